@@ -1,0 +1,2 @@
+// Package dnssec is a validating stub resolver.
+package dnssec
