@@ -1,0 +1,160 @@
+package dnstree
+
+import (
+	"encoding/base64"
+	"slices"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// Query is what the server was asked.
+type Query struct {
+	dns.Question        // Name is canonical
+	Transport    string // "udp", "tcp", or "" for Exchange
+	DO, CD       bool
+}
+
+// Where chooses the queries that something applies to.
+type Where func(Query) bool
+
+// Everywhere is all queries.
+func Everywhere(Query) bool { return true }
+
+// At is the queries for a name and one of the types; without types, all.
+func At(name string, types ...uint16) Where {
+	name = canonical(name)
+	return func(q Query) bool {
+		return q.Name == name && (len(types) == 0 || slices.Contains(types, q.Qtype))
+	}
+}
+
+// Under is the queries for a name and all names below it, and one of the types;
+// without types, all.
+func Under(name string, types ...uint16) Where {
+	name = canonical(name)
+	return func(q Query) bool {
+		return dns.IsSubDomain(name, q.Name) && (len(types) == 0 || slices.Contains(types, q.Qtype))
+	}
+}
+
+// Fault changes the reply to a query, which is its own copy, and returns what
+// is to be sent; nil sends nothing. The reply is not yet cut to the size that
+// UDP allows. A Fault is called concurrently.
+type Fault func(q Query, reply *dns.Msg) *dns.Msg
+
+type fault struct {
+	where Where
+	apply Fault
+}
+
+type delay struct {
+	where Where
+	by    time.Duration
+}
+
+// Break makes the replies to some queries go wrong until mend is called. Faults
+// apply in the order in which they were added.
+func (t *Tree) Break(where Where, what Fault) (mend func()) {
+	f := &fault{where, what}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.faults = append(t.faults, f)
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.faults = slices.DeleteFunc(slices.Clone(t.faults), func(x *fault) bool { return x == f })
+	}
+}
+
+// Slow delays the replies to some queries until mend is called. Delays add up.
+func (t *Tree) Slow(where Where, by time.Duration) (mend func()) {
+	d := &delay{where, by}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.delays = append(t.delays, d)
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.delays = slices.DeleteFunc(slices.Clone(t.delays), func(x *delay) bool { return x == d })
+	}
+}
+
+// Drop sends no reply.
+func Drop(Query, *dns.Msg) *dns.Msg { return nil }
+
+// ServFail replies SERVFAIL, with nothing else.
+func ServFail(q Query, reply *dns.Msg) *dns.Msg { return Rcode(dns.RcodeServerFailure)(q, reply) }
+
+// Rcode replies with a response code and empty sections.
+func Rcode(rcode int) Fault {
+	return func(_ Query, reply *dns.Msg) *dns.Msg {
+		reply.Rcode, reply.Answer, reply.Ns = rcode, nil, nil
+		return reply
+	}
+}
+
+// Bogus breaks every signature in the reply.
+func Bogus(_ Query, reply *dns.Msg) *dns.Msg {
+	for _, rr := range slices.Concat(reply.Answer, reply.Ns) {
+		if sig, ok := rr.(*dns.RRSIG); ok {
+			octets, _ := base64.StdEncoding.DecodeString(sig.Signature)
+			octets[len(octets)/2] ^= 1
+			sig.Signature = base64.StdEncoding.EncodeToString(octets)
+		}
+	}
+	return reply
+}
+
+// Strip takes signatures and proofs out of the reply, as a middlebox without
+// DNSSEC would.
+func Strip(_ Query, reply *dns.Msg) *dns.Msg {
+	unsigned := func(rr dns.RR) bool { return isDNSSEC(rr, dns.TypeNone) }
+	reply.Answer = slices.DeleteFunc(reply.Answer, unsigned)
+	reply.Ns = slices.DeleteFunc(reply.Ns, unsigned)
+	return reply
+}
+
+// Forge replies with these records, in zone-file syntax with absolute names,
+// and nothing else: what an attacker does who has no key. Without records the
+// reply says NOERROR and no data.
+func Forge(records ...string) Fault {
+	forged := (&Zone{name: "."}).parse(records)
+	return func(_ Query, reply *dns.Msg) *dns.Msg {
+		reply.Rcode, reply.Answer, reply.Ns = dns.RcodeSuccess, nil, nil
+		for _, rr := range forged {
+			reply.Answer = append(reply.Answer, dns.Copy(rr))
+		}
+		return reply
+	}
+}
+
+// Inject adds records to the answer section, which is otherwise left as it is.
+func Inject(records ...string) Fault {
+	injected := (&Zone{name: "."}).parse(records)
+	return func(_ Query, reply *dns.Msg) *dns.Msg {
+		for _, rr := range injected {
+			reply.Answer = append(reply.Answer, dns.Copy(rr))
+		}
+		return reply
+	}
+}
+
+// Truncate sets TC over UDP and leaves the sections empty.
+func Truncate(q Query, reply *dns.Msg) *dns.Msg {
+	if q.Transport == "udp" {
+		reply.Truncated, reply.Answer, reply.Ns = true, nil, nil
+	}
+	return reply
+}
+
+// isDNSSEC reports whether a record is sent only to those who set DO or ask for
+// its type (RFC 4035 section 3.2.1).
+func isDNSSEC(rr dns.RR, qtype uint16) bool {
+	switch t := rr.Header().Rrtype; t {
+	case dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3:
+		return t != qtype && qtype != dns.TypeANY
+	default:
+		return false
+	}
+}
