@@ -1,0 +1,161 @@
+// Package daemon runs real servers for the interoperability tests: each in the
+// foreground, with ports of its own, until the test ends.
+package daemon
+
+import (
+	"bytes"
+	"net"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A Daemon is a running server. Its methods are safe for concurrent use.
+type Daemon struct {
+	name string
+	log  logBuffer
+	done chan struct{} // closed when the process has ended
+	cmd  *exec.Cmd
+}
+
+// Start runs program in the foreground and returns when ready reports no
+// error. The test fails when the process ends before that or is not ready in
+// half a minute. The process is ended with the test; its log is shown when
+// the test failed.
+func Start(t testing.TB, ready func() error, program string, args ...string) *Daemon {
+	t.Helper()
+	d := &Daemon{name: program, done: make(chan struct{}), cmd: exec.Command(program, args...)}
+	d.cmd.Stdout = &d.log
+	d.cmd.Stderr = &d.log
+	// A group of its own: the servers fork, and all of it must end.
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// A child that keeps the pipe open must not keep the test waiting.
+	d.cmd.WaitDelay = 5 * time.Second
+	if err := d.cmd.Start(); err != nil {
+		t.Fatalf("start %s: %v", program, err)
+	}
+	go func() {
+		defer close(d.done)
+		_ = d.cmd.Wait() // how it ended is in its log
+	}()
+	t.Cleanup(func() {
+		d.stop()
+		if t.Failed() {
+			t.Logf("log of %s:\n%s", d.name, d.Log())
+		}
+	})
+	d.await(t, ready)
+	return d
+}
+
+// await polls until ready reports no error.
+func (d *Daemon) await(t testing.TB, ready func() error) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		err := ready()
+		if err == nil {
+			return
+		}
+		select {
+		case <-d.done:
+			t.Fatalf("%s ended before it was ready", d.name)
+		case <-deadline:
+			t.Fatalf("%s is not ready: %v", d.name, err)
+		case <-poll.C:
+		}
+	}
+}
+
+// stop asks the process group to end, and insists after five seconds.
+func (d *Daemon) stop() {
+	group := -d.cmd.Process.Pid
+	_ = syscall.Kill(group, syscall.SIGTERM)
+	select {
+	case <-d.done:
+	case <-time.After(5 * time.Second):
+	}
+	_ = syscall.Kill(group, syscall.SIGKILL)
+	<-d.done
+}
+
+// Log returns all that the server has written to its standard output and
+// error.
+func (d *Daemon) Log() string { return d.log.String() }
+
+// LogLines returns the lines of the log that contain all of the words.
+func (d *Daemon) LogLines(words ...string) []string {
+	var found []string
+	for line := range strings.Lines(d.Log()) {
+		if containsAll(line, words) {
+			found = append(found, strings.TrimSpace(line))
+		}
+	}
+	return found
+}
+
+func containsAll(s string, words []string) bool {
+	for _, word := range words {
+		if !strings.Contains(s, word) {
+			return false
+		}
+	}
+	return true
+}
+
+// logBuffer is a bytes.Buffer for concurrent use.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// FreePort returns a port of 127.0.0.1 that is free for both TCP and UDP.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	for range 100 {
+		tcp, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := tcp.Addr().String()
+		udp, err := net.ListenPacket("udp", addr)
+		tcp.Close()
+		if err != nil {
+			continue
+		}
+		udp.Close()
+		return tcp.Addr().(*net.TCPAddr).Port
+	}
+	t.Fatal("no port is free for both TCP and UDP")
+	return 0
+}
+
+// Run runs a program to its end and returns its output; the test fails when
+// the program does.
+func Run(t testing.TB, dir, program string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(program, args...)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", program, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}

@@ -1,0 +1,142 @@
+package dnsserver
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/interop"
+	"github.com/mxseal/mxseal/internal/interop/daemon"
+)
+
+// NSD serves the zones authoritatively and returns the port on 127.0.0.1.
+func NSD(t testing.TB, zones []*Zone) int {
+	t.Helper()
+	nsd := interop.Need(t, "nsd")
+	dir, port := t.TempDir(), daemon.FreePort(t)
+	var conf strings.Builder
+	fmt.Fprintf(&conf, `server:
+	ip-address: 127.0.0.1@%d
+	username: ""
+	chroot: ""
+	zonesdir: %[2]q
+	database: ""
+	pidfile: "%[2]s/nsd.pid"
+	xfrdfile: "%[2]s/xfrd.state"
+	zonelistfile: "%[2]s/zone.list"
+	xfrdir: %[2]q
+	server-count: 1
+	rrl-ratelimit: 0
+	round-robin: no
+remote-control:
+	control-enable: no
+`, port, dir)
+	for i, zone := range zones {
+		file := filepath.Join(dir, strconv.Itoa(i)+".zone")
+		WriteFile(t, file, zone.Text())
+		fmt.Fprintf(&conf, "zone:\n\tname: %q\n\tzonefile: %q\n", zone.Name, file)
+	}
+	config := filepath.Join(dir, "nsd.conf")
+	WriteFile(t, config, conf.String())
+	daemon.Start(t, answers(port, zones[0].Name), nsd, "-d", "-c", config)
+	return port
+}
+
+// A Recursive is a running unbound.
+type Recursive struct {
+	*daemon.Daemon
+	Port int // on 127.0.0.1
+}
+
+// RecursiveConfig describes an unbound. Without AnchorFile it does not
+// validate.
+type RecursiveConfig struct {
+	Root       int            // port of the name server for the root and all below it
+	Stubs      map[string]int // zones that another name server has, and its port
+	AnchorFile string
+}
+
+// Unbound runs a recursive resolver.
+func Unbound(t testing.TB, c RecursiveConfig) *Recursive {
+	t.Helper()
+	unbound := interop.Need(t, "unbound")
+	dir, port := t.TempDir(), daemon.FreePort(t)
+	modules, anchor := "iterator", ""
+	if c.AnchorFile != "" {
+		modules = "validator iterator"
+		anchor = fmt.Sprintf("\ttrust-anchor-file: %q\n", c.AnchorFile)
+	}
+	var conf strings.Builder
+	fmt.Fprintf(&conf, `server:
+	interface: 127.0.0.1@%d
+	access-control: 127.0.0.0/8 allow
+	do-not-query-localhost: no
+	do-ip6: no
+	do-daemonize: no
+	use-syslog: no
+	logfile: ""
+	username: ""
+	chroot: ""
+	directory: %q
+	pidfile: ""
+	num-threads: 1
+	val-log-level: 2
+	ede: yes
+	aggressive-nsec: no
+	qname-minimisation: no
+	trust-anchor-signaling: no
+	module-config: %q
+%s`, port, dir, modules, anchor)
+	stub := func(zone string, port int) {
+		fmt.Fprintf(&conf, "stub-zone:\n\tname: %q\n\tstub-addr: 127.0.0.1@%d\n", zone, port)
+	}
+	stub(".", c.Root)
+	for zone, port := range c.Stubs {
+		stub(zone, port)
+	}
+	conf.WriteString("remote-control:\n\tcontrol-enable: no\n")
+	config := filepath.Join(dir, "unbound.conf")
+	WriteFile(t, config, conf.String())
+	d := daemon.Start(t, answers(port, "."), unbound, "-d", "-c", config)
+	return &Recursive{Daemon: d, Port: port}
+}
+
+// answers returns a check that the server at the port answers for the zone.
+func answers(port int, zone string) func() error {
+	query := new(dns.Msg).SetQuestion(zone, dns.TypeSOA)
+	return func() error {
+		reply, err := Ask(port, query)
+		if err == nil && len(reply.Answer) == 0 {
+			err = fmt.Errorf("no SOA of %q: %s", zone, dns.RcodeToString[reply.Rcode])
+		}
+		return err
+	}
+}
+
+// Ask sends the query to 127.0.0.1 over UDP, and over TCP when the answer is
+// truncated.
+func Ask(port int, query *dns.Msg) (*dns.Msg, error) {
+	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	client := dns.Client{Timeout: 5 * time.Second}
+	reply, _, err := client.Exchange(query, addr)
+	if err == nil && reply.Truncated {
+		client.Net = "tcp"
+		reply, _, err = client.Exchange(query, addr)
+	}
+	return reply, err
+}
+
+// WriteFile writes a file that a server reads.
+func WriteFile(t testing.TB, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

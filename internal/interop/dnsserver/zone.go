@@ -1,0 +1,149 @@
+package dnsserver
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// A Zone is the content of a zone file: unsigned after NewZone, signed after
+// Sign, and then open to any alteration of its Records.
+type Zone struct {
+	Name    string // canonical, with final dot
+	Records []dns.RR
+
+	unsigned string // the text before it was signed
+	keyDir   string // keys of the zone, kept when it is signed again
+}
+
+// NewZone makes a zone with a SOA, a name server and the records of text,
+// whose names are relative to the zone.
+func NewZone(t testing.TB, name, text string) *Zone {
+	t.Helper()
+	head := `$TTL 300
+@ SOA ns hostmaster 1 3600 600 86400 60
+@ NS ns
+ns A 127.0.0.1
+`
+	z := &Zone{Name: name, Records: parse(t, name, head+text), keyDir: t.TempDir()}
+	z.unsigned = z.Text()
+	return z
+}
+
+func parse(t testing.TB, origin, text string) []dns.RR {
+	t.Helper()
+	var records []dns.RR
+	parser := dns.NewZoneParser(strings.NewReader(text), origin, origin)
+	for rr, ok := parser.Next(); ok; rr, ok = parser.Next() {
+		records = append(records, rr)
+	}
+	if err := parser.Err(); err != nil {
+		t.Fatalf("zone %s: %v", origin, err)
+	}
+	return records
+}
+
+// Text returns the zone file.
+func (z *Zone) Text() string {
+	var text strings.Builder
+	for _, rr := range z.Records {
+		text.WriteString(rr.String())
+		text.WriteByte('\n')
+	}
+	return text.String()
+}
+
+// Delegate adds the name server of a child zone and the given DS records of
+// it, before z is signed.
+func (z *Zone) Delegate(t testing.TB, child string, ds ...dns.RR) {
+	t.Helper()
+	z.Records = append(z.Records, parse(t, z.Name, child+" 300 IN NS ns."+child)...)
+	z.Records = append(z.Records, parse(t, z.Name, "ns."+child+" 300 IN A 127.0.0.1")...)
+	z.Records = append(z.Records, ds...)
+	z.unsigned = z.Text()
+}
+
+// Keys returns the DNSKEY records at the apex that are entry points (flag
+// SEP), or all when none is.
+func (z *Zone) Keys() []*dns.DNSKEY {
+	var all, entry []*dns.DNSKEY
+	for _, rr := range z.Records {
+		key, ok := rr.(*dns.DNSKEY)
+		if !ok {
+			continue
+		}
+		all = append(all, key)
+		if key.Flags&dns.SEP != 0 {
+			entry = append(entry, key)
+		}
+	}
+	if len(entry) == 0 {
+		return all
+	}
+	return entry
+}
+
+// DS returns the DS records of the zone's Keys with the digest type, for the
+// parent.
+func (z *Zone) DS(digest uint8) []dns.RR {
+	var set []dns.RR
+	for _, key := range z.Keys() {
+		ds := key.ToDS(digest)
+		ds.Hdr.Ttl = 300
+		set = append(set, ds)
+	}
+	return set
+}
+
+// Remove takes the records for which match reports true out of the zone, and
+// returns how many there were.
+func (z *Zone) Remove(match func(dns.RR) bool) int {
+	before := len(z.Records)
+	z.Records = slices.DeleteFunc(z.Records, match)
+	return before - len(z.Records)
+}
+
+// Signatures returns the RRSIG records at the name, relative to the zone,
+// that cover the type; name "" is the apex, and type ANY is every type.
+func (z *Zone) Signatures(name string, covered uint16) []*dns.RRSIG {
+	var found []*dns.RRSIG
+	for _, rr := range z.Records {
+		sig, ok := rr.(*dns.RRSIG)
+		if !ok || !z.owns(rr, name) {
+			continue
+		}
+		if covered == dns.TypeANY || sig.TypeCovered == covered {
+			found = append(found, sig)
+		}
+	}
+	return found
+}
+
+// Find returns the records of the type at the name, relative to the zone.
+func (z *Zone) Find(name string, rrtype uint16) []dns.RR {
+	var found []dns.RR
+	for _, rr := range z.Records {
+		if rr.Header().Rrtype == rrtype && z.owns(rr, name) {
+			found = append(found, rr)
+		}
+	}
+	return found
+}
+
+func (z *Zone) owns(rr dns.RR, name string) bool {
+	return dns.CanonicalName(rr.Header().Name) == z.Absolute(name)
+}
+
+// Absolute returns the full name of a name relative to the zone.
+func (z *Zone) Absolute(name string) string {
+	switch {
+	case name == "":
+		return z.Name
+	case z.Name == ".":
+		return name + "."
+	default:
+		return name + "." + z.Name
+	}
+}
