@@ -1,0 +1,58 @@
+// Package mtasts finds and keeps the MTA-STS policies of mail domains
+// (RFC 8461).
+//
+// # The idea
+//
+// A mail domain that wants its mail sent over authenticated TLS only, and whose
+// zone is not signed, cannot say so in DNS alone: whoever forges its MX records
+// would forge that too. With MTA-STS it says so on a web site. A TXT record
+//
+//	_mta-sts.example.com. TXT "v=STSv1; id=20260101T000000;"
+//
+// tells that there is a policy, and
+// https://mta-sts.example.com/.well-known/mta-sts.txt has it:
+//
+//	version: STSv1
+//	mode: enforce
+//	mx: mail.example.com
+//	mx: *.example.net
+//	max_age: 604800
+//
+// The certificate of the web site authenticates the policy. Under it a sender
+// gives mail only to hosts that match a pattern and have, over STARTTLS, a
+// certificate that is valid for their name. An attacker who has no such
+// certificate can only keep the policy from being found, and that only from a
+// sender that does not remember it. So the memory is the better part of the
+// protocol: a policy stays in force for max_age seconds, weeks as a rule,
+// whatever DNS and the web site say or fail to say meanwhile, until another
+// valid policy takes its place.
+//
+// # What to use
+//
+// Most programs use the package through package policy, which combines it with
+// DANE. On its own, [NewClient] and [Client.Lookup] are all that is needed:
+//
+//	client, err := mtasts.NewClient(mtasts.Config{})
+//	...
+//	result, err := client.Lookup(ctx, "example.com")
+//	if p := result.Policy; p != nil && p.Mode == mtasts.Enforce && !p.MatchMX(host) {
+//		// Do not send to host. Try the next one.
+//	}
+//
+// The certificate of a mail host is verified against the host's name by
+// crypto/tls as usual; the patterns have no part in that. When no host will do,
+// the message waits, and before it is ever returned to its sender,
+// [Client.Recheck] must have looked for a newer policy.
+//
+// [ParseRecord], [SelectRecord], [ParsePolicy] and [Policy.MatchMX] are for
+// those who check the policies of others or serve their own.
+//
+// # What is trusted
+//
+// Nothing but a certificate that is valid for mta-sts.DOMAIN. DNS may lie, which
+// costs at most an HTTPS request; a policy host may send what it likes for as
+// long as it likes, and gets a minute, 64 KiB, and no connection into the
+// sender's own network. Bounds that are hit are failures, and a failure never
+// removes a policy in force. Errors have a [Kind] and a reason code and their
+// text is safe to log.
+package mtasts

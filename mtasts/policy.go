@@ -1,0 +1,227 @@
+package mtasts
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Mode says what a sender does with a mail host that does not meet the policy
+// (RFC 8461 section 5).
+type Mode string
+
+const (
+	// Enforce: the host gets no mail.
+	Enforce Mode = "enforce"
+	// Testing: the host gets the mail, and the domain a report.
+	Testing Mode = "testing"
+	// None: as though there were no policy. It is how a domain takes a policy
+	// back (RFC 8461 section 8.3).
+	None Mode = "none"
+)
+
+// MaxAge is the longest time for which a policy can be in force, about a year
+// (RFC 8461 section 3.2).
+const MaxAge = 31557600 * time.Second
+
+// MaxPolicySize is the largest policy that a [Client] accepts, in octets, as
+// suggested by RFC 8461 section 3.3.
+const MaxPolicySize = 64 << 10
+
+// Policy is an MTA-STS policy (RFC 8461 section 3.2). Policies are shared and
+// read-only once they were handed out. The zero value allows no host.
+type Policy struct {
+	Mode Mode
+	// MaxAge is how long the policy is in force after it was fetched, at most
+	// the constant of that name: a longer time in the policy counts as that.
+	MaxAge time.Duration
+	// MX are the patterns of the allowed mail hosts, in A-labels, as the policy
+	// has them: a host name, or one under "*.". Empty only if Mode is None.
+	MX []string
+	// Text is the policy as it was fetched.
+	Text string
+}
+
+// Lines returns the policy line by line as its domain wrote it, as the
+// policy-string of a TLS-RPT report has it (RFC 8460 section 4.5).
+func (p *Policy) Lines() []string { return Lines(p.Text) }
+
+// Lines returns the lines of a policy text, also of one that is no valid
+// policy, without their ends. The last one is left out if empty, and octets
+// that are not UTF-8 become U+FFFD, for a report is JSON.
+func Lines(text string) []string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	for i, line := range lines {
+		lines[i] = strings.TrimSuffix(line, "\r")
+	}
+	if len(lines) == 1 && lines[0] == "" {
+		return nil
+	}
+	return lines
+}
+
+// ParsePolicy parses the text of a policy by the grammar of RFC 8461 section
+// 3.2. Lines end in LF or CRLF, and empty lines at the end are harmless.
+// Unknown fields are ignored, and so is every version, mode and max_age after
+// the first. A pattern that is not a domain name in A-labels, alone or under
+// "*.", makes the policy invalid: it could have been the one that matters.
+//
+// The error is an [*Error] of kind [KindPolicy].
+func ParsePolicy(text string) (*Policy, error) {
+	p := &parser{policy: Policy{Text: text}}
+	for number, rest := 1, text; rest != ""; number++ {
+		var line string
+		line, rest = cutLine(rest)
+		if err := p.line(strings.TrimRight(line, wsp)); err != nil {
+			err.Err = fmt.Errorf("line %d: %w", number, err.Err)
+			return nil, err
+		}
+	}
+	if err := p.complete(); err != nil {
+		return nil, err
+	}
+	return &p.policy, nil
+}
+
+// cutLine returns the first line of text without its end, LF or CRLF, and
+// what is after it.
+func cutLine(text string) (line, rest string) {
+	line, rest, terminated := strings.Cut(text, "\n")
+	if terminated {
+		line = strings.TrimSuffix(line, "\r")
+	}
+	return line, rest
+}
+
+// parser takes in the lines of a policy one by one.
+type parser struct {
+	policy  Policy
+	version bool // was seen
+	maxAge  bool // was seen
+	ended   bool // by an empty line
+}
+
+func (p *parser) line(line string) *Error {
+	if line == "" {
+		p.ended = true
+		return nil
+	}
+	if p.ended {
+		return policyError("policy-syntax", "after an empty line: %s", quote(line))
+	}
+	if !isText(line) {
+		return policyError("policy-syntax", "control characters or not UTF-8: %s", quote(line))
+	}
+	key, value, ok := strings.Cut(line, ":")
+	if !ok || !isExtensionName(key) {
+		return policyError("policy-syntax", "no key and value: %s", quote(line))
+	}
+	value = strings.TrimLeft(value, wsp)
+	if strings.IndexByte(value, '\t') >= 0 {
+		return policyError("policy-syntax", "tab inside a value: %s", quote(line))
+	}
+	return p.field(key, value)
+}
+
+// field takes in one sts-policy-field. A bad value of a known key also fits the
+// grammar of an extension; it is not read as one. A repeated key is ignored
+// whatever its value (RFC 8461 section 3.2).
+func (p *parser) field(key, value string) *Error {
+	switch key {
+	case "version":
+		if !p.version && value != version {
+			return policyError("policy-version", "unknown version %s", quote(value))
+		}
+		p.version = true
+	case "mode":
+		if p.policy.Mode != "" {
+			return nil
+		}
+		switch mode := Mode(value); mode {
+		case Enforce, Testing, None:
+			p.policy.Mode = mode
+		default:
+			return policyError("policy-mode", "unknown mode %s", quote(value))
+		}
+	case "max_age":
+		if p.maxAge {
+			return nil
+		}
+		age, ok := parseMaxAge(value)
+		if !ok {
+			return policyError("policy-max-age", "malformed max_age %s", quote(value))
+		}
+		p.policy.MaxAge, p.maxAge = age, true
+	case "mx":
+		if !isPattern(value) {
+			return policyError("policy-mx", "malformed mx %s", quote(value))
+		}
+		p.addMX(value)
+	default:
+		if value == "" {
+			return policyError("policy-syntax", "key %s has no value", quote(key))
+		}
+	}
+	return nil
+}
+
+// addMX makes room for the number of patterns that policies usually have.
+func (p *parser) addMX(pattern string) {
+	if p.policy.MX == nil {
+		p.policy.MX = make([]string, 0, 6)
+	}
+	p.policy.MX = append(p.policy.MX, pattern)
+}
+
+// complete checks that the required fields were there.
+func (p *parser) complete() *Error {
+	switch {
+	case !p.version:
+		return policyError("policy-version", "no version")
+	case p.policy.Mode == "":
+		return policyError("policy-mode", "no mode")
+	case !p.maxAge:
+		return policyError("policy-max-age", "no max_age")
+	case p.policy.MX == nil && p.policy.Mode != None:
+		return policyError("policy-mx", "no mx in mode %s", p.policy.Mode)
+	}
+	return nil
+}
+
+// parseMaxAge returns the number of seconds in s. Any number of digits will
+// do; more than MaxAge is MaxAge, so nothing overflows.
+func parseMaxAge(s string) (age time.Duration, ok bool) {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return 0, false
+		}
+		age = min(age*10+time.Duration(s[i]-'0')*time.Second, MaxAge)
+	}
+	return age, s != ""
+}
+
+// isPattern reports whether s is an sts-policy-mx-value.
+func isPattern(s string) bool {
+	return isDomain(strings.TrimPrefix(s, "*."), "")
+}
+
+// isText reports whether s is UTF-8 without control characters other than tab,
+// which is white space around a value.
+func isText(s string) bool {
+	ascii := true
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= 0x80:
+			ascii = false
+		case c < ' ' && c != '\t' || c == 0x7f:
+			return false
+		}
+	}
+	return ascii || utf8.ValidString(s)
+}
+
+func policyError(reason, format string, args ...any) *Error {
+	return &Error{Kind: KindPolicy, ReasonCode: reason, Err: fmt.Errorf(format, args...)}
+}

@@ -1,0 +1,49 @@
+package mtasts
+
+import (
+	"strconv"
+	"strings"
+)
+
+// wsp is the white space of RFC 5234.
+const wsp = " \t"
+
+// isAlphanumeric reports whether c is ALPHA or DIGIT.
+func isAlphanumeric(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}
+
+// lower returns c in lower case. Only ASCII letters have case here: folding by
+// Unicode would make a Kelvin sign equal to a k.
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
+}
+
+// maxQuoted bounds what an error repeats of something that a stranger wrote.
+const maxQuoted = 64
+
+// quote returns s as a quoted string of printable ASCII, shortened if long, so
+// that network input can stand in an error or a log line.
+func quote(s string) string {
+	if len(s) > maxQuoted {
+		return strconv.QuoteToASCII(s[:maxQuoted]) + "..."
+	}
+	return strconv.QuoteToASCII(s)
+}
+
+// maxDetail bounds the text of an error from another package.
+const maxDetail = 256
+
+// printable returns s in printable ASCII, shortened if long. It is for the
+// texts of errors from other packages, which repeat names from certificates
+// and servers as they are.
+func printable(s string) string {
+	if len(s) > maxDetail {
+		s = s[:maxDetail] + "..."
+	}
+	quoted := strconv.QuoteToASCII(s)
+	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+}
