@@ -1,0 +1,122 @@
+package dane
+
+import (
+	"crypto/x509"
+	"slices"
+	"strings"
+)
+
+// The trust anchor is held to its own certificate in all of the following, as
+// any certificate on the path. RFC 5280 section 6.1 would take only its name
+// and key, but RFC 7671 section 5.2.1 wants its constraints applied, its
+// publisher can see to it that the certificate is right, and OpenSSL, with
+// which most DANE senders verify, does the same.
+
+// inForce checks what a certificate on the path says of itself: its dates, that
+// we understand all that is critical in it, and that it is for TLS servers.
+func (s *search) inForce(cert *x509.Certificate) *fault {
+	switch {
+	case s.now.Before(cert.NotBefore):
+		return &fault{reason: notYetValid, cert: cert}
+	case s.now.After(cert.NotAfter):
+		return &fault{reason: expired, cert: cert}
+	case len(cert.UnhandledCriticalExtensions) > 0:
+		return &fault{reason: unknownCritical, cert: cert}
+	case !forServers(cert):
+		return &fault{reason: wrongPurpose, cert: cert}
+	case cert == s.leaf && cert.KeyUsage != 0 && cert.KeyUsage&tlsKeyUsages == 0:
+		return &fault{reason: wrongPurpose, cert: cert}
+	}
+	return nil
+}
+
+// tlsKeyUsages are those of which a server's key needs one (RFC 5280 section
+// 4.2.1.3), whatever the key exchange.
+const tlsKeyUsages = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment | x509.KeyUsageKeyAgreement
+
+// forServers reports whether the extended key usage, if there is one, has
+// serverAuth, on an authority as well: there it limits what is issued. The
+// "any" usage alone is not enough (RFC 5280 section 4.2.1.12 leaves that to
+// us, and OpenSSL does so).
+func forServers(cert *x509.Certificate) bool {
+	if len(cert.ExtKeyUsage) == 0 && len(cert.UnknownExtKeyUsage) == 0 {
+		return true
+	}
+	return slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
+}
+
+// withinPathLength checks the length that each authority allows, in which a
+// certificate that an authority issued to itself does not count (RFC 5280
+// section 6.1.4 (l) and (m)).
+func withinPathLength(path []*x509.Certificate) *fault {
+	below := 0
+	for _, authority := range path[1:] {
+		limited := authority.BasicConstraintsValid && (authority.MaxPathLen > 0 || authority.MaxPathLen == 0 && authority.MaxPathLenZero)
+		if limited && below > authority.MaxPathLen {
+			return &fault{reason: pathTooLong, cert: authority}
+		}
+		if !selfIssued(authority) {
+			below++
+		}
+	}
+	return nil
+}
+
+// withinNameConstraints checks all names of all certificates on the path
+// against the constraints above them (RFC 5280 section 6.1.4 (g)), for which
+// the standard library is asked. It knows nothing of names in the subject;
+// matchNames looks after those.
+func (s *search) withinNameConstraints(path []*x509.Certificate) *fault {
+	constrained := slices.IndexFunc(path[1:], hasNameConstraints)
+	if constrained < 0 {
+		return nil
+	}
+	top := len(path) - 1
+	options := x509.VerifyOptions{
+		Roots:         x509.NewCertPool(),
+		Intermediates: x509.NewCertPool(),
+		CurrentTime:   s.now,
+		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+	}
+	options.Roots.AddCert(path[top])
+	for _, cert := range path[1:top] {
+		options.Intermediates.AddCert(cert)
+	}
+	if _, err := s.leaf.Verify(options); err != nil {
+		return &fault{reason: constrainedName, cert: path[1+constrained]}
+	}
+	return nil
+}
+
+// hasNameConstraints looks for the extension of RFC 5280 section 4.2.1.10.
+func hasNameConstraints(cert *x509.Certificate) bool {
+	for i := range cert.Extensions {
+		if cert.Extensions[i].Id.Equal([]int{2, 5, 29, 30}) {
+			return true
+		}
+	}
+	return false
+}
+
+// allows reports whether the authority's constraints on DNS names leave room
+// for a name, which is in lower case.
+func allows(authority *x509.Certificate, name string) bool {
+	covers := func(constraint string) bool { return covered(name, strings.ToLower(constraint)) }
+	if slices.ContainsFunc(authority.ExcludedDNSDomains, covers) {
+		return false
+	}
+	return len(authority.PermittedDNSDomains) == 0 || slices.ContainsFunc(authority.PermittedDNSDomains, covers)
+}
+
+// covered reports whether a name is the constraint or below it (RFC 5280
+// section 4.2.1.10). A leading dot is not in the RFC, but in use, and leaves
+// out the name itself.
+func covered(name, constraint string) bool {
+	if constraint == "" || name == constraint {
+		return true
+	}
+	if !strings.HasPrefix(constraint, ".") {
+		constraint = "." + constraint
+	}
+	return strings.HasSuffix(name, constraint)
+}

@@ -1,0 +1,68 @@
+package dane
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane/dnssec"
+)
+
+// rank says how far the security of a host's addresses lets DANE go.
+type rank int
+
+const (
+	notAddressed      rank = iota // no addresses
+	insecurelyFound               // DANE does not apply
+	securelyAliased               // the zone of the host's own name is secure
+	securelyAddressed             // secure to the end
+)
+
+// rankOf gives the case of RFC 7672 section 2.2.2 for addresses that exist.
+func rankOf(status dnssec.Status, aliases []dnssec.Alias) rank {
+	switch {
+	case status == dnssec.Secure:
+		return securelyAddressed
+	case len(aliases) > 0 && aliases[0].Status == dnssec.Secure:
+		return securelyAliased
+	default:
+		return insecurelyFound
+	}
+}
+
+// family is what the lookup of A or of AAAA gave.
+type family struct {
+	answer *dnssec.Answer
+	addrs  []netip.Addr
+}
+
+func newFamily(l Lookup) family {
+	f := family{answer: l.Answer}
+	for _, rr := range l.Answer.Records {
+		var addr netip.Addr
+		switch rr := rr.(type) {
+		case *dns.A:
+			addr, _ = netip.AddrFromSlice(rr.A.To4())
+		case *dns.AAAA:
+			addr, _ = netip.AddrFromSlice(rr.AAAA.To16())
+		}
+		if addr.IsValid() {
+			f.addrs = append(f.addrs, addr)
+		}
+	}
+	return f
+}
+
+func (f family) rank() rank {
+	if len(f.addrs) == 0 {
+		return notAddressed
+	}
+	return rankOf(f.answer.Status, f.answer.Aliases)
+}
+
+// agrees reports whether two families tell the same story of where the
+// addresses are and how secure they are. One without addresses adds nothing.
+func (f family) agrees(other family) bool {
+	return f.rank() == other.rank() && slices.Equal(f.answer.Aliases, other.answer.Aliases)
+}
