@@ -1,2 +1,28 @@
 // Package tlsrpt has the vocabulary of SMTP TLS reporting (RFC 8460).
+//
+// # The idea
+//
+// A domain that asks for TLS on its mail, by DANE or by MTA-STS, does not see
+// the senders that fail to get it: their mail just stays away. So it publishes
+// an address for reports,
+//
+//	_smtp._tls.example.com. TXT "v=TLSRPTv1; rua=mailto:tls@example.com"
+//
+// and once a day each sender tells it how many sessions met its policy, how
+// many did not, and why.
+//
+// # The words
+//
+// A sender describes each attempt to deliver as a [Session], which has one
+// [Outcome] for each [Policy] that applied, and gives it to a [Recorder]. An
+// Outcome without failures is a success, and successes count as well: a domain
+// takes comfort in a report that says that nothing failed. A [Failure] has one
+// of the eleven registered [ResultType] values.
+//
+// [Classify] makes the Failure from the error that ended a session. Errors of
+// other packages have a say in that by the method
+//
+//	TLSReport() (resultType, reasonCode string)
+//
+// which needs no import of this package.
 package tlsrpt

@@ -12,15 +12,18 @@ type Policy struct {
 	// Domain is the policy domain in A-labels, without final dot: the TLSA
 	// base domain for TLSA, the recipient (or next-hop) domain otherwise.
 	Domain string
-	// Strings is the policy as found: a TLSA record per element in the form
-	// of RFC 8460 section 4.5, or a line of the MTA-STS policy per element,
-	// errors included. Empty for NoPolicyFound.
+	// Strings is the policy as found (RFC 8460 section 4.5), empty for
+	// NoPolicyFound. For TLSA it has one element for each record: usage,
+	// selector, matching type and data with one space between them, the data in
+	// hexadecimal without spaces or parentheses, such as "3 1 1 1F85...". For
+	// STS it has one element for each line of the policy, errors included.
 	Strings []string
 	// MXHosts are the mx patterns of an MTA-STS policy in A-labels.
 	MXHosts []string
 }
 
-// Failure is one way in which a session did not meet a policy.
+// Failure is one way in which a session did not meet a policy. The zero value
+// is none.
 type Failure struct {
 	Type ResultType
 	// ReasonCode is the failure-reason-code: short, printable ASCII, or empty.
@@ -41,7 +44,8 @@ type Session struct {
 	// Domain is the recipient (or next-hop) domain in A-labels whose
 	// _smtp._tls record is looked up for the report.
 	Domain string
-	Time   time.Time
+	// Time is when the attempt ended. Its UTC day is that of the report.
+	Time time.Time
 	// MXHost is the host as the MX record names it, without final dot; empty
 	// when no host was reached, as after a failed policy fetch.
 	MXHost string
@@ -58,3 +62,9 @@ type Session struct {
 type Recorder interface {
 	Record(s *Session)
 }
+
+// RecorderFunc is a function that is a [Recorder].
+type RecorderFunc func(s *Session)
+
+// Record calls f.
+func (f RecorderFunc) Record(s *Session) { f(s) }
