@@ -1,0 +1,143 @@
+package policytest
+
+import (
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+)
+
+// Host is a mail host. It accepts every message for every recipient, unless
+// told otherwise. Break makes it fail.
+type Host struct {
+	server
+
+	// Below server.mu.
+	sessions []*Session
+	messages []Message
+}
+
+// Session is one connection to a mail host, as the host saw it.
+type Session struct {
+	// Helo is the last argument of EHLO or HELO.
+	Helo string
+	// TLS is the state of the host's end, ServerName being the SNI. nil in
+	// cleartext.
+	TLS *tls.ConnectionState
+	// Commands are the lines received, without message data: the first 1000.
+	Commands []string
+}
+
+// Message is a message that a mail host received.
+type Message struct {
+	From   string   // the reverse-path, without angle brackets
+	To     []string // the forward-paths, without angle brackets
+	Params []string // of MAIL, such as "REQUIRETLS" or "BODY=8BITMIME"
+	Data   []byte   // with CRLF line ends, dots unstuffed
+	// Session is the session up to the end of the message.
+	Session Session
+}
+
+// Host adds a mail host that offers STARTTLS, with a certificate that RootCAs
+// lead to, and publishes its address. It belongs to the closest Domain at or
+// above its name; if there is none, the name above it becomes one.
+//
+//	inet.Host("mx.example.org", policytest.TLSA("3 1 1"))
+func (inet *Internet) Host(name string, options ...Option) *Host {
+	name = normal(name)
+	h := &Host{server: server{domain: inet.domainOf(name), name: name, key: newKey(), traits: options}}
+	inet.mu.Lock()
+	if inet.hosts[name] != nil {
+		inet.mu.Unlock()
+		panic(fmt.Sprintf("policytest: host %s is there already", name))
+	}
+	inet.hosts[name] = h
+	inet.mu.Unlock()
+
+	starttls := h.tlsConfig()
+	real := inet.listen(func(l net.Listener) {
+		inet.accept(l, func(c net.Conn) { h.attend(c, starttls) })
+	}, func() error { return nil })
+	b := h.behaviour()
+	h.publish(b.port, real)
+	h.PublishTLSA(b.tlsa...)
+	return h
+}
+
+// PublishTLSA replaces the TLSA records of the host, in the form of the TLSA
+// option. Without arguments it removes them.
+func (h *Host) PublishTLSA(records ...string) {
+	owner := fmt.Sprintf("_%d._tcp.%s.", h.behaviour().port, h.name)
+	h.domain.Remove(owner)
+	for _, record := range records {
+		h.domain.Add(owner + " TLSA " + h.tlsa(record))
+	}
+}
+
+// tlsa supplies the data of a TLSA record in short form.
+func (h *Host) tlsa(record string) string {
+	fields := strings.Fields(record)
+	if len(fields) != 3 {
+		return record
+	}
+	chain := h.chain()
+	cert := chain.Leaf
+	if usage := fields[0]; (usage == "0" || usage == "2") && len(chain.Certificate) > 1 {
+		cert = h.issuer()
+	}
+	data := cert.Raw
+	if fields[1] == "1" {
+		data = cert.RawSubjectPublicKeyInfo
+	}
+	switch fields[2] {
+	case "0":
+	case "2":
+		sum := sha512.Sum512(data)
+		data = sum[:]
+	default:
+		sum := sha256.Sum256(data)
+		data = sum[:]
+	}
+	return record + " " + hex.EncodeToString(data)
+}
+
+// Certificates returns the chain that the host sends now, its own first.
+func (h *Host) Certificates() []*x509.Certificate {
+	var certs []*x509.Certificate
+	for _, der := range h.chain().Certificate {
+		cert, _ := x509.ParseCertificate(der) // our own
+		certs = append(certs, cert)
+	}
+	return certs
+}
+
+func (h *Host) issuer() *x509.Certificate { return h.Certificates()[1] }
+
+// Messages returns the messages received so far.
+func (h *Host) Messages() []Message {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.messages)
+}
+
+// Sessions returns the connections so far, those under way as far as they are.
+func (h *Host) Sessions() []Session {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	sessions := make([]Session, len(h.sessions))
+	for i, s := range h.sessions {
+		sessions[i] = s.snapshot()
+	}
+	return sessions
+}
+
+func (s *Session) snapshot() Session {
+	copied := *s
+	copied.Commands = slices.Clone(s.Commands)
+	return copied
+}

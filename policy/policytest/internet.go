@@ -1,0 +1,157 @@
+package policytest
+
+import (
+	"crypto/x509"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mxseal/mxseal/internal/dnstree"
+)
+
+// TB is the part of testing.TB that New needs.
+type TB interface {
+	Cleanup(func())
+}
+
+// Internet is a private internet: a signed DNS tree, mail hosts, MTA-STS policy
+// hosts, and the authority that certifies them. It is safe for concurrent use,
+// and everything about it may be changed while it is in use.
+type Internet struct {
+	tree *dnstree.Tree
+	ca   *authority // trusted by RootCAs
+	fake *authority // trusted by nobody
+
+	mu        sync.Mutex
+	advanced  time.Duration
+	domains   map[string]*Domain
+	hosts     map[string]*Host
+	endpoints map[netip.AddrPort]endpoint
+	used      map[netip.Addr]bool
+	closers   []func() error
+	conns     map[net.Conn]bool
+	closing   chan struct{} // closed by Close
+	running   sync.WaitGroup
+}
+
+// New starts an internet with nothing in it but a root zone. Given a tb, it is
+// closed when the test ends. Outside tests tb is nil, and the caller must call
+// Close.
+//
+// Like httptest, New panics when it cannot listen on the loopback interface,
+// and the methods of Internet panic on what can only be a mistake in the test,
+// such as a record that does not parse.
+func New(tb TB) *Internet {
+	inet := &Internet{
+		tree:      dnstree.New(),
+		ca:        newAuthority("Test Internet"),
+		fake:      newAuthority("Untrusted"),
+		domains:   make(map[string]*Domain),
+		hosts:     make(map[string]*Host),
+		endpoints: make(map[netip.AddrPort]endpoint),
+		used:      make(map[netip.Addr]bool),
+		conns:     make(map[net.Conn]bool),
+		closing:   make(chan struct{}),
+	}
+	if err := inet.tree.Start(); err != nil {
+		panic("policytest: " + err.Error())
+	}
+	if tb != nil {
+		tb.Cleanup(inet.Close)
+	}
+	return inet
+}
+
+// Close shuts all servers down, closes their connections and waits until they
+// are done. It may be called more than once.
+func (inet *Internet) Close() {
+	inet.mu.Lock()
+	select {
+	case <-inet.closing:
+	default:
+		close(inet.closing)
+	}
+	for _, shut := range inet.closers {
+		shut()
+	}
+	for c := range inet.conns {
+		c.Close()
+	}
+	inet.mu.Unlock()
+	inet.tree.Close()
+	inet.running.Wait()
+}
+
+// Now is the clock of this internet: the real time and what Advance added.
+func (inet *Internet) Now() time.Time {
+	inet.mu.Lock()
+	defer inet.mu.Unlock()
+	return time.Now().Add(inet.advanced)
+}
+
+// Advance moves the clock forward, or back. Certificates and signatures are
+// valid for twenty years on either side of the present, unless made otherwise.
+func (inet *Internet) Advance(by time.Duration) {
+	inet.mu.Lock()
+	defer inet.mu.Unlock()
+	inet.advanced += by
+}
+
+// RootCAs returns the roots of the web PKI of this internet.
+func (inet *Internet) RootCAs() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(inet.ca.root.leaf())
+	return pool
+}
+
+// listen opens a loopback listener and calls serve on it in a goroutine of its
+// own. shut, called by Close, must end that.
+func (inet *Internet) listen(serve func(net.Listener), shut func() error) net.Addr {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic("policytest: " + err.Error())
+	}
+	inet.mu.Lock()
+	defer inet.mu.Unlock()
+	inet.closers = append(inet.closers, l.Close, shut)
+	inet.running.Go(func() { serve(l) })
+	return l.Addr()
+}
+
+// accept calls handle in a goroutine for each connection until l is closed.
+func (inet *Internet) accept(l net.Listener, handle func(net.Conn)) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		inet.attend(c, handle)
+	}
+}
+
+// attend runs handle and closes the connection after it, or at Close.
+func (inet *Internet) attend(c net.Conn, handle func(net.Conn)) {
+	inet.mu.Lock()
+	defer inet.mu.Unlock()
+	select {
+	case <-inet.closing:
+		c.Close()
+		return
+	default:
+	}
+	inet.conns[c] = true
+	inet.running.Go(func() {
+		handle(c)
+		c.Close()
+		inet.mu.Lock()
+		defer inet.mu.Unlock()
+		delete(inet.conns, c)
+	})
+}
+
+// normal returns a domain name as it is kept here: lower case, no final dot.
+func normal(name string) string {
+	return strings.ToLower(strings.TrimSuffix(name, "."))
+}

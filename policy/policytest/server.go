@@ -1,0 +1,113 @@
+package policytest
+
+import (
+	"crypto/ecdsa"
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+)
+
+// server is what mail hosts and policy hosts have in common: a name, addresses,
+// a certificate, and faults that come and go.
+type server struct {
+	domain *Domain
+	name   string
+	key    *ecdsa.PrivateKey
+
+	mu     sync.Mutex
+	traits []Option
+	faults []*fault
+	certs  []cached
+}
+
+type fault struct{ options []Option }
+
+// cached is a certificate chain made for the faults that were on.
+type cached struct {
+	faults []*fault
+	chain  *tls.Certificate
+}
+
+// Break makes the server behave as the options say, from the next connection
+// on, until mend is called.
+func (s *server) Break(options ...Option) (mend func()) {
+	f := &fault{options}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = append(slices.Clone(s.faults), f)
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.faults = slices.DeleteFunc(slices.Clone(s.faults), func(x *fault) bool { return x == f })
+	}
+}
+
+// Name returns the name of the host, without final dot.
+func (s *server) Name() string { return s.name }
+
+// behaviour returns how the server behaves now.
+func (s *server) behaviour() *behaviour {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	options := [][]Option{s.traits}
+	for _, f := range s.faults {
+		options = append(options, f.options)
+	}
+	return behave(options...)
+}
+
+// chain returns the certificate chain that the server shows now. Each is made
+// once, when it is first needed.
+func (s *server) chain() *tls.Certificate {
+	b := s.behaviour()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.certs {
+		if slices.Equal(c.faults, s.faults) {
+			return c.chain
+		}
+	}
+	c := cached{s.faults, s.domain.inet.issueChain(s.name, s.key, b)}
+	s.certs = append(s.certs, c)
+	return c.chain
+}
+
+// tlsConfig returns the configuration of the server, which adapts itself to the
+// faults of the moment and keeps its session tickets throughout.
+func (s *server) tlsConfig(protocols ...string) *tls.Config {
+	return &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		b := s.behaviour()
+		switch b.replies[Handshake] {
+		case stall:
+			s.domain.inet.wait(hello.Context())
+			fallthrough
+		case hangUp:
+			hello.Conn.Close()
+			return nil, net.ErrClosed
+		}
+		c := &tls.Config{Certificates: []tls.Certificate{*s.chain()}, NextProtos: protocols}
+		for _, change := range b.tls {
+			change(c)
+		}
+		return c, nil
+	}}
+}
+
+// publish lets the name be found in DNS and its addresses be dialled.
+func (s *server) publish(port uint16, real net.Addr) {
+	addrs := s.behaviour().addrs
+	if addrs == nil {
+		addrs = []string{s.domain.inet.allocate()}
+	}
+	for _, text := range addrs {
+		addr := netip.MustParseAddr(text)
+		s.domain.inet.attach(netip.AddrPortFrom(addr, port), endpoint{real, s})
+		kind := " A "
+		if addr.Is6() {
+			kind = " AAAA "
+		}
+		s.domain.Add(s.name + "." + kind + text)
+	}
+}
