@@ -6,19 +6,26 @@ import (
 	"strings"
 )
 
-// The trust anchor is held to its own certificate in all of the following, as
-// any certificate on the path. RFC 5280 section 6.1 would take only its name
-// and key, but RFC 7671 section 5.2.1 wants its constraints applied, its
-// publisher can see to it that the certificate is right, and OpenSSL, with
-// which most DANE senders verify, does the same.
+// What the trust anchor's own certificate says binds as well. RFC 5280 section
+// 6.1 would take no more than its name and key, but RFC 7671 section 5.2.1 wants
+// its constraints applied, and OpenSSL, with which most senders verify, holds it
+// to everything in the same way as other authorities: path length, key usage,
+// extended key usage, name constraints, critical extensions. The one exception
+// is the dates, see inForce.
 
 // inForce checks what a certificate on the path says of itself: its dates, that
 // we understand all that is critical in it, and that it is for TLS servers.
-func (s *search) inForce(cert *x509.Certificate) *fault {
+//
+// The dates of a self-issued trust anchor count. Those of an anchor that somebody
+// else issued do not: what its issuer had in mind is nobody's business when the
+// domain itself declares it to be the anchor, for as long as the TLSA record is
+// signed. OpenSSL draws the same line.
+func (s *search) inForce(cert *x509.Certificate, isAnchor bool) *fault {
+	dated := !isAnchor || selfIssued(cert)
 	switch {
-	case s.now.Before(cert.NotBefore):
+	case dated && s.now.Before(cert.NotBefore):
 		return &fault{reason: notYetValid, cert: cert}
-	case s.now.After(cert.NotAfter):
+	case dated && s.now.After(cert.NotAfter):
 		return &fault{reason: expired, cert: cert}
 	case len(cert.UnhandledCriticalExtensions) > 0:
 		return &fault{reason: unknownCritical, cert: cert}
@@ -78,7 +85,9 @@ func (s *search) withinNameConstraints(path []*x509.Certificate) *fault {
 		CurrentTime:   s.now,
 		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	}
-	options.Roots.AddCert(path[top])
+	anchor := *path[top]
+	anchor.NotBefore, anchor.NotAfter = s.now, s.now // inForce has judged the dates
+	options.Roots.AddCert(&anchor)
 	for _, cert := range path[1:top] {
 		options.Intermediates.AddCert(cert)
 	}

@@ -87,7 +87,7 @@ func Discover(ctx context.Context, resolver dnssec.Resolver, host string, port u
 		return nil, err
 	}
 	d := &discovery{ctx: ctx, resolver: resolver, host: &Host{Name: canonical(name)}}
-	if err := d.addresses(name); err != nil {
+	if err := d.addresses(name, securelyAddressed); err != nil {
 		return nil, err
 	}
 	for _, candidate := range d.host.candidates(name) {
@@ -168,8 +168,9 @@ func (d *discovery) failed(err error) error {
 	return &LookupError{Host: d.host.Name, Lookups: d.host.Lookups, Err: err}
 }
 
-// addresses looks up A and AAAA and decides which of them count.
-func (d *discovery) addresses(name string) error {
+// addresses looks up A and AAAA and decides which of them count. enough is what
+// one family has to give when the lookup of the other failed.
+func (d *discovery) addresses(name string, enough rank) error {
 	var lookups [2]Lookup
 	var wait sync.WaitGroup
 	for i, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
@@ -193,7 +194,7 @@ func (d *discovery) addresses(name string) error {
 		}
 	}
 	switch {
-	case failure != nil && lead.rank() < securelyAddressed:
+	case failure != nil && lead.rank() < enough:
 		return d.failed(failure)
 	case lead.rank() == notAddressed:
 		return &NoAddressError{Host: d.host.Name, Lookups: d.host.Lookups, Expires: d.host.Expires}

@@ -66,18 +66,23 @@ func (s *search) add(cert *x509.Certificate) {
 // record looks for a path to a trust anchor that a DANE-TA record stands for.
 func (s *search) record(r *Record) (Match, *fault) {
 	failed := &fault{reason: noTrustAnchor}
+	matched := false
 	for _, c := range s.pool {
 		if !c.matches(s.verifier, r) {
 			continue
 		}
-		failed = further(failed, &fault{reason: notIssuer, cert: c.cert})
+		matched = true
 		match, why := s.extend([]*x509.Certificate{s.leaf}, &anchor{record: r, cert: c.cert})
 		if why == nil {
 			return match, nil
 		}
 		failed = further(failed, why)
 	}
-	if key := bareKey(r); key != nil {
+	// Only a key that no certificate comes with is taken without one, or the
+	// constraints in the certificate would not bind (RFC 7671 section 5.2.3).
+	// That goes for the server's own certificate too: signing itself with the
+	// anchor's key does not make it one.
+	if key := bareKey(r); key != nil && !matched && !bytes.Equal(s.leaf.RawSubjectPublicKeyInfo, r.Data) {
 		match, why := s.extend([]*x509.Certificate{s.leaf}, &anchor{record: r, key: key})
 		if why == nil {
 			return match, nil
@@ -105,7 +110,7 @@ func bareKey(r *Record) *x509.Certificate {
 	if err != nil {
 		return nil
 	}
-	issuer := &x509.Certificate{PublicKey: key, RawSubjectPublicKeyInfo: r.Data}
+	issuer := &x509.Certificate{PublicKey: key}
 	switch key.(type) {
 	case *rsa.PublicKey:
 		issuer.PublicKeyAlgorithm = x509.RSA
@@ -124,24 +129,21 @@ func bareKey(r *Record) *x509.Certificate {
 // furthest if none is good.
 func (s *search) extend(path []*x509.Certificate, to *anchor) (Match, *fault) {
 	subject := path[len(path)-1]
-	if why := s.inForce(subject); why != nil {
+	if why := s.inForce(subject, subject == to.cert); why != nil {
 		return Match{}, why
 	}
 	if subject == to.cert {
 		return s.accept(path, len(path)-1, to)
 	}
 	failed := &fault{reason: notIssuer, cert: to.cert}
-	// With a bare key there is no name to go by: the topmost certificate must
-	// be signed by the key (RFC 7671 section 5.2.3), and must not be the
-	// anchor itself.
-	if to.key != nil && !bytes.Equal(subject.RawSubjectPublicKeyInfo, to.key.RawSubjectPublicKeyInfo) {
-		if s.signed(subject, to.key) == nil {
-			match, why := s.accept(path, len(path), to)
-			if why == nil {
-				return match, nil
-			}
-			failed = further(failed, why)
+	// With a bare key there is no name to go by: what counts is that it signed
+	// the topmost certificate (RFC 7671 section 5.2.3).
+	if to.key != nil && s.signed(subject, to.key) == nil {
+		match, why := s.accept(path, len(path), to)
+		if why == nil {
+			return match, nil
 		}
+		failed = further(failed, why)
 	}
 	for _, c := range s.pool {
 		if !bytes.Equal(c.cert.RawSubject, subject.RawIssuer) || onPath(path, c.cert) {

@@ -1,0 +1,182 @@
+// Package testpki makes certificates for tests, good ones and bad ones.
+package testpki
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
+	"testing"
+	"time"
+)
+
+// Now is a moment at which all certificates are valid that nothing was changed
+// about: a year after their first and a year before their last.
+var Now = time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+
+// Year is a step that takes Now out of a certificate's life, with some days to
+// spare.
+const Year = 370 * 24 * time.Hour
+
+// Entity is somebody with a key and a certificate for it.
+type Entity struct {
+	Cert *x509.Certificate
+	Key  crypto.Signer
+}
+
+// Change makes something about a certificate different from the usual.
+type Change func(template *x509.Certificate)
+
+// Root makes an authority that signed itself.
+func Root(t testing.TB, name string, changes ...Change) *Entity {
+	t.Helper()
+	return issue(t, nil, newKey(t), authority(name), changes)
+}
+
+// Authority makes an authority below e.
+func (e *Entity) Authority(t testing.TB, name string, changes ...Change) *Entity {
+	t.Helper()
+	return issue(t, e, newKey(t), authority(name), changes)
+}
+
+// Again makes another certificate for the name and key of the authority other,
+// signed by e: a cross-certificate or, if e is the other, a renewed root.
+func (e *Entity) Again(t testing.TB, other *Entity, changes ...Change) *Entity {
+	t.Helper()
+	return issue(t, e, other.Key, authority(other.Cert.Subject.CommonName), changes)
+}
+
+// Rollover makes an authority of the same name with a new key, signed by e.
+func (e *Entity) Rollover(t testing.TB, changes ...Change) *Entity {
+	t.Helper()
+	template := authority(e.Cert.Subject.CommonName)
+	template.AuthorityKeyId = e.Cert.SubjectKeyId // or it would look self-signed
+	return issue(t, e, newKey(t), template, changes)
+}
+
+// Server makes a server below e with a certificate for DNS names.
+func (e *Entity) Server(t testing.TB, names []string, changes ...Change) *Entity {
+	t.Helper()
+	return issue(t, e, newKey(t), server(names), changes)
+}
+
+// SelfSigned makes a server that signed its own certificate.
+func SelfSigned(t testing.TB, names []string, changes ...Change) *Entity {
+	t.Helper()
+	return issue(t, nil, newKey(t), server(names), changes)
+}
+
+// Chain returns the certificates of some entities.
+func Chain(entities ...*Entity) []*x509.Certificate {
+	chain := make([]*x509.Certificate, len(entities))
+	for i, e := range entities {
+		chain[i] = e.Cert
+	}
+	return chain
+}
+
+func newKey(t testing.TB) crypto.Signer {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func authority(name string) *x509.Certificate {
+	return &x509.Certificate{
+		Subject:               pkix.Name{CommonName: name},
+		BasicConstraintsValid: true,
+		IsCA:                  true,
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}
+}
+
+func server(names []string) *x509.Certificate {
+	return &x509.Certificate{
+		Subject:     pkix.Name{Organization: []string{"Test server"}},
+		DNSNames:    names,
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+}
+
+func issue(t testing.TB, issuer *Entity, key crypto.Signer, template *x509.Certificate, changes []Change) *Entity {
+	t.Helper()
+	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	if err != nil {
+		t.Fatal(err)
+	}
+	template.SerialNumber = serial
+	template.NotBefore = Now.Add(-Year)
+	template.NotAfter = Now.Add(Year)
+	for _, change := range changes {
+		change(template)
+	}
+	parent, signer := template, key
+	if issuer != nil {
+		parent, signer = issuer.Cert, issuer.Key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Entity{Cert: cert, Key: key}
+}
+
+// Expired ends the certificate's life before Now.
+func Expired(c *x509.Certificate) { c.NotAfter = Now.Add(-time.Hour) }
+
+// NotYetValid begins the certificate's life after Now.
+func NotYetValid(c *x509.Certificate) { c.NotBefore = Now.Add(time.Hour) }
+
+// PathLen limits how many authorities may follow.
+func PathLen(n int) Change {
+	return func(c *x509.Certificate) { c.MaxPathLen, c.MaxPathLenZero = n, n == 0 }
+}
+
+// NotCA says in so many words that this is no authority.
+func NotCA(c *x509.Certificate) { c.IsCA, c.MaxPathLen = false, 0 }
+
+// NoBasicConstraints leaves out the extension that makes an authority.
+func NoBasicConstraints(c *x509.Certificate) { c.BasicConstraintsValid, c.IsCA = false, false }
+
+// KeyUsage sets the key usages.
+func KeyUsage(usage x509.KeyUsage) Change {
+	return func(c *x509.Certificate) { c.KeyUsage = usage }
+}
+
+// ExtKeyUsage sets the extended key usages.
+func ExtKeyUsage(usages ...x509.ExtKeyUsage) Change {
+	return func(c *x509.Certificate) { c.ExtKeyUsage = usages }
+}
+
+// CommonName sets the name in the subject.
+func CommonName(name string) Change {
+	return func(c *x509.Certificate) { c.Subject.CommonName = name }
+}
+
+// Permit constrains the DNS names below an authority.
+func Permit(domains ...string) Change {
+	return func(c *x509.Certificate) { c.PermittedDNSDomains, c.PermittedDNSDomainsCritical = domains, true }
+}
+
+// Exclude forbids DNS names below an authority.
+func Exclude(domains ...string) Change {
+	return func(c *x509.Certificate) { c.ExcludedDNSDomains, c.PermittedDNSDomainsCritical = domains, true }
+}
+
+// Critical adds a critical extension that nobody knows.
+func Critical(c *x509.Certificate) {
+	c.ExtraExtensions = append(c.ExtraExtensions, pkix.Extension{
+		Id: []int{1, 3, 6, 1, 4, 1, 32473, 1}, Critical: true, Value: []byte{5, 0},
+	})
+}
