@@ -1,0 +1,277 @@
+package mtasts_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mxseal/mxseal/mtasts"
+)
+
+const (
+	domain     = "example.com"
+	policyHost = "mta-sts.example.com"
+	enforce    = "version: STSv1\r\nmode: enforce\r\nmx: mail.example.com\r\nmax_age: 86400\r\n"
+)
+
+// world is an Internet of one name server and one policy host, in memory, so
+// that tests in a synctest bubble own its time.
+type world struct {
+	mu      sync.Mutex
+	txts    map[string]txtAnswer
+	addrs   map[string][]netip.Addr
+	host    func(net.Conn) // serves every address
+	queries []string       // for TXT records
+	dials   []string
+	roots   *x509.CertPool
+	ca      *authority
+}
+
+// txtAnswer is what DNS says about a name; ttl 0 is forgotten by no one here.
+type txtAnswer struct {
+	txts []string
+	ttl  time.Duration
+	err  error
+}
+
+// newWorld has a policy for example.com at id 1.
+func newWorld(t testing.TB) *world {
+	w := &world{ca: newAuthority(t), roots: x509.NewCertPool()}
+	w.roots.AddCert(w.ca.cert)
+	w.txts = map[string]txtAnswer{}
+	w.addrs = map[string][]netip.Addr{policyHost + ".": {netip.MustParseAddr("11.0.0.1")}}
+	w.publish("1", enforce)
+	return w
+}
+
+func (w *world) client(t testing.TB, change ...func(*mtasts.Config)) *mtasts.Client {
+	t.Helper()
+	cfg := mtasts.Config{Resolver: w, RootCAs: w.roots, Dial: w.Dial}
+	for _, f := range change {
+		f(&cfg)
+	}
+	client, err := mtasts.NewClient(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// publish sets the record and the policy of example.com.
+func (w *world) publish(id, policy string) {
+	w.setID(id)
+	w.setSite(w.good(), respond(200, "text/plain", policy))
+}
+
+func (w *world) setID(id string) {
+	w.setTXT(txtAnswer{txts: []string{"v=STSv1; id=" + id + ";"}, ttl: 5 * time.Minute})
+}
+
+func (w *world) setTXT(a txtAnswer) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.txts["_mta-sts."+domain+"."] = a
+}
+
+func (w *world) setAddrs(addrs ...string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var parsed []netip.Addr
+	for _, a := range addrs {
+		parsed = append(parsed, netip.MustParseAddr(a))
+	}
+	w.addrs[policyHost+"."] = parsed
+}
+
+// site answers one HTTPS request in whatever way.
+type site func(conn *tls.Conn, req *http.Request)
+
+// good is the certificate that a policy host should have.
+func (w *world) good() tls.Certificate {
+	return w.ca.issue(&x509.Certificate{DNSNames: []string{policyHost}})
+}
+
+func (w *world) setSite(cert tls.Certificate, s site) {
+	w.setHost(func(conn net.Conn) {
+		server := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{cert}})
+		if server.Handshake() != nil {
+			return
+		}
+		req, err := http.ReadRequest(bufio.NewReader(server))
+		if err != nil {
+			return
+		}
+		s(server, req)
+	})
+}
+
+func (w *world) setHost(host func(net.Conn)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.host = host
+}
+
+// respond is a site with one answer.
+func respond(status int, contentType, body string, header ...string) site {
+	return func(conn *tls.Conn, _ *http.Request) {
+		fmt.Fprintf(conn, "HTTP/1.1 %d x\r\n", status)
+		if contentType != "" {
+			fmt.Fprintf(conn, "Content-Type: %s\r\n", contentType)
+		}
+		for _, h := range header {
+			fmt.Fprintf(conn, "%s\r\n", h)
+		}
+		fmt.Fprintf(conn, "Content-Length: %d\r\n\r\n", len(body))
+		io.WriteString(conn, body)
+	}
+}
+
+func (w *world) counts() (queries, dials int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.queries), len(w.dials)
+}
+
+func (w *world) Dial(_ context.Context, network, addr string) (net.Conn, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dials = append(w.dials, network+" "+addr)
+	if w.host == nil {
+		return nil, fmt.Errorf("nothing at %s", addr)
+	}
+	client, server := net.Pipe()
+	host := w.host
+	go func() {
+		defer server.Close()
+		host(server)
+	}()
+	return client, nil
+}
+
+func (w *world) LookupTXTUntil(ctx context.Context, name string) ([]string, time.Time, error) {
+	w.mu.Lock()
+	w.queries = append(w.queries, name)
+	a, ok := w.txts[name]
+	w.mu.Unlock()
+	if !ok {
+		a.err = notFound(name)
+	}
+	return a.txts, time.Now().Add(a.ttl), a.err
+}
+
+func (w *world) LookupTXT(ctx context.Context, name string) ([]string, error) {
+	panic("a Resolver that knows TTLs is asked for them")
+}
+
+func (w *world) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	addrs, ok := w.addrs[host]
+	if !ok {
+		return nil, notFound(host)
+	}
+	return addrs, nil
+}
+
+func notFound(name string) error {
+	return &net.DNSError{Name: name, Err: "no such host", IsNotFound: true}
+}
+func servfail(name string) error {
+	return &net.DNSError{Name: name, Err: "server misbehaving", IsTemporary: true}
+}
+
+// authority issues certificates.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func newAuthority(t testing.TB) *authority {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &authority{key: key}
+	a.cert = a.sign(&x509.Certificate{
+		Subject: pkix.Name{CommonName: "Test CA"}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign,
+	}, nil, key)
+	return a
+}
+
+// sign completes the template, with a lifetime that every test's clock is in.
+func (a *authority) sign(template, parent *x509.Certificate, key *ecdsa.PrivateKey) *x509.Certificate {
+	if parent == nil {
+		parent = template
+	}
+	template.SerialNumber = big.NewInt(1)
+	if template.NotAfter.IsZero() {
+		template.NotAfter = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+	}
+	if template.NotBefore.IsZero() {
+		template.NotBefore = time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), a.key)
+	if err != nil {
+		panic(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		panic(err)
+	}
+	return cert
+}
+
+func (a *authority) issue(template *x509.Certificate) tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{a.sign(template, a.cert, key).Raw}, PrivateKey: key}
+}
+
+// lookup fails the test on an error, which only a context or a bad name causes.
+func lookup(t testing.TB, c *mtasts.Client) mtasts.Result {
+	t.Helper()
+	r, err := c.Lookup(context.Background(), domain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// wantError checks the kind and the reason of what went wrong.
+func wantError(t testing.TB, r mtasts.Result, kind mtasts.Kind, reason string) {
+	t.Helper()
+	err, ok := r.Err.(*mtasts.Error)
+	if !ok || err.Kind != kind || err.ReasonCode != reason {
+		t.Errorf("error %v, want %s (%s)", r.Err, kind, reason)
+	}
+}
+
+// plainResolver hides the TTLs.
+type plainResolver struct{ w *world }
+
+func (p plainResolver) LookupTXT(ctx context.Context, name string) ([]string, error) {
+	txts, _, err := p.w.LookupTXTUntil(ctx, name)
+	return txts, err
+}
+
+func (p plainResolver) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	return p.w.LookupNetIP(ctx, network, host)
+}
