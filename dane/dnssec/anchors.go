@@ -1,0 +1,121 @@
+package dnssec
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/miekg/dns"
+)
+
+// rootAnchors are the root zone's key signing keys as IANA publishes them
+// (https://data.iana.org/root-anchors/root-anchors.xml): KSK-2017, key tag
+// 20326, and KSK-2024, key tag 38696.
+func rootAnchors() []dns.RR {
+	ds := func(tag uint16, digest string) dns.RR {
+		return &dns.DS{
+			Hdr:    dns.RR_Header{Name: ".", Rrtype: dns.TypeDS, Class: dns.ClassINET},
+			KeyTag: tag, Algorithm: dns.RSASHA256, DigestType: dns.SHA256, Digest: digest,
+		}
+	}
+	return []dns.RR{
+		ds(20326, "E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D"),
+		ds(38696, "683D2D0ACB8C9B712A1948B27F741219298D0A450D612C483AF444A4C0FB2B16"),
+	}
+}
+
+// anchors are the trust anchors by the name of their zone, as DS records.
+type anchors map[string][]*dns.DS
+
+// newAnchors picks the anchors of the configuration.
+func newAnchors(records []dns.RR, file string, sha1 bool) (anchors, error) {
+	if records == nil && file == "" {
+		records = rootAnchors()
+	}
+	if file != "" {
+		more, err := readAnchorFile(file)
+		if err != nil {
+			return nil, err
+		}
+		records = append(more, records...)
+	}
+	a := make(anchors)
+	for _, rr := range records {
+		ds, err := anchorDS(rr, sha1)
+		if err != nil {
+			return nil, err
+		}
+		if ds != nil {
+			a[ds.Hdr.Name] = append(a[ds.Hdr.Name], ds)
+		}
+	}
+	if len(a) == 0 {
+		return nil, errors.New("dnssec: no usable trust anchor: without one every domain is insecure and DANE is off; " +
+			"leave Anchors and AnchorFile unset for the root keys that IANA publishes")
+	}
+	return a, nil
+}
+
+// anchorDS returns the anchor as DS record, or nil if it is a kind of key that
+// this validator does not support.
+func anchorDS(rr dns.RR, sha1 bool) (*dns.DS, error) {
+	name, ok := canonicalName(rr.Header().Name)
+	if !ok {
+		return nil, fmt.Errorf("dnssec: trust anchor with the bad name %q", rr.Header().Name)
+	}
+	var ds *dns.DS
+	switch rr := rr.(type) {
+	case *dns.DS:
+		ds = dns.Copy(rr).(*dns.DS)
+	case *dns.DNSKEY:
+		if rr.Flags&dns.REVOKE != 0 || rr.Flags&dns.ZONE == 0 || rr.Protocol != 3 {
+			return nil, fmt.Errorf("dnssec: trust anchor of %q with key tag %d is revoked or not a zone key", name, rr.KeyTag())
+		}
+		if ds = rr.ToDS(dns.SHA256); ds == nil {
+			return nil, fmt.Errorf("dnssec: trust anchor of %q is malformed", name)
+		}
+	default:
+		return nil, fmt.Errorf("dnssec: trust anchor of %q is neither a DS nor a DNSKEY record", name)
+	}
+	ds.Hdr.Name = name
+	if !supportsAlgorithm(ds.Algorithm, sha1) || !supportsDigest(ds.DigestType) {
+		return nil, nil
+	}
+	return ds, nil
+}
+
+func readAnchorFile(name string) ([]dns.RR, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("dnssec: trust anchors: %w", err)
+	}
+	defer f.Close()
+	records, err := parseAnchors(f, name)
+	if err == nil && len(records) == 0 {
+		err = fmt.Errorf("dnssec: %q holds no DS or DNSKEY record", name)
+	}
+	return records, err
+}
+
+// parseAnchors reads the DS and DNSKEY records of a file in zone-file syntax.
+// Revoked keys, which RFC 5011 software leaves in such files, are left out.
+func parseAnchors(r io.Reader, name string) ([]dns.RR, error) {
+	parser := dns.NewZoneParser(io.LimitReader(r, 1<<20), ".", name)
+	parser.SetDefaultTTL(0)
+	var records []dns.RR
+	for rr, ok := parser.Next(); ok; rr, ok = parser.Next() {
+		switch rr := rr.(type) {
+		case *dns.DS:
+			records = append(records, rr)
+		case *dns.DNSKEY:
+			if rr.Flags&dns.REVOKE == 0 {
+				records = append(records, rr)
+			}
+		}
+	}
+	if err := parser.Err(); err != nil {
+		return nil, fmt.Errorf("dnssec: trust anchors: %w", err)
+	}
+	return records, nil
+}

@@ -1,0 +1,83 @@
+package dnssec
+
+import (
+	"fmt"
+	"time"
+)
+
+// Limits bounds the work of one top-level Lookup, with all the questions about
+// aliases, keys and delegations that it leads to. A zero field has the
+// default. A lookup that reaches a limit fails; it is never called insecure.
+type Limits struct {
+	KeysPerTag           int           // DNSKEYs of one tag and algorithm tried (CVE-2023-50387); default 4
+	SignaturesPerRRset   int           // RRSIGs of one RRset tried; default 8
+	Verifications        int           // public-key operations; default 64
+	NSEC3Hashes          int           // names hashed for NSEC3 (CVE-2023-50868); default 64
+	NSEC3Iterations      int           // additional iterations of such a hash; default 100. More is insecure (RFC 9276 section 3.2)
+	Aliases              int           // CNAME and DNAME steps; default 16
+	Queries              int           // questions sent, to all servers; default 128
+	Duration             time.Duration // wall-clock time; default 30 s
+	KeysPerZone          int           // DNSKEYs of a zone, and DS records of a delegation; default 32
+	DenialRecordsPerStep int           // NSEC or NSEC3 RRsets of one reply; default 12
+}
+
+func (l Limits) withDefaults() Limits {
+	set := func(v *int, def int) {
+		if *v <= 0 {
+			*v = def
+		}
+	}
+	set(&l.KeysPerTag, 4)
+	set(&l.SignaturesPerRRset, 8)
+	set(&l.Verifications, 64)
+	set(&l.NSEC3Hashes, 64)
+	set(&l.NSEC3Iterations, 100)
+	set(&l.Aliases, 16)
+	set(&l.Queries, 128)
+	set(&l.KeysPerZone, 32)
+	set(&l.DenialRecordsPerStep, 12)
+	if l.Duration <= 0 {
+		l.Duration = 30 * time.Second
+	}
+	return l
+}
+
+// budget is what is left of the Limits of one top-level lookup.
+type budget struct {
+	limits        Limits
+	verifications int
+	hashes        int
+	queries       int
+}
+
+func newBudget(l Limits) *budget {
+	return &budget{limits: l, verifications: l.Verifications, hashes: l.NSEC3Hashes, queries: l.Queries}
+}
+
+// limitError is turned into an *Error with the question by whoever knows it.
+type limitError struct {
+	what  string
+	limit int
+}
+
+func (e *limitError) Error() string { return fmt.Sprintf("more than %d %s", e.limit, e.what) }
+
+func spend(left *int, limit int, what string) error {
+	if *left <= 0 {
+		return &limitError{what, limit}
+	}
+	*left--
+	return nil
+}
+
+func (b *budget) verification() error {
+	return spend(&b.verifications, b.limits.Verifications, "signature verifications")
+}
+
+func (b *budget) hash() error {
+	return spend(&b.hashes, b.limits.NSEC3Hashes, "NSEC3 name hashes")
+}
+
+func (b *budget) query() error {
+	return spend(&b.queries, b.limits.Queries, "queries")
+}

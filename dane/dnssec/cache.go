@@ -1,0 +1,147 @@
+package dnssec
+
+import (
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// cache keeps values until they expire, within a bound of bytes. It is split
+// into shards, and a hit takes only a read lock and at most one atomic store,
+// so that many goroutines that ask for the same name do not queue up.
+type cache struct {
+	seed   maphash.Seed
+	shards [64]shard
+}
+
+// cacheKind says what is kept under a name.
+type cacheKind uint8
+
+const (
+	cachedAnswer  cacheKind = iota // *Answer
+	cachedFailure                  // *Error
+	cachedCut                      // *cut
+	cachedZone                     // string: apex of the zone that the name is known to be in
+)
+
+type cacheKey struct {
+	name  string
+	rtype uint16
+	kind  cacheKind
+}
+
+// shard evicts by SIEVE: a hand walks from the oldest entry to the newest and
+// removes the first that was not used since it last came by.
+type shard struct {
+	mu      sync.RWMutex
+	entries map[cacheKey]*entry
+	newest  *entry
+	oldest  *entry
+	hand    *entry
+	bytes   int
+	limit   int
+}
+
+type entry struct {
+	key          cacheKey
+	value        any
+	expires      time.Time
+	size         int
+	used         atomic.Bool
+	newer, older *entry
+}
+
+// entryOverhead estimates what the map and the entry itself take.
+const entryOverhead = 250
+
+func newCache(bytes int) *cache {
+	c := &cache{seed: maphash.MakeSeed()}
+	for i := range c.shards {
+		c.shards[i].entries = make(map[cacheKey]*entry)
+		c.shards[i].limit = bytes / len(c.shards)
+	}
+	return c
+}
+
+func (c *cache) shard(key cacheKey) *shard {
+	hash := maphash.String(c.seed, key.name) + uint64(key.rtype)
+	return &c.shards[hash%uint64(len(c.shards))]
+}
+
+// get returns the value, or nil if there is none that is still good at now.
+func (c *cache) get(key cacheKey, now time.Time) any {
+	s := c.shard(key)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	e := s.entries[key]
+	if e == nil || !now.Before(e.expires) {
+		return nil
+	}
+	if !e.used.Load() {
+		e.used.Store(true)
+	}
+	return e.value
+}
+
+// put keeps a value of the given size until expires.
+func (c *cache) put(key cacheKey, value any, size int, expires, now time.Time) {
+	if !now.Before(expires) {
+		return
+	}
+	e := &entry{key: key, value: value, expires: expires, size: size + len(key.name) + entryOverhead}
+	s := c.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old := s.entries[key]; old != nil {
+		s.remove(old)
+	}
+	if e.size > s.limit {
+		return
+	}
+	for s.bytes+e.size > s.limit {
+		s.evict(now)
+	}
+	s.entries[key] = e
+	s.bytes += e.size
+	e.older = s.newest
+	if s.newest != nil {
+		s.newest.newer = e
+	} else {
+		s.oldest = e
+	}
+	s.newest = e
+}
+
+func (s *shard) evict(now time.Time) {
+	for {
+		e := s.hand
+		if e == nil {
+			e = s.oldest
+		}
+		s.hand = e.newer
+		if !e.used.Load() || !now.Before(e.expires) {
+			s.remove(e)
+			return
+		}
+		e.used.Store(false)
+	}
+}
+
+func (s *shard) remove(e *entry) {
+	delete(s.entries, e.key)
+	s.bytes -= e.size
+	if s.hand == e {
+		s.hand = e.newer
+	}
+	if e.newer != nil {
+		e.newer.older = e.older
+	} else {
+		s.newest = e.older
+	}
+	if e.older != nil {
+		e.older.newer = e.newer
+	} else {
+		s.oldest = e.newer
+	}
+}

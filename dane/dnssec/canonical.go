@@ -1,0 +1,181 @@
+package dnssec
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/miekg/dns"
+)
+
+// Names inside this package are canonical: fully qualified, lower case, and
+// escaped the one way in which the dns package prints them. Two names are then
+// equal when their strings are; everything else about them is asked label by
+// label, because a dot may be escaped and a suffix need not end at a label.
+
+// canonicalName returns name in that form, or false if it is no domain name.
+func canonicalName(name string) (string, bool) {
+	if isPlainCanonical(name) {
+		return name, true
+	}
+	if name == "" {
+		return "", false
+	}
+	var wire [256]byte
+	n, err := dns.PackDomainName(dns.Fqdn(name), wire[:], 0, nil, false)
+	if err != nil || n > 255 {
+		return "", false
+	}
+	unpacked, _, err := dns.UnpackDomainName(wire[:n], 0)
+	if err != nil {
+		return "", false
+	}
+	return dns.CanonicalName(unpacked), true
+}
+
+// isPlainCanonical reports whether name needs no conversion, without
+// allocating; the cached lookup depends on it.
+func isPlainCanonical(name string) bool {
+	if name == "." {
+		return true
+	}
+	if len(name) > 254 || len(name) < 2 || name[len(name)-1] != '.' {
+		return false
+	}
+	label := 0
+	for i := 0; i < len(name); i++ {
+		switch c := name[i]; {
+		case c == '.':
+			if label == 0 || label > 63 {
+				return false
+			}
+			label = 0
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_', c == '*':
+			label++
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// parent returns name without its first label. The parent of the root is the
+// root.
+func parent(name string) string {
+	for i := 0; i < len(name)-1; i++ {
+		switch name[i] {
+		case '\\':
+			i++ // the escaped character, or the first of three digits
+		case '.':
+			return name[i+1:]
+		}
+	}
+	return "."
+}
+
+// within reports whether name is zone or below it.
+func within(name, zone string) bool {
+	for len(name) >= len(zone) {
+		if name == zone {
+			return true
+		}
+		if name == "." {
+			return false
+		}
+		name = parent(name)
+	}
+	return zone == "."
+}
+
+// below reports whether name is below zone and not zone itself.
+func below(name, zone string) bool { return name != zone && within(name, zone) }
+
+// countLabels returns the number of labels, the root label not counted.
+func countLabels(name string) int {
+	n := 0
+	for name != "." {
+		n++
+		name = parent(name)
+	}
+	return n
+}
+
+// signedLabels is countLabels as RFC 4034 section 3.1.3 wants it for the
+// Labels field: a leading asterisk label does not count either.
+func signedLabels(name string) int {
+	n := countLabels(name)
+	if isWildcard(name) {
+		n--
+	}
+	return n
+}
+
+func isWildcard(name string) bool { return strings.HasPrefix(name, "*.") }
+
+// wildcardOf returns the wildcard name at encloser.
+func wildcardOf(encloser string) string {
+	if encloser == "." {
+		return "*."
+	}
+	return "*." + encloser
+}
+
+// lastLabels returns the ancestor of name that has n labels.
+func lastLabels(name string, n int) string {
+	for have := countLabels(name); have > n; have-- {
+		name = parent(name)
+	}
+	return name
+}
+
+// ancestors returns the root, then each name on the way down to name, and name
+// itself.
+func ancestors(name string) []string {
+	n := countLabels(name)
+	path := make([]string, n+1)
+	for i := n; i >= 0; i-- {
+		path[i] = name
+		name = parent(name)
+	}
+	return path
+}
+
+// commonAncestor returns the longest name that both names are within.
+func commonAncestor(a, b string) string {
+	for !within(b, a) {
+		a = parent(a)
+	}
+	return a
+}
+
+// compareNames orders names as in RFC 4034 section 6.1: label by label from
+// the right, each as an unsigned octet string.
+func compareNames(a, b string) int {
+	x, y := wireLabels(a), wireLabels(b)
+	for i := 1; i <= len(x) && i <= len(y); i++ {
+		if c := bytes.Compare(x[len(x)-i], y[len(y)-i]); c != 0 {
+			return c
+		}
+	}
+	return len(x) - len(y)
+}
+
+// wireName returns the uncompressed wire form of a canonical name.
+func wireName(name string) []byte {
+	wire := make([]byte, 256)
+	n, err := dns.PackDomainName(name, wire, 0, nil, false)
+	if err != nil {
+		return nil // not reached: canonical names were packed before
+	}
+	return wire[:n]
+}
+
+func wireLabels(name string) [][]byte {
+	var labels [][]byte
+	wire := wireName(name)
+	for len(wire) > 0 && wire[0] != 0 {
+		end := 1 + int(wire[0])
+		labels = append(labels, wire[1:end])
+		wire = wire[end:]
+	}
+	return labels
+}

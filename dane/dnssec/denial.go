@@ -1,0 +1,165 @@
+package dnssec
+
+import (
+	"slices"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// denial is what a proof of non-existence proves about a question.
+type denial struct {
+	rcode int // NOERROR for NODATA, or NXDOMAIN
+	// insecure means that the proof leaves room for an unsigned delegation
+	// (opt-out, RFC 5155 section 9.2) or is too costly to check (RFC 9276
+	// section 3.2).
+	insecure   bool
+	delegation bool // the name is delegated; only for questions for DS
+	wildcard   bool // NODATA through a wildcard: the name itself does not exist
+	expires    time.Time
+}
+
+// proof is the authenticated NSEC and NSEC3 records of one zone in one reply.
+type proof struct {
+	apex    string
+	nsec    []nsec
+	nsec3   *nsec3Chain // nil if there are none
+	expires time.Time
+}
+
+// proof verifies the records of the zone that can deny something. Those that
+// fail are left out: they prove nothing.
+func (s *session) proof(z *zone, r *reply) (*proof, error) {
+	p := &proof{apex: z.apex, expires: after(s.now, maxTTL)}
+	var problem error
+	considered := 0
+	for _, set := range r.authority {
+		if !set.deniesIn(z.apex) {
+			continue
+		}
+		if considered++; considered > s.budget.limits.DenialRecordsPerStep {
+			return nil, &limitError{"records of denial in one reply", s.budget.limits.DenialRecordsPerStep}
+		}
+		v, err := s.verifyExact(set, z)
+		if final(err) {
+			return nil, err
+		}
+		if err != nil {
+			problem = err
+			continue
+		}
+		p.expires = earliest(p.expires, v.expires)
+		for _, rr := range set.records {
+			p.add(rr, s.budget)
+		}
+	}
+	if len(p.nsec) == 0 && p.nsec3 == nil && problem != nil {
+		return nil, problem
+	}
+	return p, nil
+}
+
+// deniesIn reports whether the set is NSEC or NSEC3 and claims to be signed by
+// the zone.
+func (s *rrset) deniesIn(apex string) bool {
+	return (s.rtype == dns.TypeNSEC || s.rtype == dns.TypeNSEC3) && len(s.records) > 0 &&
+		slices.ContainsFunc(s.sigs, func(sig *dns.RRSIG) bool { return sig.SignerName == apex })
+}
+
+func (p *proof) add(rr dns.RR, b *budget) {
+	switch rr := rr.(type) {
+	case *dns.NSEC:
+		p.nsec = append(p.nsec, newNSEC(rr, p.apex))
+	case *dns.NSEC3:
+		record, ok := newNSEC3(rr, p.apex)
+		if !ok {
+			return
+		}
+		if p.nsec3 == nil {
+			p.nsec3 = newNSEC3Chain(rr, p.apex, b)
+		}
+		p.nsec3.add(rr, record)
+	}
+}
+
+// deny returns what the reply proves about q in the zone. Which of NODATA and
+// NXDOMAIN it is follows from the proof; the rcode of the header is not
+// authenticated.
+func (s *session) deny(z *zone, q question, r *reply) (*denial, error) {
+	p, err := s.proof(z, r)
+	if err != nil {
+		return nil, err
+	}
+	d := p.denyByNSEC(q)
+	if d == nil && p.nsec3 != nil {
+		if d, err = p.nsec3.deny(q, r.rcode); err != nil {
+			return nil, err
+		}
+	}
+	if d == nil {
+		return nil, failure(q, DenialMissing, "the zone %q does not prove that there is none", z.apex)
+	}
+	d.expires = earliest(p.expires, r.negativeExpiry(s.now))
+	return d, nil
+}
+
+// negativeExpiry is the TTL of RFC 2308 section 5. The SOA record need not be
+// verified: it can only make the time shorter than the proof's own. No SOA, no
+// caching.
+func (r *reply) negativeExpiry(now time.Time) time.Time {
+	ttl := uint32(0)
+	for _, set := range r.authority {
+		if set.rtype == dns.TypeSOA && len(set.records) > 0 {
+			ttl = min(set.ttl(), set.records[0].(*dns.SOA).Minttl)
+		}
+	}
+	return after(now, ttl)
+}
+
+// deniesExpansion checks that nothing closer to name exists than the wildcard
+// it was expanded from (RFC 4035 section 5.3.4, RFC 5155 section 8.8). The
+// expansion is insecure if that proof has opt-out.
+func (s *session) deniesExpansion(z *zone, q question, source string, r *reply) (Status, time.Time, error) {
+	p, err := s.proof(z, r)
+	if err != nil {
+		return Bogus, time.Time{}, err
+	}
+	encloser := parent(source)
+	if p.nsecProvesExpansion(q.name, encloser) {
+		return Secure, p.expires, nil
+	}
+	if p.nsec3 != nil {
+		status, err := p.nsec3.provesExpansion(q.name, encloser)
+		if err != nil || status != Bogus {
+			return status, p.expires, err
+		}
+	}
+	return Bogus, time.Time{}, failure(q, DenialMissing, "expanded from %q without proof that nothing closer exists", source)
+}
+
+// denies reports whether the types that exist at the very name of a question
+// rule out records of rtype. A CNAME would have been the answer (RFC 6840
+// section 4.3). The parent's record at a delegation speaks for DS only, and
+// the child's for all but DS (section 4.1 and RFC 4035 section 5.2).
+func denies(types []uint16, rtype uint16) bool {
+	if slices.Contains(types, rtype) || slices.Contains(types, dns.TypeCNAME) {
+		return false
+	}
+	if rtype == dns.TypeDS {
+		return !slices.Contains(types, dns.TypeSOA)
+	}
+	return !isDelegation(types)
+}
+
+// isDelegation reports whether types are those of the parent's side of a zone
+// cut.
+func isDelegation(types []uint16) bool {
+	return slices.Contains(types, dns.TypeNS) && !slices.Contains(types, dns.TypeSOA)
+}
+
+// hidesBelow reports whether a record with these types says nothing about the
+// names below its own, which are another zone's or redirected (RFC 6840
+// section 4.1).
+func hidesBelow(types []uint16) bool {
+	return isDelegation(types) || slices.Contains(types, dns.TypeDNAME)
+}

@@ -1,0 +1,219 @@
+package dnssec
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// udpSize is the EDNS buffer size: what passes without fragmentation nearly
+// everywhere, and more than the 1220 octets of RFC 4035 section 4.1.
+const udpSize = 1232
+
+// question is what is asked for, in class IN.
+type question struct {
+	name  string // canonical
+	rtype uint16
+}
+
+// client sends one question to one server and returns the reply.
+type client struct {
+	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
+	timeout time.Duration
+	tls     *tls.Config // template for servers reached over TLS; may be nil
+	// wantAD asks the server for its own verdict (RFC 6840 section 5.7) and
+	// not for the records that prove it.
+	wantAD bool
+}
+
+func newClient(dial func(context.Context, string, string) (net.Conn, error), timeout time.Duration) client {
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	if timeout <= 0 {
+		timeout = 3 * time.Second
+	}
+	return client{dial: dial, timeout: timeout}
+}
+
+// exchange asks over UDP, and over TCP if that was truncated or stream is set.
+func (c *client) exchange(ctx context.Context, to attempt, q question) (*reply, error) {
+	stream := to.stream || to.server.tlsName != ""
+	msg, err := c.roundTrip(ctx, to.server, stream, q)
+	if err == nil && msg.Truncated && !stream {
+		msg, err = c.roundTrip(ctx, to.server, true, q) // RFC 7766 section 5
+	}
+	if err != nil {
+		return nil, withServer(err, to.server)
+	}
+	if msg.Truncated {
+		return nil, withServer(failure(q, Malformed, "reply over TCP is truncated"), to.server)
+	}
+	return newReply(msg, q, to.server)
+}
+
+func withServer(err error, s *server) error {
+	var e *Error
+	if errors.As(err, &e) {
+		e.Server = s.String()
+	}
+	return err
+}
+
+// roundTrip sends one query over a connection of its own, so that each has a
+// source port of its own (RFC 5452 section 9.2), and waits for the reply.
+func (c *client) roundTrip(ctx context.Context, s *server, stream bool, q question) (*dns.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	query := c.query(q)
+	wire, err := query.Pack()
+	if err != nil {
+		return nil, failure(q, BadQuestion, "%v", err)
+	}
+	conn, err := c.connect(ctx, s, stream)
+	if err != nil {
+		return nil, transportFailure(ctx, q, err)
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+
+	if stream {
+		wire = append(binary.BigEndian.AppendUint16(nil, uint16(len(wire))), wire...)
+	}
+	if _, err := conn.Write(wire); err != nil {
+		return nil, transportFailure(ctx, q, err)
+	}
+	return awaitReply(ctx, conn, stream, query, q)
+}
+
+func (c *client) connect(ctx context.Context, s *server, stream bool) (net.Conn, error) {
+	if !stream {
+		return c.dial(ctx, "udp", s.addr.String())
+	}
+	conn, err := c.dial(ctx, "tcp", s.addr.String())
+	if err != nil || s.tlsName == "" {
+		return conn, err
+	}
+	config := &tls.Config{}
+	if c.tls != nil {
+		config = c.tls.Clone()
+	}
+	config.ServerName = s.tlsName
+	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
+	secured := tls.Client(conn, config)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return secured, nil
+}
+
+// query builds the query for q: DO and CD set and AD clear for a validator
+// (RFC 4035 sections 4.1, 4.6 and 4.9.2), AD alone for a truster.
+func (c *client) query(q question) *dns.Msg {
+	m := new(dns.Msg)
+	m.Id = dns.Id()
+	m.RecursionDesired = true
+	m.CheckingDisabled = !c.wantAD
+	m.AuthenticatedData = c.wantAD
+	m.Question = []dns.Question{{Name: q.name, Qtype: q.rtype, Qclass: dns.ClassINET}}
+	m.SetEdns0(udpSize, !c.wantAD)
+	return m
+}
+
+// awaitReply reads until a message answers the query. Over UDP anybody can
+// send messages, so those that do not answer it are dropped and not believed
+// as errors (RFC 5452 section 9.1); a stream has one sender.
+func awaitReply(ctx context.Context, conn net.Conn, stream bool, query *dns.Msg, q question) (*dns.Msg, error) {
+	receive := receiveDatagram
+	if stream {
+		receive = receiveStream
+	}
+	var ignored error
+	for {
+		wire, err := receive(conn)
+		if err != nil {
+			e := transportFailure(ctx, q, err)
+			if ignored != nil {
+				e.Reason, e.Detail = Malformed, "no reply but "+ignored.Error()
+			}
+			return nil, e
+		}
+		msg, err := readReply(wire, query)
+		if err == nil {
+			return msg, nil
+		}
+		if stream {
+			return nil, failure(q, Malformed, "%v", err)
+		}
+		ignored = err
+	}
+}
+
+// readReply parses a message that answers query. The ID comes first: it sorts
+// out a flood of forged messages at little cost.
+func readReply(wire []byte, query *dns.Msg) (*dns.Msg, error) {
+	if len(wire) < 2 || binary.BigEndian.Uint16(wire) != query.Id {
+		return nil, errors.New("a message with another ID")
+	}
+	msg := new(dns.Msg)
+	if err := msg.Unpack(wire); err != nil {
+		return nil, errors.New("a message that cannot be parsed")
+	}
+	if err := answers(msg, query); err != nil {
+		return nil, err
+	}
+	return msg, nil
+}
+
+// answers checks that msg is a reply to query.
+func answers(msg, query *dns.Msg) error {
+	asked := query.Question[0]
+	switch {
+	case !msg.Response || msg.Opcode != dns.OpcodeQuery:
+		return errors.New("a message that is not a reply")
+	case msg.Rcode == dns.RcodeFormatError && len(msg.Question) == 0:
+		return nil // from a server that could not read the question
+	case len(msg.Question) != 1:
+		return errors.New("a reply without the question")
+	}
+	name, ok := canonicalName(msg.Question[0].Name)
+	if !ok || name != asked.Name || msg.Question[0].Qtype != asked.Qtype || msg.Question[0].Qclass != asked.Qclass {
+		return errors.New("a reply to another question")
+	}
+	return nil
+}
+
+func receiveDatagram(conn net.Conn) ([]byte, error) {
+	buf := make([]byte, 4096) // more than udpSize: some servers do not care
+	n, err := conn.Read(buf)
+	return buf[:n], err
+}
+
+func receiveStream(conn net.Conn) ([]byte, error) {
+	var length [2]byte
+	if _, err := io.ReadFull(conn, length[:]); err != nil {
+		return nil, err
+	}
+	buf := make([]byte, binary.BigEndian.Uint16(length[:]))
+	_, err := io.ReadFull(conn, buf)
+	return buf, err
+}
+
+// transportFailure tells silence from a refusal to talk.
+func transportFailure(ctx context.Context, q question, err error) *Error {
+	reason := Unreachable
+	if errors.Is(err, os.ErrDeadlineExceeded) || ctx.Err() != nil {
+		reason = Timeout
+	}
+	e := failure(q, reason, "")
+	e.Err = err
+	return e
+}

@@ -1,0 +1,152 @@
+package dnssec
+
+import (
+	"strings"
+
+	"github.com/miekg/dns"
+)
+
+// rrset is the records of one name and type with the signatures that claim to
+// cover them. Signatures are kept with the name and the type that they cover:
+// one of another owner must never vouch for it.
+type rrset struct {
+	name    string // canonical
+	rtype   uint16
+	records []dns.RR
+	sigs    []*dns.RRSIG
+}
+
+func (s *rrset) question() question { return question{s.name, s.rtype} }
+
+// ttl is the smallest TTL of the records. RFC 2181 section 8: one with the
+// most significant bit set is zero.
+func (s *rrset) ttl() uint32 { return minTTL(s.records) }
+
+func minTTL(records []dns.RR) uint32 {
+	least := uint32(maxTTL)
+	for _, rr := range records {
+		ttl := rr.Header().Ttl
+		if ttl > 1<<31-1 {
+			ttl = 0
+		}
+		least = min(least, ttl)
+	}
+	return least
+}
+
+// maxTTL is the longest that anything is kept, in seconds.
+const maxTTL = 24 * 60 * 60
+
+// section is the RRsets of the answer or the authority section.
+type section []*rrset
+
+// reply is a DNS message that answers a question, arranged for validation. It
+// is shared and read-only.
+type reply struct {
+	server    *server
+	rcode     int
+	ad        bool
+	answer    section
+	authority section
+	extended  []ExtendedError
+}
+
+// newReply arranges msg. An rcode other than NOERROR and NXDOMAIN is an error:
+// it says nothing about the name (RFC 7672 section 2.1.1).
+func newReply(msg *dns.Msg, q question, from *server) (*reply, error) {
+	r := &reply{server: from, rcode: msg.Rcode, ad: msg.AuthenticatedData, extended: extendedErrors(msg)}
+	if msg.Rcode != dns.RcodeSuccess && msg.Rcode != dns.RcodeNameError {
+		reason := OtherRcode
+		switch msg.Rcode {
+		case dns.RcodeServerFailure:
+			reason = ServerFailure
+		case dns.RcodeRefused:
+			reason = Refused
+		}
+		return nil, r.blame(failure(q, reason, "the server answered %s", rcodeName(msg.Rcode)))
+	}
+	r.answer = newSection(msg.Answer)
+	r.authority = newSection(msg.Ns)
+	return r, nil
+}
+
+// blame says which server an error came from and what it had to say.
+func (r *reply) blame(e *Error) *Error {
+	e.Server = r.server.String()
+	e.Extended = r.extended
+	return e
+}
+
+func rcodeName(rcode int) string {
+	if name := dns.RcodeToString[rcode]; name != "" {
+		return name
+	}
+	return "an unknown code"
+}
+
+// extendedErrors returns the Extended DNS Errors of msg, made safe to print.
+func extendedErrors(msg *dns.Msg) []ExtendedError {
+	opt := msg.IsEdns0()
+	if opt == nil {
+		return nil
+	}
+	var list []ExtendedError
+	for _, option := range opt.Option {
+		if ede, ok := option.(*dns.EDNS0_EDE); ok && len(list) < 8 {
+			list = append(list, ExtendedError{Code: ede.InfoCode, Text: printable(ede.ExtraText, 200)})
+		}
+	}
+	return list
+}
+
+// printable replaces what could trick a terminal or a log, and shortens.
+func printable(text string, limit int) string {
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, text)
+	return text[:min(len(text), limit)]
+}
+
+func newSection(records []dns.RR) section {
+	var sets section
+	index := make(map[question]*rrset)
+	at := func(name string, rtype uint16) *rrset {
+		key := question{name, rtype}
+		set := index[key]
+		if set == nil {
+			set = &rrset{name: name, rtype: rtype}
+			index[key] = set
+			sets = append(sets, set)
+		}
+		return set
+	}
+	for _, rr := range records {
+		h := rr.Header()
+		if h.Class != dns.ClassINET || h.Rrtype == dns.TypeOPT {
+			continue
+		}
+		h.Name = dns.CanonicalName(h.Name)
+		if sig, ok := rr.(*dns.RRSIG); ok {
+			sig.SignerName = dns.CanonicalName(sig.SignerName)
+			set := at(h.Name, sig.TypeCovered)
+			set.sigs = append(set.sigs, sig)
+			continue
+		}
+		set := at(h.Name, h.Rrtype)
+		set.records = append(set.records, rr)
+	}
+	return sets
+}
+
+// find returns the RRset, or nil if there are no records of it.
+func (s section) find(name string, rtype uint16) *rrset {
+	for _, set := range s {
+		if set.rtype == rtype && set.name == name && len(set.records) > 0 {
+			return set
+		}
+	}
+	return nil
+}

@@ -1,0 +1,165 @@
+package dnssec
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// session is one top-level lookup: its budget, and what it has learnt so far.
+// It is used by one goroutine; only the exchanges run beside it.
+type session struct {
+	v       *Validator
+	ctx     context.Context
+	now     time.Time
+	budget  *budget
+	tries   []attempt
+	started map[exchangeKey]*flight[*reply]
+	cuts    map[string]cutResult
+}
+
+type exchangeKey struct {
+	attempt
+	question
+}
+
+type cutResult struct {
+	cut *cut
+	err error
+}
+
+func (v *Validator) newSession(ctx context.Context) *session {
+	return &session{
+		v:       v,
+		ctx:     ctx,
+		now:     v.now(),
+		budget:  newBudget(v.limits),
+		tries:   attempts(v.servers, time.Now()),
+		started: make(map[exchangeKey]*flight[*reply]),
+		cuts:    make(map[string]cutResult),
+	}
+}
+
+// close drops the exchanges that were begun and turned out not to be needed.
+func (s *session) close() {
+	for key, f := range s.started {
+		s.v.exchanges.leave(key, f)
+	}
+}
+
+// start sends a question without waiting for the reply.
+func (s *session) start(to attempt, q question) (*flight[*reply], error) {
+	key := exchangeKey{to, q}
+	if f := s.started[key]; f != nil {
+		return f, nil
+	}
+	if err := s.budget.query(); err != nil {
+		return nil, err
+	}
+	f := s.v.exchanges.join(s.ctx, key, func(ctx context.Context) (*reply, error) {
+		return s.v.client.exchange(ctx, to, q)
+	})
+	s.started[key] = f
+	return f, nil
+}
+
+// ask puts q to one server after the other until judge accepts a reply. A
+// server that does not answer, or whose answer is bogus, is no reason to
+// believe the next one any more than the first: each answer is judged alike.
+func (s *session) ask(q question, judge func(*reply) error) error {
+	var failures []*Error
+	for _, to := range s.tries {
+		if to.stream && !silent(failures, to.server) {
+			continue
+		}
+		err := s.askOne(q, to, judge)
+		if err == nil {
+			return nil
+		}
+		e := asError(q, err)
+		if final(e) {
+			return e
+		}
+		if e.Reason == Timeout || e.Reason == Unreachable {
+			to.server.ailingSince.Store(time.Now().UnixNano())
+		}
+		failures = append(failures, e)
+	}
+	return summary(q, failures)
+}
+
+func (s *session) askOne(q question, to attempt, judge func(*reply) error) error {
+	f, err := s.start(to, q)
+	if err != nil {
+		return err
+	}
+	r, err := f.wait(s.ctx)
+	if s.ctx.Err() != nil {
+		return interrupted(q, s.ctx.Err())
+	}
+	if err != nil {
+		return err
+	}
+	if err := judge(r); err != nil {
+		return r.blamed(asError(q, err), q)
+	}
+	return nil
+}
+
+// blamed adds the server to an error of this question; one about another
+// question, further up the chain, already knows its server.
+func (r *reply) blamed(e *Error, q question) *Error {
+	if e.Server == "" {
+		r.blame(e)
+	}
+	if e.Name == q.name && e.Type == q.rtype || final(e) {
+		return e
+	}
+	wrapped := failure(q, e.Reason, "")
+	wrapped.Status, wrapped.Err = e.Status, e
+	return r.blame(wrapped)
+}
+
+// silent reports whether the server was asked and did not answer in time.
+func silent(failures []*Error, s *server) bool {
+	for _, e := range failures {
+		if e.Server == s.String() && e.Reason == Timeout {
+			return true
+		}
+	}
+	return false
+}
+
+// asError turns any error below into an *Error about q.
+func asError(q question, err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	var limit *limitError
+	if errors.As(err, &limit) {
+		return failure(q, WorkLimit, "%v", limit)
+	}
+	e = failure(q, Unreachable, "")
+	e.Err = err
+	return e
+}
+
+// summary is the error of a question that every server failed. A bogus answer
+// says more than none.
+func summary(q question, failures []*Error) *Error {
+	if len(failures) == 1 {
+		return failures[0]
+	}
+	worst := failures[0]
+	causes := make([]error, len(failures))
+	for i, e := range failures {
+		causes[i] = e
+		if e.Status == Bogus && worst.Status != Bogus {
+			worst = e
+		}
+	}
+	e := failure(q, worst.Reason, "all servers failed")
+	e.Status, e.Err = worst.Status, errors.Join(causes...)
+	return e
+}

@@ -1,0 +1,212 @@
+package dnssec
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// TrustingConfig configures a Trusting.
+type TrustingConfig struct {
+	// Servers are validating servers, in the forms of Config.Servers. Each must
+	// have a loopback address or be reached over TLS. Empty: those of
+	// ResolvConf, which must then be such.
+	Servers    []string
+	ResolvConf string // default: /etc/resolv.conf
+	// TLS is a template for connections to "tls://" servers, for its RootCAs.
+	// The name to verify comes from Servers. Nil: the system's roots.
+	TLS *tls.Config
+	// Dial, Now, Timeout and CacheBytes are as in Config.
+	Dial       func(ctx context.Context, network, addr string) (net.Conn, error)
+	Now        func() time.Time
+	Timeout    time.Duration
+	CacheBytes int
+}
+
+// Trusting is a Resolver that leaves validation to a server and believes its
+// AD bit (RFC 4035 section 4.9.3, RFC 7672 section 2.1.1). That is only as good
+// as the server and the way to it, so it must be on this host or authenticated
+// by TLS. Most users want a Validator, which trusts nobody.
+type Trusting struct {
+	servers []*server
+	client  client
+	now     func() time.Time
+	cache   *cache
+	lookups flights[question, *Answer]
+}
+
+// NewTrusting returns a Trusting. It refuses servers that anybody on the
+// network could impersonate.
+func NewTrusting(config TrustingConfig) (*Trusting, error) {
+	servers, err := parseServers(config.Servers, config.ResolvConf)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range servers {
+		if !s.isLoopback() && s.tlsName == "" {
+			return nil, fmt.Errorf("dnssec: the AD bit of DNS server %s can be forged by anyone on the way: "+
+				"use a server on this host, \"tls://%s\", or a Validator", s, s.addr.Addr())
+		}
+	}
+	c := newClient(config.Dial, config.Timeout)
+	c.tls, c.wantAD = config.TLS, true
+	return &Trusting{
+		servers: servers,
+		client:  c,
+		now:     clock(config.Now),
+		cache:   newCache(cacheBytes(config.CacheBytes)),
+	}, nil
+}
+
+// Lookup returns the records of the type at name; the answer is Secure if the
+// server says so for all of it.
+func (t *Trusting) Lookup(ctx context.Context, name string, qtype uint16) (*Answer, error) {
+	q, err := newQuestion(name, qtype)
+	if err != nil {
+		return nil, err
+	}
+	if a, ok := t.cache.get(cacheKey{q.name, q.rtype, cachedAnswer}, t.now()).(*Answer); ok {
+		return a, nil
+	}
+	f := t.lookups.join(ctx, q, func(ctx context.Context) (*Answer, error) {
+		ctx, cancel := context.WithTimeout(ctx, Limits{}.withDefaults().Duration)
+		defer cancel()
+		a, err := t.lookup(ctx, q, nil)
+		if err == nil {
+			t.cache.put(cacheKey{q.name, q.rtype, cachedAnswer}, a, a.size(), a.Expires, t.now())
+		}
+		return a, err
+	})
+	defer t.lookups.leave(q, f)
+	a, err := f.wait(ctx)
+	if err != nil && ctx.Err() != nil {
+		return nil, interrupted(q, ctx.Err())
+	}
+	return a, err
+}
+
+// lookup asks, and asks again at the target where the reply ends in an alias.
+func (t *Trusting) lookup(ctx context.Context, q question, so path) (*Answer, error) {
+	r, err := t.ask(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	a, open, err := t.answer(q, so, r)
+	if err != nil {
+		return nil, err
+	}
+	if len(a.Aliases) > 0 && a.Status != Secure && len(so) == 0 {
+		if err := t.judgeFirst(ctx, a); err != nil {
+			return nil, err
+		}
+	}
+	if !open {
+		return a, nil
+	}
+	rest, err := t.lookup(ctx, question{a.Name, q.rtype}, append(slices.Clip(so), a.Aliases...))
+	if err != nil {
+		return nil, err
+	}
+	return a.followedBy(rest), nil
+}
+
+// judgeFirst asks for the first alias by itself: it may be secure where the
+// whole answer is not (RFC 7672 section 2.1.3).
+func (t *Trusting) judgeFirst(ctx context.Context, a *Answer) error {
+	first := &a.Aliases[0]
+	r, err := t.ask(ctx, question{first.Name, dns.TypeCNAME})
+	if err != nil {
+		return err
+	}
+	set := r.answer.find(first.Name, dns.TypeCNAME)
+	if set == nil {
+		return nil
+	}
+	if target, err := cnameTarget(set); r.ad && err == nil && target == first.Target {
+		first.Status = Secure
+	}
+	return nil
+}
+
+func (t *Trusting) ask(ctx context.Context, q question) (*reply, error) {
+	var failures []*Error
+	for _, to := range attempts(t.servers, time.Now()) {
+		if to.stream && !silent(failures, to.server) {
+			continue
+		}
+		r, err := t.client.exchange(ctx, to, q)
+		if err == nil {
+			return r, nil
+		}
+		if ctx.Err() != nil {
+			return nil, interrupted(q, ctx.Err())
+		}
+		failures = append(failures, asError(q, err))
+	}
+	return nil, summary(q, failures)
+}
+
+// answer reads a reply. Its one AD bit speaks for all records in it.
+func (t *Trusting) answer(q question, so path, r *reply) (a *Answer, open bool, err error) {
+	status := Insecure
+	if r.ad {
+		status = Secure
+	}
+	now := t.now()
+	a = &Answer{Name: q.name, Status: status, Expires: after(now, maxTTL)}
+	for {
+		set := r.answer.find(a.Name, q.rtype)
+		if set != nil {
+			a.Expires = earliest(a.Expires, after(now, set.ttl()))
+			a.Records = set.copied(a.Expires.Sub(now))
+			return a, false, nil
+		}
+		cname := r.answer.find(a.Name, dns.TypeCNAME)
+		if cname == nil {
+			break
+		}
+		target, err := cnameTarget(cname)
+		if err != nil {
+			return nil, false, err
+		}
+		step := Alias{Name: a.Name, Target: target, DNAME: r.dname(a.Name) != nil, Status: status}
+		if so, err = so.follow(step, q, Limits{}.withDefaults().Aliases); err != nil {
+			return nil, false, err
+		}
+		a.Aliases = append(a.Aliases, step)
+		a.Expires = earliest(a.Expires, after(now, cname.ttl()))
+		a.Name = target
+	}
+	if len(a.Aliases) > 0 {
+		return a, true, nil
+	}
+	if r.isReferral() {
+		return nil, false, failure(q, NoRecursion, "the server refers to other servers instead of answering")
+	}
+	a.Rcode = r.rcode
+	a.Expires = earliest(a.Expires, r.negativeExpiry(now))
+	return a, false, nil
+}
+
+// LookupTXT is like the method of *net.Resolver.
+func (t *Trusting) LookupTXT(ctx context.Context, name string) ([]string, error) {
+	txts, _, err := LookupTXT(ctx, t, name)
+	return txts, err
+}
+
+// LookupTXTUntil is LookupTXT that also says when the records, or their
+// absence, expire.
+func (t *Trusting) LookupTXTUntil(ctx context.Context, name string) ([]string, time.Time, error) {
+	return LookupTXT(ctx, t, name)
+}
+
+// LookupNetIP is like the method of *net.Resolver.
+func (t *Trusting) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	return LookupNetIP(ctx, t, network, host)
+}

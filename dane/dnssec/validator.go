@@ -1,0 +1,354 @@
+package dnssec
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// Config configures a Validator. The zero value asks the servers of
+// /etc/resolv.conf and trusts the root keys that IANA publishes.
+type Config struct {
+	// Servers are recursive DNS servers as "192.0.2.1", "192.0.2.1:53" or
+	// "[2001:db8::1]:53", or "tls://192.0.2.1#dns.example" for DNS over TLS.
+	// They need not be trusted nor validate, but must pass DNSSEC records on.
+	// They are asked in this order; the next one is asked when one fails.
+	Servers []string
+	// ResolvConf is read once by New if Servers is empty. Default:
+	// /etc/resolv.conf.
+	ResolvConf string
+	// Anchors are the trust anchors, DS or DNSKEY records, for the root or any
+	// other zone. Nil, with an empty AnchorFile: the root keys of IANA.
+	Anchors []dns.RR
+	// AnchorFile names a file of DS or DNSKEY records in zone-file syntax,
+	// such as Debian's /usr/share/dns/root.key. It adds to Anchors.
+	AnchorFile string
+	// Dial connects to a server; network is "udp" or "tcp". Default: a
+	// net.Dialer. Over "udp", each Read must return one message.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Now is the clock for signatures and TTLs. Default: time.Now.
+	Now func() time.Time
+	// Timeout bounds one try at one server. Default: 3 seconds.
+	Timeout time.Duration
+	// CacheBytes bounds the cache, roughly. Default: 16 MiB.
+	CacheBytes int
+	// Limits bounds the work of one lookup.
+	Limits Limits
+	// SHA1 turns on the signature algorithms 5 and 7. They are off by default,
+	// and zones signed with nothing better are insecure (RFC 9905 section 2).
+	SHA1 bool
+}
+
+// Validator is a Resolver that proves each answer itself, from the trust
+// anchors down. It is safe for concurrent use; use one for all lookups, because
+// it holds the cache.
+type Validator struct {
+	servers []*server
+	anchors anchors
+	client  client
+	now     func() time.Time
+	limits  Limits
+	sha1    bool
+
+	cache     *cache
+	lookups   flights[question, *Answer]
+	exchanges flights[exchangeKey, *reply]
+}
+
+// New returns a Validator. It sends nothing; it fails if there is no DNS
+// server or no trust anchor to work with.
+func New(config Config) (*Validator, error) {
+	servers, err := parseServers(config.Servers, config.ResolvConf)
+	if err != nil {
+		return nil, err
+	}
+	anchors, err := newAnchors(config.Anchors, config.AnchorFile, config.SHA1)
+	if err != nil {
+		return nil, err
+	}
+	return &Validator{
+		servers: servers,
+		anchors: anchors,
+		client:  newClient(config.Dial, config.Timeout),
+		now:     clock(config.Now),
+		limits:  config.Limits.withDefaults(),
+		sha1:    config.SHA1,
+		cache:   newCache(cacheBytes(config.CacheBytes)),
+	}, nil
+}
+
+func clock(now func() time.Time) func() time.Time {
+	if now == nil {
+		return time.Now
+	}
+	return now
+}
+
+func cacheBytes(n int) int {
+	if n <= 0 {
+		return 16 << 20
+	}
+	return n
+}
+
+// failureTTL is how long a failure is remembered (RFC 4035 section 4.7, RFC
+// 9520 section 3.2): long enough to spare servers that are in trouble, short
+// enough for one that was restarted.
+const failureTTL = 5 * time.Second
+
+// Lookup returns the records of the type at name, or their proven absence. The
+// error is an *Error; it never means that there are no records.
+func (v *Validator) Lookup(ctx context.Context, name string, qtype uint16) (*Answer, error) {
+	q, err := newQuestion(name, qtype)
+	if err != nil {
+		return nil, err
+	}
+	if a, err := v.cached(q); a != nil || err != nil {
+		return a, err
+	}
+	f := v.lookups.join(ctx, q, func(ctx context.Context) (*Answer, error) {
+		return v.lookup(ctx, q)
+	})
+	defer v.lookups.leave(q, f)
+	a, err := f.wait(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, interrupted(q, ctx.Err())
+		}
+		return nil, err
+	}
+	return a, nil
+}
+
+// newQuestion refuses what cannot be looked up: bad names, the types that are
+// no data (RFC 6895 section 3.1), signatures, which are never signed, and DS
+// at the root, which has no parent.
+func newQuestion(name string, qtype uint16) (question, error) {
+	canonical, ok := canonicalName(name)
+	q := question{canonical, qtype}
+	switch {
+	case !ok:
+		return q, failure(question{printable(name, 300), qtype}, BadQuestion, "not a domain name")
+	case qtype == dns.TypeNone, qtype == dns.TypeOPT, 128 <= qtype && qtype <= 255,
+		qtype == dns.TypeSIG, qtype == dns.TypeRRSIG, qtype == dns.TypeNSEC3:
+		return q, failure(q, BadQuestion, "not a type of records that can be looked up")
+	case qtype == dns.TypeDS && canonical == ".":
+		return q, failure(q, BadQuestion, "the root has no parent zone")
+	}
+	return q, nil
+}
+
+// cached returns the answer or the failure that is still good.
+func (v *Validator) cached(q question) (*Answer, error) {
+	now := v.now()
+	if a, ok := v.cache.get(cacheKey{q.name, q.rtype, cachedAnswer}, now).(*Answer); ok {
+		return a, nil
+	}
+	if e, ok := v.cache.get(cacheKey{q.name, q.rtype, cachedFailure}, now).(*Error); ok {
+		return nil, e
+	}
+	return nil, nil
+}
+
+// lookup does the work of Lookup, once for all callers.
+func (v *Validator) lookup(ctx context.Context, q question) (*Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, v.limits.Duration)
+	defer cancel()
+	s := v.newSession(ctx)
+	defer s.close()
+	a, err := s.lookup(q, nil)
+	if err == nil {
+		return a, nil
+	}
+	e := asError(q, err)
+	if e.Name != q.name || e.Type != q.rtype {
+		outer := failure(q, e.Reason, "")
+		outer.Status, outer.Err = e.Status, e
+		e = outer
+	}
+	if !errors.Is(ctx.Err(), context.Canceled) {
+		v.cache.put(cacheKey{q.name, q.rtype, cachedFailure}, e, len(e.Error()), s.now.Add(failureTTL), s.now)
+	}
+	return nil, e
+}
+
+// lookup answers q for a caller who has followed the aliases so far. Where the
+// reply ends in an alias, the target is asked for by its own name.
+func (s *session) lookup(q question, so path) (*Answer, error) {
+	key := cacheKey{q.name, q.rtype, cachedAnswer}
+	if a, ok := s.v.cache.get(key, s.now).(*Answer); ok {
+		return a, s.extend(so, q, a)
+	}
+	if _, err := s.start(s.tries[0], q); err != nil {
+		return nil, err
+	}
+	s.prefetch(q.name)
+	var a *Answer
+	var open bool
+	err := s.ask(q, func(r *reply) (err error) {
+		a, open, err = s.answer(q, so, r)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if open {
+		rest, err := s.lookup(question{a.Name, q.rtype}, append(slices.Clip(so), a.Aliases...))
+		if err != nil {
+			return nil, err
+		}
+		a = a.followedBy(rest)
+	}
+	s.v.cache.put(key, a, a.size(), a.Expires, s.now)
+	return a, nil
+}
+
+// extend checks the aliases of a cached answer as if they were followed now.
+func (s *session) extend(so path, q question, a *Answer) (err error) {
+	for _, step := range a.Aliases {
+		if so, err = so.follow(step, q, s.budget.limits.Aliases); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answer judges one reply: it follows the aliases in it, each judged apart,
+// and then judges the records or their absence. It is open if the last alias
+// leads out of the reply; absence is believed only of the name asked for.
+func (s *session) answer(q question, so path, r *reply) (a *Answer, open bool, err error) {
+	a = &Answer{Name: q.name, Status: Secure, Expires: after(s.now, maxTTL)}
+	for {
+		at := question{a.Name, q.rtype}
+		var step *alias
+		switch {
+		case r.dname(at.name) != nil:
+			step, err = s.judgeDNAME(at, r)
+			if err == nil && q.rtype == dns.TypeCNAME {
+				a.weaken(step.judgement)
+				a.Records = []dns.RR{step.record}
+				return a, false, nil
+			}
+		case r.answer.find(at.name, at.rtype) != nil:
+			return a, false, s.finish(a, at, r)
+		case r.answer.find(at.name, dns.TypeCNAME) != nil:
+			step, err = s.judgeCNAME(at, r)
+		case len(a.Aliases) > 0:
+			return a, true, nil
+		default:
+			return a, false, s.finishAbsent(a, at, r)
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		if so, err = so.follow(step.Alias, q, s.budget.limits.Aliases); err != nil {
+			return nil, false, err
+		}
+		a.weaken(step.judgement)
+		a.Aliases = append(a.Aliases, step.Alias)
+		a.Name = step.Target
+		s.prefetch(a.Name)
+	}
+}
+
+// alias is one judged step.
+type alias struct {
+	Alias
+	*judgement
+	record *dns.CNAME
+}
+
+func (s *session) judgeDNAME(at question, r *reply) (*alias, error) {
+	set := r.dname(at.name)
+	j, err := s.judgeSet(set, r)
+	if err != nil {
+		return nil, err
+	}
+	record, err := r.redirect(at.name, set)
+	if err != nil {
+		return nil, err
+	}
+	return &alias{Alias{at.name, record.Target, true, j.status}, j, record}, nil
+}
+
+func (s *session) judgeCNAME(at question, r *reply) (*alias, error) {
+	set := r.answer.find(at.name, dns.TypeCNAME)
+	j, err := s.judgeSet(set, r)
+	if err != nil {
+		return nil, err
+	}
+	target, err := cnameTarget(set)
+	if err != nil {
+		return nil, err
+	}
+	return &alias{Alias: Alias{at.name, target, false, j.status}, judgement: j}, nil
+}
+
+// finish completes a with the records of the reply.
+func (s *session) finish(a *Answer, at question, r *reply) error {
+	set := r.answer.find(at.name, at.rtype)
+	j, err := s.judgeSet(set, r)
+	if err != nil {
+		return err
+	}
+	a.weaken(j)
+	a.Records = set.copied(j.expires.Sub(s.now))
+	return nil
+}
+
+// finishAbsent completes a with the absence of the records.
+func (s *session) finishAbsent(a *Answer, at question, r *reply) error {
+	j, err := s.judgeAbsence(at, r)
+	if err != nil {
+		return err
+	}
+	a.weaken(j)
+	a.Rcode = j.rcode
+	return nil
+}
+
+// copied returns the records without duplicates and with the TTL that
+// validation left of theirs (RFC 4035 section 5.3.3).
+func (set *rrset) copied(ttl time.Duration) []dns.RR {
+	records := make([]dns.RR, 0, len(set.records))
+	for _, rr := range set.records {
+		rr = dns.Copy(rr)
+		rr.Header().Ttl = uint32(ttl / time.Second)
+		records = append(records, rr)
+	}
+	return dns.Dedup(records, nil)
+}
+
+// weaken makes the answer no better than one of the links it rests on.
+func (a *Answer) weaken(j *judgement) {
+	a.Status = min(a.Status, j.status)
+	a.Expires = earliest(a.Expires, j.expires)
+}
+
+// followedBy joins an answer that ended in an alias with that of its target.
+func (a *Answer) followedBy(rest *Answer) *Answer {
+	return &Answer{
+		Name:    rest.Name,
+		Aliases: append(slices.Clip(a.Aliases), rest.Aliases...),
+		Records: rest.Records,
+		Rcode:   rest.Rcode,
+		Status:  min(a.Status, rest.Status),
+		Expires: earliest(a.Expires, rest.Expires),
+	}
+}
+
+// size estimates the memory that the answer takes.
+func (a *Answer) size() int {
+	size := 200 + len(a.Name)
+	for _, step := range a.Aliases {
+		size += 100 + len(step.Name) + len(step.Target)
+	}
+	for _, rr := range a.Records {
+		size += 150 + 2*dns.Len(rr)
+	}
+	return size
+}

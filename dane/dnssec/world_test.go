@@ -1,0 +1,607 @@
+package dnssec
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/binary"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// world is a DNS tree and the recursive server that knows all of it. Tests
+// bend its replies with mangle.
+type world struct {
+	tb    testing.TB
+	zones map[string]*testZone
+	now   time.Time
+
+	// latency is how long each exchange takes.
+	latency time.Duration
+	// mangle may change the honest reply, or return nil to drop it.
+	mangle func(server, network string, m *dns.Msg) *dns.Msg
+	// raw, if set, makes the datagrams sent back instead of the packed reply.
+	raw func(m *dns.Msg) [][]byte
+
+	mu      sync.Mutex
+	asked   map[string]int // by "example.com. MX"
+	queries []*dns.Msg
+	signed  map[string]*dns.RRSIG
+}
+
+// testZone is one zone. Its DS records are put in the parent zone by the world.
+type testZone struct {
+	name      string
+	keys      []*testKey
+	records   map[string][]dns.RR // by owner
+	unsigned  bool                // no keys, no DS in the parent
+	noDS      bool                // signed, but no DS in the parent
+	ds        []dns.RR            // instead of the DS records of the keys
+	nsec3     bool
+	optOut    bool
+	iter      uint16
+	salt      string
+	validFrom time.Time
+	validTo   time.Time
+}
+
+type testKey struct {
+	record *dns.DNSKEY
+	signer crypto.Signer
+	// silent keys are published and sign nothing.
+	silent bool
+}
+
+func newKey(tb testing.TB, zone string, algorithm uint8, flags uint16) *testKey {
+	tb.Helper()
+	k := &dns.DNSKEY{
+		Hdr:   dns.RR_Header{Name: zone, Rrtype: dns.TypeDNSKEY, Class: dns.ClassINET, Ttl: 3600},
+		Flags: flags, Protocol: 3, Algorithm: algorithm,
+	}
+	var signer crypto.Signer
+	var err error
+	switch algorithm {
+	case dns.ECDSAP256SHA256, dns.ECDSAP384SHA384:
+		curve := elliptic.P256()
+		if algorithm == dns.ECDSAP384SHA384 {
+			curve = elliptic.P384()
+		}
+		var priv *ecdsa.PrivateKey
+		priv, err = ecdsa.GenerateKey(curve, rand.Reader)
+		if err == nil {
+			var point []byte
+			point, err = priv.PublicKey.Bytes()
+			k.PublicKey = base64of(point[1:])
+		}
+		signer = priv
+	case dns.ED25519:
+		var public ed25519.PublicKey
+		public, signer, err = ed25519.GenerateKey(rand.Reader)
+		k.PublicKey = base64of(public)
+	default:
+		var priv *rsa.PrivateKey
+		priv, err = rsa.GenerateKey(rand.Reader, 1024)
+		if err == nil {
+			k.PublicKey = base64of(append([]byte{3, 1, 0, 1}, priv.N.Bytes()...))
+		}
+		signer = priv
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return &testKey{record: k, signer: signer}
+}
+
+// newWorld makes a world with a signed root.
+func newWorld(tb testing.TB) *world {
+	w := &world{
+		tb:     tb,
+		zones:  make(map[string]*testZone),
+		now:    time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC),
+		asked:  make(map[string]int),
+		signed: make(map[string]*dns.RRSIG),
+	}
+	w.zone(".")
+	return w
+}
+
+// zone adds a signed NSEC zone, with its delegation in the zone above, and the
+// records given in zone-file form.
+func (w *world) zone(name string, records ...string) *testZone {
+	w.tb.Helper()
+	z := &testZone{
+		name:      name,
+		keys:      []*testKey{newKey(w.tb, name, dns.ECDSAP256SHA256, 257)},
+		records:   make(map[string][]dns.RR),
+		validFrom: w.now.Add(-24 * time.Hour),
+		validTo:   w.now.Add(7 * 24 * time.Hour),
+	}
+	w.zones[name] = z
+	z.add(w.tb, name+" 3600 IN SOA ns.invalid. host.invalid. 1 3600 600 86400 900")
+	z.add(w.tb, name+" 3600 IN NS ns.invalid.")
+	if name != "." {
+		w.above(name).add(w.tb, name+" 3600 IN NS ns.invalid.")
+	}
+	for _, record := range records {
+		z.add(w.tb, record)
+	}
+	return z
+}
+
+// unsignedZone adds a zone that is delegated without DS.
+func (w *world) unsignedZone(name string, records ...string) *testZone {
+	w.tb.Helper()
+	z := w.zone(name, records...)
+	z.unsigned = true
+	return z
+}
+
+func (z *testZone) add(tb testing.TB, record string) {
+	tb.Helper()
+	rr, err := dns.NewRR(record)
+	if err != nil {
+		tb.Fatalf("%s: %v", record, err)
+	}
+	owner := rr.Header().Name
+	z.records[owner] = append(z.records[owner], rr)
+}
+
+// above returns the zone that delegates name.
+func (w *world) above(name string) *testZone { return w.at(parent(name)) }
+
+// at returns the zone that name is in.
+func (w *world) at(name string) *testZone {
+	for ; ; name = parent(name) {
+		if z := w.zones[name]; z != nil {
+			return z
+		}
+	}
+}
+
+// anchors returns the root's DS records.
+func (w *world) anchors() []dns.RR {
+	var ds []dns.RR
+	for _, k := range w.zones["."].keys {
+		ds = append(ds, k.record.ToDS(dns.SHA256))
+	}
+	return ds
+}
+
+func (w *world) config() Config {
+	return Config{
+		Servers: []string{"192.0.2.53"},
+		Anchors: w.anchors(),
+		Dial:    w.dial,
+		Now:     func() time.Time { return w.now },
+		Timeout: 200 * time.Millisecond,
+	}
+}
+
+func (w *world) validator(edits ...func(*Config)) *Validator {
+	w.tb.Helper()
+	config := w.config()
+	for _, edit := range edits {
+		edit(&config)
+	}
+	v, err := New(config)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	return v
+}
+
+// lookup asks a fresh validator.
+func (w *world) lookup(name string, qtype uint16, edits ...func(*Config)) (*Answer, error) {
+	w.tb.Helper()
+	return w.validator(edits...).Lookup(context.Background(), name, qtype)
+}
+
+// dial connects to the recursive server through memory.
+func (w *world) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	near, far := net.Pipe()
+	go func() {
+		defer far.Close()
+		if network == "tcp" {
+			w.serveStream(far, addr)
+		} else {
+			w.serveDatagrams(far, addr)
+		}
+	}()
+	return near, nil
+}
+
+func (w *world) serveDatagrams(c net.Conn, addr string) {
+	buf := make([]byte, 4096)
+	for {
+		n, err := c.Read(buf)
+		if err != nil {
+			return
+		}
+		for _, datagram := range w.serve(addr, "udp", buf[:n]) {
+			if _, err := c.Write(datagram); err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (w *world) serveStream(c net.Conn, addr string) {
+	for {
+		var length [2]byte
+		if _, err := io.ReadFull(c, length[:]); err != nil {
+			return
+		}
+		buf := make([]byte, binary.BigEndian.Uint16(length[:]))
+		if _, err := io.ReadFull(c, buf); err != nil {
+			return
+		}
+		for _, m := range w.serve(addr, "tcp", buf) {
+			c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(m))), m...))
+		}
+	}
+}
+
+func (w *world) serve(addr, network string, wire []byte) [][]byte {
+	query := new(dns.Msg)
+	if err := query.Unpack(wire); err != nil {
+		return nil
+	}
+	m := w.reply(query)
+	w.mu.Lock()
+	w.asked[query.Question[0].Name+" "+dns.Type(query.Question[0].Qtype).String()]++
+	w.queries = append(w.queries, query)
+	mangle, raw := w.mangle, w.raw
+	w.mu.Unlock()
+	if w.latency > 0 {
+		time.Sleep(w.latency)
+	}
+	if mangle != nil {
+		if m = mangle(addr, network, m); m == nil {
+			return nil
+		}
+	}
+	if raw != nil {
+		return raw(m)
+	}
+	packed, err := m.Pack()
+	if err != nil {
+		w.tb.Errorf("packing the reply to %v: %v", query.Question, err)
+		return nil
+	}
+	return [][]byte{packed}
+}
+
+// reply is what an honest recursive server answers, without validating.
+func (w *world) reply(query *dns.Msg) *dns.Msg {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m := new(dns.Msg)
+	m.SetReply(query)
+	m.RecursionAvailable = true
+	m.SetEdns0(udpSize, true)
+	q := query.Question[0]
+	w.resolve(m, q.Name, q.Qtype)
+	return m
+}
+
+func (w *world) resolve(m *dns.Msg, name string, qtype uint16) {
+	if len(m.Answer) > 60 {
+		return
+	}
+	z := w.at(name)
+	if qtype == dns.TypeDS && name != "." {
+		z = w.above(name)
+	}
+	for at := name; at != z.name; {
+		at = parent(at)
+		set := z.set(w, at, dns.TypeDNAME)
+		if len(set) == 0 {
+			continue
+		}
+		m.Answer = append(m.Answer, w.sign(z, set)...)
+		prefix := strings.TrimSuffix(name, at)
+		target := prefix + set[0].(*dns.DNAME).Target
+		if _, ok := dns.IsDomainName(target); !ok || len(target) > 254 {
+			m.Rcode = dns.RcodeYXDomain
+			return
+		}
+		m.Answer = append(m.Answer, &dns.CNAME{
+			Hdr:    dns.RR_Header{Name: name, Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: set[0].Header().Ttl},
+			Target: target,
+		})
+		if qtype != dns.TypeCNAME {
+			w.resolve(m, target, qtype)
+		}
+		return
+	}
+	owner, expanded := name, false
+	if !z.exists(name) {
+		owner, expanded = wildcardOf(z.encloser(name)), true
+	}
+	if expanded && !z.exists(owner) {
+		m.Rcode = dns.RcodeNameError
+		w.deny(m, z, name, owner)
+		return
+	}
+	for _, rtype := range []uint16{qtype, dns.TypeCNAME} {
+		set := z.set(w, owner, rtype)
+		if len(set) == 0 {
+			continue
+		}
+		signedSet := w.sign(z, set)
+		if expanded {
+			for _, rr := range signedSet {
+				rr.Header().Name = name
+			}
+			w.prove(m, z, name)
+		}
+		m.Answer = append(m.Answer, signedSet...)
+		if rtype == dns.TypeCNAME && qtype != dns.TypeCNAME {
+			w.resolve(m, set[0].(*dns.CNAME).Target, qtype)
+		}
+		return
+	}
+	if expanded {
+		w.deny(m, z, name, owner)
+	} else {
+		w.deny(m, z, name)
+	}
+}
+
+// set returns copies of the records, with DNSKEY and DS as the keys have them.
+func (z *testZone) set(w *world, owner string, rtype uint16) []dns.RR {
+	var set []dns.RR
+	if rtype == dns.TypeDNSKEY && owner == z.name && !z.unsigned {
+		for _, k := range z.keys {
+			set = append(set, dns.Copy(k.record))
+		}
+	}
+	if child := w.zones[owner]; rtype == dns.TypeDS && child != nil && child != z && !child.unsigned && !child.noDS {
+		if child.ds != nil {
+			return slices.Clone(child.ds)
+		}
+		for _, k := range child.keys {
+			if !k.silent {
+				set = append(set, k.record.ToDS(dns.SHA256))
+			}
+		}
+	}
+	for _, rr := range z.records[owner] {
+		if rr.Header().Rrtype == rtype {
+			set = append(set, dns.Copy(rr))
+		}
+	}
+	return set
+}
+
+// exists reports whether there is such a name in the zone, with records or
+// only above some.
+func (z *testZone) exists(name string) bool {
+	for owner := range z.records {
+		if within(owner, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func (z *testZone) encloser(name string) string {
+	for !z.exists(name) {
+		name = parent(name)
+	}
+	return name
+}
+
+// types returns the types at owner for a bitmap.
+func (z *testZone) types(w *world, owner string) []uint16 {
+	var types []uint16
+	for _, rr := range z.records[owner] {
+		types = append(types, rr.Header().Rrtype)
+	}
+	if owner == z.name {
+		types = append(types, dns.TypeDNSKEY)
+	}
+	if len(z.set(w, owner, dns.TypeDS)) > 0 {
+		types = append(types, dns.TypeDS)
+	}
+	if len(types) > 0 && !(len(types) == 1 && types[0] == dns.TypeNS) {
+		types = append(types, dns.TypeRRSIG)
+	}
+	if !z.nsec3 {
+		types = append(types, dns.TypeNSEC)
+	}
+	slices.Sort(types)
+	return slices.Compact(types)
+}
+
+// deny adds the SOA and the records that deny each of the names.
+func (w *world) deny(m *dns.Msg, z *testZone, names ...string) {
+	m.Ns = append(m.Ns, w.sign(z, z.set(w, z.name, dns.TypeSOA))...)
+	w.prove(m, z, names...)
+}
+
+// prove adds the NSEC or NSEC3 records that match or cover the names.
+func (w *world) prove(m *dns.Msg, z *testZone, names ...string) {
+	if z.unsigned {
+		return
+	}
+	for _, name := range names {
+		if z.nsec3 {
+			w.proveHashed(m, z, name)
+			continue
+		}
+		addOnce(m, w.sign(z, []dns.RR{z.nsecFor(w, name)}))
+	}
+}
+
+func (w *world) proveHashed(m *dns.Msg, z *testZone, name string) {
+	if z.inChain(w, name) {
+		addOnce(m, w.sign(z, []dns.RR{z.nsec3For(w, name)}))
+		return
+	}
+	encloser := parent(name)
+	for ; !z.inChain(w, encloser); encloser = parent(encloser) {
+		name = encloser
+	}
+	addOnce(m, w.sign(z, []dns.RR{z.nsec3For(w, encloser)}))
+	addOnce(m, w.sign(z, []dns.RR{z.nsec3For(w, name)}))
+}
+
+func addOnce(m *dns.Msg, set []dns.RR) {
+	for _, rr := range m.Ns {
+		if rr.Header().Name == set[0].Header().Name && rr.Header().Rrtype == set[0].Header().Rrtype {
+			return
+		}
+	}
+	m.Ns = append(m.Ns, set...)
+}
+
+// nsecFor returns the NSEC record that matches or covers name.
+func (z *testZone) nsecFor(w *world, name string) *dns.NSEC {
+	var owners []string
+	for owner := range z.records {
+		owners = append(owners, owner)
+	}
+	slices.SortFunc(owners, compareNames)
+	i, found := slices.BinarySearchFunc(owners, name, compareNames)
+	if !found {
+		i--
+	}
+	owner, next := owners[i], owners[(i+1)%len(owners)]
+	return newTestNSEC(owner, next, z.types(w, owner)...)
+}
+
+func newTestNSEC(owner, next string, types ...uint16) *dns.NSEC {
+	return &dns.NSEC{
+		Hdr:        dns.RR_Header{Name: owner, Rrtype: dns.TypeNSEC, Class: dns.ClassINET, Ttl: 900},
+		NextDomain: next, TypeBitMap: types,
+	}
+}
+
+// inChain reports whether name has an NSEC3 record.
+func (z *testZone) inChain(w *world, name string) bool {
+	for owner := range z.records {
+		if within(owner, name) && !(z.optOut && z.isUnsignedCut(w, owner)) {
+			return true
+		}
+	}
+	return false
+}
+
+func (z *testZone) isUnsignedCut(w *world, owner string) bool {
+	return owner != z.name && w.zones[owner] != nil && len(z.set(w, owner, dns.TypeDS)) == 0
+}
+
+// nsec3For returns the NSEC3 record that matches or covers name.
+func (z *testZone) nsec3For(w *world, name string) *dns.NSEC3 {
+	names := make(map[string]string)
+	for owner := range z.records {
+		for at := owner; within(at, z.name); at = parent(at) {
+			if z.inChain(w, at) {
+				names[dns.HashName(at, 1, z.iter, z.salt)] = at
+			}
+			if at == z.name {
+				break
+			}
+		}
+	}
+	hashes := make([]string, 0, len(names))
+	for hash := range names {
+		hashes = append(hashes, hash)
+	}
+	slices.Sort(hashes)
+	i, found := slices.BinarySearch(hashes, dns.HashName(name, 1, z.iter, z.salt))
+	if !found {
+		i = (i - 1 + len(hashes)) % len(hashes)
+	}
+	return z.newTestNSEC3(hashes[i], hashes[(i+1)%len(hashes)], z.types(w, names[hashes[i]])...)
+}
+
+func (z *testZone) newTestNSEC3(hash, next string, types ...uint16) *dns.NSEC3 {
+	flags := uint8(0)
+	if z.optOut {
+		flags = 1
+	}
+	return &dns.NSEC3{
+		Hdr:  dns.RR_Header{Name: strings.ToLower(hash) + "." + strings.TrimPrefix(z.name, "."), Rrtype: dns.TypeNSEC3, Class: dns.ClassINET, Ttl: 900},
+		Hash: 1, Flags: flags, Iterations: z.iter, SaltLength: uint8(len(z.salt) / 2), Salt: z.salt,
+		HashLength: 20, NextDomain: next, TypeBitMap: types,
+	}
+}
+
+// sign returns the set with a signature by each key that signs.
+func (w *world) sign(z *testZone, set []dns.RR) []dns.RR {
+	if z.unsigned {
+		return set
+	}
+	for _, rr := range slices.Clone(set) {
+		if rr != set[0] {
+			continue
+		}
+		for _, k := range z.keys {
+			if !k.silent {
+				set = append(set, w.signature(z, k, set))
+			}
+		}
+	}
+	return set
+}
+
+func (w *world) signature(z *testZone, k *testKey, set []dns.RR) *dns.RRSIG {
+	var plain []dns.RR
+	key := k.record.PublicKey + z.validTo.String()
+	for _, rr := range set {
+		if rr.Header().Rrtype != dns.TypeRRSIG {
+			plain = append(plain, rr)
+			key += "\n" + rr.String()
+		}
+	}
+	if sig := w.signed[key]; sig != nil {
+		return dns.Copy(sig).(*dns.RRSIG)
+	}
+	sig := signWith(w.tb, z.name, k, z.validFrom, z.validTo, plain)
+	w.signed[key] = sig
+	return dns.Copy(sig).(*dns.RRSIG)
+}
+
+// signWith signs a set with any key as any signer.
+func signWith(tb testing.TB, signer string, k *testKey, from, to time.Time, set []dns.RR) *dns.RRSIG {
+	tb.Helper()
+	sig := &dns.RRSIG{
+		Hdr:        dns.RR_Header{Ttl: set[0].Header().Ttl},
+		KeyTag:     k.record.KeyTag(),
+		SignerName: signer,
+		Algorithm:  k.record.Algorithm,
+		Inception:  uint32(from.Unix()),
+		Expiration: uint32(to.Unix()),
+	}
+	if err := sig.Sign(k.signer, set); err != nil {
+		tb.Fatal(err)
+	}
+	return sig
+}
+
+// sigs signs a crafted set with the zone's first key.
+func (w *world) sigs(z *testZone, set ...dns.RR) []dns.RR {
+	return append(set, signWith(w.tb, z.name, z.keys[0], z.validFrom, z.validTo, set))
+}
+
+func rr(tb testing.TB, text string) dns.RR {
+	tb.Helper()
+	rr, err := dns.NewRR(text)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return rr
+}
