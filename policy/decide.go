@@ -1,0 +1,197 @@
+package policy
+
+import "github.com/mxseal/mxseal/dane/dnssec"
+
+// facts are what is known of one mail host. The zero value knows nothing and
+// is refused.
+type facts struct {
+	// mx is the status of the MX RRset, or of its denial. A lookup that failed
+	// is neither Secure nor Insecure.
+	mx dnssec.Status
+	// tlsa is what DANE discovery found at the host.
+	tlsa tlsaFact
+	// mtasts is the MTA-STS policy in force for the domain.
+	mtasts mtastsFact
+	// listed is true when the host matches an mx pattern of that policy.
+	listed bool
+}
+
+// tlsaFact is the outcome of RFC 7672 section 2.2 for one host.
+type tlsaFact uint8
+
+const (
+	tlsaFailed   tlsaFact = iota // a lookup failed: bogus, SERVFAIL, timeout
+	tlsaNone                     // denied, insecure, or not to be asked
+	tlsaUnusable                 // a secure RRset without usable record
+	tlsaUsable                   // a secure RRset with a usable record
+)
+
+// mtastsFact is the MTA-STS policy in force.
+type mtastsFact uint8
+
+const (
+	mtastsUnknown mtastsFact = iota // not asked
+	mtastsNone                      // no policy in force, or one of mode none
+	mtastsTesting
+	mtastsEnforce
+)
+
+// wishes are the operator's and the message's own. The zero value has none.
+type wishes struct {
+	floor       Level
+	requireDANE bool // RFC 7672 section 6
+	requireBoth bool // Precedence RequireBoth
+	requireTLS  bool // RFC 8689 section 2
+	tlsOptional bool // RFC 8689 section 3, "TLS-Required: No"
+}
+
+// verdict is the decision for one host.
+type verdict struct {
+	level   Level
+	by      Mechanism
+	demands demands
+	refusal refusal
+	// routeAuthenticated is Host.RouteAuthenticated.
+	routeAuthenticated bool
+}
+
+// refusal is why a host is refused.
+type refusal uint8
+
+const (
+	notRefused refusal = iota
+	mxLookupFailed
+	tlsaLookupFailed
+	policyNotAsked
+	notInAllowList
+	daneMissing
+	routeUnauthenticated
+	unreachable // has no address, whatever the policies say
+)
+
+// decide turns the facts about a host into what a session with it must prove.
+// It has no other input and no effect. Mail that says REQUIRETLS is not made
+// weaker by saying "TLS-Required: No" as well (RFC 8689 section 4.1).
+func decide(f facts, w wishes) verdict {
+	v := judge(f, w)
+	if w.tlsOptional && !w.requireTLS {
+		v = ignorePolicies(v)
+	}
+	v.routeAuthenticated = f.routeAuthenticated()
+	if w.requireDANE {
+		v = demandDANE(v, f)
+	}
+	if w.requireTLS {
+		v = demandRequireTLS(v)
+	}
+	return raise(v, w.floor)
+}
+
+// judge is the decision table. A lookup that fails never counts as "none";
+// where two standards apply, neither excuses a failure of the other.
+//
+//	MX          TLSA       MTA-STS      the session must
+//	failed                              not happen: the domain waits
+//	            failed                  not happen: the host is refused
+//	secure      usable                  be authenticated by DANE
+//	insecure    usable     enforce      match allow-list, web PKI and DANE
+//	insecure    usable     no enforce   be authenticated by DANE
+//	            not usable enforce      match allow-list and web PKI
+//	            none       enforce      match allow-list and web PKI
+//	            not usable no enforce   be encrypted
+//	            none       no enforce   be opportunistic
+func judge(f facts, w wishes) verdict {
+	switch {
+	case f.mx != dnssec.Secure && f.mx != dnssec.Insecure:
+		return refuse(mxLookupFailed, 0)
+	case f.tlsa == tlsaFailed:
+		return refuse(tlsaLookupFailed, ByDANE)
+	case f.mx == dnssec.Secure && f.tlsa == tlsaUsable && !w.requireBoth:
+		return authenticate(ByDANE, demands{dane: true})
+	case f.mtasts == mtastsUnknown:
+		return refuse(policyNotAsked, ByMTASTS)
+	case f.mtasts == mtastsEnforce && !f.listed:
+		return refuse(notInAllowList, ByMTASTS)
+	case f.mtasts == mtastsEnforce && f.tlsa == tlsaUsable:
+		return authenticate(ByDANE|ByMTASTS, demands{dane: true, webPKI: true})
+	case f.mtasts == mtastsEnforce:
+		return authenticate(ByMTASTS, demands{webPKI: true})
+	}
+
+	// Testing mode changes nothing but the reports (RFC 8461 section 5).
+	observe := f.mtasts == mtastsTesting
+	switch f.tlsa {
+	case tlsaUsable:
+		return authenticate(ByDANE, demands{dane: true, observe: observe})
+	case tlsaUnusable:
+		return verdict{level: Encrypted, by: ByDANE, demands: demands{observe: observe}}
+	default:
+		return verdict{level: Opportunistic, demands: demands{observe: observe}}
+	}
+}
+
+func authenticate(by Mechanism, d demands) verdict {
+	return verdict{level: Authenticated, by: by, demands: d}
+}
+
+func refuse(why refusal, by Mechanism) verdict {
+	return verdict{level: Refused, by: by, refusal: why}
+}
+
+// routeAuthenticated reports whether the domain's owner named the host. For
+// RFC 8689 section 4.2.1 a policy in testing mode names hosts as well as an
+// enforced one does.
+func (f facts) routeAuthenticated() bool {
+	named := f.mtasts == mtastsEnforce || f.mtasts == mtastsTesting
+	return f.mx == dnssec.Secure || named && f.listed
+}
+
+// ignorePolicies acts as though DANE and MTA-STS were not supported, also
+// where they call a host unreachable (RFC 8689 sections 3 and 8.4). Where the
+// MX records are not known there is no host to be had.
+func ignorePolicies(v verdict) verdict {
+	if v.refusal == mxLookupFailed {
+		return v
+	}
+	return verdict{level: Opportunistic}
+}
+
+// demandDANE makes DANE mandatory: RFC 7672 section 6, and section 2.2.1 for
+// MX records that are not secure.
+func demandDANE(v verdict, f facts) verdict {
+	switch {
+	case v.level == Refused:
+		return v
+	case f.mx != dnssec.Secure || !v.demands.dane:
+		return verdict{level: Refused, by: ByDANE | ByOperator, refusal: daneMissing, routeAuthenticated: v.routeAuthenticated}
+	}
+	v.by |= ByOperator
+	return v
+}
+
+// demandRequireTLS asks for an authenticated route and an authenticated server
+// (RFC 8689 section 4.2.1).
+func demandRequireTLS(v verdict) verdict {
+	switch {
+	case v.level == Refused:
+		return v
+	case !v.routeAuthenticated:
+		return verdict{level: Refused, by: ByOperator, refusal: routeUnauthenticated}
+	}
+	return raise(v, Authenticated)
+}
+
+// raise lifts a level to the operator's floor. What a policy demands stays
+// demanded; a host without a policy that has to be authenticated needs a
+// certificate of the web PKI.
+func raise(v verdict, floor Level) verdict {
+	if v.level == Refused || v.level >= floor {
+		return v
+	}
+	v.level = floor
+	v.by |= ByOperator
+	if floor == Authenticated {
+		v.demands.webPKI = true
+	}
+	return v
+}

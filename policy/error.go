@@ -1,0 +1,100 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/mxseal/mxseal/tlsrpt"
+)
+
+// Error is the one type of error of this package. A policy failure is always
+// temporary: mail waits, and is neither sent with less protection nor bounced
+// (RFC 7672 section 2.1.2, RFC 8461 section 5).
+type Error struct {
+	// Domain is the recipient domain.
+	Domain string
+	// Host is the mail host concerned, or empty for the domain as a whole.
+	Host string
+	// Reason is the TLS-RPT result type, or empty for what no report counts,
+	// such as a refused connection.
+	Reason tlsrpt.ResultType
+	// Code is the failure-reason-code that goes with Reason, or empty.
+	Code string
+	// Permanent is true when trying again cannot help.
+	Permanent bool
+	// SMTPCode is the reply code to give for it, such as 451 or 556; 0 stands
+	// for 451, or for 550 when permanent.
+	SMTPCode int
+	// Status is the enhanced status code of RFC 3463, such as "4.7.5".
+	Status string
+	// Detail says in plain words what is wrong, and what to do where that is
+	// known.
+	Detail string
+	// Err is the cause, or nil.
+	Err error
+}
+
+// Error names domain, host, what is wrong and the cause in one line.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString("policy: ")
+	b.WriteString(printable(e.Domain))
+	if e.Host != "" && e.Host != e.Domain {
+		b.WriteString(": host ")
+		b.WriteString(printable(e.Host))
+	}
+	if e.Detail != "" {
+		b.WriteString(": ")
+		b.WriteString(e.Detail)
+	}
+	if e.Err != nil {
+		b.WriteString(": ")
+		b.WriteString(e.Err.Error())
+	}
+	if e.Status != "" {
+		fmt.Fprintf(&b, " (%s)", e.Status)
+	}
+	return b.String()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Temporary reports whether trying again later can help.
+func (e *Error) Temporary() bool { return !e.Permanent }
+
+// Reply returns the SMTP reply code that fits: SMTPCode, or the general one.
+func (e *Error) Reply() int {
+	switch {
+	case e.SMTPCode != 0:
+		return e.SMTPCode
+	case e.Permanent:
+		return 550
+	default:
+		return 451
+	}
+}
+
+// TLSReport returns the result type and the failure-reason-code.
+func (e *Error) TLSReport() (resultType, reasonCode string) {
+	if e.Reason != "" {
+		return string(e.Reason), e.Code
+	}
+	var inner interface{ TLSReport() (string, string) }
+	if errors.As(e.Err, &inner) {
+		return inner.TLSReport()
+	}
+	return "", ""
+}
+
+// printable quotes s where it has anything but printable ASCII: names in
+// errors come from addresses and from the network.
+func printable(s string) string {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return fmt.Sprintf("%q", s)
+		}
+	}
+	return s
+}

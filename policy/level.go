@@ -1,0 +1,81 @@
+package policy
+
+import "strings"
+
+// Level says what a session with a mail host must prove before it may carry
+// mail. Levels are ordered by what they permit: the zero value permits no
+// session at all, every later one but Refused asks for more than the one
+// before it.
+type Level uint8
+
+const (
+	// Refused means that no session with the host may carry mail: the client
+	// goes on to the next host, or the mail waits.
+	Refused Level = iota
+	// Opportunistic means that TLS is used when the server offers it,
+	// unauthenticated, and that cleartext is permitted otherwise
+	// (RFC 7672 section 2.2, pre-DANE opportunistic TLS).
+	Opportunistic
+	// Encrypted means that TLS is required, and that it is not authenticated
+	// (RFC 7672 section 2.2, secure but unusable TLSA records).
+	Encrypted
+	// Authenticated means that TLS is required and that the server must be
+	// authenticated by everything that Host.By names.
+	Authenticated
+)
+
+// String returns the lower-case name of the level.
+func (l Level) String() string {
+	switch l {
+	case Opportunistic:
+		return "opportunistic"
+	case Encrypted:
+		return "encrypted"
+	case Authenticated:
+		return "authenticated"
+	default:
+		return "refused"
+	}
+}
+
+// MarshalText returns the name of the level.
+func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+// Mechanism is the set of mechanisms that decided a host's level. The zero
+// value is none: no policy was found. With more than one, each of them has to
+// be met.
+type Mechanism uint8
+
+const (
+	// ByDANE is RFC 7672.
+	ByDANE Mechanism = 1 << iota
+	// ByMTASTS is RFC 8461.
+	ByMTASTS
+	// ByOperator is the sender's own configuration: Config.Floor, an Override,
+	// or an option of the call such as RequireTLS.
+	ByOperator
+)
+
+// Has reports whether all mechanisms of other are in m.
+func (m Mechanism) Has(other Mechanism) bool { return m&other == other }
+
+// String returns the names, joined by "+", such as "DANE+MTA-STS"; "none" for
+// the zero value.
+func (m Mechanism) String() string {
+	if m == 0 {
+		return "none"
+	}
+	var names []string
+	for _, each := range []struct {
+		mechanism Mechanism
+		name      string
+	}{{ByDANE, "DANE"}, {ByMTASTS, "MTA-STS"}, {ByOperator, "operator"}} {
+		if m.Has(each.mechanism) {
+			names = append(names, each.name)
+		}
+	}
+	return strings.Join(names, "+")
+}
+
+// MarshalText returns the names as String does.
+func (m Mechanism) MarshalText() ([]byte, error) { return []byte(m.String()), nil }

@@ -1,0 +1,426 @@
+package policy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane"
+	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/tlsrpt"
+)
+
+// Hosts are judged one by one: DANE-13, DANE-15 to DANE-19, DANE-38, DANE-50,
+// DANE-51, field notes 1, 2, 7, 9, 11.
+func TestHostsAreJudgedApart(t *testing.T) {
+	f := newFakeDNS()
+	f.add(t, dnssec.Secure,
+		"example.org. MX 1 good.example.org.", "example.org. MX 2 broken.example.org.", "example.org. MX 3 plain.example.net.",
+		"example.org. MX 4 odd.example.org.", "example.org. MX 5 gone.example.org.", "example.org. MX 6 noaddr.example.org.")
+	f.addHost(t, dnssec.Secure, "good.example.org", someKey)
+	f.addHost(t, dnssec.Secure, "broken.example.org")
+	f.fail("_25._tcp.broken.example.org", dns.TypeTLSA)
+	f.addHost(t, dnssec.Insecure, "plain.example.net")
+	f.fail("_25._tcp.plain.example.net", dns.TypeTLSA)
+	f.addHost(t, dnssec.Secure, "odd.example.org", "0 0 1 ab")
+	f.fail("noaddr.example.org", dns.TypeA)
+	f.fail("noaddr.example.org", dns.TypeAAAA)
+	plan, err := f.newResolver(t, Config{}).Resolve(t.Context(), "Example.org.")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []struct {
+		level  Level
+		by     Mechanism
+		reason tlsrpt.ResultType
+	}{
+		{Authenticated, ByDANE, ""},
+		{Refused, ByDANE, tlsrpt.DNSSECInvalid},
+		{Opportunistic, 0, ""},
+		{Encrypted, ByDANE, ""},
+		{Refused, ByDANE, ""},
+		{Refused, ByDANE, tlsrpt.DNSSECInvalid},
+	} {
+		h := plan.Hosts[i]
+		if h.Level != want.level || h.By != want.by {
+			t.Errorf("%s: %v by %v, want %v by %v (%s)", h.Name, h.Level, h.By, want.level, want.by, h.Why)
+		}
+		if (h.Refusal != nil) != (want.level == Refused) || h.Refusal != nil && h.Refusal.Reason != want.reason {
+			t.Errorf("%s: refusal %v, want reason %q", h.Name, h.Refusal, want.reason)
+		}
+		if h.Refusal != nil && (h.Refusal.Permanent || h.Refusal.Domain != "example.org") {
+			t.Errorf("%s: %+v", h.Name, h.Refusal)
+		}
+	}
+	if f.wasAsked("_25._tcp.plain.example.net", dns.TypeTLSA) {
+		t.Error("TLSA asked at a host with insecure addresses (DANE-55)")
+	}
+	if plan.Err() != nil || !plan.Allows("GOOD.example.org.") || plan.Allows("broken.example.org") || plan.Allows("elsewhere.example") {
+		t.Error("the allow-list is wrong")
+	}
+	if plan.Expires.After(time.Now().Add(failedPlanAge)) {
+		t.Errorf("a plan with failures is kept until %v", plan.Expires)
+	}
+}
+
+// With DANE for every host MTA-STS is not asked; RequireBoth asks it.
+func TestMTASTSIsAskedOnlyWhereNeeded(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		config Config
+		mx     dnssec.Status
+		tlsa   []string
+		asked  bool
+	}{
+		{"secure and usable", Config{}, dnssec.Secure, []string{someKey}, false},
+		{"RequireBoth", Config{Precedence: RequireBoth}, dnssec.Secure, []string{someKey}, true},
+		{"insecure MX", Config{}, dnssec.Insecure, []string{someKey}, true},
+		{"no TLSA", Config{}, dnssec.Secure, nil, true},
+		{"unusable TLSA", Config{}, dnssec.Secure, []string{"1 1 1 ab"}, true},
+		{"NoDANE", Config{NoDANE: true}, dnssec.Secure, []string{someKey}, true},
+		{"NoMTASTS", Config{NoMTASTS: true}, dnssec.Secure, nil, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := newFakeDNS()
+			f.add(t, test.mx, "example.org. MX 1 mx.example.org.")
+			f.addHost(t, dnssec.Secure, "mx.example.org", test.tlsa...)
+			plan, err := f.newResolver(t, test.config).Resolve(t.Context(), "example.org")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := f.wasAsked("_mta-sts.example.org", dns.TypeTXT); got != test.asked {
+				t.Errorf("MTA-STS asked: %v, want %v", got, test.asked)
+			}
+			if test.asked != (plan.MTASTS.Asked && !plan.MTASTS.off) {
+				t.Errorf("the plan says %+v", plan.MTASTS)
+			}
+		})
+	}
+}
+
+// DANE-46 and its switch; DANE-48: the route is not called authenticated.
+func TestDANEByInsecureMX(t *testing.T) {
+	f := newFakeDNS()
+	f.add(t, dnssec.Insecure, "example.org. MX 1 mx.provider.example.")
+	f.addHost(t, dnssec.Secure, "mx.provider.example", someKey)
+	plan, err := f.newResolver(t, Config{}).Resolve(t.Context(), "example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h := plan.Hosts[0]; h.By != ByDANE || h.RouteAuthenticated || !strings.Contains(h.Why, "route to it is not") {
+		t.Errorf("%+v", h)
+	}
+	plan, err = f.newResolver(t, Config{NoDANEForInsecureMX: true}).Resolve(t.Context(), "example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h := plan.Hosts[0]; h.Level != Opportunistic || h.DANE.AddrStatus != dnssec.Secure {
+		t.Errorf("switched off: %+v", h)
+	}
+}
+
+// STS-61, DANE-35: to an address literal neither standard applies, but the
+// operator's floor does.
+func TestAddressLiteral(t *testing.T) {
+	for _, domain := range []string{"[192.0.2.25]", "[IPv6:2001:db8::19]"} {
+		f := newFakeDNS()
+		plan, err := f.newResolver(t, Config{Floor: Encrypted}).Resolve(t.Context(), domain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := plan.Hosts[0]
+		if len(f.asked) != 0 || h.Level != Encrypted || h.By != ByOperator || len(h.Addrs) != 1 || h.ServerName != "" {
+			t.Errorf("%s: %+v, asked %v", domain, h, f.asked)
+		}
+	}
+	_, err := newFakeDNS().newResolver(t, Config{}).Resolve(t.Context(), "[mx.example.org]")
+	var failure *Error
+	if !errors.As(err, &failure) || !failure.Permanent {
+		t.Errorf("a recipient chose a next hop: %v", err)
+	}
+}
+
+// STS-60, DANE-62, field note 10: a configured next hop is secure by
+// definition, and the policy domain is the one configured.
+func TestConfiguredNextHop(t *testing.T) {
+	f := newFakeDNS()
+	f.addHost(t, dnssec.Secure, "relay.example.net")
+	f.add(t, dnssec.Secure, "_587._tcp.relay.example.net. TLSA "+someKey)
+	r := f.newResolver(t, Config{Overrides: map[string]Override{
+		"Example.ORG": {NextHop: "[relay.example.net]:587"},
+		"example.com": {NextHop: "relay.example.net"},
+	}})
+	plan, err := r.Resolve(t.Context(), "example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := plan.Hosts[0]
+	if h.By != ByDANE || h.Port != 587 || plan.MXStatus != dnssec.Secure || !h.RouteAuthenticated || plan.NextHop != "relay.example.net" {
+		t.Errorf("%+v", h)
+	}
+	if f.wasAsked("example.org", dns.TypeMX) || f.wasAsked("relay.example.net", dns.TypeMX) {
+		t.Errorf("MX records were asked for: %v", f.asked)
+	}
+	f.add(t, dnssec.Insecure, "relay.example.net. MX 1 mx.relay.example.net.")
+	f.addHost(t, dnssec.Insecure, "mx.relay.example.net")
+	if plan, err = r.Resolve(t.Context(), "example.com"); err != nil || plan.Hosts[0].Name != "mx.relay.example.net" {
+		t.Fatalf("%+v, %v", plan, err)
+	}
+	if !f.wasAsked("_mta-sts.relay.example.net", dns.TypeTXT) || f.wasAsked("_mta-sts.example.com", dns.TypeTXT) {
+		t.Errorf("the policy domain is not the configured one: %v", f.asked)
+	}
+}
+
+func TestOverrides(t *testing.T) {
+	pin, err := dane.ParseRecord(someKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name  string
+		wish  Override
+		level Level
+		by    Mechanism
+	}{
+		{"nothing", Override{}, Opportunistic, 0},
+		{"raise to encrypted", Override{Floor: Encrypted}, Encrypted, ByOperator},
+		{"raise to authenticated", Override{Floor: Authenticated}, Authenticated, ByOperator},
+		{"mandatory DANE", Override{RequireDANE: true}, Refused, ByDANE | ByOperator},
+		{"pin", Override{Pin: []dane.Record{pin}}, Authenticated, ByDANE},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := newFakeDNS()
+			f.add(t, dnssec.Secure, "example.org. MX 1 mx.example.org.")
+			f.addHost(t, dnssec.Insecure, "mx.example.org")
+			r := f.newResolver(t, Config{Overrides: map[string]Override{"example.org": test.wish}})
+			plan, err := r.Resolve(t.Context(), "example.org")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if h := plan.Hosts[0]; h.Level != test.level || h.By != test.by {
+				t.Errorf("%v by %v, want %v by %v", h.Level, h.By, test.level, test.by)
+			}
+		})
+	}
+	t.Run("switched off", func(t *testing.T) {
+		f := newFakeDNS()
+		f.add(t, dnssec.Secure, "example.org. MX 1 mx.example.org.")
+		f.addHost(t, dnssec.Secure, "mx.example.org", someKey)
+		r := f.newResolver(t, Config{Overrides: map[string]Override{"example.org": {NoDANE: true, NoMTASTS: true}}})
+		plan, err := r.Resolve(t.Context(), "example.org")
+		if err != nil || plan.Hosts[0].Level != Opportunistic {
+			t.Fatalf("%+v, %v", plan, err)
+		}
+	})
+}
+
+// REQ-17, REQ-19, REQ-26: what DANE calls unreachable is tried all the same,
+// and nothing is asked that would not be heeded.
+func TestTLSOptionalAsksNothing(t *testing.T) {
+	f := newFakeDNS()
+	f.add(t, dnssec.Secure, "example.org. MX 1 mx.example.org.", "example.org. MX 2 gone.example.org.")
+	f.addHost(t, dnssec.Secure, "mx.example.org", someKey)
+	f.fail("_25._tcp.mx.example.org", dns.TypeTLSA)
+	r := f.newResolver(t, Config{})
+	plan, err := r.Resolve(t.Context(), "example.org", TLSOptional())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plan.Hosts[0].Level != Opportunistic || plan.Hosts[1].Level != Refused {
+		t.Errorf("%v %v", plan.Hosts[0].Level, plan.Hosts[1].Level)
+	}
+	if session := plan.Hosts[0].Session(nil, nil); len(session.Outcomes) != 0 {
+		t.Errorf("it would be reported: %+v", session)
+	}
+	// Plans of other wishes are kept apart.
+	plan, err = r.Resolve(t.Context(), "example.org")
+	if err != nil || plan.Hosts[0].Level != Refused {
+		t.Errorf("%+v, %v", plan, err)
+	}
+	plan, err = r.Resolve(t.Context(), "example.org", TLSOptional(), RequireTLS())
+	if err != nil || plan.Hosts[0].Level != Refused {
+		t.Errorf("REQ-21: %+v, %v", plan, err)
+	}
+}
+
+func TestPlanIsKeptUntilItExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeDNS()
+		f.ttl = time.Minute
+		f.add(t, dnssec.Secure, "example.org. MX 1 mx.example.org.")
+		f.addHost(t, dnssec.Secure, "mx.example.org", someKey)
+		r := f.newResolver(t, Config{})
+		first, err := r.Resolve(t.Context(), "example.org")
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute - 1)
+		if again, _ := r.Resolve(t.Context(), "EXAMPLE.org."); again != first {
+			t.Error("the plan was made anew while it holds")
+		}
+		time.Sleep(1)
+		if again, _ := r.Resolve(t.Context(), "example.org"); again == first {
+			t.Error("TLSA-28, OPS-38: the plan outlived its records")
+		}
+	})
+}
+
+func TestConcurrentResolvesShareTheWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeDNS()
+		f.wait = make(chan struct{})
+		f.add(t, dnssec.Secure, "example.org. MX 1 mx.example.org.")
+		f.addHost(t, dnssec.Secure, "mx.example.org", someKey)
+		r := f.newResolver(t, Config{})
+		leaving, leave := context.WithCancel(t.Context())
+		var callers sync.WaitGroup
+		var left error
+		callers.Go(func() { _, left = r.Resolve(leaving, "example.org") })
+		synctest.Wait()
+		for range 20 {
+			callers.Go(func() {
+				if _, err := r.Resolve(t.Context(), "example.org"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		leave()
+		synctest.Wait()
+		if !errors.Is(left, context.Canceled) {
+			t.Errorf("the caller who left got %v", left)
+		}
+		close(f.wait)
+		callers.Wait()
+		if n := f.lookups.Load(); n != 4 {
+			t.Errorf("%d lookups for 21 callers, want MX, A, AAAA and TLSA", n)
+		}
+	})
+}
+
+func TestTimeoutBoundsTheWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeDNS()
+		f.wait = make(chan struct{}) // never closed
+		r := f.newResolver(t, Config{Timeout: time.Second})
+		start := time.Now()
+		_, err := r.Resolve(context.Background(), "example.org")
+		if err == nil || time.Since(start) != time.Second {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+	})
+}
+
+func TestNewRefuses(t *testing.T) {
+	for name, config := range map[string]Config{
+		"NoDANE with RequireDANE": {NoDANE: true, RequireDANE: true},
+		"no such level":           {Floor: 9},
+		"Self":                    {Self: []string{"not a name"}},
+		"MaxPlans":                {MaxPlans: -1},
+		"override domain":         {Overrides: map[string]Override{"a..b": {}}},
+		"override next hop":       {Overrides: map[string]Override{"a.example": {NextHop: "192.0.2.1"}}},
+		"override exclusion":      {Overrides: map[string]Override{"a.example": {NoDANE: true, RequireDANE: true}}},
+		"override pin":            {Overrides: map[string]Override{"a.example": {Pin: []dane.Record{{Usage: 3}}}}},
+		"override level":          {Overrides: map[string]Override{"a.example": {Floor: 9}}},
+	} {
+		config.DNS = newFakeDNS()
+		if _, err := New(config); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestMalformedDomains(t *testing.T) {
+	r := newFakeDNS().newResolver(t, Config{})
+	for _, domain := range []string{"", ".", "a..b", "192.0.2.1", "example.org\r\nX", "[", "[]", strings.Repeat("a", 300)} {
+		_, err := r.Resolve(t.Context(), domain)
+		var failure *Error
+		if !errors.As(err, &failure) || !failure.Permanent {
+			t.Errorf("%q: %v", domain, err)
+		}
+		if err != nil && strings.ContainsAny(err.Error(), "\r\n") {
+			t.Errorf("%q reaches a log unescaped", domain)
+		}
+	}
+}
+
+func TestExplainAndJSON(t *testing.T) {
+	f := newFakeDNS()
+	f.add(t, dnssec.Secure, "example.org. MX 1 mx.example.org.", "example.org. MX 2 broken.example.org.")
+	f.addHost(t, dnssec.Secure, "mx.example.org", someKey, "2 0 1 ab")
+	f.addHost(t, dnssec.Secure, "broken.example.org")
+	f.fail("_25._tcp.broken.example.org", dns.TypeTLSA)
+	plan, err := f.newResolver(t, Config{}).Resolve(t.Context(), "example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := plan.Explain(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"MX records: secure", "not asked", "1 mx.example.org port 25: authenticated by DANE", "192.0.2.1 (secure)",
+		someKey + ": used", "2 0 1 ab: not usable", "2 broken.example.org port 25: refused", "SERVFAIL", "the plan holds until",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("the explanation lacks %q:\n%s", want, b.String())
+		}
+	}
+	text, err := json.Marshal(plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read struct {
+		Domain string
+		Hosts  []struct {
+			Name, Level, By string
+			Refusal         *struct{ Reason string }
+		}
+	}
+	if err := json.Unmarshal(text, &read); err != nil {
+		t.Fatal(err)
+	}
+	if read.Domain != "example.org" || read.Hosts[0].Level != "authenticated" || read.Hosts[0].By != "DANE" || read.Hosts[1].Refusal.Reason != "dnssec-invalid" {
+		t.Errorf("%s", text)
+	}
+}
+
+func BenchmarkResolveCached(b *testing.B) {
+	f := newFakeDNS()
+	mx, _ := dns.NewRR("example.org. MX 1 mx.example.org.")
+	f.answers[key("example.org", dns.TypeMX)] = &dnssec.Answer{Name: "example.org.", Status: dnssec.Insecure, Records: []dns.RR{mx}}
+	r, err := New(Config{DNS: f})
+	if err != nil {
+		b.Fatal(err)
+	}
+	plan, err := r.Resolve(b.Context(), "example.org")
+	if err != nil {
+		b.Fatal(err)
+	}
+	plan.Expires = time.Now().Add(time.Hour)
+	b.Run("one", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := r.Resolve(b.Context(), "example.org"); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("parallel", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if _, err := r.Resolve(b.Context(), "example.org"); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	})
+}

@@ -1,0 +1,275 @@
+package policy
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/mxseal/mxseal/dane"
+	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/mtasts"
+)
+
+const (
+	defaultPort     = 25
+	defaultMaxPlans = 10000
+	defaultTimeout  = 2 * time.Minute
+
+	// maxPlanAge ends plans that nothing else ends, such as those of address
+	// literals.
+	maxPlanAge = time.Hour
+	// failedPlanAge ends plans in which a lookup failed: long enough not to
+	// hammer a broken domain, short enough to see it mended.
+	failedPlanAge = 30 * time.Second
+)
+
+// Resolver makes plans and remembers them. Make one with New and share it: it
+// is safe for concurrent use, and its memory is what protects.
+type Resolver struct {
+	dns       dnssec.Resolver
+	mtasts    *mtasts.Client
+	trust     *trust
+	port      uint16
+	self      map[string]bool
+	general   wishes
+	noDANE    bool
+	noMTASTS  bool
+	mxSecure  bool // DANE only for hosts of secure MX records
+	overrides map[string]override
+	timeout   time.Duration
+	now       func() time.Time
+	logger    *slog.Logger
+
+	plans    *lru.Cache[request, *Plan]
+	inFlight singleflight.Group
+}
+
+// override is an Override, read.
+type override struct {
+	Override
+	hop *nextHop // nil: the domain itself
+}
+
+// New makes a Resolver. It makes no network traffic. An error names the field
+// of the Config that is wrong, and what to do about it.
+func New(config Config) (*Resolver, error) {
+	resolver := &Resolver{
+		dns:       config.DNS,
+		port:      cmp.Or(config.Port, defaultPort),
+		self:      make(map[string]bool, len(config.Self)),
+		noDANE:    config.NoDANE,
+		noMTASTS:  config.NoMTASTS,
+		mxSecure:  config.NoDANEForInsecureMX,
+		overrides: make(map[string]override, len(config.Overrides)),
+		timeout:   cmp.Or(config.Timeout, defaultTimeout),
+		now:       config.Now,
+		logger:    config.Logger,
+		general: wishes{
+			floor:       config.Floor,
+			requireDANE: config.RequireDANE,
+			requireBoth: config.Precedence == RequireBoth,
+		},
+	}
+	if resolver.now == nil {
+		resolver.now = time.Now
+	}
+	if resolver.logger == nil {
+		resolver.logger = slog.New(slog.DiscardHandler)
+	}
+	dial := config.Dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	resolver.trust = &trust{
+		roots:      config.RootCAs,
+		now:        resolver.now,
+		dial:       dial,
+		minVersion: cmp.Or(config.OpportunisticMinVersion, tls.VersionTLS10),
+	}
+	if config.NoDANE && config.RequireDANE {
+		return nil, errors.New("policy: Config asks for NoDANE and RequireDANE, which exclude each other")
+	}
+	if config.Floor > Authenticated {
+		return nil, errors.New("policy: Config.Floor is none of the levels")
+	}
+	for _, name := range config.Self {
+		own, err := asciiDomain(name)
+		if err != nil {
+			return nil, fmt.Errorf("policy: Config.Self: %q: %w", name, err)
+		}
+		resolver.self[own] = true
+	}
+	for domain, wish := range config.Overrides {
+		if err := resolver.addOverride(domain, wish); err != nil {
+			return nil, fmt.Errorf("policy: Config.Overrides: %q: %w", domain, err)
+		}
+	}
+	plans, err := lru.New[request, *Plan](cmp.Or(config.MaxPlans, defaultMaxPlans))
+	if err != nil {
+		return nil, fmt.Errorf("policy: Config.MaxPlans: %w", err)
+	}
+	resolver.plans = plans
+	return resolver, resolver.addSources(config)
+}
+
+// addSources makes what the configuration leaves out: the validator, and the
+// MTA-STS client.
+func (r *Resolver) addSources(config Config) error {
+	if r.dns == nil {
+		validator, err := dnssec.New(dnssec.Config{Now: config.Now})
+		if err != nil {
+			return fmt.Errorf("policy: Config.DNS is nil, and a validator cannot be made: %w", err)
+		}
+		r.dns = validator
+	}
+	r.mtasts = config.MTASTS
+	if r.mtasts == nil {
+		client, err := mtasts.NewClient(mtasts.Config{
+			Resolver:  names{r.dns},
+			RootCAs:   config.RootCAs,
+			Dial:      config.Dial,
+			AllowAddr: config.AllowPolicyHost,
+			Now:       config.Now,
+			Logger:    config.Logger,
+		})
+		if err != nil {
+			return fmt.Errorf("policy: %w", err)
+		}
+		r.mtasts = client
+	}
+	return nil
+}
+
+func (r *Resolver) addOverride(domain string, wish Override) error {
+	name, err := asciiDomain(domain)
+	if err != nil {
+		return err
+	}
+	if wish.NoDANE && wish.RequireDANE {
+		return errors.New("NoDANE and RequireDANE exclude each other")
+	}
+	if wish.Floor > Authenticated {
+		return errors.New("Floor is none of the levels")
+	}
+	read := override{Override: wish}
+	read.Pin = dane.Select(slices.Clone(wish.Pin))
+	if len(wish.Pin) > 0 && len(read.Pin) == 0 {
+		return errors.New("Pin has no usable record")
+	}
+	if wish.NextHop != "" {
+		hop, err := parseNextHop(wish.NextHop, r.port)
+		if err != nil {
+			return fmt.Errorf("NextHop %q: %w", wish.NextHop, err)
+		}
+		read.hop = &hop
+	}
+	r.overrides[name] = read
+	return nil
+}
+
+// Resolve returns the plan for a recipient domain: a name in A-labels or
+// U-labels, or an address literal such as "[192.0.2.1]". A plan is kept until
+// the first of the records, policies and signatures that it was made of
+// expires. Equal calls at the same time share the work; a caller whose context
+// ends leaves it to the others.
+//
+// A plan is returned even when every host in it is refused: see Plan.Err. The
+// error is an *Error: permanent for a domain that accepts no mail or does not
+// exist, temporary when the MX records could not be had or the context ended.
+func (r *Resolver) Resolve(ctx context.Context, domain string, options ...Option) (*Plan, error) {
+	asked, err := newRequest(domain, options)
+	if err != nil {
+		return nil, err
+	}
+	if plan, found := r.plans.Get(asked); found && r.now().Before(plan.Expires) {
+		return plan, nil
+	}
+	return r.share(ctx, asked)
+}
+
+func newRequest(domain string, options []Option) (request, error) {
+	asked := request{domain: domain}
+	if !isLiteral(domain) {
+		name, err := asciiDomain(domain)
+		if err != nil {
+			return request{}, &Error{Domain: domain, Permanent: true, Status: "5.1.2", Err: err}
+		}
+		asked.domain = name
+	}
+	if len(options) > 0 {
+		asked = asked.with(options)
+	}
+	return asked, nil
+}
+
+// with returns the request with the wishes of options. It is apart so that a
+// request without any stays off the heap.
+func (q request) with(options []Option) request {
+	for _, option := range options {
+		option(&q)
+	}
+	return q
+}
+
+// share makes a plan once for all that ask for it at the same time. The work
+// goes on when the caller who began it leaves, bounded by Config.Timeout.
+func (r *Resolver) share(ctx context.Context, asked request) (*Plan, error) {
+	done := r.inFlight.DoChan(asked.key(), func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout)
+		defer cancel()
+		plan, err := r.makePlan(ctx, asked)
+		if err != nil {
+			err.Domain = asked.domain
+			return nil, err
+		}
+		r.plans.Add(asked, plan)
+		return plan, nil
+	})
+	select {
+	case result := <-done:
+		if result.Err != nil {
+			return nil, result.Err
+		}
+		return result.Val.(*Plan), nil
+	case <-ctx.Done():
+		return nil, &Error{Domain: asked.domain, Status: "4.4.7", Detail: "the caller did not wait", Err: ctx.Err()}
+	}
+}
+
+// key tells requests apart; a space is in no domain.
+func (q request) key() string {
+	return fmt.Sprint(q.domain, " ", q.requireTLS, q.tlsOptional)
+}
+
+// Recheck looks up again the id of the MTA-STS policy that a plan was made by,
+// and returns a fresh plan when the policy changed. Mail that a policy kept
+// from being delivered must not be given up before (RFC 8461 sections 5 and
+// 5.1). For a plan without such a policy it does nothing.
+func (r *Resolver) Recheck(ctx context.Context, plan *Plan, options ...Option) (fresh *Plan, changed bool, err error) {
+	if !plan.MTASTS.Asked {
+		return plan, false, nil
+	}
+	_, changed, err = r.mtasts.Recheck(ctx, plan.NextHop)
+	if err != nil || !changed {
+		return plan, false, err
+	}
+	asked, err := newRequest(plan.Domain, options)
+	if err != nil {
+		return plan, false, err
+	}
+	r.plans.Remove(asked)
+	fresh, err = r.share(ctx, asked)
+	if err != nil {
+		return plan, false, err
+	}
+	return fresh, true, nil
+}
