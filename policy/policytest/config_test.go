@@ -1,0 +1,105 @@
+package policytest_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/mtasts"
+	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/policytest"
+)
+
+func TestDNSStatus(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	for name, options := range map[string][]policytest.DomainOption{
+		"nsec.example":     nil,
+		"nsec3.example":    {policytest.NSEC3},
+		"optout.example":   {policytest.NSEC3OptOut},
+		"unsigned.example": {policytest.Unsigned},
+		"unknown.example":  {policytest.UnknownAlgorithm},
+		"bogus.example":    nil,
+		"stripped.example": nil,
+	} {
+		inet.Domain(name, options...).MX("mx." + name)
+	}
+	inet.BreakDNS(policytest.Bogus, "bogus.example", dns.TypeMX)
+	inet.BreakDNS(policytest.Strip, "stripped.example", dns.TypeMX)
+	inet.BreakDNS(policytest.Forge("unsigned.example. MX 0 evil.example."), "unsigned.example", dns.TypeMX)
+	resolver := inet.DNS()
+	for _, test := range []struct {
+		name   string
+		status dnssec.Status
+	}{
+		{"nsec.example", dnssec.Secure},
+		{"nope.nsec.example", dnssec.Secure},
+		{"nsec3.example", dnssec.Secure},
+		{"nope.nsec3.example", dnssec.Secure},
+		{"optout.example", dnssec.Secure},
+		{"nope.optout.example", dnssec.Insecure},
+		{"unsigned.example", dnssec.Insecure},
+		{"unknown.example", dnssec.Insecure},
+		{"bogus.example", dnssec.Bogus},
+		{"stripped.example", dnssec.Bogus},
+	} {
+		status := dnssec.Indeterminate
+		answer, err := resolver.Lookup(t.Context(), test.name, dns.TypeMX)
+		var failed *dnssec.Error
+		switch {
+		case errors.As(err, &failed):
+			status = failed.Status
+		case err != nil:
+			t.Error(err)
+		default:
+			status = answer.Status
+		}
+		if status != test.status {
+			t.Errorf("%s: %s (%v), want %s", test.name, status, err, test.status)
+		}
+	}
+}
+
+// A policy that was learned before an attack outlives it. // field note 45
+func TestMTASTS(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	host := inet.Domain("example.org", policytest.Unsigned).MX("mx.example.org").Policy("enforce", "mx.example.org")
+	client, err := mtasts.NewClient(inet.MTASTSConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := client.Lookup(t.Context(), "example.org"); err != nil || r.Policy == nil || !r.Policy.MatchMX("mx.example.org") {
+		t.Fatalf("%+v %v", r, err)
+	}
+	host.Break(policytest.Refuse)
+	host.Announce("spoofed")
+	inet.Advance(24 * time.Hour)
+	if r, err := client.Lookup(t.Context(), "example.org"); err != nil || r.Policy == nil {
+		t.Errorf("during the attack: %+v %v", r, err)
+	}
+	inet.Advance(7 * 24 * time.Hour)
+	if r, err := client.Lookup(t.Context(), "example.org"); err != nil || r.Policy != nil {
+		t.Errorf("after the end of max_age: %+v %v", r, err)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	inet.Domain("example.org").MX("mx.example.org")
+	inet.Host("mx.example.org", policytest.TLSA("3 1 1"))
+	r, err := policy.New(inet.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := r.Resolve(t.Context(), "example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(plan.Hosts) != 1 || plan.Hosts[0].Level != policy.Authenticated || plan.Hosts[0].By != policy.ByDANE {
+		t.Errorf("%+v", plan.Hosts)
+	}
+}
