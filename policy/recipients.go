@@ -1,0 +1,134 @@
+package policy
+
+import (
+	"errors"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// mailbox is an address as an SMTP command names it.
+type mailbox struct {
+	given  string // as the caller wrote it
+	path   string // local part and domain, the domain in ASCII
+	domain string // in lower-case A-labels, or an address literal
+	// international means that the local part needs SMTPUTF8 (RFC 6531).
+	international bool
+}
+
+// maxPath is the longest address that fits a path with its angle brackets
+// (RFC 5321 section 4.5.3.1.3).
+const maxPath = 254
+
+// parseMailbox reads an address: RFC 5321 section 4.1.2, with RFC 6531 section
+// 3.3. There is no comment, display name or route in it.
+func parseMailbox(s string) (mailbox, error) {
+	at := strings.LastIndexByte(s, '@')
+	if at < 0 {
+		return mailbox{}, errors.New("an address is of the form local-part@domain")
+	}
+	local, domain := s[:at], s[at+1:]
+	if !isLocalPart(local) {
+		return mailbox{}, errors.New("the local part is malformed; other than letters, digits and some symbols it needs quotes")
+	}
+	m := mailbox{given: s, domain: strings.ToLower(domain), international: !isASCII(local)}
+	var err error
+	if isLiteral(domain) {
+		_, err = parseLiteral(domain[1 : len(domain)-1])
+	} else {
+		m.domain, err = asciiDomain(domain)
+	}
+	if err != nil {
+		return mailbox{}, err
+	}
+	m.path = local + "@" + domain
+	if !isASCII(domain) || strings.HasSuffix(domain, ".") {
+		m.path = local + "@" + m.domain
+	}
+	if len(m.path) > maxPath {
+		return mailbox{}, errors.New("the address is too long")
+	}
+	return m, nil
+}
+
+// isLocalPart reports whether s is a dot-string or a quoted string.
+func isLocalPart(s string) bool {
+	switch {
+	case len(s) == 0 || len(s) > 64 || !utf8.ValidString(s):
+		return false
+	case s[0] == '"':
+		return isQuotedString(s)
+	}
+	for atom := range strings.SplitSeq(s, ".") {
+		if atom == "" || strings.ContainsFunc(atom, func(c rune) bool { return !isAtomText(c) }) {
+			return false
+		}
+	}
+	return true
+}
+
+func isAtomText(c rune) bool {
+	switch {
+	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		return true
+	case c >= utf8.RuneSelf:
+		return isInternational(c)
+	}
+	return strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", c)
+}
+
+// isInternational leaves out what no mailbox has and a terminal may act on.
+func isInternational(c rune) bool { return unicode.IsGraphic(c) }
+
+func isQuotedString(s string) bool {
+	if len(s) < 2 || s[len(s)-1] != '"' {
+		return false
+	}
+	escaped := false
+	for _, c := range s[1 : len(s)-1] {
+		switch {
+		case c < ' ' || c == 0x7f || c >= utf8.RuneSelf && !isInternational(c):
+			return false
+		case escaped:
+			if c >= utf8.RuneSelf {
+				return false
+			}
+			escaped = false
+		case c == '\\':
+			escaped = true
+		case c == '"':
+			return false
+		}
+	}
+	return !escaped
+}
+
+// group is the recipients of one domain.
+type group struct {
+	domain string
+	to     []mailbox
+}
+
+// byDomain sorts addresses by their domains, both in the order given. What is
+// not an address comes back as undelivered.
+func byDomain(addresses []string) (groups []group, malformed []Undelivered) {
+	places := make(map[string]int)
+	for _, address := range addresses {
+		box, err := parseMailbox(address)
+		if err != nil {
+			malformed = append(malformed, Undelivered{
+				Recipients: []string{address},
+				Err:        &Error{Permanent: true, SMTPCode: 553, Status: "5.1.3", Detail: "the recipient " + printable(address) + " is no address", Err: err},
+			})
+			continue
+		}
+		place, found := places[box.domain]
+		if !found {
+			place = len(groups)
+			places[box.domain] = place
+			groups = append(groups, group{domain: box.domain})
+		}
+		groups[place].to = append(groups[place].to, box)
+	}
+	return groups, malformed
+}

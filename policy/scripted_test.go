@@ -1,0 +1,302 @@
+package policy
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"io"
+	"math/big"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mxseal/mxseal/tlsrpt"
+)
+
+// A scripted mail host says byte for byte what a test wants it to say, over
+// connections in memory, so that a test in a synctest bubble has its own clock.
+
+// script is the server's side of one connection, which ends with it.
+type script func(s *server)
+
+// server is one connection, seen from the server.
+type server struct {
+	conn  net.Conn
+	lines *bufio.Reader
+	world *world
+	addr  string
+}
+
+// world is all that can be connected to, by IP address. The scripts of an
+// address serve its connections in turn, the last one again and again.
+type world struct {
+	scripts map[string][]script
+
+	mu       sync.Mutex
+	dialled  []string            // addresses, in order
+	heard    map[string][]string // command lines by address, with "TLS" for a handshake
+	recorded []tlsrpt.Session
+}
+
+func newWorld(scripts map[string][]script) *world {
+	return &world{scripts: scripts, heard: make(map[string][]string)}
+}
+
+func (w *world) Record(s *tlsrpt.Session) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.recorded = append(w.recorded, *s)
+}
+
+func (w *world) dial(ctx context.Context, _, address string) (net.Conn, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	addr := netip.MustParseAddrPort(address).Addr().String()
+	before := 0
+	for _, earlier := range w.dialled {
+		if earlier == addr {
+			before++
+		}
+	}
+	w.dialled = append(w.dialled, addr)
+	scripts := w.scripts[addr]
+	if len(scripts) == 0 {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
+	}
+	ours, theirs := net.Pipe()
+	play := scripts[min(before, len(scripts)-1)]
+	go func() {
+		defer theirs.Close()
+		play(&server{conn: theirs, lines: bufio.NewReader(theirs), world: w, addr: addr})
+	}()
+	return ours, nil
+}
+
+// said returns the lines that an address has heard.
+func (w *world) said(addr string) []string {
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.heard[addr]
+}
+
+func (s *server) note(line string) {
+	s.world.mu.Lock()
+	defer s.world.mu.Unlock()
+	s.world.heard[s.addr] = append(s.world.heard[s.addr], line)
+}
+
+// say sends text as it is.
+func (s *server) say(text string) { io.WriteString(s.conn, text) }
+
+// hear reads a line, and reports whether there was one.
+func (s *server) hear() (string, bool) {
+	line, err := s.lines.ReadString('\n')
+	if err != nil {
+		return "", false
+	}
+	line = strings.TrimRight(line, "\r\n")
+	s.note(line)
+	return line, true
+}
+
+// answer hears one line and answers it.
+func (s *server) answer(text string) {
+	s.hear()
+	s.say(text)
+}
+
+// handshake is the server's side of TLS.
+func (s *server) handshake(cert tls.Certificate) bool {
+	conn := tls.Server(s.conn, &tls.Config{Certificates: []tls.Certificate{cert}, SessionTicketsDisabled: true})
+	if conn.Handshake() != nil {
+		return false
+	}
+	s.note("TLS")
+	s.conn, s.lines = conn, bufio.NewReader(conn)
+	return true
+}
+
+// serve answers commands until the client leaves, with replies by verb where
+// given.
+func (s *server) serve(replies map[string]string) {
+	for {
+		line, ok := s.hear()
+		if !ok {
+			return
+		}
+		verb, _, _ := strings.Cut(line, " ")
+		reply, special := replies[verb]
+		switch {
+		case special:
+			s.say(reply)
+		case verb == "EHLO":
+			s.say("250 mx.example.net\r\n")
+		case verb == "DATA":
+			s.say("354 go ahead\r\n")
+			for line != "." {
+				if line, ok = s.hear(); !ok {
+					return
+				}
+			}
+			if reply, special = replies["."]; !special {
+				reply = "250 2.0.0 taken\r\n"
+			}
+			s.say(reply)
+		case verb == "QUIT":
+			s.say("221 bye\r\n")
+			return
+		default:
+			s.say("250 2.0.0 ok\r\n")
+		}
+	}
+}
+
+const greeting = "220 mx.example.net ESMTP\r\n"
+
+// inClearOnly is a host that has no TLS.
+func inClearOnly(s *server) {
+	s.say(greeting)
+	s.serve(nil)
+}
+
+// withTLS is a host that has it.
+func withTLS(cert tls.Certificate) script { return tlsThen(cert, nil) }
+
+// tlsThen is a host with TLS and replies of its own after that.
+func tlsThen(cert tls.Certificate, replies map[string]string) script {
+	return func(s *server) {
+		s.say(greeting)
+		s.answer("250-mx.example.net\r\n250 STARTTLS\r\n")
+		s.answer("220 go ahead\r\n")
+		if s.handshake(cert) {
+			s.serve(replies)
+		}
+	}
+}
+
+// refusing is a host that answers STARTTLS in another way than by 220.
+func refusing(reply string) script {
+	return func(s *server) {
+		s.say(greeting)
+		s.answer("250-mx.example.net\r\n250 STARTTLS\r\n")
+		s.answer(reply)
+		s.serve(nil)
+	}
+}
+
+// certificates made once for all tests: a root, and a certificate by it for
+// mx.example.net; and one by nobody in particular.
+var certificates = sync.OnceValue(func() (c struct {
+	roots         *x509.CertPool
+	good, unknown tls.Certificate
+}) {
+	root, rootKey := newCertificate(nil, nil, "Root")
+	c.roots = x509.NewCertPool()
+	c.roots.AddCert(root)
+	leaf, leafKey := newCertificate(root, rootKey, "mx.example.net")
+	c.good = tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: leafKey}
+	other, otherKey := newCertificate(nil, nil, "mx.example.net")
+	c.unknown = tls.Certificate{Certificate: [][]byte{other.Raw}, PrivateKey: otherKey}
+	return c
+})
+
+func newCertificate(parent *x509.Certificate, parentKey *ecdsa.PrivateKey, name string) (*x509.Certificate, *ecdsa.PrivateKey) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber:          big.NewInt(1),
+		Subject:               pkix.Name{CommonName: name},
+		DNSNames:              []string{name},
+		NotBefore:             time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC),
+		NotAfter:              time.Date(2090, 1, 1, 0, 0, 0, 0, time.UTC),
+		IsCA:                  parent == nil,
+		BasicConstraintsValid: true,
+	}
+	if parent == nil {
+		parent, parentKey = template, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, parentKey)
+	if err != nil {
+		panic(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		panic(err)
+	}
+	return cert, key
+}
+
+// planned is a plan for example.org without a Resolver: the hosts in order, the
+// name of each mx.example.net.
+func (w *world) planned(hosts ...*Host) *Plan {
+	plan := &Plan{Domain: "example.org", NextHop: "example.org"}
+	for i, h := range hosts {
+		h.Name, h.ServerName, h.Port, h.Preference = "mx.example.net", "mx.example.net", 25, uint16(i)
+		h.plan = plan
+		h.trust = &trust{roots: certificates().roots, now: time.Now, dial: w.dial, minVersion: tls.VersionTLS10}
+		plan.Hosts = append(plan.Hosts, h)
+	}
+	return plan
+}
+
+// at is a host at some addresses.
+func at(level Level, addrs ...string) *Host {
+	h := &Host{Level: level}
+	for _, addr := range addrs {
+		h.Addrs = append(h.Addrs, netip.MustParseAddr(addr))
+	}
+	if level == Authenticated {
+		h.demands.webPKI = true
+	}
+	return h
+}
+
+func (w *world) dialer() *Dialer { return &Dialer{Recorder: w, LocalName: "sender.example"} }
+
+// walk is what Dial does after Resolve.
+func (w *world) walk(plan *Plan) *walk {
+	along := &walk{dialer: w.dialer()}
+	along.follow(plan)
+	return along
+}
+
+// dialHost dials a plan of one host with one address and one script.
+func (w *world) dialHost(t *testing.T, level Level) (*Client, *Error) {
+	t.Helper()
+	client, err := w.walk(w.planned(at(level, "192.0.2.1"))).next(t.Context())
+	if err == nil {
+		return client, nil
+	}
+	var failure *Error
+	if !errors.As(err, &failure) {
+		t.Fatalf("error %v is no *Error", err)
+	}
+	return nil, failure
+}
+
+func oneHost(scripts ...script) *world {
+	return newWorld(map[string][]script{"192.0.2.1": scripts})
+}
+
+// hostError is the first error of a host in that of a domain.
+func hostError(t *testing.T, err *Error) *Error {
+	t.Helper()
+	var hosts hostErrors
+	if !errors.As(err, &hosts) || len(hosts) == 0 {
+		t.Fatalf("error %v holds no error of a host", err)
+	}
+	return hosts[0]
+}

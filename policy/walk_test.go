@@ -1,0 +1,369 @@
+package policy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/mxseal/mxseal/tlsrpt"
+)
+
+// NMX-12: the addresses of a host in the resolver's order, at least two of
+// them, and of both families.
+func TestAddressesOfAHost(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ addrs, want string }{
+		{"192.0.2.1", "192.0.2.1"},
+		{"192.0.2.2 192.0.2.1", "192.0.2.2 192.0.2.1"},
+		{"192.0.2.1 192.0.2.2 192.0.2.3 192.0.2.4 192.0.2.5", "192.0.2.1 192.0.2.2 192.0.2.3 192.0.2.4"},
+		{"2001:db8::1 2001:db8::2 2001:db8::3 2001:db8::4 2001:db8::5 192.0.2.1", "2001:db8::1 192.0.2.1 2001:db8::2 2001:db8::3"},
+		{"192.0.2.1 192.0.2.2 2001:db8::1 2001:db8::2", "192.0.2.1 2001:db8::1 192.0.2.2 2001:db8::2"},
+	} {
+		var got []string
+		for _, addr := range bothFamilies(at(Encrypted, strings.Fields(test.addrs)...).Addrs) {
+			got = append(got, addr.String())
+		}
+		if strings.Join(got, " ") != test.want {
+			t.Errorf("of %s: %q, want %s", test.addrs, got, test.want)
+		}
+	}
+}
+
+// STS-81, STS-82, NMX-12, field note 68: hosts in the plan's order, each at its
+// own addresses and at no other; a refused one gets no connection (DANE-16,
+// DANE-113, DANE-33).
+func TestOrderOfHosts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(map[string][]script{
+			"192.0.2.2": {withTLS(certificates().unknown)}, "192.0.2.3": {inClearOnly},
+			"192.0.2.9": {withTLS(certificates().good)}, "192.0.2.4": {withTLS(certificates().good)},
+			"192.0.2.5": {withTLS(certificates().good)},
+		})
+		refused := at(Refused, "192.0.2.9")
+		plan := w.planned(
+			at(Authenticated, "192.0.2.1", "192.0.2.2"), at(Encrypted, "192.0.2.3"), refused,
+			at(Authenticated), at(Authenticated, "192.0.2.4"), at(Authenticated, "192.0.2.5"),
+		)
+		refused.Refusal = refused.failure(tlsrpt.DNSSECInvalid, "", "4.7.5", "its TLSA records cannot be had", nil)
+		along := w.walk(plan)
+		client, err := along.next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		if want := []string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"}; !slices.Equal(w.dialled, want) {
+			t.Errorf("dialled %q, want %q", w.dialled, want)
+		}
+		if client.Host != plan.Hosts[4] || client.Plan != plan {
+			t.Errorf("client of host %v", client.Host.Addrs)
+		}
+		var statuses []string
+		for _, failure := range along.failures {
+			statuses = append(statuses, failure.Status)
+		}
+		if want := []string{"4.4.1", "4.7.5", "4.7.4", "4.7.5", "4.4.4"}; !slices.Equal(statuses, want) {
+			t.Errorf("failures %q, want %q", statuses, want)
+		}
+	})
+}
+
+// STS-78, STS-83, DANE-17, field note 15: when no host is left, the mail waits.
+// The error tells of policy before it tells of the network, and holds an error
+// for each host.
+func TestNoHostIsLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(map[string][]script{"192.0.2.2": {withTLS(certificates().unknown), inClearOnly}})
+		_, err := w.walk(w.planned(at(Authenticated, "192.0.2.1"), at(Authenticated, "192.0.2.2"))).next(t.Context())
+		var failure *Error
+		if !errors.As(err, &failure) {
+			t.Fatalf("error %v", err)
+		}
+		if !failure.Temporary() || failure.Reply() != 451 || failure.Status != "4.7.5" ||
+			failure.Reason != tlsrpt.CertificateNotTrusted || failure.Domain != "example.org" || failure.Host != "" {
+			t.Errorf("failure %+v", failure)
+		}
+		var refused *net.OpError
+		if !errors.As(err, &refused) {
+			t.Errorf("error %v does not hold the error of the first host", err)
+		}
+		if got := tlsrpt.Classify(err); got.Type != tlsrpt.CertificateNotTrusted {
+			t.Errorf("classified as %v", got)
+		}
+		if strings.ContainsAny(err.Error(), "\r\n") {
+			t.Errorf("error in several lines: %q", err)
+		}
+		if slices.Contains(w.said("192.0.2.2"), "TLS") || len(w.dialled) != 2 {
+			t.Errorf("dialled %q", w.dialled)
+		}
+	})
+}
+
+// The connections of one call are bounded, whatever the number of hosts.
+func TestConnectionsAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(nil)
+		var hosts []*Host
+		for range 20 {
+			hosts = append(hosts, at(Opportunistic, "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"))
+		}
+		_, err := w.walk(w.planned(hosts...)).next(t.Context())
+		if err == nil || len(w.dialled) != 16 {
+			t.Errorf("%d connections, error %v", len(w.dialled), err)
+		}
+	})
+}
+
+// One session is recorded for each connection that came to the question of TLS,
+// and one for each host that a policy refused; RPT-65: none for the network.
+func TestRecording(t *testing.T) {
+	t.Parallel()
+	hangsUp := func(s *server) {
+		s.say(greeting)
+		s.answer("250-mx.example.net\r\n250 STARTTLS\r\n")
+		s.answer("220 go ahead\r\n")
+		s.conn.Read(make([]byte, 5))
+	}
+	for name, test := range map[string]struct {
+		level Level
+		plays []script
+		want  []string // failures of each session
+	}{
+		"verified":             {Authenticated, []script{withTLS(certificates().good)}, []string{""}},
+		"not offered":          {Opportunistic, []script{inClearOnly}, []string{"starttls-not-supported"}},
+		"not offered, fatal":   {Encrypted, []script{inClearOnly}, []string{"starttls-not-supported"}},
+		"refused":              {Encrypted, []script{refusing("454 no\r\n")}, []string{"starttls-not-supported"}},
+		"refused, opportunism": {Opportunistic, []script{refusing("454 no\r\n")}, []string{"starttls-not-supported"}},
+		"connection refused":   {Encrypted, nil, nil},
+		"no greeting":          {Encrypted, []script{func(*server) {}}, nil},
+		"then in clear":        {Opportunistic, []script{hangsUp, inClearOnly}, []string{"validation-failure"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := oneHost(test.plays...)
+				if client, err := w.dialHost(t, test.level); err == nil {
+					defer client.Close()
+				}
+				var got []string
+				for _, session := range w.recorded {
+					if session.Domain != "example.org" || session.MXHost != "mx.example.net" ||
+						session.HELO != "mx.example.net" || session.ReceivingIP != netip.MustParseAddr("192.0.2.1") {
+						t.Errorf("session %+v", session)
+					}
+					var types []string
+					for _, failure := range session.Outcomes[0].Failures {
+						types = append(types, string(failure.Type))
+					}
+					got = append(got, strings.Join(types, "+"))
+				}
+				if !slices.Equal(got, test.want) {
+					t.Errorf("recorded %q, want %q", got, test.want)
+				}
+			})
+		})
+	}
+}
+
+// A nil Recorder and a nil Logger are as good as any.
+func TestZeroDialer(t *testing.T) {
+	t.Parallel()
+	if _, err := new(Dialer).Dial(t.Context(), "example.org"); err == nil {
+		t.Error("no error without Resolver")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(map[string][]script{"192.0.2.1": {inClearOnly}, "192.0.2.2": {withTLS(certificates().good)}})
+		along := &walk{dialer: new(Dialer)}
+		along.follow(w.planned(at(Encrypted, "192.0.2.1"), at(Encrypted, "192.0.2.2")))
+		client, err := along.next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		client.Close()
+	})
+}
+
+// Retrying in clear is worth a warning.
+func TestRetryInClearIsLogged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := oneHost(func(s *server) {
+			s.say(greeting)
+			s.answer("250-mx.example.net\r\n250 STARTTLS\r\n")
+			s.answer("220 go ahead\r\n")
+		}, inClearOnly)
+		var log strings.Builder
+		along := w.walk(w.planned(at(Opportunistic, "192.0.2.1")))
+		along.dialer.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		client, err := along.next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		client.Close()
+		if !strings.Contains(log.String(), "level=WARN") {
+			t.Errorf("log %q", log.String())
+		}
+	})
+}
+
+// REQ-4, REQ-9 to REQ-15: a session for REQUIRETLS needs the extension, offered
+// inside TLS. REQ-1: it needs TLS first of all.
+func TestServerMustRequireTLS(t *testing.T) {
+	t.Parallel()
+	supports := func(extra string) script {
+		return tlsThen(certificates().good, map[string]string{"EHLO": "250-mx.example.net\r\n250-8BITMIME\r\n250 " + extra + "\r\n"})
+	}
+	inClearToo := func(s *server) { // offers it where it does not count
+		s.say(greeting)
+		s.answer("250-mx.example.net\r\n250-REQUIRETLS\r\n250 STARTTLS\r\n")
+		s.answer("220 go ahead\r\n")
+		if s.handshake(certificates().good) {
+			s.serve(nil)
+		}
+	}
+	for name, test := range map[string]struct {
+		plays     map[string][]script
+		status    string
+		permanent bool
+		heard     string // by 192.0.2.2
+	}{
+		"REQ-15 supported": {map[string][]script{"192.0.2.2": {supports("REQUIRETLS")}}, "", false,
+			"EHLO sender.example|STARTTLS|TLS|EHLO sender.example|MAIL FROM:<a@example.net> BODY=8BITMIME REQUIRETLS"},
+		"REQ-10 the second host": {map[string][]script{"192.0.2.1": {withTLS(certificates().good)}, "192.0.2.2": {supports("REQUIRETLS")}}, "", false,
+			"EHLO sender.example|STARTTLS|TLS|EHLO sender.example|MAIL FROM:<a@example.net> BODY=8BITMIME REQUIRETLS"},
+		"REQ-10, REQ-11, REQ-13 no support": {map[string][]script{"192.0.2.1": {supports("SIZE")}, "192.0.2.2": {supports("SIZE")}}, "5.7.30", true,
+			"EHLO sender.example|STARTTLS|TLS|EHLO sender.example|QUIT"},
+		"REQ-4, REQ-9 support in clear": {map[string][]script{"192.0.2.1": {inClearToo}, "192.0.2.2": {inClearToo}}, "5.7.30", true,
+			"EHLO sender.example|STARTTLS|TLS|EHLO sender.example|QUIT"},
+		"REQ-1, REQ-13 no TLS": {map[string][]script{"192.0.2.1": {inClearOnly}, "192.0.2.2": {inClearOnly}}, "5.7.10", true,
+			"EHLO sender.example|QUIT"},
+		"REQ-3, REQ-8, REQ-12 not verified": {map[string][]script{"192.0.2.1": {withTLS(certificates().unknown)}, "192.0.2.2": {withTLS(certificates().unknown)}}, "5.7.10", true,
+			"EHLO sender.example|STARTTLS"},
+		// A host that cannot be reached may yet fulfil it.
+		"one host down": {map[string][]script{"192.0.2.2": {supports("SIZE")}}, "4.7.30", false,
+			"EHLO sender.example|STARTTLS|TLS|EHLO sender.example|QUIT"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(test.plays)
+				plan := w.planned(at(Authenticated, "192.0.2.1"), at(Authenticated, "192.0.2.2"))
+				plan.RequireTLS = true
+				client, err := w.walk(plan).next(t.Context())
+				if err == nil {
+					defer client.Close()
+					if err := client.Mail("a@example.net"); err != nil {
+						t.Error(err)
+					}
+				}
+				if heard := strings.Join(w.said("192.0.2.2"), "|"); heard != test.heard {
+					t.Errorf("server heard %q, want %q", heard, test.heard)
+				}
+				var failure *Error
+				switch {
+				case test.status == "" && err != nil:
+					t.Error(err)
+				case test.status == "":
+				case !errors.As(err, &failure):
+					t.Errorf("error %v", err)
+				case failure.Status != test.status || failure.Permanent != test.permanent:
+					t.Errorf("status %s, permanent %v: %v", failure.Status, failure.Permanent, failure)
+				}
+			})
+		})
+	}
+}
+
+// A Client never says MAIL in a session that REQUIRETLS forbids, however it was
+// come by.
+func TestMailChecksRequireTLS(t *testing.T) {
+	t.Parallel()
+	for name, play := range map[string]script{"in clear": inClearOnly, "in TLS": withTLS(certificates().good)} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := oneHost(play)
+				client, err := w.dialHost(t, Opportunistic)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer client.Close()
+				client.Plan = &Plan{Domain: "example.org", RequireTLS: true}
+				var failure *Error
+				if err := client.Mail("a@example.net"); !errors.As(err, &failure) || failure.Status != "5.7.30" || !failure.Permanent {
+					t.Errorf("error %v", err)
+				}
+				if err := client.Mail("a@example.net>\r\nRSET"); err == nil {
+					t.Error("a line end in the return path")
+				}
+				if heard := w.said("192.0.2.1"); strings.HasPrefix(heard[len(heard)-1], "MAIL") {
+					t.Errorf("server heard %q", heard)
+				}
+			})
+		})
+	}
+}
+
+// Field note 28: a resumed session is verified like any other. The user shares a
+// session cache between configurations, one of which verifies nothing.
+func TestResumedSessionIsVerified(t *testing.T) {
+	t.Parallel()
+	w := newWorld(nil)
+	loose, strict := at(Encrypted), at(Authenticated)
+	w.planned(loose, strict)
+	cache := tls.NewLRUClientSessionCache(1)
+	server := &tls.Config{Certificates: []tls.Certificate{certificates().unknown}}
+	connect := func(h *Host) (resumed bool, err error) {
+		ours, theirs := tcpPipe(t)
+		defer ours.Close()
+		go func() {
+			defer theirs.Close()
+			conn := tls.Server(theirs, server)
+			conn.Write([]byte("x"))
+			conn.Read(make([]byte, 1))
+		}()
+		config := h.TLSConfig().Clone()
+		config.ClientSessionCache = cache
+		conn := tls.Client(ours, config)
+		if err := conn.HandshakeContext(context.Background()); err != nil {
+			return false, err
+		}
+		_, err = conn.Read(make([]byte, 1)) // the ticket comes first
+		return conn.ConnectionState().DidResume, err
+	}
+	if _, err := connect(loose); err != nil {
+		t.Fatal(err)
+	}
+	if resumed, err := connect(loose); err != nil || !resumed {
+		t.Fatalf("resumed %v, error %v: the test is of no use", resumed, err)
+	}
+	var failure *Error
+	if _, err := connect(strict); !errors.As(err, &failure) || failure.Reason != tlsrpt.CertificateNotTrusted {
+		t.Errorf("the resumed session passed: error %v", err)
+	}
+}
+
+// tcpPipe is both ends of a loopback connection.
+func tcpPipe(t *testing.T) (client, server net.Conn) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	client, err = net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err = listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client, server
+}
