@@ -96,17 +96,18 @@ func rrs(section []dns.RR) []string {
 	return texts
 }
 
-// RFC 4035 section 3.1: what an answer holds, by what there is at the name. $
-// stands for the zone.
-func TestAnswers(t *testing.T) {
-	t.Parallel()
-	tree := newTestTree()
-	tests := []struct {
-		name   string
-		qtype  uint16
-		rcode  int
-		answer string // comma-separated
-	}{
+// answerTest is a question and what the answer to it holds. $ stands for the
+// zone.
+type answerTest struct {
+	name   string
+	qtype  uint16
+	rcode  int
+	answer string // owners and types, separated by commas
+}
+
+// answerTests are about a zone made by fill.
+func answerTests() []answerTest {
+	return []answerTest{
 		{"$", dns.TypeMX, 0, "$ MX"},
 		{"$", dns.TypeSOA, 0, "$ SOA"},
 		{"$", dns.TypeNS, 0, "$ NS"},
@@ -145,8 +146,14 @@ func TestAnswers(t *testing.T) {
 		{"mx.$", dns.TypeDS, 0, ""},
 		{"mx.$", dns.TypeANY, 0, "mx.$ A,mx.$ AAAA"},
 	}
+}
+
+// RFC 4035 section 3.1: what an answer holds, by what there is at the name.
+func TestAnswers(t *testing.T) {
+	t.Parallel()
+	tree := newTestTree()
 	for _, zone := range []string{"unsigned.test.", "nsec.test.", "nsec3.test.", "optout.test."} {
-		for _, test := range tests {
+		for _, test := range answerTests() {
 			in := func(s string) string { return strings.ReplaceAll(s, "$", zone) }
 			t.Run(fmt.Sprintf("%.40s %s", in(test.name), dns.TypeToString[test.qtype]), func(t *testing.T) {
 				reply := query(tree, in(test.name), test.qtype)
