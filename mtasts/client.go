@@ -61,6 +61,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	if cfg.Dial == nil {
 		cfg.Dial = new(net.Dialer).DialContext
 	}
+	if cfg.AllowAddr == nil {
+		cfg.AllowAddr = func(netip.Addr) bool { return false }
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -99,7 +102,14 @@ func NewClient(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mtasts: %w", err)
 	}
-	return &Client{cfg: cfg, fetcher: newFetcher(&cfg), cache: cache}, nil
+	dialer := &dialer{
+		resolver:  cfg.Resolver,
+		dial:      cfg.Dial,
+		allowAddr: cfg.AllowAddr,
+		roots:     cfg.RootCAs,
+		now:       cfg.Now,
+	}
+	return &Client{cfg: cfg, fetcher: &fetcher{dialer, cfg.FetchTimeout}, cache: cache}, nil
 }
 
 // Lookup returns the policy in force for domain, the domain of the recipient or

@@ -3,6 +3,7 @@ package mtasts
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -17,11 +18,7 @@ const (
 func canonicalDomain(domain string) (string, error) {
 	name := strings.TrimSuffix(domain, ".")
 	if !isASCII(name) {
-		ascii, err := idna.Lookup.ToASCII(name)
-		if err != nil {
-			return "", fmt.Errorf("mtasts: %s: %w: %s", quote(domain), ErrDomain, printable(err.Error()))
-		}
-		name = strings.TrimSuffix(ascii, ".")
+		name = toASCII(name)
 	}
 	// The name is checked after the conversion, which can make an IPv4 address
 	// of full-width digits. Underscores are no letters of a host name, but
@@ -30,6 +27,19 @@ func canonicalDomain(domain string) (string, error) {
 		return "", fmt.Errorf("mtasts: %s: %w", quote(domain), ErrDomain)
 	}
 	return strings.ToLower(name), nil
+}
+
+// toASCII returns name in A-labels, or nothing if that cannot be. idna takes
+// octets that are not UTF-8 for U+FFFD, which would be a domain of its own.
+func toASCII(name string) string {
+	if !utf8.ValidString(name) {
+		return ""
+	}
+	ascii, err := idna.Lookup.ToASCII(name)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSuffix(ascii, ".")
 }
 
 func isASCII(s string) bool {

@@ -52,7 +52,7 @@ func TestLookupRefusesNames(t *testing.T) {
 		"\uff11\uff19\uff12.0.2.1", // full-width digits
 		".example.com", "example..com", "example.com..", "-a.example", "a-.example",
 		"a b.example", "a\x00.example", "a/../b", "user@example.com", "example.com:443", "*.example.com",
-		"xn--\u00fc.example", "\xff.example", "\u200d.example",
+		"xn--\u00fc.example", "\xff.example", "\ufffd.example", "\xc3.example", "\u200d.example",
 		strings.Repeat("a", 64) + ".example", strings.Repeat("a.", 127) + "a",
 		strings.Repeat("\u00fc", 64) + ".example",
 	} {

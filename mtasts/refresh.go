@@ -113,7 +113,7 @@ func (c *Client) log(ctx context.Context, old, next *state) {
 		c.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "MTA-STS policy fetched", attrs...)
 	case err != nil && r.Policy != nil && r.Policy.Mode != None:
 		c.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "MTA-STS policy in force cannot be refreshed", attrs...)
-	case err != nil:
+	case err != nil && r.Policy == nil:
 		c.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "no MTA-STS policy found", attrs...)
 	}
 }

@@ -1,9 +1,6 @@
 package mtasts
 
-import (
-	"strconv"
-	"strings"
-)
+import "strconv"
 
 // wsp is the white space of RFC 5234.
 const wsp = " \t"
@@ -44,6 +41,11 @@ func printable(s string) string {
 	if len(s) > maxDetail {
 		s = s[:maxDetail] + "..."
 	}
-	quoted := strconv.QuoteToASCII(s)
-	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			quoted := strconv.QuoteToASCII(s)
+			return quoted[1 : len(quoted)-1]
+		}
+	}
+	return s
 }

@@ -106,8 +106,12 @@ func (w *world) good() tls.Certificate {
 }
 
 func (w *world) setSite(cert tls.Certificate, s site) {
+	w.setTLS(&tls.Config{Certificates: []tls.Certificate{cert}}, s)
+}
+
+func (w *world) setTLS(config *tls.Config, s site) {
 	w.setHost(func(conn net.Conn) {
-		server := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{cert}})
+		server := tls.Server(conn, config)
 		if server.Handshake() != nil {
 			return
 		}
@@ -153,13 +157,27 @@ func (w *world) Dial(_ context.Context, network, addr string) (net.Conn, error) 
 	if w.host == nil {
 		return nil, fmt.Errorf("nothing at %s", addr)
 	}
-	client, server := net.Pipe()
+	client, server := link()
 	host := w.host
 	go func() {
 		defer server.Close()
 		host(server)
 	}()
 	return client, nil
+}
+
+// link returns a connection with some buffer, as the network has: without it,
+// two peers that both write wait for each other.
+func link() (client, server net.Conn) {
+	client, a := net.Pipe()
+	b, server := net.Pipe()
+	forward := func(dst, src net.Conn) {
+		io.Copy(dst, src)
+		dst.Close()
+	}
+	go forward(a, b)
+	go forward(b, a)
+	return client, server
 }
 
 func (w *world) LookupTXTUntil(ctx context.Context, name string) ([]string, time.Time, error) {
