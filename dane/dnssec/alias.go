@@ -30,11 +30,10 @@ func (r *reply) redirect(name string, set *rrset) (*dns.CNAME, error) {
 	if set.name == "." {
 		prefix = name
 	}
-	target := record.Target
-	if target == "." {
-		target = ""
+	if record.Target == "" {
+		return nil, failure(q, AliasInvalid, "the DNAME at %q has no target", set.name)
 	}
-	target, ok := canonicalName(prefix + target)
+	target, ok := canonicalName(prefix + strings.TrimPrefix(record.Target, "."))
 	if !ok {
 		return nil, failure(q, AliasInvalid, "the name that the DNAME at %q makes is too long", set.name)
 	}

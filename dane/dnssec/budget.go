@@ -9,16 +9,16 @@ import (
 // aliases, keys and delegations that it leads to. A zero field has the
 // default. A lookup that reaches a limit fails; it is never called insecure.
 type Limits struct {
-	KeysPerTag           int           // DNSKEYs of one tag and algorithm tried (CVE-2023-50387); default 4
-	SignaturesPerRRset   int           // RRSIGs of one RRset tried; default 8
-	Verifications        int           // public-key operations; default 64
-	NSEC3Hashes          int           // names hashed for NSEC3 (CVE-2023-50868); default 64
-	NSEC3Iterations      int           // additional iterations of such a hash; default 100. More is insecure (RFC 9276 section 3.2)
-	Aliases              int           // CNAME and DNAME steps; default 16
-	Queries              int           // questions sent, to all servers; default 128
-	Duration             time.Duration // wall-clock time; default 30 s
-	KeysPerZone          int           // DNSKEYs of a zone, and DS records of a delegation; default 32
-	DenialRecordsPerStep int           // NSEC or NSEC3 RRsets of one reply; default 12
+	KeysPerTag         int           // DNSKEYs of one tag and algorithm tried (CVE-2023-50387); default 4
+	SignaturesPerRRset int           // RRSIGs of one RRset tried; default 8
+	Verifications      int           // public-key operations; default 64
+	NSEC3Hashes        int           // names hashed for NSEC3 (CVE-2023-50868); default 64
+	NSEC3Iterations    int           // additional iterations of such a hash; default 100. More is insecure (RFC 9276 section 3.2)
+	Aliases            int           // CNAME and DNAME steps; default 16
+	Queries            int           // questions sent, to all servers; default 128
+	Duration           time.Duration // wall-clock time; default 30 s
+	KeysPerZone        int           // DNSKEYs of a zone, and DS records of a delegation; default 32
+	DenialRecords      int           // NSEC or NSEC3 RRsets of one reply; default 12
 }
 
 func (l Limits) withDefaults() Limits {
@@ -35,7 +35,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Aliases, 16)
 	set(&l.Queries, 128)
 	set(&l.KeysPerZone, 32)
-	set(&l.DenialRecordsPerStep, 12)
+	set(&l.DenialRecords, 12)
 	if l.Duration <= 0 {
 		l.Duration = 30 * time.Second
 	}

@@ -14,11 +14,13 @@ import (
 
 // canonicalName returns name in that form, or false if it is no domain name.
 func canonicalName(name string) (string, bool) {
-	if isPlainCanonical(name) {
+	switch {
+	case name == ".":
 		return name, true
-	}
-	if name == "" {
+	case name == "":
 		return "", false
+	case isPlain(name):
+		return dns.Fqdn(name), true
 	}
 	var wire [256]byte
 	n, err := dns.PackDomainName(dns.Fqdn(name), wire[:], 0, nil, false)
@@ -32,13 +34,10 @@ func canonicalName(name string) (string, bool) {
 	return dns.CanonicalName(unpacked), true
 }
 
-// isPlainCanonical reports whether name needs no conversion, without
-// allocating; the cached lookup depends on it.
-func isPlainCanonical(name string) bool {
-	if name == "." {
-		return true
-	}
-	if len(name) > 254 || len(name) < 2 || name[len(name)-1] != '.' {
+// isPlain reports whether name needs no conversion but perhaps the final dot,
+// without allocating; the cached lookup depends on it.
+func isPlain(name string) bool {
+	if len(name) > 253 {
 		return false
 	}
 	label := 0
@@ -55,7 +54,7 @@ func isPlainCanonical(name string) bool {
 			return false
 		}
 	}
-	return true
+	return label <= 63
 }
 
 // parent returns name without its first label. The parent of the root is the

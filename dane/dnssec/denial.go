@@ -37,8 +37,8 @@ func (s *session) proof(z *zone, r *reply) (*proof, error) {
 		if !set.deniesIn(z.apex) {
 			continue
 		}
-		if considered++; considered > s.budget.limits.DenialRecordsPerStep {
-			return nil, &limitError{"records of denial in one reply", s.budget.limits.DenialRecordsPerStep}
+		if considered++; considered > s.budget.limits.DenialRecords {
+			return nil, &limitError{"records of denial in one reply", s.budget.limits.DenialRecords}
 		}
 		v, err := s.verifyExact(set, z)
 		if final(err) {

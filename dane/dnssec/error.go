@@ -232,6 +232,11 @@ func failure(q question, reason Reason, format string, args ...any) *Error {
 	return &Error{Name: q.name, Type: q.rtype, Status: status, Reason: reason, Detail: fmt.Sprintf(format, args...)}
 }
 
+// within returns the failure of q that e, about another question, has caused.
+func (e *Error) within(q question) *Error {
+	return &Error{Name: q.name, Type: q.rtype, Status: e.Status, Reason: e.Reason, Err: e}
+}
+
 // interrupted is the Error of a lookup whose context ended.
 func interrupted(q question, err error) *Error {
 	reason := Canceled

@@ -31,6 +31,15 @@ func (s *server) String() string {
 	return s.addr.String()
 }
 
+// note remembers a failure that other names will meet as well: no contact, a
+// refusal, or keys without signatures from a server that strips DNSSEC.
+func (s *server) note(e *Error, now time.Time) {
+	if e.Reason == Timeout || e.Reason == Unreachable || e.Reason == Refused ||
+		e.Reason == SignatureMissing && e.Type == dns.TypeDNSKEY {
+		s.ailingSince.Store(now.UnixNano())
+	}
+}
+
 func (s *server) ails(now time.Time) bool {
 	since := s.ailingSince.Load()
 	return since != 0 && now.Sub(time.Unix(0, since)).Abs() < ailingTime

@@ -69,7 +69,7 @@ func (s *session) start(to attempt, q question) (*flight[*reply], error) {
 func (s *session) ask(q question, judge func(*reply) error) error {
 	var failures []*Error
 	for _, to := range s.tries {
-		if to.stream && !silent(failures, to.server) {
+		if to.stream && !worthStream(failures, to.server) {
 			continue
 		}
 		err := s.askOne(q, to, judge)
@@ -80,9 +80,7 @@ func (s *session) ask(q question, judge func(*reply) error) error {
 		if final(e) {
 			return e
 		}
-		if e.Reason == Timeout || e.Reason == Unreachable {
-			to.server.ailingSince.Store(time.Now().UnixNano())
-		}
+		to.server.note(e, time.Now())
 		failures = append(failures, e)
 	}
 	return summary(q, failures)
@@ -106,24 +104,26 @@ func (s *session) askOne(q question, to attempt, judge func(*reply) error) error
 	return nil
 }
 
-// blamed adds the server to an error of this question; one about another
-// question, further up the chain, already knows its server.
+// blamed names the server in an error about q, and wraps one about another
+// question, further up the chain.
 func (r *reply) blamed(e *Error, q question) *Error {
-	if e.Server == "" {
-		r.blame(e)
-	}
-	if e.Name == q.name && e.Type == q.rtype || final(e) {
+	switch {
+	case e.interrupted:
 		return e
+	case e.Name == q.name && e.Type == q.rtype && e.Server == "":
+		return r.blame(e)
+	case e.Name == q.name && e.Type == q.rtype:
+		return e
+	default:
+		return r.blame(e.within(q))
 	}
-	wrapped := failure(q, e.Reason, "")
-	wrapped.Status, wrapped.Err = e.Status, e
-	return r.blame(wrapped)
 }
 
-// silent reports whether the server was asked and did not answer in time.
-func silent(failures []*Error, s *server) bool {
+// worthStream reports whether the server may do better over TCP: it kept
+// silent, or its datagram was bogus, which somebody else may have sent.
+func worthStream(failures []*Error, s *server) bool {
 	for _, e := range failures {
-		if e.Server == s.String() && e.Reason == Timeout {
+		if e.Server == s.String() && (e.Reason == Timeout || e.Status == Bogus) {
 			return true
 		}
 	}

@@ -73,11 +73,12 @@ func (b *budget) verify(set *rrset, zone *keySet, now time.Time) (*verified, err
 				return nil, failure(set.question(), Malformed, "%v", err)
 			}
 		}
+		covered := data.covered(sig)
 		for _, key := range keys {
 			if err := b.verification(); err != nil {
 				return nil, failure(set.question(), WorkLimit, "%v", err)
 			}
-			if key.verifies(data.covered(sig), signature) {
+			if key.verifies(covered, signature) {
 				return accept(set, sig, now), nil
 			}
 		}

@@ -137,7 +137,7 @@ func (t *Trusting) judgeFirst(ctx context.Context, a *Answer) error {
 func (t *Trusting) ask(ctx context.Context, q question) (*reply, error) {
 	var failures []*Error
 	for _, to := range attempts(t.servers, time.Now()) {
-		if to.stream && !silent(failures, to.server) {
+		if to.stream && !worthStream(failures, to.server) {
 			continue
 		}
 		r, err := t.client.exchange(ctx, to, q)
@@ -147,7 +147,9 @@ func (t *Trusting) ask(ctx context.Context, q question) (*reply, error) {
 		if ctx.Err() != nil {
 			return nil, interrupted(q, ctx.Err())
 		}
-		failures = append(failures, asError(q, err))
+		e := asError(q, err)
+		to.server.note(e, time.Now())
+		failures = append(failures, e)
 	}
 	return nil, summary(q, failures)
 }

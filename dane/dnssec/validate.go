@@ -95,9 +95,13 @@ func home(q question) string {
 func (s *session) judgeSet(set *rrset, r *reply) (*judgement, error) {
 	q := set.question()
 	j := &judgement{status: Insecure, expires: after(s.now, set.ttl())}
-	z, err := s.authenticate(q, signers(q, set), SignatureMissing, func(z *zone) (err error) {
-		j.status, j.expires, err = s.verifyIn(set, z, r)
-		return err
+	z, err := s.authenticate(q, signers(q, set), SignatureMissing, func(z *zone) error {
+		status, expires, err := s.verifyIn(set, z, r)
+		if err != nil {
+			return err
+		}
+		j.status, j.expires = status, expires
+		return nil
 	})
 	if err != nil {
 		return nil, err

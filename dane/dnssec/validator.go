@@ -166,9 +166,7 @@ func (v *Validator) lookup(ctx context.Context, q question) (*Answer, error) {
 	}
 	e := asError(q, err)
 	if e.Name != q.name || e.Type != q.rtype {
-		outer := failure(q, e.Reason, "")
-		outer.Status, outer.Err = e.Status, e
-		e = outer
+		e = e.within(q)
 	}
 	if !errors.Is(ctx.Err(), context.Canceled) {
 		v.cache.put(cacheKey{q.name, q.rtype, cachedFailure}, e, len(e.Error()), s.now.Add(failureTTL), s.now)

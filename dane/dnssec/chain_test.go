@@ -1,0 +1,390 @@
+package dnssec
+
+import (
+	"crypto/rand"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// SEC-11, SEC-28, field note 32: the trust anchor's key must be in the root's
+// DNSKEY RRset and sign it. A root with other keys is bogus, not insecure.
+func TestAnchorMustMatch(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	root := w.zones["."]
+	genuine := w.anchors()
+	trusted := func(c *Config) { c.Anchors = genuine }
+	for what, keys := range map[string][]*testKey{
+		"another key":            {newKey(t, ".", dns.ECDSAP256SHA256, 257)},
+		"anchor that signs not":  {{record: root.keys[0].record, signer: root.keys[0].signer, silent: true}, newKey(t, ".", dns.ECDSAP256SHA256, 256)},
+		"anchor signed by other": {{record: root.keys[0].record, signer: newKey(t, ".", dns.ECDSAP256SHA256, 257).signer}},
+	} {
+		w.mu.Lock()
+		w.signed = make(map[string]*dns.RRSIG)
+		root.keys = keys
+		w.mu.Unlock()
+		for _, name := range []string{"mx.example.com", "mx.plain.com", "none"} {
+			_, err := w.lookup(name, dns.TypeA, trusted)
+			if err == nil {
+				t.Errorf("%s: %s was answered", what, name)
+				continue
+			}
+			if e := err.(*Error); e.Status != Bogus {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+	}
+	_, err := w.lookup("mx.plain.com", dns.TypeA, func(c *Config) { c.Anchors = rootAnchors() })
+	mentions(t, err, "bogus-trust-anchor-mismatch", "update the trust anchors")
+}
+
+// SEC-12, SEC-13, SEC-14: keys that are no zone keys, of another protocol or
+// revoked do not sign; the SEP flag does not matter.
+func TestKeyFlags(t *testing.T) {
+	t.Parallel()
+	for what, edit := range map[string]func(*dns.DNSKEY){
+		"not a zone key": func(k *dns.DNSKEY) { k.Flags &^= dns.ZONE },
+		"protocol 2":     func(k *dns.DNSKEY) { k.Protocol = 2 },
+		"revoked":        func(k *dns.DNSKEY) { k.Flags |= dns.REVOKE },
+	} {
+		w := mail(t)
+		edit(w.zones["example.com."].keys[0].record)
+		if e := w.expectError(t, "mx.example.com", dns.TypeA, DSMismatch); t.Failed() {
+			t.Errorf("%s: %v", what, e)
+		}
+		// A zone key signs the key set, the other one the data.
+		w = mail(t)
+		z := w.zones["example.com."]
+		bad := newKey(t, z.name, dns.ECDSAP256SHA256, 256)
+		edit(bad.record)
+		z.keys = append(z.keys, bad)
+		w.on("mx.example.com.", dns.TypeA, func(m *dns.Msg) {
+			m.Answer = without(m.Answer, func(rr dns.RR) bool {
+				sig, ok := rr.(*dns.RRSIG)
+				return ok && sig.KeyTag != bad.record.KeyTag()
+			})
+		})
+		w.expectError(t, "mx.example.com", dns.TypeA, KeyMissing)
+		w.mangle = nil
+		w.expect(t, "mx.example.com", dns.TypeA, Secure)
+	}
+	w := mail(t)
+	w.zones["example.com."].keys[0].record.Flags = dns.ZONE // no SEP
+	w.expect(t, "mx.example.com", dns.TypeA, Secure)
+}
+
+// SEC-15, SEC-18: a DS RRset of which nothing matches is bogus, not insecure.
+func TestDSMustMatch(t *testing.T) {
+	t.Parallel()
+	stranger := newKey(t, "example.com.", dns.ECDSAP256SHA256, 257)
+	for what, ds := range map[string]func(own *dns.DNSKEY) *dns.DS{
+		"of another key": func(*dns.DNSKEY) *dns.DS { return stranger.record.ToDS(dns.SHA256) },
+		"wrong digest": func(own *dns.DNSKEY) *dns.DS {
+			ds := own.ToDS(dns.SHA256)
+			ds.Digest = strings.Repeat("00", 32)
+			return ds
+		},
+		"short digest": func(own *dns.DNSKEY) *dns.DS {
+			ds := own.ToDS(dns.SHA256)
+			ds.Digest = ds.Digest[:8]
+			return ds
+		},
+		"wrong tag": func(own *dns.DNSKEY) *dns.DS {
+			ds := own.ToDS(dns.SHA256)
+			ds.KeyTag++
+			return ds
+		},
+		"wrong algorithm": func(own *dns.DNSKEY) *dns.DS {
+			ds := own.ToDS(dns.SHA256)
+			ds.Algorithm = dns.ECDSAP384SHA384
+			return ds
+		},
+	} {
+		w := mail(t)
+		z := w.zones["example.com."]
+		z.ds = []dns.RR{ds(z.keys[0].record)}
+		if w.expectError(t, "mx.example.com", dns.TypeA, DSMismatch); t.Failed() {
+			t.Fatal(what)
+		}
+	}
+	// The key that the DS stands for must sign the key set.
+	w := mail(t)
+	z := w.zones["example.com."]
+	z.ds = []dns.RR{z.keys[0].record.ToDS(dns.SHA256)}
+	z.keys[0].silent = true
+	z.keys = append(z.keys, newKey(t, z.name, dns.ECDSAP256SHA256, 256))
+	w.expectError(t, "mx.example.com", dns.TypeA, KeyMissing)
+}
+
+// SEC-16, SEC-82: a DS with SHA-1 is ignored beside one with SHA-256 or
+// SHA-384, and validates alone.
+func TestSHA1DS(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	z := w.zones["example.com."]
+	own := z.keys[0].record
+	wrong := func(digest uint8) *dns.DS {
+		ds := newKey(t, z.name, dns.ECDSAP256SHA256, 257).record.ToDS(digest)
+		ds.KeyTag = own.KeyTag()
+		return ds
+	}
+	unsupported := wrong(dns.SHA256)
+	unsupported.Algorithm = dns.ED448
+	unsupportedDigest := wrong(dns.SHA256)
+	unsupportedDigest.DigestType = dns.GOST94
+	for _, tt := range []struct {
+		what string
+		ds   []dns.RR
+		ok   bool
+	}{
+		{"SHA-1 alone", []dns.RR{own.ToDS(dns.SHA1)}, true},
+		{"SHA-256", []dns.RR{own.ToDS(dns.SHA256)}, true},
+		{"SHA-384", []dns.RR{own.ToDS(dns.SHA384)}, true},
+		{"SHA-1 beside a wrong SHA-256", []dns.RR{own.ToDS(dns.SHA1), wrong(dns.SHA256)}, false},
+		{"SHA-1 beside a wrong SHA-384", []dns.RR{own.ToDS(dns.SHA1), wrong(dns.SHA384)}, false},
+		{"SHA-256 beside a wrong SHA-384", []dns.RR{own.ToDS(dns.SHA256), wrong(dns.SHA384)}, true},
+		{"SHA-1 beside an unsupported algorithm", []dns.RR{own.ToDS(dns.SHA1), unsupported}, true},
+		{"SHA-1 beside an unsupported digest", []dns.RR{own.ToDS(dns.SHA1), unsupportedDigest}, true},
+	} {
+		z.ds = tt.ds
+		_, err := w.lookup("mx.example.com", dns.TypeA)
+		if (err == nil) != tt.ok {
+			t.Errorf("%s: %v", tt.what, err)
+		}
+	}
+}
+
+// SEC-17, SEC-80, SEC-83, field note 33: DS records of unknown digests and
+// algorithms are disregarded; with none left the zone is insecure.
+func TestUnsupportedDS(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	z := w.zones["example.com."]
+	with := func(algorithm, digest uint8) *dns.DS {
+		ds := z.keys[0].record.ToDS(dns.SHA256)
+		ds.Algorithm, ds.DigestType = algorithm, digest
+		return ds
+	}
+	for _, ds := range []*dns.DS{
+		with(dns.ECDSAP256SHA256, 0), with(dns.ECDSAP256SHA256, dns.GOST94), with(dns.ECDSAP256SHA256, 99),
+		with(dns.RSAMD5, 2), with(dns.DSA, 2), with(dns.DSANSEC3SHA1, 2), with(dns.ECCGOST, 2),
+		with(dns.ED448, 2), with(dns.PRIVATEDNS, 2), with(0, 2), with(99, 2),
+		with(dns.RSASHA1, 2), with(dns.RSASHA1NSEC3SHA1, 2), // SEC-81
+	} {
+		z.ds = []dns.RR{ds}
+		w.expect(t, "mx.example.com", dns.TypeA, Insecure)
+		w.expect(t, "none.example.com", dns.TypeA, Insecure)
+	}
+	z.ds = []dns.RR{with(99, 2), z.keys[0].record.ToDS(dns.SHA256), with(dns.ECDSAP256SHA256, 99)}
+	w.expect(t, "mx.example.com", dns.TypeA, Secure)
+	z.ds = []dns.RR{with(dns.RSASHA1, 2)}
+	_, err := w.lookup("mx.example.com", dns.TypeA, func(c *Config) { c.SHA1 = true })
+	if err == nil {
+		t.Error("with SHA1 the DS counts, and does not match")
+	}
+}
+
+// SEC-19, SEC-20, SEC-22: only the parent's NSEC with NS and neither DS nor
+// SOA proves an unsigned delegation.
+func TestUnsignedDelegationNSEC(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		what  string
+		types []uint16
+		ok    bool
+	}{
+		{"NS", []uint16{dns.TypeNS, dns.TypeRRSIG, dns.TypeNSEC}, true},
+		{"NS and DS", []uint16{dns.TypeNS, dns.TypeDS, dns.TypeRRSIG, dns.TypeNSEC}, false},
+		{"NS and SOA", []uint16{dns.TypeNS, dns.TypeSOA, dns.TypeRRSIG, dns.TypeNSEC}, false},
+		{"neither", []uint16{dns.TypeTXT, dns.TypeRRSIG, dns.TypeNSEC}, false},
+		{"NS and CNAME", []uint16{dns.TypeNS, dns.TypeCNAME, dns.TypeRRSIG, dns.TypeNSEC}, false},
+		{"nothing", nil, false},
+	} {
+		w := mail(t)
+		w.on("plain.com.", dns.TypeDS, func(m *dns.Msg) {
+			m.Ns = without(m.Ns, func(rr dns.RR) bool { return isType(dns.TypeNSEC)(rr) || isCovering(dns.TypeNSEC)(rr) })
+			m.Ns = append(m.Ns, w.sigs(w.zones["com."], newTestNSEC("plain.com.", "x.com.", tt.types...))...)
+		})
+		a, err := w.lookup("mx.plain.com", dns.TypeA)
+		if tt.ok && (err != nil || a.Status != Insecure) || !tt.ok && err == nil {
+			t.Errorf("%s: %+v, %v", tt.what, a, err)
+		}
+	}
+	// The child's apex NSEC, by the child's own key, is not the parent's word.
+	w := mail(t)
+	w.on("example.com.", dns.TypeDS, func(m *dns.Msg) {
+		z := w.zones["example.com."]
+		m.Answer = nil
+		m.Ns = w.sigs(z, newTestNSEC("example.com.", "x.example.com.", dns.TypeNS, dns.TypeRRSIG, dns.TypeNSEC))
+	})
+	w.expectError(t, "mx.example.com", dns.TypeA, DenialMissing)
+}
+
+// SEC-21: an NSEC3 with opt-out that covers the name, with the closest
+// encloser proof, proves an unsigned delegation; without opt-out it does not.
+func TestUnsignedDelegationOptOut(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	com := w.zones["com."]
+	com.nsec3, com.optOut = true, true
+	w.expect(t, "mx.plain.com", dns.TypeA, Insecure)
+	w.expect(t, "mx.example.com", dns.TypeA, Secure)
+	// The same chain without the flag denies that plain.com exists at all.
+	w.on("plain.com.", dns.TypeDS, func(m *dns.Msg) {
+		var ns []dns.RR
+		for _, rr := range m.Ns {
+			if n, ok := rr.(*dns.NSEC3); ok {
+				n.Flags = 0
+				ns = append(ns, w.sigs(com, n)...)
+			}
+		}
+		m.Ns = append(ns, w.sigs(com, com.records["com."][0])...)
+	})
+	w.expectError(t, "mx.plain.com", dns.TypeA, SignatureMissing, DenialMissing)
+	// Opt-out does not help to hide a signed delegation: it has an NSEC3.
+	w.on("example.com.", dns.TypeDS, func(m *dns.Msg) {
+		m.Answer, m.Ns = nil, nil
+		w.deny(m, com, "plain.com.")
+	})
+	w.expectError(t, "mx.example.com", dns.TypeA, DenialMissing)
+}
+
+// SEC-23: names that are no zone cuts, with or without records, do not end the
+// chain: deep names, empty non-terminals, aliases, wildcards.
+func TestNoCut(t *testing.T) {
+	t.Parallel()
+	for _, nsec3 := range []bool{false, true} {
+		w := mail(t)
+		w.zone("dept.ent.example.com.", "mx.dept.ent.example.com. 60 IN A 192.0.2.9")
+		w.unsignedZone("lab.ent.example.com.", "mx.lab.ent.example.com. 60 IN A 192.0.2.9")
+		w.zones["example.com."].add(t, "x.alias.example.com. 60 IN A 192.0.2.9")
+		for _, z := range w.zones {
+			z.nsec3 = nsec3
+		}
+		w.expect(t, "deep.ent.example.com", dns.TypeA, Secure)
+		w.expect(t, "mx.dept.ent.example.com", dns.TypeA, Secure)
+		w.expect(t, "mx.lab.ent.example.com", dns.TypeA, Insecure)
+		w.expect(t, "a.b.wild.example.com", dns.TypeA, Secure)
+		// Stripped: every label is asked about, and none is a delegation.
+		for _, name := range []string{"deep.ent.example.com.", "x.alias.example.com.", "_25._tcp.mx.example.com.", "a.b.wild.example.com.", "x.y.none.example.com.", "mx.old.example.com."} {
+			for _, qtype := range []uint16{dns.TypeA, dns.TypeTLSA} {
+				w.on(name, qtype, strip)
+				w.expectError(t, name, qtype, SignatureMissing, DenialMissing)
+			}
+		}
+	}
+}
+
+// SEC-25, SEC-40, SEC-41: one good path is enough; signatures and DS records
+// that lead nowhere do not matter.
+func TestOneGoodPath(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	z := w.zones["example.com."]
+	stray := newKey(t, z.name, dns.ECDSAP384SHA384, 257)
+	z.ds = []dns.RR{stray.record.ToDS(dns.SHA256), z.keys[0].record.ToDS(dns.SHA256)}
+	z.keys = append(z.keys, newKey(t, z.name, dns.ED25519, 256))
+	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
+		if strings.HasSuffix(m.Question[0].Name, z.name) && len(m.Answer) > 0 && m.Question[0].Qtype != dns.TypeDS {
+			bad := dns.Copy(m.Answer[len(m.Answer)-1]).(*dns.RRSIG)
+			bad.Signature = base64of(make([]byte, 64))
+			unknownKey := dns.Copy(bad).(*dns.RRSIG)
+			unknownKey.KeyTag++
+			unknownAlgorithm := dns.Copy(bad).(*dns.RRSIG)
+			unknownAlgorithm.Algorithm = 99
+			m.Answer = append([]dns.RR{unknownAlgorithm, unknownKey, bad}, m.Answer...)
+		}
+		return m
+	}
+	w.expect(t, "mx.example.com", dns.TypeA, Secure)
+}
+
+// SEC-26: several anchors, any of which may lead to the name.
+func TestSeveralAnchors(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	stranger := newKey(t, ".", dns.ECDSAP256SHA256, 257).record.ToDS(dns.SHA256)
+	island := w.zone("island.plain.com.", "mx.island.plain.com. 60 IN A 192.0.2.7")
+	islandDS := island.keys[0].record.ToDS(dns.SHA256)
+	wrongExample := newKey(t, "example.com.", dns.ECDSAP256SHA256, 257).record
+
+	anchored := func(anchors ...dns.RR) func(*Config) { return func(c *Config) { c.Anchors = anchors } }
+	w.expect(t, "mx.example.com", dns.TypeA, Secure, anchored(append(w.anchors(), stranger)...))
+	w.expect(t, "mx.island.plain.com", dns.TypeA, Insecure)
+	w.expect(t, "mx.island.plain.com", dns.TypeA, Secure, anchored(append(w.anchors(), islandDS)...))
+	w.expect(t, "mx.island.plain.com", dns.TypeA, Secure, anchored(islandDS))
+	// DANE-7: no anchor above a name is insecure.
+	w.expect(t, "mx.example.com", dns.TypeA, Insecure, anchored(islandDS))
+	// Keys rolled since the anchor was configured; the parent knows.
+	w.expect(t, "mx.example.com", dns.TypeA, Secure, anchored(append(w.anchors(), wrongExample)...))
+	if _, err := w.lookup("mx.example.com", dns.TypeA, anchored(wrongExample)); err == nil {
+		t.Error("an anchor that does not match made the zone insecure")
+	}
+}
+
+// SEC-27: below a proven unsigned delegation all is insecure, and signatures
+// there are neither needed nor believed.
+func TestBelowUnsigned(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	z := w.unsignedZone("sub.plain.com.", "mx.sub.plain.com. 60 IN A 192.0.2.8")
+	w.expect(t, "mx.sub.plain.com", dns.TypeA, Insecure)
+	z.unsigned = false
+	w.expect(t, "mx.sub.plain.com", dns.TypeA, Insecure)
+	w.on("mx.sub.plain.com.", dns.TypeA, func(m *dns.Msg) {
+		eachSignature(m, func(s *dns.RRSIG) { s.Signature, s.SignerName = "AAAA", "com." })
+	})
+	w.expect(t, "mx.sub.plain.com", dns.TypeA, Insecure)
+	z.noDS = true
+	w.mangle = nil
+	w.expect(t, "mx.sub.plain.com", dns.TypeA, Insecure)
+}
+
+// SEC-28: anchors are DS or DNSKEY records, given or in a file such as
+// Debian's, or built in; an empty set is refused.
+func TestAnchors(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	key := w.zones["."].keys[0].record
+	revoked := dns.Copy(newKey(t, ".", dns.ECDSAP256SHA256, 257).record).(*dns.DNSKEY)
+	revoked.Flags |= dns.REVOKE
+	file := filepath.Join(t.TempDir(), "root.key")
+	text := "; autotrust trust anchor file\n" + revoked.String() + "\n" + key.String() + " ;;state=2 [  VALID  ]\n" + rootAnchors()[0].String() + "\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.expect(t, "mx.example.com", dns.TypeA, Secure, func(c *Config) { c.Anchors, c.AnchorFile = nil, file })
+	w.expect(t, "mx.example.com", dns.TypeA, Secure, func(c *Config) { c.Anchors = []dns.RR{key} })
+
+	for what, edit := range map[string]func(*Config){
+		"no usable trust anchor":     func(c *Config) { c.Anchors = []dns.RR{} },
+		"revoked or not a zone key":  func(c *Config) { c.Anchors = []dns.RR{revoked} },
+		"neither a DS nor a DNSKEY":  func(c *Config) { c.Anchors = []dns.RR{rr(t, "example. A 192.0.2.1")} },
+		"no such file":               func(c *Config) { c.AnchorFile = file + ".missing" },
+		"no usable trust anchor: wi": func(c *Config) { c.Anchors = []dns.RR{&dns.DS{Hdr: dns.RR_Header{Name: "."}, Algorithm: 99}} },
+		"bad name":                   func(c *Config) { c.Anchors = []dns.RR{&dns.DS{Hdr: dns.RR_Header{Name: "a..b"}, Algorithm: 8}} },
+	} {
+		config := w.config()
+		edit(&config)
+		if _, err := New(config); err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("error %v, want %q", err, what)
+		}
+	}
+	empty := filepath.Join(t.TempDir(), "empty")
+	os.WriteFile(empty, nil, 0o600)
+	if _, err := New(Config{Servers: []string{"::1"}, AnchorFile: empty}); err == nil {
+		t.Error("an empty anchor file was accepted")
+	}
+	os.WriteFile(empty, []byte(rand.Text()), 0o600)
+	if _, err := New(Config{Servers: []string{"::1"}, AnchorFile: empty}); err == nil {
+		t.Error("an anchor file of garbage was accepted")
+	}
+	built := rootAnchors()
+	if len(built) != 2 || built[0].(*dns.DS).KeyTag != 20326 || built[1].(*dns.DS).KeyTag != 38696 {
+		t.Errorf("built-in anchors: %v", built)
+	}
+}

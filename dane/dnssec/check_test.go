@@ -1,0 +1,93 @@
+package dnssec
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// on bends the replies to one question.
+func (w *world) on(name string, qtype uint16, bend func(m *dns.Msg)) {
+	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
+		if m.Question[0].Name == name && m.Question[0].Qtype == qtype {
+			bend(m)
+		}
+		return m
+	}
+}
+
+// expect looks up with a fresh validator and wants an answer with the status.
+func (w *world) expect(t *testing.T, name string, qtype uint16, status Status, edits ...func(*Config)) *Answer {
+	t.Helper()
+	a, err := w.lookup(name, qtype, edits...)
+	if err != nil {
+		t.Errorf("%s %s: %v", name, dns.Type(qtype), err)
+		return &Answer{}
+	}
+	if a.Status != status {
+		t.Errorf("%s %s is %v, want %v", name, dns.Type(qtype), a.Status, status)
+	}
+	return a
+}
+
+// expectError looks up with a fresh validator and wants an error for one of
+// the reasons. Whatever goes wrong, it is never an answer.
+func (w *world) expectError(t *testing.T, name string, qtype uint16, reasons ...Reason) *Error {
+	t.Helper()
+	a, err := w.lookup(name, qtype)
+	var e *Error
+	if !errors.As(err, &e) {
+		t.Errorf("%s %s: answer %+v, error %v; want an *Error", name, dns.Type(qtype), a, err)
+		return &Error{}
+	}
+	if !slices.Contains(reasons, e.Reason) {
+		t.Errorf("%s %s: reason %v, want %v (%v)", name, dns.Type(qtype), e.Reason, reasons, err)
+	}
+	if e.Status == Bogus != e.Reason.bogus() {
+		t.Errorf("status %v for the reason %v", e.Status, e.Reason)
+	}
+	return e
+}
+
+// without returns the records that drop does not pick.
+func without(records []dns.RR, drop func(dns.RR) bool) []dns.RR {
+	return slices.DeleteFunc(slices.Clone(records), drop)
+}
+
+func isType(types ...uint16) func(dns.RR) bool {
+	return func(rr dns.RR) bool { return slices.Contains(types, rr.Header().Rrtype) }
+}
+
+func isCovering(rtype uint16) func(dns.RR) bool {
+	return func(rr dns.RR) bool {
+		sig, ok := rr.(*dns.RRSIG)
+		return ok && sig.TypeCovered == rtype
+	}
+}
+
+// strip takes all DNSSEC records out of a reply.
+func strip(m *dns.Msg) {
+	m.Answer = without(m.Answer, isType(dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3))
+	m.Ns = without(m.Ns, isType(dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3))
+}
+
+// eachSignature calls edit for the signatures in the answer.
+func eachSignature(m *dns.Msg, edit func(*dns.RRSIG)) {
+	for _, rr := range m.Answer {
+		if sig, ok := rr.(*dns.RRSIG); ok {
+			edit(sig)
+		}
+	}
+}
+
+func mentions(t *testing.T, err error, words ...string) {
+	t.Helper()
+	for _, word := range words {
+		if !strings.Contains(err.Error(), word) {
+			t.Errorf("error does not mention %q: %v", word, err)
+		}
+	}
+}

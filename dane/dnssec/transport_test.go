@@ -1,0 +1,463 @@
+package dnssec
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// SEC-1, SEC-2, SEC-3, SEC-5: every query has EDNS with DO, CD set, AD clear.
+func TestQueryBits(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	w.expect(t, "_25._tcp.mx.example.com", dns.TypeTLSA, Secure)
+	if len(w.queries) < 7 {
+		t.Fatalf("only %d queries", len(w.queries))
+	}
+	for _, m := range w.queries {
+		opt := m.IsEdns0()
+		if opt == nil || !opt.Do() || opt.UDPSize() != 1232 {
+			t.Errorf("%v: EDNS is %v", m.Question, opt)
+		}
+		if !m.CheckingDisabled || m.AuthenticatedData || !m.RecursionDesired {
+			t.Errorf("%v: header is %v", m.Question, m.MsgHdr)
+		}
+	}
+}
+
+// SEC-4, SEC-6: AD, DO and a missing OPT in a reply change nothing.
+func TestReplyBitsAreIgnored(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
+		m.AuthenticatedData, m.Extra = false, nil
+		return m
+	}
+	w.expect(t, "mx.example.com", dns.TypeA, Secure)
+	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
+		m.AuthenticatedData = true
+		strip(m)
+		return m
+	}
+	w.expectError(t, "mx.example.com", dns.TypeA, SignatureMissing, DenialMissing)
+	w.expectError(t, "mx.plain.com", dns.TypeA, SignatureMissing, DenialMissing)
+}
+
+// SEC-7, field note 39: a truncated reply is asked for again over TCP, and what
+// it holds is not looked at, AD bit or not.
+func TestTruncated(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	var overTCP atomic.Int64
+	w.mangle = func(_, network string, m *dns.Msg) *dns.Msg {
+		if network == "udp" {
+			m.Truncated, m.AuthenticatedData = true, true
+			m.Answer, m.Ns = nil, nil
+			return m
+		}
+		overTCP.Add(1)
+		return m
+	}
+	a := w.expect(t, "mx.example.com", dns.TypeA, Secure)
+	if len(a.Records) != 1 || overTCP.Load() == 0 {
+		t.Errorf("%d records, %d queries over TCP", len(a.Records), overTCP.Load())
+	}
+	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
+		m.Truncated = true
+		return m
+	}
+	w.expectError(t, "mx.example.com", dns.TypeA, Malformed)
+}
+
+// SEC-8, SEC-24: a server that strips DNSSEC records gives an error that says
+// so, and never an insecure answer.
+func TestStripped(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"mx.example.com", "mx.plain.com", "none.example.com", "none.plain.com", "away.example.com"} {
+		w := mail(t)
+		w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg { strip(m); return m }
+		err := w.expectError(t, name, dns.TypeA, SignatureMissing, DenialMissing)
+		mentions(t, err, "strips DNSSEC", "192.0.2.53:53", name)
+		// Only the answer, or only the proof of the unsigned delegation.
+		w.on(name+".", dns.TypeA, strip)
+		if strings.HasSuffix(name, "plain.com") {
+			w.expect(t, name, dns.TypeA, Insecure)
+			w.on("plain.com.", dns.TypeDS, strip)
+		}
+		w.expectError(t, name, dns.TypeA, SignatureMissing, DenialMissing)
+	}
+}
+
+// SEC-9: replies with another ID, to another question, or no replies at all
+// are dropped until the true one comes.
+func TestStrayReplies(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	w.raw = func(m *dns.Msg) [][]byte {
+		forge := func(edit func(*dns.Msg)) []byte {
+			f := m.Copy()
+			f.Answer = []dns.RR{rr(t, m.Question[0].Name+" 300 IN A 203.0.113.66")}
+			edit(f)
+			wire, _ := f.Pack()
+			return wire
+		}
+		honest, _ := m.Pack()
+		return [][]byte{
+			{}, {1}, []byte("garbage"), honest[:len(honest)/2],
+			forge(func(f *dns.Msg) { f.Id++ }),
+			forge(func(f *dns.Msg) { f.Response = false }),
+			forge(func(f *dns.Msg) { f.Opcode = dns.OpcodeNotify }),
+			forge(func(f *dns.Msg) { f.Question[0].Name = "evil." }),
+			forge(func(f *dns.Msg) { f.Question[0].Qtype = dns.TypeTXT }),
+			forge(func(f *dns.Msg) { f.Question[0].Qclass = dns.ClassCHAOS }),
+			forge(func(f *dns.Msg) { f.Question = nil }),
+			forge(func(f *dns.Msg) { f.Question = append(f.Question, f.Question[0]) }),
+			honest,
+		}
+	}
+	w.expect(t, "mx.example.com", dns.TypeA, Secure)
+
+	ids := make(map[uint16]bool)
+	for _, m := range w.queries {
+		ids[m.Id] = true
+	}
+	if len(ids) < len(w.queries)-1 {
+		t.Errorf("%d IDs in %d queries", len(ids), len(w.queries))
+	}
+}
+
+// SEC-9: each query has a socket, and so a source port, of its own. This one
+// runs over real sockets of the loopback interface, UDP and TCP.
+func TestRealSockets(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer packets.Close()
+	listener, err := net.Listen("tcp", packets.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	var mu sync.Mutex
+	ports := make(map[string]int)
+	go func() {
+		buf := make([]byte, 4096)
+		for {
+			n, from, err := packets.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			ports[from.String()]++
+			mu.Unlock()
+			for _, m := range w.serve("real", "udp", buf[:n]) {
+				packets.WriteTo(m, from)
+			}
+		}
+	}()
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() { defer c.Close(); w.serveStream(c, "real") }()
+		}
+	}()
+	real := func(c *Config) {
+		c.Servers, c.Dial, c.Timeout = []string{packets.LocalAddr().String()}, nil, 5*time.Second
+	}
+	w.expect(t, "mx.example.com", dns.TypeA, Secure, real)
+	w.mangle = func(_, network string, m *dns.Msg) *dns.Msg {
+		m.Truncated = network == "udp"
+		return m
+	}
+	w.expect(t, "mx.example.com", dns.TypeA, Secure, real)
+	mu.Lock()
+	defer mu.Unlock()
+	for port, n := range ports {
+		if n > 1 {
+			t.Errorf("%d queries from %s", n, port)
+		}
+	}
+}
+
+// SEC-10: DS is asked of the parent zone's data; a missing proof is asked for.
+func TestDSBelongsToParent(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	w.on("example.com.", dns.TypeDS, func(m *dns.Msg) {
+		z := w.zones["example.com."]
+		m.Answer = w.sigs(z, m.Answer[0]) // by the child's own key
+	})
+	w.expectError(t, "example.com", dns.TypeDS, SignatureMissing, DSMismatch)
+	w.expectError(t, "mx.example.com", dns.TypeA, SignatureMissing)
+	_, err := w.lookup(".", dns.TypeDS)
+	if err == nil {
+		t.Error("DS of the root was looked up")
+	}
+}
+
+// Field note 1, DANE-9: error codes, silence and nonsense are errors.
+func TestErrorCodes(t *testing.T) {
+	t.Parallel()
+	for rcode, reason := range map[int]Reason{
+		dns.RcodeServerFailure:  ServerFailure,
+		dns.RcodeRefused:        Refused,
+		dns.RcodeNotImplemented: OtherRcode,
+		dns.RcodeFormatError:    OtherRcode,
+		dns.RcodeYXDomain:       OtherRcode,
+		dns.RcodeNotAuth:        OtherRcode,
+	} {
+		for _, name := range []string{"mx.example.com.", "mx.plain.com."} {
+			w := mail(t)
+			w.on(name, dns.TypeTLSA, func(m *dns.Msg) {
+				m.Rcode = rcode
+				if rcode == dns.RcodeFormatError {
+					m.Question, m.Extra = nil, nil
+				}
+			})
+			e := w.expectError(t, name, dns.TypeTLSA, reason)
+			if e.Status != Indeterminate || !e.Temporary() {
+				t.Errorf("%v: status %v", e, e.Status)
+			}
+		}
+	}
+	w := mail(t)
+	w.on("mx.plain.com.", dns.TypeTLSA, func(m *dns.Msg) {
+		m.Answer, m.Ns = nil, []dns.RR{rr(t, "plain.com. 300 IN NS ns.plain.com.")}
+	})
+	w.expectError(t, "mx.plain.com", dns.TypeTLSA, NoRecursion)
+}
+
+// An Extended DNS Error is carried to the user, made safe to print.
+func TestExtendedErrors(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	w.on("mx.example.com.", dns.TypeA, func(m *dns.Msg) {
+		m.Rcode = dns.RcodeServerFailure
+		m.IsEdns0().Option = []dns.EDNS0{
+			&dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeNoReachableAuthority, ExtraText: "at\x1b[2J 192.0.2.9\n" + strings.Repeat("x", 900)},
+			&dns.EDNS0_EDE{InfoCode: 4711},
+		}
+	})
+	e := w.expectError(t, "mx.example.com", dns.TypeA, ServerFailure)
+	if len(e.Extended) != 2 || e.Extended[0].Code != dns.ExtendedErrorCodeNoReachableAuthority {
+		t.Fatalf("extended errors: %v", e.Extended)
+	}
+	mentions(t, e, "No Reachable Authority", "at?[2J 192.0.2.9?", "EDE 4711", "192.0.2.53:53")
+	if len(e.Error()) > 700 || strings.ContainsAny(e.Error(), "\n\x1b") {
+		t.Errorf("unsafe or long: %q", e.Error())
+	}
+	if resultType, code := e.TLSReport(); resultType != "dnssec-invalid" || code != "servfail" {
+		t.Errorf("TLSReport is %s, %s", resultType, code)
+	}
+}
+
+// Field note 13: another server is asked when one fails, whatever the way; its
+// answer is judged like the first one's.
+func TestFailover(t *testing.T) {
+	t.Parallel()
+	faults := map[string]func(m *dns.Msg) *dns.Msg{
+		"silent":   func(m *dns.Msg) *dns.Msg { return nil },
+		"servfail": func(m *dns.Msg) *dns.Msg { m.Rcode = dns.RcodeServerFailure; return m },
+		"refused":  func(m *dns.Msg) *dns.Msg { m.Rcode = dns.RcodeRefused; return m },
+		"stripped": func(m *dns.Msg) *dns.Msg { strip(m); return m },
+		"bogus": func(m *dns.Msg) *dns.Msg {
+			eachSignature(m, func(s *dns.RRSIG) { s.OrigTtl++ })
+			return m
+		},
+		"empty": func(m *dns.Msg) *dns.Msg { m.Answer, m.Ns = nil, nil; return m },
+	}
+	two := func(c *Config) { c.Servers = []string{"192.0.2.1", "192.0.2.2"} }
+	for fault, bend := range faults {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := mail(t)
+				w.mangle = func(server, _ string, m *dns.Msg) *dns.Msg {
+					if server == "192.0.2.1:53" {
+						return bend(m)
+					}
+					return m
+				}
+				w.expect(t, "_25._tcp.mx.example.com", dns.TypeTLSA, Secure, two)
+				w.expect(t, "mx.plain.com", dns.TypeA, Insecure, two)
+
+				// The second server does not validate: no answer, rather than
+				// a worse one.
+				w.mangle = func(server, _ string, m *dns.Msg) *dns.Msg {
+					if server == "192.0.2.1:53" {
+						return bend(m)
+					}
+					strip(m)
+					return m
+				}
+				_, err := w.lookup("mx.example.com", dns.TypeA, two)
+				var e *Error
+				if !errors.As(err, &e) {
+					t.Fatalf("error is %v", err)
+				}
+				if fault != "silent" {
+					mentions(t, err, "192.0.2.1:53", "192.0.2.2:53")
+				}
+			})
+		})
+	}
+}
+
+// A server that failed is asked last for a while.
+func TestAilingServer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := mail(t)
+		v := w.validator(func(c *Config) { c.Servers = []string{"192.0.2.1", "192.0.2.2"} })
+		var toFirst atomic.Int64
+		w.mangle = func(server, _ string, m *dns.Msg) *dns.Msg {
+			if server == "192.0.2.1:53" {
+				toFirst.Add(1)
+				return nil
+			}
+			return m
+		}
+		lookup := func(name string) {
+			if _, err := v.Lookup(context.Background(), name, dns.TypeA); err != nil {
+				t.Error(err)
+			}
+		}
+		lookup("mx.example.com")
+		toFirst.Store(0)
+		lookup("a.wild.example.com")
+		if toFirst.Load() != 0 {
+			t.Errorf("%d queries to the server that failed", toFirst.Load())
+		}
+		time.Sleep(ailingTime)
+		lookup("b.wild.example.com")
+		if toFirst.Load() == 0 {
+			t.Error("the server is never tried again")
+		}
+	})
+}
+
+// A server that is silent over UDP is tried over TCP.
+func TestSilentOverUDP(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := mail(t)
+		w.mangle = func(_, network string, m *dns.Msg) *dns.Msg {
+			if network == "udp" {
+				return nil
+			}
+			return m
+		}
+		w.expect(t, "mx.example.com", dns.TypeA, Secure)
+		w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg { return nil }
+		e := w.expectError(t, "mx.example.com", dns.TypeA, Timeout)
+		if !e.Timeout() {
+			t.Error("not a timeout")
+		}
+		mentions(t, e, "timeout", "port 53")
+	})
+}
+
+// The caller's context ends a lookup; other callers of the same are not hurt.
+func TestContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := mail(t)
+		w.latency = time.Second / 10
+		v := w.validator()
+		ctx, cancel := context.WithCancel(context.Background())
+		results := make(chan error)
+		go func() {
+			_, err := v.Lookup(ctx, "mx.example.com", dns.TypeA)
+			results <- err
+		}()
+		synctest.Wait()
+		go func() {
+			_, err := v.Lookup(context.Background(), "mx.example.com", dns.TypeA)
+			results <- err
+		}()
+		synctest.Wait()
+		cancel()
+		err := <-results
+		var e *Error
+		if !errors.Is(err, context.Canceled) || !errors.As(err, &e) || e.Reason != Canceled {
+			t.Errorf("error of the canceled lookup: %v", err)
+		}
+		if err := <-results; err != nil {
+			t.Errorf("error of the other lookup: %v", err)
+		}
+
+		ctx, cancel = context.WithTimeout(context.Background(), time.Millisecond)
+		defer cancel()
+		_, err = v.Lookup(ctx, "none.example.com", dns.TypeA)
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error after the deadline: %v", err)
+		}
+		if _, err := v.Lookup(context.Background(), "none.example.com", dns.TypeA); err != nil {
+			t.Errorf("a canceled lookup was remembered as a failure: %v", err)
+		}
+	})
+}
+
+func TestServers(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"9.9.9.9":                         "9.9.9.9:53",
+		"127.0.0.1:5353":                  "127.0.0.1:5353",
+		"::1":                             "[::1]:53",
+		"[::1]":                           "[::1]:53",
+		"[::1]:5353":                      "[::1]:5353",
+		"fe80::1%eth0":                    "[fe80::1%eth0]:53",
+		"tls://9.9.9.9#dns.quad9.net":     "tls://9.9.9.9:853#dns.quad9.net",
+		"tls://9.9.9.9:853#dns.quad9.net": "tls://9.9.9.9:853#dns.quad9.net",
+		"tls://9.9.9.9":                   "tls://9.9.9.9:853#9.9.9.9",
+	} {
+		if s, err := parseServer(text); err != nil || s.String() != want {
+			t.Errorf("%q is %v, %v; want %s", text, s, err, want)
+		}
+	}
+	for _, text := range []string{"", "dns.example", "9.9.9.9:0", "9.9.9.9:65536", "9.9.9.9#name", "tls://", "1.2.3"} {
+		if s, err := parseServer(text); err == nil {
+			t.Errorf("%q is %v", text, s)
+		}
+	}
+}
+
+func TestResolvConf(t *testing.T) {
+	t.Parallel()
+	file := func(text string) string {
+		name := filepath.Join(t.TempDir(), "resolv.conf")
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	v, err := New(Config{ResolvConf: file("# local\nnameserver 127.0.0.53\nnameserver ::1\nnameserver ::1\noptions edns0\n")})
+	if err != nil || len(v.servers) != 2 || v.servers[1].String() != "[::1]:53" {
+		t.Errorf("servers %v, %v", v.servers, err)
+	}
+	for name, text := range map[string]string{
+		file("search example.org\n"):    "names no DNS server",
+		file("nameserver resolver\n"):   "not an IP address",
+		filepath.Join(t.TempDir(), "x"): "cannot be read",
+	} {
+		if _, err := New(Config{ResolvConf: name}); err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("error is %v, want one with %q", err, text)
+		}
+	}
+}
