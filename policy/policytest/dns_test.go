@@ -79,6 +79,18 @@ func TestRecords(t *testing.T) {
 	check("www.example.org", dns.TypeTXT, "NXDOMAIN")
 }
 
+// OtherKey does not fit the TLSA records, from the beginning as little as later.
+func TestTLSAOfOtherKey(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	mx := inet.Host("mx.example.org", policytest.TLSA("3 1 1"), policytest.OtherKey)
+	shown := new(dns.TLSA)
+	shown.Sign(3, 1, 1, mx.Certificates()[0])
+	if got := ask(t, inet, "_25._tcp.mx.example.org", dns.TypeTLSA); len(got) != 1 || got[0] == "3 1 1 "+shown.Certificate {
+		t.Errorf("TLSA records %q fit the certificate", got)
+	}
+}
+
 func TestBreakDNS(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
@@ -165,7 +177,7 @@ func TestPolicyHostFaults(t *testing.T) {
 		{name: "not found", fault: policytest.Status(404), status: 404, body: "version: STSv1"},
 		{name: "redirect", fault: policytest.Redirect("https://example.net/"), status: 302},
 		{name: "body", fault: policytest.Body("text/html", "<html>"), status: 200, body: "<html>"},
-		{name: "endless", fault: policytest.EndlessBody, status: 200, body: "version: STSv1"},
+		{name: "endless", fault: policytest.Endless(policytest.Fetch), status: 200, body: "version: STSv1"},
 		{name: "wrong name", fault: policytest.WrongName("example.org"), err: "certificate is valid for example.org"},
 		{name: "expired", fault: policytest.Expired, err: "expired"},
 		{name: "self-signed", fault: policytest.SelfSigned, err: "unknown authority"},
@@ -190,8 +202,27 @@ func TestPolicyHostFaults(t *testing.T) {
 	}
 }
 
+func TestWeb(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	web := inet.Web("mta-sts.example.org", http.NotFoundHandler())
+	if status, _, err := fetch(t, inet, "example.org"); status != http.StatusNotFound || err != nil {
+		t.Errorf("%d %v", status, err)
+	}
+	mend := web.Break(policytest.Expired)
+	if _, _, err := fetch(t, inet, "example.org"); err == nil {
+		t.Error("the certificate has not expired")
+	}
+	mend()
+	if got := web.Requests(); !slices.Equal(got, []string{"GET /.well-known/mta-sts.txt"}) {
+		t.Errorf("requests %q", got)
+	}
+}
+
+// BenchmarkStart starts an internet of ten domains with everything, and closes
+// it.
 func BenchmarkStart(b *testing.B) {
-	for range b.N {
+	for b.Loop() {
 		inet := policytest.New(nil)
 		for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"} {
 			d := inet.Domain(name + ".example").MX("mx." + name + ".example")

@@ -17,7 +17,7 @@ import (
 type Host struct {
 	server
 
-	// Below server.mu.
+	// Guarded by server.mu.
 	sessions []*Session
 	messages []Message
 }
@@ -86,9 +86,13 @@ func (h *Host) tlsa(record string) string {
 		return record
 	}
 	chain := h.chain()
+	if b := h.behaviour(); b.otherKey {
+		b.otherKey = false
+		chain = h.domain.inet.issueChain(h.name, h.key, b)
+	}
 	cert := chain.Leaf
 	if usage := fields[0]; (usage == "0" || usage == "2") && len(chain.Certificate) > 1 {
-		cert = h.issuer()
+		cert, _ = x509.ParseCertificate(chain.Certificate[1]) // our own
 	}
 	data := cert.Raw
 	if fields[1] == "1" {
@@ -115,8 +119,6 @@ func (h *Host) Certificates() []*x509.Certificate {
 	}
 	return certs
 }
-
-func (h *Host) issuer() *x509.Certificate { return h.Certificates()[1] }
 
 // Messages returns the messages received so far.
 func (h *Host) Messages() []Message {

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Option is a trait or a fault of a mail host or a policy host. It is given
+// Option is a trait or a fault of a mail host or a web host. It is given
 // when the host is made, or switched on for a while by Break. Those which only
-// concern mail mean nothing to a policy host, and the reverse.
+// concern mail mean nothing to a web host, and the reverse.
 type Option func(*behaviour)
 
 // behaviour is what a server does during one connection.
@@ -61,7 +61,7 @@ const (
 	Greeting  = ""    // on connection, before the greeting of a mail host
 	Handshake = "TLS" // in place of the TLS handshake, after STARTTLS was accepted
 	EndOfData = "."   // after the whole message
-	Fetch     = "GET" // at the request for a policy
+	Fetch     = "GET" // at a request to a web host, such as for a policy
 )
 
 // Stall says nothing at this moment, and keeps the connection open.
@@ -70,6 +70,13 @@ func Stall(moment string) Option { return Reply(moment, stall) }
 // HangUp closes the connection at this moment.
 func HangUp(moment string) Option { return Reply(moment, hangUp) }
 
+// Endless begins a right reply at this moment and never ends it: the lines of a
+// greeting or of the reply to EHLO, or the body of a policy.
+func Endless(moment string) Option { return Reply(moment, endless) }
+
+// EndlessGreeting is Endless(Greeting).
+func EndlessGreeting(b *behaviour) { Endless(Greeting)(b) }
+
 // Reply answers a moment of the SMTP session with this text instead of what
 // would be right, for example Reply("STARTTLS", "454 4.7.0 not now") or
 // Reply(policytest.Greeting, "554 no"). A line end is added. The session goes
@@ -77,9 +84,6 @@ func HangUp(moment string) Option { return Reply(moment, hangUp) }
 func Reply(moment, text string) Option {
 	return func(b *behaviour) { b.replies[moment] = text }
 }
-
-// EndlessGreeting sends lines of a greeting for ever.
-func EndlessGreeting(b *behaviour) { b.replies[Greeting] = endless }
 
 // NoSTARTTLS leaves STARTTLS out of the reply to EHLO and refuses the command,
 // as an attacker does who wants to read along.
@@ -145,7 +149,8 @@ func SelfSigned(b *behaviour) { b.selfSigned = true }
 // UntrustedCA has a certificate of an authority that is not in RootCAs.
 func UntrustedCA(b *behaviour) { b.untrusted = true }
 
-// OtherKey uses another key than the one that TLSA records were made from.
+// OtherKey uses another key than the one that the TLSA records of the host are
+// made from.
 func OtherKey(b *behaviour) { b.otherKey = true }
 
 // Impostor is somebody else in the place of the host: the right name, but
@@ -162,7 +167,7 @@ func MaxTLS(version uint16) Option {
 	return TLSConfig(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, version })
 }
 
-// Respond answers the fetch of a policy.
+// Respond answers the fetch of a policy, or any request to a Web host.
 func Respond(handler func(http.ResponseWriter, *http.Request)) Option {
 	return func(b *behaviour) { b.http = handler }
 }
@@ -191,16 +196,4 @@ func Body(mediaType, text string) Option {
 		w.Header().Set("Content-Type", mediaType)
 		w.Write([]byte(text))
 	})
-}
-
-// EndlessBody answers the fetch of a policy with a body that never ends.
-func EndlessBody(b *behaviour) {
-	b.http = func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/plain")
-		for {
-			if _, err := w.Write([]byte("version: STSv1\r\nmx: mx.example.org\r\n")); err != nil {
-				return
-			}
-		}
-	}
 }

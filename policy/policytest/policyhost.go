@@ -3,8 +3,6 @@ package policytest
 import (
 	"fmt"
 	"io"
-	"log"
-	"net"
 	"net/http"
 	"strings"
 )
@@ -12,26 +10,18 @@ import (
 // PolicyHost serves the MTA-STS policy of a domain (RFC 8461 section 3.3).
 // Break makes it fail.
 type PolicyHost struct {
-	server
-
-	// Below server.mu.
-	text    string
-	ids     int
-	fetches int
+	Web
+	// Guarded by server.mu.
+	text string
+	ids  int
 }
 
 // policyPath is where a policy is found, RFC 8461 section 3.3.
 const policyPath = "/.well-known/mta-sts.txt"
 
 func newPolicyHost(d *Domain) *PolicyHost {
-	p := &PolicyHost{server: server{domain: d, name: "mta-sts." + d.name, key: newKey()}}
-	web := &http.Server{
-		Handler:   http.HandlerFunc(p.serve),
-		TLSConfig: p.tlsConfig("h2", "http/1.1"),
-		ErrorLog:  log.New(io.Discard, "", 0),
-	}
-	real := d.inet.listen(func(l net.Listener) { web.ServeTLS(l, "", "") }, web.Close)
-	p.publish(443, real)
+	p := &PolicyHost{Web: Web{server: server{domain: d, name: "mta-sts." + d.name, key: newKey()}}}
+	p.start(http.HandlerFunc(p.serve))
 	return p
 }
 
@@ -54,10 +44,13 @@ func (p *PolicyHost) Announce(id string) {
 
 // Fetches returns how often the policy was asked for, with or without success,
 // by clients that completed the TLS handshake.
-func (p *PolicyHost) Fetches() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.fetches
+func (p *PolicyHost) Fetches() (n int) {
+	for _, request := range p.Requests() {
+		if request == "GET "+policyPath {
+			n++
+		}
+	}
+	return n
 }
 
 func (p *PolicyHost) serve(w http.ResponseWriter, r *http.Request) {
@@ -65,24 +58,14 @@ func (p *PolicyHost) serve(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	p.mu.Lock()
-	p.fetches++
-	text := p.text
-	p.mu.Unlock()
-	b := p.behaviour()
-	switch b.replies[Fetch] {
-	case stall:
-		p.domain.inet.wait(r.Context())
-		fallthrough
-	case hangUp:
-		panic(http.ErrAbortHandler)
-	}
-	if b.http != nil {
-		b.http(w, r)
-		return
-	}
 	w.Header().Set("Content-Type", "text/plain")
-	io.WriteString(w, text)
+	io.WriteString(w, p.current())
+}
+
+func (p *PolicyHost) current() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text
 }
 
 // policyText writes a policy in the form of RFC 8461 section 3.2.

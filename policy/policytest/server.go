@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// server is what mail hosts and policy hosts have in common: a name, addresses,
+// server is what mail hosts and web hosts have in common: a name, addresses,
 // a certificate, and faults that come and go.
 type server struct {
 	domain *Domain
@@ -51,6 +51,10 @@ func (s *server) Name() string { return s.name }
 func (s *server) behaviour() *behaviour {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.behaviourLocked()
+}
+
+func (s *server) behaviourLocked() *behaviour {
 	options := [][]Option{s.traits}
 	for _, f := range s.faults {
 		options = append(options, f.options)
@@ -61,7 +65,6 @@ func (s *server) behaviour() *behaviour {
 // chain returns the certificate chain that the server shows now. Each is made
 // once, when it is first needed.
 func (s *server) chain() *tls.Certificate {
-	b := s.behaviour()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.certs {
@@ -69,7 +72,7 @@ func (s *server) chain() *tls.Certificate {
 			return c.chain
 		}
 	}
-	c := cached{s.faults, s.domain.inet.issueChain(s.name, s.key, b)}
+	c := cached{s.faults, s.domain.inet.issueChain(s.name, s.key, s.behaviourLocked())}
 	s.certs = append(s.certs, c)
 	return c.chain
 }

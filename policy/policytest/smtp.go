@@ -40,11 +40,6 @@ func (h *Host) attend(c net.Conn, starttls *tls.Config) {
 	h.mu.Lock()
 	h.sessions = append(h.sessions, s.session)
 	h.mu.Unlock()
-	if s.does.replies[Greeting] == endless {
-		for s.write("220-and so on\r\n") == nil {
-		}
-		return
-	}
 	for err := s.reply(Greeting, "220 "+h.name+" ESMTP"); err == nil; {
 		err = s.command()
 	}
@@ -221,6 +216,10 @@ func (s *smtpConn) replyThen(moment, text string, then func()) error {
 		s.host.domain.inet.wait(s.gone())
 		return errEnd
 	case special == hangUp:
+		return errEnd
+	case special == endless:
+		for s.write(text[:3]+"-and so on\r\n") == nil {
+		}
 		return errEnd
 	case strings.HasPrefix(special, text[:1]):
 		then()

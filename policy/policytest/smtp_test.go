@@ -153,7 +153,7 @@ func TestHostHangs(t *testing.T) {
 	inet := policytest.New(t)
 	mx := inet.Host("mx.example.org")
 	for _, fault := range []policytest.Option{
-		policytest.Stall(policytest.Greeting), policytest.EndlessGreeting,
+		policytest.Stall(policytest.Greeting), policytest.Endless(policytest.Greeting),
 	} {
 		mend := mx.Break(fault)
 		ctx, cancel := context.WithCancel(t.Context())
