@@ -9,7 +9,8 @@ import (
 
 // Client is an SMTP session that meets a Plan, as Dialer.Dial returns it. It has
 // all methods of smtp.Client, and may begin a mail transaction at once; where a
-// *smtp.Client itself is needed, it is in the field Client.
+// *smtp.Client itself is needed, it is in the field Client. That one does not
+// know REQUIRETLS: its own Mail method is not for plans with RequireTLS.
 //
 // Each command with its reply and each block of a message is bounded in time, by
 // Dialer.IdleTimeout, and the octets of each reply are bounded too.

@@ -82,8 +82,10 @@ const (
 // is permanent where the domain takes no mail, or where RequireTLS was asked for
 // and no host that could be reached fulfils it; everything else can wait.
 //
-// ctx bounds Dial, and interrupts it at once; it does not bound the Client,
-// whose steps have IdleTimeout. A Client is for one goroutine at a time.
+// ctx bounds Dial, and interrupts it at once. Without a deadline of its own, a
+// domain whose hosts all stall takes as long as the timeouts of every step
+// together. ctx does not bound the Client, whose steps have IdleTimeout. A
+// Client is for one goroutine at a time.
 func (d *Dialer) Dial(ctx context.Context, domain string, options ...Option) (*Client, error) {
 	w, err := d.walk(ctx, domain, options)
 	if err != nil {

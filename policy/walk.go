@@ -166,15 +166,17 @@ func (w *walk) connect(ctx context.Context, t target, withTLS bool) (*Client, *c
 	if failure == nil {
 		failure = w.checkRequireTLS(talk)
 	}
-	if err := stop(); err != nil {
-		conn.Close()
-		return nil, talk, t.host.failure("", "", "4.4.7", "interrupted", err)
-	}
-	if report := talk.report(); report != nil {
+	if report := talk.report(); report != nil && ctx.Err() == nil {
 		w.record(*report)
 	}
 	if failure != nil {
 		talk.leave()
+	}
+	if err := stop(); err != nil {
+		conn.Close()
+		return nil, talk, t.host.failure("", "", "4.4.7", "interrupted", err)
+	}
+	if failure != nil {
 		return nil, talk, failure
 	}
 	client := talk.settle(positive(w.dialer.IdleTimeout, defaultIdleTimeout))

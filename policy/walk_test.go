@@ -1,8 +1,6 @@
 package policy
 
 import (
-	"context"
-	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -308,62 +306,4 @@ func TestMailChecksRequireTLS(t *testing.T) {
 			})
 		})
 	}
-}
-
-// Field note 28: a resumed session is verified like any other. The user shares a
-// session cache between configurations, one of which verifies nothing.
-func TestResumedSessionIsVerified(t *testing.T) {
-	t.Parallel()
-	w := newWorld(nil)
-	loose, strict := at(Encrypted), at(Authenticated)
-	w.planned(loose, strict)
-	cache := tls.NewLRUClientSessionCache(1)
-	server := &tls.Config{Certificates: []tls.Certificate{certificates().unknown}}
-	connect := func(h *Host) (resumed bool, err error) {
-		ours, theirs := tcpPipe(t)
-		defer ours.Close()
-		go func() {
-			defer theirs.Close()
-			conn := tls.Server(theirs, server)
-			conn.Write([]byte("x"))
-			conn.Read(make([]byte, 1))
-		}()
-		config := h.TLSConfig().Clone()
-		config.ClientSessionCache = cache
-		conn := tls.Client(ours, config)
-		if err := conn.HandshakeContext(context.Background()); err != nil {
-			return false, err
-		}
-		_, err = conn.Read(make([]byte, 1)) // the ticket comes first
-		return conn.ConnectionState().DidResume, err
-	}
-	if _, err := connect(loose); err != nil {
-		t.Fatal(err)
-	}
-	if resumed, err := connect(loose); err != nil || !resumed {
-		t.Fatalf("resumed %v, error %v: the test is of no use", resumed, err)
-	}
-	var failure *Error
-	if _, err := connect(strict); !errors.As(err, &failure) || failure.Reason != tlsrpt.CertificateNotTrusted {
-		t.Errorf("the resumed session passed: error %v", err)
-	}
-}
-
-// tcpPipe is both ends of a loopback connection.
-func tcpPipe(t *testing.T) (client, server net.Conn) {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	client, err = net.Dial("tcp", listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err = listener.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return client, server
 }
