@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/miekg/dns"
 	"golang.org/x/net/idna"
@@ -112,13 +114,10 @@ func hostName(host string) (string, error) {
 		return "", ErrAddressLiteral
 	}
 	name := host
-	for i := range len(host) {
-		if host[i] >= 0x80 {
-			var err error
-			if name, err = idna.Lookup.ToASCII(host); err != nil {
-				return "", fmt.Errorf("dane: host %.64q is not an internationalized name", host)
-			}
-			break
+	if strings.ContainsFunc(host, func(r rune) bool { return r > unicode.MaxASCII }) {
+		var err error
+		if name, err = idna.Lookup.ToASCII(host); err != nil || !utf8.ValidString(host) {
+			return "", fmt.Errorf("dane: host %.64q is not an internationalized name", host)
 		}
 	}
 	if _, ok := dns.IsDomainName(name); !ok || canonical(name) == "" {

@@ -133,7 +133,7 @@ func (r reason) describe() (resultType, code, text string) {
 	case badSignature:
 		return notTrusted, "bad-signature", "is not signed by its issuer"
 	case tooMuchWork:
-		return notTrusted, "too-many-signatures", "the certificates make too many paths to try"
+		return notTrusted, "too-many-signatures", "the certificates make too many paths to try them all"
 	case notAuthority:
 		return notTrusted, "issuer-not-ca", "must not issue certificates"
 	case wrongPurpose:

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/x509"
+	"slices"
 	"time"
 )
 
@@ -162,13 +163,14 @@ func (s *search) extend(path []*x509.Certificate, to *anchor) (Match, *fault) {
 	return Match{}, failed
 }
 
+// onPath reports whether a path has been over a certificate, or another of the
+// same name and key, already. To go there again leads nowhere new (RFC 4158
+// section 2.4.1).
 func onPath(path []*x509.Certificate, cert *x509.Certificate) bool {
-	for _, have := range path {
-		if have == cert {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(path, func(have *x509.Certificate) bool {
+		return bytes.Equal(have.RawSubject, cert.RawSubject) &&
+			bytes.Equal(have.RawSubjectPublicKeyInfo, cert.RawSubjectPublicKeyInfo)
+	})
 }
 
 // issued reports why issuer is not an authority that signed subject (RFC 5280

@@ -1,0 +1,474 @@
+package dane_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane"
+	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/testpki"
+)
+
+// world is a Resolver. It answers "name TYPE" as the line says:
+//
+//	[secure|insecure] [alias!target|alias?target ...] [data ...]
+//
+// where alias! is a secure step and alias? an insecure one, no data is NODATA,
+// and "fail", or no line, is an error.
+type world map[string]string
+
+// asked counts the questions that a world is asked.
+type asked struct {
+	world
+	mu        sync.Mutex
+	questions []string
+}
+
+var errServfail = &dnssecError{}
+
+// dnssecError is like the error of a validating resolver.
+type dnssecError struct{}
+
+func (*dnssecError) Error() string               { return "SERVFAIL" }
+func (*dnssecError) TLSReport() (string, string) { return "dnssec-invalid", "servfail" }
+
+func (a *asked) Lookup(ctx context.Context, name string, qtype uint16) (*dnssec.Answer, error) {
+	key := name + " " + dns.TypeToString[qtype]
+	a.mu.Lock()
+	a.questions = append(a.questions, key)
+	a.mu.Unlock()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	fields := strings.Fields(a.world[key])
+	if len(fields) == 0 || fields[0] == "fail" {
+		return nil, errServfail
+	}
+	answer := &dnssec.Answer{Name: name, Expires: testpki.Now.Add(time.Hour)}
+	switch fields[0] {
+	case "secure":
+		answer.Status = dnssec.Secure
+	case "insecure":
+		answer.Status = dnssec.Insecure
+	case "bogus":
+		answer.Status = dnssec.Bogus
+	case "nil":
+		return nil, nil
+	}
+	for i, field := range fields[1:] {
+		if from, to, ok := strings.Cut(field, "!"); ok {
+			answer.Aliases = append(answer.Aliases, dnssec.Alias{Name: from, Target: to, Status: dnssec.Secure})
+		} else if from, to, ok := strings.Cut(field, "?"); ok {
+			answer.Aliases = append(answer.Aliases, dnssec.Alias{Name: from, Target: to, Status: dnssec.Insecure})
+		} else if seconds, ok := strings.CutPrefix(field, "ttl="); ok {
+			ttl, _ := time.ParseDuration(seconds + "s")
+			answer.Expires = testpki.Now.Add(ttl)
+		} else if qtype == dns.TypeTLSA {
+			data := strings.Join(fields[1+i:], " ")
+			for record := range strings.SplitSeq(data, ",") {
+				answer.Records = append(answer.Records, mustRR(name+" 60 IN TLSA "+record))
+			}
+			break
+		} else {
+			answer.Records = append(answer.Records, mustRR(name+" 60 IN "+dns.TypeToString[qtype]+" "+field))
+		}
+	}
+	return answer, nil
+}
+
+func mustRR(s string) dns.RR {
+	rr, err := dns.NewRR(s)
+	if err != nil {
+		panic(err)
+	}
+	return rr
+}
+
+// tlsaQuestions are the TLSA names that were asked for, in order.
+func (a *asked) tlsaQuestions() []string {
+	var names []string
+	for _, question := range a.questions {
+		if name, ok := strings.CutSuffix(question, " TLSA"); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+var tlsa = "3 1 1 " + strings.Repeat("ab", 32)
+
+// TestDiscover has the cases of RFC 7672 sections 2.1.2, 2.1.3, 2.2.2 and 2.2.3.
+func TestDiscover(t *testing.T) {
+	t.Parallel()
+	const (
+		none    = "none"    // no records: DANE does not apply
+		failed  = "failed"  // *LookupError
+		nowhere = "nowhere" // *NoAddressError
+	)
+	for _, test := range []struct {
+		name  string
+		world world
+		want  string // the base domain, or one of the above
+		asked string // the TLSA names asked for, without "_25._tcp."
+		addrs string
+	}{
+		{
+			// DANE-53, DANE-57, DANE-27, DANE-31
+			name:  "secure, no alias",
+			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure 2001:db8::1", "_25._tcp.mx.example. TLSA": "secure " + tlsa},
+			want:  "mx.example", asked: "mx.example.", addrs: "192.0.2.1 2001:db8::1",
+		}, {
+			name:  "secure, TLSA securely absent", // DANE-8, DANE-31, DANE-70
+			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure", "_25._tcp.mx.example. TLSA": "secure"},
+			want:  none, asked: "mx.example.", addrs: "192.0.2.1",
+		}, {
+			name:  "secure, TLSA insecurely absent", // DANE-37: opt-out, or below an insecure delegation
+			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure", "_25._tcp.mx.example. TLSA": "insecure"},
+			want:  none, asked: "mx.example.", addrs: "192.0.2.1",
+		}, {
+			name:  "secure, TLSA insecure", // DANE-31, DANE-50, TLSA-12, TLSA-15
+			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure", "_25._tcp.mx.example. TLSA": "insecure " + tlsa},
+			want:  none, asked: "mx.example.", addrs: "192.0.2.1",
+		}, {
+			name:  "secure, TLSA fails", // DANE-15, DANE-18, DANE-33, DANE-51, TLSA-14, TLSA-25, field note 1
+			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure", "_25._tcp.mx.example. TLSA": "fail"},
+			want:  failed, asked: "mx.example.",
+		}, {
+			name:  "insecure: TLSA is not asked for", // DANE-55, field note 2
+			world: world{"mx.example. A": "insecure 192.0.2.1", "mx.example. AAAA": "insecure", "_25._tcp.mx.example. TLSA": "fail"},
+			want:  none, addrs: "192.0.2.1",
+		}, {
+			name:  "no addresses", // DANE-54, DANE-56
+			world: world{"mx.example. A": "secure", "mx.example. AAAA": "insecure", "_25._tcp.mx.example. TLSA": "secure " + tlsa},
+			want:  nowhere,
+		}, {
+			name:  "both address lookups fail", // DANE-61
+			world: world{"_25._tcp.mx.example. TLSA": "secure " + tlsa},
+			want:  failed,
+		}, {
+			name:  "AAAA fails, A secure", // DANE-63, field note 3
+			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "fail", "_25._tcp.mx.example. TLSA": "secure " + tlsa},
+			want:  "mx.example", asked: "mx.example.", addrs: "192.0.2.1",
+		}, {
+			name:  "A fails, AAAA secure", // DANE-63, field note 3
+			world: world{"mx.example. A": "fail", "mx.example. AAAA": "secure 2001:db8::1", "_25._tcp.mx.example. TLSA": "secure"},
+			want:  none, asked: "mx.example.", addrs: "2001:db8::1",
+		}, {
+			name:  "A fails, AAAA insecure", // DANE-63
+			world: world{"mx.example. A": "fail", "mx.example. AAAA": "insecure 2001:db8::1"},
+			want:  failed,
+		}, {
+			name:  "A fails, AAAA securely absent", // DANE-63
+			world: world{"mx.example. A": "fail", "mx.example. AAAA": "secure"},
+			want:  failed,
+		}, {
+			name:  "A fails, AAAA insecure behind a secure alias", // DANE-63
+			world: world{"mx.example. A": "fail", "mx.example. AAAA": "insecure mx.example.!host.net. 2001:db8::1"},
+			want:  failed,
+		}, {
+			name:  "an insecure denial of AAAA takes nothing from secure A",
+			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "insecure", "_25._tcp.mx.example. TLSA": "secure " + tlsa},
+			want:  "mx.example", asked: "mx.example.", addrs: "192.0.2.1",
+		}, {
+			name: "secure alias, TLSA at the target", // DANE-60, DANE-66, OPS-18, OPS-20, OPS-21, field note 5
+			world: world{"mx.example. A": "secure mx.example.!host.net. 192.0.2.1", "mx.example. AAAA": "secure mx.example.!host.net.",
+				"_25._tcp.host.net. TLSA": "secure " + tlsa, "_25._tcp.mx.example. TLSA": "secure 2 0 1 00"},
+			want: "host.net", asked: "host.net.", addrs: "192.0.2.1",
+		}, {
+			name: "secure alias, TLSA at the original name", // DANE-72, OPS-19
+			world: world{"mx.example. A": "secure mx.example.!host.net. 192.0.2.1", "mx.example. AAAA": "secure mx.example.!host.net.",
+				"_25._tcp.host.net. TLSA": "secure", "_25._tcp.mx.example. TLSA": "secure " + tlsa},
+			want: "mx.example", asked: "host.net. mx.example.", addrs: "192.0.2.1",
+		}, {
+			name: "secure alias, insecure TLSA at the target", // DANE-68
+			world: world{"mx.example. A": "secure mx.example.!host.net. 192.0.2.1", "mx.example. AAAA": "secure mx.example.!host.net.",
+				"_25._tcp.host.net. TLSA": "insecure " + tlsa, "_25._tcp.mx.example. TLSA": "secure " + tlsa},
+			want: "mx.example", asked: "host.net. mx.example.", addrs: "192.0.2.1",
+		}, {
+			name: "secure alias, TLSA nowhere", // DANE-70
+			world: world{"mx.example. A": "secure mx.example.!host.net. 192.0.2.1", "mx.example. AAAA": "secure mx.example.!host.net.",
+				"_25._tcp.host.net. TLSA": "secure", "_25._tcp.mx.example. TLSA": "insecure"},
+			want: none, asked: "host.net. mx.example.", addrs: "192.0.2.1",
+		}, {
+			name: "secure alias, TLSA at the target fails", // DANE-19
+			world: world{"mx.example. A": "secure mx.example.!host.net. 192.0.2.1", "mx.example. AAAA": "secure mx.example.!host.net.",
+				"_25._tcp.host.net. TLSA": "fail", "_25._tcp.mx.example. TLSA": "secure " + tlsa},
+			want: failed, asked: "host.net.",
+		}, {
+			name: "secure alias, TLSA at the original name fails", // DANE-18
+			world: world{"mx.example. A": "secure mx.example.!host.net. 192.0.2.1", "mx.example. AAAA": "secure mx.example.!host.net.",
+				"_25._tcp.host.net. TLSA": "secure", "_25._tcp.mx.example. TLSA": "fail"},
+			want: failed, asked: "host.net. mx.example.",
+		}, {
+			name: "secure alias, unusable TLSA at the target", // DANE-74, DANE-71
+			world: world{"mx.example. A": "secure mx.example.!host.net. 192.0.2.1", "mx.example. AAAA": "secure mx.example.!host.net.",
+				"_25._tcp.host.net. TLSA": "secure 3 1 1 00", "_25._tcp.mx.example. TLSA": "secure " + tlsa},
+			want: "host.net", asked: "host.net.", addrs: "192.0.2.1",
+		}, {
+			name: "two secure aliases: the one in between is no candidate", // DANE-73, DANE-94
+			world: world{"mx.example. A": "secure mx.example.!mid.example. mid.example.!host.net. 192.0.2.1", "mx.example. AAAA": "secure mx.example.!mid.example. mid.example.!host.net.",
+				"_25._tcp.host.net. TLSA": "secure", "_25._tcp.mid.example. TLSA": "secure " + tlsa, "_25._tcp.mx.example. TLSA": "secure"},
+			want: none, asked: "host.net. mx.example.", addrs: "192.0.2.1",
+		}, {
+			name: "secure alias into an insecure zone", // DANE-24, DANE-25, DANE-59, field note 4
+			world: world{"mx.example. A": "insecure mx.example.!host.net. 192.0.2.1", "mx.example. AAAA": "insecure mx.example.!host.net.",
+				"_25._tcp.mx.example. TLSA": "secure " + tlsa, "_25._tcp.host.net. TLSA": "fail"},
+			want: "mx.example", asked: "mx.example.", addrs: "192.0.2.1",
+		}, {
+			name:  "insecure alias", // DANE-23, DANE-58
+			world: world{"mx.example. A": "insecure mx.example.?host.net. 192.0.2.1", "mx.example. AAAA": "insecure mx.example.?host.net."},
+			want:  none, addrs: "192.0.2.1",
+		}, {
+			name: "secure, then insecure alias", // DANE-23, DANE-59
+			world: world{"mx.example. A": "insecure mx.example.!mid.example. mid.example.?host.net. 192.0.2.1", "mx.example. AAAA": "insecure mx.example.!mid.example. mid.example.?host.net.",
+				"_25._tcp.mx.example. TLSA": "secure"},
+			want: none, asked: "mx.example.", addrs: "192.0.2.1",
+		}, {
+			name: "TLSA name is an alias", // DANE-67, DANE-69
+			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure",
+				"_25._tcp.mx.example. TLSA": "secure _25._tcp.mx.example.!tlsa._dane.example. " + tlsa},
+			want: "mx.example", asked: "mx.example.", addrs: "192.0.2.1",
+		}, {
+			name: "TLSA name is an alias into an insecure zone", // DANE-68
+			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure",
+				"_25._tcp.mx.example. TLSA": "insecure _25._tcp.mx.example.!tlsa.net. " + tlsa},
+			want: none, asked: "mx.example.", addrs: "192.0.2.1",
+		}, {
+			name: "A secure, AAAA not: the secure ones count",
+			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "insecure 2001:db8::1",
+				"_25._tcp.mx.example. TLSA": "secure"},
+			want: none, asked: "mx.example.", addrs: "192.0.2.1",
+		}, {
+			name: "AAAA secure, A not: the secure ones count",
+			world: world{"mx.example. A": "insecure 192.0.2.1", "mx.example. AAAA": "secure 2001:db8::1",
+				"_25._tcp.mx.example. TLSA": "secure " + tlsa},
+			want: "mx.example", asked: "mx.example.", addrs: "2001:db8::1",
+		}, {
+			name: "A and AAAA lead over different aliases: A counts",
+			world: world{"mx.example. A": "secure mx.example.!four.net. 192.0.2.1", "mx.example. AAAA": "secure mx.example.!six.net. 2001:db8::1",
+				"_25._tcp.four.net. TLSA": "secure " + tlsa},
+			want: "four.net", asked: "four.net.", addrs: "192.0.2.1",
+		}, {
+			// A Resolver must not return these; "unknown" is not "none". DANE-4, DANE-5.
+			name:  "TLSA answer that is bogus and no error",
+			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure", "_25._tcp.mx.example. TLSA": "bogus"},
+			want:  failed, asked: "mx.example.",
+		}, {
+			name:  "TLSA answer without status", // DANE-4
+			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure", "_25._tcp.mx.example. TLSA": "indeterminate"},
+			want:  failed, asked: "mx.example.",
+		}, {
+			name:  "no TLSA answer and no error",
+			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure", "_25._tcp.mx.example. TLSA": "nil"},
+			want:  failed, asked: "mx.example.",
+		}, {
+			name:  "address answers without status",
+			world: world{"mx.example. A": "indeterminate 192.0.2.1", "mx.example. AAAA": "indeterminate"},
+			want:  failed,
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			resolver := &asked{world: test.world}
+			host, err := dane.Discover(t.Context(), resolver, "MX.example", 25)
+			var lookupFailed *dane.LookupError
+			var noAddress *dane.NoAddressError
+			switch {
+			case test.want == failed:
+				if !errors.As(err, &lookupFailed) || host != nil {
+					t.Fatalf("got %+v, %v, want a failed lookup", host, err)
+				}
+				expectReport(t, test.name, err, "dnssec-invalid") // AMB-16
+			case test.want == nowhere:
+				if !errors.As(err, &noAddress) || errors.As(err, &lookupFailed) || host != nil {
+					t.Fatalf("got %+v, %v, want no address", host, err)
+				}
+			case err != nil:
+				t.Fatal(err)
+			case test.want == none:
+				if host.BaseDomain != "" || host.Records != nil || host.Usable != nil {
+					t.Fatalf("base domain %q, records %v, want none", host.BaseDomain, host.Records)
+				}
+			case host.BaseDomain != test.want || len(host.Records) == 0:
+				t.Fatalf("base domain %q, records %v, want %q", host.BaseDomain, host.Records, test.want)
+			}
+			var questions []string
+			for _, name := range strings.Fields(test.asked) {
+				questions = append(questions, "_25._tcp."+name)
+			}
+			if got := resolver.tlsaQuestions(); !slices.Equal(got, questions) {
+				t.Errorf("asked for TLSA at %q, want %q", got, questions)
+			}
+			if host != nil {
+				if got := strings.Trim(fmt.Sprint(host.Addrs), "[]"); got != test.addrs {
+					t.Errorf("addresses %s, want %s", got, test.addrs)
+				}
+				if len(host.Lookups) != len(resolver.questions) || host.Name != "mx.example" {
+					t.Errorf("%d lookups noted of %d, name %q", len(host.Lookups), len(resolver.questions), host.Name)
+				}
+			}
+		})
+	}
+}
+
+// Field note 11, DANE-29, DANE-71, OPS-35: records of which none is usable are
+// told from no records.
+func TestDiscoverUnusable(t *testing.T) {
+	t.Parallel()
+	resolver := &asked{world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure",
+		"_25._tcp.mx.example. TLSA": "secure 1 1 1 00,3 1 1 00,9 9 9 ab"}}
+	host, err := dane.Discover(t.Context(), resolver, "mx.example", 25)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(host.Records) != 3 || len(host.Usable) != 0 || host.BaseDomain != "mx.example" {
+		t.Errorf("got %v, usable %v at %q", host.Records, host.Usable, host.BaseDomain)
+	}
+}
+
+// Field note 12, DANE-101, OPS-38, TLSA-27, TLSA-28: nothing outlives its TTL,
+// and what is denied neither.
+func TestDiscoverExpires(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		a, aaaa, tlsa string
+		want          time.Duration
+	}{
+		{"secure ttl=10 192.0.2.1", "secure ttl=20", "secure ttl=30 " + tlsa, 10 * time.Second},
+		{"secure ttl=20 192.0.2.1", "secure ttl=10", "secure ttl=30 " + tlsa, 10 * time.Second},
+		{"secure ttl=30 192.0.2.1", "secure ttl=20", "secure ttl=10", 10 * time.Second},
+		{"secure ttl=30 192.0.2.1", "fail", "secure ttl=40 " + tlsa, 30 * time.Second},
+	} {
+		resolver := &asked{world: world{"mx.example. A": test.a, "mx.example. AAAA": test.aaaa, "_25._tcp.mx.example. TLSA": test.tlsa}}
+		host, err := dane.Discover(t.Context(), resolver, "mx.example", 25)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := host.Expires.Sub(testpki.Now); got != test.want {
+			t.Errorf("%+v: expires in %v, want %v", test, got, test.want)
+		}
+	}
+	_, err := dane.Discover(t.Context(), &asked{world: world{"mx.example. A": "secure ttl=9", "mx.example. AAAA": "secure ttl=7"}}, "mx.example", 25)
+	var noAddress *dane.NoAddressError
+	if !errors.As(err, &noAddress) || noAddress.Expires.Sub(testpki.Now) != 7*time.Second || len(noAddress.Lookups) != 2 {
+		t.Errorf("got %+v", err)
+	}
+}
+
+// DANE-65, TLSA-11: the port that is connected to.
+func TestDiscoverPort(t *testing.T) {
+	t.Parallel()
+	resolver := &asked{world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure", "_2525._tcp.mx.example. TLSA": "secure " + tlsa}}
+	host, err := dane.Discover(t.Context(), resolver, "mx.example.", 2525)
+	if err != nil || host.BaseDomain != "mx.example" {
+		t.Errorf("got %+v, %v", host, err)
+	}
+}
+
+// DANE-35, DANE-36: an address is not a name, and nobody is asked.
+func TestDiscoverAddressLiteral(t *testing.T) {
+	t.Parallel()
+	for _, literal := range []string{"192.0.2.1", "192.0.2.1.", "[192.0.2.1]", "2001:db8::1", "[2001:db8::1]", "[IPv6:2001:db8::1]", "fe80::1%eth0"} {
+		resolver := &asked{}
+		if _, err := dane.Discover(t.Context(), resolver, literal, 25); !errors.Is(err, dane.ErrAddressLiteral) {
+			t.Errorf("%q: %v", literal, err)
+		}
+		if len(resolver.questions) != 0 {
+			t.Errorf("%q: asked %q", literal, resolver.questions)
+		}
+	}
+}
+
+// TLSA-10: names are asked for in A-labels.
+func TestDiscoverNames(t *testing.T) {
+	t.Parallel()
+	resolver := &asked{world: world{"mx.xn--bcher-kva.example. A": "insecure 192.0.2.1", "mx.xn--bcher-kva.example. AAAA": "insecure"}}
+	host, err := dane.Discover(t.Context(), resolver, "mx.B\u00fccher.example", 25)
+	if err != nil || host.Name != "mx.xn--bcher-kva.example" {
+		t.Errorf("got %+v, %v", host, err)
+	}
+	for _, name := range []string{"", ".", "a..b", strings.Repeat("a", 64) + ".example", strings.Repeat("a.", 200), "\xff.example", "b\u00fc cher.example"} {
+		resolver := &asked{}
+		if _, err := dane.Discover(t.Context(), resolver, name, 25); err == nil || len(resolver.questions) != 0 {
+			t.Errorf("%q: error %v, asked %q", name, err, resolver.questions)
+		}
+	}
+}
+
+// The caller's context ends the lookups, and is not blamed on the domain.
+func TestDiscoverContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := dane.Discover(ctx, &asked{}, "mx.example", 25)
+	var lookupFailed *dane.LookupError
+	if !errors.Is(err, context.Canceled) || errors.As(err, &lookupFailed) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// DANE-15, DANE-61: the error has all that Explain wants, and what a report
+// wants comes from the resolver's error.
+func TestLookupError(t *testing.T) {
+	t.Parallel()
+	resolver := &asked{world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure", "_25._tcp.mx.example. TLSA": "fail"}}
+	_, err := dane.Discover(t.Context(), resolver, "mx.example", 25)
+	var failed *dane.LookupError
+	if !errors.As(err, &failed) || !errors.Is(err, errServfail) || !failed.Temporary() || failed.Host != "mx.example" {
+		t.Fatalf("got %v", err)
+	}
+	if _, code := failed.TLSReport(); code != "servfail" {
+		t.Errorf("reason code %q", code)
+	}
+	if len(failed.Lookups) != 3 || failed.Lookups[2].Type != dns.TypeTLSA || failed.Lookups[2].Err == nil || failed.Lookups[0].Answer == nil {
+		t.Errorf("lookups: %+v", failed.Lookups)
+	}
+}
+
+// A resolver that returns something else than it was asked for is not believed.
+func TestDiscoverWrongType(t *testing.T) {
+	t.Parallel()
+	resolver := resolverFunc(func(name string, qtype uint16) (*dnssec.Answer, error) {
+		return &dnssec.Answer{Name: name, Status: dnssec.Secure, Expires: testpki.Now, Records: []dns.RR{mustRR(name + " 60 IN A 192.0.2.1")}}, nil
+	})
+	var failed *dane.LookupError
+	if host, err := dane.Discover(t.Context(), resolver, "mx.example", 25); !errors.As(err, &failed) {
+		t.Errorf("got %+v, %v", host, err)
+	}
+}
+
+type resolverFunc func(name string, qtype uint16) (*dnssec.Answer, error)
+
+func (f resolverFunc) Lookup(_ context.Context, name string, qtype uint16) (*dnssec.Answer, error) {
+	return f(name, qtype)
+}
+
+// Addresses does without TLSA and with one family.
+func TestAddresses(t *testing.T) {
+	t.Parallel()
+	resolver := &asked{world: world{"mx.example. A": "insecure 192.0.2.1", "mx.example. AAAA": "fail"}}
+	host, err := dane.Addresses(t.Context(), resolver, "mx.example")
+	if err != nil || !slices.Equal(host.Addrs, []netip.Addr{netip.MustParseAddr("192.0.2.1")}) || host.AddrStatus != dnssec.Insecure {
+		t.Errorf("got %+v, %v", host, err)
+	}
+	if len(resolver.tlsaQuestions()) != 0 {
+		t.Errorf("asked %q", resolver.questions)
+	}
+	var failed *dane.LookupError
+	if _, err := dane.Addresses(t.Context(), &asked{world: world{"mx.example. A": "secure"}}, "mx.example"); !errors.As(err, &failed) {
+		t.Errorf("A denied and AAAA failed: %v", err)
+	}
+	var noAddress *dane.NoAddressError
+	if _, err := dane.Addresses(t.Context(), &asked{world: world{"mx.example. A": "secure", "mx.example. AAAA": "secure"}}, "mx.example"); !errors.As(err, &noAddress) {
+		t.Errorf("both denied: %v", err)
+	}
+}

@@ -1,0 +1,129 @@
+package dane_test
+
+import (
+	"crypto/x509"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mxseal/mxseal/dane"
+	"github.com/mxseal/mxseal/internal/testpki"
+)
+
+// A chain of authorities that all have the same name and are issued by one
+// another makes more paths than can be tried: the signatures are counted.
+func TestVerifyBoundsWork(t *testing.T) {
+	t.Parallel()
+	first := testpki.Root(t, "Same")
+	crowd := entities{first}
+	for range 60 {
+		crowd = append(crowd, crowd[len(crowd)-1].Rollover(t))
+	}
+	for _, a := range crowd[:8] {
+		for _, b := range crowd[:8] {
+			crowd = append(crowd, a.Again(t, b))
+		}
+	}
+	leaf := crowd[60].Server(t, mxNames)
+	unreachable := testpki.Root(t, "Same")
+	sent := append(entities{leaf, unreachable}, crowd...)
+	var records []dane.Record
+	for range 200 {
+		records = append(records, newRecord(t, "2 0 1", unreachable.Cert), newRecord(t, "2 1 0", testpki.Root(t, "Key").Cert))
+	}
+	start := time.Now()
+	_, err := dane.Verify(testpki.Chain(sent...), records, mxNames, testpki.Now)
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	t.Logf("%d certificates, %d records: %v", len(sent), len(records), time.Since(start))
+	if !strings.Contains(err.Error(), "too many paths") && !strings.Contains(fmt.Sprint(err.(*dane.MismatchError).Attempts), "too many paths") {
+		t.Errorf("the bound was not met: %v", err)
+	}
+	expectReport(t, "too much work", err, "certificate-not-trusted")
+}
+
+// Certificates beyond what a real chain has are not looked at.
+func TestVerifyBoundsChain(t *testing.T) {
+	t.Parallel()
+	root := testpki.Root(t, "Root")
+	leaf := root.Server(t, mxNames)
+	records := []dane.Record{newRecord(t, "2 0 1", root.Cert)}
+	withStrangers := func(n int) entities {
+		sent := entities{leaf}
+		for i := range n {
+			sent = append(sent, testpki.Root(t, fmt.Sprintf("Stranger %d", i)))
+		}
+		return append(sent, root)
+	}
+	check(t, "ten strangers", withStrangers(10), records, mxNames, 1)
+	check(t, "a hundred strangers", withStrangers(100), records, mxNames, -1)
+	check(t, "DANE-EE and a hundred strangers", withStrangers(100), []dane.Record{newRecord(t, "3 1 1", leaf.Cert)}, nil, 0)
+}
+
+// Verify does not write to what it is given.
+func TestVerifyDoesNotWrite(t *testing.T) {
+	t.Parallel()
+	root := testpki.Root(t, "Root", testpki.Permit("example.org"))
+	leaf := root.Server(t, mxNames)
+	chain := testpki.Chain(leaf, root)
+	records := []dane.Record{parse(t, digest("3 1 1")), newRecord(t, "2 0 0", root.Cert)}
+	names := []string{"MX.example.org."}
+	chainBefore, recordsBefore := append([]*x509.Certificate(nil), chain...), append([]dane.Record(nil), records...)
+	rootBefore := *root.Cert
+	if _, err := dane.Verify(chain, records, names, testpki.Now); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(chain, chainBefore) || !reflect.DeepEqual(records, recordsBefore) ||
+		!reflect.DeepEqual(*root.Cert, rootBefore) || names[0] != "MX.example.org." {
+		t.Error("changed")
+	}
+}
+
+// FuzzVerify gives Verify whatever certificates can be parsed, and records
+// about them: it must come back, and never accept a chain for a name that is
+// in none of the certificates unless by DANE-EE.
+func FuzzVerify(f *testing.F) {
+	root := testpki.Root(f, "Root")
+	inter := root.Authority(f, "Intermediate", testpki.Permit("example.org"))
+	leaf := inter.Server(f, mxNames)
+	old := inter.Server(f, nil, testpki.Expired, testpki.CommonName(mx))
+	alone := testpki.SelfSigned(f, mxNames)
+	f.Add(leaf.Cert.Raw, inter.Cert.Raw, root.Cert.Raw, root.Cert.Raw)
+	f.Add(old.Cert.Raw, root.Cert.Raw, inter.Cert.Raw, inter.Cert.RawSubjectPublicKeyInfo)
+	f.Add(alone.Cert.Raw, alone.Cert.Raw, []byte{}, []byte{1, 2, 3})
+	f.Fuzz(func(t *testing.T, first, second, third, data []byte) {
+		var chain []*x509.Certificate
+		for _, der := range [][]byte{first, second, third} {
+			if cert, err := x509.ParseCertificate(der); err == nil {
+				chain = append(chain, cert)
+			}
+		}
+		records := []dane.Record{
+			{Usage: dane.DANETA, Selector: dane.Cert, MatchingType: dane.Full, Data: data},
+			{Usage: dane.DANETA, Selector: dane.SPKI, MatchingType: dane.Full, Data: data},
+			{Usage: dane.DANEEE, Selector: dane.SPKI, MatchingType: dane.SHA256, Data: data},
+		}
+		for _, cert := range chain {
+			if record, err := dane.NewRecord(cert, dane.DANETA, dane.SPKI, dane.SHA512); err == nil {
+				records = append(records, record)
+			}
+		}
+		match, err := dane.Verify(chain, records, []string{"no.such.name.example"}, testpki.Now)
+		if err == nil && match.Record.Usage == dane.DANETA && !mayBeNamed(chain[0]) {
+			t.Fatalf("accepted %v", match)
+		}
+		if err != nil && len(err.Error()) > 4096 {
+			t.Fatalf("an error of %d octets", len(err.Error()))
+		}
+	})
+}
+
+// mayBeNamed reports whether a certificate might be for the fuzzer's
+// name after all.
+func mayBeNamed(cert *x509.Certificate) bool {
+	names := strings.ToLower(strings.Join(cert.DNSNames, " ") + " " + cert.Subject.String())
+	return strings.Contains(names, ".name.example")
+}
