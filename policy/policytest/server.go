@@ -15,6 +15,7 @@ type server struct {
 	domain *Domain
 	name   string
 	key    *ecdsa.PrivateKey
+	real   net.Addr // of the listener
 
 	mu     sync.Mutex
 	traits []Option
@@ -43,6 +44,10 @@ func (s *server) Break(options ...Option) (mend func()) {
 		s.faults = slices.DeleteFunc(slices.Clone(s.faults), func(x *fault) bool { return x == f })
 	}
 }
+
+// LoopbackAddr returns the real address of the server, such as
+// "127.0.0.1:42587", for programs that cannot be told how to dial.
+func (s *server) LoopbackAddr() string { return s.real.String() }
 
 // Name returns the name of the host, without final dot.
 func (s *server) Name() string { return s.name }
@@ -100,6 +105,7 @@ func (s *server) tlsConfig(protocols ...string) *tls.Config {
 
 // publish lets the name be found in DNS and its addresses be dialled.
 func (s *server) publish(port uint16, real net.Addr) {
+	s.real = real
 	addrs := s.behaviour().addrs
 	if addrs == nil {
 		addrs = []string{s.domain.inet.allocate()}
