@@ -126,11 +126,15 @@ func NewClient(cfg Config) (*Client, error) {
 // on without the caller whose ctx is done, for the sake of others and of the
 // next one; it ends in FetchTimeout and some seconds.
 func (c *Client) Lookup(ctx context.Context, domain string) (Result, error) {
+	// Names in the cache are canonical, so the usual hit needs no conversion.
+	if s := c.fresh(domain); s != nil {
+		return s.result, nil
+	}
 	domain, err := canonicalDomain(domain)
 	if err != nil {
 		return Result{}, err
 	}
-	if s := c.cache.get(domain); s != nil && s.isFresh(c.now()) {
+	if s := c.fresh(domain); s != nil {
 		return s.result, nil
 	}
 	f, err := c.join(ctx, domain, false)
@@ -161,6 +165,14 @@ func (c *Client) Recheck(ctx context.Context, domain string) (r Result, changed 
 		// That was a Lookup, which began before this call and may not have asked
 		// DNS at all.
 	}
+}
+
+// fresh returns what is remembered of domain if DNS need not be asked, or nil.
+func (c *Client) fresh(domain string) *state {
+	if s := c.cache.get(domain); s != nil && s.isFresh(c.now()) {
+		return s
+	}
+	return nil
 }
 
 // now returns the time on the wall clock. A monotonic one would stand still

@@ -101,7 +101,7 @@ func checkHeader(resp *http.Response) error {
 	}
 	contentType := resp.Header.Get("Content-Type")
 	mediaType, _, _ := strings.Cut(contentType, ";")
-	if !equalFold(strings.Trim(mediaType, wsp), "text/plain") {
+	if !equalFold(trimLeft(trimRight(mediaType)), "text/plain") {
 		return failf(KindFetch, "media-type", "Content-Type %s", quote(contentType))
 	}
 	if coding := resp.Header.Get("Content-Encoding"); coding != "" && !equalFold(coding, "identity") {

@@ -74,7 +74,7 @@ func ParsePolicy(text string) (*Policy, error) {
 	for number, rest := 1, text; rest != ""; number++ {
 		var line string
 		line, rest = cutLine(rest)
-		if err := p.line(strings.TrimRight(line, wsp)); err != nil {
+		if err := p.line(trimRight(line)); err != nil {
 			err.Err = fmt.Errorf("line %d: %w", number, err.Err)
 			return nil, err
 		}
@@ -118,7 +118,7 @@ func (p *parser) line(line string) *Error {
 	if !ok || !isExtensionName(key) {
 		return policyError("policy-syntax", "no key and value: %s", quote(line))
 	}
-	value = strings.TrimLeft(value, wsp)
+	value = trimLeft(value)
 	if strings.IndexByte(value, '\t') >= 0 {
 		return policyError("policy-syntax", "tab inside a value: %s", quote(line))
 	}

@@ -57,7 +57,7 @@ func SelectRecord(txts []string) (Record, error) {
 // claimsVersion reports whether txt begins with `v=STSv1` *WSP `;`.
 func claimsVersion(txt string) bool {
 	rest, ok := strings.CutPrefix(txt, "v="+version)
-	return ok && strings.HasPrefix(strings.TrimLeft(rest, wsp), ";")
+	return ok && strings.HasPrefix(trimLeft(rest), ";")
 }
 
 // ParseRecord parses one TXT record by the grammar of RFC 8461 section 3.1.
@@ -65,16 +65,16 @@ func claimsVersion(txt string) bool {
 // the first. The error is an [*Error] of kind [KindRecord].
 func ParseRecord(txt string) (Record, error) {
 	head, rest, delimited := strings.Cut(txt, ";")
-	if strings.TrimRight(head, wsp) != "v="+version {
+	if trimRight(head) != "v="+version {
 		return Record{}, recordError("record-version", "does not begin with \"v=STSv1;\"")
 	}
 	var rec Record
 	for delimited {
 		var field string
 		field, rest, delimited = strings.Cut(rest, ";")
-		field = strings.TrimLeft(field, wsp)
+		field = trimLeft(field)
 		if delimited {
-			field = strings.TrimRight(field, wsp)
+			field = trimRight(field)
 		} else if field == "" {
 			break // the optional last delimiter
 		}

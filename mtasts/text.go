@@ -2,8 +2,24 @@ package mtasts
 
 import "strconv"
 
-// wsp is the white space of RFC 5234.
-const wsp = " \t"
+// isWSP reports whether c is WSP, the white space of RFC 5234.
+func isWSP(c byte) bool { return c == ' ' || c == '\t' }
+
+// trimLeft returns s without white space at its beginning.
+func trimLeft(s string) string {
+	for s != "" && isWSP(s[0]) {
+		s = s[1:]
+	}
+	return s
+}
+
+// trimRight returns s without white space at its end.
+func trimRight(s string) string {
+	for s != "" && isWSP(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
+}
 
 // isAlphanumeric reports whether c is ALPHA or DIGIT.
 func isAlphanumeric(c byte) bool {
