@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/mxseal/mxseal/policy/policytest"
+)
+
+// Every scenario is a subtest, so that one can be run alone.
+func TestScenarios(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	trials, err := build(t.Context(), inet, all(scenarios()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, trial := range trials {
+		t.Run(trial.domain, func(t *testing.T) {
+			t.Parallel()
+			if r := trial.run(t.Context()); r.wrong != nil {
+				t.Error(r.wrong)
+			}
+		})
+	}
+}
+
+func TestTableFits(t *testing.T) {
+	t.Parallel()
+	seen := make(map[string]bool)
+	for _, s := range all(scenarios()) {
+		if seen[s.domain] {
+			t.Errorf("%s is there twice", s.domain)
+		}
+		seen[s.domain] = true
+		if n := utf8.RuneCountInString(s.recipient()); n > domainWidth {
+			t.Errorf("%s: the name has %d characters, %d fit", s.domain, n, domainWidth)
+		}
+		if n := utf8.RuneCountInString(s.situation); n > situationWidth {
+			t.Errorf("%s: %q has %d characters, %d fit", s.domain, s.situation, n, situationWidth)
+		}
+	}
+}
+
+// A demo that cannot find fault is worth nothing.
+func TestWrongOutcomeIsFound(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	wrong := plainScenarios()[:1]
+	wrong[0].want.mail = authenticated
+	wrong[0].also = notConnected("mx." + wrong[0].domain)
+	trials, err := build(t.Context(), inet, wrong)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := trials[0].run(t.Context())
+	if r.wrong == nil || !strings.Contains(r.wrong.Error(), "expected") || !strings.Contains(r.wrong.Error(), "1 connections") {
+		t.Fatalf("found wrong: %v", r.wrong)
+	}
+	groups := []group{{"One", wrong}}
+	var text bytes.Buffer
+	if err := printTable(&text, groups, map[string]result{r.domain: r}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if got := text.String(); !strings.Contains(got, "WRONG: plain.test") || !strings.Contains(got, "0 of 1") {
+		t.Errorf("table:\n%s", got)
+	}
+}
+
+func TestRun(t *testing.T) {
+	t.Parallel()
+	var stdout, stderr bytes.Buffer
+	if code := run(t.Context(), []string{"-json"}, &stdout, &stderr); code != 0 {
+		t.Errorf("exit status %d: %s", code, stderr.String())
+	}
+	lines := 0
+	for line := range strings.Lines(stdout.String()) {
+		var object struct {
+			Domain, Expected, Got string
+			OK                    bool
+		}
+		if err := json.Unmarshal([]byte(line), &object); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if !object.OK || object.Domain == "" || object.Got != object.Expected {
+			t.Errorf("%s", line)
+		}
+		lines++
+	}
+	if want := len(all(scenarios())); lines != want {
+		t.Errorf("%d objects, want %d", lines, want)
+	}
+}
+
+func TestRunTable(t *testing.T) {
+	t.Parallel()
+	var stdout, stderr bytes.Buffer
+	if code := run(t.Context(), nil, &stdout, &stderr); code != 0 {
+		t.Errorf("exit status %d: %s\n%s", code, stderr.String(), stdout.String())
+	}
+	for line := range strings.Lines(stdout.String()) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 110 {
+			t.Errorf("%d characters: %s", n, line)
+		}
+	}
+}
+
+func TestRunExplain(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"-explain", "dane.test"}, 0, "TLSA base domain: mx.dane.test"},
+		{[]string{"-explain", "null-mx.test"}, 0, "null MX"},
+		{[]string{"-explain", "other.test"}, 2, "no domain of this demo"},
+		{[]string{"surplus"}, 2, "usage"},
+		{[]string{"-h"}, 0, "-json"},
+	} {
+		var out bytes.Buffer
+		if code := run(context.Background(), test.args, &out, &out); code != test.code || !strings.Contains(out.String(), test.want) {
+			t.Errorf("%q: exit status %d, want %d and %q:\n%s", test.args, code, test.code, test.want, out.String())
+		}
+	}
+}

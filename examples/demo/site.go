@@ -1,0 +1,148 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/mxseal/mxseal/dane"
+	"github.com/mxseal/mxseal/policy/policytest"
+)
+
+// world is the private internet, with all its mail hosts by name.
+type world struct {
+	inet  *policytest.Internet
+	hosts map[string]*policytest.Host
+	mu    sync.Mutex
+}
+
+// site is the place of one scenario in the world.
+type site struct {
+	*world
+	name   string // of the domain, in A-labels
+	domain *policytest.Domain
+	mx     []string
+	policy *policytest.PolicyHost
+}
+
+// step changes a site. The tables are written in steps.
+type step func(*site)
+
+type steps []step
+
+// and returns the steps with more after them.
+func (all steps) and(more ...step) steps { return slices.Concat(all, more) }
+
+func (all steps) take(s *site) {
+	for _, each := range all {
+		each(s)
+	}
+}
+
+// signed makes the domain, with DNSSEC.
+func signed(s *site) { s.domain = s.inet.Domain(s.name) }
+
+// unsigned makes the domain, without DNSSEC.
+func unsigned(s *site) { s.domain = s.inet.Domain(s.name, policytest.Unsigned) }
+
+// mx adds the next best mail host: mx.DOMAIN first, then mx2.DOMAIN.
+func mx(options ...policytest.Option) step {
+	return func(s *site) {
+		name := "mx." + s.name
+		if len(s.mx) > 0 {
+			name = "mx2." + s.name
+		}
+		host(name, options...)(s)
+		mxAt(name)(s)
+	}
+}
+
+// mxAt makes a host of any domain the next best mail host of this one.
+func mxAt(name string) step {
+	return func(s *site) {
+		s.mx = append(s.mx, name)
+		s.domain.MX(s.mx...)
+	}
+}
+
+// host adds a mail host that no MX record names yet. Its domain, if it is not
+// there, is signed.
+func host(name string, options ...policytest.Option) step {
+	return func(s *site) {
+		added := s.inet.Host(name, options...)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.hosts[name] = added
+	}
+}
+
+// elsewhere makes another domain without DNSSEC.
+func elsewhere(name string) step {
+	return func(s *site) { s.inet.Domain(name, policytest.Unsigned) }
+}
+
+// records adds records to the domain.
+func records(lines ...string) step {
+	return func(s *site) { s.domain.Add(lines...) }
+}
+
+// tlsaOf publishes, below another name of the domain, the TLSA record of a host
+// whose own zone has none.
+func tlsaOf(name, owner string) step {
+	return func(s *site) {
+		record, err := dane.NewRecord(s.host(name).Certificates()[0], dane.DANEEE, dane.SPKI, dane.SHA256)
+		if err != nil {
+			panic(err) // the certificate is ours
+		}
+		s.domain.Add(fmt.Sprint(dane.RecordName(owner, 25), " TLSA ", record))
+	}
+}
+
+// policyFor publishes an MTA-STS policy, for mx.DOMAIN unless others are named.
+func policyFor(mode string, hosts ...string) step {
+	return func(s *site) {
+		if len(hosts) == 0 {
+			hosts = []string{"mx." + s.name}
+		}
+		s.policy = s.domain.Policy(mode, hosts...)
+	}
+}
+
+// blockPolicy keeps the policy from being fetched.
+func blockPolicy(s *site) { s.policy.Break(policytest.Refuse) }
+
+// spoofPolicyID announces another policy, as one can who forges DNS.
+func spoofPolicyID(s *site) { s.policy.Announce("spoofed") }
+
+// faulty makes mx.DOMAIN fail.
+func faulty(options ...policytest.Option) step {
+	return func(s *site) { s.host("mx." + s.name).Break(options...) }
+}
+
+// dnsFault makes the answers to questions for a name go wrong. "@" in the name
+// stands for the domain.
+func dnsFault(fault policytest.DNSFault, name string, types ...uint16) step {
+	return func(s *site) { s.inet.BreakDNS(fault, s.expand(name), types...) }
+}
+
+// forge replaces the answers to questions for a name. "@" stands for the domain
+// in the name and in the records.
+func forge(name string, qtype uint16, records ...string) step {
+	return func(s *site) {
+		forged := make([]string, len(records))
+		for i, record := range records {
+			forged[i] = s.expand(record)
+		}
+		s.inet.BreakDNS(policytest.Forge(forged...), s.expand(name), qtype)
+	}
+}
+
+func (s *site) expand(text string) string { return strings.ReplaceAll(text, "@", s.name) }
+
+// host returns a mail host of the world, or nil.
+func (w *world) host(name string) *policytest.Host {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.hosts[name]
+}
