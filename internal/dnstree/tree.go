@@ -93,10 +93,9 @@ func (t *Tree) enclosing(name string) *Zone {
 	}
 }
 
-// validity is the default lifetime of signatures: decades around the present,
-// so that tests may move the clock. RFC 4034 section 3.1.5 forbids more than 68
-// years on either side.
+// validity is the default lifetime of signatures: long, so that tests may move
+// the clock, but short of 2038, which some tools cannot read signatures beyond.
 func validity() (from, until time.Time) {
 	now := time.Now()
-	return now.AddDate(-20, 0, 0), now.AddDate(20, 0, 0)
+	return now.AddDate(-10, 0, 0), now.AddDate(10, 0, 0)
 }

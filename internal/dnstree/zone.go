@@ -70,7 +70,7 @@ func NSEC3(iterations uint16, salt string, optOut bool) Option {
 }
 
 // Valid sets the inception and expiration of all signatures in the zone. By
-// default they are valid for decades around the present.
+// default they are valid for ten years on either side of the present.
 func Valid(from, until time.Time) Option {
 	return func(z *Zone) { z.from, z.until = from, until }
 }

@@ -40,10 +40,18 @@ func (z *Zone) records() []dns.RR {
 	}
 	for _, name := range slices.Sorted(maps.Keys(z.sets)) {
 		for t, set := range z.sets[name] {
-			if n := index.nodes[name]; n == nil || n.sets[t] == nil {
+			if index.isGlue(name) && t != dns.TypeNS && t != dns.TypeDS {
 				records = append(records, set...)
 			}
 		}
 	}
 	return records
+}
+
+// isGlue reports whether a name is at or below a delegation.
+func (x *index) isGlue(name string) bool {
+	for x.nodes[name] == nil {
+		name = parent(name)
+	}
+	return x.nodes[name].cut
 }

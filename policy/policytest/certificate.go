@@ -42,13 +42,14 @@ func newAuthority(name string) *authority {
 	return &authority{root: root, issuer: issue(template(name+" Issuer"), newKey(), root)}
 }
 
-// newTemplate returns a certificate for a server, valid for forty years.
+// newTemplate returns a certificate for a server, valid for ten years on either
+// side of the present.
 func newTemplate(name string) *x509.Certificate {
 	now := time.Now()
 	return &x509.Certificate{
 		Subject:               pkix.Name{CommonName: name},
-		NotBefore:             now.AddDate(-20, 0, 0),
-		NotAfter:              now.AddDate(20, 0, 0),
+		NotBefore:             now.AddDate(-10, 0, 0),
+		NotAfter:              now.AddDate(10, 0, 0),
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,

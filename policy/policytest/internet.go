@@ -92,7 +92,7 @@ func (inet *Internet) Now() time.Time {
 }
 
 // Advance moves the clock forward, or back. Certificates and signatures are
-// valid for twenty years on either side of the present, unless made otherwise.
+// valid for ten years on either side of the present, unless made otherwise.
 func (inet *Internet) Advance(by time.Duration) {
 	inet.mu.Lock()
 	defer inet.mu.Unlock()
