@@ -96,23 +96,34 @@ func (h *Host) explainTo(b *bytes.Buffer) {
 }
 
 func (h *Host) explainTLSA(b *bytes.Buffer) {
-	published := h.TLSA
+	published, usable := h.TLSA, h.TLSA
 	if h.DANE != nil && len(h.DANE.Records) > 0 {
-		published = h.DANE.Records
+		published, usable = h.DANE.Records, h.DANE.Usable
 		fmt.Fprintf(b, "    TLSA base domain: %s\n", printable(h.DANE.BaseDomain))
 	}
 	for _, record := range published {
-		use := "not usable"
-		if slices.ContainsFunc(h.TLSA, func(r dane.Record) bool { return sameRecord(r, record) }) {
-			use = "used"
-		}
-		fmt.Fprintf(b, "      %s: %s\n", record, use)
+		fmt.Fprintf(b, "      %s: %s\n", record, recordUse(record, usable, h.TLSA))
 	}
 	if len(h.ReferenceNames) > 0 {
 		fmt.Fprintf(b, "    a DANE-TA certificate may be for: %s\n", strings.Join(h.ReferenceNames, " "))
 	}
 	if h.ServerName != "" {
 		fmt.Fprintf(b, "    SNI: %s\n", printable(h.ServerName))
+	}
+}
+
+// recordUse says what becomes of a published record.
+func recordUse(record dane.Record, usable, used []dane.Record) string {
+	in := func(list []dane.Record) bool {
+		return slices.ContainsFunc(list, func(r dane.Record) bool { return sameRecord(r, record) })
+	}
+	switch {
+	case in(used):
+		return "used"
+	case in(usable):
+		return "usable, but the host is refused"
+	default:
+		return "not used: unusable, or a stronger digest is there"
 	}
 }
 

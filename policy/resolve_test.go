@@ -367,7 +367,7 @@ func TestExplainAndJSON(t *testing.T) {
 	}
 	for _, want := range []string{
 		"MX records: secure", "not asked", "1 mx.example.org port 25: authenticated by DANE", "192.0.2.1 (secure)",
-		someKey + ": used", "2 0 1 ab: not usable", "2 broken.example.org port 25: refused", "SERVFAIL", "the plan holds until",
+		someKey + ": used", "2 0 1 ab: not used", "2 broken.example.org port 25: refused", "SERVFAIL", "the plan holds until",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the explanation lacks %q:\n%s", want, b.String())
