@@ -13,7 +13,9 @@ import (
 // know REQUIRETLS: its own Mail method is not for plans with RequireTLS.
 //
 // Each command with its reply and each block of a message is bounded in time, by
-// Dialer.IdleTimeout, and the octets of each reply are bounded too.
+// Dialer.IdleTimeout, and the octets of each reply are bounded too. Extensions
+// are as smtp.Client knows them: those that the server offers in the session as
+// it is, in upper case.
 type Client struct {
 	*smtp.Client
 	// Host is the mail host at the other end.

@@ -16,8 +16,8 @@ import (
 )
 
 // What a level permits of a server that answers STARTTLS, and what the server
-// hears. Nothing of a mail transaction ever goes to a server that the level
-// forbids.
+// hears, STARTTLS always alone (STT-4). Nothing of a mail transaction ever goes
+// to a server that the level forbids.
 func TestStartTLS(t *testing.T) {
 	t.Parallel()
 	good, unknown := withTLS(certificates().good), withTLS(certificates().unknown)
@@ -381,6 +381,39 @@ func TestClientIsBounded(t *testing.T) {
 			}
 		})
 	})
+}
+
+// STT-6: a server that does not answer QUIT holds up the next host for a moment
+// only, and a context that ends for none at all.
+func TestFarewellIsShort(t *testing.T) {
+	t.Parallel()
+	rude := func(s *server) {
+		s.say(greeting)
+		s.answer("250 mx.example.net\r\n")
+		s.hear()
+		s.hear()
+	}
+	for name, test := range map[string]struct{ patience, want time.Duration }{
+		"patient": {time.Hour, 5 * time.Second}, "interrupted": {time.Second, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := oneHost(rude)
+				ctx, cancel := context.WithTimeout(t.Context(), test.patience)
+				defer cancel()
+				start := time.Now()
+				if _, err := w.walk(w.planned(at(Encrypted, "192.0.2.1"))).next(ctx); err == nil {
+					t.Error("no error")
+				}
+				if took := time.Since(start); took != test.want {
+					t.Errorf("took %v, want %v", took, test.want)
+				}
+				if len(w.recorded) != 1 {
+					t.Errorf("recorded %v", w.recorded)
+				}
+			})
+		})
+	}
 }
 
 // The end of the context interrupts every step at once, and is no finding about

@@ -69,10 +69,9 @@ func TestDialerUnderAttack(t *testing.T) {
 		"unusable.example": inet.Host("mx.unusable.example", policytest.TLSA("0 0 1 "+strings.Repeat("00", 32))),
 	}
 	recorder := new(sessions)
-	d := policy.Dialer{
-		Resolver: resolver(t, inet), Recorder: recorder, LocalName: "sender.example",
-		ConnectTimeout: 100 * time.Millisecond, CommandTimeout: 300 * time.Millisecond,
-	}
+	patient := policy.Dialer{Resolver: resolver(t, inet), Recorder: recorder, LocalName: "sender.example"}
+	hasty := patient // for who never answers
+	hasty.ConnectTimeout, hasty.CommandTimeout = 200*time.Millisecond, 200*time.Millisecond
 	const (
 		inTLS, inClear = "TLS", "clear"
 		none           = "" // no mail
@@ -82,77 +81,78 @@ func TestDialerUnderAttack(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name  string
-		fault []policytest.Option
+		d     policy.Dialer
+		fault policytest.Option
 		want  map[string]want // by domain
 	}{
-		{"as published", nil, map[string]want{
+		{"as published", patient, policytest.Extension("SIZE"), map[string]want{
 			"dane.example":     {inTLS, "", "tlsa"},
 			"sts.example":      {inTLS, "", "sts"},
 			"testing.example":  {inTLS, "", "sts"},
 			"bare.example":     {inTLS, "", "no-policy-found"},
 			"unusable.example": {inTLS, "", "tlsa"},
 		}},
-		{"STARTTLS stripped", []policytest.Option{policytest.NoSTARTTLS}, map[string]want{
+		{"STARTTLS stripped", patient, policytest.NoSTARTTLS, map[string]want{
 			"dane.example":     {none, "4.7.4", "tlsa starttls-not-supported"},
 			"sts.example":      {none, "4.7.4", "sts starttls-not-supported"},
 			"testing.example":  {inClear, "", "sts starttls-not-supported"},
 			"bare.example":     {inClear, "", "no-policy-found starttls-not-supported"},
 			"unusable.example": {none, "4.7.4", "tlsa starttls-not-supported"},
 		}},
-		{"STARTTLS refused", []policytest.Option{policytest.Reply("STARTTLS", "454 4.7.0 not now")}, map[string]want{
+		{"STARTTLS refused", patient, policytest.Reply("STARTTLS", "454 4.7.0 not now"), map[string]want{
 			"dane.example":     {none, "4.7.4", "tlsa starttls-not-supported"},
 			"sts.example":      {none, "4.7.4", "sts starttls-not-supported"},
 			"testing.example":  {inClear, "", "sts starttls-not-supported"},
 			"bare.example":     {inClear, "", "no-policy-found starttls-not-supported"},
 			"unusable.example": {none, "4.7.4", "tlsa starttls-not-supported"},
 		}},
-		{"another server", []policytest.Option{policytest.Impostor}, map[string]want{
+		{"another server", patient, policytest.Impostor, map[string]want{
 			"dane.example":     {none, "4.7.5", "tlsa tlsa-invalid"},
 			"sts.example":      {none, "4.7.5", "sts certificate-not-trusted"},
 			"testing.example":  {inTLS, "", "sts certificate-not-trusted"},
 			"bare.example":     {inTLS, "", "no-policy-found"},
 			"unusable.example": {inTLS, "", "tlsa"},
 		}},
-		{"response injection", []policytest.Option{policytest.InjectAfterSTARTTLS("250 ok\r\n")}, map[string]want{
+		{"response injection", patient, policytest.InjectAfterSTARTTLS("250 ok\r\n"), map[string]want{
 			"dane.example":     {none, "4.7.5", "tlsa validation-failure"},
 			"sts.example":      {none, "4.7.5", "sts validation-failure"},
 			"testing.example":  {none, "4.7.5", "sts validation-failure"},
 			"bare.example":     {none, "4.7.5", "no-policy-found validation-failure"},
 			"unusable.example": {none, "4.7.5", "tlsa validation-failure"},
 		}},
-		{"handshake cut off", []policytest.Option{policytest.HangUp(policytest.Handshake)}, map[string]want{
+		{"handshake cut off", patient, policytest.HangUp(policytest.Handshake), map[string]want{
 			"dane.example":     {none, "4.7.5", "tlsa validation-failure"},
 			"sts.example":      {none, "4.7.5", "sts validation-failure"},
 			"unusable.example": {none, "4.7.5", "tlsa validation-failure"},
 		}},
-		{"handshake stalled", []policytest.Option{policytest.Stall(policytest.Handshake)}, map[string]want{
+		{"handshake stalled", hasty, policytest.Stall(policytest.Handshake), map[string]want{
 			"dane.example": {none, "4.4.2", ""}, // RPT-65
 			"sts.example":  {none, "4.4.2", ""},
 		}},
-		{"old TLS only", []policytest.Option{policytest.MaxTLS(tls.VersionTLS11)}, map[string]want{
+		{"old TLS only", patient, policytest.MaxTLS(tls.VersionTLS11), map[string]want{
 			"dane.example":     {none, "4.7.5", "tlsa validation-failure"},
 			"sts.example":      {none, "4.7.5", "sts validation-failure"},
 			"bare.example":     {inTLS, "", "no-policy-found"},
 			"unusable.example": {none, "4.7.5", "tlsa validation-failure"},
 		}},
-		{"endless greeting", []policytest.Option{policytest.EndlessGreeting}, map[string]want{
+		{"endless greeting", patient, policytest.EndlessGreeting, map[string]want{
 			"dane.example": {none, "4.4.2", ""}, "bare.example": {none, "4.4.2", ""},
 		}},
-		{"no greeting", []policytest.Option{policytest.Stall(policytest.Greeting)}, map[string]want{
+		{"no greeting", hasty, policytest.Stall(policytest.Greeting), map[string]want{
 			"dane.example": {none, "4.4.2", ""}, "bare.example": {none, "4.4.2", ""},
 		}},
-		{"no answer", []policytest.Option{policytest.Blackhole}, map[string]want{
+		{"no answer", hasty, policytest.Blackhole, map[string]want{
 			"sts.example": {none, "4.4.1", ""}, "bare.example": {none, "4.4.1", ""},
 		}},
-		{"refused", []policytest.Option{policytest.Refuse}, map[string]want{
+		{"refused", patient, policytest.Refuse, map[string]want{
 			"sts.example": {none, "4.4.1", ""}, "bare.example": {none, "4.4.1", ""},
 		}},
 	} {
 		for domain, want := range test.want {
 			host := hosts[domain]
 			before := len(host.Messages())
-			mend := host.Break(test.fault...)
-			err := d.SendMail(t.Context(), "s@example.net", []string{"user@" + domain}, []byte(letter))
+			mend := host.Break(test.fault)
+			err := test.d.SendMail(t.Context(), "s@example.net", []string{"user@" + domain}, []byte(letter))
 			mend()
 			mail := none
 			if messages := host.Messages(); len(messages) > before {

@@ -23,7 +23,7 @@ type walk struct {
 	targets   []target // what is left to try
 	left      int      // connections left to make
 	failures  []*Error
-	stale     bool  // an MTA-STS policy had a part in a failure
+	stale     bool  // a host failed by policy, and there is one of MTA-STS
 	rechecked bool  // its id was looked up again
 	recheck   error // and that failed
 }
@@ -103,7 +103,7 @@ func (w *walk) fail(ctx context.Context, host *Host, failure *Error) {
 	w.dialer.log(ctx, slog.LevelInfo, "mail host failed",
 		slog.String("domain", w.plan.Domain), slog.String("host", host.Name), slog.Any("error", failure))
 	w.failures = append(w.failures, failure)
-	if host.By.Has(ByMTASTS) && (failure.Reason != "" || failure.Permanent) {
+	if w.plan.MTASTS.Policy != nil && (failure.Reason != "" || failure.Permanent) {
 		w.stale = true
 	}
 }

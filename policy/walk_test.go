@@ -212,7 +212,7 @@ func TestRetryInClearIsLogged(t *testing.T) {
 	})
 }
 
-// REQ-4, REQ-9 to REQ-15: a session for REQUIRETLS needs the extension, offered
+// REQ-4, REQ-5, REQ-9 to REQ-15: a session for REQUIRETLS needs the extension, offered
 // inside TLS. REQ-1: it needs TLS first of all.
 func TestServerMustRequireTLS(t *testing.T) {
 	t.Parallel()
