@@ -404,6 +404,29 @@ func TestDiscoverNames(t *testing.T) {
 	}
 }
 
+// DANE-20: a step that a DNAME makes counts like a CNAME.
+func TestDiscoverDNAME(t *testing.T) {
+	t.Parallel()
+	step := []dnssec.Alias{{Name: "mx.example.", Target: "mx.example.net.", DNAME: true, Status: dnssec.Secure}}
+	resolver := resolverFunc(func(name string, qtype uint16) (*dnssec.Answer, error) {
+		answer := &dnssec.Answer{Name: name, Status: dnssec.Secure, Expires: testpki.Now}
+		switch {
+		case name == "mx.example.":
+			answer.Name, answer.Aliases = "mx.example.net.", step
+			if qtype == dns.TypeAAAA {
+				answer.Records = []dns.RR{mustRR("mx.example.net. 60 IN AAAA 2001:db8::1")}
+			}
+		case name == "_25._tcp.mx.example.net." && qtype == dns.TypeTLSA:
+			answer.Records = []dns.RR{mustRR(name + " 60 IN TLSA " + tlsa)}
+		}
+		return answer, nil
+	})
+	host, err := dane.Discover(t.Context(), resolver, "mx.example", 25)
+	if err != nil || host.BaseDomain != "mx.example.net" || !slices.Equal(host.Aliases, step) {
+		t.Errorf("got %+v, %v", host, err)
+	}
+}
+
 // The caller's context ends the lookups, and is not blamed on the domain.
 func TestDiscoverContext(t *testing.T) {
 	t.Parallel()

@@ -34,8 +34,8 @@ func TestMismatchReport(t *testing.T) {
 		{"intermediate not sent", entities{inter.Server(t, mxNames), root}, []dane.Record{ta}, "certificate-not-trusted"},
 	} {
 		_, err := dane.Verify(testpki.Chain(test.sent...), test.records, mxNames, testpki.Now)
-		if err == nil {
-			t.Errorf("%s: accepted", test.what)
+		if err == nil || err.Error() == "" {
+			t.Errorf("%s: %v", test.what, err)
 			continue
 		}
 		expectReport(t, test.what, err, test.resultType)
@@ -72,6 +72,19 @@ func TestMismatchText(t *testing.T) {
 	}
 	if !strings.HasSuffix(text, "and 97 more") {
 		t.Errorf("got %q", text)
+	}
+
+	if attempts := errors.Unwrap(err); attempts != nil {
+		t.Error("one attempt stands for all")
+	}
+	if attempts := err.(interface{ Unwrap() []error }).Unwrap(); len(attempts) != len(records) {
+		t.Errorf("%d of %d attempts in the error", len(attempts), len(records))
+	}
+
+	future := root.Server(t, mxNames, testpki.NotYetValid)
+	_, err = dane.Verify(testpki.Chain(future, root), []dane.Record{newRecord(t, "2 0 1", root.Cert)}, mxNames, testpki.Now)
+	if want := "is not valid yet, but from 2026-03-01 13:00:00"; !strings.Contains(err.Error(), want) {
+		t.Errorf("%q is not in %q", want, err)
 	}
 
 	_, err = dane.Verify(testpki.Chain(old, root), []dane.Record{newRecord(t, "2 0 1", root.Cert), parse(t, "3 1 1 0102")}, mxNames, testpki.Now)

@@ -44,27 +44,49 @@ const (
 	SHA512 MatchingType = 2 // its SHA2-512 digest
 )
 
-// The acronyms of RFC 7218 section 2, all of which ParseRecord reads.
-var (
-	usageNames        = map[Usage]string{PKIXTA: "PKIX-TA", PKIXEE: "PKIX-EE", DANETA: "DANE-TA", DANEEE: "DANE-EE", 255: "PrivCert"}
-	selectorNames     = map[Selector]string{Cert: "Cert", SPKI: "SPKI", 255: "PrivSel"}
-	matchingTypeNames = map[MatchingType]string{Full: "Full", SHA256: "SHA2-256", SHA512: "SHA2-512", 255: "PrivMatch"}
-)
-
 // String returns the acronym of RFC 7218, such as "DANE-EE", or the number.
-func (u Usage) String() string { return nameOrNumber(usageNames, u) }
+func (u Usage) String() string {
+	switch u {
+	case PKIXTA:
+		return "PKIX-TA"
+	case PKIXEE:
+		return "PKIX-EE"
+	case DANETA:
+		return "DANE-TA"
+	case DANEEE:
+		return "DANE-EE"
+	case 255:
+		return "PrivCert"
+	}
+	return strconv.Itoa(int(u))
+}
 
 // String returns the acronym of RFC 7218, such as "SPKI", or the number.
-func (s Selector) String() string { return nameOrNumber(selectorNames, s) }
+func (s Selector) String() string {
+	switch s {
+	case Cert:
+		return "Cert"
+	case SPKI:
+		return "SPKI"
+	case 255:
+		return "PrivSel"
+	}
+	return strconv.Itoa(int(s))
+}
 
 // String returns the acronym of RFC 7218, such as "SHA2-256", or the number.
-func (m MatchingType) String() string { return nameOrNumber(matchingTypeNames, m) }
-
-func nameOrNumber[T ~uint8](names map[T]string, value T) string {
-	if name, ok := names[value]; ok {
-		return name
+func (m MatchingType) String() string {
+	switch m {
+	case Full:
+		return "Full"
+	case SHA256:
+		return "SHA2-256"
+	case SHA512:
+		return "SHA2-512"
+	case 255:
+		return "PrivMatch"
 	}
-	return strconv.Itoa(int(value))
+	return strconv.Itoa(int(m))
 }
 
 // Record is the content of a TLSA record (RFC 6698 section 2.1), of whatever
@@ -93,15 +115,15 @@ func ParseRecord(s string) (Record, error) {
 	if len(fields) < 4 {
 		return Record{}, errors.New("dane: a TLSA record is usage, selector, matching type and data, such as \"3 1 1 ab12...\"")
 	}
-	usage, err := parseField(usageNames, "usage", fields[0])
+	usage, err := parseField[Usage]("usage", fields[0])
 	if err != nil {
 		return Record{}, err
 	}
-	selector, err := parseField(selectorNames, "selector", fields[1])
+	selector, err := parseField[Selector]("selector", fields[1])
 	if err != nil {
 		return Record{}, err
 	}
-	matchingType, err := parseField(matchingTypeNames, "matching type", fields[2])
+	matchingType, err := parseField[MatchingType]("matching type", fields[2])
 	if err != nil {
 		return Record{}, err
 	}
@@ -115,13 +137,17 @@ func ParseRecord(s string) (Record, error) {
 	return Record{Usage: usage, Selector: selector, MatchingType: matchingType, Data: data}, nil
 }
 
-func parseField[T ~uint8](names map[T]string, field, s string) (T, error) {
+// parseField reads a number or, in any case, the name that String gives one.
+func parseField[T interface {
+	~uint8
+	String() string
+}](field, s string) (T, error) {
 	if n, err := strconv.ParseUint(s, 10, 8); err == nil {
 		return T(n), nil
 	}
-	for value, name := range names {
-		if strings.EqualFold(name, s) {
-			return value, nil
+	for n := range 256 {
+		if strings.EqualFold(T(n).String(), s) {
+			return T(n), nil
 		}
 	}
 	return 0, fmt.Errorf("dane: the %s of a TLSA record is a number from 0 to 255 or a name from RFC 7218, not %.20q", field, s)

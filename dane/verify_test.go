@@ -1,6 +1,10 @@
 package dane_test
 
 import (
+	"crypto/ecdh"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"errors"
 	"slices"
@@ -276,6 +280,79 @@ func TestVerifySelfIssued(t *testing.T) {
 	anchor := []dane.Record{newRecord(t, "2 0 1", root.Cert)}
 	check(t, "self-issued", entities{newer.Server(t, mxNames), newer, root}, anchor, mxNames, 2)
 	check(t, "one below it", entities{below.Server(t, mxNames), below, newer, root}, anchor, mxNames, -1)
+}
+
+// RFC 5280 sections 4.1.2.1 and 4.2.1.9: before version 3 a certificate could
+// not say that it is an authority. A root from then can be an anchor, an
+// intermediate cannot be trusted.
+func TestVerifyVersion1(t *testing.T) {
+	t.Parallel()
+	root := testpki.Root(t, "Root")
+	ancient := root.Version1(t, nil)
+	inter := root.Authority(t, "Intermediate").Version1(t, root)
+	leaf, below := root.Server(t, mxNames), inter.Server(t, mxNames)
+	check(t, "root as anchor", entities{leaf, ancient}, []dane.Record{newRecord(t, "2 0 1", ancient.Cert)}, mxNames, 1)
+	check(t, "intermediate", entities{below, inter, root}, []dane.Record{newRecord(t, "2 0 1", root.Cert)}, mxNames, -1)
+	check(t, "intermediate as anchor", entities{below, inter, root}, []dane.Record{newRecord(t, "2 0 1", inter.Cert)}, mxNames, -1)
+}
+
+// OPS-17, TLSA-20: the kinds of keys and signatures that a bare key may have.
+func TestVerifySignatures(t *testing.T) {
+	t.Parallel()
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, edKey, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ecdsaRoot, rsaRoot, edRoot := testpki.Root(t, "ECDSA"), testpki.WithKey(t, "RSA", rsaKey), testpki.WithKey(t, "Ed25519", edKey)
+	for _, test := range []struct {
+		what  string
+		root  *testpki.Entity
+		leaf  *testpki.Entity
+		depth int
+	}{
+		{"ECDSA", ecdsaRoot, ecdsaRoot.Server(t, mxNames), 1},
+		{"RSA", rsaRoot, rsaRoot.Server(t, mxNames), 1},
+		{"RSA-PSS", rsaRoot, rsaRoot.Server(t, mxNames, testpki.Signature(x509.SHA256WithRSAPSS)), 1},
+		{"Ed25519", edRoot, edRoot.Server(t, mxNames), 1},
+		{"ECDSA with SHA-1", ecdsaRoot, ecdsaRoot.Server(t, mxNames, testpki.Signature(x509.ECDSAWithSHA1)), -1},
+		{"RSA with SHA-1", rsaRoot, rsaRoot.Server(t, mxNames, testpki.Signature(x509.SHA1WithRSA)), -1},
+		{"key of another kind", rsaRoot, ecdsaRoot.Server(t, mxNames), -1},
+	} {
+		for _, kind := range []string{"2 0 0", "2 1 0"} {
+			records := []dane.Record{newRecord(t, kind, test.root.Cert)}
+			check(t, test.what+", root not sent, "+kind, entities{test.leaf}, records, mxNames, test.depth)
+			check(t, test.what+", root sent, "+kind, entities{test.leaf, test.root}, records, mxNames, test.depth)
+		}
+	}
+	// A key that cannot sign.
+	agreement, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(agreement.PublicKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, data := range [][]byte{der, {0x30, 0x09, 0x30, 0x03, 0x06, 0x01, 0x2a, 0x03, 0x02, 0x00, 0x01}} {
+		record := dane.Record{Usage: dane.DANETA, Selector: dane.SPKI, MatchingType: dane.Full, Data: data}
+		check(t, "key that cannot sign", entities{ecdsaRoot.Server(t, mxNames)}, []dane.Record{record}, mxNames, -1)
+	}
+}
+
+// DANE-84, DANE-79, OPS-14, field note 17: only the records decide. A chain
+// that is good in itself is nothing without a record for it, and one that no
+// store knows is good with one.
+func TestVerifyOnlyRecordsDecide(t *testing.T) {
+	t.Parallel()
+	root, stranger := testpki.Root(t, "Root"), testpki.Root(t, "Stranger")
+	leaf := root.Server(t, mxNames)
+	check(t, "good chain, record of another", entities{leaf, root}, []dane.Record{newRecord(t, "2 0 1", stranger.Cert)}, mxNames, -1)
+	check(t, "the anchor's digest is not looked for in the leaf", entities{leaf, root}, []dane.Record{newRecord(t, "2 1 1", leaf.Cert)}, mxNames, -1)
+	check(t, "unknown root, record for it", entities{leaf, root}, []dane.Record{newRecord(t, "2 0 1", root.Cert)}, mxNames, 1)
 }
 
 // The time that counts is the one given.

@@ -6,8 +6,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"math/big"
 	"testing"
 	"time"
@@ -76,6 +78,59 @@ func Chain(entities ...*Entity) []*x509.Certificate {
 		chain[i] = e.Cert
 	}
 	return chain
+}
+
+// Version1 makes the certificate of e again as it would have been before there
+// were extensions, signed by itself, or by issuer if that is not nil.
+func (e *Entity) Version1(t testing.TB, issuer *Entity) *Entity {
+	t.Helper()
+	var tbs struct {
+		Version    int `asn1:"optional,explicit,default:0,tag:0"`
+		Serial     *big.Int
+		Algorithm  asn1.RawValue
+		Issuer     asn1.RawValue
+		Validity   asn1.RawValue
+		Subject    asn1.RawValue
+		PublicKey  asn1.RawValue
+		Extensions asn1.RawValue `asn1:"optional,explicit,tag:3"`
+	}
+	if _, err := asn1.Unmarshal(e.Cert.RawTBSCertificate, &tbs); err != nil {
+		t.Fatal(err)
+	}
+	if issuer == nil {
+		issuer = e
+	}
+	tbs.Version, tbs.Extensions = 0, asn1.RawValue{}
+	tbs.Issuer = asn1.RawValue{FullBytes: issuer.Cert.RawSubject}
+	signed, err := asn1.Marshal(tbs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := sha256.Sum256(signed)
+	signature, err := issuer.Key.Sign(rand.Reader, digest[:], crypto.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := asn1.Marshal(struct {
+		TBS       asn1.RawValue
+		Algorithm asn1.RawValue
+		Signature asn1.BitString
+	}{asn1.RawValue{FullBytes: signed}, tbs.Algorithm, asn1.BitString{Bytes: signature, BitLength: 8 * len(signature)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Entity{Cert: cert, Key: e.Key}
+}
+
+// WithKey makes an authority that signed itself with a key of some other kind
+// than ECDSA over P-256.
+func WithKey(t testing.TB, name string, key crypto.Signer, changes ...Change) *Entity {
+	t.Helper()
+	return issue(t, nil, key, authority(name), changes)
 }
 
 func newKey(t testing.TB) crypto.Signer {
@@ -172,6 +227,11 @@ func Permit(domains ...string) Change {
 // Exclude forbids DNS names below an authority.
 func Exclude(domains ...string) Change {
 	return func(c *x509.Certificate) { c.ExcludedDNSDomains, c.PermittedDNSDomainsCritical = domains, true }
+}
+
+// Signature sets the algorithm that the certificate is signed with.
+func Signature(algorithm x509.SignatureAlgorithm) Change {
+	return func(c *x509.Certificate) { c.SignatureAlgorithm = algorithm }
 }
 
 // Critical adds a critical extension that nobody knows.

@@ -200,6 +200,10 @@ const (
 		"be used to verify certificate signatures; OpenSSL makes do with keyCertSign"
 	partialWildcard = "RFC 7672 section 3.2.3: a wildcard must be the entire first label; " +
 		"OpenSSL, unless told otherwise, takes one that is part of it"
+	keyIdentifier = "RFC 5280 section 6.1.3 (a): the signature and the name tell whether this is the issuer; " +
+		"OpenSSL believes a key identifier that says otherwise (section 4.2.1.1: a help for building paths)"
+	sha1 = "RFC 6698 section 4.1: what is too weak is not used; " +
+		"OpenSSL does not use SHA-1 either, but overlooks it below a bare key"
 	underscore = "RFC 7672 section 3.2.3: a wildcard matches the first label of the reference identifier; " +
 		"OpenSSL does not let it stand for an underscore"
 )
@@ -213,6 +217,8 @@ var differences = []difference{
 	{"two certificates of one root", "2 ", accepted, rejected, backtracking},
 	{"intermediate without basic constraints", "2 ", rejected, accepted, noConstraints},
 	{"root without basic constraints", "2 ", rejected, accepted, noConstraints},
+	{"leaf signed with SHA-1, root not sent", "2 1 0", rejected, accepted, sha1},
+	{"another key identifier", "2 ", accepted, rejected, keyIdentifier},
 	{`names ["m*.`, "2 ", rejected, accepted, partialWildcard},
 	{`names ["*x.`, "2 ", rejected, accepted, partialWildcard},
 	{`names ["*mx.`, "2 ", rejected, accepted, partialWildcard},

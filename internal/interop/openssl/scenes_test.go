@@ -1,6 +1,9 @@
 package openssl
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"fmt"
 	"testing"
@@ -130,7 +133,34 @@ func authorityScenes(t *testing.T) []scene {
 	high := one.Authority(t, "High")
 	low := high.Authority(t, "Low")
 	forged := testpki.Root(t, "Root")
+	ancient := root.Version1(t, nil)
+	ancientInter := root.Authority(t, "Ancient intermediate").Version1(t, root)
+	sha1 := testpki.Signature(x509.ECDSAWithSHA1)
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, edKey, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rsaRoot, edRoot := testpki.WithKey(t, "RSA root", rsaKey), testpki.WithKey(t, "Ed25519 root", edKey)
+	misled := func(c *x509.Certificate) { c.SubjectKeyId = []byte("another key") }
+	unlike := testpki.Root(t, "Unlike", misled)
+	likeLeaf := unlike.Server(t, mxNames)
+	unlikeTwin := unlike.Again(t, unlike, func(c *x509.Certificate) { c.SubjectKeyId = []byte("and one more") })
 	return []scene{
+		{name: "root of version 1", chain: entities{root.Server(t, mxNames), ancient}, anchors: entities{ancient}},
+		{name: "intermediate of version 1", chain: entities{ancientInter.Server(t, mxNames), ancientInter, root}, anchors: entities{ancientInter, root}},
+		chainOf("intermediate signed with SHA-1", nil, change(sha1)),
+		chainOf("root signed with SHA-1", change(sha1), nil),
+		{name: "leaf signed with SHA-1", chain: entities{root.Server(t, mxNames, sha1), root}, anchors: entities{root}},
+		{name: "leaf signed with SHA-1, root not sent", chain: entities{root.Server(t, mxNames, sha1)}, anchors: entities{root}},
+		{name: "RSA root", chain: entities{rsaRoot.Server(t, mxNames), rsaRoot}, anchors: entities{rsaRoot}},
+		{name: "RSA root not sent", chain: entities{rsaRoot.Server(t, mxNames)}, anchors: entities{rsaRoot}},
+		{name: "Ed25519 root", chain: entities{edRoot.Server(t, mxNames), edRoot}, anchors: entities{edRoot}},
+		{name: "Ed25519 root not sent", chain: entities{edRoot.Server(t, mxNames)}, anchors: entities{edRoot}},
+		{name: "another key identifier", chain: entities{likeLeaf, unlikeTwin}, anchors: entities{unlikeTwin}},
 		chainOf("path length of the root kept", change(testpki.PathLen(1)), nil),
 		chainOf("path length of the root violated", change(testpki.PathLen(0)), nil),
 		chainOf("path length of the intermediate kept", nil, change(testpki.PathLen(0))),
