@@ -3,6 +3,7 @@ package dnssec
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -81,9 +82,15 @@ func (s *session) ask(q question, judge func(*reply) error) error {
 			return e
 		}
 		to.server.note(e, time.Now())
-		failures = append(failures, e)
+		failures = addFailure(failures, e)
 	}
 	return summary(q, failures)
+}
+
+// addFailure keeps the last failure of each server.
+func addFailure(failures []*Error, e *Error) []*Error {
+	same := func(old *Error) bool { return old.Server == e.Server }
+	return append(slices.DeleteFunc(failures, same), e)
 }
 
 func (s *session) askOne(q question, to attempt, judge func(*reply) error) error {

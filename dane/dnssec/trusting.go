@@ -149,7 +149,7 @@ func (t *Trusting) ask(ctx context.Context, q question) (*reply, error) {
 		}
 		e := asError(q, err)
 		to.server.note(e, time.Now())
-		failures = append(failures, e)
+		failures = addFailure(failures, e)
 	}
 	return nil, summary(q, failures)
 }

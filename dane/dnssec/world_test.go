@@ -222,13 +222,12 @@ func (w *world) dial(ctx context.Context, network, addr string) (net.Conn, error
 }
 
 func (w *world) serveDatagrams(c net.Conn, addr string) {
-	buf := make([]byte, 4096)
 	for {
-		n, err := c.Read(buf)
+		wire, err := receiveQuery(c, "udp")
 		if err != nil {
 			return
 		}
-		for _, datagram := range w.serve(addr, "udp", buf[:n]) {
+		for _, datagram := range w.serve(addr, "udp", wire) {
 			if _, err := c.Write(datagram); err != nil {
 				return
 			}
@@ -238,18 +237,40 @@ func (w *world) serveDatagrams(c net.Conn, addr string) {
 
 func (w *world) serveStream(c net.Conn, addr string) {
 	for {
-		var length [2]byte
-		if _, err := io.ReadFull(c, length[:]); err != nil {
+		wire, err := receiveQuery(c, "tcp")
+		if err != nil {
 			return
 		}
-		buf := make([]byte, binary.BigEndian.Uint16(length[:]))
-		if _, err := io.ReadFull(c, buf); err != nil {
-			return
-		}
-		for _, m := range w.serve(addr, "tcp", buf) {
+		for _, m := range w.serve(addr, "tcp", wire) {
 			c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(m))), m...))
 		}
 	}
+}
+
+func receiveQuery(c net.Conn, network string) ([]byte, error) {
+	if network == "udp" {
+		buf := make([]byte, 4096)
+		n, err := c.Read(buf)
+		return buf[:n], err
+	}
+	var length [2]byte
+	if _, err := io.ReadFull(c, length[:]); err != nil {
+		return nil, err
+	}
+	buf := make([]byte, binary.BigEndian.Uint16(length[:]))
+	_, err := io.ReadFull(c, buf)
+	return buf, err
+}
+
+func sendReply(c net.Conn, network string, m *dns.Msg) {
+	wire, err := m.Pack()
+	if err != nil {
+		return
+	}
+	if network == "tcp" {
+		wire = append(binary.BigEndian.AppendUint16(nil, uint16(len(wire))), wire...)
+	}
+	c.Write(wire)
 }
 
 func (w *world) serve(addr, network string, wire []byte) [][]byte {

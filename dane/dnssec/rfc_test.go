@@ -1,0 +1,242 @@
+package dnssec
+
+import (
+	"context"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// rfcExample is one of the responses that the RFCs print, made of RRsets of
+// the signed zone that they print too: "owner TYPE", or "wildcard TYPE name"
+// for an RRset expanded to name.
+type rfcExample struct {
+	section   string
+	name      string
+	qtype     uint16
+	rcode     int
+	answer    []string
+	authority []string
+
+	status Status // of the answer; Bogus: there is none
+	proven int    // its rcode
+}
+
+// The examples of RFC 4035 appendix B, with the keys and signatures of the
+// RFC: RSA with SHA-1, valid in spring 2004. SEC-35, SEC-46 to SEC-52, SEC-56.
+func TestRFC4035(t *testing.T) {
+	t.Parallel()
+	soa := "example. SOA"
+	checkExamples(t, "testdata/rfc4035.zone", time.Date(2004, 4, 20, 0, 0, 0, 0, time.UTC), []rfcExample{
+		{section: "B.1", name: "x.w.example.", qtype: dns.TypeMX,
+			answer: []string{"x.w.example. MX"}, status: Secure},
+		{section: "B.2", name: "ml.example.", qtype: dns.TypeA, rcode: dns.RcodeNameError,
+			authority: []string{soa, "b.example. NSEC", "example. NSEC"}, status: Secure, proven: dns.RcodeNameError},
+		{section: "B.2 without the wildcard's denial (field note 35)", name: "ml.example.", qtype: dns.TypeA, rcode: dns.RcodeNameError,
+			authority: []string{soa, "b.example. NSEC"}, status: Bogus},
+		{section: "B.2 without the name's denial", name: "ml.example.", qtype: dns.TypeA, rcode: dns.RcodeNameError,
+			authority: []string{soa, "example. NSEC"}, status: Bogus},
+		{section: "B.3", name: "ns1.example.", qtype: dns.TypeMX,
+			authority: []string{soa, "ns1.example. NSEC"}, status: Secure},
+		{section: "B.3 for a type that exists", name: "ns1.example.", qtype: dns.TypeA,
+			authority: []string{soa, "ns1.example. NSEC"}, status: Bogus},
+		{section: "B.4", name: "a.example.", qtype: dns.TypeDS,
+			answer: []string{"a.example. DS"}, status: Secure},
+		{section: "B.5", name: "b.example.", qtype: dns.TypeDS,
+			authority: []string{soa, "b.example. NSEC"}, status: Secure},
+		{section: "B.5, below", name: "mc.b.example.", qtype: dns.TypeMX, status: Insecure},
+		{section: "B.5, the parent's word on the child (field note 34)", name: "ns1.b.example.", qtype: dns.TypeA, rcode: dns.RcodeNameError,
+			authority: []string{soa, "b.example. NSEC", "example. NSEC"}, status: Insecure, proven: dns.RcodeNameError},
+		{section: "B.6", name: "a.z.w.example.", qtype: dns.TypeMX,
+			answer: []string{"*.w.example. MX a.z.w.example."}, authority: []string{"x.y.w.example. NSEC"}, status: Secure},
+		{section: "B.6 without proof", name: "a.z.w.example.", qtype: dns.TypeMX,
+			answer: []string{"*.w.example. MX a.z.w.example."}, status: Bogus},
+		{section: "B.6 for a name with a closer encloser", name: "a.y.w.example.", qtype: dns.TypeMX,
+			answer: []string{"*.w.example. MX a.y.w.example."}, authority: []string{"x.w.example. NSEC"}, status: Bogus},
+		{section: "B.7", name: "a.z.w.example.", qtype: dns.TypeAAAA,
+			authority: []string{soa, "x.y.w.example. NSEC", "*.w.example. NSEC"}, status: Secure},
+		{section: "B.7 for a type that the wildcard has", name: "a.z.w.example.", qtype: dns.TypeMX,
+			authority: []string{soa, "x.y.w.example. NSEC", "*.w.example. NSEC"}, status: Bogus},
+		{section: "empty non-terminal", name: "y.w.example.", qtype: dns.TypeMX,
+			authority: []string{soa, "x.w.example. NSEC"}, status: Secure},
+		{section: "empty non-terminal called NXDOMAIN", name: "y.w.example.", qtype: dns.TypeMX, rcode: dns.RcodeNameError,
+			authority: []string{soa, "x.w.example. NSEC", "*.w.example. NSEC"}, status: Secure},
+		{section: "signed delegation denied by its own NSEC", name: "ns1.a.example.", qtype: dns.TypeMX, rcode: dns.RcodeNameError,
+			authority: []string{soa, "a.example. NSEC", "example. NSEC"}, status: Bogus},
+	})
+}
+
+// The examples of RFC 5155 appendix B, signed with the 512-bit keys of the RFC.
+// The zone uses opt-out, so that what rests on a covered next closer name is
+// insecure (RFC 5155 section 9.2). SEC-57 to SEC-64.
+func TestRFC5155(t *testing.T) {
+	t.Parallel()
+	soa := "example. SOA"
+	hashed := func(hash string) string { return hash + ".example. NSEC3" }
+	apex, ns1, cut := hashed("0p9mhaveqvm6t7vbl5lop2u3t2rp3tom"), hashed("2t7b4g4vsa5smi47k61mv5bv1a22bojr"), hashed("35mthgpgcu1qg68fab165klnsnk3dpvl")
+	xw, w, wild := hashed("b4um86eghhds6nea196smvmlo4ors995"), hashed("k8udemvp1j2f7eg6jebps17vp3n8i58h"), hashed("r53bq7cc2uvmubfu5ocmm6pers9tk9en")
+	ent, ns2 := hashed("ji6neoaepv8b5o6k4ev33abha8ht9fgc"), hashed("q04jkcevqvmu85r014c7dkba38o0ji5r")
+	checkExamples(t, "testdata/rfc5155.zone", time.Date(2010, 1, 1, 0, 0, 0, 0, time.UTC), []rfcExample{
+		{section: "B.1", name: "a.c.x.w.example.", qtype: dns.TypeA, rcode: dns.RcodeNameError,
+			authority: []string{soa, apex, xw, cut}, status: Insecure, proven: dns.RcodeNameError},
+		{section: "B.1 without the closest encloser", name: "a.c.x.w.example.", qtype: dns.TypeA, rcode: dns.RcodeNameError,
+			authority: []string{soa, apex, cut}, status: Bogus},
+		{section: "B.1 without the next closer name", name: "a.c.x.w.example.", qtype: dns.TypeA, rcode: dns.RcodeNameError,
+			authority: []string{soa, xw, cut}, status: Bogus},
+		{section: "B.2", name: "ns1.example.", qtype: dns.TypeMX,
+			authority: []string{soa, ns1}, status: Secure},
+		{section: "B.2 for a type that exists", name: "ns1.example.", qtype: dns.TypeA,
+			authority: []string{soa, ns1}, status: Bogus},
+		{section: "B.2.1", name: "y.w.example.", qtype: dns.TypeA,
+			authority: []string{soa, ent}, status: Secure},
+		{section: "B.3", name: "c.example.", qtype: dns.TypeDS,
+			authority: []string{soa, cut, apex}, status: Insecure},
+		{section: "B.3, below", name: "mc.c.example.", qtype: dns.TypeMX, status: Insecure},
+		{section: "B.4", name: "a.z.w.example.", qtype: dns.TypeMX,
+			answer: []string{"*.w.example. MX a.z.w.example."}, authority: []string{ns2}, status: Insecure},
+		{section: "B.4 without proof", name: "a.z.w.example.", qtype: dns.TypeMX,
+			answer: []string{"*.w.example. MX a.z.w.example."}, status: Bogus},
+		{section: "B.5", name: "a.z.w.example.", qtype: dns.TypeAAAA,
+			authority: []string{soa, w, ns2, wild}, status: Insecure},
+		{section: "a signed delegation hidden by opt-out", name: "a.example.", qtype: dns.TypeDS,
+			authority: []string{soa, apex, cut}, status: Bogus},
+		{section: "the parent's word on the child", name: "ns1.a.example.", qtype: dns.TypeMX,
+			authority: []string{soa, apex, cut, xw}, status: Bogus},
+	})
+}
+
+func checkExamples(t *testing.T, file string, now time.Time, examples []rfcExample) {
+	zone := readZone(t, file)
+	var anchors []dns.RR
+	for _, rr := range zone["example. DNSKEY"] {
+		if key, ok := rr.(*dns.DNSKEY); ok && key.Flags == 257 {
+			anchors = append(anchors, key)
+		}
+	}
+	for _, example := range examples {
+		w := &world{tb: t, now: now, asked: make(map[string]int)}
+		v, err := New(Config{
+			Servers: []string{"192.0.2.53"},
+			Anchors: anchors,
+			SHA1:    true,
+			Now:     func() time.Time { return now },
+			Dial: func(_ context.Context, network, _ string) (net.Conn, error) {
+				near, far := net.Pipe()
+				go serveExample(w, far, network, zone, example)
+				return near, nil
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := v.Lookup(context.Background(), example.name, example.qtype)
+		switch {
+		case err != nil && example.status != Bogus:
+			t.Errorf("%s: %v", example.section, err)
+		case err == nil && (a.Status != example.status || a.Rcode != example.proven):
+			t.Errorf("%s: %+v, want %v", example.section, a, example.status)
+		}
+	}
+}
+
+// serveExample answers the example's question with its response, and others,
+// about keys and delegations, from the zone.
+func serveExample(w *world, c net.Conn, network string, zone map[string][]dns.RR, example rfcExample) {
+	defer c.Close()
+	wire, err := receiveQuery(c, network)
+	if err != nil {
+		return
+	}
+	query := new(dns.Msg)
+	if err := query.Unpack(wire); err != nil {
+		return
+	}
+	m := new(dns.Msg).SetReply(query)
+	q := query.Question[0]
+	key := q.Name + " " + dns.Type(q.Qtype).String()
+	switch {
+	case q.Name == example.name && q.Qtype == example.qtype:
+		m.Rcode = example.rcode
+		m.Answer = pick(zone, example.answer)
+		m.Ns = pick(zone, example.authority)
+	case zone[key] != nil:
+		m.Answer = pick(zone, []string{key})
+	case key == "b.example. DS":
+		m.Ns = pick(zone, []string{"example. SOA", "b.example. NSEC"})
+	case key == "c.example. DS":
+		m.Ns = pick(zone, []string{"example. SOA", "0p9mhaveqvm6t7vbl5lop2u3t2rp3tom.example. NSEC3", "35mthgpgcu1qg68fab165klnsnk3dpvl.example. NSEC3"})
+	}
+	sendReply(c, network, m)
+}
+
+func pick(zone map[string][]dns.RR, keys []string) []dns.RR {
+	var picked []dns.RR
+	for _, key := range keys {
+		fields := strings.Fields(key)
+		for _, rr := range zone[fields[0]+" "+fields[1]] {
+			rr = dns.Copy(rr)
+			if len(fields) == 3 {
+				rr.Header().Name = fields[2]
+			}
+			picked = append(picked, rr)
+		}
+	}
+	return picked
+}
+
+// readZone returns the RRsets of a zone file with their signatures.
+func readZone(t *testing.T, file string) map[string][]dns.RR {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	zone := make(map[string][]dns.RR)
+	parser := dns.NewZoneParser(f, "", file)
+	for rr, ok := parser.Next(); ok; rr, ok = parser.Next() {
+		rtype := rr.Header().Rrtype
+		if n, ok := rr.(*dns.NSEC3); ok {
+			slices.Sort(n.TypeBitMap) // RFC 5155 prints them in another order
+		}
+		if sig, ok := rr.(*dns.RRSIG); ok {
+			rtype = sig.TypeCovered
+		}
+		key := rr.Header().Name + " " + dns.Type(rtype).String()
+		zone[key] = append(zone[key], rr)
+	}
+	if err := parser.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return zone
+}
+
+// SEC-57: the hashes that RFC 5155 appendix A lists.
+func TestNSEC3Hash(t *testing.T) {
+	t.Parallel()
+	names := map[string]string{
+		"example.":       "0p9mhaveqvm6t7vbl5lop2u3t2rp3tom",
+		"a.example.":     "35mthgpgcu1qg68fab165klnsnk3dpvl",
+		"ai.example.":    "gjeqe526plbf1g8mklp59enfd789njgi",
+		"*.w.example.":   "r53bq7cc2uvmubfu5ocmm6pers9tk9en",
+		"x.y.w.example.": "2vptu5timamqttgl4luu9kg21e0aor3s",
+		"xx.example.":    "t644ebqk9bibcna874givr6joj62mlhv",
+		"c.x.w.example.": "0va5bpr2ou0vk0lbqeeljri88laipsfh",
+		"*.x.w.example.": "92pqneegtaue7pjatc3l3qnk738c6v5m",
+		"ns1.example.":   "2t7b4g4vsa5smi47k61mv5bv1a22bojr",
+		"z.w.example.":   "qlu7gtfaeh0ek0c05ksfhdpbcgglbe03",
+		"c.example.":     "4g6p9u5gvfshp30pqecj98b3maqbn1ck",
+	}
+	chain := newNSEC3Chain(&dns.NSEC3{Salt: "aabbccdd", Iterations: 12}, "example.", newBudget(Limits{}.withDefaults()))
+	for name, want := range names {
+		label, ok := newNSEC3(&dns.NSEC3{Hdr: dns.RR_Header{Name: want + ".example."}, Hash: 1, NextDomain: want}, "example.")
+		if !ok || !slices.Equal(chain.hash(name), label.owner) {
+			t.Errorf("H(%s) = %x, want %x", name, chain.hash(name), label.owner)
+		}
+	}
+}
