@@ -55,8 +55,8 @@ func verify(t *testing.T, tree *Tree, section []dns.RR) {
 		head := rr.Header()
 		synthesized := head.Rrtype == dns.TypeCNAME && slices.ContainsFunc(dnames, func(owner string) bool { return isBelow(head.Name, owner) })
 		zone := tree.enclosing(head.Name)
-		if head.Rrtype == dns.TypeDS {
-			zone = tree.above(head.Name)
+		if nsec, ok := rr.(*dns.NSEC); head.Rrtype == dns.TypeDS || ok && head.Name == zone.name && !slices.Contains(nsec.TypeBitMap, dns.TypeSOA) {
+			zone = tree.above(head.Name) // the parent's side of a delegation
 		}
 		if head.Rrtype == dns.TypeRRSIG || synthesized || zone.keys == nil {
 			continue

@@ -49,8 +49,8 @@
 //	// no mail must be sent now
 //	mend()
 //
-// Policy hosts break in the same way, and [Internet.BreakDNS] does it to the
-// DNS. There an attacker without keys can forge whatever is not signed:
+// Policy hosts break in the same way, as do other https hosts ([Internet.Web]),
+// and [Internet.BreakDNS] does it to the DNS. There an attacker without keys can forge whatever is not signed:
 //
 //	inet.BreakDNS(policytest.Forge("example.net. MX 0 evil.example."), "example.net", dns.TypeMX)
 //

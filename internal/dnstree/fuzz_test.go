@@ -1,0 +1,40 @@
+package dnstree
+
+import (
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// Whatever a client sends, the answer packs and its denials verify.
+func FuzzExchange(f *testing.F) {
+	tree := newTestTree()
+	for name, qtype := range map[string]uint16{
+		".": dns.TypeNS, "test.": dns.TypeDS, "mx.nsec.test.": dns.TypeA, `we\.ird\000\255.nsec3.test.`: dns.TypeA,
+		"a.b.c.dname.optout.test.": dns.TypeTXT, "*.x.wild.nsec3.test.": dns.TypeANY,
+	} {
+		wire, err := question(name, qtype, 1232, true).Pack()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(wire)
+	}
+	f.Fuzz(func(t *testing.T, wire []byte) {
+		q := new(dns.Msg)
+		if q.Unpack(wire) != nil {
+			return
+		}
+		reply := tree.Exchange(q)
+		if _, err := reply.Pack(); err != nil {
+			t.Fatalf("%v: %v", q, err)
+		}
+		for _, rr := range denials(reply.Ns) {
+			if q.IsEdns0() == nil || !q.IsEdns0().Do() {
+				t.Errorf("%s without DO", rr)
+			}
+		}
+		if opt := q.IsEdns0(); opt != nil && opt.Do() {
+			verify(t, tree, reply.Ns)
+		}
+	})
+}
