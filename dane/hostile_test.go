@@ -1,8 +1,10 @@
 package dane_test
 
 import (
+	"crypto/rsa"
 	"crypto/x509"
 	"fmt"
+	"math/big"
 	"reflect"
 	"strings"
 	"testing"
@@ -43,6 +45,23 @@ func TestVerifyBoundsWork(t *testing.T) {
 		t.Errorf("the bound was not met: %v", err)
 	}
 	expectReport(t, "too much work", err, "certificate-not-trusted")
+}
+
+// A key from DNS that would take seconds to verify one signature with is not
+// used: nobody else has looked at its size.
+func TestVerifyBoundsKeySize(t *testing.T) {
+	t.Parallel()
+	huge := &rsa.PublicKey{N: new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 1<<18), big.NewInt(1)), E: 1<<31 - 1}
+	der, err := x509.MarshalPKIXPublicKey(huge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := testpki.Root(t, "Root")
+	_, err = dane.Verify(testpki.Chain(root.Server(t, mxNames)),
+		[]dane.Record{{Usage: dane.DANETA, Selector: dane.SPKI, MatchingType: dane.Full, Data: der}}, mxNames, testpki.Now)
+	if err == nil || !strings.Contains(err.Error(), "a key is too large") {
+		t.Errorf("got %v", err)
+	}
 }
 
 // Certificates beyond what a real chain has are not looked at.

@@ -131,9 +131,9 @@ func (r reason) describe() (resultType, code, text string) {
 	case notIssuer:
 		return notTrusted, "no-path-to-trust-anchor", "no chain leads from the server's certificate to the trust anchor"
 	case badSignature:
-		return notTrusted, "bad-signature", "is not signed by its issuer"
+		return notTrusted, "bad-signature", "is not signed with the key of its issuer"
 	case tooMuchWork:
-		return notTrusted, "too-many-signatures", "the certificates make too many paths to try them all"
+		return notTrusted, "too-much-work", "there are too many paths to try them all, or a key is too large"
 	case notAuthority:
 		return notTrusted, "issuer-not-ca", "must not issue certificates"
 	case wrongPurpose:

@@ -17,6 +17,11 @@ const (
 	maxSent       = 32 // certificates of the handshake that are looked at
 	maxPool       = 64 // with those from the records
 	maxSignatures = 64 // verified in one call of Verify
+
+	// maxRSABits is what crypto/tls allows for the certificates that it gets;
+	// keys that come from DNS have not been through its hands. A key that
+	// fills a DNS message would take seconds.
+	maxRSABits = 8192
 )
 
 // search looks for a path from the server's certificate to a trust anchor (RFC
@@ -139,10 +144,13 @@ func (s *search) extend(path []*x509.Certificate, to *anchor) (Match, *fault) {
 	failed := &fault{reason: notIssuer, cert: to.cert}
 	// With a bare key there is no name to go by: what counts is that it signed
 	// the topmost certificate (RFC 7671 section 5.2.3).
-	if to.key != nil && s.signed(subject, to.key) == nil {
-		match, why := s.accept(path, len(path), to)
+	if to.key != nil {
+		why := s.signed(subject, to.key)
 		if why == nil {
-			return match, nil
+			var match Match
+			if match, why = s.accept(path, len(path), to); why == nil {
+				return match, nil
+			}
 		}
 		failed = further(failed, why)
 	}
@@ -191,7 +199,7 @@ func (s *search) issued(subject, issuer *x509.Certificate, isAnchor bool) *fault
 
 // signed verifies one signature within the bound. MD5 and SHA-1 do not count.
 func (s *search) signed(subject, issuer *x509.Certificate) *fault {
-	if s.signatures == 0 {
+	if key, ok := issuer.PublicKey.(*rsa.PublicKey); s.signatures == 0 || ok && key.N.BitLen() > maxRSABits {
 		return &fault{reason: tooMuchWork}
 	}
 	s.signatures--
