@@ -411,28 +411,6 @@ func TestCancelledLookup(t *testing.T) {
 	})
 }
 
-// The decision on the clock: one that is set back never makes a policy last
-// longer than max_age from now.
-func TestClockSetBack(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t)
-		var offset time.Duration
-		c := w.client(t, func(cfg *mtasts.Config) {
-			cfg.Now = func() time.Time { return time.Now().Add(offset) }
-		})
-		lookup(t, c)
-		w.setTXT(txtAnswer{err: servfail("x")})
-		offset = -2 * 365 * 24 * time.Hour
-		r := lookup(t, c)
-		wantMode(t, r, mtasts.Enforce)
-		if limit := time.Now().Add(offset + 24*time.Hour); r.Expires.After(limit) {
-			t.Errorf("expires %v, limit %v", r.Expires, limit)
-		}
-		time.Sleep(24*time.Hour + 1)
-		wantMode(t, lookup(t, c), "")
-	})
-}
-
 // STS-36, field note 43: the longest max_age lasts a year and does not
 // overflow. STS-35: zero is valid, and means a fetch for each message.
 func TestExtremesOfMaxAge(t *testing.T) {

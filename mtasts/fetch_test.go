@@ -26,10 +26,10 @@ func TestRequest(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		var requests []*http.Request
-		var names []string
+		var states []tls.ConnectionState
 		w.setSite(w.good(), func(conn *tls.Conn, req *http.Request) {
 			requests = append(requests, req)
-			names = append(names, conn.ConnectionState().ServerName)
+			states = append(states, conn.ConnectionState())
 			respond(200, "text/plain", strings.Replace(enforce, "86400", "60", 1), "Cache-Control: max-age=31536000",
 				`ETag: "1"`, "Last-Modified: Sat, 01 Jan 2000 00:00:00 GMT", "Expires: Fri, 01 Jan 2100 00:00:00 GMT",
 				"Set-Cookie: a=b")(conn, req)
@@ -42,8 +42,11 @@ func TestRequest(t *testing.T) {
 			t.Fatalf("%d requests, want 2", len(requests))
 		}
 		for i, req := range requests {
-			if req.Method != "GET" || req.RequestURI != "/.well-known/mta-sts.txt" || req.Host != policyHost || names[i] != policyHost {
-				t.Errorf("%s %s at %s, SNI %s", req.Method, req.RequestURI, req.Host, names[i])
+			if req.Method != "GET" || req.RequestURI != "/.well-known/mta-sts.txt" || req.Host != policyHost {
+				t.Errorf("%s %s at %s", req.Method, req.RequestURI, req.Host)
+			}
+			if s := states[i]; s.ServerName != policyHost || s.NegotiatedProtocol != "http/1.1" {
+				t.Errorf("SNI %q, ALPN %q", s.ServerName, s.NegotiatedProtocol)
 			}
 			for _, field := range []string{"Cookie", "If-None-Match", "If-Modified-Since", "Accept-Encoding", "Authorization", "Referer"} {
 				if v := req.Header.Get(field); v != "" {

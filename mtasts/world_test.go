@@ -106,7 +106,7 @@ func (w *world) good() tls.Certificate {
 }
 
 func (w *world) setSite(cert tls.Certificate, s site) {
-	w.setTLS(&tls.Config{Certificates: []tls.Certificate{cert}}, s)
+	w.setTLS(&tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}}, s)
 }
 
 func (w *world) setTLS(config *tls.Config, s site) {
