@@ -120,7 +120,8 @@ func NewClient(cfg Config) (*Client, error) {
 // passed, Lookup asks DNS for the id, and if that has changed or the policy has
 // expired, it fetches the policy; equal lookups at the same time do this once.
 // A policy in force stays so, whatever fails, until its time runs out or
-// another one takes its place.
+// another one takes its place. A fetch that failed is not made again for five
+// minutes, except for a new id, of which there can be three in that time.
 //
 // The error is that of ctx, or wraps [ErrDomain]. A lookup that was begun goes
 // on without the caller whose ctx is done, for the sake of others and of the

@@ -53,6 +53,7 @@
 // costs at most an HTTPS request; a policy host may send what it likes for as
 // long as it likes, and gets a minute, 64 KiB, and no connection into the
 // sender's own network. Bounds that are hit are failures, and a failure never
-// removes a policy in force. Errors have a [Kind] and a reason code and their
+// removes a policy in force. Revocation of the certificate is not checked, as
+// RFC 8461 section 3.3 permits. Errors have a [Kind] and a reason code and their
 // text is safe to log.
 package mtasts

@@ -85,7 +85,7 @@ func request(ctx context.Context, conn net.Conn, host string) (*http.Response, e
 	req := &http.Request{
 		Method: http.MethodGet,
 		URL:    &url.URL{Scheme: "https", Host: host, Path: policyPath},
-		Header: http.Header{"User-Agent": {"mxseal"}, "Accept": {"text/plain"}},
+		Header: http.Header{"User-Agent": {"mxseal"}},
 	}
 	return transport.RoundTrip(req.WithContext(ctx))
 }
