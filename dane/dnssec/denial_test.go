@@ -1,0 +1,396 @@
+package dnssec
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// denied replaces a reply by NXDOMAIN or NODATA with these records of the
+// zone, signed.
+func (w *world) denied(m *dns.Msg, rcode int, z *testZone, records ...dns.RR) {
+	m.Rcode, m.Answer = rcode, nil
+	m.Ns = w.sigs(z, dns.Copy(z.records[z.name][0]))
+	for _, rr := range records {
+		m.Ns = append(m.Ns, w.sigs(z, rr)...)
+	}
+}
+
+var everything = []uint16{dns.TypeA, dns.TypeRRSIG, dns.TypeNSEC}
+
+// SEC-46 to SEC-56, SEC-75, field notes 34 and 35: what NSEC records prove
+// about TLSA at _25._tcp.mx.example.com, and what they do not.
+func TestNSECProofs(t *testing.T) {
+	t.Parallel()
+	const name = "_25._tcp.mx.example.com."
+	ns := []uint16{dns.TypeNS, dns.TypeRRSIG, dns.TypeNSEC}
+	zone := []uint16{dns.TypeNS, dns.TypeSOA, dns.TypeRRSIG, dns.TypeNSEC, dns.TypeDNSKEY}
+	apexCovers := newTestNSEC("example.com.", "a.example.com.", zone...)
+	for _, tt := range []struct {
+		what    string
+		records []dns.RR
+		proven  int // rcode, or -1
+	}{
+		{"SEC-47 type bit clear", []dns.RR{newTestNSEC(name, "x.example.com.", everything...)}, dns.RcodeSuccess},
+		{"SEC-47 type bit set", []dns.RR{newTestNSEC(name, "x.example.com.", dns.TypeNSEC, dns.TypeTLSA)}, -1},
+		{"SEC-47 CNAME bit set", []dns.RR{newTestNSEC(name, "x.example.com.", dns.TypeCNAME, dns.TypeNSEC)}, -1},
+		{"SEC-54 no NSEC and RRSIG bits", []dns.RR{newTestNSEC(name, "x.example.com.", dns.TypeA)}, dns.RcodeSuccess},
+		{"another name's NSEC", []dns.RR{newTestNSEC("_26._tcp.mx.example.com.", "x.example.com.", everything...)}, -1},
+		{"SEC-48 name and wildcard in one", []dns.RR{newTestNSEC("mx.example.com.", "mz.example.com.", everything...)}, dns.RcodeNameError},
+		{"SEC-48 name and wildcard in two", []dns.RR{newTestNSEC("mw.example.com.", "x.example.com.", everything...), apexCovers}, dns.RcodeNameError},
+		{"SEC-48 wildcard not denied", []dns.RR{newTestNSEC("mw.example.com.", "x.example.com.", everything...)}, -1},
+		{"SEC-48 wrong wildcard denied", []dns.RR{newTestNSEC("_1._tcp.mx.example.com.", "_9._tcp.mx.example.com.", everything...), apexCovers}, -1},
+		{"SEC-48 right wildcard denied", []dns.RR{newTestNSEC("_1._tcp.mx.example.com.", "_9._tcp.mx.example.com.", everything...), newTestNSEC("mx.example.com.", "_1._tcp.mx.example.com.", everything...)}, dns.RcodeNameError},
+		{"SEC-49 last NSEC", []dns.RR{newTestNSEC("m.example.com.", "example.com.", everything...), apexCovers}, dns.RcodeNameError},
+		{"SEC-49 last NSEC before the name only", []dns.RR{newTestNSEC("x.example.com.", "example.com.", everything...), apexCovers}, -1},
+		{"SEC-49 backwards", []dns.RR{newTestNSEC("x.example.com.", "a.example.com.", everything...), apexCovers}, -1},
+		{"SEC-49 the only name", []dns.RR{newTestNSEC("example.com.", "example.com.", zone...)}, dns.RcodeNameError},
+		{"SEC-50 empty non-terminal", []dns.RR{newTestNSEC("mx.example.com.", "a._25._tcp.mx.example.com.", everything...)}, dns.RcodeSuccess},
+		{"SEC-51 delegation above", []dns.RR{newTestNSEC("mx.example.com.", "mz.example.com.", ns...), apexCovers}, -1},
+		{"SEC-51 delegation at the name", []dns.RR{newTestNSEC(name, "x.example.com.", ns...)}, -1},
+		{"SEC-51 delegation above, wildcard", []dns.RR{newTestNSEC("_1._tcp.mx.example.com.", "_9._tcp.mx.example.com.", everything...), newTestNSEC("mx.example.com.", "_1._tcp.mx.example.com.", ns...)}, -1},
+		{"SEC-53, SEC-75 DNAME above", []dns.RR{newTestNSEC("mx.example.com.", "mz.example.com.", dns.TypeDNAME, dns.TypeNSEC)}, -1},
+		{"SEC-56 wildcard without the type", []dns.RR{newTestNSEC("mw.example.com.", "x.example.com.", everything...), newTestNSEC("*.example.com.", "a.example.com.", everything...)}, dns.RcodeSuccess},
+		{"SEC-56 wildcard with the type", []dns.RR{newTestNSEC("mw.example.com.", "x.example.com.", everything...), newTestNSEC("*.example.com.", "a.example.com.", dns.TypeTLSA)}, -1},
+		{"SEC-56 wildcard is an alias", []dns.RR{newTestNSEC("mw.example.com.", "x.example.com.", everything...), newTestNSEC("*.example.com.", "a.example.com.", dns.TypeCNAME)}, -1},
+		{"SEC-56 wildcard is a delegation", []dns.RR{newTestNSEC("mw.example.com.", "x.example.com.", everything...), newTestNSEC("*.example.com.", "a.example.com.", ns...)}, -1},
+		{"SEC-56 wildcard alone", []dns.RR{newTestNSEC("*.example.com.", "a.example.com.", everything...)}, -1},
+		{"RFC 6840 section 4.1: types empty", []dns.RR{newTestNSEC(name, "x.example.com.")}, dns.RcodeSuccess},
+		{"nothing", nil, -1},
+	} {
+		for _, header := range []int{dns.RcodeSuccess, dns.RcodeNameError} {
+			w := mail(t)
+			z := w.zones["example.com."]
+			w.on(name, dns.TypeTLSA, func(m *dns.Msg) { w.denied(m, header, z, tt.records...) })
+			a, err := w.lookup(name, dns.TypeTLSA)
+			switch {
+			case tt.proven < 0 && err == nil:
+				t.Errorf("%s: %+v", tt.what, a)
+			case tt.proven >= 0 && (err != nil || a.Status != Secure || a.Rcode != tt.proven || len(a.Records) > 0):
+				t.Errorf("%s: %+v, %v", tt.what, a, err)
+			}
+		}
+	}
+}
+
+// SEC-46, SEC-55: each NSEC must be validated itself: signed by the zone, not
+// expanded from a wildcard. What is not, is left out, and the rest decides.
+func TestEachNSECIsValidated(t *testing.T) {
+	t.Parallel()
+	const name = "_25._tcp.mx.example.com."
+	for what, sign := range map[string]func(w *world, z *testZone, n *dns.NSEC) []dns.RR{
+		"not signed": func(w *world, z *testZone, n *dns.NSEC) []dns.RR { return []dns.RR{n} },
+		"by a stranger": func(w *world, z *testZone, n *dns.NSEC) []dns.RR {
+			stranger := newKey(t, z.name, dns.ECDSAP256SHA256, 256)
+			return []dns.RR{n, signWith(t, z.name, stranger, z.validFrom, z.validTo, []dns.RR{n})}
+		},
+		"by a sibling zone": func(w *world, z *testZone, n *dns.NSEC) []dns.RR {
+			return w.sigs(w.zone("other.com."), n)
+		},
+		"expanded from a wildcard": func(w *world, z *testZone, n *dns.NSEC) []dns.RR {
+			wild := dns.Copy(n).(*dns.NSEC)
+			wild.Hdr.Name = "*.example.com."
+			set := w.sigs(z, wild)
+			set[0].Header().Name, set[1].Header().Name = n.Hdr.Name, n.Hdr.Name
+			return set
+		},
+		"another's signature": func(w *world, z *testZone, n *dns.NSEC) []dns.RR {
+			other := dns.Copy(n).(*dns.NSEC)
+			other.Hdr.Name = "z.example.com."
+			set := w.sigs(z, other)
+			set[1].Header().Name = n.Hdr.Name
+			return []dns.RR{n, set[1]}
+		},
+	} {
+		w := mail(t)
+		z := w.zones["example.com."]
+		forged := newTestNSEC(name, "x.example.com.", everything...)
+		records := sign(w, z, forged)
+		w.on(name, dns.TypeTLSA, func(m *dns.Msg) {
+			m.Answer, m.Ns = nil, append(w.sigs(z, dns.Copy(z.records[z.name][0])), records...)
+		})
+		if w.expectError(t, name, dns.TypeTLSA, DenialMissing, SignatureMissing, SignatureInvalid, KeyMissing); t.Failed() {
+			t.Fatal(what)
+		}
+	}
+}
+
+// SEC-51: the same for NSEC3 of a parent zone that is the signer.
+func TestParentDeniesChild(t *testing.T) {
+	t.Parallel()
+	for _, nsec3 := range []bool{false, true} {
+		w := mail(t)
+		com := w.zones["com."]
+		com.nsec3 = nsec3
+		for _, name := range []string{"example.com.", "mx.example.com."} {
+			w.on(name, dns.TypeTXT, func(m *dns.Msg) {
+				m.Answer, m.Ns, m.Rcode = nil, nil, dns.RcodeNameError
+				w.deny(m, com, "example.com.", name, "*.com.", "*.example.com.")
+			})
+			w.expectError(t, name, dns.TypeTXT, DenialMissing)
+		}
+		// DS is the parent's to deny, if it does.
+		w.mangle = nil
+		w.expect(t, "plain.com", dns.TypeDS, Secure)
+		// The grandparent does not speak for it.
+		w.on("sub.example.com.", dns.TypeDS, func(m *dns.Msg) {
+			m.Answer, m.Ns, m.Rcode = nil, nil, dns.RcodeNameError
+			w.deny(m, com, "example.com.", "sub.example.com.", "*.com.", "*.example.com.")
+		})
+		w.expectError(t, "sub.example.com.", dns.TypeDS, DenialMissing)
+	}
+}
+
+// nsec3At makes an NSEC3 record that matches name; nsec3Over one that covers
+// it and hardly anything else.
+func (z *testZone) nsec3At(name string, types ...uint16) *dns.NSEC3 {
+	hash := dns.HashName(name, 1, z.iter, z.salt)
+	return z.newTestNSEC3(hash, step(hash, 1), types...)
+}
+
+func (z *testZone) nsec3Over(name string) *dns.NSEC3 {
+	hash := dns.HashName(name, 1, z.iter, z.salt)
+	return z.newTestNSEC3(step(hash, -1), step(hash, 1), dns.TypeA)
+}
+
+// step returns the base32hex string that comes after or before.
+func step(hash string, by int) string {
+	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUV"
+	b := []byte(hash)
+	for i := len(b) - 1; i >= 0; i-- {
+		d := strings.IndexByte(digits, b[i]) + by
+		b[i] = digits[(d+32)%32]
+		if d >= 0 && d < 32 {
+			break
+		}
+	}
+	return string(b)
+}
+
+// SEC-57 to SEC-64, field notes 36 and 38: what NSEC3 records prove.
+func TestNSEC3Proofs(t *testing.T) {
+	t.Parallel()
+	const name = "_25._tcp.mx.example.com."
+	const host, label = "mx.example.com.", "_tcp.mx.example.com."
+	z := newWorld(t).zone("example.com.")
+	z.nsec3, z.iter, z.salt = true, 3, "ABCD"
+	ns := []uint16{dns.TypeNS}
+	at, over := z.nsec3At, z.nsec3Over
+	edit := func(n *dns.NSEC3, f func(*dns.NSEC3)) *dns.NSEC3 { f(n); return n }
+	optOut := func(n *dns.NSEC3) { n.Flags = 1 }
+	for _, tt := range []struct {
+		what    string
+		records []dns.RR
+		proven  int // rcode, or -1
+		status  Status
+	}{
+		{"SEC-61 NODATA", []dns.RR{at(name, dns.TypeA)}, dns.RcodeSuccess, Secure},
+		{"SEC-61 NODATA with opt-out flag at the name", []dns.RR{edit(at(name, dns.TypeA), optOut)}, dns.RcodeSuccess, Secure},
+		{"SEC-61 empty bitmap", []dns.RR{at(name)}, dns.RcodeSuccess, Secure},
+		{"SEC-61 type bit set", []dns.RR{at(name, dns.TypeTLSA)}, -1, 0},
+		{"SEC-61 CNAME bit set", []dns.RR{at(name, dns.TypeCNAME)}, -1, 0},
+		{"SEC-51 delegation", []dns.RR{at(name, ns...)}, -1, 0},
+		{"SEC-60 NXDOMAIN", []dns.RR{at(host, dns.TypeA), over(label), over("*.mx.example.com.")}, dns.RcodeNameError, Secure},
+		{"SEC-60 wildcard not denied", []dns.RR{at(host, dns.TypeA), over(label)}, -1, 0},
+		{"SEC-60 another wildcard denied", []dns.RR{at(host, dns.TypeA), over(label), over("*.example.com.")}, -1, 0},
+		{"SEC-59 next closer not covered", []dns.RR{at(host, dns.TypeA), over(name), over("*.mx.example.com.")}, -1, 0},
+		{"SEC-59 no encloser", []dns.RR{over(label), over(name), over("*.mx.example.com.")}, -1, 0},
+		{"SEC-59 encloser has DNAME", []dns.RR{at(host, dns.TypeDNAME), over(label), over("*.mx.example.com.")}, -1, 0},
+		{"SEC-59 encloser is a delegation", []dns.RR{at(host, ns...), over(label), over("*.mx.example.com.")}, -1, 0},
+		{"SEC-59 encloser is an apex", []dns.RR{at(host, dns.TypeNS, dns.TypeSOA), over(label), over("*.mx.example.com.")}, dns.RcodeNameError, Secure},
+		{"SEC-59 a shorter encloser", []dns.RR{at("example.com.", dns.TypeNS, dns.TypeSOA), over(host), over("*.example.com.")}, dns.RcodeNameError, Secure},
+		{"SEC-63 wildcard NODATA", []dns.RR{at(host, dns.TypeA), over(label), at("*.mx.example.com.", dns.TypeA)}, dns.RcodeSuccess, Secure},
+		{"SEC-63 wildcard has the type", []dns.RR{at(host, dns.TypeA), over(label), at("*.mx.example.com.", dns.TypeTLSA)}, -1, 0},
+		{"SEC-63 wildcard is an alias", []dns.RR{at(host, dns.TypeA), over(label), at("*.mx.example.com.", dns.TypeCNAME)}, -1, 0},
+		{"SEC-64 opt-out NXDOMAIN", []dns.RR{at(host, dns.TypeA), edit(over(label), optOut), over("*.mx.example.com.")}, dns.RcodeNameError, Insecure},
+		{"SEC-57 unknown hash", []dns.RR{edit(at(name, dns.TypeA), func(n *dns.NSEC3) { n.Hash = 2 })}, -1, 0},
+		{"SEC-57 unknown flags", []dns.RR{edit(at(name, dns.TypeA), func(n *dns.NSEC3) { n.Flags = 2 })}, -1, 0},
+		{"SEC-57 differing salts", []dns.RR{at(host, dns.TypeA), over(label), edit(over("*.mx.example.com."), func(n *dns.NSEC3) { n.Salt = "ABCE" })}, -1, 0},
+		{"SEC-57 differing iterations", []dns.RR{at(host, dns.TypeA), over(label), edit(over("*.mx.example.com."), func(n *dns.NSEC3) { n.Iterations++ })}, -1, 0},
+		{"owner is no hash", []dns.RR{edit(at(name, dns.TypeA), func(n *dns.NSEC3) { n.Hdr.Name = "mx.example.com." })}, -1, 0},
+		{"owner is a short hash", []dns.RR{edit(at(name, dns.TypeA), func(n *dns.NSEC3) { n.Hdr.Name = "0p9mhave.example.com." })}, -1, 0},
+		{"owner is too deep", []dns.RR{edit(at(name, dns.TypeA), func(n *dns.NSEC3) { n.Hdr.Name = strings.Replace(n.Hdr.Name, ".", ".x.", 1) })}, -1, 0},
+	} {
+		w := mail(t)
+		w.zones["example.com."].nsec3 = true
+		own := w.zones["example.com."]
+		w.on(name, dns.TypeTLSA, func(m *dns.Msg) { w.denied(m, dns.RcodeNameError, own, tt.records...) })
+		a, err := w.lookup(name, dns.TypeTLSA)
+		switch {
+		case tt.proven < 0 && err == nil:
+			t.Errorf("%s: %+v", tt.what, a)
+		case tt.proven >= 0 && (err != nil || a.Status != tt.status || a.Rcode != tt.proven):
+			t.Errorf("%s: %+v, %v", tt.what, a, err)
+		}
+	}
+}
+
+// SEC-58: an expanded wildcard with an NSEC3 that covers the next closer name;
+// SEC-64: with opt-out it is insecure.
+func TestNSEC3Wildcard(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	z := w.zones["example.com."]
+	z.nsec3 = true
+	prove := func(records ...dns.RR) func(*dns.Msg) {
+		return func(m *dns.Msg) {
+			m.Ns = nil
+			for _, rr := range records {
+				m.Ns = append(m.Ns, w.sigs(z, rr)...)
+			}
+		}
+	}
+	const name = "a.b.wild.example.com."
+	w.on(name, dns.TypeA, prove(z.nsec3Over("b.wild.example.com.")))
+	w.expect(t, name, dns.TypeA, Secure)
+	w.on(name, dns.TypeA, prove(z.nsec3Over(name)))
+	w.expectError(t, name, dns.TypeA, DenialMissing)
+	optOut := z.nsec3Over("b.wild.example.com.")
+	optOut.Flags = 1
+	w.on(name, dns.TypeA, prove(optOut))
+	w.expect(t, name, dns.TypeA, Insecure)
+}
+
+// SEC-62: NODATA for DS by a matching NSEC3, or by opt-out.
+func TestNSEC3NoDS(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	com := w.zones["com."]
+	com.nsec3 = true
+	for _, tt := range []struct {
+		what string
+		n    *dns.NSEC3
+		ok   bool
+	}{
+		{"NS", com.nsec3At("plain.com.", dns.TypeNS), true},
+		{"NS and DS", com.nsec3At("plain.com.", dns.TypeNS, dns.TypeDS), false},
+		{"NS and CNAME", com.nsec3At("plain.com.", dns.TypeNS, dns.TypeCNAME), false},
+		{"NS and SOA (SEC-19)", com.nsec3At("plain.com.", dns.TypeNS, dns.TypeSOA), false},
+		{"no NS (SEC-22)", com.nsec3At("plain.com.", dns.TypeA), false},
+	} {
+		w.on("plain.com.", dns.TypeDS, func(m *dns.Msg) { w.denied(m, dns.RcodeSuccess, com, dns.Copy(tt.n)) })
+		a, err := w.lookup("mx.plain.com", dns.TypeA)
+		if tt.ok && (err != nil || a.Status != Insecure) || !tt.ok && err == nil {
+			t.Errorf("%s: %+v, %v", tt.what, a, err)
+		}
+	}
+}
+
+// SEC-65, SEC-70: above the limit of iterations a proof is insecure, once its
+// own signature was verified, and costs no hash.
+func TestNSEC3Iterations(t *testing.T) {
+	t.Parallel()
+	for iterations, status := range map[uint16]Status{0: Secure, 100: Secure, 101: Insecure, 500: Insecure} {
+		w := mail(t)
+		z := w.zones["example.com."]
+		w.on("none.example.com.", dns.TypeA, func(m *dns.Msg) {
+			z.iter = iterations
+			defer func() { z.iter = 0 }()
+			w.denied(m, dns.RcodeNameError, z, z.nsec3At("example.com.", dns.TypeNS, dns.TypeSOA), z.nsec3Over("none.example.com."), z.nsec3Over("*.example.com."))
+		})
+		a := w.expect(t, "none.example.com", dns.TypeA, status)
+		if a.Rcode != dns.RcodeNameError {
+			t.Errorf("%d iterations: rcode %d", iterations, a.Rcode)
+		}
+		w.on("none.example.com.", dns.TypeA, func(m *dns.Msg) {
+			z.iter = iterations
+			defer func() { z.iter = 0 }()
+			m.Rcode, m.Ns = dns.RcodeNameError, []dns.RR{z.nsec3At("example.com."), z.nsec3Over("none.example.com.")}
+			for _, rr := range slices.Clone(m.Ns) {
+				sig := signWith(t, z.name, newKey(t, z.name, dns.ECDSAP256SHA256, 256), z.validFrom, z.validTo, []dns.RR{rr})
+				m.Ns = append(m.Ns, sig)
+			}
+		})
+		w.expectError(t, "none.example.com", dns.TypeA, DenialMissing, KeyMissing)
+	}
+	// The same for the proof of an unsigned delegation.
+	w := mail(t)
+	w.zones["com."].nsec3, w.zones["com."].iter = true, 101
+	w.expect(t, "mx.plain.com", dns.TypeA, Insecure)
+	w.on("plain.com.", dns.TypeDS, strip)
+	w.expectError(t, "mx.plain.com", dns.TypeA, DenialMissing, SignatureMissing)
+	b := newBudget(Limits{}.withDefaults())
+	chain := newNSEC3Chain(&dns.NSEC3{Iterations: 101}, "com.", b)
+	if _, err := chain.deny(question{"x.com.", dns.TypeA}, 0); err != nil || b.hashes != 64 {
+		t.Errorf("%d hashes left, %v", b.hashes, err)
+	}
+}
+
+// SEC-49, field note 37: the order of names (RFC 4034 section 6.1).
+func TestNameOrder(t *testing.T) {
+	t.Parallel()
+	ordered := []string{
+		"example.", "a.example.", "yljkjljk.a.example.", "z.a.example.", "zabc.a.example.",
+		"z.example.", `\001.z.example.`, "*.z.example.", `\200.z.example.`,
+	}
+	for i, a := range ordered {
+		for j, b := range ordered {
+			if c := compareNames(a, b); (c < 0) != (i < j) || (c == 0) != (i == j) {
+				t.Errorf("%s and %s compare as %d", a, b, c)
+			}
+		}
+	}
+}
+
+// Names with escapes are compared label by label.
+func TestNames(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"":                              "",
+		".":                             ".",
+		"Example.COM":                   "example.com.",
+		"example.com.":                  "example.com.",
+		`a\.b.com`:                      `a\.b.com.`,
+		`a\046b.com`:                    `a\.b.com.`,
+		`\065.com`:                      "a.com.",
+		`\255.com.`:                     `\255.com.`,
+		`a\`:                            "",
+		"a..b":                          "",
+		".a":                            "",
+		strings.Repeat("a", 63) + ".":   strings.Repeat("a", 63) + ".",
+		strings.Repeat("a", 64) + ".":   "",
+		strings.Repeat("a.", 127):       strings.Repeat("a.", 127),
+		strings.Repeat("a.", 128):       "",
+		strings.Repeat("a.", 126) + "b": strings.Repeat("a.", 126) + "b.",
+		strings.Repeat("a.", 127) + "b": "",
+	} {
+		got, ok := canonicalName(name)
+		if ok != (want != "") || ok && got != want {
+			t.Errorf("%q is %q, %v; want %q", name, got, ok, want)
+		}
+	}
+	for _, tt := range []struct {
+		name, zone string
+		within     bool
+	}{
+		{"example.com.", "example.com.", true},
+		{"mx.example.com.", "example.com.", true},
+		{"evilexample.com.", "example.com.", false},
+		{`evil\.example.com.`, "example.com.", false},
+		{`a.evil\.example.com.`, "com.", true},
+		{`evil\\.example.com.`, "example.com.", true},
+		{`evil\\\.example.com.`, "example.com.", false},
+		{"com.", "example.com.", false},
+		{"com.", ".", true},
+		{".", ".", true},
+		{".", "com.", false},
+	} {
+		if got := within(tt.name, tt.zone); got != tt.within {
+			t.Errorf("%s within %s: %v", tt.name, tt.zone, got)
+		}
+	}
+	if got := parent(`a\.b\\.c.`); got != "c." {
+		t.Errorf("parent is %s", got)
+	}
+	if got := ancestors("a.b."); !slices.Equal(got, []string{".", "b.", "a.b."}) {
+		t.Errorf("ancestors are %v", got)
+	}
+	if got := commonAncestor("a.b.c.", "x.c."); got != "c." {
+		t.Errorf("common ancestor is %s", got)
+	}
+	if got := lastLabels("a.b.c.", 0); got != "." {
+		t.Errorf("last labels are %s", got)
+	}
+}
