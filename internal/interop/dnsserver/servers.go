@@ -58,9 +58,10 @@ type Recursive struct {
 // RecursiveConfig describes an unbound. Without AnchorFile it does not
 // validate.
 type RecursiveConfig struct {
-	Root       int            // port of the name server for the root and all below it
-	Stubs      map[string]int // zones that another name server has, and its port
-	AnchorFile string
+	// Authorities has the port of the name server of each zone. All zones must
+	// be there: the addresses in delegations are never asked.
+	Authorities map[string]int
+	AnchorFile  string
 }
 
 // Unbound runs a recursive resolver.
@@ -78,6 +79,7 @@ func Unbound(t testing.TB, c RecursiveConfig) *Recursive {
 	interface: 127.0.0.1@%d
 	access-control: 127.0.0.0/8 allow
 	do-not-query-localhost: no
+	do-not-query-address: 192.0.2.0/24
 	do-ip6: no
 	do-daemonize: no
 	use-syslog: no
@@ -94,12 +96,8 @@ func Unbound(t testing.TB, c RecursiveConfig) *Recursive {
 	trust-anchor-signaling: no
 	module-config: %q
 %s`, port, dir, modules, anchor)
-	stub := func(zone string, port int) {
+	for zone, port := range c.Authorities {
 		fmt.Fprintf(&conf, "stub-zone:\n\tname: %q\n\tstub-addr: 127.0.0.1@%d\n", zone, port)
-	}
-	stub(".", c.Root)
-	for zone, port := range c.Stubs {
-		stub(zone, port)
 	}
 	conf.WriteString("remote-control:\n\tcontrol-enable: no\n")
 	config := filepath.Join(dir, "unbound.conf")

@@ -1,0 +1,152 @@
+package dnssec
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/interop/dnsserver"
+)
+
+// TestStatusesAgree asks our validator, unbound and delv the same questions.
+// Each must find each answer secure, insecure or bogus as the others do, and
+// ours must have the same records as unbound. delv is a new process for each
+// question: it gets all of them where the environment asks for the whole
+// comparison, and the ones with a known answer elsewhere.
+func TestStatusesAgree(t *testing.T) {
+	tr, anchorFile := newTree(t, parents)
+	recursive := dnsserver.RecursiveConfig{Authorities: tr.serve(t), AnchorFile: anchorFile}
+	upstream := dnsserver.Unbound(t, recursive)
+	judge := dnsserver.Unbound(t, recursive)
+	validator, err := dnssec.New(dnssec.Config{
+		Servers:    []string{net.JoinHostPort("127.0.0.1", strconv.Itoa(upstream.Port))},
+		AnchorFile: anchorFile,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bindKeys := filepath.Join(t.TempDir(), "bind.keys")
+	dnsserver.WriteFile(t, bindKeys, bindAnchors(tr.zones[0].Keys()))
+
+	c := &comparison{
+		ours:    ours(validator),
+		unbound: unbound(judge.Port),
+		delv:    delv(t, upstream.Port, bindKeys),
+		counts:  map[dnssec.Status]int{},
+
+		thorough: os.Getenv("MXSEAL_INTEROP") == "1",
+	}
+	t.Run("zone", func(t *testing.T) { // returns when its parallel parts are done
+		for _, p := range parents {
+			for _, v := range p.variants {
+				origin := v.name + "." + p.name + "."
+				t.Run(strings.TrimSuffix(origin, "."), func(t *testing.T) {
+					t.Parallel()
+					c.run(t, v, origin)
+				})
+			}
+		}
+	})
+	t.Logf("%d questions: %d secure, %d insecure, %d bogus; delv was asked %d of them", c.total(),
+		c.counts[dnssec.Secure], c.counts[dnssec.Insecure], c.counts[dnssec.Bogus], c.delved)
+}
+
+// A comparison puts questions to the three validators and counts what they
+// agree on.
+type comparison struct {
+	ours, unbound, delv ask
+	thorough            bool // delv is asked everything
+
+	mu     sync.Mutex // guards what follows
+	counts map[dnssec.Status]int
+	delved int
+}
+
+func (c *comparison) count(status dnssec.Status, delved bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.counts[status]++
+	if delved {
+		c.delved++
+	}
+}
+
+func (c *comparison) total() int {
+	sum := 0
+	for _, n := range c.counts {
+		sum += n
+	}
+	return sum
+}
+
+func (c *comparison) run(t *testing.T, v variant, origin string) {
+	questions := v.questions
+	if questions == nil {
+		questions = common
+	}
+	asked := map[question]bool{}
+	for _, q := range questions {
+		asked[q] = true
+		c.compare(t, v, q, origin)
+	}
+	for q := range v.want {
+		if !asked[q] {
+			c.compare(t, v, q, origin)
+		}
+	}
+}
+
+func (c *comparison) compare(t *testing.T, v variant, q question, origin string) {
+	t.Helper()
+	name := origin
+	if q.name != "" {
+		name = q.name + "." + origin
+	}
+	want, chosen := v.want[q]
+	mine := c.ours(t, name, q.rrtype)
+	others := []verdict{c.unbound(t, name, q.rrtype)}
+	if chosen || c.thorough {
+		others = append(others, c.delv(t, name, q.rrtype))
+	}
+	c.count(mine.status, chosen || c.thorough)
+
+	agree := want == "" || want == mine.status.String()
+	var report strings.Builder
+	report.WriteString(mine.report())
+	for _, other := range others {
+		_, lax := v.lax[other.who]
+		agree = agree && (mine.agrees(other) || lax && other.status > mine.status)
+		report.WriteString(other.report())
+	}
+	if !agree {
+		t.Errorf("%s %s%s\n%s", name, dns.Type(q.rrtype), expectation(want), report.String())
+	}
+}
+
+func expectation(want string) string {
+	if want == "" {
+		return ""
+	}
+	return " (should be " + want + ")"
+}
+
+// agrees compares the statuses, and what there is besides.
+func (v verdict) agrees(other verdict) bool {
+	if v.status != other.status || other.who == "delv" {
+		return v.status == other.status
+	}
+	return v.rcode == other.rcode && v.data == other.data
+}
+
+func (v verdict) report() string {
+	return fmt.Sprintf("%-8s %s %s\n\t%s\n", v.who, v.status, dns.RcodeToString[v.rcode],
+		strings.ReplaceAll(strings.TrimSpace(v.data+"\n"+v.detail), "\n", "\n\t"))
+}

@@ -1,0 +1,111 @@
+package dnssec
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/interop/dnsserver"
+)
+
+// delegations are zones whose DS records in the parent are peculiar.
+var delegations = []variant{
+	{name: "no-ds", signing: bindP256, ds: noDS, want: wants{www: "insecure", missing: "insecure"}},
+	{name: "no-ds-broken", signing: bindP256, ds: noDS, alter: alterAllSignatures, want: wants{www: "insecure"}},
+	{name: "wrong-digest", signing: bindP256, ds: wrongDigest, want: wants{www: "bogus"}},
+	{name: "wrong-digest-stripped", signing: bindP256, ds: wrongDigest, alter: strip, want: wants{www: "bogus"}},
+	{name: "other-key", signing: bindP256, ds: otherKey, want: wants{www: "bogus"}},
+	{name: "other-key-and-right", signing: bindP256, ds: both(otherKey, rightDS), want: wants{www: "secure"}},
+	{name: "wrong-algorithm", signing: bindP256, ds: algorithm(dns.RSASHA256), want: wants{www: "bogus"}},
+	{name: "unknown-algorithm", signing: bindP256, ds: algorithm(200), want: wants{www: "insecure"}},
+	{name: "private-algorithm", signing: bindP256, ds: algorithm(dns.PRIVATEDNS), want: wants{www: "insecure"}},
+	{name: "obsolete-algorithm", signing: bindP256, ds: algorithm(dns.RSAMD5), want: wants{www: "insecure"}},
+	{name: "unknown-algorithm-stripped", signing: bindP256, ds: algorithm(200), alter: strip,
+		want: wants{www: "insecure"}},
+	{name: "unknown-algorithm-and-right", signing: bindP256, ds: both(algorithm(200), rightDS),
+		want: wants{www: "secure"}},
+	{name: "unknown-algorithm-and-wrong", signing: bindP256, ds: both(algorithm(200), wrongDigest),
+		want: wants{www: "bogus"}},
+	{name: "unknown-digest", signing: bindP256, ds: digestType(200), want: wants{www: "insecure"}},
+	{name: "unknown-digest-and-right", signing: bindP256, ds: both(digestType(200), rightDS),
+		want: wants{www: "secure"}},
+	{name: "unknown-digest-and-wrong", signing: bindP256, ds: both(digestType(200), wrongDigest),
+		want: wants{www: "bogus"}},
+	{name: "sha384", signing: bindP256, ds: digest(dns.SHA384), want: wants{www: "secure"}},
+	{name: "sha384-wrong", signing: bindP256, ds: spoil(digest(dns.SHA384)), want: wants{www: "bogus"}},
+	{name: "sha256-and-sha384", signing: bindP256, ds: both(rightDS, digest(dns.SHA384)), want: wants{www: "secure"}},
+	{name: "sha1", signing: bindP256, ds: digest(dns.SHA1), want: wants{www: "secure"}},
+	{name: "sha1-wrong", signing: bindP256, ds: spoil(digest(dns.SHA1)), want: wants{www: "bogus"}},
+	// RFC 4509 section 3: a SHA-1 digest beside a SHA-256 digest is ignored.
+	{name: "sha1-and-sha256-wrong", signing: bindP256, ds: both(digest(dns.SHA1), wrongDigest),
+		want: wants{www: "bogus"},
+		lax:  map[string]string{"unbound": "ignores SHA-1 only with harden-algo-downgrade"}},
+	{name: "sha1-wrong-and-sha256", signing: bindP256, ds: both(spoil(digest(dns.SHA1)), rightDS),
+		want: wants{www: "secure"}},
+	{name: "zone-signing-key", signing: bindP256, ds: zoneSigningKey, want: wants{www: "secure"}},
+}
+
+// dsOf is the shape of variant.ds.
+type dsOf = func(t *testing.T, z *dnsserver.Zone) []dns.RR
+
+func noDS(*testing.T, *dnsserver.Zone) []dns.RR { return []dns.RR{} }
+
+func rightDS(_ *testing.T, z *dnsserver.Zone) []dns.RR { return z.DS(dns.SHA256) }
+
+func digest(digestType uint8) dsOf {
+	return func(_ *testing.T, z *dnsserver.Zone) []dns.RR { return z.DS(digestType) }
+}
+
+// both joins the DS records.
+func both(one, other dsOf) dsOf {
+	return func(t *testing.T, z *dnsserver.Zone) []dns.RR { return append(one(t, z), other(t, z)...) }
+}
+
+// spoil alters the digests.
+func spoil(ds dsOf) dsOf {
+	return func(t *testing.T, z *dnsserver.Zone) []dns.RR {
+		return each(ds(t, z), func(ds *dns.DS) {
+			ds.Digest = strings.Repeat("5a", len(ds.Digest)/2)
+		})
+	}
+}
+
+func wrongDigest(t *testing.T, z *dnsserver.Zone) []dns.RR { return spoil(rightDS)(t, z) }
+
+// otherKey refers to a key that the zone does not have.
+func otherKey(t *testing.T, z *dnsserver.Zone) []dns.RR {
+	return each(wrongDigest(t, z), func(ds *dns.DS) { ds.KeyTag++ })
+}
+
+func algorithm(number uint8) dsOf {
+	return func(_ *testing.T, z *dnsserver.Zone) []dns.RR {
+		return each(z.DS(dns.SHA256), func(ds *dns.DS) { ds.Algorithm = number })
+	}
+}
+
+func digestType(number uint8) dsOf {
+	return func(_ *testing.T, z *dnsserver.Zone) []dns.RR {
+		return each(z.DS(dns.SHA256), func(ds *dns.DS) { ds.DigestType = number })
+	}
+}
+
+// zoneSigningKey refers to the zone-signing key, which signs the keys too.
+func zoneSigningKey(t *testing.T, z *dnsserver.Zone) []dns.RR {
+	for _, rr := range z.Find("", dns.TypeDNSKEY) {
+		if key := rr.(*dns.DNSKEY); key.Flags&dns.SEP == 0 {
+			ds := key.ToDS(dns.SHA256)
+			ds.Hdr.Ttl = 300
+			return []dns.RR{ds}
+		}
+	}
+	t.Fatalf("%s has no zone-signing key", z.Name)
+	return nil
+}
+
+func each(set []dns.RR, change func(*dns.DS)) []dns.RR {
+	for _, rr := range set {
+		change(rr.(*dns.DS))
+	}
+	return set
+}
