@@ -29,8 +29,8 @@ type Config struct {
 	// of the system.
 	RootCAs *x509.CertPool
 	// Dial connects to a policy host. It gets "tcp" and an IP address with port
-	// 443, after the address was checked. nil is a [net.Dialer]. Neither proxy
-	// settings nor another resolver come between.
+	// 443, after the address was checked, and must return when ctx is done. nil
+	// is a [net.Dialer]. Neither proxy settings nor another resolver come between.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// AllowAddr permits policy hosts at special-purpose addresses (loopback,
 	// private, link-local, multicast, and so on). nil permits none, so nobody

@@ -10,7 +10,8 @@ import (
 
 // Resolver looks up the TXT record of a domain and the addresses of its policy
 // host. [*net.Resolver] is one, and so are the resolvers of package dnssec.
-// Names come with a final dot, so that no search list applies to them.
+// Names come with a final dot, so that no search list applies to them. The
+// methods must return when ctx is done: other lookups for the domain wait.
 //
 // LookupTXT returns one string for each record, its character-strings joined
 // without spaces, and follows aliases. A name without such records is a
