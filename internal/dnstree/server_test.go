@@ -165,7 +165,7 @@ func TestRounds(t *testing.T) {
 	t.Parallel()
 	tree := newTestTree()
 	start(t, tree)
-	defer tree.Slow(Everywhere, 50*time.Millisecond)()
+	defer tree.Slow(Everywhere, 200*time.Millisecond)()
 	for range 2 {
 		var wg sync.WaitGroup
 		for _, name := range []string{"nsec.test", "nsec3.test", "test"} {

@@ -50,7 +50,8 @@
 //	mend()
 //
 // Policy hosts break in the same way, as do other https hosts ([Internet.Web]),
-// and [Internet.BreakDNS] does it to the DNS. There an attacker without keys can forge whatever is not signed:
+// and [Internet.BreakDNS] does it to the DNS. There an attacker without keys can
+// forge whatever is not signed:
 //
 //	inet.BreakDNS(policytest.Forge("example.net. MX 0 evil.example."), "example.net", dns.TypeMX)
 //
