@@ -1,0 +1,179 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane"
+	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/policy"
+)
+
+// result is what was found out about a domain.
+type result struct {
+	Domain  string        `json:"domain"`
+	Verdict verdict       `json:"verdict"`
+	Why     string        `json:"why"`
+	Lookups []lookup      `json:"lookups,omitempty"`
+	Plan    *policy.Plan  `json:"plan,omitempty"`
+	Error   *policy.Error `json:"error,omitempty"` // why there is no plan
+	// Sessions is nil without -connect.
+	Sessions []*session `json:"sessions,omitempty"`
+}
+
+// lookup is a question to the DNS, with the answer or why there is none.
+type lookup struct {
+	Name    string        `json:"name"`
+	Type    string        `json:"type"`
+	Status  dnssec.Status `json:"status"`
+	Aliases []string      `json:"aliases,omitempty"`
+	Records []string      `json:"records,omitempty"`
+	Error   string        `json:"error,omitempty"`
+}
+
+// checker looks at domains.
+type checker struct {
+	wishes
+	dns      dnssec.Resolver
+	resolver *policy.Resolver
+	dial     func(ctx context.Context, network, addr string) (net.Conn, error)
+	now      func() time.Time
+	progress progress
+}
+
+func newChecker(w wishes, d deps) (*checker, error) {
+	validator, err := dnssec.New(d.dns)
+	if err != nil {
+		return nil, err
+	}
+	d.policy.DNS = validator
+	resolver, err := policy.New(d.policy)
+	if err != nil {
+		return nil, err
+	}
+	c := &checker{wishes: w, dns: validator, resolver: resolver, dial: d.policy.Dial, now: d.policy.Now}
+	if c.dial == nil {
+		c.dial = new(net.Dialer).DialContext
+	}
+	if c.now == nil {
+		c.now = time.Now
+	}
+	if c.helo == "" {
+		name, _ := os.Hostname()
+		c.helo = cmp.Or(name, "localhost")
+	}
+	return c, nil
+}
+
+// check finds out about one domain.
+func (c *checker) check(ctx context.Context, domain string) *result {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	defer c.progress.done(domain)
+	c.progress.begin(domain, "asking for DNS records and the MTA-STS policy")
+
+	r := &result{Domain: domain}
+	plan, err := c.resolver.Resolve(ctx, domain)
+	if err != nil {
+		return c.withoutPlan(ctx, r, err)
+	}
+	r.Plan = plan
+	r.Verdict, r.Why = judge(plan)
+	r.Lookups = c.lookups(ctx, plan)
+	if c.connect && plan.Err() == nil {
+		r.Sessions = c.sessions(ctx, plan)
+		r.Verdict, r.Why = judgeSessions(r.Sessions, r.Verdict, r.Why)
+	}
+	return r
+}
+
+// withoutPlan tells why a domain has no plan.
+func (c *checker) withoutPlan(ctx context.Context, r *result, err error) *result {
+	r.Verdict = unreachable
+	if !errors.As(err, &r.Error) {
+		r.Error = &policy.Error{Domain: r.Domain, Err: err}
+	}
+	r.Why = "no mail can be sent to it now"
+	if r.Error.Permanent {
+		r.Why = "no mail can be sent to it"
+	}
+	var failed *dnssec.Error
+	if r.Error.Err == nil || errors.As(err, &failed) { // else the name is none
+		r.Lookups = []lookup{c.mx(ctx, r.Error.Domain)}
+	}
+	return r
+}
+
+// mx repeats the lookup of the MX records, which is in the cache of DNS.
+func (c *checker) mx(ctx context.Context, domain string) lookup {
+	name := dns.Fqdn(domain)
+	answer, err := c.dns.Lookup(ctx, name, dns.TypeMX)
+	return newLookup(name, dns.TypeMX, answer, err)
+}
+
+// lookups are the questions that led to a plan. An address needs none.
+func (c *checker) lookups(ctx context.Context, plan *policy.Plan) []lookup {
+	if plan.Domain[0] == '[' {
+		return nil
+	}
+	list := []lookup{c.mx(ctx, plan.NextHop)}
+	for _, host := range plan.Hosts {
+		for _, l := range lookupsOf(host) {
+			list = append(list, newLookup(l.Name, l.Type, l.Answer, l.Err))
+		}
+	}
+	return list
+}
+
+// lookupsOf are the questions about a host. Where they failed, the error has
+// them.
+func lookupsOf(host *policy.Host) []dane.Lookup {
+	if host.DANE != nil {
+		return host.DANE.Lookups
+	}
+	var failed *dane.LookupError
+	var missing *dane.NoAddressError
+	switch {
+	case host.Refusal == nil:
+		return nil
+	case errors.As(host.Refusal, &failed):
+		return failed.Lookups
+	case errors.As(host.Refusal, &missing):
+		return missing.Lookups
+	}
+	return nil
+}
+
+func newLookup(name string, qtype uint16, answer *dnssec.Answer, err error) lookup {
+	l := lookup{Name: name, Type: dns.TypeToString[qtype]}
+	if err != nil {
+		l.Error = err.Error()
+		var failed *dnssec.Error
+		if errors.As(err, &failed) {
+			l.Status = failed.Status
+		}
+		return l
+	}
+	l.Status = answer.Status
+	for _, alias := range answer.Aliases {
+		l.Aliases = append(l.Aliases, alias.Target+" ("+alias.Status.String()+")")
+	}
+	for _, rr := range answer.Records {
+		l.Records = append(l.Records, content(rr))
+	}
+	return l
+}
+
+// content is a record without its name and type.
+func content(rr dns.RR) string {
+	if tlsa, ok := rr.(*dns.TLSA); ok {
+		return dane.FromRR(tlsa).String()
+	}
+	return rr.String()[len(rr.Header().String()):]
+}
