@@ -3,7 +3,6 @@ package policy
 import (
 	"crypto/tls"
 	"errors"
-	"strings"
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/mtasts"
@@ -108,12 +107,12 @@ func (h *Host) outcomeOfMTASTS(state *tls.ConnectionState, general []tlsrpt.Fail
 		return nil
 	case found.fact() < mtastsTesting:
 		return []tlsrpt.Outcome{{
-			Policy:   tlsrpt.Policy{Type: tlsrpt.STS, Domain: h.plan.NextHop, Strings: lines(found.failedText)},
+			Policy:   tlsrpt.Policy{Type: tlsrpt.STS, Domain: h.plan.NextHop, Strings: mtasts.Lines(found.failedText)},
 			Failures: discovery,
 		}}
 	}
 	outcome := tlsrpt.Outcome{
-		Policy:   tlsrpt.Policy{Type: tlsrpt.STS, Domain: h.plan.NextHop, Strings: lines(found.Policy.Text), MXHosts: found.Policy.MX},
+		Policy:   tlsrpt.Policy{Type: tlsrpt.STS, Domain: h.plan.NextHop, Strings: found.Policy.Lines(), MXHosts: found.Policy.MX},
 		Failures: general,
 	}
 	switch {
@@ -145,16 +144,4 @@ func (m *MTASTS) failures() []tlsrpt.Failure {
 		return []tlsrpt.Failure{f}
 	}
 	return nil
-}
-
-// lines returns the lines of a policy as a report shows them (RFC 8460 section
-// 4.5).
-func lines(text string) []string {
-	var list []string
-	for line := range strings.Lines(text) {
-		if line = strings.TrimRight(line, "\r\n"); line != "" {
-			list = append(list, line)
-		}
-	}
-	return list
 }
