@@ -281,6 +281,7 @@ func TestMisbehaviour(t *testing.T) {
 		"no greeting":                {stall, "4.4.2", 5 * time.Minute},
 		"greeting 554":               {func(s *server) { s.say("554 no service\r\n"); s.serve(nil) }, "4.3.2", 0},
 		"greeting 421":               {func(s *server) { s.say("421 busy\r\n") }, "4.3.2", 0},
+		"a long refusal":             {func(s *server) { s.say("554 " + strings.Repeat("no ", 5000) + "\r\n") }, "4.3.2", 0},
 		"garbage":                    {func(s *server) { s.say("SSH-2.0-OpenSSH\r\n"); s.serve(nil) }, "4.4.2", 0},
 		"endless line":               {endless(strings.Repeat("2", 4096)), "4.4.2", 0},
 		"endless greeting":           {endless("220-hello\r\n"), "4.4.2", 0},
@@ -381,6 +382,42 @@ func TestClientIsBounded(t *testing.T) {
 			}
 		})
 	})
+}
+
+// A handshake may be longer than a reply, as with a long chain of certificates.
+func TestLongHandshake(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		long := certificates().good
+		for size := 0; size < 2*replyLimit; size += len(long.Certificate[0]) {
+			long.Certificate = append(long.Certificate[:len(long.Certificate):len(long.Certificate)], long.Certificate[0])
+		}
+		client, err := oneHost(withTLS(long)).dialHost(t, Authenticated)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client.Close()
+	})
+}
+
+// DANE-113: should a refused host be connected to after all, it gets no mail.
+func TestRefusedHostGetsNoMail(t *testing.T) {
+	t.Parallel()
+	for name, play := range map[string]script{"in clear": inClearOnly, "in TLS": withTLS(certificates().good)} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := oneHost(play)
+				along := w.walk(w.planned(at(Refused, "192.0.2.1")))
+				for _, withTLS := range []bool{true, false} {
+					target := target{along.plan.Hosts[0], along.plan.Hosts[0].Addrs[0]}
+					if client, _, err := along.connect(t.Context(), target, withTLS); err == nil {
+						client.Close()
+						t.Errorf("a session with a refused host, with TLS asked for: %v", withTLS)
+					}
+				}
+			})
+		})
+	}
 }
 
 // STT-6: a server that does not answer QUIT holds up the next host for a moment

@@ -317,6 +317,66 @@ func TestDialRequireTLS(t *testing.T) {
 	}
 }
 
+// REQ-17 to REQ-19, REQ-26: "TLS-Required: No" gets a message past a policy that
+// cannot be met, in TLS if there is any, and nothing else does. REQ-25: a bounce
+// goes to a host that lacks REQUIRETLS, if it is the right one.
+func TestMessagesThatAskForLess(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	inet.Domain("dane.example").MX("mx.dane.example")
+	inet.Domain("sts.example", policytest.Unsigned).MX("mx.sts.example").Policy("enforce", "mx.sts.example")
+	inet.Domain("good.example").MX("mx.good.example")
+	dane := inet.Host("mx.dane.example", policytest.TLSA("3 1 1"), policytest.NoSTARTTLS)
+	sts := inet.Host("mx.sts.example", policytest.Impostor)
+	good := inet.Host("mx.good.example", policytest.TLSA("3 1 1"))
+	recorder := new(sessions)
+	d := policy.Dialer{Resolver: resolver(t, inet), Recorder: recorder}
+	requireTLS := []policy.Option{policy.RequireTLS()}
+	for _, test := range []struct {
+		from, domain, header string
+		host                 *policytest.Host
+		options              []policy.Option
+		sent, inTLS          bool
+	}{
+		{"s@example.net", "dane.example", "", dane, nil, false, false},
+		{"s@example.net", "dane.example", "TLS-Required: No\r\n", dane, nil, true, false},
+		{"s@example.net", "dane.example", "TLS-Required: No\r\n", dane, requireTLS, false, false}, // REQ-21
+		{"s@example.net", "sts.example", "", sts, nil, false, false},
+		{"s@example.net", "sts.example", "TLS-Required: No\r\n", sts, nil, true, true},
+		{"s@example.net", "sts.example", "TLS-Required: No\r\nTLS-Required: No\r\n", sts, nil, false, false}, // REQ-22
+		{"s@example.net", "good.example", "", good, requireTLS, false, false},
+		{"", "good.example", "", good, requireTLS, true, true},
+		{"", "dane.example", "", dane, requireTLS, false, false},
+	} {
+		before := len(test.host.Messages())
+		err := d.SendMail(t.Context(), test.from, []string{"user@" + test.domain}, []byte(test.header+letter), test.options...)
+		messages := test.host.Messages()[before:]
+		if sent := len(messages) == 1; sent != test.sent || sent != (err == nil) {
+			t.Errorf("%+v: sent %v, error %v", test, sent, err)
+		} else if sent && (messages[0].Session.TLS != nil) != test.inTLS {
+			t.Errorf("%+v: in TLS %v", test, !test.inTLS)
+		}
+	}
+}
+
+// With DANE and an enforced policy, each gets its own result: the impostor's
+// certificate is of the web PKI, and not the one in the TLSA record.
+func TestDialRecordsEachPolicy(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	inet.Domain("signed.example")
+	inet.Domain("both.example", policytest.Unsigned).MX("mx.signed.example").Policy("enforce", "mx.signed.example")
+	inet.Host("mx.signed.example", policytest.TLSA("3 1 1")).Break(policytest.OtherKey)
+	recorder := new(sessions)
+	d := policy.Dialer{Resolver: resolver(t, inet), Recorder: recorder}
+	if _, err := d.Dial(t.Context(), "both.example"); err == nil {
+		t.Error("no error")
+	}
+	if got, want := recorder.take(), []string{"tlsa tlsa-invalid", "sts"}; !slices.Equal(got, want) {
+		t.Errorf("reported %q, want %q", got, want)
+	}
+}
+
 // What a Dial costs, beside the same conversation by net/smtp alone with the
 // certificate checked: both with their names resolved before.
 func BenchmarkDial(b *testing.B) {

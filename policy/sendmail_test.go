@@ -295,6 +295,84 @@ func TestManyRecipients(t *testing.T) {
 	})
 }
 
+// The message may not have arrived when the server hangs up after it: these
+// recipients wait, and the others go to the next host.
+func TestHangUpBetweenTransactions(t *testing.T) {
+	t.Parallel()
+	for name, goodbye := range map[string]string{"without a word": "", "421": "421 bye\r\n"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(map[string][]script{
+					"192.0.2.1": {func(s *server) {
+						s.say(greeting)
+						for {
+							line, ok := s.hear()
+							switch {
+							case !ok:
+								return
+							case line == "DATA":
+								s.say("354 go\r\n")
+							case line == ".":
+								s.say(goodbye)
+								return
+							case strings.Contains(line, "<"), strings.HasPrefix(line, "EHLO"):
+								s.say("250 ok\r\n")
+							}
+						}
+					}},
+					"192.0.2.2": {inClearOnly},
+				})
+				var to []string
+				for i := range 150 {
+					to = append(to, fmt.Sprintf("user%d@example.org", i))
+				}
+				err := w.serving(t, Config{}).SendMail(t.Context(), "s@example.net", to, []byte(letter))
+				var send *SendError
+				if !errors.As(err, &send) || len(send.Undelivered) != 1 || !slices.Equal(send.Undelivered[0].Recipients, to[:100]) || !send.Temporary() {
+					t.Errorf("error %v", err)
+				}
+				got := 0
+				for _, line := range w.said("192.0.2.2") {
+					if strings.HasPrefix(line, "RCPT") {
+						got++
+					}
+				}
+				if got != 50 {
+					t.Errorf("the next host got %d recipients, want 50", got)
+				}
+			})
+		})
+	}
+}
+
+// A message that could not be handed over to its end is never ended by a dot,
+// which would make a part of it the whole.
+func TestPartOfAMessageIsNotEnded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ended := false
+		w := oneHost(func(s *server) {
+			s.say(greeting)
+			s.answer("250 mx\r\n")
+			s.answer("250 ok\r\n")
+			s.answer("250 ok\r\n")
+			s.answer("354 go\r\n")
+			time.Sleep(11 * time.Minute) // longer than the sender waits
+			rest, _ := io.ReadAll(s.conn)
+			ended = strings.Contains(string(rest), "\r\n.\r\n")
+		})
+		text := letter + strings.Repeat("a line\r\n", 10000)
+		err := w.serving(t, Config{}).SendMail(t.Context(), "s@example.net", []string{"x@a.example"}, []byte(text))
+		if got := failures(t, err); !slices.Equal(got, []string{"x@a.example: 451 4.4.2"}) {
+			t.Errorf("failures %q", got)
+		}
+		time.Sleep(time.Hour)
+		if ended {
+			t.Error("the server got a part of the message as though it were the whole")
+		}
+	})
+}
+
 // The end of the context ends a delivery at once.
 func TestSendMailIsInterrupted(t *testing.T) {
 	t.Parallel()

@@ -283,7 +283,13 @@ func TestServerMustRequireTLS(t *testing.T) {
 // come by.
 func TestMailChecksRequireTLS(t *testing.T) {
 	t.Parallel()
-	for name, play := range map[string]script{"in clear": inClearOnly, "in TLS": withTLS(certificates().good)} {
+	offeredInClear := func(s *server) {
+		s.say(greeting)
+		s.serve(map[string]string{"EHLO": "250-mx.example.net\r\n250 REQUIRETLS\r\n"})
+	}
+	for name, play := range map[string]script{
+		"in clear": inClearOnly, "offered in clear": offeredInClear, "in TLS": withTLS(certificates().good),
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := oneHost(play)
