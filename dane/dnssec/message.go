@@ -138,6 +138,9 @@ func newSection(records []dns.RR) section {
 		set := at(h.Name, h.Rrtype)
 		set.records = append(set.records, rr)
 	}
+	for _, set := range sets {
+		set.records = dns.Dedup(set.records, nil)
+	}
 	return sets
 }
 

@@ -309,8 +309,8 @@ func (s *session) finishAbsent(a *Answer, at question, r *reply) error {
 	return nil
 }
 
-// copied returns the records without duplicates and with the TTL that
-// validation left of theirs (RFC 4035 section 5.3.3).
+// copied returns the records with the TTL that validation left of theirs (RFC
+// 4035 section 5.3.3).
 func (set *rrset) copied(ttl time.Duration) []dns.RR {
 	records := make([]dns.RR, 0, len(set.records))
 	for _, rr := range set.records {
@@ -318,7 +318,7 @@ func (set *rrset) copied(ttl time.Duration) []dns.RR {
 		rr.Header().Ttl = uint32(ttl / time.Second)
 		records = append(records, rr)
 	}
-	return dns.Dedup(records, nil)
+	return records
 }
 
 // weaken makes the answer no better than one of the links it rests on.

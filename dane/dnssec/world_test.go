@@ -295,6 +295,9 @@ func (w *world) serve(addr, network string, wire []byte) [][]byte {
 	if raw != nil {
 		return raw(m)
 	}
+	if network == "udp" && m.Len() > udpSize {
+		m.Truncated, m.Answer, m.Ns = true, nil, nil
+	}
 	packed, err := m.Pack()
 	if err != nil {
 		w.tb.Errorf("packing the reply to %v: %v", query.Question, err)

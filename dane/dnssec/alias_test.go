@@ -1,0 +1,244 @@
+package dnssec
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+func aliasWorld(t *testing.T) *world {
+	w := mail(t)
+	w.zone("org.")
+	w.zone("example.org.",
+		"mx.example.org. 300 IN A 192.0.2.20",
+		"toplain.example.org. 300 IN CNAME back.plain.com.",
+		"tocom.example.org. 300 IN CNAME alias.example.com.",
+		"tonone.example.org. 300 IN CNAME none.example.com.",
+		"tonodata.example.org. 300 IN CNAME mx.example.com.",
+		"loop.example.org. 300 IN CNAME loop2.example.org.",
+		"loop2.example.org. 300 IN CNAME loop.example.org.",
+		"self.example.org. 300 IN CNAME self.example.org.",
+		"moved.example.org. 300 IN DNAME example.com.",
+		"movedplain.example.org. 300 IN DNAME plain.com.",
+		"movedloop.example.org. 300 IN DNAME movedloop.example.org.",
+		"*.w.example.org. 300 IN CNAME mx.example.org.",
+		"*.d.example.org. 300 IN DNAME example.com.",
+		"long.example.org. 300 IN DNAME "+strings.Repeat("a", 63)+"."+strings.Repeat("b", 63)+"."+strings.Repeat("c", 63)+".",
+	)
+	w.unsignedZone("unsigned.org.", "d.unsigned.org. 60 IN DNAME example.com.")
+	return w
+}
+
+// SEC-74, SEC-76: each link has the status of its own zone, the answer the
+// weakest; RRsets of several zones are validated with their own chains.
+func TestAliases(t *testing.T) {
+	t.Parallel()
+	type link struct {
+		target string
+		dname  bool
+		status Status
+	}
+	for _, tt := range []struct {
+		name    string
+		qtype   uint16
+		links   []link
+		status  Status
+		rcode   int
+		records int
+	}{
+		{"tocom.example.org.", dns.TypeA, []link{{"alias.example.com.", false, Secure}, {"mx.example.com.", false, Secure}}, Secure, 0, 1},
+		{"toplain.example.org.", dns.TypeA, []link{{"back.plain.com.", false, Secure}, {"mx.example.com.", false, Insecure}}, Insecure, 0, 1},
+		{"back.plain.com.", dns.TypeA, []link{{"mx.example.com.", false, Insecure}}, Insecure, 0, 1},
+		{"away.example.com.", dns.TypeAAAA, []link{{"mx.plain.com.", false, Secure}}, Insecure, 0, 0},
+		{"tonone.example.org.", dns.TypeA, []link{{"none.example.com.", false, Secure}}, Secure, dns.RcodeNameError, 0},
+		{"tonodata.example.org.", dns.TypeTXT, []link{{"mx.example.com.", false, Secure}}, Secure, 0, 0},
+		{"mx.moved.example.org.", dns.TypeA, []link{{"mx.example.com.", true, Secure}}, Secure, 0, 1},
+		{"alias.moved.example.org.", dns.TypeA, []link{{"alias.example.com.", true, Secure}, {"mx.example.com.", false, Secure}}, Secure, 0, 1},
+		{"mx.movedplain.example.org.", dns.TypeA, []link{{"mx.plain.com.", true, Secure}}, Insecure, 0, 1},
+		{"moved.example.org.", dns.TypeA, nil, Secure, 0, 0},
+		{"mx.d.unsigned.org.", dns.TypeA, []link{{"mx.example.com.", true, Insecure}}, Insecure, 0, 1},
+		{"any.w.example.org.", dns.TypeA, []link{{"mx.example.org.", false, Secure}}, Secure, 0, 1},
+	} {
+		for _, whole := range []bool{true, false} {
+			w := aliasWorld(t)
+			if !whole {
+				// The server answers with the first step alone.
+				w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
+					q := m.Question[0]
+					m.Answer = without(m.Answer, func(rr dns.RR) bool {
+						return rr.Header().Name != q.Name && !(below(q.Name, rr.Header().Name) && (isType(dns.TypeDNAME)(rr) || isCovering(dns.TypeDNAME)(rr)))
+					})
+					if len(m.Answer) > 0 {
+						m.Rcode = 0
+					}
+					return m
+				}
+			}
+			a := w.expect(t, tt.name, tt.qtype, tt.status)
+			if a.Rcode != tt.rcode || len(a.Records) != tt.records || len(a.Aliases) != len(tt.links) {
+				t.Errorf("%s: %+v", tt.name, a)
+				continue
+			}
+			at := tt.name
+			for i, l := range tt.links {
+				if want := (Alias{at, l.target, l.dname, l.status}); a.Aliases[i] != want {
+					t.Errorf("%s: step %d is %+v, want %+v", tt.name, i, a.Aliases[i], want)
+				}
+				at = l.target
+			}
+			if a.Name != at {
+				t.Errorf("%s: answered for %s", tt.name, a.Name)
+			}
+		}
+	}
+}
+
+// An alias can be asked for itself.
+func TestCNAMEQuestion(t *testing.T) {
+	t.Parallel()
+	w := aliasWorld(t)
+	for name, target := range map[string]string{
+		"toplain.example.org.":  "back.plain.com.",
+		"mx.moved.example.org.": "mx.example.com.",
+	} {
+		a := w.expect(t, name, dns.TypeCNAME, Secure)
+		if len(a.Aliases) != 0 || a.Name != name || len(a.Records) != 1 || a.Records[0].(*dns.CNAME).Target != target {
+			t.Errorf("%s: %+v", name, a)
+		}
+	}
+	w.expect(t, "back.plain.com", dns.TypeCNAME, Insecure)
+	if a := w.expect(t, "mx.example.org", dns.TypeCNAME, Secure); len(a.Records) != 0 {
+		t.Errorf("%+v", a)
+	}
+	if a := w.expect(t, "moved.example.org", dns.TypeDNAME, Secure); len(a.Records) != 1 {
+		t.Errorf("%+v", a)
+	}
+}
+
+// SEC-73: the CNAME that comes with a DNAME is not signed; only the DNAME is
+// believed, and the CNAME must agree. SEC-77: its TTL does not matter.
+func TestDNAME(t *testing.T) {
+	t.Parallel()
+	const name = "mx.moved.example.org."
+	cname := func(m *dns.Msg) *dns.CNAME {
+		for _, rr := range m.Answer {
+			if c, ok := rr.(*dns.CNAME); ok && c.Hdr.Name == name {
+				return c
+			}
+		}
+		return nil
+	}
+	for _, tt := range []struct {
+		what   string
+		bend   func(w *world, m *dns.Msg)
+		reason Reason
+	}{
+		{"TTL 0", func(w *world, m *dns.Msg) { cname(m).Hdr.Ttl = 0 }, 0},
+		{"no CNAME", func(w *world, m *dns.Msg) {
+			m.Answer = without(m.Answer, func(rr dns.RR) bool { return rr.Header().Name == name })
+		}, 0},
+		{"upper case", func(w *world, m *dns.Msg) { cname(m).Target = "MX.Example.COM." }, 0},
+		{"another target", func(w *world, m *dns.Msg) { cname(m).Target = "mx.plain.com." }, AliasInvalid},
+		{"two CNAMEs", func(w *world, m *dns.Msg) { m.Answer = append(m.Answer, rr(t, name+" 60 IN CNAME mx.plain.com.")) }, AliasInvalid},
+		{"forged DNAME", func(w *world, m *dns.Msg) {
+			m.Answer = []dns.RR{rr(t, "moved.example.org. 60 IN DNAME plain.com."), rr(t, name+" 60 IN CNAME mx.plain.com.")}
+		}, SignatureMissing},
+		{"forged CNAME alone", func(w *world, m *dns.Msg) {
+			m.Answer = []dns.RR{rr(t, name+" 60 IN CNAME mx.plain.com.")}
+		}, SignatureMissing},
+		{"expanded DNAME", func(w *world, m *dns.Msg) {
+			set := w.sigs(w.zones["example.org."], rr(t, "*.d.example.org. 300 IN DNAME plain.com."))
+			for _, rr := range set {
+				rr.Header().Name = "moved.d.example.org."
+			}
+			m.Answer = set
+			m.Question[0].Name = name
+		}, DenialMissing},
+		{"YXDOMAIN", func(w *world, m *dns.Msg) { m.Rcode, m.Answer = dns.RcodeYXDomain, nil }, OtherRcode},
+	} {
+		w := aliasWorld(t)
+		w.on(name, dns.TypeA, func(m *dns.Msg) { tt.bend(w, m) })
+		if tt.reason == 0 {
+			w.expect(t, name, dns.TypeA, Secure)
+		} else if w.expectError(t, name, dns.TypeA, tt.reason); t.Failed() {
+			t.Fatal(tt.what)
+		}
+	}
+	w := aliasWorld(t)
+	w.on("x.y.d.example.org.", dns.TypeA, func(m *dns.Msg) {
+		set := w.sigs(w.zones["example.org."], rr(t, "*.d.example.org. 300 IN DNAME example.com."))
+		for _, rr := range set {
+			rr.Header().Name = "y.d.example.org."
+		}
+		m.Answer = set
+	})
+	w.expectError(t, "x.y.d.example.org.", dns.TypeA, SignatureInvalid)
+	// SEC-77: the name that would result is too long.
+	w.expectError(t, strings.Repeat("x", 63)+".long.example.org.", dns.TypeA, OtherRcode)
+	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg { m.Rcode = 0; return m }
+	w.expectError(t, strings.Repeat("x", 63)+".long.example.org.", dns.TypeA, AliasInvalid)
+}
+
+// SEC-78, DANE-22: loops and endless chains end as an error.
+func TestAliasLoops(t *testing.T) {
+	t.Parallel()
+	w := aliasWorld(t)
+	for _, name := range []string{"loop.example.org", "self.example.org"} {
+		e := w.expectError(t, name, dns.TypeA, AliasLoop)
+		mentions(t, e, "alias-loop", "leads back")
+	}
+	w.expectError(t, "x.movedloop.example.org", dns.TypeA, AliasLoop)
+	z := w.zones["example.org."]
+	for i := range 20 {
+		z.add(t, fmt.Sprintf("c%d.example.org. 300 IN CNAME c%d.example.org.", i, i+1))
+	}
+	z.add(t, "c20.example.org. 300 IN A 192.0.2.1")
+	w.expect(t, "c4.example.org", dns.TypeA, Secure)
+	w.expectError(t, "c3.example.org", dns.TypeA, AliasLoop)
+	w.expectError(t, "c0.example.org", dns.TypeA, AliasLoop)
+	// Chains from the cache count as well.
+	v := w.validator()
+	if _, err := v.Lookup(t.Context(), "c4.example.org", dns.TypeA); err != nil {
+		t.Error(err)
+	}
+	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
+		if strings.HasPrefix(m.Question[0].Name, "c3.") && len(m.Answer) > 2 {
+			m.Answer = m.Answer[:2]
+		}
+		return m
+	}
+	if a, err := v.Lookup(t.Context(), "c3.example.org", dns.TypeA); err == nil {
+		t.Errorf("17 aliases: %+v", a)
+	}
+}
+
+// Forged aliases: an unsigned CNAME in a signed zone is bogus; several at one
+// name, or one without a target, are nonsense.
+func TestForgedCNAME(t *testing.T) {
+	t.Parallel()
+	w := aliasWorld(t)
+	w.on("mx.example.org.", dns.TypeA, func(m *dns.Msg) {
+		m.Answer = []dns.RR{rr(t, "mx.example.org. 60 IN CNAME mx.plain.com."), rr(t, "mx.plain.com. 60 IN A 203.0.113.66")}
+	})
+	w.expectError(t, "mx.example.org", dns.TypeA, SignatureMissing)
+	w.on("mx.plain.com.", dns.TypeA, func(m *dns.Msg) {
+		m.Answer = []dns.RR{rr(t, "mx.plain.com. 60 IN CNAME a.plain.com."), rr(t, "mx.plain.com. 60 IN CNAME b.plain.com.")}
+	})
+	w.expectError(t, "mx.plain.com", dns.TypeA, AliasInvalid)
+	// The target's own data must still validate: forged data of a signed
+	// zone behind an insecure alias is bogus (DANE-22).
+	w.on("back.plain.com.", dns.TypeA, func(m *dns.Msg) {
+		m.Answer = []dns.RR{m.Answer[0], rr(t, "mx.example.com. 60 IN A 203.0.113.66")}
+	})
+	w.expectError(t, "back.plain.com", dns.TypeA, SignatureMissing)
+	// Denial of an alias's target counts only as the answer to a question for
+	// the target.
+	w.on("tocom.example.org.", dns.TypeA, func(m *dns.Msg) {
+		m.Answer, m.Rcode = m.Answer[:2], dns.RcodeNameError
+	})
+	if a := w.expect(t, "tocom.example.org", dns.TypeA, Secure); len(a.Records) != 1 {
+		t.Errorf("%+v", a)
+	}
+}

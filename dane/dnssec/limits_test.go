@@ -1,0 +1,207 @@
+package dnssec
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// expectLimit wants the lookup to end at a limit: an error, never insecure.
+func (w *world) expectLimit(t *testing.T, name string, qtype uint16, what string, edits ...func(*Config)) {
+	t.Helper()
+	a, err := w.lookup(name, qtype, edits...)
+	var e *Error
+	if !errors.As(err, &e) || e.Reason != WorkLimit || e.Status != Indeterminate {
+		t.Errorf("%s %s: %+v, %v; want a limit", name, dns.Type(qtype), a, err)
+		return
+	}
+	mentions(t, e, what, "Limits")
+}
+
+// colliding returns keys with the same tag as k: the tag is a sum of 16-bit
+// words, so it does not change when these change places.
+func colliding(k *dns.DNSKEY, n int) []*testKey {
+	data, _ := base64.StdEncoding.DecodeString(k.PublicKey)
+	var keys []*testKey
+	for i := 0; i < len(data)/2 && len(keys) < n; i++ {
+		for j := i + 1; j < len(data)/2 && len(keys) < n; j++ {
+			swapped := append([]byte(nil), data...)
+			swapped[2*i], swapped[2*j] = swapped[2*j], swapped[2*i]
+			swapped[2*i+1], swapped[2*j+1] = swapped[2*j+1], swapped[2*i+1]
+			record := dns.Copy(k).(*dns.DNSKEY)
+			record.PublicKey = base64of(swapped)
+			keys = append(keys, &testKey{record: record, silent: true})
+		}
+	}
+	return keys
+}
+
+// SEC-34, SEC-66, field note 37 (KeyTrap, CVE-2023-50387): keys with the same
+// tag are each tried, up to the limit.
+func TestCollidingKeys(t *testing.T) {
+	t.Parallel()
+	for n, ok := range map[int]bool{0: true, 1: true, 3: true, 4: false, 20: false} {
+		w := mail(t)
+		z := w.zones["example.com."]
+		own := newKey(t, z.name, dns.ED25519, 257)
+		z.keys = append(colliding(own.record, n), own)
+		if !ok {
+			w.expectLimit(t, "mx.example.com", dns.TypeA, "keys of one tag")
+			continue
+		}
+		for _, k := range z.keys {
+			if k.record.KeyTag() != own.record.KeyTag() {
+				t.Fatal("key tags differ")
+			}
+		}
+		w.expect(t, "mx.example.com", dns.TypeA, Secure)
+	}
+}
+
+// SEC-66, SEC-67: bad signatures are tried up to the limit per RRset; a good
+// one among the first of them is enough, and those that no key can have made
+// do not count.
+func TestManySignatures(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		before, strange int
+		ok              bool
+	}{{0, 0, true}, {7, 0, true}, {8, 0, false}, {50, 0, false}, {0, 100, true}} {
+		w := mail(t)
+		w.on("mx.example.com.", dns.TypeA, func(m *dns.Msg) {
+			good := m.Answer[1].(*dns.RRSIG)
+			var sigs []dns.RR
+			for i := range tt.before {
+				bad := dns.Copy(good).(*dns.RRSIG)
+				bad.Inception -= uint32(i + 1)
+				sigs = append(sigs, bad)
+			}
+			for i := range tt.strange {
+				bad := dns.Copy(good).(*dns.RRSIG)
+				bad.KeyTag += uint16(i + 1)
+				sigs = append(sigs, bad)
+			}
+			m.Answer = append(append([]dns.RR{m.Answer[0]}, sigs...), good)
+		})
+		if tt.ok {
+			w.expect(t, "mx.example.com", dns.TypeA, Secure)
+		} else {
+			w.expectLimit(t, "mx.example.com", dns.TypeA, "signatures of one RRset")
+		}
+	}
+}
+
+// SEC-66, SEC-71, SEC-72: one budget of verifications for the whole lookup,
+// aliases, keys and proofs included; afterwards the keys are cached.
+func TestVerifications(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	few := func(n int) func(*Config) { return func(c *Config) { c.Limits.Verifications = n } }
+	// Root keys, DS and keys of com. and of example.com., and the answer.
+	w.expect(t, "mx.example.com", dns.TypeA, Secure, few(6))
+	w.expectLimit(t, "mx.example.com", dns.TypeA, "more than 5 signature verifications", few(5))
+	w.expectLimit(t, "alias.example.com", dns.TypeA, "signature verifications", few(6))
+	w.expect(t, "alias.example.com", dns.TypeA, Secure, few(7))
+	// Insecure needs proof too, and gets no discount.
+	w.expect(t, "mx.plain.com", dns.TypeA, Insecure, few(4))
+	w.expectLimit(t, "mx.plain.com", dns.TypeA, "signature verifications", few(3))
+
+	// The second lookup does not do the chain again.
+	v := w.validator(few(6))
+	for _, name := range []string{"mx.example.com", "a.wild.example.com", "none.example.com"} {
+		if _, err := v.Lookup(t.Context(), name, dns.TypeA); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// SEC-67, SEC-68: DNSKEY and DS records are limited.
+func TestManyKeys(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	z := w.zones["example.com."]
+	filler := func(n int) (keys []*testKey) {
+		for range n {
+			keys = append(keys, newKey(t, z.name, dns.ED25519, 256))
+			keys[len(keys)-1].silent = true
+		}
+		return keys
+	}
+	own := z.keys[0]
+	z.keys = append(filler(31), own)
+	w.expect(t, "mx.example.com", dns.TypeA, Secure)
+	z.keys = append(filler(32), own)
+	w.expectLimit(t, "mx.example.com", dns.TypeA, "keys of one zone")
+	z.keys = []*testKey{own}
+	for i := range 33 {
+		ds := own.record.ToDS(dns.SHA256)
+		ds.KeyTag = uint16(i)
+		z.ds = append(z.ds, ds)
+	}
+	w.expectLimit(t, "mx.example.com", dns.TypeA, "DS records of one delegation")
+	// Those that are not supported do not count, but neither do they help.
+	for i := range z.ds {
+		z.ds[i].(*dns.DS).Algorithm = 99
+	}
+	w.expect(t, "mx.example.com", dns.TypeA, Insecure)
+}
+
+// SEC-69 (CVE-2023-50868): the names hashed for NSEC3, and the records looked
+// at, are limited.
+func TestNSEC3Work(t *testing.T) {
+	t.Parallel()
+	deep := strings.Repeat("a.", 80) + "example.com."
+	w := mail(t)
+	z := w.zones["example.com."]
+	z.nsec3 = true
+	w.expect(t, "a.a.a.example.com", dns.TypeA, Secure)
+	w.expectLimit(t, deep, dns.TypeA, "NSEC3 name hashes")
+	w.expectLimit(t, "a.a.a.example.com", dns.TypeA, "more than 3 NSEC3 name hashes", func(c *Config) { c.Limits.NSEC3Hashes = 3 })
+
+	w.on("none.example.com.", dns.TypeA, func(m *dns.Msg) {
+		for i := range 13 {
+			m.Ns = append(m.Ns, w.sigs(z, z.nsec3Over(fmt.Sprint(i, ".example.com.")))...)
+		}
+	})
+	w.expectLimit(t, "none.example.com", dns.TypeA, "records of denial in one reply")
+}
+
+// SEC-69: a name is hashed once per reply.
+func TestNSEC3HashesAreKept(t *testing.T) {
+	t.Parallel()
+	b := newBudget(Limits{}.withDefaults())
+	chain := newNSEC3Chain(&dns.NSEC3{Salt: "AB", Iterations: 5}, "example.", b)
+	for range 10 {
+		chain.match("a.example.")
+		chain.cover("a.example.")
+	}
+	if b.hashes != 63 {
+		t.Errorf("%d hashes left of 64", b.hashes)
+	}
+}
+
+// SEC-71: the number of queries and the time of a lookup are limited.
+func TestManyQueries(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	w.expectLimit(t, "mx.example.com", dns.TypeA, "more than 5 queries", func(c *Config) { c.Limits.Queries = 5 })
+	// Every reply leads on to another zone.
+	var n atomic.Int64
+	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
+		q := m.Question[0]
+		if strings.HasSuffix(q.Name, "plain.com.") && q.Qtype == dns.TypeA {
+			m.Rcode, m.Ns = 0, nil
+			m.Answer = []dns.RR{rr(t, fmt.Sprintf("%s 300 IN CNAME x%d.plain.com.", q.Name, n.Add(1)))}
+		}
+		return m
+	}
+	w.expectError(t, "mx.plain.com", dns.TypeA, AliasLoop)
+	if n.Load() > 20 {
+		t.Errorf("%d queries", n.Load())
+	}
+}
