@@ -87,7 +87,7 @@ func (c *checker) check(ctx context.Context, domain string) *result {
 	r.Verdict, r.Why = judge(plan)
 	r.Lookups = c.lookups(ctx, plan)
 	if c.connect && plan.Err() == nil {
-		r.Sessions = c.sessions(ctx, plan)
+		r.Sessions = c.sessions(ctx, r)
 		r.Verdict, r.Why = judgeSessions(r.Sessions, r.Verdict, r.Why)
 	}
 	return r

@@ -34,7 +34,7 @@
 //	-timeout time    the time for one domain. Default: 1m
 //	-json            print an object for each domain, one a line
 //
-// The exit status is the worst of all domains:
+// The exit status, which "go run" hides, is the worst of all domains:
 //
 //	0  protected: every mail host that may get the mail must prove who it is, and
 //	   nobody but the domain's owner can name others

@@ -61,11 +61,11 @@ const (
 )
 
 // sessions connects to every address of every host that is not refused.
-func (c *checker) sessions(ctx context.Context, plan *policy.Plan) []*session {
+func (c *checker) sessions(ctx context.Context, r *result) []*session {
 	var list []*session
 	var running sync.WaitGroup
 	places := make(chan struct{}, sessionsAtOnce)
-	for _, host := range plan.Hosts {
+	for _, host := range r.Plan.Hosts {
 		if host.Level == policy.Refused {
 			continue
 		}
@@ -73,7 +73,7 @@ func (c *checker) sessions(ctx context.Context, plan *policy.Plan) []*session {
 			s := &session{Host: host.Name, Addr: addr}
 			list = append(list, s)
 			places <- struct{}{}
-			c.progress.begin(plan.Domain, "connecting to "+host.Name+" at "+addr.String())
+			c.progress.begin(r.Domain, "connecting to "+host.Name+" at "+addr.String())
 			running.Go(func() {
 				c.connectTo(ctx, host, s)
 				<-places

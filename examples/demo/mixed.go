@@ -60,6 +60,7 @@ func mixedScenarios() []scenario {
 			domain: "signed-test.test", situation: "signed, no TLSA, mode testing",
 			given: steps{signed, mx(policytest.SelfSigned), policyFor("testing")},
 			want:  outcome{mail: encrypted, at: "mx.signed-test.test"},
+			also:  failureReported,
 		},
 	}
 }

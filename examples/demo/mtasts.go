@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/policytest"
+	"github.com/mxseal/mxseal/tlsrpt"
 )
 
 // mtastsScenarios are domains with an MTA-STS policy.
@@ -28,6 +31,7 @@ func mtastsScenarios() []scenario {
 			domain: "testing.test", situation: "mode testing, host not listed, no TLS",
 			given: steps{unsigned, mx(policytest.NoSTARTTLS), policyFor("testing", "other.test")},
 			want:  outcome{mail: inClear, at: "mx.testing.test"},
+			also:  failureReported,
 		},
 		{
 			domain: "none.test", situation: "mode none, self-signed certificate",
@@ -40,6 +44,20 @@ func mtastsScenarios() []scenario {
 			want:  outcome{mail: encrypted, at: "mx.broken.test"},
 		},
 	}
+}
+
+// failureReported checks that a report will tell what enforce would have done.
+func failureReported(s *site) error {
+	s.reports.Lock()
+	defer s.reports.Unlock()
+	for _, session := range s.report {
+		for _, outcome := range session.Outcomes {
+			if outcome.Policy.Type == tlsrpt.STS && len(outcome.Failures) > 0 {
+				return nil
+			}
+		}
+	}
+	return errors.New("the failure of the policy in testing mode is not reported")
 }
 
 // mtastsAttackScenarios are attackers and faults at domains with an enforced

@@ -78,7 +78,7 @@ func (t *trial) run(ctx context.Context) result {
 	r := result{trial: t}
 	plan, err := t.resolver.Resolve(ctx, t.recipient(), t.options...)
 	if err == nil {
-		dialer := policy.Dialer{Resolver: t.resolver, LocalName: "mail.sender.test"}
+		dialer := policy.Dialer{Resolver: t.resolver, LocalName: "mail.sender.test", Recorder: t.site}
 		err = dialer.SendMail(ctx, t.sender, []string{"you@" + t.recipient()}, t.message(), t.options...)
 	}
 	places := t.site.find(t.sender)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/policy/policytest"
+	"github.com/mxseal/mxseal/tlsrpt"
 )
 
 // world is the private internet, with all its mail hosts by name.
@@ -24,6 +25,16 @@ type site struct {
 	domain *policytest.Domain
 	mx     []string
 	policy *policytest.PolicyHost
+
+	reports sync.Mutex
+	report  []tlsrpt.Session // for the recipient: how each session fared
+}
+
+// Record makes a site a tlsrpt.Recorder.
+func (s *site) Record(session *tlsrpt.Session) {
+	s.reports.Lock()
+	defer s.reports.Unlock()
+	s.report = append(s.report, *session)
 }
 
 // step changes a site. The tables are written in steps.

@@ -25,10 +25,11 @@
 //	-helo name       the name to say in EHLO. Default: the name of this machine
 //	-v               tell about every mail host that failed
 //
-// The exit status is that of sysexits.h: 0 when every recipient was accepted, 75
-// when a recipient waits, 69 when none waits and some are not accepted, 64 for
-// wrong usage, 65 for a message that is too long or empty, 74 when it cannot be
-// read, 78 when the DNS servers or trust anchors cannot be used.
+// The exit status, which "go run" hides, is that of sysexits.h: 0 when every
+// recipient was accepted, 75 when a recipient waits, 69 when none waits and some
+// are not accepted, 64 for wrong usage, 65 for a message that is too long or
+// empty, 74 when it cannot be read, 78 when the DNS servers or trust anchors
+// cannot be used.
 //
 // A program that sends many messages should do it with one policy.Resolver, as
 // what that remembers of MTA-STS is what protects. This one forgets.
