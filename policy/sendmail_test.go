@@ -367,6 +367,7 @@ func TestPartOfAMessageIsNotEnded(t *testing.T) {
 			t.Errorf("failures %q", got)
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if ended {
 			t.Error("the server got a part of the message as though it were the whole")
 		}
