@@ -18,8 +18,12 @@ import (
 // system's roots for MTA-STS, and keeps what it learned in memory. A Config is
 // read by New and not looked at again.
 type Config struct {
+	// Servers are the DNS servers to ask, in the form of dnssec.Config. They are
+	// not trusted. Empty stands for those of /etc/resolv.conf.
+	Servers []string
+
 	// DNS answers every DNS question, those of MTA-STS included. nil stands
-	// for a dnssec.Validator with its zero Config. A dnssec.Trusting believes a
+	// for a dnssec.Validator over Servers. A dnssec.Trusting believes a
 	// resolver of yours instead.
 	DNS dnssec.Resolver
 

@@ -8,6 +8,19 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
+// These are the causes for which a domain gets no plan that could ever be
+// carried out. Each is in an *Error that is permanent.
+var (
+	// ErrNullMX is for a domain that accepts no mail (RFC 7505).
+	ErrNullMX = errors.New("null MX")
+	// ErrNoDomain is for a domain that does not exist.
+	ErrNoDomain = errors.New("no such domain")
+	// ErrNotADomain is for what is neither a domain name nor an address literal.
+	ErrNotADomain = errors.New("not a domain name")
+	// ErrLoop is for a domain whose best mail host is this one (Config.Self).
+	ErrLoop = errors.New("mail loop")
+)
+
 // Error is the one type of error of this package. A policy failure is always
 // temporary: mail waits, and is neither sent with less protection nor bounced
 // (RFC 7672 section 2.1.2, RFC 8461 section 5).
@@ -21,6 +34,8 @@ type Error struct {
 	Reason tlsrpt.ResultType
 	// Code is the failure-reason-code that goes with Reason, or empty.
 	Code string
+	// By is what stood in the way; none for what no policy asked for.
+	By Mechanism
 	// Permanent is true when trying again cannot help.
 	Permanent bool
 	// SMTPCode is the reply code to give for it, such as 451 or 556; 0 stands

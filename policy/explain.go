@@ -66,7 +66,7 @@ func (p *Plan) explainMTASTS(b *bytes.Buffer) {
 	case m.Err != nil:
 		fmt.Fprintln(b, "  MTA-STS: could not be asked")
 	default:
-		fmt.Fprintln(b, "  MTA-STS: not asked, because no host is left to it")
+		fmt.Fprintln(b, "  MTA-STS: not asked, because it would decide about none of the hosts")
 	}
 	if m.Err != nil {
 		fmt.Fprintf(b, "    %s\n", printableText(m.Err.Error()))

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -113,7 +114,7 @@ func (h *Host) unverified(detail string, err error) *Error {
 }
 
 func (h *Host) failure(reason tlsrpt.ResultType, code, status, detail string, err error) *Error {
-	e := &Error{Host: h.Name, Reason: reason, Code: code, Status: status, Detail: detail, Err: err}
+	e := &Error{Host: h.Name, By: h.By, Reason: reason, Code: code, Status: status, Detail: detail, Err: err}
 	if h.plan != nil {
 		e.Domain = h.plan.Domain
 	}
@@ -158,6 +159,18 @@ func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn,
 		}
 	}
 	return nil, h.failure("", "", "4.4.1", "no address answers", errors.Join(failures...))
+}
+
+// DialAddr connects to one of the host's pinned addresses, as for a pool of
+// connections or a diagnosis. Any other address is refused.
+func (h *Host) DialAddr(ctx context.Context, addr netip.Addr) (net.Conn, error) {
+	switch {
+	case h.Level == Refused:
+		return nil, h.refused()
+	case !slices.Contains(h.Addrs, addr):
+		return nil, fmt.Errorf("policy: %s is no address of the mail host %s", addr, printable(h.Name))
+	}
+	return h.dial(ctx, netip.AddrPortFrom(addr, h.Port))
 }
 
 // dial connects to one address.

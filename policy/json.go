@@ -89,12 +89,13 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 		Host      string            `json:"host,omitempty"`
 		Reason    tlsrpt.ResultType `json:"reason,omitempty"`
 		Code      string            `json:"code,omitempty"`
+		By        Mechanism         `json:"by"`
 		Permanent bool              `json:"permanent"`
 		Reply     int               `json:"reply"`
 		Status    string            `json:"status,omitempty"`
 		Detail    string            `json:"detail,omitempty"`
 		Cause     string            `json:"cause,omitempty"`
-	}{e.Domain, e.Host, e.Reason, e.Code, e.Permanent, e.Reply(), e.Status, e.Detail, text(e.Err)})
+	}{e.Domain, e.Host, e.Reason, e.Code, e.By, e.Permanent, e.Reply(), e.Status, e.Detail, text(e.Err)})
 }
 
 func recordTexts(records []dane.Record) []string {

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -82,16 +83,16 @@ func asciiDomain(s string) (string, error) {
 	if !isASCII(s) {
 		converted, err := idna.Lookup.ToASCII(s)
 		if err != nil || !utf8.ValidString(s) {
-			return "", errors.New("not a domain name: it cannot be written in A-labels")
+			return "", fmt.Errorf("%w: it cannot be written in A-labels", ErrNotADomain)
 		}
 		s = converted
 	}
 	s = strings.ToLower(s)
 	switch {
 	case !isHostName(s):
-		return "", errors.New("not a domain name")
+		return "", ErrNotADomain
 	case isNumeric(s[strings.LastIndexByte(s, '.')+1:]):
-		return "", errors.New("an address and not a domain name; an address literal needs brackets")
+		return "", fmt.Errorf("%w but an address; an address literal needs brackets", ErrNotADomain)
 	}
 	return s, nil
 }

@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"sync"
 	"time"
@@ -48,7 +49,7 @@ func (r *Resolver) question(asked request) (question, *Error) {
 	if isLiteral(asked.domain) {
 		addr, err := parseLiteral(asked.domain[1 : len(asked.domain)-1])
 		if err != nil {
-			return question{}, &Error{Permanent: true, Status: "5.1.2", Detail: "not an address literal", Err: err}
+			return question{}, &Error{Permanent: true, Status: "5.1.2", Err: fmt.Errorf("%w: a bad address literal: %w", ErrNotADomain, err)}
 		}
 		q.hop = nextHop{addr: addr, port: r.port, direct: true}
 	} else {

@@ -324,6 +324,7 @@ func TestNewRefuses(t *testing.T) {
 		"no such level":           {Floor: 9},
 		"Self":                    {Self: []string{"not a name"}},
 		"MaxPlans":                {MaxPlans: -1},
+		"Servers with DNS":        {Servers: []string{"192.0.2.53"}},
 		"override domain":         {Overrides: map[string]Override{"a..b": {}}},
 		"override next hop":       {Overrides: map[string]Override{"a.example": {NextHop: "192.0.2.1"}}},
 		"override exclusion":      {Overrides: map[string]Override{"a.example": {NoDANE: true, RequireDANE: true}}},
@@ -342,7 +343,7 @@ func TestMalformedDomains(t *testing.T) {
 	for _, domain := range []string{"", ".", "a..b", "192.0.2.1", "example.org\r\nX", "[", "[]", strings.Repeat("a", 300)} {
 		_, err := r.Resolve(t.Context(), domain)
 		var failure *Error
-		if !errors.As(err, &failure) || !failure.Permanent {
+		if !errors.As(err, &failure) || !failure.Permanent || !errors.Is(err, ErrNotADomain) {
 			t.Errorf("%q: %v", domain, err)
 		}
 		if err != nil && strings.ContainsAny(err.Error(), "\r\n") {

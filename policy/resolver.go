@@ -124,8 +124,11 @@ func New(config Config) (*Resolver, error) {
 // addSources makes what the configuration leaves out: the validator, and the
 // MTA-STS client.
 func (r *Resolver) addSources(config Config) error {
+	if r.dns != nil && len(config.Servers) > 0 {
+		return errors.New("policy: Config has Servers and DNS; only one of them can be asked")
+	}
 	if r.dns == nil {
-		validator, err := dnssec.New(dnssec.Config{Now: config.Now})
+		validator, err := dnssec.New(dnssec.Config{Servers: config.Servers, Now: config.Now})
 		if err != nil {
 			return fmt.Errorf("policy: Config.DNS is nil, and a validator cannot be made: %w", err)
 		}

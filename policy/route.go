@@ -55,7 +55,7 @@ func (r *Resolver) findRoute(ctx context.Context, hop nextHop) (route, *Error) {
 		return route{}, lookupFailure("the MX records cannot be had", errNoStatus)
 	}
 	if answer.Rcode == dns.RcodeNameError {
-		return route{}, &Error{Permanent: true, Status: "5.1.2", Detail: "the domain does not exist"}
+		return route{}, &Error{Permanent: true, Status: "5.1.2", Detail: "the domain does not exist", Err: ErrNoDomain}
 	}
 	found := route{status: answer.Status, expires: answer.Expires}
 	if len(answer.Records) == 0 {
@@ -70,7 +70,7 @@ func (r *Resolver) findRoute(ctx context.Context, hop nextHop) (route, *Error) {
 	if len(found.exchanges) == 0 {
 		return route{}, &Error{
 			Permanent: true, Status: "5.4.6",
-			Detail: "the mail loops back: the best mail host of the domain is this host itself",
+			Detail: "the best mail host of the domain is this host itself", Err: ErrLoop,
 		}
 	}
 	if over := len(found.exchanges) - maxHosts; over > 0 {
@@ -81,7 +81,7 @@ func (r *Resolver) findRoute(ctx context.Context, hop nextHop) (route, *Error) {
 
 // nullMX is RFC 7505 section 4.
 func nullMX() *Error {
-	return &Error{Permanent: true, SMTPCode: 556, Status: "5.1.10", Detail: "the domain accepts no mail (null MX)"}
+	return &Error{Permanent: true, SMTPCode: 556, Status: "5.1.10", Detail: "the domain accepts no mail", Err: ErrNullMX}
 }
 
 // exchanges returns the MX records in the order in which they are tried: by

@@ -46,7 +46,7 @@ func TestNullMX(t *testing.T) {
 			}
 			// NMX-2, NMX-6, NMX-8
 			var failure *Error
-			if !errors.As(err, &failure) || !failure.Permanent || failure.Reply() != 556 || failure.Status != "5.1.10" {
+			if !errors.As(err, &failure) || !failure.Permanent || failure.Reply() != 556 || failure.Status != "5.1.10" || !errors.Is(err, ErrNullMX) {
 				t.Fatalf("%v", err)
 			}
 			if f.wasAsked("example.org", dns.TypeA) || f.wasAsked("_mta-sts.example.org", dns.TypeTXT) {
@@ -79,7 +79,7 @@ func TestMXThatDoNotExist(t *testing.T) {
 	t.Run("NMX-10 no such domain is permanent", func(t *testing.T) {
 		_, err := newFakeDNS().newResolver(t, Config{}).Resolve(t.Context(), "example.org")
 		var failure *Error
-		if !errors.As(err, &failure) || !failure.Permanent || failure.Status != "5.1.2" {
+		if !errors.As(err, &failure) || !failure.Permanent || failure.Status != "5.1.2" || !errors.Is(err, ErrNoDomain) {
 			t.Fatalf("%v", err)
 		}
 	})
@@ -166,7 +166,7 @@ func TestSelfEndsTheList(t *testing.T) {
 		plan, err := f.newResolver(t, Config{Self: []string{test.self}}).Resolve(t.Context(), "example.org")
 		if test.want == nil {
 			var failure *Error
-			if !errors.As(err, &failure) || failure.Status != "5.4.6" || !failure.Permanent {
+			if !errors.As(err, &failure) || failure.Status != "5.4.6" || !failure.Permanent || !errors.Is(err, ErrLoop) {
 				t.Errorf("%s: %v", test.self, err)
 			}
 			continue
