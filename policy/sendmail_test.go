@@ -55,6 +55,9 @@ func failures(t *testing.T, err error) []string {
 	if !errors.As(err, &send) {
 		t.Fatalf("error %v is no *SendError", err)
 	}
+	if text := err.Error(); strings.ContainsAny(text, "\r\n") || !strings.HasPrefix(text, "policy: not delivered to ") {
+		t.Errorf("error %q", text)
+	}
 	var lines []string
 	for _, each := range send.Undelivered {
 		lines = append(lines, fmt.Sprintf("%s: %d %s", strings.Join(each.Recipients, " "), each.Err.Reply(), each.Err.Status))
@@ -180,7 +183,7 @@ func TestSendMailRefusesTheMessage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(nil)
-			err := w.serving(t, Config{}).SendMail(t.Context(), test.from, []string{"x@a.example"}, []byte(test.text))
+			err := SendMail(t.Context(), w.serving(t, Config{}).Resolver, test.from, []string{"x@a.example"}, []byte(test.text))
 			if got := failures(t, err); !slices.Equal(got, []string{test.want}) || len(w.dialled) != 0 {
 				t.Errorf("failures %q, want %q; dialled %q", got, test.want, w.dialled)
 			}
