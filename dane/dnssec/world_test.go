@@ -601,7 +601,6 @@ func (w *world) signature(z *testZone, k *testKey, set []dns.RR) *dns.RRSIG {
 
 // signWith signs a set with any key as any signer.
 func signWith(tb testing.TB, signer string, k *testKey, from, to time.Time, set []dns.RR) *dns.RRSIG {
-	tb.Helper()
 	sig := &dns.RRSIG{
 		Hdr:        dns.RR_Header{Ttl: set[0].Header().Ttl},
 		KeyTag:     k.record.KeyTag(),

@@ -1,0 +1,93 @@
+package dnssec
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// BenchmarkLookup compares lookups that find everything in the cache with the
+// work of a cold one.
+func BenchmarkLookup(b *testing.B) {
+	w := mail(b)
+	v := w.validator()
+	ctx := context.Background()
+	for _, bench := range []struct{ what, name string }{
+		{"cached", "_25._tcp.mx.example.com."},
+		{"cached/no final dot", "_25._tcp.mx.example.com"},
+		{"cached/absent", "_26._tcp.mx.example.com."},
+	} {
+		b.Run(bench.what, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := v.Lookup(ctx, bench.name, dns.TypeTLSA); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	b.Run("cached/64 goroutines", func(b *testing.B) {
+		b.ReportAllocs()
+		b.SetParallelism(32)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if _, err := v.Lookup(ctx, "_25._tcp.mx.example.com.", dns.TypeTLSA); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	})
+	b.Run("cold", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := w.lookup("_25._tcp.mx.example.com.", dns.TypeTLSA); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkRoundTrips reports how many round trips to the server a lookup
+// waits for, the same question being asked without validation.
+func BenchmarkRoundTrips(b *testing.B) {
+	const latency = 5 * time.Millisecond
+	run := func(b *testing.B, lookup func() error) {
+		start := time.Now()
+		for b.Loop() {
+			if err := lookup(); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(time.Since(start))/float64(latency)/float64(b.N), "roundtrips/op")
+	}
+	w := mail(b)
+	warm := w.validator()
+	if _, err := warm.Lookup(context.Background(), "example.com.", dns.TypeMX); err != nil {
+		b.Fatal(err)
+	}
+	w.latency = latency
+	q := question{"_25._tcp.mx.example.com.", dns.TypeTLSA}
+	b.Run("plain", func(b *testing.B) {
+		run(b, func() error {
+			_, err := warm.client.exchange(context.Background(), attempt{server: warm.servers[0]}, q)
+			return err
+		})
+	})
+	b.Run("cold", func(b *testing.B) {
+		run(b, func() error {
+			_, err := w.lookup(q.name, q.rtype)
+			return err
+		})
+	})
+	b.Run("warm parents", func(b *testing.B) {
+		run(b, func() error {
+			s := warm.newSession(context.Background())
+			defer s.close()
+			s.v.cache.put(cacheKey{q.name, q.rtype, cachedAnswer}, nil, 0, s.now.Add(time.Second), s.now)
+			_, err := s.lookup(q, nil)
+			return err
+		})
+	})
+}

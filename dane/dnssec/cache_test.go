@@ -1,0 +1,237 @@
+package dnssec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// roundTrips counts the round trips that a lookup takes.
+func (w *world) roundTrips(t *testing.T, v *Validator, name string, qtype uint16) int {
+	t.Helper()
+	start := time.Now()
+	if _, err := v.Lookup(t.Context(), name, qtype); err != nil {
+		t.Errorf("%s %s: %v", name, dns.Type(qtype), err)
+	}
+	return int(time.Since(start) / w.latency)
+}
+
+// The chain's DS and DNSKEY sets are asked for beside the question: a lookup
+// takes one round trip however deep the name, and nothing known is asked again.
+func TestRoundTrips(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := mail(t)
+		w.zone("deep.example.com.")
+		w.zone("deeper.deep.example.com.", "mx.deeper.deep.example.com. 300 IN A 192.0.2.9")
+		w.latency = 10 * time.Millisecond
+		for _, tt := range []struct {
+			name  string
+			qtype uint16
+			trips int
+		}{
+			{"com.", dns.TypeNS, 1},
+			{"example.com.", dns.TypeMX, 1},
+			{"mx.example.com.", dns.TypeA, 1},
+			{"mx.deeper.deep.example.com.", dns.TypeA, 1},
+			{"_25._tcp.mx.example.com.", dns.TypeTLSA, 1},
+			{"none.example.com.", dns.TypeA, 1},
+			{"mx.plain.com.", dns.TypeA, 1},
+			{"alias.example.com.", dns.TypeA, 1},
+		} {
+			if got := w.roundTrips(t, w.validator(), tt.name, tt.qtype); got != tt.trips {
+				t.Errorf("%s %s: %d round trips cold", tt.name, dns.Type(tt.qtype), got)
+			}
+		}
+
+		v := w.validator()
+		w.roundTrips(t, v, "example.com.", dns.TypeMX)
+		for _, name := range []string{"mx.example.com.", "a.wild.example.com.", "mx.plain.com."} {
+			if got := w.roundTrips(t, v, name, dns.TypeA); got != 1 {
+				t.Errorf("%s: %d round trips with warm parents", name, got)
+			}
+			if got := w.roundTrips(t, v, name, dns.TypeA); got != 0 {
+				t.Errorf("%s: %d round trips from the cache", name, got)
+			}
+		}
+		w.asked = make(map[string]int)
+		w.roundTrips(t, v, "mx.example.com.", dns.TypeAAAA)
+		w.roundTrips(t, v, "_25._tcp.mx.example.com.", dns.TypeTLSA)
+		w.roundTrips(t, v, "_25._tcp.mx.plain.com.", dns.TypeTLSA)
+		if len(w.asked) != 3 {
+			t.Errorf("asked again: %v", w.asked)
+		}
+	})
+}
+
+// Equal questions at the same time are asked once.
+func TestConcurrentLookups(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := mail(t)
+		w.latency = time.Millisecond
+		v := w.validator()
+		var group sync.WaitGroup
+		for range 50 {
+			for _, name := range []string{"mx.example.com.", "example.com.", "mx.plain.com."} {
+				group.Go(func() {
+					if _, err := v.Lookup(t.Context(), name, dns.TypeA); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		}
+		group.Wait()
+		for question, n := range w.asked {
+			if n > 1 {
+				t.Errorf("%s was asked %d times", question, n)
+			}
+		}
+	})
+}
+
+// Answers, denials, keys and proofs of delegation are kept for their TTL and
+// the lifetime of their signatures, and no longer.
+func TestExpiry(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	start := w.now
+	v := w.validator()
+	asked := func() int {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		n := 0
+		for _, count := range w.asked {
+			n += count
+		}
+		return n
+	}
+	lookup := func(at time.Duration, name string, status Status) int {
+		t.Helper()
+		w.now = start.Add(at)
+		before := asked()
+		a, err := v.Lookup(context.Background(), name, dns.TypeA)
+		if err != nil || a.Status != status {
+			t.Fatalf("%s after %v: %+v, %v", name, at, a, err)
+		}
+		if !a.Expires.After(w.now) {
+			t.Errorf("%s after %v expired at %v", name, at, a.Expires)
+		}
+		return asked() - before
+	}
+	for _, tt := range []struct {
+		at     time.Duration
+		name   string
+		status Status
+		asks   bool
+	}{
+		{0, "mx.example.com", Secure, true},
+		{299 * time.Second, "mx.example.com", Secure, false},
+		{300 * time.Second, "mx.example.com", Secure, true},
+		{300 * time.Second, "none.example.com", Secure, true}, // SOA minimum 900
+		{1199 * time.Second, "none.example.com", Secure, false},
+		{1200 * time.Second, "none.example.com", Secure, true},
+		{1200 * time.Second, "mx.plain.com", Insecure, true},
+		{1499 * time.Second, "mx.plain.com", Insecure, false},
+		{1500 * time.Second, "mx.plain.com", Insecure, true},
+	} {
+		if got := lookup(tt.at, tt.name, tt.status) > 0; got != tt.asks {
+			t.Errorf("%s after %v: asked is %v", tt.name, tt.at, got)
+		}
+	}
+	// A zone that gets signed is noticed when the proof of its unsigned
+	// delegation expires, and a zone that is no longer signed likewise.
+	w.zones["plain.com."].unsigned = false
+	w.zones["example.com."].unsigned = true
+	lookup(5000*time.Second, "mx.plain.com", Secure)
+	lookup(5000*time.Second, "mx.example.com", Insecure)
+	// An insecure answer lives no longer than the proof that it is insecure.
+	a, err := v.Lookup(context.Background(), "mx.example.com", dns.TypeA)
+	if err != nil || a.Expires.After(w.now.Add(300*time.Second)) {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+// SEC-43: failures are remembered for a short while, as failures.
+func TestBadCache(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	start := w.now
+	v := w.validator()
+	w.on("mx.example.com.", dns.TypeA, strip)
+	lookup := func() error {
+		_, err := v.Lookup(context.Background(), "mx.example.com", dns.TypeA)
+		return err
+	}
+	if lookup() == nil {
+		t.Fatal("no error")
+	}
+	w.asked = make(map[string]int)
+	w.mangle = nil
+	w.now = start.Add(failureTTL - 1)
+	var e *Error
+	if err := lookup(); !errors.As(err, &e) || e.Status != Bogus || len(w.asked) != 0 {
+		t.Errorf("%v after %d questions", err, len(w.asked))
+	}
+	w.now = start.Add(failureTTL)
+	if err := lookup(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The cache stays within its bound, keeps what is used, and loses nothing that
+// it was not forced to.
+func TestCacheBound(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1e9, 0)
+	const bytes = 64 * 40 * 1000
+	c := newCache(bytes)
+	key := func(i int) cacheKey { return cacheKey{name: fmt.Sprintf("n%d.example.", i)} }
+	hot := key(-1)
+	c.put(hot, "hot", 10, now.Add(time.Hour), now)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	for i := range 50000 {
+		c.put(key(i), i, random.IntN(2000), now.Add(time.Hour), now)
+		if i%50 == 0 && c.get(hot, now) == nil {
+			t.Fatalf("an entry in use was evicted after %d", i)
+		}
+		if i%10 == 0 && c.get(key(i), now) != i {
+			t.Fatalf("got %v, want %d", c.get(key(i), now), i)
+		}
+		if i%7 == 0 {
+			c.put(key(random.IntN(i+1)), i, 0, now.Add(-time.Second), now)
+			c.put(key(random.IntN(i+1)), i, 50000, now.Add(time.Hour), now)
+		}
+	}
+	total := 0
+	for i := range c.shards {
+		s := &c.shards[i]
+		sum, n := 0, 0
+		for e := s.oldest; e != nil; e = e.newer {
+			sum, n = sum+e.size, n+1
+			if s.entries[e.key] != e {
+				t.Fatal("list and map differ")
+			}
+		}
+		if sum != s.bytes || n != len(s.entries) || s.bytes > s.limit {
+			t.Errorf("shard %d: %d bytes of %d in %d entries, counted %d in %d", i, s.bytes, s.limit, len(s.entries), sum, n)
+		}
+		total += sum
+	}
+	if total < bytes/2 {
+		t.Errorf("only %d of %d bytes in use", total, bytes)
+	}
+	c.put(hot, "old", 10, now.Add(time.Second), now)
+	if c.get(hot, now.Add(time.Second)) != nil {
+		t.Error("got an expired entry")
+	}
+}

@@ -1,0 +1,202 @@
+package dnssec
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"math/big"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// validating makes the world's server set AD and CD as a validating one does.
+func validating(w *world, secure func(q dns.Question) bool) {
+	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
+		strip(m)
+		m.AuthenticatedData = secure(m.Question[0])
+		return m
+	}
+}
+
+func (w *world) trusting(t *testing.T) *Trusting {
+	t.Helper()
+	r, err := NewTrusting(TrustingConfig{Servers: []string{"127.0.0.1"}, Dial: w.dial, Now: func() time.Time { return w.now }, Timeout: 200 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// DANE-10, DANE-11, field note 14: AD is believed only of a server on this host
+// or reached over TLS.
+func TestTrustingServers(t *testing.T) {
+	t.Parallel()
+	for server, ok := range map[string]bool{
+		"127.0.0.1": true, "127.0.0.53:53": true, "[::1]:5353": true, "::ffff:127.0.0.1": true,
+		"tls://9.9.9.9#dns.quad9.net": true,
+		"9.9.9.9":                     false, "192.168.0.1": false, "10.0.0.1:53": false, "fe80::1%eth0": false, "0.0.0.0": false, "::": false,
+	} {
+		_, err := NewTrusting(TrustingConfig{Servers: []string{server}})
+		if (err == nil) != ok {
+			t.Errorf("%s: %v", server, err)
+		}
+		if err != nil {
+			mentions(t, err, "tls://", "Validator")
+		}
+	}
+	if _, err := NewTrusting(TrustingConfig{Servers: []string{"127.0.0.1", "9.9.9.9"}}); err == nil {
+		t.Error("one server that can be forged was accepted among others")
+	}
+	if _, err := NewTrusting(TrustingConfig{ResolvConf: "/nonexistent"}); err == nil {
+		t.Error("no server was accepted")
+	}
+}
+
+func TestTrustingLookup(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	validating(w, func(q dns.Question) bool { return !strings.HasSuffix(q.Name, "plain.com.") })
+	for _, tt := range []struct {
+		name    string
+		qtype   uint16
+		status  Status
+		rcode   int
+		records int
+	}{
+		{"mx.example.com", dns.TypeA, Secure, 0, 1},
+		{"mx.example.com", dns.TypeTXT, Secure, 0, 0},
+		{"none.example.com", dns.TypeA, Secure, dns.RcodeNameError, 0},
+		{"mx.plain.com", dns.TypeA, Insecure, 0, 1},
+		{"alias.example.com", dns.TypeA, Secure, 0, 1},
+		{"mx.old.example.com", dns.TypeA, Secure, 0, 1},
+	} {
+		r := w.trusting(t)
+		for range 2 {
+			a, err := r.Lookup(t.Context(), tt.name, tt.qtype)
+			if err != nil || a.Status != tt.status || a.Rcode != tt.rcode || len(a.Records) != tt.records || !a.Expires.After(w.now) {
+				t.Errorf("%s: %+v, %v", tt.name, a, err)
+			}
+		}
+	}
+	for question, n := range w.asked {
+		if strings.HasSuffix(question, "DNSKEY") {
+			t.Errorf("%s asked %d times", question, n)
+		}
+	}
+	for _, m := range w.queries {
+		if !m.AuthenticatedData || m.CheckingDisabled || m.IsEdns0().Do() {
+			t.Errorf("query is %v", m)
+		}
+	}
+	r := w.trusting(t)
+	if txts, err := r.LookupTXT(t.Context(), "mx.example.com"); err == nil {
+		t.Errorf("TXT records %q", txts)
+	}
+	if _, expires, err := r.LookupTXTUntil(t.Context(), "mx.example.com"); err == nil || !expires.After(w.now) {
+		t.Errorf("until %v, %v", expires, err)
+	}
+	if addrs, err := r.LookupNetIP(t.Context(), "ip", "mx.example.com"); err != nil || len(addrs) != 1 {
+		t.Errorf("addresses %v, %v", addrs, err)
+	}
+}
+
+// DANE-24, DANE-25: with an insecure answer behind an alias, the alias is asked
+// for by itself, because it may be secure.
+func TestTrustingFirstAlias(t *testing.T) {
+	t.Parallel()
+	for _, firstSecure := range []bool{true, false} {
+		w := mail(t)
+		validating(w, func(q dns.Question) bool { return q.Qtype == dns.TypeCNAME && firstSecure })
+		a, err := w.trusting(t).Lookup(t.Context(), "away.example.com", dns.TypeA)
+		if err != nil || a.Status != Insecure || len(a.Aliases) != 1 || (a.Aliases[0].Status == Secure) != firstSecure {
+			t.Errorf("%+v, %v", a, err)
+		}
+	}
+}
+
+// SEC-7, field notes 1 and 39: failures are errors for a Trusting, too.
+func TestTrustingFailures(t *testing.T) {
+	t.Parallel()
+	for reason, bend := range map[Reason]func(m *dns.Msg){
+		ServerFailure: func(m *dns.Msg) { m.Rcode = dns.RcodeServerFailure; m.AuthenticatedData = true },
+		Refused:       func(m *dns.Msg) { m.Rcode = dns.RcodeRefused },
+		Malformed:     func(m *dns.Msg) { m.Truncated, m.AuthenticatedData = true, true; m.Answer = nil },
+		AliasInvalid: func(m *dns.Msg) {
+			m.Answer = []dns.RR{rr(t, "mx.example.com. A 192.0.2.1"), rr(t, "mx.example.com. CNAME a."), rr(t, "mx.example.com. CNAME b.")}[1:]
+		},
+		AliasLoop:   func(m *dns.Msg) { m.Answer = []dns.RR{rr(t, "mx.example.com. CNAME mx.example.com.")} },
+		NoRecursion: func(m *dns.Msg) { m.Answer, m.Ns = nil, []dns.RR{rr(t, "com. NS a.com.")} },
+	} {
+		w := mail(t)
+		w.on("mx.example.com.", dns.TypeA, bend)
+		a, err := w.trusting(t).Lookup(t.Context(), "mx.example.com", dns.TypeA)
+		var e *Error
+		if !errors.As(err, &e) || e.Reason != reason {
+			t.Errorf("%v: %+v, %v", reason, a, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := mail(t).trusting(t).Lookup(ctx, "x.example", dns.TypeA); !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v", err)
+	}
+	if _, err := mail(t).trusting(t).Lookup(t.Context(), "a..b", dns.TypeA); err == nil {
+		t.Error("a bad name was looked up")
+	}
+}
+
+// A server reached over TLS must have the certificate of its name.
+func TestTrustingTLS(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	validating(w, func(dns.Question) bool { return true })
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"dns.example"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(certificate)
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if network != "tcp" || addr != "192.0.2.53:853" {
+			t.Errorf("dialed %s %s", network, addr)
+		}
+		near, far := net.Pipe()
+		go func() {
+			defer far.Close()
+			c := tls.Server(far, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
+			w.serveStream(c, addr)
+		}()
+		return near, nil
+	}
+	for name, ok := range map[string]bool{"dns.example": true, "other.example": false} {
+		r, err := NewTrusting(TrustingConfig{
+			Servers: []string{"tls://192.0.2.53#" + name},
+			TLS:     &tls.Config{RootCAs: roots},
+			Dial:    dial,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := r.Lookup(t.Context(), "mx.example.com", dns.TypeA)
+		if ok && (err != nil || a.Status != Secure) || !ok && err == nil {
+			t.Errorf("%s: %+v, %v", name, a, err)
+		}
+	}
+}
