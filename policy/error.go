@@ -52,10 +52,17 @@ type Error struct {
 
 // Error names domain, host, what is wrong and the cause in one line.
 func (e *Error) Error() string {
+	text := "policy: " + printable(e.Domain) + e.within(e.Domain)
+	if e.Status != "" {
+		text += " (" + e.Status + ")"
+	}
+	return text
+}
+
+// within is what the error says to one who knows that it is about domain.
+func (e *Error) within(domain string) string {
 	var b strings.Builder
-	b.WriteString("policy: ")
-	b.WriteString(printable(e.Domain))
-	if e.Host != "" && e.Host != e.Domain {
+	if e.Host != "" && e.Host != domain {
 		b.WriteString(": host ")
 		b.WriteString(printable(e.Host))
 	}
@@ -66,9 +73,6 @@ func (e *Error) Error() string {
 	if e.Err != nil {
 		b.WriteString(": ")
 		b.WriteString(e.Err.Error())
-	}
-	if e.Status != "" {
-		fmt.Fprintf(&b, " (%s)", e.Status)
 	}
 	return b.String()
 }

@@ -279,7 +279,7 @@ type hostErrors []*Error
 func (e hostErrors) Error() string {
 	texts := make([]string, len(e))
 	for i, failure := range e {
-		texts[i] = strings.TrimPrefix(failure.Error(), "policy: ")
+		texts[i] = strings.TrimPrefix(failure.within(failure.Domain), ": ")
 	}
 	return strings.Join(texts, "; ")
 }
