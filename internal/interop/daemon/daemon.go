@@ -4,8 +4,10 @@ package daemon
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"net"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -126,22 +128,25 @@ func (l *logBuffer) String() string {
 	return l.buf.String()
 }
 
-// FreePort returns a port of 127.0.0.1 that is free for both TCP and UDP.
+// FreePort returns a port of 127.0.0.1 that is free for both TCP and UDP. It
+// is below the ports that systems give to outgoing connections, so that no
+// such connection takes it before the server does.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	for range 100 {
-		tcp, err := net.Listen("tcp", "127.0.0.1:0")
+		port := 10000 + rand.IntN(20000)
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		tcp, err := net.Listen("tcp", addr)
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
-		addr := tcp.Addr().String()
 		udp, err := net.ListenPacket("udp", addr)
 		tcp.Close()
 		if err != nil {
 			continue
 		}
 		udp.Close()
-		return tcp.Addr().(*net.TCPAddr).Port
+		return port
 	}
 	t.Fatal("no port is free for both TCP and UDP")
 	return 0

@@ -1,0 +1,108 @@
+package mail
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// An identity is a key and its certificate.
+type identity struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+// newCA returns a self-signed certification authority.
+func newCA(t *testing.T, name string) identity {
+	t.Helper()
+	return issue(t, &x509.Certificate{
+		Subject:               pkix.Name{CommonName: name},
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageCertSign,
+	}, nil)
+}
+
+// newServer returns a certificate for the names, from the issuer, or
+// self-signed when that is nil.
+func newServer(t *testing.T, issuer *identity, names ...string) identity {
+	t.Helper()
+	return issue(t, &x509.Certificate{
+		Subject:     pkix.Name{CommonName: names[0]},
+		DNSNames:    names,
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}, issuer)
+}
+
+func issue(t *testing.T, template *x509.Certificate, issuer *identity) identity {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template.SerialNumber = big.NewInt(time.Now().UnixNano())
+	template.NotBefore = time.Now().Add(-time.Hour)
+	template.NotAfter = time.Now().Add(24 * time.Hour)
+	parent, signer := template, key
+	if issuer != nil {
+		parent, signer = issuer.cert, issuer.key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return identity{cert: cert, key: key}
+}
+
+// file writes the key and the chain for a server, and returns the file's
+// name.
+func (id identity) file(t *testing.T, issuers ...identity) string {
+	t.Helper()
+	key, err := x509.MarshalPKCS8PrivateKey(id.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text bytes.Buffer
+	encode := func(kind string, der []byte) {
+		if err := pem.Encode(&text, &pem.Block{Type: kind, Bytes: der}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	encode("PRIVATE KEY", key)
+	encode("CERTIFICATE", id.cert.Raw)
+	for _, issuer := range issuers {
+		encode("CERTIFICATE", issuer.cert.Raw)
+	}
+	name := filepath.Join(t.TempDir(), "chain.pem")
+	if err := os.WriteFile(name, text.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// tlsaKey is the data of a TLSA record "x 1 1".
+func (id identity) tlsaKey() string { return digest(id.cert.RawSubjectPublicKeyInfo) }
+
+// tlsaCert is the data of a TLSA record "x 0 1".
+func (id identity) tlsaCert() string { return digest(id.cert.Raw) }
+
+func digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}

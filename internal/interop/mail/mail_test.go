@@ -1,0 +1,286 @@
+package mail
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/interop/dnsserver"
+	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/tlsrpt"
+)
+
+// The addresses in DNS of the mail hosts and of the policy host. Nothing is
+// sent to them: connections go to the loopback port that stands for each.
+const (
+	selfSigned = "192.0.2.11"
+	privateCA  = "192.0.2.12"
+	webPKI     = "192.0.2.13"
+	foreignCA  = "192.0.2.14"
+	noTLS      = "192.0.2.15"
+	policyHost = "192.0.2.20"
+)
+
+// deliveries are the domains that mail is sent to, the ones that must not get
+// any first: when a later message has arrived, an earlier one would have.
+var deliveries = []struct {
+	domain string
+	want   tlsrpt.ResultType // "" when the message must arrive
+}{
+	{domain: "wrong-key.signed", want: tlsrpt.TLSAInvalid},
+	{domain: "wrong-anchor.signed", want: tlsrpt.TLSAInvalid},
+	{domain: "no-tls.signed", want: tlsrpt.STARTTLSNotSupported},
+	{domain: "bogus-key.signed", want: tlsrpt.DNSSECInvalid},
+	{domain: "foreign-ca.unsigned", want: tlsrpt.CertificateNotTrusted},
+	{domain: "no-tls.unsigned", want: tlsrpt.STARTTLSNotSupported},
+	{domain: "not-listed.unsigned", want: tlsrpt.CertificateHostMismatch},
+
+	{domain: "ee.signed"},
+	{domain: "ta.signed"},
+	{domain: "listed.unsigned"},
+	{domain: "no-policy.unsigned"},
+}
+
+// TestDelivery sends one message to each domain.
+func TestDelivery(t *testing.T) {
+	var (
+		authority = newCA(t, "private authority")
+		web       = newCA(t, "web authority")
+		foreign   = newCA(t, "foreign authority")
+		ee        = newServer(t, nil, "anything.invalid")
+		ta        = newServer(t, &authority, "mx.ta.signed", "mx.wrong-anchor.signed")
+		listed    = newServer(t, &web, "mx.listed.unsigned", "mx.not-listed.unsigned", "mx.no-tls.unsigned")
+		other     = newServer(t, &foreign, "mx.foreign-ca.unsigned")
+	)
+	server := startPostfix(t, []entrance{
+		{selfSigned, ee.file(t)},
+		{privateCA, ta.file(t, authority)},
+		{webPKI, listed.file(t)},
+		{foreignCA, other.file(t, foreign)},
+		{noTLS, ""},
+	})
+	policies := map[string]string{}
+	for _, domain := range []string{"listed.unsigned", "foreign-ca.unsigned", "no-tls.unsigned"} {
+		policies["mta-sts."+domain] = enforce("mx." + domain)
+	}
+	policies["mta-sts.not-listed.unsigned"] = enforce("mx.elsewhere.unsigned")
+	policyNames := make([]string, 0, len(policies))
+	for name := range policies {
+		policyNames = append(policyNames, name)
+	}
+	ports := server.ports
+	ports[policyHost] = startNginx(t, newServer(t, &web, policyNames...).file(t), policies)
+
+	resolver := newResolver(t, startDNS(t, ee, ta, authority), ports, web)
+	dialer := policy.Dialer{Resolver: resolver, LocalName: "sender.example"}
+	var delivered []string
+	for _, d := range deliveries {
+		t.Run(d.domain, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			to := "postmaster@" + d.domain
+			err := dialer.SendMail(ctx, "sender@sender.example", []string{to}, []byte(message(d.domain)))
+			if d.want == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				await(t, server, d.domain)
+				delivered = append(delivered, d.domain)
+				return
+			}
+			checkRefusal(t, err, d.want)
+		})
+	}
+	if messages := server.messages(t); len(messages) != len(delivered) {
+		t.Errorf("%d messages in the mailbox, want %d:\n%s", len(messages), len(delivered), strings.Join(messages, "\n"))
+	}
+}
+
+// checkRefusal wants a temporary error with the TLS-RPT result type, for the
+// domain or for the host.
+func checkRefusal(t *testing.T, err error, want tlsrpt.ResultType) {
+	t.Helper()
+	var sendError *policy.SendError
+	if !errors.As(err, &sendError) {
+		t.Fatalf("error is %v, want a *policy.SendError", err)
+	}
+	t.Logf("%v", err)
+	if !sendError.Temporary() {
+		t.Errorf("the failure is permanent: %v", err)
+	}
+	if got := reasons(err); !strings.Contains(got, string(want)) {
+		t.Errorf("reasons are %q, want %q among them", got, want)
+	}
+}
+
+// reasons lists the result types in the tree of errors.
+func reasons(err error) string {
+	var list strings.Builder
+	if e, ok := err.(*policy.Error); ok {
+		list.WriteString(string(e.Reason) + " ")
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() []error }:
+		for _, each := range e.Unwrap() {
+			list.WriteString(reasons(each))
+		}
+	case interface{ Unwrap() error }:
+		if cause := e.Unwrap(); cause != nil {
+			list.WriteString(reasons(cause))
+		}
+	}
+	return list.String()
+}
+
+// await polls the mailbox for the message of the domain, and checks it.
+func await(t *testing.T, server *mailServer, domain string) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		for _, text := range server.messages(t) {
+			if strings.Contains(text, "Subject: to "+domain+"\n") {
+				checkMessage(t, text, domain)
+				return
+			}
+		}
+		select {
+		case <-deadline:
+			t.Fatal("the message has not arrived")
+		case <-poll.C:
+		}
+	}
+}
+
+// checkMessage wants what was sent, over TLS, to the right recipient.
+func checkMessage(t *testing.T, text, domain string) {
+	t.Helper()
+	for _, want := range []string{
+		"Return-Path: <sender@sender.example>\n",
+		"Delivered-To: postmaster@" + domain + "\n",
+		"from sender.example",
+		"using TLSv1.3",
+		"\n\nHello " + domain + ".\n.dot at the start of a line\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the message has no %q:\n%s", want, text)
+		}
+	}
+}
+
+func message(domain string) string {
+	return fmt.Sprintf("From: sender@sender.example\r\nTo: postmaster@%[1]s\r\nSubject: to %[1]s\r\n"+
+		"\r\nHello %[1]s.\r\n.dot at the start of a line\r\n", domain)
+}
+
+func enforce(mx string) string {
+	return "version: STSv1\r\nmode: enforce\r\nmx: " + mx + "\r\nmax_age: 86400\r\n"
+}
+
+// newResolver returns a Resolver with a validator of its own, which asks the
+// unbound, and whose connections go to the loopback ports.
+func newResolver(t *testing.T, dns network, ports map[string]int, web identity) *policy.Resolver {
+	t.Helper()
+	validator, err := dnssec.New(dnssec.Config{
+		Servers:    []string{net.JoinHostPort("127.0.0.1", strconv.Itoa(dns.port))},
+		AnchorFile: dns.anchorFile,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(web.cert)
+	documentation := netip.MustParsePrefix("192.0.2.0/24")
+	resolver, err := policy.New(policy.Config{
+		DNS:             validator,
+		RootCAs:         roots,
+		AllowPolicyHost: documentation.Contains,
+		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			host, _, err := net.SplitHostPort(addr)
+			if err != nil {
+				return nil, err
+			}
+			port, ok := ports[host]
+			if !ok {
+				return nil, fmt.Errorf("nothing is at %s", addr)
+			}
+			var dialer net.Dialer
+			return dialer.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resolver
+}
+
+// A network is a DNS of its own.
+type network struct {
+	port       int // of the recursive resolver, on 127.0.0.1
+	anchorFile string
+}
+
+// startDNS publishes the domains below "signed" and "unsigned".
+func startDNS(t *testing.T, ee, ta, authority identity) network {
+	t.Helper()
+	var text strings.Builder
+	host := func(domain, addr string) {
+		fmt.Fprintf(&text, "%[1]s MX 10 mx.%[1]s\nmx.%[1]s A %[2]s\n", domain, addr)
+	}
+	tlsa := func(domain, parameters, data string) {
+		fmt.Fprintf(&text, "_25._tcp.mx.%s TLSA %s %s\n", domain, parameters, data)
+	}
+	host("ee", selfSigned)
+	tlsa("ee", "3 1 1", ee.tlsaKey())
+	host("ta", privateCA)
+	tlsa("ta", "2 0 1", authority.tlsaCert())
+	host("wrong-key", selfSigned)
+	tlsa("wrong-key", "3 1 1", ta.tlsaKey())
+	host("wrong-anchor", privateCA)
+	tlsa("wrong-anchor", "2 0 1", ee.tlsaCert())
+	host("no-tls", noTLS)
+	tlsa("no-tls", "3 1 1", ee.tlsaKey())
+	host("bogus-key", selfSigned)
+	tlsa("bogus-key", "3 1 1", ee.tlsaKey())
+	signed := dnsserver.NewZone(t, "signed.", text.String())
+
+	text.Reset()
+	host("no-policy", selfSigned)
+	for domain, addr := range map[string]string{
+		"listed": webPKI, "not-listed": webPKI, "foreign-ca": foreignCA, "no-tls": noTLS,
+	} {
+		host(domain, addr)
+		fmt.Fprintf(&text, "_mta-sts.%[1]s TXT \"v=STSv1; id=1;\"\nmta-sts.%[1]s A %[2]s\n", domain, policyHost)
+	}
+	unsigned := dnsserver.NewZone(t, "unsigned.", text.String())
+
+	root := dnsserver.NewZone(t, ".", "")
+	signing := dnsserver.Signing{Signer: dnsserver.BIND, Algorithms: []uint8{13}}
+	signed.Sign(t, signing)
+	root.Delegate(t, signed.Name, signed.DS(2)...)
+	root.Delegate(t, unsigned.Name)
+	root.Sign(t, signing)
+	for _, sig := range signed.Signatures("_25._tcp.mx.bogus-key", 52) {
+		sig.Expiration = sig.Inception
+	}
+	zones := []*dnsserver.Zone{root, signed, unsigned}
+	nsd := dnsserver.NSD(t, zones)
+	authorities := map[string]int{}
+	for _, zone := range zones {
+		authorities[zone.Name] = nsd
+	}
+	anchorFile := filepath.Join(t.TempDir(), "root.key")
+	dnsserver.WriteFile(t, anchorFile, root.DS(2)[0].String()+"\n")
+	recursive := dnsserver.Unbound(t, dnsserver.RecursiveConfig{Authorities: authorities, AnchorFile: anchorFile})
+	return network{port: recursive.Port, anchorFile: anchorFile}
+}

@@ -1,0 +1,190 @@
+package mail
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/mxseal/mxseal/internal/interop"
+	"github.com/mxseal/mxseal/internal/interop/daemon"
+	"github.com/mxseal/mxseal/internal/interop/dnsserver"
+)
+
+// An entrance is one port of the Postfix, with a certificate of its own.
+type entrance struct {
+	addr  string // the address in DNS
+	chain string // file with key and certificates; "" for a server without TLS
+}
+
+// A mailServer is a running Postfix that takes mail for every domain.
+type mailServer struct {
+	box   string         // the Maildir that all of it goes to
+	ports map[string]int // by entrance.addr, on 127.0.0.1
+}
+
+// startPostfix runs an instance of its own, away from the system's.
+func startPostfix(t *testing.T, entrances []entrance) *mailServer {
+	t.Helper()
+	postfix := interop.Need(t, "postfix")
+	if os.Geteuid() != 0 {
+		t.Skip("NOT COMPARED: only root can start a Postfix")
+	}
+	dir := t.TempDir()
+	// Postfix works as a user of its own, who must get at the directory.
+	if err := os.Chmod(filepath.Dir(dir), 0o711); err != nil {
+		t.Fatal(err)
+	}
+	config, queue, data := filepath.Join(dir, "etc"), filepath.Join(dir, "queue"), filepath.Join(dir, "data")
+	mail := filepath.Join(dir, "mail")
+	for _, d := range []string{config, queue, data, mail} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	giveTo(t, data, "postfix")
+	nobody := giveTo(t, mail, "nobody")
+
+	s := &mailServer{box: filepath.Join(mail, "box"), ports: map[string]int{}}
+	var master strings.Builder
+	for _, e := range entrances {
+		port := daemon.FreePort(t)
+		s.ports[e.addr] = port
+		fmt.Fprintf(&master, "127.0.0.1:%d inet n - n - - smtpd\n", port)
+		if e.chain == "" {
+			master.WriteString("  -o smtpd_tls_security_level=none\n")
+		} else {
+			fmt.Fprintf(&master, "  -o smtpd_tls_security_level=may\n  -o smtpd_tls_chain_files=%s\n", e.chain)
+		}
+	}
+	master.WriteString(`cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+error unix - - n - - error
+retry unix - - n - - error
+virtual unix - n n - - virtual
+anvil unix - - n - 1 anvil
+postlog unix-dgram n - n - 1 postlogd
+`)
+	dnsserver.WriteFile(t, filepath.Join(config, "master.cf"), master.String())
+	dnsserver.WriteFile(t, filepath.Join(config, "main.cf"), fmt.Sprintf(`compatibility_level = 3.6
+queue_directory = %s
+data_directory = %s
+maillog_file = /dev/stdout
+myhostname = postfix.example
+inet_protocols = ipv4
+mydestination =
+local_recipient_maps =
+alias_maps =
+alias_database =
+smtpd_relay_restrictions = reject_unauth_destination
+smtpd_peername_lookup = no
+smtpd_tls_received_header = yes
+smtpd_tls_loglevel = 1
+virtual_mailbox_domains = static:all
+virtual_mailbox_base = %s
+virtual_mailbox_maps = static:box/
+virtual_uid_maps = static:%[4]s
+virtual_gid_maps = static:%[5]s
+`, queue, data, mail, nobody.Uid, nobody.Gid))
+	daemon.Run(t, dir, postfix, "-c", config, "check")
+
+	libexec := strings.TrimSpace(daemon.Run(t, dir, interop.Need(t, "postconf"), "-c", config, "-h", "daemon_directory"))
+	daemon.Start(t, func() error {
+		for _, port := range s.ports {
+			if err := connects(port); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, filepath.Join(libexec, "master"), "-c", config, "-d")
+	return s
+}
+
+// giveTo makes the directory the user's.
+func giveTo(t *testing.T, dir, name string) *user.User {
+	t.Helper()
+	owner, err := user.Lookup(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid, _ := strconv.Atoi(owner.Uid)
+	gid, _ := strconv.Atoi(owner.Gid)
+	if err := os.Chown(dir, uid, gid); err != nil {
+		t.Fatal(err)
+	}
+	return owner
+}
+
+// messages returns the messages that have arrived.
+func (s *mailServer) messages(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(s.box, "new", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var messages []string
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		messages = append(messages, string(text))
+	}
+	return messages
+}
+
+// startNginx serves the policies, by policy host, and returns the port.
+func startNginx(t *testing.T, chain string, policies map[string]string) int {
+	t.Helper()
+	nginx := interop.Need(t, "nginx")
+	dir, port := t.TempDir(), daemon.FreePort(t)
+	for host, text := range policies {
+		wellKnown := filepath.Join(dir, "sites", host, ".well-known")
+		if err := os.MkdirAll(wellKnown, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		dnsserver.WriteFile(t, filepath.Join(wellKnown, "mta-sts.txt"), text)
+	}
+	config := filepath.Join(dir, "nginx.conf")
+	dnsserver.WriteFile(t, config, fmt.Sprintf(`daemon off;
+user root;
+worker_processes 1;
+error_log stderr;
+pid %[1]s/nginx.pid;
+events {}
+http {
+	access_log off;
+	client_body_temp_path %[1]s/body;
+	proxy_temp_path %[1]s/proxy;
+	fastcgi_temp_path %[1]s/fastcgi;
+	uwsgi_temp_path %[1]s/uwsgi;
+	scgi_temp_path %[1]s/scgi;
+	default_type text/plain;
+	server {
+		listen 127.0.0.1:%[2]d ssl http2;
+		ssl_certificate %[3]s;
+		ssl_certificate_key %[3]s;
+		root %[1]s/sites/$host;
+	}
+}
+`, dir, port, chain))
+	daemon.Start(t, func() error { return connects(port) }, nginx, "-p", dir, "-c", config)
+	return port
+}
+
+func connects(port int) error {
+	conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
