@@ -48,6 +48,11 @@ type Dialer struct {
 	// each host at most four addresses are tried.
 	MaxConnections int
 
+	// Delivered is told by SendMail of each host that accepted the message, and
+	// for whom: what a mail log says of it. It is called concurrently for
+	// several domains. nil tells nobody.
+	Delivered func(Delivery)
+
 	// Logger gets one line for each host that failed, and one for mail that
 	// goes in clear because TLS failed. nil logs nothing.
 	Logger *slog.Logger

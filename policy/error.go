@@ -2,7 +2,7 @@ package policy
 
 import (
 	"errors"
-	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/mxseal/mxseal/tlsrpt"
@@ -68,11 +68,11 @@ func (e *Error) within(domain string) string {
 	}
 	if e.Detail != "" {
 		b.WriteString(": ")
-		b.WriteString(e.Detail)
+		b.WriteString(printable(e.Detail))
 	}
 	if e.Err != nil {
 		b.WriteString(": ")
-		b.WriteString(e.Err.Error())
+		b.WriteString(printable(e.Err.Error()))
 	}
 	return b.String()
 }
@@ -107,12 +107,14 @@ func (e *Error) TLSReport() (resultType, reasonCode string) {
 	return "", ""
 }
 
-// printable quotes s where it has anything but printable ASCII: names in
-// errors come from addresses and from the network.
+// printable is s for a log or a terminal: names and texts in errors come from
+// addresses, from certificates and from the network. Whatever is not printable
+// ASCII is escaped as in a Go string.
 func printable(s string) string {
 	for i := range len(s) {
-		if s[i] <= ' ' || s[i] >= 0x7f {
-			return fmt.Sprintf("%q", s)
+		if s[i] < ' ' || s[i] >= 0x7f {
+			quoted := strconv.QuoteToASCII(s)
+			return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
 		}
 	}
 	return s

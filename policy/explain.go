@@ -69,7 +69,7 @@ func (p *Plan) explainMTASTS(b *bytes.Buffer) {
 		fmt.Fprintln(b, "  MTA-STS: not asked, because it would decide about none of the hosts")
 	}
 	if m.Err != nil {
-		fmt.Fprintf(b, "    %s\n", printableText(m.Err.Error()))
+		fmt.Fprintf(b, "    %s\n", printable(m.Err.Error()))
 	}
 }
 
@@ -80,7 +80,7 @@ func (h *Host) explainTo(b *bytes.Buffer) {
 	}
 	fmt.Fprintf(b, "\n    %s\n", h.Why)
 	if h.Refusal != nil && h.Refusal.Err != nil {
-		fmt.Fprintf(b, "    %s\n", printableText(h.Refusal.Err.Error()))
+		fmt.Fprintf(b, "    %s\n", printable(h.Refusal.Err.Error()))
 	}
 	if len(h.Addrs) > 0 {
 		fmt.Fprintf(b, "    addresses:")
@@ -129,14 +129,4 @@ func recordUse(record dane.Record, usable, used []dane.Record) string {
 
 func sameRecord(a, b dane.Record) bool {
 	return a.Usage == b.Usage && a.Selector == b.Selector && a.MatchingType == b.MatchingType && bytes.Equal(a.Data, b.Data)
-}
-
-// printableText keeps one line of printable ASCII as it is and quotes the rest.
-func printableText(s string) string {
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] >= 0x7f {
-			return fmt.Sprintf("%q", s)
-		}
-	}
-	return s
 }

@@ -109,5 +109,5 @@ func text(err error) string {
 	if err == nil {
 		return ""
 	}
-	return err.Error()
+	return printable(err.Error())
 }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/textproto"
@@ -63,6 +64,21 @@ func (d *Dialer) SendMail(ctx context.Context, from string, to []string, msg []b
 		return &SendError{Undelivered: undelivered}
 	}
 	return nil
+}
+
+// Delivery is what a mail host has accepted.
+type Delivery struct {
+	// Recipients are addresses as given to SendMail, all of one domain.
+	Recipients []string
+	// Host is the mail host, with the level that its session met and what
+	// decided it. Host.RouteAuthenticated tells whether the domain itself named
+	// the host; a log must not call the delivery secure without it (RFC 7672
+	// section 2.2.1).
+	Host *Host
+	// Plan is the plan that the host is in.
+	Plan *Plan
+	// TLS is the session, or nil for one in clear.
+	TLS *tls.ConnectionState
 }
 
 // SendError says which recipients of a message did not get it, and why. Those
@@ -146,7 +162,7 @@ func (d *Dialer) deliver(ctx context.Context, m *message, g group) []Undelivered
 		if err != nil {
 			return append(missed, undelivered(g.to, asError(g.domain, err))...)
 		}
-		refused, rest, failure := m.send(ctx, client, g.to)
+		refused, rest, failure := m.send(ctx, client, g.to, d.Delivered)
 		missed = append(missed, refused...)
 		g.to = rest
 		if failure != nil {
@@ -158,7 +174,7 @@ func (d *Dialer) deliver(ctx context.Context, m *message, g group) []Undelivered
 
 // send sends the message over one session. It returns who was refused, and who
 // is to be tried at another host, since this one failed.
-func (m *message) send(ctx context.Context, client *Client, to []mailbox) (refused []Undelivered, rest []mailbox, failure *Error) {
+func (m *message) send(ctx context.Context, client *Client, to []mailbox, delivered func(Delivery)) (refused []Undelivered, rest []mailbox, failure *Error) {
 	stop := client.conn.interruptible(ctx)
 	defer stop()
 	for len(to) > 0 {
@@ -170,6 +186,9 @@ func (m *message) send(ctx context.Context, client *Client, to []mailbox) (refus
 		}
 		refused = append(refused, t.undelivered...)
 		to = to[len(some):]
+		if len(t.delivered) > 0 && delivered != nil {
+			delivered(client.delivery(t.delivered))
+		}
 		if t.broken {
 			client.abort()
 			return refused, to, t.undelivered[len(t.undelivered)-1].Err
@@ -185,7 +204,8 @@ type transaction struct {
 	client  *Client
 	message *message
 
-	accepted    []mailbox
+	accepted    []mailbox // by RCPT
+	delivered   []mailbox // those of a message that was taken
 	undelivered []Undelivered
 	// broken means that the connection is of no use any more.
 	broken bool
@@ -267,7 +287,9 @@ func (t *transaction) data() *Error {
 	if err := w.Close(); err != nil {
 		t.broken = gone(err)
 		t.refuse(t.accepted, t.failed("the server does not accept the message", err))
+		return nil
 	}
+	t.delivered = t.accepted
 	return nil
 }
 
@@ -299,11 +321,24 @@ func (t *transaction) lacksUTF8() *Error {
 
 // undelivered is one failure for some recipients.
 func undelivered(to []mailbox, failure *Error) []Undelivered {
-	recipients := make([]string, len(to))
-	for i, box := range to {
-		recipients[i] = box.given
+	return []Undelivered{{Recipients: asGiven(to), Err: failure}}
+}
+
+// delivery is what the server of the session has accepted.
+func (c *Client) delivery(to []mailbox) Delivery {
+	d := Delivery{Recipients: asGiven(to), Host: c.Host, Plan: c.Plan}
+	if state, ok := c.TLS(); ok {
+		d.TLS = &state
 	}
-	return []Undelivered{{Recipients: recipients, Err: failure}}
+	return d
+}
+
+func asGiven(boxes []mailbox) []string {
+	given := make([]string, len(boxes))
+	for i, box := range boxes {
+		given[i] = box.given
+	}
+	return given
 }
 
 // asError is err as an *Error; what Resolve and Dial return is one already.

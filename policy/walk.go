@@ -243,6 +243,7 @@ func (w *walk) exhausted() *Error {
 	telling := slices.MaxFunc(w.failures, func(a, b *Error) int { return cmp.Compare(a.weight(), b.weight()) })
 	e := &Error{
 		Domain: w.plan.Domain,
+		By:     telling.By,
 		Reason: telling.Reason,
 		Code:   telling.Code,
 		Status: telling.Status,

@@ -1,0 +1,72 @@
+package policy_test
+
+import (
+	"crypto/x509"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/policytest"
+)
+
+// What was delivered is told with how: by whom, over what, and whether the
+// domain itself named the host (DANE-48).
+func TestDelivered(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	inet.Domain("dane.example").MX("mx.dane.example")
+	inet.Host("mx.dane.example", policytest.TLSA("3 1 1"))
+	inet.Domain("clear.example", policytest.Unsigned).MX("mx.clear.example")
+	inet.Host("mx.clear.example", policytest.NoSTARTTLS)
+	inet.Domain("waits.example").MX("mx.waits.example")
+	inet.Host("mx.waits.example", policytest.TLSA("3 1 1"), policytest.NoSTARTTLS)
+
+	var mu sync.Mutex
+	told := map[string]policy.Delivery{}
+	dialer := policy.Dialer{Resolver: resolver(t, inet), Delivered: func(d policy.Delivery) {
+		mu.Lock()
+		defer mu.Unlock()
+		told[d.Plan.Domain] = d
+	}}
+	to := []string{"a@dane.example", "b@waits.example", "c@clear.example", "d@Dane.Example"}
+	if err := dialer.SendMail(t.Context(), "me@sender.example", to, []byte("Subject: x\n\nx\n")); err == nil {
+		t.Error("no error for the domain that waits")
+	}
+	dane, clear := told["dane.example"], told["clear.example"]
+	if len(told) != 2 {
+		t.Fatalf("told of %v", told)
+	}
+	if !slices.Equal(dane.Recipients, []string{"a@dane.example", "d@Dane.Example"}) || dane.Host.By != policy.ByDANE || dane.TLS == nil || !dane.Host.RouteAuthenticated {
+		t.Errorf("%+v", dane)
+	}
+	if clear.TLS != nil || clear.Host.Level != policy.Opportunistic || clear.Host.RouteAuthenticated {
+		t.Errorf("%+v", clear)
+	}
+}
+
+// A name in a certificate is the attacker's to choose, and must not make a line
+// of its own in a log or move a terminal's cursor.
+func TestErrorsAreOneLineOfASCII(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	inet.Domain("sts.example", policytest.Unsigned).MX("mx.sts.example").Policy("enforce", "mx.sts.example")
+	inet.Host("mx.sts.example", policytest.Certificate(func(c *x509.Certificate) {
+		c.DNSNames = []string{"evil.example\nFAKE LOG LINE \x1b[2J"}
+	}))
+	dialer := policy.Dialer{Resolver: resolver(t, inet)}
+	_, err := dialer.Dial(t.Context(), "sts.example")
+	if err == nil {
+		t.Fatal("a certificate for another name was accepted")
+	}
+	text := err.Error()
+	if !strings.Contains(text, "FAKE LOG LINE") {
+		t.Fatalf("the test shows nothing: %q", text)
+	}
+	for _, c := range []byte(text) {
+		if c < ' ' || c >= 0x7f {
+			t.Fatalf("%q in %q", c, text)
+		}
+	}
+}
