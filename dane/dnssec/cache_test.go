@@ -17,6 +17,7 @@ import (
 func (w *world) roundTrips(t *testing.T, v *Validator, name string, qtype uint16) int {
 	t.Helper()
 	start := time.Now()
+	defer w.settle()
 	if _, err := v.Lookup(t.Context(), name, qtype); err != nil {
 		t.Errorf("%s %s: %v", name, dns.Type(qtype), err)
 	}
@@ -89,6 +90,7 @@ func TestConcurrentLookups(t *testing.T) {
 			}
 		}
 		group.Wait()
+		w.settle()
 		for question, n := range w.asked {
 			if n > 1 {
 				t.Errorf("%s was asked %d times", question, n)
@@ -118,6 +120,7 @@ func TestExpiry(t *testing.T) {
 		w.now = start.Add(at)
 		before := asked()
 		a, err := v.Lookup(context.Background(), name, dns.TypeA)
+		w.settle()
 		if err != nil || a.Status != status {
 			t.Fatalf("%s after %v: %+v, %v", name, at, a, err)
 		}
@@ -168,6 +171,7 @@ func TestBadCache(t *testing.T) {
 	w.on("mx.example.com.", dns.TypeA, strip)
 	lookup := func() error {
 		_, err := v.Lookup(context.Background(), "mx.example.com", dns.TypeA)
+		w.settle()
 		return err
 	}
 	if lookup() == nil {

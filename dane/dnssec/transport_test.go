@@ -181,10 +181,12 @@ func TestRealSockets(t *testing.T) {
 		c.Servers, c.Dial, c.Timeout = []string{packets.LocalAddr().String()}, nil, 5*time.Second
 	}
 	w.expect(t, "mx.example.com", dns.TypeA, Secure, real)
+	w.mu.Lock()
 	w.mangle = func(_, network string, m *dns.Msg) *dns.Msg {
 		m.Truncated = network == "udp"
 		return m
 	}
+	w.mu.Unlock()
 	w.expect(t, "mx.example.com", dns.TypeA, Secure, real)
 	mu.Lock()
 	defer mu.Unlock()

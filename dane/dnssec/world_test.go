@@ -35,6 +35,8 @@ type world struct {
 	raw func(m *dns.Msg) [][]byte
 
 	mu      sync.Mutex
+	idle    *sync.Cond     // serving became 0
+	serving int            // connections
 	asked   map[string]int // by "example.com. MX"
 	queries []*dns.Msg
 	signed  map[string]*dns.RRSIG
@@ -112,6 +114,7 @@ func newWorld(tb testing.TB) *world {
 		asked:  make(map[string]int),
 		signed: make(map[string]*dns.RRSIG),
 	}
+	w.idle = sync.NewCond(&w.mu)
 	w.zone(".")
 	return w
 }
@@ -204,13 +207,21 @@ func (w *world) validator(edits ...func(*Config)) *Validator {
 // lookup asks a fresh validator.
 func (w *world) lookup(name string, qtype uint16, edits ...func(*Config)) (*Answer, error) {
 	w.tb.Helper()
+	defer w.settle()
 	return w.validator(edits...).Lookup(context.Background(), name, qtype)
 }
 
 // dial connects to the recursive server through memory.
 func (w *world) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	w.serving++
 	near, far := net.Pipe()
 	go func() {
+		defer w.served()
 		defer far.Close()
 		if network == "tcp" {
 			w.serveStream(far, addr)
@@ -219,6 +230,23 @@ func (w *world) dial(ctx context.Context, network, addr string) (net.Conn, error
 		}
 	}()
 	return near, nil
+}
+
+func (w *world) served() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.serving--; w.serving == 0 {
+		w.idle.Broadcast()
+	}
+}
+
+// settle waits until nobody is connected, so that a test may change the world.
+func (w *world) settle() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.serving > 0 {
+		w.idle.Wait()
+	}
 }
 
 func (w *world) serveDatagrams(c net.Conn, addr string) {
@@ -278,22 +306,21 @@ func (w *world) serve(addr, network string, wire []byte) [][]byte {
 	if err := query.Unpack(wire); err != nil {
 		return nil
 	}
-	m := w.reply(query)
-	w.mu.Lock()
-	w.asked[query.Question[0].Name+" "+dns.Type(query.Question[0].Qtype).String()]++
-	w.queries = append(w.queries, query)
-	mangle, raw := w.mangle, w.raw
-	w.mu.Unlock()
 	if w.latency > 0 {
 		time.Sleep(w.latency)
 	}
-	if mangle != nil {
-		if m = mangle(addr, network, m); m == nil {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asked[query.Question[0].Name+" "+dns.Type(query.Question[0].Qtype).String()]++
+	w.queries = append(w.queries, query)
+	m := w.reply(query)
+	if w.mangle != nil {
+		if m = w.mangle(addr, network, m); m == nil {
 			return nil
 		}
 	}
-	if raw != nil {
-		return raw(m)
+	if w.raw != nil {
+		return w.raw(m)
 	}
 	if network == "udp" && m.Len() > udpSize {
 		m.Truncated, m.Answer, m.Ns = true, nil, nil
@@ -308,8 +335,6 @@ func (w *world) serve(addr, network string, wire []byte) [][]byte {
 
 // reply is what an honest recursive server answers, without validating.
 func (w *world) reply(query *dns.Msg) *dns.Msg {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	m := new(dns.Msg)
 	m.SetReply(query)
 	m.RecursionAvailable = true
