@@ -326,6 +326,44 @@ func TestSeveralAnchors(t *testing.T) {
 	}
 }
 
+// An anchor that does not match is bogus, also where the parent says that the
+// zone is unsigned.
+func TestAnchorAgainstParent(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	stray := newKey(t, "plain.com.", dns.ECDSAP256SHA256, 257).record
+	a, err := w.lookup("mx.plain.com.", dns.TypeA, func(c *Config) { c.Anchors = append(w.anchors(), stray) })
+	if err == nil || err.(*Error).Status != Bogus {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+// SEC-23: an alias in place of a DS record is no excuse unless it is proven.
+func TestAliasInPlaceOfDS(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	com := w.zones["com."]
+	for what, answer := range map[string][]dns.RR{
+		"unsigned CNAME": {rr(t, "example.com. 60 IN CNAME plain.com.")},
+		"unsigned DNAME": {rr(t, "com. 60 IN DNAME plain.")},
+		"DNAME above":    {rr(t, ". 60 IN DNAME plain.")},
+		"wildcard CNAME": nil,
+	} {
+		w.on("example.com.", dns.TypeDS, func(m *dns.Msg) {
+			m.Ns = nil
+			if m.Answer = answer; answer == nil {
+				m.Answer = w.sigs(com, rr(t, "*.com. 60 IN CNAME plain.com."))
+				for _, rr := range m.Answer {
+					rr.Header().Name = "example.com."
+				}
+			}
+		})
+		if a, err := w.lookup("mx.example.com", dns.TypeA); err == nil {
+			t.Errorf("%s: %+v", what, a)
+		}
+	}
+}
+
 // SEC-27: below a proven unsigned delegation all is insecure, and signatures
 // there are neither needed nor believed.
 func TestBelowUnsigned(t *testing.T) {

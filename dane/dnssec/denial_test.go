@@ -251,6 +251,16 @@ func TestNSEC3Wildcard(t *testing.T) {
 	optOut.Flags = 1
 	w.on(name, dns.TypeA, prove(optOut))
 	w.expect(t, name, dns.TypeA, Insecure)
+	costly := z.nsec3Over("b.wild.example.com.") // SEC-65
+	costly.Iterations = 101
+	w.on(name, dns.TypeA, prove(costly))
+	w.expect(t, name, dns.TypeA, Insecure)
+	w.on(name, dns.TypeA, prove(z.nsec3Over("b.wild.example.com.")))
+	b := newBudget(Limits{}.withDefaults())
+	b.hashes = 0
+	if status, err := newNSEC3Chain(&dns.NSEC3{}, z.name, b).provesExpansion(name, "wild.example.com."); err == nil {
+		t.Errorf("%v without a hash left", status)
+	}
 }
 
 // SEC-62: NODATA for DS by a matching NSEC3, or by opt-out.

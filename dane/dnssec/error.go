@@ -82,8 +82,6 @@ func (r Reason) String() string {
 		return "bogus-alias"
 	case AliasLoop:
 		return "alias-loop"
-	case NotAuthenticated:
-		return "server-not-authenticated"
 	default:
 		return "unknown"
 	}

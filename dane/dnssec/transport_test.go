@@ -375,6 +375,46 @@ func TestSilentOverUDP(t *testing.T) {
 	})
 }
 
+// SEC-55: what is bogus over UDP is asked for once more over TCP, where nobody
+// off the path can have sent it.
+func TestBogusOverUDP(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	for name, want := range map[string]Status{"mx.example.com": Secure, "none.example.com": Secure, "mx.plain.com": Insecure} {
+		w.mangle = func(_, network string, m *dns.Msg) *dns.Msg {
+			if network == "udp" {
+				strip(m)
+			}
+			return m
+		}
+		w.expect(t, name, dns.TypeA, want)
+	}
+}
+
+// Nothing but nonsense comes back: over UDP until the time is up, over TCP
+// at once.
+func TestNonsense(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := mail(t)
+		w.raw = func(m *dns.Msg) [][]byte { return [][]byte{[]byte("nonsense")} }
+		start := time.Now()
+		e := w.expectError(t, "mx.example.com", dns.TypeA, Malformed)
+		mentions(t, e, "no reply but a message with another ID")
+		if took := time.Since(start); took != 200*time.Millisecond {
+			t.Errorf("took %v", took)
+		}
+		w.mangle = func(_, network string, m *dns.Msg) *dns.Msg {
+			if network == "udp" {
+				return nil
+			}
+			return m
+		}
+		e = w.expectError(t, "mx.example.com", dns.TypeA, Malformed)
+		mentions(t, e, "another ID")
+	})
+}
+
 // The caller's context ends a lookup; other callers of the same are not hurt.
 func TestContext(t *testing.T) {
 	t.Parallel()

@@ -122,6 +122,34 @@ func TestTrustingFirstAlias(t *testing.T) {
 	}
 }
 
+// DANE-21: where the reply ends in an alias, the target is asked for.
+func TestTrustingRequery(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
+		strip(m)
+		q := m.Question[0]
+		m.AuthenticatedData = q.Name != "mx.example.com."
+		m.Answer = without(m.Answer, func(rr dns.RR) bool { return rr.Header().Name != q.Name })
+		return m
+	}
+	a, err := w.trusting(t).Lookup(t.Context(), "alias.example.com", dns.TypeA)
+	if err != nil || a.Status != Insecure || a.Aliases[0].Status != Secure || len(a.Records) != 1 || a.Name != "mx.example.com." {
+		t.Errorf("%+v, %v", a, err)
+	}
+	w.on("mx.example.com.", dns.TypeA, func(m *dns.Msg) { m.Rcode = dns.RcodeServerFailure })
+	bend := w.mangle
+	w.mangle = func(server, network string, m *dns.Msg) *dns.Msg {
+		if m.Question[0].Name == "alias.example.com." {
+			m.Answer = m.Answer[:1]
+		}
+		return bend(server, network, m)
+	}
+	if a, err := w.trusting(t).Lookup(t.Context(), "alias.example.com", dns.TypeA); err == nil {
+		t.Errorf("%+v", a)
+	}
+}
+
 // SEC-7, field notes 1 and 39: failures are errors for a Trusting, too.
 func TestTrustingFailures(t *testing.T) {
 	t.Parallel()

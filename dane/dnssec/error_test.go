@@ -1,0 +1,84 @@
+package dnssec
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+func TestReasons(t *testing.T) {
+	t.Parallel()
+	seen := make(map[string]Reason)
+	for r := Timeout; r <= AliasLoop; r++ {
+		code := r.String()
+		if code == "unknown" || seen[code] != 0 {
+			t.Errorf("reason %d is %q", r, code)
+		}
+		seen[code] = r
+		if strings.HasPrefix(code, "bogus-") != r.bogus() {
+			t.Errorf("%s: bogus is %v", code, r.bogus())
+		}
+		e := &Error{Name: "example.", Type: dns.TypeMX, Reason: r}
+		if !strings.HasPrefix(e.Error(), "dnssec: MX of \"example.\": "+code) {
+			t.Errorf("error is %q", e)
+		}
+		if resultType, reasonCode := e.TLSReport(); resultType != "dnssec-invalid" || reasonCode != code {
+			t.Errorf("TLSReport is %s, %s", resultType, reasonCode)
+		}
+	}
+	if s := Reason(0).String() + Reason(255).advice() + Reason(255).String(); s != "unknownunknown" {
+		t.Errorf("the rest is %q", s)
+	}
+}
+
+// An error names each server and the question up the chain that failed, and
+// its causes can be told apart.
+func TestErrorTree(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	w.mangle = func(server, _ string, m *dns.Msg) *dns.Msg {
+		if m.Question[0].Name == "com." && m.Question[0].Qtype == dns.TypeDS {
+			m.Answer, m.Ns, m.Rcode = nil, nil, dns.RcodeServerFailure
+			if server == "192.0.2.2:53" {
+				m.Rcode = dns.RcodeRefused
+			}
+		}
+		return m
+	}
+	_, err := w.lookup("mx.example.com", dns.TypeA, func(c *Config) { c.Servers = []string{"192.0.2.1", "192.0.2.2"} })
+	mentions(t, err, `A of "mx.example.com."`, `DS of "com." from 192.0.2.1:53: servfail`, `DS of "com." from 192.0.2.2:53: refused`)
+	var e *Error
+	if !errors.As(err, &e) || e.Name != "mx.example.com." || e.Status != Indeterminate || e.Unwrap() == nil {
+		t.Errorf("%#v", e)
+	}
+	if len(err.Error()) > 1000 {
+		t.Errorf("%d octets of error: %v", len(err.Error()), err)
+	}
+}
+
+func TestStatus(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[Status]string{Indeterminate: "indeterminate", Bogus: "bogus", Insecure: "insecure", Secure: "secure", 99: "indeterminate"} {
+		text, err := status.MarshalText()
+		if err != nil || string(text) != want {
+			t.Errorf("status %d is %s, %v", status, text, err)
+		}
+	}
+	if !(Indeterminate < Bogus && Bogus < Insecure && Insecure < Secure) {
+		t.Error("the weakest link of a chain is not the least status")
+	}
+}
+
+func TestLimitsHaveDefaults(t *testing.T) {
+	t.Parallel()
+	want := Limits{4, 8, 64, 64, 100, 16, 128, 30 * time.Second, 32, 12}
+	if got := (Limits{}).withDefaults(); got != want {
+		t.Errorf("defaults are %+v", got)
+	}
+	if got := want.withDefaults(); got != want {
+		t.Errorf("changed to %+v", got)
+	}
+}
