@@ -11,6 +11,7 @@ import (
 // The ways to sign a zone that the variants start from.
 var (
 	bindP256  = dnsserver.Signing{Signer: dnsserver.BIND, Algorithms: []uint8{dns.ECDSAP256SHA256}}
+	ldnsP256  = dnsserver.Signing{Signer: dnsserver.LDNS, Algorithms: []uint8{dns.ECDSAP256SHA256}}
 	bindNSEC3 = dnsserver.Signing{Signer: dnsserver.BIND, Algorithms: []uint8{dns.ECDSAP256SHA256}, NSEC3: true}
 )
 
