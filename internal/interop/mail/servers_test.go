@@ -31,9 +31,7 @@ type mailServer struct {
 func startPostfix(t *testing.T, entrances []entrance) *mailServer {
 	t.Helper()
 	postfix := interop.Need(t, "postfix")
-	if os.Geteuid() != 0 {
-		t.Skip("NOT COMPARED: only root can start a Postfix")
-	}
+	needRoot(t)
 	dir := t.TempDir()
 	// Postfix works as a user of its own, who must get at the directory.
 	if err := os.Chmod(filepath.Dir(dir), 0o711); err != nil {
@@ -107,6 +105,20 @@ virtual_gid_maps = static:%[5]s
 		return nil
 	}, filepath.Join(libexec, "master"), "-c", config, "-d")
 	return s
+}
+
+// needRoot skips the test for a user who cannot start a Postfix, and fails it
+// where the environment promises the comparison, as interop.Need does.
+func needRoot(t *testing.T) {
+	t.Helper()
+	const reason = "NOT COMPARED: only root can start a Postfix"
+	switch {
+	case os.Geteuid() == 0:
+	case os.Getenv("CI") == "true" || os.Getenv("MXSEAL_INTEROP") == "1":
+		t.Fatal(reason)
+	default:
+		t.Skip(reason)
+	}
 }
 
 // giveTo makes the directory the user's.
