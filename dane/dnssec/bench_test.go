@@ -2,6 +2,9 @@ package dnssec
 
 import (
 	"context"
+	"fmt"
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,17 +31,24 @@ func BenchmarkLookup(b *testing.B) {
 			}
 		})
 	}
-	b.Run("cached/64 goroutines", func(b *testing.B) {
-		b.ReportAllocs()
-		b.SetParallelism(32)
-		b.RunParallel(func(pb *testing.PB) {
-			for pb.Next() {
-				if _, err := v.Lookup(ctx, "_25._tcp.mx.example.com.", dns.TypeTLSA); err != nil {
-					b.Error(err)
+	for what, names := range map[string][]string{
+		"cached/64 goroutines, one name":   {"_25._tcp.mx.example.com."},
+		"cached/64 goroutines, many names": manyNames(b, v),
+	} {
+		b.Run(what, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetParallelism(64 / runtime.GOMAXPROCS(0))
+			var started atomic.Int64
+			b.RunParallel(func(pb *testing.PB) {
+				name := names[int(started.Add(1))%len(names)]
+				for pb.Next() {
+					if _, err := v.Lookup(ctx, name, dns.TypeTLSA); err != nil {
+						b.Error(err)
+					}
 				}
-			}
+			})
 		})
-	})
+	}
 	b.Run("cold", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
@@ -47,6 +57,19 @@ func BenchmarkLookup(b *testing.B) {
 			}
 		}
 	})
+}
+
+// manyNames returns names that are in the cache.
+func manyNames(b *testing.B, v *Validator) []string {
+	var names []string
+	for i := range 64 {
+		name := fmt.Sprintf("_%d._tcp.mx.example.com.", 1000+i)
+		if _, err := v.Lookup(context.Background(), name, dns.TypeTLSA); err != nil {
+			b.Fatal(err)
+		}
+		names = append(names, name)
+	}
+	return names
 }
 
 // BenchmarkRoundTrips reports how many round trips to the server a lookup

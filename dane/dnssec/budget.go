@@ -54,17 +54,19 @@ func newBudget(l Limits) *budget {
 	return &budget{limits: l, verifications: l.Verifications, hashes: l.NSEC3Hashes, queries: l.Queries}
 }
 
-// limitError is turned into an *Error with the question by whoever knows it.
+// limitError says which limit was reached. Whoever knows the question turns it
+// into an *Error.
 type limitError struct {
 	what  string
 	limit int
+	total bool // a limit of the whole lookup, and not of one reply
 }
 
 func (e *limitError) Error() string { return fmt.Sprintf("more than %d %s", e.limit, e.what) }
 
 func spend(left *int, limit int, what string) error {
 	if *left <= 0 {
-		return &limitError{what, limit}
+		return &limitError{what, limit, true}
 	}
 	*left--
 	return nil

@@ -199,7 +199,7 @@ func (s *session) usableDS(set *rrset) ([]*dns.DS, error) {
 		usable = append(usable, ds)
 	}
 	if limit := s.budget.limits.KeysPerZone; len(usable) > limit {
-		return nil, &limitError{"DS records of one delegation", limit}
+		return nil, &limitError{what: "DS records of one delegation", limit: limit}
 	}
 	if better {
 		usable = slices.DeleteFunc(usable, func(ds *dns.DS) bool { return ds.DigestType == dns.SHA1 })
@@ -225,7 +225,7 @@ func (s *session) judgeKeys(q question, ds []*dns.DS, mismatch Reason, r *reply)
 		return nil, failure(q, mismatch, "the DNSKEY RRset is missing")
 	}
 	if limit := s.budget.limits.KeysPerZone; len(set.records) > limit {
-		return nil, &limitError{"keys of one zone", limit}
+		return nil, &limitError{what: "keys of one zone", limit: limit}
 	}
 	all := &keySet{apex: q.name}
 	entry := &keySet{apex: q.name}

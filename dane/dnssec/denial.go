@@ -38,7 +38,7 @@ func (s *session) proof(z *zone, r *reply) (*proof, error) {
 			continue
 		}
 		if considered++; considered > s.budget.limits.DenialRecords {
-			return nil, &limitError{"records of denial in one reply", s.budget.limits.DenialRecords}
+			return nil, &limitError{what: "records of denial in one reply", limit: s.budget.limits.DenialRecords}
 		}
 		v, err := s.verifyExact(set, z)
 		if final(err) {

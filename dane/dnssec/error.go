@@ -149,7 +149,9 @@ type Error struct {
 	Extended []ExtendedError // what the server says about it
 	Err      error           // the causes: of each server, or of the chain above
 
-	interrupted bool // the context ended, so no other server can be asked
+	// final means that no other server can help: the context has ended, or the
+	// work that the whole lookup may cost is spent.
+	final bool
 }
 
 // Error names the question, the server and the reason, and says what to do.
@@ -232,7 +234,7 @@ func failure(q question, reason Reason, format string, args ...any) *Error {
 
 // within returns the failure of q that e, about another question, has caused.
 func (e *Error) within(q question) *Error {
-	return &Error{Name: q.name, Type: q.rtype, Status: e.Status, Reason: e.Reason, Err: e}
+	return &Error{Name: q.name, Type: q.rtype, Status: e.Status, Reason: e.Reason, Err: e, final: e.final}
 }
 
 // interrupted is the Error of a lookup whose context ended.
@@ -242,14 +244,16 @@ func interrupted(q question, err error) *Error {
 		reason = Timeout
 	}
 	e := failure(q, reason, "the caller stopped waiting")
-	e.Err, e.interrupted = err, true
+	e.Err, e.final = err, true
 	return e
 }
 
-// final reports whether another server cannot help: the work is spent or
-// nobody waits any longer.
+// final reports whether no other server can help.
 func final(err error) bool {
-	var limit *limitError
 	var e *Error
-	return errors.As(err, &limit) || errors.As(err, &e) && (e.Reason == WorkLimit || e.interrupted)
+	if errors.As(err, &e) {
+		return e.final
+	}
+	var limit *limitError
+	return errors.As(err, &limit) && limit.total
 }

@@ -96,6 +96,27 @@ func TestManySignatures(t *testing.T) {
 	}
 }
 
+// SEC-66: a server whose replies hit a limit of their own does not keep the
+// next server from answering; the limits of the whole lookup still hold.
+func TestLimitAndNextServer(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	w.mangle = func(server, _ string, m *dns.Msg) *dns.Msg {
+		if server == "192.0.2.1:53" && m.Question[0].Name == "mx.example.com." && len(m.Answer) == 2 {
+			good := m.Answer[1]
+			for i := range 20 {
+				bad := dns.Copy(good).(*dns.RRSIG)
+				bad.Inception -= uint32(i + 1)
+				m.Answer = append([]dns.RR{bad}, m.Answer...)
+			}
+		}
+		return m
+	}
+	two := func(c *Config) { c.Servers = []string{"192.0.2.1", "192.0.2.2"} }
+	w.expect(t, "mx.example.com", dns.TypeA, Secure, two)
+	w.expectLimit(t, "mx.example.com", dns.TypeA, "more than 12 signature verifications", two, func(c *Config) { c.Limits.Verifications = 12 })
+}
+
 // SEC-66, SEC-71, SEC-72: one budget of verifications for the whole lookup,
 // aliases, keys and proofs included; afterwards the keys are cached.
 func TestVerifications(t *testing.T) {

@@ -115,7 +115,7 @@ func (s *session) askOne(q question, to attempt, judge func(*reply) error) error
 // question, further up the chain.
 func (r *reply) blamed(e *Error, q question) *Error {
 	switch {
-	case e.interrupted:
+	case e.final:
 		return e
 	case e.Name == q.name && e.Type == q.rtype && e.Server == "":
 		return r.blame(e)
@@ -145,7 +145,9 @@ func asError(q question, err error) *Error {
 	}
 	var limit *limitError
 	if errors.As(err, &limit) {
-		return failure(q, WorkLimit, "%v", limit)
+		e = failure(q, WorkLimit, "%v", limit)
+		e.final = limit.total
+		return e
 	}
 	e = failure(q, Unreachable, "")
 	e.Err = err

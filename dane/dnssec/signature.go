@@ -63,10 +63,10 @@ func (b *budget) verify(set *rrset, zone *keySet, now time.Time) (*verified, err
 			continue
 		}
 		if tried++; tried > b.limits.SignaturesPerRRset {
-			return nil, b.limitFailure(set, "signatures of one RRset", b.limits.SignaturesPerRRset)
+			return nil, &limitError{what: "signatures of one RRset", limit: b.limits.SignaturesPerRRset}
 		}
 		if len(keys) > b.limits.KeysPerTag {
-			return nil, b.limitFailure(set, "keys of one tag", b.limits.KeysPerTag)
+			return nil, &limitError{what: "keys of one tag", limit: b.limits.KeysPerTag}
 		}
 		if data == nil {
 			if data, err = newSignedData(set); err != nil {
@@ -76,7 +76,7 @@ func (b *budget) verify(set *rrset, zone *keySet, now time.Time) (*verified, err
 		covered := data.covered(sig)
 		for _, key := range keys {
 			if err := b.verification(); err != nil {
-				return nil, failure(set.question(), WorkLimit, "%v", err)
+				return nil, err
 			}
 			if key.verifies(covered, signature) {
 				return accept(set, sig, now), nil
@@ -85,10 +85,6 @@ func (b *budget) verify(set *rrset, zone *keySet, now time.Time) (*verified, err
 		problem = worse(problem, failure(set.question(), SignatureInvalid, "key tag %d of %q", sig.KeyTag, zone.apex))
 	}
 	return nil, problem
-}
-
-func (b *budget) limitFailure(set *rrset, what string, limit int) *Error {
-	return failure(set.question(), WorkLimit, "%v", &limitError{what, limit})
 }
 
 // worse keeps the more telling of two problems with signatures: one that was
