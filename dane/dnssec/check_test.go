@@ -11,6 +11,7 @@ import (
 
 // on bends the replies to one question.
 func (w *world) on(name string, qtype uint16, bend func(m *dns.Msg)) {
+	w.settle()
 	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
 		if m.Question[0].Name == name && m.Question[0].Qtype == qtype {
 			bend(m)
