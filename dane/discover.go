@@ -23,8 +23,8 @@ type Host struct {
 	// Name is the name that was asked for, in A-labels and lower case,
 	// without final dot. So is BaseDomain.
 	Name string
-	// Addrs are the addresses to connect to, IPv4 first. There is at least
-	// one. Looking them up again would undo what was found here.
+	// Addrs are the addresses to connect to, IPv4 first: at least one, and at
+	// most 16 of each family. Looking them up again would undo what was found here.
 	Addrs []netip.Addr
 	// AddrStatus is the security of the addresses, aliases included.
 	AddrStatus dnssec.Status
@@ -93,6 +93,9 @@ func Discover(ctx context.Context, resolver dnssec.Resolver, host string, port u
 		return nil, err
 	}
 	for _, candidate := range d.host.candidates(name) {
+		if _, ok := dns.IsDomainName(RecordName(candidate, port)); !ok {
+			continue // too long a name for there to be a TLSA record of it
+		}
 		found, err := d.records(candidate, port)
 		if err != nil {
 			return nil, err

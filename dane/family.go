@@ -31,6 +31,10 @@ func rankOf(status dnssec.Status, aliases []dnssec.Alias) rank {
 	}
 }
 
+// maxAddresses bounds the addresses of one family that count. Senders try a
+// handful, and an RRset of 64 KiB has thousands.
+const maxAddresses = 16
+
 // family is what the lookup of A or of AAAA gave.
 type family struct {
 	answer *dnssec.Answer
@@ -40,6 +44,9 @@ type family struct {
 func newFamily(l Lookup) family {
 	f := family{answer: l.Answer}
 	for _, rr := range l.Answer.Records {
+		if len(f.addrs) == maxAddresses {
+			break
+		}
 		var addr netip.Addr
 		switch rr := rr.(type) {
 		case *dns.A:

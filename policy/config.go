@@ -131,7 +131,10 @@ type Override struct {
 	RequireDANE bool
 
 	// Pin are TLSA records that the operator knows to be right. They stand in
-	// place of those in DNS, as though found securely.
+	// place of those in DNS, as though found securely, and are asked for even
+	// of mail that says TLS-Required: No. Of a DANE-TA pin (usage 2) the
+	// certificate has to be for the domain itself where the MX records are not
+	// secure, because the authority vouches for other hosts as well.
 	Pin []dane.Record
 
 	// NoDANE and NoMTASTS switch a standard off for this domain, as when its

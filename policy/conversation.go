@@ -170,6 +170,21 @@ func (c *conversation) check() *Error {
 	}
 }
 
+// lacksTLS reports whether the server answered, and does not have what the mail
+// requires: it offers no STARTTLS, refuses it for good, or was not verified. One
+// that is in trouble, or cut off, may have it later (RFC 3207 section 6).
+func (c *conversation) lacksTLS() bool {
+	var refusal *textproto.Error
+	switch {
+	case c.tls.state != nil:
+		return true
+	case errors.As(c.tls.err, &refusal):
+		return refusal.Code >= 500
+	default:
+		return c.tls.made && c.tls.err == nil
+	}
+}
+
 // report is what a Recorder gets, or nil for what no report counts.
 func (c *conversation) report() *tlsrpt.Session {
 	if !c.tls.made {

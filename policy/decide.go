@@ -43,6 +43,7 @@ type wishes struct {
 	requireBoth bool // Precedence RequireBoth
 	requireTLS  bool // RFC 8689 section 2
 	tlsOptional bool // RFC 8689 section 3, "TLS-Required: No"
+	pinned      bool // the operator has TLSA records of his own for the host
 }
 
 // verdict is the decision for one host.
@@ -76,6 +77,9 @@ func decide(f facts, w wishes) verdict {
 	v := judge(f, w)
 	if w.tlsOptional && !w.requireTLS {
 		v = ignorePolicies(v)
+	}
+	if w.pinned {
+		v = demandPin(v)
 	}
 	v.routeAuthenticated = f.routeAuthenticated()
 	if w.requireDANE {
@@ -154,6 +158,18 @@ func ignorePolicies(v verdict) verdict {
 		return v
 	}
 	return verdict{level: Opportunistic}
+}
+
+// demandPin asks for a match with the operator's records, whatever the mail or
+// the recipient say.
+func demandPin(v verdict) verdict {
+	if v.level == Refused {
+		return v
+	}
+	v.level = Authenticated
+	v.by |= ByDANE | ByOperator
+	v.demands.dane = true
+	return v
 }
 
 // demandDANE makes DANE mandatory: RFC 7672 section 6, and section 2.2.1 for

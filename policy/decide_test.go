@@ -125,8 +125,8 @@ func everyFact(yield func(facts) bool) {
 // everyWish yields every combination of wishes.
 func everyWish(yield func(wishes) bool) {
 	for _, floor := range []Level{Refused, Opportunistic, Encrypted, Authenticated} {
-		for bits := range 16 {
-			w := wishes{floor, bits&1 != 0, bits&2 != 0, bits&4 != 0, bits&8 != 0}
+		for bits := range 32 {
+			w := wishes{floor, bits&1 != 0, bits&2 != 0, bits&4 != 0, bits&8 != 0, bits&16 != 0}
 			if !yield(w) {
 				return
 			}
@@ -200,7 +200,7 @@ func TestVerdictIsConsistent(t *testing.T) {
 				t.Errorf("%+v %+v: below the floor: %+v", f, w, v)
 			case v.level > Opportunistic && v.by == 0:
 				t.Errorf("%+v %+v: nothing decided: %+v", f, w, v)
-			case v.demands.dane && f.tlsa != tlsaUsable:
+			case v.demands.dane && f.tlsa != tlsaUsable && !w.pinned:
 				t.Errorf("%+v %+v: DANE demanded without records: %+v", f, w, v)
 			}
 		}
@@ -271,6 +271,21 @@ func TestRequireTLS(t *testing.T) {
 	} {
 		if v := decide(f, wishes{requireTLS: true}); v.level != Authenticated || !v.demands.webPKI {
 			t.Errorf("%+v: %+v", f, v)
+		}
+	}
+}
+
+// The operator's own records are asked for whatever the recipient publishes and
+// the mail says: only a host that must not be used at all goes without.
+func TestPinIsAlwaysAskedFor(t *testing.T) {
+	for f := range everyFact {
+		for w := range everyWish {
+			if !w.pinned {
+				continue
+			}
+			if v := decide(f, w); v.level != Refused && (v.level != Authenticated || !v.demands.dane || !v.by.Has(ByOperator)) {
+				t.Errorf("%+v %+v: %+v", f, w, v)
+			}
 		}
 	}
 }

@@ -43,6 +43,10 @@ type Dialer struct {
 	// its reply, or a block of the message. 0 stands for ten minutes, the
 	// longest that RFC 5321 section 4.5.3.2 has.
 	IdleTimeout time.Duration
+	// DomainTimeout bounds all that SendMail does for one domain, so that hosts
+	// that stall do not keep other domains from their turn; 0 stands for half an
+	// hour.
+	DomainTimeout time.Duration
 	// MaxConnections bounds the connections that one call makes for one
 	// domain, a second one to the same address included; 0 stands for 16. Of
 	// each host at most four addresses are tried.
@@ -62,6 +66,7 @@ const (
 	defaultConnectTimeout = 30 * time.Second
 	defaultCommandTimeout = 5 * time.Minute
 	defaultIdleTimeout    = 10 * time.Minute
+	defaultDomainTimeout  = 30 * time.Minute
 	defaultMaxConnections = 16
 
 	// addressesPerHost: RFC 5321 section 5.1 asks for two at least.

@@ -40,8 +40,9 @@
 //
 // # The decision
 //
-// Each host is judged alone. A lookup that fails, because it is bogus, times
-// out or is answered by SERVFAIL, is never taken for "there is none":
+// Each host is judged alone. A lookup of MX, address or TLSA records that fails,
+// because it is bogus, times out or is answered by SERVFAIL, is never taken for
+// "there are none":
 //
 //	MX RRset   TLSA at the host  MTA-STS     the session must
 //	failed                                   not happen: the domain waits
@@ -69,8 +70,9 @@
 // DNSSEC data on; some home routers do not, and the error then says so.
 //
 // Use one [Resolver] for the whole program. What it remembers is what protects:
-// an MTA-STS policy once seen is in force for weeks, whatever somebody on the
-// path hides.
+// an MTA-STS policy once seen is in force until its max_age is over, whatever
+// somebody on the path hides. The first contact is what MTA-STS cannot protect
+// (RFC 8461 section 10.2): there a lookup or a fetch that fails means no policy.
 //
 // Package policytest has a private internet for tests, with attackers in it.
 package policy

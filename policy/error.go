@@ -21,9 +21,11 @@ var (
 	ErrLoop = errors.New("mail loop")
 )
 
-// Error is the one type of error of this package. A policy failure is always
+// Error is the one type of error of this package. A policy failure is
 // temporary: mail waits, and is neither sent with less protection nor bounced
-// (RFC 7672 section 2.1.2, RFC 8461 section 5).
+// (RFC 7672 section 2.1.2, RFC 8461 section 5). Only mail with the option
+// RequireTLS is given up where a host does not have what it requires (RFC 8689
+// section 4.2.1).
 type Error struct {
 	// Domain is the recipient domain.
 	Domain string

@@ -121,8 +121,8 @@ func (h *Host) failure(reason tlsrpt.ResultType, code, status, detail string, er
 	return e
 }
 
-// DialContext connects to one of the host's pinned addresses, whichever answers
-// first in their order. addr is what a net.Dialer would be given, "host:port",
+// DialContext connects to one of the host's pinned addresses: to the first that
+// answers within half a minute, of at most four. addr is what a net.Dialer would be given, "host:port",
 // and must name this host and its port: the plan speaks of no other (RFC 6698
 // section 4). It has the form of net.Dialer's method, for SMTP clients that
 // take a dial function.
@@ -144,12 +144,9 @@ func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn,
 	if err != nil || uint16(port) != h.Port {
 		return nil, fmt.Errorf("policy: the plan is for port %d of %s and not for %q", h.Port, printable(h.Name), service)
 	}
-	failures := make([]error, 0, len(h.Addrs))
-	for _, ip := range h.Addrs {
-		if network == "tcp4" && !ip.Is4() || network == "tcp6" && ip.Is4() {
-			continue
-		}
-		conn, err := h.dial(ctx, netip.AddrPortFrom(ip, h.Port))
+	var failures []error
+	for _, ip := range bothFamilies(h.addrs(network)) {
+		conn, err := h.dialFor(ctx, defaultConnectTimeout, ip)
 		if err == nil {
 			return conn, nil
 		}
@@ -159,6 +156,20 @@ func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn,
 		}
 	}
 	return nil, h.failure("", "", "4.4.1", "no address answers", errors.Join(failures...))
+}
+
+// addrs returns the addresses of a network in the manner of package net.
+func (h *Host) addrs(network string) []netip.Addr {
+	return slices.DeleteFunc(slices.Clone(h.Addrs), func(ip netip.Addr) bool {
+		return network == "tcp4" && !ip.Is4() || network == "tcp6" && ip.Is4()
+	})
+}
+
+// dialFor connects to one address, or gives up after a time.
+func (h *Host) dialFor(ctx context.Context, timeout time.Duration, ip netip.Addr) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return h.dial(ctx, netip.AddrPortFrom(ip, h.Port))
 }
 
 // DialAddr connects to one of the host's pinned addresses, as for a pool of

@@ -18,8 +18,12 @@ func (r *Resolver) newHost(q question, route route, exchange exchange, found hos
 		listed: plan.MTASTS.lists(exchange.name),
 	}
 	v := decide(facts, q.wishes)
+	var failed *dane.LookupError
+	if found.err != nil && !errors.As(found.err, &failed) && v.refusal != mxLookupFailed {
+		v = refuse(unreachable, 0) // no address, or no host name: no policy stands in the way
+	}
 	if found.err != nil && v.level != Refused {
-		v = refuse(unreachable, 0)
+		v = refuse(tlsaLookupFailed, 0)
 	}
 	host := &Host{
 		Name:               exchange.name,
@@ -68,6 +72,11 @@ func (h *Host) addDANE(q question, route route, exchange exchange) {
 		NextHop:  q.hop.name,
 		Expanded: route.expansion,
 	})
+	if q.wishes.pinned && route.status != dnssec.Secure {
+		// A pinned authority vouches for other hosts as well, and anybody could
+		// have named one of those.
+		h.ReferenceNames = []string{q.hop.name}
+	}
 }
 
 // explain says in one sentence how the level came about.
@@ -124,11 +133,6 @@ func (h *Host) refusalError(err error) *Error {
 	status, permanent := "4.7.5", false
 	switch h.refusal {
 	case tlsaLookupFailed:
-		var failed *dane.LookupError
-		if !errors.As(err, &failed) {
-			status = "4.4.4" // no address, or no host name
-			break
-		}
 		failure = tlsrpt.Classify(err)
 	case unreachable:
 		status = "4.4.4"
@@ -138,7 +142,11 @@ func (h *Host) refusalError(err error) *Error {
 		failure = tlsrpt.Failure{Type: tlsrpt.DANERequired}
 	case routeUnauthenticated:
 		// RFC 8689 section 4.2.1: the sender of the mail is to know.
-		status, permanent = "5.7.10", true
+		// It is not known that the domain names nobody while its policy could
+		// not be looked up.
+		if h.plan.MTASTS.Err == nil {
+			status, permanent = "5.7.10", true
+		}
 	}
 	e := h.failure(failure.Type, failure.ReasonCode, status, h.Why, err)
 	e.Permanent = permanent

@@ -145,5 +145,10 @@ func isNumeric(s string) bool {
 // sameName compares names in ASCII as DNS does: in any case, and with or
 // without final dot.
 func sameName(a, b string) bool {
-	return strings.EqualFold(strings.TrimSuffix(a, "."), strings.TrimSuffix(b, "."))
+	return equalFold(strings.TrimSuffix(a, "."), strings.TrimSuffix(b, "."))
+}
+
+// equalFold is strings.EqualFold for ASCII alone: the Kelvin sign is no k.
+func equalFold(a, b string) bool {
+	return isASCII(a) && isASCII(b) && strings.EqualFold(a, b)
 }

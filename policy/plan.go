@@ -37,6 +37,8 @@ type Plan struct {
 	// went into it.
 	Expires time.Time
 
+	made        time.Time
+	asked       request
 	tlsOptional bool // made with TLSOptional, and not with RequireTLS
 	literal     bool // the next hop is an address
 	omitted     int  // mail hosts left out, the worst
@@ -85,6 +87,12 @@ type Host struct {
 	refusal refusal
 	plan    *Plan
 	trust   *trust
+}
+
+// holds reports whether the plan is still good. A clock that was set back to
+// before it was made leaves nothing good.
+func (p *Plan) holds(now time.Time) bool {
+	return now.Before(p.Expires) && !now.Round(0).Before(p.made)
 }
 
 // Order returns the hosts by preference, with equal ones shuffled afresh
@@ -139,4 +147,30 @@ func (p *Plan) Err() error {
 		return &Error{Domain: p.Domain, Status: "4.4.4", Detail: "no mail host is known"}
 	}
 	return first
+}
+
+// size is about what a plan takes in memory, in octets, with the DNS answers and
+// the policy that it holds on to.
+func (p *Plan) size() int {
+	size := 500
+	if p.MTASTS.Policy != nil {
+		size += len(p.MTASTS.Policy.Text)
+	}
+	size += len(p.MTASTS.failedText)
+	for _, h := range p.Hosts {
+		size += 700 + len(h.Name) + len(h.Why)
+		if h.DANE == nil {
+			continue
+		}
+		size += 24 * len(h.DANE.Addrs)
+		for _, record := range h.DANE.Records {
+			size += 2 * (40 + len(record.Data))
+		}
+		for _, lookup := range h.DANE.Lookups {
+			if lookup.Answer != nil {
+				size += 200 + 150*(len(lookup.Answer.Records)+len(lookup.Answer.Aliases))
+			}
+		}
+	}
+	return size
 }

@@ -104,7 +104,7 @@ func offers(reply []byte, keyword string) bool {
 	for line := range strings.Lines(string(reply)) {
 		if !first && len(line) > 4 && line[:3] == "250" {
 			word, _, _ := strings.Cut(strings.TrimRight(line[4:], "\r\n"), " ")
-			if strings.EqualFold(word, keyword) {
+			if equalFold(word, keyword) {
 				return true
 			}
 		}

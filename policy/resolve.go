@@ -61,6 +61,7 @@ func (r *Resolver) question(asked request) (question, *Error) {
 		q.noDANE = q.noDANE || wish.NoDANE
 		q.noMTASTS = q.noMTASTS || wish.NoMTASTS
 		q.pin = wish.Pin
+		q.wishes.pinned = len(wish.Pin) > 0
 		if wish.hop != nil {
 			q.hop = *wish.hop
 		}
@@ -69,7 +70,6 @@ func (r *Resolver) question(asked request) (question, *Error) {
 	// section 3.4), nor to mail that passes over both (RFC 8689 section 3).
 	if q.hop.addr.IsValid() || asked.tlsOptional && !asked.requireTLS {
 		q.noDANE, q.noMTASTS = true, true
-		q.pin = nil
 	}
 	return q, nil
 }
@@ -85,7 +85,7 @@ func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) 
 	if failure != nil {
 		return nil, failure
 	}
-	route, failure := r.findRoute(ctx, q.hop)
+	route, failure := r.findRoute(ctx, q)
 	if failure != nil {
 		return nil, failure
 	}
@@ -96,6 +96,8 @@ func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) 
 		ImplicitMX:  route.implicit,
 		RequireTLS:  asked.requireTLS,
 		Expires:     route.expires,
+		made:        r.now().Round(0),
+		asked:       asked,
 		tlsOptional: asked.tlsOptional && !asked.requireTLS,
 		literal:     q.hop.addr.IsValid(),
 		omitted:     route.omitted,
@@ -170,23 +172,23 @@ type hostFacts struct {
 }
 
 func (r *Resolver) askHost(ctx context.Context, q question, route route, host exchange) hostFacts {
+	pinned := tlsaNone
+	if q.wishes.pinned {
+		pinned = tlsaUsable
+	}
 	if q.hop.addr.IsValid() {
-		return hostFacts{tlsa: tlsaNone, dane: &dane.Host{Name: host.name, Addrs: []netip.Addr{q.hop.addr}}}
+		return hostFacts{tlsa: pinned, dane: &dane.Host{Name: host.name, Addrs: []netip.Addr{q.hop.addr}}}
 	}
 	if host.malformed {
 		return hostFacts{err: errNotAHost}
 	}
-	noTLSA := q.noDANE || len(q.pin) > 0 || r.mxSecure && route.status != dnssec.Secure
+	noTLSA := q.noDANE || q.wishes.pinned || r.mxSecure && route.status != dnssec.Secure
 	if noTLSA {
 		addresses, err := dane.Addresses(ctx, r.dns, host.name)
 		if err != nil {
 			return hostFacts{err: err}
 		}
-		facts := hostFacts{dane: addresses, tlsa: tlsaNone}
-		if len(q.pin) > 0 {
-			facts.tlsa = tlsaUsable
-		}
-		return facts
+		return hostFacts{dane: addresses, tlsa: pinned}
 	}
 	discovered, err := dane.Discover(ctx, r.dns, host.name, q.hop.port)
 	facts := hostFacts{dane: discovered, err: err}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -45,7 +46,7 @@ func TestHostsAreJudgedApart(t *testing.T) {
 		{Refused, ByDANE, tlsrpt.DNSSECInvalid},
 		{Opportunistic, 0, ""},
 		{Encrypted, ByDANE, ""},
-		{Refused, ByDANE, ""},
+		{Refused, 0, ""},
 		{Refused, ByDANE, tlsrpt.DNSSECInvalid},
 	} {
 		h := plan.Hosts[i]
@@ -193,7 +194,7 @@ func TestOverrides(t *testing.T) {
 		{"raise to encrypted", Override{Floor: Encrypted}, Encrypted, ByOperator},
 		{"raise to authenticated", Override{Floor: Authenticated}, Authenticated, ByOperator},
 		{"mandatory DANE", Override{RequireDANE: true}, Refused, ByDANE | ByOperator},
-		{"pin", Override{Pin: []dane.Record{pin}}, Authenticated, ByDANE},
+		{"pin", Override{Pin: []dane.Record{pin}}, Authenticated, ByDANE | ByOperator},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFakeDNS()
@@ -329,6 +330,8 @@ func TestNewRefuses(t *testing.T) {
 		"override next hop":       {Overrides: map[string]Override{"a.example": {NextHop: "192.0.2.1"}}},
 		"override exclusion":      {Overrides: map[string]Override{"a.example": {NoDANE: true, RequireDANE: true}}},
 		"override pin":            {Overrides: map[string]Override{"a.example": {Pin: []dane.Record{{Usage: 3}}}}},
+		"override by two names":   {Overrides: map[string]Override{"a.example": {Floor: Encrypted}, "A.example.": {NoDANE: true}}},
+		"override against Config": {NoDANE: true, Overrides: map[string]Override{"a.example": {RequireDANE: true}}},
 		"override level":          {Overrides: map[string]Override{"a.example": {Floor: 9}}},
 	} {
 		config.DNS = newFakeDNS()
@@ -348,6 +351,110 @@ func TestMalformedDomains(t *testing.T) {
 		}
 		if err != nil && strings.ContainsAny(err.Error(), "\r\n") {
 			t.Errorf("%q reaches a log unescaped", domain)
+		}
+	}
+}
+
+// REQ-7, REQ-12: that the domain names no host is certain only when its policy
+// could be looked up.
+func TestRequireTLSWithoutRoute(t *testing.T) {
+	for _, broken := range []bool{false, true} {
+		f := newFakeDNS()
+		f.add(t, dnssec.Insecure, "example.org. MX 1 mx.example.org.")
+		f.addHost(t, dnssec.Secure, "mx.example.org", someKey)
+		if broken {
+			f.fail("_mta-sts.example.org", dns.TypeTXT)
+		}
+		plan, err := f.newResolver(t, Config{}).Resolve(t.Context(), "example.org", RequireTLS())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if refusal := plan.Hosts[0].Refusal; refusal == nil || refusal.Permanent == broken {
+			t.Errorf("lookup broken %v: %v", broken, refusal)
+		}
+	}
+}
+
+// RPT-65: hosts without addresses and exchanges that are none are no business of
+// a report, and refused by no policy.
+func TestUnreachableHostsAreNotReported(t *testing.T) {
+	f := newFakeDNS()
+	f.add(t, dnssec.Secure, "example.org. MX 1 gone.example.org.", "example.org. MX 2 192.0.2.9.")
+	plan, err := f.newResolver(t, Config{}).Resolve(t.Context(), "example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range plan.Hosts {
+		if session := h.Session(nil, nil); len(session.Outcomes) != 0 || h.By != 0 || h.Refusal.Reason != "" {
+			t.Errorf("%s: %+v, by %v, %v", h.Name, session.Outcomes, h.By, h.Refusal)
+		}
+	}
+}
+
+// Plans that a hostile domain blows up are not kept.
+func TestLargePlansAreNotKept(t *testing.T) {
+	f := newFakeDNS()
+	var records, addresses []string
+	for i := range 40 {
+		name := fmt.Sprintf("mx%d.example.org", i)
+		records = append(records, fmt.Sprintf("example.org. MX %d %s.", i, name))
+		f.addHost(t, dnssec.Secure, name)
+		addresses = addresses[:0]
+		for j := range 250 {
+			addresses = append(addresses, fmt.Sprintf("%s. A 192.0.2.%d", name, j))
+		}
+		f.add(t, dnssec.Secure, addresses...)
+	}
+	f.add(t, dnssec.Secure, records...)
+	r := f.newResolver(t, Config{})
+	plan, err := r.Resolve(t.Context(), "example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(plan.Hosts[0].Addrs) > 16 || plan.size() <= maxPlanSize {
+		t.Errorf("%d addresses, %d octets", len(plan.Hosts[0].Addrs), plan.size())
+	}
+	if r.plans.Len() != 0 {
+		t.Error("the plan was kept")
+	}
+}
+
+// A clock that was set back does not keep a plan for longer than it was made for.
+func TestClockSetBack(t *testing.T) {
+	f := newFakeDNS()
+	f.add(t, dnssec.Secure, "example.org. MX 1 mx.example.org.")
+	f.addHost(t, dnssec.Secure, "mx.example.org", someKey)
+	now := time.Now()
+	f.now = func() time.Time { return now }
+	r := f.newResolver(t, Config{Now: f.now})
+	first, err := r.Resolve(t.Context(), "example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(-72 * time.Hour)
+	if again, err := r.Resolve(t.Context(), "example.org"); err != nil || again == first {
+		t.Errorf("%v: a plan from the future was served", err)
+	}
+}
+
+// DANE-44: with mandatory DANE an insecure answer never ends in a bounce.
+func TestMandatoryDANEWaits(t *testing.T) {
+	for name, records := range map[string][]string{
+		"null MX":        {"example.org. MX 0 ."},
+		"loop":           {"example.org. MX 0 me.example.net."},
+		"no such domain": nil,
+	} {
+		for _, status := range []dnssec.Status{dnssec.Insecure, dnssec.Secure} {
+			f := newFakeDNS()
+			f.deny(status, "example.org", dns.TypeMX, dns.RcodeNameError)
+			if records != nil {
+				f.add(t, status, records...)
+			}
+			_, err := f.newResolver(t, Config{RequireDANE: true, Self: []string{"me.example.net"}}).Resolve(t.Context(), "example.org")
+			var failure *Error
+			if !errors.As(err, &failure) || failure.Permanent != (status == dnssec.Secure) || failure.Reply() >= 500 != failure.Permanent {
+				t.Errorf("%s, %v: %v", name, status, err)
+			}
 		}
 	}
 }

@@ -24,6 +24,11 @@ const (
 	defaultMaxPlans = 10000
 	defaultTimeout  = 2 * time.Minute
 
+	// maxPlanSize is the memory, in octets, that a plan may take to be kept.
+	// Usual ones take about two thousand; those that a hostile domain blows up
+	// are made anew each time.
+	maxPlanSize = 16 << 10
+
 	// maxPlanAge ends plans that nothing else ends, such as those of address
 	// literals.
 	maxPlanAge = time.Hour
@@ -157,14 +162,17 @@ func (r *Resolver) addOverride(domain string, wish Override) error {
 	if err != nil {
 		return err
 	}
-	if wish.NoDANE && wish.RequireDANE {
-		return errors.New("NoDANE and RequireDANE exclude each other")
+	if _, again := r.overrides[name]; again {
+		return fmt.Errorf("there are two for %s", name)
+	}
+	if (wish.NoDANE || r.noDANE) && (wish.RequireDANE || r.general.requireDANE) {
+		return errors.New("NoDANE and RequireDANE exclude each other, in Config as well")
 	}
 	if wish.Floor > Authenticated {
 		return errors.New("Floor is none of the levels")
 	}
 	read := override{Override: wish}
-	read.Pin = dane.Select(slices.Clone(wish.Pin))
+	read.Pin = dane.Select(cloneRecords(wish.Pin))
 	if len(wish.Pin) > 0 && len(read.Pin) == 0 {
 		return errors.New("Pin has no usable record")
 	}
@@ -177,6 +185,15 @@ func (r *Resolver) addOverride(domain string, wish Override) error {
 	}
 	r.overrides[name] = read
 	return nil
+}
+
+// cloneRecords keeps the caller from changing what was read.
+func cloneRecords(records []dane.Record) []dane.Record {
+	cloned := slices.Clone(records)
+	for i := range cloned {
+		cloned[i].Data = slices.Clone(cloned[i].Data)
+	}
+	return cloned
 }
 
 // Resolve returns the plan for a recipient domain: a name in A-labels or
@@ -193,7 +210,7 @@ func (r *Resolver) Resolve(ctx context.Context, domain string, options ...Option
 	if err != nil {
 		return nil, err
 	}
-	if plan, found := r.plans.Get(asked); found && r.now().Before(plan.Expires) {
+	if plan, found := r.plans.Get(asked); found && plan.holds(r.now()) {
 		return plan, nil
 	}
 	return r.share(ctx, asked)
@@ -234,7 +251,9 @@ func (r *Resolver) share(ctx context.Context, asked request) (*Plan, error) {
 			err.Domain = asked.domain
 			return nil, err
 		}
-		r.plans.Add(asked, plan)
+		if plan.size() <= maxPlanSize {
+			r.plans.Add(asked, plan)
+		}
 		return plan, nil
 	})
 	select {
@@ -254,25 +273,47 @@ func (q request) key() string {
 }
 
 // Recheck looks up again the id of the MTA-STS policy that a plan was made by,
-// and returns a fresh plan when the policy changed. Mail that a policy kept
-// from being delivered must not be given up before (RFC 8461 sections 5 and
-// 5.1). For a plan without such a policy it does nothing.
-func (r *Resolver) Recheck(ctx context.Context, plan *Plan, options ...Option) (fresh *Plan, changed bool, err error) {
-	if !plan.MTASTS.Asked {
+// and returns a fresh plan, of the same options, when the policy is another one
+// now. Mail that a policy kept from being delivered must not be given up before
+// (RFC 8461 sections 5 and 5.1), nor when Recheck fails: then nobody knows. For a
+// plan that MTA-STS was not asked for it does nothing.
+func (r *Resolver) Recheck(ctx context.Context, plan *Plan) (fresh *Plan, changed bool, err error) {
+	if !plan.MTASTS.Asked || plan.MTASTS.off {
 		return plan, false, nil
 	}
-	_, changed, err = r.mtasts.Recheck(ctx, plan.NextHop)
-	if err != nil || !changed {
-		return plan, false, err
+	result, _, err := r.mtasts.Recheck(ctx, plan.NextHop)
+	if err == nil && result.Policy == plan.MTASTS.Policy {
+		return plan, false, unknownPolicy(result)
 	}
-	asked, err := newRequest(plan.Domain, options)
 	if err != nil {
 		return plan, false, err
 	}
-	r.plans.Remove(asked)
-	fresh, err = r.share(ctx, asked)
+	r.forget(plan.asked.domain)
+	fresh, err = r.share(ctx, plan.asked)
 	if err != nil {
 		return plan, false, err
 	}
 	return fresh, true, nil
+}
+
+// unknownPolicy is why it is not known whether there is another policy. A
+// record that is gone or malformed is a definite answer.
+func unknownPolicy(result mtasts.Result) error {
+	var failure *mtasts.Error
+	if errors.As(result.Err, &failure) && failure.Kind != mtasts.KindRecord {
+		return failure
+	}
+	return nil
+}
+
+// forget drops the plans of a domain, whatever their options, and lets nobody
+// join one that is being made.
+func (r *Resolver) forget(domain string) {
+	for _, requireTLS := range []bool{false, true} {
+		for _, tlsOptional := range []bool{false, true} {
+			asked := request{domain, requireTLS, tlsOptional}
+			r.plans.Remove(asked)
+			r.inFlight.Forget(asked.key())
+		}
+	}
 }

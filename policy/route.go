@@ -11,6 +11,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/mtasts"
 )
 
 // maxHosts bounds the mail hosts of one plan; the worst by preference are left
@@ -39,7 +40,8 @@ type route struct {
 // findRoute looks up the MX records of hop. What the operator names as host
 // needs none and is secure by definition (RFC 7672 section 2.2.2); so is an
 // address literal, which leaves nothing to be found.
-func (r *Resolver) findRoute(ctx context.Context, hop nextHop) (route, *Error) {
+func (r *Resolver) findRoute(ctx context.Context, q question) (route, *Error) {
+	hop := q.hop
 	if hop.direct {
 		return route{
 			status:    dnssec.Secure,
@@ -55,28 +57,52 @@ func (r *Resolver) findRoute(ctx context.Context, hop nextHop) (route, *Error) {
 		return route{}, lookupFailure("the MX records cannot be had", errNoStatus)
 	}
 	if answer.Rcode == dns.RcodeNameError {
-		return route{}, &Error{Permanent: true, Status: "5.1.2", Detail: "the domain does not exist", Err: ErrNoDomain}
+		return route{}, r.unlessForged(q, answer.Status, &Error{
+			Permanent: true, Status: "5.1.2", Detail: "the domain does not exist", Err: ErrNoDomain,
+		})
 	}
 	found := route{status: answer.Status, expires: answer.Expires}
 	if len(answer.Records) == 0 {
 		found.implicit = true
 		found.exchanges = []exchange{{name: hop.name}}
 	} else if found.exchanges = exchanges(answer.Records); len(found.exchanges) == 0 {
-		return route{}, nullMX()
+		return route{}, r.unlessForged(q, answer.Status, nullMX())
 	} else if len(answer.Aliases) > 0 {
 		found.expansion = strings.TrimSuffix(answer.Name, ".")
 	}
 	found.exchanges = r.beforeSelf(found.exchanges)
 	if len(found.exchanges) == 0 {
-		return route{}, &Error{
+		return route{}, r.unlessForged(q, answer.Status, &Error{
 			Permanent: true, Status: "5.4.6",
 			Detail: "the best mail host of the domain is this host itself", Err: ErrLoop,
-		}
+		})
 	}
 	if over := len(found.exchanges) - maxHosts; over > 0 {
 		found.exchanges, found.omitted = found.exchanges[:maxHosts], over
 	}
 	return found, nil
+}
+
+// unlessForged makes the end of a domain wait where it rests on an answer that
+// nobody authenticated, and something stronger speaks against it: mandatory DANE
+// (RFC 7672 section 2.2.1), or an enforced policy, which names mail hosts
+// (RFC 8461 section 5.1).
+func (r *Resolver) unlessForged(q question, status dnssec.Status, failure *Error) *Error {
+	if status == dnssec.Secure {
+		return failure
+	}
+	against := ByOperator | ByDANE
+	if !q.wishes.requireDANE {
+		remembered := r.mtasts.Remembered(q.hop.name)
+		if q.noMTASTS || remembered == nil || remembered.Mode != mtasts.Enforce {
+			return failure
+		}
+		against = ByMTASTS
+	}
+	failure.Permanent, failure.SMTPCode, failure.By = false, 0, against
+	failure.Status = "4" + strings.TrimPrefix(failure.Status, "5")
+	failure.Detail += ", says an answer that is not secure, so the mail waits"
+	return failure
 }
 
 // nullMX is RFC 7505 section 4.

@@ -151,6 +151,8 @@ func newMessage(from string, text []byte, options []Option) (*message, *Error) {
 
 // deliver sends the message to one domain: to the first host that takes it.
 func (d *Dialer) deliver(ctx context.Context, m *message, g group) []Undelivered {
+	ctx, cancel := context.WithTimeout(ctx, positive(d.DomainTimeout, defaultDomainTimeout))
+	defer cancel()
 	w, err := d.walk(ctx, g.domain, m.options)
 	if err != nil {
 		return undelivered(g.to, asError(g.domain, err))

@@ -25,7 +25,7 @@ import (
 // mail that was sent with TLSOptional.
 func (h *Host) Session(state *tls.ConnectionState, err error) tlsrpt.Session {
 	session := tlsrpt.Session{MXHost: h.Name, Time: h.trust.now(), Domain: h.plan.NextHop}
-	if h.plan.tlsOptional || h.plan.literal {
+	if h.plan.tlsOptional || h.plan.literal || h.refusal == unreachable {
 		return session
 	}
 	general, counts := establishment(state, err)

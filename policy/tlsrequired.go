@@ -2,7 +2,6 @@ package policy
 
 import (
 	"bytes"
-	"strings"
 )
 
 // saysTLSOptional reports whether the header of a message has the field
@@ -29,13 +28,13 @@ func saysTLSOptional(message []byte) bool {
 		if !found {
 			break // no header field, so this is no header any more
 		}
-		inside = strings.EqualFold(string(bytes.TrimRight(name, " \t")), "TLS-Required")
+		inside = equalFold(string(bytes.TrimRight(name, " \t")), "TLS-Required")
 		if inside {
 			fields++
 			value = append(value[:0], body...)
 		}
 	}
-	return fields == 1 && strings.EqualFold(string(bytes.Trim(value, " \t")), "No")
+	return fields == 1 && equalFold(string(bytes.Trim(value, " \t")), "No")
 }
 
 // hasBareCR reports whether a CR stands without LF. RFC 5321 section 2.3.8

@@ -116,7 +116,7 @@ func (w *walk) again(ctx context.Context) bool {
 		return false
 	}
 	w.rechecked = true
-	fresh, changed, err := w.dialer.Resolver.Recheck(ctx, w.plan, w.options...)
+	fresh, changed, err := w.dialer.Resolver.Recheck(ctx, w.plan)
 	if err != nil {
 		w.recheck = err
 		return false
@@ -143,7 +143,7 @@ func (w *walk) try(ctx context.Context, t target) (*Client, *Error) {
 		// Not over the same connection: RFC 3207 section 4.
 		client, _, failure = w.connect(ctx, t, false)
 	}
-	if failure != nil && failure.Reason != "" && w.plan.RequireTLS {
+	if failure != nil && failure.Reason != "" && w.plan.RequireTLS && talk.lacksTLS() {
 		failure = permanent(failure, "5.7.10") // RFC 8689 section 4.2.1
 	}
 	return client, failure
@@ -186,9 +186,7 @@ func (w *walk) connect(ctx context.Context, t target, withTLS bool) (*Client, *c
 
 // dial connects to an address.
 func (w *walk) dial(ctx context.Context, t target) (*guardedConn, *Error) {
-	ctx, cancel := context.WithTimeout(ctx, positive(w.dialer.ConnectTimeout, defaultConnectTimeout))
-	defer cancel()
-	conn, err := t.host.dial(ctx, netip.AddrPortFrom(t.addr, t.host.Port))
+	conn, err := t.host.dialFor(ctx, positive(w.dialer.ConnectTimeout, defaultConnectTimeout), t.addr)
 	if err != nil {
 		return nil, t.host.failure("", "", "4.4.1", "no connection to "+t.addr.String(), err)
 	}

@@ -227,12 +227,31 @@ func TestServerMustRequireTLS(t *testing.T) {
 			s.serve(nil)
 		}
 	}
+	answering := func(reply string) script {
+		return func(s *server) {
+			s.say(greeting)
+			s.serve(map[string]string{"EHLO": "250-mx.example.net\r\n250 STARTTLS\r\n", "STARTTLS": reply})
+		}
+	}
+	cutOff := func(s *server) {
+		s.say(greeting)
+		s.answer("250-mx.example.net\r\n250 STARTTLS\r\n")
+		s.answer("220 go ahead\r\n")
+		s.conn.Close()
+	}
 	for name, test := range map[string]struct {
 		plays     map[string][]script
 		status    string
 		permanent bool
 		heard     string // by 192.0.2.2
 	}{
+		// STT-12: what may be different later does not bounce the mail.
+		"STARTTLS refused for now": {map[string][]script{"192.0.2.1": {answering("454 not now\r\n")}, "192.0.2.2": {answering("454 not now\r\n")}}, "4.7.4", false,
+			"EHLO sender.example|STARTTLS|QUIT"},
+		"STARTTLS refused for good": {map[string][]script{"192.0.2.1": {answering("502 no\r\n")}, "192.0.2.2": {answering("502 no\r\n")}}, "5.7.10", true,
+			"EHLO sender.example|STARTTLS|QUIT"},
+		"cut off in the handshake": {map[string][]script{"192.0.2.1": {cutOff}, "192.0.2.2": {cutOff}}, "4.7.5", false,
+			"EHLO sender.example|STARTTLS"},
 		"REQ-15 supported": {map[string][]script{"192.0.2.2": {supports("REQUIRETLS")}}, "", false,
 			"EHLO sender.example|STARTTLS|TLS|EHLO sender.example|MAIL FROM:<a@example.net> BODY=8BITMIME REQUIRETLS"},
 		"REQ-10 the second host": {map[string][]script{"192.0.2.1": {withTLS(certificates().good)}, "192.0.2.2": {supports("REQUIRETLS")}}, "", false,
