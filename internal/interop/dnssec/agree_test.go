@@ -2,10 +2,8 @@ package dnssec
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -26,18 +24,12 @@ func TestStatusesAgree(t *testing.T) {
 	recursive := dnsserver.RecursiveConfig{Authorities: tr.serve(t), AnchorFile: anchorFile}
 	upstream := dnsserver.Unbound(t, recursive)
 	judge := dnsserver.Unbound(t, recursive)
-	validator, err := dnssec.New(dnssec.Config{
-		Servers:    []string{net.JoinHostPort("127.0.0.1", strconv.Itoa(upstream.Port))},
-		AnchorFile: anchorFile,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	bindKeys := filepath.Join(t.TempDir(), "bind.keys")
 	dnsserver.WriteFile(t, bindKeys, bindAnchors(tr.zones[0].Keys()))
 
 	c := &comparison{
-		ours:    ours(validator),
+		ours:    ours(t, upstream.Port, anchorFile, false),
+		sha1:    ours(t, upstream.Port, anchorFile, true),
 		unbound: unbound(judge.Port),
 		delv:    delv(t, upstream.Port, bindKeys),
 		counts:  map[dnssec.Status]int{},
@@ -63,6 +55,7 @@ func TestStatusesAgree(t *testing.T) {
 // agree on.
 type comparison struct {
 	ours, unbound, delv ask
+	sha1                ask  // ours with SHA-1
 	thorough            bool // delv is asked everything
 
 	mu     sync.Mutex // guards what follows
@@ -111,7 +104,11 @@ func (c *comparison) compare(t *testing.T, v variant, q question, origin string)
 		name = q.name + "." + origin
 	}
 	want, chosen := v.want[q]
-	mine := c.ours(t, name, q.rrtype)
+	validator := c.ours
+	if v.sha1 {
+		validator = c.sha1
+	}
+	mine := validator(t, name, q.rrtype)
 	others := []verdict{c.unbound(t, name, q.rrtype)}
 	if chosen || c.thorough {
 		others = append(others, c.delv(t, name, q.rrtype))

@@ -81,6 +81,12 @@ var intact = []variant{
 		lax:     unsupported,
 	},
 	{
+		name:    "sha1-switched-on",
+		signing: dnsserver.Signing{Signer: dnsserver.BIND, Algorithms: []uint8{dns.RSASHA1}, Bits: 1024},
+		sha1:    true,
+		want:    map[question]string{{"www", dns.TypeA}: "secure", {"missing", dns.TypeA}: "secure"},
+	},
+	{
 		name:    "ed448",
 		signing: dnsserver.Signing{Signer: dnsserver.BIND, Algorithms: []uint8{dns.ED448}},
 		want:    map[question]string{{"www", dns.TypeA}: "insecure", {"missing", dns.TypeA}: "insecure"},

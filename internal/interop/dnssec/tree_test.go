@@ -32,6 +32,7 @@ type variant struct {
 	// want is what the comparison must find for these questions, so that a
 	// zone that is not as broken as it should be is noticed.
 	want map[question]string
+	sha1 bool // ours validates SHA-1 signatures (Config.SHA1)
 	// lax has the other validators that trust in this zone what they should
 	// not, or what ours does not by choice, and why. They may find an answer
 	// better than ours does, never worse.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -29,8 +30,17 @@ type verdict struct {
 // ask is a validator's answer to a question with a full name.
 type ask func(t *testing.T, name string, rrtype uint16) verdict
 
-// ours asks the validator of this project.
-func ours(v *dnssec.Validator) ask {
+// ours asks a validator of this project, which asks the resolver at the port.
+func ours(t *testing.T, port int, anchorFile string, sha1 bool) ask {
+	t.Helper()
+	v, err := dnssec.New(dnssec.Config{
+		Servers:    []string{net.JoinHostPort("127.0.0.1", strconv.Itoa(port))},
+		AnchorFile: anchorFile,
+		SHA1:       sha1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return func(_ *testing.T, name string, rrtype uint16) verdict {
 		answer, err := v.Lookup(context.Background(), name, rrtype)
 		var failure *dnssec.Error
