@@ -2,12 +2,6 @@ package dnssec
 
 import (
 	"context"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
 	"encoding/binary"
 	"io"
 	"net"
@@ -56,53 +50,6 @@ type testZone struct {
 	salt      string
 	validFrom time.Time
 	validTo   time.Time
-}
-
-type testKey struct {
-	record *dns.DNSKEY
-	signer crypto.Signer
-	// silent keys are published and sign nothing.
-	silent bool
-}
-
-func newKey(tb testing.TB, zone string, algorithm uint8, flags uint16) *testKey {
-	tb.Helper()
-	k := &dns.DNSKEY{
-		Hdr:   dns.RR_Header{Name: zone, Rrtype: dns.TypeDNSKEY, Class: dns.ClassINET, Ttl: 3600},
-		Flags: flags, Protocol: 3, Algorithm: algorithm,
-	}
-	var signer crypto.Signer
-	var err error
-	switch algorithm {
-	case dns.ECDSAP256SHA256, dns.ECDSAP384SHA384:
-		curve := elliptic.P256()
-		if algorithm == dns.ECDSAP384SHA384 {
-			curve = elliptic.P384()
-		}
-		var priv *ecdsa.PrivateKey
-		priv, err = ecdsa.GenerateKey(curve, rand.Reader)
-		if err == nil {
-			var point []byte
-			point, err = priv.PublicKey.Bytes()
-			k.PublicKey = base64of(point[1:])
-		}
-		signer = priv
-	case dns.ED25519:
-		var public ed25519.PublicKey
-		public, signer, err = ed25519.GenerateKey(rand.Reader)
-		k.PublicKey = base64of(public)
-	default:
-		var priv *rsa.PrivateKey
-		priv, err = rsa.GenerateKey(rand.Reader, 1024)
-		if err == nil {
-			k.PublicKey = base64of(append([]byte{3, 1, 0, 1}, priv.N.Bytes()...))
-		}
-		signer = priv
-	}
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return &testKey{record: k, signer: signer}
 }
 
 // newWorld makes a world with a signed root.
@@ -587,69 +534,4 @@ func (z *testZone) newTestNSEC3(hash, next string, types ...uint16) *dns.NSEC3 {
 		Hash: 1, Flags: flags, Iterations: z.iter, SaltLength: uint8(len(z.salt) / 2), Salt: z.salt,
 		HashLength: 20, NextDomain: next, TypeBitMap: types,
 	}
-}
-
-// sign returns the set with a signature by each key that signs.
-func (w *world) sign(z *testZone, set []dns.RR) []dns.RR {
-	if z.unsigned {
-		return set
-	}
-	for _, rr := range slices.Clone(set) {
-		if rr != set[0] {
-			continue
-		}
-		for _, k := range z.keys {
-			if !k.silent {
-				set = append(set, w.signature(z, k, set))
-			}
-		}
-	}
-	return set
-}
-
-func (w *world) signature(z *testZone, k *testKey, set []dns.RR) *dns.RRSIG {
-	var plain []dns.RR
-	key := k.record.PublicKey + z.validTo.String()
-	for _, rr := range set {
-		if rr.Header().Rrtype != dns.TypeRRSIG {
-			plain = append(plain, rr)
-			key += "\n" + rr.String()
-		}
-	}
-	if sig := w.signed[key]; sig != nil {
-		return dns.Copy(sig).(*dns.RRSIG)
-	}
-	sig := signWith(w.tb, z.name, k, z.validFrom, z.validTo, plain)
-	w.signed[key] = sig
-	return dns.Copy(sig).(*dns.RRSIG)
-}
-
-// signWith signs a set with any key as any signer.
-func signWith(tb testing.TB, signer string, k *testKey, from, to time.Time, set []dns.RR) *dns.RRSIG {
-	sig := &dns.RRSIG{
-		Hdr:        dns.RR_Header{Ttl: set[0].Header().Ttl},
-		KeyTag:     k.record.KeyTag(),
-		SignerName: signer,
-		Algorithm:  k.record.Algorithm,
-		Inception:  uint32(from.Unix()),
-		Expiration: uint32(to.Unix()),
-	}
-	if err := sig.Sign(k.signer, set); err != nil {
-		tb.Fatal(err)
-	}
-	return sig
-}
-
-// sigs signs a crafted set with the zone's first key.
-func (w *world) sigs(z *testZone, set ...dns.RR) []dns.RR {
-	return append(set, signWith(w.tb, z.name, z.keys[0], z.validFrom, z.validTo, set))
-}
-
-func rr(tb testing.TB, text string) dns.RR {
-	tb.Helper()
-	rr, err := dns.NewRR(text)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return rr
 }
