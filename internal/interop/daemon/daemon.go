@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -32,8 +31,7 @@ func Start(t testing.TB, ready func() error, program string, args ...string) *Da
 	d := &Daemon{name: program, done: make(chan struct{}), cmd: exec.Command(program, args...)}
 	d.cmd.Stdout = &d.log
 	d.cmd.Stderr = &d.log
-	// A group of its own: the servers fork, and all of it must end.
-	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	ownGroup(d.cmd)
 	// A child that keeps the pipe open must not keep the test waiting.
 	d.cmd.WaitDelay = 5 * time.Second
 	if err := d.cmd.Start(); err != nil {
@@ -76,13 +74,12 @@ func (d *Daemon) await(t testing.TB, ready func() error) {
 
 // stop asks the process group to end, and insists after five seconds.
 func (d *Daemon) stop() {
-	group := -d.cmd.Process.Pid
-	_ = syscall.Kill(group, syscall.SIGTERM)
+	endGroup(d.cmd)
 	select {
 	case <-d.done:
 	case <-time.After(5 * time.Second):
 	}
-	_ = syscall.Kill(group, syscall.SIGKILL)
+	killGroup(d.cmd)
 	<-d.done
 }
 
