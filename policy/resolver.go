@@ -12,10 +12,10 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/flight"
 	"github.com/mxseal/mxseal/mtasts"
 )
 
@@ -55,7 +55,7 @@ type Resolver struct {
 	logger    *slog.Logger
 
 	plans    *lru.Cache[request, *Plan]
-	inFlight singleflight.Group
+	inFlight flight.Group[request, *Plan]
 }
 
 // override is an Override, read.
@@ -241,35 +241,27 @@ func (q request) with(options []Option) request {
 }
 
 // share makes a plan once for all that ask for it at the same time. The work
-// goes on when the caller who began it leaves, bounded by Config.Timeout.
+// goes on while anybody waits for it, bounded by Config.Timeout.
 func (r *Resolver) share(ctx context.Context, asked request) (*Plan, error) {
-	done := r.inFlight.DoChan(asked.key(), func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout)
+	work := r.inFlight.Join(ctx, asked, func(ctx context.Context) (*Plan, error) {
+		ctx, cancel := context.WithTimeout(ctx, r.timeout)
 		defer cancel()
-		plan, err := r.makePlan(ctx, asked)
-		if err != nil {
-			err.Domain = asked.domain
-			return nil, err
+		plan, failure := r.makePlan(ctx, asked)
+		if failure != nil {
+			failure.Domain = asked.domain
+			return nil, failure
 		}
 		if plan.size() <= maxPlanSize {
 			r.plans.Add(asked, plan)
 		}
 		return plan, nil
 	})
-	select {
-	case result := <-done:
-		if result.Err != nil {
-			return nil, result.Err
-		}
-		return result.Val.(*Plan), nil
-	case <-ctx.Done():
+	defer r.inFlight.Leave(asked, work)
+	plan, err := work.Wait(ctx)
+	if ctx.Err() != nil {
 		return nil, &Error{Domain: asked.domain, Status: "4.4.7", Detail: "the caller did not wait", Err: ctx.Err()}
 	}
-}
-
-// key tells requests apart; a space is in no domain.
-func (q request) key() string {
-	return fmt.Sprint(q.domain, " ", q.requireTLS, q.tlsOptional)
+	return plan, err
 }
 
 // Recheck looks up again the id of the MTA-STS policy that a plan was made by,
@@ -313,7 +305,7 @@ func (r *Resolver) forget(domain string) {
 		for _, tlsOptional := range []bool{false, true} {
 			asked := request{domain, requireTLS, tlsOptional}
 			r.plans.Remove(asked)
-			r.inFlight.Forget(asked.key())
+			r.inFlight.Forget(asked)
 		}
 	}
 }

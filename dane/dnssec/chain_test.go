@@ -326,6 +326,23 @@ func TestSeveralAnchors(t *testing.T) {
 	}
 }
 
+// An island of trust below an unsigned zone stays secure, also when an answer
+// claims to be signed by the unsigned zone above it.
+func TestAnchorBelowUnsignedZone(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	island := w.zone("island.plain.com.", "mx.island.plain.com. 60 IN A 192.0.2.7")
+	anchored := func(c *Config) { c.Anchors = append(w.anchors(), island.keys[0].record.ToDS(dns.SHA256)) }
+	w.expect(t, "mx.island.plain.com", dns.TypeA, Secure, anchored)
+	w.on("mx.island.plain.com.", dns.TypeA, func(m *dns.Msg) {
+		m.Answer[0].(*dns.A).A[3] = 66
+		eachSignature(m, func(s *dns.RRSIG) { s.SignerName = "plain.com." })
+	})
+	if a, err := w.lookup("mx.island.plain.com", dns.TypeA, anchored); err == nil {
+		t.Errorf("a forged signer led past the trust anchor: %+v", a)
+	}
+}
+
 // An anchor that does not match is bogus, also where the parent says that the
 // zone is unsigned.
 func TestAnchorAgainstParent(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/mxseal/mxseal/internal/flight"
 )
 
 // session is one top-level lookup: its budget, and what it has learnt so far.
@@ -15,7 +17,7 @@ type session struct {
 	now     time.Time
 	budget  *budget
 	tries   []attempt
-	started map[exchangeKey]*flight[*reply]
+	started map[exchangeKey]*flight.Flight[*reply]
 	cuts    map[string]cutResult
 }
 
@@ -36,7 +38,7 @@ func (v *Validator) newSession(ctx context.Context) *session {
 		now:     v.now(),
 		budget:  newBudget(v.limits),
 		tries:   attempts(v.servers, time.Now()),
-		started: make(map[exchangeKey]*flight[*reply]),
+		started: make(map[exchangeKey]*flight.Flight[*reply]),
 		cuts:    make(map[string]cutResult),
 	}
 }
@@ -44,12 +46,12 @@ func (v *Validator) newSession(ctx context.Context) *session {
 // close drops the exchanges that were begun and turned out not to be needed.
 func (s *session) close() {
 	for key, f := range s.started {
-		s.v.exchanges.leave(key, f)
+		s.v.exchanges.Leave(key, f)
 	}
 }
 
 // start sends a question without waiting for the reply.
-func (s *session) start(to attempt, q question) (*flight[*reply], error) {
+func (s *session) start(to attempt, q question) (*flight.Flight[*reply], error) {
 	key := exchangeKey{to, q}
 	if f := s.started[key]; f != nil {
 		return f, nil
@@ -57,7 +59,7 @@ func (s *session) start(to attempt, q question) (*flight[*reply], error) {
 	if err := s.budget.query(); err != nil {
 		return nil, err
 	}
-	f := s.v.exchanges.join(s.ctx, key, func(ctx context.Context) (*reply, error) {
+	f := s.v.exchanges.Join(s.ctx, key, func(ctx context.Context) (*reply, error) {
 		return s.v.client.exchange(ctx, to, q)
 	})
 	s.started[key] = f
@@ -98,7 +100,7 @@ func (s *session) askOne(q question, to attempt, judge func(*reply) error) error
 	if err != nil {
 		return err
 	}
-	r, err := f.wait(s.ctx)
+	r, err := f.Wait(s.ctx)
 	if s.ctx.Err() != nil {
 		return interrupted(q, s.ctx.Err())
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/flight"
 )
 
 // TrustingConfig configures a Trusting.
@@ -38,7 +40,7 @@ type Trusting struct {
 	client  client
 	now     func() time.Time
 	cache   *cache
-	lookups flights[question, *Answer]
+	lookups flight.Group[question, *Answer]
 }
 
 // NewTrusting returns a Trusting. It refuses servers that anybody on the
@@ -74,7 +76,7 @@ func (t *Trusting) Lookup(ctx context.Context, name string, qtype uint16) (*Answ
 	if a, ok := t.cache.get(cacheKey{q.name, q.rtype, cachedAnswer}, t.now()).(*Answer); ok {
 		return a, nil
 	}
-	f := t.lookups.join(ctx, q, func(ctx context.Context) (*Answer, error) {
+	f := t.lookups.Join(ctx, q, func(ctx context.Context) (*Answer, error) {
 		ctx, cancel := context.WithTimeout(ctx, Limits{}.withDefaults().Duration)
 		defer cancel()
 		a, err := t.lookup(ctx, q, nil)
@@ -83,8 +85,8 @@ func (t *Trusting) Lookup(ctx context.Context, name string, qtype uint16) (*Answ
 		}
 		return a, err
 	})
-	defer t.lookups.leave(q, f)
-	a, err := f.wait(ctx)
+	defer t.lookups.Leave(q, f)
+	a, err := f.Wait(ctx)
 	if err != nil && ctx.Err() != nil {
 		return nil, interrupted(q, ctx.Err())
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/flight"
 )
 
 // Config configures a Validator. The zero value asks the servers of
@@ -55,8 +57,8 @@ type Validator struct {
 	sha1    bool
 
 	cache     *cache
-	lookups   flights[question, *Answer]
-	exchanges flights[exchangeKey, *reply]
+	lookups   flight.Group[question, *Answer]
+	exchanges flight.Group[exchangeKey, *reply]
 }
 
 // New returns a Validator. It sends nothing; it fails if there is no DNS
@@ -110,11 +112,11 @@ func (v *Validator) Lookup(ctx context.Context, name string, qtype uint16) (*Ans
 	if a, err := v.cached(q); a != nil || err != nil {
 		return a, err
 	}
-	f := v.lookups.join(ctx, q, func(ctx context.Context) (*Answer, error) {
+	f := v.lookups.Join(ctx, q, func(ctx context.Context) (*Answer, error) {
 		return v.lookup(ctx, q)
 	})
-	defer v.lookups.leave(q, f)
-	a, err := f.wait(ctx)
+	defer v.lookups.Leave(q, f)
+	a, err := f.Wait(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, interrupted(q, ctx.Err())

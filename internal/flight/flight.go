@@ -1,0 +1,87 @@
+// Package flight does work that several callers want at the same time only
+// once.
+package flight
+
+import (
+	"context"
+	"sync"
+)
+
+// Group runs work that several callers want at the same time only once. The
+// work has a context of its own, which ends when the last caller has left: one
+// who gives up does not fail the others, and nothing runs on for nobody. The
+// zero Group is ready for use, by several goroutines.
+type Group[K comparable, V any] struct {
+	mu sync.Mutex
+	m  map[K]*Flight[V]
+}
+
+// Flight is work under way.
+type Flight[V any] struct {
+	done    chan struct{}
+	value   V
+	err     error
+	callers int
+	cancel  context.CancelFunc
+}
+
+// Join starts the work for key, or joins it if it is under way. Whoever joins
+// must leave.
+func (g *Group[K, V]) Join(ctx context.Context, key K, work func(context.Context) (V, error)) *Flight[V] {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if f := g.m[key]; f != nil {
+		f.callers++
+		return f
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	f := &Flight[V]{done: make(chan struct{}), callers: 1, cancel: cancel}
+	if g.m == nil {
+		g.m = make(map[K]*Flight[V])
+	}
+	g.m[key] = f
+	go func() {
+		f.value, f.err = work(ctx)
+		g.mu.Lock()
+		g.forget(key, f)
+		g.mu.Unlock()
+		close(f.done)
+		cancel()
+	}()
+	return f
+}
+
+// Leave ends a caller's interest.
+func (g *Group[K, V]) Leave(key K, f *Flight[V]) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if f.callers--; f.callers == 0 {
+		f.cancel()
+		g.forget(key, f)
+	}
+}
+
+// Forget makes later callers start the work anew, and leaves those who wait for
+// it what they wait for.
+func (g *Group[K, V]) Forget(key K) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.m, key)
+}
+
+func (g *Group[K, V]) forget(key K, f *Flight[V]) {
+	if g.m[key] == f {
+		delete(g.m, key)
+	}
+}
+
+// Wait returns the outcome, or the context's error if that ends first.
+func (f *Flight[V]) Wait(ctx context.Context) (V, error) {
+	select {
+	case <-f.done:
+		return f.value, f.err
+	case <-ctx.Done():
+		var none V
+		return none, ctx.Err()
+	}
+}
