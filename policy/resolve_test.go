@@ -266,7 +266,7 @@ func TestPlanIsKeptUntilItExpires(t *testing.T) {
 		if again, _ := r.Resolve(t.Context(), "EXAMPLE.org."); again != first {
 			t.Error("the plan was made anew while it holds")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if again, _ := r.Resolve(t.Context(), "example.org"); again == first {
 			t.Error("TLSA-28, OPS-38: the plan outlived its records")
 		}

@@ -166,20 +166,20 @@ func (r *Resolver) addOverride(domain string, wish Override) error {
 		return fmt.Errorf("there are two for %s", name)
 	}
 	if (wish.NoDANE || r.noDANE) && (wish.RequireDANE || r.general.requireDANE) {
-		return errors.New("NoDANE and RequireDANE exclude each other, in Config as well")
+		return errors.New("the wishes NoDANE and RequireDANE exclude each other, in Config as well")
 	}
 	if wish.Floor > Authenticated {
-		return errors.New("Floor is none of the levels")
+		return errors.New("the field Floor is none of the levels")
 	}
 	read := override{Override: wish}
 	read.Pin = dane.Select(cloneRecords(wish.Pin))
 	if len(wish.Pin) > 0 && len(read.Pin) == 0 {
-		return errors.New("Pin has no usable record")
+		return errors.New("the field Pin has no usable record")
 	}
 	if wish.NextHop != "" {
 		hop, err := parseNextHop(wish.NextHop, r.port)
 		if err != nil {
-			return fmt.Errorf("NextHop %q: %w", wish.NextHop, err)
+			return fmt.Errorf("the field NextHop %q: %w", wish.NextHop, err)
 		}
 		read.hop = &hop
 	}
