@@ -65,12 +65,21 @@ func handshake(t testing.TB, h *policy.Host) (*tls.ConnectionState, error) {
 		seen = &state
 		return verify(state)
 	}
-	return seen, tls.Client(conn, config).HandshakeContext(t.Context())
+	session := tls.Client(conn, config)
+	if err := session.HandshakeContext(t.Context()); err != nil {
+		return seen, err
+	}
+	// Only with its next reply has the server finished the handshake as well.
+	if _, err := session.Write([]byte("NOOP\r\n")); err != nil {
+		return seen, err
+	}
+	_, err = session.Read(make([]byte, 100))
+	return seen, err
 }
 
 // The rows of the decision table, each by a real internet: what is published,
 // and what a session must prove. STS-63, STS-74, STS-76, DANE-27 to DANE-31,
-// DANE-46, DANE-47.
+// DANE-45 to DANE-47, DANE-49, OPS-6, OPS-35.
 func TestDecisionTableOnAnInternet(t *testing.T) {
 	const unusable = "0 0 1 0000000000000000000000000000000000000000000000000000000000000000"
 	dane, sts := policy.ByDANE, policy.ByMTASTS
@@ -137,7 +146,8 @@ func TestDecisionTableOnAnInternet(t *testing.T) {
 }
 
 // What an attacker in the place of the host must not get, and what he does get
-// where nothing is published.
+// where nothing is published. STS-88, DANE-85, DANE-111, OPS-3, OPS-33, OPS-36,
+// TLSA-22.
 func TestImpostor(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
