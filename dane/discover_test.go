@@ -320,7 +320,7 @@ func TestDiscover(t *testing.T) {
 	}
 }
 
-// Field note 11, DANE-29, DANE-71, OPS-35: records of which none is usable are
+// Field note 11, DANE-29, DANE-71, OPS-35, TLSA-21: records of which none is usable are
 // told from no records.
 func TestDiscoverUnusable(t *testing.T) {
 	t.Parallel()

@@ -24,7 +24,9 @@ func digest(kind string) string {
 	return kind + " " + strings.Repeat("a3", 48)
 }
 
-// TLSA-1, TLSA-18, TLSA-19, OPS-2, OPS-5, OPS-7, OPS-28, OPS-37, DANE-81, field note 19.
+// TLSA-1, TLSA-18, TLSA-19, TLSA-26, OPS-2, OPS-5, OPS-7, OPS-28, OPS-37,
+// DANE-81, field note 19. The usages 0 and 1 are not supported, so that OPS-40,
+// OPS-41, TLSA-6 and TLSA-7 ask for nothing more than that they are unusable.
 func TestSelectUsable(t *testing.T) {
 	t.Parallel()
 	cert := testpki.SelfSigned(t, mxNames).Cert

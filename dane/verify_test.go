@@ -118,8 +118,9 @@ func TestVerifyOnlyUsable(t *testing.T) {
 	}
 }
 
-// DANE-78 to DANE-80, DANE-83, DANE-87, OPS-13 to OPS-17, TLSA-4, field notes
-// 17 and 18: where the trust anchor may be.
+// DANE-78 to DANE-80, DANE-83, DANE-87, OPS-9, OPS-13 to OPS-15, OPS-16, OPS-17,
+// TLSA-4, field notes 17 and 18: where the trust anchor may be. None of these
+// authorities is in any public log.
 func TestVerifyDANETA(t *testing.T) {
 	t.Parallel()
 	root, stranger := testpki.Root(t, "Root"), testpki.Root(t, "Stranger")

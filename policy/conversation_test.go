@@ -58,11 +58,11 @@ func TestStartTLS(t *testing.T) {
 		{"DANE-28, STS-74, STT-5, field note 63", Authenticated, []script{unknown}, false, tlsrpt.CertificateNotTrusted, "4.7.5", asked},
 
 		{"STT-11, DANE-31 TLS when possible", Opportunistic, []script{notOffered}, false, "", "", hello},
-		{"STT-15, DANE-30", Encrypted, []script{notOffered}, false, tlsrpt.STARTTLSNotSupported, "4.7.4", helloQuit},
+		{"STT-15, DANE-30, OPS-36", Encrypted, []script{notOffered}, false, tlsrpt.STARTTLSNotSupported, "4.7.4", helloQuit},
 		{"STT-6, STT-15, STS-74", Authenticated, []script{notOffered}, false, tlsrpt.STARTTLSNotSupported, "4.7.4", helloQuit},
 
 		{"STT-1, 454", Opportunistic, []script{refusing("454 not now\r\n")}, false, "", "", asked},
-		{"STT-12, DANE-30", Encrypted, []script{refusing("454 not now\r\n")}, false, tlsrpt.STARTTLSNotSupported, "4.7.4", askedQuit},
+		{"STT-12, DANE-30, OPS-36", Encrypted, []script{refusing("454 not now\r\n")}, false, tlsrpt.STARTTLSNotSupported, "4.7.4", askedQuit},
 		{"STT-12, DANE-28", Authenticated, []script{refusing("454 not now\r\n")}, false, tlsrpt.STARTTLSNotSupported, "4.7.4", askedQuit},
 		{"STT-1, 501", Encrypted, []script{refusing("501 no parameters\r\n")}, false, tlsrpt.STARTTLSNotSupported, "4.7.4", askedQuit},
 		{"STT-14", Authenticated, []script{refusing("502 what?\r\n")}, false, tlsrpt.STARTTLSNotSupported, "4.7.4", askedQuit},
@@ -72,7 +72,7 @@ func TestStartTLS(t *testing.T) {
 
 		// Cleartext comes over a connection of its own.
 		{"STT-3, DANE-26, DANE-32", Opportunistic, []script{hangsUp, inClearOnly}, false, "", "", asked + "|" + hello},
-		{"STT-12, DANE-30", Encrypted, []script{hangsUp, inClearOnly}, false, tlsrpt.ValidationFailure, "4.7.5", asked},
+		{"STT-12, DANE-30, OPS-36", Encrypted, []script{hangsUp, inClearOnly}, false, tlsrpt.ValidationFailure, "4.7.5", asked},
 		{"STT-12, DANE-28", Authenticated, []script{hangsUp, inClearOnly}, false, tlsrpt.ValidationFailure, "4.7.5", asked},
 		{"STT-3 no TLS at all", Authenticated, []script{noTLS, inClearOnly}, false, "", "", ""},
 	} {

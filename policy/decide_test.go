@@ -230,7 +230,7 @@ func TestWishesNeverLower(t *testing.T) {
 	}
 }
 
-// DANE-34, DANE-44, DANE-104: mandatory DANE is met by a secure MX RRset and
+// DANE-34, DANE-44, DANE-104, OPS-34: mandatory DANE is met by a secure MX RRset and
 // usable records, and by nothing else.
 func TestRequireDANE(t *testing.T) {
 	for f := range everyFact {

@@ -146,7 +146,7 @@ func TestDecisionTableOnAnInternet(t *testing.T) {
 }
 
 // What an attacker in the place of the host must not get, and what he does get
-// where nothing is published. STS-88, DANE-85, DANE-111, OPS-3, OPS-33, OPS-36,
+// where nothing is published. STS-88, DANE-85, DANE-111, OPS-3,
 // TLSA-22.
 func TestImpostor(t *testing.T) {
 	t.Parallel()
@@ -389,8 +389,8 @@ func TestSignedDNSUnderAttack(t *testing.T) {
 	}
 }
 
-// Field note 2: name servers in unsigned zones that fail on TLSA hold up no
-// mail, because they are not asked.
+// Field note 2, TLSA-24: name servers in unsigned zones that fail on TLSA hold up
+// no mail, because they are not asked, and nothing says that they were.
 func TestBrokenNameServerInUnsignedZone(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
@@ -399,7 +399,7 @@ func TestBrokenNameServerInUnsignedZone(t *testing.T) {
 	inet.Host("mx.provider.example")
 	inet.BreakDNS(policytest.ServFail, "_25._tcp.mx.provider.example")
 	plan, err := resolver(t, inet).Resolve(t.Context(), "recipient.example")
-	if err != nil || plan.Hosts[0].Level != policy.Opportunistic {
+	if err != nil || plan.Hosts[0].Level != policy.Opportunistic || plan.Hosts[0].By != 0 {
 		t.Fatalf("%+v, %v", plan, err)
 	}
 	if inet.Questions("_25._tcp.mx.provider.example") != 0 {
@@ -556,8 +556,9 @@ func TestDialContext(t *testing.T) {
 	}
 }
 
-// The plan says how secure each fact is, for logs that must not call an
-// insecure route secure (DANE-48).
+// The plan says how secure each fact is, as the sender's own validation found it
+// (DANE-1, DANE-3, TLSA-16, TLSA-29), for logs that must not call an insecure
+// route secure (DANE-48).
 func TestPlanTellsTheStatus(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
@@ -570,5 +571,28 @@ func TestPlanTellsTheStatus(t *testing.T) {
 	}
 	if plan.MXStatus != dnssec.Insecure || plan.Hosts[0].DANE.AddrStatus != dnssec.Secure || plan.Hosts[0].RouteAuthenticated {
 		t.Errorf("%+v", plan.Hosts[0])
+	}
+}
+
+// DANE-6, DANE-7: whatever makes an answer insecure, an unsigned delegation, an
+// algorithm that nobody knows, an opt-out span or a missing anchor, is treated
+// alike.
+func TestInsecureIsInsecure(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	inet.Domain("optout.test", policytest.NSEC3OptOut)
+	inet.Domain("unsigned.example", policytest.Unsigned).MX("mx.unsigned.example")
+	inet.Domain("unknown.example", policytest.UnknownAlgorithm).MX("mx.unknown.example")
+	inet.Domain("sub.optout.test", policytest.Unsigned).MX("mx.sub.optout.test")
+	for _, domain := range []string{"unsigned.example", "unknown.example", "sub.optout.test"} {
+		inet.Host("mx."+domain, policytest.TLSA("3 1 1"))
+		plan, err := resolver(t, inet).Resolve(t.Context(), domain)
+		if err != nil {
+			t.Errorf("%s: %v", domain, err)
+			continue
+		}
+		if h := plan.Hosts[0]; plan.MXStatus != dnssec.Insecure || h.Level != policy.Opportunistic || h.By != 0 || h.DANE.AddrStatus != dnssec.Insecure {
+			t.Errorf("%s: %v, %v by %v", domain, plan.MXStatus, h.Level, h.By)
+		}
 	}
 }

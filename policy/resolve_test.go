@@ -179,6 +179,7 @@ func TestConfiguredNextHop(t *testing.T) {
 	}
 }
 
+// DANE-112, TLSA-13: what the operator wishes for one domain.
 func TestOverrides(t *testing.T) {
 	pin, err := dane.ParseRecord(someKey)
 	if err != nil {

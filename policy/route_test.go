@@ -237,7 +237,8 @@ func TestTooManyHosts(t *testing.T) {
 	}
 }
 
-// A resolver that breaks its word is not believed.
+// DANE-2, DANE-3: an answer of a resolver that says nothing of its security is
+// no answer.
 func TestAnswerWithoutStatus(t *testing.T) {
 	f := newFakeDNS()
 	f.add(t, dnssec.Indeterminate, "example.org. MX 10 mx.example.org.")
