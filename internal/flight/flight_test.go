@@ -1,0 +1,98 @@
+package flight_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mxseal/mxseal/internal/flight"
+)
+
+func TestWorkIsDoneOnceForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var group flight.Group[string, int]
+		var runs atomic.Int32
+		var callers sync.WaitGroup
+		for range 10 {
+			callers.Go(func() {
+				f := group.Join(t.Context(), "a", func(context.Context) (int, error) {
+					time.Sleep(time.Second)
+					return int(runs.Add(1)), nil
+				})
+				defer group.Leave("a", f)
+				if n, err := f.Wait(t.Context()); n != 1 || err != nil {
+					t.Errorf("%d, %v", n, err)
+				}
+			})
+		}
+		callers.Wait()
+	})
+}
+
+func TestOneWhoLeavesDoesNotFailTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var group flight.Group[string, int]
+		work := func(ctx context.Context) (int, error) {
+			select {
+			case <-time.After(time.Minute):
+				return 1, nil
+			case <-ctx.Done():
+				return 0, ctx.Err()
+			}
+		}
+		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		first := group.Join(impatient, "a", work)
+		second := group.Join(t.Context(), "a", work)
+		if first != second {
+			t.Fatal("the work was begun twice")
+		}
+		if _, err := first.Wait(impatient); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the impatient one got %v", err)
+		}
+		group.Leave("a", first)
+		if n, err := second.Wait(t.Context()); n != 1 || err != nil {
+			t.Errorf("the other got %d, %v", n, err)
+		}
+		group.Leave("a", second)
+	})
+}
+
+func TestWorkEndsWithTheLastWhoLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var group flight.Group[string, int]
+		ended := false
+		f := group.Join(t.Context(), "a", func(ctx context.Context) (int, error) {
+			<-ctx.Done()
+			ended = true
+			return 0, ctx.Err()
+		})
+		group.Leave("a", f)
+		synctest.Wait()
+		if !ended {
+			t.Error("nobody waits, and the work goes on")
+		}
+	})
+}
+
+func TestForgottenWorkIsBegunAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var group flight.Group[string, string]
+		answer := func(text string) func(context.Context) (string, error) {
+			return func(context.Context) (string, error) { time.Sleep(time.Second); return text, nil }
+		}
+		old := group.Join(t.Context(), "a", answer("old"))
+		group.Forget("a")
+		fresh := group.Join(t.Context(), "a", answer("fresh"))
+		for f, want := range map[*flight.Flight[string]]string{old: "old", fresh: "fresh"} {
+			if got, err := f.Wait(t.Context()); got != want || err != nil {
+				t.Errorf("%q, %v; want %q", got, err, want)
+			}
+			group.Leave("a", f)
+		}
+	})
+}
