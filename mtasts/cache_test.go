@@ -6,29 +6,32 @@ import (
 	"testing"
 )
 
-func withPolicy(size int) *state {
-	return &state{result: Result{Policy: &Policy{Text: strings.Repeat("x", size)}}}
+func withPolicy(domain string, size int) *state {
+	return &state{domain: domain, policy: &Policy{Text: strings.Repeat("x", size)}}
 }
 
 // A domain is in one of the two halves, and its newest state counts.
 func TestCachePutReplaces(t *testing.T) {
 	t.Parallel()
-	c, err := newCache(10)
-	if err != nil {
-		t.Fatal(err)
-	}
-	without := new(state)
-	for _, s := range []*state{without, withPolicy(1000), withPolicy(100), without, withPolicy(10)} {
-		c.put("example.com", s)
+	c := newCache(10)
+	without := &state{domain: "example.com"}
+	with := func(size int) *state { return withPolicy("example.com", size) }
+	for _, s := range []*state{without, with(1000), with(100), without, with(10)} {
+		c.put(s)
 		if c.get("example.com") != s {
 			t.Error("an old state comes back")
 		}
-		if n := c.policies.Len() + c.others.Len(); n != 1 {
+		if n := c.policies.count.Load() + c.others.count.Load(); n != 1 {
 			t.Errorf("one domain is remembered %d times", n)
 		}
 	}
-	if c.size != 10 {
-		t.Errorf("size %d, want 10", c.size)
+	if size := c.policies.size.Load(); size != 10 {
+		t.Errorf("size %d, want 10", size)
+	}
+	c.remove("example.com")
+	c.remove("example.com")
+	if c.get("example.com") != nil || c.policies.count.Load() != 0 || c.policies.size.Load() != 0 {
+		t.Error("a removed domain is still there")
 	}
 }
 
@@ -36,29 +39,53 @@ func TestCachePutReplaces(t *testing.T) {
 // recently used go first.
 func TestCacheIsBounded(t *testing.T) {
 	t.Parallel()
-	c, err := newCache(10)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := newCache(10)
 	for i := range 100 {
-		c.put(fmt.Sprint("small", i), withPolicy(100))
-		c.put(fmt.Sprint("none", i), new(state))
+		c.put(withPolicy(fmt.Sprint("small", i), 100))
+		c.put(&state{domain: fmt.Sprint("none", i)})
 		c.get("small0")
 	}
-	if c.policies.Len() != 10 || c.others.Len() != 10 || c.size != 1000 {
-		t.Errorf("%d and %d domains, %d octets", c.policies.Len(), c.others.Len(), c.size)
+	policies, others, size := c.policies.count.Load(), c.others.count.Load(), c.policies.size.Load()
+	if policies != 10 || others != 10 || size != 1000 {
+		t.Errorf("%d and %d domains, %d octets", policies, others, size)
 	}
-	if c.get("small0") == nil || c.get("small99") == nil || c.get("small1") != nil {
-		t.Error("not the least recently used went first")
+	for domain, stays := range map[string]bool{"small0": true, "small99": true, "small98": true, "small95": true, "small80": false, "small1": false} {
+		if (c.get(domain) != nil) != stays {
+			t.Errorf("%s stays: %v, want %v", domain, !stays, stays)
+		}
 	}
 	for i := range 100 {
-		c.put(fmt.Sprint("large", i), withPolicy(MaxPolicySize/2))
+		c.put(withPolicy(fmt.Sprint("large", i), MaxPolicySize/2))
 	}
-	if c.size > 10*textPerPolicy || c.get("large99") == nil {
-		t.Errorf("%d octets in %d policies", c.size, c.policies.Len())
+	if size := c.policies.size.Load(); size > 10*textPerPolicy || c.get("large99") == nil {
+		t.Errorf("%d octets in %d policies", size, c.policies.count.Load())
 	}
-	c.put("huge", withPolicy(MaxPolicySize))
-	if c.get("huge") == nil || c.policies.Len() != 1 {
+	c.put(withPolicy("huge", MaxPolicySize))
+	if c.get("huge") == nil || c.policies.count.Load() != 1 {
 		t.Error("the newest policy is not kept")
+	}
+}
+
+// Shards share one bound, and each domain is found in its own.
+func TestCacheShards(t *testing.T) {
+	t.Parallel()
+	const limit = 8 * perShard
+	c := newCache(limit)
+	if len(c.shards) != 8 {
+		t.Fatalf("%d shards", len(c.shards))
+	}
+	for i := range 2 * limit {
+		domain := fmt.Sprint("d", i)
+		c.put(withPolicy(domain, 1))
+		if c.get(domain) == nil {
+			t.Fatalf("%s is not found", domain)
+		}
+	}
+	n := 0
+	for range c.all() {
+		n++
+	}
+	if n != limit || c.policies.count.Load() != limit {
+		t.Errorf("%d states, %d counted, want %d", n, c.policies.count.Load(), limit)
 	}
 }

@@ -4,18 +4,17 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/singleflight"
 )
 
 const (
 	defaultMaxPolicies  = 16384
 	defaultFetchTimeout = time.Minute
+	defaultRefreshes    = 32
 )
 
 // Config says how a [Client] reaches DNS and policy hosts. The zero value is
@@ -39,21 +38,32 @@ type Config struct {
 	AllowAddr func(netip.Addr) bool
 	// Now is the clock. nil is time.Now.
 	Now func() time.Time
+	// Store keeps policies beyond the life of the Client, and those for which
+	// there is no room in memory. nil keeps nothing: every restart opens the gap
+	// again that MTA-STS is to close.
+	Store Store
 	// MaxPolicies bounds the domains in memory: so many with a policy, and as
-	// many without. The least recently used go first. 0 means 16384.
+	// many without. About the least recently used go first. 0 means 16384.
 	MaxPolicies int
+	// MaxRefreshes bounds the policies that [Client.Run] and [Client.Preload]
+	// each fetch at the same time. 0 means 32.
+	MaxRefreshes int
 	// FetchTimeout bounds the fetch of a policy, from the lookup of the policy
 	// host to the end of the body. 0 means a minute (RFC 8461 section 3.3).
 	FetchTimeout time.Duration
-	// Logger gets an event for each policy that was fetched or could not be.
-	// nil logs nothing.
+	// OnEvent gets what an operator should know about policies; see [Event]. It
+	// is called by whoever does the work and holds that up, perhaps by several
+	// at the same time. nil tells nobody.
+	OnEvent func(Event)
+	// Logger gets the events, and each search for a policy that failed. nil logs
+	// nothing.
 	Logger *slog.Logger
 }
 
 // withDefaults returns cfg with the zero fields set.
 func (cfg Config) withDefaults() (Config, error) {
-	if cfg.MaxPolicies < 0 || cfg.FetchTimeout < 0 {
-		return cfg, errors.New("mtasts: MaxPolicies and FetchTimeout must not be negative")
+	if cfg.MaxPolicies < 0 || cfg.MaxRefreshes < 0 || cfg.FetchTimeout < 0 {
+		return cfg, errors.New("mtasts: MaxPolicies, MaxRefreshes and FetchTimeout must not be negative")
 	}
 	if cfg.Resolver == nil {
 		cfg.Resolver = net.DefaultResolver
@@ -70,6 +80,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	if cfg.MaxPolicies == 0 {
 		cfg.MaxPolicies = defaultMaxPolicies
 	}
+	if cfg.MaxRefreshes == 0 {
+		cfg.MaxRefreshes = defaultRefreshes
+	}
 	if cfg.FetchTimeout == 0 {
 		cfg.FetchTimeout = defaultFetchTimeout
 	}
@@ -82,25 +95,25 @@ func (cfg Config) withDefaults() (Config, error) {
 // Client finds the policies of domains and remembers them. The memory is what
 // protects: whoever can forge DNS can hide a policy from a sender that never
 // saw it, but not from one that did (RFC 8461 section 10.2). So use one Client
-// for all mail, for as long as the program runs.
+// for all mail, for as long as the program runs, with a Store, and Run it.
 //
 // A Client is safe for concurrent use.
 type Client struct {
 	cfg     Config
 	fetcher *fetcher
 	cache   *cache
-	flights singleflight.Group
+	flights flights
+
+	storeMu   sync.Mutex
+	storeTold time.Time // when a failure of the store was told last
 }
 
-// NewClient returns a Client with an empty memory.
+// NewClient returns a Client that has nothing in memory yet. It does not touch
+// the network nor the Store.
 func NewClient(cfg Config) (*Client, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
-	}
-	cache, err := newCache(cfg.MaxPolicies)
-	if err != nil {
-		return nil, fmt.Errorf("mtasts: %w", err)
 	}
 	dialer := &dialer{
 		resolver:  cfg.Resolver,
@@ -109,7 +122,12 @@ func NewClient(cfg Config) (*Client, error) {
 		roots:     cfg.RootCAs,
 		now:       cfg.Now,
 	}
-	return &Client{cfg: cfg, fetcher: &fetcher{dialer, cfg.FetchTimeout}, cache: cache}, nil
+	return &Client{
+		cfg:     cfg,
+		fetcher: &fetcher{dialer, cfg.FetchTimeout},
+		cache:   newCache(cfg.MaxPolicies),
+		flights: flights{domains: make(map[string]*flight)},
+	}, nil
 }
 
 // Lookup returns the policy in force for domain, the domain of the recipient or
@@ -120,26 +138,35 @@ func NewClient(cfg Config) (*Client, error) {
 // passed, Lookup asks DNS for the id, and if that has changed or the policy has
 // expired, it fetches the policy; equal lookups at the same time do this once.
 // A policy in force stays so, whatever fails, until its time runs out or
-// another one takes its place. A fetch that failed is not made again for five
-// minutes, except for a new id, of which there can be three in that time.
+// another one takes its place, and Lookup waits no longer than some seconds for
+// that. A fetch that failed is not made again for five minutes, except, while no
+// policy is in force, for a new id, of which there can be three in that time.
 //
 // The error is that of ctx, or wraps [ErrDomain]. A lookup that was begun goes
 // on without the caller whose ctx is done, for the sake of others and of the
 // next one; it ends in FetchTimeout and some seconds.
-func (c *Client) Lookup(ctx context.Context, domain string) (Result, error) {
+func (c *Client) Lookup(ctx context.Context, domain string) (r Result, err error) {
 	// Names in the cache are canonical, so the usual hit needs no conversion.
-	if s := c.fresh(domain); s != nil {
-		return s.result, nil
+	s := c.fresh(domain)
+	if s == nil {
+		s, err = c.lookup(ctx, domain)
 	}
+	if err == nil {
+		s.report(&r)
+	}
+	return r, err
+}
+
+// lookup is the way of a Lookup that does not hit.
+func (c *Client) lookup(ctx context.Context, domain string) (*state, error) {
 	domain, err := canonicalDomain(domain)
 	if err != nil {
-		return Result{}, err
+		return nil, err
 	}
 	if s := c.fresh(domain); s != nil {
-		return s.result, nil
+		return s, nil
 	}
-	f, err := c.join(ctx, domain, false)
-	return f.result, err
+	return c.join(ctx, domain, lookUp)
 }
 
 // Recheck looks the id up again now, whatever the Client remembers, though a
@@ -156,21 +183,20 @@ func (c *Client) Recheck(ctx context.Context, domain string) (r Result, changed 
 	}
 	var before *Policy
 	if s := c.cache.get(domain); s != nil {
-		before = s.at(c.now()).result.Policy
+		before = s.at(c.now()).policy
 	}
-	for {
-		f, err := c.join(ctx, domain, true)
-		if err != nil || f.forced {
-			return f.result, err == nil && f.result.Policy != before, err
-		}
-		// That was a Lookup, which began before this call and may not have asked
-		// DNS at all.
+	s, err := c.join(ctx, domain, recheck)
+	if err != nil {
+		return Result{}, false, err
 	}
+	s.report(&r)
+	return r, s.policy != before, nil
 }
 
-// fresh returns what is remembered of domain if DNS need not be asked, or nil.
+// fresh returns what is remembered of domain if nothing is to be done about it,
+// or nil.
 func (c *Client) fresh(domain string) *state {
-	if s := c.cache.get(domain); s != nil && s.isFresh(c.now()) {
+	if s := c.cache.get(domain); s != nil && s.used && s.isFresh(c.now()) {
 		return s
 	}
 	return nil

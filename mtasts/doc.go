@@ -47,13 +47,60 @@
 // [ParseRecord], [SelectRecord], [ParsePolicy] and [Policy.MatchMX] are for
 // those who check the policies of others or serve their own.
 //
+// # Remembering
+//
+// A memory is lost at each restart without a [Store], and runs out for domains
+// that get mail too seldom without [Client.Run]:
+//
+//	store, err := boltstore.Open("/var/lib/mail/policies.db", boltstore.Options{})
+//	...
+//	client, err := mtasts.NewClient(mtasts.Config{Store: store})
+//	...
+//	go client.Run(ctx)
+//
+// [Client.Preload] makes the first contact with domains before there is mail for
+// them. [Config.OnEvent] tells of policies that come, change, weaken, go, or
+// cannot be fetched again.
+//
+// A domain is in one of five states, which [Result.State] tells. Whatever is not
+// in the table leaves it where it is.
+//
+//	state        | on                                          | becomes
+//	-------------+---------------------------------------------+-------------
+//	any without  | lookup when it is time: DNS fails           | unknown, for a minute
+//	a policy     | ... there is no valid record                | no policy, for the TTL (a minute to an hour)
+//	             | ... record, but the fetch fails             | backing off, for five minutes
+//	             | ... record, and the fetch succeeds          | in force, for max_age
+//	-------------+---------------------------------------------+-------------
+//	in force     | DNS fails, the record is gone or not valid  | in force, to the same end
+//	             | lookup after the TTL: the id is the same    | in force, to the same end
+//	             | ... another id, and the fetch succeeds      | in force, the new policy
+//	             | ... another id, and the fetch fails         | failing
+//	             | refresh, about once a day: fetch succeeds   | in force, for max_age from now
+//	             | ... fetch fails                             | failing
+//	             | max_age has passed                          | unknown, and looked up
+//	-------------+---------------------------------------------+-------------
+//	failing      | a fetch succeeds, in five minutes to four   | in force, for max_age from now
+//	             | hours, and ever sooner towards the end      |
+//	             | the id is the old one again, and it was     | in force, to the same end
+//	             | another one whose policy could not be had   |
+//	             | max_age has passed                          | unknown, and looked up
+//	-------------+---------------------------------------------+-------------
+//	any          | the store has a newer policy                | in force, to its end
+//
+// Only a fetch over HTTPS extends a policy or replaces it, and any valid one
+// does, mode none too. A lookup waits for the first policy of a domain, but for
+// a newer one only some seconds: the old one counts until the new one is in
+// hand. While a policy is in force, one fetch may fail in five minutes, whatever
+// ids DNS makes up; without one, three may, each for an id of its own.
+//
 // # What is trusted
 //
 // Nothing but a certificate that is valid for mta-sts.DOMAIN. DNS may lie, which
 // costs at most an HTTPS request; a policy host may send what it likes for as
 // long as it likes, and gets a minute, 64 KiB, and no connection into the
 // sender's own network. Bounds that are hit are failures, and a failure never
-// removes a policy in force. Revocation of the certificate is not checked, as
+// removes a policy in force. A store is parsed again and held against the clock. Revocation of the certificate is not checked, as
 // RFC 8461 section 3.3 permits. Errors have a [Kind] and a reason code and their
 // text is safe to log.
 package mtasts

@@ -382,7 +382,7 @@ func TestLog(t *testing.T) {
 				var log bytes.Buffer
 				c := w.client(t, func(cfg *mtasts.Config) { cfg.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 				lookup(t, c)
-				if !strings.Contains(log.String(), `msg="MTA-STS policy fetched" domain=example.com id=1 mode=`+mode) {
+				if !strings.Contains(log.String(), `msg="MTA-STS policy found" domain=example.com id=1 mode=`+mode) {
 					t.Errorf("log %q", log.String())
 				}
 				log.Reset()

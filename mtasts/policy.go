@@ -167,10 +167,11 @@ func (p *parser) field(key, value string) *Error {
 	return nil
 }
 
-// addMX makes room for the number of patterns that policies usually have.
+// addMX makes room for as many patterns as there seem to be, within what
+// policies usually have: they are kept for long, and there are many.
 func (p *parser) addMX(pattern string) {
 	if p.policy.MX == nil {
-		p.policy.MX = make([]string, 0, 6)
+		p.policy.MX = make([]string, 0, min(strings.Count(p.policy.Text, "mx:"), 6))
 	}
 	p.policy.MX = append(p.policy.MX, pattern)
 }

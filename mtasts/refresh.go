@@ -4,116 +4,156 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"time"
 )
 
-// flight is the outcome of a refresh.
-type flight struct {
-	result Result
-	forced bool
+// fly does one task for domain and returns what is known then, nil if that was
+// not to look for news, or ctx ended before.
+func (c *Client) fly(ctx context.Context, domain string, t task) *state {
+	before, old := c.known(ctx, domain, t)
+	next, looked := c.step(ctx, old, t)
+	if t == refresh && ctx.Err() != nil {
+		return nil
+	}
+	told := events(before, next, c.now())
+	if t == refresh && next.policy == nil {
+		c.cache.remove(domain)
+	} else if t != refresh || c.cache.get(domain) != nil {
+		// What is refreshed without being asked for needs no room in memory.
+		c.cache.put(next)
+	}
+	c.keep(ctx, old, next)
+	for _, e := range told {
+		c.tell(e)
+	}
+	if !looked {
+		return nil
+	}
+	c.log(ctx, next)
+	return next
 }
 
-// join refreshes what is known about domain, or waits for a refresh that is
-// under way. There is one at a time for a domain, so none undoes another.
-func (c *Client) join(ctx context.Context, domain string, force bool) (flight, error) {
-	if err := ctx.Err(); err != nil {
-		return flight{}, err
+// known returns what is known of domain, from memory, or from the store if that
+// has a newer policy; and what was known before the store was read.
+func (c *Client) known(ctx context.Context, domain string, t task) (before, old *state) {
+	cached := c.cache.get(domain)
+	if cached != nil && !cached.unread && t != reread {
+		return cached, cached
 	}
-	done := c.flights.DoChan(domain, func() (any, error) {
-		return flight{c.refresh(context.WithoutCancel(ctx), domain, force), force}, nil
-	})
-	select {
-	case res := <-done:
-		return res.Val.(flight), nil
-	case <-ctx.Done():
-		return flight{}, ctx.Err()
-	}
-}
-
-// refresh brings what is known about domain up to date, unless it is, and
-// remembers it.
-func (c *Client) refresh(ctx context.Context, domain string, force bool) Result {
-	old := c.cache.get(domain)
-	if old == nil {
-		old = &state{result: Result{Domain: domain}}
-	} else if !force && old.isFresh(c.now()) {
-		return old.result
-	}
-	next := c.next(ctx, old)
-	c.cache.put(domain, next)
-	c.log(ctx, old, next)
-	return next.result
-}
-
-// next asks DNS for the id and returns the state that follows from the answer
-// (RFC 8461 section 5.1). Nothing but a newer policy ends one that is in force.
-func (c *Client) next(ctx context.Context, old *state) *state {
-	found := c.discover(ctx, old.result.Domain)
-	next := old.at(c.now())
-	policy := next.result.Policy
+	stored := c.recall(ctx, domain)
 	switch {
-	case errors.Is(found.err, ErrNoRecord) && policy == nil:
-		next.fail(nil, "")
-	case errors.Is(found.err, ErrNoRecord):
-		next.fail(&Error{Domain: old.result.Domain, Kind: KindRecord, ReasonCode: "record-missing", Err: found.err}, "")
-	case found.err != nil:
-		next.fail(found.err, "")
-	case policy != nil && next.result.ID == found.record.ID:
-		next.fail(nil, "")
+	case cached == nil && t == refresh:
+		return stored, stored
+	case cached == nil:
+		cached, old = stored, stored
+	case stored.fetched.After(cached.fetched):
+		old = stored
 	default:
-		return c.fetch(ctx, next, found)
+		same := *cached
+		same.unread = stored.unread && cached.policy == nil
+		old = &same
+	}
+	c.cache.put(old) // who waits for this flight may not wait to its end
+	return cached, old
+}
+
+// step returns the state that follows from old by the task (RFC 8461 section
+// 5.1), and whether it is as good as after a look for news. Nothing but a newer
+// policy ends one that is in force.
+func (c *Client) step(ctx context.Context, old *state, t task) (_ *state, looked bool) {
+	next := old.at(c.now())
+	switch {
+	case t == reread, t == refresh && !next.used:
+		return next, false
+	case t == lookUp && old.isFresh(next.made):
+		next.used = true
+		return next, true
+	}
+	found := c.discover(ctx, old.domain)
+	next = old.at(c.now())
+	if t == refresh && next.policy != nil {
+		return c.renew(ctx, next, found), true
+	}
+	next.used = true
+	return c.follow(ctx, next, found), true
+}
+
+// follow returns the state that follows from what DNS says.
+func (c *Client) follow(ctx context.Context, next *state, found discovery) *state {
+	fetch := false
+	switch {
+	case errors.Is(found.err, ErrNoRecord) && next.policy == nil:
+		next.fail(nil, "")
+	case found.err != nil:
+		next.fail(found.failure(next.domain), "")
+	case next.policy != nil && next.id == found.record.ID:
+		next.confirm()
+		fetch = next.refreshAt(1).Before(next.made) // by Run, if there were one
+	default:
+		fetch = true
+	}
+	if fetch {
+		next, _ = c.fetch(ctx, next, found)
+		return next
 	}
 	next.checkAt(found.until)
+	return next
+}
+
+// renew fetches the policy in force again, whether or not its TXT record can be
+// seen: who can hide that could let the policy run out otherwise (RFC 8461
+// section 10.2).
+func (c *Client) renew(ctx context.Context, next *state, found discovery) *state {
+	seen := found
+	if found.err != nil {
+		seen.record.ID = next.id
+	}
+	next, ok := c.fetch(ctx, next, seen)
+	if ok {
+		next.used = false
+		next.fail(found.failure(next.domain), "")
+	}
 	return next
 }
 
 // fetch returns the state that follows from the fetch of the policy that was
 // found in DNS. An id that is the old one's is no reason to prolong a policy
-// that has expired: only the policy host can do that.
-func (c *Client) fetch(ctx context.Context, next *state, found discovery) *state {
-	if last, retry := next.backOff(found.record.ID); last != nil {
+// that has expired: only the policy host can do that. ok tells that it did.
+func (c *Client) fetch(ctx context.Context, next *state, found discovery) (_ *state, ok bool) {
+	if last, retry := next.backOff(found.record.ID, next.made); last != nil {
 		next.fail(last.err, last.text)
 		next.checkAt(earlier(found.until, retry))
-		return next
+		return next, false
 	}
-	policy, text, err := c.fetcher.fetch(ctx, next.result.Domain)
+	policy, text, err := c.fetcher.fetch(ctx, next.domain)
 	now := c.now()
 	next = next.at(now)
 	if err != nil {
 		next.failed(failure{id: found.record.ID, when: now, err: err, text: shorten(text)})
 		next.checkAt(earlier(found.until, now.Add(fetchRetry)))
-		return next
+		return next, false
 	}
 	next.succeed(found.record.ID, now, policy)
+	next.used = true
 	next.checkAt(found.until)
-	return next
+	return next, true
 }
 
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
-// log tells the administrator about a new policy, and about one that cannot be
-// refreshed, unless its mode is none (RFC 8461 section 3.3).
-func (c *Client) log(ctx context.Context, old, next *state) {
-	r := &next.result
-	attrs := []slog.Attr{slog.String("domain", r.Domain)}
-	if r.Policy != nil {
-		attrs = append(attrs, slog.String("id", r.ID), slog.String("mode", string(r.Policy.Mode)), slog.Time("expires", r.Expires))
-	}
+// log tells the administrator about each search that failed, unless the policy
+// in force is of mode none (RFC 8461 section 3.3).
+func (c *Client) log(ctx context.Context, next *state) {
 	var err *Error
-	if errors.As(r.Err, &err) {
-		attrs = append(attrs, slog.String("kind", string(err.Kind)), slog.String("reason", err.ReasonCode), slog.String("error", err.Error()))
+	if next.trouble == nil || !errors.As(next.trouble.err, &err) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("domain", next.domain), slog.String("kind", string(err.Kind)),
+		slog.String("reason", err.ReasonCode), slog.String("error", err.Error()),
 	}
 	switch {
-	case err == nil && r.Policy != nil && r.Policy != old.result.Policy:
-		c.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "MTA-STS policy fetched", attrs...)
-	case err != nil && r.Policy != nil && r.Policy.Mode != None:
-		c.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "MTA-STS policy in force cannot be refreshed", attrs...)
-	case err != nil && r.Policy == nil:
+	case next.policy == nil:
 		c.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "no MTA-STS policy found", attrs...)
+	case next.policy.Mode != None:
+		attrs = append(attrs, slog.String("id", next.id), slog.String("mode", string(next.policy.Mode)), slog.Time("expires", next.expires()))
+		c.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "MTA-STS policy in force cannot be refreshed", attrs...)
 	}
 }

@@ -49,6 +49,15 @@ type discovery struct {
 	err    error     // ErrNoRecord or an *Error
 }
 
+// failure returns what is wrong with it for a domain that has a policy in force,
+// nil if nothing is.
+func (d *discovery) failure(domain string) error {
+	if errors.Is(d.err, ErrNoRecord) {
+		return &Error{Domain: domain, Kind: KindRecord, ReasonCode: "record-missing", Err: d.err}
+	}
+	return d.err
+}
+
 // discover looks up the MTA-STS record of domain (RFC 8461 section 3.1).
 func (c *Client) discover(ctx context.Context, domain string) discovery {
 	name := "_mta-sts." + domain

@@ -9,20 +9,42 @@ const (
 	// fetchRetry is how long a policy is not fetched again after it could not
 	// be, for the same id (RFC 8461 section 3.3).
 	fetchRetry = 5 * time.Minute
-	// maxFailures is how many fetches for one domain may fail in that time,
-	// each for an id of its own. A new id may be fetched at once, but whoever
-	// forges ids must not be able to make the sender fetch without end.
+	// maxFailures is how many fetches may fail in that time, each for an id of
+	// its own, while no policy is in force. A new id may be fetched at once, but
+	// whoever forges ids must not be able to make the sender fetch without end.
+	// With a policy in force it is one: that policy protects meanwhile.
 	maxFailures = 3
 	// maxFailedText bounds what is kept of a broken policy, for reports.
 	maxFailedText = 4 << 10
 )
 
-// state is what is known about one domain. It is immutable: a change makes a
-// new one, so a reader needs no lock.
+// state is what is known about one domain. It is immutable once it is in the
+// cache: a change makes a new one, so a reader needs no lock. There may be a
+// million of them, so what follows from something else is not in it.
 type state struct {
-	result   Result
-	made     time.Time // never later than now, or the clock was set back
-	failures []failure // of the last fetchRetry, oldest first
+	domain  string
+	policy  *Policy // in force since fetched, if its time has not run out
+	id      string
+	fetched time.Time
+	next    time.Time // when DNS is to be asked again
+	made    time.Time // never later than now, or the clock was set back
+	used    bool      // whether the domain was asked for since fetched
+	unread  bool      // whether the store could not tell what it has
+	trouble *trouble  // nil if there is none
+}
+
+// trouble is what went wrong since the policy was fetched.
+type trouble struct {
+	err  error  // of the last look at DNS and fetch
+	text string // of a policy that is not valid
+	// since is when the first fetch failed, and failed how many have since.
+	since  time.Time
+	failed int
+	// failures are the last ones, oldest first, of the last fetchRetry; the
+	// very last one as long as since is set.
+	failures []failure
+	// told says what the operator knows already.
+	told struct{ failing, expiring bool }
 }
 
 // failure is a fetch that failed.
@@ -33,77 +55,141 @@ type failure struct {
 	text string // of a policy that is not valid
 }
 
+// expires returns when the time of the policy runs out.
+func (s *state) expires() time.Time { return s.fetched.Add(s.policy.MaxAge) }
+
 // isFresh reports whether the state needs no look at DNS. A clock that was set
 // back leaves nothing fresh.
 func (s *state) isFresh(now time.Time) bool {
-	return now.Before(s.result.NextCheck) && !now.Before(s.made)
+	return now.Before(s.next) && !now.Before(s.made)
 }
 
-// at returns the state as of now: without a policy whose time has run out, and
-// with no time in it that lies ahead. So a clock that was set back does not
-// make a policy last; its age starts at zero again at worst.
+// at returns a copy of the state as of now: without a policy whose time has run
+// out, and with no time in it that lies ahead. So a clock that was set back does
+// not make a policy last; its age starts at zero again at worst.
 func (s *state) at(now time.Time) *state {
-	r := s.result
-	if r.Policy != nil && r.Fetched.After(now) {
-		r.Fetched = now
-		r.Expires = now.Add(r.Policy.MaxAge)
+	t := *s
+	t.made = now
+	t.fetched = earlier(t.fetched, now)
+	t.trouble = s.trouble.at(now)
+	if t.policy != nil && now.After(t.expires()) {
+		t.policy, t.id, t.fetched, t.used = nil, "", time.Time{}, false
+		t.settle()
 	}
-	if r.Policy != nil && now.After(r.Expires) {
-		r.Policy, r.ID, r.Fetched, r.Expires = nil, "", time.Time{}, time.Time{}
-	}
-	return &state{result: r, made: now, failures: recent(s.failures, now)}
+	return &t
 }
 
-// recent returns the failures of the last fetchRetry.
-func recent(failures []failure, now time.Time) []failure {
-	var kept []failure
-	for _, f := range failures {
-		if f.when.After(now) {
-			f.when = now
-		}
-		if now.Sub(f.when) < fetchRetry {
-			kept = append(kept, f)
+// at returns a copy of the trouble as of now, nil if nothing is left of it.
+func (t *trouble) at(now time.Time) *trouble {
+	if t == nil {
+		return nil
+	}
+	u := *t
+	u.since = earlier(t.since, now)
+	u.failures = nil
+	for i, f := range t.failures {
+		f.when = earlier(f.when, now)
+		last := i == len(t.failures)-1 && !t.since.IsZero()
+		if last || now.Sub(f.when) < fetchRetry {
+			u.failures = append(u.failures, f)
 		}
 	}
-	return kept
+	if u.err == nil && u.since.IsZero() && u.failures == nil && !u.told.expiring {
+		return nil
+	}
+	return &u
+}
+
+// isFailing reports whether the last fetch of the policy failed.
+func (s *state) isFailing() bool { return s.trouble != nil && !s.trouble.since.IsZero() }
+
+// lastFailure returns the last fetch that failed, nil if none counts any more.
+func (s *state) lastFailure() *failure {
+	if s.trouble == nil || len(s.trouble.failures) == 0 {
+		return nil
+	}
+	return &s.trouble.failures[len(s.trouble.failures)-1]
 }
 
 // backOff returns the failure that forbids to fetch the policy of that id now,
 // and until when; nil if nothing forbids it.
-func (s *state) backOff(id string) (last *failure, retry time.Time) {
-	for i := range s.failures {
-		if s.failures[i].id == id {
-			last = &s.failures[i]
-			return last, last.when.Add(fetchRetry)
-		}
+func (s *state) backOff(id string, now time.Time) (last *failure, retry time.Time) {
+	if s.trouble == nil {
+		return nil, time.Time{}
 	}
-	if n := len(s.failures); n >= maxFailures {
-		return &s.failures[n-1], s.failures[0].when.Add(fetchRetry)
+	limit := maxFailures
+	if s.policy != nil {
+		limit = 1
+	}
+	failures := s.trouble.failures
+	for i := range failures {
+		f := &failures[i]
+		retry := f.when.Add(fetchRetry)
+		if now.Before(retry) && (f.id == id || len(failures)-i >= limit) {
+			return f, retry
+		}
 	}
 	return nil, time.Time{}
 }
 
-// failed notes a failed fetch.
-func (s *state) failed(f failure) {
-	s.failures = append(s.failures, f)
-	s.fail(f.err, f.text)
+// ail returns the trouble, to be written to.
+func (s *state) ail() *trouble {
+	if s.trouble == nil {
+		s.trouble = new(trouble)
+	}
+	return s.trouble
 }
 
 // fail sets what went wrong, nil for nothing.
 func (s *state) fail(err error, text string) {
-	s.result.Err, s.result.FailedText = err, text
+	if err != nil || s.trouble != nil {
+		t := s.ail()
+		t.err, t.text = err, text
+	}
+}
+
+// failed notes a failed fetch.
+func (s *state) failed(f failure) {
+	t := s.ail()
+	t.failures = append(t.failures, f)
+	if len(t.failures) > maxFailures {
+		t.failures = t.failures[1:]
+	}
+	if t.since.IsZero() {
+		t.since = f.when
+	}
+	t.failed++
+	s.fail(f.err, f.text)
+}
+
+// settle ends what is failing. Failures go on to forbid fetches for their time.
+func (s *state) settle() {
+	if s.trouble != nil {
+		s.trouble = &trouble{failures: s.trouble.failures}
+	}
+}
+
+// confirm takes in that DNS has the id of the policy in force. If that policy
+// could not be fetched again the last time, this still stands; a failure for
+// another id, which may have been a forged one, does not.
+func (s *state) confirm() {
+	if last := s.lastFailure(); s.isFailing() && last.id == s.id {
+		s.fail(last.err, last.text)
+		return
+	}
+	s.settle()
 }
 
 // succeed takes a policy that was fetched now. An identical one in force only
 // begins its time anew.
 func (s *state) succeed(id string, now time.Time, policy *Policy) {
-	if old := s.result.Policy; old != nil && old.Text == policy.Text {
-		policy = old
+	if s.policy != nil && s.policy.Text == policy.Text {
+		policy = s.policy
 	}
-	s.result.Policy, s.result.ID = policy, id
-	s.result.Fetched, s.result.Expires = now, now.Add(policy.MaxAge)
-	s.fail(nil, "")
-	s.failures = nil
+	s.policy, s.fetched = policy, now
+	s.id = strings.Clone(id) // not all of the TXT record
+	s.unread = false
+	s.trouble = nil
 }
 
 // shorten returns the beginning of a broken policy, copied, so that the rest
@@ -118,10 +204,15 @@ func shorten(text string) string {
 // checkAt sets when DNS is to be asked again: at t, or when the policy in force
 // runs out.
 func (s *state) checkAt(t time.Time) {
-	if s.result.Policy == nil {
-		s.result.Expires = t
-	} else if s.result.Expires.Before(t) {
-		t = s.result.Expires
+	s.next = t
+	if s.policy != nil {
+		s.next = earlier(t, s.expires())
 	}
-	s.result.NextCheck = t
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }

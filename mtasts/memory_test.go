@@ -1,0 +1,167 @@
+package mtasts_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mxseal/mxseal/mtasts"
+)
+
+const (
+	day  = 24 * time.Hour
+	week = 7 * day
+	year = 365 * day
+
+	enforceWeek = "version: STSv1\nmode: enforce\nmx: mail.example.com\nmax_age: 604800\n"
+	noneWeek    = "version: STSv1\nmode: none\nmax_age: 604800\n"
+)
+
+// memStore is a store in memory that keeps octets, as real ones do.
+type memStore struct {
+	mu        sync.Mutex
+	entries   map[string][]byte
+	puts      int
+	getErr    error
+	putErr    error
+	changed   chan string // what Watch tells
+	watchErrs int         // how often Watch fails at first
+}
+
+func newMemStore() *memStore {
+	return &memStore{entries: map[string][]byte{}, changed: make(chan string)}
+}
+
+func (m *memStore) Get(_ context.Context, domain string) (e mtasts.Entry, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.getErr != nil {
+		return e, m.getErr
+	}
+	data, ok := m.entries[domain]
+	if !ok {
+		return e, mtasts.ErrNotStored
+	}
+	return e, e.UnmarshalBinary(data)
+}
+
+func (m *memStore) Put(_ context.Context, e mtasts.Entry) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.putErr != nil {
+		return m.putErr
+	}
+	m.puts++
+	data, err := e.MarshalBinary()
+	m.entries[e.Domain] = data
+	return err
+}
+
+func (m *memStore) Delete(_ context.Context, domain string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.entries, domain)
+	return m.putErr
+}
+
+func (m *memStore) All(ctx context.Context) iter.Seq2[mtasts.Entry, error] {
+	m.mu.Lock()
+	domains := slices.Sorted(maps.Keys(m.entries))
+	m.mu.Unlock()
+	return func(yield func(mtasts.Entry, error) bool) {
+		for _, domain := range domains {
+			e, err := m.Get(ctx, domain)
+			if errors.Is(err, mtasts.ErrNotStored) {
+				continue
+			}
+			e.Domain = domain
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+func (m *memStore) has(domain string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.entries[domain] != nil
+}
+
+func (m *memStore) setErr(get, put error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.getErr, m.putErr = get, put
+}
+
+func withStore(s mtasts.Store) func(*mtasts.Config) {
+	return func(cfg *mtasts.Config) { cfg.Store = s }
+}
+
+// eventLog keeps the events that a client tells.
+type eventLog struct {
+	mu     sync.Mutex
+	events []mtasts.Event
+}
+
+func (l *eventLog) configure(cfg *mtasts.Config) {
+	cfg.OnEvent = func(e mtasts.Event) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.events = append(l.events, e)
+	}
+}
+
+// take returns the events since the last call.
+func (l *eventLog) take() []mtasts.Event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	events := l.events
+	l.events = nil
+	return events
+}
+
+// want checks the kinds of the events since the last call, and returns them.
+func (l *eventLog) want(t testing.TB, kinds ...mtasts.EventKind) []mtasts.Event {
+	t.Helper()
+	events := l.take()
+	var got []mtasts.EventKind
+	for _, e := range events {
+		got = append(got, e.Kind)
+	}
+	if !slices.Equal(got, kinds) {
+		t.Errorf("events %q, want %q", got, kinds)
+		return make([]mtasts.Event, len(kinds))
+	}
+	return events
+}
+
+// run has the client keep its policies fresh; stop ends that.
+func run(t testing.TB, c *mtasts.Client) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		c.Run(ctx)
+		close(done)
+	}()
+	stop = func() {
+		cancel()
+		<-done
+	}
+	t.Cleanup(cancel)
+	return stop
+}
+
+// sleepTo sleeps until that long after the time.
+func sleepTo(start time.Time, after time.Duration) { time.Sleep(start.Add(after).Sub(time.Now())) }
+
+func withLog(out io.Writer) func(*mtasts.Config) {
+	return func(cfg *mtasts.Config) { cfg.Logger = slog.New(slog.NewTextHandler(out, nil)) }
+}

@@ -1,0 +1,326 @@
+package mtasts_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mxseal/mxseal/mtasts"
+)
+
+var errDisk = errors.New("disk \x1b[31m failed")
+
+// STS-98: what was known before a restart is known after it, whatever DNS says,
+// for as long as it was to last and no longer.
+func TestStoreOutlivesClient(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.publish("1", enforceWeek)
+		store := newMemStore()
+		before := lookup(t, w.client(t, withStore(store)))
+		w.setTXT(txtAnswer{err: notFound("x")})
+		w.setHost(nil)
+		for _, after := range []time.Duration{0, 5 * time.Minute, week} {
+			sleepTo(before.Fetched, after)
+			var log eventLog
+			c := w.client(t, withStore(store), log.configure)
+			if p := c.Remembered(domain); p == nil || p.Text != enforceWeek {
+				t.Errorf("after %v, not remembered", after)
+			}
+			r := lookup(t, c)
+			wantMode(t, r, mtasts.Enforce)
+			if r.ID != "1" || !r.Fetched.Equal(before.Fetched) || !r.Expires.Equal(before.Expires) {
+				t.Errorf("after %v: %+v", after, r)
+			}
+			if after < week {
+				log.want(t)
+			}
+		}
+		time.Sleep(time.Millisecond)
+		c := w.client(t, withStore(store))
+		wantMode(t, lookup(t, c), "")
+		if store.has(domain) || c.Remembered(domain) != nil {
+			t.Error("what has run out is still known")
+		}
+	})
+}
+
+// Within the TTL of the record that was found before, a restart costs no query.
+func TestStoreSparesQueries(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := newMemStore()
+		lookup(t, w.client(t, withStore(store)))
+		time.Sleep(5*time.Minute - 1)
+		wantMode(t, lookup(t, w.client(t, withStore(store))), mtasts.Enforce)
+		wantCounts(t, w, 1, 1)
+		time.Sleep(1)
+		wantMode(t, lookup(t, w.client(t, withStore(store))), mtasts.Enforce)
+		wantCounts(t, w, 2, 1)
+	})
+}
+
+// There may be more policies in the store than have room in memory.
+func TestStoreBehindMemory(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := newMemStore()
+		for _, name := range []string{"a.example", "b.example", "c.example"} {
+			store.Put(t.Context(), mtasts.Entry{
+				Domain: name, ID: "1", Text: enforce, Fetched: time.Now(), NextCheck: time.Now().Add(time.Hour), Used: true,
+			})
+		}
+		c := w.client(t, withStore(store), func(cfg *mtasts.Config) { cfg.MaxPolicies = 1 })
+		for range 3 {
+			for _, name := range []string{"a.example", "b.example", "c.example"} {
+				r, err := c.Lookup(t.Context(), name)
+				if err != nil || r.Domain != name {
+					t.Error(r, err)
+				}
+				wantMode(t, r, mtasts.Enforce)
+			}
+		}
+		wantCounts(t, w, 0, 0)
+	})
+}
+
+// The back-off and what is failing outlive a restart as well.
+func TestStoreKeepsFailures(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := newMemStore()
+		lookup(t, w.client(t, withStore(store)))
+		w.setID("2")
+		w.setHost(nil)
+		time.Sleep(5 * time.Minute)
+		failing := lookup(t, w.client(t, withStore(store)))
+		time.Sleep(5*time.Minute - time.Second)
+		r, _, err := w.client(t, withStore(store)).Recheck(t.Context(), domain)
+		if err != nil || r.State != mtasts.Failing || failing.State != mtasts.Failing {
+			t.Errorf("%+v, %v", r, err)
+		}
+		wantError(t, r, mtasts.KindFetch, "connect")
+		wantCounts(t, w, 3, 2)
+	})
+}
+
+// A store is written to when something changed: not for each lookup, nor for
+// each look at DNS.
+func TestStoreIsSeldomWritten(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.publish("1", enforceWeek)
+		store := newMemStore()
+		c := w.client(t, withStore(store))
+		defer run(t, c)()
+		for range 10 * 24 {
+			lookup(t, c)
+			time.Sleep(time.Hour)
+		}
+		if store.puts < 10 || store.puts > 2*15 {
+			t.Errorf("%d writes in ten days", store.puts)
+		}
+	})
+}
+
+// Field note 55: a store that fails is not read as "no policy". What is in
+// memory stays, what is not is fetched, and the operator is told, once a minute.
+func TestStoreFails(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := newMemStore()
+		store.setErr(errDisk, errDisk)
+		var log eventLog
+		var out strings.Builder
+		c := w.client(t, withStore(store), log.configure, withLog(&out))
+		wantMode(t, lookup(t, c), mtasts.Enforce)
+		if e := log.want(t, mtasts.StoreFailed, mtasts.PolicyFound)[0]; !errors.Is(e.Err, errDisk) || e.Domain != domain {
+			t.Errorf("%+v", e)
+		}
+		if strings.Contains(out.String(), "\x1b") {
+			t.Errorf("log %q", out.String())
+		}
+		time.Sleep(5 * time.Minute)
+		w.publish("2", testing_)
+		wantMode(t, lookup(t, c), mtasts.Testing)
+		log.want(t, mtasts.StoreFailed, mtasts.PolicyWeakened)
+		if c.Remembered("other.example") != nil {
+			t.Error("a policy out of nothing")
+		}
+	})
+}
+
+// A policy that the store could not be asked for counts as soon as it can be,
+// though DNS hid it meanwhile, and though memory has "no policy" for the domain.
+func TestStoreIsAskedAgain(t *testing.T) {
+	for _, kind := range []string{"no record", "fetch fails"} {
+		t.Run(kind, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.publish("1", enforceWeek)
+				store := newMemStore()
+				first := lookup(t, w.client(t, withStore(store)))
+				w.setHost(nil)
+				if kind == "no record" {
+					w.setTXT(txtAnswer{err: notFound("x"), ttl: time.Minute})
+				}
+				store.setErr(errDisk, nil)
+				c := w.client(t, withStore(store))
+				wantMode(t, lookup(t, c), "")
+				wantMode(t, lookup(t, c), "")
+				store.setErr(nil, nil)
+				if p := c.Remembered(domain); p == nil {
+					t.Error("not remembered")
+				}
+				time.Sleep(5 * time.Minute)
+				r := lookup(t, c)
+				wantMode(t, r, mtasts.Enforce)
+				if !r.Fetched.Equal(first.Fetched) {
+					t.Errorf("%+v", r)
+				}
+			})
+		})
+	}
+}
+
+// What a store gives back is believed no more than it has to be.
+func TestStoreIsNotTrusted(t *testing.T) {
+	good := func() mtasts.Entry {
+		return mtasts.Entry{Domain: domain, ID: "1", Text: enforceWeek, Fetched: time.Now(), Expires: time.Now().Add(week), NextCheck: time.Now().Add(time.Hour), Used: true}
+	}
+	for name, test := range map[string]struct {
+		change  func(*mtasts.Entry)
+		inForce bool
+		expires time.Duration
+		next    time.Duration
+	}{
+		"good":           {func(*mtasts.Entry) {}, true, week, time.Hour},
+		"another domain": {func(e *mtasts.Entry) { e.Domain = "other.example" }, false, 0, 0},
+		"no id":          {func(e *mtasts.Entry) { e.ID = "" }, false, 0, 0},
+		"malformed id":   {func(e *mtasts.Entry) { e.ID = "a;b" }, false, 0, 0},
+		"no text":        {func(e *mtasts.Entry) { e.Text = "" }, false, 0, 0},
+		"invalid text":   {func(e *mtasts.Entry) { e.Text = "mode: none\n" }, false, 0, 0},
+		"huge text": {func(e *mtasts.Entry) {
+			e.Text += strings.Repeat("a: b\n", mtasts.MaxPolicySize/5)
+		}, false, 0, 0},
+		"never fetched":               {func(e *mtasts.Entry) { e.Fetched = time.Time{} }, false, 0, 0},
+		"fetched in the future":       {func(e *mtasts.Entry) { e.Fetched = time.Now().Add(100 * year) }, true, week, time.Hour},
+		"at the end of time":          {func(e *mtasts.Entry) { e.Fetched = time.UnixMilli(1<<63 - 1) }, true, week, time.Hour},
+		"at the beginning of time":    {func(e *mtasts.Entry) { e.Fetched = time.UnixMilli(-1 << 63) }, false, 0, 0},
+		"immortal by its own account": {func(e *mtasts.Entry) { e.Expires = time.Now().Add(100 * year) }, true, week, time.Hour},
+		"dead by its own account":     {func(e *mtasts.Entry) { e.Expires = time.Now().Add(-year) }, true, week, time.Hour},
+		"next check in years":         {func(e *mtasts.Entry) { e.NextCheck = time.Now().Add(year) }, true, week, 5 * time.Minute},
+		"next check after the end":    {func(e *mtasts.Entry) { e.Fetched = time.Now().Add(-week + time.Minute) }, true, time.Minute, time.Minute},
+		"run out":                     {func(e *mtasts.Entry) { e.Fetched = time.Now().Add(-week - 1) }, false, 0, 0},
+		"failures without number": {func(e *mtasts.Entry) {
+			e.Failed, e.FailingSince = -1, time.Now().Add(year)
+			for range 100 {
+				e.Failures = append(e.Failures, mtasts.Failure{ID: "\x00", Kind: "\x00", ReasonCode: "\x1b", Detail: strings.Repeat("\x1b", 1<<20)})
+			}
+		}, true, week, time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.setHost(nil)
+				e := good()
+				test.change(&e)
+				store := newMemStore()
+				store.Put(t.Context(), e)
+				store.entries[domain] = marshal(t, e)
+				c := w.client(t, withStore(store))
+				now := time.Now()
+				r := lookup(t, c)
+				if (r.Policy != nil) != test.inForce {
+					t.Fatalf("in force: %v, want %v", r.Policy != nil, test.inForce)
+				}
+				if !test.inForce {
+					if store.has(domain) {
+						t.Error("it is still in the store")
+					}
+					return
+				}
+				if r.Expires.Sub(now) > test.expires || r.Expires.Sub(now) < test.expires-time.Second || r.NextCheck.Sub(now) > test.next {
+					t.Errorf("expires in %v, want %v; next check in %v, want %v", r.Expires.Sub(now), test.expires, r.NextCheck.Sub(now), test.next)
+				}
+				if strings.Contains(errText(r.Err), "\x1b") || len(errText(r.Err)) > 2000 {
+					t.Errorf("error %q", errText(r.Err))
+				}
+				if e, err := store.Get(t.Context(), domain); err != nil || e.Fetched.After(now) {
+					t.Errorf("stored again: %+v, %v", e, err)
+				}
+			})
+		})
+	}
+}
+
+func errText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// watched is a store that several clients share.
+type watched struct{ *memStore }
+
+func (w watched) Watch(ctx context.Context, changed func(string)) error {
+	w.mu.Lock()
+	w.watchErrs--
+	fails := w.watchErrs >= 0
+	w.mu.Unlock()
+	if fails {
+		return errDisk
+	}
+	for {
+		select {
+		case domain := <-w.changed:
+			changed(domain)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// What one client has fetched, another takes from the store that they share; an
+// older policy does not take the place of a newer one.
+func TestStoreShared(t *testing.T) {
+	for _, told := range []string{domain, ""} {
+		t.Run(told, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.publish("1", enforceWeek)
+				store := watched{newMemStore()}
+				store.watchErrs = 1
+				var log eventLog
+				c := w.client(t, withStore(store), log.configure)
+				defer run(t, c)()
+				lookup(t, c)
+				old, _ := store.Get(t.Context(), domain)
+				time.Sleep(2 * time.Minute)
+				log.want(t, mtasts.StoreFailed, mtasts.PolicyFound)
+
+				w.publish("2", testing_)
+				other := w.client(t, withStore(store))
+				if _, changed, err := other.Recheck(t.Context(), domain); err != nil || !changed {
+					t.Fatal(changed, err)
+				}
+				queries, dials := w.counts()
+				store.changed <- "unknown.example"
+				store.changed <- told
+				synctest.Wait()
+				wantMode(t, lookup(t, c), mtasts.Testing)
+				wantCounts(t, w, queries, dials)
+				log.want(t, mtasts.PolicyWeakened)
+
+				store.Put(t.Context(), old)
+				store.changed <- told
+				synctest.Wait()
+				wantMode(t, lookup(t, c), mtasts.Testing)
+			})
+		})
+	}
+}
