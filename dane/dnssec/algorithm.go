@@ -179,12 +179,26 @@ func digestInfo(hash crypto.Hash) []byte {
 	return []byte("\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20")
 }
 
-// matches reports whether ds is the digest of the key (RFC 4034 section 5.1.4:
+// matchesAny reports whether one of the DS records stands for the key. Only
+// those with its tag and algorithm cost a digest.
+func (b *budget) matchesAny(k zoneKey, records []*dns.DS) (bool, error) {
+	for _, ds := range records {
+		if k.tag != ds.KeyTag || k.algorithm != ds.Algorithm {
+			continue
+		}
+		if err := b.digest(); err != nil {
+			return false, err
+		}
+		if k.matches(ds) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// matches reports whether ds has the digest of the key (RFC 4034 section 5.1.4:
 // over the canonical owner name and the RDATA).
 func (k zoneKey) matches(ds *dns.DS) bool {
-	if k.tag != ds.KeyTag || k.algorithm != ds.Algorithm {
-		return false
-	}
 	want, err := hex.DecodeString(ds.Digest)
 	if err != nil {
 		return false

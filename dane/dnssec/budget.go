@@ -19,6 +19,9 @@ type Limits struct {
 	Duration           time.Duration // wall-clock time; default 30 s
 	KeysPerZone        int           // DNSKEYs of a zone, and DS records of a delegation; default 32
 	DenialRecords      int           // NSEC or NSEC3 RRsets of one reply; default 12
+	Digests            int           // digests of DNSKEYs compared with DS records; default 128
+	Records            int           // records of one reply, of all sections; default 1024
+	Octets             int           // octets of the replies read; default 1 MiB
 }
 
 func (l Limits) withDefaults() Limits {
@@ -36,6 +39,9 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Queries, 128)
 	set(&l.KeysPerZone, 32)
 	set(&l.DenialRecords, 12)
+	set(&l.Digests, 128)
+	set(&l.Records, 1024)
+	set(&l.Octets, 1<<20)
 	if l.Duration <= 0 {
 		l.Duration = 30 * time.Second
 	}
@@ -48,10 +54,19 @@ type budget struct {
 	verifications int
 	hashes        int
 	queries       int
+	digests       int
+	octets        int
 }
 
 func newBudget(l Limits) *budget {
-	return &budget{limits: l, verifications: l.Verifications, hashes: l.NSEC3Hashes, queries: l.Queries}
+	return &budget{
+		limits:        l,
+		verifications: l.Verifications,
+		hashes:        l.NSEC3Hashes,
+		queries:       l.Queries,
+		digests:       l.Digests,
+		octets:        l.Octets,
+	}
 }
 
 // limitError says which limit was reached. Whoever knows the question turns it
@@ -64,22 +79,30 @@ type limitError struct {
 
 func (e *limitError) Error() string { return fmt.Sprintf("more than %d %s", e.limit, e.what) }
 
-func spend(left *int, limit int, what string) error {
-	if *left <= 0 {
+func spend(left *int, n, limit int, what string) error {
+	if *left < n {
 		return &limitError{what, limit, true}
 	}
-	*left--
+	*left -= n
 	return nil
 }
 
 func (b *budget) verification() error {
-	return spend(&b.verifications, b.limits.Verifications, "signature verifications")
+	return spend(&b.verifications, 1, b.limits.Verifications, "signature verifications")
 }
 
 func (b *budget) hash() error {
-	return spend(&b.hashes, b.limits.NSEC3Hashes, "NSEC3 name hashes")
+	return spend(&b.hashes, 1, b.limits.NSEC3Hashes, "NSEC3 name hashes")
 }
 
 func (b *budget) query() error {
-	return spend(&b.queries, b.limits.Queries, "queries")
+	return spend(&b.queries, 1, b.limits.Queries, "queries")
+}
+
+func (b *budget) digest() error {
+	return spend(&b.digests, 1, b.limits.Digests, "DNSKEY digests")
+}
+
+func (b *budget) read(octets int) error {
+	return spend(&b.octets, octets, b.limits.Octets, "octets of replies")
 }

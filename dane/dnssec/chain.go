@@ -239,7 +239,11 @@ func (s *session) judgeKeys(q question, ds []*dns.DS, mismatch Reason, r *reply)
 			continue
 		}
 		all.keys = append(all.keys, key)
-		if slices.ContainsFunc(ds, key.matches) {
+		matches, err := s.budget.matchesAny(key, ds)
+		if err != nil {
+			return nil, err
+		}
+		if matches {
 			entry.keys = append(entry.keys, key)
 		}
 	}

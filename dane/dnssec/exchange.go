@@ -17,6 +17,10 @@ import (
 // everywhere, and more than the 1220 octets of RFC 4035 section 4.1.
 const udpSize = 1232
 
+// maxStrays is how many datagrams that do not answer are read before the server
+// is asked over TCP, where nobody else can send any.
+const maxStrays = 64
+
 // question is what is asked for, in class IN.
 type question struct {
 	name  string // canonical
@@ -28,19 +32,20 @@ type client struct {
 	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
 	timeout time.Duration
 	tls     *tls.Config // template for servers reached over TLS; may be nil
+	limit   int         // records of one reply
 	// wantAD asks the server for its own verdict (RFC 6840 section 5.7) and
 	// not for the records that prove it.
 	wantAD bool
 }
 
-func newClient(dial func(context.Context, string, string) (net.Conn, error), timeout time.Duration) client {
+func newClient(dial func(context.Context, string, string) (net.Conn, error), timeout time.Duration, records int) client {
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
 	if timeout <= 0 {
 		timeout = 3 * time.Second
 	}
-	return client{dial: dial, timeout: timeout}
+	return client{dial: dial, timeout: timeout, limit: records}
 }
 
 // exchange asks over UDP, and over TCP if that was truncated or stream is set.
@@ -56,7 +61,12 @@ func (c *client) exchange(ctx context.Context, to attempt, q question) (*reply, 
 	if msg.Truncated {
 		return nil, withServer(failure(q, Malformed, "reply over TCP is truncated"), to.server)
 	}
-	return newReply(msg, q, to.server)
+	r, err := newReply(msg.Msg, q, to.server)
+	if err != nil {
+		return nil, err
+	}
+	r.octets = msg.octets
+	return r, nil
 }
 
 func withServer(err error, s *server) error {
@@ -69,7 +79,7 @@ func withServer(err error, s *server) error {
 
 // roundTrip sends one query over a connection of its own, so that each has a
 // source port of its own (RFC 5452 section 9.2), and waits for the reply.
-func (c *client) roundTrip(ctx context.Context, s *server, stream bool, q question) (*dns.Msg, error) {
+func (c *client) roundTrip(ctx context.Context, s *server, stream bool, q question) (*message, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	query := c.query(q)
@@ -90,7 +100,7 @@ func (c *client) roundTrip(ctx context.Context, s *server, stream bool, q questi
 	if _, err := conn.Write(wire); err != nil {
 		return nil, transportFailure(ctx, q, err)
 	}
-	return awaitReply(ctx, conn, stream, query, q)
+	return c.awaitReply(ctx, conn, stream, query, q)
 }
 
 func (c *client) connect(ctx context.Context, s *server, stream bool) (net.Conn, error) {
@@ -130,38 +140,50 @@ func (c *client) query(q question) *dns.Msg {
 
 // awaitReply reads until a message answers the query. Over UDP anybody can
 // send messages, so those that do not answer it are dropped and not believed
-// as errors (RFC 5452 section 9.1); a stream has one sender.
-func awaitReply(ctx context.Context, conn net.Conn, stream bool, query *dns.Msg, q question) (*dns.Msg, error) {
-	receive := receiveDatagram
+// as errors (RFC 5452 section 9.1), until they are too many to be bad luck; a
+// stream has one sender.
+func (c *client) awaitReply(ctx context.Context, conn net.Conn, stream bool, query *dns.Msg, q question) (*message, error) {
+	receive, patience := receiveDatagram, maxStrays
 	if stream {
-		receive = receiveStream
+		receive, patience = receiveStream, 0
 	}
-	var ignored error
-	for {
+	var stray error
+	for n := 0; n <= patience; n++ {
 		wire, err := receive(conn)
 		if err != nil {
 			e := transportFailure(ctx, q, err)
-			if ignored != nil {
-				e.Reason, e.Detail = Malformed, "no reply but "+ignored.Error()
+			if stray != nil {
+				e.Reason, e.Detail = Malformed, "no reply but "+stray.Error()
 			}
 			return nil, e
 		}
-		msg, err := readReply(wire, query)
+		msg, err := c.readReply(wire, query)
 		if err == nil {
-			return msg, nil
+			return &message{msg, len(wire)}, nil
 		}
-		if stream {
-			return nil, failure(q, Malformed, "%v", err)
+		if limit := new(limitError); errors.As(err, &limit) {
+			return nil, asError(q, err)
 		}
-		ignored = err
+		stray = err
 	}
+	return nil, failure(q, Malformed, "%v", stray)
+}
+
+// message is a DNS message and the size that it came in.
+type message struct {
+	*dns.Msg
+	octets int
 }
 
 // readReply parses a message that answers query. The ID comes first: it sorts
-// out a flood of forged messages at little cost.
-func readReply(wire []byte, query *dns.Msg) (*dns.Msg, error) {
+// out a flood of forged messages at little cost. So does the number of records,
+// because each may be 16 octets and unpack to a thousand.
+func (c *client) readReply(wire []byte, query *dns.Msg) (*dns.Msg, error) {
 	if len(wire) < 2 || binary.BigEndian.Uint16(wire) != query.Id {
 		return nil, errors.New("a message with another ID")
+	}
+	if n := countRecords(wire); n > c.limit {
+		return nil, &limitError{what: "records of one reply", limit: c.limit}
 	}
 	msg := new(dns.Msg)
 	if err := msg.Unpack(wire); err != nil {
@@ -171,6 +193,18 @@ func readReply(wire []byte, query *dns.Msg) (*dns.Msg, error) {
 		return nil, err
 	}
 	return msg, nil
+}
+
+// countRecords adds up the counts of the header (RFC 1035 section 4.1.1), but
+// for the one question.
+func countRecords(wire []byte) int {
+	n := -1
+	for _, at := range []int{4, 6, 8, 10} {
+		if len(wire) >= at+2 {
+			n += int(binary.BigEndian.Uint16(wire[at:]))
+		}
+	}
+	return n
 }
 
 // answers checks that msg is a reply to query.

@@ -44,6 +44,7 @@ type section []*rrset
 // is shared and read-only.
 type reply struct {
 	server    *server
+	octets    int // of the message
 	rcode     int
 	ad        bool
 	answer    section

@@ -107,6 +107,9 @@ func (s *session) askOne(q question, to attempt, judge func(*reply) error) error
 	if err != nil {
 		return err
 	}
+	if err := s.budget.read(r.octets); err != nil {
+		return err
+	}
 	if err := judge(r); err != nil {
 		return r.blamed(asError(q, err), q)
 	}
@@ -129,10 +132,11 @@ func (r *reply) blamed(e *Error, q question) *Error {
 }
 
 // worthStream reports whether the server may do better over TCP: it kept
-// silent, or its datagram was bogus, which somebody else may have sent.
+// silent, or its datagrams were nonsense or bogus, which somebody else may have
+// sent.
 func worthStream(failures []*Error, s *server) bool {
 	for _, e := range failures {
-		if e.Server == s.String() && (e.Reason == Timeout || e.Status == Bogus) {
+		if e.Server == s.String() && (e.Reason == Timeout || e.Reason == Malformed || e.Status == Bogus) {
 			return true
 		}
 	}

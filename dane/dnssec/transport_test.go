@@ -400,8 +400,8 @@ func TestNonsense(t *testing.T) {
 		w.raw = func(m *dns.Msg) [][]byte { return [][]byte{[]byte("nonsense")} }
 		start := time.Now()
 		e := w.expectError(t, "mx.example.com", dns.TypeA, Malformed)
-		mentions(t, e, "no reply but a message with another ID")
-		if took := time.Since(start); took != 200*time.Millisecond {
+		mentions(t, e, "a message with another ID")
+		if took := time.Since(start); took != 5*time.Second {
 			t.Errorf("took %v", took)
 		}
 		w.mangle = func(_, network string, m *dns.Msg) *dns.Msg {

@@ -56,7 +56,7 @@ func NewTrusting(config TrustingConfig) (*Trusting, error) {
 				"use a server on this host, \"tls://%s\", or a Validator", s, s.addr.Addr())
 		}
 	}
-	c := newClient(config.Dial, config.Timeout)
+	c := newClient(config.Dial, config.Timeout, Limits{}.withDefaults().Records)
 	c.tls, c.wantAD = config.TLS, true
 	return &Trusting{
 		servers: servers,

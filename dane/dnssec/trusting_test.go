@@ -28,7 +28,7 @@ func validating(w *world, secure func(q dns.Question) bool) {
 
 func (w *world) trusting(t *testing.T) *Trusting {
 	t.Helper()
-	r, err := NewTrusting(TrustingConfig{Servers: []string{"127.0.0.1"}, Dial: w.dial, Now: func() time.Time { return w.now }, Timeout: 200 * time.Millisecond})
+	r, err := NewTrusting(TrustingConfig{Servers: []string{"127.0.0.1"}, Dial: w.dial, Now: func() time.Time { return w.now }, Timeout: 5 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

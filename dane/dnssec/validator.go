@@ -72,12 +72,13 @@ func New(config Config) (*Validator, error) {
 	if err != nil {
 		return nil, err
 	}
+	limits := config.Limits.withDefaults()
 	return &Validator{
 		servers: servers,
 		anchors: anchors,
-		client:  newClient(config.Dial, config.Timeout),
+		client:  newClient(config.Dial, config.Timeout, limits.Records),
 		now:     clock(config.Now),
-		limits:  config.Limits.withDefaults(),
+		limits:  limits,
 		sha1:    config.SHA1,
 		cache:   newCache(cacheBytes(config.CacheBytes)),
 	}, nil

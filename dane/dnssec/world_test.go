@@ -103,7 +103,7 @@ func (z *testZone) add(tb testing.TB, record string) {
 	if err != nil {
 		tb.Fatalf("%s: %v", record, err)
 	}
-	owner := rr.Header().Name
+	owner, _ := canonicalName(rr.Header().Name)
 	z.records[owner] = append(z.records[owner], rr)
 }
 
@@ -134,7 +134,7 @@ func (w *world) config() Config {
 		Anchors: w.anchors(),
 		Dial:    w.dial,
 		Now:     func() time.Time { return w.now },
-		Timeout: 200 * time.Millisecond,
+		Timeout: 5 * time.Second,
 	}
 }
 
