@@ -1,4 +1,5 @@
-// Package tlsrpt has the vocabulary of SMTP TLS reporting (RFC 8460).
+// Package tlsrpt is SMTP TLS reporting (RFC 8460): what a sender notes of its
+// TLS sessions, and the reports that domains get of them.
 //
 // # The idea
 //
@@ -25,4 +26,9 @@
 //	TLSReport() (resultType, reasonCode string)
 //
 // which needs no import of this package.
+//
+// # Reports
+//
+// A [Report] is written by its method MarshalJSON, to the letter of RFC 8460
+// section 4, and read by [ParseReport], which takes what others really send.
 package tlsrpt

@@ -3,6 +3,8 @@ package tlsrpt_test
 import (
 	"crypto/x509"
 	"fmt"
+	"log"
+	"strings"
 
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -36,4 +38,33 @@ func ExampleRecorder() {
 		}},
 	})
 	// Output: example.com sts [{starttls-not-supported }]
+}
+
+func ExampleParseReport() {
+	// As it was posted, or came by mail, compressed or not.
+	received := strings.NewReader(`{
+		"organization-name": "Sender",
+		"date-range": {"start-datetime": "2026-03-01T00:00:00Z", "end-datetime": "2026-03-01T23:59:59Z"},
+		"contact-info": "tls@sender.example",
+		"report-id": "1",
+		"policies": [{
+			"policy": {"policy-type": "tlsa", "policy-domain": "mx.example.com", "policy-string": ["3 1 1 1f850a"]},
+			"summary": {"total-successful-session-count": 98, "total-failure-session-count": 2},
+			"failure-details": [{"result-type": "certificate-expired", "failed-session-count": 2}]
+		}]
+	}`)
+
+	report, err := tlsrpt.ParseReport(received)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, p := range report.Policies {
+		fmt.Println(p.Policy.Domain, p.Summary.Successes, p.Summary.Failures)
+		for _, d := range p.Details {
+			fmt.Println(d.Sessions, d.Type)
+		}
+	}
+	// Output:
+	// mx.example.com 98 2
+	// 2 certificate-expired
 }

@@ -1,0 +1,61 @@
+package tlsrpt_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"github.com/mxseal/mxseal/tlsrpt"
+)
+
+// largeReport has 100 policies with five failure details each.
+func largeReport() *tlsrpt.Report {
+	report := newReport()
+	report.Policies = nil
+	for i := range byte(100) {
+		host := fmt.Sprintf("mx%d.example.com", i)
+		result := tlsrpt.PolicyResult{
+			Policy: tlsrpt.Policy{Type: tlsrpt.TLSA, Domain: host, Strings: []string{
+				"3 1 1 1f850a337e6db9c609c522d136a475638cc43e1ed424f8eec8513d747d1d085d",
+				"3 1 1 12350a337e6db9c6123522d136a475638cc43e1ed424f8eec8513d747d1d1234",
+			}},
+			Summary: tlsrpt.Summary{Successes: 1000, Failures: 15},
+		}
+		for j := range byte(5) {
+			result.Details = append(result.Details, tlsrpt.Detail{
+				Type: tlsrpt.CertificateNotTrusted, ReasonCode: "unknown-authority",
+				SendingIP:   netip.AddrFrom4([4]byte{198, 51, 100, j}),
+				ReceivingIP: netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, i, 15: j}),
+				MXHost:      host, HELO: host, Sessions: 3,
+			})
+		}
+		report.Policies = append(report.Policies, result)
+	}
+	return report
+}
+
+func BenchmarkReport(b *testing.B) {
+	report := largeReport()
+	text := marshal(b, report)
+	b.Run("Marshal", func(b *testing.B) {
+		b.SetBytes(int64(len(text)))
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := report.MarshalJSON(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	for name, received := range map[string][]byte{"Parse": text, "ParseGzip": zip(b, text)} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := tlsrpt.ParseReport(bytes.NewReader(received)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

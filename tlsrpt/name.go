@@ -1,0 +1,104 @@
+package tlsrpt
+
+import (
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
+)
+
+const (
+	maxName  = 253 // octets of a name without its final dot
+	maxLabel = 63
+)
+
+// canonicalName returns a domain in A-labels, lower case, without final dot;
+// empty if it is none. A name that is so already costs no allocation.
+func canonicalName(domain string) string {
+	name := strings.TrimSuffix(domain, ".")
+	if !isASCII(name) {
+		// idna takes octets that are not UTF-8 for U+FFFD.
+		ascii, err := idna.Lookup.ToASCII(name)
+		if err != nil || !utf8.ValidString(name) {
+			return ""
+		}
+		name = strings.TrimSuffix(ascii, ".")
+	}
+	if !isDomain(name) {
+		return ""
+	}
+	return strings.ToLower(name)
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// isDomain reports whether s is a domain in A-labels, without final dot.
+// Underscores are no letters of a host name, but domains with them get mail.
+func isDomain(s string) bool {
+	if s == "" || len(s) > maxName {
+		return false
+	}
+	start := 0
+	for i := 0; i <= len(s); i++ {
+		if i < len(s) && s[i] != '.' {
+			if c := s[i]; !isAlphanumeric(c) && c != '-' && c != '_' {
+				return false
+			}
+			continue
+		}
+		if i == start || i-start > maxLabel || s[start] == '-' || s[i-1] == '-' {
+			return false
+		}
+		start = i + 1
+	}
+	return true
+}
+
+func isAlphanumeric(c byte) bool {
+	return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
+}
+
+// isDotAtom reports whether s is a dot-atom (RFC 5322 section 3.2.3), as the
+// local part of nearly every mail address is.
+func isDotAtom(s string) bool {
+	for atom := range strings.SplitSeq(s, ".") {
+		if atom == "" {
+			return false
+		}
+		for i := range len(atom) {
+			if c := atom[i]; !isAlphanumeric(c) && strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) < 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// isURI reports whether s is an absolute URI of RFC 3986 section 4.3, with or
+// without a fragment.
+func isURI(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && u.IsAbs() && escapeURI(s) == s
+}
+
+// escapeURI percent-encodes what may not stand in a URI (RFC 3986 section 2).
+func escapeURI(s string) string {
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c > '~' || strings.IndexByte("\"<>\\^`{|}", c) >= 0 {
+			b.Write([]byte{'%', hex[c>>4], hex[c&15]})
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
