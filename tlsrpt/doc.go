@@ -12,6 +12,8 @@
 // and once a day each sender tells it how many sessions met its policy, how
 // many did not, and why.
 //
+// [SelectRecord] finds that record among what DNS has there.
+//
 // # The words
 //
 // A sender describes each attempt to deliver as a [Session], which has one

@@ -1,6 +1,7 @@
 package tlsrpt
 
 import (
+	"fmt"
 	"net/url"
 	"strings"
 	"unicode/utf8"
@@ -90,12 +91,14 @@ func isURI(s string) bool {
 }
 
 // escapeURI percent-encodes what may not stand in a URI (RFC 3986 section 2).
-func escapeURI(s string) string {
-	const hex = "0123456789ABCDEF"
+func escapeURI(s string) string { return percentEncode(s, "\"<>\\^`{|}") }
+
+// percentEncode encodes what is not visible US-ASCII, and the octets of special.
+func percentEncode(s, special string) string {
 	var b strings.Builder
 	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c > '~' || strings.IndexByte("\"<>\\^`{|}", c) >= 0 {
-			b.Write([]byte{'%', hex[c>>4], hex[c&15]})
+		if c := s[i]; c <= ' ' || c > '~' || strings.IndexByte(special, c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
 		} else {
 			b.WriteByte(c)
 		}
