@@ -35,7 +35,7 @@ const (
 	DenialMissing                          // absence is claimed and not proven
 	AliasInvalid                           // a CNAME or DNAME that cannot be true
 	AliasLoop                              // aliases lead back or are too many
-	NotAuthenticated                       // the connection to a trusted server is not authenticated
+	NotAuthenticated                       // the certificate of a server reached over TLS is not good
 )
 
 // String returns the reason in the form of a TLS-RPT failure-reason-code
@@ -82,6 +82,8 @@ func (r Reason) String() string {
 		return "bogus-alias"
 	case AliasLoop:
 		return "alias-loop"
+	case NotAuthenticated:
+		return "server-not-authenticated"
 	default:
 		return "unknown"
 	}
@@ -106,6 +108,8 @@ func (r Reason) advice() string {
 		return "check this host's clock; if it is right, the domain's administrator must sign again"
 	case SignatureInvalid, KeyMissing, DSMismatch, AliasInvalid, AliasLoop:
 		return "the domain's DNSSEC is broken or the answer is forged; its administrator must mend it"
+	case NotAuthenticated:
+		return "check the name behind # in the server's configuration, and whether somebody impersonates the server"
 	case AnchorMismatch:
 		return "update the trust anchors; if they are current, the DNS server or the network forges answers"
 	case WorkLimit:

@@ -38,19 +38,19 @@ type client struct {
 	wantAD bool
 }
 
-func newClient(dial func(context.Context, string, string) (net.Conn, error), timeout time.Duration, records int) client {
+func newClient(dial func(context.Context, string, string) (net.Conn, error), timeout time.Duration, template *tls.Config, records int) client {
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
 	if timeout <= 0 {
 		timeout = 3 * time.Second
 	}
-	return client{dial: dial, timeout: timeout, limit: records}
+	return client{dial: dial, timeout: timeout, tls: template, limit: records}
 }
 
 // exchange asks over UDP, and over TCP if that was truncated or stream is set.
 func (c *client) exchange(ctx context.Context, to attempt, q question) (*reply, error) {
-	stream := to.stream || to.server.tlsName != ""
+	stream := to.stream || to.server.isTLS()
 	msg, err := c.roundTrip(ctx, to.server, stream, q)
 	if err == nil && msg.Truncated && !stream {
 		msg, err = c.roundTrip(ctx, to.server, true, q) // RFC 7766 section 5
@@ -78,7 +78,8 @@ func withServer(err error, s *server) error {
 }
 
 // roundTrip sends one query over a connection of its own, so that each has a
-// source port of its own (RFC 5452 section 9.2), and waits for the reply.
+// source port of its own (RFC 5452 section 9.2), and waits for the reply. Over
+// TLS nobody else can answer, and queries share a connection.
 func (c *client) roundTrip(ctx context.Context, s *server, stream bool, q question) (*message, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -87,29 +88,46 @@ func (c *client) roundTrip(ctx context.Context, s *server, stream bool, q questi
 	if err != nil {
 		return nil, failure(q, BadQuestion, "%v", err)
 	}
-	conn, err := c.connect(ctx, s, stream)
+	if stream {
+		wire = append(binary.BigEndian.AppendUint16(nil, uint16(len(wire))), wire...)
+	}
+	if s.isTLS() {
+		reply, err := c.overTLS(ctx, s, query, wire)
+		if err != nil {
+			return nil, transportFailure(ctx, q, err)
+		}
+		return c.onlyReply(reply, query, q)
+	}
+	network := "udp"
+	if stream {
+		network = "tcp"
+	}
+	conn, err := c.dial(ctx, network, s.addr.String())
 	if err != nil {
 		return nil, transportFailure(ctx, q, err)
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
 
-	if stream {
-		wire = append(binary.BigEndian.AppendUint16(nil, uint16(len(wire))), wire...)
-	}
 	if _, err := conn.Write(wire); err != nil {
 		return nil, transportFailure(ctx, q, err)
 	}
-	return c.awaitReply(ctx, conn, stream, query, q)
+	if !stream {
+		return c.awaitReply(ctx, conn, query, q)
+	}
+	reply, err := receiveStream(conn)
+	if err != nil {
+		return nil, transportFailure(ctx, q, err)
+	}
+	return c.onlyReply(reply, query, q)
 }
 
-func (c *client) connect(ctx context.Context, s *server, stream bool) (net.Conn, error) {
-	if !stream {
-		return c.dial(ctx, "udp", s.addr.String())
-	}
+// connectTLS connects to a server over TLS (RFC 7858 section 3.1, and as strict
+// as the profile of RFC 8310 section 5).
+func (c *client) connectTLS(ctx context.Context, s *server) (net.Conn, error) {
 	conn, err := c.dial(ctx, "tcp", s.addr.String())
-	if err != nil || s.tlsName == "" {
-		return conn, err
+	if err != nil {
+		return nil, err
 	}
 	config := &tls.Config{}
 	if c.tls != nil {
@@ -138,18 +156,26 @@ func (c *client) query(q question) *dns.Msg {
 	return m
 }
 
-// awaitReply reads until a message answers the query. Over UDP anybody can
-// send messages, so those that do not answer it are dropped and not believed
-// as errors (RFC 5452 section 9.1), until they are too many to be bad luck; a
-// stream has one sender.
-func (c *client) awaitReply(ctx context.Context, conn net.Conn, stream bool, query *dns.Msg, q question) (*message, error) {
-	receive, patience := receiveDatagram, maxStrays
-	if stream {
-		receive, patience = receiveStream, 0
+// onlyReply reads what came over a stream. There it can only be the reply.
+func (c *client) onlyReply(wire []byte, query *dns.Msg, q question) (*message, error) {
+	msg, err := c.readReply(wire, query)
+	if limit := new(limitError); errors.As(err, &limit) {
+		return nil, asError(q, err)
 	}
+	if err != nil {
+		return nil, failure(q, Malformed, "%v", err)
+	}
+	return &message{msg, len(wire)}, nil
+}
+
+// awaitReply reads datagrams until one answers the query. Anybody can send
+// some, so those that do not answer it are dropped and not believed as errors
+// (RFC 5452 section 9.1), until they are too many to be bad luck.
+func (c *client) awaitReply(ctx context.Context, conn net.Conn, query *dns.Msg, q question) (*message, error) {
+	buf := make([]byte, 4096) // more than udpSize: some servers do not care
 	var stray error
-	for n := 0; n <= patience; n++ {
-		wire, err := receive(conn)
+	for range maxStrays {
+		n, err := conn.Read(buf)
 		if err != nil {
 			e := transportFailure(ctx, q, err)
 			if stray != nil {
@@ -157,9 +183,9 @@ func (c *client) awaitReply(ctx context.Context, conn net.Conn, stream bool, que
 			}
 			return nil, e
 		}
-		msg, err := c.readReply(wire, query)
+		msg, err := c.readReply(buf[:n], query)
 		if err == nil {
-			return &message{msg, len(wire)}, nil
+			return &message{msg, n}, nil
 		}
 		if limit := new(limitError); errors.As(err, &limit) {
 			return nil, asError(q, err)
@@ -225,12 +251,6 @@ func answers(msg, query *dns.Msg) error {
 	return nil
 }
 
-func receiveDatagram(conn net.Conn) ([]byte, error) {
-	buf := make([]byte, 4096) // more than udpSize: some servers do not care
-	n, err := conn.Read(buf)
-	return buf[:n], err
-}
-
 func receiveStream(conn net.Conn) ([]byte, error) {
 	var length [2]byte
 	if _, err := io.ReadFull(conn, length[:]); err != nil {
@@ -244,7 +264,11 @@ func receiveStream(conn net.Conn) ([]byte, error) {
 // transportFailure tells silence from a refusal to talk.
 func transportFailure(ctx context.Context, q question, err error) *Error {
 	reason := Unreachable
-	if errors.Is(err, os.ErrDeadlineExceeded) || ctx.Err() != nil {
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &certificate):
+		reason = NotAuthenticated
+	case errors.Is(err, os.ErrDeadlineExceeded), ctx.Err() != nil:
 		reason = Timeout
 	}
 	e := failure(q, reason, "")

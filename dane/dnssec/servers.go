@@ -19,7 +19,10 @@ type server struct {
 	// ailingSince is when it last failed in a way that concerns all names, as
 	// Unix nanoseconds. It only decides who is asked first.
 	ailingSince atomic.Int64
+	streams     pool // if it is reached over TLS
 }
+
+func (s *server) isTLS() bool { return s.tlsName != "" }
 
 // ailingTime is for how long a server that failed is asked last.
 const ailingTime = 30 * time.Second
@@ -34,7 +37,7 @@ func (s *server) String() string {
 // note remembers a failure that other names will meet as well: no contact, a
 // refusal, or keys without signatures from a server that strips DNSSEC.
 func (s *server) note(e *Error, now time.Time) {
-	if e.Reason == Timeout || e.Reason == Unreachable || e.Reason == Refused ||
+	if e.Reason == Timeout || e.Reason == Unreachable || e.Reason == NotAuthenticated || e.Reason == Refused ||
 		e.Reason == SignatureMissing && e.Type == dns.TypeDNSKEY {
 		s.ailingSince.Store(now.UnixNano())
 	}

@@ -51,13 +51,13 @@ func NewTrusting(config TrustingConfig) (*Trusting, error) {
 		return nil, err
 	}
 	for _, s := range servers {
-		if !s.isLoopback() && s.tlsName == "" {
+		if !s.isLoopback() && !s.isTLS() {
 			return nil, fmt.Errorf("dnssec: the AD bit of DNS server %s can be forged by anyone on the way: "+
 				"use a server on this host, \"tls://%s\", or a Validator", s, s.addr.Addr())
 		}
 	}
-	c := newClient(config.Dial, config.Timeout, Limits{}.withDefaults().Records)
-	c.tls, c.wantAD = config.TLS, true
+	c := newClient(config.Dial, config.Timeout, config.TLS, Limits{}.withDefaults().Records)
+	c.wantAD = true
 	return &Trusting{
 		servers: servers,
 		client:  c,

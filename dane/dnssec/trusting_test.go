@@ -2,13 +2,8 @@ package dnssec
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"math/big"
 	"net"
 	"strings"
 	"testing"
@@ -186,21 +181,7 @@ func TestTrustingTLS(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	validating(w, func(dns.Question) bool { return true })
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"dns.example"}, NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(certificate)
+	certificate, roots := selfSigned(t, "dns.example")
 	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if network != "tcp" || addr != "192.0.2.53:853" {
 			t.Errorf("dialed %s %s", network, addr)
@@ -208,7 +189,7 @@ func TestTrustingTLS(t *testing.T) {
 		near, far := net.Pipe()
 		go func() {
 			defer far.Close()
-			c := tls.Server(far, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
+			c := tls.Server(far, &tls.Config{Certificates: []tls.Certificate{certificate}})
 			w.serveStream(c, addr)
 		}()
 		return near, nil

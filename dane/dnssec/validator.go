@@ -2,6 +2,7 @@ package dnssec
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"slices"
@@ -32,6 +33,9 @@ type Config struct {
 	// Dial connects to a server; network is "udp" or "tcp". Default: a
 	// net.Dialer. Over "udp", each Read must return one message.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// TLS is a template for connections to "tls://" servers, for its RootCAs.
+	// The name to verify comes from Servers. Nil: the system's roots.
+	TLS *tls.Config
 	// Now is the clock for signatures and TTLs. Default: time.Now.
 	Now func() time.Time
 	// Timeout bounds one try at one server. Default: 3 seconds.
@@ -76,7 +80,7 @@ func New(config Config) (*Validator, error) {
 	return &Validator{
 		servers: servers,
 		anchors: anchors,
-		client:  newClient(config.Dial, config.Timeout, limits.Records),
+		client:  newClient(config.Dial, config.Timeout, config.TLS, limits.Records),
 		now:     clock(config.Now),
 		limits:  limits,
 		sha1:    config.SHA1,

@@ -1,0 +1,240 @@
+package dnssec
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/flight"
+)
+
+// idleTime is how long a connection over TLS that nobody uses is kept.
+const idleTime = 10 * time.Second
+
+// maxPipelined is how many questions wait on one connection before a new one
+// is opened for those that follow.
+const maxPipelined = 64
+
+// pool has the connection over TLS to one server. All questions share it,
+// because a lookup asks many at once and handshakes are slow (RFC 7858 section
+// 3.4). The zero pool is ready for use.
+type pool struct {
+	mu      sync.Mutex
+	current *stream
+	opening flight.Group[struct{}, *stream]
+}
+
+// get returns a stream, new if there is none that takes more questions.
+func (p *pool) get(ctx context.Context, open func(context.Context) (net.Conn, error)) (s *stream, isNew bool, err error) {
+	p.mu.Lock()
+	s = p.current
+	p.mu.Unlock()
+	if s != nil && s.takesMore() {
+		return s, false, nil
+	}
+	f := p.opening.Join(ctx, struct{}{}, func(ctx context.Context) (*stream, error) {
+		conn, err := open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		s := newStream(conn)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.current = s
+		return s, nil
+	})
+	defer p.opening.Leave(struct{}{}, f)
+	s, err = f.Wait(ctx)
+	return s, true, err
+}
+
+// stream is a connection on which many questions wait for their replies, which
+// come in any order (RFC 7766 section 7) and are told apart by their IDs.
+type stream struct {
+	conn net.Conn
+
+	mu      sync.Mutex
+	err     error // the connection is closed
+	retired bool  // takes no more questions
+	// waiting are the questions by ID. Those that nobody waits for any more
+	// are nil and keep their ID, so that a late reply finds no other question.
+	waiting map[uint16]chan []byte
+	live    int // of waiting, not nil
+	idle    *time.Timer
+}
+
+func newStream(conn net.Conn) *stream {
+	s := &stream{conn: conn, waiting: make(map[uint16]chan []byte)}
+	s.idle = time.AfterFunc(idleTime, s.closeIfIdle)
+	go s.receive()
+	return s
+}
+
+func (s *stream) takesMore() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err == nil && !s.retired && len(s.waiting) < maxPipelined
+}
+
+// ask sends the query, whose wire form has room for the length in front, under
+// an ID of its own and waits for the reply.
+func (s *stream) ask(ctx context.Context, query *dns.Msg, wire []byte) ([]byte, error) {
+	reply, err := s.enter(query)
+	if err != nil {
+		return nil, err
+	}
+	binary.BigEndian.PutUint16(wire[2:], query.Id)
+	if err := s.send(ctx, wire); err != nil {
+		s.close(err)
+		return nil, err
+	}
+	select {
+	case wire, ok := <-reply:
+		if !ok {
+			return nil, s.failure()
+		}
+		return wire, nil
+	case <-ctx.Done():
+		s.abandon(query.Id, ctx.Err())
+		return nil, ctx.Err()
+	}
+}
+
+func (s *stream) send(ctx context.Context, wire []byte) error {
+	if deadline, ok := ctx.Deadline(); ok {
+		s.conn.SetWriteDeadline(deadline)
+	}
+	_, err := s.conn.Write(wire)
+	return err
+}
+
+// enter makes the query wait, with an ID that no other has.
+func (s *stream) enter(query *dns.Msg) (<-chan []byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return nil, s.err
+	}
+	for taken := true; taken; _, taken = s.waiting[query.Id] {
+		query.Id = dns.Id()
+	}
+	reply := make(chan []byte, 1)
+	s.waiting[query.Id] = reply
+	s.live++
+	s.idle.Stop()
+	return reply, nil
+}
+
+// abandon is for a question that nobody waits for any more. A server that does
+// not answer in time gets no more questions on this connection.
+func (s *stream) abandon(id uint16, why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.retired = s.retired || errors.Is(why, context.DeadlineExceeded)
+	if s.waiting[id] != nil {
+		s.waiting[id] = nil
+		s.left()
+	}
+}
+
+// left notes that one question less is waited for.
+func (s *stream) left() {
+	if s.live--; s.live > 0 {
+		return
+	}
+	if s.retired {
+		s.idle.Reset(0)
+		return
+	}
+	s.idle.Reset(idleTime)
+}
+
+// receive hands out the replies. One that was not asked for ends the
+// connection: the server is broken.
+func (s *stream) receive() {
+	for {
+		wire, err := receiveStream(s.conn)
+		if err == nil && !s.deliver(wire) {
+			err = errors.New("a reply that was not asked for")
+		}
+		if err != nil {
+			s.close(err)
+			return
+		}
+	}
+}
+
+func (s *stream) deliver(wire []byte) bool {
+	if len(wire) < 2 {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := binary.BigEndian.Uint16(wire)
+	reply, asked := s.waiting[id]
+	delete(s.waiting, id)
+	if reply != nil {
+		reply <- wire
+		s.left()
+	}
+	return asked
+}
+
+func (s *stream) closeIfIdle() {
+	s.mu.Lock()
+	idle := s.live == 0
+	s.mu.Unlock()
+	if idle {
+		s.close(net.ErrClosed)
+	}
+}
+
+// close fails all questions that wait.
+func (s *stream) close(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return
+	}
+	s.err = err
+	s.idle.Stop()
+	s.conn.Close()
+	for _, reply := range s.waiting {
+		if reply != nil {
+			close(reply)
+		}
+	}
+	clear(s.waiting)
+}
+
+func (s *stream) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// overTLS asks on the connection that is shared. One that was opened before may
+// have been closed by the server in the meantime: then there is a second try.
+func (c *client) overTLS(ctx context.Context, to *server, query *dns.Msg, wire []byte) ([]byte, error) {
+	open := func(ctx context.Context) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, c.timeout)
+		defer cancel()
+		return c.connectTLS(ctx, to)
+	}
+	for retried := false; ; retried = true {
+		s, isNew, err := to.streams.get(ctx, open)
+		if err != nil {
+			return nil, err
+		}
+		reply, err := s.ask(ctx, query, wire)
+		if err == nil || isNew || retried || ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			return reply, err
+		}
+	}
+}

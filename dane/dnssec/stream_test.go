@@ -1,0 +1,309 @@
+package dnssec
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
+	"errors"
+	"math/big"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// selfSigned returns a certificate for a name, and the roots that know it.
+func selfSigned(t testing.TB, name string) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{name}, NotAfter: time.Now().Add(24 * time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(certificate)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, roots
+}
+
+// tlsServer is the world's server, reached over TLS on the loopback interface.
+type tlsServer struct {
+	w           *world
+	config      *tls.Config
+	addr        string
+	roots       *x509.CertPool
+	connections atomic.Int64
+	perConn     int // queries after which the server closes a connection; 0: none
+}
+
+func (w *world) overTLS(t testing.TB, perConn int) *tlsServer {
+	certificate, roots := selfSigned(t, "dns.example")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	s := &tlsServer{w: w, addr: listener.Addr().String(), roots: roots, perConn: perConn}
+	s.config = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go s.serve(tls.Server(c, s.config))
+		}
+	}()
+	return s
+}
+
+// serve answers the queries in any order.
+func (s *tlsServer) serve(c net.Conn) {
+	defer c.Close()
+	s.connections.Add(1)
+	var answers sync.WaitGroup
+	defer answers.Wait()
+	for n := 1; ; n++ {
+		wire, err := receiveQuery(c, "tcp")
+		if err != nil {
+			return
+		}
+		answers.Go(func() {
+			for _, m := range s.w.serve(s.addr, "tls", wire) {
+				c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(m))), m...))
+			}
+		})
+		if n == s.perConn {
+			return
+		}
+	}
+}
+
+// client makes a validator ask the server over TLS.
+func (s *tlsServer) client(c *Config) {
+	c.Servers, c.TLS, c.Dial = []string{"tls://" + s.addr + "#dns.example"}, &tls.Config{RootCAs: s.roots}, nil
+	c.Timeout = 10 * time.Second
+}
+
+// RFC 7858: all questions of a lookup, and of the lookups that follow, share
+// one connection over TLS, and replies come in any order.
+func TestOverTLS(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	server := w.overTLS(t, 0)
+	v := w.validator(server.client)
+	var lookups sync.WaitGroup
+	for name, want := range map[string]Status{"mx.example.com": Secure, "none.example.com": Secure, "mx.plain.com": Insecure, "away.example.com": Insecure} {
+		lookups.Go(func() {
+			a, err := v.Lookup(context.Background(), name, dns.TypeA)
+			if err != nil || a.Status != want {
+				t.Errorf("%s: %+v, %v", name, a, err)
+			}
+		})
+	}
+	lookups.Wait()
+	if n := server.connections.Load(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+	seen := make(map[uint16]bool)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, m := range w.queries {
+		seen[m.Id] = true
+	}
+	if len(seen) < len(w.queries)-2 { // IDs of questions that were answered may come again
+		t.Errorf("%d IDs in %d queries", len(seen), len(w.queries))
+	}
+}
+
+// A connection that the server has closed in the meantime is opened again, for
+// the question that noticed.
+func TestStaleConnection(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	server := w.overTLS(t, 1)
+	v := w.validator(server.client)
+	for i, name := range []string{"mx.plain.com.", "a.wild.example.com.", "b.wild.example.com."} {
+		r, err := v.client.exchange(t.Context(), attempt{server: v.servers[0]}, question{name, dns.TypeA})
+		if err != nil || r.answer.find(name, dns.TypeA) == nil {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
+		if n := int(server.connections.Load()); n != i+1 {
+			t.Errorf("%d connections after %d questions", n, i+1)
+		}
+	}
+}
+
+// A certificate of another name or an unknown issuer gives an error that says
+// so, for a Validator too: the user asked for TLS.
+func TestCertificateOfServer(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	server := w.overTLS(t, 0)
+	for what, edit := range map[string]func(*Config){
+		"name":   func(c *Config) { c.Servers = []string{"tls://" + server.addr + "#other.example"} },
+		"issuer": func(c *Config) { c.TLS = nil },
+		"no name": func(c *Config) {
+			c.Servers = []string{"tls://" + server.addr}
+		},
+	} {
+		_, err := w.validator(server.client, edit).Lookup(t.Context(), "mx.example.com", dns.TypeA)
+		var e *Error
+		if !errors.As(err, &e) || e.Reason != NotAuthenticated || e.Status != Indeterminate {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if len(w.queries) > 0 {
+		t.Errorf("%d queries were sent", len(w.queries))
+	}
+}
+
+// pipeStream is a stream over memory, and its far end.
+func pipeStream() (*stream, net.Conn) {
+	near, far := net.Pipe()
+	return newStream(near), far
+}
+
+func streamQuery() (*dns.Msg, []byte) {
+	m := new(dns.Msg).SetQuestion("mx.example.com.", dns.TypeA)
+	wire, _ := m.Pack()
+	return m, append(binary.BigEndian.AppendUint16(nil, uint16(len(wire))), wire...)
+}
+
+// A connection that nobody uses is closed after a while, one in use is not.
+func TestIdleConnection(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, far := pipeStream()
+		go func() {
+			for {
+				wire, err := receiveQuery(far, "tcp")
+				if err != nil {
+					return
+				}
+				time.Sleep(idleTime + time.Second)
+				far.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(wire))), wire...))
+			}
+		}()
+		for range 2 {
+			if _, err := askStream(t, s); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(idleTime - time.Second)
+		}
+		if !s.takesMore() {
+			t.Error("closed while in use")
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if s.takesMore() {
+			t.Error("not closed")
+		}
+		if _, err := askStream(t, s); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("error is %v", err)
+		}
+	})
+}
+
+func askStream(t *testing.T, s *stream) ([]byte, error) {
+	m, wire := streamQuery()
+	return s.ask(t.Context(), m, wire)
+}
+
+// A caller who gives up leaves the others alone, and the late reply is for
+// nobody; after a timeout the connection takes no more questions.
+func TestAbandonedQuestion(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, far := pipeStream()
+		var queries [][]byte
+		go func() {
+			for {
+				wire, err := receiveQuery(far, "tcp")
+				if err != nil {
+					return
+				}
+				queries = append(queries, wire)
+			}
+		}()
+		ctx, cancel := context.WithCancel(t.Context())
+		outcomes := make(chan error, 2)
+		go func() {
+			m, wire := streamQuery()
+			_, err := s.ask(ctx, m, wire)
+			outcomes <- err
+		}()
+		synctest.Wait()
+		go func() {
+			m, wire := streamQuery()
+			_, err := s.ask(t.Context(), m, wire)
+			outcomes <- err
+		}()
+		synctest.Wait()
+		cancel()
+		if err := <-outcomes; !errors.Is(err, context.Canceled) {
+			t.Errorf("error is %v", err)
+		}
+		for _, wire := range queries {
+			far.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(wire))), wire...))
+		}
+		if err := <-outcomes; err != nil {
+			t.Errorf("the other question: %v", err)
+		}
+		if !s.takesMore() || len(s.waiting) > 0 {
+			t.Errorf("%d questions wait", len(s.waiting))
+		}
+		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		m, wire := streamQuery()
+		if _, err := s.ask(ctx, m, wire); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error is %v", err)
+		}
+		if s.takesMore() {
+			t.Error("a silent connection takes more questions")
+		}
+		time.Sleep(time.Nanosecond)
+		synctest.Wait()
+		if s.failure() == nil {
+			t.Error("a silent connection stays open")
+		}
+	})
+}
+
+// A server that sends what nobody asked for, or nothing that can be read, is
+// not listened to.
+func TestBrokenStream(t *testing.T) {
+	t.Parallel()
+	for _, sent := range [][]byte{{0, 1, 7}, {0, 0}, {0, 2, 0, 0}, {0, 9, 1}, nil} {
+		s, far := pipeStream()
+		go func() {
+			wire, _ := receiveQuery(far, "tcp")
+			if len(sent) == 4 {
+				sent[2], sent[3] = ^wire[0], wire[1]
+			}
+			far.Write(sent)
+			far.Close()
+		}()
+		if reply, err := askStream(t, s); err == nil {
+			t.Errorf("sent %v, got %v", sent, reply)
+		}
+		if s.takesMore() {
+			t.Errorf("%v: not closed", sent)
+		}
+	}
+}
