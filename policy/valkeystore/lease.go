@@ -1,0 +1,29 @@
+package valkeystore
+
+import (
+	"context"
+	"crypto/rand"
+	"time"
+
+	"github.com/valkey-io/valkey-go"
+)
+
+// Lease gives the right to fetch the policy of domain for at most d, which the
+// server counts. release takes no longer than Config.Timeout. Should the server
+// lose the lease, there is one fetch more.
+func (s *Store) Lease(ctx context.Context, domain string, d time.Duration) (release func(), ok bool, err error) {
+	key, token := s.keys.lease(domain), rand.Text()
+	err = s.link.do(ctx, func(b valkey.Builder) valkey.Completed {
+		return b.Set().Key(key).Value(token).Nx().PxMilliseconds(max(milliseconds(d), 1)).Build()
+	}).Error()
+	switch {
+	case valkey.IsValkeyNil(err):
+		return nil, false, nil
+	case err != nil:
+		return nil, false, s.failed("lease", domain, err)
+	}
+	return func() {
+		// If this fails, the lease ends by itself. It may be another's by now.
+		_, _ = s.run(context.WithoutCancel(ctx), releaseScript, key, token)
+	}, true, nil
+}

@@ -1,0 +1,174 @@
+package valkeystore
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/valkey-io/valkey-go"
+)
+
+// beat is how often the server is asked whether it is there. It is how soon
+// changes are heard of again after the connection was lost.
+const beat = 500 * time.Millisecond
+
+// link keeps the connection to the server. While there is none, nobody has to
+// wait to learn that.
+type link struct {
+	options valkey.ClientOption
+	timeout time.Duration
+	lost    func() // is called when contact was lost
+	found   func() // is called when there is contact again and nothing is missed from now on
+
+	doubt chan struct{} // has room for one
+	tried chan struct{} // is closed after the first attempt
+
+	mu     sync.Mutex
+	client valkey.Client // nil while there is no contact
+	err    error         // why
+	missed bool          // since found was called last
+
+	stop    context.CancelFunc
+	workers sync.WaitGroup
+}
+
+// start begins to connect.
+func (l *link) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	l.stop = cancel
+	l.doubt = make(chan struct{}, 1)
+	l.tried = make(chan struct{})
+	l.missed = true
+	l.workers.Go(func() { l.run(ctx) })
+}
+
+// close ends the connection, and returns when that has happened.
+func (l *link) close() {
+	l.stop()
+	l.workers.Wait()
+}
+
+func (l *link) run(ctx context.Context) {
+	ticker := time.NewTicker(beat)
+	defer ticker.Stop()
+	l.check(ctx)
+	close(l.tried)
+	for ctx.Err() == nil {
+		select {
+		case <-ticker.C:
+		case <-l.doubt:
+		case <-ctx.Done():
+			continue
+		}
+		l.check(ctx)
+	}
+	l.drop(ErrClosed)
+}
+
+// check connects if need be, and asks whether the server is there. A client
+// that has no answer in time is given up: a new one asks anew where the server
+// is.
+func (l *link) check(ctx context.Context) {
+	client, _ := l.get()
+	if client == nil {
+		fresh, err := valkey.NewClient(l.options)
+		if err != nil {
+			if fresh != nil {
+				fresh.Close()
+			}
+			l.drop(err)
+			return
+		}
+		client = fresh
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	err := client.Do(ctx, client.B().Ping().Build()).Error()
+	l.set(client)
+	if err != nil {
+		l.drop(err)
+		return
+	}
+	if l.caughtUp() {
+		l.found()
+	}
+}
+
+func (l *link) get() (valkey.Client, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.client, l.err
+}
+
+func (l *link) set(client valkey.Client) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.client = client
+}
+
+// drop gives the client up, if there is one.
+func (l *link) drop(err error) {
+	l.mu.Lock()
+	client := l.client
+	l.client, l.err = nil, err
+	l.mu.Unlock()
+	if client == nil {
+		return
+	}
+	l.miss()
+	l.workers.Go(client.Close) // which waits for calls under way
+}
+
+// miss notes that changes may have been missed.
+func (l *link) miss() {
+	l.mu.Lock()
+	l.missed = true
+	l.mu.Unlock()
+	l.lost()
+	l.ask()
+}
+
+// caughtUp reports whether changes were missed before now.
+func (l *link) caughtUp() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	missed := l.missed
+	l.missed = false
+	return missed
+}
+
+// ask has it found out soon whether the server is there.
+func (l *link) ask() {
+	select {
+	case l.doubt <- struct{}{}:
+	default:
+	}
+}
+
+// do calls the server.
+func (l *link) do(ctx context.Context, command func(valkey.Builder) valkey.Completed) valkey.ValkeyResult {
+	return l.doAll(ctx, func(b valkey.Builder) []valkey.Completed { return []valkey.Completed{command(b)} })[0]
+}
+
+// doAll calls the server with commands in one go.
+func (l *link) doAll(ctx context.Context, commands func(valkey.Builder) []valkey.Completed) []valkey.ValkeyResult {
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	select {
+	case <-l.tried:
+	case <-ctx.Done():
+		return []valkey.ValkeyResult{valkey.NewErrorResult(ctx.Err())}
+	}
+	client, err := l.get()
+	if client == nil {
+		return []valkey.ValkeyResult{valkey.NewErrorResult(err)}
+	}
+	results := client.DoMulti(ctx, commands(client.B())...)
+	for _, r := range results {
+		if r.NonValkeyError() != nil {
+			l.ask()
+			break
+		}
+	}
+	return results
+}

@@ -1,0 +1,246 @@
+package valkeystore
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/valkey-io/valkey-go"
+
+	"github.com/mxseal/mxseal/internal/interop"
+	"github.com/mxseal/mxseal/mtasts"
+)
+
+// server is a real redis-server or valkey-server on a port of its own.
+type server struct {
+	addr string
+	args []string
+	cmd  *exec.Cmd
+	done chan struct{} // is closed when the process has ended
+	log  logBuffer
+}
+
+// startServer runs a server until the test ends. Nothing is kept on disk.
+func startServer(t testing.TB, args ...string) *server {
+	t.Helper()
+	program := interop.Need(t, "redis-server")
+	dir := t.TempDir()
+	for range 5 { // somebody else may take the port
+		addr := freeAddr(t)
+		_, port, _ := net.SplitHostPort(addr)
+		s := &server{addr: addr, args: append([]string{
+			program, "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", dir,
+		}, args...)}
+		if s.start(t) {
+			t.Cleanup(func() {
+				s.kill()
+				if t.Failed() {
+					t.Logf("log of the server:\n%s", s.log.String())
+				}
+			})
+			return s
+		}
+		t.Logf("server did not start:\n%s", s.log.String())
+	}
+	t.Fatal("no server could be started")
+	return nil
+}
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// start runs the server, and reports whether it answers.
+func (s *server) start(t testing.TB) bool {
+	t.Helper()
+	s.cmd = exec.Command(s.args[0], s.args[1:]...)
+	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done, cmd := make(chan struct{}), s.cmd
+	s.done = done
+	go func() {
+		defer close(done)
+		_ = cmd.Wait() // it is in the log
+	}()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		if s.answers() {
+			return true
+		}
+		select {
+		case <-s.done:
+			return false
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	return false
+}
+
+func (s *server) answers() bool {
+	conn, err := net.DialTimeout("tcp", s.addr, time.Second)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Second))
+	fmt.Fprint(conn, "PING\r\n")
+	var reply [5]byte
+	n, _ := conn.Read(reply[:])
+	return strings.HasPrefix(string(reply[:n]), "+PONG") || strings.HasPrefix(string(reply[:n]), "-NOAU")
+}
+
+// kill ends the server at once, as a crash would.
+func (s *server) kill() {
+	_ = s.cmd.Process.Kill()
+	<-s.done
+}
+
+// restart starts the server again, with nothing in it.
+func (s *server) restart(t testing.TB) {
+	t.Helper()
+	if !s.start(t) {
+		t.Fatal("the server did not start again")
+	}
+}
+
+// admin runs a command of an operator.
+func (s *server) admin(t testing.TB, command ...string) valkey.ValkeyResult {
+	t.Helper()
+	client, err := valkey.NewClient(valkey.ClientOption{
+		InitAddress: []string{s.addr}, ForceSingleClient: true, DisableCache: true, PipelineMultiplex: -1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	r := client.Do(context.Background(), client.B().Arbitrary(command...).Build())
+	if err := r.Error(); err != nil && !valkey.IsValkeyNil(err) {
+		t.Fatalf("%q: %v", command, err)
+	}
+	return r
+}
+
+// calls returns how often a command was executed.
+func (s *server) calls(t testing.TB, command string) (n int) {
+	t.Helper()
+	info, err := s.admin(t, "INFO", "commandstats").ToString()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(info) {
+		if rest, ok := strings.CutPrefix(line, "cmdstat_"+command+":calls="); ok {
+			fmt.Sscanf(rest, "%d", &n)
+		}
+	}
+	return n
+}
+
+// keys returns the names of all keys that match.
+func (s *server) keys(t testing.TB, pattern string) []string {
+	t.Helper()
+	names, err := s.admin(t, "KEYS", pattern).AsStrSlice()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// at configures a Store that uses the server at addr.
+func at(addr string, change ...func(*Config)) Config {
+	cfg := Config{Server: valkey.ClientOption{InitAddress: []string{addr}}}
+	for _, f := range change {
+		f(&cfg)
+	}
+	return cfg
+}
+
+func open(t testing.TB, cfg Config) *Store { return openVersion(t, cfg, formVersion) }
+
+func openVersion(t testing.TB, cfg Config, version string) *Store {
+	t.Helper()
+	s, err := newStore(cfg, version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+const (
+	domain     = "example.com"
+	policyText = "version: STSv1\r\nmode: enforce\r\nmx: mail.example.com\r\nmax_age: 86400\r\n"
+)
+
+// entry is a policy of domain that was fetched some time ago, and lasts a day.
+func entry(domain string, ago time.Duration) mtasts.Entry {
+	fetched := time.Now().Add(-ago).Truncate(time.Millisecond)
+	return mtasts.Entry{
+		Domain: domain, ID: "1", Text: policyText, Used: true,
+		Fetched: fetched, Expires: fetched.Add(24 * time.Hour), NextCheck: fetched.Add(5 * time.Minute),
+	}
+}
+
+func put(t testing.TB, s *Store, e mtasts.Entry) {
+	t.Helper()
+	if err := s.Put(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantEntry checks what the Store has of the domain of want.
+func wantEntry(t testing.TB, s *Store, want mtasts.Entry) {
+	t.Helper()
+	got, err := s.Get(t.Context(), want.Domain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.ID != want.ID || got.Text != want.Text || !got.Fetched.Equal(want.Fetched) || !got.Expires.Equal(want.Expires) {
+		t.Fatalf("Get = %+v, want %+v", got, want)
+	}
+}
+
+// eventually waits until cond holds.
+func eventually(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	began := time.Now()
+	poll := time.NewTicker(2 * time.Millisecond)
+	defer poll.Stop()
+	for !cond() {
+		if time.Since(began) > 20*time.Second {
+			t.Fatalf("this did not come about: %s", what)
+		}
+		<-poll.C
+	}
+	t.Logf("%s: after %v", what, time.Since(began).Round(time.Millisecond))
+}
+
+// logBuffer is a bytes.Buffer for concurrent use.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}

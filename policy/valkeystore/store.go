@@ -1,0 +1,200 @@
+package valkeystore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/valkey-io/valkey-go"
+
+	"github.com/mxseal/mxseal/mtasts"
+)
+
+// clockSkew is how far the clocks of relays may be apart. What was fetched
+// later than that is the work of a wrong clock, and gives way.
+const clockSkew = time.Minute
+
+// Store keeps policies on a server that several relays share, for one
+// [mtasts.Client] in each. It is a [mtasts.Store], [mtasts.Leaser] and
+// [mtasts.Watcher], and safe for concurrent use.
+type Store struct {
+	keys  keys
+	now   func() time.Time
+	cache *cache
+	link  *link
+
+	closed chan struct{}
+	close  func()
+
+	mu       sync.Mutex
+	watchers map[*watcher]struct{}
+}
+
+var (
+	_ mtasts.Store   = (*Store)(nil)
+	_ mtasts.Leaser  = (*Store)(nil)
+	_ mtasts.Watcher = (*Store)(nil)
+)
+
+// New returns a Store. It connects in the background, so the server need not be
+// there yet; the error is about cfg alone.
+func New(cfg Config) (*Store, error) { return newStore(cfg, formVersion) }
+
+func newStore(cfg Config, version string) (*Store, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		keys:     newKeys(cfg.Prefix, version),
+		now:      cfg.Now,
+		cache:    newCache(cfg.MaxCached),
+		closed:   make(chan struct{}),
+		watchers: make(map[*watcher]struct{}),
+	}
+	s.close = sync.OnceFunc(func() {
+		close(s.closed)
+		s.link.close()
+	})
+	s.link = &link{
+		options: cfg.options(s.keys.policies, s.invalidated),
+		timeout: cfg.Timeout,
+		lost:    s.cache.lost,
+		found:   func() { s.tell("") },
+	}
+	s.link.start()
+	return s, nil
+}
+
+// Close ends the connection. Calls after that, and Watch, return [ErrClosed].
+func (s *Store) Close() error {
+	s.close()
+	return nil
+}
+
+// Get returns the entry of domain, from memory if the server has not told of a
+// change since it was read. While the server is away that is the last one known.
+func (s *Store) Get(ctx context.Context, domain string) (mtasts.Entry, error) {
+	if e, ok := s.cache.fresh(domain); ok {
+		return e, nil
+	}
+	asked := s.cache.moment()
+	e, err := s.read(ctx, domain)
+	last, lost, known := s.cache.last(domain)
+	switch {
+	case errors.Is(err, errDamaged):
+		s.cache.remove(domain)
+	case err != nil && !errors.Is(err, mtasts.ErrNotStored):
+		if known && isAway(err) {
+			return last, nil
+		}
+	case known && lost && last.Fetched.After(e.Fetched) && s.now().Before(last.Expires):
+		// The server has lost what it had, or never got it.
+		_ = s.Put(ctx, last) // or else the next Get does
+		return last, nil
+	case err == nil:
+		s.cache.read(e, asked)
+	default:
+		s.cache.remove(domain)
+	}
+	return e, s.failed("get", domain, err)
+}
+
+// read asks the server for the entry of domain.
+func (s *Store) read(ctx context.Context, domain string) (mtasts.Entry, error) {
+	return s.decode(domain, s.link.do(ctx, func(b valkey.Builder) valkey.Completed {
+		return s.readCommand(b, domain)
+	}))
+}
+
+// readCommand reads no more than is of use, whatever is stored.
+func (s *Store) readCommand(b valkey.Builder, domain string) valkey.Completed {
+	return b.Getrange().Key(s.keys.policy(domain)).Start(0).End(maxValue).Build()
+}
+
+func (s *Store) decode(domain string, r valkey.ValkeyResult) (mtasts.Entry, error) {
+	value, err := r.AsBytes()
+	switch {
+	case err != nil:
+		return mtasts.Entry{}, err
+	case len(value) == 0:
+		return mtasts.Entry{}, mtasts.ErrNotStored
+	}
+	return decode(domain, value)
+}
+
+// Put replaces the entry of e.Domain, unless the server has one of a policy that
+// was fetched later: another relay knows better then. The server forgets it at
+// e.Expires. If it cannot be written, it is as soon as the server is back and
+// the domain is read again, which a Client does that runs.
+func (s *Store) Put(ctx context.Context, e mtasts.Entry) error {
+	left := e.Expires.Sub(s.now())
+	if left <= 0 {
+		return s.Delete(ctx, e.Domain)
+	}
+	value, err := encode(e)
+	if err != nil {
+		return s.failed("put", e.Domain, err)
+	}
+	asked := s.cache.moment()
+	did, err := s.run(ctx, putScript, s.keys.policy(e.Domain),
+		value,
+		strconv.FormatInt(e.Fetched.UnixMilli(), 10),
+		strconv.FormatInt(milliseconds(min(left, mtasts.MaxAge)), 10),
+		strconv.FormatInt(s.now().Add(clockSkew).UnixMilli(), 10),
+	)
+	switch {
+	case err != nil:
+		s.cache.unwritten(e)
+	case did == 0:
+		s.cache.changed(e.Domain)
+	default:
+		s.cache.wrote(e, asked)
+	}
+	return s.failed("put", e.Domain, err)
+}
+
+// Delete removes the entry of domain, unless it is of a policy that was fetched
+// later than the one this Store has read or put last: who deletes that does not
+// know of this one.
+func (s *Store) Delete(ctx context.Context, domain string) error {
+	latest := int64(math.MaxInt64)
+	if last, _, ok := s.cache.last(domain); ok {
+		latest = last.Fetched.UnixMilli()
+	}
+	s.cache.remove(domain)
+	_, err := s.run(ctx, deleteScript, s.keys.policy(domain), strconv.FormatInt(latest, 10))
+	s.cache.remove(domain) // and what was read meanwhile
+	return s.failed("delete", domain, err)
+}
+
+// run executes a script.
+func (s *Store) run(ctx context.Context, script, key string, args ...string) (int64, error) {
+	return s.link.do(ctx, func(b valkey.Builder) valkey.Completed {
+		return b.Eval().Script(script).Numkeys(1).Key(key).Arg(args...).Build()
+	}).AsInt64()
+}
+
+// isAway reports whether err is that there was no answer, and not that there was
+// a bad one.
+func isAway(err error) bool {
+	_, answered := valkey.IsValkeyErr(err)
+	return !answered
+}
+
+// failed says what was being done.
+func (s *Store) failed(doing, domain string, err error) error {
+	switch {
+	case err == nil, errors.Is(err, mtasts.ErrNotStored):
+		return err
+	case errors.Is(err, ErrClosed):
+		return ErrClosed
+	case domain != "":
+		doing = fmt.Sprintf("%s %.260q", doing, domain)
+	}
+	return &failure{doing, err}
+}

@@ -1,0 +1,87 @@
+package valkeystore
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mxseal/mxseal/mtasts"
+)
+
+// formVersion is part of all keys. A change of the keys, of the value, or of
+// what mtasts.Entry.MarshalBinary writes is a new version.
+const formVersion = "1"
+
+// maxValue bounds a value: a policy of the largest size, and the rest of an
+// entry, which takes less than 4 KiB.
+const maxValue = mtasts.MaxPolicySize + 8<<10
+
+// encode returns the value of e: when the policy was fetched, in milliseconds
+// since 1970, which the scripts on the server compare; a space; the entry.
+func encode(e mtasts.Entry) (string, error) {
+	entry, err := e.MarshalBinary()
+	if err != nil {
+		return "", err
+	}
+	value := strconv.FormatInt(e.Fetched.UnixMilli(), 10) + " " + string(entry)
+	if len(value) > maxValue {
+		return "", fmt.Errorf("entry of %d octets is too large", len(value))
+	}
+	return value, nil
+}
+
+// decode reads a value that is said to be of domain.
+func decode(domain string, value []byte) (mtasts.Entry, error) {
+	if len(value) > maxValue {
+		return mtasts.Entry{}, fmt.Errorf("%w: it is too large", errDamaged)
+	}
+	fetched, entry, _ := bytes.Cut(value, []byte(" "))
+	var e mtasts.Entry
+	if err := e.UnmarshalBinary(entry); err != nil {
+		return mtasts.Entry{}, fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	if e.Domain != domain || strconv.FormatInt(e.Fetched.UnixMilli(), 10) != string(fetched) {
+		return mtasts.Entry{}, errDamaged
+	}
+	return e, nil
+}
+
+// same reports whether a and b have the same value.
+func same(a, b mtasts.Entry) bool {
+	one, errOne := encode(a)
+	other, errOther := encode(b)
+	return errOne == nil && errOther == nil && one == other
+}
+
+// keys are the names under which a Store keeps things.
+type keys struct{ policies, leases string }
+
+func newKeys(prefix, version string) keys {
+	prefix += version + ":"
+	return keys{policies: prefix + "policy:", leases: prefix + "lease:"}
+}
+
+func (k keys) policy(domain string) string { return k.policies + domain }
+func (k keys) lease(domain string) string  { return k.leases + domain }
+
+// domain returns the domain that the key of a policy is for. ok is false if it
+// cannot be one that was put there by a Store.
+func (k keys) domain(key string) (domain string, ok bool) {
+	domain, ok = strings.CutPrefix(key, k.policies)
+	return domain, ok && isDomain(domain)
+}
+
+// isDomain reports whether s may be a domain in A-labels, as a Store gets them.
+func isDomain(s string) bool {
+	other := func(r rune) bool {
+		return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-' || r == '_' || r == '.')
+	}
+	return s != "" && len(s) <= 253 && !strings.ContainsFunc(s, other)
+}
+
+// milliseconds returns d rounded up.
+func milliseconds(d time.Duration) int64 {
+	return int64((d + time.Millisecond - 1) / time.Millisecond)
+}
