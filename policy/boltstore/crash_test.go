@@ -1,0 +1,131 @@
+package boltstore
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/mxseal/mxseal/mtasts"
+)
+
+const (
+	crashEnv     = "BOLTSTORE_TEST_FILE" // tells the test binary that it is to be killed
+	crashDomains = 300
+	crashRounds  = 200
+)
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(crashEnv); path != "" {
+		if err := writeForEver(path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// crashEntry is the i-th entry that is put: domains come again and again.
+func crashEntry(i int) mtasts.Entry {
+	e := entry(i)
+	e.Domain = entry(i % crashDomains).Domain
+	return e
+}
+
+// writeForEver puts entries from where the file ends, and says each time up to
+// where it has been told that they are on disk.
+func writeForEver(path string) error {
+	s, err := Open(path, Options{})
+	if err != nil {
+		return err
+	}
+	next := 0
+	for e, err := range s.All(context.Background()) {
+		if err != nil {
+			return err
+		}
+		i, err := strconv.Atoi(e.ID)
+		if err != nil {
+			return err
+		}
+		next = max(next, i+1)
+	}
+	for ; ; next++ {
+		if err := s.Put(context.Background(), crashEntry(next)); err != nil {
+			return err
+		}
+		if next%20 == 0 {
+			if err := s.Sync(); err != nil {
+				return err
+			}
+			fmt.Println(next)
+		}
+	}
+}
+
+// crash runs writeForEver and kills it in the middle. It returns up to where the
+// entries are on disk.
+func crash(t *testing.T, path string, after time.Duration) int {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), crashEnv+"="+path)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	if !lines.Scan() {
+		t.Fatal("the process ended by itself")
+	}
+	synced, _ := strconv.Atoi(lines.Text())
+	time.AfterFunc(after, func() { cmd.Process.Kill() })
+	for lines.Scan() {
+		if n, err := strconv.Atoi(lines.Text()); err == nil { // the last line may be cut off
+			synced = n
+		}
+	}
+	cmd.Wait()
+	return synced
+}
+
+// Killed in the middle of writing, 200 times, the file is in order each time;
+// what was said to be on disk is there, and nothing that was never put.
+func TestCrash(t *testing.T) {
+	t.Parallel()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	path := tempFile(t)
+	for range crashRounds {
+		synced := crash(t, path, time.Duration(random.IntN(10_000))*time.Microsecond)
+		s, err := Open(path, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := map[string]int{}
+		for e, err := range s.All(t.Context()) {
+			i, _ := strconv.Atoi(e.ID)
+			if want := crashEntry(i); err != nil || e.Domain != want.Domain || e.Text != want.Text || !e.Fetched.Equal(want.Fetched) {
+				t.Fatalf("%+v, %v", e, err)
+			}
+			found[e.Domain] = i
+		}
+		for i := max(0, synced-crashDomains+1); i <= synced; i++ {
+			if got, ok := found[crashEntry(i).Domain]; !ok || got < i {
+				t.Fatalf("%d of %d is lost", i, synced)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package boltstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+	"testing"
+)
+
+const fullEnv = "BOLTSTORE_TEST_FULL"
+
+// A disk that is full costs no more than the durability of what is new, it is
+// said, and when there is room again all is written. The limit of the size of
+// files, which does the same as a full disk, is one of the whole process, so
+// this is done in another one.
+func TestDiskFull(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(fullEnv) != "" {
+		if err := fillDisk(os.Getenv(fullEnv)); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	path := filled(t, 10)
+	cmd := exec.Command(os.Args[0], "-test.run=^TestDiskFull$")
+	cmd.Env = append(os.Environ(), fullEnv+"="+path)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	s := open(t, path, Options{})
+	for i := range 1010 {
+		wantEntry(t, s, i)
+	}
+}
+
+// fillDisk puts a thousand entries when the file cannot grow any more.
+func fillDisk(path string) error {
+	signal.Ignore(syscall.SIGXFSZ)
+	s, err := Open(path, Options{})
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if err := limit(uint64(info.Size())); err != nil {
+		return err
+	}
+	for i := range 1000 {
+		s.Put(context.Background(), entry(10+i))
+	}
+	if err := s.Sync(); !errors.Is(err, syscall.EFBIG) {
+		return fmt.Errorf("a full disk: error %v", err)
+	}
+	if err := s.Put(context.Background(), entry(10)); !errors.Is(err, syscall.EFBIG) {
+		return fmt.Errorf("put while the disk is full: error %v", err)
+	}
+	for i := range 1010 {
+		if e, err := s.Get(context.Background(), entry(i).Domain); err != nil || e.Text != entry(i).Text {
+			return fmt.Errorf("%d while the disk is full: %v", i, err)
+		}
+	}
+	if err := limit(1 << 30); err != nil {
+		return err
+	}
+	if err := s.Sync(); err != nil {
+		return fmt.Errorf("with room again: %w", err)
+	}
+	return s.Close()
+}
+
+// limit bounds the size of files that this process writes.
+func limit(size uint64) error {
+	var l syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &l); err != nil {
+		return err
+	}
+	l.Cur = size
+	return syscall.Setrlimit(syscall.RLIMIT_FSIZE, &l)
+}

@@ -1,0 +1,275 @@
+package boltstore
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// filled returns a file with n entries, closed.
+func filled(t testing.TB, n int) string {
+	t.Helper()
+	path := tempFile(t)
+	s := open(t, path, Options{})
+	for i := range n {
+		put(t, s, i)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// The file is its user's alone, whatever it was before, and nothing else is left
+// beside it.
+func TestPermissions(t *testing.T) {
+	t.Parallel()
+	path := filled(t, 1)
+	for _, mode := range []fs.FileMode{0o600, 0o666} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		open(t, path, Options{}).Close()
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("mode %v, %v", info.Mode(), err)
+		}
+	}
+	if files, err := os.ReadDir(filepath.Dir(path)); err != nil || len(files) != 1 {
+		t.Errorf("files %v, %v", files, err)
+	}
+}
+
+// One process has the file at a time; so it is for one Store within a process.
+func TestInUse(t *testing.T) {
+	t.Parallel()
+	path := filled(t, 1)
+	s := open(t, path, Options{})
+	if _, err := Open(path, Options{MoveDamaged: true}); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), path) {
+		t.Errorf("error %v", err)
+	}
+	wantEntry(t, s, 0)
+}
+
+func TestOpenFails(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{t.TempDir(), filepath.Join(t.TempDir(), "missing", "file")} {
+		if _, err := Open(path, Options{MoveDamaged: true}); err == nil || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), path) {
+			t.Errorf("error %v", err)
+		}
+	}
+}
+
+// A file of a later version is neither read nor taken for a damaged one.
+func TestSchema(t *testing.T) {
+	t.Parallel()
+	path := filled(t, 1)
+	s := open(t, path, Options{})
+	err := s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(meta).Put(schemaKey, []byte("2")) })
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path, Options{MoveDamaged: true}); !errors.Is(err, ErrSchema) || errors.Is(err, ErrDamaged) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// A file that is not in order is an error that names it, and is left alone. When
+// that is configured it is moved aside instead, and a new one begun.
+func TestDamagedFile(t *testing.T) {
+	t.Parallel()
+	good := filled(t, 500)
+	data, err := os.ReadFile(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := os.Getpagesize()
+	overwrite := func(from, to int) []byte {
+		b := bytes.Clone(data)
+		copy(b[from:to], bytes.Repeat([]byte{0xa5}, to-from))
+		return b
+	}
+	other := tempFile(t)
+	db, err := bolt.Open(other, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	foreign, err := os.ReadFile(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, damaged := range map[string][]byte{
+		"text":            []byte("this is no database\n"),
+		"empty":           {},
+		"zeros":           make([]byte, len(data)),
+		"another's":       foreign,
+		"no meta":         overwrite(0, 2*page),
+		"all but meta":    overwrite(2*page, len(data)),
+		"the second half": overwrite(len(data)/2, len(data)),
+		"cut off":         data[:len(data)/2],
+		"cut after meta":  data[:2*page],
+		"cut in meta":     data[:100],
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := tempFile(t)
+			if err := os.WriteFile(path, damaged, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Open(path, Options{}); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), path) {
+				t.Errorf("error %v", err)
+			}
+			if b, err := os.ReadFile(path); err != nil || !bytes.Equal(b, damaged) {
+				t.Errorf("the file was changed, %v", err)
+			}
+			var log bytes.Buffer
+			s := open(t, path, Options{MoveDamaged: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			wantAll(t, s)
+			put(t, s, 1)
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			moved, _ := filepath.Glob(path + ".*.damaged")
+			if len(moved) != 1 || !strings.Contains(log.String(), moved[0]) {
+				t.Fatalf("moved to %q, log %q", moved, log.String())
+			}
+			if b, err := os.ReadFile(moved[0]); err != nil || !bytes.Equal(b, damaged) {
+				t.Errorf("the moved file was changed, %v", err)
+			}
+			wantAll(t, open(t, path, Options{}), 1)
+		})
+	}
+}
+
+// Whatever octets are wrong, the outcome is an error or the records that are
+// right, and never a panic, nor a policy that was never put.
+func TestDamagedAnywhere(t *testing.T) {
+	t.Parallel()
+	const n = 100
+	data, err := os.ReadFile(filled(t, n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	path := tempFile(t)
+	for range 100 {
+		b := bytes.Clone(data)
+		for range 1 + random.IntN(8) {
+			b[random.IntN(len(b))] = byte(random.Uint32())
+		}
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(path, Options{})
+		if err != nil {
+			continue
+		}
+		for e, err := range s.All(t.Context()) {
+			if err == nil && (e.Domain == "" || e.Text != entryOf(e).Text) {
+				t.Fatalf("%+v was never put", e)
+			}
+		}
+		s.Put(t.Context(), entry(n))
+		s.Sync()
+		s.Close()
+	}
+}
+
+// readOnlyDisk opens files as a disk does that can only be read.
+func readOnlyDisk(name string, flag int, perm fs.FileMode) (*os.File, error) {
+	if flag&os.O_RDWR != 0 {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EROFS}
+	}
+	return os.OpenFile(name, flag, perm)
+}
+
+// From a disk that can only be read, the policies that are there still protect;
+// what is new is kept in memory, and it is said that it cannot be written.
+func TestReadOnlyDisk(t *testing.T) {
+	t.Parallel()
+	path := filled(t, 2)
+	var log bytes.Buffer
+	s := open(t, path, Options{openFile: readOnlyDisk, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if !strings.Contains(log.String(), path) {
+		t.Errorf("log %q", log.String())
+	}
+	wantEntry(t, s, 0)
+	s.Put(t.Context(), entry(5))
+	s.Delete(t.Context(), entry(1).Domain)
+	if err := s.Sync(); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("error %v", err)
+	}
+	if err := s.Put(t.Context(), entry(6)); err == nil {
+		t.Error("a write that cannot be is no error")
+	}
+	wantAll(t, s, 0, 5, 6)
+	if err := s.Close(); err == nil {
+		t.Error("what is lost is no error")
+	}
+	wantAll(t, open(t, path, Options{}), 0, 1)
+}
+
+// A disk that begins to fail while it is written to costs what is new, and no
+// more memory than there is a bound for.
+func TestFailingDisk(t *testing.T) {
+	t.Parallel()
+	path := filled(t, 1)
+	s := open(t, path, Options{openFile: func(name string, _ int, perm fs.FileMode) (*os.File, error) {
+		return os.OpenFile(name, os.O_RDONLY, perm) // writes fail
+	}})
+	s.room = 100
+	put(t, s, 1)
+	if err := s.Sync(); err == nil {
+		t.Fatal("a failed write is no error")
+	}
+	for i := range 1000 {
+		if err := s.Put(t.Context(), entry(i)); err == nil {
+			t.Fatal("no error while the disk fails")
+		}
+	}
+	if n := len(s.recent()); n > 2*s.room {
+		t.Errorf("%d changes in memory", n)
+	}
+	wantEntry(t, s, 0)
+	wantEntry(t, s, 1)
+	if _, err := s.Get(t.Context(), "unknown.example"); err == nil {
+		t.Error("no such entry")
+	}
+}
+
+// While the disk keeps up, a flood of changes waits for it and loses nothing.
+func TestFlood(t *testing.T) {
+	t.Parallel()
+	path := tempFile(t)
+	s := open(t, path, Options{})
+	s.room = 100
+	const n = 1500
+	for i := range n {
+		put(t, s, i)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, path, Options{})
+	count := 0
+	for _, err := range s.All(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		count++
+	}
+	if count != n {
+		t.Errorf("%d entries, want %d", count, n)
+	}
+}

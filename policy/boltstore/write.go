@@ -1,0 +1,162 @@
+package boltstore
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+const (
+	// writeDelay is how long changes are gathered. With the time that a write
+	// takes, it stays below a second.
+	writeDelay = 500 * time.Millisecond
+	// retryDelay is when a write is tried again after it failed.
+	retryDelay = 5 * time.Second
+	// maxBatch is how many changes are written in one transaction.
+	maxBatch = 1 << 12
+)
+
+// write writes the changes until the store is closed.
+func (s *Store) write() {
+	defer close(s.done)
+	for {
+		select {
+		case <-s.wake:
+			s.linger(writeDelay)
+		case <-s.hurry:
+		case <-s.quit:
+			return
+		}
+		for more := true; more; {
+			var err error
+			if more, err = s.batch(); err != nil {
+				note(s.wake)
+				s.linger(retryDelay)
+				break
+			}
+		}
+	}
+}
+
+// linger waits, but not if somebody is in a hurry.
+func (s *Store) linger(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.hurry:
+	case <-s.quit:
+	}
+}
+
+// batch writes some of the changes, and tells whether there are more. If it
+// fails, they are pending again, but for those that were made anew meanwhile.
+func (s *Store) batch() (more bool, err error) {
+	s.mu.Lock()
+	s.writing = make(changes, min(len(s.pending), maxBatch))
+	for domain, e := range s.pending {
+		if len(s.writing) == maxBatch {
+			break
+		}
+		s.writing[domain] = e
+		delete(s.pending, domain)
+	}
+	s.mu.Unlock()
+
+	err = s.commit(s.writing)
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		for domain, e := range s.writing {
+			if _, ok := s.pending[domain]; !ok {
+				s.pending[domain] = e
+			}
+		}
+	}
+	s.err, s.writing = err, nil
+	close(s.written)
+	s.written = make(chan struct{})
+	return len(s.pending) > 0, err
+}
+
+// commit writes changes in one transaction, which is on disk when it returns, or
+// has not been. They are in order, which makes the fewest pages.
+func (s *Store) commit(some changes) error {
+	if len(some) == 0 {
+		return nil
+	}
+	return guard(func() error {
+		return s.db.Update(func(tx *bolt.Tx) error {
+			b := tx.Bucket(policies)
+			for _, domain := range slices.Sorted(maps.Keys(some)) {
+				if err := apply(b, domain, some); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+}
+
+func apply(b *bolt.Bucket, domain string, some changes) error {
+	e := some[domain]
+	if e == nil {
+		return b.Delete([]byte(domain))
+	}
+	data, err := e.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	return b.Put([]byte(domain), data)
+}
+
+// Sync writes what was changed before the call, at once. The error is that of
+// the write.
+func (s *Store) Sync() error {
+	for {
+		s.mu.Lock()
+		written, err, idle := s.written, s.err, len(s.pending) == 0 && s.writing == nil
+		closed := s.closed
+		s.mu.Unlock()
+		switch {
+		case closed:
+			return ErrClosed
+		case idle:
+			return s.name(err)
+		}
+		note(s.hurry)
+		<-written
+		if err := s.lastErr(); err != nil {
+			return s.name(err)
+		}
+	}
+}
+
+func (s *Store) lastErr() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Close writes what was changed and closes the file. The error is that of the
+// write; the file is closed in any case.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.mu.Unlock()
+	close(s.quit)
+	<-s.done
+	var err error
+	for more := true; more && err == nil; {
+		more, err = s.batch()
+	}
+	return s.name(errors.Join(err, guard(s.db.Close)))
+}
