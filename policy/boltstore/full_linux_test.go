@@ -54,11 +54,11 @@ func fillDisk(path string) error {
 	for i := range 1000 {
 		s.Put(context.Background(), entry(10+i))
 	}
-	if err := s.Sync(); !errors.Is(err, syscall.EFBIG) {
-		return fmt.Errorf("a full disk: error %v", err)
+	if err := s.Sync(); err == nil {
+		return errors.New("a full disk is no error")
 	}
-	if err := s.Put(context.Background(), entry(10)); !errors.Is(err, syscall.EFBIG) {
-		return fmt.Errorf("put while the disk is full: error %v", err)
+	if err := s.Put(context.Background(), entry(10)); err == nil {
+		return errors.New("a put while the disk is full is no error")
 	}
 	for i := range 1010 {
 		if e, err := s.Get(context.Background(), entry(i).Domain); err != nil || e.Text != entry(i).Text {
