@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -106,6 +107,14 @@ func (s *server) answers() bool {
 func (s *server) kill() {
 	_ = s.cmd.Process.Kill()
 	<-s.done
+}
+
+// signal sends a signal that not all systems know.
+func (s *server) signal(t testing.TB, name string) {
+	t.Helper()
+	if out, err := exec.Command("kill", "-"+name, strconv.Itoa(s.cmd.Process.Pid)).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 }
 
 // restart starts the server again, with nothing in it.

@@ -141,6 +141,7 @@ func (s *Store) Put(ctx context.Context, e mtasts.Entry) error {
 		return s.failed("put", e.Domain, err)
 	}
 	asked := s.cache.moment()
+	s.cache.unwritten(e)
 	did, err := s.run(ctx, putScript, s.keys.policy(e.Domain),
 		value,
 		strconv.FormatInt(e.Fetched.UnixMilli(), 10),
@@ -149,13 +150,13 @@ func (s *Store) Put(ctx context.Context, e mtasts.Entry) error {
 	)
 	switch {
 	case err != nil:
-		s.cache.unwritten(e)
+		return s.failed("put", e.Domain, err)
 	case did == 0:
 		s.cache.changed(e.Domain)
 	default:
 		s.cache.wrote(e, asked)
 	}
-	return s.failed("put", e.Domain, err)
+	return nil
 }
 
 // Delete removes the entry of domain, unless it is of a policy that was fetched

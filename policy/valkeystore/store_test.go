@@ -220,3 +220,12 @@ func TestClose(t *testing.T) {
 		return strings.Count(list, "\n") == 1
 	})
 }
+
+func mustGet(t testing.TB, s *Store, domain string) mtasts.Entry {
+	t.Helper()
+	e, err := s.Get(t.Context(), domain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}

@@ -1,0 +1,177 @@
+package valkeystore
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/mxseal/mxseal/mtasts"
+)
+
+// loss is a way to lose the server, and to get it back.
+type loss struct {
+	name   string
+	lose   func(t *testing.T, srv *server, net *proxy)
+	regain func(t *testing.T, srv *server, net *proxy)
+}
+
+var losses = []loss{
+	{
+		name:   "killed",
+		lose:   func(t *testing.T, srv *server, _ *proxy) { srv.kill() },
+		regain: func(t *testing.T, srv *server, _ *proxy) { srv.restart(t) },
+	},
+	{
+		name:   "partitioned",
+		lose:   func(t *testing.T, _ *server, net *proxy) { net.setCut(true) },
+		regain: func(t *testing.T, _ *server, net *proxy) { net.setCut(false) },
+	},
+	{
+		name:   "stopped",
+		lose:   func(t *testing.T, srv *server, _ *proxy) { srv.signal(t, "STOP") },
+		regain: func(t *testing.T, srv *server, _ *proxy) { srv.signal(t, "CONT") },
+	},
+}
+
+// While the server is away a Store has what it knew, fails soon for the rest,
+// and writes what it could not when the server is back.
+func TestServerAway(t *testing.T) {
+	t.Parallel()
+	for _, l := range losses {
+		t.Run(l.name, func(t *testing.T) {
+			t.Parallel()
+			srv := startServer(t)
+			net := startProxy(t, srv.addr)
+			quick := func(cfg *Config) { cfg.Timeout = 200 * time.Millisecond }
+			s := open(t, at(net.addr, quick))
+			heard := listen(t, s)
+			known, old := entry("known.example", time.Hour), entry("changed.example", time.Hour)
+			put(t, s, known)
+			put(t, s, old)
+
+			l.lose(t, srv, net)
+			eventually(t, "the loss is noticed", func() bool {
+				_, err := s.link.get()
+				return err != nil
+			})
+			wantEntry(t, s, known)
+			if _, err := s.Get(t.Context(), "unknown.example"); err == nil || errors.Is(err, mtasts.ErrNotStored) {
+				t.Errorf("what nobody can know is said to be known: %v", err)
+			}
+			fresh := entry(old.Domain, time.Minute)
+			fresh.ID = "2"
+			if err := s.Put(t.Context(), fresh); err == nil {
+				t.Error("Put says that the server has it")
+			}
+			wantEntry(t, s, fresh)
+			if _, _, err := s.Lease(t.Context(), domain, time.Minute); err == nil {
+				t.Error("a lease without a server")
+			}
+			for e, err := range s.All(t.Context()) {
+				if err == nil {
+					t.Errorf("All: %s", e.Domain)
+				}
+			}
+
+			l.regain(t, srv, net)
+			eventually(t, "told to look at everything", func() bool { return heard.has("") })
+			for _, want := range []mtasts.Entry{known, fresh} {
+				wantEntry(t, s, want) // as a Client does that is told so
+			}
+			direct := open(t, at(srv.addr))
+			wantEntry(t, direct, known)
+			wantEntry(t, direct, fresh)
+		})
+	}
+}
+
+// A server that has lost everything gets it back from who still has it. What
+// was deleted stays away.
+func TestFlushed(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	a, b := open(t, at(srv.addr)), open(t, at(srv.addr))
+	heard := listen(t, a)
+	kept, deleted := entry("kept.example", time.Hour), entry("deleted.example", time.Hour)
+	put(t, a, kept)
+	put(t, a, deleted)
+	wantEntry(t, b, deleted)
+	if err := b.Delete(t.Context(), deleted.Domain); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the deletion is heard of", func() bool { return heard.has(deleted.Domain) })
+
+	srv.admin(t, "FLUSHALL")
+	eventually(t, "told to look at everything", func() bool { return heard.has("") })
+	wantEntry(t, a, kept)
+	wantEntry(t, open(t, at(srv.addr)), kept)
+	if _, err := a.Get(t.Context(), deleted.Domain); !errors.Is(err, mtasts.ErrNotStored) {
+		t.Errorf("what was deleted: %v", err)
+	}
+	if names := srv.keys(t, "*"); len(names) != 1 {
+		t.Errorf("the server has %q", names)
+	}
+}
+
+// A policy whose time ran out while the server was away is not written again.
+func TestExpiredIsNotWrittenAgain(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	now := time.Now()
+	s := open(t, at(srv.addr, func(cfg *Config) { cfg.Now = func() time.Time { return now } }))
+	put(t, s, entry(domain, time.Hour))
+	now = now.Add(24 * time.Hour)
+	heard := listen(t, s)
+	srv.admin(t, "FLUSHALL")
+	eventually(t, "told to look at everything", func() bool { return heard.has("") })
+	if _, err := s.Get(t.Context(), domain); !errors.Is(err, mtasts.ErrNotStored) {
+		t.Error(err)
+	}
+}
+
+// A full server keeps what it has, and takes what it could not when it can.
+func TestServerFull(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t, "--maxmemory-policy", "noeviction")
+	s := open(t, at(srv.addr))
+	known, more := entry("known.example", time.Hour), entry("more.example", time.Hour)
+	put(t, s, known)
+	srv.admin(t, "CONFIG", "SET", "maxmemory", "1")
+	if err := s.Put(t.Context(), more); err == nil {
+		t.Error("Put says that the server has it")
+	}
+	wantEntry(t, open(t, at(srv.addr)), known)
+	srv.admin(t, "CONFIG", "SET", "maxmemory", "0")
+	wantEntry(t, s, more)
+	wantEntry(t, open(t, at(srv.addr)), more)
+}
+
+// An entry that the server evicts is no news to who has it in memory.
+func TestEvicted(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t, "--maxmemory-policy", "allkeys-lru")
+	a, b := open(t, at(srv.addr)), open(t, at(srv.addr))
+	heard := listen(t, b)
+	put(t, a, entry(domain, time.Hour))
+	eventually(t, "the entry is heard of", func() bool { return heard.has(domain) })
+	heard.clear()
+	srv.admin(t, "CONFIG", "SET", "maxmemory", "1")
+	eventually(t, "its end is heard of", func() bool { return heard.has(domain) })
+	if _, err := b.Get(t.Context(), domain); !errors.Is(err, mtasts.ErrNotStored) {
+		t.Error(err)
+	}
+}
+
+// The server may come later than those who use it.
+func TestServerComesLater(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	srv.kill()
+	s := open(t, at(srv.addr))
+	if _, err := s.Get(t.Context(), domain); err == nil || errors.Is(err, mtasts.ErrNotStored) {
+		t.Fatal(err)
+	}
+	srv.restart(t)
+	eventually(t, "the server is found", func() bool { return s.Put(t.Context(), entry(domain, 0)) == nil })
+	mustGet(t, open(t, at(srv.addr)), domain)
+}
