@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// textPerPolicy is what the policies in the cache may take, on average, in
-	// octets. Policies are small; this bounds the memory that large ones take.
+	// textPerPolicy is what a policy may take in octets, and large ones on
+	// average. Nearly all are smaller.
 	textPerPolicy = 4 << 10
 	// perShard is for how many domains there is one more shard.
 	perShard  = 1 << 10
@@ -18,24 +18,28 @@ const (
 
 // cache holds the states of domains. Those with a policy are apart from those
 // without: a flood of domains that have none, as a spammer's senders make up,
-// must not push out policies in force. It is safe for concurrent use, and made
-// of shards so that lookups on several cores do not wait for each other.
+// must not push out policies in force; and neither must a few domains with
+// policies of 64 KiB, which are a class of their own. It is safe for concurrent
+// use, and made of shards so that lookups on several cores do not wait for each
+// other.
 type cache struct {
-	limit, maxSize int64 // in each half, and of its policies in octets
-	policies       half
-	others         half
+	limit, maxSize int64 // in each class, and of its policies in octets
+	policies       class
+	large          class // over textPerPolicy
+	others         class
 	seed           maphash.Seed
 	shards         []shard // a power of two
 }
 
-// half counts what is in one of the halves, over all shards.
-type half struct{ count, size atomic.Int64 }
+// class counts what is in one of the classes, over all shards.
+type class struct{ count, size atomic.Int64 }
 
 // shard has the domains of one part of the hash values.
 type shard struct {
 	mu       sync.RWMutex
 	entries  map[string]*cacheEntry
 	policies ring
+	large    ring
 	others   ring
 }
 
@@ -85,12 +89,12 @@ func (c *cache) put(s *state) {
 	hit := c.drop(sh, sh.entries[s.domain])
 	e := &cacheEntry{state: s}
 	e.hit.Store(hit)
-	ring, half := c.place(sh, s)
-	half.count.Add(1)
-	half.size.Add(s.policy.size())
+	ring, class := c.place(sh, s)
+	class.count.Add(1)
+	class.size.Add(s.policy.size())
 	ring.add(e)
 	sh.entries[s.domain] = e
-	for half.count.Load() > c.limit || half.size.Load() > c.maxSize {
+	for class.count.Load() > c.limit || class.size.Load() > c.maxSize {
 		victim := ring.victim(e)
 		if victim == nil {
 			return
@@ -112,20 +116,24 @@ func (c *cache) drop(sh *shard, e *cacheEntry) (hit bool) {
 	if e == nil {
 		return false
 	}
-	ring, half := c.place(sh, e.state)
-	half.count.Add(-1)
-	half.size.Add(-e.state.policy.size())
+	ring, class := c.place(sh, e.state)
+	class.count.Add(-1)
+	class.size.Add(-e.state.policy.size())
 	ring.remove(e)
 	delete(sh.entries, e.state.domain)
 	return e.hit.Load()
 }
 
 // place returns where s belongs in sh.
-func (c *cache) place(sh *shard, s *state) (*ring, *half) {
-	if s.policy == nil {
+func (c *cache) place(sh *shard, s *state) (*ring, *class) {
+	switch {
+	case s.policy == nil:
 		return &sh.others, &c.others
+	case s.policy.size() > textPerPolicy:
+		return &sh.large, &c.large
+	default:
+		return &sh.policies, &c.policies
 	}
-	return &sh.policies, &c.policies
 }
 
 // all yields the states that have a policy. They may change meanwhile.
@@ -133,7 +141,9 @@ func (c *cache) all() iter.Seq[*state] {
 	return func(yield func(*state) bool) {
 		var states []*state
 		for i := range c.shards {
-			states = c.shards[i].policies.states(&c.shards[i].mu, states[:0])
+			sh := &c.shards[i]
+			states = sh.policies.states(&sh.mu, states[:0])
+			states = sh.large.states(&sh.mu, states)
 			for _, s := range states {
 				if !yield(s) {
 					return

@@ -10,18 +10,18 @@ func withPolicy(domain string, size int) *state {
 	return &state{domain: domain, policy: &Policy{Text: strings.Repeat("x", size)}}
 }
 
-// A domain is in one of the two halves, and its newest state counts.
+// A domain is in one of the three classes, and its newest state counts.
 func TestCachePutReplaces(t *testing.T) {
 	t.Parallel()
 	c := newCache(10)
 	without := &state{domain: "example.com"}
 	with := func(size int) *state { return withPolicy("example.com", size) }
-	for _, s := range []*state{without, with(1000), with(100), without, with(10)} {
+	for _, s := range []*state{without, with(1000), with(MaxPolicySize), with(100), without, with(10)} {
 		c.put(s)
 		if c.get("example.com") != s {
 			t.Error("an old state comes back")
 		}
-		if n := c.policies.count.Load() + c.others.count.Load(); n != 1 {
+		if n := c.policies.count.Load() + c.large.count.Load() + c.others.count.Load(); n != 1 {
 			t.Errorf("one domain is remembered %d times", n)
 		}
 	}
@@ -35,8 +35,8 @@ func TestCachePutReplaces(t *testing.T) {
 	}
 }
 
-// Each half is bounded in number, the policies also in octets; the least
-// recently used go first.
+// Each class is bounded in number, the policies also in octets; the least
+// recently used go first. Large policies push out each other and no small one.
 func TestCacheIsBounded(t *testing.T) {
 	t.Parallel()
 	c := newCache(10)
@@ -57,12 +57,15 @@ func TestCacheIsBounded(t *testing.T) {
 	for i := range 100 {
 		c.put(withPolicy(fmt.Sprint("large", i), MaxPolicySize/2))
 	}
-	if size := c.policies.size.Load(); size > 10*textPerPolicy || c.get("large99") == nil {
-		t.Errorf("%d octets in %d policies", size, c.policies.count.Load())
+	if size := c.large.size.Load(); size > 10*textPerPolicy || c.get("large99") == nil {
+		t.Errorf("%d octets in %d policies", size, c.large.count.Load())
 	}
 	c.put(withPolicy("huge", MaxPolicySize))
-	if c.get("huge") == nil || c.policies.count.Load() != 1 {
+	if c.get("huge") == nil || c.large.count.Load() != 1 {
 		t.Error("the newest policy is not kept")
+	}
+	if c.get("small0") == nil || c.policies.count.Load() != 10 {
+		t.Error("large policies pushed out small ones")
 	}
 }
 

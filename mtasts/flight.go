@@ -43,26 +43,48 @@ type flights struct {
 // board returns the flight for domain that is under way, or a new one. Its work
 // goes on without those who wait, unless it is a refresh, which ends with ctx.
 func (c *Client) board(ctx context.Context, domain string, t task) *flight {
-	c.flights.mu.Lock()
-	defer c.flights.mu.Unlock()
-	if f := c.flights.domains[domain]; f != nil {
+	f, isNew := c.flights.board(domain, t)
+	if !isNew {
 		return f
 	}
 	if t != refresh {
 		ctx = context.WithoutCancel(ctx)
 	}
-	f := &flight{task: t, began: time.Now(), done: make(chan struct{})}
-	c.flights.domains[domain] = f
-	go func() {
-		defer func() {
-			c.flights.mu.Lock()
-			delete(c.flights.domains, domain)
-			c.flights.mu.Unlock()
-			close(f.done)
-		}()
-		f.state = c.fly(ctx, domain, t)
-	}()
+	var stored *state
+	if t == lookUp && c.cache.get(domain) == nil {
+		stored = c.recall(ctx, domain)
+		if stored.used && stored.isFresh(c.now()) {
+			// Most often there is nothing to do, and this takes no other goroutine.
+			s := stored.at(c.now())
+			c.cache.put(s)
+			c.keep(ctx, stored, s)
+			c.flights.land(domain, f, s)
+			return f
+		}
+	}
+	go func() { c.flights.land(domain, f, c.fly(ctx, domain, t, stored)) }()
 	return f
+}
+
+// board returns the flight for domain that is under way, or a new one.
+func (fs *flights) board(domain string, t task) (f *flight, isNew bool) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if f := fs.domains[domain]; f != nil {
+		return f, false
+	}
+	f = &flight{task: t, began: time.Now(), done: make(chan struct{})}
+	fs.domains[domain] = f
+	return f, true
+}
+
+// land ends a flight.
+func (fs *flights) land(domain string, f *flight, s *state) {
+	f.state = s
+	fs.mu.Lock()
+	delete(fs.domains, domain)
+	fs.mu.Unlock()
+	close(f.done)
 }
 
 // join boards a flight that looks at DNS, in any case or if it is time to, and
@@ -83,6 +105,11 @@ func (c *Client) join(ctx context.Context, domain string, t task) (*state, error
 
 // wait returns the outcome of f, nil if it has none.
 func (c *Client) wait(ctx context.Context, f *flight, domain string, hasty bool) (*state, error) {
+	select {
+	case <-f.done:
+		return f.state, nil
+	default:
+	}
 	var hurry <-chan time.Time
 	if hasty {
 		timer := time.NewTimer(patience - time.Since(f.began))

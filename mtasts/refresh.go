@@ -7,9 +7,10 @@ import (
 )
 
 // fly does one task for domain and returns what is known then, nil if that was
-// not to look for news, or ctx ended before.
-func (c *Client) fly(ctx context.Context, domain string, t task) *state {
-	before, old := c.known(ctx, domain, t)
+// not to look for news, or ctx ended before. stored is what the store has, if it
+// was read already.
+func (c *Client) fly(ctx context.Context, domain string, t task, stored *state) *state {
+	before, old := c.known(ctx, domain, t, stored)
 	next, looked := c.step(ctx, old, t)
 	if t == refresh && ctx.Err() != nil {
 		return nil
@@ -34,12 +35,14 @@ func (c *Client) fly(ctx context.Context, domain string, t task) *state {
 
 // known returns what is known of domain, from memory, or from the store if that
 // has a newer policy; and what was known before the store was read.
-func (c *Client) known(ctx context.Context, domain string, t task) (before, old *state) {
+func (c *Client) known(ctx context.Context, domain string, t task, stored *state) (before, old *state) {
 	cached := c.cache.get(domain)
 	if cached != nil && !cached.unread && t != reread {
 		return cached, cached
 	}
-	stored := c.recall(ctx, domain)
+	if stored == nil {
+		stored = c.recall(ctx, domain)
+	}
 	switch {
 	case cached == nil && t == refresh:
 		return stored, stored

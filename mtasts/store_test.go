@@ -298,6 +298,7 @@ func TestStoreShared(t *testing.T) {
 				var log eventLog
 				c := w.client(t, withStore(store), log.configure)
 				defer run(t, c)()
+				synctest.Wait() // Run has told that the store cannot be watched
 				lookup(t, c)
 				old, _ := store.Get(t.Context(), domain)
 				time.Sleep(2 * time.Minute)
