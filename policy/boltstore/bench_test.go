@@ -1,0 +1,123 @@
+package boltstore
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/mxseal/mxseal/mtasts"
+)
+
+// largeFile returns a file with n policies in force.
+func largeFile(b *testing.B, n int) string {
+	b.Helper()
+	path := tempFile(b)
+	s := open(b, path, Options{})
+	now := time.Now()
+	for i := range n {
+		e := entry(i)
+		e.Used = true
+		e.Text, e.FailingSince, e.Failed, e.Failures = text, time.Time{}, 0, nil
+		e.Fetched, e.Expires, e.NextCheck = now, now.Add(7*24*time.Hour), now.Add(12*time.Hour)
+		if err := s.Put(b.Context(), e); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	return path
+}
+
+// Opening a million policies: the time, and what stays in memory.
+func BenchmarkOpen(b *testing.B) {
+	for _, n := range []int{1_000, 1_000_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			path := largeFile(b, n)
+			var kept int64
+			for b.Loop() {
+				b.StopTimer()
+				before := heap()
+				b.StartTimer()
+				s, err := Open(path, Options{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				kept = heap() - before
+				s.Close()
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(kept)/1024, "KiB-heap")
+		})
+	}
+}
+
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// A lookup of a policy that had no room in memory, in a file of a hundred
+// thousand, beside one that had, and what the store alone takes.
+func BenchmarkLookup(b *testing.B) {
+	const n = 100_000
+	s := open(b, largeFile(b, n), Options{})
+	client, err := mtasts.NewClient(mtasts.Config{Store: s, MaxPolicies: 1000})
+	if err != nil {
+		b.Fatal(err)
+	}
+	domains := make([]string, n)
+	for i := range domains {
+		domains[i] = entry(i).Domain
+	}
+	lookup := func(b *testing.B, pick func() string) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if r, err := client.Lookup(context.Background(), pick()); err != nil || r.Policy == nil {
+				b.Fatal(r, err)
+			}
+		}
+	}
+	b.Run("memory", func(b *testing.B) { lookup(b, func() string { return domains[0] }) })
+	b.Run("after eviction", func(b *testing.B) { lookup(b, func() string { return domains[rand.IntN(n)] }) })
+	b.Run("store alone", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := s.Get(context.Background(), domains[rand.IntN(n)]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// What a change costs the one who makes it, and what it costs until it is on
+// disk, in transactions of 4096.
+func BenchmarkPut(b *testing.B) {
+	s := open(b, tempFile(b), Options{})
+	for i := 0; b.Loop(); i++ {
+		if err := s.Put(context.Background(), entry(i%1_000_000)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// Looking through a file for what is due.
+func BenchmarkAll(b *testing.B) {
+	const n = 100_000
+	s := open(b, largeFile(b, n), Options{})
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, err := range s.All(context.Background()) {
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/entry")
+}
