@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
+	"runtime"
+	"strconv"
+	"sync/atomic"
 	"testing"
 
 	"github.com/mxseal/mxseal/tlsrpt"
@@ -58,4 +61,47 @@ func BenchmarkReport(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkRecord has 64 goroutines count what was counted before: all the same,
+// or sessions with many domains; and sessions that differ every time.
+func BenchmarkRecord(b *testing.B) {
+	const goroutines = 64
+	outcomes := map[string][]tlsrpt.Outcome{
+		"Success": {met(stsPolicy)}, "Failure": {missed(stsPolicy, selfSigned)},
+		"Both": {met(danePolicy), missed(stsPolicy, selfSigned)},
+	}
+	for _, kind := range []string{"Success", "Failure", "Both"} {
+		for _, domains := range []int{1, 1000} {
+			b.Run(fmt.Sprintf("%s/domains=%d", kind, domains), func(b *testing.B) {
+				a := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: new(tlsrpt.MemoryStore)})
+				sessions := make([]*tlsrpt.Session, domains)
+				for i := range sessions {
+					sessions[i] = session(outcomes[kind]...)
+					sessions[i].Domain = fmt.Sprintf("example%d.com", i)
+					a.Record(sessions[i])
+				}
+				b.ReportAllocs()
+				b.SetParallelism(goroutines / runtime.GOMAXPROCS(0))
+				b.RunParallel(func(pb *testing.PB) {
+					for i := 0; pb.Next(); i++ {
+						a.Record(sessions[i%domains])
+					}
+				})
+			})
+		}
+	}
+	b.Run("New", func(b *testing.B) { // field note 61
+		a := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: new(tlsrpt.MemoryStore)})
+		var number atomic.Int64
+		b.ReportAllocs()
+		b.SetParallelism(goroutines / runtime.GOMAXPROCS(0))
+		b.RunParallel(func(pb *testing.PB) {
+			s := session(missed(stsPolicy, selfSigned))
+			for pb.Next() {
+				s.HELO = strconv.FormatInt(number.Add(1), 10)
+				a.Record(s)
+			}
+		})
+	})
 }

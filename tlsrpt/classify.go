@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"unicode/utf8"
 )
 
 // ErrNoSTARTTLS says that a mail host does not offer STARTTLS. [Classify] makes
@@ -130,14 +131,17 @@ func innermost(err error) error {
 // section 4.3.3).
 const maxReasonCode = 64
 
-// sanitize returns code in printable ASCII and short. What else is in it
-// becomes a question mark.
-func sanitize(code string) string {
+// sanitize returns a failure-reason-code that may be reported.
+func sanitize(code string) string { return printable(code, maxReasonCode) }
+
+// printable returns s in printable ASCII and at most max octets long. What else
+// is in it becomes a question mark.
+func printable(s string, max int) string {
 	clean := strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
 			return '?'
 		}
 		return r
-	}, code)
-	return strings.TrimSpace(clean[:min(len(clean), maxReasonCode)])
+	}, s[:min(len(s), max*utf8.UTFMax)])
+	return strings.TrimSpace(clean[:min(len(clean), max)])
 }

@@ -29,6 +29,9 @@
 //
 // which needs no import of this package.
 //
+// An [Aggregator] is the Recorder that counts: by day, recipient domain and
+// policy. It hands its sums to a [Store].
+//
 // # Reports
 //
 // A [Report] is written by its method MarshalJSON, to the letter of RFC 8460

@@ -1,10 +1,12 @@
 package tlsrpt_test
 
 import (
+	"context"
 	"crypto/x509"
 	"fmt"
 	"log"
 	"strings"
+	"time"
 
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -67,4 +69,29 @@ func ExampleParseReport() {
 	// Output:
 	// mx.example.com 98 2
 	// 2 certificate-expired
+}
+
+func ExampleAggregator() {
+	var store tlsrpt.MemoryStore
+	recorder := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: &store})
+	// go recorder.Run(ctx) would hand the sums on once a minute.
+
+	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	policy := tlsrpt.Policy{Type: tlsrpt.NoPolicyFound, Domain: "example.com"}
+	for range 3 {
+		recorder.Record(&tlsrpt.Session{
+			Domain: "example.com", Time: noon, MXHost: "mx.example.com",
+			Outcomes: []tlsrpt.Outcome{{Policy: policy}},
+		})
+	}
+	if err := recorder.Flush(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+
+	sums, err := store.Sums(context.Background(), tlsrpt.DayOf(noon), "example.com")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(sums[0].Policy.Type, sums[0].Summary.Successes)
+	// Output: no-policy-found 3
 }

@@ -55,6 +55,10 @@ type Session struct {
 	// when there was none.
 	SendingIP, ReceivingIP netip.Addr
 	Outcomes               []Outcome
+	// CarriesReport marks a session in which a TLS-RPT report was delivered. It
+	// is not counted: two domains would go on for ever telling each other about
+	// their reports (RFC 8460 section 3).
+	CarriesReport bool
 }
 
 // Recorder takes note of sessions for later reports. Record must not block,

@@ -1,0 +1,265 @@
+package tlsrpt
+
+import (
+	"context"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Aggregator is a [Recorder] that counts sessions by UTC day, recipient domain
+// and policy, and hands the sums to a [Store]. Its methods are safe for
+// concurrent use.
+//
+// A domain may have a thousand distinct failures and 256 distinct policies a
+// day. Since mail hosts choose part of what tells these apart, what goes beyond
+// is summed up by type, with the reason code [DetailsOmitted]; no session is left
+// out of the totals.
+type Aggregator struct {
+	cfg     AggregatorConfig
+	seed    maphash.Seed
+	shards  [aggregatorShards]shard
+	dropped atomic.Int64
+	flush   sync.Mutex
+}
+
+const (
+	aggregatorShards = 64
+	// maxShardDomains bounds the domains that wait for the Store.
+	maxShardDomains = maxStoredDomains / aggregatorShards
+	// flushEvery is how much is lost when the program is killed.
+	flushEvery = time.Minute
+)
+
+// shard has some of the domains, so that sessions with different ones seldom
+// meet at a lock.
+type shard struct {
+	mu      sync.RWMutex // for counting what is known, RLock is enough
+	tallies map[dayDomain]*tally
+	_       [64]byte // keeps the locks of two shards in different cache lines
+}
+
+type dayDomain struct {
+	day    Day
+	domain string
+}
+
+// AggregatorConfig says where an [Aggregator] hands its sums.
+type AggregatorConfig struct {
+	// Store takes the sums. It is required.
+	Store Store
+	// Now is the clock for sessions without a time; nil stands for time.Now.
+	Now func() time.Time
+	// Logger is told when the Store does not take sums; nil tells nobody.
+	Logger *slog.Logger
+}
+
+// NewAggregator returns an Aggregator. It hands nothing to the Store by itself:
+// that is done by Run and Flush.
+func NewAggregator(cfg AggregatorConfig) *Aggregator {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	a := &Aggregator{cfg: cfg, seed: maphash.MakeSeed()}
+	for i := range a.shards {
+		a.shards[i].tallies = make(map[dayDomain]*tally)
+	}
+	return a
+}
+
+// Record counts a session. It does no I/O, and neither blocks nor allocates if
+// one like it was counted since the last flush. A session that carries a report,
+// or whose domain is none, is not counted.
+func (a *Aggregator) Record(s *Session) {
+	if s.CarriesReport || len(s.Outcomes) == 0 {
+		return
+	}
+	when := s.Time
+	if when.IsZero() {
+		when = a.cfg.Now()
+	}
+	key := dayDomain{DayOf(when), s.Domain}
+	for i := range s.Outcomes {
+		if !a.count(key, s, &s.Outcomes[i]) {
+			a.countNew(key, s, &s.Outcomes[i])
+		}
+	}
+}
+
+// Dropped returns how many outcomes were not counted because a million domains
+// waited for the Store.
+func (a *Aggregator) Dropped() int64 { return a.dropped.Load() }
+
+// shard returns the shard of a canonical domain.
+func (a *Aggregator) shard(domain string) *shard {
+	return &a.shards[maphash.String(a.seed, domain)%aggregatorShards]
+}
+
+// detailOf returns what tells a failure of a session from others.
+func detailOf(s *Session, f Failure) Detail {
+	return Detail{
+		Type: f.Type, ReasonCode: f.ReasonCode,
+		SendingIP: canonicalAddr(s.SendingIP), ReceivingIP: canonicalAddr(s.ReceivingIP),
+		MXHost: s.MXHost, HELO: s.HELO,
+	}
+}
+
+// maxKnownFailures is how many failures of one outcome count can look up.
+// Hardly one has two.
+const maxKnownFailures = 4
+
+// count counts an outcome if one like it was counted before, all or nothing.
+func (a *Aggregator) count(key dayDomain, s *Session, o *Outcome) bool {
+	if len(o.Failures) > maxKnownFailures {
+		return false
+	}
+	hash := hashPolicy(a.seed, &o.Policy)
+	shard := a.shard(key.domain)
+	shard.mu.RLock()
+	defer shard.mu.RUnlock()
+	t := shard.tallies[key]
+	if t == nil {
+		return false
+	}
+	p := t.find(hash, &o.Policy)
+	if p == nil {
+		return false
+	}
+	var details [maxKnownFailures]*atomic.Int64
+	for i, failure := range o.Failures {
+		details[i] = p.details[detailOf(s, failure)]
+		if details[i] == nil {
+			return false
+		}
+		for _, other := range details[:i] {
+			if other == details[i] {
+				return false // the same failure twice
+			}
+		}
+	}
+	for _, sessions := range details[:len(o.Failures)] {
+		sessions.Add(1)
+	}
+	p.sum(o).Add(1)
+	return true
+}
+
+// sum returns the total that an outcome counts in.
+func (p *policyTally) sum(o *Outcome) *atomic.Int64 {
+	if len(o.Failures) > 0 {
+		return &p.failures
+	}
+	return &p.successes
+}
+
+// countNew counts an outcome of which something is new, or is not in canonical
+// form.
+func (a *Aggregator) countNew(key dayDomain, s *Session, o *Outcome) {
+	if key.domain = canonicalName(key.domain); key.domain == "" {
+		return
+	}
+	shard := a.shard(key.domain)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	t := shard.tally(a.seed, key)
+	if t == nil {
+		a.dropped.Add(1)
+		return
+	}
+	p := t.findOrMake(canonicalPolicy(o.Policy, key.domain))
+	counted := make(map[*atomic.Int64]bool, len(o.Failures))
+	for _, failure := range o.Failures {
+		sessions := t.detail(p, canonicalDetail(detailOf(s, failure)))
+		if !counted[sessions] {
+			counted[sessions] = true
+			sessions.Add(1)
+		}
+	}
+	p.sum(o).Add(1)
+}
+
+// tally returns the tally of a domain, which is made if there is room for it.
+func (s *shard) tally(seed maphash.Seed, key dayDomain) *tally {
+	known := s.tallies[key]
+	if known == nil && len(s.tallies) < maxShardDomains {
+		known = newTally(seed, key.domain)
+		s.tallies[key] = known
+	}
+	return known
+}
+
+// Run hands the sums to the Store once a minute until ctx is done, and then once
+// more.
+func (a *Aggregator) Run(ctx context.Context) {
+	ticker := time.NewTicker(flushEvery)
+	defer ticker.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+		}
+		a.flushAndLog(context.WithoutCancel(ctx))
+	}
+}
+
+func (a *Aggregator) flushAndLog(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, flushEvery)
+	defer cancel()
+	if err := a.Flush(ctx); err != nil {
+		a.cfg.Logger.LogAttrs(ctx, slog.LevelError, "tlsrpt: sums not stored, will be tried again",
+			slog.Any("error", err), slog.Int64("dropped", a.Dropped()))
+	}
+}
+
+// Flush hands the sums to the Store. Those that it does not take are kept for
+// the next time; the error is one of those that it returned.
+func (a *Aggregator) Flush(ctx context.Context) error {
+	a.flush.Lock()
+	defer a.flush.Unlock()
+	var failed error
+	for i := range a.shards {
+		if err := a.flushShard(ctx, &a.shards[i]); err != nil {
+			failed = fmt.Errorf("tlsrpt: storing sums: %w", err)
+		}
+	}
+	return failed
+}
+
+// flushShard returns one of the errors, if there are any.
+func (a *Aggregator) flushShard(ctx context.Context, s *shard) (failed error) {
+	s.mu.Lock()
+	tallies := s.tallies
+	s.tallies = make(map[dayDomain]*tally, len(tallies))
+	s.mu.Unlock()
+	for key, t := range tallies {
+		results := t.results()
+		err := ctx.Err()
+		if err == nil {
+			err = a.cfg.Store.Add(ctx, key.day, key.domain, results)
+		}
+		if err != nil {
+			failed = err
+			a.keep(s, key, results)
+		}
+	}
+	return failed
+}
+
+// keep takes sums back that the Store did not take.
+func (a *Aggregator) keep(s *shard, key dayDomain, results []PolicyResult) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.tally(a.seed, key); t != nil {
+		t.merge(results)
+		return
+	}
+	for i := range results {
+		a.dropped.Add(results[i].Summary.Successes + results[i].Summary.Failures)
+	}
+}

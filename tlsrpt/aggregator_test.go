@@ -1,0 +1,399 @@
+package tlsrpt_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"reflect"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mxseal/mxseal/tlsrpt"
+)
+
+var (
+	stsPolicy = tlsrpt.Policy{
+		Type: tlsrpt.STS, Domain: "example.com",
+		Strings: []string{"version: STSv1", "mode: enforce", "mx: *.example.com", "max_age: 86400"},
+		MXHosts: []string{"*.example.com"},
+	}
+	danePolicy = tlsrpt.Policy{Type: tlsrpt.TLSA, Domain: "mx.example.com", Strings: []string{"3 1 1 1f850a"}}
+	noPolicy   = tlsrpt.Policy{Type: tlsrpt.NoPolicyFound, Domain: "example.com"}
+
+	noSTARTTLS = tlsrpt.Failure{Type: tlsrpt.STARTTLSNotSupported}
+	selfSigned = tlsrpt.Failure{Type: tlsrpt.CertificateNotTrusted, ReasonCode: "self-signed"}
+
+	// today is the Day of the tests.
+	today = tlsrpt.DayOf(day)
+)
+
+// session returns a session with mx.example.com at noon.
+func session(outcomes ...tlsrpt.Outcome) *tlsrpt.Session {
+	return &tlsrpt.Session{
+		Domain: "example.com", Time: day.Add(12 * time.Hour), MXHost: "mx.example.com", HELO: "mx.example.com",
+		SendingIP: netip.MustParseAddr("192.0.2.1"), ReceivingIP: netip.MustParseAddr("2001:db8::1"),
+		Outcomes: outcomes,
+	}
+}
+
+func met(p tlsrpt.Policy) tlsrpt.Outcome { return tlsrpt.Outcome{Policy: p} }
+func missed(p tlsrpt.Policy, failures ...tlsrpt.Failure) tlsrpt.Outcome {
+	return tlsrpt.Outcome{Policy: p, Failures: failures}
+}
+
+// detail returns what a report says of a failure of such a session.
+func detail(f tlsrpt.Failure, sessions int64) tlsrpt.Detail {
+	s := session()
+	return tlsrpt.Detail{
+		Type: f.Type, ReasonCode: f.ReasonCode, SendingIP: s.SendingIP, ReceivingIP: s.ReceivingIP,
+		MXHost: s.MXHost, HELO: s.HELO, Sessions: sessions,
+	}
+}
+
+// sums flushes a and returns what is then stored.
+func sums(t *testing.T, a *tlsrpt.Aggregator, store tlsrpt.Store, day tlsrpt.Day, domain string) []tlsrpt.PolicyResult {
+	t.Helper()
+	if err := a.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	results, err := store.Sums(t.Context(), day, domain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return results
+}
+
+// check writes a report of the results, which must be one.
+func check(t *testing.T, results []tlsrpt.PolicyResult) {
+	t.Helper()
+	report := newReport()
+	report.Policies = results
+	marshal(t, report)
+}
+
+func TestAggregator(t *testing.T) {
+	t.Parallel()
+	var store tlsrpt.MemoryStore
+	a := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: &store})
+	for range 2 { // what is new, and what is known
+		a.Record(session(met(stsPolicy), met(danePolicy)))                // RPT-24
+		a.Record(session(met(stsPolicy), missed(danePolicy, selfSigned))) // field note 59
+		a.Record(session(missed(stsPolicy, selfSigned, noSTARTTLS)))      // RPT-25, RPT-26
+	}
+	a.Record(session(missed(stsPolicy, noSTARTTLS, noSTARTTLS))) // one session, once
+	a.Record(session(met(noPolicy)))                             // RPT-51
+	a.Record(session())
+
+	want := []tlsrpt.PolicyResult{
+		{Policy: noPolicy, Summary: tlsrpt.Summary{Successes: 1}},
+		{Policy: stsPolicy, Summary: tlsrpt.Summary{Successes: 4, Failures: 3}, Details: []tlsrpt.Detail{
+			detail(noSTARTTLS, 3), detail(selfSigned, 2),
+		}},
+		{Policy: danePolicy, Summary: tlsrpt.Summary{Successes: 2, Failures: 2}, Details: []tlsrpt.Detail{detail(selfSigned, 2)}},
+	}
+	got := sums(t, a, &store, today, "example.com")
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got\n%+v\nwant\n%+v", got, want)
+	}
+	check(t, got)
+
+	// Flushing again adds nothing, and what comes later is added.
+	a.Record(session(met(noPolicy)))
+	want[0].Summary.Successes++
+	if got := sums(t, a, &store, today, "example.com"); !reflect.DeepEqual(got, want) {
+		t.Errorf("later, got\n%+v\nwant\n%+v", got, want)
+	}
+}
+
+// RPT-27, AMB-8: a session counts for the UTC day in which it ended.
+func TestAggregatorDays(t *testing.T) {
+	t.Parallel()
+	var store tlsrpt.MemoryStore
+	now := day.Add(36 * time.Hour)
+	a := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: &store, Now: func() time.Time { return now }})
+	for _, at := range []time.Time{
+		day.Add(-time.Nanosecond),
+		day.In(time.FixedZone("", -12*3600)), day.Add(24*time.Hour - time.Nanosecond),
+		day.Add(24 * time.Hour), {}, // without a time: now
+	} {
+		s := session(met(noPolicy))
+		s.Time = at
+		a.Record(s)
+	}
+	for d, want := range map[tlsrpt.Day]int64{today - 1: 1, today: 2, today + 1: 2} {
+		if got := sums(t, a, &store, d, "example.com"); len(got) != 1 || got[0].Summary.Successes != want {
+			t.Errorf("%v: %+v, want %d", d, got, want)
+		}
+	}
+}
+
+func TestDay(t *testing.T) {
+	t.Parallel()
+	if today.String() != "2026-03-01" || !today.Start().Equal(day) || !today.End().Equal(day.Add(24*time.Hour-time.Second)) {
+		t.Errorf("%v is from %v to %v", today, today.Start(), today.End())
+	}
+	if d := tlsrpt.DayOf(time.Unix(-1, 0)); d != -1 || d.String() != "1969-12-31" {
+		t.Errorf("the second before 1970 is in %v", d)
+	}
+}
+
+// RPT-17, RPT-83: sessions that deliver reports are not counted.
+func TestAggregatorSkipsReportMail(t *testing.T) {
+	t.Parallel()
+	var store tlsrpt.MemoryStore
+	a := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: &store})
+	s := session(met(stsPolicy))
+	s.CarriesReport = true
+	a.Record(s)
+	if got := sums(t, a, &store, today, "example.com"); got != nil {
+		t.Errorf("counted: %+v", got)
+	}
+}
+
+// RPT-37, RPT-38, RPT-41, RPT-64, RPT-82: what comes from peers and callers is
+// made what a report may have, and counts together with what already was so.
+func TestAggregatorCanonicalForm(t *testing.T) {
+	t.Parallel()
+	var store tlsrpt.MemoryStore
+	a := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: &store})
+	s := session(tlsrpt.Outcome{
+		Policy: tlsrpt.Policy{
+			Type: tlsrpt.STS, Domain: "GRÜN.example.", Strings: stsPolicy.Strings,
+			MXHosts: []string{"*.Grün.example", "bad pattern", "MX.example.com"},
+		},
+		Failures: []tlsrpt.Failure{{Type: "weather", ReasonCode: "rain\r\n"}},
+	}, tlsrpt.Outcome{
+		Policy: tlsrpt.Policy{Type: tlsrpt.TLSA, Domain: "no domain", MXHosts: []string{"x"}},
+	}, tlsrpt.Outcome{
+		Policy: tlsrpt.Policy{Type: "other", Domain: "example.com", Strings: []string{"x"}},
+	})
+	s.Domain = "Grün.EXAMPLE"
+	s.MXHost, s.HELO = "MX.Example.COM.", strings.Repeat("é\n", 300)
+	s.SendingIP, s.ReceivingIP = netip.MustParseAddr("::ffff:192.0.2.1"), netip.MustParseAddr("fe80::1%eth0")
+	want := []tlsrpt.PolicyResult{
+		{Policy: noPolicy, Summary: tlsrpt.Summary{Successes: 2}},
+		{
+			Policy: tlsrpt.Policy{
+				Type: tlsrpt.STS, Domain: "xn--grn-ioa.example", Strings: stsPolicy.Strings,
+				MXHosts: []string{"*.xn--grn-ioa.example", "mx.example.com"},
+			},
+			Summary: tlsrpt.Summary{Failures: 2},
+			Details: []tlsrpt.Detail{{
+				Type: tlsrpt.ValidationFailure, ReasonCode: "rain??", Sessions: 2,
+				SendingIP: netip.MustParseAddr("192.0.2.1"), ReceivingIP: netip.MustParseAddr("fe80::1"),
+				MXHost: "mx.example.com", HELO: strings.Repeat("?", 255),
+			}},
+		},
+		{Policy: tlsrpt.Policy{Type: tlsrpt.TLSA, Domain: "xn--grn-ioa.example"}, Summary: tlsrpt.Summary{Successes: 2}},
+	}
+	a.Record(s)
+	a.Record(s)
+	got := sums(t, a, &store, today, "xn--grn-ioa.example")
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got\n%+v\nwant\n%+v", got, want)
+	}
+	check(t, got)
+
+	s.Domain = "not a domain"
+	a.Record(s) // is not counted, and does no harm
+}
+
+// DNS gives the records of a set in any order; it is one policy.
+func TestAggregatorRecordOrder(t *testing.T) {
+	t.Parallel()
+	var store tlsrpt.MemoryStore
+	a := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: &store})
+	policy := tlsrpt.Policy{Type: tlsrpt.TLSA, Domain: "mx.example.com", Strings: []string{"2 1 1 00", "3 1 1 00"}}
+	turned := policy
+	turned.Strings = []string{"3 1 1 00", "2 1 1 00"}
+	a.Record(session(met(turned)))
+	a.Record(session(met(policy)))
+	want := []tlsrpt.PolicyResult{{Policy: policy, Summary: tlsrpt.Summary{Successes: 2}}}
+	if got := sums(t, a, &store, today, "example.com"); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v", got)
+	}
+	if turned.Strings[0] != "3 1 1 00" {
+		t.Error("the caller's slice was written to")
+	}
+}
+
+// What is counted does not change with what the caller does with its slices.
+func TestAggregatorKeepsNothing(t *testing.T) {
+	t.Parallel()
+	var store tlsrpt.MemoryStore
+	a := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: &store})
+	policy := danePolicy
+	policy.Strings = []string{danePolicy.Strings[0]}
+	a.Record(session(met(policy)))
+	policy.Strings[0] = "3 1 1 00"
+	if got := sums(t, a, &store, today, "example.com"); !reflect.DeepEqual(got[0].Policy, danePolicy) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// RPT-82, field note 61: peers can make failures and policies distinct at will.
+// They are bounded, over several flushes too, and the totals stay right.
+func TestAggregatorBounds(t *testing.T) {
+	t.Parallel()
+	var store tlsrpt.MemoryStore
+	a := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: &store})
+	const n = 3000
+	for i := range n {
+		s := session(missed(stsPolicy, selfSigned))
+		s.HELO = fmt.Sprintf("mx%d.example.com", i)
+		a.Record(s)
+		a.Record(session(met(tlsrpt.Policy{Type: tlsrpt.TLSA, Domain: "mx.example.com", Strings: []string{fmt.Sprintf("3 1 1 %06x", i)}})))
+		if i%1000 == 500 {
+			if err := a.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	results := sums(t, a, &store, today, "example.com")
+	check(t, results)
+	var dane int64
+	for _, r := range results {
+		if r.Policy.Type == tlsrpt.TLSA {
+			dane += r.Summary.Successes
+			continue
+		}
+		var details int64
+		for _, d := range r.Details {
+			details += d.Sessions
+		}
+		if r.Summary.Failures != n || details != n || len(r.Details) > 1011 {
+			t.Errorf("%d failures, %d in %d details", r.Summary.Failures, details, len(r.Details))
+		}
+		if d := r.Details[0]; d != (tlsrpt.Detail{Type: selfSigned.Type, ReasonCode: tlsrpt.DetailsOmitted, Sessions: d.Sessions}) || d.Sessions < n-1000 {
+			t.Errorf("first detail is %+v", d)
+		}
+	}
+	if dane != n || len(results) > 256+3 {
+		t.Errorf("%d sessions under %d policies", dane, len(results))
+	}
+}
+
+// A policy is cut before it fills memory.
+func TestAggregatorBoundsPolicyText(t *testing.T) {
+	t.Parallel()
+	var store tlsrpt.MemoryStore
+	a := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: &store})
+	policy := stsPolicy
+	policy.Strings = []string{"version: STSv1", strings.Repeat("x", 64<<10)}
+	a.Record(session(met(policy)))
+	if got := sums(t, a, &store, today, "example.com"); !reflect.DeepEqual(got[0].Policy.Strings, policy.Strings[:1]) {
+		t.Errorf("kept %d lines", len(got[0].Policy.Strings))
+	}
+}
+
+// failingStore fails as long as it is told to.
+type failingStore struct {
+	tlsrpt.MemoryStore
+	err atomic.Pointer[error]
+}
+
+func (f *failingStore) Add(ctx context.Context, day tlsrpt.Day, domain string, added []tlsrpt.PolicyResult) error {
+	if err := f.err.Load(); err != nil {
+		return *err
+	}
+	return f.MemoryStore.Add(ctx, day, domain, added)
+}
+
+// What the store does not take is not lost, and is not counted twice.
+func TestAggregatorStoreFails(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("disk full")
+	store := new(failingStore)
+	store.err.Store(&broken)
+	a := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: store})
+	a.Record(session(missed(stsPolicy, selfSigned)))
+	if err := a.Flush(t.Context()); !errors.Is(err, broken) {
+		t.Fatalf("the error is %v", err)
+	}
+	a.Record(session(missed(stsPolicy, selfSigned)))
+	store.err.Store(nil)
+	want := []tlsrpt.PolicyResult{{Policy: stsPolicy, Summary: tlsrpt.Summary{Failures: 2}, Details: []tlsrpt.Detail{detail(selfSigned, 2)}}}
+	if got := sums(t, a, store, today, "example.com"); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v", got)
+	}
+	if a.Dropped() != 0 {
+		t.Errorf("%d dropped", a.Dropped())
+	}
+}
+
+func TestAggregatorRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		broken := errors.New("disk full")
+		store := new(failingStore)
+		store.err.Store(&broken)
+		a := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: store, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); a.Run(ctx) }()
+		a.Record(session(met(noPolicy)))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if !strings.Contains(log.String(), "disk full") {
+			t.Errorf("the log says %q", log.String())
+		}
+		store.err.Store(nil)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got, _ := store.Sums(ctx, today, "example.com"); len(got) != 1 {
+			t.Errorf("after two minutes: %+v", got)
+		}
+		a.Record(session(met(noPolicy)))
+		cancel() // what was counted last is stored before the end
+		<-done
+		if got, _ := store.Sums(t.Context(), today, "example.com"); got[0].Summary.Successes != 2 {
+			t.Errorf("at the end: %+v", got)
+		}
+	})
+}
+
+// No session is lost or counted twice between Record and Flush.
+func TestAggregatorConcurrency(t *testing.T) {
+	t.Parallel()
+	var store tlsrpt.MemoryStore
+	a := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: &store})
+	const goroutines, each = 8, 500
+	var group sync.WaitGroup
+	for range goroutines {
+		group.Go(func() {
+			for i := range each {
+				a.Record(session(met(danePolicy), missed(stsPolicy, selfSigned)))
+				if i%100 == 0 {
+					if err := a.Flush(t.Context()); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	group.Wait()
+	got := sums(t, a, &store, today, "example.com")
+	want := []tlsrpt.PolicyResult{
+		{Policy: stsPolicy, Summary: tlsrpt.Summary{Failures: goroutines * each}, Details: []tlsrpt.Detail{detail(selfSigned, goroutines*each)}},
+		{Policy: danePolicy, Summary: tlsrpt.Summary{Successes: goroutines * each}},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got\n%+v\nwant\n%+v", got, want)
+	}
+}
+
+func TestAggregatorDoesNotAllocate(t *testing.T) {
+	a := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: new(tlsrpt.MemoryStore)})
+	s := session(met(danePolicy), missed(stsPolicy, selfSigned, noSTARTTLS))
+	if n := testing.AllocsPerRun(100, func() { a.Record(s) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

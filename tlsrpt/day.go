@@ -1,0 +1,28 @@
+package tlsrpt
+
+import "time"
+
+// Day is a UTC day, which is what a report covers (RFC 8460 section 4.1). The
+// zero value is the first of January 1970.
+type Day int64
+
+const secondsPerDay = 24 * 60 * 60
+
+// DayOf returns the UTC day that t is in.
+func DayOf(t time.Time) Day {
+	seconds := t.Unix()
+	day := seconds / secondsPerDay
+	if seconds%secondsPerDay < 0 {
+		day--
+	}
+	return Day(day)
+}
+
+// Start returns the first second of the day.
+func (d Day) Start() time.Time { return time.Unix(int64(d)*secondsPerDay, 0).UTC() }
+
+// End returns the last second of the day, 23:59:59.
+func (d Day) End() time.Time { return (d + 1).Start().Add(-time.Second) }
+
+// String returns the date, as in 2026-03-01.
+func (d Day) String() string { return d.Start().Format(time.DateOnly) }

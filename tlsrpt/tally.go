@@ -1,0 +1,184 @@
+package tlsrpt
+
+import (
+	"cmp"
+	"hash/maphash"
+	"slices"
+	"strings"
+	"sync/atomic"
+)
+
+const (
+	// maxDetails bounds the distinct failures that are counted for one domain
+	// on one day, because mail hosts choose some of what tells them apart.
+	maxDetails = 1000
+	// maxPolicies bounds the distinct policies of one domain on one day, and
+	// maxPolicyText the octets of one.
+	maxPolicies   = 256
+	maxPolicyText = 16 << 10
+)
+
+// DetailsOmitted is the reason code of failures of one type that differ in what
+// a report does not say, because they were too many to be told one by one.
+const DetailsOmitted = "further-failures-summed"
+
+// tally has the sums of one domain on one day. What is in it can be counted
+// again concurrently, by atomic additions alone; what is not needs a lock.
+type tally struct {
+	seed     maphash.Seed
+	domain   string
+	policies map[uint64][]*policyTally // by hash
+	number   int                       // of policies
+	details  int                       // of all policies together
+}
+
+// policyTally has the sums of one policy.
+type policyTally struct {
+	policy              Policy
+	successes, failures atomic.Int64
+	details             map[Detail]*atomic.Int64 // by what tells them apart; Sessions is 0
+}
+
+func newTally(seed maphash.Seed, domain string) *tally {
+	return &tally{seed: seed, domain: domain, policies: make(map[uint64][]*policyTally)}
+}
+
+// hashPolicy is the hash of a policy in a tally. A policy is told by its hash
+// and then by comparison, so that many of them cost no more than one. Of the
+// lines the last has the most in it that tells policies apart.
+func hashPolicy(seed maphash.Seed, p *Policy) uint64 {
+	hash := maphash.String(seed, p.Domain) + uint64(len(p.Type))
+	for _, s := range p.Strings {
+		hash = hash*31 + uint64(len(s))
+	}
+	if last := len(p.Strings) - 1; last >= 0 {
+		hash ^= maphash.String(seed, p.Strings[last])
+	}
+	return hash
+}
+
+// find returns the sums of a policy, nil if there are none.
+func (t *tally) find(hash uint64, p *Policy) *policyTally {
+	for _, known := range t.policies[hash] {
+		if known.policy.Type == p.Type && known.policy.Domain == p.Domain &&
+			slices.Equal(known.policy.Strings, p.Strings) && slices.Equal(known.policy.MXHosts, p.MXHosts) {
+			return known
+		}
+	}
+	return nil
+}
+
+// findOrMake returns the sums of a canonical policy. When there are too many
+// policies, those of one type are summed up as one without text.
+func (t *tally) findOrMake(p Policy) *policyTally {
+	hash := hashPolicy(t.seed, &p)
+	if known := t.find(hash, &p); known != nil {
+		return known
+	}
+	if t.number >= maxPolicies {
+		p = Policy{Type: p.Type, Domain: t.domain}
+		hash = hashPolicy(t.seed, &p)
+		if known := t.find(hash, &p); known != nil {
+			return known
+		}
+	}
+	made := &policyTally{policy: clonePolicy(p), details: make(map[Detail]*atomic.Int64)}
+	t.policies[hash] = append(t.policies[hash], made)
+	t.number++
+	return made
+}
+
+// detail returns the sum of a canonical detail. When there are too many, those
+// of one type are summed up.
+func (t *tally) detail(p *policyTally, key Detail) *atomic.Int64 {
+	if known := p.details[key]; known != nil {
+		return known
+	}
+	if t.details >= maxDetails {
+		key = omitted(key)
+		if known := p.details[key]; known != nil {
+			return known
+		}
+	}
+	key.MXHost, key.HELO = strings.Clone(key.MXHost), strings.Clone(key.HELO)
+	key.ReasonCode = strings.Clone(key.ReasonCode)
+	made := new(atomic.Int64)
+	p.details[key] = made
+	t.details++
+	return made
+}
+
+// omitted is what remains of a detail that is not told by itself.
+func omitted(d Detail) Detail { return Detail{Type: d.Type, ReasonCode: DetailsOmitted} }
+
+// merge adds sums to the tally.
+func (t *tally) merge(results []PolicyResult) {
+	for i := range results {
+		result := &results[i]
+		p := t.findOrMake(canonicalPolicy(result.Policy, t.domain))
+		p.successes.Add(result.Summary.Successes)
+		p.failures.Add(result.Summary.Failures)
+		for _, d := range result.Details {
+			sessions := d.Sessions
+			d.Sessions = 0
+			t.detail(p, canonicalDetail(d)).Add(sessions)
+		}
+	}
+}
+
+// results returns the sums in the order in which a report has them.
+func (t *tally) results() []PolicyResult {
+	var results []PolicyResult
+	for _, bucket := range t.policies {
+		for _, p := range bucket {
+			results = append(results, p.result())
+		}
+	}
+	slices.SortFunc(results, func(a, b PolicyResult) int {
+		return cmp.Or(
+			cmp.Compare(a.Policy.Type, b.Policy.Type),
+			cmp.Compare(a.Policy.Domain, b.Policy.Domain),
+			slices.Compare(a.Policy.Strings, b.Policy.Strings),
+			slices.Compare(a.Policy.MXHosts, b.Policy.MXHosts),
+		)
+	})
+	return results
+}
+
+func (p *policyTally) result() PolicyResult {
+	result := PolicyResult{
+		Policy:  p.policy,
+		Summary: Summary{Successes: p.successes.Load(), Failures: p.failures.Load()},
+	}
+	for key, sessions := range p.details {
+		// Of failures that are summed up a session may have had several.
+		key.Sessions = min(sessions.Load(), result.Summary.Failures)
+		result.Details = append(result.Details, key)
+	}
+	slices.SortFunc(result.Details, compareDetails)
+	return result
+}
+
+// compareDetails has the most frequent first, and no other two in any order.
+func compareDetails(a, b Detail) int {
+	return cmp.Or(
+		cmp.Compare(b.Sessions, a.Sessions),
+		cmp.Compare(a.Type, b.Type),
+		cmp.Compare(a.ReasonCode, b.ReasonCode),
+		cmp.Compare(a.MXHost, b.MXHost),
+		a.ReceivingIP.Compare(b.ReceivingIP),
+		a.SendingIP.Compare(b.SendingIP),
+		cmp.Compare(a.HELO, b.HELO),
+		cmp.Compare(a.Info, b.Info),
+	)
+}
+
+// MergeResults adds sums to others of the same domain and day and returns the
+// new sums, within the bounds of what is counted for one domain. It is what a
+// [Store] does that keeps the sums of a domain in one piece.
+func MergeResults(domain string, sums, added []PolicyResult) []PolicyResult {
+	t := newTally(maphash.MakeSeed(), domain)
+	t.merge(sums)
+	t.merge(added)
+	return t.results()
+}
