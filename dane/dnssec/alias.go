@@ -22,10 +22,11 @@ func (r *reply) dname(name string) *rrset {
 // section 3.1). A CNAME in the reply is not signed and must be that one.
 func (r *reply) redirect(name string, set *rrset) (*dns.CNAME, error) {
 	q := question{name, dns.TypeCNAME}
-	if len(set.records) != 1 {
+	records := set.distinct()
+	if len(records) != 1 {
 		return nil, failure(q, AliasInvalid, "several DNAME records at %q", set.name)
 	}
-	record := set.records[0].(*dns.DNAME)
+	record := records[0].(*dns.DNAME)
 	prefix := strings.TrimSuffix(name, set.name)
 	if set.name == "." {
 		prefix = name
@@ -39,7 +40,7 @@ func (r *reply) redirect(name string, set *rrset) (*dns.CNAME, error) {
 	}
 	if given := r.answer.find(name, dns.TypeCNAME); given != nil {
 		same := func(rr dns.RR) bool { return dns.CanonicalName(rr.(*dns.CNAME).Target) == target }
-		if !slices.ContainsFunc(given.records, same) || len(given.records) != 1 {
+		if records := given.distinct(); len(records) != 1 || !same(records[0]) {
 			return nil, failure(q, AliasInvalid, "the CNAME is not what the DNAME at %q makes", set.name)
 		}
 	}
@@ -51,10 +52,11 @@ func (r *reply) redirect(name string, set *rrset) (*dns.CNAME, error) {
 
 // cnameTarget returns where the CNAME RRset leads.
 func cnameTarget(set *rrset) (string, error) {
-	if len(set.records) != 1 {
+	records := set.distinct()
+	if len(records) != 1 {
 		return "", failure(set.question(), AliasInvalid, "several CNAME records at one name")
 	}
-	target, ok := canonicalName(set.records[0].(*dns.CNAME).Target)
+	target, ok := canonicalName(records[0].(*dns.CNAME).Target)
 	if !ok {
 		return "", failure(set.question(), AliasInvalid, "the target is no domain name")
 	}

@@ -99,7 +99,7 @@ var shielded = []attack{
 			n.Iterations = 65535
 			m.Ns = append(m.Ns, w.sigs(z, n)...)
 		})
-	}, "none.example.com", dns.TypeA, 0, Insecure, cost{6, 0, 3, 8, 5000}},
+	}, "none.example.com", dns.TypeA, 0, Insecure, cost{7, 0, 3, 8, 5000}},
 	// The three hashes are those of an honest answer: that there is no DS.
 	{"65535 iterations, not signed by the zone", func(w *world, z *testZone) {
 		z.nsec3 = true
@@ -155,6 +155,27 @@ var shielded = []attack{
 		w.on(strings.Repeat("a.", 125)+"com.", dns.TypeA, strip)
 	}, strings.Repeat("a.", 125) + "com.", dns.TypeA, DenialMissing, 0, cost{8, 0, 2, 32, 20000}},
 
+	// One record whose text takes time that grows with the square of its size.
+	{"an NSEC record with all types", func(w *world, z *testZone) {
+		w.on("none.example.com.", dns.TypeA, func(m *dns.Msg) {
+			n := newTestNSEC("example.com.", "x.example.com.")
+			for rtype := range 1 << 16 {
+				n.TypeBitMap = append(n.TypeBitMap, uint16(rtype))
+			}
+			m.Ns = append(m.Ns, n)
+		})
+	}, "none.example.com", dns.TypeA, SignatureInvalid, 0, cost{14, 0, 3, 10, 30000}},
+	// Each of which covers the name, and starts a search among the others.
+	{"an NSEC RRset of 400 records", func(w *world, z *testZone) {
+		w.on("y.example.com.", dns.TypeA, func(m *dns.Msg) {
+			m.Ns = w.sigs(z, dns.Copy(z.records[z.name][0]))
+			var set []dns.RR
+			for i := range 400 {
+				set = append(set, newTestNSEC("x.example.com.", fmt.Sprintf("z%d.example.com.", i), dns.TypeA))
+			}
+			m.Ns = append(m.Ns, w.sigs(z, set...)...)
+		})
+	}, "y.example.com", dns.TypeA, DenialMissing, 0, cost{12, 0, 3, 10, 50000}},
 	{"1100 records", func(w *world, z *testZone) {
 		for i := range 1100 {
 			z.add(w.tb, fmt.Sprintf("big.example.com. 300 IN A 10.0.%d.%d", i/250, i%250))

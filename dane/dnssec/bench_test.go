@@ -94,7 +94,7 @@ func BenchmarkRoundTrips(b *testing.B) {
 	q := question{"_25._tcp.mx.example.com.", dns.TypeTLSA}
 	b.Run("plain", func(b *testing.B) {
 		run(b, func() error {
-			_, err := warm.client.exchange(context.Background(), attempt{server: warm.servers[0]}, q)
+			_, err := warm.client.exchange(context.Background(), attempt{server: warm.upstreams.servers[0]}, q)
 			return err
 		})
 	})

@@ -20,7 +20,7 @@ type Limits struct {
 	KeysPerZone        int           // DNSKEYs of a zone, and DS records of a delegation; default 32
 	DenialRecords      int           // NSEC or NSEC3 RRsets of one reply; default 12
 	Digests            int           // digests of DNSKEYs compared with DS records; default 128
-	Records            int           // records of one reply, of all sections; default 1024
+	Records            int           // records of one reply, of all sections; default 512
 	Octets             int           // octets of the replies read; default 1 MiB
 }
 
@@ -40,7 +40,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.KeysPerZone, 32)
 	set(&l.DenialRecords, 12)
 	set(&l.Digests, 128)
-	set(&l.Records, 1024)
+	set(&l.Records, 512)
 	set(&l.Octets, 1<<20)
 	if l.Duration <= 0 {
 		l.Duration = 30 * time.Second

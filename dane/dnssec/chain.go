@@ -35,26 +35,41 @@ func (z *zone) secure() bool { return z.keys != nil }
 
 // zone walks from the root down to name and returns the zone that name is in.
 // It is insecure only if every step down to an unsigned delegation was proven
-// (RFC 4035 section 5.2), or if there is no trust anchor above.
+// (RFC 4035 section 5.2), or if there is no trust anchor above. A trust anchor
+// further down counts whatever the zones above it say.
 func (s *session) zone(name string) (*zone, error) {
 	z := &zone{expires: after(s.now, maxTTL)}
+	var lost error // why nothing is known from here on but by an anchor
+	ended := false // the parent says that there is nothing below
 	for _, at := range ancestors(name) {
-		if !z.secure() && len(s.v.anchors[at]) == 0 {
+		above := z
+		if lost != nil || ended {
+			above = &zone{expires: z.expires}
+		}
+		if !above.secure() && len(s.v.anchors[at]) == 0 {
 			continue
 		}
-		c, err := s.cut(z, at)
-		if err != nil {
+		c, err := s.cut(above, at)
+		if final(err) {
 			return nil, err
+		}
+		if err != nil {
+			lost = err
+			continue
 		}
 		z.expires = earliest(z.expires, c.expires)
 		switch c.kind {
 		case signed:
 			z.apex, z.keys = at, c.keys
+			lost, ended = nil, false
 		case unsigned:
 			z.apex, z.keys = at, nil
 		case absent:
-			return z, nil
+			ended = true
 		}
+	}
+	if lost != nil {
+		return nil, lost
 	}
 	return z, nil
 }
@@ -150,7 +165,11 @@ func (s *session) judgeDS(above *zone, q question, r *reply) ([]*dns.DS, *cut, e
 	if c, err := s.aliasedCut(above, q, r); c != nil || err != nil {
 		return nil, c, err
 	}
-	d, err := s.deny(above, q, r)
+	p, err := s.proof(above, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	d, err := s.deny(p, q, r)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -176,11 +195,18 @@ func (s *session) aliasedCut(above *zone, q question, r *reply) (*cut, error) {
 		return &cut{kind: absent, expires: v.expires}, nil
 	}
 	if set := r.answer.find(q.name, dns.TypeCNAME); set != nil {
-		_, expires, err := s.verifyIn(set, above, r)
+		v, status, err := s.verifyIn(set, above, r)
 		if err != nil {
 			return nil, err
 		}
-		return &cut{kind: sameZone, expires: expires}, nil
+		c := &cut{kind: sameZone, expires: v.expires}
+		switch {
+		case status != Secure:
+			c.kind = unsigned // opt-out: there may be an unsigned delegation
+		case v.expanded():
+			c.kind = absent
+		}
+		return c, nil
 	}
 	return nil, nil
 }
@@ -190,7 +216,7 @@ func (s *session) aliasedCut(above *zone, q question, r *reply) (*cut, error) {
 func (s *session) usableDS(set *rrset) ([]*dns.DS, error) {
 	var usable []*dns.DS
 	better := false
-	for _, rr := range set.records {
+	for _, rr := range set.distinct() {
 		ds, ok := rr.(*dns.DS)
 		if !ok || !supportsAlgorithm(ds.Algorithm, s.v.sha1) || !supportsDigest(ds.DigestType) {
 			continue

@@ -343,6 +343,82 @@ func TestAnchorBelowUnsignedZone(t *testing.T) {
 	}
 }
 
+// SEC-8: an unsigned DNAME above an island of trust does not redirect the names
+// in it, whether or not there is a chain of trust to the zone of the DNAME.
+func TestDNAMEAboveAnchor(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	island := w.zone("island.plain.com.", "mx.island.plain.com. 60 IN A 192.0.2.7")
+	anchor := island.keys[0].record.ToDS(dns.SHA256)
+	for what, anchors := range map[string][]dns.RR{"root and island": append(w.anchors(), anchor), "island": {anchor}} {
+		anchored := func(c *Config) { c.Anchors = anchors }
+		for _, owner := range []string{"plain.com.", "com.", "."} {
+			w.on("mx.island.plain.com.", dns.TypeA, func(m *dns.Msg) {
+				m.Answer = []dns.RR{rr(t, owner+" 60 IN DNAME evil.org."), rr(t, "mx.island.evil.org. 60 IN A 203.0.113.66")}
+			})
+			if a, err := w.lookup("mx.island.plain.com", dns.TypeA, anchored); err == nil {
+				t.Errorf("%s, DNAME at %s: %+v", what, owner, a)
+			}
+		}
+		w.mangle = nil
+		w.expect(t, "mx.island.plain.com", dns.TypeA, Secure, anchored)
+	}
+}
+
+// SEC-26, SEC-28: a trust anchor counts also where the zones above it say that
+// there is no such name, are bogus, or do not answer.
+func TestAnchorBelowNothing(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	private := w.zone("corp.internal.", "mx.corp.internal. 60 IN A 10.0.0.1")
+	root := w.zones["."]
+	delete(root.records, "corp.internal.") // w.zone has delegated it
+	anchored := func(c *Config) { c.Anchors = append(w.anchors(), private.keys[0].record.ToDS(dns.SHA256)) }
+	for what, bend := range map[string]func(m *dns.Msg){
+		"no such name": func(m *dns.Msg) {},
+		"bogus":        strip,
+		"no answer":    func(m *dns.Msg) { m.Rcode = dns.RcodeServerFailure },
+	} {
+		w.on("internal.", dns.TypeDS, bend)
+		if a := w.expect(t, "mx.corp.internal", dns.TypeA, Secure, anchored); t.Failed() {
+			t.Fatalf("%s: %+v", what, a)
+		}
+		w.expect(t, "none.corp.internal", dns.TypeA, Secure, anchored)
+		// The anchor vouches for nobody else, and is not escaped.
+		w.on("corp.internal.", dns.TypeDNSKEY, strip)
+		if a, err := w.lookup("mx.corp.internal", dns.TypeA, anchored); err == nil {
+			t.Errorf("%s: %+v", what, a)
+		}
+	}
+}
+
+// RFC 5155 section 9.2: a wildcard CNAME in place of DS, whose proof has
+// opt-out, leaves room for an unsigned delegation.
+func TestWildcardAliasInOptOutSpan(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	com := w.zones["com."]
+	com.nsec3, com.optOut = true, true
+	com.add(t, "*.com. 300 IN CNAME mx.example.com.")
+	w.expect(t, "mx.plain.com", dns.TypeA, Insecure)
+	v := w.validator()
+	w.on("plain.com.", dns.TypeDS, func(m *dns.Msg) {
+		m.Rcode, m.Ns = dns.RcodeSuccess, nil
+		m.Answer = w.sign(com, com.set(w, "*.com.", dns.TypeCNAME))
+		for _, rr := range m.Answer {
+			rr.Header().Name = "plain.com."
+		}
+		w.prove(m, com, "plain.com.")
+	})
+	for _, name := range []string{"mx.plain.com", "none.plain.com"} {
+		a, err := v.Lookup(t.Context(), name, dns.TypeA)
+		w.settle()
+		if err != nil || a.Status != Insecure {
+			t.Errorf("%s: %+v, %v", name, a, err)
+		}
+	}
+}
+
 // An anchor that does not match is bogus, also where the parent says that the
 // zone is unsigned.
 func TestAnchorAgainstParent(t *testing.T) {

@@ -25,32 +25,25 @@ type proof struct {
 	nsec    []nsec
 	nsec3   *nsec3Chain // nil if there are none
 	expires time.Time
+
+	considered int // NSEC and NSEC3 RRsets
 }
 
-// proof verifies the records of the zone that can deny something. Those that
-// fail are left out: they prove nothing.
+// proof verifies the records of the zone that can deny something. The reply may
+// hold those of other zones. Records that fail are left out: they prove nothing.
 func (s *session) proof(z *zone, r *reply) (*proof, error) {
 	p := &proof{apex: z.apex, expires: after(s.now, maxTTL)}
 	var problem error
-	considered := 0
 	for _, set := range r.authority {
-		if !set.deniesIn(z.apex) {
+		if !set.denies() || !set.claimsSigner(z.apex) {
 			continue
 		}
-		if considered++; considered > s.budget.limits.DenialRecords {
-			return nil, &limitError{what: "records of denial in one reply", limit: s.budget.limits.DenialRecords}
-		}
-		v, err := s.verifyExact(set, z)
+		err := s.addVerified(p, set, z)
 		if final(err) {
 			return nil, err
 		}
 		if err != nil {
 			problem = err
-			continue
-		}
-		p.expires = earliest(p.expires, v.expires)
-		for _, rr := range set.records {
-			p.add(rr, s.budget)
 		}
 	}
 	if len(p.nsec) == 0 && p.nsec3 == nil && problem != nil {
@@ -59,15 +52,62 @@ func (s *session) proof(z *zone, r *reply) (*proof, error) {
 	return p, nil
 }
 
-// deniesIn reports whether the set is NSEC or NSEC3 and claims to be signed by
-// the zone.
-func (s *rrset) deniesIn(apex string) bool {
-	return (s.rtype == dns.TypeNSEC || s.rtype == dns.TypeNSEC3) && len(s.records) > 0 &&
-		slices.ContainsFunc(s.sigs, func(sig *dns.RRSIG) bool { return sig.SignerName == apex })
+// wholeProof is proof for the reply that is the answer: all of its authority
+// section is the zone's, and one signature that does not hold spoils it (RFC
+// 4033 section 5: secure is what all signatures of the response vouch for). NS
+// records alone may be without, as beside any answer.
+func (s *session) wholeProof(z *zone, q question, r *reply) (*proof, error) {
+	if r.foreign {
+		return nil, failure(q, DenialMissing, "the proof has records beside it that do not belong there")
+	}
+	p := &proof{apex: z.apex, expires: after(s.now, maxTTL)}
+	for _, set := range r.authority {
+		if len(set.records) == 0 || set.rtype == dns.TypeNS {
+			continue
+		}
+		if set.rtype == dns.TypeSOA && set.name != z.apex {
+			return nil, failure(q, DenialMissing, "the SOA record is that of %q, the zone is %q", set.name, z.apex)
+		}
+		if err := s.addVerified(p, set, z); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
 }
 
-func (p *proof) add(rr dns.RR, b *budget) {
-	switch rr := rr.(type) {
+// addVerified verifies a set and adds what it proves.
+func (s *session) addVerified(p *proof, set *rrset, z *zone) error {
+	if set.denies() {
+		if p.considered++; p.considered > s.budget.limits.DenialRecords {
+			return &limitError{what: "records of denial in one reply", limit: s.budget.limits.DenialRecords}
+		}
+	}
+	v, err := s.verifyExact(set, z)
+	if err != nil {
+		return err
+	}
+	p.expires = earliest(p.expires, v.expires)
+	p.add(set, s.budget)
+	return nil
+}
+
+// denies reports whether the set is NSEC or NSEC3.
+func (s *rrset) denies() bool {
+	return (s.rtype == dns.TypeNSEC || s.rtype == dns.TypeNSEC3) && len(s.records) > 0
+}
+
+func (s *rrset) claimsSigner(apex string) bool {
+	return slices.ContainsFunc(s.sigs, func(sig *dns.RRSIG) bool { return sig.SignerName == apex })
+}
+
+// add takes in a verified set. A name has one NSEC or NSEC3 record (RFC 4034
+// section 4, RFC 5155 section 7.1): a set of several proves nothing.
+func (p *proof) add(set *rrset, b *budget) {
+	records := set.distinct()
+	if len(records) != 1 {
+		return
+	}
+	switch rr := records[0].(type) {
 	case *dns.NSEC:
 		p.nsec = append(p.nsec, newNSEC(rr, p.apex))
 	case *dns.NSEC3:
@@ -82,22 +122,17 @@ func (p *proof) add(rr dns.RR, b *budget) {
 	}
 }
 
-// deny returns what the reply proves about q in the zone. Which of NODATA and
-// NXDOMAIN it is follows from the proof; the rcode of the header is not
-// authenticated.
-func (s *session) deny(z *zone, q question, r *reply) (*denial, error) {
-	p, err := s.proof(z, r)
-	if err != nil {
-		return nil, err
-	}
-	d := p.denyByNSEC(q)
+// deny returns what the proof from the reply proves about q. Which of NODATA
+// and NXDOMAIN it is follows from the proof.
+func (s *session) deny(p *proof, q question, r *reply) (d *denial, err error) {
+	d = p.denyByNSEC(q)
 	if d == nil && p.nsec3 != nil {
 		if d, err = p.nsec3.deny(q, r.rcode); err != nil {
 			return nil, err
 		}
 	}
 	if d == nil {
-		return nil, failure(q, DenialMissing, "the zone %q does not prove that there is none", z.apex)
+		return nil, failure(q, DenialMissing, "the zone %q does not prove that there is none", p.apex)
 	}
 	d.expires = earliest(p.expires, r.negativeExpiry(s.now))
 	return d, nil

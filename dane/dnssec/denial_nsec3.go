@@ -161,15 +161,17 @@ func (c *nsec3Chain) denyWithinBudget(q question, rcode int) *denial {
 	if nextCloser == nil {
 		return nil
 	}
-	if nextCloser.optOut {
+	// RFC 5155 section 9.2: opt-out leaves room for an unsigned delegation. For
+	// DS that is all there is to prove (section 8.6).
+	if nextCloser.optOut && q.rtype == dns.TypeDS {
 		return &denial{rcode: rcode, insecure: true}
 	}
 	wildcard := wildcardOf(encloser)
 	if c.cover(wildcard) != nil {
-		return &denial{rcode: dns.RcodeNameError}
+		return &denial{rcode: dns.RcodeNameError, insecure: nextCloser.optOut}
 	}
 	if at := c.match(wildcard); at != nil && denies(at.types, q.rtype) {
-		return &denial{rcode: dns.RcodeSuccess, wildcard: true}
+		return &denial{rcode: dns.RcodeSuccess, wildcard: true, insecure: nextCloser.optOut}
 	}
 	return nil
 }

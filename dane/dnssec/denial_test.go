@@ -66,9 +66,9 @@ func TestNSECProofs(t *testing.T) {
 			w.on(name, dns.TypeTLSA, func(m *dns.Msg) { w.denied(m, header, z, tt.records...) })
 			a, err := w.lookup(name, dns.TypeTLSA)
 			switch {
-			case tt.proven < 0 && err == nil:
+			case tt.proven != header && err == nil: // the header must agree
 				t.Errorf("%s: %+v", tt.what, a)
-			case tt.proven >= 0 && (err != nil || a.Status != Secure || a.Rcode != tt.proven || len(a.Records) > 0):
+			case tt.proven == header && (err != nil || a.Status != Secure || a.Rcode != tt.proven || len(a.Records) > 0):
 				t.Errorf("%s: %+v, %v", tt.what, a, err)
 			}
 		}
@@ -76,7 +76,7 @@ func TestNSECProofs(t *testing.T) {
 }
 
 // SEC-46, SEC-55: each NSEC must be validated itself: signed by the zone, not
-// expanded from a wildcard. What is not, is left out, and the rest decides.
+// expanded from a wildcard.
 func TestEachNSECIsValidated(t *testing.T) {
 	t.Parallel()
 	const name = "_25._tcp.mx.example.com."
@@ -113,6 +113,60 @@ func TestEachNSECIsValidated(t *testing.T) {
 		})
 		if w.expectError(t, name, dns.TypeTLSA, DenialMissing, SignatureMissing, SignatureInvalid, KeyMissing); t.Failed() {
 			t.Fatal(what)
+		}
+	}
+}
+
+// RFC 4033 section 5: an answer without records is secure if all signatures in
+// it are good, and all of it fits together.
+func TestWholeProof(t *testing.T) {
+	t.Parallel()
+	soa := isType(dns.TypeSOA)
+	forged := func(text string) func(*world, *dns.Msg) {
+		return func(_ *world, m *dns.Msg) { m.Ns = append(m.Ns, rr(t, text)) }
+	}
+	eachOf := func(covered uint16, edit func(*dns.RRSIG)) func(*world, *dns.Msg) {
+		return func(_ *world, m *dns.Msg) {
+			for _, rr := range m.Ns {
+				if sig, ok := rr.(*dns.RRSIG); ok && sig.TypeCovered == covered {
+					edit(sig)
+				}
+			}
+		}
+	}
+	for what, bend := range map[string]func(w *world, m *dns.Msg){
+		"SOA altered": func(_ *world, m *dns.Msg) {
+			for _, rr := range m.Ns {
+				if soa, ok := rr.(*dns.SOA); ok {
+					soa.Minttl = 1
+				}
+			}
+		},
+		"SOA not signed":          func(_ *world, m *dns.Msg) { m.Ns = without(m.Ns, isCovering(dns.TypeSOA)) },
+		"SOA expired":             eachOf(dns.TypeSOA, func(s *dns.RRSIG) { s.Expiration = s.Inception + 1 }),
+		"SOA by another signer":   eachOf(dns.TypeSOA, func(s *dns.RRSIG) { s.SignerName = "com." }),
+		"a second SOA":            forged("example.com. 300 IN SOA a. b. 1 2 3 4 5"),
+		"the SOA of another zone": forged("com. 300 IN SOA a. b. 1 2 3 4 5"),
+		"the SOA of another zone, signed": func(w *world, m *dns.Msg) {
+			m.Ns = append(without(without(m.Ns, soa), isCovering(dns.TypeSOA)), w.sigs(w.zones["com."], rr(t, "com. 300 IN SOA a. b. 1 2 3 4 5"))...)
+		},
+		"an SOA that is not at the apex": func(w *world, m *dns.Msg) {
+			m.Ns = append(m.Ns, w.sigs(w.zones["example.com."], rr(t, "mx.example.com. 300 IN SOA a. b. 1 2 3 4 5"))...)
+		},
+		"an NSEC that is not signed": forged("a.example.com. 300 IN NSEC z.example.com. A RRSIG NSEC"),
+		"an address":                 forged("mx.example.com. 300 IN A 192.0.2.66"),
+		"a record of another zone":   forged("mx.example.org. 300 IN TXT x"),
+		"a record in the answer":     func(_ *world, m *dns.Msg) { m.Answer = append(m.Answer, rr(t, "x.example.com. 300 IN TXT x")) },
+		"NXDOMAIN in the header":     func(_ *world, m *dns.Msg) { m.Rcode ^= dns.RcodeNameError },
+	} {
+		for _, name := range []string{"mx.example.com.", "none.example.com."} {
+			w := mail(t)
+			w.on(name, dns.TypeTXT, func(m *dns.Msg) { bend(w, m) })
+			if a, err := w.lookup(name, dns.TypeTXT); err == nil {
+				t.Errorf("%s: %+v", what, a)
+			}
+			w.on(name, dns.TypeTXT, func(m *dns.Msg) { m.Ns = append(m.Ns, rr(t, "example.com. 300 IN NS ns.invalid.")) })
+			w.expect(t, name, dns.TypeTXT, Secure)
 		}
 	}
 }
@@ -205,6 +259,8 @@ func TestNSEC3Proofs(t *testing.T) {
 		{"SEC-63 wildcard has the type", []dns.RR{at(host, dns.TypeA), over(label), at("*.mx.example.com.", dns.TypeTLSA)}, -1, 0},
 		{"SEC-63 wildcard is an alias", []dns.RR{at(host, dns.TypeA), over(label), at("*.mx.example.com.", dns.TypeCNAME)}, -1, 0},
 		{"SEC-64 opt-out NXDOMAIN", []dns.RR{at(host, dns.TypeA), edit(over(label), optOut), over("*.mx.example.com.")}, dns.RcodeNameError, Insecure},
+		{"SEC-64 opt-out NODATA of a wildcard", []dns.RR{at(host, dns.TypeA), edit(over(label), optOut), at("*.mx.example.com.", dns.TypeA)}, dns.RcodeSuccess, Insecure},
+		{"SEC-60, SEC-64 opt-out, wildcard not denied", []dns.RR{at(host, dns.TypeA), edit(over(label), optOut)}, -1, 0},
 		{"SEC-57 unknown hash", []dns.RR{edit(at(name, dns.TypeA), func(n *dns.NSEC3) { n.Hash = 2 })}, -1, 0},
 		{"SEC-57 unknown flags", []dns.RR{edit(at(name, dns.TypeA), func(n *dns.NSEC3) { n.Flags = 2 })}, -1, 0},
 		{"SEC-57 differing salts", []dns.RR{at(host, dns.TypeA), over(label), edit(over("*.mx.example.com."), func(n *dns.NSEC3) { n.Salt = "ABCE" })}, -1, 0},
@@ -216,7 +272,7 @@ func TestNSEC3Proofs(t *testing.T) {
 		w := mail(t)
 		w.zones["example.com."].nsec3 = true
 		own := w.zones["example.com."]
-		w.on(name, dns.TypeTLSA, func(m *dns.Msg) { w.denied(m, dns.RcodeNameError, own, tt.records...) })
+		w.on(name, dns.TypeTLSA, func(m *dns.Msg) { w.denied(m, max(tt.proven, 0), own, tt.records...) })
 		a, err := w.lookup(name, dns.TypeTLSA)
 		switch {
 		case tt.proven < 0 && err == nil:

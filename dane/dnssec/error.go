@@ -241,6 +241,16 @@ func (e *Error) within(q question) *Error {
 	return &Error{Name: q.name, Type: q.rtype, Status: e.Status, Reason: e.Reason, Err: e, final: e.final}
 }
 
+// noting returns e with a remark on the servers that were asked.
+func (e *Error) noting(problem error) *Error {
+	noted := *e
+	if noted.Detail != "" {
+		noted.Detail += "; "
+	}
+	noted.Detail += "older servers were asked: " + printable(strings.TrimPrefix(problem.Error(), "dnssec: "), 300)
+	return &noted
+}
+
 // interrupted is the Error of a lookup whose context ended.
 func interrupted(q question, err error) *Error {
 	reason := Canceled

@@ -125,7 +125,7 @@ func TestSlowDrip(t *testing.T) {
 			}
 		})
 		start := time.Now()
-		_, err := v.client.exchange(t.Context(), attempt{server: v.servers[0], stream: true}, question{"mx.example.com.", dns.TypeA})
+		_, err := v.client.exchange(t.Context(), attempt{server: v.upstreams.servers[0], stream: true}, question{"mx.example.com.", dns.TypeA})
 		var e *Error
 		if !errors.As(err, &e) || e.Reason != Timeout {
 			t.Errorf("error is %v", err)
@@ -133,6 +133,7 @@ func TestSlowDrip(t *testing.T) {
 		if took := time.Since(start); took != 5*time.Second {
 			t.Errorf("took %v", took)
 		}
+		time.Sleep(time.Second) // until the server has noticed
 	})
 }
 
@@ -278,7 +279,7 @@ func (w *world) expectErrorOver(t *testing.T, serve func(net.Conn), reason Reaso
 			return near, nil
 		}
 	})
-	_, err := v.client.exchange(t.Context(), attempt{server: v.servers[0], stream: true}, question{"mx.example.com.", dns.TypeA})
+	_, err := v.client.exchange(t.Context(), attempt{server: v.upstreams.servers[0], stream: true}, question{"mx.example.com.", dns.TypeA})
 	var e *Error
 	if !errors.As(err, &e) || e.Reason != reason {
 		t.Errorf("error is %v, want %v", err, reason)

@@ -110,7 +110,14 @@ func FuzzMessage(f *testing.F) {
 		for _, set := range append(r.answer, r.authority...) {
 			session.budget.verify(set, keys, w.now)
 		}
-		session.deny(&zone{apex: z.name, keys: keys}, q, r)
+		for _, proof := range []func(*zone) (*proof, error){
+			func(z *zone) (*proof, error) { return session.proof(z, r) },
+			func(z *zone) (*proof, error) { return session.wholeProof(z, q, r) },
+		} {
+			if p, err := proof(&zone{apex: z.name, keys: keys}); err == nil {
+				session.deny(p, q, r)
+			}
+		}
 		if set := r.dname(q.name); set != nil {
 			r.redirect(q.name, set)
 		}
@@ -135,7 +142,7 @@ func FuzzDenial(f *testing.F) {
 			return // no such record is signed by the zone
 		}
 		p := &proof{apex: "example."}
-		p.add(rr, newBudget(Limits{}.withDefaults()))
+		p.add(&rrset{name: rr.Header().Name, rtype: rr.Header().Rrtype, records: []dns.RR{rr}}, newBudget(Limits{}.withDefaults()))
 		q := question{name, qtype}
 		d := p.denyByNSEC(q)
 		if d == nil && p.nsec3 != nil {

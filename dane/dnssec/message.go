@@ -1,6 +1,7 @@
 package dnssec
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -49,6 +50,7 @@ type reply struct {
 	ad        bool
 	answer    section
 	authority section
+	foreign   bool // the authority section has records that no answer needs
 	extended  []ExtendedError
 }
 
@@ -66,8 +68,8 @@ func newReply(msg *dns.Msg, q question, from *server) (*reply, error) {
 		}
 		return nil, r.blame(failure(q, reason, "the server answered %s", rcodeName(msg.Rcode)))
 	}
-	r.answer = newSection(msg.Answer)
-	r.authority = newSection(msg.Ns)
+	r.answer, _ = newSection(msg.Answer, q)
+	r.authority, r.foreign = newSection(msg.Ns, q)
 	return r, nil
 }
 
@@ -111,8 +113,19 @@ func printable(text string, limit int) string {
 	return text[:min(len(text), limit)]
 }
 
-func newSection(records []dns.RR) section {
-	var sets section
+// matters reports whether records of the type can be part of an answer to q.
+func matters(rtype uint16, q question) bool {
+	switch rtype {
+	case q.rtype, dns.TypeCNAME, dns.TypeDNAME, dns.TypeNSEC, dns.TypeNSEC3, dns.TypeSOA, dns.TypeNS:
+		return true
+	default:
+		return false
+	}
+}
+
+// newSection arranges the records that matter for q, and reports whether there
+// are others. Those are not kept, so as not to spend memory on them.
+func newSection(records []dns.RR, q question) (sets section, foreign bool) {
 	index := make(map[question]*rrset)
 	at := func(name string, rtype uint16) *rrset {
 		key := question{name, rtype}
@@ -129,8 +142,16 @@ func newSection(records []dns.RR) section {
 		if h.Class != dns.ClassINET || h.Rrtype == dns.TypeOPT {
 			continue
 		}
+		sig, isSig := rr.(*dns.RRSIG)
+		if isSig && !matters(sig.TypeCovered, q) {
+			continue
+		}
+		if !isSig && !matters(h.Rrtype, q) {
+			foreign = true
+			continue
+		}
 		h.Name = dns.CanonicalName(h.Name)
-		if sig, ok := rr.(*dns.RRSIG); ok {
+		if isSig {
 			sig.SignerName = dns.CanonicalName(sig.SignerName)
 			set := at(h.Name, sig.TypeCovered)
 			set.sigs = append(set.sigs, sig)
@@ -139,10 +160,22 @@ func newSection(records []dns.RR) section {
 		set := at(h.Name, h.Rrtype)
 		set.records = append(set.records, rr)
 	}
-	for _, set := range sets {
-		set.records = dns.Dedup(set.records, nil)
+	return sets, foreign
+}
+
+// distinct returns the records without duplicates (RFC 2181 section 5.5). It
+// compares wire forms: the text of a record can cost far more than the record.
+func (s *rrset) distinct() []dns.RR {
+	if len(s.records) == 1 {
+		return s.records
 	}
-	return sets
+	seen := make(map[string]bool)
+	return slices.DeleteFunc(slices.Clone(s.records), func(rr dns.RR) bool {
+		data := string(rdata(rr))
+		again := seen[data]
+		seen[data] = true
+		return again
+	})
 }
 
 // find returns the RRset, or nil if there are no records of it.

@@ -65,7 +65,7 @@ func TestRFC4035(t *testing.T) {
 		{section: "empty non-terminal", name: "y.w.example.", qtype: dns.TypeMX,
 			authority: []string{soa, "x.w.example. NSEC"}, status: Secure},
 		{section: "empty non-terminal called NXDOMAIN", name: "y.w.example.", qtype: dns.TypeMX, rcode: dns.RcodeNameError,
-			authority: []string{soa, "x.w.example. NSEC", "*.w.example. NSEC"}, status: Secure},
+			authority: []string{soa, "x.w.example. NSEC", "*.w.example. NSEC"}, status: Bogus},
 		{section: "signed delegation denied by its own NSEC", name: "ns1.a.example.", qtype: dns.TypeMX, rcode: dns.RcodeNameError,
 			authority: []string{soa, "a.example. NSEC", "example. NSEC"}, status: Bogus},
 	})

@@ -1,7 +1,6 @@
 package dnssec
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -72,39 +71,6 @@ func parseServer(text string) (*server, error) {
 		return nil, fmt.Errorf("dnssec: DNS server %q has a certificate name and no tls://", text)
 	}
 	return s, nil
-}
-
-// parseServers returns the servers named, or else those of the file.
-func parseServers(names []string, resolvConf string) ([]*server, error) {
-	if len(names) == 0 {
-		if resolvConf == "" {
-			resolvConf = "/etc/resolv.conf"
-		}
-		config, err := dns.ClientConfigFromFile(resolvConf)
-		if err != nil {
-			return nil, fmt.Errorf("dnssec: no DNS servers given and %q cannot be read: %w; name servers in Config.Servers", resolvConf, err)
-		}
-		if len(config.Servers) == 0 {
-			return nil, fmt.Errorf("dnssec: %q names no DNS server; add a nameserver line or name servers in Config.Servers", resolvConf)
-		}
-		names = config.Servers
-	}
-	var servers []*server
-	var problems []error
-	for _, name := range names {
-		s, err := parseServer(name)
-		if err != nil {
-			problems = append(problems, err)
-			continue
-		}
-		if !slices.ContainsFunc(servers, func(o *server) bool { return o.String() == s.String() }) {
-			servers = append(servers, s)
-		}
-	}
-	if len(problems) > 0 {
-		return nil, errors.Join(problems...)
-	}
-	return servers, nil
 }
 
 // attempt is one try at one server.

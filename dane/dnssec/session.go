@@ -17,6 +17,7 @@ type session struct {
 	now     time.Time
 	budget  *budget
 	tries   []attempt
+	problem error // with the list of servers
 	started map[exchangeKey]*flight.Flight[*reply]
 	cuts    map[string]cutResult
 }
@@ -32,12 +33,14 @@ type cutResult struct {
 }
 
 func (v *Validator) newSession(ctx context.Context) *session {
+	servers, problem := v.upstreams.list()
 	return &session{
 		v:       v,
 		ctx:     ctx,
 		now:     v.now(),
 		budget:  newBudget(v.limits),
-		tries:   attempts(v.servers, time.Now()),
+		tries:   attempts(servers, time.Now()),
+		problem: problem,
 		started: make(map[exchangeKey]*flight.Flight[*reply]),
 		cuts:    make(map[string]cutResult),
 	}

@@ -211,7 +211,7 @@ func TestCanonicalForm(t *testing.T) {
 	} {
 		records := []dns.RR{rr(t, text)}
 		sig := signWith(t, "example.com.", k, now.Add(-time.Hour), now.Add(time.Hour), records)
-		sets := newSection(append(records, sig))
+		sets, _ := newSection(append(records, sig), question{rtype: records[0].Header().Rrtype})
 		if len(sets) != 1 {
 			t.Fatalf("%s: %d sets", text, len(sets))
 		}
@@ -228,11 +228,11 @@ func TestCanonicalForm(t *testing.T) {
 	}
 	sig := signWith(t, "example.com.", k, now.Add(-time.Hour), now.Add(time.Hour), records)
 	shuffled := []dns.RR{records[2], records[0], records[1], dns.Copy(records[0]), sig}
-	set := newSection(shuffled)[0]
-	if _, err := newBudget(Limits{}.withDefaults()).verify(set, &keySet{"example.com.", []zoneKey{key}}, now); err != nil {
+	sets, _ := newSection(shuffled, question{rtype: dns.TypeA})
+	if _, err := newBudget(Limits{}.withDefaults()).verify(sets[0], &keySet{"example.com.", []zoneKey{key}}, now); err != nil {
 		t.Error(err)
 	}
-	if got := set.copied(time.Minute); len(got) != 3 {
+	if got := sets[0].copied(time.Minute); len(got) != 3 {
 		t.Errorf("%d records without duplicates", len(got))
 	}
 }
@@ -296,7 +296,7 @@ func TestTTL(t *testing.T) {
 }
 
 // SEC-44: there is no signature over signatures, and records in the authority
-// and additional sections are no answers.
+// and additional sections are no answers: ignored there, and refused here.
 func TestOnlySignedAnswersCount(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -305,11 +305,15 @@ func TestOnlySignedAnswersCount(t *testing.T) {
 	}
 	w.on("mx.example.com.", dns.TypeAAAA, func(m *dns.Msg) {
 		forged := rr(t, "mx.example.com. 300 IN AAAA 2001:db8::66")
-		m.Ns, m.Extra = append(m.Ns, forged), append(m.Extra, forged)
+		m.Extra = append(m.Extra, forged)
 	})
 	if a := w.expect(t, "mx.example.com", dns.TypeAAAA, Secure); len(a.Records) != 0 {
 		t.Errorf("records: %v", a.Records)
 	}
+	w.on("mx.example.com.", dns.TypeAAAA, func(m *dns.Msg) {
+		m.Ns = append(m.Ns, rr(t, "mx.example.com. 300 IN AAAA 2001:db8::66"))
+	})
+	w.expectError(t, "mx.example.com", dns.TypeAAAA, SignatureMissing)
 }
 
 // SEC-45, SEC-70, SEC-79: keys and signatures of all supported algorithms are
@@ -327,8 +331,8 @@ func TestKeyEncodings(t *testing.T) {
 				return false
 			}
 			key.tag = sig.KeyTag
-			set := newSection([]dns.RR{set[0], sig})[0]
-			_, err := newBudget(Limits{}.withDefaults()).verify(set, &keySet{"example.com.", []zoneKey{key}}, now)
+			sets, _ := newSection([]dns.RR{set[0], sig}, question{rtype: dns.TypeA})
+			_, err := newBudget(Limits{}.withDefaults()).verify(sets[0], &keySet{"example.com.", []zoneKey{key}}, now)
 			return err == nil
 		}
 		if !verify(k.record, sig) {

@@ -139,7 +139,7 @@ func TestStaleConnection(t *testing.T) {
 	server := w.overTLS(t, 1)
 	v := w.validator(server.client)
 	for i, name := range []string{"mx.plain.com.", "a.wild.example.com.", "b.wild.example.com."} {
-		r, err := v.client.exchange(t.Context(), attempt{server: v.servers[0]}, question{name, dns.TypeA})
+		r, err := v.client.exchange(t.Context(), attempt{server: v.upstreams.servers[0]}, question{name, dns.TypeA})
 		if err != nil || r.answer.find(name, dns.TypeA) == nil {
 			t.Errorf("%s: %+v, %v", name, r, err)
 		}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -480,6 +481,95 @@ func TestServers(t *testing.T) {
 	}
 }
 
+// A resolv.conf that changes is noticed; one that breaks leaves the servers as
+// they are, and failures say so.
+func TestResolvConfChanges(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "resolv.conf")
+	write := func(t *testing.T, text string) {
+		t.Helper()
+		if err := os.WriteFile(file+".new", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		write(t, "nameserver 192.0.2.1\nnameserver 192.0.2.2\n")
+		w := mail(t)
+		v := w.validator(func(c *Config) { c.Servers, c.ResolvConf = nil, file })
+		kept := v.upstreams.servers[1]
+		expect := func(want ...string) {
+			t.Helper()
+			servers, _ := v.upstreams.list()
+			var got []string
+			for _, s := range servers {
+				got = append(got, s.String())
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("servers are %v, want %v", got, want)
+			}
+		}
+		write(t, "nameserver 192.0.2.2\nnameserver 192.0.2.3\n")
+		time.Sleep(fileCheckTime - 1)
+		expect("192.0.2.1:53", "192.0.2.2:53")
+		time.Sleep(1)
+		expect("192.0.2.2:53", "192.0.2.3:53")
+		if v.upstreams.servers[0] != kept {
+			t.Error("a server that stays is forgotten")
+		}
+		for _, broken := range []string{"", "nameserver resolver\n"} {
+			if write(t, broken); broken == "" {
+				os.Remove(file)
+			}
+			time.Sleep(fileCheckTime)
+			expect("192.0.2.2:53", "192.0.2.3:53")
+			w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg { m.Rcode = dns.RcodeServerFailure; return m }
+			_, err := v.Lookup(t.Context(), "mx.example.com", dns.TypeA)
+			w.settle()
+			mentions(t, err, "servfail", "older servers were asked")
+			w.mangle = nil
+			time.Sleep(fileCheckTime)
+			if _, err := v.Lookup(t.Context(), "mx.example.com", dns.TypeTXT); err != nil {
+				t.Error(err)
+			}
+			w.settle()
+		}
+		write(t, "nameserver 192.0.2.4\n")
+		time.Sleep(fileCheckTime)
+		expect("192.0.2.4:53")
+		if _, problem := v.upstreams.list(); problem != nil {
+			t.Error(problem)
+		}
+	})
+}
+
+// Field note 14: a Trusting does not follow the file to a server that must not
+// be trusted.
+func TestTrustingResolvConfChanges(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "resolv.conf")
+	synctest.Test(t, func(t *testing.T) {
+		for i, text := range []string{"nameserver 127.0.0.1\n", "nameserver 192.0.2.1\n"} {
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			u, err := newUpstreams(nil, file, trustworthy)
+			if (err == nil) != (i == 0) {
+				t.Errorf("%s: %v", text, err)
+			}
+			if i == 0 {
+				os.WriteFile(file, []byte("nameserver 192.0.2.1 # the router\n"), 0o600)
+				time.Sleep(fileCheckTime)
+				if servers, problem := u.list(); len(servers) != 1 || !servers[0].isLoopback() || problem == nil {
+					t.Errorf("servers %v, %v", servers, problem)
+				}
+			}
+		}
+	})
+}
+
 func TestResolvConf(t *testing.T) {
 	t.Parallel()
 	file := func(text string) string {
@@ -490,8 +580,8 @@ func TestResolvConf(t *testing.T) {
 		return name
 	}
 	v, err := New(Config{ResolvConf: file("# local\nnameserver 127.0.0.53\nnameserver ::1\nnameserver ::1\noptions edns0\n")})
-	if err != nil || len(v.servers) != 2 || v.servers[1].String() != "[::1]:53" {
-		t.Errorf("servers %v, %v", v.servers, err)
+	if err != nil || len(v.upstreams.servers) != 2 || v.upstreams.servers[1].String() != "[::1]:53" {
+		t.Errorf("servers %v, %v", v.upstreams.servers, err)
 	}
 	for name, text := range map[string]string{
 		file("search example.org\n"):    "names no DNS server",

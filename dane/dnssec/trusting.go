@@ -36,34 +36,37 @@ type TrustingConfig struct {
 // as the server and the way to it, so it must be on this host or authenticated
 // by TLS. Most users want a Validator, which trusts nobody.
 type Trusting struct {
-	servers []*server
-	client  client
-	now     func() time.Time
-	cache   *cache
-	lookups flight.Group[question, *Answer]
+	upstreams *upstreams
+	client    client
+	now       func() time.Time
+	cache     *cache
+	lookups   flight.Group[question, *Answer]
 }
 
 // NewTrusting returns a Trusting. It refuses servers that anybody on the
 // network could impersonate.
 func NewTrusting(config TrustingConfig) (*Trusting, error) {
-	servers, err := parseServers(config.Servers, config.ResolvConf)
+	upstreams, err := newUpstreams(config.Servers, config.ResolvConf, trustworthy)
 	if err != nil {
 		return nil, err
-	}
-	for _, s := range servers {
-		if !s.isLoopback() && !s.isTLS() {
-			return nil, fmt.Errorf("dnssec: the AD bit of DNS server %s can be forged by anyone on the way: "+
-				"use a server on this host, \"tls://%s\", or a Validator", s, s.addr.Addr())
-		}
 	}
 	c := newClient(config.Dial, config.Timeout, config.TLS, Limits{}.withDefaults().Records)
 	c.wantAD = true
 	return &Trusting{
-		servers: servers,
-		client:  c,
-		now:     clock(config.Now),
-		cache:   newCache(cacheBytes(config.CacheBytes)),
+		upstreams: upstreams,
+		client:    c,
+		now:       clock(config.Now),
+		cache:     newCache(cacheBytes(config.CacheBytes)),
 	}, nil
+}
+
+// trustworthy refuses a server whose AD bit anybody on the network can forge.
+func trustworthy(s *server) error {
+	if s.isLoopback() || s.isTLS() {
+		return nil
+	}
+	return fmt.Errorf("dnssec: the AD bit of DNS server %s can be forged by anyone on the way: "+
+		"use a server on this host, \"tls://%s\", or a Validator", s, s.addr.Addr())
 }
 
 // Lookup returns the records of the type at name; the answer is Secure if the
@@ -138,7 +141,8 @@ func (t *Trusting) judgeFirst(ctx context.Context, a *Answer) error {
 
 func (t *Trusting) ask(ctx context.Context, q question) (*reply, error) {
 	var failures []*Error
-	for _, to := range attempts(t.servers, time.Now()) {
+	servers, _ := t.upstreams.list()
+	for _, to := range attempts(servers, time.Now()) {
 		if to.stream && !worthStream(failures, to.server) {
 			continue
 		}

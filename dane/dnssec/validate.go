@@ -20,19 +20,20 @@ func (s *session) verifyExact(set *rrset, z *zone) (*verified, error) {
 
 // verifyIn verifies an RRset with the keys of the zone; one that was expanded
 // from a wildcard only with the proof that the reply must hold.
-func (s *session) verifyIn(set *rrset, z *zone, r *reply) (Status, time.Time, error) {
+func (s *session) verifyIn(set *rrset, z *zone, r *reply) (*verified, Status, error) {
 	v, err := s.budget.verify(set, z.keys, s.now)
 	if err != nil {
-		return Bogus, time.Time{}, err
+		return nil, Bogus, err
 	}
 	if !v.expanded() {
-		return Secure, v.expires, nil
+		return v, Secure, nil
 	}
 	if set.rtype == dns.TypeDNAME || set.rtype == dns.TypeDS {
-		return Bogus, time.Time{}, failure(set.question(), SignatureInvalid, "expanded from the wildcard %q", v.source)
+		return nil, Bogus, failure(set.question(), SignatureInvalid, "expanded from the wildcard %q", v.source)
 	}
 	status, expires, err := s.deniesExpansion(z, set.question(), v.source, r)
-	return status, earliest(v.expires, expires), err
+	v.expires = earliest(v.expires, expires)
+	return v, status, err
 }
 
 // judgement is what is known about one RRset, or about its absence.
@@ -96,11 +97,11 @@ func (s *session) judgeSet(set *rrset, r *reply) (*judgement, error) {
 	q := set.question()
 	j := &judgement{status: Insecure, expires: after(s.now, set.ttl())}
 	z, err := s.authenticate(q, signers(q, set), SignatureMissing, func(z *zone) error {
-		status, expires, err := s.verifyIn(set, z, r)
+		v, status, err := s.verifyIn(set, z, r)
 		if err != nil {
 			return err
 		}
-		j.status, j.expires = status, expires
+		j.status, j.expires = status, v.expires
 		return nil
 	})
 	if err != nil {
@@ -120,8 +121,15 @@ func (s *session) judgeAbsence(q question, r *reply) (*judgement, error) {
 	}
 	j := &judgement{status: Insecure, rcode: r.rcode, expires: r.negativeExpiry(s.now)}
 	z, err := s.authenticate(q, signers(q, sets...), DenialMissing, func(z *zone) error {
-		d, err := s.deny(z, q, r)
+		p, err := s.wholeProof(z, q, r)
 		if err != nil {
+			return err
+		}
+		d, err := s.deny(p, q, r)
+		if err != nil {
+			return err
+		}
+		if err := agrees(d, q, r); err != nil {
 			return err
 		}
 		if !d.insecure {
@@ -138,6 +146,19 @@ func (s *session) judgeAbsence(q question, r *reply) (*judgement, error) {
 	}
 	s.locate(q, z, j)
 	return j, nil
+}
+
+// agrees refuses a reply that proves one thing and says another. Neither is
+// worth less than the other, but an honest server does not do it.
+func agrees(d *denial, q question, r *reply) error {
+	switch {
+	case d.rcode != r.rcode:
+		return failure(q, DenialMissing, "the server says %s and proves %s", rcodeName(r.rcode), rcodeName(d.rcode))
+	case len(r.answer) > 0:
+		return failure(q, DenialMissing, "the answer has records that were not asked for")
+	default:
+		return nil
+	}
 }
 
 // locate limits the judgement to the lifetime of the chain it rests on, and

@@ -21,8 +21,9 @@ type Config struct {
 	// They need not be trusted nor validate, but must pass DNSSEC records on.
 	// They are asked in this order; the next one is asked when one fails.
 	Servers []string
-	// ResolvConf is read once by New if Servers is empty. Default:
-	// /etc/resolv.conf.
+	// ResolvConf is read if Servers is empty, and read again when it changes; one
+	// that names no server then leaves the old ones, and failures say so.
+	// Default: /etc/resolv.conf.
 	ResolvConf string
 	// Anchors are the trust anchors, DS or DNSKEY records, for the root or any
 	// other zone. Nil, with an empty AnchorFile: the root keys of IANA.
@@ -53,12 +54,12 @@ type Config struct {
 // anchors down. It is safe for concurrent use; use one for all lookups, because
 // it holds the cache.
 type Validator struct {
-	servers []*server
-	anchors anchors
-	client  client
-	now     func() time.Time
-	limits  Limits
-	sha1    bool
+	upstreams *upstreams
+	anchors   anchors
+	client    client
+	now       func() time.Time
+	limits    Limits
+	sha1      bool
 
 	cache     *cache
 	lookups   flight.Group[question, *Answer]
@@ -68,7 +69,7 @@ type Validator struct {
 // New returns a Validator. It sends nothing; it fails if there is no DNS
 // server or no trust anchor to work with.
 func New(config Config) (*Validator, error) {
-	servers, err := parseServers(config.Servers, config.ResolvConf)
+	upstreams, err := newUpstreams(config.Servers, config.ResolvConf, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -78,13 +79,13 @@ func New(config Config) (*Validator, error) {
 	}
 	limits := config.Limits.withDefaults()
 	return &Validator{
-		servers: servers,
-		anchors: anchors,
-		client:  newClient(config.Dial, config.Timeout, config.TLS, limits.Records),
-		now:     clock(config.Now),
-		limits:  limits,
-		sha1:    config.SHA1,
-		cache:   newCache(cacheBytes(config.CacheBytes)),
+		upstreams: upstreams,
+		anchors:   anchors,
+		client:    newClient(config.Dial, config.Timeout, config.TLS, limits.Records),
+		now:       clock(config.Now),
+		limits:    limits,
+		sha1:      config.SHA1,
+		cache:     newCache(cacheBytes(config.CacheBytes)),
 	}, nil
 }
 
@@ -172,6 +173,9 @@ func (v *Validator) lookup(ctx context.Context, q question) (*Answer, error) {
 		return a, nil
 	}
 	e := asError(q, err)
+	if s.problem != nil && e.Status == Indeterminate {
+		e = e.noting(s.problem)
+	}
 	if e.Name != q.name || e.Type != q.rtype {
 		e = e.within(q)
 	}
@@ -273,6 +277,16 @@ func (s *session) judgeDNAME(at question, r *reply) (*alias, error) {
 	if err != nil {
 		return nil, err
 	}
+	if j.status != Secure {
+		// There may be a trust anchor between the DNAME and the name.
+		z, err := s.zone(home(at))
+		if err != nil {
+			return nil, err
+		}
+		if z.secure() {
+			return nil, failure(at, AliasInvalid, "the DNAME at %q is not in the signed zone %q", set.name, z.apex)
+		}
+	}
 	record, err := r.redirect(at.name, set)
 	if err != nil {
 		return nil, err
@@ -319,8 +333,9 @@ func (s *session) finishAbsent(a *Answer, at question, r *reply) error {
 // copied returns the records with the TTL that validation left of theirs (RFC
 // 4035 section 5.3.3).
 func (set *rrset) copied(ttl time.Duration) []dns.RR {
-	records := make([]dns.RR, 0, len(set.records))
-	for _, rr := range set.records {
+	distinct := set.distinct()
+	records := make([]dns.RR, 0, len(distinct))
+	for _, rr := range distinct {
 		rr = dns.Copy(rr)
 		rr.Header().Ttl = uint32(ttl / time.Second)
 		records = append(records, rr)
