@@ -27,8 +27,13 @@ type Config struct {
 	// resolver of yours instead.
 	DNS dnssec.Resolver
 
+	// Store keeps MTA-STS policies beyond the life of the program, such as one of
+	// package boltstore. nil keeps them in memory: every restart then opens the
+	// gap again in which whoever forges DNS can hide a policy.
+	Store mtasts.Store
+
 	// MTASTS looks up and remembers MTA-STS policies. nil stands for a client
-	// made of DNS, RootCAs, Dial, AllowPolicyHost, Now and Logger.
+	// made of DNS, Store, RootCAs, Dial, AllowPolicyHost, Now and Logger.
 	MTASTS *mtasts.Client
 
 	// RootCAs are the roots of the web PKI, for MTA-STS policy hosts and for

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/boltstore"
 	"github.com/mxseal/mxseal/policy/policytest"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -594,5 +596,41 @@ func TestInsecureIsInsecure(t *testing.T) {
 		if h := plan.Hosts[0]; plan.MXStatus != dnssec.Insecure || h.Level != policy.Opportunistic || h.By != 0 || h.DANE.AddrStatus != dnssec.Insecure {
 			t.Errorf("%s: %v, %v by %v", domain, plan.MXStatus, h.Level, h.By)
 		}
+	}
+}
+
+// STS-56, STS-95, STS-98: what was remembered outlives the Resolver, and Run
+// keeps it fresh.
+func TestStoredPolicyOutlivesTheResolver(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	host := inet.Domain("sts.example", policytest.Unsigned).MX("mx.sts.example").Policy("enforce", "mx.sts.example")
+	inet.Host("mx.sts.example")
+	store, err := boltstore.Open(filepath.Join(t.TempDir(), "policies"), boltstore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	stored := func(c *policy.Config) { c.Store = store }
+	if _, err := resolver(t, inet, stored).Resolve(t.Context(), "sts.example"); err != nil {
+		t.Fatal(err)
+	}
+	inet.BreakDNS(policytest.Forge(), "_mta-sts.sts.example", dns.TypeTXT)
+	host.Break(policytest.Refuse)
+	for name, want := range map[string]policy.Level{"remembered": policy.Authenticated, "forgotten": policy.Opportunistic} {
+		change := stored
+		if name == "forgotten" {
+			change = func(*policy.Config) {}
+		}
+		r := resolver(t, inet, change)
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { r.Run(ctx) })
+		plan, err := r.Resolve(t.Context(), "sts.example")
+		if err != nil || plan.Hosts[0].Level != want {
+			t.Errorf("%s: %+v, %v", name, plan, err)
+		}
+		cancel()
+		running.Wait()
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
@@ -326,6 +327,7 @@ func TestNewRefuses(t *testing.T) {
 		"no such level":           {Floor: 9},
 		"Self":                    {Self: []string{"not a name"}},
 		"MaxPlans":                {MaxPlans: -1},
+		"Store with MTASTS":       {Store: noStore{}, MTASTS: new(mtasts.Client)},
 		"Servers with DNS":        {Servers: []string{"192.0.2.53"}},
 		"override domain":         {Overrides: map[string]Override{"a..b": {}}},
 		"override next hop":       {Overrides: map[string]Override{"a.example": {NextHop: "192.0.2.1"}}},
@@ -341,6 +343,9 @@ func TestNewRefuses(t *testing.T) {
 		}
 	}
 }
+
+// noStore is a store that is not used.
+type noStore struct{ mtasts.Store }
 
 func TestMalformedDomains(t *testing.T) {
 	r := newFakeDNS().newResolver(t, Config{})

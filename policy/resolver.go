@@ -139,6 +139,9 @@ func (r *Resolver) addSources(config Config) error {
 		}
 		r.dns = validator
 	}
+	if config.MTASTS != nil && config.Store != nil {
+		return errors.New("policy: Config has Store and MTASTS; the client has a store of its own")
+	}
 	r.mtasts = config.MTASTS
 	if r.mtasts == nil {
 		client, err := mtasts.NewClient(mtasts.Config{
@@ -147,6 +150,7 @@ func (r *Resolver) addSources(config Config) error {
 			Dial:      config.Dial,
 			AllowAddr: config.AllowPolicyHost,
 			Now:       config.Now,
+			Store:     config.Store,
 			Logger:    config.Logger,
 		})
 		if err != nil {
@@ -156,6 +160,15 @@ func (r *Resolver) addSources(config Config) error {
 	}
 	return nil
 }
+
+// MTASTS returns the client that looks up and remembers policies: the one of the
+// Config, or the one made in its place, for mtasts.Client.Preload.
+func (r *Resolver) MTASTS() *mtasts.Client { return r.mtasts }
+
+// Run keeps the MTA-STS policies of domains in use fresh until ctx is done: see
+// mtasts.Client.Run. A program that runs for longer than a day calls it in a
+// goroutine of its own.
+func (r *Resolver) Run(ctx context.Context) { r.mtasts.Run(ctx) }
 
 func (r *Resolver) addOverride(domain string, wish Override) error {
 	name, err := asciiDomain(domain)
