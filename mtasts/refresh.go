@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 )
 
 // fly does one task for domain and returns what is known then, nil if that was
 // not to look for news, or ctx ended before. stored is what the store has, if it
 // was read already.
 func (c *Client) fly(ctx context.Context, domain string, t task, stored *state) *state {
-	before, old := c.known(ctx, domain, t, stored)
+	before, old, stored := c.known(ctx, domain, t, stored)
 	next, looked := c.step(ctx, old, t)
 	if t == refresh && ctx.Err() != nil {
 		return nil
@@ -22,7 +23,7 @@ func (c *Client) fly(ctx context.Context, domain string, t task, stored *state) 
 		// What is refreshed without being asked for needs no room in memory.
 		c.cache.put(next)
 	}
-	c.keep(ctx, old, next)
+	c.keep(ctx, stored, next)
 	for _, e := range told {
 		c.tell(e)
 	}
@@ -34,18 +35,19 @@ func (c *Client) fly(ctx context.Context, domain string, t task, stored *state) 
 }
 
 // known returns what is known of domain, from memory, or from the store if that
-// has a newer policy; and what was known before the store was read.
-func (c *Client) known(ctx context.Context, domain string, t task, stored *state) (before, old *state) {
+// has a newer policy; what was known before the store was read; and what the
+// store is thought to have.
+func (c *Client) known(ctx context.Context, domain string, t task, stored *state) (before, old, _ *state) {
 	cached := c.cache.get(domain)
-	if cached != nil && !cached.unread && t != reread {
-		return cached, cached
+	if cached != nil && t != reread && !cached.unread && !cached.hasRunOut(c.now()) {
+		return cached, cached, cached
 	}
 	if stored == nil {
 		stored = c.recall(ctx, domain)
 	}
 	switch {
 	case cached == nil && t == refresh:
-		return stored, stored
+		return stored, stored, stored
 	case cached == nil:
 		cached, old = stored, stored
 	case stored.fetched.After(cached.fetched):
@@ -56,7 +58,7 @@ func (c *Client) known(ctx context.Context, domain string, t task, stored *state
 		old = &same
 	}
 	c.cache.put(old) // who waits for this flight may not wait to its end
-	return cached, old
+	return cached, old, stored
 }
 
 // step returns the state that follows from old by the task (RFC 8461 section
@@ -119,26 +121,56 @@ func (c *Client) renew(ctx context.Context, next *state, found discovery) *state
 }
 
 // fetch returns the state that follows from the fetch of the policy that was
-// found in DNS. An id that is the old one's is no reason to prolong a policy
-// that has expired: only the policy host can do that. ok tells that it did.
+// found in DNS, by this Client or by another one that shares the store. ok tells
+// that the fetch succeeded.
 func (c *Client) fetch(ctx context.Context, next *state, found discovery) (_ *state, ok bool) {
-	if last, retry := next.backOff(found.record.ID, next.made); last != nil {
-		next.fail(last.err, last.text)
-		next.checkAt(earlier(found.until, retry))
+	id := found.record.ID
+	if next.halted(id, found.until) {
 		return next, false
 	}
-	policy, text, err := c.fetcher.fetch(ctx, next.domain)
+	theirs, release := c.share(ctx, next, id)
+	defer release()
+	if theirs == nil {
+		return c.fetchItself(ctx, next, found)
+	}
+	theirs.used = true
+	if theirs.halted(id, found.until) {
+		return theirs, false
+	}
+	theirs.checkAt(found.until)
+	return theirs, true
+}
+
+// halted reports whether a fetch for that id is not to be made now, because one
+// has just failed, and takes that in.
+func (s *state) halted(id string, until time.Time) bool {
+	last, retry := s.backOff(id, s.made)
+	if last == nil {
+		return false
+	}
+	s.fail(last.err, last.text)
+	s.checkAt(earlier(until, retry))
+	return true
+}
+
+// fetchItself fetches the policy. An id that is the old one's is no reason to
+// prolong a policy that has expired: only the policy host can do that.
+func (c *Client) fetchItself(ctx context.Context, old *state, found discovery) (_ *state, ok bool) {
+	policy, text, err := c.fetcher.fetch(ctx, old.domain)
 	now := c.now()
-	next = next.at(now)
+	next := old.at(now)
 	if err != nil {
 		next.failed(failure{id: found.record.ID, when: now, err: err, text: shorten(text)})
 		next.checkAt(earlier(found.until, now.Add(fetchRetry)))
-		return next, false
+	} else {
+		next.succeed(found.record.ID, now, policy)
+		next.used = true
+		next.checkAt(found.until)
 	}
-	next.succeed(found.record.ID, now, policy)
-	next.used = true
-	next.checkAt(found.until)
-	return next, true
+	if _, shared := c.cfg.Store.(Leaser); shared && ctx.Err() == nil {
+		c.keep(ctx, old, next) // before another one may fetch
+	}
+	return next, err == nil
 }
 
 // log tells the administrator about each search that failed, unless the policy

@@ -58,6 +58,9 @@ type failure struct {
 // expires returns when the time of the policy runs out.
 func (s *state) expires() time.Time { return s.fetched.Add(s.policy.MaxAge) }
 
+// hasRunOut reports whether there was a policy whose time is over.
+func (s *state) hasRunOut(now time.Time) bool { return s.policy != nil && now.After(s.expires()) }
+
 // isFresh reports whether the state needs no look at DNS. A clock that was set
 // back leaves nothing fresh.
 func (s *state) isFresh(now time.Time) bool {
@@ -72,7 +75,7 @@ func (s *state) at(now time.Time) *state {
 	t.made = now
 	t.fetched = earlier(t.fetched, now)
 	t.trouble = s.trouble.at(now)
-	if t.policy != nil && now.After(t.expires()) {
+	if t.hasRunOut(now) {
 		t.policy, t.id, t.fetched, t.used = nil, "", time.Time{}, false
 		t.settle()
 	}

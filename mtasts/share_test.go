@@ -1,0 +1,174 @@
+package mtasts_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mxseal/mxseal/mtasts"
+)
+
+// leased is a store that lets one client fetch for all.
+type leased struct {
+	*memStore
+	leases   map[string]time.Time
+	leaseErr error
+}
+
+func newLeased() *leased { return &leased{memStore: newMemStore(), leases: map[string]time.Time{}} }
+
+func (l *leased) Lease(_ context.Context, domain string, d time.Duration) (func(), bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.leaseErr != nil {
+		return nil, false, l.leaseErr
+	}
+	if time.Now().Before(l.leases[domain]) {
+		return nil, false, nil
+	}
+	end := time.Now().Add(d)
+	l.leases[domain] = end
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.leases[domain].Equal(end) {
+			delete(l.leases, domain)
+		}
+	}, true, nil
+}
+
+// fleet returns clients that share a store.
+func fleet(t *testing.T, w *world, store mtasts.Store) []*mtasts.Client {
+	var clients []*mtasts.Client
+	for range 5 {
+		clients = append(clients, w.client(t, withStore(store)))
+	}
+	return clients
+}
+
+// together has all clients look the domain up at the same time.
+func together(t *testing.T, clients []*mtasts.Client, check func(mtasts.Result)) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for _, c := range clients {
+		wg.Go(func() { check(lookup(t, c)) })
+	}
+	wg.Wait()
+}
+
+// One client fetches for all that share a store: a first policy, a changed one,
+// one that could not be had, and one that is due.
+func TestOneFetchForAll(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := newLeased()
+		clients := fleet(t, w, store)
+		slow := func() {
+			site := w.host
+			w.setHost(func(conn net.Conn) { time.Sleep(2 * time.Second); site(conn) })
+		}
+		w.publish("1", enforceWeek)
+		slow()
+		together(t, clients, func(r mtasts.Result) { wantMode(t, r, mtasts.Enforce) })
+		if _, dials := w.counts(); dials != 1 {
+			t.Errorf("%d fetches of a first policy", dials)
+		}
+		w.publish("2", strings.Replace(enforceWeek, "enforce", "testing", 1))
+		slow()
+		time.Sleep(5 * time.Minute)
+		together(t, clients, func(r mtasts.Result) { wantMode(t, r, mtasts.Testing) })
+		if _, dials := w.counts(); dials != 2 {
+			t.Errorf("%d fetches with a changed one", dials)
+		}
+		w.setID("3")
+		w.setHost(nil)
+		time.Sleep(5 * time.Minute)
+		together(t, clients, func(r mtasts.Result) {
+			wantMode(t, r, mtasts.Testing)
+			wantError(t, r, mtasts.KindFetch, "connect")
+		})
+		if _, dials := w.counts(); dials != 3 {
+			t.Errorf("%d fetches with one that failed", dials)
+		}
+		w.publish("2", strings.Replace(enforceWeek, "enforce", "testing", 1))
+		time.Sleep(40 * time.Hour) // without Run
+		together(t, clients, func(r mtasts.Result) { wantMode(t, r, mtasts.Testing) })
+		if _, dials := w.counts(); dials != 4 {
+			t.Errorf("%d fetches with one that was due", dials)
+		}
+	})
+}
+
+// A client that has a policy which has run out looks whether another one has
+// fetched it again, before it takes it for gone.
+func TestAnotherHasFetched(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := newLeased()
+		a, b := w.client(t, withStore(store)), w.client(t, withStore(store))
+		lookup(t, a)
+		lookup(t, b)
+		time.Sleep(20 * time.Hour)
+		lookup(t, b) // fetches again
+		w.setTXT(txtAnswer{err: notFound("x")})
+		w.setHost(nil)
+		time.Sleep(20 * time.Hour)
+		wantMode(t, lookup(t, a), mtasts.Enforce)
+		if !store.has(domain) {
+			t.Error("it is taken from the store")
+		}
+	})
+}
+
+// The holder of a lease that never comes back costs the others a wait, not the
+// policy; a store that cannot lease costs nothing.
+func TestLeaseIsLost(t *testing.T) {
+	t.Run("lost", func(t *testing.T) { bubble(t, testLeaseLost) })
+	t.Run("failed", func(t *testing.T) { bubble(t, testLeaseFailed) })
+}
+
+func testLeaseLost(t *testing.T) {
+	w := newWorld(t)
+	store := newLeased()
+	store.Lease(t.Context(), domain, year)
+	start := time.Now()
+	wantMode(t, lookup(t, w.client(t, withStore(store))), mtasts.Enforce)
+	if d := time.Since(start); d < time.Minute || d > 61*time.Second {
+		t.Errorf("waited %v", d)
+	}
+}
+
+func testLeaseFailed(t *testing.T) {
+	w := newWorld(t)
+	store := newLeased()
+	store.leaseErr = errors.New("no leases")
+	start := time.Now()
+	var log eventLog
+	wantMode(t, lookup(t, w.client(t, withStore(store), log.configure)), mtasts.Enforce)
+	if d := time.Since(start); d != 0 {
+		t.Errorf("waited %v", d)
+	}
+	log.want(t, mtasts.StoreFailed, mtasts.PolicyFound)
+}
+
+// A store that has lost everything is given it again by those who remember.
+func TestStoreIsFilledAgain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := watched{newMemStore()}
+		c := w.client(t, withStore(store))
+		defer run(t, c)()
+		first := lookup(t, c)
+		store.Delete(t.Context(), domain)
+		store.changed <- ""
+		store.changed <- "" // when this is taken, the one before has been dealt with
+		e, err := store.Get(t.Context(), domain)
+		if err != nil || e.Text != first.Policy.Text || !e.Fetched.Equal(first.Fetched) {
+			t.Errorf("%+v, %v", e, err)
+		}
+	})
+}
