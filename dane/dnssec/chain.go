@@ -151,6 +151,9 @@ func (s *session) delegation(above *zone, name string) (ds []*dns.DS, c *cut, er
 
 func (s *session) judgeDS(above *zone, q question, r *reply) ([]*dns.DS, *cut, error) {
 	if set := r.answer.find(q.name, dns.TypeDS); set != nil {
+		if err := r.present(q); err != nil {
+			return nil, nil, err
+		}
 		v, err := s.verifyExact(set, above)
 		if err != nil {
 			return nil, nil, err
@@ -249,6 +252,9 @@ func (s *session) judgeKeys(q question, ds []*dns.DS, mismatch Reason, r *reply)
 	set := r.answer.find(q.name, dns.TypeDNSKEY)
 	if set == nil {
 		return nil, failure(q, mismatch, "the DNSKEY RRset is missing")
+	}
+	if err := r.present(q); err != nil {
+		return nil, err
 	}
 	if limit := s.budget.limits.KeysPerZone; len(set.records) > limit {
 		return nil, &limitError{what: "keys of one zone", limit: limit}

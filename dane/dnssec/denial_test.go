@@ -171,6 +171,21 @@ func TestWholeProof(t *testing.T) {
 	}
 }
 
+// A reply that answers and says that there is no such name contradicts itself.
+func TestAnswerWithNXDOMAIN(t *testing.T) {
+	t.Parallel()
+	for _, q := range []question{
+		{"mx.example.com.", dns.TypeA}, {"example.com.", dns.TypeDS}, {"example.com.", dns.TypeDNSKEY}, {"mx.plain.com.", dns.TypeA}, {"alias.example.com.", dns.TypeA},
+	} {
+		w := mail(t)
+		w.on(q.name, q.rtype, func(m *dns.Msg) { m.Rcode = dns.RcodeNameError })
+		w.expectError(t, q.name, q.rtype, Malformed)
+		if q.name == "example.com." {
+			w.expectError(t, "mx.example.com.", dns.TypeA, Malformed, SignatureMissing)
+		}
+	}
+}
+
 // SEC-51: the same for NSEC3 of a parent zone that is the signer.
 func TestParentDeniesChild(t *testing.T) {
 	t.Parallel()

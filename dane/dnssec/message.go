@@ -73,6 +73,14 @@ func newReply(msg *dns.Msg, q question, from *server) (*reply, error) {
 	return r, nil
 }
 
+// present checks that a reply which holds the records asked for says so.
+func (r *reply) present(q question) error {
+	if r.rcode != dns.RcodeSuccess {
+		return failure(q, Malformed, "the server answers, and says %s", rcodeName(r.rcode))
+	}
+	return nil
+}
+
 // blame says which server an error came from and what it had to say.
 func (r *reply) blame(e *Error) *Error {
 	e.Server = r.server.String()

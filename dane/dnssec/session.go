@@ -116,6 +116,10 @@ func (s *session) askOne(q question, to attempt, judge func(*reply) error) error
 	if err := judge(r); err != nil {
 		return r.blamed(asError(q, err), q)
 	}
+	// What it said is known now: the reply need not be kept.
+	key := exchangeKey{to, q}
+	s.v.exchanges.Leave(key, f)
+	delete(s.started, key)
 	return nil
 }
 

@@ -171,6 +171,9 @@ func (t *Trusting) answer(q question, so path, r *reply) (a *Answer, open bool, 
 	for {
 		set := r.answer.find(a.Name, q.rtype)
 		if set != nil {
+			if err := r.present(question{a.Name, q.rtype}); err != nil {
+				return nil, false, err
+			}
 			a.Expires = earliest(a.Expires, after(now, set.ttl()))
 			a.Records = set.copied(a.Expires.Sub(now))
 			return a, false, nil

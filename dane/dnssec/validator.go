@@ -309,6 +309,9 @@ func (s *session) judgeCNAME(at question, r *reply) (*alias, error) {
 
 // finish completes a with the records of the reply.
 func (s *session) finish(a *Answer, at question, r *reply) error {
+	if err := r.present(at); err != nil {
+		return err
+	}
 	set := r.answer.find(at.name, at.rtype)
 	j, err := s.judgeSet(set, r)
 	if err != nil {
