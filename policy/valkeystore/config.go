@@ -95,6 +95,9 @@ func (cfg Config) options(tracked string, changed func([]valkey.ValkeyMessage)) 
 	o.ClientTrackingOptions = []string{"BCAST", "PREFIX", tracked}
 	o.OnInvalidations = changed
 	o.DisableRetry = true // the caller has better to do than to wait
+	if o.ClientSetInfo == nil {
+		o.ClientSetInfo = valkey.DisableClientSetInfo // one permission less to give
+	}
 	for _, timeout := range []*time.Duration{&o.Dialer.Timeout, &o.Sentinel.Dialer.Timeout, &o.ConnWriteTimeout} {
 		if *timeout == 0 {
 			*timeout = cfg.Timeout

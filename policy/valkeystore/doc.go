@@ -32,8 +32,7 @@
 // their own, who needs no more than this:
 //
 //	ACL SETUSER relay on >secret resetkeys resetchannels -@all ~mxseal:*
-//	    +hello +ping +client|tracking +client|setinfo
-//	    +getrange +get +set +del +eval +scan
+//	    +hello +ping +client|tracking +getrange +get +set +del +eval +scan
 //
 // Valkey's "maxmemory-policy" should be "noeviction" or a volatile one. A
 // policy takes some hundred octets. All keys have a time to live, which for a

@@ -30,14 +30,20 @@ type server struct {
 // startServer runs a server until the test ends. Nothing is kept on disk.
 func startServer(t testing.TB, args ...string) *server {
 	t.Helper()
-	program := interop.Need(t, "redis-server")
+	return startProgram(t, "redis-server", func(port, dir string) []string {
+		return append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", dir}, args...)
+	})
+}
+
+// startProgram runs a program that speaks the protocol until the test ends.
+func startProgram(t testing.TB, name string, args func(port, dir string) []string) *server {
+	t.Helper()
+	program := interop.Need(t, name)
 	dir := t.TempDir()
 	for range 5 { // somebody else may take the port
 		addr := freeAddr(t)
 		_, port, _ := net.SplitHostPort(addr)
-		s := &server{addr: addr, args: append([]string{
-			program, "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", dir,
-		}, args...)}
+		s := &server{addr: addr, args: append([]string{program}, args(port, dir)...)}
 		if s.start(t) {
 			t.Cleanup(func() {
 				s.kill()
@@ -49,7 +55,7 @@ func startServer(t testing.TB, args ...string) *server {
 		}
 		t.Logf("server did not start:\n%s", s.log.String())
 	}
-	t.Fatal("no server could be started")
+	t.Fatalf("%s could not be started", name)
 	return nil
 }
 

@@ -1,0 +1,150 @@
+package valkeystore
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/valkey-io/valkey-go"
+
+	"github.com/mxseal/mxseal/mtasts"
+)
+
+// A hit, beside what it is compared with: a Lookup in the memory of a Client.
+func BenchmarkHit(b *testing.B) {
+	srv := startServer(b)
+	n := newInternet(b, domain)
+	store := open(b, at(srv.addr))
+	ctx := context.Background()
+	lookUp := func(store mtasts.Store) func(*testing.B) {
+		client, err := n.visit().client(store)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if r, err := client.Lookup(ctx, domain); err != nil || r.Policy == nil {
+			b.Fatal(r.Err, err)
+		}
+		return func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				client.Lookup(ctx, domain)
+			}
+		}
+	}
+	b.Run("Client without a Store", lookUp(nil))
+	b.Run("Client with a Store", lookUp(store))
+	mustGet(b, store, domain)
+	b.Run("Store", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			store.Get(ctx, domain)
+		}
+	})
+	b.Run("Store in parallel", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				store.Get(ctx, domain)
+			}
+		})
+	})
+	b.Run("DoCache of the client library", func(b *testing.B) {
+		client, err := valkey.NewClient(valkey.ClientOption{InitAddress: []string{srv.addr}, ForceSingleClient: true})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer client.Close()
+		b.ReportAllocs()
+		for b.Loop() {
+			client.DoCache(ctx, client.B().Get().Key(store.keys.policy(domain)).Cache(), time.Hour)
+		}
+	})
+}
+
+// A miss, beside what it is compared with: a PING, and an exchange of so many
+// octets over a socket.
+func BenchmarkMiss(b *testing.B) {
+	srv := startServer(b)
+	store := open(b, at(srv.addr))
+	ctx := context.Background()
+	put(b, store, entry(domain, time.Minute))
+	before := srv.calls(b, "getrange")
+	b.Run("Store", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			store.cache.changed(domain)
+			store.Get(ctx, domain)
+		}
+		b.ReportMetric(float64(srv.calls(b, "getrange")-before)/float64(b.N), "roundtrips/op")
+	})
+	b.Run("not stored", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			store.Get(ctx, "other.example")
+		}
+	})
+	b.Run("PING", func(b *testing.B) {
+		client, err := store.link.get()
+		if client == nil {
+			b.Fatal(err)
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			client.Do(ctx, client.B().Ping().Build())
+		}
+	})
+	b.Run("PING over a bare socket", func(b *testing.B) {
+		conn, err := net.Dial("tcp", srv.addr)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer conn.Close()
+		reply := make([]byte, 64)
+		for b.Loop() {
+			if _, err := conn.Write([]byte("PING\r\n")); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := conn.Read(reply); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkPut(b *testing.B) {
+	srv := startServer(b)
+	store := open(b, at(srv.addr))
+	e := entry(domain, time.Minute)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := store.Put(context.Background(), e); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkChange is the time from a Put by one relay until another has the
+// entry in memory.
+func BenchmarkChange(b *testing.B) {
+	srv := startServer(b)
+	one, other := open(b, at(srv.addr)), open(b, at(srv.addr))
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	heard := make(chan string, 1)
+	go func() { _ = other.Watch(ctx, func(domain string) { heard <- domain }) }()
+	<-heard // to look at everything
+	e := entry(domain, time.Minute)
+	for b.Loop() {
+		e.Fetched = e.Fetched.Add(time.Millisecond)
+		put(b, one, e)
+		for d := range heard {
+			if d == domain {
+				break
+			}
+		}
+		if _, ok := other.cache.fresh(domain); !ok {
+			b.Fatal("not in memory")
+		}
+	}
+}

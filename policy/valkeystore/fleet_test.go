@@ -1,0 +1,166 @@
+package valkeystore
+
+import (
+	"strings"
+	"testing"
+)
+
+// fleet starts three relays, each with its own way to the server.
+func fleet(t testing.TB, n *internet, srv *server) (relays []*relay, ways []*proxy) {
+	t.Helper()
+	for range 3 {
+		way := startProxy(t, srv.addr)
+		ways = append(ways, way)
+		relays = append(relays, startRelay(t, orders{Server: way.addr, Version: formVersion, Visit: n.visit()}))
+	}
+	return relays, ways
+}
+
+// What one relay has fetched protects all: an attacker who comes then is late
+// at every relay.
+func TestOneFetchProtectsAll(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	n := newInternet(t, domain)
+	relays, _ := fleet(t, n, srv)
+	if id := relays[0].lookup(t, domain); id != "1" {
+		t.Fatalf("the policy is not found: %q", id)
+	}
+	n.hide(domain)
+	for i, r := range relays {
+		if id := r.lookup(t, domain); id != "1" {
+			t.Errorf("relay %d has no policy", i)
+		}
+	}
+	if count := n.fetched(domain); count != 1 {
+		t.Errorf("%d fetches, want 1", count)
+	}
+}
+
+// A policy that one relay has found to be another is that at all.
+func TestChangeReachesAll(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	n := newInternet(t, domain)
+	relays, _ := fleet(t, n, srv)
+	for _, r := range relays {
+		r.lookup(t, domain)
+	}
+	n.publish(domain, "2", strings.Replace(policyText, "mail.", "mx.", 1))
+	if a := relays[2].ask(t, question{Domain: domain, Recheck: true}); a.ID != "2" {
+		t.Fatalf("%+v", a)
+	}
+	for _, r := range relays[:2] {
+		eventually(t, "another relay has the change", func() bool { return r.lookup(t, domain) == "2" })
+	}
+	if count := n.fetched(domain); count != 2 {
+		t.Errorf("%d fetches, want 2", count)
+	}
+}
+
+// Without the server every relay goes on with what it has and its own fetches.
+func TestFleetWithoutServer(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	n := newInternet(t, domain, "new.example", "later.example", "last.example")
+	relays, ways := fleet(t, n, srv)
+	for _, r := range relays {
+		r.lookup(t, domain)
+	}
+	all := func(when string, domains ...string) {
+		t.Helper()
+		for _, domain := range domains {
+			for i, r := range relays {
+				if r.lookup(t, domain) == "" {
+					t.Errorf("%s: relay %d has no policy of %s", when, i, domain)
+				}
+			}
+		}
+	}
+
+	srv.kill()
+	all("killed", domain, "new.example")
+	if count := n.fetched("new.example"); count != len(relays) {
+		t.Errorf("%d fetches by %d relays that are on their own", count, len(relays))
+	}
+	srv.restart(t)
+	eventually(t, "the server has it all again", func() bool { return len(srv.keys(t, "*:policy:*")) == 2 })
+	all("restarted", domain, "new.example")
+
+	srv.admin(t, "FLUSHALL")
+	n.hide(domain)
+	all("flushed", domain, "new.example")
+	eventually(t, "the server has it all again", func() bool { return len(srv.keys(t, "*:policy:*")) == 2 })
+
+	ways[0].setCut(true)
+	all("one is cut off", domain, "new.example", "later.example")
+	n.publish("later.example", "2", policyText)
+	relays[1].ask(t, question{Domain: "later.example", Recheck: true})
+	eventually(t, "who can hears of it", func() bool { return relays[2].lookup(t, "later.example") == "2" })
+	if id := relays[0].lookup(t, "later.example"); id != "1" {
+		t.Errorf("who is cut off has %q", id)
+	}
+	ways[0].setCut(false)
+	eventually(t, "who was cut off hears of it", func() bool { return relays[0].lookup(t, "later.example") == "2" })
+
+	srv.signal(t, "STOP")
+	all("stopped", domain, "new.example", "later.example", "last.example")
+	srv.signal(t, "CONT")
+}
+
+// A value that somebody has poisoned takes no policy away.
+func TestFleetWithPoisonedServer(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	n := newInternet(t, domain, "other.example")
+	relays, _ := fleet(t, n, srv)
+	for _, r := range relays {
+		r.lookup(t, domain)
+		r.lookup(t, "other.example")
+	}
+	key := newKeys(defaultPrefix, formVersion).policy(domain)
+	broken := entry(domain, 0)
+	broken.Text = "version: STSv1\nmode: none\nmode"
+	valid, err := encode(broken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, value := range []string{"garbage", valid} {
+		srv.admin(t, "SET", key, value)
+		for i, r := range append(relays, startRelay(t, orders{Server: srv.addr, Version: formVersion, Visit: n.visit()})) {
+			if r.lookup(t, domain) != "1" || r.lookup(t, "other.example") != "1" {
+				t.Errorf("relay %d has lost a policy to %.10q", i, value)
+			}
+		}
+	}
+}
+
+// Two releases whose forms differ use one server and do not meet.
+func TestVersionsOnOneServer(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	n := newInternet(t, domain)
+	var relays []*relay
+	for _, version := range []string{formVersion, "2", formVersion, "2"} {
+		relays = append(relays, startRelay(t, orders{Server: srv.addr, Version: version, Visit: n.visit()}))
+	}
+	for i, r := range relays {
+		if r.lookup(t, domain) != "1" {
+			t.Errorf("relay %d has no policy", i)
+		}
+	}
+	if count := n.fetched(domain); count != 2 {
+		t.Errorf("%d fetches, want one by each release", count)
+	}
+	if names := srv.keys(t, "mxseal:*:policy:"+domain); len(names) != 2 {
+		t.Errorf("keys %q", names)
+	}
+	n.publish(domain, "2", policyText)
+	relays[1].ask(t, question{Domain: domain, Recheck: true})
+	eventually(t, "the same release hears of it", func() bool { return relays[3].lookup(t, domain) == "2" })
+	for _, i := range []int{0, 2} {
+		if id := relays[i].lookup(t, domain); id != "1" {
+			t.Errorf("relay %d of the other release has %q", i, id)
+		}
+	}
+}

@@ -1,0 +1,151 @@
+package valkeystore
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mxseal/mxseal/internal/testpki"
+	"github.com/mxseal/mxseal/mtasts"
+)
+
+// internet is what relays see of the world, for all processes of a test: what
+// DNS says, and one policy host for all domains.
+type internet struct {
+	dns, web *httptest.Server
+	root     *testpki.Entity
+
+	mu       sync.Mutex
+	policies map[string]published
+	fetches  map[string]int
+}
+
+type published struct{ id, text string }
+
+// visit says how a process gets there.
+type visit struct {
+	DNS   string // URL
+	Web   string // address
+	Roots string // PEM
+}
+
+func newInternet(t testing.TB, domains ...string) *internet {
+	t.Helper()
+	alive := func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
+	}
+	n := &internet{
+		root:     testpki.Root(t, "root", alive),
+		policies: make(map[string]published), fetches: make(map[string]int),
+	}
+	var hosts []string
+	for _, domain := range domains {
+		hosts = append(hosts, "mta-sts."+domain)
+		n.publish(domain, "1", policyText)
+	}
+	site := n.root.Server(t, hosts, alive)
+	n.dns = httptest.NewServer(http.HandlerFunc(n.answerTXT))
+	n.web = httptest.NewUnstartedServer(http.HandlerFunc(n.servePolicy))
+	n.web.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{site.Cert.Raw}, PrivateKey: site.Key}}}
+	n.web.StartTLS()
+	t.Cleanup(n.dns.Close)
+	t.Cleanup(n.web.Close)
+	return n
+}
+
+func (n *internet) visit() visit {
+	roots := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: n.root.Cert.Raw})
+	return visit{DNS: n.dns.URL, Web: n.web.Listener.Addr().String(), Roots: string(roots)}
+}
+
+func (n *internet) publish(domain, id, text string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.policies[domain] = published{id, text}
+}
+
+// hide is what an attacker does who forges DNS and blocks the policy host.
+func (n *internet) hide(domain string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.policies, domain)
+}
+
+// fetched returns how often the policy of domain was fetched.
+func (n *internet) fetched(domain string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.fetches[domain]
+}
+
+func (n *internet) answerTXT(w http.ResponseWriter, r *http.Request) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var txts []string
+	if p, ok := n.policies[strings.TrimPrefix(r.FormValue("name"), "_mta-sts.")]; ok {
+		txts = []string{"v=STSv1; id=" + p.id}
+	}
+	_ = json.NewEncoder(w).Encode(txts)
+}
+
+func (n *internet) servePolicy(w http.ResponseWriter, r *http.Request) {
+	domain := strings.TrimPrefix(r.Host, "mta-sts.")
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.fetches[domain]++
+	p, ok := n.policies[domain]
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain")
+	_, _ = w.Write([]byte(p.text))
+}
+
+// client returns a Client in that world.
+func (v visit) client(store mtasts.Store) (*mtasts.Client, error) {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(v.Roots))
+	return mtasts.NewClient(mtasts.Config{
+		Store: store, Resolver: v, RootCAs: roots,
+		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, v.Web)
+		},
+	})
+}
+
+func (v visit) LookupTXT(ctx context.Context, name string) ([]string, error) {
+	name = strings.TrimSuffix(name, ".")
+	req, err := http.NewRequestWithContext(ctx, "GET", v.DNS+"?name="+url.QueryEscape(name), nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	var txts []string
+	if err := json.NewDecoder(resp.Body).Decode(&txts); err != nil {
+		return nil, err
+	}
+	if len(txts) == 0 {
+		return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+	}
+	return txts, nil
+}
+
+func (v visit) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
+	return []netip.Addr{netip.MustParseAddr("11.0.0.1")}, nil // Dial goes elsewhere
+}

@@ -1,0 +1,166 @@
+package valkeystore
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/valkey-io/valkey-go"
+
+	"github.com/mxseal/mxseal/mtasts"
+)
+
+// relayEnv holds the orders of a process that is a relay.
+const relayEnv = "MXSEAL_TEST_RELAY"
+
+// TestMain lets the program be a relay, for tests with several processes.
+func TestMain(m *testing.M) {
+	if orders := os.Getenv(relayEnv); orders != "" {
+		if err := beRelay(orders, os.Stdin, os.Stdout); err != nil {
+			os.Stderr.WriteString(err.Error() + "\n")
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// orders say what a relay is to be.
+type orders struct {
+	Server  string
+	Version string
+	Visit   visit
+}
+
+// question is a line to a relay, and answer a line from it.
+type question struct {
+	Domain  string
+	Recheck bool
+}
+
+type answer struct {
+	Text, ID string // of the policy in force
+	Err      string
+}
+
+// beRelay answers questions until there are no more.
+func beRelay(text string, in io.Reader, out io.Writer) error {
+	var o orders
+	if err := json.Unmarshal([]byte(text), &o); err != nil {
+		return err
+	}
+	store, err := newStore(Config{Server: valkey.ClientOption{InitAddress: []string{o.Server}}}, o.Version)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	client, err := o.Visit.client(store)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { client.Run(ctx) })
+	defer running.Wait()
+	defer cancel()
+
+	lines, answers := json.NewDecoder(in), json.NewEncoder(out)
+	for {
+		var q question
+		if err := lines.Decode(&q); err != nil {
+			return nil // no more
+		}
+		if err := answers.Encode(q.ask(ctx, client)); err != nil {
+			return err
+		}
+	}
+}
+
+func (q question) ask(ctx context.Context, client *mtasts.Client) (a answer) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	var r mtasts.Result
+	var err error
+	if q.Recheck {
+		r, _, err = client.Recheck(ctx, q.Domain)
+	} else {
+		r, err = client.Lookup(ctx, q.Domain)
+	}
+	if err != nil {
+		a.Err = err.Error()
+	}
+	if r.Policy != nil {
+		a.Text, a.ID = r.Policy.Text, r.ID
+	}
+	return a
+}
+
+// relay is such a process.
+type relay struct {
+	mu  sync.Mutex
+	in  *json.Encoder
+	out *json.Decoder
+}
+
+// startRelay runs a relay until the test ends.
+func startRelay(t testing.TB, o orders) *relay {
+	t.Helper()
+	text, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program)
+	cmd.Env = append(os.Environ(), relayEnv+"="+string(text))
+	cmd.Stderr = os.Stderr
+	in, errIn := cmd.StdinPipe()
+	out, errOut := cmd.StdoutPipe()
+	if errIn != nil || errOut != nil {
+		t.Fatal(errIn, errOut)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		killer := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+		defer killer.Stop()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("relay: %v", err)
+		}
+	})
+	return &relay{in: json.NewEncoder(in), out: json.NewDecoder(bufio.NewReader(out))}
+}
+
+func (r *relay) ask(t testing.TB, q question) answer {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var a answer
+	if err := r.in.Encode(q); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.out.Decode(&a); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// lookup returns the id of the policy in force, or nothing.
+func (r *relay) lookup(t testing.TB, domain string) (id string) {
+	t.Helper()
+	a := r.ask(t, question{Domain: domain})
+	if a.Err != "" {
+		t.Errorf("%s: %s", domain, a.Err)
+	}
+	return a.ID
+}

@@ -1,0 +1,127 @@
+package valkeystore
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mxseal/mxseal/internal/testpki"
+)
+
+// relayACL is the user of the package comment.
+var relayACL = []string{
+	"ACL", "SETUSER", "relay", "on", ">secret", "resetkeys", "resetchannels", "-@all", "~mxseal:*",
+	"+hello", "+ping", "+client|tracking",
+	"+getrange", "+get", "+set", "+del", "+eval", "+scan",
+}
+
+// A user who may do no more than the package comment says can do everything.
+func TestACL(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	srv.admin(t, relayACL...)
+	relay := func(cfg *Config) { cfg.Server.Username, cfg.Server.Password = "relay", "secret" }
+	a, b := open(t, at(srv.addr, relay)), open(t, at(srv.addr, relay))
+	heard := listen(t, b)
+	e := entry(domain, time.Minute)
+	put(t, a, e)
+	eventually(t, "another hears of it", func() bool { return heard.has(domain) })
+	wantEntry(t, b, e)
+	for _, err := range b.All(t.Context()) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	release, ok, err := a.Lease(t.Context(), domain, time.Minute)
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	release()
+	if names := srv.keys(t, "*:lease:*"); len(names) != 0 {
+		t.Errorf("leases are not given back: %q", names)
+	}
+	if err := b.Delete(t.Context(), domain); err != nil {
+		t.Error(err)
+	}
+	log, err := srv.admin(t, "ACL", "LOG").ToArray()
+	if err != nil || len(log) != 0 {
+		t.Errorf("what the user may not do: %v, %v", log, err)
+	}
+
+	elsewhere := open(t, at(srv.addr, relay, func(cfg *Config) { cfg.Prefix = "other:" }))
+	if err := elsewhere.Put(t.Context(), e); err == nil || !strings.Contains(err.Error(), "NOPERM") {
+		t.Errorf("keys of others: %v", err)
+	}
+}
+
+// With a wrong password there is an error that says so, without the password.
+func TestWrongPassword(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	srv.admin(t, relayACL...)
+	s := open(t, at(srv.addr, func(cfg *Config) { cfg.Server.Username, cfg.Server.Password = "relay", "guessed" }))
+	err := s.Put(t.Context(), entry(domain, 0))
+	if err == nil || !strings.Contains(err.Error(), "WRONGPASS") || strings.Contains(err.Error(), "guessed") {
+		t.Errorf("Put: %v", err)
+	}
+}
+
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	alive := func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
+	}
+	root := testpki.Root(t, "root", alive)
+	site := root.Server(t, []string{"valkey.example"}, alive)
+	dir := t.TempDir()
+	secure := freeAddr(t)
+	_, port, _ := net.SplitHostPort(secure)
+	startServer(t, "--tls-port", port, "--tls-auth-clients", "no",
+		"--tls-cert-file", writePEM(t, dir, "CERTIFICATE", site.Cert.Raw),
+		"--tls-key-file", writePEM(t, dir, "PRIVATE KEY", marshalKey(t, site)),
+		"--tls-ca-cert-file", writePEM(t, dir, "TRUSTED CERTIFICATE", root.Cert.Raw))
+	roots := x509.NewCertPool()
+	roots.AddCert(root.Cert)
+	with := func(name string) Config {
+		return at(secure, func(cfg *Config) { cfg.Server.TLSConfig = &tls.Config{RootCAs: roots, ServerName: name} })
+	}
+
+	a, b := open(t, with("valkey.example")), open(t, with("valkey.example"))
+	heard := listen(t, b)
+	e := entry(domain, time.Minute)
+	put(t, a, e)
+	eventually(t, "another hears of it", func() bool { return heard.has(domain) })
+	wantEntry(t, b, e)
+
+	if err := open(t, with("other.example")).Put(t.Context(), e); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("a server of another name: %v", err)
+	}
+	if err := open(t, at(secure)).Put(t.Context(), e); err == nil {
+		t.Error("in the clear, to a server that wants TLS")
+	}
+}
+
+func marshalKey(t *testing.T, e *testpki.Entity) []byte {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(e.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+func writePEM(t *testing.T, dir, kind string, der []byte) string {
+	t.Helper()
+	name := filepath.Join(dir, strings.ReplaceAll(kind, " ", "-"))
+	kind = strings.TrimPrefix(kind, "TRUSTED ")
+	if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
