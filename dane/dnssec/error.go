@@ -241,6 +241,20 @@ func (e *Error) within(q question) *Error {
 	return &Error{Name: q.name, Type: q.rtype, Status: e.Status, Reason: e.Reason, Err: e, final: e.final}
 }
 
+// cause is the reason in short.
+func (e *Error) cause() string {
+	text := e.Reason.String()
+	if e.Detail != "" {
+		text += ", " + e.Detail
+	}
+	if e.Err != nil {
+		var b strings.Builder
+		describeCause(&b, e.Err)
+		text += " [" + b.String() + "]"
+	}
+	return text
+}
+
 // noting returns e with a remark on the servers that were asked.
 func (e *Error) noting(problem error) *Error {
 	noted := *e

@@ -1,0 +1,170 @@
+package dnssec
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/miekg/dns"
+)
+
+// ProbeError says what a DNS server does not do that a Validator needs.
+type ProbeError struct {
+	Server string
+	// Faults are what is wrong, in words for the administrator.
+	Faults []string
+	// Err is the first lookup that failed through this server alone, an *Error,
+	// or nil.
+	Err error
+}
+
+// Error names the server and its faults.
+func (e *ProbeError) Error() string {
+	return fmt.Sprintf("dnssec: DNS server %s: %s", e.Server, strings.Join(e.Faults, "; "))
+}
+
+// Unwrap returns the lookup that failed.
+func (e *ProbeError) Unwrap() error { return e.Err }
+
+// Probe finds out whether each server passes on what proofs are made of, for a
+// check when a program starts or an administrator wonders. It asks, through one
+// server at a time and past the cache, for the keys of the trust anchors' zones
+// over UDP and TCP, and looks up their SOA records and a name that does not
+// exist. Then it looks up the names given: well chosen are a signed one and one
+// in a zone that is not signed. The error holds a *ProbeError for each server
+// that fails, and is nil if none does.
+func (v *Validator) Probe(ctx context.Context, names ...string) error {
+	servers, problem := v.upstreams.list()
+	faults := make([]error, len(servers))
+	var probes sync.WaitGroup
+	for i, s := range servers {
+		probes.Go(func() {
+			p := &probe{v: v.only(s), server: s, found: &ProbeError{Server: s.String()}}
+			p.run(ctx, names)
+			if len(p.found.Faults) > 0 {
+				faults[i] = p.found
+			}
+		})
+	}
+	probes.Wait()
+	return errors.Join(append(faults, problem)...)
+}
+
+// only returns a Validator with an empty cache that asks one of the servers.
+func (v *Validator) only(s *server) *Validator {
+	return &Validator{
+		upstreams: &upstreams{servers: []*server{s}},
+		anchors:   v.anchors,
+		client:    v.client,
+		now:       v.now,
+		limits:    v.limits,
+		sha1:      v.sha1,
+		cache:     newCache(1 << 20),
+	}
+}
+
+type probe struct {
+	v      *Validator
+	server *server
+	found  *ProbeError
+}
+
+func (p *probe) fault(format string, args ...any) {
+	if text := fmt.Sprintf(format, args...); !slices.Contains(p.found.Faults, text) {
+		p.found.Faults = append(p.found.Faults, text)
+	}
+}
+
+func (p *probe) run(ctx context.Context, names []string) {
+	zones := make([]string, 0, len(p.v.anchors))
+	for zone := range p.v.anchors {
+		zones = append(zones, zone)
+	}
+	slices.Sort(zones)
+	for _, zone := range zones {
+		p.transport(ctx, question{zone, dns.TypeDNSKEY})
+		p.lookup(ctx, zone, dns.TypeSOA)
+		p.lookup(ctx, strings.ToLower(rand.Text())+"."+strings.TrimPrefix(zone, "."), dns.TypeA)
+	}
+	for _, name := range names {
+		p.lookup(ctx, name, dns.TypeSOA)
+	}
+}
+
+// transport asks for the keys of a zone in each way, and looks at the reply
+// before it is judged.
+func (p *probe) transport(ctx context.Context, q question) {
+	ways := map[string]bool{"UDP": false, "TCP": true}
+	if p.server.isTLS() {
+		ways = map[string]bool{"TLS": true}
+	}
+	for _, way := range []string{"UDP", "TCP", "TLS"} {
+		stream, ok := ways[way]
+		if !ok {
+			continue
+		}
+		msg, err := p.v.client.roundTrip(ctx, p.server, stream, q)
+		switch {
+		case err != nil:
+			p.fault("does not answer over %s: %s", way, asError(q, err).cause())
+		case msg.Truncated && stream:
+			p.fault("cuts replies short over %s", way)
+		case !msg.Truncated:
+			p.inspect(msg.Msg, q)
+		}
+	}
+}
+
+// inspect looks for what is missing in the reply with the keys of a zone.
+func (p *probe) inspect(msg *dns.Msg, q question) {
+	has := func(records []dns.RR, rtype uint16) bool {
+		return slices.ContainsFunc(records, func(rr dns.RR) bool { return rr.Header().Rrtype == rtype })
+	}
+	if msg.IsEdns0() == nil {
+		p.fault("does not speak EDNS: no OPT record in its replies")
+	}
+	if !msg.RecursionAvailable {
+		p.fault("does not offer recursion: the RA bit is clear")
+	}
+	switch {
+	case msg.Rcode != dns.RcodeSuccess:
+		p.fault("answers %s to the question for the keys of %q", rcodeName(msg.Rcode), q.name)
+	case !has(msg.Answer, dns.TypeDNSKEY):
+		p.fault("does not pass on the keys of %q: no DNSKEY records", q.name)
+	case has(msg.Answer, dns.TypeRRSIG):
+	case msg.AuthenticatedData:
+		p.fault("keeps the signatures to itself: no RRSIG records, the AD bit instead")
+	default:
+		p.fault("strips the signatures: no RRSIG records")
+	}
+}
+
+// lookup notes a lookup that fails. What is behind it may be known already, but
+// the first one is kept.
+func (p *probe) lookup(ctx context.Context, name string, qtype uint16) {
+	_, err := p.v.Lookup(ctx, name, qtype)
+	if err == nil {
+		return
+	}
+	if p.found.Err == nil {
+		p.found.Err = err
+	}
+	if e := asError(question{name, qtype}, err); len(p.found.Faults) == 0 || e.Status == Bogus {
+		p.fault("%s", p.explain(e))
+	}
+}
+
+func (p *probe) explain(e *Error) string {
+	switch {
+	case e.Reason == AnchorMismatch:
+		return "has other keys than the trust anchors: these are outdated, or the answers are forged"
+	case e.Reason == DenialMissing:
+		return "does not pass on proofs that something does not exist: no good NSEC or NSEC3 records"
+	default:
+		return fmt.Sprintf("fails to give a %s answer for %q: %s", typeName(e.Type), e.Name, e.cause())
+	}
+}
