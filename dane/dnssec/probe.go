@@ -71,6 +71,8 @@ type probe struct {
 	v      *Validator
 	server *server
 	found  *ProbeError
+	// explained is set when the replies themselves have shown what is wrong.
+	explained bool
 }
 
 func (p *probe) fault(format string, args ...any) {
@@ -87,6 +89,9 @@ func (p *probe) run(ctx context.Context, names []string) {
 	slices.Sort(zones)
 	for _, zone := range zones {
 		p.transport(ctx, question{zone, dns.TypeDNSKEY})
+	}
+	p.explained = len(p.found.Faults) > 0
+	for _, zone := range zones {
 		p.lookup(ctx, zone, dns.TypeSOA)
 		p.lookup(ctx, strings.ToLower(rand.Text())+"."+strings.TrimPrefix(zone, "."), dns.TypeA)
 	}
@@ -143,8 +148,8 @@ func (p *probe) inspect(msg *dns.Msg, q question) {
 	}
 }
 
-// lookup notes a lookup that fails. What is behind it may be known already, but
-// the first one is kept.
+// lookup notes a lookup that fails, in words if it is not known what is behind
+// it.
 func (p *probe) lookup(ctx context.Context, name string, qtype uint16) {
 	_, err := p.v.Lookup(ctx, name, qtype)
 	if err == nil {
@@ -153,8 +158,8 @@ func (p *probe) lookup(ctx context.Context, name string, qtype uint16) {
 	if p.found.Err == nil {
 		p.found.Err = err
 	}
-	if e := asError(question{name, qtype}, err); len(p.found.Faults) == 0 || e.Status == Bogus {
-		p.fault("%s", p.explain(e))
+	if !p.explained {
+		p.fault("%s", p.explain(asError(question{name, qtype}, err)))
 	}
 }
 
@@ -165,6 +170,6 @@ func (p *probe) explain(e *Error) string {
 	case e.Reason == DenialMissing:
 		return "does not pass on proofs that something does not exist: no good NSEC or NSEC3 records"
 	default:
-		return fmt.Sprintf("fails to give a %s answer for %q: %s", typeName(e.Type), e.Name, e.cause())
+		return fmt.Sprintf("fails to answer for %s of %q: %s", typeName(e.Type), e.Name, e.cause())
 	}
 }

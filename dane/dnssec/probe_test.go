@@ -73,7 +73,7 @@ func TestProbe(t *testing.T) {
 				m.Answer, m.Ns, m.Rcode = nil, nil, dns.RcodeServerFailure
 			}
 			return m
-		}, []string{`"plain.com.": servfail`}},
+		}, []string{`SOA of "plain.com.": servfail`}},
 	} {
 		t.Run(tt.what, func(t *testing.T) {
 			t.Parallel()
