@@ -512,8 +512,9 @@ func TestResumedSessionIsVerified(t *testing.T) {
 	}
 }
 
-// The pinned addresses are the only ones dialled, and a refused host has none:
-// field note 68, TLSA-11, DANE-113.
+// The TLSA records are there before anybody connects (DANE-14), the pinned
+// addresses are the only ones dialled, and a refused host has none: field note
+// 68, TLSA-11, DANE-113.
 func TestDialContext(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
@@ -535,6 +536,9 @@ func TestDialContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := plan.Hosts[0]
+	if len(h.TLSA) != 1 || len(dialled) != 0 {
+		t.Errorf("%d records, dialled %v", len(h.TLSA), dialled)
+	}
 	for _, addr := range []string{"mx.dane.example:26", "elsewhere.example:25", "192.0.2.77:25", "mx.dane.example"} {
 		if c, err := h.DialContext(t.Context(), "tcp", addr); err == nil {
 			c.Close()

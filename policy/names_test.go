@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -157,6 +158,34 @@ func TestTLSConfig(t *testing.T) {
 			t.Errorf("%s: %+v", test.domain, first)
 		}
 	}
+}
+
+// Field notes 29 and 66: sessions with one host share nothing that the check
+// writes to, and it has one result.
+func TestSessionsShareNothing(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	inet.Domain("dane.example").MX("mx.dane.example")
+	mx := inet.Host("mx.dane.example", policytest.TLSA("3 1 1"))
+	plan, err := resolver(t, inet).Resolve(t.Context(), "dane.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := mx.Certificates()
+	defer mx.Break(policytest.Impostor)()
+	var sessions sync.WaitGroup
+	for range 8 {
+		sessions.Go(func() {
+			if _, err := handshake(t, plan.Hosts[0]); err == nil {
+				t.Error("an impostor was verified")
+			}
+			state := tls.ConnectionState{Version: tls.VersionTLS13, PeerCertificates: good}
+			if err := plan.Hosts[0].Verify(state); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	sessions.Wait()
 }
 
 // OPS-39: a TLSA RRset that no datagram holds is asked for over TCP.
