@@ -2,6 +2,16 @@ package mtasts_test
 
 import (
 	"context"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,25 +59,42 @@ func BenchmarkMatchMX(b *testing.B) {
 }
 
 // A hit in memory, beside what it is compared with: reading the clock, which
-// is the part of it that cannot be saved.
+// is the part of it that cannot be saved. With -cpu 1,2,... it shows how hits
+// scale over cores, of one domain and of many.
 func BenchmarkLookup(b *testing.B) {
 	w := newWorld(b)
-	c := w.client(b)
+	store := newMemStore()
+	domains := make([]string, 1<<12)
+	for i := range domains {
+		domains[i] = fmt.Sprintf("d%d.example", i)
+		putInForce(b, store, domains[i])
+	}
+	c := w.client(b, withStore(store))
 	ctx := context.Background()
-	if r, err := c.Lookup(ctx, domain); err != nil || r.Policy == nil {
-		b.Fatal(err, r.Err)
+	for _, domain := range domains {
+		if r, err := c.Lookup(ctx, domain); err != nil || r.Policy == nil {
+			b.Fatal(err, r.Err)
+		}
 	}
 	b.Run("hit", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			c.Lookup(ctx, domain)
+			c.Lookup(ctx, domains[0])
 		}
 	})
 	b.Run("hit in parallel", func(b *testing.B) {
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
-				c.Lookup(ctx, domain)
+				c.Lookup(ctx, domains[0])
+			}
+		})
+	})
+	b.Run("hits of many in parallel", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for i := rand.IntN(len(domains)); pb.Next(); i++ {
+				c.Lookup(ctx, domains[i%len(domains)])
 			}
 		})
 	})
@@ -76,4 +103,101 @@ func BenchmarkLookup(b *testing.B) {
 			time.Now()
 		}
 	})
+	b.Run("clock alone in parallel", func(b *testing.B) {
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				time.Now()
+			}
+		})
+	})
+}
+
+// putInForce stores a policy of two mx that nothing need be asked about.
+func putInForce(b *testing.B, store mtasts.Store, domain string) {
+	b.Helper()
+	now := time.Now()
+	err := store.Put(context.Background(), mtasts.Entry{
+		Domain: domain, ID: "20260101T000000", Text: twoMX,
+		Fetched: now, Expires: now.Add(week), NextCheck: now.Add(12 * time.Hour), Used: true,
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+const twoMX = "version: STSv1\r\nmode: enforce\r\nmx: mx1.mail.example.com\r\nmx: mx2.mail.example.com\r\nmax_age: 604800\r\n"
+
+// oneStore has the same entry for every domain, and keeps nothing.
+type oneStore struct {
+	*memStore
+	entry mtasts.Entry
+}
+
+func (s oneStore) Get(_ context.Context, domain string) (mtasts.Entry, error) {
+	e := s.entry
+	e.Domain, e.ID, e.Text = strings.Clone(domain), strings.Clone(e.ID), strings.Clone(e.Text)
+	return e, nil
+}
+
+// What a million policies of two mx take in memory.
+func BenchmarkMillion(b *testing.B) {
+	const n = 1_000_000
+	first := newMemStore()
+	putInForce(b, first, "x.example")
+	e, _ := first.Get(context.Background(), "x.example")
+	for b.Loop() {
+		c := newWorld(b).client(b, withStore(oneStore{first, e}), func(cfg *mtasts.Config) { cfg.MaxPolicies = n })
+		before := heapInUse()
+		for i := range n {
+			if r, err := c.Lookup(context.Background(), fmt.Sprintf("domain%d.example", i)); err != nil || r.Policy == nil {
+				b.Fatal(err, r.Err)
+			}
+		}
+		b.ReportMetric(float64(heapInUse()-before)/n, "bytes/policy")
+		runtime.KeepAlive(c)
+	}
+}
+
+func heapInUse() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// Policies fetched from an HTTPS server on the loopback interface, in this
+// process as well, each with a handshake of its own. With -cpu 1 it is what one
+// core does, of both sides.
+func BenchmarkRefresh(b *testing.B) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		io.WriteString(w, twoMX)
+	}))
+	defer server.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	w := newWorld(b)
+	w.setTXT(txtAnswer{txts: []string{"v=STSv1; id=1"}})
+	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, server.Listener.Addr().String())
+	}
+	var fetched atomic.Int64
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			// A new client knows nothing, so each lookup is a fetch. The certificate
+			// of the server is for example.com and what is below it.
+			c, err := mtasts.NewClient(mtasts.Config{Resolver: w, RootCAs: roots, Dial: dial})
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			if r, err := c.Lookup(context.Background(), domain); err != nil || r.Policy == nil {
+				b.Error(err, r.Err)
+				return
+			}
+			fetched.Add(1)
+		}
+	})
+	b.ReportMetric(float64(fetched.Load())/b.Elapsed().Minutes(), "fetches/min")
 }
