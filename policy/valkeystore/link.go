@@ -2,6 +2,7 @@ package valkeystore
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -76,7 +77,7 @@ func (l *link) check(ctx context.Context) {
 			if fresh != nil {
 				fresh.Close()
 			}
-			l.drop(err)
+			l.drop(fmt.Errorf("no contact with the server: %w", err))
 			return
 		}
 		client = fresh
@@ -86,7 +87,7 @@ func (l *link) check(ctx context.Context) {
 	err := client.Do(ctx, client.B().Ping().Build()).Error()
 	l.set(client)
 	if err != nil {
-		l.drop(err)
+		l.drop(fmt.Errorf("no contact with the server: %w", err))
 		return
 	}
 	if l.caughtUp() {

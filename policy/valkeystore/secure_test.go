@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/internal/testpki"
+	"github.com/mxseal/mxseal/mtasts"
 )
 
 // relayACL is the user of the package comment.
@@ -69,6 +71,31 @@ func TestWrongPassword(t *testing.T) {
 	err := s.Put(t.Context(), entry(domain, 0))
 	if err == nil || !strings.Contains(err.Error(), "WRONGPASS") || strings.Contains(err.Error(), "guessed") {
 		t.Errorf("Put: %v", err)
+	}
+}
+
+// A server that refuses to answer takes nothing away either.
+func TestUserTakenAway(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	srv.admin(t, relayACL...)
+	s := open(t, at(srv.addr, func(cfg *Config) { cfg.Server.Username, cfg.Server.Password = "relay", "secret" }))
+	e := entry(domain, time.Minute)
+	put(t, s, e)
+	srv.admin(t, "ACL", "SETUSER", "relay", "-getrange")
+	s.cache.changed(domain)
+	wantEntry(t, s, e)
+	if _, err := s.Get(t.Context(), "other.example"); err == nil || errors.Is(err, mtasts.ErrNotStored) {
+		t.Errorf("without the right to read: %v", err)
+	}
+	srv.admin(t, "ACL", "DELUSER", "relay")
+	eventually(t, "the loss is noticed", func() bool {
+		client, _ := s.link.get()
+		return client == nil
+	})
+	wantEntry(t, s, e)
+	if _, err := s.Get(t.Context(), "other.example"); err == nil || errors.Is(err, mtasts.ErrNotStored) {
+		t.Errorf("without a user: %v", err)
 	}
 }
 

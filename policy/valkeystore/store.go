@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -77,7 +78,8 @@ func (s *Store) Close() error {
 }
 
 // Get returns the entry of domain, from memory if the server has not told of a
-// change since it was read. While the server is away that is the last one known.
+// change since it was read. While the server cannot tell that is the last one
+// known.
 func (s *Store) Get(ctx context.Context, domain string) (mtasts.Entry, error) {
 	if e, ok := s.cache.fresh(domain); ok {
 		return e, nil
@@ -89,7 +91,7 @@ func (s *Store) Get(ctx context.Context, domain string) (mtasts.Entry, error) {
 	case errors.Is(err, errDamaged):
 		s.cache.remove(domain)
 	case err != nil && !errors.Is(err, mtasts.ErrNotStored):
-		if known && isAway(err) {
+		if known {
 			return last, nil
 		}
 	case known && lost && last.Fetched.After(e.Fetched) && s.now().Before(last.Expires):
@@ -116,9 +118,13 @@ func (s *Store) readCommand(b valkey.Builder, domain string) valkey.Completed {
 	return b.Getrange().Key(s.keys.policy(domain)).Start(0).End(maxValue).Build()
 }
 
+// decode reads the reply to readCommand.
 func (s *Store) decode(domain string, r valkey.ValkeyResult) (mtasts.Entry, error) {
 	value, err := r.AsBytes()
+	refusal, refused := valkey.IsValkeyErr(err)
 	switch {
+	case refused && strings.HasPrefix(refusal.Error(), "WRONGTYPE"):
+		return mtasts.Entry{}, fmt.Errorf("%w: %w", errDamaged, err)
 	case err != nil:
 		return mtasts.Entry{}, err
 	case len(value) == 0:
@@ -178,13 +184,6 @@ func (s *Store) run(ctx context.Context, script, key string, args ...string) (in
 	return s.link.do(ctx, func(b valkey.Builder) valkey.Completed {
 		return b.Eval().Script(script).Numkeys(1).Key(key).Arg(args...).Build()
 	}).AsInt64()
-}
-
-// isAway reports whether err is that there was no answer, and not that there was
-// a bad one.
-func isAway(err error) bool {
-	_, answered := valkey.IsValkeyErr(err)
-	return !answered
 }
 
 // failed says what was being done.
