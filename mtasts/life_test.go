@@ -168,6 +168,26 @@ func TestRefreshOnUse(t *testing.T) {
 	})
 }
 
+// That a policy expires soon is told once, though ids come and go meanwhile.
+func TestExpiringIsToldOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.publish("1", enforceWeek)
+		var log eventLog
+		c := w.client(t, log.configure)
+		lookup(t, c)
+		w.setHost(nil)
+		for range 7 * 24 {
+			time.Sleep(time.Hour - time.Second)
+			w.setID("2")
+			c.Recheck(t.Context(), domain)
+			w.setID("1")
+			c.Recheck(t.Context(), domain)
+		}
+		log.want(t, mtasts.PolicyFound, mtasts.ExpiringSoon)
+	})
+}
+
 // What an operator is told of changes, with both texts.
 func TestEventsOfChange(t *testing.T) {
 	bubble(t, func(t *testing.T) {

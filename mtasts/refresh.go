@@ -17,13 +17,17 @@ func (c *Client) fly(ctx context.Context, domain string, t task, stored *state) 
 		return nil
 	}
 	told := events(before, next, c.now())
+	// What is refreshed without being asked for needs no room in memory, but for
+	// what the store does not take.
+	cached := t != refresh || c.cache.get(domain) != nil
+	if kept := c.keep(ctx, stored, next); !kept {
+		cached = true
+	}
 	if t == refresh && next.policy == nil {
 		c.cache.remove(domain)
-	} else if t != refresh || c.cache.get(domain) != nil {
-		// What is refreshed without being asked for needs no room in memory.
+	} else if cached {
 		c.cache.put(next)
 	}
-	c.keep(ctx, stored, next)
 	for _, e := range told {
 		c.tell(e)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -16,7 +17,7 @@ var errEntry = errors.New("mtasts: stored entry is not valid")
 // known. An entry that is not in order is as none, and is removed; whatever
 // else goes wrong is told, and the store asked again the next time.
 func (c *Client) recall(ctx context.Context, domain string) *state {
-	unknown := &state{domain: domain}
+	unknown := &state{domain: strings.Clone(domain)} // not all of the caller's text
 	if c.cfg.Store == nil {
 		return unknown
 	}
@@ -58,7 +59,7 @@ func restore(e Entry, domain string, now time.Time) (*state, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errEntry, err)
 	}
-	s := &state{domain: domain, policy: policy, id: e.ID, fetched: e.Fetched.Round(0), made: now, used: e.Used}
+	s := &state{domain: e.Domain, policy: policy, id: e.ID, fetched: e.Fetched.Round(0), made: now, used: e.Used}
 	s.trouble = restoreTrouble(e, domain)
 	if next := e.NextCheck.Round(0); next.Sub(now) <= maxTTL {
 		s.checkAt(next)
@@ -124,25 +125,27 @@ func (s *state) gist() gist {
 }
 
 // keep brings the store up to date with the step from old to next. That DNS was
-// asked is not worth a write.
-func (c *Client) keep(ctx context.Context, old, next *state) {
+// asked is not worth a write. It reports whether the store is up to date.
+func (c *Client) keep(ctx context.Context, old, next *state) bool {
 	if c.cfg.Store == nil {
-		return
+		return true
 	}
 	if next.policy == nil {
 		if old.policy != nil {
 			c.forget(ctx, next.domain)
 		}
-		return
+		return true
 	}
 	if old.policy != nil && old.gist() == next.gist() {
-		return
+		return true
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
-	if err := c.cfg.Store.Put(ctx, next.entry()); err != nil {
+	err := c.cfg.Store.Put(ctx, next.entry())
+	if err != nil {
 		c.storeFailed(next.domain, err)
 	}
+	return err == nil
 }
 
 // forget removes domain from the store.

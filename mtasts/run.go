@@ -29,7 +29,8 @@ const (
 // or not its TXT record can be seen (RFC 8461 sections 3.3 and 10.2). One that
 // nobody asked for is left to run out, and so is one that lasts for less than an
 // hour, which lookups fetch anew. What has become due while the program was not
-// running is spread over an hour.
+// running is spread over an hour. If the Store is a [Watcher], Run also takes in
+// what other Clients have found.
 //
 // Without Run, policies are fetched again by lookups that come late in their
 // time, and a domain that is asked for too seldom loses its policy.

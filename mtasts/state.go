@@ -78,6 +78,9 @@ func (s *state) at(now time.Time) *state {
 	if t.hasRunOut(now) {
 		t.policy, t.id, t.fetched, t.used = nil, "", time.Time{}, false
 		t.settle()
+		if t.trouble != nil {
+			t.trouble.told.expiring = false
+		}
 	}
 	return &t
 }
@@ -168,7 +171,9 @@ func (s *state) failed(f failure) {
 // settle ends what is failing. Failures go on to forbid fetches for their time.
 func (s *state) settle() {
 	if s.trouble != nil {
-		s.trouble = &trouble{failures: s.trouble.failures}
+		settled := &trouble{failures: s.trouble.failures}
+		settled.told.expiring = s.trouble.told.expiring
+		s.trouble = settled
 	}
 }
 

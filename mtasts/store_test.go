@@ -153,6 +153,25 @@ func TestStoreFails(t *testing.T) {
 	})
 }
 
+// What was refreshed while the store could not be written is in memory.
+func TestRefreshWhileStoreFails(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.publish("1", enforceWeek)
+		store := newMemStore()
+		lookup(t, w.client(t, withStore(store)))
+		c := w.client(t, withStore(store))
+		defer run(t, c)()
+		store.setErr(nil, errDisk)
+		start := time.Now()
+		time.Sleep(31 * time.Hour)
+		w.setTXT(txtAnswer{err: notFound("x")})
+		w.setHost(nil)
+		sleepTo(start, week+time.Hour)
+		wantMode(t, lookup(t, c), mtasts.Enforce)
+	})
+}
+
 // A policy that the store could not be asked for counts as soon as it can be,
 // though DNS hid it meanwhile, and though memory has "no policy" for the domain.
 func TestStoreIsAskedAgain(t *testing.T) {
