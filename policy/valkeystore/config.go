@@ -91,7 +91,9 @@ func checkServer(o valkey.ClientOption) error {
 func (cfg Config) options(tracked string, changed func([]valkey.ValkeyMessage)) valkey.ClientOption {
 	o := cfg.Server
 	o.ForceSingleClient = o.Sentinel.MasterSet == ""
-	o.PipelineMultiplex = -1 // one connection, or each change would be told on all
+	// One connection: what has changed before a reply was made is told before
+	// that, so who gets a lease sees what was put under the one before.
+	o.PipelineMultiplex = -1
 	o.ClientTrackingOptions = []string{"BCAST", "PREFIX", tracked}
 	o.OnInvalidations = changed
 	o.DisableRetry = true // the caller has better to do than to wait

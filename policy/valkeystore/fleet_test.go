@@ -1,7 +1,10 @@
 package valkeystore
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -55,6 +58,41 @@ func TestChangeReachesAll(t *testing.T) {
 	}
 	if count := n.fetched(domain); count != 2 {
 		t.Errorf("%d fetches, want 2", count)
+	}
+}
+
+// Relays that need a policy at the same time make one fetch (field note 51).
+func TestOneFetchAtATime(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	var domains []string
+	for i := range 20 {
+		domains = append(domains, fmt.Sprintf("d%d.example", i))
+	}
+	n := newInternet(t, domains...)
+	relays, _ := fleet(t, n, srv)
+	for round, q := range []question{{}, {Recheck: true}} {
+		id := strconv.Itoa(round + 1)
+		for _, domain := range domains {
+			n.publish(domain, id, policyText)
+		}
+		var all sync.WaitGroup
+		for i, r := range relays {
+			all.Go(func() {
+				for _, domain := range domains {
+					q.Domain = domain
+					if a := r.ask(t, q); a.ID != id {
+						t.Errorf("relay %d has %+v, want %s", i, a, id)
+					}
+				}
+			})
+		}
+		all.Wait()
+		for _, domain := range domains {
+			if count := n.fetched(domain); count != round+1 {
+				t.Errorf("%s: %d fetches, want %d", domain, count, round+1)
+			}
+		}
 	}
 }
 

@@ -65,6 +65,50 @@ func TestLeaseEnds(t *testing.T) {
 	}
 }
 
+// Who gets the lease sees what the one before has put, although the entry was
+// in memory.
+func TestLeaseComesAfterPut(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	stores := []*Store{open(t, at(srv.addr)), open(t, at(srv.addr)), open(t, at(srv.addr))}
+	const turns = 100
+	e := entry(domain, time.Hour)
+	put(t, stores[0], e)
+	var all sync.WaitGroup
+	for _, s := range stores {
+		all.Go(func() {
+			for done := 0; done < turns; {
+				if _, err := s.Get(t.Context(), domain); err != nil {
+					t.Error(err)
+				}
+				release, ok, err := s.Lease(t.Context(), domain, time.Minute)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if !ok {
+					continue
+				}
+				if e, err := s.Get(t.Context(), domain); err != nil {
+					t.Error(err)
+				} else {
+					e.Failed++
+					e.Fetched = e.Fetched.Add(time.Second)
+					if err := s.Put(t.Context(), e); err != nil {
+						t.Error(err)
+					}
+				}
+				release()
+				done++
+			}
+		})
+	}
+	all.Wait()
+	if got := mustGet(t, open(t, at(srv.addr)), domain); got.Failed != turns*len(stores) {
+		t.Errorf("%d changes, want %d", got.Failed, turns*len(stores))
+	}
+}
+
 func TestLeaseWithoutServer(t *testing.T) {
 	t.Parallel()
 	s := open(t, at(freeAddr(t)))
