@@ -58,8 +58,8 @@ func TestPreloadIsBounded(t *testing.T) {
 		if err := c.Preload(ctx, domains...); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v", err)
 		}
-		if w.most != 7 || len(w.dials) != 42 {
-			t.Errorf("%d at a time, %d in all", w.most, len(w.dials))
+		if dials, most := w.counts(); most != 7 || dials != 42 {
+			t.Errorf("%d at a time, %d in all", most, dials)
 		}
 	})
 }

@@ -263,6 +263,13 @@ func (w *crowd) dial(context.Context, string, string) (net.Conn, error) {
 	return nil, fmt.Errorf("nobody there")
 }
 
+// counts returns how many dials there were, and how many at a time at most.
+func (w *crowd) counts() (dials, most int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.dials), w.most
+}
+
 // A sender that was away for long has much to do when it starts: this is spread
 // over an hour, and no more than so many policies are fetched at a time, and
 // those that nobody asks for are left alone. Memory stays within its bound.
@@ -283,18 +290,17 @@ func TestRunDoesNotStampede(t *testing.T) {
 		stop := run(t, c)
 		start := time.Now()
 		sleepTo(start, 9*time.Minute)
-		w.mu.Lock()
-		if n := len(w.dials); n < domains/2/12 || n > domains/2/4 {
+		if n, _ := w.counts(); n < domains/2/12 || n > domains/2/4 {
 			t.Errorf("%d of %d domains in nine minutes", n, domains/2)
 		}
-		w.mu.Unlock()
 		sleepTo(start, 70*time.Minute)
 		stop()
-		if w.most > 10 {
-			t.Errorf("%d at a time", w.most)
+		dials, most := w.counts()
+		if most > 10 {
+			t.Errorf("%d at a time", most)
 		}
-		if len(w.dials) < domains/2 {
-			t.Errorf("%d of %d domains in an hour", len(w.dials), domains/2)
+		if dials < domains/2 {
+			t.Errorf("%d of %d domains in an hour", dials, domains/2)
 		}
 	})
 }
