@@ -29,8 +29,24 @@
 //
 // which needs no import of this package.
 //
+// # Reporting
+//
 // An [Aggregator] is the Recorder that counts: by day, recipient domain and
-// policy. It hands its sums to a [Store].
+// policy. It hands its sums to a [Store]. A [Reporter] makes reports of the sums
+// of each day that is over, and sends them to those that ask for them, by https
+// or by mail. The two run side by side:
+//
+//	store := new(tlsrpt.MemoryStore)
+//	recorder := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: store})
+//	reporter, err := tlsrpt.NewReporter(tlsrpt.ReporterConfig{
+//		Store: store, Organization: "Example Inc.", Contact: "tls-reports@example.net",
+//		Mailer: mailer, Signer: signer, // without them: https alone
+//	})
+//	...
+//	go recorder.Run(ctx)
+//	go reporter.Run(ctx)
+//
+// and recorder is what a policy.Dialer is given as its Recorder.
 //
 // # Reports
 //

@@ -3,9 +3,12 @@ package tlsrpt_test
 import (
 	"context"
 	"crypto/x509"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mxseal/mxseal/tlsrpt"
@@ -94,4 +97,81 @@ func ExampleAggregator() {
 	}
 	fmt.Println(sums[0].Policy.Type, sums[0].Summary.Successes)
 	// Output: no-policy-found 3
+}
+
+func ExampleReporter() {
+	store := new(tlsrpt.MemoryStore)
+	recorder := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: store})
+	reporter, err := tlsrpt.NewReporter(tlsrpt.ReporterConfig{
+		Store:        store,
+		Organization: "Example Inc.",
+		Contact:      "tls-reports@example.net",
+		Signer: tlsrpt.SignerFunc(func(_ context.Context, message []byte, fields []string) ([]byte, error) {
+			return nil, errors.New("here a DKIM library signs the message")
+		}),
+		Mailer: tlsrpt.MailerFunc(func(_ context.Context, from string, to []string, message []byte) error {
+			return errors.New("here the message goes to the mail queue")
+		}),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { recorder.Run(ctx) })
+	running.Go(func() { reporter.Run(ctx) })
+	// The program sends mail, and recorder is told of each session.
+	cancel()
+	running.Wait()
+}
+
+func ExampleReporter_Preview() {
+	store := new(tlsrpt.MemoryStore)
+	reporter, err := tlsrpt.NewReporter(tlsrpt.ReporterConfig{
+		Store: store, Organization: "Example Inc.", Contact: "tls-reports@example.net",
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	day := tlsrpt.DayOf(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+	sums := []tlsrpt.PolicyResult{{
+		Policy:  tlsrpt.Policy{Type: tlsrpt.NoPolicyFound, Domain: "example.com"},
+		Summary: tlsrpt.Summary{Successes: 3},
+	}}
+	if err := store.Add(context.Background(), day, "example.com", sums); err != nil {
+		log.Fatal(err)
+	}
+
+	report, err := reporter.Preview(context.Background(), "example.com", day)
+	if err != nil {
+		log.Fatal(err)
+	}
+	text, err := json.MarshalIndent(report, "", "  ")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s\n", text)
+	// Output:
+	// {
+	//   "organization-name": "Example Inc.",
+	//   "date-range": {
+	//     "start-datetime": "2026-03-01T00:00:00Z",
+	//     "end-datetime": "2026-03-01T23:59:59Z"
+	//   },
+	//   "contact-info": "tls-reports@example.net",
+	//   "report-id": "20260301.example.com@example.net",
+	//   "policies": [
+	//     {
+	//       "policy": {
+	//         "policy-type": "no-policy-found",
+	//         "policy-domain": "example.com"
+	//       },
+	//       "summary": {
+	//         "total-successful-session-count": 3,
+	//         "total-failure-session-count": 0
+	//       }
+	//     }
+	//   ]
+	// }
 }

@@ -8,7 +8,8 @@ import (
 )
 
 // Report is what one sender saw of the mail hosts of one domain on one day, as
-// RFC 8460 section 4 lays it down. [ParseReport] reads those of others.
+// RFC 8460 section 4 lays it down. [Reporter] makes and sends Reports, and
+// [ParseReport] reads those of others.
 type Report struct {
 	// Organization is the name of the sender's organisation, in any words.
 	Organization string

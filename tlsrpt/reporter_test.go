@@ -1,0 +1,564 @@
+package tlsrpt_test
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mxseal/mxseal/internal/testpki"
+	"github.com/mxseal/mxseal/tlsrpt"
+)
+
+// inWorld runs a test in a bubble.
+func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { test(t, newWorld(t)) })
+}
+
+// wait lets time pass.
+func wait(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// The report of a day goes out within four hours after it (RPT-27, RPT-28), to
+// both kinds of endpoints (RPT-12, RPT-14, field note 62), also if nothing failed
+// (RPT-29), and then its sums are gone.
+func TestReporterDay(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.txt["example.com"] = []string{bothTXT}
+		w.txt["fine.example"] = []string{"other", mailTXT}
+		w.count("example.com", today, missed(stsPolicy, selfSigned), met(danePolicy))
+		w.count("fine.example", today, met(noPolicy))
+		w.count("silent.example", today, met(noPolicy))
+		w.count("example.com", today+1, met(noPolicy))
+		w.start(w.config())
+		wait(2*time.Minute - 1)
+		if w.lookups() > 0 {
+			t.Errorf("asked for %d records before all sessions were counted", w.lookups())
+		}
+		wait(4*time.Hour - 2*time.Minute + 1)
+		if len(w.posts()) != 1 || len(w.mails()) != 2 {
+			t.Fatalf("%d reports posted, %d mailed; log:\n%s", len(w.posts()), len(w.mails()), w.log.String())
+		}
+		posted := w.posts()[0]
+		if posted.to != "https://reports.example/v1" || posted.dialled != publicAddr+":443" ||
+			posted.header.Get("Content-Type") != "application/tlsrpt+gzip" || posted.header.Get("Content-Encoding") != "" {
+			t.Errorf("posted to %q at %q with %q", posted.to, posted.dialled, posted.header) // RPT-78
+		}
+		if posted.octets[0] != 0x1f {
+			t.Error("not compressed") // RPT-69
+		}
+		report := posted.report
+		if report.ID != "20260301.example.com@sender.example" || report.Contact != "tls-reports@sender.example" ||
+			report.Organization != "Sender" || report.Dates != (tlsrpt.DateRange{Start: today.Start(), End: today.End()}) {
+			t.Errorf("report %+v", report)
+		}
+		if len(report.Policies) != 2 || report.Policies[0].Summary.Failures != 1 || report.Policies[1].Summary.Successes != 1 {
+			t.Errorf("policies %+v", report.Policies)
+		}
+		for _, m := range w.mails() {
+			if m.to != "tls@example.com" {
+				t.Errorf("mailed to %q", m.to)
+			}
+		}
+		for _, domain := range []string{"example.com", "fine.example", "silent.example"} {
+			if sums := w.left(domain, today); sums != nil {
+				t.Errorf("left of %s: %+v", domain, sums)
+			}
+		}
+		if w.left("example.com", today+1) == nil {
+			t.Error("the sums of the new day are gone")
+		}
+		wait(24 * time.Hour)
+		if len(w.posts()) != 2 || w.posts()[1].report.ID != "20260302.example.com@sender.example" {
+			t.Errorf("%d reports posted after two days", len(w.posts()))
+		}
+	})
+}
+
+// A domain without a usable record gets no report, now or later (RPT-3, RPT-6).
+func TestReporterNoRecord(t *testing.T) {
+	for clause, txts := range map[string][]string{
+		"RPT-3 none": {"v=spf1"}, "RPT-3 two": {postTXT, mailTXT}, "RPT-6 broken": {"v=TLSRPTv1; rua="},
+	} {
+		t.Run(clause, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.txt["example.com"] = txts
+				w.count("example.com", today, met(noPolicy))
+				w.start(w.config())
+				wait(24 * time.Hour)
+				if len(w.posts())+len(w.mails()) > 0 || w.left("example.com", today) != nil || w.lookups() != 1 {
+					t.Errorf("%d posted, %d mailed, %d lookups, left %+v", len(w.posts()), len(w.mails()), w.lookups(), w.left("example.com", today))
+				}
+			})
+		})
+	}
+}
+
+// RPT-21, field note 57: DNS that does not answer delays a report, at growing
+// intervals, and deletes nothing as long as the day can be reported.
+func TestReporterTemporaryDNSError(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.txtErr = errTemporary
+		w.count("example.com", today, met(noPolicy))
+		w.start(w.config())
+		wait(40 * time.Hour)
+		if w.left("example.com", today) == nil {
+			t.Fatal("the sums are gone")
+		}
+		if w.lookups() > 16 {
+			t.Errorf("%d lookups in 40 hours", w.lookups())
+		}
+		w.set(func() { w.txtErr = nil })
+		wait(4 * time.Hour)
+		if len(w.posts()) != 1 || w.left("example.com", today) != nil {
+			t.Errorf("%d reports after DNS was mended", len(w.posts()))
+		}
+	})
+}
+
+// A day that is too old is not reported any more, and takes no room.
+func TestReporterForgetsOldDays(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.txtErr = errTemporary
+		w.count("example.com", today, met(noPolicy))
+		w.start(w.config())
+		wait(48*time.Hour + time.Hour)
+		if w.left("example.com", today) != nil {
+			t.Error("the sums are still there")
+		}
+	})
+}
+
+// RPT-76, RPT-79, RPT-80, RPT-81: a report that is not accepted is sent again at
+// growing intervals for 24 hours, always with the same names.
+func TestReporterRetries(t *testing.T) {
+	for _, status := range []int{301, 400, 404, 429, 503} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.set(func() { w.status = status })
+				w.count("example.com", today, met(noPolicy))
+				w.start(w.config())
+				wait(30 * time.Hour)
+				var waits []time.Duration
+				for i, d := range w.posts()[1:] {
+					waits = append(waits, (d.after - w.posts()[i].after).Round(time.Minute))
+					if d.report.ID != w.posts()[0].report.ID {
+						t.Errorf("report-id %q after %q", d.report.ID, w.posts()[0].report.ID)
+					}
+				}
+				const m, h = time.Minute, time.Hour
+				want := []time.Duration{10 * m, 20 * m, 40 * m, 80 * m, 160 * m, 4 * h, 4 * h, 4 * h, 4 * h}
+				if !slices.Equal(waits, want) {
+					t.Errorf("waited %v, want %v", waits, want)
+				}
+				if w.left("example.com", today) != nil || !strings.Contains(w.log.String(), "given up") {
+					t.Errorf("not given up:\n%s", w.log.String())
+				}
+			})
+		})
+	}
+}
+
+// RPT-13: one endpoint that accepts is enough, whatever the others say.
+func TestReporterOneEndpointIsEnough(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.txt["example.com"] = []string{bothTXT}
+		w.set(func() { w.status = 500 })
+		w.count("example.com", today, met(noPolicy))
+		w.start(w.config())
+		wait(24 * time.Hour)
+		if len(w.posts()) != 1 || len(w.mails()) != 1 || w.left("example.com", today) != nil {
+			t.Errorf("%d posted, %d mailed", len(w.posts()), len(w.mails()))
+		}
+	})
+}
+
+// A report that was not accepted before a restart is sent after it, and those of
+// two days that were missed are made up for.
+func TestReporterReturns(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		for d := today - 2; d <= today; d++ {
+			w.count("example.com", d, met(noPolicy))
+		}
+		w.set(func() { w.status = 500 })
+		time.Sleep(5 * time.Hour)
+		stop := w.startFor(w.config())
+		wait(time.Minute)
+		if len(w.posts()) != 2 {
+			t.Fatalf("%d reports tried at once", len(w.posts()))
+		}
+		stop()
+		w.set(func() { w.status = 200 })
+		w.start(w.config())
+		wait(time.Minute)
+		var ids []string
+		for _, d := range w.posts()[2:] {
+			ids = append(ids, d.report.ID)
+		}
+		slices.Sort(ids)
+		if !slices.Equal(ids, []string{"20260228.example.com@sender.example", "20260301.example.com@sender.example"}) {
+			t.Errorf("reports %q", ids)
+		}
+		if w.left("example.com", today-2) != nil {
+			t.Error("the third day is still there")
+		}
+	})
+}
+
+// RPT-82: an endpoint cannot point the sender at its own network. The check is of
+// the address that is dialled.
+func TestReporterRefusesSpecialAddresses(t *testing.T) {
+	for _, addr := range []string{"127.0.0.1", "::1", "10.0.0.1", "169.254.169.254", "fe80::1", "::ffff:192.168.0.1", "64:ff9b::a00:1", "224.0.0.1"} {
+		t.Run(addr, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.addrs = []netip.Addr{netip.MustParseAddr(addr)}
+				w.txt["literal.example"] = []string{"v=TLSRPTv1; rua=https://" + literal(addr) + "/"}
+				w.count("example.com", today, met(noPolicy))
+				w.count("literal.example", today, met(noPolicy))
+				cfg := w.config()
+				stop := w.startFor(cfg)
+				wait(5 * time.Hour)
+				if len(w.posts()) != 0 || !strings.Contains(w.log.String(), "special-purpose address") {
+					t.Errorf("%d reports posted; log:\n%s", len(w.posts()), w.log.String())
+				}
+				stop()
+				cfg.AllowAddr = func(a netip.Addr) bool { return a == w.addrs[0].Unmap() }
+				w.start(cfg)
+				wait(time.Minute)
+				if len(w.posts()) != 1 { // the certificate is for reports.example alone
+					t.Errorf("%d reports posted when allowed", len(w.posts()))
+				}
+			})
+		})
+	}
+}
+
+func literal(addr string) string {
+	if strings.Contains(addr, ":") {
+		return "[" + addr + "]"
+	}
+	return addr
+}
+
+// RPT-15: an endpoint proves who it is, unless configured otherwise.
+func TestReporterCertificates(t *testing.T) {
+	for name, ignore := range map[string]bool{"by default": false, "ignored": true} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.cert = testpki.SelfSigned(t, []string{"reports.example"})
+				w.count("example.com", today, met(noPolicy))
+				cfg := w.config()
+				cfg.IgnoreCertificates = ignore
+				w.start(cfg)
+				wait(4 * time.Hour)
+				if got := len(w.posts()) > 0; got != ignore {
+					t.Errorf("posted: %v; log:\n%s", got, w.log.String())
+				}
+			})
+		})
+	}
+}
+
+// Without Mailer and Signer, domains that want mail get none.
+func TestReporterWithoutMail(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.txt["example.com"] = []string{mailTXT}
+		w.txt["both.example"] = []string{bothTXT}
+		w.count("example.com", today, met(noPolicy))
+		w.count("both.example", today, met(noPolicy))
+		cfg := w.config()
+		cfg.Mailer, cfg.Signer = nil, nil
+		w.start(cfg)
+		wait(4 * time.Hour)
+		if len(w.posts()) != 1 || len(w.mails()) != 0 || w.left("example.com", today) != nil {
+			t.Errorf("%d posted, %d mailed", len(w.posts()), len(w.mails()))
+		}
+	})
+}
+
+// RPT-82: the reports of many domains that point at one endpoint lie apart.
+func TestReporterRates(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		const domains = 50
+		for i := range domains {
+			domain := fmt.Sprintf("d%d.example", i)
+			w.txt[domain] = []string{postTXT}
+			w.count(domain, today, met(noPolicy))
+		}
+		cfg := w.config()
+		cfg.EndpointInterval = time.Minute
+		w.start(cfg)
+		wait(6 * time.Hour)
+		if len(w.posts()) != domains {
+			t.Fatalf("%d reports posted; log:\n%s", len(w.posts()), w.log.String())
+		}
+		for i := range w.posts()[1:] {
+			if apart := w.posts()[i+1].after - w.posts()[i].after; apart < 58*time.Second {
+				t.Errorf("reports %v apart", apart)
+			}
+		}
+		if w.lookups() > 2*domains {
+			t.Errorf("%d lookups", w.lookups())
+		}
+	})
+}
+
+func TestReporterInterval(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		for i := range 20 {
+			domain := fmt.Sprintf("d%d.example", i)
+			w.txt[domain] = []string{fmt.Sprintf("v=TLSRPTv1; rua=mailto:tls@host%d.example", i)}
+			w.count(domain, today, met(noPolicy))
+		}
+		cfg := w.config()
+		cfg.Interval = 10 * time.Second
+		w.start(cfg)
+		wait(5 * time.Hour)
+		for i := range w.mails()[1:] {
+			if apart := w.mails()[i+1].after - w.mails()[i].after; apart < 10*time.Second {
+				t.Errorf("reports %v apart", apart)
+			}
+		}
+		if len(w.mails()) != 20 {
+			t.Errorf("%d reports mailed", len(w.mails()))
+		}
+	})
+}
+
+// A store may fail at any point; what it has is reported when it works again.
+func TestReporterStoreFails(t *testing.T) {
+	for _, method := range []string{"DeleteBefore", "Domains", "Sums", "Delete", "Lease"} {
+		t.Run(method, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				store := &brokenStore{MemoryStore: &w.store, method: method, until: w.began.Add(5 * time.Hour)}
+				w.count("example.com", today, met(noPolicy))
+				cfg := w.config()
+				cfg.Store = store
+				w.start(cfg)
+				wait(9 * time.Hour)
+				if len(w.posts()) == 0 || w.left("example.com", today) != nil {
+					t.Errorf("%d reports; log:\n%s", len(w.posts()), w.log.String())
+				}
+				for _, d := range w.posts() {
+					if d.report.ID != w.posts()[0].report.ID {
+						t.Errorf("report-id %q", d.report.ID)
+					}
+				}
+				if !strings.Contains(w.log.String(), "disk full") {
+					t.Errorf("nothing in the log:\n%s", w.log.String())
+				}
+			})
+		})
+	}
+}
+
+// Reporters that share a store send each report once.
+func TestReportersShareStore(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		store := &brokenStore{MemoryStore: &w.store}
+		for i := range 30 {
+			domain := fmt.Sprintf("d%d.example", i)
+			w.txt[domain] = []string{postTXT}
+			w.count(domain, today, met(noPolicy))
+		}
+		cfg := w.config()
+		cfg.Store = store
+		time.Sleep(5 * time.Hour) // so that all begin at once
+		for range 3 {
+			w.start(cfg)
+		}
+		wait(24 * time.Hour)
+		seen := make(map[string]bool)
+		for _, d := range w.posts() {
+			if seen[d.report.ID] {
+				t.Errorf("report %q twice", d.report.ID)
+			}
+			seen[d.report.ID] = true
+		}
+		if len(seen) != 30 {
+			t.Errorf("%d reports", len(seen))
+		}
+	})
+}
+
+// Reporters that do not share a store send reports that differ in name.
+func TestReporterInstance(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.txt["example.com"] = []string{mailTXT}
+		w.count("example.com", today, met(noPolicy))
+		cfg := w.config()
+		cfg.Instance = "mta7"
+		w.start(cfg)
+		wait(4 * time.Hour)
+		if len(w.mails()) != 1 || w.mails()[0].report.ID != "20260301.example.com.mta7@sender.example" ||
+			!strings.Contains(string(w.mails()[0].octets), "!1772409599!mta7.json.gz\"") {
+			t.Errorf("mailed %s", w.mails()[0].octets)
+		}
+	})
+}
+
+func TestNewReporterRefuses(t *testing.T) {
+	t.Parallel()
+	good := func() tlsrpt.ReporterConfig {
+		return tlsrpt.ReporterConfig{Store: new(tlsrpt.MemoryStore), Organization: "Sender", Contact: "tls@sender.example"}
+	}
+	if _, err := tlsrpt.NewReporter(good()); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*tlsrpt.ReporterConfig){
+		"no store":         func(c *tlsrpt.ReporterConfig) { c.Store = nil },
+		"no organization":  func(c *tlsrpt.ReporterConfig) { c.Organization = "" },
+		"RPT-33 contact":   func(c *tlsrpt.ReporterConfig) { c.Contact = "sender.example" },
+		"RPT-67 U-labels":  func(c *tlsrpt.ReporterConfig) { c.Contact = "tls@grün.example" },
+		"RPT-66 unique-id": func(c *tlsrpt.ReporterConfig) { c.Instance = "mta-7" },
+		"RPT-66 not ASCII": func(c *tlsrpt.ReporterConfig) { c.Instance = "\u0161" },
+		"RPT-18 no signer": func(c *tlsrpt.ReporterConfig) { c.Mailer = tlsrpt.MailerFunc(nil) },
+		"signer alone":     func(c *tlsrpt.ReporterConfig) { c.Signer = tlsrpt.SignerFunc(sign) },
+		"small size":       func(c *tlsrpt.ReporterConfig) { c.MaxSize = 1000 },
+		"interval":         func(c *tlsrpt.ReporterConfig) { c.Interval = -1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := good()
+			change(&cfg)
+			if _, err := tlsrpt.NewReporter(cfg); err == nil {
+				t.Error("no error")
+			}
+		})
+	}
+}
+
+func TestReporterPreview(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.count("example.com", today, missed(stsPolicy, selfSigned))
+		r, err := tlsrpt.NewReporter(w.config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		report, err := r.Preview(t.Context(), "Example.COM.", today)
+		if err != nil || report == nil {
+			t.Fatalf("%+v, %v", report, err)
+		}
+		marshal(t, report)
+		if report.ID != "20260301.example.com@sender.example" || report.Policies[0].Summary.Failures != 1 {
+			t.Errorf("report %+v", report)
+		}
+		if report, err := r.Preview(t.Context(), "other.example", today); report != nil || err != nil {
+			t.Errorf("nothing to report: %+v, %v", report, err)
+		}
+		if _, err := r.Preview(t.Context(), "no domain", today); err == nil {
+			t.Error("no error")
+		}
+		if w.lookups()+len(w.posts())+len(w.mails()) > 0 || w.left("example.com", today) == nil {
+			t.Error("a preview did something")
+		}
+	})
+}
+
+// A report is cut to size by summing up the rarest failures; the totals stay.
+func TestReporterMaxSize(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		const maxSize = 256 << 10
+		a := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: &w.store})
+		var failures int64
+		for i := range 900 {
+			s := session(missed(stsPolicy, selfSigned))
+			s.HELO = fmt.Sprintf("%d.%s", i, strings.Repeat("x", 250))
+			for range 1 + i%3 {
+				a.Record(s)
+				failures++
+			}
+		}
+		if err := a.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		cfg := w.config()
+		cfg.MaxSize = maxSize
+		r, err := tlsrpt.NewReporter(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		report, err := r.Preview(t.Context(), "example.com", today)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := marshal(t, report); len(text) > maxSize || len(text) < maxSize*9/10 {
+			t.Errorf("%d octets", len(text))
+		}
+		result := report.Policies[0]
+		var told int64
+		for i, d := range result.Details {
+			told += d.Sessions
+			if i == 0 && (d.ReasonCode != tlsrpt.DetailsOmitted || d.HELO != "") {
+				t.Errorf("first is %+v", d)
+			}
+			if i > 0 && d.Sessions == 1 {
+				t.Errorf("one of the rarest is told: %+v", d)
+			}
+		}
+		if result.Summary.Failures != failures || told != failures {
+			t.Errorf("%d failures, %d told, of %d", result.Summary.Failures, told, failures)
+		}
+	})
+}
+
+// brokenStore leases domains, and fails in one method for some time.
+type brokenStore struct {
+	*tlsrpt.MemoryStore
+	method string
+	until  time.Time
+	held   sync.Map // domains
+}
+
+func (b *brokenStore) fails(method string) error {
+	if method == b.method && time.Now().Before(b.until) {
+		return fmt.Errorf("disk full")
+	}
+	return nil
+}
+
+func (b *brokenStore) Sums(ctx context.Context, day tlsrpt.Day, domain string) ([]tlsrpt.PolicyResult, error) {
+	if err := b.fails("Sums"); err != nil {
+		return nil, err
+	}
+	return b.MemoryStore.Sums(ctx, day, domain)
+}
+
+func (b *brokenStore) Domains(ctx context.Context, day tlsrpt.Day) iter.Seq2[string, error] {
+	if err := b.fails("Domains"); err != nil {
+		return func(yield func(string, error) bool) { yield("", err) }
+	}
+	return b.MemoryStore.Domains(ctx, day)
+}
+
+func (b *brokenStore) Delete(ctx context.Context, day tlsrpt.Day, domain string) error {
+	if err := b.fails("Delete"); err != nil {
+		return err
+	}
+	return b.MemoryStore.Delete(ctx, day, domain)
+}
+
+func (b *brokenStore) DeleteBefore(ctx context.Context, day tlsrpt.Day) error {
+	if err := b.fails("DeleteBefore"); err != nil {
+		return err
+	}
+	return b.MemoryStore.DeleteBefore(ctx, day)
+}
+
+func (b *brokenStore) Lease(_ context.Context, domain string, _ time.Duration) (func(), bool, error) {
+	if err := b.fails("Lease"); err != nil {
+		return nil, false, err
+	}
+	_, held := b.held.LoadOrStore(domain, true)
+	return func() { b.held.Delete(domain) }, !held, nil
+}
