@@ -2,9 +2,11 @@ package tlsrpt_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -104,4 +106,47 @@ func BenchmarkRecord(b *testing.B) {
 			}
 		})
 	})
+}
+
+// BenchmarkDay makes the reports of a day with 100,000 domains, five failures
+// each, one after the other and compressed, as they go out. Only the sums that
+// come out of the store are in memory, not the reports: MB-live is the most that
+// was in use at any time.
+func BenchmarkDay(b *testing.B) {
+	const domains = 100_000
+	reporter, err := tlsrpt.NewReporter(tlsrpt.ReporterConfig{
+		Store:        uniformStore{MemoryStore: new(tlsrpt.MemoryStore), sums: largeReport().Policies[:1]},
+		Organization: "Sender", Contact: "tls-reports@sender.example",
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var most, before runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for b.Loop() {
+		for i := range domains {
+			report, err := reporter.Preview(b.Context(), "d"+strconv.Itoa(i)+".example", today)
+			if err != nil || len(report.Policies[0].Details) != 5 {
+				b.Fatal(report, err)
+			}
+			if i%1000 == 0 {
+				var now runtime.MemStats
+				runtime.ReadMemStats(&now)
+				most.HeapInuse = max(most.HeapInuse, now.HeapInuse)
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/domains, "µs/report")
+	b.ReportMetric(float64(most.HeapInuse-before.HeapInuse)/(1<<20), "MB-live")
+}
+
+// uniformStore has the same sums for every domain.
+type uniformStore struct {
+	*tlsrpt.MemoryStore
+	sums []tlsrpt.PolicyResult
+}
+
+func (u uniformStore) Sums(context.Context, tlsrpt.Day, string) ([]tlsrpt.PolicyResult, error) {
+	return slices.Clone(u.sums), nil
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 )
 
 // submission is a report in the form in which it goes out, and its names.
@@ -60,7 +61,7 @@ func (r *Reporter) build(domain string, day Day, sums []PolicyResult) (*submissi
 	return &submission{
 		domain: domain, submitter: r.submitter,
 		id: report.ID, filename: r.filename(domain, day),
-		report: report, gzip: compress(text),
+		report: report, gzip: r.compressor.compress(text),
 	}, nil
 }
 
@@ -138,10 +139,19 @@ func withSessions(d Detail, sessions int64) Detail {
 	return d
 }
 
+// compressor compresses one text after the other: making a gzip.Writer takes
+// longer than compressing a usual report. The zero value is ready for use.
+type compressor struct{ writers sync.Pool }
+
 // compress returns text in gzip.
-func compress(text []byte) []byte {
+func (c *compressor) compress(text []byte) []byte {
+	w, ok := c.writers.Get().(*gzip.Writer)
+	if !ok {
+		w = gzip.NewWriter(nil)
+	}
+	defer c.writers.Put(w)
 	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
+	w.Reset(&b)
 	// Writing to memory does not fail.
 	_, _ = w.Write(text)
 	_ = w.Close()

@@ -21,7 +21,7 @@ func mailed(t *testing.T, w *world) []byte {
 	w.txt["example.com"] = []string{mailTXT}
 	w.count("example.com", today, missed(stsPolicy, selfSigned), met(danePolicy))
 	w.start(w.config())
-	wait(4 * time.Hour)
+	wait(allStarted)
 	if len(w.mails()) != 1 {
 		t.Fatalf("%d reports mailed; log:\n%s", len(w.mails()), w.log.String())
 	}
@@ -62,7 +62,7 @@ func TestReportMail(t *testing.T) {
 				t.Errorf("%s: %q, want %q", name, got, want)
 			}
 		}
-		if date, err := message.Header.Date(); err != nil || date.Sub(midnight) > 4*time.Hour || date.Before(midnight) {
+		if date, err := message.Header.Date(); err != nil || date.Sub(midnight) > allStarted || date.Before(midnight) {
 			t.Errorf("Date: %v, %v", date, err)
 		}
 		mediaType, params, err := mime.ParseMediaType(message.Header.Get("Content-Type"))
@@ -136,7 +136,7 @@ func TestReportMailSignature(t *testing.T) {
 					return append([]byte(test.signature), message...), nil
 				})
 				w.start(cfg)
-				wait(4 * time.Hour)
+				wait(allStarted)
 				if sent := len(w.mails()) > 0; sent != (test.says == "") || !strings.Contains(strings.ReplaceAll(w.log.String(), `\`, ""), test.says) {
 					t.Errorf("sent: %v; log:\n%s", sent, w.log.String())
 				}
@@ -160,7 +160,7 @@ func TestReportMailRetries(t *testing.T) {
 			return sign(ctx, message, fields)
 		})
 		w.start(cfg)
-		wait(4 * time.Hour)
+		wait(6 * time.Hour)
 		w.set(func() { w.mail = nil })
 		wait(8 * time.Hour)
 		if n := len(w.mails()); n < 2 || signs != n+1 || w.left("example.com", today) != nil {

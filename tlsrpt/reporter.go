@@ -89,10 +89,11 @@ const (
 // report for each recipient domain and UTC day. Its methods are safe for
 // concurrent use.
 type Reporter struct {
-	cfg       ReporterConfig
-	submitter string // domain of cfg.Contact
-	pace      pace
-	seed      maphash.Seed
+	cfg        ReporterConfig
+	submitter  string // domain of cfg.Contact
+	compressor compressor
+	pace       pace
+	seed       maphash.Seed
 
 	mu      sync.Mutex
 	pending map[job]*attempts // that have begun and are not done

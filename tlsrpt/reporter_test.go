@@ -45,7 +45,7 @@ func TestReporterDay(t *testing.T) {
 		if w.lookups() > 0 {
 			t.Errorf("asked for %d records before all sessions were counted", w.lookups())
 		}
-		wait(4*time.Hour - 2*time.Minute + 1)
+		wait(allStarted - 2*time.Minute + 1)
 		if len(w.posts()) != 1 || len(w.mails()) != 2 {
 			t.Fatalf("%d reports posted, %d mailed; log:\n%s", len(w.posts()), len(w.mails()), w.log.String())
 		}
@@ -119,7 +119,7 @@ func TestReporterTemporaryDNSError(t *testing.T) {
 			t.Errorf("%d lookups in 40 hours", w.lookups())
 		}
 		w.set(func() { w.txtErr = nil })
-		wait(4 * time.Hour)
+		wait(allStarted)
 		if len(w.posts()) != 1 || w.left("example.com", today) != nil {
 			t.Errorf("%d reports after DNS was mended", len(w.posts()))
 		}
@@ -260,7 +260,7 @@ func TestReporterCertificates(t *testing.T) {
 				cfg := w.config()
 				cfg.IgnoreCertificates = ignore
 				w.start(cfg)
-				wait(4 * time.Hour)
+				wait(allStarted)
 				if got := len(w.posts()) > 0; got != ignore {
 					t.Errorf("posted: %v; log:\n%s", got, w.log.String())
 				}
@@ -279,7 +279,7 @@ func TestReporterWithoutMail(t *testing.T) {
 		cfg := w.config()
 		cfg.Mailer, cfg.Signer = nil, nil
 		w.start(cfg)
-		wait(4 * time.Hour)
+		wait(allStarted)
 		if len(w.posts()) != 1 || len(w.mails()) != 0 || w.left("example.com", today) != nil {
 			t.Errorf("%d posted, %d mailed", len(w.posts()), len(w.mails()))
 		}
@@ -399,7 +399,7 @@ func TestReporterInstance(t *testing.T) {
 		cfg := w.config()
 		cfg.Instance = "mta7"
 		w.start(cfg)
-		wait(4 * time.Hour)
+		wait(allStarted)
 		if len(w.mails()) != 1 || w.mails()[0].report.ID != "20260301.example.com.mta7@sender.example" ||
 			!strings.Contains(string(w.mails()[0].octets), "!1772409599!mta7.json.gz\"") {
 			t.Errorf("mailed %s", w.mails()[0].octets)

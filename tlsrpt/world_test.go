@@ -74,6 +74,10 @@ func newWorld(t *testing.T) *world {
 // midnight is when the world begins.
 var midnight = day.Add(24 * time.Hour)
 
+// allStarted is how long after midnight the reports of the day have begun, and a
+// few of them are under way.
+const allStarted = 4*time.Hour + time.Minute
+
 // now is the time in the world, in which certificates of testpki are valid.
 func (w *world) now() time.Time { return midnight.Add(time.Since(w.began)) }
 
