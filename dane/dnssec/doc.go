@@ -29,6 +29,35 @@
 // [Trusting] is for those who run a validating server on the same host, or
 // reach one over TLS, and want to leave the proofs to it.
 //
-// The rules are those of RFC 4033 to 4035, 5155, 6672, 6840, 8624, 9276 and
-// 9905. What an attack may cost is bounded by [Limits].
+// # What is validated
+//
+// Answers of class IN for one name and type, with the CNAME and DNAME records on
+// the way, wildcards, and the absence of records by NSEC and NSEC3, by the rules
+// of RFC 4033 to 4035, 5155, 6672, 6840, 8624, 9276 and 9905. Signatures are RSA
+// with SHA-256 or SHA-512, ECDSA on P-256 or P-384, and Ed25519; RSA with SHA-1
+// if [Config] says so; DS digests SHA-1, SHA-256 and SHA-384. Zones with
+// nothing but others, such as Ed448, are insecure.
+//
+// Not validated, and not believed: the AD bit, the additional section, NS
+// records beside an answer, and the header but where it contradicts the proof.
+// Trust anchors are not updated (RFC 5011): those of IANA come with releases of
+// this package, others with [Config].
+//
+// # Bounds
+//
+// [Limits] bounds what one Lookup may cost, with all that it leads to: signature
+// verifications, NSEC3 hashes and iterations, DNSKEY digests, keys, signatures,
+// queries, aliases, records and octets of replies, and time. A Lookup that
+// reaches one fails, and is never called insecure, but for NSEC3 iterations
+// (RFC 9276 section 3.2). Beside these:
+//
+//   - RSA keys have at most 4096 bits and exponents below 2^31.
+//   - A try at one server ends after Config.Timeout, however slowly it sends;
+//     64 datagrams that do not answer the question end it as well.
+//   - The cache keeps to Config.CacheBytes, failures for 5 seconds, and nothing
+//     for more than a day. What is used stays in it when unknown names flood it.
+//   - Equal lookups at the same time are one lookup.
+//
+// Each Lookup has a budget of its own. How many of them a mail domain can cause
+// is for the caller to bound.
 package dnssec

@@ -1,0 +1,203 @@
+package dnssec
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// canned is an upstream that gives recorded replies and costs next to nothing,
+// so that what remains is the cost of the validator.
+type canned struct {
+	tb      testing.TB
+	w       *world
+	mu      sync.RWMutex
+	replies map[string][]byte // by the query without its ID
+}
+
+func (w *world) canned(tb testing.TB) *canned {
+	return &canned{tb: tb, w: w, replies: make(map[string][]byte)}
+}
+
+func (c *canned) use(config *Config) {
+	config.Dial = func(_ context.Context, network, _ string) (net.Conn, error) {
+		if network != "udp" {
+			c.tb.Error("asked over TCP")
+		}
+		return &cannedConn{canned: c}, nil
+	}
+}
+
+func (c *canned) reply(query []byte) []byte {
+	c.mu.RLock()
+	reply := c.replies[string(query[2:])]
+	c.mu.RUnlock()
+	if reply == nil {
+		reply = c.w.serve("", "udp", query)[0]
+		c.mu.Lock()
+		c.replies[string(query[2:])] = reply
+		c.mu.Unlock()
+	}
+	return reply
+}
+
+type cannedConn struct {
+	floodConn
+	canned *canned
+	reply  []byte
+	id     [2]byte
+}
+
+func (c *cannedConn) Write(b []byte) (int, error) {
+	c.reply = c.canned.reply(b)
+	copy(c.id[:], b)
+	return len(b), nil
+}
+
+func (c *cannedConn) Read(b []byte) (int, error) {
+	n := copy(b, c.reply)
+	copy(b, c.id[:])
+	return n, nil
+}
+
+// BenchmarkValidation compares a cold lookup with the signature verifications
+// alone that it needs: root keys, DS and keys of two zones, and the answer. The
+// limit is 1.25 times as long.
+func BenchmarkValidation(b *testing.B) {
+	for _, algorithm := range []uint8{dns.ECDSAP256SHA256, dns.RSASHA256} {
+		w := mail(b)
+		for _, z := range w.zones {
+			z.keys = []*testKey{newKey(b, z.name, algorithm, 257)}
+		}
+		upstream := w.canned(b)
+		const name = "_25._tcp.mx.example.com."
+		cold := func() {
+			if a, err := w.validator(upstream.use).Lookup(context.Background(), name, dns.TypeTLSA); err != nil || a.Status != Secure {
+				b.Fatal(a, err)
+			}
+		}
+		cold()
+		var alone, whole float64
+		b.Run(dns.AlgorithmToString[algorithm]+"/verifications", func(b *testing.B) {
+			verify := w.verifications(b, upstream)
+			b.ReportAllocs()
+			for b.Loop() {
+				verify()
+			}
+			alone = float64(b.Elapsed()) / float64(b.N)
+		})
+		b.Run(dns.AlgorithmToString[algorithm]+"/lookup", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				cold()
+			}
+			whole = float64(b.Elapsed()) / float64(b.N)
+			b.ReportMetric(whole/alone, "x-verifications")
+		})
+	}
+}
+
+// verifications returns a function that makes the signature verifications of
+// the recorded replies that a lookup needs, and nothing else.
+func (w *world) verifications(b *testing.B, upstream *canned) func() {
+	type check struct {
+		key                zoneKey
+		covered, signature []byte
+	}
+	var checks []check
+	for _, wire := range upstream.replies {
+		m := new(dns.Msg)
+		if err := m.Unpack(wire); err != nil {
+			b.Fatal(err)
+		}
+		q := question{m.Question[0].Name, m.Question[0].Qtype}
+		r, err := newReply(m, q, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		set := r.answer.find(q.name, q.rtype)
+		if set == nil {
+			continue // guesses that were not needed
+		}
+		for _, k := range w.zones[set.sigs[0].SignerName].keys {
+			key, _ := newZoneKey(k.record, false)
+			data, err := newSignedData(set)
+			signature, _ := base64.StdEncoding.DecodeString(set.sigs[0].Signature)
+			if err != nil {
+				b.Fatal(err)
+			}
+			checks = append(checks, check{key, data.covered(set.sigs[0]), signature})
+		}
+	}
+	if len(checks) != 6 {
+		b.Fatalf("%d verifications", len(checks))
+	}
+	return func() {
+		for _, c := range checks {
+			if !c.key.verifies(c.covered, c.signature) {
+				b.Fatal("bad signature")
+			}
+		}
+	}
+}
+
+// BenchmarkMemory reports what a cached RRset takes, of the garbage collector's
+// heap and as the cache counts it; the second must not be less than the first.
+func BenchmarkMemory(b *testing.B) {
+	const n = 100_000
+	now := time.Unix(1800000000, 0)
+	for _, tt := range []struct {
+		what    string
+		records []string
+	}{
+		{"TLSA", []string{"TLSA 3 1 1 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"}},
+		{"A", []string{"A 192.0.2.1", "A 192.0.2.2"}},
+		{"MX", []string{"MX 10 mx1.example.com.", "MX 20 mx2.example.com."}},
+		{"absent", nil},
+	} {
+		b.Run(tt.what, func(b *testing.B) {
+			for b.Loop() {
+				c := newCache(1 << 30)
+				before := heap()
+				for i := range n {
+					a := &Answer{Name: fmt.Sprintf("host%d.example.com.", i), Status: Secure, Expires: now.Add(time.Hour)}
+					for _, text := range tt.records {
+						a.Records = append(a.Records, unpacked(b, a.Name+" 300 IN "+text))
+					}
+					c.put(cacheKey{a.Name, 0, cachedAnswer}, a, a.size(), a.Expires, now)
+				}
+				used, counted := float64(heap()-before), 0
+				for i := range c.shards {
+					counted += c.shards[i].bytes
+				}
+				b.ReportMetric(used/n, "heap-bytes/RRset")
+				b.ReportMetric(float64(counted)/n, "counted-bytes/RRset")
+				runtime.KeepAlive(c)
+			}
+		})
+	}
+}
+
+// unpacked returns the record as it comes out of a message.
+func unpacked(b *testing.B, text string) dns.RR {
+	m := &dns.Msg{Answer: []dns.RR{rr(b, text)}}
+	wire, err := m.Pack()
+	if err != nil || m.Unpack(wire) != nil {
+		b.Fatal(err)
+	}
+	return m.Answer[0]
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
+}
