@@ -71,7 +71,7 @@ func TestOneFetchAtATime(t *testing.T) {
 	}
 	n := newInternet(t, domains...)
 	relays, _ := fleet(t, n, srv)
-	for round, q := range []question{{}, {Recheck: true}} {
+	for round, recheck := range []bool{false, true} {
 		id := strconv.Itoa(round + 1)
 		for _, domain := range domains {
 			n.publish(domain, id, policyText)
@@ -80,8 +80,7 @@ func TestOneFetchAtATime(t *testing.T) {
 		for i, r := range relays {
 			all.Go(func() {
 				for _, domain := range domains {
-					q.Domain = domain
-					if a := r.ask(t, q); a.ID != id {
+					if a := r.ask(t, question{Domain: domain, Recheck: recheck}); a.ID != id {
 						t.Errorf("relay %d has %+v, want %s", i, a, id)
 					}
 				}
