@@ -1,7 +1,11 @@
 package valkeystore
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
+	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,8 +15,8 @@ import (
 // loss is a way to lose the server, and to get it back.
 type loss struct {
 	name   string
-	lose   func(t *testing.T, srv *server, net *proxy)
-	regain func(t *testing.T, srv *server, net *proxy)
+	lose   func(t *testing.T, srv *server, way *proxy)
+	regain func(t *testing.T, srv *server, way *proxy)
 }
 
 var losses = []loss{
@@ -23,8 +27,8 @@ var losses = []loss{
 	},
 	{
 		name:   "partitioned",
-		lose:   func(t *testing.T, _ *server, net *proxy) { net.setCut(true) },
-		regain: func(t *testing.T, _ *server, net *proxy) { net.setCut(false) },
+		lose:   func(t *testing.T, _ *server, way *proxy) { way.setCut(true) },
+		regain: func(t *testing.T, _ *server, way *proxy) { way.setCut(false) },
 	},
 	{
 		name:   "stopped",
@@ -41,15 +45,15 @@ func TestServerAway(t *testing.T) {
 		t.Run(l.name, func(t *testing.T) {
 			t.Parallel()
 			srv := startServer(t)
-			net := startProxy(t, srv.addr)
+			way := startProxy(t, srv.addr)
 			quick := func(cfg *Config) { cfg.Timeout = 200 * time.Millisecond }
-			s := open(t, at(net.addr, quick))
+			s := open(t, at(way.addr, quick))
 			heard := listen(t, s)
 			known, old := entry("known.example", time.Hour), entry("changed.example", time.Hour)
 			put(t, s, known)
 			put(t, s, old)
 
-			l.lose(t, srv, net)
+			l.lose(t, srv, way)
 			eventually(t, "the loss is noticed", func() bool {
 				_, err := s.link.get()
 				return err != nil
@@ -73,7 +77,7 @@ func TestServerAway(t *testing.T) {
 				}
 			}
 
-			l.regain(t, srv, net)
+			l.regain(t, srv, way)
 			eventually(t, "told to look at everything", func() bool { return heard.has("") })
 			for _, want := range []mtasts.Entry{known, fresh} {
 				wantEntry(t, s, want) // as a Client does that is told so
@@ -174,4 +178,24 @@ func TestServerComesLater(t *testing.T) {
 	srv.restart(t)
 	eventually(t, "the server is found", func() bool { return s.Put(t.Context(), entry(domain, 0)) == nil })
 	mustGet(t, open(t, at(srv.addr)), domain)
+}
+
+// A server that lets nobody work is not asked again and again at once.
+func TestConnectsNoFasterThanTheBeat(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	srv.admin(t, "ACL", "SETUSER", "relay", "on", ">secret", "-@all", "+hello", "+client|tracking")
+	var dials atomic.Int32
+	began := time.Now()
+	open(t, at(srv.addr, func(cfg *Config) {
+		cfg.Server.Username, cfg.Server.Password = "relay", "secret"
+		cfg.Server.DialCtxFn = func(ctx context.Context, addr string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
+			dials.Add(1)
+			return d.DialContext(ctx, "tcp", addr)
+		}
+	}))
+	eventually(t, "it has tried again", func() bool { return dials.Load() >= 3 })
+	if took := time.Since(began); took < 3*beat/2 {
+		t.Errorf("three attempts in %v", took)
+	}
 }

@@ -63,7 +63,8 @@ func (l *link) run(ctx context.Context) {
 		}
 		l.check(ctx)
 	}
-	l.drop(ErrClosed)
+	client, _ := l.get()
+	l.drop(client, ErrClosed)
 }
 
 // check connects if need be, and asks whether the server is there. A client
@@ -72,24 +73,19 @@ func (l *link) run(ctx context.Context) {
 func (l *link) check(ctx context.Context) {
 	client, _ := l.get()
 	if client == nil {
-		fresh, err := valkey.NewClient(l.options)
-		if err != nil {
-			if fresh != nil {
-				fresh.Close()
-			}
-			l.drop(fmt.Errorf("no contact with the server: %w", err))
+		var err error
+		if client, err = valkey.NewClient(l.options); err != nil {
+			l.drop(client, err)
 			return
 		}
-		client = fresh
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
-	err := client.Do(ctx, client.B().Ping().Build()).Error()
-	l.set(client)
-	if err != nil {
-		l.drop(fmt.Errorf("no contact with the server: %w", err))
+	if err := client.Do(ctx, client.B().Ping().Build()).Error(); err != nil {
+		l.drop(client, err)
 		return
 	}
+	l.set(client, nil)
 	if l.caughtUp() {
 		l.found()
 	}
@@ -101,18 +97,15 @@ func (l *link) get() (valkey.Client, error) {
 	return l.client, l.err
 }
 
-func (l *link) set(client valkey.Client) {
+func (l *link) set(client valkey.Client, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.client = client
+	l.client, l.err = client, err
 }
 
-// drop gives the client up, if there is one.
-func (l *link) drop(err error) {
-	l.mu.Lock()
-	client := l.client
-	l.client, l.err = nil, err
-	l.mu.Unlock()
+// drop gives client up, which may be nil.
+func (l *link) drop(client valkey.Client, err error) {
+	l.set(nil, fmt.Errorf("no contact with the server: %w", err))
 	if client == nil {
 		return
 	}
@@ -124,9 +117,12 @@ func (l *link) drop(err error) {
 func (l *link) miss() {
 	l.mu.Lock()
 	l.missed = true
+	connected := l.client != nil
 	l.mu.Unlock()
 	l.lost()
-	l.ask()
+	if connected {
+		l.ask()
+	}
 }
 
 // caughtUp reports whether changes were missed before now.
