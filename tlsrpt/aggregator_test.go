@@ -83,7 +83,7 @@ func TestAggregator(t *testing.T) {
 	var store tlsrpt.MemoryStore
 	a := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: &store})
 	for range 2 { // what is new, and what is known
-		a.Record(session(met(stsPolicy), met(danePolicy)))                // RPT-24
+		a.Record(session(met(stsPolicy), met(danePolicy)))                // RPT-24, RPT-50, AMB-6
 		a.Record(session(met(stsPolicy), missed(danePolicy, selfSigned))) // field note 59
 		a.Record(session(missed(stsPolicy, selfSigned, noSTARTTLS)))      // RPT-25, RPT-26
 	}
@@ -110,6 +110,23 @@ func TestAggregator(t *testing.T) {
 	if got := sums(t, a, &store, today, "example.com"); !reflect.DeepEqual(got, want) {
 		t.Errorf("later, got\n%+v\nwant\n%+v", got, want)
 	}
+}
+
+// Field note 60: that a policy cannot be used is reported with its text, errors
+// and all (RPT-49, RPT-62), and counts as a failed session (RPT-30).
+func TestAggregatorBrokenPolicy(t *testing.T) {
+	t.Parallel()
+	var store tlsrpt.MemoryStore
+	a := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: &store})
+	broken := tlsrpt.Policy{Type: tlsrpt.STS, Domain: "example.com", Strings: []string{"version: STSv1", "mode: strict", "\x00\ufffd\xff", ""}}
+	failure := tlsrpt.Failure{Type: tlsrpt.STSPolicyInvalid, ReasonCode: "policy-mode"}
+	a.Record(session(missed(broken, failure)))
+	want := []tlsrpt.PolicyResult{{Policy: broken, Summary: tlsrpt.Summary{Failures: 1}, Details: []tlsrpt.Detail{detail(failure, 1)}}}
+	got := sums(t, a, &store, today, "example.com")
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got\n%+v\nwant\n%+v", got, want)
+	}
+	check(t, got)
 }
 
 // RPT-27, AMB-8: a session counts for the UTC day in which it ended.

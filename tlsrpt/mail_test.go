@@ -28,8 +28,9 @@ func mailed(t *testing.T, w *world) []byte {
 	return w.mails()[0].octets
 }
 
-// RPT-66 to RPT-76: the message of RFC 8460 section 5.3. It asks for delivery
-// whatever MTA-STS and DANE say (RPT-16, RPT-77; RFC 8689 section 3).
+// RPT-66, RPT-67, RPT-68, RPT-69, RPT-70, RPT-71, RPT-72, RPT-73, RPT-74, RPT-75,
+// RPT-76: the message of RFC 8460 section 5.3. It asks for delivery whatever
+// MTA-STS and DANE say (RPT-16, RPT-77; RFC 8689 section 3).
 func TestReportMail(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		octets := mailed(t, w)

@@ -51,8 +51,8 @@ func report1(header, body string) string {
 		"--=_b\r\nContent-Type: text/plain\r\n\r\nA report.\r\n--=_b\r\n"+header+"\r\n\r\n"+body+"\r\n--=_b--\r\n")
 }
 
-// A report comes as JSON, gzip or mail (RPT-68 to RPT-71, RPT-78), and what is in
-// it shows in its octets rather than in its label.
+// A report comes as JSON, gzip or mail (RPT-68, RPT-70, RPT-71, RPT-78), and what
+// is in it shows in its octets rather than in its label.
 func TestParseReportForms(t *testing.T) {
 	t.Parallel()
 	text := marshal(t, newReport())
@@ -119,6 +119,18 @@ func TestParseReportIsLiberal(t *testing.T) {
 	}
 	if !reflect.DeepEqual(report, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", report, want)
+	}
+}
+
+// RPT-52: header and file name may say what they like; the body counts.
+func TestParseReportBodyCounts(t *testing.T) {
+	t.Parallel()
+	received := report1("Content-Type: application/tlsrpt+json\r\n"+
+		"Content-Disposition: attachment; filename=\"other.example!other.example!1!2.json\"", string(marshal(t, newReport())))
+	received = "TLS-Report-Domain: other.example\r\nTLS-Report-Submitter: other.example\r\n" + received
+	report, err := tlsrpt.ParseReport(strings.NewReader(received))
+	if err != nil || !reflect.DeepEqual(report, newReport()) {
+		t.Errorf("read as %+v, %v", report, err)
 	}
 }
 

@@ -1,11 +1,15 @@
 package tlsrpt_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -127,6 +131,39 @@ func TestSelectRecord(t *testing.T) {
 			}
 		})
 	}
+}
+
+// RPT-4: a record of several character-strings is one, without spaces between.
+// A net.Resolver sees to that.
+func TestSelectRecordOfSeveralStrings(t *testing.T) {
+	t.Parallel()
+	resolver := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		client, server := net.Pipe()
+		go answerTXT(server, "v=TLSRPT", "v1; rua=mail", "to:t@example.com")
+		return client, nil
+	}}
+	txts, err := resolver.LookupTXT(t.Context(), "_smtp._tls.example.com.")
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, err := tlsrpt.SelectRecord(txts)
+	if err != nil || !reflect.DeepEqual(record.Endpoints, []tlsrpt.Endpoint{{Mail: "t@example.com"}}) {
+		t.Errorf("%q: %+v, %v", txts, record, err)
+	}
+}
+
+// answerTXT answers one question with one record.
+func answerTXT(conn net.Conn, strings ...string) {
+	defer conn.Close()
+	server := &dns.Conn{Conn: conn}
+	question, err := server.ReadMsg()
+	if err != nil {
+		return
+	}
+	answer := new(dns.Msg).SetReply(question)
+	header := dns.RR_Header{Name: question.Question[0].Name, Rrtype: dns.TypeTXT, Class: dns.ClassINET}
+	answer.Answer = []dns.RR{&dns.TXT{Hdr: header, Txt: strings}}
+	_ = server.WriteMsg(answer) // or the resolver fails
 }
 
 // What a record gives as endpoints is a URI that gives the same endpoint.

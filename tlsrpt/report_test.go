@@ -59,8 +59,10 @@ func marshal(t testing.TB, r *tlsrpt.Report) []byte {
 	return text
 }
 
-// RPT-22 to RPT-26, RPT-31 to RPT-49, RPT-51; field note 58: neither null nor
-// empty strings, arrays for arrays, and nothing where nothing is known.
+// RPT-22, RPT-23, RPT-24, RPT-25, RPT-26, RPT-31, RPT-32, RPT-33, RPT-34, RPT-35,
+// RPT-36, RPT-37, RPT-38, RPT-39, RPT-40, RPT-41, RPT-42, RPT-43, RPT-44, RPT-45,
+// RPT-46, RPT-47, RPT-48, RPT-49, RPT-51; field note 58: neither null nor empty
+// strings, arrays for arrays, and nothing where nothing is known.
 func TestReportJSON(t *testing.T) {
 	t.Parallel()
 	want := `{"organization-name":"Sender Söhne",` +
