@@ -1,0 +1,43 @@
+package tlsrpt
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"net/netip"
+	"text/tabwriter"
+	"time"
+)
+
+// WriteTable writes what the report says for a person to read: each policy, and
+// below it a table of the ways in which sessions failed. Whatever a stranger put
+// into the report, it is written in printable ASCII.
+func (r *Report) WriteTable(w io.Writer) error {
+	// The cells are separated by tabs, which shown leaves in none of them.
+	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintf(table, "%s <%s>, report %s\n%s to %s\n", shown(r.Organization), shown(r.Contact), shown(r.ID),
+		r.Dates.Start.Format(time.RFC3339), r.Dates.End.Format(time.RFC3339))
+	for i := range r.Policies {
+		p := &r.Policies[i]
+		fmt.Fprintf(table, "\n%s %s: %d sessions met the policy, %d did not\n",
+			shown(string(p.Policy.Type)), shown(p.Policy.Domain), p.Summary.Successes, p.Summary.Failures)
+		if len(p.Details) > 0 {
+			fmt.Fprint(table, "  SESSIONS\tRESULT\tREASON\tMX HOST\tADDRESS\tFROM\n")
+		}
+		for _, d := range p.Details {
+			fmt.Fprintf(table, "  %d\t%s\t%s\t%s\t%s\t%s\n", d.Sessions, shown(string(d.Type)),
+				shown(d.ReasonCode), shown(cmp.Or(d.MXHost, d.HELO)), shownAddr(d.ReceivingIP), shownAddr(d.SendingIP))
+		}
+	}
+	return table.Flush()
+}
+
+// shown returns s as a cell, "-" if there is nothing.
+func shown(s string) string { return cmp.Or(printable(s, maxHostText), "-") }
+
+func shownAddr(addr netip.Addr) string {
+	if !addr.IsValid() {
+		return "-"
+	}
+	return addr.String()
+}
