@@ -100,21 +100,25 @@ func rsaKey(data []byte, minBits int) crypto.PublicKey {
 	if length == 0 {
 		length, rest = int(data[1])<<8|int(data[2]), data[3:]
 	}
-	if length == 0 || length > 4 || length >= len(rest) || len(rest)-length > 4096/8 {
+	if length == 0 || length > 8 || length >= len(rest) || len(rest)-length > 4096/8 {
 		return nil
 	}
-	e := new(big.Int).SetBytes(rest[:length]).Int64()
+	e := new(big.Int).SetBytes(rest[:length])
 	n := new(big.Int).SetBytes(rest[length:])
-	if e < 3 || e > 1<<31-1 || e%2 == 0 || n.BitLen() < minBits || n.Bit(0) == 0 {
+	if e.Cmp(big.NewInt(3)) < 0 || e.Bit(0) == 0 || n.BitLen() < minBits || n.Bit(0) == 0 {
 		return nil
 	}
-	return &rsa.PublicKey{N: n, E: int(e)}
+	return &rsaPublicKey{n, e}
 }
+
+// rsaPublicKey is a key of a size or with an exponent that crypto/rsa may not
+// support.
+type rsaPublicKey struct{ n, e *big.Int }
 
 // verifies checks a signature over data.
 func (k zoneKey) verifies(data, signature []byte) bool {
 	switch public := k.public.(type) {
-	case *rsa.PublicKey:
+	case *rsaPublicKey:
 		hash, digest := k.digest(data)
 		return verifyRSA(public, hash, digest, signature)
 	case *ecdsa.PublicKey:
@@ -151,30 +155,34 @@ func (k zoneKey) digest(data []byte) (crypto.Hash, []byte) {
 }
 
 // verifyRSA checks a PKCS #1 v1.5 signature. crypto/rsa refuses moduli below
-// 1024 bits, which RFC 5702 section 2.1 permits to zones: those are compared
-// here with the one encoding that RFC 8017 section 8.2.2 allows.
-func verifyRSA(public *rsa.PublicKey, hash crypto.Hash, digest, signature []byte) bool {
-	if public.N.BitLen() >= 1024 {
-		return rsa.VerifyPKCS1v15(public, hash, digest, signature) == nil
+// 1024 bits, which RFC 5702 section 2.1 permits to zones, and exponents of 2^31
+// and more, which RFC 3110 section 2 does: those signatures are compared here
+// with the one encoding that RFC 8017 section 8.2.2 allows.
+func verifyRSA(public *rsaPublicKey, hash crypto.Hash, digest, signature []byte) bool {
+	if public.n.BitLen() >= 1024 && public.e.BitLen() < 32 {
+		key := &rsa.PublicKey{N: public.n, E: int(public.e.Int64())}
+		return rsa.VerifyPKCS1v15(key, hash, digest, signature) == nil
 	}
-	size := public.Size()
+	size := (public.n.BitLen() + 7) / 8
 	prefix := digestInfo(hash)
 	padding := size - 3 - len(prefix) - len(digest)
 	s := new(big.Int).SetBytes(signature)
-	if len(signature) != size || padding < 8 || s.Cmp(public.N) >= 0 {
+	if len(signature) != size || padding < 8 || s.Cmp(public.n) >= 0 {
 		return false
 	}
-	got := s.Exp(s, big.NewInt(int64(public.E)), public.N).FillBytes(make([]byte, size))
+	got := s.Exp(s, public.e, public.n).FillBytes(make([]byte, size))
 	want := append([]byte{0, 1}, bytes.Repeat([]byte{0xff}, padding)...)
 	want = append(append(append(want, 0), prefix...), digest...)
 	return bytes.Equal(got, want)
 }
 
-// digestInfo is the DER prefix of RFC 8017 section 9.2 note 1, for the hashes
-// that moduli below 1024 bits are used with.
+// digestInfo is the DER prefix of RFC 8017 section 9.2 note 1.
 func digestInfo(hash crypto.Hash) []byte {
-	if hash == crypto.SHA1 {
+	switch hash {
+	case crypto.SHA1:
 		return []byte("\x30\x21\x30\x09\x06\x05\x2b\x0e\x03\x02\x1a\x05\x00\x04\x14")
+	case crypto.SHA512:
+		return []byte("\x30\x51\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x03\x05\x00\x04\x40")
 	}
 	return []byte("\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20")
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/miekg/dns"
 )
@@ -98,13 +99,28 @@ func readAnchorFile(name string) ([]dns.RR, error) {
 	return records, err
 }
 
+// notTrusted reports whether the comment of an anchor is unbound's remark that
+// it is no trust anchor yet, or no longer (RFC 5011 section 4.2: START, ADDPEND,
+// REVOKED, REMOVED).
+func notTrusted(comment string) bool {
+	for _, state := range []string{"0", "1", "4", "5"} {
+		if strings.Contains(comment, ";state="+state+" ") {
+			return true
+		}
+	}
+	return false
+}
+
 // parseAnchors reads the DS and DNSKEY records of a file in zone-file syntax.
-// Revoked keys, which RFC 5011 software leaves in such files, are left out.
+// Keys that RFC 5011 software notes there and does not trust are left out.
 func parseAnchors(r io.Reader, name string) ([]dns.RR, error) {
 	parser := dns.NewZoneParser(io.LimitReader(r, 1<<20), ".", name)
 	parser.SetDefaultTTL(0)
 	var records []dns.RR
 	for rr, ok := parser.Next(); ok; rr, ok = parser.Next() {
+		if notTrusted(parser.Comment()) {
+			continue
+		}
 		switch rr := rr.(type) {
 		case *dns.DS:
 			records = append(records, rr)

@@ -431,6 +431,26 @@ func TestAnchorAgainstParent(t *testing.T) {
 	}
 }
 
+// RFC 4035 section 4.2: the zone above speaks for DS, and an alias in place of
+// it must be that zone's, also where the name is an unsigned delegation.
+func TestAliasInPlaceOfAskedDS(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	v := w.validator()
+	if _, err := v.Lookup(t.Context(), "mx.plain.com", dns.TypeA); err != nil {
+		t.Fatal(err)
+	}
+	w.on("plain.com.", dns.TypeDS, func(m *dns.Msg) {
+		m.Answer, m.Ns = []dns.RR{rr(t, "plain.com. 60 IN CNAME evil.org.")}, nil
+	})
+	if a, err := v.Lookup(t.Context(), "plain.com", dns.TypeDS); err == nil {
+		t.Errorf("%+v", a)
+	}
+	w.settle()
+	w.mangle = nil
+	w.expect(t, "alias.example.com", dns.TypeDS, Secure)
+}
+
 // SEC-23: an alias in place of a DS record is no excuse unless it is proven.
 func TestAliasInPlaceOfDS(t *testing.T) {
 	t.Parallel()
@@ -483,13 +503,17 @@ func TestAnchors(t *testing.T) {
 	key := w.zones["."].keys[0].record
 	revoked := dns.Copy(newKey(t, ".", dns.ECDSAP256SHA256, 257).record).(*dns.DNSKEY)
 	revoked.Flags |= dns.REVOKE
+	pending := newKey(t, ".", dns.ECDSAP256SHA256, 257).record // RFC 5011 section 2.2
 	file := filepath.Join(t.TempDir(), "root.key")
-	text := "; autotrust trust anchor file\n" + revoked.String() + "\n" + key.String() + " ;;state=2 [  VALID  ]\n" + rootAnchors()[0].String() + "\n"
+	text := "; autotrust trust anchor file\n" + revoked.String() + "\n" + key.String() + " ;;state=2 [  VALID  ] ;;count=0\n" + pending.String() + " ;;state=1 [ ADDPEND ] ;;count=1\n" + rootAnchors()[0].String() + "\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	w.expect(t, "mx.example.com", dns.TypeA, Secure, func(c *Config) { c.Anchors, c.AnchorFile = nil, file })
 	w.expect(t, "mx.example.com", dns.TypeA, Secure, func(c *Config) { c.Anchors = []dns.RR{key} })
+	if records, err := readAnchorFile(file); err != nil || len(records) != 2 {
+		t.Errorf("anchors %v, %v", records, err)
+	}
 
 	for what, edit := range map[string]func(*Config){
 		"no usable trust anchor":     func(c *Config) { c.Anchors = []dns.RR{} },

@@ -52,13 +52,13 @@ func (s *session) proof(z *zone, r *reply) (*proof, error) {
 	return p, nil
 }
 
-// wholeProof is proof for the reply that is the answer: all of its authority
-// section is the zone's, and one signature that does not hold spoils it (RFC
+// wholeProof is proof for the reply that is the answer by itself, records or
+// their absence, no alias: all of its authority section is the zone's, and one signature that does not hold spoils it (RFC
 // 4033 section 5: secure is what all signatures of the response vouch for). NS
 // records alone may be without, as beside any answer.
 func (s *session) wholeProof(z *zone, q question, r *reply) (*proof, error) {
 	if r.foreign {
-		return nil, failure(q, DenialMissing, "the proof has records beside it that do not belong there")
+		return nil, failure(q, DenialMissing, "the authority section has records that do not belong there")
 	}
 	p := &proof{apex: z.apex, expires: after(s.now, maxTTL)}
 	for _, set := range r.authority {

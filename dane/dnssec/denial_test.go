@@ -171,6 +171,29 @@ func TestWholeProof(t *testing.T) {
 	}
 }
 
+// The same for a reply with records.
+func TestWholeAnswer(t *testing.T) {
+	t.Parallel()
+	for what, more := range map[string]func(w *world) []dns.RR{
+		"NSEC of another zone": func(w *world) []dns.RR {
+			com := w.zones["com."]
+			return w.sign(com, []dns.RR{com.nsecFor(w, "com.")})
+		},
+		"NSEC that is not signed": func(w *world) []dns.RR {
+			return []dns.RR{newTestNSEC("a.example.com.", "z.example.com.", dns.TypeA)}
+		},
+		"an address": func(w *world) []dns.RR { return []dns.RR{rr(t, "x.example.com. 60 IN AAAA 2001:db8::1")} },
+	} {
+		w := mail(t)
+		w.on("mx.example.com.", dns.TypeA, func(m *dns.Msg) { m.Ns = append(m.Ns, more(w)...) })
+		if a, err := w.lookup("mx.example.com", dns.TypeA); err == nil {
+			t.Errorf("%s: %+v", what, a)
+		}
+		w.on("mx.example.com.", dns.TypeA, func(m *dns.Msg) { m.Ns = append(m.Ns, rr(t, "example.com. 60 IN NS ns.invalid.")) })
+		w.expect(t, "mx.example.com", dns.TypeA, Secure)
+	}
+}
+
 // A reply that answers and says that there is no such name contradicts itself.
 func TestAnswerWithNXDOMAIN(t *testing.T) {
 	t.Parallel()

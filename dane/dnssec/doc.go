@@ -51,7 +51,7 @@
 // reaches one fails, and is never called insecure, but for NSEC3 iterations
 // (RFC 9276 section 3.2). Beside these:
 //
-//   - RSA keys have at most 4096 bits and exponents below 2^31.
+//   - RSA keys have at most 4096 bits and exponents at most 64.
 //   - A try at one server ends after Config.Timeout, however slowly it sends;
 //     64 datagrams that do not answer the question end it as well.
 //   - The cache keeps to Config.CacheBytes, failures for 5 seconds, and nothing

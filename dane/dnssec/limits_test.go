@@ -206,6 +206,19 @@ func TestNSEC3HashesAreKept(t *testing.T) {
 	}
 }
 
+// An honest chain of aliases from zone to zone is not starved by the guesses
+// that are made in advance.
+func TestGuessesLeaveQueries(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for i := range 10 {
+		w.zone(fmt.Sprintf("tld%d.", i))
+		w.zone(fmt.Sprintf("z.tld%d.", i), fmt.Sprintf("a.b.c.d.e.z.tld%d. 60 IN CNAME a.b.c.d.e.z.tld%d.", i, i+1))
+	}
+	w.zone("tld10.", "a.b.c.d.e.z.tld10. 60 IN A 192.0.2.1")
+	w.expect(t, "a.b.c.d.e.z.tld0", dns.TypeA, Secure)
+}
+
 // SEC-71: the number of queries and the time of a lookup are limited.
 func TestManyQueries(t *testing.T) {
 	t.Parallel()

@@ -18,6 +18,9 @@ const maxPrefetch = 8
 // zone, are left out.
 func (s *session) prefetch(name string) {
 	for i, at := range ancestors(name) {
+		if s.budget.queries < s.budget.limits.Queries/2 {
+			return // guesses must not use up what a long chain of aliases needs
+		}
 		if i > maxPrefetch || strings.HasPrefix(at, "_") {
 			return
 		}

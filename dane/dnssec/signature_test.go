@@ -2,6 +2,7 @@ package dnssec
 
 import (
 	"crypto"
+	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -374,8 +375,9 @@ func TestRSAKeySizes(t *testing.T) {
 		{"exponent 1", append([]byte{1, 1}, modulus(1024)...), 512, false},
 		{"exponent 0", append([]byte{1, 0}, modulus(1024)...), 512, false},
 		{"even exponent", append([]byte{1, 4}, modulus(1024)...), 512, false},
-		{"exponent of 5 octets", append([]byte{5, 1, 0, 0, 0, 1}, modulus(1024)...), 512, false},
-		{"exponent above 2^31", append([]byte{4, 0xff, 0xff, 0xff, 0xff}, modulus(1024)...), 512, false},
+		{"exponent of 5 octets", append([]byte{5, 1, 0, 0, 0, 1}, modulus(1024)...), 512, true},
+		{"exponent above 2^31", append([]byte{4, 0xff, 0xff, 0xff, 0xff}, modulus(1024)...), 512, true},
+		{"exponent of 9 octets", append([]byte{9, 1, 0, 0, 0, 0, 0, 0, 0, 1}, modulus(1024)...), 512, false},
 		{"exponent longer than the key", []byte{0, 0xff, 0xff, 1, 1, 1}, 512, false},
 		{"even modulus", append(e, append(modulus(1016), 0)...), 512, false},
 	} {
@@ -385,29 +387,34 @@ func TestRSAKeySizes(t *testing.T) {
 	}
 }
 
-// SEC-45: the signature by a 512-bit key, which crypto/rsa does not verify.
-func TestSmallRSA(t *testing.T) {
+// SEC-45: signatures by keys that crypto/rsa does not verify: of 512 bits, or
+// with an exponent above 2^31 (RFC 3110 section 2).
+func TestRawRSA(t *testing.T) {
 	t.Parallel()
-	for hash, digestSize := range map[crypto.Hash]int{crypto.SHA1: 20, crypto.SHA256: 32} {
-		key, sign := smallRSA(t)
-		digest := make([]byte, digestSize)
-		signature := sign(hash, digest)
-		if !verifyRSA(key, hash, digest, signature) {
-			t.Errorf("%v: a good signature is refused", hash)
+	for _, tt := range []struct {
+		e    int64
+		bits int
+		hash crypto.Hash
+	}{{65537, 512, crypto.SHA1}, {65537, 512, crypto.SHA256}, {1<<32 + 1, 1024, crypto.SHA256}, {1<<32 + 1, 1024, crypto.SHA512}, {65537, 1024, crypto.SHA512}} {
+		key, sign := rawRSA(t, big.NewInt(tt.e), tt.bits)
+		digest := make([]byte, tt.hash.Size())
+		signature := sign(tt.hash, digest)
+		if !verifyRSA(key, tt.hash, digest, signature) {
+			t.Errorf("%v: a good signature is refused", tt)
 		}
 		for i := range signature {
 			bad := append([]byte(nil), signature...)
 			bad[i] ^= 1
-			if verifyRSA(key, hash, digest, bad) {
-				t.Errorf("%v: a bad signature is accepted", hash)
+			if verifyRSA(key, tt.hash, digest, bad) {
+				t.Errorf("%v: a bad signature is accepted", tt)
 			}
 		}
-		if verifyRSA(key, hash, digest, append([]byte{0}, signature...)) || verifyRSA(key, hash, digest, nil) {
-			t.Errorf("%v: a signature of the wrong length is accepted", hash)
+		if verifyRSA(key, tt.hash, digest, append([]byte{0}, signature...)) || verifyRSA(key, tt.hash, digest, nil) {
+			t.Errorf("%v: a signature of the wrong length is accepted", tt)
 		}
-		tooBig := key.N.FillBytes(make([]byte, 64))
-		if verifyRSA(key, hash, digest, tooBig) {
-			t.Errorf("%v: a signature that is no residue is accepted", hash)
+		tooBig := key.n.FillBytes(make([]byte, tt.bits/8))
+		if verifyRSA(key, tt.hash, digest, tooBig) {
+			t.Errorf("%v: a signature that is no residue is accepted", tt)
 		}
 	}
 }

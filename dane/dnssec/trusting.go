@@ -3,6 +3,7 @@ package dnssec
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -46,6 +47,9 @@ type Trusting struct {
 // NewTrusting returns a Trusting. It refuses servers that anybody on the
 // network could impersonate.
 func NewTrusting(config TrustingConfig) (*Trusting, error) {
+	if t := config.TLS; t != nil && t.InsecureSkipVerify && t.VerifyConnection == nil {
+		return nil, errors.New("dnssec: TrustingConfig.TLS does not verify certificates, so that anyone could be the server; give its issuer in RootCAs")
+	}
 	upstreams, err := newUpstreams(config.Servers, config.ResolvConf, trustworthy)
 	if err != nil {
 		return nil, err
@@ -147,6 +151,10 @@ func (t *Trusting) ask(ctx context.Context, q question) (*reply, error) {
 			continue
 		}
 		r, err := t.client.exchange(ctx, to, q)
+		if err == nil && !r.ad && slices.ContainsFunc(failures, mayBeBogus) {
+			// Another server's word that the name is insecure does not undo it.
+			err = r.blame(failure(q, ServerFailure, "another server failed, and this one does not call its answer authentic"))
+		}
 		if err == nil {
 			return r, nil
 		}
@@ -159,6 +167,10 @@ func (t *Trusting) ask(ctx context.Context, q question) (*reply, error) {
 	}
 	return nil, summary(q, failures)
 }
+
+// mayBeBogus reports whether the failure is how a validating server says that
+// an answer is bogus (RFC 4035 section 5.5).
+func mayBeBogus(e *Error) bool { return e.Reason == ServerFailure }
 
 // answer reads a reply. Its one AD bit speaks for all records in it.
 func (t *Trusting) answer(q question, so path, r *reply) (a *Answer, open bool, err error) {

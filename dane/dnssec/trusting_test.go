@@ -145,6 +145,45 @@ func TestTrustingRequery(t *testing.T) {
 	}
 }
 
+// Field note 13: where one server says SERVFAIL, which may mean bogus, another
+// one's answer counts if it is authentic, and not if it is insecure.
+func TestTrustingServfail(t *testing.T) {
+	t.Parallel()
+	for _, authentic := range []bool{true, false} {
+		w := mail(t)
+		w.mangle = func(server, _ string, m *dns.Msg) *dns.Msg {
+			if server == "127.0.0.1:53" {
+				m.Rcode = dns.RcodeServerFailure
+			}
+			m.AuthenticatedData = authentic
+			return m
+		}
+		r, err := NewTrusting(TrustingConfig{Servers: []string{"127.0.0.1", "127.0.0.2"}, Dial: w.dial, Now: func() time.Time { return w.now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := r.Lookup(t.Context(), "mx.example.com", dns.TypeA)
+		w.settle()
+		var e *Error
+		if authentic && (err != nil || a.Status != Secure) || !authentic && (!errors.As(err, &e) || e.Reason != ServerFailure) {
+			t.Errorf("authentic is %v: %+v, %v", authentic, a, err)
+		}
+	}
+}
+
+// Field note 14: TLS that verifies nothing is no better than none.
+func TestTrustingUnverifiedTLS(t *testing.T) {
+	t.Parallel()
+	config := TrustingConfig{Servers: []string{"tls://192.0.2.1"}, TLS: &tls.Config{InsecureSkipVerify: true}}
+	if _, err := NewTrusting(config); err == nil {
+		t.Error("accepted")
+	}
+	config.TLS.VerifyConnection = func(tls.ConnectionState) error { return nil }
+	if _, err := NewTrusting(config); err != nil {
+		t.Error(err)
+	}
+}
+
 // SEC-7, field notes 1 and 39: failures are errors for a Trusting, too.
 func TestTrustingFailures(t *testing.T) {
 	t.Parallel()

@@ -41,6 +41,7 @@ type judgement struct {
 	status  Status
 	rcode   int
 	expires time.Time
+	zone    *zone // that spoke for an RRset
 }
 
 // authenticate looks for a zone that speaks for q. Either a secure one, of
@@ -92,9 +93,9 @@ func home(q question) string {
 	return q.name
 }
 
-// judgeSet says how an RRset of a reply is authenticated.
-func (s *session) judgeSet(set *rrset, r *reply) (*judgement, error) {
-	q := set.question()
+// judgeSet says how an RRset of a reply is authenticated. q is its name and
+// type, or those of the question that it answers in their place.
+func (s *session) judgeSet(q question, set *rrset, r *reply) (*judgement, error) {
 	j := &judgement{status: Insecure, expires: after(s.now, set.ttl())}
 	z, err := s.authenticate(q, signers(q, set), SignatureMissing, func(z *zone) error {
 		v, status, err := s.verifyIn(set, z, r)
@@ -107,6 +108,7 @@ func (s *session) judgeSet(set *rrset, r *reply) (*judgement, error) {
 	if err != nil {
 		return nil, err
 	}
+	j.zone = z
 	s.locate(q, z, j)
 	return j, nil
 }

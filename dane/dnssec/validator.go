@@ -285,7 +285,7 @@ type alias struct {
 
 func (s *session) judgeDNAME(at question, r *reply) (*alias, error) {
 	set := r.dname(at.name)
-	j, err := s.judgeSet(set, r)
+	j, err := s.judgeSet(set.question(), set, r)
 	if err != nil {
 		return nil, err
 	}
@@ -308,7 +308,11 @@ func (s *session) judgeDNAME(at question, r *reply) (*alias, error) {
 
 func (s *session) judgeCNAME(at question, r *reply) (*alias, error) {
 	set := r.answer.find(at.name, dns.TypeCNAME)
-	j, err := s.judgeSet(set, r)
+	q := set.question()
+	if at.rtype == dns.TypeDS {
+		q = at // the zone above speaks for the name
+	}
+	j, err := s.judgeSet(q, set, r)
 	if err != nil {
 		return nil, err
 	}
@@ -325,9 +329,14 @@ func (s *session) finish(a *Answer, at question, r *reply) error {
 		return err
 	}
 	set := r.answer.find(at.name, at.rtype)
-	j, err := s.judgeSet(set, r)
+	j, err := s.judgeSet(set.question(), set, r)
 	if err != nil {
 		return err
+	}
+	if j.zone.secure() && len(a.Aliases) == 0 {
+		if _, err := s.wholeProof(j.zone, at, r); err != nil {
+			return err
+		}
 	}
 	a.weaken(j)
 	a.Records = set.copied(j.expires.Sub(s.now))
