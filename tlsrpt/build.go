@@ -29,7 +29,7 @@ func (r *Reporter) newReport(domain string, day Day, sums []PolicyResult) *Repor
 		Dates:        DateRange{day.Start(), day.End()},
 		Contact:      r.cfg.Contact,
 		ID:           r.reportID(domain, day),
-		Policies:     sums,
+		Policies:     MergeResults(domain, nil, sums), // whatever the Store made of them
 	}
 }
 

@@ -39,14 +39,14 @@ type job struct {
 // rest is in use by who does the job.
 type attempts struct {
 	next   time.Time
-	seen   int       // in which pass its domain last had sums
+	seen   int       // in which scan its domain last had sums
 	number int       // of attempts that failed
 	first  time.Time // of those to deliver; zero before
 	queued bool      // next is the turn that was given to it
 }
 
-// begin returns what became of a job so far if it is due now, or else nil.
-func (r *Reporter) begin(j job) *attempts {
+// enlist makes sure that a job will be done.
+func (r *Reporter) enlist(j job) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	a := r.pending[j]
@@ -54,36 +54,45 @@ func (r *Reporter) begin(j job) *attempts {
 		a = new(attempts)
 		r.pending[j] = a
 	}
-	a.seen = r.passes
-	if a.next.After(r.cfg.Now()) {
-		return nil
-	}
-	return a
+	a.seen = r.scans
 }
 
-// forgetUnseen forgets jobs of a day that were not in the store in this pass:
-// another Reporter has done them.
+// due returns the jobs that are due.
+func (r *Reporter) due() map[job]*attempts {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.cfg.Now()
+	due := make(map[job]*attempts)
+	for j, a := range r.pending {
+		if !a.next.After(now) {
+			due[j] = a
+		}
+	}
+	return due
+}
+
+// forgetUnseen forgets jobs of a day whose domains had no sums in this scan.
 func (r *Reporter) forgetUnseen(day Day) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for j, a := range r.pending {
-		if j.day == day && a.seen != r.passes {
+		if j.day == day && a.seen != r.scans {
 			delete(r.pending, j)
 		}
 	}
 }
 
-// nextAttempt returns when a job is due that has begun.
+// nextAttempt returns when a job is due.
 func (r *Reporter) nextAttempt() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.cfg.Now()
-	next := now.Add(longestSleep)
+	next := now.Add(scanEvery)
 	for _, a := range r.pending {
 		next = earlier(next, a.next)
 	}
-	if next.Before(now.Add(time.Second)) {
-		next = now.Add(time.Second)
+	if soonest := now.Add(passEvery); next.Before(soonest) {
+		return soonest
 	}
 	return next
 }
@@ -160,9 +169,7 @@ func (r *Reporter) attempt(ctx context.Context, j job, a *attempts) (outcome, er
 	}
 	built, err := r.build(j.domain, j.day, sums)
 	if err != nil {
-		// What cannot be written today cannot be tomorrow.
-		r.log(ctx, slog.LevelError, "tlsrpt: no report", j, slog.Any("error", err))
-		return finished, nil
+		return unknown, err
 	}
 	return r.deliver(ctx, j, built, endpoints)
 }

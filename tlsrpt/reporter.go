@@ -95,9 +95,11 @@ type Reporter struct {
 	pace       pace
 	seed       maphash.Seed
 
+	nextScan time.Time // in use by Run
+
 	mu      sync.Mutex
-	pending map[job]*attempts // that have begun and are not done
-	passes  int
+	pending map[job]*attempts // what there is to do
+	scans   int
 }
 
 // NewReporter returns a Reporter. It does nothing until Run is called.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -461,6 +462,38 @@ func TestReporterPreview(t *testing.T) {
 		}
 		if w.lookups()+len(w.posts())+len(w.mails()) > 0 || w.left("example.com", today) == nil {
 			t.Error("a preview did something")
+		}
+	})
+}
+
+// What a store gives back is made a report all the same.
+func TestReporterMakesDoWithSums(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		odd := tlsrpt.Policy{Type: "odd", Domain: "grün.example", Strings: []string{"x"}, MXHosts: []string{"x y"}}
+		sums := []tlsrpt.PolicyResult{
+			{Policy: odd, Summary: tlsrpt.Summary{Failures: 1}, Details: []tlsrpt.Detail{
+				{Type: "odd", Sessions: 5, Info: "x y", MXHost: "\n"}, {Type: tlsrpt.TLSAInvalid},
+			}},
+			{Policy: odd, Summary: tlsrpt.Summary{Successes: 2}},
+		}
+		cfg := w.config()
+		cfg.Store = uniformStore{&w.store, sums}
+		r, err := tlsrpt.NewReporter(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		report, err := r.Preview(t.Context(), "example.com", today)
+		if err != nil {
+			t.Fatal(err)
+		}
+		marshal(t, report)
+		want := []tlsrpt.PolicyResult{{
+			Policy:  tlsrpt.Policy{Type: tlsrpt.NoPolicyFound, Domain: "xn--grn-ioa.example"},
+			Summary: tlsrpt.Summary{Successes: 2, Failures: 1},
+			Details: []tlsrpt.Detail{{Type: tlsrpt.ValidationFailure, Sessions: 1, MXHost: "?"}},
+		}}
+		if !reflect.DeepEqual(report.Policies, want) {
+			t.Errorf("got %+v", report.Policies)
 		}
 	})
 }

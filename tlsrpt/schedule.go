@@ -18,9 +18,11 @@ const (
 	reportedDays = 2
 
 	domainsAtOnce = 16
-	// longestSleep bounds for how long a clock that was set goes unnoticed.
-	longestSleep = time.Hour
-	storeRetry   = 5 * time.Minute
+	// scanEvery is how often the Store is asked for domains. It also bounds for
+	// how long a clock that was set goes unnoticed.
+	scanEvery = 10 * time.Minute
+	// passEvery is the shortest time between two looks at what is due.
+	passEvery = time.Second
 )
 
 // Run reports until ctx is done. The reports of a day begin at a random time
@@ -31,7 +33,7 @@ const (
 //
 // Sums that were reported, and those of domains that want no report, are deleted.
 //
-// Run an [Aggregator] beside it, which fills the Store.
+// Run an [Aggregator] beside it, which fills the Store. Run is called once.
 func (r *Reporter) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		r.sleep(ctx, r.pass(ctx))
@@ -40,28 +42,34 @@ func (r *Reporter) Run(ctx context.Context) {
 
 // pass does all that is due and returns when to look again.
 func (r *Reporter) pass(ctx context.Context) time.Time {
-	r.countPass()
 	now := r.cfg.Now()
-	yesterday := DayOf(now) - 1
-	next := now.Add(longestSleep)
-	if err := r.forget(ctx, yesterday-reportedDays+1); err != nil {
-		next = now.Add(storeRetry)
+	if wait := r.nextScan.Sub(now); wait <= 0 || wait > scanEvery {
+		r.nextScan = r.scan(ctx, now)
 	}
-	for day := yesterday - reportedDays + 1; day <= yesterday+1; day++ {
-		start := r.start(day)
-		if start.After(now) {
-			next = earlier(next, start)
-		} else if err := r.reportDay(ctx, day); err != nil {
-			next = earlier(next, r.cfg.Now().Add(storeRetry))
-		}
-	}
-	return earlier(next, r.nextAttempt())
+	r.doDue(ctx)
+	return earlier(r.nextScan, r.nextAttempt())
 }
 
-func (r *Reporter) countPass() {
+// scan looks for what there is to report and returns when to do so again.
+func (r *Reporter) scan(ctx context.Context, now time.Time) time.Time {
+	r.countScan()
+	yesterday := DayOf(now) - 1
+	next := now.Add(scanEvery)
+	r.forget(ctx, yesterday-reportedDays+1)
+	for day := yesterday - reportedDays + 1; day <= yesterday+1; day++ {
+		if start := r.start(day); start.After(now) {
+			next = earlier(next, start)
+		} else {
+			r.scanDay(ctx, day)
+		}
+	}
+	return next
+}
+
+func (r *Reporter) countScan() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.passes++
+	r.scans++
 }
 
 // start is when the reports of a day begin. Nobody else can foresee it, and it
@@ -72,7 +80,7 @@ func (r *Reporter) start(day Day) time.Time {
 }
 
 // forget deletes what is older than day.
-func (r *Reporter) forget(ctx context.Context, day Day) error {
+func (r *Reporter) forget(ctx context.Context, day Day) {
 	r.mu.Lock()
 	for j := range r.pending {
 		if j.day < day {
@@ -80,44 +88,42 @@ func (r *Reporter) forget(ctx context.Context, day Day) error {
 		}
 	}
 	r.mu.Unlock()
-	err := r.cfg.Store.DeleteBefore(ctx, day)
-	if err != nil && ctx.Err() == nil {
+	if err := r.cfg.Store.DeleteBefore(ctx, day); err != nil && ctx.Err() == nil {
 		r.cfg.Logger.LogAttrs(ctx, slog.LevelError, "tlsrpt: sums not deleted",
 			slog.String("before", day.String()), slog.Any("error", err))
 	}
-	return err
 }
 
-// reportDay does what is due for the domains of a day.
-func (r *Reporter) reportDay(ctx context.Context, day Day) error {
-	var workers errgroup.Group
-	workers.SetLimit(domainsAtOnce)
-	var failed error
+// scanDay enlists the domains that have sums on a day. Those of which it had sums
+// before and now has none were reported by another Reporter.
+func (r *Reporter) scanDay(ctx context.Context, day Day) {
 	for domain, err := range r.cfg.Store.Domains(ctx, day) {
 		if err != nil {
-			failed = err
-			break
+			if ctx.Err() == nil {
+				r.cfg.Logger.LogAttrs(ctx, slog.LevelError, "tlsrpt: the day's domains cannot be had",
+					slog.String("day", day.String()), slog.Any("error", err))
+			}
+			return
 		}
+		r.enlist(job{day, domain})
+	}
+	r.forgetUnseen(day)
+}
+
+// doDue makes one attempt at each job that is due.
+func (r *Reporter) doDue(ctx context.Context) {
+	var workers errgroup.Group
+	workers.SetLimit(domainsAtOnce)
+	for j, a := range r.due() {
 		if ctx.Err() != nil {
 			break
 		}
-		j := job{day, domain}
-		if a := r.begin(j); a != nil {
-			workers.Go(func() error {
-				r.do(ctx, j, a)
-				return nil
-			})
-		}
+		workers.Go(func() error {
+			r.do(ctx, j, a)
+			return nil
+		})
 	}
 	_ = workers.Wait() // they have no errors
-	if failed == nil && ctx.Err() == nil {
-		r.forgetUnseen(day)
-	}
-	if failed != nil && ctx.Err() == nil {
-		r.cfg.Logger.LogAttrs(ctx, slog.LevelError, "tlsrpt: the day's domains cannot be had",
-			slog.String("day", day.String()), slog.Any("error", failed))
-	}
-	return failed
 }
 
 // sleep waits until the clock says at, or ctx is done.

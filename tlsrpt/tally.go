@@ -153,7 +153,9 @@ func (p *policyTally) result() PolicyResult {
 	for key, sessions := range p.details {
 		// Of failures that are summed up a session may have had several.
 		key.Sessions = min(sessions.Load(), result.Summary.Failures)
-		result.Details = append(result.Details, key)
+		if key.Sessions > 0 {
+			result.Details = append(result.Details, key)
+		}
 	}
 	slices.SortFunc(result.Details, compareDetails)
 	return result
