@@ -30,8 +30,8 @@ func (w *world) trusting(t *testing.T) *Trusting {
 	return r
 }
 
-// DANE-10, DANE-11, field note 14: AD is believed only of a server on this host
-// or reached over TLS.
+// DANE-10, DANE-11, TLSA-17, field note 14: AD is believed only of a server on
+// this host or reached over TLS.
 func TestTrustingServers(t *testing.T) {
 	t.Parallel()
 	for server, ok := range map[string]bool{
