@@ -27,9 +27,12 @@ func parseJSON(data []byte) (*Report, error) {
 	if bytes.Count(data, []byte("{")) > maxObjects || bytes.Count(data, []byte(",")) > maxElements {
 		return nil, ErrReportTooLarge
 	}
-	var received receivedReport
-	if err := json.Unmarshal(data, &received); err != nil {
-		return nil, fmt.Errorf("tlsrpt: report: %w", err)
+	received, ok := readPlain(string(data))
+	if !ok {
+		received = new(receivedReport)
+		if err := json.Unmarshal(data, received); err != nil {
+			return nil, fmt.Errorf("tlsrpt: report: %w", err)
+		}
 	}
 	return received.report()
 }
