@@ -131,9 +131,9 @@ func (a *Aggregator) count(key dayDomain, s *Session, o *Outcome) bool {
 	if p == nil {
 		return false
 	}
-	var details [maxKnownFailures]*atomic.Int64
+	var details [maxKnownFailures]*detailTally
 	for i, failure := range o.Failures {
-		details[i] = p.details[detailOf(s, failure)]
+		details[i] = p.find(detailOf(s, failure))
 		if details[i] == nil {
 			return false
 		}
@@ -143,8 +143,8 @@ func (a *Aggregator) count(key dayDomain, s *Session, o *Outcome) bool {
 			}
 		}
 	}
-	for _, sessions := range details[:len(o.Failures)] {
-		sessions.Add(1)
+	for _, known := range details[:len(o.Failures)] {
+		known.sessions.Add(1)
 	}
 	p.sum(o).Add(1)
 	return true
@@ -173,12 +173,12 @@ func (a *Aggregator) countNew(key dayDomain, s *Session, o *Outcome) {
 		return
 	}
 	p := t.findOrMake(canonicalPolicy(o.Policy, key.domain))
-	counted := make(map[*atomic.Int64]bool, len(o.Failures))
+	counted := make(map[*detailTally]bool, len(o.Failures))
 	for _, failure := range o.Failures {
-		sessions := t.detail(p, canonicalDetail(detailOf(s, failure)))
-		if !counted[sessions] {
-			counted[sessions] = true
-			sessions.Add(1)
+		known := t.detail(p, canonicalDetail(detailOf(s, failure)))
+		if !counted[known] {
+			counted[known] = true
+			known.sessions.Add(1)
 		}
 	}
 	p.sum(o).Add(1)

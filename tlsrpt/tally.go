@@ -36,7 +36,27 @@ type tally struct {
 type policyTally struct {
 	policy              Policy
 	successes, failures atomic.Int64
-	details             map[Detail]*atomic.Int64 // by what tells them apart; Sessions is 0
+	details             map[Detail]*detailTally
+	recent              atomic.Pointer[detailTally] // the last one that was found
+}
+
+// detailTally has the sum of one detail.
+type detailTally struct {
+	key      Detail // what tells it apart; Sessions is 0
+	sessions atomic.Int64
+}
+
+// find returns the sum of a detail, nil if there is none. A failure is mostly
+// that of the session before.
+func (p *policyTally) find(key Detail) *detailTally {
+	if recent := p.recent.Load(); recent != nil && recent.key == key {
+		return recent
+	}
+	known := p.details[key]
+	if known != nil {
+		p.recent.Store(known)
+	}
+	return known
 }
 
 func newTally(seed maphash.Seed, domain string) *tally {
@@ -82,7 +102,7 @@ func (t *tally) findOrMake(p Policy) *policyTally {
 			return known
 		}
 	}
-	made := &policyTally{policy: clonePolicy(p), details: make(map[Detail]*atomic.Int64)}
+	made := &policyTally{policy: clonePolicy(p), details: make(map[Detail]*detailTally)}
 	t.policies[hash] = append(t.policies[hash], made)
 	t.number++
 	return made
@@ -90,7 +110,7 @@ func (t *tally) findOrMake(p Policy) *policyTally {
 
 // detail returns the sum of a canonical detail. When there are too many, those
 // of one type are summed up.
-func (t *tally) detail(p *policyTally, key Detail) *atomic.Int64 {
+func (t *tally) detail(p *policyTally, key Detail) *detailTally {
 	if known := p.details[key]; known != nil {
 		return known
 	}
@@ -102,7 +122,7 @@ func (t *tally) detail(p *policyTally, key Detail) *atomic.Int64 {
 	}
 	key.MXHost, key.HELO = strings.Clone(key.MXHost), strings.Clone(key.HELO)
 	key.ReasonCode = strings.Clone(key.ReasonCode)
-	made := new(atomic.Int64)
+	made := &detailTally{key: key}
 	p.details[key] = made
 	t.details++
 	return made
@@ -121,7 +141,7 @@ func (t *tally) merge(results []PolicyResult) {
 		for _, d := range result.Details {
 			sessions := d.Sessions
 			d.Sessions = 0
-			t.detail(p, canonicalDetail(d)).Add(sessions)
+			t.detail(p, canonicalDetail(d)).sessions.Add(sessions)
 		}
 	}
 }
@@ -150,9 +170,9 @@ func (p *policyTally) result() PolicyResult {
 		Policy:  p.policy,
 		Summary: Summary{Successes: p.successes.Load(), Failures: p.failures.Load()},
 	}
-	for key, sessions := range p.details {
+	for key, known := range p.details {
 		// Of failures that are summed up a session may have had several.
-		key.Sessions = min(sessions.Load(), result.Summary.Failures)
+		key.Sessions = min(known.sessions.Load(), result.Summary.Failures)
 		if key.Sessions > 0 {
 			result.Details = append(result.Details, key)
 		}
