@@ -160,7 +160,7 @@ func run(t testing.TB, c *mtasts.Client) (stop func()) {
 }
 
 // sleepTo sleeps until that long after the time.
-func sleepTo(start time.Time, after time.Duration) { time.Sleep(start.Add(after).Sub(time.Now())) }
+func sleepTo(start time.Time, after time.Duration) { time.Sleep(time.Until(start.Add(after))) }
 
 func withLog(out io.Writer) func(*mtasts.Config) {
 	return func(cfg *mtasts.Config) { cfg.Logger = slog.New(slog.NewTextHandler(out, nil)) }

@@ -66,7 +66,7 @@ func TestRunRefreshesInTime(t *testing.T) {
 				defer run(t, c)()
 				for range 100 {
 					before := lookup(t, c)
-					time.Sleep(before.Expires.Sub(time.Now()) - 1)
+					time.Sleep(time.Until(before.Expires) - 1)
 					if r := lookup(t, c); r.Fetched.Equal(before.Fetched) {
 						t.Fatalf("not fetched again in %v", maxAge)
 					}
