@@ -3,6 +3,7 @@ package policy
 import (
 	"crypto/tls"
 	"errors"
+	"slices"
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/mtasts"
@@ -84,7 +85,10 @@ func (h *Host) policyOfDANE() tlsrpt.Policy {
 		policy.Domain = h.DANE.BaseDomain
 		records = h.DANE.Records
 	}
+	// In an order of their own, since name servers shuffle: the same set is the
+	// same policy.
 	policy.Strings = recordStrings(records)
+	slices.Sort(policy.Strings)
 	return policy
 }
 
