@@ -120,7 +120,7 @@ func (c *conversation) withoutTLS(err error) *Error {
 		// The server knows what was asked and talks on in clear (RFC 3207
 		// section 4).
 		c.conn.stage, c.polite = inClear, true
-		failure = c.host.failure(tlsrpt.STARTTLSNotSupported, "starttls-refused", "4.7.4", "the server refuses STARTTLS", bounded(err))
+		failure = c.host.failure(tlsrpt.STARTTLSNotSupported, startTLSRefused, "4.7.4", "the server refuses STARTTLS", bounded(err))
 		c.tls.err = failure
 		return nil
 	case errors.Is(err, errInjection):
@@ -164,7 +164,7 @@ func (c *conversation) check() *Error {
 	case active && state.HandshakeComplete:
 		return nil
 	case c.tls.err != nil:
-		return c.host.failure(tlsrpt.STARTTLSNotSupported, "starttls-refused", "4.7.4", "TLS is required", c.tls.err)
+		return c.host.failure(tlsrpt.STARTTLSNotSupported, startTLSRefused, "4.7.4", "TLS is required", c.tls.err)
 	default:
 		return c.host.failure(tlsrpt.STARTTLSNotSupported, "", "4.7.4", "TLS is required, and the server does not offer STARTTLS", nil)
 	}

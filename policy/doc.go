@@ -36,7 +36,10 @@
 //	// less protection, and never bounce it for this.
 //
 // [Host.TLSConfig] does the verification within the handshake. [Host.Session]
-// tells a tlsrpt.Recorder how it went.
+// says what a tlsrpt.Recorder should hear of it, [Host.Failure] and [Plan.Failed]
+// what the queue should; the example of Host.Session has all of it. Before mail
+// that a policy holds up is given up, [Resolver.Recheck] looks whether the policy
+// is still the same.
 //
 // # The decision
 //

@@ -54,7 +54,11 @@ type Error struct {
 
 // Error names domain, host, what is wrong and the cause in one line.
 func (e *Error) Error() string {
-	text := "policy: " + printable(e.Domain) + e.within(e.Domain)
+	domain := printable(e.Domain)
+	if domain == "" {
+		domain = `""`
+	}
+	text := "policy: " + domain + e.within(e.Domain)
 	if e.Status != "" {
 		text += " (" + e.Status + ")"
 	}
@@ -72,7 +76,9 @@ func (e *Error) within(domain string) string {
 		b.WriteString(": ")
 		b.WriteString(printable(e.Detail))
 	}
-	if e.Err != nil {
+	if inner, ok := e.Err.(*Error); ok && inner.Host == e.Host {
+		b.WriteString(inner.within(inner.Host))
+	} else if e.Err != nil {
 		b.WriteString(": ")
 		b.WriteString(printable(e.Err.Error()))
 	}

@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"net"
-	"net/smtp"
-	"strconv"
 
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/policytest"
@@ -82,52 +79,4 @@ func ExampleDialer_SendMail() {
 		}
 	}
 	// Output: [carol@example.net] certificate-not-trusted 4.7.5 again later: true
-}
-
-// For an SMTP client of one's own, a plan gives what it needs host by host: whom
-// to connect to, whether TLS is a must, and what a session has to prove.
-func ExampleHost_TLSConfig() {
-	inet := exampleInternet()
-	defer inet.Close()
-	r, err := policy.New(inet.Config())
-	if err != nil {
-		log.Fatal(err)
-	}
-	ctx := context.Background()
-	plan, err := r.Resolve(ctx, "example.org")
-	if err != nil {
-		log.Fatal(err)
-	}
-
-	for _, host := range plan.Order() {
-		if host.Level == policy.Refused {
-			continue
-		}
-		conn, err := host.DialContext(ctx, "tcp", net.JoinHostPort(host.Name, strconv.Itoa(int(host.Port))))
-		if err != nil {
-			continue
-		}
-		client, err := smtp.NewClient(conn, host.Name)
-		if err != nil {
-			continue
-		}
-		offered, _ := client.Extension("STARTTLS")
-		if !offered && host.Level >= policy.Encrypted {
-			host.Session(nil, nil) // for a tlsrpt.Recorder
-			client.Quit()
-			continue
-		}
-		if offered {
-			err = client.StartTLS(host.TLSConfig())
-		}
-		if err != nil { // the handshake has failed, or what the host must prove
-			client.Close()
-			continue
-		}
-		_, inTLS := client.TLSConnectionState()
-		fmt.Println("mail may go to", host.Name, "in TLS:", inTLS)
-		client.Quit()
-		break
-	}
-	// Output: mail may go to mx.example.org in TLS: true
 }

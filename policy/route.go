@@ -58,7 +58,7 @@ func (r *Resolver) findRoute(ctx context.Context, q question) (route, *Error) {
 	}
 	if answer.Rcode == dns.RcodeNameError {
 		return route{}, r.unlessForged(q, answer.Status, &Error{
-			Permanent: true, Status: "5.1.2", Detail: "the domain does not exist", Err: ErrNoDomain,
+			Permanent: true, Status: "5.1.2", Err: ErrNoDomain,
 		})
 	}
 	found := route{status: answer.Status, expires: answer.Expires}
@@ -101,7 +101,7 @@ func (r *Resolver) unlessForged(q question, status dnssec.Status, failure *Error
 	}
 	failure.Permanent, failure.SMTPCode, failure.By = false, 0, against
 	failure.Status = "4" + strings.TrimPrefix(failure.Status, "5")
-	failure.Detail += ", says an answer that is not secure, so the mail waits"
+	failure.Detail = "the mail waits, since an answer that is not secure says so"
 	return failure
 }
 

@@ -3,6 +3,7 @@ package policy
 import (
 	"crypto/tls"
 	"errors"
+	"net/textproto"
 	"slices"
 
 	"github.com/mxseal/mxseal/dane"
@@ -16,10 +17,11 @@ import (
 // have an SMTP client of their own. The caller fills in HELO, SendingIP and
 // ReceivingIP.
 //
-// state is the TLS session, or what VerifyConnection saw of one that failed; nil
-// when there was none. err is why there was no session that meets the plan; nil
-// with a nil state means that the server did not offer STARTTLS. A refused host,
-// to which no attempt is made, is reported with neither.
+// state is what tls.Conn.ConnectionState returns after the handshake, whether or
+// not that succeeded; nil when it did not come to one. err is why there was no
+// session that meets the plan: of the handshake, or the *textproto.Error with
+// which the server refused STARTTLS; nil with a nil state means that it did not
+// offer it. A refused host, to which no attempt is made, is reported with neither.
 //
 // Without outcomes the session is not to be recorded: errors of the network are
 // not counted (RFC 8460 section 4.3.4), nor is mail to an address literal or
@@ -28,6 +30,9 @@ func (h *Host) Session(state *tls.ConnectionState, err error) tlsrpt.Session {
 	session := tlsrpt.Session{MXHost: h.Name, Time: h.trust.now(), Domain: h.plan.NextHop}
 	if h.plan.tlsOptional || h.plan.literal || h.refusal == unreachable {
 		return session
+	}
+	if state != nil && err != nil && len(state.PeerCertificates) == 0 {
+		state = nil // the handshake failed before there was anything to judge
 	}
 	general, counts := establishment(state, err)
 	if h.Level == Refused {
@@ -48,13 +53,22 @@ func (h *Host) Session(state *tls.ConnectionState, err error) tlsrpt.Session {
 }
 
 // establishment returns the failure to get any TLS session, which counts
-// against every policy. counts is false for what no report counts.
+// against every policy. counts is false for what no report counts. Where only
+// verification failed, each policy has its own view of that.
 func establishment(state *tls.ConnectionState, err error) (failures []tlsrpt.Failure, counts bool) {
+	var (
+		own   *Error
+		reply *textproto.Error
+	)
 	switch {
-	case state != nil:
+	case state != nil && err == nil:
+		return nil, true
+	case state != nil && errors.As(err, &own) && own.Err != nil:
 		return nil, true
 	case err == nil:
 		return []tlsrpt.Failure{{Type: tlsrpt.STARTTLSNotSupported}}, true
+	case errors.As(err, &reply) && !errors.As(err, &own):
+		return []tlsrpt.Failure{{Type: tlsrpt.STARTTLSNotSupported, ReasonCode: startTLSRefused}}, true
 	}
 	failure := tlsrpt.Classify(err)
 	return []tlsrpt.Failure{failure}, failure.Type != ""
@@ -72,7 +86,7 @@ func (h *Host) outcomeOfDANE(state *tls.ConnectionState, general []tlsrpt.Failur
 		return nil
 	case h.Level == Refused:
 		return nil // another policy refused the host; DANE was not tried
-	case state != nil && len(h.TLSA) > 0:
+	case state != nil && len(general) == 0 && len(h.TLSA) > 0:
 		outcome.Failures = classified(h.verifyDANE(state.PeerCertificates))
 	}
 	return []tlsrpt.Outcome{outcome}
@@ -124,7 +138,7 @@ func (h *Host) outcomeOfMTASTS(state *tls.ConnectionState, general []tlsrpt.Fail
 		outcome.Failures = []tlsrpt.Failure{{Type: tlsrpt.CertificateHostMismatch, ReasonCode: "mx-not-in-policy"}}
 	case h.Level == Refused:
 		return nil // DANE refused the host; this policy was not tried
-	case state != nil:
+	case state != nil && len(general) == 0:
 		outcome.Failures = classified(h.verifyWebPKI(state.PeerCertificates))
 	}
 	outcome.Failures = append(outcome.Failures[:len(outcome.Failures):len(outcome.Failures)], discovery...)

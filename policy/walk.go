@@ -5,7 +5,6 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/mxseal/mxseal/tlsrpt"
@@ -231,62 +230,16 @@ func (w *walk) record(s tlsrpt.Session) {
 	}
 }
 
-// exhausted is the error for a domain none of whose hosts is left. It speaks
-// for the most telling failure: one of policy before one of the network. It is
-// permanent only when every failure is.
+// exhausted is the error for a domain none of whose hosts is left. It is not
+// permanent while it is not known whether the policy is still the same.
 func (w *walk) exhausted() *Error {
-	if len(w.failures) == 0 {
-		return &Error{Domain: w.plan.Domain, Status: "4.4.4", Detail: "no mail host is known"}
-	}
-	telling := slices.MaxFunc(w.failures, func(a, b *Error) int { return cmp.Compare(a.weight(), b.weight()) })
-	e := &Error{
-		Domain: w.plan.Domain,
-		By:     telling.By,
-		Reason: telling.Reason,
-		Code:   telling.Code,
-		Status: telling.Status,
-		Detail: "no mail host can be used",
-		Err:    hostErrors(w.failures),
-	}
-	e.Permanent = w.recheck == nil && !slices.ContainsFunc(w.failures, (*Error).Temporary)
-	if !e.Permanent && telling.Permanent {
-		e.Status = "4" + strings.TrimPrefix(e.Status, "5")
+	e := w.plan.Failed(w.failures...)
+	if w.recheck != nil && e.Permanent {
+		e.Permanent, e.Status = false, "4"+strings.TrimPrefix(e.Status, "5")
 	}
 	return e
 }
 
-// weight is how much a host's failure tells about the domain.
-func (e *Error) weight() int {
-	switch {
-	case e.Reason != "":
-		return 2
-	case e.Permanent || strings.HasPrefix(e.Status, "4.7."):
-		return 1
-	default:
-		return 0
-	}
-}
-
 func (w *walk) interrupted(ctx context.Context) *Error {
 	return &Error{Domain: w.plan.Domain, Status: "4.4.7", Detail: "interrupted", Err: ctx.Err()}
-}
-
-// hostErrors are the failures of a domain's hosts, in the order in which the
-// hosts were tried.
-type hostErrors []*Error
-
-func (e hostErrors) Error() string {
-	texts := make([]string, len(e))
-	for i, failure := range e {
-		texts[i] = strings.TrimPrefix(failure.within(failure.Domain), ": ")
-	}
-	return strings.Join(texts, "; ")
-}
-
-func (e hostErrors) Unwrap() []error {
-	errs := make([]error, len(e))
-	for i, failure := range e {
-		errs[i] = failure
-	}
-	return errs
 }

@@ -92,7 +92,7 @@ func TestVerdicts(t *testing.T) {
 		{"-connect down.test", 4, []string{"down.test: unreachable: no mail host answers", "connection refused"}},
 		{"-connect rude.test", 3, []string{`\x1b[2J\u202egone`}},
 		{"null.test", 4, []string{"null.test: unreachable: no mail can be sent to it\n", "null MX"}},
-		{"nowhere.test", 4, []string{"the domain does not exist"}},
+		{"nowhere.test", 4, []string{"no such domain"}},
 		{"bogus.test", 4, []string{"no mail can be sent to it now", "  MX   bogus.test. bogus: "}},
 		{"not_a_domain!", 4, []string{"not a domain name"}},
 		{"dane.test plain.test unlisted.test", 3, []string{"dane.test: protected", "plain.test: unprotected", "unlisted.test: broken"}},

@@ -117,6 +117,11 @@ func (d *Domain) MX(hosts ...string) *Domain {
 // it, from a new policy host. The mode is "enforce", "testing" or "none"; the
 // policy is valid for a week. PolicyHost.Publish changes it, and Break its host.
 func (d *Domain) Policy(mode string, mx ...string) *PolicyHost {
+	switch mode {
+	case "enforce", "testing", "none":
+	default:
+		panic(fmt.Sprintf("policytest: the mode of a policy is enforce, testing or none, and not %q; Publish takes any text", mode))
+	}
 	p := newPolicyHost(d)
 	p.Publish(policyText(mode, mx))
 	return p
