@@ -1,0 +1,125 @@
+package differential
+
+import (
+	"slices"
+	"strings"
+)
+
+// A difference is one kind of disagreement, and who is right about it.
+type difference struct {
+	name string
+	is   func(*outcome) bool
+}
+
+// wrong reports a verdict of ours that cannot be right, whatever the others
+// say: an answer called secure that is not what the tree has, or one called
+// insecure in a part of the tree that is signed without a gap.
+func (o *outcome) wrong() string {
+	switch {
+	case o.ours.status == secure && o.ours.answer != o.truth.answer:
+		return "ours takes for secure what the tree does not have: " + o.truth.answer
+	case o.ours.status == insecure && !o.truth.doubted:
+		return "ours takes for insecure what is in a signed zone"
+	}
+	return ""
+}
+
+// explain names the reason for a difference, or returns "".
+func explain(o *outcome) string {
+	for _, d := range differences {
+		if d.is(o) {
+			return d.name
+		}
+	}
+	return ""
+}
+
+func (v verdict) says(words ...string) bool {
+	for _, word := range words {
+		if strings.Contains(v.detail, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// differences are those that are known.
+var differences = []difference{
+	// The others trust more than ours.
+	{"delv takes an opt-out denial for proof", func(o *outcome) bool {
+		return o.ours.status == insecure && o.delv.status == secure && o.unbound.status != secure && o.truth.doubted
+	}},
+	{"unbound uses SHA-1 beside SHA-256", func(o *outcome) bool {
+		return o.ours.status == failed && o.ours.says("bogus-ds-mismatch") && o.delv.status == failed
+	}},
+	{"the header contradicts the rest", func(o *outcome) bool {
+		return o.ours.status == failed && o.ours.says("says NXDOMAIN", "says NOERROR", "rcode")
+	}},
+	{"ours refuses records that do not belong there", func(o *outcome) bool {
+		return o.ours.status == failed && o.ours.says("do not belong there", "the SOA record is that of", "bogus-alias")
+	}},
+	{"what lies beside the proof does not verify", func(o *outcome) bool {
+		return o.ours.status == failed && o.ours.says("bogus-signature", "bogus-key-missing") && o.altersBeside()
+	}},
+	{"unbound does not ask for all of a wildcard proof", func(o *outcome) bool {
+		return o.ours.status == failed && o.ours.says("bogus-denial-missing") && o.unbound.status == secure && o.delv.status == failed
+	}},
+	{"unbound keeps the first of several aliases", func(o *outcome) bool {
+		return o.ours.status == failed && o.ours.says("[CNAME of", "[DNAME of", "bogus-alias") && o.unbound.status != failed && o.delv.status == failed
+	}},
+	{"ours takes proofs from the authority section only", func(o *outcome) bool {
+		return o.ours.status == failed && o.ours.says("bogus-denial-missing") && o.mutation.Kind == "denial to answer"
+	}},
+	{"ours and delv refuse what unbound finds insecure", func(o *outcome) bool {
+		return o.statuses() == [3]status{failed, insecure, failed}
+	}},
+	{"ours and unbound refuse more of the message than delv", func(o *outcome) bool {
+		return o.ours.status == failed && o.unbound.status == failed
+	}},
+	{"ours judges the end of an alias in the same reply", func(o *outcome) bool {
+		return o.ours.status == failed && o.withinAlias()
+	}},
+
+	// The others trust less than ours.
+	{"what is in no signed zone cannot be bogus", func(o *outcome) bool {
+		return o.ours.status == insecure && o.truth.doubted && o.unbound.status != secure && o.delv.status != secure
+	}},
+	{"delv gives up after one failed signature", func(o *outcome) bool {
+		return o.ours.status == secure && o.unbound.status == secure && o.delv.status != secure &&
+			o.delv.says("no valid signature found", "failed to verify", "no valid RRSIG", "RRSIG has expired")
+	}},
+	{"delv refuses the form of the message", func(o *outcome) bool {
+		return o.ours.status == o.unbound.status && o.delv.status == failed && o.delv.says("FORMERR", "check-names")
+	}},
+	{"unbound takes the additional section into the answer", func(o *outcome) bool {
+		return o.statuses() == [3]status{secure, failed, secure} && o.mutation.Kind == "additional forged"
+	}},
+	{"unbound and delv refuse a denial without its SOA record", func(o *outcome) bool {
+		return o.ours.status == secure && o.unbound.status == failed && o.delv.status != secure &&
+			slices.Contains([]string{"data removed", "SOA dropped", "signature dropped"}, o.mutation.Kind)
+	}},
+	{"unbound trips over one more denial of the zone", func(o *outcome) bool {
+		return o.statuses() == [3]status{secure, failed, secure} &&
+			slices.Contains([]string{"denial added", "denial replayed"}, o.mutation.Kind)
+	}},
+	{"unbound takes a DNAME for a missing delegation", func(o *outcome) bool {
+		return o.ours.status == secure && o.unbound.says("DS got DNAME answer")
+	}},
+	{"ours asks again for the end of an alias", func(o *outcome) bool {
+		return o.ours.status == secure && (o.unbound.status == secure || o.delv.status == secure) && o.withinAlias()
+	}},
+}
+
+// withinAlias reports whether the mutation alters the reply to an alias: some
+// take the end of it from there, others ask for it again.
+func (o *outcome) withinAlias() bool {
+	at := slices.Index(o.truth.chain, o.mutation.At)
+	return at >= 0 && at < len(o.truth.chain)-1
+}
+
+// altersBeside reports whether the mutation puts something into a reply, or
+// breaks it there, that the answer does not rest on.
+func (o *outcome) altersBeside() bool {
+	return slices.Contains([]string{"authority forged beside", "denial added", "denial replayed", "denials replayed",
+		"signature of other name", "signature type", "owner renamed"}, o.mutation.Kind)
+}

@@ -1,0 +1,201 @@
+package differential
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/dnstree"
+)
+
+// zoneSpec says how one zone is made. It is data, so that a tree can be
+// printed, reduced and kept.
+type zoneSpec struct {
+	Name       string
+	Algorithms []uint8 // one key each; nil: unsigned
+	Digests    []uint8 // of the DS records; nil: none, an island of security
+	NSEC3      bool
+	Iterations uint16
+	Salt       string
+	OptOut     bool
+	Shift      int // days that all signatures are in the past (-) or future (+)
+	// Key rollovers:
+	OneDS    bool   // of several keys only the first has DS records
+	SpareDS  bool   // a DS record for a key that is not there yet
+	SpareKey uint16 // flags of a published key that signs nothing; zero: none
+	Records  []string
+}
+
+// treeSpec is the zones of a tree, parents before children; the first is the
+// root.
+type treeSpec []zoneSpec
+
+// question is a name and a type.
+type question struct {
+	Name string
+	Type uint16
+}
+
+func (q question) String() string { return q.Name + " " + dns.Type(q.Type).String() }
+
+func (q question) query() *dns.Msg {
+	query := new(dns.Msg).SetQuestion(q.Name, q.Type)
+	query.CheckingDisabled = true
+	query.SetEdns0(dns.DefaultMsgSize, true)
+	return query
+}
+
+// world is a tree made from its specification.
+type world struct {
+	*dnstree.Tree
+	spec  treeSpec
+	zones map[string]*dnstree.Zone
+	// usurped are signatures that a zone made for names now in its child.
+	usurped map[question][]*dns.RRSIG
+}
+
+const day = 24 * time.Hour
+
+// validity is that of the signatures of a zone shifted by some days: longer
+// ago or later than any clock is wrong.
+func validity(shift int) (from, until time.Time) {
+	at := time.Now().Add(time.Duration(shift) * day)
+	return at.Add(-20 * day), at.Add(20 * day)
+}
+
+func (z *zoneSpec) options() []dnstree.Option {
+	from, until := validity(z.Shift)
+	options := []dnstree.Option{dnstree.Valid(from, until)}
+	if z.NSEC3 {
+		options = append(options, dnstree.NSEC3(z.Iterations, z.Salt, z.OptOut))
+	}
+	if z.Algorithms == nil {
+		return append(options, dnstree.Unsigned)
+	}
+	options = append(options, dnstree.Algorithm(z.Algorithms...))
+	if z.Digests == nil {
+		return append(options, dnstree.WithoutDS)
+	}
+	return append(options, dnstree.Digest(z.Digests...))
+}
+
+// build makes the tree. Its keys are new each time; all else follows from the
+// specification.
+func build(spec treeSpec) *world {
+	w := &world{spec: spec, zones: make(map[string]*dnstree.Zone), usurped: make(map[question][]*dns.RRSIG)}
+	for i, z := range spec {
+		if i == 0 {
+			root := func(made *dnstree.Zone) { w.zones["."] = made }
+			w.Tree = dnstree.New(append(z.options(), root)...)
+		} else {
+			w.usurp(z)
+			w.zones[z.Name] = w.Zone(z.Name, z.options()...)
+		}
+		w.zones[z.Name].Add(z.Records...)
+	}
+	for _, z := range spec {
+		w.roll(z)
+	}
+	return w
+}
+
+// ask returns the reply of the tree, to keep.
+func (w *world) ask(q question) *dns.Msg {
+	return w.Exchange(q.query()).Copy()
+}
+
+// zone returns the zone of the tree that a name is in.
+func (spec treeSpec) zone(name string) zoneSpec {
+	best := spec[0]
+	for _, z := range spec {
+		if dns.IsSubDomain(z.Name, name) && len(z.Name) > len(best.Name) {
+			best = z
+		}
+	}
+	return best
+}
+
+// usurp has the zone above sign the records of a zone that is not there yet.
+func (w *world) usurp(z zoneSpec) {
+	above := w.zones[w.spec.zone(parent(z.Name)).Name]
+	for _, line := range z.Records {
+		rr, err := dns.NewRR("$ORIGIN " + z.Name + "\n" + line)
+		if err != nil {
+			panic(fmt.Sprintf("%s: %v", line, err))
+		}
+		q := question{rr.Header().Name, rr.Header().Rrtype}
+		above.AddRR(rr)
+		for _, rr := range w.ask(q).Answer {
+			if sig, ok := rr.(*dns.RRSIG); ok && sig.Hdr.Name == q.Name && sig.TypeCovered == q.Type {
+				w.usurped[q] = append(w.usurped[q], sig)
+			}
+		}
+		above.Remove(q.Name, q.Type)
+	}
+}
+
+// roll gives the zone the keys and DS records of a rollover.
+func (w *world) roll(z zoneSpec) {
+	if z.SpareKey != 0 && z.Algorithms != nil {
+		w.zones[z.Name].AddRR(spareKey(z.Name, z.SpareKey))
+	}
+	if z.Name == "." || z.Digests == nil || z.Algorithms == nil || !z.OneDS && !z.SpareDS {
+		return
+	}
+	ds := slices.DeleteFunc(w.ask(question{z.Name, dns.TypeDS}).Answer, func(rr dns.RR) bool {
+		return rr.Header().Rrtype != dns.TypeDS
+	})
+	if z.OneDS {
+		ds = ds[:min(len(ds), len(z.Digests))]
+	}
+	if z.SpareDS {
+		ds = append(ds, spareKey(z.Name, dns.ZONE|dns.SEP).ToDS(dns.SHA256))
+	}
+	above := w.zones[w.spec.zone(parent(z.Name)).Name]
+	above.AddRR(ds...)
+}
+
+func spareKey(zone string, flags uint16) *dns.DNSKEY {
+	key := &dns.DNSKEY{
+		Hdr:   dns.RR_Header{Name: zone, Rrtype: dns.TypeDNSKEY, Class: dns.ClassINET, Ttl: 300},
+		Flags: flags, Protocol: 3, Algorithm: dns.ECDSAP256SHA256,
+	}
+	if _, err := key.Generate(256); err != nil {
+		panic(err)
+	}
+	return key
+}
+
+// askShifted returns the reply of a tree whose signatures were all made for
+// another time. It must not be called while the tree is served.
+func (w *world) askShifted(q question, days int) *dns.Msg {
+	w.shift(func(int) int { return days })
+	reply := w.ask(q)
+	w.shift(func(own int) int { return own })
+	return reply
+}
+
+func (w *world) shift(days func(own int) int) {
+	for _, z := range w.spec {
+		dnstree.Valid(validity(days(z.Shift)))(w.zones[z.Name])
+		w.zones[z.Name].AddRR() // the signatures made so far are void
+	}
+}
+
+// parent returns a name without its first label.
+func parent(name string) string {
+	if _, rest, _ := strings.Cut(name, "."); rest != "" {
+		return rest
+	}
+	return "."
+}
+
+func child(label, name string) string {
+	if name == "." {
+		return label + "."
+	}
+	return label + "." + name
+}
