@@ -7,7 +7,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
