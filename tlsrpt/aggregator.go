@@ -1,8 +1,7 @@
 package tlsrpt
 
 import (
-	"context"
-	"fmt"
+	"crypto/rand"
 	"hash/maphash"
 	"log/slog"
 	"sync"
@@ -23,15 +22,13 @@ type Aggregator struct {
 	seed    maphash.Seed
 	shards  [aggregatorShards]shard
 	dropped atomic.Int64
-	flush   sync.Mutex
+	outbox  outbox
 }
 
 const (
 	aggregatorShards = 64
 	// maxShardDomains bounds the domains that wait for the Store.
 	maxShardDomains = maxStoredDomains / aggregatorShards
-	// flushEvery is how much is lost when the program is killed.
-	flushEvery = time.Minute
 )
 
 // shard has some of the domains, so that sessions with different ones seldom
@@ -66,7 +63,7 @@ func NewAggregator(cfg AggregatorConfig) *Aggregator {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	a := &Aggregator{cfg: cfg, seed: maphash.MakeSeed()}
+	a := &Aggregator{cfg: cfg, seed: maphash.MakeSeed(), outbox: outbox{writer: rand.Text()}}
 	for i := range a.shards {
 		a.shards[i].tallies = make(map[dayDomain]*tally)
 	}
@@ -74,7 +71,7 @@ func NewAggregator(cfg AggregatorConfig) *Aggregator {
 }
 
 // Record counts a session. It does no I/O, and neither blocks nor allocates if
-// one like it was counted since the last flush. A session that carries a report,
+// one like it was counted since the flush before the last. A session that carries a report,
 // or whose domain is none, is not counted.
 func (a *Aggregator) Record(s *Session) {
 	if s.CarriesReport || len(s.Outcomes) == 0 {
@@ -93,7 +90,7 @@ func (a *Aggregator) Record(s *Session) {
 }
 
 // Dropped returns how many outcomes were not counted because a million domains
-// waited for the Store.
+// waited for the Store, or because the Store was full.
 func (a *Aggregator) Dropped() int64 { return a.dropped.Load() }
 
 // shard returns the shard of a canonical domain.
@@ -158,6 +155,22 @@ func (p *policyTally) sum(o *Outcome) *atomic.Int64 {
 	return &p.successes
 }
 
+// drain returns what was counted since the last time. The tallies of domains with
+// sessions meanwhile stay, so that counting the next one is quick.
+func (s *shard) drain() []DomainSums {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var drained []DomainSums
+	for key, t := range s.tallies {
+		if results := t.drain(); len(results) > 0 {
+			drained = append(drained, DomainSums{key.day, key.domain, results})
+		} else {
+			delete(s.tallies, key)
+		}
+	}
+	return drained
+}
+
 // countNew counts an outcome of which something is new, or is not in canonical
 // form.
 func (a *Aggregator) countNew(key dayDomain, s *Session, o *Outcome) {
@@ -192,74 +205,4 @@ func (s *shard) tally(seed maphash.Seed, key dayDomain) *tally {
 		s.tallies[key] = known
 	}
 	return known
-}
-
-// Run hands the sums to the Store once a minute until ctx is done, and then once
-// more.
-func (a *Aggregator) Run(ctx context.Context) {
-	ticker := time.NewTicker(flushEvery)
-	defer ticker.Stop()
-	for ctx.Err() == nil {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-		}
-		a.flushAndLog(context.WithoutCancel(ctx))
-	}
-}
-
-func (a *Aggregator) flushAndLog(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, flushEvery)
-	defer cancel()
-	if err := a.Flush(ctx); err != nil {
-		a.cfg.Logger.LogAttrs(ctx, slog.LevelError, "tlsrpt: sums not stored, will be tried again",
-			slog.Any("error", err), slog.Int64("dropped", a.Dropped()))
-	}
-}
-
-// Flush hands the sums to the Store. Those that it does not take are kept for
-// the next time; the error is one of those that it returned.
-func (a *Aggregator) Flush(ctx context.Context) error {
-	a.flush.Lock()
-	defer a.flush.Unlock()
-	var failed error
-	for i := range a.shards {
-		if err := a.flushShard(ctx, &a.shards[i]); err != nil {
-			failed = fmt.Errorf("tlsrpt: storing sums: %w", err)
-		}
-	}
-	return failed
-}
-
-// flushShard returns one of the errors, if there are any.
-func (a *Aggregator) flushShard(ctx context.Context, s *shard) (failed error) {
-	s.mu.Lock()
-	tallies := s.tallies
-	s.tallies = make(map[dayDomain]*tally, len(tallies))
-	s.mu.Unlock()
-	for key, t := range tallies {
-		results := t.results()
-		err := ctx.Err()
-		if err == nil {
-			err = a.cfg.Store.Add(ctx, key.day, key.domain, results)
-		}
-		if err != nil {
-			failed = err
-			a.keep(s, key, results)
-		}
-	}
-	return failed
-}
-
-// keep takes sums back that the Store did not take.
-func (a *Aggregator) keep(s *shard, key dayDomain, results []PolicyResult) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if t := s.tally(a.seed, key); t != nil {
-		t.merge(results)
-		return
-	}
-	for i := range results {
-		a.dropped.Add(results[i].Summary.Successes + results[i].Summary.Failures)
-	}
 }

@@ -147,6 +147,6 @@ type uniformStore struct {
 	sums []tlsrpt.PolicyResult
 }
 
-func (u uniformStore) Sums(context.Context, tlsrpt.Day, string) ([]tlsrpt.PolicyResult, error) {
-	return slices.Clone(u.sums), nil
+func (u uniformStore) Sums(context.Context, tlsrpt.Day, string) (tlsrpt.Part, error) {
+	return tlsrpt.Part{Number: 1, Sums: slices.Clone(u.sums)}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -23,19 +24,23 @@ type submission struct {
 
 // newReport makes the report of a domain and day. Its ID is the same whenever it
 // is made (RFC 8460 section 5.3).
-func (r *Reporter) newReport(domain string, day Day, sums []PolicyResult) *Report {
+func (r *Reporter) newReport(domain string, day Day, part Part) *Report {
 	return &Report{
 		Organization: r.cfg.Organization,
 		Dates:        DateRange{day.Start(), day.End()},
 		Contact:      r.cfg.Contact,
-		ID:           r.reportID(domain, day),
-		Policies:     MergeResults(domain, nil, sums), // whatever the Store made of them
+		ID:           r.reportID(domain, day, part.Number),
+		Policies:     MergeResults(domain, nil, part.Sums), // whatever the Store made of them
 	}
 }
 
 // reportID is id-left "@" id-right, for the header has it in this form.
-func (r *Reporter) reportID(domain string, day Day) string {
-	left := day.Start().Format("20060102") + "." + domain
+func (r *Reporter) reportID(domain string, day Day, part int) string {
+	left := day.Start().Format("20060102")
+	if part > 1 {
+		left += "-" + strconv.Itoa(part)
+	}
+	left += "." + domain
 	if r.cfg.Instance != "" {
 		left += "." + r.cfg.Instance
 	}
@@ -43,24 +48,28 @@ func (r *Reporter) reportID(domain string, day Day) string {
 }
 
 // filename is that of RFC 8460 section 5.1.
-func (r *Reporter) filename(domain string, day Day) string {
+func (r *Reporter) filename(domain string, day Day, part int) string {
 	name := fmt.Sprintf("%s!%s!%d!%d", r.submitter, domain, day.Start().Unix(), day.End().Unix())
-	if r.cfg.Instance != "" {
-		name += "!" + r.cfg.Instance
+	uniqueID := r.cfg.Instance
+	if part > 1 {
+		uniqueID += "part" + strconv.Itoa(part)
+	}
+	if uniqueID != "" {
+		name += "!" + uniqueID
 	}
 	return name + ".json.gz"
 }
 
 // build makes the report of a domain and day ready for sending.
-func (r *Reporter) build(domain string, day Day, sums []PolicyResult) (*submission, error) {
-	report := r.newReport(domain, day, sums)
+func (r *Reporter) build(domain string, day Day, part Part) (*submission, error) {
+	report := r.newReport(domain, day, part)
 	text, err := fit(report, r.cfg.MaxSize)
 	if err != nil {
 		return nil, err
 	}
 	return &submission{
 		domain: domain, submitter: r.submitter,
-		id: report.ID, filename: r.filename(domain, day),
+		id: report.ID, filename: r.filename(domain, day, part.Number),
 		report: report, gzip: r.compressor.compress(text),
 	}, nil
 }

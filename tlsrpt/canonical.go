@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // maxHostText bounds the names that mail hosts give themselves.
@@ -27,8 +28,21 @@ func canonicalPolicy(p Policy, domain string) Policy {
 	default:
 		p.Type, p.Strings, p.MXHosts = NoPolicyFound, nil, nil
 	}
-	p.Strings = boundedText(p.Strings)
+	p.Strings = boundedText(validText(p.Strings))
 	return p
+}
+
+// validText has lines in UTF-8, which is what JSON can say (RFC 7493 section
+// 2.1): a policy must look the same before it was stored and after.
+func validText(lines []string) []string {
+	if !slices.ContainsFunc(lines, func(line string) bool { return !utf8.ValidString(line) }) {
+		return lines
+	}
+	valid := make([]string, len(lines))
+	for i, line := range lines {
+		valid[i] = strings.ToValidUTF8(line, "\ufffd")
+	}
+	return valid
 }
 
 // canonicalPatterns leaves out what is no pattern.

@@ -43,6 +43,8 @@ type attempts struct {
 	number int       // of attempts that failed
 	first  time.Time // of those to deliver; zero before
 	queued bool      // next is the turn that was given to it
+	part   int       // the number of the part that is reported; 0 if not known
+	over   bool      // it only remains to delete that part
 }
 
 // enlist makes sure that a job will be done.
@@ -130,7 +132,7 @@ func (r *Reporter) lease(ctx context.Context, j job) (release func(), ok bool) {
 	if !shared {
 		return func() {}, true
 	}
-	release, ok, err := leaser.Lease(ctx, j.domain, leaseFor)
+	release, ok, err := leaser.Lease(ctx, j.day, j.domain, leaseFor)
 	if err != nil {
 		r.log(ctx, slog.LevelError, "tlsrpt: no lease of the store", j, slog.Any("error", err))
 	}
@@ -139,16 +141,24 @@ func (r *Reporter) lease(ctx context.Context, j job) (release func(), ok bool) {
 
 // attempt looks up where reports go, and sends one there.
 func (r *Reporter) attempt(ctx context.Context, j job, a *attempts) (outcome, error) {
+	if a.over {
+		return finished, nil
+	}
+	if part, err := r.cfg.Store.Sums(ctx, j.day, j.domain); err != nil || part.Number == 0 {
+		return knownIf(err), err // another Reporter was faster
+	}
 	endpoints, err := r.endpoints(ctx, j.domain)
 	if errors.Is(err, ErrNoRecord) || errors.Is(err, ErrBadRecord) {
-		return finished, nil
+		_, err := r.seal(ctx, j, a)
+		return knownIf(err), err
 	}
 	if err != nil {
 		return unknown, err
 	}
 	if len(endpoints) == 0 {
 		r.log(ctx, slog.LevelInfo, "tlsrpt: no report, because there is no Mailer", j)
-		return finished, nil
+		_, err := r.seal(ctx, j, a)
+		return knownIf(err), err
 	}
 	turn, ok := r.turn(endpoints, a)
 	if !ok {
@@ -160,18 +170,33 @@ func (r *Reporter) attempt(ctx context.Context, j job, a *attempts) (outcome, er
 		return queued, nil
 	}
 	r.sleep(ctx, turn)
-	sums, err := r.cfg.Store.Sums(ctx, j.day, j.domain)
-	if err != nil {
-		return unknown, err
+	part, err := r.seal(ctx, j, a)
+	if err != nil || part.Number == 0 {
+		return knownIf(err), err
 	}
-	if len(sums) == 0 {
-		return finished, nil // another Reporter was faster
-	}
-	built, err := r.build(j.domain, j.day, sums)
+	built, err := r.build(j.domain, j.day, part)
 	if err != nil {
 		return unknown, err
 	}
 	return r.deliver(ctx, j, built, endpoints)
+}
+
+// seal makes sure that each attempt sends the same report, with the same ID.
+func (r *Reporter) seal(ctx context.Context, j job, a *attempts) (Part, error) {
+	part, err := r.cfg.Store.Seal(ctx, j.day, j.domain)
+	if err == nil {
+		a.part = part.Number
+	}
+	return part, err
+}
+
+// knownIf is what became of a report that nobody waits for, unless that is not
+// known.
+func knownIf(err error) outcome {
+	if err != nil {
+		return unknown
+	}
+	return finished
 }
 
 // endpoints returns the endpoints of a domain that there are means for.
@@ -295,12 +320,13 @@ func (r *Reporter) failed(ctx context.Context, j job, a *attempts, result outcom
 	r.postpone(a, now.Add(wait))
 }
 
-// finish forgets a job and its sums. If these cannot be deleted the job is done
-// again; who has the report already tells by its ID.
+// finish forgets a job and its sums. Should the program end before these can be
+// deleted, the report is sent again; who has it already tells by its ID.
 func (r *Reporter) finish(ctx context.Context, j job, a *attempts) {
+	a.over = true
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	if err := r.cfg.Store.Delete(ctx, j.day, j.domain); err != nil {
+	if err := r.deletePart(ctx, j, a.part); err != nil {
 		r.log(ctx, slog.LevelError, "tlsrpt: sums not deleted", j, slog.Any("error", err))
 		r.postpone(a, r.cfg.Now().Add(retryFirst))
 		return
@@ -308,6 +334,13 @@ func (r *Reporter) finish(ctx context.Context, j job, a *attempts) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.pending, j)
+}
+
+func (r *Reporter) deletePart(ctx context.Context, j job, number int) error {
+	if number == 0 {
+		return nil
+	}
+	return r.cfg.Store.Delete(ctx, j.day, j.domain, number)
 }
 
 func (r *Reporter) log(ctx context.Context, level slog.Level, message string, j job, attrs ...slog.Attr) {

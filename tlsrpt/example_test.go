@@ -77,7 +77,7 @@ func ExampleParseReport() {
 func ExampleAggregator() {
 	var store tlsrpt.MemoryStore
 	recorder := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: &store})
-	// go recorder.Run(ctx) would hand the sums on once a minute.
+	// go recorder.Run(ctx) would hand the sums on twice a second.
 
 	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	policy := tlsrpt.Policy{Type: tlsrpt.NoPolicyFound, Domain: "example.com"}
@@ -91,11 +91,11 @@ func ExampleAggregator() {
 		log.Fatal(err)
 	}
 
-	sums, err := store.Sums(context.Background(), tlsrpt.DayOf(noon), "example.com")
+	part, err := store.Sums(context.Background(), tlsrpt.DayOf(noon), "example.com")
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(sums[0].Policy.Type, sums[0].Summary.Successes)
+	fmt.Println(part.Sums[0].Policy.Type, part.Sums[0].Summary.Successes)
 	// Output: no-policy-found 3
 }
 
@@ -135,11 +135,14 @@ func ExampleReporter_Preview() {
 		log.Fatal(err)
 	}
 	day := tlsrpt.DayOf(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
-	sums := []tlsrpt.PolicyResult{{
-		Policy:  tlsrpt.Policy{Type: tlsrpt.NoPolicyFound, Domain: "example.com"},
-		Summary: tlsrpt.Summary{Successes: 3},
-	}}
-	if err := store.Add(context.Background(), day, "example.com", sums); err != nil {
+	recorder := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: store})
+	for range 3 {
+		recorder.Record(&tlsrpt.Session{
+			Domain: "example.com", Time: day.Start(), MXHost: "mx.example.com",
+			Outcomes: []tlsrpt.Outcome{{Policy: tlsrpt.Policy{Type: tlsrpt.NoPolicyFound, Domain: "example.com"}}},
+		})
+	}
+	if err := recorder.Flush(context.Background()); err != nil {
 		log.Fatal(err)
 	}
 

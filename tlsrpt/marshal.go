@@ -38,6 +38,15 @@ func (r *Report) appendJSON(b []byte) ([]byte, error) {
 	return append(b, ']', '}'), nil
 }
 
+// MarshalJSON returns the element of a report's policies, in the form of RFC 8460
+// section 4, for those who store sums. Unlike that of a Report, it takes what it
+// is given.
+func (p PolicyResult) MarshalJSON() ([]byte, error) { return p.append(nil), nil }
+
+// MarshalJSON returns the element of a report's failure-details, as that of
+// PolicyResult does.
+func (d Detail) MarshalJSON() ([]byte, error) { return d.append(nil), nil }
+
 func (p *PolicyResult) append(b []byte) []byte {
 	b = appendString(append(b, `{"policy":{"policy-type":`...), string(p.Policy.Type))
 	b = appendString(append(b, `,"policy-domain":`...), p.Policy.Domain)

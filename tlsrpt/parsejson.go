@@ -21,6 +21,32 @@ func (r *Report) UnmarshalJSON(data []byte) error {
 	return err
 }
 
+// UnmarshalJSON reads an element of a report's policies, which must not be from
+// strangers: its size is not bounded.
+func (p *PolicyResult) UnmarshalJSON(data []byte) error {
+	plain := plainJSON{string(data)}
+	received := new(policyResult)
+	if !plain.result(received) || !plain.isAtEnd() {
+		return errors.New("tlsrpt: this is no element of policies")
+	}
+	*p = PolicyResult{}
+	if part, err := received.convert(p); err != nil {
+		return invalid(part, "%v", err)
+	}
+	return nil
+}
+
+// UnmarshalJSON reads an element of a report's failure-details, as that of
+// PolicyResult does.
+func (d *Detail) UnmarshalJSON(data []byte) error {
+	plain := plainJSON{string(data)}
+	received := new(receivedDetail)
+	if !plain.detail(received) || !plain.isAtEnd() {
+		return errors.New("tlsrpt: this is no element of failure-details")
+	}
+	return received.convert(d)
+}
+
 // parseJSON reads the JSON of a report.
 func parseJSON(data []byte) (*Report, error) {
 	data = trimmed(data)

@@ -165,11 +165,11 @@ func (r *Reporter) Preview(ctx context.Context, domain string, day Day) (*Report
 	if name == "" {
 		return nil, fmt.Errorf("tlsrpt: %.255q is not a domain", domain)
 	}
-	sums, err := r.cfg.Store.Sums(ctx, day, name)
-	if err != nil || len(sums) == 0 {
+	part, err := r.cfg.Store.Sums(ctx, day, name)
+	if err != nil || part.Number == 0 {
 		return nil, err
 	}
-	built, err := r.build(name, day, sums)
+	built, err := r.build(name, day, part)
 	if err != nil {
 		return nil, err
 	}

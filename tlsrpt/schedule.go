@@ -12,7 +12,7 @@ import (
 const (
 	// A day's reports begin between these times after its end: late enough that
 	// all its sessions are in the Store, and at random (RFC 8460 section 4.1).
-	startEarliest = 2 * flushEvery
+	startEarliest = 2 * time.Minute
 	startLatest   = 4 * time.Hour
 	// reportedDays is how many days back there may be something to report.
 	reportedDays = 2

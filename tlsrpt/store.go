@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"slices"
-	"sync"
 	"time"
 )
 
 // Store keeps the sums of the days until they are reported. [MemoryStore] is
-// one; package policy/boltstore has one that outlives restarts. Most programs
-// only pass it on and never call it.
+// one; packages policy/boltstore and policy/valkeystore have one that outlives
+// restarts and one for a fleet. Most programs only pass it on and never call it.
 //
 // Domains are recipient domains in A-labels, lower case, without final dot.
 // Methods are safe for concurrent use, also by several programs if the Store is
@@ -21,105 +19,65 @@ import (
 // A Store that several Reporters share must also be a [Leaser], or else each of
 // them sends the reports.
 type Store interface {
-	// Add adds to the sums of a domain and day, all of it or nothing. Additions
-	// by several programs are all counted.
-	Add(ctx context.Context, day Day, domain string, added []PolicyResult) error
-	// Sums returns the sums of a domain and day; none is not an error.
-	Sums(ctx context.Context, day Day, domain string) ([]PolicyResult, error)
+	// Add adds a batch, all of it or nothing. A batch that is added again, because
+	// it was not known whether it had been, changes nothing. Additions by several
+	// programs are all counted. After [ErrStoreFull] nothing was added, and will
+	// not be.
+	Add(ctx context.Context, b *Batch) error
 	// Domains yields the domains that have sums on a day, in any order. An error
 	// ends the iteration. The sums of a domain may be deleted meanwhile.
 	Domains(ctx context.Context, day Day) iter.Seq2[string, error]
-	// Delete removes the sums of a domain and day, which were reported or will
-	// never be.
-	Delete(ctx context.Context, day Day, domain string) error
-	// DeleteBefore removes all sums of the days before day.
+	// Sums returns what Seal would return, and changes nothing.
+	Sums(ctx context.Context, day Day, domain string) (Part, error)
+	// Seal returns the part of the sums of a domain and day that is to be reported
+	// next, and ends it: what is added later goes to the part after it. It returns
+	// the same Part until that is deleted, whoever asks.
+	Seal(ctx context.Context, day Day, domain string) (Part, error)
+	// Delete removes the part with a number, which was sealed. One that is not
+	// there is not an error.
+	Delete(ctx context.Context, day Day, domain string, number int) error
+	// DeleteBefore removes all that belongs to the days before day.
 	DeleteBefore(ctx context.Context, day Day) error
+}
+
+// Batch is what an [Aggregator] adds to a [Store] at once.
+type Batch struct {
+	// Writer tells Aggregators apart: no two have the same, ever.
+	Writer string
+	// Number is greater than that of the batch before it by the same Writer,
+	// which does not begin with a batch before the last one was added. So a Store
+	// tells by the last Number of each Writer whether it has the batch already.
+	// It must remember that for two days.
+	Number int64
+	Sums   []DomainSums
+}
+
+// DomainSums is what is to be added to the sums of a domain and day.
+type DomainSums struct {
+	Day     Day
+	Domain  string
+	Results []PolicyResult
+}
+
+// Part is a part of the sums of a domain and day, which makes one report. Mostly
+// it is all of them. What is counted only after the report began, by a relay
+// that could not reach the Store for hours, makes another: each session is in
+// one of them.
+type Part struct {
+	// Number is 1 for the first part of a domain and day. It is greater by one for
+	// each that is sealed after that, also if those before it were deleted. 0 is
+	// that of no part at all: there is nothing to report.
+	Number int
+	Sums   []PolicyResult
 }
 
 // Leaser is a [Store] that sees to it that of all Reporters that share it one
 // sends the reports.
 type Leaser interface {
-	// Lease gives the right to report to a domain for at most d. ok is false if
-	// another Reporter has it. release, not nil if ok, gives it back.
-	Lease(ctx context.Context, domain string, d time.Duration) (release func(), ok bool, err error)
+	// Lease gives the right to report on a day to a domain for at most d. ok is
+	// false if another Reporter has it. release, not nil if ok, gives it back.
+	Lease(ctx context.Context, day Day, domain string, d time.Duration) (release func(), ok bool, err error)
 }
-
-// maxStoredDomains bounds the domains of a MemoryStore on one day.
-const maxStoredDomains = 1 << 20
 
 // ErrStoreFull says that a [Store] takes no more domains.
 var ErrStoreFull = errors.New("tlsrpt: the store is full")
-
-// MemoryStore is a [Store] in memory, for programs that need not report what
-// was before a restart. The zero value is ready for use.
-type MemoryStore struct {
-	mu   sync.Mutex
-	days map[Day]map[string][]PolicyResult // the slices are never written to
-}
-
-// Add implements [Store]. A day takes a million domains.
-func (m *MemoryStore) Add(_ context.Context, day Day, domain string, added []PolicyResult) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	domains := m.days[day]
-	if domains == nil {
-		if m.days == nil {
-			m.days = make(map[Day]map[string][]PolicyResult)
-		}
-		domains = make(map[string][]PolicyResult)
-		m.days[day] = domains
-	}
-	sums, known := domains[domain]
-	if !known && len(domains) >= maxStoredDomains {
-		return ErrStoreFull
-	}
-	domains[domain] = MergeResults(domain, sums, added)
-	return nil
-}
-
-// Sums implements [Store].
-func (m *MemoryStore) Sums(_ context.Context, day Day, domain string) ([]PolicyResult, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Clone(m.days[day][domain]), nil
-}
-
-// Domains implements [Store].
-func (m *MemoryStore) Domains(_ context.Context, day Day) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		m.mu.Lock()
-		domains := make([]string, 0, len(m.days[day]))
-		for domain := range m.days[day] {
-			domains = append(domains, domain)
-		}
-		m.mu.Unlock()
-		for _, domain := range domains {
-			if !yield(domain, nil) {
-				return
-			}
-		}
-	}
-}
-
-// Delete implements [Store].
-func (m *MemoryStore) Delete(_ context.Context, day Day, domain string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.days[day], domain)
-	if len(m.days[day]) == 0 {
-		delete(m.days, day)
-	}
-	return nil
-}
-
-// DeleteBefore implements [Store].
-func (m *MemoryStore) DeleteBefore(_ context.Context, day Day) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for known := range m.days {
-		if known < day {
-			delete(m.days, known)
-		}
-	}
-	return nil
-}

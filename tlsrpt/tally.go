@@ -80,12 +80,16 @@ func hashPolicy(seed maphash.Seed, p *Policy) uint64 {
 // find returns the sums of a policy, nil if there are none.
 func (t *tally) find(hash uint64, p *Policy) *policyTally {
 	for _, known := range t.policies[hash] {
-		if known.policy.Type == p.Type && known.policy.Domain == p.Domain &&
-			slices.Equal(known.policy.Strings, p.Strings) && slices.Equal(known.policy.MXHosts, p.MXHosts) {
+		if known.isOf(p) {
 			return known
 		}
 	}
 	return nil
+}
+
+func (p *policyTally) isOf(policy *Policy) bool {
+	return p.policy.Type == policy.Type && p.policy.Domain == policy.Domain &&
+		slices.Equal(p.policy.Strings, policy.Strings) && slices.Equal(p.policy.MXHosts, policy.MXHosts)
 }
 
 // findOrMake returns the sums of a canonical policy. When there are too many
@@ -146,12 +150,34 @@ func (t *tally) merge(results []PolicyResult) {
 	}
 }
 
+// drain returns the sums, and begins anew with those at 0. Nothing may be counted
+// meanwhile.
+func (t *tally) drain() []PolicyResult {
+	results := t.results()
+	for _, bucket := range t.policies {
+		for _, p := range bucket {
+			p.reset()
+		}
+	}
+	return results
+}
+
+func (p *policyTally) reset() {
+	p.successes.Store(0)
+	p.failures.Store(0)
+	for _, known := range p.details {
+		known.sessions.Store(0)
+	}
+}
+
 // results returns the sums in the order in which a report has them.
 func (t *tally) results() []PolicyResult {
 	var results []PolicyResult
 	for _, bucket := range t.policies {
 		for _, p := range bucket {
-			results = append(results, p.result())
+			if result := p.result(); result.Summary != (Summary{}) {
+				results = append(results, result)
+			}
 		}
 	}
 	slices.SortFunc(results, func(a, b PolicyResult) int {

@@ -96,11 +96,11 @@ func (w *world) count(domain string, day tlsrpt.Day, outcomes ...tlsrpt.Outcome)
 // left returns the sums that are in the store.
 func (w *world) left(domain string, day tlsrpt.Day) []tlsrpt.PolicyResult {
 	w.t.Helper()
-	sums, err := w.store.Sums(w.t.Context(), day, domain)
+	part, err := w.store.Sums(w.t.Context(), day, domain)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return sums
+	return part.Sums
 }
 
 func (w *world) config() tlsrpt.ReporterConfig {

@@ -1,0 +1,455 @@
+// Package storetest has the tests that every tlsrpt.Store of this repository
+// must pass.
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mxseal/mxseal/tlsrpt"
+)
+
+// Day is the day of the tests. Stores may drop what is long past, so it is now.
+func Day() tlsrpt.Day { return tlsrpt.DayOf(time.Now()) }
+
+// Run runs the tests. open returns a store that is empty.
+func Run(t *testing.T, open func(t *testing.T) tlsrpt.Store) {
+	for _, tt := range []struct {
+		name string
+		test func(t *testing.T, s *store)
+	}{
+		{"adds up", addsUp},
+		{"adds a batch once", addsOnce},
+		{"keeps what it was given", keeps},
+		{"seals", seals},
+		{"numbers parts", numbersParts},
+		{"keeps days apart", keepsDaysApart},
+		{"forgets old days", forgets},
+		{"yields domains that are deleted meanwhile", yieldsWhileDeleting},
+		{"bounds a domain", bounds},
+		{"adds concurrently", addsConcurrently},
+		{"seals under additions", sealsUnderAdditions},
+		{"obeys the context", obeysContext},
+		{"leases", leases},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.test(t, &store{t: t, Store: open(t), writer: newWriter("w")})
+		})
+	}
+}
+
+var (
+	noPolicy = tlsrpt.Policy{Type: tlsrpt.NoPolicyFound, Domain: "example.com"}
+	sts      = tlsrpt.Policy{
+		Type: tlsrpt.STS, Domain: "example.com",
+		Strings: []string{"version: STSv1", "mode: enforce", "mx: *.example.com", "max_age: 1", "\"\\<&>\x00\u2028\ufffd é", ""},
+		MXHosts: []string{"*.example.com", "mx.example.net"},
+	}
+	dane = tlsrpt.Policy{Type: tlsrpt.TLSA, Domain: "mx.example.com", Strings: []string{"2 0 1 aa", "3 1 1 1f85"}}
+
+	selfSigned = tlsrpt.Detail{
+		Type: tlsrpt.CertificateNotTrusted, ReasonCode: "self-signed",
+		SendingIP: netip.MustParseAddr("192.0.2.1"), ReceivingIP: netip.MustParseAddr("2001:db8::1"),
+		MXHost: "mx.example.com", HELO: "\"mx\\<", Info: "https://example.com/?a=b&c",
+	}
+	noSTARTTLS = tlsrpt.Detail{Type: tlsrpt.STARTTLSNotSupported}
+)
+
+func newWriter(name string) string { return fmt.Sprintf("%s-%d", name, time.Now().UnixNano()) }
+
+// result has sessions under a policy, of which those with details failed.
+func result(p tlsrpt.Policy, successes int64, details ...tlsrpt.Detail) tlsrpt.PolicyResult {
+	r := tlsrpt.PolicyResult{Policy: p, Summary: tlsrpt.Summary{Successes: successes}}
+	for _, d := range details {
+		r.Summary.Failures += d.Sessions
+		r.Details = append(r.Details, d)
+	}
+	return r
+}
+
+func times(n int64, d tlsrpt.Detail) tlsrpt.Detail {
+	d.Sessions = n
+	return d
+}
+
+// store is a Store whose errors end the test.
+type store struct {
+	tlsrpt.Store
+	t      *testing.T
+	writer string
+	number int64
+}
+
+// add adds results to the sums of a domain and day.
+func (s *store) add(day tlsrpt.Day, domain string, results ...tlsrpt.PolicyResult) *tlsrpt.Batch {
+	s.t.Helper()
+	s.number++
+	b := &tlsrpt.Batch{Writer: s.writer, Number: s.number, Sums: []tlsrpt.DomainSums{{Day: day, Domain: domain, Results: results}}}
+	s.addBatch(b)
+	return b
+}
+
+func (s *store) addBatch(b *tlsrpt.Batch) {
+	s.t.Helper()
+	if err := s.Add(s.t.Context(), b); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *store) sums(day tlsrpt.Day, domain string) tlsrpt.Part {
+	s.t.Helper()
+	part, err := s.Sums(s.t.Context(), day, domain)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return inOrder(part)
+}
+
+func (s *store) seal(day tlsrpt.Day, domain string) tlsrpt.Part {
+	s.t.Helper()
+	part, err := s.Seal(s.t.Context(), day, domain)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return inOrder(part)
+}
+
+// inOrder has the sums in the order in which a report has them.
+func inOrder(p tlsrpt.Part) tlsrpt.Part {
+	p.Sums = tlsrpt.MergeResults("example.com", nil, p.Sums)
+	return p
+}
+
+func (s *store) delete(day tlsrpt.Day, domain string, number int) {
+	s.t.Helper()
+	if err := s.Delete(s.t.Context(), day, domain, number); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *store) domains(day tlsrpt.Day) []string {
+	s.t.Helper()
+	var list []string
+	for domain, err := range s.Domains(s.t.Context(), day) {
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		list = append(list, domain)
+	}
+	slices.Sort(list)
+	return list
+}
+
+func (s *store) want(what string, got tlsrpt.Part, number int, sums ...tlsrpt.PolicyResult) {
+	s.t.Helper()
+	if want := (tlsrpt.Part{Number: number, Sums: sums}); !reflect.DeepEqual(got, want) {
+		s.t.Errorf("%s: got\n%+v\nwant\n%+v", what, got, want)
+	}
+}
+
+func addsUp(t *testing.T, s *store) {
+	s.want("nothing", s.sums(Day(), "example.com"), 0)
+	added := []tlsrpt.PolicyResult{result(dane, 1), result(sts, 2, times(3, selfSigned), times(1, noSTARTTLS))}
+	b := s.add(Day(), "example.com", added...)
+	s.add(Day(), "example.com", result(sts, 0, times(2, noSTARTTLS)), result(noPolicy, 5))
+	s.add(Day(), "example.net", result(noPolicy, 1))
+	s.want("all", s.sums(Day(), "example.com"), 1,
+		result(noPolicy, 5), result(sts, 2, times(3, selfSigned), times(3, noSTARTTLS)), result(dane, 1))
+	if !reflect.DeepEqual(b.Sums[0].Results, []tlsrpt.PolicyResult{result(dane, 1), result(sts, 2, times(3, selfSigned), times(1, noSTARTTLS))}) {
+		t.Error("the store wrote to what it was given")
+	}
+	if got := s.domains(Day()); !slices.Equal(got, []string{"example.com", "example.net"}) {
+		t.Errorf("domains %q", got)
+	}
+}
+
+// What was added already, and came again because the answer was lost.
+func addsOnce(t *testing.T, s *store) {
+	first := s.add(Day(), "example.com", result(noPolicy, 1))
+	second := s.add(Day(), "example.com", result(noPolicy, 10))
+	for _, b := range []*tlsrpt.Batch{second, first, second} {
+		s.addBatch(b)
+	}
+	other := &tlsrpt.Batch{Writer: newWriter("other"), Number: 1, Sums: first.Sums}
+	s.addBatch(other)
+	s.addBatch(other)
+	s.want("two writers", s.sums(Day(), "example.com"), 1, result(noPolicy, 12))
+	s.seal(Day(), "example.com")
+	s.delete(Day(), "example.com", 1)
+	s.addBatch(second)
+	s.want("again after the report", s.sums(Day(), "example.com"), 0)
+}
+
+func keeps(_ *testing.T, s *store) {
+	long := sts
+	long.Strings = []string{string(make([]byte, 16000))}
+	all := []tlsrpt.PolicyResult{
+		result(sts, 1<<40, times(1<<41, selfSigned), times(1, noSTARTTLS)),
+		result(long, 1),
+		result(dane, 0, times(1, tlsrpt.Detail{Type: tlsrpt.TLSAInvalid, MXHost: "mx.example.com"})),
+	}
+	s.add(Day(), "example.com", all...)
+	s.want("all", s.sums(Day(), "example.com"), 1, tlsrpt.MergeResults("example.com", nil, all)...)
+}
+
+func seals(t *testing.T, s *store) {
+	s.want("nothing to seal", s.seal(Day(), "example.com"), 0)
+	s.add(Day(), "example.com", result(noPolicy, 1))
+	s.want("sealed", s.seal(Day(), "example.com"), 1, result(noPolicy, 1))
+	s.add(Day(), "example.com", result(noPolicy, 10))
+	s.want("later additions do not change it", s.seal(Day(), "example.com"), 1, result(noPolicy, 1))
+	s.want("and Sums shows the same", s.sums(Day(), "example.com"), 1, result(noPolicy, 1))
+	s.delete(Day(), "example.com", 1)
+	s.want("what was added later is the next", s.sums(Day(), "example.com"), 2, result(noPolicy, 10))
+	s.delete(Day(), "example.com", 1)
+	s.delete(Day(), "example.com", 2)
+	s.want("what is not sealed cannot be deleted", s.seal(Day(), "example.com"), 2, result(noPolicy, 10))
+	if got := s.domains(Day()); !slices.Equal(got, []string{"example.com"}) {
+		t.Errorf("domains %q", got)
+	}
+	s.delete(Day(), "example.com", 2)
+	s.want("nothing left", s.seal(Day(), "example.com"), 0)
+	if got := s.domains(Day()); len(got) > 0 {
+		t.Errorf("domains %q", got)
+	}
+}
+
+// Numbers are not given twice, or a report would look like a repetition.
+func numbersParts(_ *testing.T, s *store) {
+	for number := 1; number < 12; number++ {
+		s.add(Day(), "example.com", result(noPolicy, int64(number)))
+		s.want("sealed", s.seal(Day(), "example.com"), number, result(noPolicy, int64(number)))
+		s.delete(Day(), "example.com", number)
+	}
+}
+
+func keepsDaysApart(t *testing.T, s *store) {
+	s.add(Day(), "example.com", result(noPolicy, 1))
+	s.add(Day()-1, "example.com", result(noPolicy, 2))
+	s.add(Day()-1, "example.net", result(noPolicy, 3))
+	s.want("yesterday", s.seal(Day()-1, "example.com"), 1, result(noPolicy, 2))
+	s.delete(Day()-1, "example.com", 1)
+	s.want("today", s.sums(Day(), "example.com"), 1, result(noPolicy, 1))
+	if got := s.domains(Day() - 1); !slices.Equal(got, []string{"example.net"}) {
+		t.Errorf("domains of yesterday %q", got)
+	}
+}
+
+func forgets(t *testing.T, s *store) {
+	for day := Day() - 2; day <= Day(); day++ {
+		s.add(day, "example.com", result(noPolicy, 1))
+	}
+	s.seal(Day()-2, "example.com")
+	s.seal(Day(), "example.com")
+	for range 2 {
+		if err := s.DeleteBefore(t.Context(), Day()-1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.want("the day before yesterday", s.sums(Day()-2, "example.com"), 0)
+	s.want("yesterday", s.sums(Day()-1, "example.com"), 1, result(noPolicy, 1))
+	s.want("today", s.seal(Day(), "example.com"), 1, result(noPolicy, 1))
+	if got := s.domains(Day() - 2); len(got) > 0 {
+		t.Errorf("domains of a day that was deleted %q", got)
+	}
+}
+
+func yieldsWhileDeleting(t *testing.T, s *store) {
+	const n = 1500
+	var b tlsrpt.Batch
+	b.Writer, b.Number = s.writer, 1
+	for i := range n {
+		b.Sums = append(b.Sums, tlsrpt.DomainSums{Day: Day(), Domain: fmt.Sprintf("d%d.example", i), Results: []tlsrpt.PolicyResult{result(noPolicy, 1)}})
+	}
+	s.addBatch(&b)
+	seen := make(map[string]bool)
+	for domain, err := range s.Domains(t.Context(), Day()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[domain] = true
+		if part := s.seal(Day(), domain); part.Number > 0 {
+			s.delete(Day(), domain, part.Number)
+		}
+	}
+	if left := s.domains(Day()); len(seen) != n || len(left) > 0 {
+		t.Errorf("%d domains, %d left", len(seen), len(left))
+	}
+	s.add(Day(), "d1.example", result(noPolicy, 1))
+	s.add(Day(), "d2.example", result(noPolicy, 1))
+	for range s.Domains(t.Context(), Day()) {
+		break // an iteration may end early
+	}
+}
+
+// Peers choose what tells failures apart: what a domain takes has a bound, over
+// many additions too, and no session is lost by it.
+func bounds(t *testing.T, s *store) {
+	const batches, each = 8, 400
+	for i := range batches {
+		r := result(sts, 1)
+		for j := range each {
+			d := selfSigned
+			d.HELO = fmt.Sprintf("mx%d.example.com", i*each+j)
+			r.Details = append(r.Details, times(1, d))
+		}
+		r.Summary.Failures = each
+		tlsa := dane
+		tlsa.Strings = []string{fmt.Sprintf("3 1 1 %04x", i)}
+		s.add(Day(), "example.com", r, result(tlsa, 1))
+	}
+	for i := range int64(600) {
+		tlsa := dane
+		tlsa.Strings = []string{fmt.Sprintf("3 1 1 %08x", i)}
+		s.add(Day(), "example.com", result(tlsa, 1))
+	}
+	part := s.sums(Day(), "example.com")
+	var failures, told, successes, details int64
+	for _, r := range part.Sums {
+		failures += r.Summary.Failures
+		successes += r.Summary.Successes
+		details += int64(len(r.Details))
+		for _, d := range r.Details {
+			told += d.Sessions
+		}
+	}
+	if failures != batches*each || told != failures || successes != 2*batches+600 {
+		t.Errorf("%d failures, %d told; %d successes", failures, told, successes)
+	}
+	if details > 1100 || len(part.Sums) > 300 {
+		t.Errorf("%d details, %d policies", details, len(part.Sums))
+	}
+}
+
+func addsConcurrently(t *testing.T, s *store) {
+	const writers, each = 4, 25
+	var group sync.WaitGroup
+	for i := range writers {
+		group.Go(func() {
+			writer := newWriter(fmt.Sprint(i))
+			for n := range int64(each) {
+				err := s.Add(t.Context(), &tlsrpt.Batch{Writer: writer, Number: n + 1, Sums: []tlsrpt.DomainSums{
+					{Day: Day(), Domain: "example.com", Results: []tlsrpt.PolicyResult{result(sts, 1, times(2, selfSigned))}},
+					{Day: Day(), Domain: fmt.Sprintf("d%d.example", i), Results: []tlsrpt.PolicyResult{result(noPolicy, 1)}},
+				}})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	s.want("all", s.sums(Day(), "example.com"), 1, result(sts, writers*each, times(2*writers*each, selfSigned)))
+	if got := s.domains(Day()); len(got) != writers+1 {
+		t.Errorf("domains %q", got)
+	}
+}
+
+// Each session is in one part, whatever the order of events.
+func sealsUnderAdditions(t *testing.T, s *store) {
+	const each = 100
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		writer := newWriter("adding")
+		for n := range int64(each) {
+			err := s.Add(t.Context(), &tlsrpt.Batch{Writer: writer, Number: n + 1, Sums: []tlsrpt.DomainSums{
+				{Day: Day(), Domain: "example.com", Results: []tlsrpt.PolicyResult{result(noPolicy, 1)}},
+			}})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	var successes int64
+	last := 0
+	report := func() {
+		part := s.seal(Day(), "example.com")
+		if part.Number == 0 {
+			return
+		}
+		if part.Number != last+1 {
+			t.Errorf("part %d after %d", part.Number, last)
+		}
+		last = part.Number
+		successes += part.Sums[0].Summary.Successes
+		s.delete(Day(), "example.com", part.Number)
+	}
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		default:
+			report()
+		}
+	}
+	report()
+	if successes != each {
+		t.Errorf("%d sessions in the parts, %d were added", successes, each)
+	}
+}
+
+// A call whose context is done may be an error, but it is never "nothing".
+func obeysContext(t *testing.T, s *store) {
+	s.add(Day(), "example.com", result(noPolicy, 1))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if part, err := s.Sums(ctx, Day(), "example.com"); err == nil && part.Number == 0 || err != nil && !errors.Is(err, context.Canceled) {
+		t.Errorf("Sums: %+v, %v", part, err)
+	}
+	if part, err := s.Seal(ctx, Day(), "example.com"); err == nil && part.Number == 0 || err != nil && !errors.Is(err, context.Canceled) {
+		t.Errorf("Seal: %+v, %v", part, err)
+	}
+	n := 0
+	for _, err := range s.Domains(ctx, Day()) {
+		if err == nil || errors.Is(err, context.Canceled) {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("Domains: %d", n)
+	}
+}
+
+// A Store that is a Leaser gives a lease to one at a time.
+func leases(t *testing.T, s *store) {
+	leaser, ok := s.Store.(tlsrpt.Leaser)
+	if !ok {
+		return // of one program alone
+	}
+	lease := func(day tlsrpt.Day, domain string) (func(), bool) {
+		release, ok, err := leaser.Lease(t.Context(), day, domain, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return release, ok
+	}
+	release, ok := lease(Day(), "example.com")
+	if !ok {
+		t.Fatal("no lease")
+	}
+	if _, ok := lease(Day(), "example.com"); ok {
+		t.Error("a second lease")
+	}
+	if _, ok := lease(Day(), "example.net"); !ok {
+		t.Error("no lease of another domain")
+	}
+	if _, ok := lease(Day()-1, "example.com"); !ok {
+		t.Error("no lease of another day")
+	}
+	release()
+	if _, ok := lease(Day(), "example.com"); !ok {
+		t.Error("no lease after it was given back")
+	}
+	release()
+	if _, ok := lease(Day(), "example.com"); ok {
+		t.Error("the lease was given back twice, and was another's")
+	}
+}

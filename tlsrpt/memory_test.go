@@ -1,0 +1,39 @@
+package tlsrpt_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mxseal/mxseal/internal/storetest"
+	"github.com/mxseal/mxseal/tlsrpt"
+)
+
+func TestMemoryStore(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(*testing.T) tlsrpt.Store { return new(tlsrpt.MemoryStore) })
+}
+
+// A lease runs out, so that a domain is reported though its Reporter died.
+func TestMemoryStoreLeaseEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var store tlsrpt.MemoryStore
+		first, ok, err := store.Lease(t.Context(), today, "example.com", time.Minute)
+		if !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		time.Sleep(time.Minute - 1)
+		if _, ok, _ := store.Lease(t.Context(), today, "example.com", time.Minute); ok {
+			t.Error("a lease before the end of the first")
+		}
+		time.Sleep(1)
+		if _, ok, _ := store.Lease(t.Context(), today, "example.com", time.Minute); !ok {
+			t.Error("no lease after the end of the first")
+		}
+		first()
+		if _, ok, _ := store.Lease(t.Context(), today, "example.com", time.Minute); ok {
+			t.Error("who had the first gave back the second")
+		}
+	})
+}
