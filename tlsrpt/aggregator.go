@@ -71,8 +71,8 @@ func NewAggregator(cfg AggregatorConfig) *Aggregator {
 }
 
 // Record counts a session. It does no I/O, and neither blocks nor allocates if
-// one like it was counted since the flush before the last. A session that carries a report,
-// or whose domain is none, is not counted.
+// one like it was counted since the flush before the last. A session that
+// carries a report, or whose domain is none, is not counted.
 func (a *Aggregator) Record(s *Session) {
 	if s.CarriesReport || len(s.Outcomes) == 0 {
 		return
@@ -82,10 +82,8 @@ func (a *Aggregator) Record(s *Session) {
 		when = a.cfg.Now()
 	}
 	key := dayDomain{DayOf(when), s.Domain}
-	for i := range s.Outcomes {
-		if !a.count(key, s, &s.Outcomes[i]) {
-			a.countNew(key, s, &s.Outcomes[i])
-		}
+	if known := a.countKnown(key, s); known < len(s.Outcomes) {
+		a.countNew(key, s, s.Outcomes[known:])
 	}
 }
 
@@ -98,61 +96,22 @@ func (a *Aggregator) shard(domain string) *shard {
 	return &a.shards[maphash.String(a.seed, domain)%aggregatorShards]
 }
 
-// detailOf returns what tells a failure of a session from others.
-func detailOf(s *Session, f Failure) Detail {
-	return Detail{
-		Type: f.Type, ReasonCode: f.ReasonCode,
-		SendingIP: canonicalAddr(s.SendingIP), ReceivingIP: canonicalAddr(s.ReceivingIP),
-		MXHost: s.MXHost, HELO: s.HELO,
-	}
-}
-
-// maxKnownFailures is how many failures of one outcome count can look up.
-// Hardly one has two.
-const maxKnownFailures = 4
-
-// count counts an outcome if one like it was counted before, all or nothing.
-func (a *Aggregator) count(key dayDomain, s *Session, o *Outcome) bool {
-	if len(o.Failures) > maxKnownFailures {
-		return false
-	}
-	hash := hashPolicy(a.seed, &o.Policy)
+// countKnown counts the outcomes up to the first that is new, and returns how
+// many these are.
+func (a *Aggregator) countKnown(key dayDomain, s *Session) int {
 	shard := a.shard(key.domain)
 	shard.mu.RLock()
 	defer shard.mu.RUnlock()
 	t := shard.tallies[key]
 	if t == nil {
-		return false
+		return 0
 	}
-	p := t.find(hash, &o.Policy)
-	if p == nil {
-		return false
-	}
-	var details [maxKnownFailures]*detailTally
-	for i, failure := range o.Failures {
-		details[i] = p.find(detailOf(s, failure))
-		if details[i] == nil {
-			return false
-		}
-		for _, other := range details[:i] {
-			if other == details[i] {
-				return false // the same failure twice
-			}
+	for i := range s.Outcomes {
+		if !t.count(s, &s.Outcomes[i]) {
+			return i
 		}
 	}
-	for _, known := range details[:len(o.Failures)] {
-		known.sessions.Add(1)
-	}
-	p.sum(o).Add(1)
-	return true
-}
-
-// sum returns the total that an outcome counts in.
-func (p *policyTally) sum(o *Outcome) *atomic.Int64 {
-	if len(o.Failures) > 0 {
-		return &p.failures
-	}
-	return &p.successes
+	return len(s.Outcomes)
 }
 
 // drain returns what was counted since the last time. The tallies of domains with
@@ -171,9 +130,9 @@ func (s *shard) drain() []DomainSums {
 	return drained
 }
 
-// countNew counts an outcome of which something is new, or is not in canonical
+// countNew counts outcomes of which something is new, or is not in canonical
 // form.
-func (a *Aggregator) countNew(key dayDomain, s *Session, o *Outcome) {
+func (a *Aggregator) countNew(key dayDomain, s *Session, outcomes []Outcome) {
 	if key.domain = canonicalName(key.domain); key.domain == "" {
 		return
 	}
@@ -182,19 +141,12 @@ func (a *Aggregator) countNew(key dayDomain, s *Session, o *Outcome) {
 	defer shard.mu.Unlock()
 	t := shard.tally(a.seed, key)
 	if t == nil {
-		a.dropped.Add(1)
+		a.dropped.Add(int64(len(outcomes)))
 		return
 	}
-	p := t.findOrMake(canonicalPolicy(o.Policy, key.domain))
-	counted := make(map[*detailTally]bool, len(o.Failures))
-	for _, failure := range o.Failures {
-		known := t.detail(p, canonicalDetail(detailOf(s, failure)))
-		if !counted[known] {
-			counted[known] = true
-			known.sessions.Add(1)
-		}
+	for i := range outcomes {
+		t.countNew(s, &outcomes[i])
 	}
-	p.sum(o).Add(1)
 }
 
 // tally returns the tally of a domain, which is made if there is room for it.

@@ -29,8 +29,12 @@ type tally struct {
 	domain   string
 	policies map[uint64][]*policyTally // by hash
 	number   int                       // of policies
+	early    []*policyTally            // the first ones, which are mostly all
 	details  int                       // of all policies together
 }
+
+// maxEarly is up to how many policies comparing is quicker than hashing.
+const maxEarly = 4
 
 // policyTally has the sums of one policy.
 type policyTally struct {
@@ -63,6 +67,63 @@ func newTally(seed maphash.Seed, domain string) *tally {
 	return &tally{seed: seed, domain: domain, policies: make(map[uint64][]*policyTally)}
 }
 
+// maxKnownFailures is how many failures of one outcome count can look up.
+// Hardly one has two.
+const maxKnownFailures = 4
+
+// count counts an outcome if one like it was counted before, all or nothing.
+func (t *tally) count(s *Session, o *Outcome) bool {
+	p := t.find(&o.Policy)
+	if p == nil || len(o.Failures) > maxKnownFailures {
+		return false
+	}
+	var details [maxKnownFailures]*detailTally
+	for i, failure := range o.Failures {
+		known := p.find(detailOf(s, failure))
+		if known == nil || slices.Contains(details[:i], known) { // the same failure twice
+			return false
+		}
+		details[i] = known
+	}
+	for _, known := range details[:len(o.Failures)] {
+		known.sessions.Add(1)
+	}
+	p.sum(o).Add(1)
+	return true
+}
+
+// countNew counts an outcome of which something is new, or is not in canonical
+// form.
+func (t *tally) countNew(s *Session, o *Outcome) {
+	p := t.findOrMake(canonicalPolicy(o.Policy, t.domain))
+	counted := make(map[*detailTally]bool, len(o.Failures))
+	for _, failure := range o.Failures {
+		known := t.detail(p, canonicalDetail(detailOf(s, failure)))
+		if !counted[known] {
+			counted[known] = true
+			known.sessions.Add(1)
+		}
+	}
+	p.sum(o).Add(1)
+}
+
+// detailOf returns what tells a failure of a session from others.
+func detailOf(s *Session, f Failure) Detail {
+	return Detail{
+		Type: f.Type, ReasonCode: f.ReasonCode,
+		SendingIP: canonicalAddr(s.SendingIP), ReceivingIP: canonicalAddr(s.ReceivingIP),
+		MXHost: s.MXHost, HELO: s.HELO,
+	}
+}
+
+// sum returns the total that an outcome counts in.
+func (p *policyTally) sum(o *Outcome) *atomic.Int64 {
+	if len(o.Failures) > 0 {
+		return &p.failures
+	}
+	return &p.successes
+}
+
 // hashPolicy is the hash of a policy in a tally. A policy is told by its hash
 // and then by comparison, so that many of them cost no more than one. Of the
 // lines the last has the most in it that tells policies apart.
@@ -78,8 +139,16 @@ func hashPolicy(seed maphash.Seed, p *Policy) uint64 {
 }
 
 // find returns the sums of a policy, nil if there are none.
-func (t *tally) find(hash uint64, p *Policy) *policyTally {
-	for _, known := range t.policies[hash] {
+func (t *tally) find(p *Policy) *policyTally {
+	for _, known := range t.early {
+		if known.isOf(p) {
+			return known
+		}
+	}
+	if t.number <= maxEarly {
+		return nil
+	}
+	for _, known := range t.policies[hashPolicy(t.seed, p)] {
 		if known.isOf(p) {
 			return known
 		}
@@ -95,20 +164,21 @@ func (p *policyTally) isOf(policy *Policy) bool {
 // findOrMake returns the sums of a canonical policy. When there are too many
 // policies, those of one type are summed up as one without text.
 func (t *tally) findOrMake(p Policy) *policyTally {
-	hash := hashPolicy(t.seed, &p)
-	if known := t.find(hash, &p); known != nil {
+	if known := t.find(&p); known != nil {
 		return known
 	}
 	if t.number >= maxPolicies {
 		p = Policy{Type: p.Type, Domain: t.domain}
-		hash = hashPolicy(t.seed, &p)
-		if known := t.find(hash, &p); known != nil {
+		if known := t.find(&p); known != nil {
 			return known
 		}
 	}
 	made := &policyTally{policy: clonePolicy(p), details: make(map[Detail]*detailTally)}
+	hash := hashPolicy(t.seed, &p)
 	t.policies[hash] = append(t.policies[hash], made)
-	t.number++
+	if t.number++; t.number <= maxEarly {
+		t.early = append(t.early, made)
+	}
 	return made
 }
 
