@@ -20,6 +20,9 @@ const (
 	// section 5.5).
 	retryFor = 24 * time.Hour
 
+	// deleteAgain is the time between two attempts to delete what was reported.
+	deleteAgain = time.Minute
+
 	lookupTimeout   = 30 * time.Second
 	deliveryTimeout = time.Minute // to an https endpoint
 	mailTimeout     = 10 * time.Minute
@@ -44,7 +47,9 @@ type attempts struct {
 	first  time.Time // of those to deliver; zero before
 	queued bool      // next is the turn that was given to it
 	part   int       // the number of the part that is reported; 0 if not known
-	over   bool      // it only remains to delete that part
+
+	over    bool   // it only remains to delete that part
+	release func() // gives back the lease, which is kept until then
 }
 
 // enlist makes sure that a job will be done.
@@ -111,19 +116,21 @@ const (
 
 // do makes one attempt at a job.
 func (r *Reporter) do(ctx context.Context, j job, a *attempts) {
-	release, ok := r.lease(ctx, j)
-	if !ok {
-		r.postpone(a, r.cfg.Now().Add(retryFirst))
-		return
+	if !a.over {
+		release, ok := r.lease(ctx, j)
+		if !ok {
+			r.postpone(a, r.cfg.Now().Add(retryFirst))
+			return
+		}
+		result, err := r.attempt(ctx, j, a)
+		if result != finished {
+			release()
+			r.notYet(ctx, j, a, result, err)
+			return
+		}
+		a.over, a.release = true, release
 	}
-	defer release()
-	result, err := r.attempt(ctx, j, a)
-	switch {
-	case result == finished:
-		r.finish(context.WithoutCancel(ctx), j, a)
-	case ctx.Err() == nil && result != queued:
-		r.failed(ctx, j, a, result, err)
-	}
+	r.finish(context.WithoutCancel(ctx), j, a)
 }
 
 // lease makes sure that no other Reporter is at the same job.
@@ -141,9 +148,6 @@ func (r *Reporter) lease(ctx context.Context, j job) (release func(), ok bool) {
 
 // attempt looks up where reports go, and sends one there.
 func (r *Reporter) attempt(ctx context.Context, j job, a *attempts) (outcome, error) {
-	if a.over {
-		return finished, nil
-	}
 	if part, err := r.cfg.Store.Sums(ctx, j.day, j.domain); err != nil || part.Number == 0 {
 		return knownIf(err), err // another Reporter was faster
 	}
@@ -301,10 +305,13 @@ func (r *Reporter) postpone(a *attempts, until time.Time) {
 	a.next = until
 }
 
-// failed sees to another attempt, unless an endpoint had 24 hours to accept the
+// notYet sees to another attempt, unless an endpoint had 24 hours to accept the
 // report. That DNS does not answer is never a reason to give up: the sums are
 // kept until the day is too old to be reported.
-func (r *Reporter) failed(ctx context.Context, j job, a *attempts, result outcome, err error) {
+func (r *Reporter) notYet(ctx context.Context, j job, a *attempts, result outcome, err error) {
+	if ctx.Err() != nil || result == queued {
+		return
+	}
 	now := r.cfg.Now()
 	if result == refused && a.first.IsZero() {
 		a.first = now
@@ -313,6 +320,7 @@ func (r *Reporter) failed(ctx context.Context, j job, a *attempts, result outcom
 	wait := min(retryFirst<<min(a.number-1, 10), retryMost)
 	if result == refused && now.Add(wait).After(a.first.Add(retryFor)) {
 		r.log(ctx, slog.LevelWarn, "tlsrpt: report given up", j, slog.Int("attempts", a.number), slog.Any("error", err))
+		a.over, a.release = true, func() {}
 		r.finish(ctx, j, a)
 		return
 	}
@@ -320,17 +328,18 @@ func (r *Reporter) failed(ctx context.Context, j job, a *attempts, result outcom
 	r.postpone(a, now.Add(wait))
 }
 
-// finish forgets a job and its sums. Should the program end before these can be
-// deleted, the report is sent again; who has it already tells by its ID.
+// finish deletes what was reported and forgets the job. Should the program end
+// before that, or be cut off from the Store for longer than the lease, the report
+// is sent again; who has it already tells by its ID.
 func (r *Reporter) finish(ctx context.Context, j job, a *attempts) {
-	a.over = true
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	if err := r.deletePart(ctx, j, a.part); err != nil {
 		r.log(ctx, slog.LevelError, "tlsrpt: sums not deleted", j, slog.Any("error", err))
-		r.postpone(a, r.cfg.Now().Add(retryFirst))
+		r.postpone(a, r.cfg.Now().Add(deleteAgain))
 		return
 	}
+	a.release()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.pending, j)
