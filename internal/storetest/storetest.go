@@ -16,8 +16,9 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
-// Day is the day of the tests. Stores may drop what is long past, so it is now.
-func Day() tlsrpt.Day { return tlsrpt.DayOf(time.Now()) }
+// Day returns the day of the tests. Stores may drop what is long past, so it is
+// the one on which they began.
+var Day = sync.OnceValue(func() tlsrpt.Day { return tlsrpt.DayOf(time.Now()) })
 
 // Run runs the tests. open returns a store that is empty.
 func Run(t *testing.T, open func(t *testing.T) tlsrpt.Store) {

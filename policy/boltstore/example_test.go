@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy/boltstore"
+	"github.com/mxseal/mxseal/tlsrpt"
 )
 
 func Example() {
@@ -28,17 +30,16 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
+	recorder := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: store.Reports()})
 	ctx, cancel := context.WithCancel(context.Background())
-	ran := make(chan struct{})
-	go func() {
-		defer close(ran)
-		client.Run(ctx)
-	}()
+	var running sync.WaitGroup
+	running.Go(func() { client.Run(ctx) })
+	running.Go(func() { recorder.Run(ctx) })
 
 	// ... send mail ...
 
 	cancel()
-	<-ran
+	running.Wait()
 	fmt.Println(store.Close())
 	// Output: <nil>
 }

@@ -199,23 +199,30 @@ func check(db *bolt.DB) error {
 		if err := checkSchema(tx); err != nil {
 			return err
 		}
-		if err := checkRecords(tx.Bucket(policies)); err != nil {
-			return err
+		for _, name := range [][]byte{policies, days, writers} {
+			if err := checkRecords(tx.Bucket(name)); err != nil {
+				return err
+			}
 		}
 		return checkFree(tx, int(tx.Size())/db.Info().PageSize)
 	})
 }
 
-// checkRecords makes sure that every record can be reached, in order. What a
-// record says is checked when it is read.
+// checkRecords makes sure that every record of a bucket, nil for none, and of
+// those in it can be reached, in order. What a record says is checked when it is
+// read.
 func checkRecords(b *bolt.Bucket) error {
+	if b == nil {
+		return nil
+	}
 	last := ""
 	return b.ForEach(func(k, v []byte) error {
-		if string(k) <= last || len(v) == 0 {
+		inner := b.Bucket(k)
+		if string(k) <= last || len(v) == 0 && inner == nil {
 			return fmt.Errorf("%w: record %q after %q", ErrDamaged, k, last)
 		}
 		last = string(k)
-		return nil
+		return checkRecords(inner)
 	})
 }
 
@@ -265,7 +272,11 @@ func guard(f func() error) (err error) {
 
 // view reads from the database.
 func (s *Store) view(f func(*bolt.Tx) error) error {
-	err := guard(func() error { return s.db.View(f) })
+	return closedError(guard(func() error { return s.db.View(f) }))
+}
+
+// closedError returns ErrClosed for what bbolt says of a closed database.
+func closedError(err error) error {
 	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
 		return ErrClosed
 	}

@@ -1,0 +1,304 @@
+package boltstore
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"iter"
+	"slices"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/mxseal/mxseal/tlsrpt"
+)
+
+// The buckets of reports. Those in days have the day as their name, and a record
+// for each domain. They are made when they are needed, and versions of this
+// package that do not know of them leave them alone.
+var (
+	days    = []byte("tlsrpt-days")
+	writers = []byte("tlsrpt-writers")
+)
+
+// Reports is a [tlsrpt.Store] in the file of a [Store]. It is safe for
+// concurrent use, until the Store is closed.
+//
+// What a method has changed is on disk when it returns. If it cannot be written
+// that is an error, after which a [tlsrpt.Aggregator] keeps what it has and tries
+// again.
+type Reports struct {
+	store *Store
+	group group
+}
+
+var _ tlsrpt.Store = (*Reports)(nil)
+
+// Reports returns the sums of TLS reports that are in the file.
+func (s *Store) Reports() *Reports { return &Reports{store: s, group: group{db: s.db}} }
+
+// Add implements [tlsrpt.Store].
+func (r *Reports) Add(ctx context.Context, b *tlsrpt.Batch) error {
+	if err := ctx.Err(); err != nil {
+		return r.failed(err)
+	}
+	// In order, which makes the fewest pages.
+	sums := slices.SortedFunc(slices.Values(b.Sums), func(a, b tlsrpt.DomainSums) int {
+		return cmp.Or(cmp.Compare(a.Day, b.Day), cmp.Compare(a.Domain, b.Domain))
+	})
+	return r.failed(guard(func() error {
+		return r.store.db.Update(func(tx *bolt.Tx) error {
+			isNew, err := noteBatch(tx, b)
+			if err != nil || !isNew {
+				return err
+			}
+			for i := range sums {
+				if err := addSums(tx, &sums[i]); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}))
+}
+
+// addSums adds to the record of a domain. One that is damaged must not keep all
+// others from being counted: it begins anew.
+func addSums(tx *bolt.Tx, added *tlsrpt.DomainSums) error {
+	root, err := tx.CreateBucketIfNotExists(days)
+	if err != nil {
+		return err
+	}
+	day, err := root.CreateBucketIfNotExists(dayKey(added.Day))
+	if err != nil {
+		return err
+	}
+	var s sums
+	if err := s.decode(added.Domain, day.Get([]byte(added.Domain))); err != nil {
+		s = sums{ended: endedUnknown}
+	}
+	open, err := s.openResults()
+	if err != nil {
+		return err
+	}
+	if err := s.setOpen(tlsrpt.MergeResults(added.Domain, open, added.Results)); err != nil {
+		return err
+	}
+	return day.Put([]byte(added.Domain), s.encode(added.Domain))
+}
+
+// Domains implements [tlsrpt.Store].
+func (r *Reports) Domains(ctx context.Context, day tlsrpt.Day) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for after, more := "", true; more; {
+			var page []string
+			var err error
+			if page, after, more, err = r.page(ctx, day, after); err != nil {
+				yield("", err)
+				return
+			}
+			for _, domain := range page {
+				if !yield(domain, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// page returns domains that come after one and have sums, and the last domain
+// that it looked at.
+func (r *Reports) page(ctx context.Context, day tlsrpt.Day, after string) (page []string, last string, more bool, err error) {
+	last = after
+	err = r.view(ctx, func(tx *bolt.Tx) error {
+		b := dayBucket(tx, day)
+		if b == nil {
+			return nil
+		}
+		c := b.Cursor()
+		k, v := c.Seek([]byte(after))
+		if string(k) == after {
+			k, v = c.Next()
+		}
+		n := 0
+		for ; k != nil && n < pageSize; k, v = c.Next() {
+			last = string(k)
+			n++
+			// One that is damaged has sums as far as anybody knows.
+			if s := new(sums); s.decode(last, v) != nil || !s.isEmpty() {
+				page = append(page, last)
+			}
+		}
+		more = k != nil
+		return nil
+	})
+	return page, last, more, err
+}
+
+// Sums implements [tlsrpt.Store]. A record that is damaged is an error.
+func (r *Reports) Sums(ctx context.Context, day tlsrpt.Day, domain string) (part tlsrpt.Part, err error) {
+	err = r.view(ctx, func(tx *bolt.Tx) error {
+		s, err := readSums(tx, day, domain)
+		if err == nil {
+			part, err = s.next()
+		}
+		return err
+	})
+	return part, err
+}
+
+// Seal implements [tlsrpt.Store]. A record that is damaged is an error.
+func (r *Reports) Seal(ctx context.Context, day tlsrpt.Day, domain string) (part tlsrpt.Part, err error) {
+	err = r.update(ctx, func(tx *bolt.Tx) error {
+		s, err := readSums(tx, day, domain)
+		if err != nil {
+			return err
+		}
+		if part, err = s.next(); err != nil || !s.seal() {
+			return err
+		}
+		return dayBucket(tx, day).Put([]byte(domain), s.encode(domain))
+	})
+	return part, err
+}
+
+// Delete implements [tlsrpt.Store].
+func (r *Reports) Delete(ctx context.Context, day tlsrpt.Day, domain string, number int) error {
+	return r.update(ctx, func(tx *bolt.Tx) error {
+		s, err := readSums(tx, day, domain)
+		if err != nil || !s.remove(number) {
+			return err
+		}
+		return dayBucket(tx, day).Put([]byte(domain), s.encode(domain))
+	})
+}
+
+// DeleteBefore implements [tlsrpt.Store].
+func (r *Reports) DeleteBefore(ctx context.Context, day tlsrpt.Day) error {
+	if old, err := r.anyBefore(ctx, day); err != nil || !old {
+		return err
+	}
+	return r.update(ctx, func(tx *bolt.Tx) error {
+		if err := forgetWriters(tx, day); err != nil {
+			return err
+		}
+		b := tx.Bucket(days)
+		if b == nil {
+			return nil
+		}
+		var old [][]byte
+		c := b.Cursor()
+		for k, _ := c.First(); k != nil && string(k) < string(dayKey(day)); k, _ = c.Next() {
+			old = append(old, slices.Clone(k))
+		}
+		for _, k := range old {
+			if err := b.DeleteBucket(k); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// anyBefore reports whether there is something to delete. It costs no write.
+func (r *Reports) anyBefore(ctx context.Context, day tlsrpt.Day) (old bool, err error) {
+	err = r.view(ctx, func(tx *bolt.Tx) error {
+		if b := tx.Bucket(days); b != nil {
+			k, _ := b.Cursor().First()
+			old = k != nil && string(k) < string(dayKey(day))
+		}
+		return nil
+	})
+	return old, err
+}
+
+func (r *Reports) view(ctx context.Context, f func(*bolt.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return r.failed(err)
+	}
+	return r.failed(r.store.view(f))
+}
+
+// update is a transaction that f may share with others: it must change one
+// record at the most, and that as the last thing it does.
+func (r *Reports) update(ctx context.Context, f func(*bolt.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return r.failed(err)
+	}
+	return r.failed(r.group.do(f))
+}
+
+func (r *Reports) failed(err error) error { return r.store.name(closedError(err)) }
+
+func readSums(tx *bolt.Tx, day tlsrpt.Day, domain string) (*sums, error) {
+	s := new(sums)
+	b := dayBucket(tx, day)
+	if b == nil {
+		return s, nil
+	}
+	return s, s.decode(domain, b.Get([]byte(domain)))
+}
+
+func dayBucket(tx *bolt.Tx, day tlsrpt.Day) *bolt.Bucket {
+	root := tx.Bucket(days)
+	if root == nil {
+		return nil
+	}
+	return root.Bucket(dayKey(day))
+}
+
+// dayKey has days in their order.
+func dayKey(day tlsrpt.Day) []byte {
+	const sign = 1 << 63
+	return binary.BigEndian.AppendUint64(nil, uint64(day)^sign)
+}
+
+// noteBatch notes that a batch is added, and reports whether it was not before.
+func noteBatch(tx *bolt.Tx, b *tlsrpt.Batch) (isNew bool, err error) {
+	bucket, err := tx.CreateBucketIfNotExists(writers)
+	if err != nil {
+		return false, err
+	}
+	if last := bucket.Get([]byte(b.Writer)); len(last) == writerSize && b.Number <= numberOf(last) {
+		return false, nil
+	}
+	note := binary.BigEndian.AppendUint64(dayKey(latest(b)), uint64(b.Number))
+	return true, bucket.Put([]byte(b.Writer), note)
+}
+
+// writerSize is the size of what is noted of a writer: the last day to which it
+// added, and the number of its last batch.
+const writerSize = 16
+
+func numberOf(note []byte) int64 { return int64(binary.BigEndian.Uint64(note[8:])) }
+
+func latest(b *tlsrpt.Batch) tlsrpt.Day {
+	var day tlsrpt.Day
+	for i := range b.Sums {
+		day = max(day, b.Sums[i].Day)
+	}
+	return day
+}
+
+// forgetWriters forgets those that added nothing to day and later.
+func forgetWriters(tx *bolt.Tx, day tlsrpt.Day) error {
+	b := tx.Bucket(writers)
+	if b == nil {
+		return nil
+	}
+	var old [][]byte
+	c := b.Cursor()
+	for k, v := c.First(); k != nil; k, v = c.Next() {
+		if len(v) != writerSize || string(v[:8]) < string(dayKey(day)) {
+			old = append(old, slices.Clone(k))
+		}
+	}
+	for _, k := range old {
+		if err := b.Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var errDamagedSums = errors.New("the sums are damaged")

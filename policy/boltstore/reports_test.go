@@ -1,0 +1,213 @@
+package boltstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"testing"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/mxseal/mxseal/internal/storetest"
+	"github.com/mxseal/mxseal/tlsrpt"
+)
+
+func TestReports(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T) tlsrpt.Store { return open(t, tempFile(t), Options{}).Reports() })
+}
+
+const reported = "example.com"
+
+// batch has sessions that met no policy, for one domain.
+func batch(number, sessions int64, domain string) *tlsrpt.Batch {
+	return &tlsrpt.Batch{Writer: "test", Number: number, Sums: []tlsrpt.DomainSums{{
+		Day: storetest.Day(), Domain: domain, Results: []tlsrpt.PolicyResult{{
+			Policy:  tlsrpt.Policy{Type: tlsrpt.NoPolicyFound, Domain: domain},
+			Summary: tlsrpt.Summary{Successes: sessions},
+		}},
+	}}}
+}
+
+func add(t *testing.T, r *Reports, b *tlsrpt.Batch) {
+	t.Helper()
+	if err := r.Add(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantSessions checks the part that is to be reported next.
+func wantSessions(t *testing.T, r *Reports, domain string, number int, sessions int64) {
+	t.Helper()
+	part, err := r.Sums(t.Context(), storetest.Day(), domain)
+	if err != nil || part.Number != number || len(part.Sums) != 1 || part.Sums[0].Summary.Successes != sessions {
+		t.Fatalf("%s: %+v, %v; want part %d with %d sessions", domain, part, err, number, sessions)
+	}
+}
+
+// After a restart all is as before: sums, a report that has begun, the numbers of
+// parts, and which batches were added.
+func TestReportsOutliveRestart(t *testing.T) {
+	t.Parallel()
+	path := tempFile(t)
+	s := open(t, path, Options{})
+	r := s.Reports()
+	add(t, r, batch(1, 5, reported))
+	if _, err := r.Seal(t.Context(), storetest.Day(), reported); err != nil {
+		t.Fatal(err)
+	}
+	add(t, r, batch(2, 7, reported))
+	put(t, s, 0)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Add(t.Context(), batch(3, 1, reported)); !errors.Is(err, ErrClosed) {
+		t.Errorf("Add to a closed store: %v", err)
+	}
+	if _, err := r.Sums(t.Context(), storetest.Day(), reported); !errors.Is(err, ErrClosed) {
+		t.Errorf("Sums of a closed store: %v", err)
+	}
+	s = open(t, path, Options{})
+	wantEntry(t, s, 0)
+	r = s.Reports()
+	add(t, r, batch(2, 7, reported)) // again
+	wantSessions(t, r, reported, 1, 5)
+	if err := r.Delete(t.Context(), storetest.Day(), reported, 1); err != nil {
+		t.Fatal(err)
+	}
+	wantSessions(t, r, reported, 2, 7)
+}
+
+// A file that an earlier version wrote has no buckets for reports.
+func TestReportsInOldFile(t *testing.T) {
+	t.Parallel()
+	s := open(t, filled(t, 3), Options{})
+	r := s.Reports()
+	if part, err := r.Seal(t.Context(), storetest.Day(), reported); err != nil || part.Number != 0 {
+		t.Errorf("%+v, %v", part, err)
+	}
+	if err := r.DeleteBefore(t.Context(), storetest.Day()); err != nil {
+		t.Error(err)
+	}
+	add(t, r, batch(1, 1, reported))
+	wantSessions(t, r, reported, 1, 1)
+	wantEntry(t, s, 2)
+}
+
+// A record that is damaged is an error for its domain, and never "nothing"; the
+// others are counted and reported, and so is what comes for it later, under
+// numbers that were not used.
+func TestReportsDamagedRecord(t *testing.T) {
+	t.Parallel()
+	s := open(t, tempFile(t), Options{})
+	r := s.Reports()
+	add(t, r, batch(1, 1, reported))
+	add(t, r, batch(2, 1, "other.example"))
+	intact := readRecord(t, s, reported)
+	for name, damaged := range map[string][]byte{
+		"altered": append(bytes.Clone(intact[:len(intact)-2]), '}', '}'), "cut off": intact[:len(intact)-1],
+		"short": intact[:3], "of another": readRecord(t, s, "other.example"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			setRecord(t, s, reported, damaged)
+			if _, err := r.Sums(t.Context(), storetest.Day(), reported); !errors.Is(err, errDamagedSums) || !strings.Contains(err.Error(), reported) {
+				t.Errorf("Sums: %v", err)
+			}
+			if _, err := r.Seal(t.Context(), storetest.Day(), reported); !errors.Is(err, errDamagedSums) {
+				t.Errorf("Seal: %v", err)
+			}
+			if err := r.Delete(t.Context(), storetest.Day(), reported, 1); !errors.Is(err, errDamagedSums) {
+				t.Errorf("Delete: %v", err)
+			}
+			found := false
+			for domain, err := range r.Domains(t.Context(), storetest.Day()) {
+				found = found || err == nil && domain == reported
+			}
+			if !found {
+				t.Error("Domains leaves it out")
+			}
+			wantSessions(t, r, "other.example", 1, 1)
+		})
+	}
+	both := batch(3, 1, reported)
+	both.Sums = append(both.Sums, batch(0, 1, "other.example").Sums...)
+	add(t, r, both)
+	wantSessions(t, r, reported, endedUnknown+1, 1)
+	wantSessions(t, r, "other.example", 1, 2)
+}
+
+func readRecord(t *testing.T, s *Store, domain string) (data []byte) {
+	t.Helper()
+	err := s.db.View(func(tx *bolt.Tx) error {
+		data = bytes.Clone(dayBucket(tx, storetest.Day()).Get([]byte(domain)))
+		return nil
+	})
+	if err != nil || data == nil {
+		t.Fatal(data, err)
+	}
+	return data
+}
+
+func setRecord(t *testing.T, s *Store, domain string, data []byte) {
+	t.Helper()
+	err := s.db.Update(func(tx *bolt.Tx) error { return dayBucket(tx, storetest.Day()).Put([]byte(domain), data) })
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What cannot be written is an error, and nothing of a batch is counted; it can be
+// added again when the disk works.
+func TestReportsFailingDisk(t *testing.T) {
+	t.Parallel()
+	path := tempFile(t)
+	s := open(t, path, Options{})
+	add(t, s.Reports(), batch(1, 1, reported))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	failing := open(t, path, Options{openFile: func(name string, _ int, perm fs.FileMode) (*os.File, error) {
+		return os.OpenFile(name, os.O_RDONLY, perm) // writes fail
+	}})
+	r := failing.Reports()
+	if err := r.Add(t.Context(), batch(2, 1, reported)); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("Add: %v", err)
+	}
+	if _, err := r.Seal(t.Context(), storetest.Day(), reported); err == nil {
+		t.Error("a part was sealed that is not on disk")
+	}
+	wantSessions(t, r, reported, 1, 1)
+	failing.Close()
+	s = open(t, path, Options{})
+	add(t, s.Reports(), batch(2, 1, reported))
+	add(t, s.Reports(), batch(2, 1, reported))
+	wantSessions(t, s.Reports(), reported, 1, 2)
+}
+
+// Writers are forgotten with the days, so that restarts leave nothing behind.
+func TestReportsForgetWriters(t *testing.T) {
+	t.Parallel()
+	s := open(t, tempFile(t), Options{})
+	r := s.Reports()
+	for i := range 10 {
+		b := batch(1, 1, reported)
+		b.Writer, b.Sums[0].Day = fmt.Sprint("process ", i), storetest.Day()-tlsrpt.Day(i%5)
+		add(t, r, b)
+	}
+	if err := r.DeleteBefore(context.Background(), storetest.Day()-1); err != nil {
+		t.Fatal(err)
+	}
+	s.db.View(func(tx *bolt.Tx) error {
+		if n := tx.Bucket(writers).Stats().KeyN; n != 4 {
+			t.Errorf("%d writers, want 4", n)
+		}
+		if n := tx.Bucket(days).Stats().BucketN - 1; n != 2 {
+			t.Errorf("%d days, want 2", n)
+		}
+		return nil
+	})
+}
