@@ -10,7 +10,6 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
-	"encoding/base64"
 	"encoding/hex"
 	"math/big"
 
@@ -40,10 +39,11 @@ func supportsDigest(digest uint8) bool {
 
 // zoneKey is a DNSKEY that may verify signatures.
 type zoneKey struct {
+	owner     string
 	tag       uint16
 	algorithm uint8
 	public    crypto.PublicKey
-	record    *dns.DNSKEY
+	rdata     []byte // of the record, canonical
 }
 
 // newZoneKey returns false for a key that must not be used: without the Zone
@@ -54,16 +54,25 @@ func newZoneKey(k *dns.DNSKEY, sha1 bool) (zoneKey, bool) {
 	if k.Flags&dns.ZONE == 0 || k.Flags&dns.REVOKE != 0 || k.Protocol != 3 || !supportsAlgorithm(k.Algorithm, sha1) {
 		return zoneKey{}, false
 	}
-	public := publicKey(k)
-	return zoneKey{tag: k.KeyTag(), algorithm: k.Algorithm, public: public, record: k}, public != nil
+	data := rdata(k)
+	if len(data) < 4 {
+		return zoneKey{}, false
+	}
+	public := publicKey(k.Algorithm, data[4:])
+	return zoneKey{owner: k.Hdr.Name, tag: keyTag(data), algorithm: k.Algorithm, public: public, rdata: data}, public != nil
 }
 
-func publicKey(k *dns.DNSKEY) crypto.PublicKey {
-	data, err := base64.StdEncoding.DecodeString(k.PublicKey)
-	if err != nil {
-		return nil
+// keyTag is that of a DNSKEY with this RDATA (RFC 4034 appendix B).
+func keyTag(rdata []byte) uint16 {
+	sum := uint32(0)
+	for i, octet := range rdata {
+		sum += uint32(octet) << (8 * (^i & 1))
 	}
-	switch k.Algorithm {
+	return uint16(sum + sum>>16)
+}
+
+func publicKey(algorithm uint8, data []byte) crypto.PublicKey {
+	switch algorithm {
 	case dns.ECDSAP256SHA256:
 		return ecdsaKey(elliptic.P256(), data)
 	case dns.ECDSAP384SHA384:
@@ -211,7 +220,7 @@ func (k zoneKey) matches(ds *dns.DS) bool {
 	if err != nil {
 		return false
 	}
-	record := append(wireName(k.record.Hdr.Name), rdata(k.record)...)
+	record := append(wireName(k.owner), k.rdata...)
 	switch ds.DigestType {
 	case dns.SHA1:
 		sum := sha1.Sum(record)

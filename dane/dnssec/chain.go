@@ -102,7 +102,7 @@ func (c *cut) size() int {
 	size := 64
 	if c.keys != nil {
 		for _, k := range c.keys.keys {
-			size += 256 + 2*len(k.record.PublicKey)
+			size += 256 + 2*len(k.rdata)
 		}
 	}
 	return size

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -36,7 +37,13 @@ type client struct {
 	// wantAD asks the server for its own verdict (RFC 6840 section 5.7) and
 	// not for the records that prove it.
 	wantAD bool
+	// buffers has what datagrams are read into. A message that was unpacked
+	// keeps nothing of it.
+	buffers *sync.Pool // of *[datagramSize]byte
 }
+
+// datagramSize is more than udpSize: some servers do not care.
+const datagramSize = 4096
 
 func newClient(dial func(context.Context, string, string) (net.Conn, error), timeout time.Duration, template *tls.Config, records int) client {
 	if dial == nil {
@@ -45,7 +52,8 @@ func newClient(dial func(context.Context, string, string) (net.Conn, error), tim
 	if timeout <= 0 {
 		timeout = 3 * time.Second
 	}
-	return client{dial: dial, timeout: timeout, tls: template, limit: records}
+	buffers := &sync.Pool{New: func() any { return new([datagramSize]byte) }}
+	return client{dial: dial, timeout: timeout, tls: template, limit: records, buffers: buffers}
 }
 
 // exchange asks over UDP, and over TCP if that was truncated or stream is set.
@@ -83,20 +91,16 @@ func withServer(err error, s *server) error {
 func (c *client) roundTrip(ctx context.Context, s *server, stream bool, q question) (*message, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	query := c.query(q)
-	wire, err := query.Pack()
+	query, err := c.newQuery(q)
 	if err != nil {
-		return nil, failure(q, BadQuestion, "%v", err)
-	}
-	if stream {
-		wire = append(binary.BigEndian.AppendUint16(nil, uint16(len(wire))), wire...)
+		return nil, err
 	}
 	if s.isTLS() {
-		reply, err := c.overTLS(ctx, s, query, wire)
+		reply, err := c.overTLS(ctx, s, query)
 		if err != nil {
 			return nil, transportFailure(ctx, q, err)
 		}
-		return c.onlyReply(reply, query, q)
+		return c.onlyReply(reply, query)
 	}
 	network := "udp"
 	if stream {
@@ -109,17 +113,17 @@ func (c *client) roundTrip(ctx context.Context, s *server, stream bool, q questi
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
 
-	if _, err := conn.Write(wire); err != nil {
-		return nil, transportFailure(ctx, q, err)
-	}
 	if !stream {
-		return c.awaitReply(ctx, conn, query, q)
+		return c.overUDP(ctx, conn, query)
+	}
+	if _, err := conn.Write(query.stream()); err != nil {
+		return nil, transportFailure(ctx, q, err)
 	}
 	reply, err := receiveStream(conn)
 	if err != nil {
 		return nil, transportFailure(ctx, q, err)
 	}
-	return c.onlyReply(reply, query, q)
+	return c.onlyReply(reply, query)
 }
 
 // connectTLS connects to a server over TLS (RFC 7858 section 3.1, and as strict
@@ -143,39 +147,75 @@ func (c *client) connectTLS(ctx context.Context, s *server) (net.Conn, error) {
 	return secured, nil
 }
 
-// query builds the query for q: DO and CD set and AD clear for a validator
-// (RFC 4035 sections 4.1, 4.6 and 4.9.2), AD alone for a truster.
-func (c *client) query(q question) *dns.Msg {
-	m := new(dns.Msg)
-	m.Id = dns.Id()
-	m.RecursionDesired = true
-	m.CheckingDisabled = !c.wantAD
-	m.AuthenticatedData = c.wantAD
-	m.Question = []dns.Question{{Name: q.name, Qtype: q.rtype, Qclass: dns.ClassINET}}
-	m.SetEdns0(udpSize, !c.wantAD)
-	return m
+// query is a question as it is sent.
+type query struct {
+	question
+	wire []byte // the message, behind its length
 }
 
+// newQuery writes the query for q: DO and CD set and AD clear for a validator
+// (RFC 4035 sections 4.1, 4.6 and 4.9.2), AD alone for a truster.
+func (c *client) newQuery(q question) (*query, error) {
+	const rd, ad, cd, do = 1 << 8, 1 << 5, 1 << 4, 1 << 15
+	flags, extended := uint16(rd|cd), uint16(do)
+	if c.wantAD {
+		flags, extended = rd|ad, 0
+	}
+	name := wireName(q.name)
+	if name == nil {
+		return nil, failure(q, BadQuestion, "not a domain name")
+	}
+	wire := make([]byte, 0, 2+12+len(name)+4+11)
+	for _, field := range [...]uint16{0, dns.Id(), flags, 1, 0, 0, 1} {
+		wire = binary.BigEndian.AppendUint16(wire, field)
+	}
+	wire = append(wire, name...)
+	wire = binary.BigEndian.AppendUint16(wire, q.rtype)
+	wire = binary.BigEndian.AppendUint16(wire, dns.ClassINET)
+	// The OPT record (RFC 6891 section 6.1.2), at the root, without options.
+	wire = append(wire, 0)
+	for _, field := range [...]uint16{dns.TypeOPT, udpSize, 0, extended, 0} {
+		wire = binary.BigEndian.AppendUint16(wire, field)
+	}
+	binary.BigEndian.PutUint16(wire, uint16(len(wire)-2))
+	return &query{q, wire}, nil
+}
+
+// datagram is the message alone.
+func (q *query) datagram() []byte { return q.wire[2:] }
+
+// stream is the message behind its length (RFC 1035 section 4.2.2).
+func (q *query) stream() []byte { return q.wire }
+
+func (q *query) id() uint16 { return binary.BigEndian.Uint16(q.datagram()) }
+
+func (q *query) setID(id uint16) { binary.BigEndian.PutUint16(q.datagram(), id) }
+
 // onlyReply reads what came over a stream. There it can only be the reply.
-func (c *client) onlyReply(wire []byte, query *dns.Msg, q question) (*message, error) {
+func (c *client) onlyReply(wire []byte, query *query) (*message, error) {
 	msg, err := c.readReply(wire, query)
 	if limit := new(limitError); errors.As(err, &limit) {
-		return nil, asError(q, err)
+		return nil, asError(query.question, err)
 	}
 	if err != nil {
-		return nil, failure(q, Malformed, "%v", err)
+		return nil, failure(query.question, Malformed, "%v", err)
 	}
 	return &message{msg, len(wire)}, nil
 }
 
-// awaitReply reads datagrams until one answers the query. Anybody can send
-// some, so those that do not answer it are dropped and not believed as errors
-// (RFC 5452 section 9.1), until they are too many to be bad luck.
-func (c *client) awaitReply(ctx context.Context, conn net.Conn, query *dns.Msg, q question) (*message, error) {
-	buf := make([]byte, 4096) // more than udpSize: some servers do not care
+// overUDP asks, and reads datagrams until one answers the query. Anybody can
+// send some, so those that do not answer it are dropped and not believed as
+// errors (RFC 5452 section 9.1), until they are too many to be bad luck.
+func (c *client) overUDP(ctx context.Context, conn net.Conn, query *query) (*message, error) {
+	q := query.question
+	if _, err := conn.Write(query.datagram()); err != nil {
+		return nil, transportFailure(ctx, q, err)
+	}
+	buf := c.buffers.Get().(*[datagramSize]byte)
+	defer c.buffers.Put(buf)
 	var stray error
 	for range maxStrays {
-		n, err := conn.Read(buf)
+		n, err := conn.Read(buf[:])
 		if err != nil {
 			e := transportFailure(ctx, q, err)
 			if stray != nil {
@@ -204,8 +244,8 @@ type message struct {
 // readReply parses a message that answers query. The ID comes first: it sorts
 // out a flood of forged messages at little cost. So does the number of records,
 // because each may be 16 octets and unpack to a thousand.
-func (c *client) readReply(wire []byte, query *dns.Msg) (*dns.Msg, error) {
-	if len(wire) < 2 || binary.BigEndian.Uint16(wire) != query.Id {
+func (c *client) readReply(wire []byte, query *query) (*dns.Msg, error) {
+	if len(wire) < 2 || binary.BigEndian.Uint16(wire) != query.id() {
 		return nil, errors.New("a message with another ID")
 	}
 	if n := countRecords(wire); n > c.limit {
@@ -215,7 +255,7 @@ func (c *client) readReply(wire []byte, query *dns.Msg) (*dns.Msg, error) {
 	if err := msg.Unpack(wire); err != nil {
 		return nil, errors.New("a message that cannot be parsed")
 	}
-	if err := answers(msg, query); err != nil {
+	if err := answers(msg, query.question); err != nil {
 		return nil, err
 	}
 	return msg, nil
@@ -233,9 +273,8 @@ func countRecords(wire []byte) int {
 	return n
 }
 
-// answers checks that msg is a reply to query.
-func answers(msg, query *dns.Msg) error {
-	asked := query.Question[0]
+// answers checks that msg is a reply to the question asked.
+func answers(msg *dns.Msg, asked question) error {
 	switch {
 	case !msg.Response || msg.Opcode != dns.OpcodeQuery:
 		return errors.New("a message that is not a reply")
@@ -245,7 +284,7 @@ func answers(msg, query *dns.Msg) error {
 		return errors.New("a reply without the question")
 	}
 	name, ok := canonicalName(msg.Question[0].Name)
-	if !ok || name != asked.Name || msg.Question[0].Qtype != asked.Qtype || msg.Question[0].Qclass != asked.Qclass {
+	if !ok || name != asked.name || msg.Question[0].Qtype != asked.rtype || msg.Question[0].Qclass != dns.ClassINET {
 		return errors.New("a reply to another question")
 	}
 	return nil

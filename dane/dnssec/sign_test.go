@@ -48,17 +48,23 @@ func newKey(tb testing.TB, zone string, algorithm uint8, flags uint16) *testKey 
 		public, signer, err = ed25519.GenerateKey(rand.Reader)
 		k.PublicKey = base64of(public)
 	default:
-		var priv *rsa.PrivateKey
-		priv, err = rsa.GenerateKey(rand.Reader, 1024)
-		if err == nil {
-			k.PublicKey = base64of(append([]byte{3, 1, 0, 1}, priv.N.Bytes()...))
-		}
-		signer = priv
+		return newRSAKey(tb, k, 1024)
 	}
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return &testKey{record: k, signer: signer}
+}
+
+// newRSAKey completes k with a key of the size.
+func newRSAKey(tb testing.TB, k *dns.DNSKEY, bits int) *testKey {
+	tb.Helper()
+	priv, err := rsa.GenerateKey(rand.Reader, bits)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	k.PublicKey = base64of(append([]byte{3, 1, 0, 1}, priv.N.Bytes()...))
+	return &testKey{record: k, signer: priv}
 }
 
 // sign returns the set with a signature by each key that signs.

@@ -189,14 +189,18 @@ func (d *signedData) covered(sig *dns.RRSIG) []byte {
 
 // rdata returns the canonical RDATA of rr, or nil if it cannot be packed.
 func rdata(rr dns.RR) []byte {
-	rr = canonicalRecord(rr)
+	rr = canonicalRecord(rr) // and never the record itself: packing writes to it
 	wire := make([]byte, dns.Len(rr)+1)
 	end, err := dns.PackRR(rr, wire, 0, nil, false)
 	if err != nil {
 		return nil
 	}
-	_, start, err := dns.UnpackDomainName(wire[:end], 0)
-	if err != nil || start+10 > end {
+	start := 0
+	for start < end && wire[start] != 0 {
+		start += 1 + int(wire[start]) // a label of the owner, which is not compressed
+	}
+	start++
+	if start+10 > end {
 		return nil
 	}
 	return wire[start+10 : end : end]

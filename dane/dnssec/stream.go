@@ -82,15 +82,13 @@ func (s *stream) takesMore() bool {
 	return s.err == nil && !s.retired && len(s.waiting) < maxPipelined
 }
 
-// ask sends the query, whose wire form has room for the length in front, under
-// an ID of its own and waits for the reply.
-func (s *stream) ask(ctx context.Context, query *dns.Msg, wire []byte) ([]byte, error) {
+// ask sends the query under an ID of its own and waits for the reply.
+func (s *stream) ask(ctx context.Context, query *query) ([]byte, error) {
 	reply, err := s.enter(query)
 	if err != nil {
 		return nil, err
 	}
-	binary.BigEndian.PutUint16(wire[2:], query.Id)
-	if err := s.send(ctx, wire); err != nil {
+	if err := s.send(ctx, query.stream()); err != nil {
 		s.close(err)
 		return nil, err
 	}
@@ -101,7 +99,7 @@ func (s *stream) ask(ctx context.Context, query *dns.Msg, wire []byte) ([]byte, 
 		}
 		return wire, nil
 	case <-ctx.Done():
-		s.abandon(query.Id, ctx.Err())
+		s.abandon(query.id(), ctx.Err())
 		return nil, ctx.Err()
 	}
 }
@@ -115,17 +113,17 @@ func (s *stream) send(ctx context.Context, wire []byte) error {
 }
 
 // enter makes the query wait, with an ID that no other has.
-func (s *stream) enter(query *dns.Msg) (<-chan []byte, error) {
+func (s *stream) enter(query *query) (<-chan []byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {
 		return nil, s.err
 	}
-	for taken := true; taken; _, taken = s.waiting[query.Id] {
-		query.Id = dns.Id()
+	for taken := true; taken; _, taken = s.waiting[query.id()] {
+		query.setID(dns.Id())
 	}
 	reply := make(chan []byte, 1)
-	s.waiting[query.Id] = reply
+	s.waiting[query.id()] = reply
 	s.live++
 	s.idle.Stop()
 	return reply, nil
@@ -221,7 +219,7 @@ func (s *stream) failure() error {
 
 // overTLS asks on the connection that is shared. One that was opened before may
 // have been closed by the server in the meantime: then there is a second try.
-func (c *client) overTLS(ctx context.Context, to *server, query *dns.Msg, wire []byte) ([]byte, error) {
+func (c *client) overTLS(ctx context.Context, to *server, query *query) ([]byte, error) {
 	open := func(ctx context.Context) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, c.timeout)
 		defer cancel()
@@ -232,7 +230,7 @@ func (c *client) overTLS(ctx context.Context, to *server, query *dns.Msg, wire [
 		if err != nil {
 			return nil, err
 		}
-		reply, err := s.ask(ctx, query, wire)
+		reply, err := s.ask(ctx, query)
 		if err == nil || isNew || retried || ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			return reply, err
 		}

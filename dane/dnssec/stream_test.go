@@ -179,10 +179,9 @@ func pipeStream() (*stream, net.Conn) {
 	return newStream(near), far
 }
 
-func streamQuery() (*dns.Msg, []byte) {
-	m := new(dns.Msg).SetQuestion("mx.example.com.", dns.TypeA)
-	wire, _ := m.Pack()
-	return m, append(binary.BigEndian.AppendUint16(nil, uint16(len(wire))), wire...)
+func streamQuery() *query {
+	q, _ := new(client).newQuery(question{"mx.example.com.", dns.TypeA})
+	return q
 }
 
 // A connection that nobody uses is closed after a while, one in use is not.
@@ -221,8 +220,7 @@ func TestIdleConnection(t *testing.T) {
 }
 
 func askStream(t *testing.T, s *stream) ([]byte, error) {
-	m, wire := streamQuery()
-	return s.ask(t.Context(), m, wire)
+	return s.ask(t.Context(), streamQuery())
 }
 
 // A caller who gives up leaves the others alone, and the late reply is for
@@ -244,14 +242,12 @@ func TestAbandonedQuestion(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		outcomes := make(chan error, 2)
 		go func() {
-			m, wire := streamQuery()
-			_, err := s.ask(ctx, m, wire)
+			_, err := s.ask(ctx, streamQuery())
 			outcomes <- err
 		}()
 		synctest.Wait()
 		go func() {
-			m, wire := streamQuery()
-			_, err := s.ask(t.Context(), m, wire)
+			_, err := s.ask(t.Context(), streamQuery())
 			outcomes <- err
 		}()
 		synctest.Wait()
@@ -270,8 +266,7 @@ func TestAbandonedQuestion(t *testing.T) {
 		}
 		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		m, wire := streamQuery()
-		if _, err := s.ask(ctx, m, wire); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := s.ask(ctx, streamQuery()); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error is %v", err)
 		}
 		if s.takesMore() {
