@@ -137,20 +137,33 @@ func TestStrayReplies(t *testing.T) {
 	}
 }
 
+// listenBoth listens on a port that is free for UDP and for TCP.
+func listenBoth(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	var problem error
+	for range 20 {
+		packets, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		listener, err := net.Listen("tcp", packets.LocalAddr().String())
+		if err == nil {
+			return packets, listener
+		}
+		packets.Close()
+		problem = err
+	}
+	t.Fatal(problem)
+	return nil, nil
+}
+
 // SEC-9: each query has a socket, and so a source port, of its own. This one
 // runs over real sockets of the loopback interface, UDP and TCP.
 func TestRealSockets(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
-	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	packets, listener := listenBoth(t)
 	defer packets.Close()
-	listener, err := net.Listen("tcp", packets.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
 	defer listener.Close()
 	var mu sync.Mutex
 	ports := make(map[string]int)
