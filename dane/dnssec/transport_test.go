@@ -3,7 +3,6 @@ package dnssec
 import (
 	"context"
 	"errors"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -135,26 +134,6 @@ func TestStrayReplies(t *testing.T) {
 	if len(ids) < len(w.queries)-1 {
 		t.Errorf("%d IDs in %d queries", len(ids), len(w.queries))
 	}
-}
-
-// listenBoth listens on a port that is free for UDP and for TCP.
-func listenBoth(t *testing.T) (net.PacketConn, net.Listener) {
-	t.Helper()
-	var problem error
-	for range 20 {
-		packets, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		listener, err := net.Listen("tcp", packets.LocalAddr().String())
-		if err == nil {
-			return packets, listener
-		}
-		packets.Close()
-		problem = err
-	}
-	t.Fatal(problem)
-	return nil, nil
 }
 
 // SEC-9: each query has a socket, and so a source port, of its own. This one
