@@ -21,7 +21,7 @@ type Limits struct {
 	DenialRecords      int           // NSEC or NSEC3 RRsets of one reply; default 12
 	Digests            int           // digests of DNSKEYs compared with DS records; default 128
 	Records            int           // records of one reply, of all sections; default 512
-	Octets             int           // octets of the replies read; default 1 MiB
+	Octets             int           // octets of replies; nothing more is asked after that many; default 1 MiB
 }
 
 func (l Limits) withDefaults() Limits {
@@ -105,4 +105,12 @@ func (b *budget) digest() error {
 
 func (b *budget) read(octets int) error {
 	return spend(&b.octets, octets, b.limits.Octets, "octets of replies")
+}
+
+// hold checks the octets that have come in, whether or not they are read.
+func (b *budget) hold(octets int64) error {
+	if octets > int64(b.limits.Octets) {
+		return &limitError{"octets of replies", b.limits.Octets, true}
+	}
+	return nil
 }

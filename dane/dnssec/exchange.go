@@ -251,8 +251,8 @@ func (c *client) readReply(wire []byte, query *query) (*dns.Msg, error) {
 	if n := countRecords(wire); n > c.limit {
 		return nil, &limitError{what: "records of one reply", limit: c.limit}
 	}
-	msg := new(dns.Msg)
-	if err := msg.Unpack(wire); err != nil {
+	msg, err := unpack(wire, query.Question[0].Qtype)
+	if err != nil {
 		return nil, errors.New("a message that cannot be parsed")
 	}
 	if err := answers(msg, query.question); err != nil {

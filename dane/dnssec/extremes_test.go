@@ -225,6 +225,32 @@ func TestManyOctets(t *testing.T) {
 	w.expectLimit(t, "mx.example.com", dns.TypeA, "more than 2 DNSKEY digests", func(c *Config) { c.Limits.Digests = 2 })
 }
 
+// SEC-67: so is what the replies to guesses amount to, which nobody looks at.
+func TestManyOctetsOfGuesses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.latency = time.Millisecond // so that guesses are answered before the next alias is met
+		for i := range 10 {
+			w.zone(fmt.Sprintf("z%d.", i), fmt.Sprintf("a.b.z%d. 60 IN CNAME a.b.z%d.", i, i+1))
+		}
+		w.zone("z10.", "a.b.z10. 60 IN A 192.0.2.1")
+		padding := &dns.TXT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeTXT, Class: dns.ClassINET}}
+		for range 200 {
+			padding.Txt = append(padding.Txt, strings.Repeat("x", 250))
+		}
+		w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
+			if q := m.Question[0]; strings.Contains(q.Name, "b.z") && q.Qtype != dns.TypeA {
+				m.Answer = append(m.Answer, padding)
+			}
+			return m
+		}
+		w.expectLimit(t, "a.b.z0", dns.TypeA, "octets of replies")
+		// The same within the limit.
+		w.expect(t, "a.b.z0", dns.TypeA, Secure, func(c *Config) { c.Limits.Octets = 16 << 20 })
+	})
+}
+
 // A flood of lookups of names that nobody asked for before stays within the
 // bound of the cache, and what is in use stays in it.
 func TestCacheFlood(t *testing.T) {

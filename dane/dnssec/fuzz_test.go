@@ -102,6 +102,10 @@ func FuzzMessage(f *testing.F) {
 			return
 		}
 		q := question{name, msg.Question[0].Qtype}
+		msg, err := unpack(wire, q.rtype)
+		if err != nil {
+			return
+		}
 		r, err := newReply(msg, q, s)
 		if err != nil {
 			return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/mxseal/mxseal/internal/flight"
@@ -20,6 +21,9 @@ type session struct {
 	problem error // with the list of servers
 	started map[exchangeKey]*flight.Flight[*reply]
 	cuts    map[string]cutResult
+	// received are the octets of all replies to what was started here, those to
+	// guesses included, which nobody may ever judge.
+	received atomic.Int64
 }
 
 type exchangeKey struct {
@@ -62,8 +66,15 @@ func (s *session) start(to attempt, q question) (*flight.Flight[*reply], error) 
 	if err := s.budget.query(); err != nil {
 		return nil, err
 	}
+	if err := s.budget.hold(s.received.Load()); err != nil {
+		return nil, err
+	}
 	f := s.v.exchanges.Join(s.ctx, key, func(ctx context.Context) (*reply, error) {
-		return s.v.client.exchange(ctx, to, q)
+		r, err := s.v.client.exchange(ctx, to, q)
+		if err == nil {
+			s.received.Add(int64(r.octets))
+		}
+		return r, err
 	})
 	s.started[key] = f
 	return f, nil

@@ -3,7 +3,6 @@ package dnssec
 import (
 	"context"
 	"errors"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -142,15 +141,8 @@ func TestStrayReplies(t *testing.T) {
 func TestRealSockets(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
-	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	packets, listener := listenBoth(t)
 	defer packets.Close()
-	listener, err := net.Listen("tcp", packets.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
 	defer listener.Close()
 	var mu sync.Mutex
 	ports := make(map[string]int)
