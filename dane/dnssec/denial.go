@@ -58,11 +58,14 @@ func (s *session) proof(z *zone, r *reply) (*proof, error) {
 // records alone may be without, as beside any answer.
 func (s *session) wholeProof(z *zone, q question, r *reply) (*proof, error) {
 	if r.foreign {
-		return nil, failure(q, DenialMissing, "the authority section has records that do not belong there")
+		return nil, foreign(q)
 	}
 	p := &proof{apex: z.apex, expires: after(s.now, maxTTL)}
 	for _, set := range r.authority {
-		if len(set.records) == 0 || set.rtype == dns.TypeNS {
+		if err := set.complete(); err != nil {
+			return nil, err
+		}
+		if set.rtype == dns.TypeNS {
 			continue
 		}
 		if set.rtype == dns.TypeSOA && set.name != z.apex {
@@ -73,6 +76,54 @@ func (s *session) wholeProof(z *zone, q question, r *reply) (*proof, error) {
 		}
 	}
 	return p, nil
+}
+
+// wholeAuthority verifies the authority section of a reply with aliases: each
+// RRset is that of the zone that it is in, because the section has proofs for
+// each step. RFC 4035 section 3.2.3: an answer is authentic if all that it
+// consists of is, and the negative records beside it.
+func (s *session) wholeAuthority(q question, r *reply) error {
+	if r.foreign {
+		return foreign(q)
+	}
+	denials := 0
+	for _, set := range r.authority {
+		if err := set.complete(); err != nil {
+			return err
+		}
+		if set.rtype == dns.TypeNS {
+			continue
+		}
+		if set.denies() {
+			denials++
+		}
+		if limit := s.budget.limits.DenialRecords; denials > limit {
+			return &limitError{what: "records of denial in one reply", limit: limit}
+		}
+		at := set.question()
+		_, err := s.authenticate(at, signers(at, set), SignatureMissing, func(z *zone) error {
+			_, err := s.verifyExact(set, z)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func foreign(q question) error {
+	return failure(q, DenialMissing, "the authority section has records that do not belong there")
+}
+
+// complete refuses signatures without the records that they cover. A server
+// sends both or neither (RFC 4035 section 3.1.1), and signatures are not signed
+// themselves (section 2.2).
+func (s *rrset) complete() error {
+	if len(s.records) == 0 {
+		return failure(s.question(), SignatureInvalid, "there are signatures without the records")
+	}
+	return nil
 }
 
 // addVerified verifies a set and adds what it proves.

@@ -259,7 +259,7 @@ func (s *session) answer(q question, so path, r *reply) (a *Answer, open bool, e
 		case r.answer.find(at.name, dns.TypeCNAME) != nil:
 			step, err = s.judgeCNAME(at, r)
 		case len(a.Aliases) > 0:
-			return a, true, nil
+			return a, true, s.finishAlias(a, at, r)
 		default:
 			return a, false, s.finishAbsent(a, at, r)
 		}
@@ -333,14 +333,25 @@ func (s *session) finish(a *Answer, at question, r *reply) error {
 	if err != nil {
 		return err
 	}
-	if j.zone.secure() && len(a.Aliases) == 0 {
-		if _, err := s.wholeProof(j.zone, at, r); err != nil {
-			return err
-		}
-	}
 	a.weaken(j)
+	if len(a.Aliases) > 0 {
+		err = s.finishAlias(a, at, r)
+	} else if j.zone.secure() {
+		_, err = s.wholeProof(j.zone, at, r)
+	}
+	if err != nil {
+		return err
+	}
 	a.Records = set.copied(j.expires.Sub(s.now))
 	return nil
+}
+
+// finishAlias looks at what lies beside aliases that are secure so far.
+func (s *session) finishAlias(a *Answer, at question, r *reply) error {
+	if a.Status != Secure {
+		return nil
+	}
+	return s.wholeAuthority(at, r)
 }
 
 // finishAbsent completes a with the absence of the records.
