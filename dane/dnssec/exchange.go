@@ -251,7 +251,7 @@ func (c *client) readReply(wire []byte, query *query) (*dns.Msg, error) {
 	if n := countRecords(wire); n > c.limit {
 		return nil, &limitError{what: "records of one reply", limit: c.limit}
 	}
-	msg, err := unpack(wire, query.Question[0].Qtype)
+	msg, err := unpack(wire, query.rtype)
 	if err != nil {
 		return nil, errors.New("a message that cannot be parsed")
 	}
