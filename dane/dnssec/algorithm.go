@@ -37,6 +37,18 @@ func supportsDigest(digest uint8) bool {
 	return digest == dns.SHA1 || digest == dns.SHA256 || digest == dns.SHA384
 }
 
+// digestSize returns the octets of a digest that is supported.
+func digestSize(digest uint8) int {
+	switch digest {
+	case dns.SHA1:
+		return sha1.Size
+	case dns.SHA384:
+		return sha512.Size384
+	default:
+		return sha256.Size
+	}
+}
+
 // zoneKey is a DNSKEY that may verify signatures.
 type zoneKey struct {
 	owner     string

@@ -1,10 +1,12 @@
 package dnssec
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -58,6 +60,16 @@ func newAnchors(records []dns.RR, file string, sha1 bool) (anchors, error) {
 	return a, nil
 }
 
+// areOfIANA reports whether a key that IANA publishes is trusted for the root,
+// whoever has configured it, so that names mean what they mean to everybody.
+func (a anchors) areOfIANA() bool {
+	return slices.ContainsFunc(a["."], func(ds *dns.DS) bool {
+		return slices.ContainsFunc(rootAnchors(), func(rr dns.RR) bool {
+			return rr.(*dns.DS).DigestType == ds.DigestType && strings.EqualFold(rr.(*dns.DS).Digest, ds.Digest)
+		})
+	})
+}
+
 // anchorDS returns the anchor as DS record, or nil if it is a kind of key that
 // this validator does not support.
 func anchorDS(rr dns.RR, sha1 bool) (*dns.DS, error) {
@@ -73,7 +85,7 @@ func anchorDS(rr dns.RR, sha1 bool) (*dns.DS, error) {
 		if rr.Flags&dns.REVOKE != 0 || rr.Flags&dns.ZONE == 0 || rr.Protocol != 3 {
 			return nil, fmt.Errorf("dnssec: trust anchor of %q with key tag %d is revoked or not a zone key", name, rr.KeyTag())
 		}
-		if ds = rr.ToDS(dns.SHA256); ds == nil {
+		if ds = rr.ToDS(dns.SHA256); ds == nil || supportsAlgorithm(rr.Algorithm, sha1) && publicKey(rr) == nil {
 			return nil, fmt.Errorf("dnssec: trust anchor of %q is malformed", name)
 		}
 	default:
@@ -82,6 +94,9 @@ func anchorDS(rr dns.RR, sha1 bool) (*dns.DS, error) {
 	ds.Hdr.Name = name
 	if !supportsAlgorithm(ds.Algorithm, sha1) || !supportsDigest(ds.DigestType) {
 		return nil, nil
+	}
+	if digest, err := hex.DecodeString(ds.Digest); err != nil || len(digest) != digestSize(ds.DigestType) {
+		return nil, fmt.Errorf("dnssec: trust anchor of %q with key tag %d has a malformed digest", name, ds.KeyTag)
 	}
 	return ds, nil
 }

@@ -137,6 +137,51 @@ func TestSlowDrip(t *testing.T) {
 	})
 }
 
+// SEC-71: while one lookup waits for such a reply, others are answered, and it
+// ends as an error.
+func TestSlowDripBesideOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := mail(t)
+		w.zone("other.com.", "mx.other.com. 300 IN A 192.0.2.77")
+		w.on("mx.example.com.", dns.TypeA, func(m *dns.Msg) { m.Truncated = true })
+		v := w.validator(func(c *Config) {
+			c.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				if network == "udp" {
+					return w.dial(ctx, network, addr)
+				}
+				near, far := net.Pipe()
+				go func() {
+					defer far.Close()
+					receiveQuery(far, "tcp")
+					for err := error(nil); err == nil; time.Sleep(50 * time.Millisecond) {
+						_, err = far.Write([]byte{0xff})
+					}
+				}()
+				return near, nil
+			}
+		})
+		start := time.Now()
+		dripped := make(chan error)
+		go func() {
+			_, err := v.Lookup(t.Context(), "mx.example.com", dns.TypeA)
+			dripped <- err
+		}()
+		synctest.Wait()
+		if a, err := v.Lookup(t.Context(), "mx.other.com", dns.TypeA); err != nil || a.Status != Secure || time.Since(start) != 0 {
+			t.Errorf("another lookup after %v: %+v, %v", time.Since(start), a, err)
+		}
+		var e *Error
+		if err := <-dripped; !errors.As(err, &e) || e.Reason != Timeout {
+			t.Errorf("error is %v", err)
+		}
+		if took := time.Since(start); took > 10*time.Second { // a try each over UDP and TCP
+			t.Errorf("took %v", took)
+		}
+		time.Sleep(time.Second) // until the server has noticed
+	})
+}
+
 // floodConn is a connection over which a flood of datagrams arrives that
 // answer nothing.
 type floodConn struct {

@@ -17,6 +17,9 @@ const maxPrefetch = 8
 // wrong, names with an underscore (RFC 8552) and names known to be inside a
 // zone, are left out.
 func (s *session) prefetch(name string) {
+	if s.v.answersLocally(name) {
+		return
+	}
 	for i, at := range ancestors(name) {
 		if s.budget.queries < s.budget.limits.Queries/2 {
 			return // guesses must not use up what a long chain of aliases needs

@@ -62,6 +62,10 @@ func TestRFC4035(t *testing.T) {
 			authority: []string{soa, "x.y.w.example. NSEC", "*.w.example. NSEC"}, status: Secure},
 		{section: "B.7 for a type that the wildcard has", name: "a.z.w.example.", qtype: dns.TypeMX,
 			authority: []string{soa, "x.y.w.example. NSEC", "*.w.example. NSEC"}, status: Bogus},
+		// The child's word on its own delegation counts for nothing; there is no
+		// anchor above example. here. TestDSBelongsToParent has one.
+		{section: "B.8", name: "example.", qtype: dns.TypeDS,
+			authority: []string{soa, "example. NSEC"}, status: Insecure},
 		{section: "empty non-terminal", name: "y.w.example.", qtype: dns.TypeMX,
 			authority: []string{soa, "x.w.example. NSEC"}, status: Secure},
 		{section: "empty non-terminal called NXDOMAIN", name: "y.w.example.", qtype: dns.TypeMX, rcode: dns.RcodeNameError,
@@ -103,6 +107,8 @@ func TestRFC5155(t *testing.T) {
 			answer: []string{"*.w.example. MX a.z.w.example."}, status: Bogus},
 		{section: "B.5", name: "a.z.w.example.", qtype: dns.TypeAAAA,
 			authority: []string{soa, w, ns2, wild}, status: Insecure},
+		{section: "B.6", name: "example.", qtype: dns.TypeDS,
+			authority: []string{soa, apex}, status: Insecure},
 		{section: "a signed delegation hidden by opt-out", name: "a.example.", qtype: dns.TypeDS,
 			authority: []string{soa, apex, cut}, status: Bogus},
 		{section: "the parent's word on the child", name: "ns1.a.example.", qtype: dns.TypeMX,
@@ -237,6 +243,98 @@ func TestNSEC3Hash(t *testing.T) {
 		label, ok := newNSEC3(&dns.NSEC3{Hdr: dns.RR_Header{Name: want + ".example."}, Hash: 1, NextDomain: want}, "example.")
 		if !ok || !slices.Equal(chain.hash(name), label.owner) {
 			t.Errorf("H(%s) = %x, want %x", name, chain.hash(name), label.owner)
+		}
+	}
+}
+
+// SEC-16: the key and its digests that RFC 4509 section 2.3 and RFC 4034
+// section 5.4 print.
+func TestRFC4509(t *testing.T) {
+	t.Parallel()
+	record := rr(t, "dskey.example.com. 86400 IN DNSKEY 256 3 5 AQOeiiR0GOMYkDshWoSKz9XzfwJr1AYtsmx3TGkJaNXVbfi/2pHm822aJ5iI9BMzNXxeYCmZDRD99WYwYqUSdjMmmAphXdvxegXd/M5+X7OrzKBaMbCVdFLUUh6DhweJBjEVv5f2wwjM9XzcnOf+EPbtG9DMBmADjFDc2w/rljwvFw==").(*dns.DNSKEY)
+	key, ok := newZoneKey(record, true)
+	if !ok {
+		t.Fatal("the key is not usable")
+	}
+	for text, matches := range map[string]bool{
+		"60485 5 1 2BB183AF5F22588179A53B0A98631FAD1A292118":                         true,
+		"60485 5 2 D4B7D520E7BB5F0F67674A0CCEB1E3E0614B93C4F9E99B8383F6A1E4469DA50A": true,
+		"60485 5 2 D4B7D520E7BB5F0F67674A0CCEB1E3E0614B93C4F9E99B8383F6A1E4469DA50B": false,
+		"60485 5 2 D4B7D520E7BB5F0F67674A0CCEB1E3E0614B93C4":                         false,
+		"60486 5 2 D4B7D520E7BB5F0F67674A0CCEB1E3E0614B93C4F9E99B8383F6A1E4469DA50A": false,
+		"60485 8 2 D4B7D520E7BB5F0F67674A0CCEB1E3E0614B93C4F9E99B8383F6A1E4469DA50A": false,
+		"60485 5 1 D4B7D520E7BB5F0F67674A0CCEB1E3E0614B93C4F9E99B8383F6A1E4469DA50A": false,
+	} {
+		ds := rr(t, "dskey.example.com. 86400 IN DS "+text).(*dns.DS)
+		if got, err := newBudget(Limits{}.withDefaults()).matchesAny(key, []*dns.DS{ds}); got != matches || err != nil {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+	}
+}
+
+// SEC-75: the table of substitutions of RFC 6672 section 2.2. Empty: no match.
+func TestRFC6672(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, owner, target, result string }{
+		{"com.", "example.com.", "example.net.", ""},
+		{"example.com.", "example.com.", "example.net.", ""},
+		{"a.example.com.", "example.com.", "example.net.", "a.example.net."},
+		{"a.b.example.com.", "example.com.", "example.net.", "a.b.example.net."},
+		{"ab.example.com.", "b.example.com.", "example.net.", ""},
+		{"foo.example.com.", "example.com.", "example.net.", "foo.example.net."},
+		{"a.x.example.com.", "x.example.com.", "example.net.", "a.example.net."},
+		{"a.example.com.", "example.com.", "y.example.net.", "a.y.example.net."},
+		{"cyc.example.com.", "example.com.", "example.com.", "cyc.example.com."},
+		{"cyc.example.com.", "example.com.", "c.example.com.", "cyc.c.example.com."},
+		{"shortloop.x.x.", "x.", ".", "shortloop.x."},
+		{"shortloop.x.", "x.", ".", "shortloop."},
+	} {
+		set := &rrset{name: tt.owner, rtype: dns.TypeDNAME, records: []dns.RR{rr(t, tt.owner+" 60 IN DNAME "+tt.target)}}
+		r := &reply{answer: section{set}}
+		if found := r.dname(tt.name) != nil; found != (tt.result != "") {
+			t.Errorf("%s, DNAME at %s: match is %v", tt.name, tt.owner, found)
+		}
+		if tt.result == "" {
+			continue
+		}
+		if cname, err := r.redirect(tt.name, set); err != nil || cname.Target != tt.result {
+			t.Errorf("%s, DNAME at %s: %v, %v; want %s", tt.name, tt.owner, cname, err, tt.result)
+		}
+	}
+}
+
+// SEC-53, SEC-73, SEC-75: the three replies of RFC 6672 section 5.3.4.
+func TestRFC6672Replies(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	z := w.zones["example.com."]
+	w.zone("net.")
+	w.zone("example.net.", "foo.bar.example.net. 60 IN A 192.0.2.9", "bla.bla.example.net. 60 IN A 192.0.2.66")
+	absent := func(m *dns.Msg, types ...uint16) {
+		w.denied(m, dns.RcodeNameError, z, newTestNSEC("bar.example.com.", "dub.example.com.", types...),
+			newTestNSEC("example.com.", "a.example.com.", dns.TypeSOA, dns.TypeNS))
+	}
+	w.on("foo.bar.example.com.", dns.TypeA, func(m *dns.Msg) { absent(m, dns.TypeA, dns.TypeDNAME) })
+	w.expectError(t, "foo.bar.example.com", dns.TypeA, DenialMissing)
+	w.on("foo.bar.example.com.", dns.TypeA, func(m *dns.Msg) { absent(m, dns.TypeA) })
+	if a := w.expect(t, "foo.bar.example.com", dns.TypeA, Secure); a.Rcode != dns.RcodeNameError {
+		t.Errorf("section 5.3.4.1 without the DNAME bit: %+v", a)
+	}
+	w.on("cee.example.com.", dns.TypeA, func(m *dns.Msg) { absent(m, dns.TypeA, dns.TypeDNAME) })
+	if a := w.expect(t, "cee.example.com", dns.TypeA, Secure); a.Rcode != dns.RcodeNameError {
+		t.Errorf("section 5.3.4.2: %+v", a)
+	}
+	for target, ok := range map[string]bool{"foo.bar.example.net.": true, "bla.bla.example.net.": false} {
+		w.on("foo.bar.example.com.", dns.TypeA, func(m *dns.Msg) {
+			m.Rcode, m.Ns = 0, nil
+			m.Answer = append(w.sigs(z, rr(t, "bar.example.com. 60 IN DNAME bar.example.net.")), rr(t, "foo.bar.example.com. 60 IN CNAME "+target))
+		})
+		if !ok {
+			w.expectError(t, "foo.bar.example.com", dns.TypeA, AliasInvalid)
+			continue
+		}
+		if a := w.expect(t, "foo.bar.example.com", dns.TypeA, Secure); a.Name != target || len(a.Records) != 1 {
+			t.Errorf("section 5.3.4.3: %+v", a)
 		}
 	}
 }

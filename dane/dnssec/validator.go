@@ -60,7 +60,7 @@ type Validator struct {
 	now       func() time.Time
 	limits    Limits
 	sha1      bool
-	local     bool // localAnswer is asked
+	local     bool // special-use names are answered without a server
 
 	cache     *cache
 	lookups   flight.Group[question, *Answer]
@@ -86,7 +86,7 @@ func New(config Config) (*Validator, error) {
 		now:       clock(config.Now),
 		limits:    limits,
 		sha1:      config.SHA1,
-		local:     config.Anchors == nil && config.AnchorFile == "",
+		local:     anchors.areOfIANA(),
 		cache:     newCache(cacheBytes(config.CacheBytes)),
 	}, nil
 }
@@ -113,10 +113,11 @@ const failureTTL = 5 * time.Second
 // Lookup returns the records of the type at name, or their proven absence. The
 // error is an *Error; it never means that there are no records.
 //
-// With the root keys of IANA, localhost and the names below it are this host,
-// nothing exists below invalid and onion, and no server is asked about any of
-// them; the answers are Insecure. Other trust anchors may belong to a private
-// root, where all names have the meaning that it gives them.
+// With a root key of IANA among the trust anchors, localhost and the names below
+// it are this host, nothing exists below invalid and onion, and no server is
+// asked about any of them, not even where an alias leads to one; the answers are
+// Insecure. Other trust anchors may belong to a private root, where all names
+// have the meaning that it gives them.
 func (v *Validator) Lookup(ctx context.Context, name string, qtype uint16) (*Answer, error) {
 	q, err := newQuestion(name, qtype)
 	if err != nil {
@@ -124,11 +125,6 @@ func (v *Validator) Lookup(ctx context.Context, name string, qtype uint16) (*Ans
 	}
 	if a, err := v.cached(q); a != nil || err != nil {
 		return a, err
-	}
-	if v.local {
-		if a := localAnswer(q, v.now()); a != nil {
-			return a, nil
-		}
 	}
 	f := v.lookups.Join(ctx, q, func(ctx context.Context) (*Answer, error) {
 		return v.lookup(ctx, q)
@@ -204,6 +200,9 @@ func (s *session) lookup(q question, so path) (*Answer, error) {
 	if a, ok := s.v.cache.get(key, s.now).(*Answer); ok {
 		return a, s.extend(so, q, a)
 	}
+	if s.v.answersLocally(q.name) {
+		return localAnswer(q, s.now), nil
+	}
 	if _, err := s.start(s.tries[0], q); err != nil {
 		return nil, err
 	}
@@ -247,6 +246,8 @@ func (s *session) answer(q question, so path, r *reply) (a *Answer, open bool, e
 		at := question{a.Name, q.rtype}
 		var step *alias
 		switch {
+		case s.v.answersLocally(at.name):
+			return a, true, nil // whatever the reply says about it
 		case r.dname(at.name) != nil:
 			step, err = s.judgeDNAME(at, r)
 			if err == nil && q.rtype == dns.TypeCNAME {

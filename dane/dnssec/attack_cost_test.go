@@ -1,0 +1,125 @@
+package dnssec
+
+import (
+	"context"
+	"encoding/binary"
+	"math/big"
+	"net"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// recorder answers as the world does and remembers the replies, so that what a
+// lookup costs from the second time on is not the cost of making them.
+type recorder struct {
+	w       *world
+	mu      sync.Mutex
+	replies map[string][]byte // by network and query without its ID
+}
+
+func (r *recorder) use(c *Config) {
+	c.Dial = func(_ context.Context, network, _ string) (net.Conn, error) {
+		return &recordedConn{recorder: r, network: network}, nil
+	}
+}
+
+func (r *recorder) reply(network string, query []byte) []byte {
+	key := network + string(query[2:])
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.replies[key] == nil {
+		r.replies[key] = r.w.serve("", network, query)[0]
+	}
+	return append(slices.Clone(query[:2]), r.replies[key][2:]...)
+}
+
+type recordedConn struct {
+	floodConn
+	recorder *recorder
+	network  string
+	unread   []byte
+}
+
+func (c *recordedConn) Write(b []byte) (int, error) {
+	if c.network == "udp" {
+		c.unread = c.recorder.reply(c.network, b)
+		return len(b), nil
+	}
+	reply := c.recorder.reply(c.network, b[2:])
+	c.unread = append(binary.BigEndian.AppendUint16(nil, uint16(len(reply))), reply...)
+	return len(b), nil
+}
+
+func (c *recordedConn) Read(b []byte) (int, error) {
+	n := copy(b, c.unread)
+	c.unread = c.unread[n:]
+	return n, nil
+}
+
+// attacked builds the attack and returns a function that looks its name up
+// with a validator that knows nothing.
+func attacked(tb testing.TB, a attack) func() {
+	w := mail(tb)
+	a.build(w, w.zones["example.com."])
+	r := &recorder{w: w, replies: make(map[string][]byte)}
+	lookup := func() { w.measure(w.validator(r.use), a.name, a.qtype) }
+	for range 5 { // guesses that were dropped once may be sent the next time
+		lookup()
+	}
+	return lookup
+}
+
+// maxAttackMemory is what any of the attacks may make a lookup allocate, in all.
+const maxAttackMemory = 4 << 20
+
+// SEC-67: what an attack makes a lookup allocate is bounded.
+func TestAttackMemory(t *testing.T) { // no other test runs beside it
+	for _, a := range shielded {
+		lookup := attacked(t, a)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		lookup()
+		runtime.ReadMemStats(&after)
+		took := after.TotalAlloc - before.TotalAlloc
+		t.Logf("%s: %d KiB", a.what, took>>10)
+		if took > maxAttackMemory {
+			t.Errorf("%s allocates %d octets, the bound is %d", a.what, took, maxAttackMemory)
+		}
+	}
+}
+
+// BenchmarkAttacks measures the lookup of a name that is an attack. The limit
+// is 10 ms of one core and maxAttackMemory.
+func BenchmarkAttacks(b *testing.B) {
+	for _, a := range shielded {
+		b.Run(a.what, func(b *testing.B) {
+			lookup := attacked(b, a)
+			b.ReportAllocs()
+			for b.Loop() {
+				lookup()
+			}
+		})
+	}
+}
+
+// BenchmarkCostliestVerification measures the signature that takes longest of
+// those that are accepted: RSA with 4096 bits and an exponent of 64 bits. The
+// limit is 2 ms: a lookup makes 64 verifications at most, which is 128 ms.
+func BenchmarkCostliestVerification(b *testing.B) {
+	modulus := slices.Repeat([]byte{0xff}, 4096/8)
+	public, _ := rsaKey(slices.Concat([]byte{8}, slices.Repeat([]byte{0xff}, 8), modulus), 512).(*rsaPublicKey)
+	if public == nil {
+		b.Fatal("the key is not usable")
+	}
+	key := zoneKey{algorithm: dns.RSASHA512, public: public}
+	signature := new(big.Int).Sub(public.n, big.NewInt(3)).Bytes()
+	for b.Loop() {
+		if key.verifies([]byte("data"), signature) {
+			b.Fatal("a good signature")
+		}
+	}
+}
