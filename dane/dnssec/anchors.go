@@ -1,6 +1,7 @@
 package dnssec
 
 import (
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -70,6 +71,13 @@ func (a anchors) areOfIANA() bool {
 	})
 }
 
+// hasPublicKey reports whether a key can be used, of an algorithm that is
+// supported.
+func hasPublicKey(rr *dns.DNSKEY) bool {
+	data, err := base64.StdEncoding.DecodeString(rr.PublicKey)
+	return err == nil && publicKey(rr.Algorithm, data) != nil
+}
+
 // anchorDS returns the anchor as DS record, or nil if it is a kind of key that
 // this validator does not support.
 func anchorDS(rr dns.RR, sha1 bool) (*dns.DS, error) {
@@ -85,7 +93,7 @@ func anchorDS(rr dns.RR, sha1 bool) (*dns.DS, error) {
 		if rr.Flags&dns.REVOKE != 0 || rr.Flags&dns.ZONE == 0 || rr.Protocol != 3 {
 			return nil, fmt.Errorf("dnssec: trust anchor of %q with key tag %d is revoked or not a zone key", name, rr.KeyTag())
 		}
-		if ds = rr.ToDS(dns.SHA256); ds == nil || supportsAlgorithm(rr.Algorithm, sha1) && publicKey(rr) == nil {
+		if ds = rr.ToDS(dns.SHA256); ds == nil || supportsAlgorithm(rr.Algorithm, sha1) && !hasPublicKey(rr) {
 			return nil, fmt.Errorf("dnssec: trust anchor of %q is malformed", name)
 		}
 	default:
