@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -26,22 +25,6 @@ import (
 // iterations is the most NSEC3 iterations that all three validators check.
 const iterations = 100
 
-// A verdict is what a validator makes of an answer.
-type verdict struct {
-	status status
-	answer string // "rcode: data", where it is known
-	detail string
-}
-
-// A status is what a validator reports. Its letters are the short form.
-type status string
-
-const (
-	secure   status = "secure"
-	insecure status = "insecure"
-	failed   status = "failed"
-)
-
 // A panel is the three validators, fit for one tree after the other.
 type panel struct {
 	t           testing.TB // that unbound runs for
@@ -51,16 +34,29 @@ type panel struct {
 	delvPath    string
 	unboundPath string
 	world       *world
+	fronts      fronts
+}
+
+// fronts are what ours, unbound and delv ask.
+type fronts struct{ ours, unbound, delv *front }
+
+func (f fronts) serve(w *world, s *scenario) {
+	f.ours.serve(w, s)
+	f.unbound.serve(w, s)
+	f.delv.serve(w, s)
 }
 
 func newPanel(t testing.TB) *panel {
-	return &panel{t: t, dir: t.TempDir(), unboundPath: interop.Need(t, "unbound"), delvPath: interop.Need(t, "delv")}
+	p := &panel{t: t, dir: t.TempDir(), unboundPath: interop.Need(t, "unbound"), delvPath: interop.Need(t, "delv")}
+	p.fronts = fronts{newFront(t), newFront(t), newFront(t)}
+	return p
 }
 
-// turnTo has the panel ask another tree, which is served.
+// turnTo has the panel ask another tree.
 func (p *panel) turnTo(t testing.TB, w *world) {
 	t.Helper()
 	p.world = w
+	p.fronts.serve(w, nil)
 	dnsserver.WriteFile(t, p.file("root.key"), w.AnchorText())
 	var anchors strings.Builder
 	for _, rr := range w.Anchors() {
@@ -90,7 +86,7 @@ func (p *panel) startUnbound(t testing.TB) {
 // tree says and adds nothing of its own.
 func (p *panel) writeConfig(t testing.TB) {
 	t.Helper()
-	_, port, _ := net.SplitHostPort(p.world.Addr())
+	_, port, _ := net.SplitHostPort(p.fronts.unbound.addr)
 	dnsserver.WriteFile(t, p.file("unbound.conf"), fmt.Sprintf(`server:
 	interface: 127.0.0.1@%d
 	access-control: 127.0.0.0/8 allow
@@ -175,25 +171,26 @@ func (p *panel) unboundReady() error {
 	return err
 }
 
-// ask asks all three, none of which remembers anything.
-func (p *panel) ask(t testing.TB, q question) (ours, unbound, delv verdict) {
+// ask puts the question to all three, none of which remembers anything.
+func (p *panel) ask(t testing.TB, s *scenario) (ours, unbound, delv verdict) {
 	t.Helper()
 	p.control(t, "flush_zone .")
 	p.control(t, "flush_infra all")
+	p.fronts.serve(p.world, s)
+	defer p.fronts.serve(p.world, nil)
 	delved := make(chan verdict)
-	go func() { delved <- p.askDelv(q) }()
-	ours = p.askOurs(t, q)
-	unbound, err := p.askUnbound(q)
-	if err != nil {
-		t.Errorf("ask unbound for %s: %v", q, err)
-	}
-	return ours, unbound, <-delved
+	go func() { delved <- p.askDelv(s.question) }()
+	ours = p.askOurs(t, s.question)
+	unbound, _ = p.askUnbound(s.question)
+	delv = <-delved
+	ours.told, unbound.told, delv.told = p.fronts.ours.told(), p.fronts.unbound.told(), p.fronts.delv.told()
+	return ours, unbound, delv
 }
 
 func (p *panel) askOurs(t testing.TB, q question) verdict {
 	t.Helper()
 	v, err := dnssec.New(dnssec.Config{
-		Servers: []string{p.world.Addr()},
+		Servers: []string{p.fronts.ours.addr},
 		Anchors: p.world.Anchors(),
 		Limits:  dnssec.Limits{NSEC3Iterations: iterations},
 	})
@@ -201,89 +198,40 @@ func (p *panel) askOurs(t testing.TB, q question) verdict {
 		t.Fatal(err)
 	}
 	answer, err := v.Lookup(context.Background(), q.Name, q.Type)
-	if err != nil {
-		return verdict{status: failed, detail: err.Error()}
-	}
-	return verdict{
-		status: status(answer.Status.String()),
-		answer: content(answer.Rcode, answer.Records, q.Type),
-		detail: fmt.Sprintf("at %s, aliases %v", answer.Name, answer.Aliases),
-	}
+	return ofOurs(answer, err, q.Type)
 }
 
 func (p *panel) askUnbound(q question) (verdict, error) {
 	query := new(dns.Msg).SetQuestion(q.Name, q.Type)
-	query.SetEdns0(1232, true)
+	query.SetEdns0(dns.DefaultMsgSize, true)
 	reply, err := dnsserver.Ask(p.unboundPort, query)
 	for range 4 { // a busy machine
 		if err != nil {
 			reply, err = dnsserver.Ask(p.unboundPort, query)
 		}
 	}
-	switch {
-	case err != nil:
-		return verdict{status: failed, detail: err.Error()}, err
-	case reply.Rcode != dns.RcodeSuccess && reply.Rcode != dns.RcodeNameError:
-		return verdict{status: failed, detail: dns.RcodeToString[reply.Rcode] + extended(reply)}, nil
+	if err != nil {
+		return verdict{status: unasked, detail: err.Error()}, err
 	}
-	v := verdict{status: insecure, answer: content(reply.Rcode, reply.Answer, q.Type)}
-	if reply.AuthenticatedData {
-		v.status = secure
-	}
-	return v, nil
+	return ofUnbound(reply, q.Type), nil
 }
 
-func extended(reply *dns.Msg) string {
-	var text strings.Builder
-	for _, option := range reply.IsEdns0().Option {
-		if ede, ok := option.(*dns.EDNS0_EDE); ok {
-			fmt.Fprintf(&text, ", EDE %d %q", ede.InfoCode, ede.ExtraText)
-		}
-	}
-	return text.String()
-}
-
-// askDelv runs delv, which fetches and validates by itself. It reports a
-// validated denial as a failed resolution ("ncache").
-func (p *panel) askDelv(q question, options ...string) verdict {
-	_, port, _ := net.SplitHostPort(p.world.Addr())
-	args := append([]string{"-a", p.file("bind.keys"), "+root=.", "@127.0.0.1", "-p", port, "-t", dns.Type(q.Type).String(), q.Name}, options...)
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+// askDelv runs delv, which fetches and validates by itself.
+func (p *panel) askDelv(q question) verdict {
+	_, port, _ := net.SplitHostPort(p.fronts.delv.addr)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	command := exec.CommandContext(ctx, p.delvPath, args...)
+	command := exec.CommandContext(ctx, p.delvPath, "-a", p.file("bind.keys"), "+root=.", "@127.0.0.1", "-p", port,
+		"-t", dns.Type(q.Type).String(), q.Name)
 	// BIND's allocator takes an arena for each processor, which costs more
 	// than the question.
-	command.Env = append(os.Environ(), "MALLOC_CONF=narenas:1,tcache:false", "UV_THREADPOOL_SIZE=1")
+	command.Env = append(os.Environ(), "MALLOC_CONF=narenas:1", "UV_THREADPOOL_SIZE=1")
 	out, err := command.CombinedOutput()
-	text := strings.TrimSpace(string(out))
-	v := verdict{detail: text}
 	var exit *exec.ExitError
-	switch {
-	case err != nil && !errors.As(err, &exit), ctx.Err() != nil:
-		v = verdict{detail: fmt.Sprintf("delv did not run: %v", err)} // no status agrees with this
-	case strings.Contains(text, "resolution failed") && !strings.Contains(text, "resolution failed: ncache"):
-		v.status = failed
-	case strings.Contains(text, "unsigned answer"), strings.Contains(text, "negative response, unsigned"),
-		strings.Contains(text, "pending validation"): // in an insecure zone
-		v.status = insecure
-	case strings.Contains(text, "fully validated"):
-		v.status = secure
+	if err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
+		return verdict{status: unasked, detail: err.Error()}
 	}
-	return v
-}
-
-// content is what an answer says, in a comparable form.
-func content(rcode int, records []dns.RR, t uint16) string {
-	var set []string
-	for _, rr := range records {
-		if rr.Header().Rrtype == t {
-			bare := dns.Copy(rr)
-			bare.Header().Name, bare.Header().Ttl = ".", 0
-			set = append(set, strings.ToLower(strings.TrimPrefix(bare.String(), ".\t0\tIN\t")))
-		}
-	}
-	slices.Sort(set)
-	return dns.RcodeToString[rcode] + ": " + strings.Join(slices.Compact(set), ", ")
+	return ofDelv(strings.TrimSpace(string(out)))
 }
 
 func number(name string, fallback uint64) uint64 {

@@ -54,12 +54,7 @@ func (p *panel) try(t testing.TB, s *scenario) *outcome {
 	if !s.prepare(w) {
 		return nil
 	}
-	if err := w.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer w.Close()
 	p.turnTo(t, w)
-	defer s.apply(w)()
 	return p.judge(t, s)
 }
 

@@ -144,8 +144,8 @@ var regressions = []struct {
 	},
 	{
 		name:   "denial without SOA record, with its signature",
-		clause: "RFC 2308 section 5: without SOA record the answer is not cached, and no less true. RFC 4035 section 2.2: an RRSIG is not signed itself, as unbound asks for.",
-		want:   [3]status{secure, failed, failed},
+		clause: "RFC 4035 section 3.1.1: a server sends records with their signatures. Signatures that are left behind are the work of somebody else.",
+		want:   [3]status{failed, failed, failed},
 		scenario: scenario{
 			tree:     treeSpec{plainRoot},
 			question: question{".", dns.TypeA},
@@ -205,7 +205,6 @@ var (
 // TestKnownDifferences has the verdicts on each difference that was found: the
 // others are watched too, so that a version that mends one is noticed.
 func TestKnownDifferences(t *testing.T) {
-	askedFor(t)
 	p := newPanel(t)
 	for _, test := range regressions {
 		t.Run(test.name, func(t *testing.T) {
@@ -213,7 +212,7 @@ func TestKnownDifferences(t *testing.T) {
 			switch {
 			case o == nil:
 				t.Fatal("the mutation does not apply")
-			case o.statuses() != test.want:
+			case o.kinds() != test.want:
 				t.Errorf("%v, want %v (%s)\n%s", o.statuses(), test.want, test.clause, o.report())
 			}
 		})

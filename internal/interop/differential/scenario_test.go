@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
-
-	"github.com/mxseal/mxseal/internal/dnstree"
 )
 
 // A mutation alters the reply to one question. The zero value alters nothing.
@@ -50,30 +48,25 @@ func (s *scenario) prepare(w *world) bool {
 	return true
 }
 
-// apply alters the replies of the tree until mend is called. An alias that
-// leads to the altered reply has it in its own, so that it does not matter
-// whether a validator asks for the target by itself.
-func (s *scenario) apply(w *world) (mend func()) {
-	if s.altered == nil {
-		return func() {}
-	}
+// alter alters the reply to a question, if it is one of those to be altered,
+// and reports whether it is. An alias that leads to the altered reply has it in
+// its own, so that it does not matter whether a validator asks for the target
+// by itself.
+func (s *scenario) alter(q question, transport string, reply *dns.Msg) bool {
 	at := s.mutation.At
-	where := func(q dnstree.Query) bool { return q.Qtype == at.Type && q.DO }
-	return w.Break(where, func(q dnstree.Query, reply *dns.Msg) *dns.Msg {
-		if !slices.Contains(chain(reply, question{q.Name, q.Qtype}), at) {
-			return reply
-		}
-		altered := s.altered.Copy()
-		if altered.Truncated && q.Transport == "udp" {
-			reply.Truncated, reply.Answer, reply.Ns = true, nil, nil
-			return reply
-		}
-		reply.Rcode = altered.Rcode
-		reply.Answer = append(without(reply.Answer, s.intact.Answer), altered.Answer...)
-		reply.Ns = append(without(reply.Ns, s.intact.Ns), altered.Ns...)
-		reply.Extra = altered.Extra
-		return reply
-	})
+	if s.altered == nil || q.Type != at.Type || !slices.Contains(chain(reply, q), at) {
+		return false
+	}
+	altered := s.altered.Copy()
+	if altered.Truncated && transport == "udp" {
+		reply.Truncated, reply.Answer, reply.Ns = true, nil, nil
+		return true
+	}
+	reply.Rcode = altered.Rcode
+	reply.Answer = append(without(reply.Answer, s.intact.Answer), altered.Answer...)
+	reply.Ns = append(without(reply.Ns, s.intact.Ns), altered.Ns...)
+	reply.Extra = altered.Extra
+	return true
 }
 
 // without returns the records that are not among the others. Signatures of the

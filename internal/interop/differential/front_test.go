@@ -1,0 +1,113 @@
+package differential
+
+import (
+	"net"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// A front serves the tree to one of the validators, so that it is known what
+// that one asked and was told. It outlives the trees.
+type front struct {
+	addr string
+
+	mu       sync.Mutex
+	world    *world
+	scenario *scenario // alters replies; may be nil
+	log      []told
+}
+
+// told is one reply of a front.
+type told struct {
+	question
+	transport string
+	altered   bool
+}
+
+// newFront serves on a free port of 127.0.0.1, over UDP and TCP, until the
+// test ends.
+func newFront(t testing.TB) *front {
+	t.Helper()
+	packets, listener := listen(t)
+	f := &front{addr: listener.Addr().String()}
+	for _, s := range []*dns.Server{
+		{PacketConn: packets, Handler: f.handler("udp"), UDPSize: dns.MaxMsgSize},
+		{Listener: listener, Handler: f.handler("tcp"), MaxTCPQueries: -1},
+	} {
+		started := make(chan struct{})
+		s.NotifyStartedFunc = func() { close(started) }
+		go s.ActivateAndServe() // fails only by Shutdown
+		<-started
+		t.Cleanup(func() { s.Shutdown() })
+	}
+	return f
+}
+
+func listen(t testing.TB) (net.PacketConn, net.Listener) {
+	t.Helper()
+	for range 100 { // another process may hold the UDP port of a free TCP port
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		packets, err := net.ListenPacket("udp", listener.Addr().String())
+		if err == nil {
+			return packets, listener
+		}
+		listener.Close()
+	}
+	t.Fatal("no port is free for both TCP and UDP")
+	return nil, nil
+}
+
+// serve turns to another tree, or to another scenario, and forgets what it was
+// asked.
+func (f *front) serve(w *world, s *scenario) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.world, f.scenario, f.log = w, s, nil
+}
+
+// told returns what was asked since serve.
+func (f *front) told() []told {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.log)
+}
+
+func (f *front) handler(transport string) dns.Handler {
+	return dns.HandlerFunc(func(conn dns.ResponseWriter, query *dns.Msg) {
+		reply := f.reply(transport, query)
+		if transport == "udp" {
+			size := dns.MinMsgSize
+			if opt := query.IsEdns0(); opt != nil {
+				size = int(opt.UDPSize())
+			}
+			reply.Truncate(size)
+		} else {
+			reply.Compress = true
+		}
+		conn.WriteMsg(reply) // whoever asked may be gone
+	})
+}
+
+func (f *front) reply(transport string, query *dns.Msg) *dns.Msg {
+	f.mu.Lock()
+	w, s := f.world, f.scenario
+	f.mu.Unlock()
+	reply := w.Exchange(query).Copy()
+	if len(query.Question) != 1 {
+		return reply
+	}
+	q := told{question{dns.CanonicalName(query.Question[0].Name), query.Question[0].Qtype}, transport, false}
+	if opt := query.IsEdns0(); s != nil && opt != nil && opt.Do() {
+		q.altered = s.alter(q.question, transport, reply)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.log = append(f.log, q)
+	return reply
+}
