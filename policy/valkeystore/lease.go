@@ -12,15 +12,21 @@ import (
 // server counts. release takes no longer than Config.Timeout. Should the server
 // lose the lease, there is one fetch more.
 func (s *Store) Lease(ctx context.Context, domain string, d time.Duration) (release func(), ok bool, err error) {
-	key, token := s.keys.lease(domain), rand.Text()
+	release, ok, err = s.hold(ctx, s.keys.lease(domain), d)
+	return release, ok, s.failed("lease", domain, err)
+}
+
+// hold sets key for d, unless it is set.
+func (s *Store) hold(ctx context.Context, key string, d time.Duration) (release func(), ok bool, err error) {
+	token := rand.Text()
 	err = s.link.do(ctx, func(b valkey.Builder) valkey.Completed {
-		return b.Set().Key(key).Value(token).Nx().PxMilliseconds(max(milliseconds(d), 1)).Build()
+		return b.Eval().Script(leaseScript).Numkeys(1).Key(key).Arg(token, number(max(milliseconds(d), 1))).Build()
 	}).Error()
 	switch {
 	case valkey.IsValkeyNil(err):
 		return nil, false, nil
 	case err != nil:
-		return nil, false, s.failed("lease", domain, err)
+		return nil, false, err
 	}
 	return func() {
 		// If this fails, the lease ends by itself. It may be another's by now.

@@ -1,6 +1,7 @@
 package valkeystore
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"sync"
@@ -17,6 +18,8 @@ type proxy struct {
 	cond *sync.Cond
 	cut  bool
 	over bool
+	lost string // what a reply begins with that is not to arrive, after an EVAL
+	sent bool   // the EVAL
 }
 
 func startProxy(t testing.TB, target string) *proxy {
@@ -56,6 +59,32 @@ func (p *proxy) setCut(cut bool) {
 	p.cond.Broadcast()
 }
 
+// loseReply has the connection break between the execution of the next script and
+// the arrival of its reply, which begins with those octets.
+func (p *proxy) loseReply(reply string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lost, p.sent = reply, false
+}
+
+// isLost reports whether some octets are the reply that is to be lost.
+func (p *proxy) isLost(octets []byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lost == "" {
+		return false
+	}
+	if bytes.Contains(octets, []byte("\r\nEVAL\r\n")) {
+		p.sent = true
+		return false
+	}
+	if p.sent && bytes.HasPrefix(octets, []byte(p.lost)) {
+		p.lost = ""
+		return true
+	}
+	return false
+}
+
 // pass returns when the network is there. ok is false when the test is over.
 func (p *proxy) pass() (ok bool) {
 	p.mu.Lock()
@@ -93,7 +122,7 @@ func (p *proxy) copy(from io.Reader, to io.Writer) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
-		if err != nil || !p.pass() {
+		if err != nil || !p.pass() || p.isLost(buf[:n]) {
 			return
 		}
 		if _, err := to.Write(buf[:n]); err != nil {

@@ -36,6 +36,7 @@ type orders struct {
 	Server  string
 	Version string
 	Visit   visit
+	Reports *reportVisit // if it is to report, and nothing else
 }
 
 // question is a line to a relay, and answer a line from it.
@@ -60,6 +61,9 @@ func beRelay(text string, in io.Reader, out io.Writer) error {
 		return err
 	}
 	defer store.Close()
+	if o.Reports != nil {
+		return o.Reports.run(store.Reports(), in)
+	}
 	client, err := o.Visit.client(store)
 	if err != nil {
 		return err
@@ -103,9 +107,21 @@ func (q question) ask(ctx context.Context, client *mtasts.Client) (a answer) {
 
 // relay is such a process.
 type relay struct {
+	cmd    *exec.Cmd
+	killed bool
+
 	mu  sync.Mutex
 	in  *json.Encoder
 	out *json.Decoder
+}
+
+// kill ends the process at once.
+func (r *relay) kill(t testing.TB) {
+	t.Helper()
+	r.killed = true
+	if err := r.cmd.Process.Kill(); err != nil {
+		t.Error(err)
+	}
 }
 
 // startRelay runs a relay until the test ends.
@@ -130,15 +146,16 @@ func startRelay(t testing.TB, o orders) *relay {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	r := &relay{cmd: cmd, in: json.NewEncoder(in), out: json.NewDecoder(bufio.NewReader(out))}
 	t.Cleanup(func() {
 		in.Close()
 		killer := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
 		defer killer.Stop()
-		if err := cmd.Wait(); err != nil {
+		if err := cmd.Wait(); err != nil && !r.killed {
 			t.Errorf("relay: %v", err)
 		}
 	})
-	return &relay{in: json.NewEncoder(in), out: json.NewDecoder(bufio.NewReader(out))}
+	return r
 }
 
 func (r *relay) ask(t testing.TB, q question) answer {

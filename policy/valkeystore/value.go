@@ -56,11 +56,11 @@ func same(a, b mtasts.Entry) bool {
 }
 
 // keys are the names under which a Store keeps things.
-type keys struct{ policies, leases string }
+type keys struct{ policies, leases, reports string }
 
 func newKeys(prefix, version string) keys {
 	prefix += version + ":"
-	return keys{policies: prefix + "policy:", leases: prefix + "lease:"}
+	return keys{policies: prefix + "policy:", leases: prefix + "lease:", reports: prefix + "report:"}
 }
 
 func (k keys) policy(domain string) string { return k.policies + domain }
@@ -73,12 +73,15 @@ func (k keys) domain(key string) (domain string, ok bool) {
 	return domain, ok && isDomain(domain)
 }
 
+// maxDomainName bounds a domain without its final dot (RFC 1035 section 2.3.4).
+const maxDomainName = 253
+
 // isDomain reports whether s may be a domain in A-labels, as a Store gets them.
 func isDomain(s string) bool {
 	other := func(r rune) bool {
 		return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-' || r == '_' || r == '.')
 	}
-	return s != "" && len(s) <= 253 && !strings.ContainsFunc(s, other)
+	return s != "" && len(s) <= maxDomainName && !strings.ContainsFunc(s, other)
 }
 
 // milliseconds returns d rounded up.

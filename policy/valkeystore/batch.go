@@ -1,0 +1,247 @@
+package valkeystore
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/mxseal/mxseal/tlsrpt"
+)
+
+const (
+	// maxPolicies and maxDetails are the bounds of an Aggregator for a domain and
+	// day, maxText that of the texts of both.
+	maxPolicies = 256
+	maxDetails  = 1000
+	maxText     = 4 << 20
+
+	// maxBatchSums and maxBatchText bound what the server is asked to do in one
+	// call. An Aggregator stays within the first. Texts that go beyond the second
+	// are summed up, or else a few mail hosts could keep all sums from the server.
+	maxBatchSums = 1 << 14
+	maxBatchText = 8 << 20
+
+	// maxCount is the greatest number that a report can say, and that a script
+	// counts exactly.
+	maxCount = 1<<53 - 1
+)
+
+// dayDomain is what sums are kept for.
+type dayDomain struct {
+	day    tlsrpt.Day
+	domain string
+}
+
+// addition is what is to be added to the sums of a domain and day. Each text has
+// an alternative, which is counted in its place when there are too many.
+type addition struct {
+	dayDomain
+	policies []policySum
+}
+
+type policySum struct {
+	policy, alternative namedPolicy
+	summary             tlsrpt.Summary
+	details             []detailSum
+}
+
+type detailSum struct {
+	text, alternative string
+	sessions          int64
+}
+
+// namedPolicy is a policy in JSON, and what it is known by.
+type namedPolicy struct{ id, text string }
+
+// policyForm is the form of policies: an element of a report, without sessions.
+func policyForm(p tlsrpt.Policy) namedPolicy {
+	text, err := tlsrpt.PolicyResult{Policy: p}.MarshalJSON()
+	if err != nil {
+		panic(err) // it takes whatever it is given
+	}
+	return namedPolicy{policyID(string(text)), string(text)}
+}
+
+func policyID(text string) string {
+	hash := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(hash[:idOctets/2])
+}
+
+const idOctets = 32
+
+// detailForm is the form of details: an element of a report, without sessions.
+func detailForm(d tlsrpt.Detail) string {
+	d.Sessions = 0
+	text, err := d.MarshalJSON()
+	if err != nil {
+		panic(err) // it takes whatever it is given
+	}
+	return string(text)
+}
+
+// refusal is the error of sums that will never be stored.
+type refusal struct{ domain, why string }
+
+func refuse(domain, why string) error { return &refusal{domain, why} }
+
+func (r *refusal) Error() string {
+	return printable(fmt.Sprintf("valkeystore: sums of %.260q not added: %s", r.domain, r.why))
+}
+
+// Is has an Aggregator count the sums as dropped, and go on with others.
+func (r *refusal) Is(target error) bool { return target == tlsrpt.ErrStoreFull }
+
+// additions returns what there is to add, once for each domain and day.
+func additions(b *tlsrpt.Batch) ([]addition, error) {
+	if b.Number < 1 || b.Number > maxCount {
+		return nil, fmt.Errorf("valkeystore: a batch has the number %d", b.Number)
+	}
+	results := make(map[dayDomain][]tlsrpt.PolicyResult, len(b.Sums))
+	var order []dayDomain
+	size := 0
+	for i := range b.Sums {
+		sums := &b.Sums[i]
+		if why := check(sums); why != "" {
+			return nil, refuse(sums.Domain, why)
+		}
+		key := dayDomain{sums.Day, sums.Domain}
+		if _, known := results[key]; !known {
+			order = append(order, key)
+		}
+		results[key] = append(results[key], sums.Results...)
+		size++
+		for j := range sums.Results {
+			size += 1 + len(sums.Results[j].Details)
+		}
+	}
+	if size > maxBatchSums {
+		return nil, fmt.Errorf("valkeystore: a batch of %d sums is too large", size)
+	}
+	var all []addition
+	text := 0
+	for _, key := range order {
+		a := newAddition(key, results[key])
+		if len(a.policies) > 0 {
+			all = append(all, a)
+			text += a.text()
+		}
+	}
+	if text > maxBatchText {
+		for i := range all {
+			all[i].shorten(maxBatchText / len(all))
+		}
+	}
+	return all, nil
+}
+
+// check returns why sums cannot be stored.
+func check(sums *tlsrpt.DomainSums) string {
+	if !isDomain(sums.Domain) {
+		return "this is no domain"
+	}
+	for i := range sums.Results {
+		counts := []int64{sums.Results[i].Summary.Successes, sums.Results[i].Summary.Failures}
+		for j := range sums.Results[i].Details {
+			counts = append(counts, sums.Results[i].Details[j].Sessions)
+		}
+		if slices.Min(counts) < 0 || slices.Max(counts) > maxCount {
+			return "a count is out of range"
+		}
+	}
+	return ""
+}
+
+func newAddition(key dayDomain, results []tlsrpt.PolicyResult) addition {
+	a := addition{dayDomain: key}
+	for _, result := range tlsrpt.MergeResults(key.domain, nil, results) {
+		p := policySum{
+			policy:      policyForm(result.Policy),
+			alternative: policyForm(tlsrpt.Policy{Type: result.Policy.Type, Domain: key.domain}),
+			summary:     result.Summary,
+		}
+		for _, d := range result.Details {
+			omitted := tlsrpt.Detail{Type: d.Type, ReasonCode: tlsrpt.DetailsOmitted}
+			p.details = append(p.details, detailSum{detailForm(d), detailForm(omitted), d.Sessions})
+		}
+		a.policies = append(a.policies, p)
+	}
+	return a
+}
+
+// text is how many octets of text are in an addition.
+func (a *addition) text() int {
+	n := 0
+	for _, p := range a.policies {
+		n += len(p.policy.text)
+		for _, d := range p.details {
+			n += len(d.text)
+		}
+	}
+	return n
+}
+
+// shorten leaves max octets of text, and takes the alternatives of the rest.
+func (a *addition) shorten(max int) {
+	takes := func(text string) bool {
+		if len(text) > max {
+			return false
+		}
+		max -= len(text)
+		return true
+	}
+	for i := range a.policies {
+		p := &a.policies[i]
+		if !takes(p.policy.text) {
+			p.policy = p.alternative
+		}
+		for j := range p.details {
+			if d := &p.details[j]; !takes(d.text) {
+				d.text = d.alternative
+			}
+		}
+	}
+}
+
+// command returns the keys and arguments of addScript.
+func (r *Reports) command(b *tlsrpt.Batch, all []addition) (keys, args []string) {
+	days := make(map[tlsrpt.Day]int) // to their places
+	var order []tlsrpt.Day
+	for _, a := range all {
+		if days[a.day] == 0 {
+			order = append(order, a.day)
+			days[a.day] = len(order)
+		}
+	}
+	keys = append(keys, r.keys.writer(b.Writer), r.keys.days)
+	args = append(args, number(b.Number), seconds(keepWriter), seconds(keepSums), strconv.Itoa(r.maxDomains),
+		strconv.Itoa(maxPolicies), strconv.Itoa(maxDetails), strconv.Itoa(maxText),
+		strconv.Itoa(len(order)), strconv.Itoa(len(all)))
+	for _, day := range order {
+		keys = append(keys, r.keys.domains(day))
+		args = append(args, number(int64(day)))
+	}
+	for i := range all {
+		a := &all[i]
+		keys = append(keys, r.keys.open(a.day, a.domain))
+		args = append(args, strconv.Itoa(days[a.day]), a.domain)
+		args = a.append(args)
+	}
+	return keys, args
+}
+
+// append appends the policies, and then the details of all of them.
+func (a *addition) append(args []string) []string {
+	args = append(args, strconv.Itoa(len(a.policies)))
+	for _, p := range a.policies {
+		args = append(args, p.policy.id, p.policy.text, p.alternative.id, p.alternative.text,
+			number(p.summary.Successes), number(p.summary.Failures), strconv.Itoa(len(p.details)))
+	}
+	for _, p := range a.policies {
+		for _, d := range p.details {
+			args = append(args, d.text, d.alternative, number(d.sessions))
+		}
+	}
+	return args
+}

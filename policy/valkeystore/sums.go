@@ -1,0 +1,171 @@
+package valkeystore
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/mxseal/mxseal/tlsrpt"
+)
+
+// The hash of a domain has these fields, where <id> is that of a policy:
+//
+//	p<id>        the policy in JSON
+//	s<id>        the sessions that met it
+//	f<id>        the sessions that did not
+//	d<id><JSON>  the sessions that failed as the JSON tells
+//	#policies    how many policies there are
+//	#details     how many details there are
+//	#octets      the texts of both
+//	#number      that of the part, when it is sealed
+const (
+	// maxFields bounds the fields: three for each policy, among them one of each
+	// type that sums up; the details; and for each policy one of each result type
+	// that sums up; and those about all.
+	maxFields = 3*(maxPolicies+3) + maxDetails + 11*(maxPolicies+3) + 4
+	// maxOctets bounds the names of all fields and their values.
+	maxOctets = maxText + maxFields*256
+)
+
+var errNoSums = errors.New("damaged: there are no sums")
+
+// damagedField is the error of a field that is not as it was written.
+func damagedField(name string) error { return fmt.Errorf("damaged field %.120q", name) }
+
+// decodePart reads the answer of sumsScript and sealScript.
+func decodePart(domain, number string, fields []string) (tlsrpt.Part, error) {
+	n, ok := decodeCount(number)
+	switch {
+	case !ok || n > 1<<31-1:
+		return tlsrpt.Part{}, fmt.Errorf("damaged part number %.20q", number)
+	case n == 0 && len(fields) > 0:
+		return tlsrpt.Part{}, errors.New("damaged: there is no part number")
+	case n == 0:
+		return tlsrpt.Part{}, nil
+	}
+	sums, err := decodeSums(domain, fields)
+	if err != nil {
+		return tlsrpt.Part{}, err
+	}
+	return tlsrpt.Part{Number: int(n), Sums: sums}, nil
+}
+
+// storedSums is what the fields of a hash say.
+type storedSums struct {
+	policies map[string]*storedPolicy // by ID
+	about    map[string]int64
+	details  int64
+}
+
+type storedPolicy struct {
+	tlsrpt.PolicyResult
+	parts map[byte]bool // which of its fields there are
+}
+
+// decodeSums reads a hash, which is a list of names and values in turn.
+func decodeSums(domain string, fields []string) ([]tlsrpt.PolicyResult, error) {
+	s := storedSums{policies: make(map[string]*storedPolicy), about: make(map[string]int64)}
+	if len(fields)%2 != 0 {
+		return nil, errNoSums
+	}
+	for i := 0; i < len(fields); i += 2 {
+		if !s.decode(fields[i], fields[i+1]) {
+			return nil, damagedField(fields[i])
+		}
+	}
+	switch {
+	case s.about["#policies"] != int64(len(s.policies)):
+		return nil, damagedField("#policies")
+	case s.about["#details"] != s.details:
+		return nil, damagedField("#details")
+	}
+	var results []tlsrpt.PolicyResult
+	for id, p := range s.policies {
+		if name := p.missing(); name != 0 {
+			return nil, damagedField(string(name) + id)
+		}
+		results = append(results, p.PolicyResult)
+	}
+	if len(results) == 0 {
+		return nil, errNoSums
+	}
+	return tlsrpt.MergeResults(domain, nil, results), nil
+}
+
+// missing returns which kind of field is missing, or has to be another one; 0 if
+// none has.
+func (p *storedPolicy) missing() byte {
+	for _, kind := range []byte("psf") {
+		if !p.parts[kind] {
+			return kind
+		}
+	}
+	switch {
+	case p.Summary == (tlsrpt.Summary{}):
+		return 's' // it was written for a session
+	case len(p.Details) > 0 && p.Summary.Failures == 0:
+		return 'f'
+	}
+	return 0
+}
+
+// decode reads a field, and reports whether it is in order.
+func (s *storedSums) decode(name, value string) bool {
+	switch name {
+	case "#policies", "#details", "#octets", "#number":
+		n, ok := decodeCount(value)
+		s.about[name] = n
+		return ok
+	}
+	if len(name) < 1+idOctets {
+		return false
+	}
+	kind, id, rest := name[0], name[1:1+idOctets], name[1+idOctets:]
+	p := s.policies[id]
+	if p == nil {
+		p = &storedPolicy{parts: make(map[byte]bool)}
+		s.policies[id] = p
+	}
+	p.parts[kind] = true
+	if kind == 'd' {
+		d, ok := decodeDetail(rest, value)
+		p.Details = append(p.Details, d)
+		s.details++
+		return ok
+	}
+	return rest == "" && p.decode(kind, id, value)
+}
+
+func (p *storedPolicy) decode(kind byte, id, value string) (ok bool) {
+	switch kind {
+	case 'p':
+		p.Policy, ok = decodePolicy(id, value)
+	case 's':
+		p.Summary.Successes, ok = decodeCount(value)
+	case 'f':
+		p.Summary.Failures, ok = decodeCount(value)
+	}
+	return ok
+}
+
+func decodePolicy(id, text string) (tlsrpt.Policy, bool) {
+	var r tlsrpt.PolicyResult
+	if policyID(text) != id || r.UnmarshalJSON([]byte(text)) != nil {
+		return tlsrpt.Policy{}, false
+	}
+	return r.Policy, policyForm(r.Policy).text == text
+}
+
+func decodeDetail(text, sessions string) (d tlsrpt.Detail, ok bool) {
+	if d.UnmarshalJSON([]byte(text)) != nil || detailForm(d) != text || !d.Type.Valid() {
+		return tlsrpt.Detail{}, false
+	}
+	d.Sessions, ok = decodeCount(sessions)
+	return d, ok && d.Sessions > 0
+}
+
+// decodeCount reads a count as the scripts write it.
+func decodeCount(text string) (int64, bool) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	return n, err == nil && n >= 0 && n <= maxCount && number(n) == text
+}
