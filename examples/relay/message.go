@@ -1,0 +1,87 @@
+package main
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-smtp"
+)
+
+// maxReceived is how many servers a message may have been through before it is
+// taken for one in a loop (RFC 5321 section 6.3).
+const maxReceived = 100
+
+// readMessage reads a message, whose size go-smtp bounds.
+func readMessage(r io.Reader) ([]byte, error) {
+	message, err := io.ReadAll(r)
+	var reply *smtp.SMTPError
+	switch {
+	case errors.As(err, &reply):
+		return nil, reply
+	case errors.Is(err, errBareLineEnd) || err == nil && hasBareLineEnd(message):
+		return nil, &smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 6, 0}, Message: errBareLineEnd.Error()}
+	case err != nil:
+		return nil, &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 4, 2}, Message: "the message did not come to its end"}
+	case countReceived(message) >= maxReceived:
+		return nil, &smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 4, 6}, Message: "the message is in a loop"}
+	default:
+		return message, nil
+	}
+}
+
+// hasBareLineEnd finds what a connection cannot: a line end that is whole only
+// with the command after it, in a message that comes in chunks (RFC 3030).
+func hasBareLineEnd(message []byte) bool {
+	var lines lineEnds
+	return lines.check(message) < len(message) || lines.afterCR
+}
+
+// countReceived counts the trace fields in a header.
+func countReceived(message []byte) (n int) {
+	for line := range bytes.Lines(message) {
+		switch name, _, found := bytes.Cut(line, []byte(":")); {
+		case len(bytes.TrimRight(line, "\r\n")) == 0:
+			return n
+		case found && bytes.EqualFold(bytes.TrimRight(name, " \t"), []byte("Received")):
+			n++
+		}
+	}
+	return n
+}
+
+// trace is what a Received field tells of a client.
+type trace struct {
+	helo, addr, by, with string
+}
+
+func (s *session) trace() trace {
+	t := trace{helo: s.conn.Hostname(), addr: "unknown", by: s.relay.name, with: "SMTP"}
+	if host, _, err := net.SplitHostPort(s.conn.Conn().RemoteAddr().String()); err == nil {
+		t.addr = host
+	}
+	if s.relay.lmtp {
+		t.with = "LMTP"
+	}
+	return t
+}
+
+// field is the Received field of RFC 5321 section 4.4. The client's name is part
+// of it only if it is made of what names are made of.
+func (t trace) field() []byte {
+	helo := t.helo
+	if len(helo) > 255 || strings.ContainsFunc(helo, isNoNameCharacter) {
+		helo = "unknown"
+	}
+	return fmt.Appendf(nil, "Received: from %s ([%s])\r\n\tby %s with %s id %s;\r\n\t%s\r\n",
+		helo, t.addr, t.by, t.with, rand.Text(), time.Now().UTC().Format("Mon, 02 Jan 2006 15:04:05 -0700"))
+}
+
+func isNoNameCharacter(c rune) bool {
+	return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune("-._:[]", c))
+}

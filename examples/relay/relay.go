@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"github.com/mxseal/mxseal/policy"
+)
+
+const (
+	// deliveryTimeout leaves the client a reply before it gives up after ten
+	// minutes (RFC 5321 section 4.5.3.2.6) and sends the message once more.
+	deliveryTimeout = 8 * time.Minute
+	// readTimeout is for a command, and for a message (RFC 5321 section
+	// 4.5.3.2.7).
+	readTimeout  = 5 * time.Minute
+	writeTimeout = time.Minute
+	// maxRecipients is for LMTP (RFC 5321 section 4.5.3.1.8). In SMTP a message has
+	// one reply, which must not speak for two recipients that fare differently.
+	maxRecipients = 100
+)
+
+// relay hands mail on. It is what go-smtp calls a Backend.
+type relay struct {
+	settings
+	dialer policy.Dialer
+	log    *slog.Logger
+
+	taking     context.Context // done when no more mail is taken
+	delivering context.Context // done when what is under way must end
+}
+
+// serve takes mail until ctx is done. What is being delivered then has some time
+// left.
+func (r *relay) serve(ctx context.Context, l net.Listener, grace time.Duration) error {
+	delivering, interrupt := context.WithCancel(context.WithoutCancel(ctx))
+	defer interrupt()
+	r.taking, r.delivering = ctx, delivering
+	server := r.server()
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener{l, ctx}) }()
+	r.log.Info("listening", "address", l.Addr(), "lmtp", r.lmtp)
+	select {
+	case err := <-failed:
+		server.Close()
+		return err
+	case <-ctx.Done():
+	}
+	defer time.AfterFunc(grace, interrupt).Stop()
+	return server.Shutdown(context.WithoutCancel(ctx))
+}
+
+func (r *relay) server() *smtp.Server {
+	server := smtp.NewServer(r)
+	server.Domain = r.name
+	server.LMTP = r.lmtp
+	server.MaxMessageBytes = r.maxSize
+	server.MaxRecipients = 1
+	if r.lmtp {
+		server.MaxRecipients = maxRecipients
+	}
+	server.ReadTimeout = readTimeout
+	server.WriteTimeout = writeTimeout
+	server.ErrorLog = slog.NewLogLogger(r.log.Handler(), slog.LevelWarn)
+	return server
+}
+
+// NewSession begins with a client that has said EHLO or LHLO.
+func (r *relay) NewSession(c *smtp.Conn) (smtp.Session, error) {
+	return &session{relay: r, conn: c}, nil
+}
+
+// session is one client. Data and LMTPData run beside Reset when the client
+// breaks off a message that comes in chunks.
+type session struct {
+	relay *relay
+	conn  *smtp.Conn
+
+	mu       sync.Mutex
+	envelope envelope
+}
+
+// envelope is a mail transaction.
+type envelope struct {
+	client trace
+	from   string
+	to     []string
+}
+
+// Mail begins a transaction.
+func (s *session) Mail(from string, _ *smtp.MailOptions) error {
+	if s.relay.taking.Err() != nil {
+		return &smtp.SMTPError{Code: 421, EnhancedCode: smtp.EnhancedCode{4, 3, 2}, Message: "the relay is shutting down"}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.envelope = envelope{client: s.trace(), from: from}
+	return nil
+}
+
+// Rcpt adds a recipient. How many there may be is for go-smtp to see to.
+func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.envelope.to = append(s.envelope.to, to)
+	return nil
+}
+
+// Reset ends the transaction.
+func (s *session) Reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.envelope = envelope{}
+}
+
+// Logout ends the session.
+func (s *session) Logout() error { return nil }
+
+// Data takes the message to the one recipient that there is in SMTP.
+func (s *session) Data(r io.Reader) error {
+	e, replies, err := s.hand(r)
+	if err != nil {
+		return err
+	}
+	return replies[e.to[0]]
+}
+
+// LMTPData takes the message, and has a reply for each recipient.
+func (s *session) LMTPData(r io.Reader, status smtp.StatusCollector) error {
+	e, replies, err := s.hand(r)
+	if err != nil {
+		return err
+	}
+	for _, to := range e.to {
+		status.SetStatus(to, replies[to])
+	}
+	return nil
+}
+
+// hand reads a message and hands it on. Those who did not get it have a reply
+// that says why. The error is for all of them.
+func (s *session) hand(r io.Reader) (envelope, map[string]error, error) {
+	s.mu.Lock()
+	e := s.envelope
+	s.mu.Unlock()
+	message, err := readMessage(r)
+	if err != nil {
+		return e, nil, err
+	}
+	ctx, cancel := context.WithTimeout(s.relay.delivering, deliveryTimeout)
+	defer cancel()
+	message = append(e.client.field(), message...)
+	return e, s.relay.replies(s.relay.dialer.SendMail(ctx, e.from, e.to, message)), nil
+}
+
+// replies returns the replies for those who did not get a message.
+func (r *relay) replies(err error) map[string]error {
+	var failed *policy.SendError
+	if !errors.As(err, &failed) {
+		return nil
+	}
+	replies := make(map[string]error)
+	for _, u := range failed.Undelivered {
+		reply := replyOf(u.Err)
+		for _, to := range u.Recipients {
+			r.log.Info("not delivered", "to", to, "code", reply.Code, "error", u.Err)
+			replies[to] = reply
+		}
+	}
+	return replies
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/policy/policytest"
+	"github.com/mxseal/mxseal/tlsrpt"
+)
+
+// stsDomain is a domain with MTA-STS, and its mail host.
+func stsDomain(w *world, name string) *policytest.Host {
+	w.Domain(name, policytest.Unsigned).MX("mx."+name).Policy("enforce", "mx."+name)
+	return w.Host("mx." + name)
+}
+
+// hidePolicy is somebody on the path who hides a policy and strips STARTTLS.
+func hidePolicy(w *world, name string, mx *policytest.Host) {
+	w.BreakDNS(policytest.Forge(), "_mta-sts."+name, dns.TypeTXT)
+	mx.Break(policytest.NoSTARTTLS)
+}
+
+// RPT-16 to RPT-18 and RPT-83: what the relay saw of a domain is reported to it on
+// the next day, by signed mail that goes out although TLS is still broken, and
+// that is not reported on itself.
+func TestReports(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	mx := stsDomain(w, "stripped.test")
+	mx.Break(policytest.NoSTARTTLS)
+	w.Domain("_smtp._tls.stripped.test", policytest.Unsigned).Add(`@ TXT "v=TLSRPTv1; rua=mailto:tls@stripped.test"`)
+	key := keyFile(t, newEd25519(t))
+	args := []string{"-contact", "tls-reports@sender.test", "-organization", "Sender", "-dkim-key", key}
+
+	today := tlsrpt.DayOf(w.Now())
+	relay := w.start(t, args...)
+	for range 3 {
+		if err := relay.send("you@stripped.test", greeting); err == nil {
+			t.Error("sent in clear")
+		}
+	}
+	relay.end(t)
+	w.tomorrow()
+	relay = w.start(t, args...)
+	eventually(t, "the report", func() bool { return len(mx.Messages()) > 0 })
+	relay.end(t)
+	w.tomorrow()
+	relay = w.start(t, args...)
+	if err := relay.send("you@stripped.test", greeting); err == nil {
+		t.Error("sent in clear")
+	}
+	relay.end(t)
+	w.tomorrow()
+	w.start(t, args...)
+	eventually(t, "the next report", func() bool { return len(mx.Messages()) > 1 })
+
+	messages := mx.Messages()
+	if m := messages[0]; m.Session.TLS != nil || m.From != "tls-reports@sender.test" || strings.Join(m.To, " ") != "tls@stripped.test" {
+		t.Errorf("%+v", m)
+	}
+	for i, want := range []struct {
+		day      tlsrpt.Day
+		failures int64
+	}{{today, 3}, {today + 2, 1}} {
+		report, err := tlsrpt.ParseReport(bytes.NewReader(messages[i].Data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !report.Dates.Start.Equal(want.day.Start()) || len(report.Policies) != 1 || report.Policies[0].Summary.Failures != want.failures ||
+			report.Policies[0].Details[0].Type != tlsrpt.STARTTLSNotSupported {
+			t.Errorf("%+v, want %+v", report, want)
+		}
+		if checks := verify(t, messages[i].Data, key); len(checks) != 1 || checks[0].Err != nil || checks[0].Domain != "sender.test" {
+			t.Errorf("signatures %+v", checks)
+		}
+	}
+}
