@@ -34,8 +34,10 @@ func (e *ProbeError) Unwrap() error { return e.Err }
 // check when a program starts or an administrator wonders. It asks, through one
 // server at a time and past the cache, for the keys of the trust anchors' zones
 // over UDP and TCP, and looks up their SOA records and a name that does not
-// exist. Then it looks up the names given: well chosen are a signed one and one
-// in a zone that is not signed. The error holds a *ProbeError for each server
+// exist; with a root key of IANA also the DS records of a top-level domain that
+// is signed, and those of one that is not. Then it looks up the SOA records of
+// the names given: well chosen with other anchors are a signed one and one in a
+// zone that is not signed. The error holds a *ProbeError for each server
 // that fails, and is nil if none does.
 func (v *Validator) Probe(ctx context.Context, names ...string) error {
 	servers, problem := v.upstreams.list()
@@ -95,10 +97,21 @@ func (p *probe) run(ctx context.Context, names []string) {
 		p.lookup(ctx, zone, dns.TypeSOA)
 		p.lookup(ctx, strings.ToLower(rand.Text())+"."+strings.TrimPrefix(zone, "."), dns.TypeA)
 	}
+	if p.v.anchors.areOfIANA() {
+		for _, name := range delegations() {
+			p.lookup(ctx, name, dns.TypeDS)
+		}
+	}
 	for _, name := range names {
 		p.lookup(ctx, name, dns.TypeSOA)
 	}
 }
+
+// delegations are a top-level domain that is signed, and one that is not. The
+// root's servers answer for their DS records, so that no trouble of the domains
+// counts against the server probed, and neither does a change of the second: to
+// prove DS records or that there are none takes the server the same.
+func delegations() []string { return []string{"com.", "bb."} }
 
 // transport asks for the keys of a zone in each way, and looks at the reply
 // before it is judged.

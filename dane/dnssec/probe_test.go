@@ -120,4 +120,9 @@ func TestProbeAnchors(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 	mentions(t, err, "has other keys than the trust anchors")
+	for _, question := range []string{". DNSKEY", ". SOA", "com. DS", "bb. DS"} {
+		if w.asked[question] == 0 {
+			t.Errorf("%s was not asked", question)
+		}
+	}
 }

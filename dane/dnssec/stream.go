@@ -21,6 +21,12 @@ const idleTime = 10 * time.Second
 // is opened for those that follow.
 const maxPipelined = 64
 
+// maxWaiting is how many questions wait on one connection at most, those that
+// came while it was being opened included. It leaves most IDs free.
+const maxWaiting = 1 << 14
+
+var errFull = errors.New("too many questions wait on the connection")
+
 // pool has the connection over TLS to one server. All questions share it,
 // because a lookup asks many at once and handshakes are slow (RFC 7858 section
 // 3.4). The zero pool is ready for use.
@@ -118,6 +124,9 @@ func (s *stream) enter(query *query) (<-chan []byte, error) {
 	defer s.mu.Unlock()
 	if s.err != nil {
 		return nil, s.err
+	}
+	if len(s.waiting) >= maxWaiting {
+		return nil, errFull
 	}
 	for taken := true; taken; _, taken = s.waiting[query.id()] {
 		query.setID(dns.Id())
@@ -225,14 +234,18 @@ func (c *client) overTLS(ctx context.Context, to *server, query *query) ([]byte,
 		defer cancel()
 		return c.connectTLS(ctx, to)
 	}
-	for retried := false; ; retried = true {
+	for retried := false; ; {
 		s, isNew, err := to.streams.get(ctx, open)
 		if err != nil {
 			return nil, err
 		}
 		reply, err := s.ask(ctx, query)
+		if errors.Is(err, errFull) {
+			continue // on the next connection
+		}
 		if err == nil || isNew || retried || ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			return reply, err
 		}
+		retried = true
 	}
 }

@@ -302,3 +302,23 @@ func TestBrokenStream(t *testing.T) {
 		}
 	}
 }
+
+// All that came while a connection was being opened wait on it; when they are
+// too many, the rest is sent to another one instead of looking for a free ID.
+func TestFullStream(t *testing.T) {
+	t.Parallel()
+	s, far := pipeStream()
+	defer far.Close()
+	for range maxWaiting {
+		if _, err := s.enter(streamQuery()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.enter(streamQuery()); !errors.Is(err, errFull) {
+		t.Errorf("error is %v", err)
+	}
+	s.close(net.ErrClosed)
+	if _, err := s.enter(streamQuery()); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("error is %v", err)
+	}
+}
