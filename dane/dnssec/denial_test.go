@@ -498,3 +498,38 @@ func TestNames(t *testing.T) {
 		t.Errorf("last labels are %s", got)
 	}
 }
+
+// An alias that a wildcard makes leads from a zone to the one below it, and
+// the denials of both have the name of the cut. A record that neither side has
+// signed spoils the reply, whoever is said to have signed it.
+func TestBothSidesOfACut(t *testing.T) {
+	t.Parallel()
+	for forged, want := range map[string]Status{
+		"": Secure,
+		"b.example.com. 300 IN NSEC c.example.com. TXT RRSIG NSEC": Bogus,
+	} {
+		w := newWorld(t)
+		w.zone("com.")
+		above := w.zone("example.com.", "*.example.com. 300 IN CNAME none.b.example.com.")
+		below := w.zone("b.example.com.", "a.b.example.com. 300 IN A 192.0.2.1")
+		w.on("bb.example.com.", dns.TypeA, func(m *dns.Msg) {
+			m.Ns = slices.Concat(w.sign(above, []dns.RR{above.nsecFor(w, "bb.example.com.")}),
+				w.sign(below, below.set(w, below.name, dns.TypeSOA)),
+				w.sign(below, []dns.RR{below.nsecFor(w, below.name)}))
+			if forged != "" {
+				m.Ns = append(m.Ns, rr(t, forged))
+			}
+		})
+		a, err := w.lookup("bb.example.com.", dns.TypeA)
+		if got := asVerdict(a, err); got != want {
+			t.Errorf("with %q beside: %s, want %s (%v)", forged, got, want, err)
+		}
+	}
+}
+
+func asVerdict(a *Answer, err error) Status {
+	if err != nil {
+		return asError(question{}, err).Status
+	}
+	return a.Status
+}

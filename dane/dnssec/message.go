@@ -70,6 +70,7 @@ func newReply(msg *dns.Msg, q question, from *server) (*reply, error) {
 	}
 	r.answer, _ = newSection(msg.Answer, q)
 	r.authority, r.foreign = newSection(msg.Ns, q)
+	r.authority = r.authority.apart()
 	return r, nil
 }
 
@@ -169,6 +170,26 @@ func newSection(records []dns.RR, q question) (sets section, foreign bool) {
 		set.records = append(set.records, rr)
 	}
 	return sets, foreign
+}
+
+// apart separates the NSEC records of the two sides of a zone cut. Both have
+// the same owner and are RRsets of their own (RFC 4035 section 2.3); a resolver
+// that follows an alias from the zone above to the one below may send them in
+// one reply. Which signature is whose shows when they are verified.
+func (s section) apart() section {
+	var sets section
+	for _, set := range s {
+		records := set.distinct()
+		bySeveral := slices.ContainsFunc(set.sigs, func(sig *dns.RRSIG) bool { return sig.SignerName != set.sigs[0].SignerName })
+		if set.rtype != dns.TypeNSEC || len(records) < 2 || !bySeveral {
+			sets = append(sets, set)
+			continue
+		}
+		for _, rr := range records {
+			sets = append(sets, &rrset{name: set.name, rtype: set.rtype, records: []dns.RR{rr}, sigs: set.sigs})
+		}
+	}
+	return sets
 }
 
 // distinct returns the records without duplicates (RFC 2181 section 5.5). It
