@@ -24,22 +24,21 @@ type stores struct {
 // forgets with its end what protects from the first contact on; for more than a
 // try it should have one.
 func openStores(s settings) (*stores, error) {
-	memory := new(tlsrpt.MemoryStore)
 	switch {
 	case s.store != "":
 		store, err := boltstore.Open(s.store, boltstore.Options{})
 		if err != nil {
 			return nil, err
 		}
-		return &stores{policies: store, reports: memory, close: store.Close}, nil
+		return &stores{policies: store, reports: store.Reports(), close: store.Close}, nil
 	case s.valkey != "":
 		store, err := openValkey(s.valkey)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.valkey, err)
 		}
-		return &stores{policies: store, reports: memory, close: store.Close}, nil
+		return &stores{policies: store, reports: store.Reports(), close: store.Close}, nil
 	default:
-		return &stores{reports: memory, close: func() error { return nil }}, nil
+		return &stores{reports: new(tlsrpt.MemoryStore), close: func() error { return nil }}, nil
 	}
 }
 
