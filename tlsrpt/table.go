@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"text/tabwriter"
 	"time"
 )
 
 // WriteTable writes what the report says for a person to read: each policy, and
-// below it a table of the ways in which sessions failed. Whatever a stranger put
+// below it a table of the ways in which sessions failed, the most frequent
+// first. Whatever a stranger put
 // into the report, it is written in printable ASCII.
 func (r *Report) WriteTable(w io.Writer) error {
 	// The cells are separated by tabs, which shown leaves in none of them.
@@ -19,17 +21,27 @@ func (r *Report) WriteTable(w io.Writer) error {
 		r.Dates.Start.Format(time.RFC3339), r.Dates.End.Format(time.RFC3339))
 	for i := range r.Policies {
 		p := &r.Policies[i]
-		fmt.Fprintf(table, "\n%s %s: %d sessions met the policy, %d did not\n",
-			shown(string(p.Policy.Type)), shown(p.Policy.Domain), p.Summary.Successes, p.Summary.Failures)
+		fmt.Fprintf(table, "\n%s %s: %d sessions met the policy, %d did not%s\n",
+			shown(string(p.Policy.Type)), shown(p.Policy.Domain), p.Summary.Successes, p.Summary.Failures, share(p.Summary))
 		if len(p.Details) > 0 {
 			fmt.Fprint(table, "  SESSIONS\tRESULT\tREASON\tMX HOST\tADDRESS\tFROM\n")
 		}
-		for _, d := range p.Details {
+		for _, d := range slices.SortedStableFunc(slices.Values(p.Details), moreSessions) {
 			fmt.Fprintf(table, "  %d\t%s\t%s\t%s\t%s\t%s\n", d.Sessions, shown(string(d.Type)),
 				shown(d.ReasonCode), shown(cmp.Or(d.MXHost, d.HELO)), shownAddr(d.ReceivingIP), shownAddr(d.SendingIP))
 		}
 	}
 	return table.Flush()
+}
+
+func moreSessions(a, b Detail) int { return cmp.Compare(b.Sessions, a.Sessions) }
+
+// share says how large a part of the sessions failed, if any did.
+func share(s Summary) string {
+	if s.Failures == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%.1f %%)", 100*float64(s.Failures)/float64(s.Successes+s.Failures))
 }
 
 // shown returns s as a cell, "-" if there is nothing.

@@ -26,10 +26,10 @@ func ExampleReport_WriteTable() {
 	// Company-X <sts-reporting@company-x.example>, report 5065427c-23d3-47ca-b6e0-946ea0e8c4be
 	// 2016-04-01T00:00:00Z to 2016-04-01T23:59:59Z
 	//
-	// sts company-y.example: 5326 sessions met the policy, 303 did not
+	// sts company-y.example: 5326 sessions met the policy, 303 did not (5.4 %)
 	//   SESSIONS  RESULT                  REASON                                 MX HOST                           ADDRESS       FROM
-	//   100       certificate-expired     -                                      mx1.mail.company-y.example        -             2001:db8:abcd:12::1
 	//   200       starttls-not-supported  -                                      mx2.mail.company-y.example        203.0.113.56  2001:db8:abcd:13::1
+	//   100       certificate-expired     -                                      mx1.mail.company-y.example        -             2001:db8:abcd:12::1
 	//   3         validation-failure      X509_V_ERR_PROXY_PATH_LENGTH_EXCEEDED  mx-backup.mail.company-y.example  203.0.113.58  198.51.100.62
 }
 

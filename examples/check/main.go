@@ -3,6 +3,7 @@
 //
 //	check example.org
 //	check -connect example.org example.net
+//	check -report FILE
 //
 // It prints the DNS records with their DNSSEC status, the plan that follows from
 // them and from MTA-STS, and with -connect a session with every address of every
@@ -33,6 +34,9 @@
 //	-helo name       the name to say in EHLO. Default: the name of this machine
 //	-timeout time    the time for one domain. Default: 1m
 //	-json            print an object for each domain, one a line
+//	-report file     print a TLS report that somebody sent, and what to do about it;
+//	                 "-" is standard input. It is JSON, gzip, or a whole mail
+//	                 message. No domain is checked
 //
 // The exit status, which "go run" hides, is the worst of all domains:
 //
@@ -90,6 +94,7 @@ type wishes struct {
 	connect, json bool
 	helo          string
 	timeout       time.Duration
+	report        string // the name of a file
 	domains       []string
 }
 
@@ -100,6 +105,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, d deps) i
 		return 0
 	case err != nil:
 		return exitUsage
+	}
+	if w.report != "" {
+		return showReport(w.report, stdout, stderr)
 	}
 	c, err := newChecker(w, d)
 	if err != nil {
@@ -151,7 +159,7 @@ func parse(args []string, stderr io.Writer, d *deps) (wishes, error) {
 	flags := flag.NewFlagSet("check", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() {
-		fmt.Fprintln(stderr, "usage: check [options] domain...")
+		fmt.Fprintln(stderr, "usage: check [options] domain...\n       check -report file")
 		flags.PrintDefaults()
 		fmt.Fprint(stderr, "exit status, the worst of all domains:\n"+
 			"  0 protected    every mail host must prove who it is\n"+
@@ -165,6 +173,7 @@ func parse(args []string, stderr io.Writer, d *deps) (wishes, error) {
 	flags.StringVar(&w.helo, "helo", "", "the `name` to say in EHLO (default: the name of this machine)")
 	flags.DurationVar(&w.timeout, "timeout", time.Minute, "the `time` for one domain")
 	flags.StringVar(&d.dns.AnchorFile, "anchor", d.dns.AnchorFile, "a `file` of DNSSEC trust anchors (default: the root keys of IANA)")
+	flags.StringVar(&w.report, "report", "", "print the TLS report in a `file`, \"-\" for standard input, instead of checking domains")
 	flags.Func("server", "the `address` of a DNS server; may be repeated, or be several with commas (default: those of /etc/resolv.conf)", func(list string) error {
 		servers = append(servers, strings.Split(list, ",")...)
 		return nil
@@ -175,9 +184,9 @@ func parse(args []string, stderr io.Writer, d *deps) (wishes, error) {
 	if servers != nil {
 		d.dns.Servers = servers
 	}
-	if w.domains = flags.Args(); len(w.domains) == 0 {
+	if w.domains = flags.Args(); (len(w.domains) == 0) == (w.report == "") {
 		flags.Usage()
-		return w, errors.New("no domain")
+		return w, errors.New("one of domains and a report is wanted")
 	}
 	return w, nil
 }

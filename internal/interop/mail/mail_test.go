@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/internal/interop/dnsserver"
+	"github.com/mxseal/mxseal/internal/interop/mailserver"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -53,20 +55,20 @@ var deliveries = []struct {
 // TestDelivery sends one message to each domain.
 func TestDelivery(t *testing.T) {
 	var (
-		authority = newCA(t, "private authority")
-		web       = newCA(t, "web authority")
-		foreign   = newCA(t, "foreign authority")
-		ee        = newServer(t, nil, "anything.invalid")
-		ta        = newServer(t, &authority, "mx.ta.signed", "mx.wrong-anchor.signed")
-		listed    = newServer(t, &web, "mx.listed.unsigned", "mx.not-listed.unsigned", "mx.no-tls.unsigned")
-		other     = newServer(t, &foreign, "mx.foreign-ca.unsigned")
+		authority = mailserver.NewCA(t, "private authority")
+		web       = mailserver.NewCA(t, "web authority")
+		foreign   = mailserver.NewCA(t, "foreign authority")
+		ee        = mailserver.NewServer(t, nil, "anything.invalid")
+		ta        = mailserver.NewServer(t, &authority, "mx.ta.signed", "mx.wrong-anchor.signed")
+		listed    = mailserver.NewServer(t, &web, "mx.listed.unsigned", "mx.not-listed.unsigned", "mx.no-tls.unsigned")
+		other     = mailserver.NewServer(t, &foreign, "mx.foreign-ca.unsigned")
 	)
-	server := startPostfix(t, []entrance{
-		{selfSigned, ee.file(t)},
-		{privateCA, ta.file(t, authority)},
-		{webPKI, listed.file(t)},
-		{foreignCA, other.file(t, foreign)},
-		{noTLS, ""},
+	server := mailserver.StartPostfix(t, []mailserver.Entrance{
+		{Addr: selfSigned, Chain: ee.File(t)},
+		{Addr: privateCA, Chain: ta.File(t, authority)},
+		{Addr: webPKI, Chain: listed.File(t)},
+		{Addr: foreignCA, Chain: other.File(t, foreign)},
+		{Addr: noTLS},
 	})
 	policies := map[string]string{}
 	for _, domain := range []string{"listed.unsigned", "foreign-ca.unsigned", "no-tls.unsigned"} {
@@ -77,8 +79,8 @@ func TestDelivery(t *testing.T) {
 	for name := range policies {
 		policyNames = append(policyNames, name)
 	}
-	ports := server.ports
-	ports[policyHost] = startNginx(t, newServer(t, &web, policyNames...).file(t), policies)
+	ports := server.Ports
+	ports[policyHost] = startPolicyHost(t, mailserver.NewServer(t, &web, policyNames...).File(t), policies)
 
 	resolver := newResolver(t, startDNS(t, ee, ta, authority), ports, web)
 	dialer := policy.Dialer{Resolver: resolver, LocalName: "sender.example"}
@@ -100,7 +102,7 @@ func TestDelivery(t *testing.T) {
 			checkRefusal(t, err, d.want)
 		})
 	}
-	if messages := server.messages(t); len(messages) != len(delivered) {
+	if messages := server.Messages(t); len(messages) != len(delivered) {
 		t.Errorf("%d messages in the mailbox, want %d:\n%s", len(messages), len(delivered), strings.Join(messages, "\n"))
 	}
 }
@@ -142,13 +144,13 @@ func reasons(err error) string {
 }
 
 // await polls the mailbox for the message of the domain, and checks it.
-func await(t *testing.T, server *mailServer, domain string) {
+func await(t *testing.T, server *mailserver.Postfix, domain string) {
 	t.Helper()
 	deadline := time.After(20 * time.Second)
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
 	for {
-		for _, text := range server.messages(t) {
+		for _, text := range server.Messages(t) {
 			if strings.Contains(text, "Subject: to "+domain+"\n") {
 				checkMessage(t, text, domain)
 				return
@@ -183,13 +185,27 @@ func message(domain string) string {
 		"\r\nHello %[1]s.\r\n.dot at the start of a line\r\n", domain)
 }
 
+// startPolicyHost serves the policies, by policy host, and returns the port.
+func startPolicyHost(t *testing.T, chain string, policies map[string]string) int {
+	t.Helper()
+	dir := t.TempDir()
+	for host, text := range policies {
+		wellKnown := filepath.Join(dir, "sites", host, ".well-known")
+		if err := os.MkdirAll(wellKnown, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		dnsserver.WriteFile(t, filepath.Join(wellKnown, "mta-sts.txt"), text)
+	}
+	return mailserver.StartNginx(t, dir, chain, "root sites/$host;", "")
+}
+
 func enforce(mx string) string {
 	return "version: STSv1\r\nmode: enforce\r\nmx: " + mx + "\r\nmax_age: 86400\r\n"
 }
 
 // newResolver returns a Resolver with a validator of its own, which asks the
 // unbound, and whose connections go to the loopback ports.
-func newResolver(t *testing.T, dns network, ports map[string]int, web identity) *policy.Resolver {
+func newResolver(t *testing.T, dns network, ports map[string]int, web mailserver.Identity) *policy.Resolver {
 	t.Helper()
 	validator, err := dnssec.New(dnssec.Config{
 		Servers:    []string{net.JoinHostPort("127.0.0.1", strconv.Itoa(dns.port))},
@@ -199,7 +215,7 @@ func newResolver(t *testing.T, dns network, ports map[string]int, web identity) 
 		t.Fatal(err)
 	}
 	roots := x509.NewCertPool()
-	roots.AddCert(web.cert)
+	roots.AddCert(web.Cert)
 	documentation := netip.MustParsePrefix("192.0.2.0/24")
 	resolver, err := policy.New(policy.Config{
 		DNS:             validator,
@@ -231,7 +247,7 @@ type network struct {
 }
 
 // startDNS publishes the domains below "signed" and "unsigned".
-func startDNS(t *testing.T, ee, ta, authority identity) network {
+func startDNS(t *testing.T, ee, ta, authority mailserver.Identity) network {
 	t.Helper()
 	var text strings.Builder
 	host := func(domain, addr string) {
@@ -241,17 +257,17 @@ func startDNS(t *testing.T, ee, ta, authority identity) network {
 		fmt.Fprintf(&text, "_25._tcp.mx.%s TLSA %s %s\n", domain, parameters, data)
 	}
 	host("ee", selfSigned)
-	tlsa("ee", "3 1 1", ee.tlsaKey())
+	tlsa("ee", "3 1 1", ee.TLSAKey())
 	host("ta", privateCA)
-	tlsa("ta", "2 0 1", authority.tlsaCert())
+	tlsa("ta", "2 0 1", authority.TLSACert())
 	host("wrong-key", selfSigned)
-	tlsa("wrong-key", "3 1 1", ta.tlsaKey())
+	tlsa("wrong-key", "3 1 1", ta.TLSAKey())
 	host("wrong-anchor", privateCA)
-	tlsa("wrong-anchor", "2 0 1", ee.tlsaCert())
+	tlsa("wrong-anchor", "2 0 1", ee.TLSACert())
 	host("no-tls", noTLS)
-	tlsa("no-tls", "3 1 1", ee.tlsaKey())
+	tlsa("no-tls", "3 1 1", ee.TLSAKey())
 	host("bogus-key", selfSigned)
-	tlsa("bogus-key", "3 1 1", ee.tlsaKey())
+	tlsa("bogus-key", "3 1 1", ee.TLSAKey())
 	signed := dnsserver.NewZone(t, "signed.", text.String())
 
 	text.Reset()

@@ -1,4 +1,4 @@
-package mail
+package mailserver
 
 import (
 	"bytes"
@@ -17,14 +17,14 @@ import (
 	"time"
 )
 
-// An identity is a key and its certificate.
-type identity struct {
-	cert *x509.Certificate
+// An Identity is a key and its certificate, which is valid for two days.
+type Identity struct {
+	Cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
-// newCA returns a self-signed certification authority.
-func newCA(t *testing.T, name string) identity {
+// NewCA returns a self-signed certification authority.
+func NewCA(t testing.TB, name string) Identity {
 	t.Helper()
 	return issue(t, &x509.Certificate{
 		Subject:               pkix.Name{CommonName: name},
@@ -34,9 +34,9 @@ func newCA(t *testing.T, name string) identity {
 	}, nil)
 }
 
-// newServer returns a certificate for the names, from the issuer, or
+// NewServer returns a certificate for the names, from the issuer, or
 // self-signed when that is nil.
-func newServer(t *testing.T, issuer *identity, names ...string) identity {
+func NewServer(t testing.TB, issuer *Identity, names ...string) Identity {
 	t.Helper()
 	return issue(t, &x509.Certificate{
 		Subject:     pkix.Name{CommonName: names[0]},
@@ -46,7 +46,7 @@ func newServer(t *testing.T, issuer *identity, names ...string) identity {
 	}, issuer)
 }
 
-func issue(t *testing.T, template *x509.Certificate, issuer *identity) identity {
+func issue(t testing.TB, template *x509.Certificate, issuer *Identity) Identity {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -54,10 +54,10 @@ func issue(t *testing.T, template *x509.Certificate, issuer *identity) identity 
 	}
 	template.SerialNumber = big.NewInt(time.Now().UnixNano())
 	template.NotBefore = time.Now().Add(-time.Hour)
-	template.NotAfter = time.Now().Add(24 * time.Hour)
+	template.NotAfter = time.Now().Add(48 * time.Hour)
 	parent, signer := template, key
 	if issuer != nil {
-		parent, signer = issuer.cert, issuer.key
+		parent, signer = issuer.Cert, issuer.key
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
 	if err != nil {
@@ -67,12 +67,12 @@ func issue(t *testing.T, template *x509.Certificate, issuer *identity) identity 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return identity{cert: cert, key: key}
+	return Identity{Cert: cert, key: key}
 }
 
-// file writes the key and the chain for a server, and returns the file's
+// File writes the key and the chain for a server, and returns the file's
 // name.
-func (id identity) file(t *testing.T, issuers ...identity) string {
+func (id Identity) File(t testing.TB, issuers ...Identity) string {
 	t.Helper()
 	key, err := x509.MarshalPKCS8PrivateKey(id.key)
 	if err != nil {
@@ -85,9 +85,9 @@ func (id identity) file(t *testing.T, issuers ...identity) string {
 		}
 	}
 	encode("PRIVATE KEY", key)
-	encode("CERTIFICATE", id.cert.Raw)
+	encode("CERTIFICATE", id.Cert.Raw)
 	for _, issuer := range issuers {
-		encode("CERTIFICATE", issuer.cert.Raw)
+		encode("CERTIFICATE", issuer.Cert.Raw)
 	}
 	name := filepath.Join(t.TempDir(), "chain.pem")
 	if err := os.WriteFile(name, text.Bytes(), 0o600); err != nil {
@@ -96,11 +96,11 @@ func (id identity) file(t *testing.T, issuers ...identity) string {
 	return name
 }
 
-// tlsaKey is the data of a TLSA record "x 1 1".
-func (id identity) tlsaKey() string { return digest(id.cert.RawSubjectPublicKeyInfo) }
+// TLSAKey is the data of a TLSA record "x 1 1".
+func (id Identity) TLSAKey() string { return digest(id.Cert.RawSubjectPublicKeyInfo) }
 
-// tlsaCert is the data of a TLSA record "x 0 1".
-func (id identity) tlsaCert() string { return digest(id.cert.Raw) }
+// TLSACert is the data of a TLSA record "x 0 1".
+func (id Identity) TLSACert() string { return digest(id.Cert.Raw) }
 
 func digest(data []byte) string {
 	sum := sha256.Sum256(data)

@@ -1,4 +1,6 @@
-package mail
+// Package mailserver runs a real Postfix and a real nginx for tests, on loopback
+// ports of their own, with certificates made for them.
+package mailserver
 
 import (
 	"fmt"
@@ -15,20 +17,20 @@ import (
 	"github.com/mxseal/mxseal/internal/interop/dnsserver"
 )
 
-// An entrance is one port of the Postfix, with a certificate of its own.
-type entrance struct {
-	addr  string // the address in DNS
-	chain string // file with key and certificates; "" for a server without TLS
+// An Entrance is one port of the Postfix, with a certificate of its own.
+type Entrance struct {
+	Addr  string // the address in DNS
+	Chain string // file with key and certificates; "" for a server without TLS
 }
 
-// A mailServer is a running Postfix that takes mail for every domain.
-type mailServer struct {
+// A Postfix is a running Postfix that takes mail for every domain.
+type Postfix struct {
 	box   string         // the Maildir that all of it goes to
-	ports map[string]int // by entrance.addr, on 127.0.0.1
+	Ports map[string]int // by Entrance.Addr, on 127.0.0.1
 }
 
-// startPostfix runs an instance of its own, away from the system's.
-func startPostfix(t *testing.T, entrances []entrance) *mailServer {
+// StartPostfix runs an instance of its own, away from the system's.
+func StartPostfix(t testing.TB, entrances []Entrance) *Postfix {
 	t.Helper()
 	postfix := interop.Need(t, "postfix")
 	needRoot(t)
@@ -47,16 +49,16 @@ func startPostfix(t *testing.T, entrances []entrance) *mailServer {
 	giveTo(t, data, "postfix")
 	nobody := giveTo(t, mail, "nobody")
 
-	s := &mailServer{box: filepath.Join(mail, "box"), ports: map[string]int{}}
+	s := &Postfix{box: filepath.Join(mail, "box"), Ports: map[string]int{}}
 	var master strings.Builder
 	for _, e := range entrances {
 		port := daemon.FreePort(t)
-		s.ports[e.addr] = port
+		s.Ports[e.Addr] = port
 		fmt.Fprintf(&master, "127.0.0.1:%d inet n - n - - smtpd\n", port)
-		if e.chain == "" {
+		if e.Chain == "" {
 			master.WriteString("  -o smtpd_tls_security_level=none\n")
 		} else {
-			fmt.Fprintf(&master, "  -o smtpd_tls_security_level=may\n  -o smtpd_tls_chain_files=%s\n", e.chain)
+			fmt.Fprintf(&master, "  -o smtpd_tls_security_level=may\n  -o smtpd_tls_chain_files=%s\n", e.Chain)
 		}
 	}
 	master.WriteString(`cleanup unix n - n - 0 cleanup
@@ -97,7 +99,7 @@ virtual_gid_maps = static:%[5]s
 
 	libexec := strings.TrimSpace(daemon.Run(t, dir, interop.Need(t, "postconf"), "-c", config, "-h", "daemon_directory"))
 	daemon.Start(t, func() error {
-		for _, port := range s.ports {
+		for _, port := range s.Ports {
 			if err := connects(port); err != nil {
 				return err
 			}
@@ -109,7 +111,7 @@ virtual_gid_maps = static:%[5]s
 
 // needRoot skips the test for a user who cannot start a Postfix, and fails it
 // where the environment promises the comparison, as interop.Need does.
-func needRoot(t *testing.T) {
+func needRoot(t testing.TB) {
 	t.Helper()
 	const reason = "NOT COMPARED: only root can start a Postfix"
 	switch {
@@ -122,7 +124,7 @@ func needRoot(t *testing.T) {
 }
 
 // giveTo makes the directory the user's.
-func giveTo(t *testing.T, dir, name string) *user.User {
+func giveTo(t testing.TB, dir, name string) *user.User {
 	t.Helper()
 	owner, err := user.Lookup(name)
 	if err != nil {
@@ -136,8 +138,8 @@ func giveTo(t *testing.T, dir, name string) *user.User {
 	return owner
 }
 
-// messages returns the messages that have arrived.
-func (s *mailServer) messages(t *testing.T) []string {
+// Messages returns the messages that have arrived.
+func (s *Postfix) Messages(t testing.TB) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(s.box, "new", "*"))
 	if err != nil {
@@ -152,45 +154,6 @@ func (s *mailServer) messages(t *testing.T) []string {
 		messages = append(messages, string(text))
 	}
 	return messages
-}
-
-// startNginx serves the policies, by policy host, and returns the port.
-func startNginx(t *testing.T, chain string, policies map[string]string) int {
-	t.Helper()
-	nginx := interop.Need(t, "nginx")
-	dir, port := t.TempDir(), daemon.FreePort(t)
-	for host, text := range policies {
-		wellKnown := filepath.Join(dir, "sites", host, ".well-known")
-		if err := os.MkdirAll(wellKnown, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		dnsserver.WriteFile(t, filepath.Join(wellKnown, "mta-sts.txt"), text)
-	}
-	config := filepath.Join(dir, "nginx.conf")
-	dnsserver.WriteFile(t, config, fmt.Sprintf(`daemon off;
-user root;
-worker_processes 1;
-error_log stderr;
-pid %[1]s/nginx.pid;
-events {}
-http {
-	access_log off;
-	client_body_temp_path %[1]s/body;
-	proxy_temp_path %[1]s/proxy;
-	fastcgi_temp_path %[1]s/fastcgi;
-	uwsgi_temp_path %[1]s/uwsgi;
-	scgi_temp_path %[1]s/scgi;
-	default_type text/plain;
-	server {
-		listen 127.0.0.1:%[2]d ssl http2;
-		ssl_certificate %[3]s;
-		ssl_certificate_key %[3]s;
-		root %[1]s/sites/$host;
-	}
-}
-`, dir, port, chain))
-	daemon.Start(t, func() error { return connects(port) }, nginx, "-p", dir, "-c", config)
-	return port
 }
 
 func connects(port int) error {

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/mxseal/mxseal/internal/interop"
+	"github.com/mxseal/mxseal/internal/interop/mailserver"
+	"github.com/mxseal/mxseal/policy/policytest"
+	"github.com/mxseal/mxseal/tlsrpt"
+)
+
+// What real programs make of reports: a Postfix without STARTTLS, whose domain
+// has an MTA-STS policy that it does not meet, refuses no report and stores it
+// (RPT-16, RPT-77); python3-dkim finds its signature good (RPT-18, RPT-19,
+// RPT-74), and a second reader that it is to the letter of RFC 8460 sections 4 and
+// 5 (RPT-22 to RPT-49, RPT-66 to RPT-75); and an nginx gets one by https
+// (RPT-14, RPT-78, RPT-79).
+func TestReportsInterop(t *testing.T) {
+	python := needPython(t)
+	w := newWorld(t)
+	authority := mailserver.NewCA(t, "reports authority")
+	posts := startEndpoint(t, w, "reports.test", authority)
+	postfix := mailserver.StartPostfix(t, []mailserver.Entrance{{Addr: "203.0.113.25"}})
+	w.redirect("203.0.113.25:25", postfix.Ports["203.0.113.25"])
+	w.Domain("mailed.test", policytest.Unsigned).MX("mx.mailed.test").Add("mx A 203.0.113.25").Policy("enforce", "mx.mailed.test")
+	w.Domain("_smtp._tls.mailed.test", policytest.Unsigned).Add(`@ TXT "v=TLSRPTv1; rua=mailto:tls@mailed.test"`)
+	w.mailHost("posted.test")
+	w.Domain("_smtp._tls.posted.test", policytest.Unsigned).Add(`@ TXT "v=TLSRPTv1; rua=https://reports.test/v1/tlsrpt"`)
+
+	key := keyFile(t, newRSA(t, 2048))
+	w.deps.open = openStores
+	args := []string{"-store", filepath.Join(t.TempDir(), "relay.db"), "-contact", "tls-reports@sender.test", "-organization", "Sender", "-dkim-key", key}
+	relay := w.start(t, args...)
+	for range 3 {
+		if err := relay.send("you@mailed.test", greeting); err == nil || !strings.HasPrefix(err.Error(), "4") {
+			t.Errorf("mail to a host without TLS: %v", err)
+		}
+	}
+	if err := relay.send("you@posted.test", greeting); err != nil {
+		t.Error(err)
+	}
+	relay.end(t) // and another process reports what this one counted
+	w.tomorrow()
+	w.start(t, args...)
+	eventually(t, "a report by mail and one by https", func() bool { return len(postfix.Messages(t)) > 0 && len(posts.all()) > 0 })
+
+	mailed := postfix.Messages(t)[0]
+	read := strings.NewReader(readStrictly(t, python, key, mailed))
+	for name, source := range map[string]io.Reader{"as stored": strings.NewReader(mailed), "as the second reader has it": read} {
+		report, err := tlsrpt.ParseReport(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := report.Policies[0]
+		if len(report.Policies) != 1 || p.Policy.Type != tlsrpt.STS || p.Policy.Domain != "mailed.test" ||
+			p.Summary.Failures != 3 || p.Summary.Successes != 0 || p.Details[0].Type != tlsrpt.STARTTLSNotSupported {
+			t.Errorf("%s: %+v", name, report)
+		}
+	}
+	post := posts.all()[0]
+	report, err := tlsrpt.ParseReport(bytes.NewReader(post.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if post.line != "POST /v1/tlsrpt application/tlsrpt+gzip" || report.Policies[0].Policy.Type != tlsrpt.TLSA || report.Policies[0].Summary.Successes != 1 {
+		t.Errorf("%s: %+v", post.line, report)
+	}
+	if len(postfix.Messages(t)) != 1 || len(posts.all()) != 1 {
+		t.Errorf("%d reports by mail, %d by https", len(postfix.Messages(t)), len(posts.all()))
+	}
+}
+
+// needPython returns Debian's Python, which finds Debian's python3-dkim.
+func needPython(t *testing.T) string {
+	t.Helper()
+	python := interop.Need(t, "/usr/bin/python3")
+	if out, err := exec.Command(python, "-c", "import dkim").CombinedOutput(); err != nil {
+		t.Logf("%s", out)
+		interop.Need(t, "python3-dkim") // which is no program: skips, or fails where it is promised
+	}
+	return python
+}
+
+// readStrictly returns the report that the second reader finds in a message, in
+// JSON.
+func readStrictly(t *testing.T, python, key, message string) string {
+	t.Helper()
+	signer, err := newSigner(settings{contact: "tls-reports@sender.test", dkimKey: key, dkimSelector: "tlsrpt"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, record, err := signer.record()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	cmd := exec.Command(python, "testdata/read_report.py", name, record)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(message), &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v: %s\n%s", err, stderr.String(), message)
+	}
+	// The second reader refuses a message that was changed.
+	for _, change := range [][2]string{{"TLS-Report-Domain: mailed", "TLS-Report-Domain: nailed"}, {"report-type=\"tlsrpt\"", "report-type=\"other\""}} {
+		cmd := exec.Command(python, "testdata/read_report.py", name, record)
+		changed := strings.Replace(message, change[0], change[1], 1)
+		cmd.Stdin = strings.NewReader(changed)
+		if out, err := cmd.CombinedOutput(); err == nil || changed == message {
+			t.Errorf("%q in place of %q: %s", change[1], change[0], out)
+		}
+	}
+	return stdout.String()
+}
+
+// redirect has connections to an address go to a port of 127.0.0.1.
+func (w *world) redirect(addr string, port int) {
+	dial := w.deps.policy.Dial
+	w.deps.policy.Dial = func(ctx context.Context, network, to string) (net.Conn, error) {
+		if to == addr {
+			return new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		}
+		return dial(ctx, network, to)
+	}
+}
+
+// endpoint is an https endpoint: an nginx, and what it hands on.
+type endpoint struct {
+	mu    sync.Mutex
+	posts []post
+}
+
+type post struct {
+	line string // method, path and media type
+	body []byte
+}
+
+func (e *endpoint) all() []post {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.posts
+}
+
+func (e *endpoint) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		http.Error(rw, err.Error(), http.StatusBadRequest)
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.posts = append(e.posts, post{fmt.Sprintf("%s %s %s", r.Method, r.URL.Path, r.Header.Get("Content-Type")), body})
+	rw.WriteHeader(http.StatusCreated)
+}
+
+// startEndpoint runs an nginx as that host, with a certificate of the authority.
+func startEndpoint(t *testing.T, w *world, host string, authority mailserver.Identity) *endpoint {
+	t.Helper()
+	e := new(endpoint)
+	behind := httptest.NewServer(e)
+	t.Cleanup(behind.Close)
+	chain := mailserver.NewServer(t, &authority, host).File(t)
+	port := mailserver.StartNginx(t, t.TempDir(), chain, "location / { proxy_pass "+behind.URL+"; }", "")
+	w.Domain(host, policytest.Unsigned).Add("@ A 203.0.113.80")
+	w.redirect("203.0.113.80:443", port)
+	roots := x509.NewCertPool()
+	if w.deps.policy.RootCAs != nil {
+		roots = w.deps.policy.RootCAs.Clone()
+	}
+	roots.AddCert(authority.Cert)
+	w.deps.policy.RootCAs = roots
+	return e
+}
