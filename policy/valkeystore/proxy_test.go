@@ -78,6 +78,9 @@ func (p *proxy) isLost(octets []byte) bool {
 		p.sent = true
 		return false
 	}
+	for pong := []byte("+PONG\r\n"); bytes.HasPrefix(octets, pong); { // to a PING just before
+		octets = octets[len(pong):]
+	}
 	if p.sent && bytes.HasPrefix(octets, []byte(p.lost)) {
 		p.lost = ""
 		return true
