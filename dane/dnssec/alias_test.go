@@ -243,3 +243,27 @@ func TestForgedCNAME(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 }
+
+// RFC 2181 section 10.1, RFC 6672 section 2.4: where there is an alias there are
+// no records. A reply that has both is not believed, though the records are
+// signed and the alias is not: neither as the answer nor on the way to it.
+func TestRecordsBesideAlias(t *testing.T) {
+	t.Parallel()
+	for _, forged := range []string{
+		"%s 60 IN CNAME mx.plain.com.",
+		". 60 IN DNAME plain.com.",
+	} {
+		for _, at := range []question{
+			{"mx.example.org.", dns.TypeA}, {"example.org.", dns.TypeDS}, {"example.org.", dns.TypeDNSKEY},
+		} {
+			w := aliasWorld(t)
+			w.on(at.name, at.rtype, func(m *dns.Msg) {
+				forged := strings.ReplaceAll(forged, "%s", at.name)
+				m.Answer = append(m.Answer, rr(t, forged))
+			})
+			if a, err := w.lookup("mx.example.org.", dns.TypeA); err == nil {
+				t.Errorf("%q beside %v: %+v", forged, at, a)
+			}
+		}
+	}
+}

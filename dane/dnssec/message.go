@@ -74,12 +74,18 @@ func newReply(msg *dns.Msg, q question, from *server) (*reply, error) {
 	return r, nil
 }
 
-// present checks that a reply which holds the records asked for says so.
+// present checks that a reply which holds the records asked for says so, and
+// does not say as well that their name is an alias, where no records are (RFC
+// 2181 section 10.1, RFC 6672 section 2.4).
 func (r *reply) present(q question) error {
-	if r.rcode != dns.RcodeSuccess {
+	switch {
+	case r.rcode != dns.RcodeSuccess:
 		return failure(q, Malformed, "the server answers, and says %s", rcodeName(r.rcode))
+	case r.dname(q.name) != nil, q.rtype != dns.TypeCNAME && r.answer.find(q.name, dns.TypeCNAME) != nil:
+		return failure(q, AliasInvalid, "the server answers, and says that the name is an alias")
+	default:
+		return nil
 	}
-	return nil
 }
 
 // blame says which server an error came from and what it had to say.

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// perTree is how many questions are asked about each tree.
-const perTree = 40
+// perTree is how many questions are asked about each tree, one after the other.
+const perTree = 10
 
 // TestValidatorsAgree asks our validator, unbound and delv about trees that it
 // makes up. The log has the seed; the same seed asks the same questions.
@@ -35,9 +35,10 @@ func TestValidatorsAgree(t *testing.T) {
 		r.questions = (only + 1) * perTree
 	}
 	newPanel(t) // skips where a program is missing
-	// More workers than processors: delv at times waits for itself.
+	// More workers than processors: delv 9.18 at times waits for itself, for 12
+	// seconds, when a zone has no good signature.
 	var workers sync.WaitGroup
-	for n := range 4 * runtime.GOMAXPROCS(0) {
+	for n := range 8 * runtime.GOMAXPROCS(0) {
 		workers.Go(func() { t.Run(fmt.Sprint("worker ", n), r.work) })
 	}
 	workers.Wait()
@@ -51,7 +52,7 @@ const defaultSeed = 20261125
 // questions is how many are asked by default: 2000 where the environment asks
 // for the whole comparison, few where "go test ./..." is to be quick.
 func questions() uint64 {
-	if os.Getenv("CI") == "true" || os.Getenv("MXSEAL_INTEROP") == "1" {
+	if os.Getenv("MXSEAL_INTEROP") == "1" {
 		return 2000
 	}
 	return 80

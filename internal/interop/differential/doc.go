@@ -2,19 +2,17 @@
 // with BIND's delv on DNS trees that a generator makes up, and on replies that
 // it then alters as an attacker or a broken server would.
 //
-// All three ask the same server, with the same trust anchor, and meet the same
-// altered replies. They must come to the same status: secure, insecure, or no
-// answer at all. Where they do not, the test reduces the tree to what the
-// difference needs and fails, unless the difference is one of those explained
-// in explain_test.go. A verdict that the tree itself refutes is
-// never explained away: an answer called secure that is not what the tree has,
-// or one called insecure where the tree is signed without a gap.
+// All three meet the same altered replies, each at a server of its own that
+// serves the same tree, with the same trust anchor. They must come to the same
+// status: secure, insecure, or no answer at all. Where they do not, the test
+// reduces the tree to what the difference needs and fails, unless the
+// difference is one of those explained in explain_test.go. A verdict that the
+// tree itself refutes is never explained away: an answer called secure that is
+// not what the tree has, or one called insecure where the tree is signed
+// without a gap. Nor is one called secure that both others call bogus.
 //
-// Nothing is asked unless MXSEAL_DIFFERENTIAL_QUESTIONS says how much: some of
-// what it finds is not explained yet.
-//
-// MXSEAL_DIFFERENTIAL_SEED chooses the seed (default: random, and logged),
-// MXSEAL_DIFFERENTIAL_QUESTIONS the number of questions, and
+// MXSEAL_DIFFERENTIAL_SEED chooses the seed (the default is the same each time,
+// and logged), MXSEAL_DIFFERENTIAL_QUESTIONS the number of questions, and
 // MXSEAL_DIFFERENTIAL_TREE one tree of a run, to look at it again.
 // MXSEAL_DIFFERENTIAL_REDUCE is how many differences are reduced.
 package differential

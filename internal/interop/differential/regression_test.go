@@ -185,6 +185,16 @@ var regressions = []struct {
 		},
 	},
 	{
+		name:   "DS record beside a forged DNAME above it",
+		clause: "RFC 6672 section 2.4: nothing is below a DNAME. The DS record is signed and would do, but the reply contradicts itself.",
+		want:   [3]status{failed, failed, failed},
+		scenario: scenario{
+			tree:     treeSpec{plainRoot, {Name: "a.alpha.", Algorithms: p256, Digests: sha256}},
+			question: question{"*.b.a.alpha.", dns.TypeDNSKEY},
+			mutation: mutation{"DNAME forged", question{"a.alpha.", dns.TypeDS}, question{"x.b.alpha.", dns.TypeDS}, 20805},
+		},
+	},
+	{
 		name:   "data signed by the zone above",
 		clause: "RFC 4035 section 5.3.1 wants the signer to be the zone that has the data. None of the three asks: whoever has the key of the zone above can take the zone away.",
 		want:   [3]status{secure, secure, secure},

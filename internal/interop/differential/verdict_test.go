@@ -119,11 +119,12 @@ func ofDelv(text string) verdict {
 	return v
 }
 
-// content is what an answer says, in a comparable form.
+// content is what an answer says, in a comparable form. A DNAME that redirects
+// the name is no part of that, even where DNAME records are asked for.
 func content(rcode int, records []dns.RR, t uint16) string {
 	var set []string
 	for _, rr := range records {
-		if rr.Header().Rrtype == t {
+		if rr.Header().Rrtype == t && !redirects(rr, records) {
 			bare := dns.Copy(rr)
 			bare.Header().Name, bare.Header().Ttl = ".", 0
 			set = append(set, strings.ToLower(strings.TrimPrefix(bare.String(), ".\t0\tIN\t")))
@@ -131,4 +132,13 @@ func content(rcode int, records []dns.RR, t uint16) string {
 	}
 	slices.Sort(set)
 	return dns.RcodeToString[rcode] + ": " + strings.Join(slices.Compact(set), ", ")
+}
+
+// redirects reports whether an alias in the answer comes from the record.
+func redirects(rr dns.RR, answer []dns.RR) bool {
+	owner := rr.Header().Name
+	return rr.Header().Rrtype == dns.TypeDNAME && slices.ContainsFunc(answer, func(other dns.RR) bool {
+		name := other.Header().Name
+		return other.Header().Rrtype == dns.TypeCNAME && dns.IsSubDomain(owner, name) && !strings.EqualFold(owner, name)
+	})
 }
