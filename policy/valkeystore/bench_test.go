@@ -132,16 +132,15 @@ func BenchmarkChange(b *testing.B) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	heard := make(chan string, 1)
+	other.settle(b)
 	go func() { _ = other.Watch(ctx, func(domain string) { heard <- domain }) }()
 	<-heard // to look at everything
 	e := entry(domain, time.Minute)
 	for b.Loop() {
 		e.Fetched = e.Fetched.Add(time.Millisecond)
 		put(b, one, e)
-		for d := range heard {
-			if d == domain {
-				break
-			}
+		if d := <-heard; d != domain {
+			b.Fatalf("%q has changed: contact was lost", d)
 		}
 		if _, ok := other.cache.fresh(domain); !ok {
 			b.Fatal("not in memory")
