@@ -46,7 +46,15 @@
 //	go recorder.Run(ctx)
 //	go reporter.Run(ctx)
 //
-// and recorder is what a policy.Dialer is given as its Recorder.
+// and recorder is what a policy.Dialer is given as its Recorder. Packages
+// policy/boltstore and policy/valkeystore have Stores that outlive restarts, and
+// that a fleet shares; there one Reporter at a time reports to a domain.
+//
+// Each session is in one report. What is added is numbered, so that a Store tells
+// what it has already; what is reported is sealed first, so that what comes later
+// makes a report of its own, with an ID of its own. A report goes out again, the
+// same with the same ID, only if the process died, or lost the Store, after an
+// endpoint had accepted it and before that was noted.
 //
 // # Reports
 //

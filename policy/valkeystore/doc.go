@@ -1,5 +1,5 @@
-// Package valkeystore shares MTA-STS policies among all machines that send
-// mail, by a Valkey server or Redis 7.
+// Package valkeystore shares MTA-STS policies, and the sums of TLS reports,
+// among all machines that send mail, by a Valkey server or Redis 7.
 //
 //	server, err := valkey.ParseURL("rediss://relay:secret@valkey.example.net:6379/0")
 //	if err != nil {
@@ -18,6 +18,12 @@
 // fetched protects all: the others hear of it at once, and one of them at a time
 // fetches a policy again.
 //
+// The TLS reports of RFC 8460 are made of what all relays have counted, and one
+// relay at a time sends those of a domain:
+//
+//	recorder := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: store.Reports()})
+//	reporter, err := tlsrpt.NewReporter(tlsrpt.ReporterConfig{Store: store.Reports(), ...})
+//
 // # What the server is trusted with
 //
 // The server is a memory. It is never asked whether a domain has a policy, only
@@ -34,9 +40,19 @@
 //	ACL SETUSER relay on >secret resetkeys resetchannels -@all ~mxseal:*
 //	    +hello +ping +client|tracking +getrange +get +set +del +eval +scan
 //
+// and for the sums of reports these as well:
+//
+//	ACL SETUSER relay +time +type +exists +expire +rename +unlink
+//	    +hget +hgetall +hlen +hmget +hset +sadd +scard +sismember +srem +sscan
+//	    +zadd +zrangebyscore +zremrangebyscore
+//
 // Valkey's "maxmemory-policy" should be "noeviction" or a volatile one. A
 // policy takes some hundred octets. All keys have a time to live, which for a
-// policy is what is left of its max_age.
+// policy is what is left of its max_age, and for sums some days.
+//
+// Sums are lost with the server, unless it keeps them on disk ("appendonly yes").
+// While it is away, each relay keeps what it counts in memory and adds it later,
+// once.
 //
 // # What is kept in memory
 //

@@ -23,6 +23,13 @@ var relayACL = []string{
 	"+getrange", "+get", "+set", "+del", "+eval", "+scan",
 }
 
+// reportsACL is what the same user may do beside that.
+var reportsACL = []string{
+	"ACL", "SETUSER", "relay", "+time", "+type", "+exists", "+expire", "+rename", "+unlink",
+	"+hget", "+hgetall", "+hlen", "+hmget", "+hset", "+sadd", "+scard", "+sismember", "+srem", "+sscan",
+	"+zadd", "+zrangebyscore", "+zremrangebyscore",
+}
+
 // A user who may do no more than the package comment says can do everything.
 func TestACL(t *testing.T) {
 	t.Parallel()
@@ -59,6 +66,49 @@ func TestACL(t *testing.T) {
 	elsewhere := open(t, at(srv.addr, relay, func(cfg *Config) { cfg.Prefix = "other:" }))
 	if err := elsewhere.Put(t.Context(), e); err == nil || !strings.Contains(err.Error(), "NOPERM") {
 		t.Errorf("keys of others: %v", err)
+	}
+}
+
+// The same, for the sums of reports.
+func TestACLOfReports(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	srv.admin(t, relayACL...)
+	srv.admin(t, reportsACL...)
+	r := open(t, at(srv.addr, func(cfg *Config) { cfg.Server.Username, cfg.Server.Password = "relay", "secret" })).Reports()
+	old := today() - 5
+	aged := batch("w", 1, domain, sessions(noPolicy, 1))
+	aged.Sums[0].Day = old
+	add(t, r, aged)
+	add(t, r, batch("w", 2, domain, sessions(noPolicy, 1)))
+	add(t, r, batch("w", 3, domain, sessions(noPolicy, 1, untrusted("a"))))
+	for _, err := range r.Domains(t.Context(), today()) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	sums(t, r, domain)
+	release, ok, err := r.Lease(t.Context(), today(), domain, time.Minute)
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	part, err := r.Seal(t.Context(), today(), domain)
+	if err != nil || part.Number != 1 || total(part) != 3 {
+		t.Errorf("%+v, %v", part, err)
+	}
+	if err := r.Delete(t.Context(), today(), domain, 1); err != nil {
+		t.Error(err)
+	}
+	release()
+	if err := r.DeleteBefore(t.Context(), today()-2); err != nil {
+		t.Error(err)
+	}
+	if part, err := r.Sums(t.Context(), old, domain); err != nil || part.Number != 0 {
+		t.Errorf("old: %+v, %v", part, err)
+	}
+	log, err := srv.admin(t, "ACL", "LOG").ToArray()
+	if err != nil || len(log) != 0 {
+		t.Errorf("what the user may not do: %v, %v", log, err)
 	}
 }
 

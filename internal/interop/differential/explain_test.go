@@ -74,7 +74,7 @@ var differences = []difference{
 		return o.kinds() == [3]status{failed, insecure, insecure} && len(o.truth.chain) > 1 && o.truth.doubted
 	}},
 	{"ours judges the end of an alias in the same reply", func(o *outcome) bool {
-		return o.ours.kind() == failed && o.withinAlias()
+		return (o.ours.kind() == failed || o.ours.status == insecure && o.truth.doubted) && o.withinAlias()
 	}},
 
 	// The others trust less than ours.
