@@ -2,6 +2,7 @@ package valkeystore
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/valkey-io/valkey-go"
 
 	"github.com/mxseal/mxseal/mtasts"
+	"github.com/mxseal/mxseal/tlsrpt"
 )
 
 // A hit, beside what it is compared with: a Lookup in the memory of a Client.
@@ -146,4 +148,43 @@ func BenchmarkChange(b *testing.B) {
 			b.Fatal("not in memory")
 		}
 	}
+}
+
+// BenchmarkReportsAdd adds the sums of a thousand domains, beside as many
+// increments in one pipeline, which the server does not tell from those that
+// came before.
+func BenchmarkReportsAdd(b *testing.B) {
+	const domains = 1000
+	srv := startServer(b)
+	r := open(b, at(srv.addr)).Reports()
+	recorder := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: r})
+	session := &tlsrpt.Session{Outcomes: []tlsrpt.Outcome{{Policy: noPolicy}}}
+	b.Run("Flush", func(b *testing.B) {
+		for b.Loop() {
+			for i := range domains {
+				session.Domain = fmt.Sprintf("d%d.example", i)
+				recorder.Record(session)
+			}
+			if err := recorder.Flush(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("HINCRBY", func(b *testing.B) {
+		client, err := r.store.link.get()
+		if client == nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			commands := make(valkey.Commands, domains)
+			for i := range commands {
+				commands[i] = client.B().Hincrby().Key(fmt.Sprintf("d%d.example", i)).Field("successes").Increment(1).Build()
+			}
+			for _, result := range client.DoMulti(b.Context(), commands...) {
+				if err := result.Error(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+	})
 }
