@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/mxseal/mxseal/internal/special"
 )
 
 const (
@@ -122,7 +124,7 @@ func (d *dialer) addrs(ctx context.Context, host string) ([]netip.Addr, error) {
 	for _, addr := range found {
 		addr = addr.Unmap()
 		switch {
-		case isSpecial(addr) && !d.allowAddr(addr):
+		case special.Is(addr) && !d.allowAddr(addr):
 			refused = addr
 		case room[addr.Is4()] > 0:
 			room[addr.Is4()]--

@@ -1,6 +1,10 @@
 package mtasts
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/mxseal/mxseal/internal/extension"
+)
 
 // MatchMX reports whether host, the name of a mail host as the MX record has
 // it, is one that the policy allows (RFC 8461 section 4.1). Case and a final
@@ -31,7 +35,7 @@ func matchPattern(pattern, host string) bool {
 // isLabel reports whether s can be the first label of a mail host.
 func isLabel(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; !isAlphanumeric(c) && c != '-' && c != '_' {
+		if c := s[i]; !extension.IsAlphanumeric(c) && c != '-' && c != '_' {
 			return false
 		}
 	}

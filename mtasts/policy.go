@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/mxseal/mxseal/internal/extension"
 )
 
 // Mode says what a sender does with a mail host that does not meet the policy
@@ -115,7 +117,7 @@ func (p *parser) line(line string) *Error {
 		return policyError("policy-syntax", "control characters or not UTF-8: %s", quote(line))
 	}
 	key, value, ok := strings.Cut(line, ":")
-	if !ok || !isExtensionName(key) {
+	if !ok || !extension.IsName(key) {
 		return policyError("policy-syntax", "no key and value: %s", quote(line))
 	}
 	value = trimLeft(value)

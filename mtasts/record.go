@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/mxseal/mxseal/internal/extension"
 )
 
 // ErrNoRecord says that a domain publishes no MTA-STS record: none of the TXT
@@ -21,9 +23,8 @@ type Record struct {
 }
 
 const (
-	version   = "STSv1"
-	maxID     = 32 // octets of an id
-	maxExtKey = 32 // octets of the name of an extension field
+	version = "STSv1"
+	maxID   = 32 // octets of an id
 )
 
 // SelectRecord picks the MTA-STS record among the TXT records found at
@@ -99,7 +100,7 @@ func (rec *Record) addField(field string) error {
 		rec.ID = value
 		return nil
 	}
-	if !isExtensionName(name) || !isRecordValue(value) {
+	if !extension.IsName(name) || !extension.IsValue(value) {
 		return recordError("record-syntax", "malformed field %s", quote(field))
 	}
 	return nil
@@ -111,36 +112,11 @@ func isID(s string) bool {
 		return false
 	}
 	for i := range len(s) {
-		if !isAlphanumeric(s[i]) {
+		if !extension.IsAlphanumeric(s[i]) {
 			return false
 		}
 	}
 	return true
-}
-
-// isExtensionName reports whether s is an sts-ext-name or an
-// sts-policy-ext-name, which are the same.
-func isExtensionName(s string) bool {
-	if len(s) == 0 || len(s) > maxExtKey || !isAlphanumeric(s[0]) {
-		return false
-	}
-	for i := 1; i < len(s); i++ {
-		if c := s[i]; !isAlphanumeric(c) && c != '_' && c != '-' && c != '.' {
-			return false
-		}
-	}
-	return true
-}
-
-// isRecordValue reports whether s is an sts-ext-value: visible US-ASCII
-// without "=" and ";".
-func isRecordValue(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c > '~' || c == '=' || c == ';' {
-			return false
-		}
-	}
-	return s != ""
 }
 
 func recordError(reason, format string, args ...any) *Error {

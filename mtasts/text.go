@@ -21,11 +21,6 @@ func trimRight(s string) string {
 	return s
 }
 
-// isAlphanumeric reports whether c is ALPHA or DIGIT.
-func isAlphanumeric(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
-}
-
 // lower returns c in lower case. Only ASCII letters have case here: folding by
 // Unicode would make a Kelvin sign equal to a k.
 func lower(c byte) byte {

@@ -7,6 +7,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
+
+	"github.com/mxseal/mxseal/internal/extension"
 )
 
 const (
@@ -50,7 +52,7 @@ func isDomain(s string) bool {
 	start := 0
 	for i := 0; i <= len(s); i++ {
 		if i < len(s) && s[i] != '.' {
-			if c := s[i]; !isAlphanumeric(c) && c != '-' && c != '_' {
+			if c := s[i]; !extension.IsAlphanumeric(c) && c != '-' && c != '_' {
 				return false
 			}
 			continue
@@ -63,10 +65,6 @@ func isDomain(s string) bool {
 	return true
 }
 
-func isAlphanumeric(c byte) bool {
-	return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
-}
-
 // isDotAtom reports whether s is a dot-atom (RFC 5322 section 3.2.3), as the
 // local part of nearly every mail address is.
 func isDotAtom(s string) bool {
@@ -75,7 +73,7 @@ func isDotAtom(s string) bool {
 			return false
 		}
 		for i := range len(atom) {
-			if c := atom[i]; !isAlphanumeric(c) && strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) < 0 {
+			if c := atom[i]; !extension.IsAlphanumeric(c) && strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) < 0 {
 				return false
 			}
 		}

@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/mxseal/mxseal/internal/special"
 )
 
 const (
@@ -111,7 +113,7 @@ func (r *Reporter) addrs(ctx context.Context, host string) ([]netip.Addr, error)
 	err = errors.New("the endpoint has no address")
 	for _, addr := range found {
 		addr = addr.Unmap()
-		if isSpecial(addr) && !r.cfg.AllowAddr(addr) {
+		if special.Is(addr) && !r.cfg.AllowAddr(addr) {
 			err = fmt.Errorf("the endpoint has the special-purpose address %s", addr)
 		} else if len(addrs) < maxAddrs {
 			addrs = append(addrs, addr)

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/mxseal/mxseal/internal/extension"
 )
 
 var (
@@ -43,8 +45,7 @@ func (e Endpoint) String() string {
 }
 
 const (
-	version   = "TLSRPTv1"
-	maxExtKey = 32 // octets of the name of an extension field
+	version = "TLSRPTv1"
 
 	// maxEndpoints bounds what one report costs the sender, and others to whom
 	// the domain may point.
@@ -106,7 +107,7 @@ func ParseRecord(txt string) (Record, error) {
 		case name == "rua" && rua == "" && value != "":
 			rua = value
 		case name == "rua" && value != "": // the first one counts
-		case !isExtensionName(name) || !isExtensionValue(value):
+		case !extension.IsName(name) || !extension.IsValue(value):
 			return Record{}, fmt.Errorf("%w: malformed field %.64q", ErrBadRecord, field)
 		}
 	}
@@ -168,27 +169,3 @@ func parseMailto(opaque string) (Endpoint, bool) {
 const whiteSpace = " \t"
 
 func trim(s string) string { return strings.Trim(s, whiteSpace) }
-
-// isExtensionName reports whether s is a tlsrpt-ext-name.
-func isExtensionName(s string) bool {
-	if len(s) == 0 || len(s) > maxExtKey || !isAlphanumeric(s[0]) {
-		return false
-	}
-	for i := 1; i < len(s); i++ {
-		if c := s[i]; !isAlphanumeric(c) && c != '_' && c != '-' && c != '.' {
-			return false
-		}
-	}
-	return true
-}
-
-// isExtensionValue reports whether s is a tlsrpt-ext-value: visible US-ASCII
-// without "=" and ";".
-func isExtensionValue(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c > '~' || c == '=' || c == ';' {
-			return false
-		}
-	}
-	return s != ""
-}

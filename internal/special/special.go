@@ -1,4 +1,5 @@
-package mtasts
+// Package special knows the IP addresses that no host on the public Internet has.
+package special
 
 import "net/netip"
 
@@ -37,10 +38,10 @@ var (
 	prefixNAT64 = netip.MustParsePrefix("64:ff9b::/96")
 )
 
-// isSpecial reports whether addr is one that no host on the public Internet
-// can have. A policy host that claims it would have the sender talk to its own
-// network.
-func isSpecial(addr netip.Addr) bool {
+// Is reports whether addr is one that no host on the public Internet can have. A
+// policy host, or an endpoint for reports, that claims it would have the sender
+// talk to its own network. The zero Addr is special.
+func Is(addr netip.Addr) bool {
 	addr = addr.Unmap()
 	switch {
 	case !addr.IsValid() || addr.Zone() != "":
@@ -48,9 +49,9 @@ func isSpecial(addr netip.Addr) bool {
 	case addr.Is4():
 		return isIn(specialIPv4[:], addr)
 	case prefix6to4.Contains(addr):
-		return isSpecial(embedded(addr, 2))
+		return Is(embedded(addr, 2))
 	case prefixNAT64.Contains(addr):
-		return isSpecial(embedded(addr, 12))
+		return Is(embedded(addr, 12))
 	default:
 		return !globalIPv6.Contains(addr) || isIn(specialIPv6[:], addr)
 	}

@@ -1,13 +1,13 @@
-package tlsrpt
+package special
 
 import (
 	"net/netip"
 	"testing"
 )
 
-// The decision on SSRF: no https endpoint is at an address of the IANA
+// The decision on SSRF: no policy host and no endpoint is at an address of the IANA
 // special-purpose registries, in whatever notation.
-func TestIsSpecial(t *testing.T) {
+func TestIs(t *testing.T) {
 	t.Parallel()
 	special := []string{
 		"0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "100.127.255.255", "127.0.0.1", "127.255.255.254",
@@ -30,16 +30,16 @@ func TestIsSpecial(t *testing.T) {
 		"3ffe::1", "64:ff9b::1.1.1.1",
 	}
 	for _, s := range special {
-		if !isSpecial(netip.MustParseAddr(s)) {
+		if !Is(netip.MustParseAddr(s)) {
 			t.Errorf("%s would be dialled", s)
 		}
 	}
 	for _, s := range global {
-		if isSpecial(netip.MustParseAddr(s)) {
+		if Is(netip.MustParseAddr(s)) {
 			t.Errorf("%s is refused", s)
 		}
 	}
-	if !isSpecial(netip.Addr{}) {
+	if !Is(netip.Addr{}) {
 		t.Error("the zero address would be dialled")
 	}
 }
