@@ -4,7 +4,6 @@ import (
 	"crypto"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"time"
@@ -74,11 +73,10 @@ func (z *Zone) ds() []dns.RR {
 				records = append(records, k.record.ToDS(digest))
 				continue
 			}
-			records = append(records, &dns.DS{
-				Hdr:    dns.RR_Header{Name: z.name, Rrtype: dns.TypeDS, Class: dns.ClassINET, Ttl: ttl},
-				KeyTag: k.record.KeyTag(), Algorithm: k.record.Algorithm,
-				DigestType: digest, Digest: hex.EncodeToString(noise(32)),
-			})
+			// Whoever took another type for SHA-256 would find it right.
+			ds := k.record.ToDS(dns.SHA256)
+			ds.DigestType = digest
+			records = append(records, ds)
 		}
 	}
 	return records
