@@ -71,6 +71,19 @@ func (a anchors) areOfIANA() bool {
 	})
 }
 
+// between reports whether there is a trust anchor below zone on the way down to
+// name, which is within it, or at name itself. From there on the zone and those
+// above it have no say: the anchor counts whatever they sign.
+func (a anchors) between(zone, name string) bool {
+	for name != zone && name != "." {
+		if len(a[name]) > 0 {
+			return true
+		}
+		name = parent(name)
+	}
+	return false
+}
+
 // hasPublicKey reports whether a key can be used, of an algorithm that is
 // supported.
 func hasPublicKey(rr *dns.DNSKEY) bool {

@@ -45,18 +45,22 @@ type judgement struct {
 }
 
 // authenticate looks for a zone that speaks for q. Either a secure one, of
-// those that claim to have signed, satisfies check; or the name is proven to be
-// in an insecure zone, where signatures are neither needed nor believed and
-// check is not called. Otherwise the answer is bogus: a missing signature is
-// never a proof that none should be there (RFC 4035 section 5).
+// those that claim to have signed and have no trust anchor between them and q,
+// satisfies check; or the name is proven to be in an insecure zone, where
+// signatures are neither needed nor believed and check is not called. Otherwise
+// the answer is bogus: a missing signature is never a proof that none should be
+// there (RFC 4035 section 5).
 func (s *session) authenticate(q question, signers []string, missing Reason, check func(*zone) error) (*zone, error) {
 	var problem error
 	for _, signer := range signers {
+		if s.v.anchors.between(signer, home(q)) {
+			continue
+		}
 		z, err := s.zone(signer)
 		switch {
 		case err != nil:
 		case !z.secure():
-			continue // there may be a trust anchor between the signer and the name
+			continue
 		case z.apex != signer:
 			err = failure(q, KeyMissing, "signed by %q, which is not a zone", signer)
 		default:

@@ -290,8 +290,7 @@ func (s *session) judgeDNAME(at question, r *reply) (*alias, error) {
 	if err != nil {
 		return nil, err
 	}
-	if j.status != Secure {
-		// There may be a trust anchor between the DNAME and the name.
+	if s.v.anchors.between(set.name, home(at)) {
 		z, err := s.zone(home(at))
 		if err != nil {
 			return nil, err
@@ -299,6 +298,7 @@ func (s *session) judgeDNAME(at question, r *reply) (*alias, error) {
 		if z.secure() {
 			return nil, failure(at, AliasInvalid, "the DNAME at %q is not in the signed zone %q", set.name, z.apex)
 		}
+		j.status, j.expires = Insecure, earliest(j.expires, z.expires)
 	}
 	record, err := r.redirect(at.name, set)
 	if err != nil {
