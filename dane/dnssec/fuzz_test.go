@@ -3,12 +3,35 @@ package dnssec
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"net"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
 )
+
+// realReplies are what name servers and a resolver have really sent.
+func realReplies(tb testing.TB) [][]byte {
+	text, err := os.ReadFile("testdata/replies")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var replies [][]byte
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		fields := strings.Fields(line)
+		wire, err := base64.StdEncoding.DecodeString(fields[len(fields)-1])
+		if err != nil {
+			tb.Fatal(err)
+		}
+		replies = append(replies, wire)
+	}
+	return replies
+}
 
 // FuzzReply sends arbitrary bytes, behind a fitting ID, as the reply to a
 // question in a signed zone. Nothing but the honest reply may give an answer.
@@ -34,6 +57,9 @@ func FuzzReply(f *testing.F) {
 		}
 	}
 	w.zones["example.com."].nsec3 = false
+	for i, wire := range realReplies(f) {
+		f.Add(uint8(i), wire)
+	}
 	v := w.validator()
 	f.Fuzz(func(t *testing.T, which uint8, wire []byte) {
 		q := names[int(which)%len(names)]
@@ -82,6 +108,9 @@ func FuzzMessage(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
+		f.Add(wire)
+	}
+	for _, wire := range realReplies(f) {
 		f.Add(wire)
 	}
 	s, err := parseServer("192.0.2.53")
@@ -135,6 +164,18 @@ func FuzzDenial(f *testing.F) {
 	f.Add("a.example. NSEC c.example. A", "b.example.", uint16(dns.TypeA))
 	f.Add("0p9mhaveqvm6t7vbl5lop2u3t2rp3tom.example. NSEC3 1 1 12 aabbccdd 2t7b4g4vsa5smi47k61mv5bv1a22bojr MX", "x.example.", uint16(dns.TypeDS))
 	f.Add("a.example. NSEC \\000.a.example. RRSIG NSEC", "a.example.", uint16(dns.TypeTLSA))
+	for _, wire := range realReplies(f) {
+		msg := new(dns.Msg)
+		if err := msg.Unpack(wire); err != nil {
+			f.Fatal(err)
+		}
+		for _, rr := range msg.Ns {
+			if soa := msg.Ns[0].Header(); soa.Rrtype == dns.TypeSOA && soa.Name != "." {
+				moved := func(text string) string { return strings.ReplaceAll(text, soa.Name, "example.") }
+				f.Add(moved(rr.String()), moved(msg.Question[0].Name), msg.Question[0].Qtype)
+			}
+		}
+	}
 	f.Fuzz(func(t *testing.T, record, name string, qtype uint16) {
 		rr, err := dns.NewRR(record)
 		name, ok := canonicalName(name)
