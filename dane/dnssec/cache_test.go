@@ -162,6 +162,61 @@ func TestExpiry(t *testing.T) {
 	}
 }
 
+// An answer lives no longer than any link of the chain that makes it secure, or
+// the proof that makes it insecure (RFC 4035 section 5.3.3), and neither do the
+// records that follow from it.
+func TestLifetimeOfChain(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		links []question
+	}{
+		{"mx.example.com.", []question{
+			{".", dns.TypeDNSKEY}, {"com.", dns.TypeDS}, {"com.", dns.TypeDNSKEY},
+			{"example.com.", dns.TypeDS}, {"example.com.", dns.TypeDNSKEY}, {"mx.example.com.", dns.TypeA},
+		}},
+		{"none.example.com.", []question{{"com.", dns.TypeDS}, {"example.com.", dns.TypeDNSKEY}, {"none.example.com.", dns.TypeA}}},
+		{"alias.example.com.", []question{{"com.", dns.TypeDS}, {"example.com.", dns.TypeDNSKEY}, {"alias.example.com.", dns.TypeA}}},
+		{"a.wild.example.com.", []question{{"a.wild.example.com.", dns.TypeA}}},
+		{"mx.plain.com.", []question{{".", dns.TypeDNSKEY}, {"com.", dns.TypeDS}, {"com.", dns.TypeDNSKEY}, {"plain.com.", dns.TypeDS}, {"mx.plain.com.", dns.TypeA}}},
+	} {
+		for _, link := range tt.links {
+			for _, by := range []string{"TTL", "TTL of the proof", "expiration"} {
+				w := mail(t)
+				proven := false
+				w.on(link.name, link.rtype, func(m *dns.Msg) {
+					proven = len(m.Ns) > 0
+					for _, rr := range append(m.Ns, m.Answer...) {
+						if by == "TTL" || by == "TTL of the proof" && isType(dns.TypeNSEC)(rr) {
+							rr.Header().Ttl = 60
+						}
+					}
+				})
+				if by == "expiration" {
+					z := w.at(link.name)
+					if link.rtype == dns.TypeDS {
+						z = w.above(link.name)
+					}
+					z.validTo = w.now.Add(time.Minute)
+				}
+				a, err := w.lookup(tt.name, dns.TypeA)
+				if by == "TTL of the proof" && (!proven || w.at(link.name).unsigned) {
+					continue
+				}
+				if err != nil || a.Expires.After(w.now.Add(time.Minute)) && !(by == "expiration" && w.at(link.name).unsigned) {
+					t.Errorf("%s, %s of %v: %+v, %v", tt.name, by, link, a, err)
+					continue
+				}
+				for _, rr := range a.Records {
+					if left := time.Duration(rr.Header().Ttl) * time.Second; w.now.Add(left).After(a.Expires) {
+						t.Errorf("%s, %s of %v: a record lives for %v, the answer for %v", tt.name, by, link, left, a.Expires.Sub(w.now))
+					}
+				}
+			}
+		}
+	}
+}
+
 // SEC-43: failures are remembered for a short while, as failures.
 func TestBadCache(t *testing.T) {
 	t.Parallel()

@@ -56,6 +56,7 @@ func TestNSECProofs(t *testing.T) {
 		{"SEC-56 wildcard with the type", []dns.RR{newTestNSEC("mw.example.com.", "x.example.com.", everything...), newTestNSEC("*.example.com.", "a.example.com.", dns.TypeTLSA)}, -1},
 		{"SEC-56 wildcard is an alias", []dns.RR{newTestNSEC("mw.example.com.", "x.example.com.", everything...), newTestNSEC("*.example.com.", "a.example.com.", dns.TypeCNAME)}, -1},
 		{"SEC-56 wildcard is a delegation", []dns.RR{newTestNSEC("mw.example.com.", "x.example.com.", everything...), newTestNSEC("*.example.com.", "a.example.com.", ns...)}, -1},
+		{"SEC-50, SEC-56 wildcard is an empty non-terminal", []dns.RR{newTestNSEC("mw.example.com.", "x.example.com.", everything...), newTestNSEC("example.com.", "a.*.example.com.", zone...)}, dns.RcodeSuccess},
 		{"SEC-56 wildcard alone", []dns.RR{newTestNSEC("*.example.com.", "a.example.com.", everything...)}, -1},
 		{"RFC 6840 section 4.1: types empty", []dns.RR{newTestNSEC(name, "x.example.com.")}, dns.RcodeSuccess},
 		{"nothing", nil, -1},

@@ -117,6 +117,28 @@ func TestLimitAndNextServer(t *testing.T) {
 	w.expectLimit(t, "mx.example.com", dns.TypeA, "more than 12 signature verifications", two, func(c *Config) { c.Limits.Verifications = 12 })
 }
 
+// SEC-71: at a limit of the whole lookup no further server is asked.
+func TestTotalLimitEndsLookup(t *testing.T) {
+	t.Parallel()
+	for what, limit := range map[string]func(*Limits){
+		"more than 5 signature verifications": func(l *Limits) { l.Verifications = 5 },
+		"more than 2 DNSKEY digests":          func(l *Limits) { l.Digests = 2 },
+		"more than 1000 octets of replies":    func(l *Limits) { l.Octets = 1000 },
+	} {
+		w := mail(t)
+		w.mangle = func(server, network string, m *dns.Msg) *dns.Msg {
+			if server != "192.0.2.1:53" || network != "udp" {
+				t.Errorf("%s: %s was asked over %s for %v", what, server, network, m.Question[0])
+			}
+			return m
+		}
+		w.expectLimit(t, "mx.example.com", dns.TypeA, what, func(c *Config) {
+			c.Servers = []string{"192.0.2.1", "192.0.2.2"}
+			limit(&c.Limits)
+		})
+	}
+}
+
 // SEC-66, SEC-71, SEC-72: one budget of verifications for the whole lookup,
 // aliases, keys and proofs included; afterwards the keys are cached.
 func TestVerifications(t *testing.T) {
