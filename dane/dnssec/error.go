@@ -191,6 +191,8 @@ func (e *Error) describe(b *strings.Builder) {
 	}
 }
 
+// describeCause writes one cause. The text of an error that is not ours may have
+// in it what came over the network, as that of a certificate has its names.
 func describeCause(b *strings.Builder, err error) {
 	switch err := err.(type) {
 	case *Error:
@@ -203,7 +205,7 @@ func describeCause(b *strings.Builder, err error) {
 			describeCause(b, cause)
 		}
 	default:
-		b.WriteString(err.Error())
+		b.WriteString(printable(err.Error(), 300))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"math/big"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -170,6 +171,24 @@ func TestCertificateOfServer(t *testing.T) {
 	}
 	if len(w.queries) > 0 {
 		t.Errorf("%d queries were sent", len(w.queries))
+	}
+}
+
+// Whoever impersonates a server reached over TLS writes nothing into a
+// log by the names of a certificate, be they long or not printable.
+func TestNamesOfCertificateInErrors(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	server := w.overTLS(t, 0)
+	certificate, _ := selfSigned(t, "x\nforged\x1b[2J"+strings.Repeat("x", 10000))
+	server.config.Certificates = []tls.Certificate{certificate}
+	v := w.validator(server.client)
+	_, err := v.Lookup(t.Context(), "mx.example.com", dns.TypeA)
+	for _, err := range []error{err, v.Probe(t.Context())} {
+		mentions(t, err, "x509", "x?forged?[2J")
+		if text := err.Error(); strings.ContainsAny(text, "\x1b\n") || len(text) > 2000 {
+			t.Errorf("%d octets: %.300q", len(text), text)
+		}
 	}
 }
 
