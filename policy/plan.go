@@ -92,7 +92,7 @@ type Host struct {
 // holds reports whether the plan is still good. A clock that was set back to
 // before it was made leaves nothing good.
 func (p *Plan) holds(now time.Time) bool {
-	return now.Before(p.Expires) && !now.Round(0).Before(p.made)
+	return now.Before(p.Expires) && now.Round(0).Before(p.Expires) && !now.Round(0).Before(p.made)
 }
 
 // Order returns the hosts by preference, with equal ones shuffled afresh

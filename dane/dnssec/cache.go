@@ -52,6 +52,13 @@ type entry struct {
 	newer, older *entry
 }
 
+// isGood reports whether the value may still be used. The monotonic clock of
+// some systems stands still while they are suspended, and the other one may be
+// set back, so both must say so.
+func (e *entry) isGood(now time.Time) bool {
+	return now.Before(e.expires) && now.Round(0).Before(e.expires)
+}
+
 // entryOverhead estimates what the map and the entry itself take.
 const entryOverhead = 250
 
@@ -75,7 +82,7 @@ func (c *cache) get(key cacheKey, now time.Time) any {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	e := s.entries[key]
-	if e == nil || !now.Before(e.expires) {
+	if e == nil || !e.isGood(now) {
 		return nil
 	}
 	if !e.used.Load() {
@@ -120,7 +127,7 @@ func (s *shard) evict(now time.Time) {
 			e = s.oldest
 		}
 		s.hand = e.newer
-		if !e.used.Load() || !now.Before(e.expires) {
+		if !e.used.Load() || !e.isGood(now) {
 			s.remove(e)
 			return
 		}

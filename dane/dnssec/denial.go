@@ -80,9 +80,9 @@ func (s *session) wholeProof(z *zone, q question, r *reply) (*proof, error) {
 
 // wholeAuthority verifies the authority section of a reply with aliases: each
 // RRset is that of the zone that it is in, because the section has proofs for
-// each step. RFC 4035 section 3.2.3: an answer is authentic if all that it
-// consists of is, and the negative records beside it.
-func (s *session) wholeAuthority(q question, r *reply) error {
+// each step, and no zone has a say but those. RFC 4035 section 3.2.3: an answer
+// is authentic if all that it consists of is, and the negative records beside it.
+func (s *session) wholeAuthority(q question, r *reply, hasSay func(*zone) bool) error {
 	if r.foreign {
 		return foreign(q)
 	}
@@ -101,12 +101,15 @@ func (s *session) wholeAuthority(q question, r *reply) error {
 			return &limitError{what: "records of denial in one reply", limit: limit}
 		}
 		at := set.question()
-		_, err := s.authenticate(at, signers(at, set), SignatureMissing, func(z *zone) error {
+		z, err := s.authenticate(at, signers(at, set), SignatureMissing, func(z *zone) error {
 			_, err := s.verifyExact(set, z)
 			return err
 		})
 		if err != nil {
 			return err
+		}
+		if z.secure() && !hasSay(z) {
+			return foreign(q)
 		}
 	}
 	return nil

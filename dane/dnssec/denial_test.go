@@ -172,7 +172,8 @@ func TestWholeProof(t *testing.T) {
 	}
 }
 
-// The same for a reply with records.
+// The same for a reply with records, at the name asked for or at that which it
+// is an alias of.
 func TestWholeAnswer(t *testing.T) {
 	t.Parallel()
 	for what, more := range map[string]func(w *world) []dns.RR{
@@ -186,9 +187,11 @@ func TestWholeAnswer(t *testing.T) {
 		"an address": func(w *world) []dns.RR { return []dns.RR{rr(t, "x.example.com. 60 IN AAAA 2001:db8::1")} },
 	} {
 		w := mail(t)
-		w.on("mx.example.com.", dns.TypeA, func(m *dns.Msg) { m.Ns = append(m.Ns, more(w)...) })
-		if a, err := w.lookup("mx.example.com", dns.TypeA); err == nil {
-			t.Errorf("%s: %+v", what, a)
+		for _, name := range []string{"mx.example.com.", "alias.example.com."} {
+			w.on(name, dns.TypeA, func(m *dns.Msg) { m.Ns = append(m.Ns, more(w)...) })
+			if a, err := w.lookup(name, dns.TypeA); err == nil {
+				t.Errorf("%s beside %s: %+v", what, name, a)
+			}
 		}
 		w.on("mx.example.com.", dns.TypeA, func(m *dns.Msg) { m.Ns = append(m.Ns, rr(t, "example.com. 60 IN NS ns.invalid.")) })
 		w.expect(t, "mx.example.com", dns.TypeA, Secure)

@@ -242,6 +242,7 @@ func (s *session) extend(so path, q question, a *Answer) (err error) {
 // leads out of the reply; absence is believed only of the name asked for.
 func (s *session) answer(q question, so path, r *reply) (a *Answer, open bool, err error) {
 	a = &Answer{Name: q.name, Status: Secure, Expires: after(s.now, maxTTL)}
+	var spoke []*zone // for the aliases
 	for {
 		at := question{a.Name, q.rtype}
 		var step *alias
@@ -256,11 +257,11 @@ func (s *session) answer(q question, so path, r *reply) (a *Answer, open bool, e
 				return a, false, nil
 			}
 		case r.answer.find(at.name, at.rtype) != nil:
-			return a, false, s.finish(a, at, r)
+			return a, false, s.finish(a, at, spoke, r)
 		case r.answer.find(at.name, dns.TypeCNAME) != nil:
 			step, err = s.judgeCNAME(at, r)
 		case len(a.Aliases) > 0:
-			return a, true, s.finishAlias(a, at, r)
+			return a, true, s.finishOpen(a, at, spoke, r)
 		default:
 			return a, false, s.finishAbsent(a, at, r)
 		}
@@ -271,6 +272,7 @@ func (s *session) answer(q question, so path, r *reply) (a *Answer, open bool, e
 			return nil, false, err
 		}
 		a.weaken(step.judgement)
+		spoke = append(spoke, step.zone)
 		a.Aliases = append(a.Aliases, step.Alias)
 		a.Name = step.Target
 		s.prefetch(a.Name)
@@ -324,8 +326,9 @@ func (s *session) judgeCNAME(at question, r *reply) (*alias, error) {
 	return &alias{Alias: Alias{at.name, target, false, j.status}, judgement: j}, nil
 }
 
-// finish completes a with the records of the reply.
-func (s *session) finish(a *Answer, at question, r *reply) error {
+// finish completes a with the records of the reply. spoke are the zones of its
+// aliases.
+func (s *session) finish(a *Answer, at question, spoke []*zone, r *reply) error {
 	if err := r.present(at); err != nil {
 		return err
 	}
@@ -336,7 +339,7 @@ func (s *session) finish(a *Answer, at question, r *reply) error {
 	}
 	a.weaken(j)
 	if len(a.Aliases) > 0 {
-		err = s.finishAlias(a, at, r)
+		err = s.finishAlias(a, at, append(spoke, j.zone), r)
 	} else if j.zone.secure() {
 		_, err = s.wholeProof(j.zone, at, r)
 	}
@@ -347,12 +350,26 @@ func (s *session) finish(a *Answer, at question, r *reply) error {
 	return nil
 }
 
-// finishAlias looks at what lies beside aliases that are secure so far.
-func (s *session) finishAlias(a *Answer, at question, r *reply) error {
+// finishAlias looks at what lies beside aliases and records that are secure: it
+// is of the zones that spoke for them.
+func (s *session) finishAlias(a *Answer, at question, spoke []*zone, r *reply) error {
 	if a.Status != Secure {
 		return nil
 	}
-	return s.wholeAuthority(at, r)
+	return s.wholeAuthority(at, r, func(z *zone) bool { return spokeFor(spoke, z) })
+}
+
+// finishOpen does the same for aliases that lead out of the reply. What else it
+// has may be of the zone of their end, which is not known yet.
+func (s *session) finishOpen(a *Answer, at question, spoke []*zone, r *reply) error {
+	if a.Status != Secure {
+		return nil
+	}
+	return s.wholeAuthority(at, r, func(z *zone) bool { return spokeFor(spoke, z) || within(home(at), z.apex) })
+}
+
+func spokeFor(spoke []*zone, z *zone) bool {
+	return slices.ContainsFunc(spoke, func(other *zone) bool { return other.apex == z.apex })
 }
 
 // finishAbsent completes a with the absence of the records.

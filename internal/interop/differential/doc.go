@@ -9,7 +9,8 @@
 // difference is one of those explained in explain_test.go. A verdict that the
 // tree itself refutes is never explained away: an answer called secure that is
 // not what the tree has, or one called insecure where the tree is signed
-// without a gap. Nor is one called secure that both others call bogus.
+// without a gap. Nor is an altered
+// reply that is called secure and that both others call bogus.
 //
 // MXSEAL_DIFFERENTIAL_SEED chooses the seed (the default is the same each time,
 // and logged), MXSEAL_DIFFERENTIAL_QUESTIONS the number of questions, and

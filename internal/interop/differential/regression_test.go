@@ -185,6 +185,29 @@ var regressions = []struct {
 		},
 	},
 	{
+		name:   "denial of another zone beside an alias",
+		clause: "RFC 4033 section 5, as before: the denial is signed, by a zone that no name of the answer is in.",
+		want:   [3]status{failed, failed, failed},
+		scenario: scenario{
+			tree: treeSpec{plainRoot, {Name: "c.b.gamma.", Algorithms: p256, Digests: sha256, NSEC3: true,
+				Records: []string{"a.c.b.gamma. CNAME d.c.b.c.b.gamma.", "*.c.b.gamma. A 192.0.2.2"}},
+				{Name: "b.alpha.", Algorithms: p256, Digests: sha256}},
+			question: question{"a.c.b.gamma.", dns.TypeA},
+			mutation: mutation{"denial added", question{"d.c.b.c.b.gamma.", dns.TypeA}, question{"b.alpha.", dns.TypeA}, 12550},
+		},
+	},
+	{
+		name:   "NSEC records of both sides of a zone cut",
+		clause: "RFC 4035 section 2.3: one each of the parent and the child. The others take them for one RRset, which has no good signature.",
+		want:   [3]status{secure, failed, failed},
+		scenario: scenario{
+			tree: treeSpec{plainRoot, {Name: "beta.", Algorithms: p256, Digests: sha256, Records: []string{"*.beta. CNAME x.a.beta."}},
+				{Name: "alpha.", Algorithms: p256, Digests: sha256, Records: []string{"a.alpha. CNAME b.beta."}},
+				{Name: "a.beta.", Algorithms: p256, Digests: sha256}},
+			question: question{"a.alpha.", dns.TypeMX},
+		},
+	},
+	{
 		name:   "DS record beside a forged DNAME above it",
 		clause: "RFC 6672 section 2.4: nothing is below a DNAME. The DS record is signed and would do, but the reply contradicts itself.",
 		want:   [3]status{failed, failed, failed},
