@@ -3,7 +3,7 @@ package mtasts
 import (
 	"strings"
 
-	"github.com/mxseal/mxseal/internal/extension"
+	"github.com/mxseal/mxseal/internal/grammar"
 )
 
 // MatchMX reports whether host, the name of a mail host as the MX record has
@@ -35,7 +35,7 @@ func matchPattern(pattern, host string) bool {
 // isLabel reports whether s can be the first label of a mail host.
 func isLabel(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; !extension.IsAlphanumeric(c) && c != '-' && c != '_' {
+		if c := s[i]; !grammar.IsAlphanumeric(c) && c != '-' && c != '_' {
 			return false
 		}
 	}

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/net/idna"
 
-	"github.com/mxseal/mxseal/internal/extension"
+	"github.com/mxseal/mxseal/internal/grammar"
 )
 
 const (
@@ -62,7 +62,7 @@ func isDomain(s, extra string) bool {
 	for start := 0; start <= len(s); {
 		end := start
 		for end < len(s) && s[end] != '.' {
-			if c := s[end]; !extension.IsAlphanumeric(c) && c != '-' && strings.IndexByte(extra, c) < 0 {
+			if c := s[end]; !grammar.IsAlphanumeric(c) && c != '-' && strings.IndexByte(extra, c) < 0 {
 				return false
 			}
 			end++

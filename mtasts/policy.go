@@ -6,7 +6,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/mxseal/mxseal/internal/extension"
+	"github.com/mxseal/mxseal/internal/grammar"
 )
 
 // Mode says what a sender does with a mail host that does not meet the policy
@@ -117,7 +117,7 @@ func (p *parser) line(line string) *Error {
 		return policyError("policy-syntax", "control characters or not UTF-8: %s", quote(line))
 	}
 	key, value, ok := strings.Cut(line, ":")
-	if !ok || !extension.IsName(key) {
+	if !ok || !grammar.IsExtensionName(key) {
 		return policyError("policy-syntax", "no key and value: %s", quote(line))
 	}
 	value = trimLeft(value)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/mxseal/mxseal/internal/extension"
+	"github.com/mxseal/mxseal/internal/grammar"
 )
 
 // ErrNoRecord says that a domain publishes no MTA-STS record: none of the TXT
@@ -100,7 +100,7 @@ func (rec *Record) addField(field string) error {
 		rec.ID = value
 		return nil
 	}
-	if !extension.IsName(name) || !extension.IsValue(value) {
+	if !grammar.IsExtensionName(name) || !grammar.IsExtensionValue(value) {
 		return recordError("record-syntax", "malformed field %s", quote(field))
 	}
 	return nil
@@ -112,7 +112,7 @@ func isID(s string) bool {
 		return false
 	}
 	for i := range len(s) {
-		if !extension.IsAlphanumeric(s[i]) {
+		if !grammar.IsAlphanumeric(s[i]) {
 			return false
 		}
 	}

@@ -90,7 +90,8 @@ type Host struct {
 }
 
 // holds reports whether the plan is still good. A clock that was set back to
-// before it was made leaves nothing good.
+// before it was made leaves nothing good, and neither does one that stood still
+// while the machine was suspended: both clocks must say so.
 func (p *Plan) holds(now time.Time) bool {
 	return now.Before(p.Expires) && now.Round(0).Before(p.Expires) && !now.Round(0).Before(p.made)
 }

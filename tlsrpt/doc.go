@@ -53,8 +53,9 @@
 // Each session is in one report. What is added is numbered, so that a Store tells
 // what it has already; what is reported is sealed first, so that what comes later
 // makes a report of its own, with an ID of its own. A report goes out again, the
-// same with the same ID, only if the process died, or lost the Store, after an
-// endpoint had accepted it and before that was noted.
+// same with the same ID, only if the process died, or lost the Store, or stood
+// still for longer than its lease, after an endpoint had accepted it and before
+// that was noted.
 //
 // # Reports
 //

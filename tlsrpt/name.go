@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/net/idna"
 
-	"github.com/mxseal/mxseal/internal/extension"
+	"github.com/mxseal/mxseal/internal/grammar"
 )
 
 const (
@@ -52,7 +52,7 @@ func isDomain(s string) bool {
 	start := 0
 	for i := 0; i <= len(s); i++ {
 		if i < len(s) && s[i] != '.' {
-			if c := s[i]; !extension.IsAlphanumeric(c) && c != '-' && c != '_' {
+			if c := s[i]; !grammar.IsAlphanumeric(c) && c != '-' && c != '_' {
 				return false
 			}
 			continue
@@ -73,7 +73,7 @@ func isDotAtom(s string) bool {
 			return false
 		}
 		for i := range len(atom) {
-			if c := atom[i]; !extension.IsAlphanumeric(c) && strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) < 0 {
+			if c := atom[i]; !grammar.IsAlphanumeric(c) && strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) < 0 {
 				return false
 			}
 		}

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/mxseal/mxseal/internal/extension"
+	"github.com/mxseal/mxseal/internal/grammar"
 )
 
 var (
@@ -107,7 +107,7 @@ func ParseRecord(txt string) (Record, error) {
 		case name == "rua" && rua == "" && value != "":
 			rua = value
 		case name == "rua" && value != "": // the first one counts
-		case !extension.IsName(name) || !extension.IsValue(value):
+		case !grammar.IsExtensionName(name) || !grammar.IsExtensionValue(value):
 			return Record{}, fmt.Errorf("%w: malformed field %.64q", ErrBadRecord, field)
 		}
 	}

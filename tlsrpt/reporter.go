@@ -13,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mxseal/mxseal/internal/extension"
+	"github.com/mxseal/mxseal/internal/grammar"
 )
 
 // Resolver looks up TLSRPT records and the addresses of https endpoints.
@@ -114,7 +114,7 @@ func NewReporter(cfg ReporterConfig) (*Reporter, error) {
 		return nil, errors.New("tlsrpt: a Reporter needs the name of the Organization")
 	case err != nil:
 		return nil, fmt.Errorf("tlsrpt: Contact: %w", err)
-	case strings.ContainsFunc(cfg.Instance, func(c rune) bool { return c > '~' || !extension.IsAlphanumeric(byte(c)) }):
+	case strings.ContainsFunc(cfg.Instance, func(c rune) bool { return c > '~' || !grammar.IsAlphanumeric(byte(c)) }):
 		return nil, fmt.Errorf("tlsrpt: Instance %q is not made of letters and digits", cfg.Instance)
 	case (cfg.Mailer == nil) != (cfg.Signer == nil):
 		return nil, errors.New("tlsrpt: Mailer and Signer go together: reports by mail are signed (RFC 8460 section 3)")

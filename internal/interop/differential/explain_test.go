@@ -14,10 +14,13 @@ type difference struct {
 
 // wrong reports a verdict of ours that cannot be right, whatever the others
 // say: an answer called secure that is not what the tree has, or one called
-// insecure in a part of the tree that is signed without a gap.
+// insecure in a part of the tree that is signed without a gap. An altered reply
+// that both others call bogus is wrong too, but where unbound's verdict is the
+// one that it has on intact replies.
 func (o *outcome) wrong() string {
+	altered := o.mutation.Kind != "" && !o.dnameTakenForAnother()
 	switch {
-	case o.ours.status == secure && o.unbound.status == bogus && o.delv.status == bogus && o.mutation.Kind != "" && !o.dnameTakenForAnother():
+	case altered && o.ours.status == secure && o.unbound.status == bogus && o.delv.status == bogus:
 		return "ours takes for secure what both others call bogus"
 	case o.ours.status == secure && o.ours.answer != o.truth.answer:
 		return "ours takes for secure what the tree does not have: " + o.truth.answer
