@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/mxseal/mxseal/internal/reporttest"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/policytest"
 	"github.com/mxseal/mxseal/tlsrpt"
@@ -48,6 +49,9 @@ func TestFromSessionsToReport(t *testing.T) {
 	report, err := reporter.Preview(t.Context(), "both.example", tlsrpt.DayOf(inet.Now()))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := reporttest.Marshal(report); err != nil {
+		t.Error(err)
 	}
 	if len(report.Policies) != 2 {
 		t.Fatalf("%+v", report)

@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/reporttest"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
@@ -247,8 +248,9 @@ func (r *relay) sendMail(_ context.Context, _ string, to []string, message []byt
 	case r.fleet.chance(10):
 		return errors.New("450 later")
 	}
-	report, err := tlsrpt.ParseReport(bytes.NewReader(message))
+	report, err := reporttest.Mailed(message)
 	if err != nil {
+		r.fleet.t.Error(err)
 		return err
 	}
 	r.fleet.receive(to[0], report)

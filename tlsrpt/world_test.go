@@ -2,7 +2,6 @@ package tlsrpt_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -17,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/reporttest"
 	"github.com/mxseal/mxseal/internal/testpki"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -228,7 +228,13 @@ func (w *world) dial(_ context.Context, _, addr string) (net.Conn, error) {
 		if request.Method != http.MethodPost {
 			w.t.Errorf("method %s", request.Method) // RPT-14
 		}
-		w.posted = append(w.posted, w.delivery("https://"+request.Host+request.URL.Path, request.Header, octets, addr))
+		report, err := reporttest.Posted(octets)
+		if err != nil {
+			w.t.Error(err)
+			return
+		}
+		to := "https://" + request.Host + request.URL.Path
+		w.posted = append(w.posted, delivery{w.now().Sub(midnight), to, request.Header, octets, report, addr})
 		response := http.Response{StatusCode: w.status, Header: http.Header{"Location": {"https://reports.example/other"}}}
 		if err := response.Write(conn); err != nil {
 			w.t.Error(err)
@@ -243,18 +249,13 @@ func (w *world) sendMail(_ context.Context, from string, to []string, message []
 	if from != "tls-reports@sender.example" || len(to) != 1 {
 		w.t.Errorf("mail from %q to %q", from, to)
 	}
-	w.mailed = append(w.mailed, w.delivery(to[0], nil, message, ""))
-	return w.mail
-}
-
-// delivery reads a report, which must be one.
-func (w *world) delivery(to string, header http.Header, octets []byte, dialled string) delivery {
-	report, err := tlsrpt.ParseReport(bytes.NewReader(octets))
+	report, err := reporttest.Mailed(message)
 	if err != nil {
-		w.t.Fatal(err)
+		w.t.Error(err)
+		return err
 	}
-	marshal(w.t, report)
-	return delivery{w.now().Sub(midnight), to, header, octets, report, dialled}
+	w.mailed = append(w.mailed, delivery{w.now().Sub(midnight), to[0], nil, message, report, ""})
+	return w.mail
 }
 
 // sign makes as if.

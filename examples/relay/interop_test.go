@@ -18,6 +18,7 @@ import (
 
 	"github.com/mxseal/mxseal/internal/interop"
 	"github.com/mxseal/mxseal/internal/interop/mailserver"
+	"github.com/mxseal/mxseal/internal/reporttest"
 	"github.com/mxseal/mxseal/policy/policytest"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -58,12 +59,15 @@ func TestReportsInterop(t *testing.T) {
 	eventually(t, "a report by mail and one by https", func() bool { return len(postfix.Messages(t)) > 0 && len(posts.all()) > 0 })
 
 	mailed := postfix.Messages(t)[0]
-	read := strings.NewReader(readStrictly(t, python, key, mailed))
-	for name, source := range map[string]io.Reader{"as stored": strings.NewReader(mailed), "as the second reader has it": read} {
-		report, err := tlsrpt.ParseReport(source)
-		if err != nil {
-			t.Fatal(err)
-		}
+	stored, err := reporttest.Mailed([]byte(mailed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := tlsrpt.ParseReport(strings.NewReader(readStrictly(t, python, key, mailed)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, report := range map[string]*tlsrpt.Report{"as stored": stored, "as the second reader has it": read} {
 		p := report.Policies[0]
 		if len(report.Policies) != 1 || p.Policy.Type != tlsrpt.STS || p.Policy.Domain != "mailed.test" ||
 			p.Summary.Failures != 3 || p.Summary.Successes != 0 || p.Details[0].Type != tlsrpt.STARTTLSNotSupported {
@@ -71,7 +75,7 @@ func TestReportsInterop(t *testing.T) {
 		}
 	}
 	post := posts.all()[0]
-	report, err := tlsrpt.ParseReport(bytes.NewReader(post.body))
+	report, err := reporttest.Posted(post.body)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,12 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
 
+	"github.com/mxseal/mxseal/internal/reporttest"
 	"github.com/mxseal/mxseal/policy/policytest"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -65,7 +65,7 @@ func TestReports(t *testing.T) {
 		day      tlsrpt.Day
 		failures int64
 	}{{today, 3}, {today + 2, 1}} {
-		report, err := tlsrpt.ParseReport(bytes.NewReader(messages[i].Data))
+		report, err := reporttest.Mailed(messages[i].Data)
 		if err != nil {
 			t.Fatal(err)
 		}

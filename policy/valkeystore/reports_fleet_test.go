@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/reporttest"
 	"github.com/mxseal/mxseal/internal/testpki"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -29,6 +30,7 @@ const openOrSealed = "*:report:[os]*"
 
 // endpoint is where all domains want their reports.
 type endpoint struct {
+	t    testing.TB
 	web  *httptest.Server
 	root *testpki.Entity
 
@@ -42,7 +44,7 @@ func newEndpoint(t testing.TB) *endpoint {
 	alive := func(c *x509.Certificate) {
 		c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(48*time.Hour)
 	}
-	e := &endpoint{root: testpki.Root(t, "root", alive)}
+	e := &endpoint{t: t, root: testpki.Root(t, "root", alive)}
 	site := e.root.Server(t, []string{"reports.example"}, alive)
 	e.web = httptest.NewUnstartedServer(http.HandlerFunc(e.serve))
 	e.web.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{site.Cert.Raw}, PrivateKey: site.Key}}}
@@ -52,8 +54,14 @@ func newEndpoint(t testing.TB) *endpoint {
 }
 
 func (e *endpoint) serve(w http.ResponseWriter, r *http.Request) {
-	report, err := tlsrpt.ParseReport(r.Body)
+	body, err := io.ReadAll(r.Body)
 	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	report, err := reporttest.Posted(body)
+	if err != nil {
+		e.t.Error(err)
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
