@@ -50,7 +50,6 @@ type Resolver struct {
 	noMTASTS  bool
 	mxSecure  bool // DANE only for hosts of secure MX records
 	overrides map[string]override
-	timeout   time.Duration
 	now       func() time.Time
 	logger    *slog.Logger
 
@@ -75,7 +74,7 @@ func New(config Config) (*Resolver, error) {
 		noMTASTS:  config.NoMTASTS,
 		mxSecure:  config.NoDANEForInsecureMX,
 		overrides: make(map[string]override, len(config.Overrides)),
-		timeout:   cmp.Or(config.Timeout, defaultTimeout),
+		inFlight:  flight.Group[request, *Plan]{Limit: positive(config.Timeout, defaultTimeout)},
 		now:       config.Now,
 		logger:    config.Logger,
 		general: wishes{
@@ -257,8 +256,6 @@ func (q request) with(options []Option) request {
 // goes on while anybody waits for it, bounded by Config.Timeout.
 func (r *Resolver) share(ctx context.Context, asked request) (*Plan, error) {
 	work := r.inFlight.Join(ctx, asked, func(ctx context.Context) (*Plan, error) {
-		ctx, cancel := context.WithTimeout(ctx, r.timeout)
-		defer cancel()
 		plan, failure := r.makePlan(ctx, asked)
 		if failure != nil {
 			failure.Domain = asked.domain

@@ -160,7 +160,7 @@ func compareNames(a, b string) int {
 
 // wireName returns the uncompressed wire form of a canonical name.
 func wireName(name string) []byte {
-	wire := make([]byte, len(name)+1)
+	wire := make([]byte, len(name)+1, len(name)+1+10) // what callers append, for the most part
 	n, err := dns.PackDomainName(name, wire, 0, nil, false)
 	if err != nil {
 		return nil // not reached: canonical names were packed before

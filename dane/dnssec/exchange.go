@@ -56,8 +56,16 @@ func newClient(dial func(context.Context, string, string) (net.Conn, error), tim
 	return client{dial: dial, timeout: timeout, tls: template, limit: records, buffers: buffers}
 }
 
-// exchange asks over UDP, and over TCP if that was truncated or stream is set.
+// exchange is one try at one server, within the timeout.
 func (c *client) exchange(ctx context.Context, to attempt, q question) (*reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	return c.try(ctx, to, q)
+}
+
+// try asks over UDP, and over TCP if that was truncated or stream is set. The
+// context bounds both together.
+func (c *client) try(ctx context.Context, to attempt, q question) (*reply, error) {
 	stream := to.stream || to.server.isTLS()
 	msg, err := c.roundTrip(ctx, to.server, stream, q)
 	if err == nil && msg.Truncated && !stream {
@@ -89,8 +97,6 @@ func withServer(err error, s *server) error {
 // source port of its own (RFC 5452 section 9.2), and waits for the reply. Over
 // TLS nobody else can answer, and queries share a connection.
 func (c *client) roundTrip(ctx context.Context, s *server, stream bool, q question) (*message, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
 	query, err := c.newQuery(q)
 	if err != nil {
 		return nil, err
@@ -161,15 +167,16 @@ func (c *client) newQuery(q question) (*query, error) {
 	if c.wantAD {
 		flags, extended = rd|ad, 0
 	}
-	name := wireName(q.name)
-	if name == nil {
+	const header = 2 + 12
+	wire := make([]byte, header+len(q.name)+1+4+11)
+	end, err := dns.PackDomainName(q.name, wire, header, nil, false)
+	if err != nil {
 		return nil, failure(q, BadQuestion, "not a domain name")
 	}
-	wire := make([]byte, 0, 2+12+len(name)+4+11)
-	for _, field := range [...]uint16{0, dns.Id(), flags, 1, 0, 0, 1} {
-		wire = binary.BigEndian.AppendUint16(wire, field)
+	for i, field := range [...]uint16{0, dns.Id(), flags, 1, 0, 0, 1} {
+		binary.BigEndian.PutUint16(wire[2*i:], field)
 	}
-	wire = append(wire, name...)
+	wire = wire[:end]
 	wire = binary.BigEndian.AppendUint16(wire, q.rtype)
 	wire = binary.BigEndian.AppendUint16(wire, dns.ClassINET)
 	// The OPT record (RFC 6891 section 6.1.2), at the root, without options.

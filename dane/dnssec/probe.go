@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/flight"
 )
 
 // ProbeError says what a DNS server does not do that a Validator needs.
@@ -66,6 +68,8 @@ func (v *Validator) only(s *server) *Validator {
 		limits:    v.limits,
 		sha1:      v.sha1,
 		cache:     newCache(1 << 20),
+		lookups:   flight.Group[question, *Answer]{Limit: v.lookups.Limit},
+		exchanges: flight.Group[exchangeKey, *reply]{Limit: v.exchanges.Limit},
 	}
 }
 
@@ -125,7 +129,7 @@ func (p *probe) transport(ctx context.Context, q question) {
 		if !ok {
 			continue
 		}
-		msg, err := p.v.client.roundTrip(ctx, p.server, stream, q)
+		msg, err := p.roundTrip(ctx, stream, q)
 		switch {
 		case err != nil:
 			p.fault("does not answer over %s: %s", way, asError(q, err).cause())
@@ -135,6 +139,12 @@ func (p *probe) transport(ctx context.Context, q question) {
 			p.inspect(msg.Msg, q)
 		}
 	}
+}
+
+func (p *probe) roundTrip(ctx context.Context, stream bool, q question) (*message, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.v.client.timeout)
+	defer cancel()
+	return p.v.client.roundTrip(ctx, p.server, stream, q)
 }
 
 // inspect looks for what is missing in the reply with the keys of a zone.

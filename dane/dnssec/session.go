@@ -70,7 +70,7 @@ func (s *session) start(to attempt, q question) (*flight.Flight[*reply], error) 
 		return nil, err
 	}
 	f := s.v.exchanges.Join(s.ctx, key, func(ctx context.Context) (*reply, error) {
-		r, err := s.v.client.exchange(ctx, to, q)
+		r, err := s.v.client.try(ctx, to, q)
 		if err == nil {
 			s.received.Add(int64(r.octets))
 		}

@@ -47,15 +47,15 @@ func (v *verified) expanded() bool { return v.source != v.set.name }
 // 5.12).
 func (b *budget) verify(set *rrset, zone *keySet, now time.Time) (*verified, error) {
 	var data *signedData
-	problem := failure(set.question(), SignatureMissing, "no RRSIG by %q", zone.apex)
+	worst := fault{reason: SignatureMissing}
 	tried := 0
 	for _, sig := range set.sigs {
 		if sig.SignerName != zone.apex || !mayBeSignedBy(set, zone.apex) {
 			continue
 		}
 		keys := zone.matching(sig)
-		if e := checkSignature(set, sig, keys, now); e != nil {
-			problem = worse(problem, e)
+		if f := checkSignature(set, sig, keys, now); f.reason != 0 {
+			worst = worst.or(f)
 			continue
 		}
 		signature, err := base64.StdEncoding.DecodeString(sig.Signature)
@@ -82,18 +82,42 @@ func (b *budget) verify(set *rrset, zone *keySet, now time.Time) (*verified, err
 				return accept(set, sig, now), nil
 			}
 		}
-		problem = worse(problem, failure(set.question(), SignatureInvalid, "key tag %d of %q", sig.KeyTag, zone.apex))
+		worst = worst.or(fault{SignatureInvalid, "does not verify", sig})
 	}
-	return nil, problem
+	return nil, worst.of(set, zone)
 }
 
-// worse keeps the more telling of two problems with signatures: one that was
-// nearly good says more than one that is missing.
-func worse(a, b *Error) *Error {
-	if a.Reason == SignatureMissing || a.Reason == KeyMissing && b.Reason != SignatureMissing {
-		return b
+// fault is what is wrong with a signature. There may be hundreds of bad ones
+// beside a good one, so it is put into words only when none is good.
+type fault struct {
+	reason Reason // 0 if nothing is wrong
+	how    string
+	sig    *dns.RRSIG // nil if there is none
+}
+
+// or keeps the more telling of two faults: a signature that was nearly good says
+// more than one that is missing.
+func (f fault) or(other fault) fault {
+	if f.reason == SignatureMissing || f.reason == KeyMissing && other.reason != SignatureMissing {
+		return other
 	}
-	return a
+	return f
+}
+
+func (f fault) of(set *rrset, zone *keySet) *Error {
+	q := set.question()
+	switch f.reason {
+	case SignatureMissing:
+		return failure(q, f.reason, "no RRSIG by %q", zone.apex)
+	case SignatureExpired:
+		return failure(q, f.reason, "since %s", dns.TimeToString(f.sig.Expiration))
+	case SignatureNotYetValid:
+		return failure(q, f.reason, "until %s", dns.TimeToString(f.sig.Inception))
+	case KeyMissing:
+		return failure(q, f.reason, "no usable key with tag %d and algorithm %d in %q", f.sig.KeyTag, f.sig.Algorithm, zone.apex)
+	default:
+		return failure(q, f.reason, "RRSIG with key tag %d of %q %s", f.sig.KeyTag, zone.apex, f.how)
+	}
 }
 
 // mayBeSignedBy reports whether a zone with this apex may hold the RRset: it
@@ -108,25 +132,24 @@ func mayBeSignedBy(set *rrset, apex string) bool {
 
 // checkSignature makes the checks of RFC 4035 section 5.3.1 that cost nothing.
 // Owner, class, type and signer were compared before.
-func checkSignature(set *rrset, sig *dns.RRSIG, keys []zoneKey, now time.Time) *Error {
-	q := set.question()
+func checkSignature(set *rrset, sig *dns.RRSIG, keys []zoneKey, now time.Time) fault {
 	t := uint32(now.Unix())
 	switch {
 	case int(sig.Labels) > signedLabels(set.name):
-		return failure(q, SignatureInvalid, "RRSIG has more labels than its owner")
+		return fault{SignatureInvalid, "has more labels than its owner", sig}
 	case int(sig.Labels) < countLabels(sig.SignerName):
-		return failure(q, SignatureInvalid, "RRSIG is for a wildcard above its zone")
+		return fault{SignatureInvalid, "is for a wildcard above its zone", sig}
 	// RFC 4034 section 3.1.5: serial number arithmetic (RFC 1982).
 	case int32(sig.Expiration-sig.Inception) < 0:
-		return failure(q, SignatureInvalid, "RRSIG expires before its inception")
+		return fault{SignatureInvalid, "expires before its inception", sig}
 	case int32(sig.Expiration-t) < 0:
-		return failure(q, SignatureExpired, "since %s", dns.TimeToString(sig.Expiration))
+		return fault{SignatureExpired, "", sig}
 	case int32(t-sig.Inception) < 0:
-		return failure(q, SignatureNotYetValid, "until %s", dns.TimeToString(sig.Inception))
+		return fault{SignatureNotYetValid, "", sig}
 	case len(keys) == 0:
-		return failure(q, KeyMissing, "no usable key with tag %d and algorithm %d in %q", sig.KeyTag, sig.Algorithm, sig.SignerName)
+		return fault{KeyMissing, "", sig}
 	}
-	return nil
+	return fault{}
 }
 
 // accept computes what RFC 4035 section 5.3.3 says about the TTL.
@@ -148,7 +171,7 @@ type signedData struct {
 }
 
 func newSignedData(set *rrset) (*signedData, error) {
-	d := &signedData{name: set.name, rtype: set.rtype}
+	d := &signedData{name: set.name, rtype: set.rtype, rdata: make([][]byte, 0, len(set.records))}
 	for _, rr := range set.records {
 		data := rdata(rr)
 		if data == nil {
@@ -163,14 +186,6 @@ func newSignedData(set *rrset) (*signedData, error) {
 
 // covered returns the octets that sig signs (RFC 4035 section 5.3.2).
 func (d *signedData) covered(sig *dns.RRSIG) []byte {
-	buf := binary.BigEndian.AppendUint16(nil, sig.TypeCovered)
-	buf = append(buf, sig.Algorithm, sig.Labels)
-	buf = binary.BigEndian.AppendUint32(buf, sig.OrigTtl)
-	buf = binary.BigEndian.AppendUint32(buf, sig.Expiration)
-	buf = binary.BigEndian.AppendUint32(buf, sig.Inception)
-	buf = binary.BigEndian.AppendUint16(buf, sig.KeyTag)
-	buf = append(buf, wireName(sig.SignerName)...)
-
 	owner := d.name
 	if int(sig.Labels) < signedLabels(owner) {
 		owner = wildcardOf(lastLabels(owner, int(sig.Labels)))
@@ -179,6 +194,19 @@ func (d *signedData) covered(sig *dns.RRSIG) []byte {
 	header = binary.BigEndian.AppendUint16(header, d.rtype)
 	header = binary.BigEndian.AppendUint16(header, dns.ClassINET)
 	header = binary.BigEndian.AppendUint32(header, sig.OrigTtl)
+
+	signer := wireName(sig.SignerName)
+	size := 18 + len(signer)
+	for _, data := range d.rdata {
+		size += len(header) + 2 + len(data)
+	}
+	buf := binary.BigEndian.AppendUint16(make([]byte, 0, size), sig.TypeCovered)
+	buf = append(buf, sig.Algorithm, sig.Labels)
+	buf = binary.BigEndian.AppendUint32(buf, sig.OrigTtl)
+	buf = binary.BigEndian.AppendUint32(buf, sig.Expiration)
+	buf = binary.BigEndian.AppendUint32(buf, sig.Inception)
+	buf = binary.BigEndian.AppendUint16(buf, sig.KeyTag)
+	buf = append(buf, signer...)
 	for _, data := range d.rdata {
 		buf = append(buf, header...)
 		buf = binary.BigEndian.AppendUint16(buf, uint16(len(data)))

@@ -54,13 +54,15 @@ func NewTrusting(config TrustingConfig) (*Trusting, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := newClient(config.Dial, config.Timeout, config.TLS, Limits{}.withDefaults().Records)
+	limits := Limits{}.withDefaults()
+	c := newClient(config.Dial, config.Timeout, config.TLS, limits.Records)
 	c.wantAD = true
 	return &Trusting{
 		upstreams: upstreams,
 		client:    c,
 		now:       clock(config.Now),
 		cache:     newCache(cacheBytes(config.CacheBytes)),
+		lookups:   flight.Group[question, *Answer]{Limit: limits.Duration},
 	}, nil
 }
 
@@ -84,8 +86,6 @@ func (t *Trusting) Lookup(ctx context.Context, name string, qtype uint16) (*Answ
 		return a, nil
 	}
 	f := t.lookups.Join(ctx, q, func(ctx context.Context) (*Answer, error) {
-		ctx, cancel := context.WithTimeout(ctx, Limits{}.withDefaults().Duration)
-		defer cancel()
 		a, err := t.lookup(ctx, q, nil)
 		if err == nil {
 			t.cache.put(cacheKey{q.name, q.rtype, cachedAnswer}, a, a.size(), a.Expires, t.now())

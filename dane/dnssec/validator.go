@@ -79,15 +79,18 @@ func New(config Config) (*Validator, error) {
 		return nil, err
 	}
 	limits := config.Limits.withDefaults()
+	client := newClient(config.Dial, config.Timeout, config.TLS, limits.Records)
 	return &Validator{
 		upstreams: upstreams,
 		anchors:   anchors,
-		client:    newClient(config.Dial, config.Timeout, config.TLS, limits.Records),
+		client:    client,
 		now:       clock(config.Now),
 		limits:    limits,
 		sha1:      config.SHA1,
 		local:     anchors.areOfIANA(),
 		cache:     newCache(cacheBytes(config.CacheBytes)),
+		lookups:   flight.Group[question, *Answer]{Limit: limits.Duration},
+		exchanges: flight.Group[exchangeKey, *reply]{Limit: client.timeout},
 	}, nil
 }
 
@@ -172,8 +175,6 @@ func (v *Validator) cached(q question) (*Answer, error) {
 
 // lookup does the work of Lookup, once for all callers.
 func (v *Validator) lookup(ctx context.Context, q question) (*Answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, v.limits.Duration)
-	defer cancel()
 	s := v.newSession(ctx)
 	defer s.close()
 	a, err := s.lookup(q, nil)

@@ -5,6 +5,7 @@ package flight
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // Group runs work that several callers want at the same time only once. The
@@ -12,6 +13,9 @@ import (
 // who gives up does not fail the others, and nothing runs on for nobody. The
 // zero Group is ready for use, by several goroutines.
 type Group[K comparable, V any] struct {
+	// Limit is how long the work may take; 0 is as long as somebody waits.
+	Limit time.Duration
+
 	mu sync.Mutex
 	m  map[K]*Flight[V]
 }
@@ -34,7 +38,7 @@ func (g *Group[K, V]) Join(ctx context.Context, key K, work func(context.Context
 		f.callers++
 		return f
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ctx, cancel := g.detach(ctx)
 	f := &Flight[V]{done: make(chan struct{}), callers: 1, cancel: cancel}
 	if g.m == nil {
 		g.m = make(map[K]*Flight[V])
@@ -50,6 +54,15 @@ func (g *Group[K, V]) Join(ctx context.Context, key K, work func(context.Context
 		cancel()
 	}()
 	return f
+}
+
+// detach returns the context of the work, which has the values of the caller's.
+func (g *Group[K, V]) detach(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx = context.WithoutCancel(ctx)
+	if g.Limit > 0 {
+		return context.WithTimeout(ctx, g.Limit)
+	}
+	return context.WithCancel(ctx)
 }
 
 // Leave ends a caller's interest.

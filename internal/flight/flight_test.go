@@ -96,3 +96,18 @@ func TestForgottenWorkIsBegunAnew(t *testing.T) {
 		}
 	})
 }
+
+func TestWorkEndsAtItsLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		group := flight.Group[string, int]{Limit: time.Second}
+		began := time.Now()
+		f := group.Join(t.Context(), "a", func(ctx context.Context) (int, error) {
+			<-ctx.Done()
+			return 0, ctx.Err()
+		})
+		defer group.Leave("a", f)
+		if _, err := f.Wait(t.Context()); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
+}
