@@ -135,7 +135,7 @@ func (c *cache) empty() {
 	for i := range c.shards {
 		s := &c.shards[i]
 		if s.bytes > 0 {
-			s.entries = make(map[cacheKey]*entry)
+			clear(s.entries)
 			s.newest, s.oldest, s.hand, s.bytes = nil, nil, nil, 0
 		}
 	}

@@ -112,7 +112,7 @@ func (c *client) roundTrip(ctx context.Context, s *server, stream bool, q questi
 	if stream {
 		network = "tcp"
 	}
-	conn, err := c.dial(ctx, network, s.addr.String())
+	conn, err := c.dial(ctx, network, s.hostPort)
 	if err != nil {
 		return nil, transportFailure(ctx, q, err)
 	}
@@ -135,7 +135,7 @@ func (c *client) roundTrip(ctx context.Context, s *server, stream bool, q questi
 // connectTLS connects to a server over TLS (RFC 7858 section 3.1, and as strict
 // as the profile of RFC 8310 section 5).
 func (c *client) connectTLS(ctx context.Context, s *server) (net.Conn, error) {
-	conn, err := c.dial(ctx, "tcp", s.addr.String())
+	conn, err := c.dial(ctx, "tcp", s.hostPort)
 	if err != nil {
 		return nil, err
 	}

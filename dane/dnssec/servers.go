@@ -13,8 +13,9 @@ import (
 
 // server is a recursive DNS server.
 type server struct {
-	addr    netip.AddrPort
-	tlsName string // name in its certificate if it is reached over TLS
+	addr     netip.AddrPort
+	hostPort string // addr as text
+	tlsName  string // name in its certificate if it is reached over TLS
 	// ailingSince is when it last failed in a way that concerns all names, as
 	// Unix nanoseconds. It only decides who is asked first.
 	ailingSince atomic.Int64
@@ -28,9 +29,9 @@ const ailingTime = 30 * time.Second
 
 func (s *server) String() string {
 	if s.tlsName != "" {
-		return "tls://" + s.addr.String() + "#" + s.tlsName
+		return "tls://" + s.hostPort + "#" + s.tlsName
 	}
-	return s.addr.String()
+	return s.hostPort
 }
 
 // note remembers a failure that other names will meet as well: no contact, a
@@ -62,6 +63,7 @@ func parseServer(text string) (*server, error) {
 	} else if s.addr, err = netip.ParseAddrPort(rest); err != nil || s.addr.Port() == 0 {
 		return nil, fmt.Errorf("dnssec: DNS server %q is not an IP address with an optional port", text)
 	}
+	s.hostPort = s.addr.String()
 	switch {
 	case isTLS && name == "":
 		s.tlsName = s.addr.Addr().WithZone("").String()

@@ -77,6 +77,9 @@ func (u *unpacker) name(fixed int) (h dns.RR_Header, err error) {
 
 // records reads a section of n records, with the data of those that are needed.
 func (u *unpacker) records(n uint16, needed func(rtype uint16) bool) (records []dns.RR, err error) {
+	if n > 0 {
+		records = make([]dns.RR, 0, min(n, 8)) // n is what the header promises
+	}
 	for range n {
 		if u.atEnd() {
 			break
