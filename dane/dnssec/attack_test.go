@@ -86,6 +86,28 @@ var shielded = []attack{
 		})
 	}, "mx.example.com", dns.TypeA, 0, Secure, cost{7, 0, 3, 9, 50000}},
 
+	// Until as many octets have come as a lookup may read.
+	{"signatures that expired, at each of many labels", func(w *world, z *testZone) {
+		z.add(w.tb, strings.Repeat("a.", 60)+"example.com. 300 IN A 192.0.2.1")
+		w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
+			if m.Question[0].Qtype == dns.TypeA {
+				strip(m) // so that each label is asked about
+			}
+			at := slices.IndexFunc(m.Ns, isType(dns.TypeRRSIG))
+			if at < 0 || !strings.HasPrefix(m.Question[0].Name, "a.") {
+				return m
+			}
+			good := m.Ns[at]
+			for i := range 490 {
+				sig := dns.Copy(good).(*dns.RRSIG)
+				sig.Inception -= uint32(i + 2)
+				sig.Expiration = sig.Inception + 1
+				m.Ns = append([]dns.RR{sig}, m.Ns...)
+			}
+			return m
+		}
+	}, strings.Repeat("a.", 60) + "example.com.", dns.TypeA, WorkLimit, 0, cost{20, 0, 3, 30, 1 << 20}},
+
 	// CVE-2023-50868: each label of the name asks for a hash.
 	{"a deep name in an NSEC3 zone", func(w *world, z *testZone) {
 		z.nsec3 = true
