@@ -1,12 +1,14 @@
 package tlsrpt
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -64,17 +66,24 @@ func (r *Reporter) enlist(j job) {
 	a.seen = r.scans
 }
 
-// due returns the jobs that are due.
-func (r *Reporter) due() map[job]*attempts {
+// dueJob is a job that is due.
+type dueJob struct {
+	job
+	*attempts
+}
+
+// due returns the jobs that are due, those that failed least first.
+func (r *Reporter) due() []dueJob {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.cfg.Now()
-	due := make(map[job]*attempts)
+	var due []dueJob
 	for j, a := range r.pending {
 		if !a.next.After(now) {
-			due[j] = a
+			due = append(due, dueJob{j, a})
 		}
 	}
+	slices.SortFunc(due, func(a, b dueJob) int { return cmp.Compare(a.number, b.number) })
 	return due
 }
 

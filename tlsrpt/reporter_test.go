@@ -335,6 +335,36 @@ func TestReporterInterval(t *testing.T) {
 	})
 }
 
+// Endpoints that were tried and did not answer keep nobody waiting but themselves.
+func TestReporterSlowEndpoints(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		for i := range 400 {
+			domain := fmt.Sprintf("d%d.example", i)
+			w.txt[domain] = []string{fmt.Sprintf("v=TLSRPTv1; rua=mailto:tls@slow%d.example", i)}
+			w.count(domain, today, met(noPolicy))
+		}
+		cfg := w.config()
+		cfg.Mailer = tlsrpt.MailerFunc(func(ctx context.Context, from string, to []string, message []byte) error {
+			if strings.Contains(to[0], "@slow") {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return w.sendMail(ctx, from, to, message)
+		})
+		w.start(cfg)
+		wait(allStarted + 5*time.Hour) // and all were tried once
+		for i := range 5 {
+			domain := fmt.Sprintf("late%d.example", i)
+			w.set(func() { w.txt[domain] = []string{mailTXT} })
+			w.count(domain, today, met(noPolicy))
+			wait(time.Hour)
+			if len(w.mails()) != i+1 {
+				t.Fatalf("%d reports after %d hours", len(w.mails()), i+1)
+			}
+		}
+	})
+}
+
 // A store may fail at any point; what it has is reported when it works again.
 func TestReporterStoreFails(t *testing.T) {
 	for _, method := range []string{"DeleteBefore", "Domains", "Sums", "Seal", "Delete", "Lease"} {

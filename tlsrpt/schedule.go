@@ -110,16 +110,19 @@ func (r *Reporter) scanDay(ctx context.Context, day Day) {
 	r.forgetUnseen(day)
 }
 
-// doDue makes one attempt at each job that is due.
+// doDue makes one attempt at each job that is due. Endpoints that do not answer
+// must keep nobody else waiting: those that failed come last, and what is not
+// begun after a while waits for the next look at what is due.
 func (r *Reporter) doDue(ctx context.Context) {
+	until := r.cfg.Now().Add(scanEvery)
 	var workers errgroup.Group
 	workers.SetLimit(domainsAtOnce)
-	for j, a := range r.due() {
-		if ctx.Err() != nil {
+	for _, due := range r.due() {
+		if ctx.Err() != nil || r.cfg.Now().After(until) {
 			break
 		}
 		workers.Go(func() error {
-			r.do(ctx, j, a)
+			r.do(ctx, due.job, due.attempts)
 			return nil
 		})
 	}
