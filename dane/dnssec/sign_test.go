@@ -23,6 +23,15 @@ type testKey struct {
 
 func newKey(tb testing.TB, zone string, algorithm uint8, flags uint16) *testKey {
 	tb.Helper()
+	for {
+		if k := randomKey(tb, zone, algorithm, flags); k.record.KeyTag() != 0 { // with which dns does not sign
+			return k
+		}
+	}
+}
+
+func randomKey(tb testing.TB, zone string, algorithm uint8, flags uint16) *testKey {
+	tb.Helper()
 	k := &dns.DNSKEY{
 		Hdr:   dns.RR_Header{Name: zone, Rrtype: dns.TypeDNSKEY, Class: dns.ClassINET, Ttl: 3600},
 		Flags: flags, Protocol: 3, Algorithm: algorithm,

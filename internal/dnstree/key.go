@@ -17,7 +17,17 @@ type key struct {
 	signer crypto.Signer // nil: the algorithm is unknown, signatures are noise
 }
 
+// newKey makes a key at random, but for one whose tag is 0: that is a good one,
+// and the dns package does not sign with it.
 func newKey(zone string, algorithm uint8) *key {
+	for {
+		if k := randomKey(zone, algorithm); k.record.KeyTag() != 0 {
+			return k
+		}
+	}
+}
+
+func randomKey(zone string, algorithm uint8) *key {
 	k := &key{record: &dns.DNSKEY{
 		Hdr:       dns.RR_Header{Name: zone, Rrtype: dns.TypeDNSKEY, Class: dns.ClassINET, Ttl: ttl},
 		Flags:     dns.ZONE | dns.SEP,
