@@ -50,7 +50,10 @@
 // policy takes some hundred octets. All keys have a time to live, which for a
 // policy is what is left of its max_age, and for sums some days.
 //
-// Sums are lost with the server, unless it keeps them on disk ("appendonly yes").
+// Sums are lost with the server, unless it keeps them on disk ("appendonly yes"),
+// and with a fail-over those that the replica has not heard of yet. Should that be
+// the end of the part that a report is made of, the report that is then sent has
+// the ID of one that may have gone out already.
 // While it is away, each relay keeps what it counts in memory and adds it later,
 // once.
 //
