@@ -36,7 +36,7 @@ const (
 type shard struct {
 	mu      sync.RWMutex // for counting what is known, RLock is enough
 	tallies map[dayDomain]*tally
-	_       [64]byte // keeps the locks of two shards in different cache lines
+	_       apart // from the lock of the next shard
 }
 
 type dayDomain struct {

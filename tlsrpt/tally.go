@@ -39,16 +39,23 @@ const maxEarly = 4
 // policyTally has the sums of one policy.
 type policyTally struct {
 	policy              Policy
-	successes, failures atomic.Int64
 	details             map[Detail]*detailTally
 	recent              atomic.Pointer[detailTally] // the last one that was found
+	_                   apart
+	successes, failures atomic.Int64
 }
 
 // detailTally has the sum of one detail.
 type detailTally struct {
 	key      Detail // what tells it apart; Sessions is 0
+	_        apart
 	sessions atomic.Int64
 }
+
+// apart keeps what stands before it out of the cache line of what stands behind
+// it, so that those who only read the one do not wait for those who write the
+// other.
+type apart [64]byte
 
 // find returns the sum of a detail, nil if there is none. A failure is mostly
 // that of the session before.
