@@ -118,11 +118,10 @@ func (r *Reporter) doDue(ctx context.Context) {
 	var workers errgroup.Group
 	workers.SetLimit(domainsAtOnce)
 	for _, due := range r.due() {
-		if ctx.Err() != nil || r.cfg.Now().After(until) {
-			break
-		}
 		workers.Go(func() error {
-			r.do(ctx, due.job, due.attempts)
+			if ctx.Err() == nil && r.cfg.Now().Before(until) {
+				r.do(ctx, due.job, due.attempts)
+			}
 			return nil
 		})
 	}
