@@ -294,6 +294,7 @@ func yieldsWhileDeleting(t *testing.T, s *store) {
 // many additions too, and no session is lost by it.
 func bounds(t *testing.T, s *store) {
 	const batches, each = 8, 400
+	const policyBatches, policies = 10, 60
 	for i := range batches {
 		r := result(sts, 1)
 		for j := range each {
@@ -306,10 +307,14 @@ func bounds(t *testing.T, s *store) {
 		tlsa.Strings = []string{fmt.Sprintf("3 1 1 %04x", i)}
 		s.add(Day(), "example.com", r, result(tlsa, 1))
 	}
-	for i := range int64(600) {
-		tlsa := dane
-		tlsa.Strings = []string{fmt.Sprintf("3 1 1 %08x", i)}
-		s.add(Day(), "example.com", result(tlsa, 1))
+	for i := range policyBatches {
+		var results []tlsrpt.PolicyResult
+		for j := range policies {
+			tlsa := dane
+			tlsa.Strings = []string{fmt.Sprintf("3 1 1 %08x", i*policies+j)}
+			results = append(results, result(tlsa, 1))
+		}
+		s.add(Day(), "example.com", results...)
 	}
 	part := s.sums(Day(), "example.com")
 	var failures, told, successes, details int64
@@ -321,7 +326,7 @@ func bounds(t *testing.T, s *store) {
 			told += d.Sessions
 		}
 	}
-	if failures != batches*each || told != failures || successes != 2*batches+600 {
+	if failures != batches*each || told != failures || successes != 2*batches+policyBatches*policies {
 		t.Errorf("%d failures, %d told; %d successes", failures, told, successes)
 	}
 	if details > 1100 || len(part.Sums) > 300 {
