@@ -382,6 +382,59 @@ func TestAggregatorRun(t *testing.T) {
 	})
 }
 
+// What was counted is stored also when the end comes before Run has begun, or
+// while it stores something else.
+func TestAggregatorRunEnds(t *testing.T) {
+	t.Parallel()
+	t.Run("before the beginning", func(t *testing.T) {
+		t.Parallel()
+		var store tlsrpt.MemoryStore
+		a := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: &store})
+		a.Record(session(met(noPolicy)))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		a.Run(ctx)
+		wantSuccesses(t, &store, 1)
+	})
+	t.Run("during a flush", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			store := new(slowStore)
+			a := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: store})
+			store.adding = func() {
+				a.Record(session(met(noPolicy)))
+				cancel()
+			}
+			a.Record(session(met(noPolicy)))
+			a.Run(ctx)
+			wantSuccesses(t, store, 2)
+		})
+	})
+}
+
+// slowStore has something happen during the first Add.
+type slowStore struct {
+	tlsrpt.MemoryStore
+	adding func()
+}
+
+func (s *slowStore) Add(ctx context.Context, b *tlsrpt.Batch) error {
+	if adding := s.adding; adding != nil {
+		s.adding = nil
+		adding()
+	}
+	return s.MemoryStore.Add(ctx, b)
+}
+
+func wantSuccesses(t *testing.T, store tlsrpt.Store, want int64) {
+	t.Helper()
+	part, err := store.Sums(t.Context(), today, "example.com")
+	if err != nil || len(part.Sums) != 1 || part.Sums[0].Summary.Successes != want {
+		t.Errorf("%+v, %v; want %d", part, err, want)
+	}
+}
+
 // No session is lost or counted twice between Record and Flush.
 func TestAggregatorConcurrency(t *testing.T) {
 	t.Parallel()

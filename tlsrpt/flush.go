@@ -36,10 +36,11 @@ func (a *Aggregator) Run(ctx context.Context) {
 	ticker := time.NewTicker(flushEvery)
 	defer ticker.Stop()
 	var lastError string
-	for ctx.Err() == nil {
+	for running := true; running; {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
+			running = false
 		}
 		lastError = a.flushAndLog(context.WithoutCancel(ctx), lastError)
 	}
