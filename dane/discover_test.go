@@ -15,7 +15,7 @@ import (
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
-	"github.com/mxseal/mxseal/internal/testpki"
+	"github.com/mxseal/mxseal/internal/test/testpki"
 )
 
 // world is a Resolver. It answers "name TYPE" as the line says:

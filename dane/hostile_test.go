@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane"
-	"github.com/mxseal/mxseal/internal/testpki"
+	"github.com/mxseal/mxseal/internal/test/testpki"
 )
 
 // A chain of authorities that all have the same name and are issued by one

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/mxseal/mxseal/dane"
-	"github.com/mxseal/mxseal/internal/testpki"
+	"github.com/mxseal/mxseal/internal/test/testpki"
 )
 
 // DANE-88 to DANE-94, OPS-20, OPS-33, field notes 10 and 24.

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/mxseal/mxseal/dane"
-	"github.com/mxseal/mxseal/internal/testpki"
+	"github.com/mxseal/mxseal/internal/test/testpki"
 )
 
 // DANE-64, DANE-65, TLSA-9: the port in decimal without leading zeros.

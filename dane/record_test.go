@@ -8,7 +8,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane"
-	"github.com/mxseal/mxseal/internal/testpki"
+	"github.com/mxseal/mxseal/internal/test/testpki"
 )
 
 // TLSA-8, OPS-2: the presentation form, whatever the values.

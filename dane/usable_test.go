@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/mxseal/mxseal/dane"
-	"github.com/mxseal/mxseal/internal/testpki"
+	"github.com/mxseal/mxseal/internal/test/testpki"
 )
 
 // digest is hexadecimal data of the length that a matching type has.

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/mxseal/mxseal/dane"
-	"github.com/mxseal/mxseal/internal/testpki"
+	"github.com/mxseal/mxseal/internal/test/testpki"
 )
 
 // BenchmarkVerify shows what Verify adds to the hash that a "3 1 1" record

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane"
-	"github.com/mxseal/mxseal/internal/testpki"
+	"github.com/mxseal/mxseal/internal/test/testpki"
 )
 
 type entities = []*testpki.Entity

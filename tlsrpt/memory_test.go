@@ -5,7 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/mxseal/mxseal/internal/storetest"
+	"github.com/mxseal/mxseal/policy/storetest"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 

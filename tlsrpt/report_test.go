@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mxseal/mxseal/internal/reporttest"
+	"github.com/mxseal/mxseal/internal/test/reporttest"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 

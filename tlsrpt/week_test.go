@@ -17,7 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/mxseal/mxseal/internal/reporttest"
+	"github.com/mxseal/mxseal/internal/test/reporttest"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 

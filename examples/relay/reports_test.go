@@ -6,7 +6,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/mxseal/mxseal/internal/reporttest"
+	"github.com/mxseal/mxseal/internal/test/reporttest"
 	"github.com/mxseal/mxseal/policy/policytest"
 	"github.com/mxseal/mxseal/tlsrpt"
 )

@@ -9,7 +9,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
-	"github.com/mxseal/mxseal/internal/storetest"
+	"github.com/mxseal/mxseal/policy/storetest"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 

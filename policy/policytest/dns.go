@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
-	"github.com/mxseal/mxseal/internal/dnstree"
+	"github.com/mxseal/mxseal/internal/test/dnstree"
 )
 
 // DNSFault changes the reply to a question on its way, and returns what is to

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/mxseal/mxseal/internal/dnstree"
+	"github.com/mxseal/mxseal/internal/test/dnstree"
 )
 
 // Domain is a DNS zone of its own.

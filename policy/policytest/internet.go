@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mxseal/mxseal/internal/dnstree"
+	"github.com/mxseal/mxseal/internal/test/dnstree"
 )
 
 // TB is the part of testing.TB that New needs.

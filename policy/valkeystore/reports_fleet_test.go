@@ -20,8 +20,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mxseal/mxseal/internal/reporttest"
-	"github.com/mxseal/mxseal/internal/testpki"
+	"github.com/mxseal/mxseal/internal/test/reporttest"
+	"github.com/mxseal/mxseal/internal/test/testpki"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 

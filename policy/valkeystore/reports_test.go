@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mxseal/mxseal/internal/storetest"
+	"github.com/mxseal/mxseal/policy/storetest"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mxseal/mxseal/internal/testpki"
+	"github.com/mxseal/mxseal/internal/test/testpki"
 	"github.com/mxseal/mxseal/mtasts"
 )
 

@@ -14,7 +14,7 @@ import (
 
 	"github.com/valkey-io/valkey-go"
 
-	"github.com/mxseal/mxseal/internal/interop"
+	"github.com/mxseal/mxseal/internal/test/interop"
 	"github.com/mxseal/mxseal/mtasts"
 )
 

@@ -17,8 +17,8 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane"
-	"github.com/mxseal/mxseal/internal/interop"
-	"github.com/mxseal/mxseal/internal/testpki"
+	"github.com/mxseal/mxseal/internal/test/interop"
+	"github.com/mxseal/mxseal/internal/test/testpki"
 )
 
 // verdict is what came of a verification.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/mxseal/mxseal/internal/dnstree"
+	"github.com/mxseal/mxseal/internal/test/dnstree"
 )
 
 // operation is one mutation at work on a reply.

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/mxseal/mxseal/dane"
-	"github.com/mxseal/mxseal/internal/testpki"
+	"github.com/mxseal/mxseal/internal/test/testpki"
 )
 
 const mx = "mx.example.org"

@@ -6,7 +6,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/mxseal/mxseal/internal/interop/dnsserver"
+	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 )
 
 // delegations are zones whose DS records in the parent are peculiar.

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mxseal/mxseal/internal/reporttest"
+	"github.com/mxseal/mxseal/internal/test/reporttest"
 )
 
 // The schema takes what RFC 8460 section 4.4 asks for, and nothing else.

@@ -20,10 +20,10 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
-	"github.com/mxseal/mxseal/internal/dnstree"
-	"github.com/mxseal/mxseal/internal/interop"
-	"github.com/mxseal/mxseal/internal/interop/daemon"
-	"github.com/mxseal/mxseal/internal/interop/dnsserver"
+	"github.com/mxseal/mxseal/internal/test/dnstree"
+	"github.com/mxseal/mxseal/internal/test/interop"
+	"github.com/mxseal/mxseal/internal/test/interop/daemon"
+	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 )
 
 // zones is how many domains are looked up in one iteration. Each has keys of

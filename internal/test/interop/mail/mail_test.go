@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
-	"github.com/mxseal/mxseal/internal/interop/dnsserver"
-	"github.com/mxseal/mxseal/internal/interop/mailserver"
+	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
+	"github.com/mxseal/mxseal/internal/test/interop/mailserver"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/tlsrpt"
 )

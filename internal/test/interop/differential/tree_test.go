@@ -8,7 +8,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/mxseal/mxseal/internal/dnstree"
+	"github.com/mxseal/mxseal/internal/test/dnstree"
 )
 
 // zoneSpec says how one zone is made. It is data, so that a tree can be

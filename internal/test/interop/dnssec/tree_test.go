@@ -8,7 +8,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/mxseal/mxseal/internal/interop/dnsserver"
+	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 )
 
 // A tree is a DNS of its own, from the root down.

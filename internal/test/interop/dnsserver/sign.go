@@ -11,8 +11,8 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/mxseal/mxseal/internal/interop"
-	"github.com/mxseal/mxseal/internal/interop/daemon"
+	"github.com/mxseal/mxseal/internal/test/interop"
+	"github.com/mxseal/mxseal/internal/test/interop/daemon"
 )
 
 // A Signer is a program that signs zones.

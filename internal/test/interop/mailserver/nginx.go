@@ -5,9 +5,9 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/mxseal/mxseal/internal/interop"
-	"github.com/mxseal/mxseal/internal/interop/daemon"
-	"github.com/mxseal/mxseal/internal/interop/dnsserver"
+	"github.com/mxseal/mxseal/internal/test/interop"
+	"github.com/mxseal/mxseal/internal/test/interop/daemon"
+	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 )
 
 // StartNginx runs an nginx for https with the key and the certificates in a file,

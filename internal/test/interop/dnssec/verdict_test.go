@@ -14,8 +14,8 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
-	"github.com/mxseal/mxseal/internal/interop"
-	"github.com/mxseal/mxseal/internal/interop/dnsserver"
+	"github.com/mxseal/mxseal/internal/test/interop"
+	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 )
 
 // A verdict is what one validator says about one question.

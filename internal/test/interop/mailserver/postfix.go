@@ -12,9 +12,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mxseal/mxseal/internal/interop"
-	"github.com/mxseal/mxseal/internal/interop/daemon"
-	"github.com/mxseal/mxseal/internal/interop/dnsserver"
+	"github.com/mxseal/mxseal/internal/test/interop"
+	"github.com/mxseal/mxseal/internal/test/interop/daemon"
+	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 )
 
 // An Entrance is one port of the Postfix, with a certificate of its own.

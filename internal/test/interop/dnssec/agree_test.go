@@ -11,7 +11,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
-	"github.com/mxseal/mxseal/internal/interop/dnsserver"
+	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 )
 
 // TestStatusesAgree asks our validator, unbound and delv the same questions.

@@ -2,5 +2,5 @@
 // cost unbound, both asking the same upstream server. It has only a benchmark,
 // which needs unbound and Linux:
 //
-//	go test -run '^$' -bench . -benchtime 3x ./internal/interop/unboundbench
+//	go test -run '^$' -bench . -benchtime 3x ./internal/test/interop/unboundbench
 package unboundbench

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-const root = "../.."
+const root = "../../.."
 
 // row is a line of a table: a rule, and the files that show it.
 var row = regexp.MustCompile(`(?m)^\| ([A-Z]+)-(\d+) \|.*\| ([^|]*) \|$`)

@@ -17,9 +17,9 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
-	"github.com/mxseal/mxseal/internal/interop"
-	"github.com/mxseal/mxseal/internal/interop/daemon"
-	"github.com/mxseal/mxseal/internal/interop/dnsserver"
+	"github.com/mxseal/mxseal/internal/test/interop"
+	"github.com/mxseal/mxseal/internal/test/interop/daemon"
+	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 )
 
 // iterations is the most NSEC3 iterations that all three validators check.
