@@ -189,7 +189,7 @@ func BenchmarkRefresh(b *testing.B) {
 		for pb.Next() {
 			// A new client knows nothing, so each lookup is a fetch. The certificate
 			// of the server is for example.com and what is below it.
-			c, err := mtasts.NewClient(mtasts.Config{Resolver: w, RootCAs: roots, Dial: dial})
+			c, err := mtasts.New(mtasts.Config{Resolver: w, RootCAs: roots, Dial: dial})
 			if err != nil {
 				b.Error(err)
 				return

@@ -518,14 +518,14 @@ func TestResolverWithoutTTL(t *testing.T) {
 	})
 }
 
-func TestNewClientRefusesNonsense(t *testing.T) {
+func TestNewRefusesNegativeNumbers(t *testing.T) {
 	t.Parallel()
 	for _, cfg := range []mtasts.Config{{MaxPolicies: -1}, {FetchTimeout: -1}} {
-		if _, err := mtasts.NewClient(cfg); err == nil {
+		if _, err := mtasts.New(cfg); err == nil {
 			t.Errorf("%+v is accepted", cfg)
 		}
 	}
-	if _, err := mtasts.NewClient(mtasts.Config{}); err != nil {
+	if _, err := mtasts.New(mtasts.Config{}); err != nil {
 		t.Error(err)
 	}
 }

@@ -30,9 +30,9 @@
 // # What to use
 //
 // Most programs use the package through package policy, which combines it with
-// DANE. On its own, [NewClient] and [Client.Lookup] are all that is needed:
+// DANE. On its own, [New] and [Client.Lookup] are all that is needed:
 //
-//	client, err := mtasts.NewClient(mtasts.Config{})
+//	client, err := mtasts.New(mtasts.Config{})
 //	...
 //	result, err := client.Lookup(ctx, "example.com")
 //	if p := result.Policy; p != nil && p.Mode == mtasts.Enforce && !p.MatchMX(host) {
@@ -54,7 +54,7 @@
 //
 //	store, err := boltstore.Open("/var/lib/mail/policies.db", boltstore.Options{})
 //	...
-//	client, err := mtasts.NewClient(mtasts.Config{Store: store})
+//	client, err := mtasts.New(mtasts.Config{Store: store})
 //	...
 //	go client.Run(ctx)
 //

@@ -38,7 +38,7 @@ func ExampleSelectRecord() {
 // A sender that does its own MX lookups asks for the policy of the recipient's
 // domain, and then for each of the domain's mail hosts whether it may be used.
 func ExampleClient_Lookup() {
-	client, err := mtasts.NewClient(exampleConfig()) // mtasts.Config{} as a rule
+	client, err := mtasts.New(exampleConfig()) // mtasts.Config{} as a rule
 	if err != nil {
 		fmt.Println(err)
 		return

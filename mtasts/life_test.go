@@ -197,7 +197,7 @@ func TestEventsOfChange(t *testing.T) {
 		publish := func(id, text string, kind ...mtasts.EventKind) {
 			t.Helper()
 			var before string
-			if p := c.Remembered(domain); p != nil {
+			if p := remembered(t, c, domain); p != nil {
 				before = p.Text
 			}
 			w.publish(id, text)

@@ -159,6 +159,16 @@ func run(t testing.TB, c *mtasts.Client) (stop func()) {
 	return stop
 }
 
+// remembered returns the policy that c remembers, nil for none.
+func remembered(t testing.TB, c *mtasts.Client, domain string) *mtasts.Policy {
+	t.Helper()
+	p, err := c.Remembered(context.Background(), domain)
+	if (p == nil) != (err != nil) {
+		t.Errorf("policy %v, error %v", p, err)
+	}
+	return p
+}
+
 // sleepTo sleeps until that long after the time.
 func sleepTo(start time.Time, after time.Duration) { time.Sleep(time.Until(start.Add(after))) }
 

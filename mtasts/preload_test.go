@@ -45,7 +45,7 @@ func TestPreloadErrors(t *testing.T) {
 func TestPreloadIsBounded(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := &crowd{failAfter: time.Second}
-		c, err := mtasts.NewClient(mtasts.Config{Resolver: w, Dial: w.dial, MaxRefreshes: 7})
+		c, err := mtasts.New(mtasts.Config{Resolver: w, Dial: w.dial, MaxRefreshes: 7})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -27,7 +27,7 @@ func TestStoreOutlivesClient(t *testing.T) {
 			sleepTo(before.Fetched, after)
 			var log eventLog
 			c := w.client(t, withStore(store), log.configure)
-			if p := c.Remembered(domain); p == nil || p.Text != enforceWeek {
+			if p := remembered(t, c, domain); p == nil || p.Text != enforceWeek {
 				t.Errorf("after %v, not remembered", after)
 			}
 			r := lookup(t, c)
@@ -42,7 +42,7 @@ func TestStoreOutlivesClient(t *testing.T) {
 		time.Sleep(time.Millisecond)
 		c := w.client(t, withStore(store))
 		wantMode(t, lookup(t, c), "")
-		if store.has(domain) || c.Remembered(domain) != nil {
+		if store.has(domain) || remembered(t, c, domain) != nil {
 			t.Error("what has run out is still known")
 		}
 	})
@@ -147,7 +147,7 @@ func TestStoreFails(t *testing.T) {
 		w.publish("2", testing_)
 		wantMode(t, lookup(t, c), mtasts.Testing)
 		log.want(t, mtasts.StoreFailed, mtasts.PolicyWeakened)
-		if c.Remembered("other.example") != nil {
+		if remembered(t, c, "other.example") != nil {
 			t.Error("a policy out of nothing")
 		}
 	})
@@ -191,7 +191,7 @@ func TestStoreIsAskedAgain(t *testing.T) {
 				wantMode(t, lookup(t, c), "")
 				wantMode(t, lookup(t, c), "")
 				store.setErr(nil, nil)
-				if p := c.Remembered(domain); p == nil {
+				if p := remembered(t, c, domain); p == nil {
 					t.Error("not remembered")
 				}
 				time.Sleep(5 * time.Minute)

@@ -64,7 +64,7 @@ func (w *world) client(t testing.TB, change ...func(*mtasts.Config)) *mtasts.Cli
 	for _, f := range change {
 		f(&cfg)
 	}
-	client, err := mtasts.NewClient(cfg)
+	client, err := mtasts.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

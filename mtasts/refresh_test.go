@@ -105,7 +105,7 @@ func TestRunLeavesIdleDomains(t *testing.T) {
 		wantCounts(t, w, 2, 2)
 		sleepTo(start, week+18*time.Hour-time.Second)
 		wantCounts(t, w, 2, 2)
-		if !store.has(domain) || c.Remembered(domain) == nil {
+		if !store.has(domain) || remembered(t, c, domain) == nil {
 			t.Error("forgotten too soon")
 		}
 		log.want(t, mtasts.PolicyFound)
@@ -129,7 +129,7 @@ func TestRunTakesNewPolicy(t *testing.T) {
 		w.publish("2", noneWeek)
 		w.setTXT(txtAnswer{err: notFound("x"), ttl: time.Hour})
 		time.Sleep(31 * time.Hour)
-		if p := c.Remembered(domain); p == nil || p.Mode != mtasts.None {
+		if p := remembered(t, c, domain); p == nil || p.Mode != mtasts.None {
 			t.Errorf("policy %v", p)
 		}
 	})
@@ -283,7 +283,7 @@ func TestRunDoesNotStampede(t *testing.T) {
 			store.Put(t.Context(), e)
 		}
 		w := &crowd{failAfter: 5 * time.Second}
-		c, err := mtasts.NewClient(mtasts.Config{Resolver: w, Dial: w.dial, Store: store, MaxRefreshes: 10, MaxPolicies: 1000})
+		c, err := mtasts.New(mtasts.Config{Resolver: w, Dial: w.dial, Store: store, MaxRefreshes: 10, MaxPolicies: 1000})
 		if err != nil {
 			t.Fatal(err)
 		}
