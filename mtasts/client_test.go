@@ -529,3 +529,81 @@ func TestNewRefusesNegativeNumbers(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Close ends the lookups in progress, which do not count as failures, and Run.
+// What memory can answer is still answered.
+func TestClose(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := newMemStore()
+		var log eventLog
+		c := w.client(t, withStore(store), log.configure)
+		ended := make(chan struct{})
+		go func() {
+			c.Run(context.Background())
+			close(ended)
+		}()
+		lookup(t, c)
+		log.want(t, mtasts.PolicyFound)
+
+		w.setID("2")
+		w.setHost(func(c net.Conn) { time.Sleep(10 * time.Second) })
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if r, _, err := c.Recheck(context.Background(), domain); !errors.Is(err, mtasts.ErrClosed) {
+				t.Errorf("%+v, %v, want ErrClosed", r, err)
+			}
+		})
+		synctest.Wait()
+		start := time.Now()
+		if err := c.Close(); err != nil || time.Since(start) != 0 {
+			t.Errorf("Close returned %v after %v", err, time.Since(start))
+		}
+		<-ended
+		wg.Wait()
+		log.want(t)
+		if e, err := store.Get(t.Context(), domain); err != nil || e.ID != "1" || len(e.Failures) != 0 {
+			t.Errorf("stored %+v, %v", e, err)
+		}
+
+		if r := lookup(t, c); r.State != mtasts.InForce {
+			t.Errorf("%+v", r)
+		}
+		if _, err := c.Lookup(context.Background(), "other.example"); !errors.Is(err, mtasts.ErrClosed) {
+			t.Errorf("error %v, want ErrClosed", err)
+		}
+		c.Run(context.Background())
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Callers can distinguish "no policy" from "not known".
+func TestRemembered(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := newMemStore()
+		c := w.client(t, withStore(store))
+		want := func(ctx context.Context, domain string, want error) {
+			t.Helper()
+			if p, err := c.Remembered(ctx, domain); p != nil || !errors.Is(err, want) {
+				t.Errorf("policy %v, error %v, want %v", p, err, want)
+			}
+		}
+		want(t.Context(), domain, mtasts.ErrNoPolicy)
+		want(t.Context(), "[192.0.2.1]", mtasts.ErrDomain)
+		store.setErr(errDisk, nil)
+		want(t.Context(), domain, mtasts.ErrStoreUnread)
+		cancelled, cancel := context.WithCancel(t.Context())
+		cancel()
+		want(cancelled, domain, context.Canceled)
+		store.setErr(nil, nil)
+		r := lookup(t, c)
+		store.setErr(errDisk, nil)
+		if p := remembered(t, c, "Example.com."); p != r.Policy {
+			t.Errorf("policy %v", p)
+		}
+		wantCounts(t, w, 1, 1)
+	})
+}
