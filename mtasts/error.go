@@ -1,6 +1,11 @@
 package mtasts
 
-import "errors"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+)
 
 var (
 	// ErrDomain is wrapped by errors about a name that is not a domain: an
@@ -83,4 +88,40 @@ func (e *Error) TLSReport() (resultType, reasonCode string) {
 	default:
 		return "sts-policy-fetch-error", e.ReasonCode
 	}
+}
+
+// failf returns an Error without a domain.
+func failf(kind Kind, reason, format string, args ...any) *Error {
+	return &Error{Kind: kind, ReasonCode: reason, Err: fmt.Errorf(format, args...)}
+}
+
+func isNotFound(err error) bool {
+	var dns *net.DNSError
+	return errors.As(err, &dns) && dns.IsNotFound
+}
+
+// dnsReason returns the reason code of a failed lookup, that of the resolver if
+// it has one.
+func dnsReason(err error) string {
+	var reporter interface {
+		TLSReport() (resultType, reasonCode string)
+	}
+	if errors.As(err, &reporter) {
+		if _, code := reporter.TLSReport(); code != "" {
+			return "dns-" + printable(code)
+		}
+	}
+	switch {
+	case isNotFound(err):
+		return "dns-not-found"
+	case isTimeout(err), errors.Is(err, context.DeadlineExceeded):
+		return "dns-timeout"
+	default:
+		return "dns-failure"
+	}
+}
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
 }

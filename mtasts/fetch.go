@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -226,13 +225,4 @@ func certificateReason(err error, now time.Time) string {
 	default:
 		return "x509-invalid"
 	}
-}
-
-func isTimeout(err error) bool {
-	var timeout net.Error
-	return errors.As(err, &timeout) && timeout.Timeout()
-}
-
-func failf(kind Kind, reason, format string, args ...any) *Error {
-	return &Error{Kind: kind, ReasonCode: reason, Err: fmt.Errorf(format, args...)}
 }

@@ -76,6 +76,9 @@ func isDomain(s, extra string) bool {
 	return true
 }
 
+// rooted returns name with a final dot.
+func rooted(name string) string { return name + "." }
+
 // isNumeric reports whether label has only digits, like the last label of an IPv4
 // address and unlike that of any domain.
 func isNumeric(label string) bool {

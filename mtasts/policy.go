@@ -110,18 +110,18 @@ func (p *parser) line(line string) *Error {
 		return nil
 	}
 	if p.ended {
-		return policyError("policy-syntax", "text after an empty line: %s", quote(line))
+		return failf(KindPolicy, "policy-syntax", "text after an empty line: %s", quote(line))
 	}
 	if !isText(line) {
-		return policyError("policy-syntax", "control characters or not UTF-8: %s", quote(line))
+		return failf(KindPolicy, "policy-syntax", "control characters or not UTF-8: %s", quote(line))
 	}
 	key, value, ok := strings.Cut(line, ":")
 	if !ok || !grammar.IsExtensionName(key) {
-		return policyError("policy-syntax", "the line is not a key and a value: %s", quote(line))
+		return failf(KindPolicy, "policy-syntax", "the line is not a key and a value: %s", quote(line))
 	}
 	value = trimLeft(value)
 	if strings.IndexByte(value, '\t') >= 0 {
-		return policyError("policy-syntax", "tab inside a value: %s", quote(line))
+		return failf(KindPolicy, "policy-syntax", "tab inside a value: %s", quote(line))
 	}
 	return p.field(key, value)
 }
@@ -133,7 +133,7 @@ func (p *parser) field(key, value string) *Error {
 	switch key {
 	case "version":
 		if !p.version && value != version {
-			return policyError("policy-version", "unknown version %s", quote(value))
+			return failf(KindPolicy, "policy-version", "unknown version %s", quote(value))
 		}
 		p.version = true
 	case "mode":
@@ -144,7 +144,7 @@ func (p *parser) field(key, value string) *Error {
 		case Enforce, Testing, None:
 			p.policy.Mode = mode
 		default:
-			return policyError("policy-mode", "unknown mode %s", quote(value))
+			return failf(KindPolicy, "policy-mode", "unknown mode %s", quote(value))
 		}
 	case "max_age":
 		if p.maxAge {
@@ -152,17 +152,17 @@ func (p *parser) field(key, value string) *Error {
 		}
 		age, ok := parseMaxAge(value)
 		if !ok {
-			return policyError("policy-max-age", "malformed max_age %s", quote(value))
+			return failf(KindPolicy, "policy-max-age", "malformed max_age %s", quote(value))
 		}
 		p.policy.MaxAge, p.maxAge = age, true
 	case "mx":
 		if !isPattern(value) {
-			return policyError("policy-mx", "malformed mx %s", quote(value))
+			return failf(KindPolicy, "policy-mx", "malformed mx %s", quote(value))
 		}
 		p.addMX(value)
 	default:
 		if value == "" {
-			return policyError("policy-syntax", "key %s has no value", quote(key))
+			return failf(KindPolicy, "policy-syntax", "key %s has no value", quote(key))
 		}
 	}
 	return nil
@@ -181,13 +181,13 @@ func (p *parser) addMX(pattern string) {
 func (p *parser) complete() *Error {
 	switch {
 	case !p.version:
-		return policyError("policy-version", "the policy has no version")
+		return failf(KindPolicy, "policy-version", "the policy has no version")
 	case p.policy.Mode == "":
-		return policyError("policy-mode", "the policy has no mode")
+		return failf(KindPolicy, "policy-mode", "the policy has no mode")
 	case !p.maxAge:
-		return policyError("policy-max-age", "the policy has no max_age")
+		return failf(KindPolicy, "policy-max-age", "the policy has no max_age")
 	case p.policy.MX == nil && p.policy.Mode != None:
-		return policyError("policy-mx", "the policy has no mx, and its mode is %s", p.policy.Mode)
+		return failf(KindPolicy, "policy-mx", "the policy has no mx, and its mode is %s", p.policy.Mode)
 	}
 	return nil
 }
@@ -222,8 +222,4 @@ func isText(s string) bool {
 		}
 	}
 	return ascii || utf8.ValidString(s)
-}
-
-func policyError(reason, format string, args ...any) *Error {
-	return &Error{Kind: KindPolicy, ReasonCode: reason, Err: fmt.Errorf(format, args...)}
 }

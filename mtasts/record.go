@@ -3,8 +3,6 @@ package mtasts
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -125,35 +123,6 @@ func lookupTXT(ctx context.Context, r Resolver, name string) ([]string, time.Tim
 	return txts, time.Time{}, err
 }
 
-// rooted returns name with a final dot.
-func rooted(name string) string { return name + "." }
-
-func isNotFound(err error) bool {
-	var dns *net.DNSError
-	return errors.As(err, &dns) && dns.IsNotFound
-}
-
-// dnsReason returns the reason code of a failed lookup, that of the resolver if
-// it has one.
-func dnsReason(err error) string {
-	var reporter interface {
-		TLSReport() (resultType, reasonCode string)
-	}
-	if errors.As(err, &reporter) {
-		if _, code := reporter.TLSReport(); code != "" {
-			return "dns-" + printable(code)
-		}
-	}
-	switch {
-	case isNotFound(err):
-		return "dns-not-found"
-	case isTimeout(err), errors.Is(err, context.DeadlineExceeded):
-		return "dns-timeout"
-	default:
-		return "dns-failure"
-	}
-}
-
 // SelectRecord selects the MTA-STS record from the TXT records at
 // _mta-sts.DOMAIN and parses it. Each string is one record, with its
 // character-strings joined without spaces.
@@ -177,7 +146,7 @@ func SelectRecord(txts []string) (Record, error) {
 	case 1:
 		return ParseRecord(found)
 	default:
-		return Record{}, recordError("record-multiple", "there are %d MTA-STS records, not one", count)
+		return Record{}, failf(KindRecord, "record-multiple", "there are %d MTA-STS records, not one", count)
 	}
 }
 
@@ -193,7 +162,7 @@ func claimsVersion(txt string) bool {
 func ParseRecord(txt string) (Record, error) {
 	head, rest, delimited := strings.Cut(txt, ";")
 	if trimRight(head) != "v="+version {
-		return Record{}, recordError("record-version", "the record does not begin with \"v=STSv1;\"")
+		return Record{}, failf(KindRecord, "record-version", "the record does not begin with \"v=STSv1;\"")
 	}
 	var rec Record
 	for delimited {
@@ -210,7 +179,7 @@ func ParseRecord(txt string) (Record, error) {
 		}
 	}
 	if rec.ID == "" {
-		return Record{}, recordError("record-id", "the record has no id")
+		return Record{}, failf(KindRecord, "record-id", "the record has no id")
 	}
 	return rec, nil
 }
@@ -221,13 +190,13 @@ func (rec *Record) addField(field string) error {
 	if name == "id" && rec.ID == "" {
 		// A bad id also matches the grammar of an extension. It is not read as one.
 		if !isID(value) {
-			return recordError("record-id", "malformed id %s", quote(value))
+			return failf(KindRecord, "record-id", "malformed id %s", quote(value))
 		}
 		rec.ID = value
 		return nil
 	}
 	if !grammar.IsExtensionName(name) || !grammar.IsExtensionValue(value) {
-		return recordError("record-syntax", "malformed field %s", quote(field))
+		return failf(KindRecord, "record-syntax", "malformed field %s", quote(field))
 	}
 	return nil
 }
@@ -243,8 +212,4 @@ func isID(s string) bool {
 		}
 	}
 	return true
-}
-
-func recordError(reason, format string, args ...any) *Error {
-	return &Error{Kind: KindRecord, ReasonCode: reason, Err: fmt.Errorf(format, args...)}
 }
