@@ -58,9 +58,9 @@ func BenchmarkMatchMX(b *testing.B) {
 	}
 }
 
-// A hit in memory, beside what it is compared with: reading the clock, which
-// is the part of it that cannot be saved. With -cpu 1,2,... it shows how hits
-// scale over cores, of one domain and of many.
+// A hit in memory, next to reading the clock, which is the part of it that cannot
+// be saved. -cpu 1,2,... shows how hits scale with cores, for one domain and for
+// many.
 func BenchmarkLookup(b *testing.B) {
 	w := newWorld(b)
 	store := newMemStore()
@@ -114,7 +114,7 @@ func BenchmarkLookup(b *testing.B) {
 	})
 }
 
-// putInForce stores a policy of two mx that nothing need be asked about.
+// putInForce stores a policy of two mx that needs no lookup.
 func putInForce(b *testing.B, store mtasts.Store, domain string) {
 	b.Helper()
 	now := time.Now()
@@ -129,7 +129,7 @@ func putInForce(b *testing.B, store mtasts.Store, domain string) {
 
 const twoMX = "version: STSv1\r\nmode: enforce\r\nmx: mx1.mail.example.com\r\nmx: mx2.mail.example.com\r\nmax_age: 604800\r\n"
 
-// oneStore has the same entry for every domain, and keeps nothing.
+// oneStore has the same entry for every domain, and stores nothing.
 type oneStore struct {
 	*memStore
 	entry mtasts.Entry
@@ -141,7 +141,7 @@ func (s oneStore) Get(_ context.Context, domain string) (mtasts.Entry, error) {
 	return e, nil
 }
 
-// What a million policies of two mx take in memory.
+// The memory used by a million policies of two mx.
 func BenchmarkMillion(b *testing.B) {
 	const n = 1_000_000
 	first := newMemStore()
@@ -168,9 +168,9 @@ func heapInUse() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// Policies fetched from an HTTPS server on the loopback interface, in this
-// process as well, each with a handshake of its own. With -cpu 1 it is what one
-// core does, of both sides.
+// Fetches of policies from an HTTPS server on the loopback interface, in the same
+// process, each with its own handshake. -cpu 1 measures one core that does the
+// work of both sides.
 func BenchmarkRefresh(b *testing.B) {
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
@@ -188,8 +188,8 @@ func BenchmarkRefresh(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			// A new client knows nothing, so each lookup is a fetch. The certificate
-			// of the server is for example.com and what is below it.
-			c, err := mtasts.NewClient(mtasts.Config{Resolver: w, RootCAs: roots, Dial: dial})
+			// of the server is valid for example.com and its subdomains.
+			c, err := mtasts.New(mtasts.Config{Resolver: w, RootCAs: roots, Dial: dial})
 			if err != nil {
 				b.Error(err)
 				return

@@ -8,33 +8,33 @@ import (
 )
 
 const (
-	// textPerPolicy is what a policy may take in octets, and large ones on
-	// average. Nearly all are smaller.
+	// textPerPolicy limits the size of a small policy, and the average size of
+	// large ones, in octets. Nearly all policies are small.
 	textPerPolicy = 4 << 10
-	// perShard is for how many domains there is one more shard.
+	// perShard is the number of domains for each shard.
 	perShard  = 1 << 10
 	maxShards = 1 << 8
 )
 
-// cache holds the states of domains. Those with a policy are apart from those
-// without: a flood of domains that have none, as a spammer's senders make up,
-// must not push out policies in force; and neither must a few domains with
-// policies of 64 KiB, which are a class of their own. It is safe for concurrent
-// use, and made of shards so that lookups on several cores do not wait for each
-// other.
+// cache is the memory: the states of domains. There are three classes of domains,
+// each with its own limits: those with a policy, those with a large policy, and
+// those without. A flood of invented domains without a policy must not remove
+// policies in force, and neither must a few domains with policies of 64 KiB. A
+// cache is safe for concurrent use. Its shards let lookups on several cores go on
+// without waiting for each other.
 type cache struct {
-	limit, maxSize int64 // in each class, and of its policies in octets
+	limit, maxSize int64 // domains in each class, and octets of their policies
 	policies       class
-	large          class // over textPerPolicy
+	large          class // larger than textPerPolicy
 	others         class
 	seed           maphash.Seed
 	shards         []shard // a power of two
 }
 
-// class counts what is in one of the classes, over all shards.
+// class counts the domains of a class and their octets, in all shards.
 type class struct{ count, size atomic.Int64 }
 
-// shard has the domains of one part of the hash values.
+// shard has the domains with some of the hash values.
 type shard struct {
 	mu       sync.RWMutex
 	entries  map[string]*cacheEntry
@@ -43,10 +43,10 @@ type shard struct {
 	others   ring
 }
 
-// cacheEntry is one domain. Its state never changes; index is the lock's.
+// cacheEntry is one domain. Its state never changes. The lock guards index.
 type cacheEntry struct {
 	state *state
-	hit   atomic.Bool // since the hand of the ring last passed
+	hit   atomic.Bool // since the hand of the ring last passed it
 	index int         // in its ring
 }
 
@@ -75,13 +75,13 @@ func (c *cache) get(domain string) *state {
 	if e == nil {
 		return nil
 	}
-	if !e.hit.Load() { // a write would take the cache line from other cores
+	if !e.hit.Load() { // avoids a write, which would invalidate the cache line of other cores
 		e.hit.Store(true)
 	}
 	return e.state
 }
 
-// put replaces the state of its domain.
+// put adds s, or replaces the state of its domain.
 func (c *cache) put(s *state) {
 	sh := c.shard(s.domain)
 	sh.mu.Lock()
@@ -103,7 +103,7 @@ func (c *cache) put(s *state) {
 	}
 }
 
-// remove forgets domain.
+// remove removes domain.
 func (c *cache) remove(domain string) {
 	sh := c.shard(domain)
 	sh.mu.Lock()
@@ -111,7 +111,7 @@ func (c *cache) remove(domain string) {
 	c.drop(sh, sh.entries[domain])
 }
 
-// drop takes e out of sh, if it is not nil, and returns whether it was hit.
+// drop removes e from sh, if it is not nil, and reports whether it was hit.
 func (c *cache) drop(sh *shard, e *cacheEntry) (hit bool) {
 	if e == nil {
 		return false
@@ -124,7 +124,7 @@ func (c *cache) drop(sh *shard, e *cacheEntry) (hit bool) {
 	return e.hit.Load()
 }
 
-// place returns where s belongs in sh.
+// place returns the ring in sh and the class to which s belongs.
 func (c *cache) place(sh *shard, s *state) (*ring, *class) {
 	switch {
 	case s.policy == nil:
@@ -136,7 +136,7 @@ func (c *cache) place(sh *shard, s *state) (*ring, *class) {
 	}
 }
 
-// all yields the states that have a policy. They may change meanwhile.
+// all yields the states that have a policy. The cache may be changed meanwhile.
 func (c *cache) all() iter.Seq[*state] {
 	return func(yield func(*state) bool) {
 		var states []*state
@@ -153,10 +153,10 @@ func (c *cache) all() iter.Seq[*state] {
 	}
 }
 
-// ring holds entries in the order of the CLOCK algorithm, which drops about the
-// least recently used and, unlike a list in order of use, need not be written
-// to for a hit: the hand goes round, spares once what was hit, and stops at the
-// first that was not.
+// ring has entries in the order of the CLOCK algorithm, which removes
+// approximately the least recently used. Unlike a list in order of use, it is not
+// written to for a hit. The hand moves around the ring, skips once the entries
+// that were hit, and stops at the first that was not.
 type ring struct {
 	entries []*cacheEntry
 	hand    int
@@ -167,7 +167,7 @@ func (r *ring) add(e *cacheEntry) {
 	r.entries = append(r.entries, e)
 }
 
-// remove puts the last entry in the place of e.
+// remove removes e and moves the last entry to its place.
 func (r *ring) remove(e *cacheEntry) {
 	end := len(r.entries) - 1
 	moved := r.entries[end]
@@ -176,8 +176,8 @@ func (r *ring) remove(e *cacheEntry) {
 	r.entries = r.entries[:end]
 }
 
-// victim returns what is to go, but not kept, which has just come; nil if there
-// is nothing else.
+// victim returns the entry to remove, but not kept, which was just added; nil if
+// there is no other.
 func (r *ring) victim(kept *cacheEntry) *cacheEntry {
 	if len(r.entries) < 2 {
 		return nil
@@ -203,8 +203,8 @@ func (r *ring) states(mu *sync.RWMutex, states []*state) []*state {
 	return states
 }
 
-// size is about what the policy takes in memory, in octets; none takes nothing.
-// The patterns are parts of the text.
+// size is approximately the memory that the policy uses, in octets; 0 for nil. The
+// patterns share the memory of the text.
 func (p *Policy) size() int64 {
 	if p == nil {
 		return 0

@@ -10,7 +10,7 @@ func withPolicy(domain string, size int) *state {
 	return &state{domain: domain, policy: &Policy{Text: strings.Repeat("x", size)}}
 }
 
-// A domain is in one of the three classes, and its newest state counts.
+// A domain is in one of the three classes, and its last state replaces the others.
 func TestCachePutReplaces(t *testing.T) {
 	t.Parallel()
 	c := newCache(10)
@@ -35,8 +35,8 @@ func TestCachePutReplaces(t *testing.T) {
 	}
 }
 
-// Each class is bounded in number, the policies also in octets; the least
-// recently used go first. Large policies push out each other and no small one.
+// Each class is limited in number, and the policies also in octets. The least
+// recently used are removed first. Large policies remove only large ones.
 func TestCacheIsBounded(t *testing.T) {
 	t.Parallel()
 	c := newCache(10)
@@ -69,7 +69,7 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 }
 
-// Shards share one bound, and each domain is found in its own.
+// All shards share one limit, and each domain is found in its shard.
 func TestCacheShards(t *testing.T) {
 	t.Parallel()
 	const limit = 8 * perShard

@@ -1,12 +1,17 @@
 package mtasts
 
 import (
+	"bufio"
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"strings"
 	"sync"
 	"time"
 )
@@ -17,53 +22,57 @@ const (
 	defaultRefreshes    = 32
 )
 
-// Config says how a [Client] reaches DNS and policy hosts. The zero value is
-// fit for use.
+// Config configures a [Client]. The zero value is ready for use. [New] reads it
+// once.
 type Config struct {
-	// Resolver looks up TXT records and the addresses of policy hosts. nil is
-	// net.DefaultResolver. One that implements LookupTXTUntil lets the Client
-	// follow TTLs; see [Resolver].
+	// Resolver looks up TXT records and the addresses of policy hosts. nil means
+	// net.DefaultResolver. If it has a method LookupTXTUntil, the Client follows
+	// the TTLs of records; see [Resolver].
 	Resolver Resolver
-	// RootCAs are the authorities that certify policy hosts. nil is the roots
-	// of the system.
+	// RootCAs are the authorities that certify policy hosts. nil means the
+	// system roots.
 	RootCAs *x509.CertPool
-	// Dial connects to a policy host. It gets "tcp" and an IP address with port
-	// 443, after the address was checked, and must return when ctx is done. nil
-	// is a [net.Dialer]. Neither proxy settings nor another resolver come between.
+	// Dial connects to a policy host. Its arguments are "tcp" and an IP address
+	// with port 443, which has been checked (see AllowAddr). It must return when
+	// ctx is done. nil means a [net.Dialer]. Proxy settings are not used.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// AllowAddr permits policy hosts at special-purpose addresses (loopback,
-	// private, link-local, multicast, and so on). nil permits none, so nobody
-	// can have the sender talk to machines of its own network by an entry in
-	// DNS. Addresses of the public Internet are not asked about.
+	// private, link-local, multicast, and others). nil permits none, so that a
+	// DNS record cannot make the sender connect to its own network. AllowAddr
+	// is not called for addresses of the public Internet.
 	AllowAddr func(netip.Addr) bool
-	// Now is the clock. nil is time.Now.
+	// Now is the clock. nil means time.Now.
 	Now func() time.Time
-	// Store keeps policies beyond the life of the Client, and those for which
-	// there is no room in memory. nil keeps nothing: every restart opens the gap
-	// again that MTA-STS is to close.
+	// Store keeps policies when the program restarts, and policies for which
+	// memory has no room. nil keeps nothing: after every restart, an attacker
+	// can again hide a policy by forging DNS.
 	Store Store
-	// MaxPolicies bounds the domains in memory: so many with a policy, and as
-	// many without. About the least recently used go first. 0 means 16384.
+	// MaxPolicies limits the domains in memory: this many with a policy, and
+	// this many without. Approximately the least recently used domains are
+	// removed first. 0 means 16384.
 	MaxPolicies int
-	// MaxRefreshes bounds the policies that [Client.Run] and [Client.Preload]
-	// each fetch at the same time. 0 means 32.
+	// MaxRefreshes limits the policies that [Client.Run] fetches at the same
+	// time, and the domains that [Client.Preload] looks up at the same time. 0
+	// means 32.
 	MaxRefreshes int
-	// FetchTimeout bounds the fetch of a policy, from the lookup of the policy
-	// host to the end of the body. 0 means a minute (RFC 8461 section 3.3).
+	// FetchTimeout limits the fetch of a policy, from the lookup of the policy
+	// host's addresses to the end of the body. 0 means one minute (RFC 8461
+	// section 3.3).
 	FetchTimeout time.Duration
-	// OnEvent gets what an operator should know about policies; see [Event]. It
-	// is called by whoever does the work and holds that up, perhaps by several
-	// at the same time. nil tells nobody.
+	// OnEvent is called with what an operator should know about policies; see
+	// [Event]. The lookup or refresh that caused the event waits until OnEvent
+	// returns. OnEvent may be called concurrently, and must not call
+	// [Client.Close]. nil means that no function is called.
 	OnEvent func(Event)
-	// Logger gets the events, and each search for a policy that failed. nil logs
-	// nothing.
+	// Logger gets the events, and each search for a policy that failed. nil
+	// discards them.
 	Logger *slog.Logger
 }
 
 // withDefaults returns cfg with the zero fields set.
 func (cfg Config) withDefaults() (Config, error) {
 	if cfg.MaxPolicies < 0 || cfg.MaxRefreshes < 0 || cfg.FetchTimeout < 0 {
-		return cfg, errors.New("mtasts: MaxPolicies, MaxRefreshes and FetchTimeout must not be negative")
+		return cfg, errors.New("mtasts: Config.MaxPolicies, MaxRefreshes and FetchTimeout must not be negative")
 	}
 	if cfg.Resolver == nil {
 		cfg.Resolver = net.DefaultResolver
@@ -77,6 +86,10 @@ func (cfg Config) withDefaults() (Config, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	// The monotonic clock stops while the machine sleeps, and policies would
+	// last longer than max_age. So only the wall clock is read.
+	clock := cfg.Now
+	cfg.Now = func() time.Time { return clock().Round(0) }
 	if cfg.MaxPolicies == 0 {
 		cfg.MaxPolicies = defaultMaxPolicies
 	}
@@ -92,116 +105,116 @@ func (cfg Config) withDefaults() (Config, error) {
 	return cfg, nil
 }
 
-// Client finds the policies of domains and remembers them. The memory is what
-// protects: whoever can forge DNS can hide a policy from a sender that never
-// saw it, but not from one that did (RFC 8461 section 10.2). So use one Client
-// for all mail, for as long as the program runs, with a Store, and Run it.
+// Client finds the policies of domains and remembers them. What it remembers is
+// the protection: an attacker who forges DNS can hide a policy from a sender
+// that never saw it, but not from one that did (RFC 8461 section 10.2). So use
+// one Client for all mail, for as long as the program runs, with a Store, and
+// call [Client.Run].
 //
-// A Client is safe for concurrent use.
+// A Client is safe for concurrent use. Close it when it is no longer needed.
 type Client struct {
 	cfg     Config
+	memory  *cache
+	storage *storage
 	fetcher *fetcher
-	cache   *cache
+	events  *notifier
 	flights flights
-
-	storeMu   sync.Mutex
-	storeTold time.Time // when a failure of the store was told last
+	closing context.Context // done when Close is called
+	close   context.CancelFunc
 }
 
-// NewClient returns a Client that has nothing in memory yet. It does not touch
-// the network nor the Store.
-func NewClient(cfg Config) (*Client, error) {
+// New returns a Client that remembers nothing yet. New uses neither the network
+// nor the Store. It returns an error if a number in cfg is negative.
+func New(cfg Config) (*Client, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	dialer := &dialer{
-		resolver:  cfg.Resolver,
-		dial:      cfg.Dial,
-		allowAddr: cfg.AllowAddr,
-		roots:     cfg.RootCAs,
-		now:       cfg.Now,
-	}
-	return &Client{
+	events := &notifier{logger: cfg.Logger, onEvent: cfg.OnEvent, now: cfg.Now}
+	c := &Client{
 		cfg:     cfg,
-		fetcher: &fetcher{dialer, cfg.FetchTimeout},
-		cache:   newCache(cfg.MaxPolicies),
+		memory:  newCache(cfg.MaxPolicies),
+		storage: newStorage(cfg.Store, events, cfg.Now),
+		fetcher: &fetcher{
+			dialer:  dialer{resolver: cfg.Resolver, dial: cfg.Dial, allowAddr: cfg.AllowAddr},
+			roots:   cfg.RootCAs,
+			now:     cfg.Now,
+			timeout: cfg.FetchTimeout,
+		},
+		events:  events,
 		flights: flights{domains: make(map[string]*flight)},
-	}, nil
+	}
+	c.closing, c.close = context.WithCancel(context.Background())
+	return c, nil
 }
 
-// Lookup returns the policy in force for domain, the domain of the recipient or
-// a smart host's (RFC 8461 section 3.4); not that of a mail host, and never a
-// parent's. It may be in U-labels, and end in a dot.
-//
-// From memory the answer costs no query. When the TTL of the TXT record has
-// passed, Lookup asks DNS for the id, and if that has changed or the policy has
-// expired, it fetches the policy; equal lookups at the same time do this once.
-// A policy in force stays so, whatever fails, until its time runs out or
-// another one takes its place, and Lookup waits no longer than some seconds for
-// that. A fetch that failed is not made again for five minutes, except, while no
-// policy is in force, for a new id, of which there can be three in that time.
-//
-// The error is that of ctx, or wraps [ErrDomain]. A lookup that was begun goes
-// on without the caller whose ctx is done, for the sake of others and of the
-// next one; it ends in FetchTimeout and some seconds.
-func (c *Client) Lookup(ctx context.Context, domain string) (r Result, err error) {
-	// Names in the cache are canonical, so the usual hit needs no conversion.
-	s := c.fresh(domain)
-	if s == nil {
-		s, err = c.lookup(ctx, domain)
-	}
-	if err == nil {
-		s.report(&r)
-	}
-	return r, err
-}
-
-// lookup is the way of a Lookup that does not hit.
-func (c *Client) lookup(ctx context.Context, domain string) (*state, error) {
-	domain, err := canonicalDomain(domain)
-	if err != nil {
-		return nil, err
-	}
-	if s := c.fresh(domain); s != nil {
-		return s, nil
-	}
-	return c.join(ctx, domain, lookUp)
-}
-
-// Recheck looks the id up again now, whatever the Client remembers, though a
-// cache inside the Resolver may answer, and fetches the policy if the id has
-// changed. changed tells that the policy in force is another than before.
-//
-// A sender must call it, or Lookup after NextCheck, before a message that an
-// enforced policy kept from delivery is bounced (RFC 8461 sections 5 and 5.1);
-// if the policy changed, the message is to be tried again.
-func (c *Client) Recheck(ctx context.Context, domain string) (r Result, changed bool, err error) {
-	domain, err = canonicalDomain(domain)
-	if err != nil {
-		return Result{}, false, err
-	}
-	var before *Policy
-	if s := c.cache.get(domain); s != nil {
-		before = s.at(c.now()).policy
-	}
-	s, err := c.join(ctx, domain, recheck)
-	if err != nil {
-		return Result{}, false, err
-	}
-	s.report(&r)
-	return r, s.policy != before, nil
-}
-
-// fresh returns what is remembered of domain if nothing is to be done about it,
-// or nil.
-func (c *Client) fresh(domain string) *state {
-	if s := c.cache.get(domain); s != nil && s.used && s.isFresh(c.now()) {
-		return s
-	}
+// Close ends [Client.Run] and the lookups that are still running, and returns
+// when they have ended. A lookup that was ended does not count as a failure of
+// its domain. After Close, a Lookup that memory can answer still succeeds, and
+// any other returns [ErrClosed]. Close the Store after the Client. Close may be
+// called several times, and always returns nil.
+func (c *Client) Close() error {
+	c.flights.refuse()
+	c.close()
+	c.flights.running.Wait()
 	return nil
 }
 
-// now returns the time on the wall clock. A monotonic one would stand still
-// while the machine sleeps, and policies would last longer.
-func (c *Client) now() time.Time { return c.cfg.Now().Round(0) }
+// Preload looks up domains that the sender will probably write to, MaxRefreshes
+// at a time, so that their policies are known before an attacker can hide them.
+// Each is an ordinary [Client.Lookup], so a domain whose policy is in force costs
+// little. A policy that is not used afterwards expires like any other: call
+// Preload once a day to keep the policies.
+//
+// The returned error joins the errors of the domains: each an [*Error], or an
+// error that wraps [ErrDomain]. The other domains are looked up all the same. A
+// domain that has no policy is not an error. Preload stops when ctx is done.
+func (c *Client) Preload(ctx context.Context, domains ...string) error {
+	errs := make([]error, len(domains))
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, c.cfg.MaxRefreshes)
+	for i, domain := range domains {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			wg.Wait()
+			return errors.Join(append(errs, ctx.Err())...)
+		}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			r, err := c.Lookup(ctx, domain)
+			errs[i] = errors.Join(err, r.Err)
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// PreloadFile calls [Client.Preload] with the domains in a file: one on each
+// line, in A-labels or in U-labels (UTF-8). Empty lines are ignored, and so is
+// everything after a "#".
+func (c *Client) PreloadFile(ctx context.Context, name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return fmt.Errorf("mtasts: cannot read the domains to preload: %w", err)
+	}
+	defer f.Close()
+	domains, err := readDomains(f)
+	if err != nil {
+		return fmt.Errorf("mtasts: cannot read the domains to preload from %s: %w", name, err)
+	}
+	return c.Preload(ctx, domains...)
+}
+
+// readDomains returns the domains in r, one on each line.
+func readDomains(r io.Reader) ([]string, error) {
+	var domains []string
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		line, _, _ := strings.Cut(lines.Text(), "#")
+		if line = strings.TrimSpace(line); line != "" {
+			domains = append(domains, line)
+		}
+	}
+	return domains, lines.Err()
+}

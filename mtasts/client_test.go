@@ -16,8 +16,8 @@ import (
 
 const testing_ = "version: STSv1\nmode: testing\nmx: mail.example.com\nmax_age: 86400\n"
 
-// bubble runs a test with a clock of its own. At the end, servers whose client
-// is gone get the time to notice.
+// bubble runs a test with its own clock. At the end, servers whose client has left
+// get the time to notice.
 func bubble(t *testing.T, f func(t *testing.T)) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -45,7 +45,7 @@ func wantCounts(t testing.TB, w *world, queries, dials int) {
 	}
 }
 
-// STS-4, STS-25, STS-41: what is asked, and what comes of it.
+// STS-4, STS-25, STS-41: the queries of a first lookup, and its result.
 func TestLookupFirst(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -54,7 +54,7 @@ func TestLookupFirst(t *testing.T) {
 		r := lookup(t, c)
 		wantMode(t, r, mtasts.Enforce)
 		if w.queries[0] != "_mta-sts.example.com." || w.dials[0] != "tcp 11.0.0.1:443" {
-			t.Errorf("asked %q, dialled %q", w.queries, w.dials)
+			t.Errorf("asked %q, dialed %q", w.queries, w.dials)
 		}
 		if r.Domain != domain || r.ID != "1" || r.Err != nil || r.Policy.Text != enforce {
 			t.Errorf("result %+v", r)
@@ -65,7 +65,7 @@ func TestLookupFirst(t *testing.T) {
 	})
 }
 
-// STS-85: within the TTL of the record memory answers; after it, one query.
+// STS-85: memory answers within the TTL of the record. After it, one query is made.
 func TestLookupFollowsTTL(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -83,8 +83,8 @@ func TestLookupFollowsTTL(t *testing.T) {
 	})
 }
 
-// The TTL counts within bounds: zero does not mean a query for each message,
-// and a week does not mean to look away for a week.
+// The TTL is limited: zero does not cause a query for each message, and a week
+// does not prevent queries for a week.
 func TestLookupBoundsTTL(t *testing.T) {
 	for _, test := range []struct {
 		name      string
@@ -113,8 +113,8 @@ func TestLookupBoundsTTL(t *testing.T) {
 	}
 }
 
-// STS-8, STS-9, STS-10, STS-54: no usable record is no policy; nothing is
-// fetched, and it is remembered.
+// STS-8, STS-9, STS-10, STS-54: without a usable record there is no policy. Nothing
+// is fetched, and the result is remembered.
 func TestLookupWithoutRecord(t *testing.T) {
 	for name, test := range map[string]struct {
 		answer txtAnswer
@@ -150,8 +150,8 @@ func TestLookupWithoutRecord(t *testing.T) {
 	}
 }
 
-// STS-23, STS-94, STS-97, field note 44: a changed id, also a "smaller" one, is
-// noticed long before max_age runs out, and the new policy counts at once.
+// STS-23, STS-94, STS-97, field note 44: a changed id, even a "smaller" one, is
+// noticed long before max_age is over, and the new policy applies at once.
 func TestChangedID(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -168,8 +168,8 @@ func TestChangedID(t *testing.T) {
 	})
 }
 
-// STS-84, STS-76, field note 47: mode none, even if it lasts for no time,
-// replaces an enforced policy.
+// STS-84, STS-76, field note 47: mode none replaces an enforced policy, even if its
+// max_age is zero.
 func TestModeNoneReplaces(t *testing.T) {
 	for _, maxAge := range []string{"0", "1", "86400"} {
 		t.Run("max_age "+maxAge, func(t *testing.T) {
@@ -194,7 +194,7 @@ func TestModeNoneReplaces(t *testing.T) {
 	}
 }
 
-// breakages are the ways in which a newer policy can fail to be had.
+// breakages are the ways in which the search for a newer policy can fail.
 var breakages = map[string]struct {
 	break_ func(*world)
 	kind   mtasts.Kind
@@ -213,8 +213,8 @@ var breakages = map[string]struct {
 	"STS-55 status 404":     {func(w *world) { w.setID("2"); w.setSite(w.good(), respond(404, "text/plain", "")) }, mtasts.KindFetch, "http-status-404"},
 }
 
-// A policy in force stays so whatever fails, until max_age after its fetch and
-// no longer; the failure can be reported.
+// A policy stays in force, whatever fails, until max_age after its fetch and no
+// longer. The failure can be reported.
 func TestPolicyInForceStays(t *testing.T) {
 	for name, test := range breakages {
 		t.Run(name, func(t *testing.T) {
@@ -241,7 +241,7 @@ func TestPolicyInForceStays(t *testing.T) {
 	}
 }
 
-// STS-89: under mode none, nothing is reported.
+// STS-89: in mode none, nothing is reported.
 func TestModeNoneIsNotReported(t *testing.T) {
 	for name, test := range breakages {
 		t.Run(name, func(t *testing.T) {
@@ -263,7 +263,7 @@ func TestModeNoneIsNotReported(t *testing.T) {
 }
 
 // STS-54, STS-86, field note 60: without a policy in force, a failed fetch is
-// reported with its type, and with the broken policy's own lines.
+// reported with its type and the lines of the invalid policy.
 func TestFailureWithoutPolicy(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -285,7 +285,7 @@ func TestFailureWithoutPolicy(t *testing.T) {
 	})
 }
 
-// Of a broken policy, only the beginning is kept.
+// Only the beginning of an invalid policy is kept.
 func TestFailedTextIsBounded(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -296,8 +296,8 @@ func TestFailedTextIsBounded(t *testing.T) {
 	})
 }
 
-// Field note 46: an id that has not changed does not prolong a policy. STS-42:
-// the fetch that does begins its time anew.
+// Field note 46: an unchanged id does not extend a policy. STS-42: a fetch does, and
+// starts its time again.
 func TestExpiredPolicyIsFetchedAgain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -316,8 +316,8 @@ func TestExpiredPolicyIsFetchedAgain(t *testing.T) {
 	})
 }
 
-// STS-51, field note 51: a domain whose policy cannot be fetched costs one
-// fetch in five minutes for each id.
+// STS-51, field note 51: a policy that cannot be fetched causes one fetch in five
+// minutes for each id.
 func TestBackOff(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -338,8 +338,8 @@ func TestBackOff(t *testing.T) {
 	})
 }
 
-// STS-51: a new id may be tried at once, but whoever forges one for each query
-// does not make the sender fetch for each query.
+// STS-51: a new id may be tried at once, but an attacker who forges one for each
+// query does not cause a fetch for each query.
 func TestBackOffForNewIDs(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -368,7 +368,7 @@ func TestBackOffForNewIDs(t *testing.T) {
 	})
 }
 
-// Field note 51: equal lookups at the same time are one.
+// Field note 51: concurrent lookups of one domain cause one fetch.
 func TestConcurrentLookups(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -382,8 +382,8 @@ func TestConcurrentLookups(t *testing.T) {
 	})
 }
 
-// A caller who gives up fails neither the others nor the next lookup, and with
-// a dead context memory still answers.
+// A caller who cancels its lookup ends neither the lookups of others nor the next
+// one. Memory answers even if ctx is done.
 func TestCancelledLookup(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -411,8 +411,8 @@ func TestCancelledLookup(t *testing.T) {
 	})
 }
 
-// STS-36, field note 43: the longest max_age lasts a year and does not
-// overflow. STS-35: zero is valid, and means a fetch for each message.
+// STS-36, field note 43: the longest max_age lasts a year and does not overflow.
+// STS-35: zero is valid, and causes a fetch for each message.
 func TestExtremesOfMaxAge(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -432,7 +432,7 @@ func TestExtremesOfMaxAge(t *testing.T) {
 	})
 }
 
-// STS-77, STS-79: before a bounce the id is asked again, whatever is remembered.
+// STS-77, STS-79: before a bounce, the id is looked up, whatever is remembered.
 func TestRecheck(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -463,8 +463,8 @@ func TestRecheck(t *testing.T) {
 	})
 }
 
-// A Recheck that meets a Lookup under way does not take its answer for one of
-// its own, and neither undoes the other.
+// A Recheck that finds a Lookup in progress does not use its result, and neither
+// undoes the work of the other.
 func TestRecheckDuringLookup(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -484,8 +484,8 @@ func TestRecheckDuringLookup(t *testing.T) {
 	})
 }
 
-// The number of domains is bounded, and those without a policy do not push out
-// those with one.
+// The number of domains is limited, and domains without a policy do not remove those
+// with one.
 func TestBoundOfDomains(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -505,7 +505,7 @@ func TestBoundOfDomains(t *testing.T) {
 	})
 }
 
-// A Resolver without TTLs will do.
+// A Resolver need not know TTLs.
 func TestResolverWithoutTTL(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -518,14 +518,92 @@ func TestResolverWithoutTTL(t *testing.T) {
 	})
 }
 
-func TestNewClientRefusesNonsense(t *testing.T) {
+func TestNewRefusesNegativeNumbers(t *testing.T) {
 	t.Parallel()
 	for _, cfg := range []mtasts.Config{{MaxPolicies: -1}, {FetchTimeout: -1}} {
-		if _, err := mtasts.NewClient(cfg); err == nil {
+		if _, err := mtasts.New(cfg); err == nil {
 			t.Errorf("%+v is accepted", cfg)
 		}
 	}
-	if _, err := mtasts.NewClient(mtasts.Config{}); err != nil {
+	if _, err := mtasts.New(mtasts.Config{}); err != nil {
 		t.Error(err)
 	}
+}
+
+// Close ends the lookups in progress, which do not count as failures, and Run.
+// What memory can answer is still answered.
+func TestClose(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := newMemStore()
+		var log eventLog
+		c := w.client(t, withStore(store), log.configure)
+		ended := make(chan struct{})
+		go func() {
+			c.Run(context.Background())
+			close(ended)
+		}()
+		lookup(t, c)
+		log.want(t, mtasts.PolicyFound)
+
+		w.setID("2")
+		w.setHost(func(c net.Conn) { time.Sleep(10 * time.Second) })
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if r, _, err := c.Recheck(context.Background(), domain); !errors.Is(err, mtasts.ErrClosed) {
+				t.Errorf("%+v, %v, want ErrClosed", r, err)
+			}
+		})
+		synctest.Wait()
+		start := time.Now()
+		if err := c.Close(); err != nil || time.Since(start) != 0 {
+			t.Errorf("Close returned %v after %v", err, time.Since(start))
+		}
+		<-ended
+		wg.Wait()
+		log.want(t)
+		if e, err := store.Get(t.Context(), domain); err != nil || e.ID != "1" || len(e.Failures) != 0 {
+			t.Errorf("stored %+v, %v", e, err)
+		}
+
+		if r := lookup(t, c); r.State != mtasts.InForce {
+			t.Errorf("%+v", r)
+		}
+		if _, err := c.Lookup(context.Background(), "other.example"); !errors.Is(err, mtasts.ErrClosed) {
+			t.Errorf("error %v, want ErrClosed", err)
+		}
+		c.Run(context.Background())
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Callers can distinguish "no policy" from "not known".
+func TestRemembered(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := newMemStore()
+		c := w.client(t, withStore(store))
+		want := func(ctx context.Context, domain string, want error) {
+			t.Helper()
+			if p, err := c.Remembered(ctx, domain); p != nil || !errors.Is(err, want) {
+				t.Errorf("policy %v, error %v, want %v", p, err, want)
+			}
+		}
+		want(t.Context(), domain, mtasts.ErrNoPolicy)
+		want(t.Context(), "[192.0.2.1]", mtasts.ErrDomain)
+		store.setErr(errDisk, nil)
+		want(t.Context(), domain, mtasts.ErrStoreUnread)
+		cancelled, cancel := context.WithCancel(t.Context())
+		cancel()
+		want(cancelled, domain, context.Canceled)
+		store.setErr(nil, nil)
+		r := lookup(t, c)
+		store.setErr(errDisk, nil)
+		if p := remembered(t, c, "Example.com."); p != r.Policy {
+			t.Errorf("policy %v", p)
+		}
+		wantCounts(t, w, 1, 1)
+	})
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// The decision on the clock: one that is set back never makes a policy last
-// longer than max_age from now.
+// The decision on the clock: a clock that is set back never extends a policy beyond
+// max_age from now.
 func TestClockSetBack(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -30,7 +30,7 @@ func TestClockSetBack(t *testing.T) {
 	})
 }
 
-// A clock that was set back does not prolong the back-off either.
+// A clock that was set back does not extend the back-off.
 func TestClockSetBackDuringBackOff(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -48,7 +48,8 @@ func TestClockSetBackDuringBackOff(t *testing.T) {
 	})
 }
 
-// The wall clock counts: a monotonic one stands still while a machine sleeps.
+// Times are those of the wall clock: the monotonic clock stops while a machine
+// sleeps.
 func TestTimesAreOfTheWallClock(t *testing.T) {
 	t.Parallel()
 	r := lookup(t, newWorld(t).client(t))
@@ -60,8 +61,8 @@ func TestTimesAreOfTheWallClock(t *testing.T) {
 	}
 }
 
-// A Lookup that finds its state stale just before another one has refreshed it
-// does not refresh it again.
+// A Lookup that finds a stale state just before another one refreshes it does not
+// refresh it again.
 func TestLookupComesLate(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -48,8 +48,8 @@ func TestEntryRoundTrip(t *testing.T) {
 	}
 }
 
-// No damaged octet, missing end or later form is taken for an entry, and what
-// was there before stays.
+// A damaged octet, a missing end or a later version is an error and leaves the entry
+// unchanged.
 func TestEntryDamaged(t *testing.T) {
 	t.Parallel()
 	data := marshal(t, fullEntry())
@@ -68,8 +68,8 @@ func TestEntryDamaged(t *testing.T) {
 	}
 }
 
-// What is read and written again is the same, whatever the octets are; the
-// checksum is set right, or the fuzzer would not get past it.
+// An entry that is read, written and read again is the same. The checksum is set
+// correctly, because the fuzzer would not guess it.
 func FuzzEntry(f *testing.F) {
 	f.Add(marshal(f, mtasts.Entry{})[5:])
 	f.Add(marshal(f, fullEntry())[5:])

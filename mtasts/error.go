@@ -1,43 +1,66 @@
 package mtasts
 
-import "errors"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+)
 
-// ErrDomain says that what was given as a domain is none: an address literal,
-// an IP address, or a malformed name. MTA-STS does not apply to address
-// literals (RFC 8461 section 3.4).
-var ErrDomain = errors.New("not a domain name")
+var (
+	// ErrDomain is wrapped by errors about a name that is not a domain: an
+	// address literal, an IP address, or a malformed name. MTA-STS does not apply
+	// to address literals (RFC 8461 section 3.4).
+	ErrDomain = errors.New("not a domain name")
+	// ErrNoRecord is returned by [SelectRecord] if none of the TXT records at
+	// _mta-sts begins with "v=STSv1;" (RFC 8461 section 3.1). Such a domain has
+	// no MTA-STS policy, which is not a failure. While a policy is in force, its
+	// [Result.Err] wraps ErrNoRecord.
+	ErrNoRecord = errors.New("mtasts: no MTA-STS record")
+	// ErrNoPolicy is returned by [Client.Remembered] if neither memory nor the
+	// [Store] has a policy in force.
+	ErrNoPolicy = errors.New("mtasts: no policy in force is remembered")
+	// ErrStoreUnread is returned by [Client.Remembered] if memory has no policy
+	// and the [Store] could not be read, so there may be one. A [StoreFailed]
+	// event has the cause.
+	ErrStoreUnread = errors.New("mtasts: the store could not be read")
+	// ErrClosed is returned by lookups after [Client.Close].
+	ErrClosed = errors.New("mtasts: the client is closed")
+)
 
-// Kind says in which step the search for a policy failed.
+// Kind is the step in which the search for a policy failed.
 type Kind string
 
 const (
-	// KindDNS: the TXT record could not be looked up.
+	// KindDNS: the lookup of the TXT record failed.
 	KindDNS Kind = "dns"
-	// KindRecord: the TXT record is malformed, there are several, or the one
+	// KindRecord: the TXT record is malformed, there are several, or the record
 	// of a policy in force is gone.
 	KindRecord Kind = "record"
-	// KindFetch: the policy could not be fetched over HTTPS.
+	// KindFetch: the fetch of the policy over HTTPS failed.
 	KindFetch Kind = "fetch"
 	// KindCertificate: the certificate of the policy host is not valid.
 	KindCertificate Kind = "certificate"
-	// KindPolicy: what was fetched is not a valid policy.
+	// KindPolicy: the fetched text is not a valid policy.
 	KindPolicy Kind = "policy"
 )
 
-// Error tells why no policy, or no newer policy, was found. Its text is
-// printable ASCII whatever a server sent.
+// Error is the reason why no policy, or no newer policy, was found. Its text is
+// one line of printable ASCII, whatever a server sent.
 type Error struct {
-	// Domain is the policy domain in A-labels; empty from the parsers.
+	// Domain is the policy domain in A-labels. It is empty in errors of the
+	// parsers.
 	Domain string
 	Kind   Kind
-	// ReasonCode is a short word for the exact cause, such as
-	// "http-status-404", "x509-expired" or "policy-mode". It is fit for the
-	// failure-reason-code of a TLS-RPT report.
+	// ReasonCode is a short name of the exact cause, such as "http-status-404",
+	// "x509-expired" or "policy-mode". It can be used as the failure-reason-code
+	// of a TLS-RPT report.
 	ReasonCode string
 	// Err is the cause in detail.
 	Err error
 }
 
+// Error returns the domain, the kind, the reason code and the cause.
 func (e *Error) Error() string {
 	text := "mtasts: "
 	if e.Domain != "" {
@@ -53,9 +76,9 @@ func (e *Error) Error() string {
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// TLSReport returns the TLS-RPT result type (RFC 8460 section 4.3.2.2) and the
-// failure-reason-code of the error. Whether it is to be reported at all is
-// told by [Result.Reportable].
+// TLSReport returns the TLS-RPT result type of the error (RFC 8460 section
+// 4.3.2.2) and its failure-reason-code. [Result.Reportable] reports whether the
+// error belongs in a report.
 func (e *Error) TLSReport() (resultType, reasonCode string) {
 	switch e.Kind {
 	case KindCertificate:
@@ -65,4 +88,40 @@ func (e *Error) TLSReport() (resultType, reasonCode string) {
 	default:
 		return "sts-policy-fetch-error", e.ReasonCode
 	}
+}
+
+// failf returns an Error without a domain.
+func failf(kind Kind, reason, format string, args ...any) *Error {
+	return &Error{Kind: kind, ReasonCode: reason, Err: fmt.Errorf(format, args...)}
+}
+
+func isNotFound(err error) bool {
+	var dns *net.DNSError
+	return errors.As(err, &dns) && dns.IsNotFound
+}
+
+// dnsReason returns the reason code of a failed lookup, that of the resolver if
+// it has one.
+func dnsReason(err error) string {
+	var reporter interface {
+		TLSReport() (resultType, reasonCode string)
+	}
+	if errors.As(err, &reporter) {
+		if _, code := reporter.TLSReport(); code != "" {
+			return "dns-" + printable(code)
+		}
+	}
+	switch {
+	case isNotFound(err):
+		return "dns-not-found"
+	case isTimeout(err), errors.Is(err, context.DeadlineExceeded):
+		return "dns-timeout"
+	default:
+		return "dns-failure"
+	}
+}
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
 }

@@ -2,142 +2,144 @@ package mtasts
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"sync"
 	"time"
 )
 
-// EventKind says what an [Event] tells.
+// EventKind is the kind of an [Event].
 type EventKind string
 
 const (
-	// PolicyFound: a domain has a policy of which nothing was remembered.
+	// PolicyFound: a policy was found for a domain that had none in memory or in
+	// the Store.
 	PolicyFound EventKind = "found"
-	// PolicyChanged: a policy with another text took the place of Old, but not
-	// a weaker one.
+	// PolicyChanged: a policy with another text replaced Old, and is not weaker.
 	PolicyChanged EventKind = "changed"
-	// PolicyWeakened: a policy of mode testing or none took the place of an
-	// enforced one. A domain may do so; it is also what an attacker would have
-	// done who got hold of a certificate.
+	// PolicyWeakened: a policy of mode testing or none replaced an enforced one.
+	// The domain may have done so, or an attacker with a certificate for its
+	// policy host.
 	PolicyWeakened EventKind = "weakened"
-	// PolicyRemoved: the time of the policy ran out, and there is no other.
+	// PolicyRemoved: the policy expired, and no other one was found.
 	PolicyRemoved EventKind = "removed"
-	// RefreshFailing: a policy in force cannot be fetched again, for longer
-	// than a day. It is told once until a fetch succeeds.
+	// RefreshFailing: all fetches of the policy in force have failed for more than
+	// a day. There is one such event until a fetch succeeds.
 	RefreshFailing EventKind = "failing"
-	// ExpiringSoon: the time of a policy in use is about to run out, and it was
-	// not fetched again, either because that fails or because nobody runs
-	// [Client.Run]. It is told once until a fetch succeeds.
+	// ExpiringSoon: a policy in use is about to expire and has not been fetched
+	// again, because the fetches fail or because [Client.Run] is not running.
+	// There is one such event until a fetch succeeds.
 	ExpiringSoon EventKind = "expiring"
 	// StoreFailed: the [Store] could not be read or written. What is in memory
-	// goes on. It is told once a minute.
+	// stays in force. There is at most one such event in a minute.
 	StoreFailed EventKind = "store-failed"
 )
 
-// Event tells an operator about the life of a policy. Of policies whose mode is
-// none there is no RefreshFailing and no ExpiringSoon (RFC 8461 sections 3.3 and
-// 10.2).
+// Event is a change or a problem in the life of a policy. For policies of mode
+// none there are no RefreshFailing and ExpiringSoon events (RFC 8461 sections 3.3
+// and 10.2).
 type Event struct {
 	Kind EventKind
-	// Domain is the policy domain. It may be empty with StoreFailed.
+	// Domain is the policy domain. It may be empty if Kind is StoreFailed.
 	Domain string
-	// Old is the policy before, and New the one after it; nil for none. While
-	// nothing changes they are the same.
+	// Old is the policy before the event and New the one after it; nil for none.
+	// They are equal if the policy did not change.
 	Old, New *Policy
 	// ID is the id of the TXT record that belongs to New.
 	ID string
-	// Expires is when the time of New runs out.
+	// Expires is when New expires.
 	Expires time.Time
-	// Since is when the first fetch failed, if the last one did.
+	// Since is when the first fetch failed; zero if the last fetch succeeded.
 	Since time.Time
-	// Err is what went wrong: an [*Error], or that of the Store.
+	// Err is what failed: an [*Error], or an error of the Store.
 	Err error
 }
 
 const (
-	// failingLong is after which time a failing refresh is told.
+	// failingLong is how long fetches must have failed for RefreshFailing.
 	failingLong = 24 * time.Hour
-	// A policy expires soon when a tenth of its time is left, or three days.
-	// Those that are refreshed in time do not come so far.
+	// A policy expires soon when a tenth of its max_age is left, and at most
+	// three days. A policy that is refreshed in time does not get this old.
 	soonParts = 10
-	soonMost  = 3 * 24 * time.Hour
-	// storeQuiet is for how long a failing store is not told again.
+	soonMax   = 3 * 24 * time.Hour
+	// storeQuiet is the shortest time between two StoreFailed events.
 	storeQuiet = time.Minute
 )
 
-// events returns what there is to tell of the step from old to next, and notes
-// in next what has been.
-func events(old, next *state, now time.Time) []Event {
+// changes returns the events of the step from old to next. It sets in next which
+// events the operator has got.
+func changes(old, next *state, now time.Time) []Event {
 	e := Event{Domain: next.domain, Old: old.policy, New: next.policy, ID: next.id}
 	if next.policy != nil {
 		e.Expires = next.expires()
 	}
-	if next.trouble != nil {
-		e.Err, e.Since = next.trouble.err, next.trouble.since
+	if next.problems != nil {
+		e.Err, e.Since = next.problems.err, next.problems.since
 	}
-	var told []Event
-	tell := func(kind EventKind) {
+	var events []Event
+	add := func(kind EventKind) {
 		e.Kind = kind
-		told = append(told, e)
+		events = append(events, e)
 	}
 	switch {
 	case old.policy == next.policy:
 	case old.policy == nil:
-		tell(PolicyFound)
+		add(PolicyFound)
 	case next.policy == nil:
-		tell(PolicyRemoved)
+		add(PolicyRemoved)
 	case old.policy.Text == next.policy.Text:
 	case old.policy.Mode == Enforce && next.policy.Mode != Enforce:
-		tell(PolicyWeakened)
+		add(PolicyWeakened)
 	default:
-		tell(PolicyChanged)
+		add(PolicyChanged)
 	}
 	if next.policy == nil || next.policy.Mode == None {
-		return told
+		return events
 	}
-	if next.isFailing() && now.Sub(next.trouble.since) > failingLong && !next.trouble.told.failing {
-		next.trouble.told.failing = true
-		tell(RefreshFailing)
+	if next.problems.failing() && now.Sub(next.problems.since) > failingLong && !next.problems.notified.failing {
+		next.problems.notified.failing = true
+		add(RefreshFailing)
 	}
-	soon := min(next.policy.MaxAge/soonParts, soonMost)
-	if e.Expires.Sub(now) < soon && !next.ail().told.expiring {
-		next.trouble.told.expiring = true
-		tell(ExpiringSoon)
+	soon := min(next.policy.MaxAge/soonParts, soonMax)
+	if e.Expires.Sub(now) < soon && !next.ownProblems().notified.expiring {
+		next.problems.notified.expiring = true
+		add(ExpiringSoon)
 	}
-	return told
+	return events
 }
 
-// level is how loudly the event is logged.
-func (e *Event) level() slog.Level {
-	switch e.Kind {
-	case PolicyWeakened, RefreshFailing, ExpiringSoon, StoreFailed:
-		return slog.LevelWarn
-	default:
-		return slog.LevelInfo
-	}
-}
-
-// message is the line of the log.
-func (e *Event) message() string {
+// line returns the level and the message of the event's log line.
+func (e *Event) line() (slog.Level, string) {
 	switch e.Kind {
 	case PolicyFound:
-		return "MTA-STS policy found"
+		return slog.LevelInfo, "MTA-STS policy found"
 	case PolicyChanged:
-		return "MTA-STS policy changed"
+		return slog.LevelInfo, "MTA-STS policy changed"
 	case PolicyWeakened:
-		return "MTA-STS policy is no longer enforced"
+		return slog.LevelWarn, "MTA-STS policy is no longer enforced"
 	case PolicyRemoved:
-		return "MTA-STS policy has run out"
+		return slog.LevelInfo, "MTA-STS policy has expired"
 	case RefreshFailing:
-		return "MTA-STS policy has not been refreshed for more than a day"
+		return slog.LevelWarn, "MTA-STS policy has not been refreshed for more than a day"
 	case ExpiringSoon:
-		return "MTA-STS policy runs out soon and has not been refreshed"
+		return slog.LevelWarn, "MTA-STS policy expires soon and has not been refreshed"
 	default:
-		return "MTA-STS store failed"
+		return slog.LevelWarn, "MTA-STS store failed; policies in memory stay in force"
 	}
 }
 
-// tell passes the event on to the operator.
-func (c *Client) tell(e Event) {
+// notifier passes events and failed searches on to the operator.
+type notifier struct {
+	logger  *slog.Logger
+	onEvent func(Event) // nil for none
+	now     func() time.Time
+
+	mu           sync.Mutex
+	storeFailure time.Time // of the last StoreFailed event
+}
+
+// notify logs the event and calls OnEvent.
+func (n *notifier) notify(e Event) {
 	var attrs []slog.Attr
 	if e.Domain != "" {
 		attrs = append(attrs, slog.String("domain", e.Domain))
@@ -157,23 +159,45 @@ func (c *Client) tell(e Event) {
 	if e.Err != nil {
 		attrs = append(attrs, slog.String("error", printable(e.Err.Error())))
 	}
-	c.cfg.Logger.LogAttrs(context.Background(), e.level(), e.message(), attrs...)
-	if c.cfg.OnEvent != nil {
-		c.cfg.OnEvent(e)
+	level, message := e.line()
+	n.logger.LogAttrs(context.Background(), level, message, attrs...)
+	if n.onEvent != nil {
+		n.onEvent(e)
 	}
 }
 
-// storeFailed tells that the store failed, unless that was just told.
-func (c *Client) storeFailed(domain string, err error) {
-	now := c.now()
-	c.storeMu.Lock()
-	since := now.Sub(c.storeTold)
-	quiet := !c.storeTold.IsZero() && 0 <= since && since < storeQuiet
+// storeFailed notifies the operator of a failure of the store, unless there was
+// such an event within storeQuiet.
+func (n *notifier) storeFailed(domain string, err error) {
+	now := n.now()
+	n.mu.Lock()
+	since := now.Sub(n.storeFailure)
+	quiet := !n.storeFailure.IsZero() && 0 <= since && since < storeQuiet
 	if !quiet {
-		c.storeTold = now
+		n.storeFailure = now
 	}
-	c.storeMu.Unlock()
+	n.mu.Unlock()
 	if !quiet {
-		c.tell(Event{Kind: StoreFailed, Domain: domain, Err: err})
+		n.notify(Event{Kind: StoreFailed, Domain: domain, Err: err})
+	}
+}
+
+// searchFailed logs that the search for a policy failed, if it did, and unless
+// the policy in force has the mode none (RFC 8461 section 3.3).
+func (n *notifier) searchFailed(ctx context.Context, s *state) {
+	var err *Error
+	if s.problems == nil || !errors.As(s.problems.err, &err) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("domain", s.domain), slog.String("kind", string(err.Kind)),
+		slog.String("reason", err.ReasonCode), slog.String("error", err.Error()),
+	}
+	switch {
+	case s.policy == nil:
+		n.logger.LogAttrs(ctx, slog.LevelInfo, "no MTA-STS policy found", attrs...)
+	case s.policy.Mode != None:
+		attrs = append(attrs, slog.String("id", s.id), slog.String("mode", string(s.policy.Mode)), slog.Time("expires", s.expires()))
+		n.logger.LogAttrs(ctx, slog.LevelWarn, "MTA-STS policy in force cannot be refreshed", attrs...)
 	}
 }

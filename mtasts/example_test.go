@@ -35,10 +35,10 @@ func ExampleSelectRecord() {
 	// Output: 20160831085700Z <nil>
 }
 
-// A sender that does its own MX lookups asks for the policy of the recipient's
-// domain, and then for each of the domain's mail hosts whether it may be used.
+// A sender that does its own MX lookups looks up the policy of the recipient's
+// domain, and then checks each mail host of the domain.
 func ExampleClient_Lookup() {
-	client, err := mtasts.NewClient(exampleConfig()) // mtasts.Config{} as a rule
+	client, err := mtasts.New(exampleConfig()) // mtasts.Config{} as a rule
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -60,7 +60,7 @@ func ExampleClient_Lookup() {
 	// mail.attacker.example gets no mail
 }
 
-// exampleConfig has a policy host on the loopback interface.
+// exampleConfig returns a Config for a policy host on the loopback interface.
 func exampleConfig() mtasts.Config {
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")

@@ -2,8 +2,9 @@ package mtasts
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -17,19 +18,21 @@ const (
 	policyHostLabel = "mta-sts."
 	policyPath      = "/.well-known/mta-sts.txt"
 
-	// maxHeader bounds the header of the response, in octets.
+	// maxHeader limits the header of the response, in octets.
 	maxHeader = 16 << 10
 )
 
-// fetcher gets policies from policy hosts. It trusts a policy host with
-// nothing: it bounds what is read and how long it takes.
+// fetcher fetches policies from policy hosts. It does not trust them: it limits
+// what is read and how long that takes.
 type fetcher struct {
-	dialer  *dialer
+	dialer  dialer
+	roots   *x509.CertPool
+	now     func() time.Time
 	timeout time.Duration
 }
 
-// fetch gets the policy of domain (RFC 8461 section 3.3). The error is an
-// *Error; text is what was received if it is no valid policy.
+// fetch fetches the policy of domain (RFC 8461 section 3.3). text is what was
+// received if that is not a valid policy.
 func (f *fetcher) fetch(ctx context.Context, domain string) (p *Policy, text string, err *Error) {
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
@@ -47,7 +50,7 @@ func (f *fetcher) fetch(ctx context.Context, domain string) (p *Policy, text str
 
 // get requests the policy from host and returns its text.
 func (f *fetcher) get(ctx context.Context, host string) (string, error) {
-	conn, err := f.dialer.dialTLS(ctx, host)
+	conn, err := f.dialTLS(ctx, host)
 	if err != nil {
 		return "", err
 	}
@@ -64,17 +67,64 @@ func (f *fetcher) get(ctx context.Context, host string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// A policy is never used in part: what was cut off may be the mx that counts.
+	// Part of a policy is never used: the mx that counts may be in the other part.
 	if len(body) > MaxPolicySize {
 		return "", failf(KindFetch, "too-large", "the policy has more than %d octets", MaxPolicySize)
 	}
 	return string(body), nil
 }
 
-// request asks for the policy over conn. It uses a RoundTripper, not an
-// http.Client, for that follows no redirects and keeps no cookies; this one
-// knows neither proxies nor an HTTP cache. The connection is made beforehand,
-// because a Transport lets its dialling go on after the request's time is up.
+// dialTLS connects to a policy host and authenticates it. The certificate must
+// be valid for that name, even if the name is an alias (RFC 8461 sections 3.3 and
+// 8.2).
+func (f *fetcher) dialTLS(ctx context.Context, host string) (net.Conn, error) {
+	conn, err := f.dialer.connect(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	tlsConn := tls.Client(truncationConn{conn}, &tls.Config{
+		ServerName: host,
+		RootCAs:    f.roots,
+		MinVersion: tls.VersionTLS12,
+		NextProtos: []string{"http/1.1"},
+		Time:       f.now,
+	})
+	if err := tlsConn.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, handshakeError(ctx, err, f.now())
+	}
+	return abruptConn{tlsConn, conn}, nil
+}
+
+// errTruncated means that the connection ended without the TLS close_notify.
+var errTruncated = errors.New("the connection ended without the close_notify of TLS")
+
+// truncationConn returns errTruncated in place of io.EOF. crypto/tls reads the
+// end of the connection between two records as the end of the data, so that an
+// attacker in the network could truncate a policy.
+type truncationConn struct{ net.Conn }
+
+func (c truncationConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err == io.EOF {
+		err = errTruncated
+	}
+	return n, err
+}
+
+// abruptConn closes without sending close_notify, because Close would wait for a
+// host that does not read.
+type abruptConn struct {
+	*tls.Conn
+	raw net.Conn
+}
+
+func (c abruptConn) Close() error { return c.raw.Close() }
+
+// request requests the policy over conn. It uses a RoundTripper in place of an
+// http.Client, so that there are no redirects, cookies, proxies or caches (RFC
+// 8461 section 3.3). The connection is made before, because a Transport goes on
+// dialing after the time of the request is over.
 func request(ctx context.Context, conn net.Conn, host string) (*http.Response, error) {
 	transport := &http.Transport{
 		DialTLSContext:         func(context.Context, string, string) (net.Conn, error) { return conn, nil },
@@ -90,8 +140,8 @@ func request(ctx context.Context, conn net.Conn, host string) (*http.Response, e
 	return transport.RoundTrip(req.WithContext(ctx))
 }
 
-// checkHeader accepts nothing but status 200, which rules out redirects, and
-// the media type text/plain, whatever its parameters.
+// checkHeader accepts only status 200, so no redirect, and the media type
+// text/plain, with any parameters (RFC 8461 section 3.3).
 func checkHeader(resp *http.Response) error {
 	if resp.StatusCode/100 == 3 && resp.StatusCode != http.StatusNotModified {
 		return failf(KindFetch, "redirect", "HTTP status %d to %s", resp.StatusCode, quote(resp.Header.Get("Location")))
@@ -105,12 +155,12 @@ func checkHeader(resp *http.Response) error {
 		return failf(KindFetch, "media-type", "Content-Type %s", quote(contentType))
 	}
 	if coding := resp.Header.Get("Content-Encoding"); coding != "" && !equalFold(coding, "identity") {
-		return failf(KindFetch, "content-encoding", "Content-Encoding %s was not asked for", quote(coding))
+		return failf(KindFetch, "content-encoding", "Content-Encoding %s was not requested", quote(coding))
 	}
 	return nil
 }
 
-// fetchError makes an *Error of whatever ended a fetch.
+// fetchError returns the *Error for what ended a fetch.
 func fetchError(ctx context.Context, domain string, err error) *Error {
 	var fail *Error
 	switch {
@@ -120,19 +170,59 @@ func fetchError(ctx context.Context, domain string, err error) *Error {
 	case errors.Is(err, errTruncated), errors.Is(err, io.ErrUnexpectedEOF):
 		fail = &Error{Kind: KindFetch, ReasonCode: "truncated", Err: err}
 	default:
-		// The text alone is kept, in part: an error of net/http may hold all that
-		// a server sent, and errors are remembered.
+		// Only part of the text is kept: an error of net/http may contain all that
+		// a server sent, and errors stay in memory.
 		fail = failf(KindFetch, "http", "%s", printable(err.Error()))
 	}
 	fail.Domain = domain
 	return fail
 }
 
-func isTimeout(err error) bool {
-	var timeout net.Error
-	return errors.As(err, &timeout) && timeout.Timeout()
+// handshakeError returns the error for a failed handshake. A certificate that is
+// not valid has a kind of its own, as it has a result type of its own in RFC 8460
+// section 4.3.2.2.
+func handshakeError(ctx context.Context, err error, now time.Time) error {
+	var invalid *tls.CertificateVerificationError
+	var roots x509.SystemRootsError
+	kind, reason := KindFetch, "tls-handshake"
+	switch {
+	case errors.As(err, &roots):
+		reason = "no-system-roots"
+	case errors.As(err, &invalid):
+		err = invalid.Err
+		kind, reason = KindCertificate, certificateReason(err, now)
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	// Only the text is kept: an error may contain the whole chain, which a server
+	// can make large, and errors stay in memory.
+	return failf(kind, reason, "%s", printable(err.Error()))
 }
 
-func failf(kind Kind, reason, format string, args ...any) *Error {
-	return &Error{Kind: kind, ReasonCode: reason, Err: fmt.Errorf(format, args...)}
+// certificateReason returns the reason code of a certificate that is not valid.
+func certificateReason(err error, now time.Time) string {
+	var invalid x509.CertificateInvalidError
+	var name x509.HostnameError
+	var unknown x509.UnknownAuthorityError
+	switch {
+	case errors.As(err, &name):
+		return "x509-name-mismatch"
+	case errors.As(err, &unknown):
+		return "x509-unknown-authority"
+	case !errors.As(err, &invalid):
+		return "x509-invalid"
+	}
+	switch invalid.Reason {
+	case x509.Expired:
+		if invalid.Cert != nil && now.Before(invalid.Cert.NotBefore) {
+			return "x509-not-yet-valid"
+		}
+		return "x509-expired"
+	case x509.IncompatibleUsage:
+		return "x509-key-usage"
+	case x509.CANotAuthorizedForThisName:
+		return "x509-name-constraints"
+	default:
+		return "x509-invalid"
+	}
 }

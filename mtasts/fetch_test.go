@@ -20,8 +20,7 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// STS-25, STS-50, STS-91: the request that is made, and that no HTTP cache is
-// behind it.
+// STS-25, STS-50, STS-91: the request, and that no HTTP cache is used.
 func TestRequest(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -60,7 +59,7 @@ func TestRequest(t *testing.T) {
 	})
 }
 
-// What a policy host may answer with status 200.
+// The answers with status 200 that are accepted.
 func TestResponses(t *testing.T) {
 	page := func(contentType string) func(*world) site {
 		return func(*world) site { return respond(200, contentType, enforce) }
@@ -260,7 +259,7 @@ func TestCertificates(t *testing.T) {
 	})
 }
 
-// STS-93: TLS 1.2 and 1.3 and nothing older, nor something else than TLS.
+// STS-93: TLS 1.2 and 1.3 are accepted, older versions and other protocols are not.
 func TestTLSVersions(t *testing.T) {
 	for version, accepted := range map[uint16]bool{
 		tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true,
@@ -298,8 +297,8 @@ func TestTLSVersions(t *testing.T) {
 	})
 }
 
-// The decision on SSRF, field note 50: special-purpose addresses are not
-// dialled, and what is dialled is what was checked.
+// The decision on SSRF, field note 50: special-purpose addresses are not dialed, and
+// the dialed address is the one that was checked.
 func TestSpecialAddresses(t *testing.T) {
 	for name, test := range map[string]struct {
 		addrs  []string
@@ -323,7 +322,7 @@ func TestSpecialAddresses(t *testing.T) {
 				w.setAddrs(test.addrs...)
 				r := lookup(t, w.client(t, func(cfg *mtasts.Config) { cfg.AllowAddr = test.allow }))
 				if got := strings.Join(w.dials, ", "); got != test.dials {
-					t.Errorf("dialled %q, want %q", got, test.dials)
+					t.Errorf("dialed %q, want %q", got, test.dials)
 				}
 				if test.reason != "" {
 					wantError(t, r, mtasts.KindFetch, test.reason)
@@ -335,7 +334,7 @@ func TestSpecialAddresses(t *testing.T) {
 	}
 }
 
-// Several addresses are tried, a bounded number, and each in a bounded time.
+// Several addresses are tried, but not all, and each for a limited time.
 func TestSeveralAddresses(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -366,13 +365,13 @@ func TestSeveralAddresses(t *testing.T) {
 		start := time.Now()
 		wantMode(t, lookup(t, c), mtasts.Enforce)
 		if len(w.dials) != 8 || time.Since(start) > 10*time.Second {
-			t.Errorf("%v, dialled %q", time.Since(start), w.dials)
+			t.Errorf("%v, dialed %q", time.Since(start), w.dials)
 		}
 	})
 }
 
-// STS-57, STS-96: the administrator is told of a policy that cannot be
-// refreshed, unless its mode is none; and a hostile text stays on its line.
+// STS-57, STS-96: a policy that cannot be refreshed is logged, unless its mode is
+// none. Hostile text stays on its line.
 func TestLog(t *testing.T) {
 	for mode, level := range map[string]string{"enforce": "WARN", "testing": "WARN", "none": ""} {
 		t.Run(mode, func(t *testing.T) {

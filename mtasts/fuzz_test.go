@@ -12,14 +12,13 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// recordGrammar is sts-text-record of RFC 8461 section 3.1, with the first
-// sts-id captured, if it is not one that also fits the grammar of an extension
-// only (AMB-4, which the test checks).
+// recordGrammar is sts-text-record of RFC 8461 section 3.1. It accepts a malformed id
+// as an extension, which the test excludes (AMB-4).
 var recordGrammar = regexp.MustCompile(`^v=STSv1(?:[ \t]*;[ \t]*[A-Za-z0-9][A-Za-z0-9_.-]{0,31}=[!-:<>-~]+)+(?:[ \t]*;[ \t]*)?$`)
 
 var firstID = regexp.MustCompile(`;[ \t]*id=([!-:<>-~]*)`)
 
-// The parser accepts what the grammar accepts, no more and no less.
+// The parser accepts exactly what the grammar accepts.
 func FuzzParseRecord(f *testing.F) {
 	for _, seed := range []string{
 		"v=STSv1; id=20160831085700Z;", "v=STSv1;id=1;x=y", "v=STSv1 ; id=1;id=2", "v=STSv1; id=", "v=STSv1;", "v=STSv1; a=b; id=1;;",
@@ -43,8 +42,8 @@ func FuzzParseRecord(f *testing.F) {
 	})
 }
 
-// What is accepted says the same when printed from its parts, and can be
-// matched and reported; what is not is refused with a clean error.
+// An accepted policy has the same meaning when printed from its parts, and can be
+// matched and reported. A refused one has an error that is safe to log.
 func FuzzParsePolicy(f *testing.F) {
 	for _, seed := range []string{
 		enforce, policyWith("mx: *.example.com"), policyWith("mode: none"), policyWith("max_age: 99999999999"),
@@ -76,7 +75,7 @@ func FuzzParsePolicy(f *testing.F) {
 	})
 }
 
-// checkPolicy checks what a user of a policy relies on.
+// checkPolicy checks the properties that users of a policy rely on.
 func checkPolicy(t *testing.T, p *mtasts.Policy, text string) {
 	t.Helper()
 	if p.Text != text || p.MaxAge < 0 || p.MaxAge > mtasts.MaxAge {

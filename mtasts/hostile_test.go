@@ -22,8 +22,8 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// wantReport checks the TLS-RPT result type, and that the fetch took no longer
-// than it may.
+// wantReport checks the TLS-RPT result type, and that the fetch did not take longer
+// than permitted.
 func wantReport(t *testing.T, r mtasts.Result, start time.Time, resultType, reason string) {
 	t.Helper()
 	err, ok := r.Err.(*mtasts.Error)
@@ -38,8 +38,8 @@ func wantReport(t *testing.T, r mtasts.Result, start time.Time, resultType, reas
 	}
 }
 
-// A policy host that speaks HTTP/2, though it was not offered, and floods with
-// frames, is no policy host.
+// A host that speaks HTTP/2 without being offered it, and sends a flood of frames,
+// is not accepted as a policy host.
 func TestHTTP2Flood(t *testing.T) {
 	frame := func(kind byte, payload string) string {
 		n := len(payload)
@@ -77,8 +77,8 @@ func TestHTTP2Flood(t *testing.T) {
 	})
 }
 
-// A redirect into the sender's own network, in whatever form, is reported and
-// not followed: nothing else is dialled or looked up.
+// A redirect into the sender's own network, in any form, is reported and not
+// followed: nothing else is dialed or looked up.
 func TestRedirectInside(t *testing.T) {
 	for _, location := range []string{
 		"https://127.0.0.1/", "http://[::1]:25/", "https://localhost/.well-known/mta-sts.txt",
@@ -91,15 +91,15 @@ func TestRedirectInside(t *testing.T) {
 				start := time.Now()
 				wantReport(t, lookup(t, w.client(t)), start, "sts-policy-fetch-error", "redirect")
 				if len(w.dials) != 1 || w.dials[0] != "tcp 11.0.0.1:443" {
-					t.Errorf("dialled %q", w.dials)
+					t.Errorf("dialed %q", w.dials)
 				}
 			})
 		})
 	}
 }
 
-// rebinding answers with a public address the first time and with one inside
-// from then on.
+// rebinding is a resolver that answers first with a public address, and later with
+// an internal one.
 type rebinding struct {
 	*world
 	mu    sync.Mutex
@@ -115,8 +115,8 @@ func (r *rebinding) LookupNetIP(context.Context, string, string) ([]netip.Addr, 
 	return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 }
 
-// Field note 68: a name that turns into an address inside between the check and
-// the dial is not asked again in between; at the next fetch it is refused.
+// Field note 68: a name that changes to an internal address after the check is not
+// looked up again before the dial. The next fetch refuses it.
 func TestRebinding(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -124,18 +124,18 @@ func TestRebinding(t *testing.T) {
 		c := w.client(t, func(cfg *mtasts.Config) { cfg.Resolver = r })
 		wantMode(t, lookup(t, c), mtasts.Enforce)
 		if r.asked != 1 || len(w.dials) != 1 || w.dials[0] != "tcp 11.0.0.1:443" {
-			t.Errorf("asked %d times, dialled %q", r.asked, w.dials)
+			t.Errorf("asked %d times, dialed %q", r.asked, w.dials)
 		}
 		time.Sleep(25 * time.Hour)
 		start := time.Now()
 		wantReport(t, lookup(t, c), start, "sts-policy-fetch-error", "address-refused")
 		if len(w.dials) != 1 {
-			t.Errorf("dialled %q", w.dials)
+			t.Errorf("dialed %q", w.dials)
 		}
 	})
 }
 
-// A policy host that renegotiates, which TLS 1.2 knows, is cut off.
+// A policy host that renegotiates, as TLS 1.2 permits, is disconnected.
 func TestRenegotiation(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -163,7 +163,7 @@ func TestRenegotiation(t *testing.T) {
 	})
 }
 
-// tapConn keeps what is sent first, which has the random of the ServerHello.
+// tapConn keeps the first octets sent, which include the random of the ServerHello.
 type tapConn struct {
 	net.Conn
 	sent []byte
@@ -176,7 +176,7 @@ func (c *tapConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// helloRequest returns the record in which a server asks for a new handshake,
+// helloRequest returns the record with which a server requests a new handshake,
 // encrypted as number seq of its records with AES-128-GCM (RFC 5246, RFC 5288).
 func helloRequest(t *testing.T, keyLog string, sent []byte, seq uint64) []byte {
 	t.Helper()
@@ -226,7 +226,7 @@ func prf(secret []byte, label string, seed []byte, n int) []byte {
 	return out[:n]
 }
 
-// Bad input meets a policy in force: it stays, and each attack costs one fetch.
+// Bad input does not end a policy in force, and each attack causes one fetch.
 func TestHostileHostTakesNothing(t *testing.T) {
 	endless := func(conn *tls.Conn, _ *http.Request) {
 		io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n")

@@ -11,8 +11,8 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// The table of the package comment: each step from one state to another, in the
-// time that it takes.
+// The table of the package comment: each step from one state to another, and when it
+// happens.
 func TestStates(t *testing.T) {
 	type step struct {
 		change func(*world)
@@ -76,9 +76,8 @@ func TestStateString(t *testing.T) {
 	}
 }
 
-// A changed id is fetched in the foreground, within a small budget of time: the
-// old policy counts until the new one is in hand, and those who come later do
-// not wait at all.
+// A lookup waits a short time for the policy of a changed id. The old policy applies
+// until the new one is fetched, and later lookups do not wait at all.
 func TestUpdateWaitsForLittle(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -105,8 +104,7 @@ func TestUpdateWaitsForLittle(t *testing.T) {
 	})
 }
 
-// Without a policy in force there is nothing to answer with, so the fetch is
-// waited for.
+// Without a policy in force, a lookup waits until the fetch ends.
 func TestFirstContactWaits(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -116,8 +114,8 @@ func TestFirstContactWaits(t *testing.T) {
 	})
 }
 
-// Field note 45: a spoofed id with a blocked fetch changes nothing, and costs
-// one fetch in five minutes, also if it is another one each time.
+// Field note 45: a forged id with a blocked fetch changes nothing, and causes one
+// fetch in five minutes, even if the id is different each time.
 func TestSpoofedIDCostsLittle(t *testing.T) {
 	for name, id := range map[string]func(i int) string{
 		"one": func(int) string { return "spoofed" }, "many": func(i int) string { return fmt.Sprint("spoofed", i) },
@@ -145,8 +143,8 @@ func TestSpoofedIDCostsLittle(t *testing.T) {
 	}
 }
 
-// Without Run, a domain in use does not lose its policy either: a lookup that
-// comes late in its time fetches it again.
+// Without Run, a domain in use keeps its policy too: a lookup late in the life of
+// the policy fetches it again.
 func TestRefreshOnUse(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -168,8 +166,8 @@ func TestRefreshOnUse(t *testing.T) {
 	})
 }
 
-// That a policy expires soon is told once, though ids come and go meanwhile.
-func TestExpiringIsToldOnce(t *testing.T) {
+// There is one event that a policy expires soon, even if the id keeps changing.
+func TestExpiringIsReportedOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.publish("1", enforceWeek)
@@ -188,7 +186,7 @@ func TestExpiringIsToldOnce(t *testing.T) {
 	})
 }
 
-// What an operator is told of changes, with both texts.
+// The events of a changed policy have both texts.
 func TestEventsOfChange(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -197,7 +195,7 @@ func TestEventsOfChange(t *testing.T) {
 		publish := func(id, text string, kind ...mtasts.EventKind) {
 			t.Helper()
 			var before string
-			if p := c.Remembered(domain); p != nil {
+			if p := remembered(t, c, domain); p != nil {
 				before = p.Text
 			}
 			w.publish(id, text)
@@ -228,7 +226,7 @@ func TestEventsOfChange(t *testing.T) {
 	})
 }
 
-// Nothing that a policy host says breaks a line of the log.
+// No text of a policy host can break a line of the log.
 func TestEventsAreLoggedOnOneLine(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)

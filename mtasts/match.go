@@ -6,12 +6,12 @@ import (
 	"github.com/mxseal/mxseal/internal/grammar"
 )
 
-// MatchMX reports whether host, the name of a mail host as the MX record has
-// it, is one that the policy allows (RFC 8461 section 4.1). Case and a final
-// dot do not matter. A wildcard stands for exactly one label. host is expected
-// in A-labels; one with other letters never matches.
+// MatchMX reports whether the policy allows host, the name of a mail host in an MX
+// record (RFC 8461 section 4.1). Case and a final dot do not matter. A wildcard
+// matches exactly one label. host must be in A-labels; a name with other
+// characters never matches.
 //
-// It tells nothing about the mode: under [None], and under [Testing], a host
+// MatchMX does not depend on the mode: in the modes [None] and [Testing], a host
 // that does not match still gets mail.
 func (p *Policy) MatchMX(host string) bool {
 	host = strings.TrimSuffix(host, ".")
@@ -40,18 +40,4 @@ func isLabel(s string) bool {
 		}
 	}
 	return s != ""
-}
-
-// equalFold reports whether a and b are equal but for the case of ASCII
-// letters.
-func equalFold(a, b string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range len(a) {
-		if lower(a[i]) != lower(b[i]) {
-			return false
-		}
-	}
-	return true
 }

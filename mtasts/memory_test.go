@@ -24,14 +24,14 @@ const (
 	noneWeek    = "version: STSv1\nmode: none\nmax_age: 604800\n"
 )
 
-// memStore is a store in memory that keeps octets, as real ones do.
+// memStore is a store in memory that keeps the binary form, as real stores do.
 type memStore struct {
 	mu        sync.Mutex
 	entries   map[string][]byte
 	puts      int
 	getErr    error
 	putErr    error
-	changed   chan string // what Watch tells
+	changed   chan string // what Watch reports
 	watchErrs int         // how often Watch fails at first
 }
 
@@ -105,7 +105,7 @@ func withStore(s mtasts.Store) func(*mtasts.Config) {
 	return func(cfg *mtasts.Config) { cfg.Store = s }
 }
 
-// eventLog keeps the events that a client tells.
+// eventLog keeps the events of a client.
 type eventLog struct {
 	mu     sync.Mutex
 	events []mtasts.Event
@@ -143,7 +143,7 @@ func (l *eventLog) want(t testing.TB, kinds ...mtasts.EventKind) []mtasts.Event 
 	return events
 }
 
-// run has the client keep its policies fresh; stop ends that.
+// run calls Run of the client; stop ends it.
 func run(t testing.TB, c *mtasts.Client) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -159,7 +159,17 @@ func run(t testing.TB, c *mtasts.Client) (stop func()) {
 	return stop
 }
 
-// sleepTo sleeps until that long after the time.
+// remembered returns the policy that c remembers, nil for none.
+func remembered(t testing.TB, c *mtasts.Client, domain string) *mtasts.Policy {
+	t.Helper()
+	p, err := c.Remembered(context.Background(), domain)
+	if (p == nil) != (err != nil) {
+		t.Errorf("policy %v, error %v", p, err)
+	}
+	return p
+}
+
+// sleepTo sleeps until the time that long after start.
 func sleepTo(start time.Time, after time.Duration) { time.Sleep(time.Until(start.Add(after))) }
 
 func withLog(out io.Writer) func(*mtasts.Config) {

@@ -9,49 +9,48 @@ import (
 	"github.com/mxseal/mxseal/internal/grammar"
 )
 
-// Mode says what a sender does with a mail host that does not meet the policy
-// (RFC 8461 section 5).
+// Mode is what a sender does with a mail host that does not meet the policy (RFC
+// 8461 section 5). The zero value is not a mode; no valid policy has it.
 type Mode string
 
 const (
 	// Enforce: the host gets no mail.
 	Enforce Mode = "enforce"
-	// Testing: the host gets the mail, and the domain a report.
+	// Testing: the host gets the mail, and the domain gets a report.
 	Testing Mode = "testing"
-	// None: as though there were no policy. It is how a domain takes a policy
-	// back (RFC 8461 section 8.3).
+	// None: the same as no policy. A domain publishes it to withdraw a policy (RFC
+	// 8461 section 8.3).
 	None Mode = "none"
 )
 
-// MaxAge is the longest time for which a policy can be in force, about a year
-// (RFC 8461 section 3.2).
+// MaxAge is the longest max_age of a policy, about a year (RFC 8461 section 3.2).
 const MaxAge = 31557600 * time.Second
 
-// MaxPolicySize is the largest policy that a [Client] accepts, in octets, as
-// suggested by RFC 8461 section 3.3.
+// MaxPolicySize is the size of the largest policy that a [Client] accepts, in
+// octets (RFC 8461 section 3.3).
 const MaxPolicySize = 64 << 10
 
-// Policy is an MTA-STS policy (RFC 8461 section 3.2). Policies are shared and
-// read-only once they were handed out. The zero value allows no host.
+// Policy is an MTA-STS policy (RFC 8461 section 3.2). Policies are shared and must
+// not be changed. The zero value allows no host.
 type Policy struct {
 	Mode Mode
-	// MaxAge is how long the policy is in force after it was fetched, at most
-	// the constant of that name: a longer time in the policy counts as that.
+	// MaxAge is how long the policy is in force after it was fetched. A max_age
+	// above the constant MaxAge counts as that.
 	MaxAge time.Duration
-	// MX are the patterns of the allowed mail hosts, in A-labels, as the policy
-	// has them: a host name, or one under "*.". Empty only if Mode is None.
+	// MX are the patterns of the allowed mail hosts, in A-labels, as in the policy:
+	// a host name, or "*." and a name. MX is empty only if Mode is None.
 	MX []string
 	// Text is the policy as it was fetched.
 	Text string
 }
 
-// Lines returns the policy line by line as its domain wrote it, as the
-// policy-string of a TLS-RPT report has it (RFC 8460 section 4.5).
+// Lines returns the lines of the policy as the domain wrote it, for the
+// policy-string of a TLS-RPT report (RFC 8460 section 4.5).
 func (p *Policy) Lines() []string { return Lines(p.Text) }
 
-// Lines returns the lines of a policy text, also of one that is no valid
-// policy, without their ends. The last one is left out if empty, and octets
-// that are not UTF-8 become U+FFFD, for a report is JSON.
+// Lines returns the lines of a policy text, without line ends. The text need not
+// be a valid policy. An empty last line is omitted. Octets that are not UTF-8
+// become U+FFFD, because a report is JSON.
 func Lines(text string) []string {
 	text = strings.ToValidUTF8(text, "\uFFFD")
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
@@ -64,11 +63,11 @@ func Lines(text string) []string {
 	return lines
 }
 
-// ParsePolicy parses the text of a policy by the grammar of RFC 8461 section
-// 3.2. Lines end in LF or CRLF, and empty lines at the end are harmless.
-// Unknown fields are ignored, and so is every version, mode and max_age after
-// the first. A pattern that is not a domain name in A-labels, alone or under
-// "*.", makes the policy invalid: it could have been the one that matters.
+// ParsePolicy parses the text of a policy (RFC 8461 section 3.2). Lines end in LF
+// or CRLF, and empty lines at the end are permitted. Unknown fields are ignored,
+// and so is every version, mode and max_age after the first. A pattern that is
+// not a domain name in A-labels, alone or after "*.", makes the policy invalid,
+// because it may be the pattern that matters.
 //
 // The error is an [*Error] of kind [KindPolicy].
 func ParsePolicy(text string) (*Policy, error) {
@@ -87,8 +86,8 @@ func ParsePolicy(text string) (*Policy, error) {
 	return &p.policy, nil
 }
 
-// cutLine returns the first line of text without its end, LF or CRLF, and
-// what is after it.
+// cutLine returns the first line of text without its end, LF or CRLF, and the rest
+// of the text.
 func cutLine(text string) (line, rest string) {
 	line, rest, terminated := strings.Cut(text, "\n")
 	if terminated {
@@ -97,11 +96,11 @@ func cutLine(text string) (line, rest string) {
 	return line, rest
 }
 
-// parser takes in the lines of a policy one by one.
+// parser parses the lines of a policy one by one.
 type parser struct {
 	policy  Policy
-	version bool // was seen
-	maxAge  bool // was seen
+	version bool // seen
+	maxAge  bool // seen
 	ended   bool // by an empty line
 }
 
@@ -111,30 +110,30 @@ func (p *parser) line(line string) *Error {
 		return nil
 	}
 	if p.ended {
-		return policyError("policy-syntax", "after an empty line: %s", quote(line))
+		return failf(KindPolicy, "policy-syntax", "text after an empty line: %s", quote(line))
 	}
 	if !isText(line) {
-		return policyError("policy-syntax", "control characters or not UTF-8: %s", quote(line))
+		return failf(KindPolicy, "policy-syntax", "control characters or not UTF-8: %s", quote(line))
 	}
 	key, value, ok := strings.Cut(line, ":")
 	if !ok || !grammar.IsExtensionName(key) {
-		return policyError("policy-syntax", "no key and value: %s", quote(line))
+		return failf(KindPolicy, "policy-syntax", "the line is not a key and a value: %s", quote(line))
 	}
 	value = trimLeft(value)
 	if strings.IndexByte(value, '\t') >= 0 {
-		return policyError("policy-syntax", "tab inside a value: %s", quote(line))
+		return failf(KindPolicy, "policy-syntax", "tab inside a value: %s", quote(line))
 	}
 	return p.field(key, value)
 }
 
-// field takes in one sts-policy-field. A bad value of a known key also fits the
-// grammar of an extension; it is not read as one. A repeated key is ignored
+// field parses one sts-policy-field. A bad value of a known key also matches the
+// grammar of an extension. It is not read as one. A repeated key is ignored,
 // whatever its value (RFC 8461 section 3.2).
 func (p *parser) field(key, value string) *Error {
 	switch key {
 	case "version":
 		if !p.version && value != version {
-			return policyError("policy-version", "unknown version %s", quote(value))
+			return failf(KindPolicy, "policy-version", "unknown version %s", quote(value))
 		}
 		p.version = true
 	case "mode":
@@ -145,7 +144,7 @@ func (p *parser) field(key, value string) *Error {
 		case Enforce, Testing, None:
 			p.policy.Mode = mode
 		default:
-			return policyError("policy-mode", "unknown mode %s", quote(value))
+			return failf(KindPolicy, "policy-mode", "unknown mode %s", quote(value))
 		}
 	case "max_age":
 		if p.maxAge {
@@ -153,24 +152,24 @@ func (p *parser) field(key, value string) *Error {
 		}
 		age, ok := parseMaxAge(value)
 		if !ok {
-			return policyError("policy-max-age", "malformed max_age %s", quote(value))
+			return failf(KindPolicy, "policy-max-age", "malformed max_age %s", quote(value))
 		}
 		p.policy.MaxAge, p.maxAge = age, true
 	case "mx":
 		if !isPattern(value) {
-			return policyError("policy-mx", "malformed mx %s", quote(value))
+			return failf(KindPolicy, "policy-mx", "malformed mx %s", quote(value))
 		}
 		p.addMX(value)
 	default:
 		if value == "" {
-			return policyError("policy-syntax", "key %s has no value", quote(key))
+			return failf(KindPolicy, "policy-syntax", "key %s has no value", quote(key))
 		}
 	}
 	return nil
 }
 
-// addMX makes room for as many patterns as there seem to be, within what
-// policies usually have: they are kept for long, and there are many.
+// addMX allocates room for as many patterns as there seem to be, but not more than
+// usual, because many policies are kept in memory for long.
 func (p *parser) addMX(pattern string) {
 	if p.policy.MX == nil {
 		p.policy.MX = make([]string, 0, min(strings.Count(p.policy.Text, "mx:"), 6))
@@ -178,23 +177,23 @@ func (p *parser) addMX(pattern string) {
 	p.policy.MX = append(p.policy.MX, pattern)
 }
 
-// complete checks that the required fields were there.
+// complete checks that all required fields were seen.
 func (p *parser) complete() *Error {
 	switch {
 	case !p.version:
-		return policyError("policy-version", "no version")
+		return failf(KindPolicy, "policy-version", "the policy has no version")
 	case p.policy.Mode == "":
-		return policyError("policy-mode", "no mode")
+		return failf(KindPolicy, "policy-mode", "the policy has no mode")
 	case !p.maxAge:
-		return policyError("policy-max-age", "no max_age")
+		return failf(KindPolicy, "policy-max-age", "the policy has no max_age")
 	case p.policy.MX == nil && p.policy.Mode != None:
-		return policyError("policy-mx", "no mx in mode %s", p.policy.Mode)
+		return failf(KindPolicy, "policy-mx", "the policy has no mx, and its mode is %s", p.policy.Mode)
 	}
 	return nil
 }
 
-// parseMaxAge returns the number of seconds in s. Any number of digits will
-// do; more than MaxAge is MaxAge, so nothing overflows.
+// parseMaxAge returns the number of seconds in s, which may have any number of
+// digits. A value above MaxAge is MaxAge, so nothing overflows.
 func parseMaxAge(s string) (age time.Duration, ok bool) {
 	for i := range len(s) {
 		if s[i] < '0' || s[i] > '9' {
@@ -210,8 +209,8 @@ func isPattern(s string) bool {
 	return isDomain(strings.TrimPrefix(s, "*."), "")
 }
 
-// isText reports whether s is UTF-8 without control characters other than tab,
-// which is white space around a value.
+// isText reports whether s is UTF-8 without control characters, except tab, which
+// is permitted around a value.
 func isText(s string) bool {
 	ascii := true
 	for i := range len(s) {
@@ -223,8 +222,4 @@ func isText(s string) bool {
 		}
 	}
 	return ascii || utf8.ValidString(s)
-}
-
-func policyError(reason, format string, args ...any) *Error {
-	return &Error{Kind: KindPolicy, ReasonCode: reason, Err: fmt.Errorf(format, args...)}
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// policyWith returns a valid policy in which a line takes the place of the one
-// with the same key.
+// policyWith returns a valid policy in which line replaces the line with the same
+// key.
 func policyWith(line string) string {
 	key, _, _ := strings.Cut(line, ":")
 	var lines []string
@@ -151,7 +151,7 @@ func TestParsePolicy(t *testing.T) {
 	}
 }
 
-// The values of a policy, and that the first of a repeated key is the one.
+// The fields of a policy. Of a repeated key, the first value is used.
 func TestParsePolicyValues(t *testing.T) {
 	t.Parallel()
 	policy, err := mtasts.ParsePolicy("max_age: 1\nmx: b.example\nmode: testing\nmode: none\n" +
@@ -167,8 +167,8 @@ func TestParsePolicyValues(t *testing.T) {
 	}
 }
 
-// STS-35, STS-36, AMB-3, field notes 42 and 43: any number of digits, at most
-// a year.
+// STS-35, STS-36, AMB-3, field notes 42 and 43: any number of digits, and at most a
+// year.
 func TestParsePolicyMaxAge(t *testing.T) {
 	t.Parallel()
 	const year = 31557600 * time.Second
@@ -191,7 +191,7 @@ func TestParsePolicyMaxAge(t *testing.T) {
 	}
 }
 
-// Field notes 56 and 60: the lines as written, errors included.
+// Field notes 56 and 60: the lines as written, including errors.
 func TestLines(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string][]string{

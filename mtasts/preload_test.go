@@ -13,7 +13,7 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// The first contact is when the sender starts, not when a message comes.
+// Policies are known before there is mail.
 func TestPreload(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -27,7 +27,7 @@ func TestPreload(t *testing.T) {
 	})
 }
 
-// What is wrong with one domain does not keep the others from being looked up.
+// An error of one domain does not prevent the lookup of the others.
 func TestPreloadErrors(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -41,11 +41,11 @@ func TestPreloadErrors(t *testing.T) {
 	})
 }
 
-// No more than so many are looked up at a time, and the context ends it.
+// The number of concurrent lookups is limited, and ctx ends Preload.
 func TestPreloadIsBounded(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := &crowd{failAfter: time.Second}
-		c, err := mtasts.NewClient(mtasts.Config{Resolver: w, Dial: w.dial, MaxRefreshes: 7})
+		c, err := mtasts.New(mtasts.Config{Resolver: w, Dial: w.dial, MaxRefreshes: 7})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,24 +1,21 @@
 package mtasts
 
 import (
+	"context"
 	"errors"
-	"fmt"
+	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/mxseal/mxseal/internal/grammar"
 )
 
-// ErrNoRecord says that a domain publishes no MTA-STS record: none of the TXT
-// records at _mta-sts begins with "v=STSv1;" (RFC 8461 section 3.1). For a
-// domain without a policy in force this is no failure.
-var ErrNoRecord = errors.New("mtasts: no MTA-STS record")
-
 // Record is the TXT record at _mta-sts.DOMAIN (RFC 8461 section 3.1). It says
-// that the domain has a policy, and which one; the policy itself comes over
+// that the domain has a policy, and which one. The policy itself is fetched over
 // HTTPS.
 type Record struct {
-	// ID names one instance of the policy: 1 to 32 letters and digits. IDs are
-	// compared for equality only; they have no order.
+	// ID identifies one version of the policy: 1 to 32 letters and digits. IDs
+	// are compared for equality only; they have no order.
 	ID string
 }
 
@@ -27,15 +24,113 @@ const (
 	maxID   = 32 // octets of an id
 )
 
-// SelectRecord picks the MTA-STS record among the TXT records found at
+// Resolver looks up the TXT record of a domain and the addresses of its policy
+// host. [*net.Resolver] is a Resolver, and so are the resolvers of package
+// dnssec. Names have a final dot, so that no search list applies to them.
+// Methods must be safe for concurrent use, and must return when ctx is done,
+// because other lookups for the domain wait.
+//
+// LookupTXT follows aliases. It returns one string for each record, with its
+// character-strings joined without spaces. If the name has no such records, the
+// error is a [*net.DNSError] with IsNotFound set. Any other error is a failed
+// lookup.
+//
+// A Resolver that knows how long an answer is valid has one more method,
+//
+//	LookupTXTUntil(ctx context.Context, name string) ([]string, time.Time, error)
+//
+// which is then used in place of LookupTXT. The time also applies to a name that
+// is not found.
+type Resolver interface {
+	LookupTXT(ctx context.Context, name string) ([]string, error)
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// These limit how long the answer to a TXT query is used. A TTL of zero must not
+// cause a query for each message, and a forged TTL of a week must not hide a
+// policy for that long.
+const (
+	minTTL         = time.Minute
+	maxTTL         = 24 * time.Hour
+	maxNegativeTTL = time.Hour
+	unknownTTL     = 5 * time.Minute // if the Resolver does not know TTLs
+	dnsRetry       = time.Minute     // after a failed lookup
+)
+
+// dnsTimeout limits the lookup of a TXT record.
+const dnsTimeout = 10 * time.Second
+
+// discovery is what DNS says about the policy of a domain.
+type discovery struct {
+	record Record    // zero unless err is nil
+	until  time.Time // when to ask again
+	err    error     // ErrNoRecord or an *Error
+}
+
+// failure returns the error for a domain that has a policy in force, nil if there
+// is none.
+func (d *discovery) failure(domain string) error {
+	if errors.Is(d.err, ErrNoRecord) {
+		return &Error{Domain: domain, Kind: KindRecord, ReasonCode: "record-missing", Err: d.err}
+	}
+	return d.err
+}
+
+// discover looks up the MTA-STS record of domain (RFC 8461 section 3.1).
+func discover(ctx context.Context, r Resolver, clock func() time.Time, domain string) discovery {
+	name := "_mta-sts." + domain
+	if len(name) > maxName {
+		return discovery{until: clock().Add(maxNegativeTTL), err: ErrNoRecord}
+	}
+	ctx, cancel := context.WithTimeout(ctx, dnsTimeout)
+	defer cancel()
+	txts, until, err := lookupTXT(ctx, r, rooted(name))
+	now := clock()
+	if err != nil && !isNotFound(err) {
+		return discovery{
+			until: now.Add(dnsRetry),
+			err:   &Error{Domain: domain, Kind: KindDNS, ReasonCode: dnsReason(err), Err: err},
+		}
+	}
+	if until.IsZero() {
+		until = now.Add(unknownTTL)
+	}
+	record, err := SelectRecord(txts)
+	if err != nil {
+		var malformed *Error
+		if errors.As(err, &malformed) {
+			malformed.Domain = domain
+		}
+		return discovery{until: clamp(until, now, maxNegativeTTL), err: err}
+	}
+	return discovery{record: record, until: clamp(until, now, maxTTL)}
+}
+
+// clamp returns until, but not before now plus minTTL, nor after now plus longest.
+func clamp(until, now time.Time, longest time.Duration) time.Time {
+	return now.Add(min(max(until.Sub(now), minTTL), longest))
+}
+
+// lookupTXT asks the resolver. The time is zero if it does not know TTLs.
+func lookupTXT(ctx context.Context, r Resolver, name string) ([]string, time.Time, error) {
+	timed, ok := r.(interface {
+		LookupTXTUntil(ctx context.Context, name string) ([]string, time.Time, error)
+	})
+	if ok {
+		return timed.LookupTXTUntil(ctx, name)
+	}
+	txts, err := r.LookupTXT(ctx, name)
+	return txts, time.Time{}, err
+}
+
+// SelectRecord selects the MTA-STS record from the TXT records at
 // _mta-sts.DOMAIN and parses it. Each string is one record, with its
 // character-strings joined without spaces.
 //
-// Records that do not begin with "v=STSv1;" belong to something else and are
-// dropped first; white space before the semicolon is tolerated. When nothing
-// is left the error is [ErrNoRecord]. Several MTA-STS records or a malformed
-// one are an [*Error] of kind [KindRecord], and the domain has no usable
-// record (RFC 8461 section 3.1).
+// Records that do not begin with "v=STSv1;" are ignored; white space before the
+// semicolon is permitted. If no record is left, the error is [ErrNoRecord]. If
+// several are left, or the record is malformed, the error is an [*Error] of kind
+// [KindRecord], and the domain has no usable record (RFC 8461 section 3.1).
 func SelectRecord(txts []string) (Record, error) {
 	var found string
 	count := 0
@@ -51,7 +146,7 @@ func SelectRecord(txts []string) (Record, error) {
 	case 1:
 		return ParseRecord(found)
 	default:
-		return Record{}, recordError("record-multiple", "%d MTA-STS records", count)
+		return Record{}, failf(KindRecord, "record-multiple", "there are %d MTA-STS records, not one", count)
 	}
 }
 
@@ -61,13 +156,13 @@ func claimsVersion(txt string) bool {
 	return ok && strings.HasPrefix(trimLeft(rest), ";")
 }
 
-// ParseRecord parses one TXT record by the grammar of RFC 8461 section 3.1.
-// Unknown fields that fit the grammar are ignored, and so is every id after
-// the first. The error is an [*Error] of kind [KindRecord].
+// ParseRecord parses one TXT record (RFC 8461 section 3.1). Unknown fields that
+// match the grammar are ignored, and so is every id after the first. The error is
+// an [*Error] of kind [KindRecord].
 func ParseRecord(txt string) (Record, error) {
 	head, rest, delimited := strings.Cut(txt, ";")
 	if trimRight(head) != "v="+version {
-		return Record{}, recordError("record-version", "does not begin with \"v=STSv1;\"")
+		return Record{}, failf(KindRecord, "record-version", "the record does not begin with \"v=STSv1;\"")
 	}
 	var rec Record
 	for delimited {
@@ -84,24 +179,24 @@ func ParseRecord(txt string) (Record, error) {
 		}
 	}
 	if rec.ID == "" {
-		return Record{}, recordError("record-id", "no id")
+		return Record{}, failf(KindRecord, "record-id", "the record has no id")
 	}
 	return rec, nil
 }
 
-// addField takes in one sts-field.
+// addField parses one sts-field.
 func (rec *Record) addField(field string) error {
 	name, value, _ := strings.Cut(field, "=")
 	if name == "id" && rec.ID == "" {
-		// A bad id also fits the grammar of an extension; it is not read as one.
+		// A bad id also matches the grammar of an extension. It is not read as one.
 		if !isID(value) {
-			return recordError("record-id", "malformed id %s", quote(value))
+			return failf(KindRecord, "record-id", "malformed id %s", quote(value))
 		}
 		rec.ID = value
 		return nil
 	}
 	if !grammar.IsExtensionName(name) || !grammar.IsExtensionValue(value) {
-		return recordError("record-syntax", "malformed field %s", quote(field))
+		return failf(KindRecord, "record-syntax", "malformed field %s", quote(field))
 	}
 	return nil
 }
@@ -117,8 +212,4 @@ func isID(s string) bool {
 		}
 	}
 	return true
-}
-
-func recordError(reason, format string, args ...any) *Error {
-	return &Error{Kind: KindRecord, ReasonCode: reason, Err: fmt.Errorf(format, args...)}
 }

@@ -78,8 +78,7 @@ func TestParseRecord(t *testing.T) {
 	}
 }
 
-// checkParseError checks that an error of a parser has the kind and is fit for
-// a log.
+// checkParseError checks that an error of a parser has the kind and is safe to log.
 func checkParseError(t *testing.T, err error, kind mtasts.Kind) {
 	t.Helper()
 	if err == nil {

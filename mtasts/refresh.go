@@ -2,197 +2,232 @@ package mtasts
 
 import (
 	"context"
-	"errors"
-	"log/slog"
+	"hash/maphash"
+	"math/rand/v2"
+	"slices"
+	"sync"
 	"time"
 )
 
-// fly does one task for domain and returns what is known then, nil if that was
-// not to look for news, or ctx ended before. stored is what the store has, if it
-// was read already.
-func (c *Client) fly(ctx context.Context, domain string, t task, stored *state) *state {
-	before, old, stored := c.known(ctx, domain, t, stored)
-	next, looked := c.step(ctx, old, t)
-	if t == refresh && ctx.Err() != nil {
-		return nil
-	}
-	told := events(before, next, c.now())
-	// What is refreshed without being asked for needs no room in memory, but for
-	// what the store does not take.
-	cached := t != refresh || c.cache.get(domain) != nil
-	if kept := c.keep(ctx, stored, next); !kept {
-		cached = true
-	}
-	if t == refresh && next.policy == nil {
-		c.cache.remove(domain)
-	} else if cached {
-		c.cache.put(next)
-	}
-	for _, e := range told {
-		c.tell(e)
-	}
-	if !looked {
-		return nil
-	}
-	c.log(ctx, next)
-	return next
-}
+const (
+	// sweepEvery is how often all known policies are searched for those that are
+	// due before the next sweep.
+	sweepEvery = 10 * time.Minute
+	// minRefreshed is the shortest max_age with which a policy is fetched ahead
+	// of a lookup. It leaves time for the sweeps, and prevents a domain from
+	// making the sender fetch every few seconds without mail.
+	minRefreshed = time.Hour
+	// startSpread is the time over which work that is due at the start is spread.
+	startSpread = time.Hour
+)
 
-// known returns what is known of domain, from memory, or from the store if that
-// has a newer policy; what was known before the store was read; and what the
-// store is thought to have.
-func (c *Client) known(ctx context.Context, domain string, t task, stored *state) (before, old, _ *state) {
-	cached := c.cache.get(domain)
-	if cached != nil && t != reread && !cached.unread && !cached.hasRunOut(c.now()) {
-		return cached, cached, cached
-	}
-	if stored == nil {
-		stored = c.recall(ctx, domain)
-	}
-	switch {
-	case cached == nil && t == refresh:
-		return stored, stored, stored
-	case cached == nil:
-		cached, old = stored, stored
-	case stored.fetched.After(cached.fetched):
-		old = stored
-	default:
-		same := *cached
-		same.unread = stored.unread && cached.policy == nil
-		old = &same
-	}
-	c.cache.put(old) // who waits for this flight may not wait to its end
-	return cached, old, stored
-}
-
-// step returns the state that follows from old by the task (RFC 8461 section
-// 5.1), and whether it is as good as after a look for news. Nothing but a newer
-// policy ends one that is in force.
-func (c *Client) step(ctx context.Context, old *state, t task) (_ *state, looked bool) {
-	next := old.at(c.now())
-	switch {
-	case t == reread, t == refresh && !next.used:
-		return next, false
-	case t == lookUp && old.isFresh(next.made):
-		next.used = true
-		return next, true
-	}
-	found := c.discover(ctx, old.domain)
-	next = old.at(c.now())
-	if t == refresh && next.policy != nil {
-		return c.renew(ctx, next, found), true
-	}
-	next.used = true
-	return c.follow(ctx, next, found), true
-}
-
-// follow returns the state that follows from what DNS says.
-func (c *Client) follow(ctx context.Context, next *state, found discovery) *state {
-	fetch := false
-	switch {
-	case errors.Is(found.err, ErrNoRecord) && next.policy == nil:
-		next.fail(nil, "")
-	case found.err != nil:
-		next.fail(found.failure(next.domain), "")
-	case next.policy != nil && next.id == found.record.ID:
-		next.confirm()
-		fetch = next.refreshAt(1).Before(next.made) // by Run, if there were one
-	default:
-		fetch = true
-	}
-	if fetch {
-		next, _ = c.fetch(ctx, next, found)
-		return next
-	}
-	next.checkAt(found.until)
-	return next
-}
-
-// renew fetches the policy in force again, whether or not its TXT record can be
-// seen: who can hide that could let the policy run out otherwise (RFC 8461
-// section 10.2).
-func (c *Client) renew(ctx context.Context, next *state, found discovery) *state {
-	seen := found
-	if found.err != nil {
-		seen.record.ID = next.id
-	}
-	next, ok := c.fetch(ctx, next, seen)
-	if ok {
-		next.used = false
-		next.fail(found.failure(next.domain), "")
-	}
-	return next
-}
-
-// fetch returns the state that follows from the fetch of the policy that was
-// found in DNS, by this Client or by another one that shares the store. ok tells
-// that the fetch succeeded.
-func (c *Client) fetch(ctx context.Context, next *state, found discovery) (_ *state, ok bool) {
-	id := found.record.ID
-	if next.halted(id, found.until) {
-		return next, false
-	}
-	theirs, release := c.share(ctx, next, id)
-	defer release()
-	if theirs == nil {
-		return c.fetchItself(ctx, next, found)
-	}
-	theirs.used = true
-	if theirs.halted(id, found.until) {
-		return theirs, false
-	}
-	theirs.checkAt(found.until)
-	return theirs, true
-}
-
-// halted reports whether a fetch for that id is not to be made now, because one
-// has just failed, and takes that in.
-func (s *state) halted(id string, until time.Time) bool {
-	last, retry := s.backOff(id, s.made)
-	if last == nil {
-		return false
-	}
-	s.fail(last.err, last.text)
-	s.checkAt(earlier(until, retry))
-	return true
-}
-
-// fetchItself fetches the policy. An id that is the old one's is no reason to
-// prolong a policy that has expired: only the policy host can do that.
-func (c *Client) fetchItself(ctx context.Context, old *state, found discovery) (_ *state, ok bool) {
-	policy, text, err := c.fetcher.fetch(ctx, old.domain)
-	now := c.now()
-	next := old.at(now)
-	if err != nil {
-		next.failed(failure{id: found.record.ID, when: now, err: err, text: shorten(text)})
-		next.checkAt(earlier(found.until, now.Add(fetchRetry)))
-	} else {
-		next.succeed(found.record.ID, now, policy)
-		next.used = true
-		next.checkAt(found.until)
-	}
-	if _, shared := c.cfg.Store.(Leaser); shared && ctx.Err() == nil {
-		c.keep(ctx, old, next) // before another one may fetch
-	}
-	return next, err == nil
-}
-
-// log tells the administrator about each search that failed, unless the policy
-// in force is of mode none (RFC 8461 section 3.3).
-func (c *Client) log(ctx context.Context, next *state) {
-	var err *Error
-	if next.trouble == nil || !errors.As(next.trouble.err, &err) {
+// Run keeps policies fresh until ctx is done or the Client is closed. It returns
+// when all work that it started has ended.
+//
+// Run fetches the policy of each domain that was looked up since the last fetch
+// about once a day, at an unpredictable moment before it expires, whether or not
+// its TXT record is found (RFC 8461 sections 3.3 and 10.2). A policy that is not
+// used expires, and so does one with a max_age below one hour, which lookups
+// fetch again. Work that became due while the program was not running is spread
+// over an hour. If the Store is a [Watcher], Run also takes over what other
+// Clients have found.
+//
+// Without Run, a policy is fetched again only by a lookup late in its life, and a
+// domain that rarely gets mail loses its policy.
+func (c *Client) Run(ctx context.Context) {
+	if !c.flights.begin() {
 		return
 	}
-	attrs := []slog.Attr{
-		slog.String("domain", next.domain), slog.String("kind", string(err.Kind)),
-		slog.String("reason", err.ReasonCode), slog.String("error", err.Error()),
+	defer c.flights.running.Done()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.closing, cancel)()
+
+	r := &refresher{client: c, seed: maphash.MakeSeed(), start: c.cfg.Now(), work: make(chan string)}
+	var workers sync.WaitGroup
+	for range c.cfg.MaxRefreshes {
+		workers.Go(func() {
+			for domain := range r.work {
+				c.fly(ctx, domain, refresh)
+			}
+		})
 	}
-	switch {
-	case next.policy == nil:
-		c.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "no MTA-STS policy found", attrs...)
-	case next.policy.Mode != None:
-		attrs = append(attrs, slog.String("id", next.id), slog.String("mode", string(next.policy.Mode)), slog.Time("expires", next.expires()))
-		c.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "MTA-STS policy in force cannot be refreshed", attrs...)
+	if w, ok := c.cfg.Store.(Watcher); ok {
+		workers.Go(func() { c.watch(ctx, w) })
+	}
+	for ctx.Err() == nil {
+		next := c.cfg.Now().Add(sweepEvery)
+		for _, j := range r.sweep(ctx, next) {
+			if !r.hand(ctx, j) {
+				break
+			}
+		}
+		sleep(ctx, next.Sub(c.cfg.Now()))
+	}
+	close(r.work)
+	workers.Wait()
+}
+
+// refresher hands out the refreshes that are due.
+type refresher struct {
+	client *Client
+	seed   maphash.Seed // secret, so that the moments are unpredictable
+	start  time.Time
+	work   chan string
+}
+
+// job is a domain whose policy has to be fetched again, or has expired.
+type job struct {
+	domain string
+	due    time.Time
+}
+
+// sweep returns what is due before end, in order of time, from memory and the
+// store. It returns at most MaxPolicies jobs; the next sweep finds the others.
+func (r *refresher) sweep(ctx context.Context, end time.Time) []job {
+	c := r.client
+	now := c.cfg.Now()
+	r.start = earlier(r.start, now) // a clock that was set back must not delay everything
+	var jobs []job
+	add := func(domain string, used bool, s schedule) {
+		due := r.due(domain, used, s, now)
+		if due.Before(end) && len(jobs) < c.cfg.MaxPolicies {
+			jobs = append(jobs, job{domain, due})
+		}
+	}
+	for s := range c.memory.all() {
+		add(s.domain, s.used, s.schedule())
+	}
+	if c.cfg.Store != nil {
+		for e, err := range c.cfg.Store.All(ctx) {
+			switch {
+			case ctx.Err() != nil:
+				return nil
+			case err != nil:
+				c.events.storeFailed(e.Domain, err)
+			case c.memory.get(e.Domain) == nil:
+				add(e.Domain, e.Used, e.schedule())
+			}
+		}
+	}
+	slices.SortFunc(jobs, func(a, b job) int { return a.due.Compare(b.due) })
+	return jobs
+}
+
+// due returns when the policy of the domain has to be fetched again, or has
+// expired.
+func (r *refresher) due(domain string, used bool, s schedule, now time.Time) time.Time {
+	// The jitter is derived from the domain and its last fetch, so that it stays
+	// the same in every sweep and need not be stored.
+	when := s.lastFailed.UnixNano() ^ s.fetched.UnixNano()<<1
+	jitter := float64(rand.NewPCG(maphash.String(r.seed, domain), uint64(when)).Uint64()>>11) / (1 << 53)
+	if s.fetched.After(now) { // by a clock that was wrong; the refresh corrects it
+		return r.start.Add(part(startSpread, jitter))
+	}
+	over := s.expires.Add(1)
+	if maxAge := s.expires.Sub(s.fetched); !used || maxAge < minRefreshed {
+		return over
+	}
+	due := s.at(jitter)
+	if due.Before(r.start) && over.After(r.start) {
+		due = r.start.Add(part(min(startSpread, s.expires.Sub(r.start)/2), jitter))
+	}
+	return due
+}
+
+// hand waits until j is due and a worker is free. It returns false if ctx is
+// done before.
+func (r *refresher) hand(ctx context.Context, j job) bool {
+	sleep(ctx, j.due.Sub(r.client.cfg.Now()))
+	select {
+	case r.work <- j.domain:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+const (
+	// maxRefresh is the age at which a policy in use is fetched again at the
+	// latest, unless less than a fifth of max_age would be left then. The fetch
+	// is at a random moment in the last two fifths of that time, so about once a
+	// day.
+	maxRefresh = 30 * time.Hour
+	// maxRetry is the longest time between two attempts after a failed refresh.
+	maxRetry = 4 * time.Hour
+)
+
+// schedule is what decides when a policy is fetched again.
+type schedule struct {
+	fetched, expires time.Time
+	failed           int       // fetches since fetched
+	lastFailed       time.Time // when the last of these failed
+}
+
+// at returns when to fetch the policy, for a jitter from 0 (earliest) to 1
+// (latest). After a failed fetch, that is five minutes later. The time doubles
+// with each failure, and gets shorter again as the policy comes close to its
+// end.
+func (s schedule) at(jitter float64) time.Time {
+	if s.failed == 0 || s.lastFailed.IsZero() {
+		latest := min(maxRefresh, s.expires.Sub(s.fetched)*4/5)
+		return s.fetched.Add(latest - part(latest*2/5, 1-jitter))
+	}
+	wait := min(fetchRetry<<min(s.failed-1, 8), maxRetry)
+	wait += part(wait/4, jitter)
+	wait = min(wait, s.expires.Sub(s.lastFailed)/2)
+	return s.lastFailed.Add(max(wait, fetchRetry))
+}
+
+func part(d time.Duration, of float64) time.Duration { return time.Duration(float64(d) * of) }
+
+// schedule returns the schedule of the policy, which is not nil.
+func (s *state) schedule() schedule {
+	plan := schedule{fetched: s.fetched, expires: s.expires()}
+	if last := s.problems.last(); s.problems.failing() && last != nil {
+		plan.failed, plan.lastFailed = s.problems.failed, last.when
+	}
+	return plan
+}
+
+// schedule returns the schedule of a stored policy. It believes the entry,
+// because each sweep looks at perhaps a million of them. The flight that follows
+// reads the entry again and checks it.
+func (e *Entry) schedule() schedule {
+	plan := schedule{fetched: e.Fetched, expires: e.Expires}
+	if n := len(e.Failures); n > 0 && !e.FailingSince.IsZero() {
+		plan.failed, plan.lastFailed = e.Failed, e.Failures[n-1].When
+	}
+	return plan
+}
+
+// watch takes over what other Clients change in the store.
+func (c *Client) watch(ctx context.Context, w Watcher) {
+	update := func(domain string) {
+		if c.memory.get(domain) != nil && ctx.Err() == nil {
+			c.fly(ctx, domain, reread)
+		}
+	}
+	for ctx.Err() == nil {
+		err := w.Watch(ctx, func(domain string) {
+			if domain != "" {
+				update(domain)
+				return
+			}
+			for s := range c.memory.all() {
+				update(s.domain)
+			}
+		})
+		if err != nil && ctx.Err() == nil {
+			c.events.storeFailed("", err)
+		}
+		sleep(ctx, storeQuiet)
+	}
+}
+
+// fly waits for a flight for domain.
+func (c *Client) fly(ctx context.Context, domain string, t task) {
+	if f, err := c.board(ctx, domain, t); err == nil {
+		<-f.done
 	}
 }

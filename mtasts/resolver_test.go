@@ -12,7 +12,7 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// resolverFunc answers every TXT query by a function.
+// resolverFunc is a resolver that answers every TXT query with a function.
 type resolverFunc func(ctx context.Context) ([]string, error)
 
 func (f resolverFunc) LookupTXT(ctx context.Context, _ string) ([]string, error) { return f(ctx) }
@@ -27,8 +27,8 @@ type bogus struct{ error }
 
 func (bogus) TLSReport() (string, string) { return "dnssec-invalid", "bogus-signature-expired" }
 
-// A failure of DNS is told by its cause, in the resolver's words if it has any;
-// the result type is that of a policy that could not be had.
+// The reason code of a failed TXT lookup is its cause, that of the resolver if it has
+// one. The result type is that of a failed fetch.
 func TestDNSFailures(t *testing.T) {
 	for reason, failure := range map[string]error{
 		"dns-failure":                 servfail("x"),
@@ -49,7 +49,7 @@ func TestDNSFailures(t *testing.T) {
 	}
 }
 
-// A resolver that does not answer holds up a message for some seconds.
+// A resolver that does not answer delays a message by a few seconds.
 func TestDNSTimeout(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		silent := resolverFunc(func(ctx context.Context) ([]string, error) {
@@ -91,7 +91,7 @@ func TestAliasedRecord(t *testing.T) {
 		r := lookup(t, w.client(t))
 		wantMode(t, r, mtasts.Enforce)
 		if r.Domain != domain || fmt.Sprint(w.dials) != "[tcp 11.0.0.1:443]" {
-			t.Errorf("domain %q, dialled %q", r.Domain, w.dials)
+			t.Errorf("domain %q, dialed %q", r.Domain, w.dials)
 		}
 	})
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// leased is a store that lets one client fetch for all.
+// leased is a store with leases.
 type leased struct {
 	*memStore
 	leases   map[string]time.Time
@@ -50,7 +50,7 @@ func fleet(t *testing.T, w *world, store mtasts.Store) []*mtasts.Client {
 	return clients
 }
 
-// together has all clients look the domain up at the same time.
+// together makes all clients look up the domain at the same time.
 func together(t *testing.T, clients []*mtasts.Client, check func(mtasts.Result)) {
 	t.Helper()
 	var wg sync.WaitGroup
@@ -60,8 +60,8 @@ func together(t *testing.T, clients []*mtasts.Client, check func(mtasts.Result))
 	wg.Wait()
 }
 
-// One client fetches for all that share a store: a first policy, a changed one,
-// one that could not be had, and one that is due.
+// One client fetches for all that share a store: a first policy, a changed one, one
+// whose fetch fails, and one that is due.
 func TestOneFetchForAll(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -103,8 +103,8 @@ func TestOneFetchForAll(t *testing.T) {
 	})
 }
 
-// A client that has a policy which has run out looks whether another one has
-// fetched it again, before it takes it for gone.
+// A client whose policy has expired first looks in the store, where another client
+// may have put it after a new fetch.
 func TestAnotherHasFetched(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -124,8 +124,8 @@ func TestAnotherHasFetched(t *testing.T) {
 	})
 }
 
-// The holder of a lease that never comes back costs the others a wait, not the
-// policy; a store that cannot lease costs nothing.
+// A lost lease delays the other clients and does not cost them the policy. A store
+// whose leases fail causes no delay.
 func TestLeaseIsLost(t *testing.T) {
 	t.Run("lost", func(t *testing.T) { bubble(t, testLeaseLost) })
 	t.Run("failed", func(t *testing.T) { bubble(t, testLeaseFailed) })
@@ -155,7 +155,8 @@ func testLeaseFailed(t *testing.T) {
 	log.want(t, mtasts.StoreFailed, mtasts.PolicyFound)
 }
 
-// A store that has lost everything is given it again by those who remember.
+// A store that has lost everything gets the policies again from clients that
+// remember them.
 func TestStoreIsFilledAgain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)

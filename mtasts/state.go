@@ -1,53 +1,136 @@
 package mtasts
 
 import (
+	"errors"
 	"strings"
 	"time"
 )
 
+// State summarizes what is known about the policy of a domain. The package
+// comment has the table of what leads from one state to another.
+type State uint8
+
 const (
-	// fetchRetry is how long a policy is not fetched again after it could not
-	// be, for the same id (RFC 8461 section 3.3).
+	// Unknown: DNS was never asked for a policy, or the lookup failed.
+	Unknown State = iota
+	// NoPolicy: there is no valid TXT record. [Result.Err] is nil if there is
+	// none, and not nil if it is not valid.
+	NoPolicy
+	// BackingOff: there is a record, but the policy could not be fetched, and no
+	// policy is in force.
+	BackingOff
+	// InForce: a policy is in force. Its mode may be none.
+	InForce
+	// Failing: a policy is in force, and the last attempt to fetch it again failed.
+	Failing
+)
+
+// String returns the state in words, such as "in force".
+func (s State) String() string {
+	switch s {
+	case NoPolicy:
+		return "no policy"
+	case BackingOff:
+		return "backing off"
+	case InForce:
+		return "in force"
+	case Failing:
+		return "in force, failing to refresh"
+	default:
+		return "unknown"
+	}
+}
+
+// Result is what is known about the policy of a domain. The zero value has the
+// state Unknown.
+type Result struct {
+	// Domain is the policy domain in A-labels, in lower case, without a final
+	// dot.
+	Domain string
+	// State summarizes the other fields.
+	State State
+	// Policy is the policy in force; nil if there is none. It is shared and
+	// read-only. It stays the same pointer until another policy replaces it. A
+	// policy of mode None is in force too.
+	Policy *Policy
+	// ID is the id of the TXT record when Policy was fetched.
+	ID string
+	// Fetched is the time of the last successful fetch of Policy; zero if Policy
+	// is nil.
+	Fetched time.Time
+	// Expires is when Policy expires unless it is fetched again. It is NextCheck
+	// if Policy is nil.
+	Expires time.Time
+	// NextCheck is when a Lookup asks DNS again. A caller that keeps a Result for
+	// longer misses changes of the policy.
+	NextCheck time.Time
+	// Err is why no policy, or no newer policy, was found: an [*Error], or nil.
+	// It is not a reason to refuse mail. If Policy is not nil, the policy applies.
+	// Otherwise mail is sent as if the domain had no policy (RFC 8461 section
+	// 3.3).
+	Err error
+	// FailedText is the beginning of a fetched text that is not a valid policy,
+	// for reports; see [Lines].
+	FailedText string
+}
+
+// Reportable reports whether Err is a failure that belongs in a TLS-RPT report:
+// there is a record but the policy could not be fetched, or anything failed while
+// a policy is in force whose mode is not none (RFC 8461 section 6).
+func (r *Result) Reportable() bool {
+	var err *Error
+	if !errors.As(r.Err, &err) {
+		return false
+	}
+	if r.Policy != nil {
+		return r.Policy.Mode != None
+	}
+	return err.Kind != KindDNS && err.Kind != KindRecord
+}
+
+const (
+	// fetchRetry is how long a policy is not fetched again, for the same id,
+	// after a fetch failed (RFC 8461 section 3.3).
 	fetchRetry = 5 * time.Minute
-	// maxFailures is how many fetches may fail in that time, each for an id of
-	// its own, while no policy is in force. A new id may be fetched at once, but
-	// whoever forges ids must not be able to make the sender fetch without end.
-	// With a policy in force it is one: that policy protects meanwhile.
+	// maxFailures limits the fetches that fail within fetchRetry, each for
+	// another id, while no policy is in force. A new id is fetched at once, but
+	// an attacker who forges ids must not make the sender fetch without end.
+	// While a policy is in force, which still protects, the limit is one.
 	maxFailures = 3
-	// maxFailedText bounds what is kept of a broken policy, for reports.
+	// maxFailedText limits what is kept of an invalid policy, for reports.
 	maxFailedText = 4 << 10
 )
 
-// state is what is known about one domain. It is immutable once it is in the
-// cache: a change makes a new one, so a reader needs no lock. There may be a
-// million of them, so what follows from something else is not in it.
+// state is what is known about one domain. A state in memory is never changed
+// but replaced, so that it can be read without a lock. There may be a million
+// states, so nothing that can be derived from other fields is kept.
 type state struct {
-	domain  string
-	policy  *Policy // in force since fetched, if its time has not run out
-	id      string
-	fetched time.Time
-	next    time.Time // when DNS is to be asked again
-	made    time.Time // never later than now, or the clock was set back
-	used    bool      // whether the domain was asked for since fetched
-	unread  bool      // whether the store could not tell what it has
-	trouble *trouble  // nil if there is none
+	domain   string
+	policy   *Policy // in force since fetched, unless it has expired
+	id       string
+	fetched  time.Time
+	next     time.Time // when to ask DNS again
+	made     time.Time // not after now, unless the clock was set back
+	used     bool      // whether the domain was looked up since fetched
+	unread   bool      // whether the store could not be read
+	problems *problems // nil for none
 }
 
-// trouble is what went wrong since the policy was fetched.
-type trouble struct {
-	err  error  // of the last look at DNS and fetch
+// problems are what failed since the policy was fetched.
+type problems struct {
+	err  error  // of the last lookup and fetch; nil if they succeeded
 	text string // of a policy that is not valid
-	// since is when the first fetch failed, and failed how many have since.
+	// since is when the first fetch failed, and failed how many have failed since.
 	since  time.Time
 	failed int
-	// failures are the last ones, oldest first, of the last fetchRetry; the
-	// very last one as long as since is set.
+	// failures are those within the last fetchRetry, oldest first, and always
+	// the last one while since is set.
 	failures []failure
-	// told says what the operator knows already.
-	told struct{ failing, expiring bool }
+	// notified are the events that the operator has got.
+	notified struct{ failing, expiring bool }
 }
 
-// failure is a fetch that failed.
+// failure is a failed fetch.
 type failure struct {
 	id   string
 	when time.Time
@@ -55,167 +138,222 @@ type failure struct {
 	text string // of a policy that is not valid
 }
 
-// expires returns when the time of the policy runs out.
+// report sets r, which is zero, to the public form of the state. A Result is
+// large and is made for every message, so it is not copied.
+func (s *state) report(r *Result) {
+	r.Domain, r.State = s.domain, s.public()
+	r.Policy, r.ID, r.Fetched = s.policy, s.id, s.fetched
+	r.Expires, r.NextCheck = s.next, s.next
+	if s.policy != nil {
+		r.Expires = s.expires()
+	}
+	if s.problems != nil {
+		r.Err, r.FailedText = s.problems.err, s.problems.text
+	}
+}
+
+// public returns the State.
+func (s *state) public() State {
+	switch {
+	case s.policy != nil && s.problems.failing():
+		return Failing
+	case s.policy != nil:
+		return InForce
+	case s.next.IsZero():
+		return Unknown
+	}
+	var err *Error
+	if s.problems == nil || !errors.As(s.problems.err, &err) {
+		return NoPolicy
+	}
+	switch err.Kind {
+	case KindDNS:
+		return Unknown
+	case KindRecord:
+		return NoPolicy
+	default:
+		return BackingOff
+	}
+}
+
+// expires returns when the policy, which is not nil, expires.
 func (s *state) expires() time.Time { return s.fetched.Add(s.policy.MaxAge) }
 
-// hasRunOut reports whether there was a policy whose time is over.
+// hasRunOut reports whether there was a policy that has expired.
 func (s *state) hasRunOut(now time.Time) bool { return s.policy != nil && now.After(s.expires()) }
 
-// isFresh reports whether the state needs no look at DNS. A clock that was set
-// back leaves nothing fresh.
+// isFresh reports whether DNS need not be asked. After the clock was set back,
+// nothing is fresh.
 func (s *state) isFresh(now time.Time) bool {
 	return now.Before(s.next) && !now.Before(s.made)
 }
 
-// at returns a copy of the state as of now: without a policy whose time has run
-// out, and with no time in it that lies ahead. So a clock that was set back does
-// not make a policy last; its age starts at zero again at worst.
+// at returns a copy of the state as of now: without an expired policy, and with
+// no time in the future. So a clock that was set back does not extend a policy
+// beyond max_age from now.
 func (s *state) at(now time.Time) *state {
 	t := *s
 	t.made = now
 	t.fetched = earlier(t.fetched, now)
-	t.trouble = s.trouble.at(now)
+	t.problems = s.problems.at(now)
 	if t.hasRunOut(now) {
 		t.policy, t.id, t.fetched, t.used = nil, "", time.Time{}, false
-		t.settle()
-		if t.trouble != nil {
-			t.trouble.told.expiring = false
+		t.clearFailing()
+		if t.problems != nil {
+			t.problems.notified.expiring = false
 		}
 	}
 	return &t
 }
 
-// at returns a copy of the trouble as of now, nil if nothing is left of it.
-func (t *trouble) at(now time.Time) *trouble {
-	if t == nil {
+// at returns a copy of the problems as of now, nil if none are left.
+func (p *problems) at(now time.Time) *problems {
+	if p == nil {
 		return nil
 	}
-	u := *t
-	u.since = earlier(t.since, now)
-	u.failures = nil
-	for i, f := range t.failures {
+	q := *p
+	q.since = earlier(q.since, now)
+	q.failures = nil
+	for i, f := range p.failures {
 		f.when = earlier(f.when, now)
-		last := i == len(t.failures)-1 && !t.since.IsZero()
+		last := i == len(p.failures)-1 && p.failing()
 		if last || now.Sub(f.when) < fetchRetry {
-			u.failures = append(u.failures, f)
+			q.failures = append(q.failures, f)
 		}
 	}
-	if u.err == nil && u.since.IsZero() && u.failures == nil && !u.told.expiring {
+	if q.err == nil && q.since.IsZero() && q.failures == nil && !q.notified.expiring {
 		return nil
 	}
-	return &u
+	return &q
 }
 
-// isFailing reports whether the last fetch of the policy failed.
-func (s *state) isFailing() bool { return s.trouble != nil && !s.trouble.since.IsZero() }
+// failing reports whether the last fetch of the policy failed.
+func (p *problems) failing() bool { return p != nil && !p.since.IsZero() }
 
-// lastFailure returns the last fetch that failed, nil if none counts any more.
-func (s *state) lastFailure() *failure {
-	if s.trouble == nil || len(s.trouble.failures) == 0 {
+// last returns the last failed fetch, or nil.
+func (p *problems) last() *failure {
+	if p == nil || len(p.failures) == 0 {
 		return nil
 	}
-	return &s.trouble.failures[len(s.trouble.failures)-1]
+	return &p.failures[len(p.failures)-1]
 }
 
-// backOff returns the failure that forbids to fetch the policy of that id now,
-// and until when; nil if nothing forbids it.
-func (s *state) backOff(id string, now time.Time) (last *failure, retry time.Time) {
-	if s.trouble == nil {
-		return nil, time.Time{}
+// backOff reports whether the policy with that id must not be fetched now,
+// because a fetch has just failed. If so, that failure becomes the current one,
+// and DNS is asked again when a fetch is permitted, or at until if that is
+// earlier.
+func (s *state) backOff(id string, until time.Time) bool {
+	if s.problems == nil {
+		return false
 	}
 	limit := maxFailures
 	if s.policy != nil {
 		limit = 1
 	}
-	failures := s.trouble.failures
+	failures := s.problems.failures
 	for i := range failures {
 		f := &failures[i]
 		retry := f.when.Add(fetchRetry)
-		if now.Before(retry) && (f.id == id || len(failures)-i >= limit) {
-			return f, retry
+		if s.made.Before(retry) && (f.id == id || len(failures)-i >= limit) {
+			s.setError(f.err, f.text)
+			s.checkAt(earlier(until, retry))
+			return true
 		}
 	}
-	return nil, time.Time{}
+	return false
 }
 
-// ail returns the trouble, to be written to.
-func (s *state) ail() *trouble {
-	if s.trouble == nil {
-		s.trouble = new(trouble)
+// supersedes reports whether s is the outcome of a fetch of the policy with that
+// id that was made after those that t knows of.
+func (s *state) supersedes(t *state, id string) bool {
+	if s.policy == nil {
+		return false
 	}
-	return s.trouble
+	if s.id == id && s.fetched.After(t.fetched) {
+		return true
+	}
+	mine, theirs := t.problems.last(), s.problems.last()
+	return theirs != nil && theirs.id == id && (mine == nil || theirs.when.After(mine.when)) && !s.fetched.Before(t.fetched)
 }
 
-// fail sets what went wrong, nil for nothing.
-func (s *state) fail(err error, text string) {
-	if err != nil || s.trouble != nil {
-		t := s.ail()
-		t.err, t.text = err, text
+// ownProblems returns the problems, allocated if nil.
+func (s *state) ownProblems() *problems {
+	if s.problems == nil {
+		s.problems = new(problems)
 	}
+	return s.problems
 }
 
-// failed notes a failed fetch.
-func (s *state) failed(f failure) {
-	t := s.ail()
-	t.failures = append(t.failures, f)
-	if len(t.failures) > maxFailures {
-		t.failures = t.failures[1:]
-	}
-	if t.since.IsZero() {
-		t.since = f.when
-	}
-	t.failed++
-	s.fail(f.err, f.text)
-}
-
-// settle ends what is failing. Failures go on to forbid fetches for their time.
-func (s *state) settle() {
-	if s.trouble != nil {
-		settled := &trouble{failures: s.trouble.failures}
-		settled.told.expiring = s.trouble.told.expiring
-		s.trouble = settled
+// setError sets the error of the last lookup or fetch; nil for success.
+func (s *state) setError(err error, text string) {
+	if err != nil || s.problems != nil {
+		p := s.ownProblems()
+		p.err, p.text = err, text
 	}
 }
 
-// confirm takes in that DNS has the id of the policy in force. If that policy
-// could not be fetched again the last time, this still stands; a failure for
-// another id, which may have been a forged one, does not.
-func (s *state) confirm() {
-	if last := s.lastFailure(); s.isFailing() && last.id == s.id {
-		s.fail(last.err, last.text)
-		return
+// fetchFailed adds a failed fetch.
+func (s *state) fetchFailed(f failure) {
+	p := s.ownProblems()
+	p.failures = append(p.failures, f)
+	if len(p.failures) > maxFailures {
+		p.failures = p.failures[1:]
 	}
-	s.settle()
+	if p.since.IsZero() {
+		p.since = f.when
+	}
+	p.failed++
+	s.setError(f.err, f.text)
 }
 
-// succeed takes a policy that was fetched now. An identical one in force only
-// begins its time anew.
-func (s *state) succeed(id string, now time.Time, policy *Policy) {
+// fetchSucceeded sets the policy that was fetched now. If it is the policy in
+// force, only its time starts again.
+func (s *state) fetchSucceeded(id string, now time.Time, policy *Policy) {
 	if s.policy != nil && s.policy.Text == policy.Text {
 		policy = s.policy
 	}
 	s.policy, s.fetched = policy, now
-	s.id = strings.Clone(id) // not all of the TXT record
+	s.id = strings.Clone(id) // does not keep the whole TXT record in memory
 	s.unread = false
-	s.trouble = nil
+	s.problems = nil
 }
 
-// shorten returns the beginning of a broken policy, copied, so that the rest
-// of it is not kept in memory.
-func shorten(text string) string {
-	if len(text) <= maxFailedText {
-		return text
+// confirmID is called when DNS has the id of the policy in force. A failure to
+// fetch that policy again still counts. A failure for another id, which may have
+// been forged, does not.
+func (s *state) confirmID() {
+	if last := s.problems.last(); s.problems.failing() && last.id == s.id {
+		s.setError(last.err, last.text)
+		return
 	}
-	return strings.Clone(text[:maxFailedText])
+	s.clearFailing()
 }
 
-// checkAt sets when DNS is to be asked again: at t, or when the policy in force
-// runs out.
+// clearFailing forgets that fetches fail. Failures still prevent fetches for
+// fetchRetry.
+func (s *state) clearFailing() {
+	if s.problems != nil {
+		cleared := &problems{failures: s.problems.failures}
+		cleared.notified.expiring = s.problems.notified.expiring
+		s.problems = cleared
+	}
+}
+
+// checkAt sets when to ask DNS again: at t, or when the policy in force expires.
 func (s *state) checkAt(t time.Time) {
 	s.next = t
 	if s.policy != nil {
 		s.next = earlier(t, s.expires())
 	}
+}
+
+// shorten returns the beginning of an invalid policy. It copies it, so that the
+// rest is not kept in memory.
+func shorten(text string) string {
+	if len(text) <= maxFailedText {
+		return text
+	}
+	return strings.Clone(text[:maxFailedText])
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -2,99 +2,246 @@ package mtasts
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"iter"
 	"time"
 )
 
-// ErrNotStored is what [Store.Get] returns for a domain that it has nothing of.
+// ErrNotStored is returned by [Store.Get] for a domain that has no entry.
 var ErrNotStored = errors.New("mtasts: not in the store")
 
-// Store keeps policies for longer than a [Client] lives: without one, each
-// restart opens the gap again in which whoever forges DNS can hide a policy
-// (RFC 8461 section 10.2). Package policy/boltstore has one for a single
-// machine. Most programs only pass it to [Config] and never call it.
+// Store keeps policies for longer than a [Client] lives. Without a Store, an
+// attacker who forges DNS can hide policies after each restart (RFC 8461 section
+// 10.2). Package policy/boltstore has a Store for a single machine. Most programs
+// pass a Store to [Config] and never call its methods.
 //
-// A Store is a memory and no authority. What it gives back is parsed again and
-// its times are held against the clock, and what is not in order is dropped. Its
-// errors are told as events and never read as "no policy": what the Client has
-// in memory stays in force, and what it has not it fetches.
+// A Client does not trust its Store: it parses every entry again, checks its
+// times against the clock, and deletes an entry that is not valid. An error of
+// the Store is an event and never means "no policy". What the Client has in
+// memory stays in force, and what it does not have it fetches.
 //
-// Domains are in A-labels, lower case, without final dot. Methods are safe for
-// concurrent use and return soon after ctx is done. The Client has one Put or
-// Delete under way for a domain at a time, and calls them while a lookup waits,
-// so a slow Store writes behind.
+// Domains are in A-labels, in lower case, without a final dot. Methods must be
+// safe for concurrent use and return soon after ctx is done. For one domain, the
+// Client calls Put and Delete one at a time. Lookups wait for these calls, so a
+// slow Store should write in the background.
 //
 // A Store that several Clients share may also be a [Leaser] and a [Watcher].
 type Store interface {
-	// Get returns the entry of domain. If there is none the error is
-	// ErrNotStored; any other one means that it is not known.
+	// Get returns the entry of domain. If there is none, the error must be
+	// ErrNotStored. Any other error means that it is not known whether there is
+	// an entry.
 	Get(ctx context.Context, domain string) (Entry, error)
-	// Put replaces the entry of e.Domain.
+	// Put adds or replaces the entry of e.Domain.
 	Put(ctx context.Context, e Entry) error
-	// Delete removes the entry of domain, and does nothing if there is none.
+	// Delete removes the entry of domain. It does nothing if there is none.
 	Delete(ctx context.Context, domain string) error
 	// All yields the entries in any order, each as it was at some time during
-	// the iteration. The memory it takes does not grow with their number. An
-	// error concerns one entry, whose Domain is set, or ends the iteration.
+	// the iteration. The memory that All uses must not grow with their number. An
+	// error either concerns one entry, whose Domain is set, or ends the
+	// iteration.
 	All(ctx context.Context) iter.Seq2[Entry, error]
 }
 
-// Leaser is a [Store] that sees to it that of all Clients that share it one
-// fetches a policy, and the others take what that one has put.
+// Leaser is a [Store] with which only one of the Clients that share it fetches a
+// policy. The others take what that Client has put.
 type Leaser interface {
-	// Lease gives the right to fetch the policy of domain for at most d. ok is
-	// false if another Client has it. release, not nil if ok, gives it back.
+	// Lease gives the caller the right to fetch the policy of domain, for at most
+	// d. ok is false if another Client has the right. If ok, the caller calls
+	// release, which is not nil, to give the right back.
 	Lease(ctx context.Context, domain string, d time.Duration) (release func(), ok bool, err error)
 }
 
-// Watcher is a [Store] that tells what other Clients that share it have changed.
+// Watcher is a [Store] that reports what other Clients that share it have
+// changed.
 type Watcher interface {
-	// Watch calls changed for each domain of which another Client has put or
-	// deleted the entry, and with "" if some may have been missed, until ctx is
-	// done or the error.
+	// Watch calls changed for each domain whose entry another Client has put or
+	// deleted, and with "" if changes may have been missed. It returns when ctx
+	// is done or it fails.
 	Watch(ctx context.Context, changed func(domain string)) error
 }
 
-// Entry is what a [Store] keeps of one domain that has a policy. Its text is
-// what counts; everything that follows from it is not kept.
+// Entry is what a [Store] keeps of one domain that has a policy. The policy is
+// kept as text only, and parsed again when the entry is read.
 //
-// MarshalBinary and UnmarshalBinary are for Stores that keep octets. The form
-// has a version and a checksum, so that neither a later form nor a damaged one
-// is taken for something else.
+// MarshalBinary and UnmarshalBinary are for Stores that keep bytes. The binary
+// form has a version and a checksum, so that an entry of a later version or a
+// damaged entry is detected.
 type Entry struct {
 	// Domain is the policy domain.
 	Domain string
-	// ID is the id that the TXT record had when the policy was fetched.
+	// ID is the id of the TXT record when the policy was fetched.
 	ID string
 	// Text is the policy as it was fetched.
 	Text string
-	// Fetched is when that was.
+	// Fetched is when the policy was fetched.
 	Fetched time.Time
-	// Expires is when the policy ceases to be in force: Fetched and max_age. It
-	// is for Stores that can forget by themselves; a Client works it out anew.
+	// Expires is when the policy expires: Fetched plus max_age. It is for Stores
+	// that delete expired entries. A Client computes it again.
 	Expires time.Time
-	// NextCheck is when DNS is to be asked for the id again, as known when the
-	// entry was put.
+	// NextCheck is when to ask DNS for the id again, as known when the entry was
+	// put.
 	NextCheck time.Time
-	// Used is whether the domain was asked for since Fetched.
+	// Used reports whether the domain was looked up since Fetched.
 	Used bool
-	// FailingSince is when the first fetch since Fetched failed; zero if none.
+	// FailingSince is when the first fetch since Fetched failed; zero if none
+	// failed.
 	FailingSince time.Time
-	// Failed counts the fetches that have failed since.
+	// Failed is the number of fetches that have failed since Fetched.
 	Failed int
 	// Failures are the last of these, at most three, oldest first.
 	Failures []Failure
 }
 
-// Failure is a fetch that failed, as a [Store] keeps it.
+// Failure is a failed fetch in an [Entry].
 type Failure struct {
 	// ID is the id that the TXT record had.
 	ID string
 	// When is when the fetch ended.
 	When time.Time
-	// Kind and ReasonCode are those of the [Error], Detail is its cause.
+	// Kind and ReasonCode are those of the [Error]. Detail is the text of its
+	// cause.
 	Kind       Kind
 	ReasonCode string
 	Detail     string
+}
+
+// entryVersion is the version of the binary form:
+//
+//	version   1 octet
+//	checksum  4 octets, CRC-32C of everything after it, big-endian
+//	fields    in the order of Entry; a string is preceded by its length, a
+//	          list by its number of elements, and times are in milliseconds
+//	          since 1970.
+//
+// Numbers are varints of package encoding/binary.
+const entryVersion = 1
+
+const entryHeader = 5 // octets of version and checksum
+
+var (
+	errEntryVersion = errors.New("mtasts: stored entry has an unknown version")
+	errEntryDamaged = errors.New("mtasts: stored entry is damaged")
+)
+
+// MarshalBinary returns e in the form that UnmarshalBinary reads. Times are
+// rounded down to milliseconds. The error is always nil.
+func (e Entry) MarshalBinary() ([]byte, error) {
+	b := make([]byte, entryHeader, entryHeader+len(e.Domain)+len(e.ID)+len(e.Text)+64)
+	for _, s := range []string{e.Domain, e.ID, e.Text} {
+		b = appendString(b, s)
+	}
+	for _, t := range []time.Time{e.Fetched, e.Expires, e.NextCheck, e.FailingSince} {
+		b = binary.AppendVarint(b, t.UnixMilli())
+	}
+	used := uint64(0)
+	if e.Used {
+		used = 1
+	}
+	b = binary.AppendUvarint(b, used)
+	b = binary.AppendUvarint(b, uint64(max(e.Failed, 0)))
+	b = binary.AppendUvarint(b, uint64(len(e.Failures)))
+	for _, f := range e.Failures {
+		b = binary.AppendVarint(b, f.When.UnixMilli())
+		for _, s := range []string{f.ID, string(f.Kind), f.ReasonCode, f.Detail} {
+			b = appendString(b, s)
+		}
+	}
+	b[0] = entryVersion
+	binary.BigEndian.PutUint32(b[1:], checksum(b[entryHeader:]))
+	return b, nil
+}
+
+// UnmarshalBinary sets e from data, which it does not keep. It returns an error,
+// and leaves e unchanged, if data is damaged or has an unknown version.
+func (e *Entry) UnmarshalBinary(data []byte) error {
+	switch {
+	case len(data) < entryHeader:
+		return errEntryDamaged
+	case data[0] != entryVersion:
+		return errEntryVersion
+	case binary.BigEndian.Uint32(data[1:]) != checksum(data[entryHeader:]):
+		return errEntryDamaged
+	}
+	// All strings share one copy of data.
+	d := entryDecoder{rest: string(data[entryHeader:])}
+	read := Entry{Domain: d.string(), ID: d.string(), Text: d.string()}
+	for _, t := range []*time.Time{&read.Fetched, &read.Expires, &read.NextCheck, &read.FailingSince} {
+		*t = d.time()
+	}
+	read.Used = d.uint() == 1
+	read.Failed = int(d.uint())
+	for n := d.uint(); n > 0 && !d.damaged; n-- {
+		f := Failure{When: d.time(), ID: d.string(), Kind: Kind(d.string()), ReasonCode: d.string(), Detail: d.string()}
+		read.Failures = append(read.Failures, f)
+	}
+	if d.damaged || d.rest != "" {
+		return errEntryDamaged
+	}
+	*e = read
+	return nil
+}
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
+
+func appendString(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// entryDecoder reads one field after another. After an error, all fields that it
+// reads are zero.
+type entryDecoder struct {
+	rest    string
+	damaged bool
+}
+
+// head returns the beginning of the rest, long enough for a number.
+func (d *entryDecoder) head() []byte { return []byte(d.rest[:min(len(d.rest), binary.MaxVarintLen64)]) }
+
+// skip skips a number of n octets. The number is damaged if n is not positive.
+func (d *entryDecoder) skip(n int) {
+	if n <= 0 {
+		d.damaged, d.rest = true, ""
+		return
+	}
+	d.rest = d.rest[n:]
+}
+
+// uint reads a number that must fit an int32. No valid number is larger.
+func (d *entryDecoder) uint() uint64 {
+	v, n := binary.Uvarint(d.head())
+	if v > 1<<31-1 {
+		n = 0
+	}
+	d.skip(n)
+	if d.damaged {
+		return 0
+	}
+	return v
+}
+
+func (d *entryDecoder) time() time.Time {
+	v, n := binary.Varint(d.head())
+	d.skip(n)
+	if d.damaged {
+		return time.Time{}
+	}
+	if t := time.UnixMilli(v); !t.IsZero() {
+		return t
+	}
+	return time.Time{}
+}
+
+func (d *entryDecoder) string() string {
+	n := d.uint()
+	if n > uint64(len(d.rest)) {
+		d.damaged, d.rest = true, ""
+	}
+	if d.damaged {
+		return ""
+	}
+	s := d.rest[:n]
+	d.rest = d.rest[n:]
+	return s
 }

@@ -13,8 +13,8 @@ import (
 
 var errDisk = errors.New("disk \x1b[31m failed")
 
-// STS-98: what was known before a restart is known after it, whatever DNS says,
-// for as long as it was to last and no longer.
+// STS-98: a policy survives a restart, whatever DNS says, until it expires and no
+// longer.
 func TestStoreOutlivesClient(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -27,7 +27,7 @@ func TestStoreOutlivesClient(t *testing.T) {
 			sleepTo(before.Fetched, after)
 			var log eventLog
 			c := w.client(t, withStore(store), log.configure)
-			if p := c.Remembered(domain); p == nil || p.Text != enforceWeek {
+			if p := remembered(t, c, domain); p == nil || p.Text != enforceWeek {
 				t.Errorf("after %v, not remembered", after)
 			}
 			r := lookup(t, c)
@@ -42,13 +42,13 @@ func TestStoreOutlivesClient(t *testing.T) {
 		time.Sleep(time.Millisecond)
 		c := w.client(t, withStore(store))
 		wantMode(t, lookup(t, c), "")
-		if store.has(domain) || c.Remembered(domain) != nil {
+		if store.has(domain) || remembered(t, c, domain) != nil {
 			t.Error("what has run out is still known")
 		}
 	})
 }
 
-// Within the TTL of the record that was found before, a restart costs no query.
+// Within the TTL of the record that was found before, a restart causes no query.
 func TestStoreSparesQueries(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -63,7 +63,7 @@ func TestStoreSparesQueries(t *testing.T) {
 	})
 }
 
-// There may be more policies in the store than have room in memory.
+// The store may have more policies than fit in memory.
 func TestStoreBehindMemory(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -87,7 +87,7 @@ func TestStoreBehindMemory(t *testing.T) {
 	})
 }
 
-// The back-off and what is failing outlive a restart as well.
+// The back-off and the state Failing survive a restart.
 func TestStoreKeepsFailures(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -107,8 +107,7 @@ func TestStoreKeepsFailures(t *testing.T) {
 	})
 }
 
-// A store is written to when something changed: not for each lookup, nor for
-// each look at DNS.
+// The store is written when something changed, not for each lookup or DNS query.
 func TestStoreIsSeldomWritten(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -126,8 +125,8 @@ func TestStoreIsSeldomWritten(t *testing.T) {
 	})
 }
 
-// Field note 55: a store that fails is not read as "no policy". What is in
-// memory stays, what is not is fetched, and the operator is told, once a minute.
+// Field note 55: a failing store does not mean "no policy". Policies in memory stay
+// in force, others are fetched, and there is one event in a minute.
 func TestStoreFails(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -147,13 +146,13 @@ func TestStoreFails(t *testing.T) {
 		w.publish("2", testing_)
 		wantMode(t, lookup(t, c), mtasts.Testing)
 		log.want(t, mtasts.StoreFailed, mtasts.PolicyWeakened)
-		if c.Remembered("other.example") != nil {
+		if remembered(t, c, "other.example") != nil {
 			t.Error("a policy out of nothing")
 		}
 	})
 }
 
-// What was refreshed while the store could not be written is in memory.
+// A policy that was refreshed while the store could not be written is in memory.
 func TestRefreshWhileStoreFails(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -172,8 +171,8 @@ func TestRefreshWhileStoreFails(t *testing.T) {
 	})
 }
 
-// A policy that the store could not be asked for counts as soon as it can be,
-// though DNS hid it meanwhile, and though memory has "no policy" for the domain.
+// A policy in a store that could not be read applies as soon as it can be read, even
+// if DNS hid it before, and if memory has "no policy" for the domain.
 func TestStoreIsAskedAgain(t *testing.T) {
 	for _, kind := range []string{"no record", "fetch fails"} {
 		t.Run(kind, func(t *testing.T) {
@@ -191,7 +190,7 @@ func TestStoreIsAskedAgain(t *testing.T) {
 				wantMode(t, lookup(t, c), "")
 				wantMode(t, lookup(t, c), "")
 				store.setErr(nil, nil)
-				if p := c.Remembered(domain); p == nil {
+				if p := remembered(t, c, domain); p == nil {
 					t.Error("not remembered")
 				}
 				time.Sleep(5 * time.Minute)
@@ -205,7 +204,7 @@ func TestStoreIsAskedAgain(t *testing.T) {
 	}
 }
 
-// What a store gives back is believed no more than it has to be.
+// An entry of a store is trusted as little as possible.
 func TestStoreIsNotTrusted(t *testing.T) {
 	good := func() mtasts.Entry {
 		return mtasts.Entry{Domain: domain, ID: "1", Text: enforceWeek, Fetched: time.Now(), Expires: time.Now().Add(week), NextCheck: time.Now().Add(time.Hour), Used: true}
@@ -304,11 +303,11 @@ func (w watched) Watch(ctx context.Context, changed func(string)) error {
 	}
 }
 
-// What one client has fetched, another takes from the store that they share; an
-// older policy does not take the place of a newer one.
+// What one client has fetched, another takes from the store that they share. An
+// older policy does not replace a newer one.
 func TestStoreShared(t *testing.T) {
-	for _, told := range []string{domain, ""} {
-		t.Run(told, func(t *testing.T) {
+	for _, changed := range []string{domain, ""} {
+		t.Run(changed, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				w := newWorld(t)
 				w.publish("1", enforceWeek)
@@ -317,7 +316,7 @@ func TestStoreShared(t *testing.T) {
 				var log eventLog
 				c := w.client(t, withStore(store), log.configure)
 				defer run(t, c)()
-				synctest.Wait() // Run has told that the store cannot be watched
+				synctest.Wait() // until Run has reported that Watch failed
 				lookup(t, c)
 				old, _ := store.Get(t.Context(), domain)
 				time.Sleep(2 * time.Minute)
@@ -325,19 +324,19 @@ func TestStoreShared(t *testing.T) {
 
 				w.publish("2", testing_)
 				other := w.client(t, withStore(store))
-				if _, changed, err := other.Recheck(t.Context(), domain); err != nil || !changed {
-					t.Fatal(changed, err)
+				if _, isNew, err := other.Recheck(t.Context(), domain); err != nil || !isNew {
+					t.Fatal(isNew, err)
 				}
 				queries, dials := w.counts()
 				store.changed <- "unknown.example"
-				store.changed <- told
+				store.changed <- changed
 				synctest.Wait()
 				wantMode(t, lookup(t, c), mtasts.Testing)
 				wantCounts(t, w, queries, dials)
 				log.want(t, mtasts.PolicyWeakened)
 
 				store.Put(t.Context(), old)
-				store.changed <- told
+				store.changed <- changed
 				synctest.Wait()
 				wantMode(t, lookup(t, c), mtasts.Testing)
 			})

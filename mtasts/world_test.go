@@ -28,8 +28,8 @@ const (
 	enforce    = "version: STSv1\r\nmode: enforce\r\nmx: mail.example.com\r\nmax_age: 86400\r\n"
 )
 
-// world is an Internet of one name server and one policy host, in memory, so
-// that tests in a synctest bubble own its time.
+// world is an Internet of one name server and one policy host, in memory, so that
+// tests can run in synctest bubbles.
 type world struct {
 	mu      sync.Mutex
 	txts    map[string]txtAnswer
@@ -41,14 +41,14 @@ type world struct {
 	ca      *authority
 }
 
-// txtAnswer is what DNS says about a name; ttl 0 is forgotten by no one here.
+// txtAnswer is the answer of DNS for a name.
 type txtAnswer struct {
 	txts []string
 	ttl  time.Duration
 	err  error
 }
 
-// newWorld has a policy for example.com at id 1.
+// newWorld returns a world with a policy of id 1 for example.com.
 func newWorld(t testing.TB) *world {
 	w := &world{ca: newAuthority(t), roots: x509.NewCertPool()}
 	w.roots.AddCert(w.ca.cert)
@@ -64,7 +64,7 @@ func (w *world) client(t testing.TB, change ...func(*mtasts.Config)) *mtasts.Cli
 	for _, f := range change {
 		f(&cfg)
 	}
-	client, err := mtasts.NewClient(cfg)
+	client, err := mtasts.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,10 +97,10 @@ func (w *world) setAddrs(addrs ...string) {
 	w.addrs[policyHost+"."] = parsed
 }
 
-// site answers one HTTPS request in whatever way.
+// site answers one HTTPS request.
 type site func(conn *tls.Conn, req *http.Request)
 
-// good is the certificate that a policy host should have.
+// good returns a valid certificate of the policy host.
 func (w *world) good() tls.Certificate {
 	return w.ca.issue(&x509.Certificate{DNSNames: []string{policyHost}})
 }
@@ -129,7 +129,7 @@ func (w *world) setHost(host func(net.Conn)) {
 	w.host = host
 }
 
-// respond is a site with one answer.
+// respond returns a site that always gives the same answer.
 func respond(status int, contentType, body string, header ...string) site {
 	return func(conn *tls.Conn, _ *http.Request) {
 		fmt.Fprintf(conn, "HTTP/1.1 %d x\r\n", status)
@@ -166,8 +166,8 @@ func (w *world) Dial(_ context.Context, network, addr string) (net.Conn, error) 
 	return client, nil
 }
 
-// link returns a connection with some buffer, as the network has: without it,
-// two peers that both write wait for each other.
+// link returns a connection with a buffer, as the network has. Without it, two peers
+// that both write would wait for each other.
 func link() (client, server net.Conn) {
 	client, a := net.Pipe()
 	b, server := net.Pipe()
@@ -232,7 +232,8 @@ func newAuthority(t testing.TB) *authority {
 	return a
 }
 
-// sign completes the template, with a lifetime that every test's clock is in.
+// sign completes and signs the template. The certificate is valid at the time of
+// every test.
 func (a *authority) sign(template, parent *x509.Certificate, key *ecdsa.PrivateKey) *x509.Certificate {
 	if parent == nil {
 		parent = template
@@ -263,7 +264,7 @@ func (a *authority) issue(template *x509.Certificate) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{a.sign(template, a.cert, key).Raw}, PrivateKey: key}
 }
 
-// lookup fails the test on an error, which only a context or a bad name causes.
+// lookup fails the test if Lookup returns an error.
 func lookup(t testing.TB, c *mtasts.Client) mtasts.Result {
 	t.Helper()
 	r, err := c.Lookup(context.Background(), domain)
@@ -273,7 +274,7 @@ func lookup(t testing.TB, c *mtasts.Client) mtasts.Result {
 	return r
 }
 
-// wantError checks the kind and the reason of what went wrong.
+// wantError checks the kind and the reason code of r.Err.
 func wantError(t testing.TB, r mtasts.Result, kind mtasts.Kind, reason string) {
 	t.Helper()
 	err, ok := r.Err.(*mtasts.Error)

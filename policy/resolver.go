@@ -143,7 +143,7 @@ func (r *Resolver) addSources(config Config) error {
 	}
 	r.mtasts = config.MTASTS
 	if r.mtasts == nil {
-		client, err := mtasts.NewClient(mtasts.Config{
+		client, err := mtasts.New(mtasts.Config{
 			Resolver:  names{r.dns},
 			RootCAs:   config.RootCAs,
 			Dial:      config.Dial,

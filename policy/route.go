@@ -93,8 +93,8 @@ func (r *Resolver) unlessForged(q question, status dnssec.Status, failure *Error
 	}
 	against := ByOperator | ByDANE
 	if !q.wishes.requireDANE {
-		remembered := r.mtasts.Remembered(q.hop.name)
-		if q.noMTASTS || remembered == nil || remembered.Mode != mtasts.Enforce {
+		remembered, err := r.mtasts.Remembered(context.Background(), q.hop.name)
+		if q.noMTASTS || err != nil || remembered.Mode != mtasts.Enforce {
 			return failure
 		}
 		against = ByMTASTS

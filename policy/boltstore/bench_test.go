@@ -68,7 +68,7 @@ func heap() int64 {
 func BenchmarkLookup(b *testing.B) {
 	const n = 100_000
 	s := open(b, largeFile(b, n), Options{})
-	client, err := mtasts.NewClient(mtasts.Config{Store: s, MaxPolicies: 1000})
+	client, err := mtasts.New(mtasts.Config{Store: s, MaxPolicies: 1000})
 	if err != nil {
 		b.Fatal(err)
 	}

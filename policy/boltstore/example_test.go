@@ -25,7 +25,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	client, err := mtasts.NewClient(mtasts.Config{Store: store})
+	client, err := mtasts.New(mtasts.Config{Store: store})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -300,7 +300,7 @@ func TestClientOutlivesRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = open(t, path, Options{})
-	client, err := mtasts.NewClient(mtasts.Config{Store: s})
+	client, err := mtasts.New(mtasts.Config{Store: s})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,7 +67,7 @@ func TestMTASTS(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	host := inet.Domain("example.org", policytest.Unsigned).MX("mx.example.org").Policy("enforce", "mx.example.org")
-	client, err := mtasts.NewClient(inet.MTASTSConfig())
+	client, err := mtasts.New(inet.MTASTSConfig())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@
 //		return err
 //	}
 //	defer store.Close()
-//	client, err := mtasts.NewClient(mtasts.Config{Store: store})
+//	client, err := mtasts.New(mtasts.Config{Store: store})
 //
 // MTA-STS protects those who remember. With a store of their own, ten relays
 // meet each domain for the first time ten times, and ten times somebody can hide

@@ -21,7 +21,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer store.Close()
-	client, err := mtasts.NewClient(mtasts.Config{Store: store})
+	client, err := mtasts.New(mtasts.Config{Store: store})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -117,7 +117,7 @@ func (n *internet) servePolicy(w http.ResponseWriter, r *http.Request) {
 func (v visit) client(store mtasts.Store) (*mtasts.Client, error) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM([]byte(v.Roots))
-	return mtasts.NewClient(mtasts.Config{
+	return mtasts.New(mtasts.Config{
 		Store: store, Resolver: v, RootCAs: roots,
 		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, v.Web)

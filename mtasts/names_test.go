@@ -9,8 +9,8 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// STS-1, STS-62: what is asked is the domain as given, in A-labels, and nothing
-// above it.
+// STS-1, STS-62: the domain is looked up as given, in A-labels, and no parent domain
+// is.
 func TestLookupNames(t *testing.T) {
 	for given, want := range map[string]string{
 		"example.com":              "example.com",
@@ -42,7 +42,7 @@ func TestLookupNames(t *testing.T) {
 	}
 }
 
-// STS-61: address literals and what is no domain are refused, without a query.
+// STS-61: address literals and malformed names are refused, without a query.
 func TestLookupRefusesNames(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -65,8 +65,8 @@ func TestLookupRefusesNames(t *testing.T) {
 	wantCounts(t, w, 0, 0)
 }
 
-// A domain can be so long that it has no room for "_mta-sts.": then it has no
-// policy, which is no error.
+// A domain can be too long for a name below it at "_mta-sts". It has no policy, and
+// that is not an error.
 func TestLookupLongName(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -14,8 +14,8 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// STS-56, STS-94, STS-95: a domain in use is fetched again about once a day, at
-// moments that vary, for a year and though its TXT record was seen but once.
+// STS-56, STS-94, STS-95: a policy in use is fetched again about once a day, at
+// varying times, for a year, even if its TXT record was found only once.
 func TestRunRefreshesForAYear(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -53,8 +53,8 @@ func TestRunRefreshesForAYear(t *testing.T) {
 	})
 }
 
-// A short time in force is no reason to lose a policy: it is fetched again when
-// a part of it is left. What lasts for less than an hour is left to lookups.
+// A policy with a short max_age is not lost: it is fetched again while part of the
+// time is left. If max_age is less than an hour, only lookups fetch it.
 func TestRunRefreshesInTime(t *testing.T) {
 	for _, maxAge := range []time.Duration{time.Hour, 90 * time.Minute, 5 * time.Hour, day, 2 * day} {
 		t.Run(maxAge.String(), func(t *testing.T) {
@@ -88,8 +88,8 @@ func TestRunRefreshesInTime(t *testing.T) {
 	})
 }
 
-// Field note 52: a domain that nobody asks for is left to run out; its policy
-// then leaves memory and store. The lookup that fetched it counts as a use.
+// Field note 52: the policy of a domain that is not looked up expires, and is then
+// removed from memory and store. The lookup that fetched it counts as a use.
 func TestRunLeavesIdleDomains(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -105,7 +105,7 @@ func TestRunLeavesIdleDomains(t *testing.T) {
 		wantCounts(t, w, 2, 2)
 		sleepTo(start, week+18*time.Hour-time.Second)
 		wantCounts(t, w, 2, 2)
-		if !store.has(domain) || c.Remembered(domain) == nil {
+		if !store.has(domain) || remembered(t, c, domain) == nil {
 			t.Error("forgotten too soon")
 		}
 		log.want(t, mtasts.PolicyFound)
@@ -118,7 +118,7 @@ func TestRunLeavesIdleDomains(t *testing.T) {
 	})
 }
 
-// A refresh takes in what has changed meanwhile, and mode none at once.
+// A refresh applies a changed policy at once, even one of mode none.
 func TestRunTakesNewPolicy(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -129,15 +129,15 @@ func TestRunTakesNewPolicy(t *testing.T) {
 		w.publish("2", noneWeek)
 		w.setTXT(txtAnswer{err: notFound("x"), ttl: time.Hour})
 		time.Sleep(31 * time.Hour)
-		if p := c.Remembered(domain); p == nil || p.Mode != mtasts.None {
+		if p := remembered(t, c, domain); p == nil || p.Mode != mtasts.None {
 			t.Errorf("policy %v", p)
 		}
 	})
 }
 
-// STS-57, STS-96: of a refresh that goes on to fail, the operator is told after
-// a day and once more before the end; of one under mode none, never. It is tried
-// again in growing distances, and to the end.
+// STS-57, STS-96: if refreshes keep failing, there is an event after a day and one
+// more before the policy expires; in mode none there are none. The refresh is
+// retried at growing intervals until the policy expires.
 func TestRunTellsOfFailure(t *testing.T) {
 	for name, test := range map[string]struct {
 		policy string
@@ -173,8 +173,7 @@ func TestRunTellsOfFailure(t *testing.T) {
 	}
 }
 
-// STS-87: while a refresh is failing, lookups say so, and when it succeeds no
-// longer.
+// STS-87: while refreshes fail, lookups report it, and no longer after one succeeds.
 func TestRunRecovers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -197,8 +196,8 @@ func TestRunRecovers(t *testing.T) {
 	})
 }
 
-// Run ends as soon as it is told to, though a policy host does not answer, and
-// what it broke off is no failure. A Lookup that waited for it looks for itself.
+// Run ends at once when ctx is done, even if a policy host does not answer. The
+// fetch that it ended is not a failure. A Lookup that waited for it does its own.
 func TestRunStops(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -260,19 +259,19 @@ func (w *crowd) dial(context.Context, string, string) (net.Conn, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.now--
-	return nil, fmt.Errorf("nobody there")
+	return nil, fmt.Errorf("no such host")
 }
 
-// counts returns how many dials there were, and how many at a time at most.
+// counts returns the number of dials, and the maximum of concurrent ones.
 func (w *crowd) counts() (dials, most int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.dials), w.most
 }
 
-// A sender that was away for long has much to do when it starts: this is spread
-// over an hour, and no more than so many policies are fetched at a time, and
-// those that nobody asks for are left alone. Memory stays within its bound.
+// A sender that was off for long has much to do when it starts. The work is spread
+// over an hour, the number of concurrent fetches is limited, and policies that are
+// not in use are not fetched. Memory stays within its limit.
 func TestRunDoesNotStampede(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const domains = 3000
@@ -283,7 +282,7 @@ func TestRunDoesNotStampede(t *testing.T) {
 			store.Put(t.Context(), e)
 		}
 		w := &crowd{failAfter: 5 * time.Second}
-		c, err := mtasts.NewClient(mtasts.Config{Resolver: w, Dial: w.dial, Store: store, MaxRefreshes: 10, MaxPolicies: 1000})
+		c, err := mtasts.New(mtasts.Config{Resolver: w, Dial: w.dial, Store: store, MaxRefreshes: 10, MaxPolicies: 1000})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -305,8 +304,8 @@ func TestRunDoesNotStampede(t *testing.T) {
 	})
 }
 
-// A clock that was ahead when policies were stored has them neither live for
-// ever nor fetched all at once when it is right again.
+// A clock that was ahead when policies were stored neither extends them nor causes
+// all of them to be fetched at once when it is right again.
 func TestRunAfterClockSetBack(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -1,0 +1,478 @@
+package mtasts
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Lookup returns the policy in force for domain. That is the domain of the
+// recipient, or of a smart host (RFC 8461 section 3.4); it is never the domain
+// of a mail host, nor a parent domain. domain may be in U-labels, and may end in
+// a dot.
+//
+// An answer from memory costs no query. When the TTL of the TXT record has
+// passed, Lookup asks DNS for the id. If the id has changed, or the policy has
+// expired, Lookup fetches the policy. Concurrent lookups of one domain do this
+// once. A policy stays in force, whatever fails, until it expires or is
+// replaced. Lookup waits only a few seconds for a newer policy. A failed fetch
+// is repeated after five minutes at the earliest; while no policy is in force, a
+// new id is tried at once, at most three times in five minutes.
+//
+// The returned error is that of ctx, or wraps [ErrDomain], or is [ErrClosed];
+// see [Result.Err] for all others. A lookup goes on when the ctx of its caller is
+// done, because others may wait for it. It ends after FetchTimeout and a few
+// seconds.
+func (c *Client) Lookup(ctx context.Context, domain string) (r Result, err error) {
+	// Names in memory are canonical, so the usual hit needs no conversion.
+	s := c.fresh(domain)
+	if s == nil {
+		if domain, err = canonicalDomain(domain); err != nil {
+			return r, err
+		}
+		if s = c.fresh(domain); s == nil {
+			s, err = c.search(ctx, domain, lookUp)
+		}
+	}
+	if err == nil {
+		s.report(&r)
+	}
+	return r, err
+}
+
+// fresh returns the state of domain in memory if it needs no lookup, or nil.
+func (c *Client) fresh(domain string) *state {
+	if s := c.memory.get(domain); s != nil && s.used && s.isFresh(c.cfg.Now()) {
+		return s
+	}
+	return nil
+}
+
+// Recheck asks DNS for the id now, whatever the Client remembers, and fetches the
+// policy if the id has changed. A cache inside the Resolver may still answer.
+// changed reports whether another policy is in force than before.
+//
+// A sender must call Recheck, or Lookup after [Result.NextCheck], before it
+// bounces a message that an enforced policy kept from delivery (RFC 8461 sections
+// 5 and 5.1). If the policy changed, the sender must try the message again. The
+// errors are those of [Client.Lookup].
+func (c *Client) Recheck(ctx context.Context, domain string) (r Result, changed bool, err error) {
+	domain, err = canonicalDomain(domain)
+	if err != nil {
+		return Result{}, false, err
+	}
+	var before *Policy
+	if s := c.memory.get(domain); s != nil {
+		before = s.at(c.cfg.Now()).policy
+	}
+	s, err := c.search(ctx, domain, recheck)
+	if err != nil {
+		return Result{}, false, err
+	}
+	s.report(&r)
+	return r, s.policy != before, nil
+}
+
+// Remembered returns the policy for domain that is in force in memory or in the
+// Store. It does not use DNS. A sender needs it to judge a DNS answer that is not
+// authenticated, for example that the domain does not exist.
+//
+// The error is [ErrNoPolicy] if no policy is in force, [ErrStoreUnread] if memory
+// has none and the Store could not be read, or that of ctx, or wraps [ErrDomain].
+func (c *Client) Remembered(ctx context.Context, domain string) (*Policy, error) {
+	domain, err := canonicalDomain(domain)
+	if err != nil {
+		return nil, err
+	}
+	s := c.memory.get(domain)
+	if s == nil || s.unread {
+		s = c.storage.read(ctx, domain)
+	}
+	switch s = s.at(c.cfg.Now()); {
+	case s.policy != nil:
+		return s.policy, nil
+	case s.unread && ctx.Err() != nil:
+		return nil, ctx.Err()
+	case s.unread:
+		return nil, ErrStoreUnread
+	default:
+		return nil, ErrNoPolicy
+	}
+}
+
+// task is the purpose of a flight.
+type task uint8
+
+const (
+	// lookUp asks DNS for the id if the TTL has passed, and fetches the policy if
+	// there is a reason to.
+	lookUp task = iota
+	// recheck asks DNS for the id now.
+	recheck
+	// refresh fetches the policy in force again, whatever DNS says.
+	refresh
+	// reread reads what another Client has put into the store.
+	reread
+)
+
+// patience is how long a Lookup waits for news of a domain whose policy in
+// force it could answer with. The flight goes on without it.
+const patience = 5 * time.Second
+
+// search waits for a flight that asks DNS, always or if the TTL has passed, and
+// returns the state of domain after it. A Lookup that loses patience gets the
+// policy in force.
+func (c *Client) search(ctx context.Context, domain string, t task) (*state, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		f, err := c.board(ctx, domain, t)
+		if err != nil {
+			return nil, err
+		}
+		s, err := f.wait(ctx, t == lookUp, c.cfg.Now)
+		if err != nil || s != nil && (t == lookUp || f.task != lookUp) {
+			return s, err
+		}
+		// The flight did not ask DNS, or it was a Lookup that perhaps did not.
+	}
+}
+
+// flight is work on one domain. There is one flight for a domain at a time, and
+// all callers that need it wait for it, so that no flight undoes the work of
+// another.
+type flight struct {
+	client     *Client
+	domain     string
+	task       task
+	began      time.Time
+	remembered *state                // in memory at the start; nil for nothing
+	stored     *state                // in the store, as far as known; nil before it is read
+	known      atomic.Pointer[state] // what is known while the flight looks for news
+	done       chan struct{}         // closed when result is set
+	result     *state                // nil if the flight did not look for news
+}
+
+// board returns the flight for domain that is in progress, or starts one. A
+// refresh ends with ctx; other flights go on without their callers.
+func (c *Client) board(ctx context.Context, domain string, t task) (*flight, error) {
+	f := &flight{client: c, domain: domain, task: t, began: time.Now(), done: make(chan struct{})}
+	if current, err := c.flights.add(f); current != f {
+		return current, err
+	}
+	if t != refresh {
+		ctx = context.WithoutCancel(ctx)
+	}
+	f.remembered = c.memory.get(domain)
+	if f.remembered == nil && t == lookUp {
+		// Usually there is nothing to do after this, and no goroutine is needed.
+		f.stored = c.storage.read(ctx, domain)
+		if now := c.cfg.Now(); f.stored.used && f.stored.isFresh(now) {
+			s := f.stored.at(now)
+			c.memory.put(s)
+			c.storage.write(ctx, f.stored, s)
+			c.flights.land(f, s)
+			return f, nil
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(c.closing, cancel)
+	go func() {
+		c.flights.land(f, f.run(ctx))
+		stop()
+		cancel()
+	}()
+	return f, nil
+}
+
+// flights are the flights in progress, by domain.
+type flights struct {
+	mu      sync.Mutex
+	domains map[string]*flight
+	closed  bool
+	running sync.WaitGroup // flights, and Run
+}
+
+// add adds f, unless there is a flight for its domain, and returns the flight
+// for the domain.
+func (fs *flights) add(f *flight) (*flight, error) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if fs.closed {
+		return nil, ErrClosed
+	}
+	if current := fs.domains[f.domain]; current != nil {
+		return current, nil
+	}
+	fs.domains[f.domain] = f
+	fs.running.Add(1)
+	return f, nil
+}
+
+// land ends a flight.
+func (fs *flights) land(f *flight, s *state) {
+	f.result = s
+	fs.mu.Lock()
+	delete(fs.domains, f.domain)
+	fs.mu.Unlock()
+	close(f.done)
+	fs.running.Done()
+}
+
+// begin adds Run to what is running, unless flights are refused.
+func (fs *flights) begin() bool {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if !fs.closed {
+		fs.running.Add(1)
+	}
+	return !fs.closed
+}
+
+// refuse makes begin and add fail from now on.
+func (fs *flights) refuse() {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	fs.closed = true
+}
+
+// wait returns the result of f. If impatient, it returns the policy in force
+// once patience has passed.
+func (f *flight) wait(ctx context.Context, impatient bool, now func() time.Time) (*state, error) {
+	select {
+	case <-f.done:
+		return f.result, nil
+	default:
+	}
+	var impatience <-chan time.Time
+	if impatient {
+		timer := time.NewTimer(patience - time.Since(f.began))
+		defer timer.Stop()
+		impatience = timer.C
+	}
+	for {
+		select {
+		case <-f.done:
+			return f.result, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-impatience:
+			if s := f.known.Load(); s != nil {
+				if s = s.at(now()); s.policy != nil {
+					return s, nil
+				}
+			}
+			impatience = nil
+		}
+	}
+}
+
+// run does the work of the flight: it finds out what is known, takes one step
+// from there, and passes the new state on to the store, memory and the
+// operator. It returns the new state, or nil if the flight did not look for
+// news or ctx ended before.
+func (f *flight) run(ctx context.Context) *state {
+	c := f.client
+	before, old := f.load(ctx)
+	next, looked := f.step(ctx, old)
+	if ctx.Err() != nil {
+		return nil
+	}
+	news := changes(before, next, c.cfg.Now())
+	written := c.storage.write(ctx, f.stored, next)
+	switch {
+	case f.task == refresh && next.policy == nil:
+		c.memory.remove(f.domain)
+	case f.task != refresh || f.remembered != nil || !written:
+		// A refresh does not take room in memory from domains that are looked up,
+		// except where the store did not accept the policy.
+		c.memory.put(next)
+	}
+	for _, e := range news {
+		c.events.notify(e)
+	}
+	if !looked {
+		return nil
+	}
+	c.events.searchFailed(ctx, next)
+	return next
+}
+
+// load returns what is known of the domain, from memory, or from the store if
+// that has a newer policy; and what was known before the store was read.
+func (f *flight) load(ctx context.Context) (before, old *state) {
+	c := f.client
+	if f.remembered != nil && f.task != reread && !f.remembered.unread && !f.remembered.hasRunOut(c.cfg.Now()) {
+		f.stored = f.remembered
+		f.known.Store(f.remembered)
+		return f.remembered, f.remembered
+	}
+	if f.stored == nil {
+		f.stored = c.storage.read(ctx, f.domain)
+	}
+	switch {
+	case f.remembered == nil:
+		before, old = f.stored, f.stored
+	case f.stored.fetched.After(f.remembered.fetched):
+		before, old = f.remembered, f.stored
+	default:
+		same := *f.remembered
+		same.unread = f.stored.unread && f.remembered.policy == nil
+		before, old = f.remembered, &same
+	}
+	f.known.Store(old)
+	if f.remembered != nil || f.task != refresh {
+		c.memory.put(old)
+	}
+	return before, old
+}
+
+// step returns the state that follows from old (RFC 8461 section 5.1), and
+// whether the flight looked for news. Only a newer policy ends the policy in
+// force.
+func (f *flight) step(ctx context.Context, old *state) (_ *state, looked bool) {
+	c := f.client
+	next := old.at(c.cfg.Now())
+	switch {
+	case f.task == reread, f.task == refresh && !next.used:
+		return next, false
+	case f.task == lookUp && old.isFresh(next.made):
+		next.used = true
+		return next, true
+	}
+	found := discover(ctx, c.cfg.Resolver, c.cfg.Now, f.domain)
+	next = old.at(c.cfg.Now())
+	if f.task == refresh && next.policy != nil {
+		return f.renew(ctx, next, found), true
+	}
+	next.used = true
+	return f.follow(ctx, next, found), true
+}
+
+// follow returns the state that follows from what DNS says.
+func (f *flight) follow(ctx context.Context, next *state, found discovery) *state {
+	switch {
+	case errors.Is(found.err, ErrNoRecord) && next.policy == nil:
+		next.setError(nil, "")
+	case found.err != nil:
+		next.setError(found.failure(f.domain), "")
+	case next.policy == nil || next.id != found.record.ID:
+		next, _ = f.fetch(ctx, next, found)
+		return next
+	default:
+		next.confirmID()
+		// Run would have fetched the policy by now. It is not running, or fails.
+		if next.schedule().at(1).Before(next.made) {
+			next, _ = f.fetch(ctx, next, found)
+			return next
+		}
+	}
+	next.checkAt(found.until)
+	return next
+}
+
+// renew fetches the policy in force again, whether or not DNS has its record:
+// otherwise an attacker who hides the record would make the policy expire (RFC
+// 8461 section 10.2).
+func (f *flight) renew(ctx context.Context, next *state, found discovery) *state {
+	seen := found
+	if found.err != nil {
+		seen.record.ID = next.id
+	}
+	next, ok := f.fetch(ctx, next, seen)
+	if ok {
+		next.used = false
+		next.setError(found.failure(f.domain), "")
+	}
+	return next
+}
+
+// fetch returns the state that follows from the fetch of the policy that was
+// found in DNS, by this Client or by another one that shares the store. ok
+// reports whether the fetch succeeded.
+func (f *flight) fetch(ctx context.Context, next *state, found discovery) (_ *state, ok bool) {
+	id := found.record.ID
+	if next.backOff(id, found.until) {
+		return next, false
+	}
+	theirs, release := f.share(ctx, next, id)
+	defer release()
+	if theirs == nil {
+		return f.fetchItself(ctx, next, found)
+	}
+	theirs.used = true
+	if theirs.backOff(id, found.until) {
+		return theirs, false
+	}
+	theirs.checkAt(found.until)
+	return theirs, true
+}
+
+// leasePoll is how often a Client that waits for the fetch of another Client
+// reads the store.
+const leasePoll = 500 * time.Millisecond
+
+// share makes sure that only one of the Clients that share a store fetches the
+// policy with that id. It returns the outcome if another Client has fetched it,
+// or nil and the right to fetch, which the caller must release when the store
+// has the outcome. It waits for another Client no longer than a fetch takes. The
+// failure of a first fetch is not shared, because a store has only domains with
+// a policy.
+func (f *flight) share(ctx context.Context, mine *state, id string) (theirs *state, release func()) {
+	c := f.client
+	nothing := func() {}
+	if c.storage.leaser == nil {
+		return nil, nothing
+	}
+	for end := time.Now().Add(c.cfg.FetchTimeout); ; {
+		release, ok, err := c.storage.lease(ctx, f.domain, c.cfg.FetchTimeout+2*storeTimeout)
+		if err != nil {
+			return nil, nothing
+		}
+		if !ok {
+			release = nothing
+		}
+		if s := c.storage.read(ctx, f.domain).at(c.cfg.Now()); s.supersedes(mine, id) {
+			release()
+			return s, nothing
+		}
+		if ok || ctx.Err() != nil || !time.Now().Before(end) {
+			return nil, release
+		}
+		sleep(ctx, leasePoll)
+	}
+}
+
+// fetchItself fetches the policy over HTTPS. An expired policy is not in old any
+// more, so an unchanged id does not extend it.
+func (f *flight) fetchItself(ctx context.Context, old *state, found discovery) (_ *state, ok bool) {
+	c := f.client
+	policy, text, err := c.fetcher.fetch(ctx, f.domain)
+	now := c.cfg.Now()
+	next := old.at(now)
+	if err != nil {
+		next.fetchFailed(failure{id: found.record.ID, when: now, err: err, text: shorten(text)})
+		next.checkAt(earlier(found.until, now.Add(fetchRetry)))
+	} else {
+		next.fetchSucceeded(found.record.ID, now, policy)
+		next.used = true
+		next.checkAt(found.until)
+	}
+	if c.storage.leaser != nil && ctx.Err() == nil {
+		c.storage.write(ctx, old, next) // before the lease ends and another Client may fetch
+	}
+	return next, err == nil
+}
+
+// sleep returns after d, or when ctx is done.
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
