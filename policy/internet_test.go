@@ -3,7 +3,6 @@ package policy_test
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -41,7 +40,7 @@ func resolver(t testing.TB, inet *policytest.Internet, change ...func(*policy.Co
 // the user's own would, and returns what VerifyConnection saw and said.
 func handshake(t testing.TB, h *policy.Host) (*tls.ConnectionState, error) {
 	t.Helper()
-	conn, err := h.DialContext(t.Context(), "tcp", fmt.Sprintf("%s:%d", h.Name, h.Port))
+	conn, err := h.DialContext(t.Context(), "tcp", h.Addr())
 	if err != nil {
 		return nil, err
 	}
@@ -77,6 +76,20 @@ func handshake(t testing.TB, h *policy.Host) (*tls.ConnectionState, error) {
 	}
 	_, err = session.Read(make([]byte, 100))
 	return seen, err
+}
+
+// attempted returns the report of an attempt: without a state, of a server that
+// does not offer STARTTLS.
+func attempted(h *policy.Host, state *tls.ConnectionState, err error) tlsrpt.Session {
+	step := policy.Done
+	switch {
+	case err != nil:
+		step = policy.Handshake
+	case state == nil:
+		step = policy.NotOffered
+	}
+	session, _ := h.Attempted(step, state, err)
+	return session
 }
 
 // The rows of the decision table, each by a real internet: what is published,
@@ -200,7 +213,7 @@ func TestImpostor(t *testing.T) {
 		if got != test.want {
 			t.Errorf("%s: %q (%v), want %q", test.domain, got, err, test.want)
 		}
-		session := h.Session(state, err)
+		session := attempted(h, state, err)
 		checkOutcomes(t, test.domain, session, test.want)
 	}
 }
@@ -242,7 +255,7 @@ func TestSessionPolicies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	session := plan.Hosts[0].Session(nil, nil) // STARTTLS was not offered
+	session := attempted(plan.Hosts[0], nil, nil)
 	if len(session.Outcomes) != 2 {
 		t.Fatalf("RPT-24: %+v", session)
 	}
@@ -278,7 +291,7 @@ func TestBrokenPolicyIsReported(t *testing.T) {
 		t.Errorf("%v: %s", h.Level, h.Why)
 	}
 	state, err := handshake(t, h)
-	session := h.Session(state, err)
+	session := attempted(h, state, err)
 	if len(session.Outcomes) != 1 || session.Outcomes[0].Policy.Type != tlsrpt.STS || len(session.Outcomes[0].Failures) != 1 ||
 		session.Outcomes[0].Failures[0].Type != tlsrpt.STSPolicyInvalid ||
 		!slices.Contains(session.Outcomes[0].Policy.Strings, "mode: enforced") {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery"
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
@@ -37,7 +38,7 @@ func TestPinnedHost(t *testing.T) {
 	host := inet.Host("mx.pinned.example", policytest.Addrs("192.0.2.25"))
 	inet.Domain("relayed.example", policytest.Unsigned)
 	pin := []dane.Record{record(t, host, dane.DANEEE)}
-	dialer := policy.Dialer{Resolver: resolver(t, inet, func(c *policy.Config) {
+	dialer := delivery.Dialer{Resolver: resolver(t, inet, func(c *policy.Config) {
 		c.Overrides = map[string]policy.Override{
 			"pinned.example":  {Pin: pin},
 			"relayed.example": {Pin: pin, NextHop: "[192.0.2.25]"},

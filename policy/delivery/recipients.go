@@ -1,4 +1,4 @@
-package policy
+package delivery
 
 import (
 	"errors"
@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// mailbox is an address as an SMTP command names it.
+// mailbox is an address in the form for an SMTP command.
 type mailbox struct {
 	given  string // as the caller wrote it
 	path   string // local part and domain, the domain in ASCII
@@ -20,16 +20,16 @@ type mailbox struct {
 // (RFC 5321 section 4.5.3.1.3).
 const maxPath = 254
 
-// parseMailbox reads an address: RFC 5321 section 4.1.2, with RFC 6531 section
-// 3.3. There is no comment, display name or route in it.
+// parseMailbox reads an address by RFC 5321 section 4.1.2 and RFC 6531 section 3.3,
+// without comments, display name or route.
 func parseMailbox(s string) (mailbox, error) {
 	at := strings.LastIndexByte(s, '@')
 	if at < 0 {
-		return mailbox{}, errors.New("an address is of the form local-part@domain")
+		return mailbox{}, errors.New("an address has the form local-part@domain")
 	}
 	local, domain := s[:at], s[at+1:]
 	if !isLocalPart(local) {
-		return mailbox{}, errors.New("the local part is malformed; other than letters, digits and some symbols it needs quotes")
+		return mailbox{}, errors.New("the local part is malformed; characters other than letters, digits and some symbols need quotes")
 	}
 	m := mailbox{given: s, domain: strings.ToLower(domain), international: !isASCII(local)}
 	var err error
@@ -77,7 +77,7 @@ func isAtomText(c rune) bool {
 	return strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", c)
 }
 
-// isInternational leaves out what no mailbox has and a terminal may act on.
+// isInternational excludes control and format characters, which no mailbox has.
 func isInternational(c rune) bool { return unicode.IsGraphic(c) }
 
 func isQuotedString(s string) bool {
@@ -109,8 +109,8 @@ type group struct {
 	to     []mailbox
 }
 
-// byDomain sorts addresses by their domains, both in the order given. What is
-// not an address comes back as undelivered.
+// byDomain groups addresses by domain, in the order given. Malformed addresses are
+// returned as undelivered.
 func byDomain(addresses []string) (groups []group, malformed []Undelivered) {
 	places := make(map[string]int)
 	for _, address := range addresses {
@@ -118,7 +118,7 @@ func byDomain(addresses []string) (groups []group, malformed []Undelivered) {
 		if err != nil {
 			malformed = append(malformed, Undelivered{
 				Recipients: []string{address},
-				Err:        &Error{Permanent: true, SMTPCode: 553, Status: "5.1.3", Detail: "the recipient " + printable(address) + " is no address", Err: err},
+				Err:        badRecipient(address, err),
 			})
 			continue
 		}
