@@ -203,9 +203,9 @@ func TestImpostor(t *testing.T) {
 			t.Fatal(err)
 		}
 		h := plan.Hosts[0]
-		mend := hosts[test.domain].Break(test.fault)
+		restore := hosts[test.domain].Break(test.fault)
 		state, err := handshake(t, h)
-		mend()
+		restore()
 		var got tlsrpt.ResultType
 		if err != nil {
 			got = tlsrpt.Classify(err).Type
@@ -317,7 +317,7 @@ func TestRememberedPolicyUnderAttack(t *testing.T) {
 	}
 	for _, attack := range []struct {
 		name  string
-		begin func() (mend func())
+		begin func() (restore func())
 		level policy.Level
 	}{
 		{"the TXT record is hidden", func() func() {
@@ -327,9 +327,9 @@ func TestRememberedPolicyUnderAttack(t *testing.T) {
 			return inet.BreakDNS(policytest.ServFail, "_mta-sts.recipient.example", dns.TypeTXT)
 		}, policy.Authenticated},
 		{"a new id and the policy host blocked", func() func() {
-			mend := host.Break(policytest.Refuse)
+			restore := host.Break(policytest.Refuse)
 			host.Announce("spoofed")
-			return mend
+			return restore
 		}, policy.Authenticated},
 		{"a new id and a redirect", func() func() {
 			host.Announce("spoofed2")
@@ -344,9 +344,9 @@ func TestRememberedPolicyUnderAttack(t *testing.T) {
 		}, policy.Refused},
 	} {
 		inet.Advance(25 * time.Hour) // past all TTLs
-		mend := attack.begin()
+		restore := attack.begin()
 		plan, err := r.Resolve(t.Context(), "recipient.example")
-		mend()
+		restore()
 		if err != nil {
 			t.Errorf("%s: %v", attack.name, err)
 			continue
@@ -384,8 +384,8 @@ func TestSignedDNSUnderAttack(t *testing.T) {
 			{tlsa, []uint16{dns.TypeTLSA}},
 		} {
 			t.Run(name+" "+at.name, func(t *testing.T) {
-				mend := inet.BreakDNS(fault, at.name, at.types...)
-				defer mend()
+				restore := inet.BreakDNS(fault, at.name, at.types...)
+				defer restore()
 				plan, err := resolver(t, inet).Resolve(t.Context(), "dane.example")
 				if err == nil {
 					err = plan.Err()

@@ -266,7 +266,7 @@ func TestPlanIsKeptUntilItExpires(t *testing.T) {
 		}
 		time.Sleep(time.Minute - 1)
 		if again, _ := r.Resolve(t.Context(), "EXAMPLE.org."); again != first {
-			t.Error("the plan was made anew while it holds")
+			t.Error("the plan was made again while it holds")
 		}
 		time.Sleep(time.Nanosecond)
 		if again, _ := r.Resolve(t.Context(), "example.org"); again == first {

@@ -67,7 +67,7 @@ func failures(t *testing.T, err error) []string {
 const letter = "From: s@example.net\r\nSubject: x\r\n\r\nHello\n.\nworld\n"
 
 // A message to several domains goes to each of them once, with its dots doubled
-// and its line ends mended.
+// and CRLF at the end of its lines.
 func TestSendMail(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -190,7 +190,7 @@ func TestSendMailRefusesTheMessage(t *testing.T) {
 }
 
 // REQ-17 to REQ-20, REQ-26: "TLS-Required: No" passes over what a policy asks
-// for, and still uses TLS where it can be had; the operator's floor stays.
+// for, and still uses TLS if the server offers it; the operator's floor stays.
 // REQ-21: not with REQUIRETLS.
 func TestTLSRequiredNo(t *testing.T) {
 	t.Parallel()
