@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -121,7 +122,7 @@ func (d *Dialer) localName() string {
 	if d.LocalName != "" {
 		return d.LocalName
 	}
-	if name, err := os.Hostname(); err == nil && isHostName(name) {
+	if name, err := os.Hostname(); err == nil && names.IsDomain(name) {
 		return name
 	}
 	return "localhost"

@@ -96,7 +96,12 @@ func (c *guardedConn) end(fault error) error {
 // startsAsReply reports whether b can be the start of a reply. Package textproto
 // reads "SSH-2.0" as one and waits for its last line.
 func startsAsReply(b []byte) bool {
-	return isNumeric(string(b[:min(len(b), 3)])) || len(b) == 0
+	for _, c := range b[:min(len(b), 3)] {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return true
 }
 
 // Write lets a handshake begin only after one 220 reply without anything behind it.

@@ -1,6 +1,10 @@
 package delivery
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/mxseal/mxseal/internal/names"
+)
 
 // saysTLSOptional reports whether the header of a message has the field
 // "TLS-Required: No" exactly once. RFC 8689 section 3 allows no other value and no
@@ -26,13 +30,13 @@ func saysTLSOptional(message []byte) bool {
 		if !found {
 			break // not a header field, so the header has ended
 		}
-		inside = equalFold(string(bytes.TrimRight(name, " \t")), "TLS-Required")
+		inside = names.EqualFold(string(bytes.TrimRight(name, " \t")), "TLS-Required")
 		if inside {
 			fields++
 			value = append(value[:0], body...)
 		}
 	}
-	return fields == 1 && equalFold(string(bytes.Trim(value, " \t")), "No")
+	return fields == 1 && names.EqualFold(string(bytes.Trim(value, " \t")), "No")
 }
 
 // hasBareCR reports whether the message has a CR without LF. RFC 5321 section 2.3.8

@@ -16,7 +16,7 @@ func TestImports(t *testing.T) {
 	t.Parallel()
 	allowed := []string{
 		"github.com/mxseal/mxseal/policy", "github.com/mxseal/mxseal/tlsrpt", "github.com/mxseal/mxseal/internal/names",
-		"golang.org/x/net/idna", "golang.org/x/sync/errgroup",
+		"golang.org/x/sync/errgroup",
 	}
 	files, err := os.ReadDir(".")
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/textproto"
 	"strings"
+
+	"github.com/mxseal/mxseal/internal/names"
 )
 
 // gone reports whether the connection was lost, or the server announced by 421 that
@@ -24,7 +26,7 @@ func greetingName(greeting []byte) string {
 		return ""
 	}
 	name, _, _ := strings.Cut(strings.TrimSpace(line[4:]), " ")
-	if !isHostName(name) {
+	if !names.IsDomain(name) {
 		return ""
 	}
 	return name
@@ -37,7 +39,7 @@ func offers(reply []byte, keyword string) bool {
 	for line := range strings.Lines(string(reply)) {
 		if !first && len(line) > 4 && line[:3] == "250" {
 			word, _, _ := strings.Cut(strings.TrimRight(line[4:], "\r\n"), " ")
-			if equalFold(word, keyword) {
+			if names.EqualFold(word, keyword) {
 				return true
 			}
 		}
