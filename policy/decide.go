@@ -2,8 +2,8 @@ package policy
 
 import "github.com/mxseal/mxseal/dane/dnssec"
 
-// facts are what is known of one mail host. The zero value knows nothing and
-// is refused.
+// facts are what is known about one mail host. With the zero value, which knows
+// nothing, the host is refused.
 type facts struct {
 	// mx is the status of the MX RRset, or of its denial. A lookup that failed
 	// is neither Secure nor Insecure.
@@ -12,7 +12,7 @@ type facts struct {
 	tlsa tlsaFact
 	// mtasts is the MTA-STS policy in force for the domain.
 	mtasts mtastsFact
-	// listed is true when the host matches an mx pattern of that policy.
+	// listed is true if the host matches an mx pattern of that policy.
 	listed bool
 }
 
@@ -36,14 +36,27 @@ const (
 	mtastsEnforce
 )
 
-// wishes are the operator's and the message's own. The zero value has none.
+// wishes are the requirements of the operator and of the message. The zero value
+// has none.
 type wishes struct {
 	floor       Level
 	requireDANE bool // RFC 7672 section 6
 	requireBoth bool // Precedence RequireBoth
 	requireTLS  bool // RFC 8689 section 2
 	tlsOptional bool // RFC 8689 section 3, "TLS-Required: No"
-	pinned      bool // the operator has TLSA records of his own for the host
+	pinned      bool // the operator pinned TLSA records (Override.Pin)
+}
+
+// demands is what a session must prove, by mechanism. It only has a meaning
+// together with Host.Level.
+type demands struct {
+	// dane requires a match with the TLSA records.
+	dane bool
+	// webPKI requires a certificate of the web PKI for the MX host name.
+	webPKI bool
+	// observe means that a report tells what an MTA-STS policy in testing mode
+	// would have refused (RFC 8461 section 5).
+	observe bool
 }
 
 // verdict is the decision for one host.
@@ -70,9 +83,8 @@ const (
 	unreachable // has no address, whatever the policies say
 )
 
-// decide turns the facts about a host into what a session with it must prove.
-// It has no other input and no effect. Mail that says REQUIRETLS is not made
-// weaker by saying "TLS-Required: No" as well (RFC 8689 section 4.1).
+// decide returns what a session with a host must prove. It depends on nothing but
+// its arguments. RequireTLS overrides "TLS-Required: No" (RFC 8689 section 4.1).
 func decide(f facts, w wishes) verdict {
 	v := judge(f, w)
 	if w.tlsOptional && !w.requireTLS {
@@ -150,9 +162,8 @@ func (f facts) routeAuthenticated() bool {
 	return f.mx == dnssec.Secure || named && f.listed
 }
 
-// ignorePolicies acts as though DANE and MTA-STS were not supported, also
-// where they call a host unreachable (RFC 8689 sections 3 and 8.4). Where the
-// MX records are not known there is no host to be had.
+// ignorePolicies decides as if DANE and MTA-STS did not exist, also if they refuse
+// the host (RFC 8689 sections 3 and 8.4). If the MX lookup failed, no host is known.
 func ignorePolicies(v verdict) verdict {
 	if v.refusal == mxLookupFailed {
 		return v
@@ -160,8 +171,8 @@ func ignorePolicies(v verdict) verdict {
 	return verdict{level: Opportunistic}
 }
 
-// demandPin asks for a match with the operator's records, whatever the mail or
-// the recipient say.
+// demandPin requires a match with the pinned records, whatever the mail or the
+// recipient say.
 func demandPin(v verdict) verdict {
 	if v.level == Refused {
 		return v
@@ -185,7 +196,7 @@ func demandDANE(v verdict, f facts) verdict {
 	return v
 }
 
-// demandRequireTLS asks for an authenticated route and an authenticated server
+// demandRequireTLS requires an authenticated route and an authenticated server
 // (RFC 8689 section 4.2.1).
 func demandRequireTLS(v verdict) verdict {
 	switch {
@@ -197,9 +208,8 @@ func demandRequireTLS(v verdict) verdict {
 	return raise(v, Authenticated)
 }
 
-// raise lifts a level to the operator's floor. What a policy demands stays
-// demanded; a host without a policy that has to be authenticated needs a
-// certificate of the web PKI.
+// raise raises a level to the operator's floor and keeps what a policy demands. A
+// host without a policy is then authenticated by the web PKI.
 func raise(v verdict, floor Level) verdict {
 	if v.level == Refused || v.level >= floor {
 		return v

@@ -208,7 +208,7 @@ func TestVerdictIsConsistent(t *testing.T) {
 	t.Logf("%d combinations of facts and wishes", combinations)
 }
 
-// Wishes only ever raise, but for "TLS-Required: No", which the message's own
+// Wishes only ever raise, except for "TLS-Required: No", which the message's own
 // sender asked for (REQ-17, REQ-26), and which never weakens REQUIRETLS
 // (REQ-21).
 func TestWishesNeverLower(t *testing.T) {

@@ -1,51 +1,49 @@
-// Package policy makes a mail sender keep to what recipients publish about TLS:
-// DANE (RFC 7672) first, MTA-STS (RFC 8461) as the fallback, and neither to
-// excuse a failure of the other.
+// Package policy decides how mail may be sent to a domain: which mail hosts may
+// receive it, and what each TLS session with them must prove. DANE (RFC 7672)
+// comes first, MTA-STS (RFC 8461) is the fallback, and neither excuses a failure
+// of the other.
 //
-// Mail between servers is encrypted only if both sides feel like it. Whoever
-// sits on the path can strip STARTTLS or forge MX records and read along. DANE
-// puts the server's key into signed DNS, MTA-STS puts a list of mail hosts on
-// an HTTPS server. For a recipient domain this package finds out which applies,
-// and says of each mail host what a session with it must prove.
+// Mail between servers is encrypted only if both sides agree. An attacker on the
+// path can remove STARTTLS or forge MX records and read the mail. DANE publishes
+// the key of the server in signed DNS; MTA-STS publishes a list of mail hosts on
+// an HTTPS server. This package finds out which of them applies to a domain.
 //
 // # Send a mail
 //
-// Most programs want this:
+// Most programs use package delivery, which speaks SMTP by these decisions:
 //
 //	resolver, err := policy.New(policy.Config{})
-//	dialer := policy.Dialer{Resolver: resolver}
+//	dialer := delivery.Dialer{Resolver: resolver}
 //	err = dialer.SendMail(ctx, "me@example.net", []string{"you@example.org"}, message)
-//
-// [Dialer.Dial] instead returns a client of package net/smtp after a verified
-// STARTTLS, for those who speak SMTP themselves.
 //
 // # Keep your own SMTP client
 //
-// [Resolver.Resolve] returns a [Plan], and each [Host] in it the *tls.Config to
-// use, the addresses to connect to and no others, and its [Level]:
+// [Resolver.Resolve] returns a [Plan]. Each [Host] in it has its [Level], the
+// addresses to connect to, and a *tls.Config that verifies inside the handshake:
 //
 //	plan, err := resolver.Resolve(ctx, "example.org")
 //	for _, host := range plan.Order() {
-//		switch host.Level {
-//		case policy.Refused:       // go on to the next host
-//		case policy.Opportunistic: // TLS if offered
-//		default:                   // no mail without TLS by host.TLSConfig()
+//		conn, err := host.DialContext(ctx, "tcp", host.Addr())
+//		// greeting, EHLO, STARTTLS, then: tls.Client(conn, host.TLSConfig())
+//		session, failure := host.Attempted(step, state, err)
+//		recorder.Record(&session) // if it has Outcomes
+//		if failure == nil {
+//			// MAIL, RCPT, DATA
 //		}
 //	}
-//	// Nothing worked: keep the mail, and try again later. Never send it with
-//	// less protection, and never bounce it for this.
+//	// No host worked: keep the mail and try again later. Never send it with
+//	// less protection, and never bounce it because of a policy.
 //
-// [Host.TLSConfig] does the verification within the handshake. [Host.Session]
-// says what a tlsrpt.Recorder should hear of it, [Host.Failure] and [Plan.Failed]
-// what the queue should; the example of Host.Session has all of it. Before mail
-// that a policy holds up is given up, [Resolver.Recheck] looks whether the policy
-// is still the same.
+// [Host.Attempted] takes the [Step] where the attempt ended. It returns the session
+// for a tlsrpt.Recorder, and the error for the queue or nil. Its example is a
+// complete client. [Host.Replied] makes the error of a reply to MAIL, RCPT or DATA,
+// and [Plan.Failed] that of the domain. Before mail fails because of a policy,
+// [Resolver.Recheck] looks up the policy again.
 //
 // # The decision
 //
-// Each host is judged alone. A lookup of MX, address or TLSA records that fails,
-// because it is bogus, times out or is answered by SERVFAIL, is never taken for
-// "there are none":
+// Each host is judged alone. An MX, address or TLSA lookup that fails, because the
+// answer is bogus, a timeout or SERVFAIL, never counts as "none":
 //
 //	MX RRset   TLSA at the host  MTA-STS     the session must
 //	failed                                   not happen: the domain waits
@@ -61,21 +59,40 @@
 //	insecure   none usable       no enforce  be encrypted
 //	insecure   none usable       enforce     match the allow-list and the web PKI
 //
-// "None" covers a host whose addresses are not secure: its TLSA records are not
-// even asked for (RFC 7672 section 2.2.2). [Config] can raise every row, and no
-// recipient can lower that; an [Override] pins, raises or switches off for one
-// domain.
+// "None" includes hosts whose addresses are not secure: their TLSA records are not
+// queried (RFC 7672 section 2.2.2). [Config] can raise every row, and no recipient
+// can lower that. An [Override] pins, raises or switches off for one domain.
 //
-// # What it needs
+// # Requirements
 //
-// The zero [Config] validates DNSSEC itself, from the root key on, over the
-// servers of /etc/resolv.conf, and believes none of them. These must pass
-// DNSSEC data on; some home routers do not, and the error then says so.
+// The zero [Config] validates DNSSEC itself, from the root key, through the servers
+// in /etc/resolv.conf, and trusts none of them. These must pass on DNSSEC data. Some
+// home routers do not; the error then says so.
 //
-// Use one [Resolver] for the whole program. What it remembers is what protects:
-// an MTA-STS policy once seen is in force until its max_age is over, whatever
-// somebody on the path hides. The first contact is what MTA-STS cannot protect
-// (RFC 8461 section 10.2): there a lookup or a fetch that fails means no policy.
+// Use one [Resolver] for the whole program. It remembers MTA-STS policies: a policy
+// stays in force until its max_age is over, whatever an attacker hides. MTA-STS does
+// not protect the first contact (RFC 8461 section 10.2): if the lookup or the fetch
+// fails then, there is no policy.
 //
 // Package policytest has a private internet for tests, with attackers in it.
+//
+// # Stability
+//
+// The module follows semantic versioning. Before v1.0.0, a minor version may change
+// the exported API; the changelog lists each change with its replacement. From
+// v1.0.0 on, the following holds within a major version, for all packages of the
+// module outside internal:
+//
+//   - The exported API stays compatible, as in the Go 1 compatibility promise.
+//     Structs may gain fields, so name the fields in literals. New constants of
+//     Level, Mechanism and Step may be added, so treat an unknown Level as Refused.
+//   - No release makes a row of the decision table weaker, nor the zero Config. A
+//     release may make them stricter if an RFC or an attack requires it; the
+//     changelog says so first.
+//   - The sentinel errors, the TLS-RPT result types and reason codes, and the
+//     enhanced status codes keep their meaning.
+//   - The JSON of plans and errors may gain fields. Existing names and types stay.
+//   - Formats in stores are read by later versions.
+//   - The texts of errors, logs and Explain may change in every release. Do not
+//     parse them.
 package policy

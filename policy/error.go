@@ -2,85 +2,119 @@ package policy
 
 import (
 	"errors"
+	"net/textproto"
 	"strconv"
 	"strings"
 
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
-// These are the causes for which a domain gets no plan that could ever be
-// carried out. Each is in an *Error that is permanent.
+// These sentinels say why Resolve returns no plan. They are found with
+// errors.Is in its *Error.
 var (
-	// ErrNullMX is for a domain that accepts no mail (RFC 7505).
+	// ErrNullMX means that the domain accepts no mail (RFC 7505).
 	ErrNullMX = errors.New("null MX")
-	// ErrNoDomain is for a domain that does not exist.
+	// ErrNoDomain means that the domain does not exist.
 	ErrNoDomain = errors.New("no such domain")
-	// ErrNotADomain is for what is neither a domain name nor an address literal.
+	// ErrNotADomain means that the text is neither a domain name nor an address
+	// literal.
 	ErrNotADomain = errors.New("not a domain name")
-	// ErrLoop is for a domain whose best mail host is this one (Config.Self).
+	// ErrLoop means that the best mail host of the domain is the sending host
+	// (Config.Self).
 	ErrLoop = errors.New("mail loop")
 )
 
-// Error is the one type of error of this package. A policy failure is
-// temporary: mail waits, and is neither sent with less protection nor bounced
-// (RFC 7672 section 2.1.2, RFC 8461 section 5). Only mail with the option
-// RequireTLS is given up where a host does not have what it requires (RFC 8689
-// section 4.2.1).
+// These sentinels say why a host is refused. They are found with errors.Is in
+// Host.Refusal, and in the errors made of it.
+var (
+	// ErrLookupFailed means that the lookup of the addresses or TLSA records
+	// of the host failed.
+	ErrLookupFailed = errors.New("address or TLSA lookup failed")
+	// ErrPolicyUnknown means that it is not known which MTA-STS policy applies.
+	ErrPolicyUnknown = errors.New("MTA-STS policy unknown")
+	// ErrNotListed means that the enforced MTA-STS policy does not list the
+	// host (RFC 8461 section 4.1).
+	ErrNotListed = errors.New("host not listed in the MTA-STS policy")
+	// ErrNoDANE means that the operator requires DANE, and the MX records or
+	// the TLSA records do not provide it (RFC 7672 section 6).
+	ErrNoDANE = errors.New("required DANE missing")
+	// ErrRoute means that RequireTLS was asked for, and nothing authenticates
+	// the host as a mail host of the domain (RFC 8689 section 4.2.1).
+	ErrRoute = errors.New("route not authenticated")
+	// ErrUnreachable means that the host has no address, or that the MX record
+	// does not name a host.
+	ErrUnreachable = errors.New("host has no address")
+)
+
+// Error is the error type of this package and of package delivery. A policy
+// failure is temporary: the mail waits. It is not sent with less protection and
+// not bounced (RFC 7672 section 2.1.2, RFC 8461 section 5). Only mail with the
+// option RequireTLS fails permanently if the hosts lack what it requires
+// (RFC 8689 section 4.2.1).
+//
+// Error, the method, returns one line of printable ASCII, whatever servers and
+// certificates say.
 type Error struct {
 	// Domain is the recipient domain.
 	Domain string
-	// Host is the mail host concerned, or empty for the domain as a whole.
+	// Host is the mail host concerned; empty for the domain as a whole.
 	Host string
-	// Reason is the TLS-RPT result type, or empty for what no report counts,
+	// Reason is the TLS-RPT result type; empty for what reports do not count,
 	// such as a refused connection.
 	Reason tlsrpt.ResultType
-	// Code is the failure-reason-code that goes with Reason, or empty.
-	Code string
-	// By is what stood in the way; none for what no policy asked for.
+	// ReasonCode is the TLS-RPT failure-reason-code that goes with Reason; it
+	// may be empty.
+	ReasonCode string
+	// By is the set of mechanisms that prevented the delivery; zero if none did.
 	By Mechanism
-	// Permanent is true when trying again cannot help.
+	// Permanent is true if another attempt cannot help.
 	Permanent bool
-	// SMTPCode is the reply code to give for it, such as 451 or 556; 0 stands
-	// for 451, or for 550 when permanent.
-	SMTPCode int
+	// ReplyCode is the SMTP reply code for the sender of the mail, such as 451
+	// or 556. 0 stands for 451, or for 550 if the failure is permanent. Code
+	// returns the one that applies.
+	ReplyCode int
 	// Status is the enhanced status code of RFC 3463, such as "4.7.5".
+	// EnhancedCode returns it as numbers.
 	Status string
-	// Detail says in plain words what is wrong, and what to do where that is
-	// known.
+	// Detail says what happened, and what to do if that is known.
 	Detail string
-	// Err is the cause, or nil.
+	// Err is the cause; nil if there is no other error.
 	Err error
+
+	kind error // the sentinel of a refusal; nil for other errors
 }
 
-// Error names domain, host, what is wrong and the cause in one line.
+// Error returns one line of printable ASCII: the domain, the host, what
+// happened, the cause and the enhanced status code.
 func (e *Error) Error() string {
-	domain := printable(e.Domain)
+	domain := oneLine(e.Domain)
 	if domain == "" {
 		domain = `""`
 	}
 	text := "policy: " + domain + e.within(e.Domain)
 	if e.Status != "" {
-		text += " (" + e.Status + ")"
+		text += " (" + oneLine(e.Status) + ")"
 	}
 	return text
 }
 
-// within is what the error says to one who knows that it is about domain.
-func (e *Error) within(domain string) string {
+// within returns the part of the text that follows the name of the domain or
+// host that the reader knows already.
+func (e *Error) within(known string) string {
 	var b strings.Builder
-	if e.Host != "" && e.Host != domain {
+	if e.Host != "" && e.Host != known {
 		b.WriteString(": host ")
-		b.WriteString(printable(e.Host))
+		b.WriteString(oneLine(e.Host))
 	}
 	if e.Detail != "" {
 		b.WriteString(": ")
-		b.WriteString(printable(e.Detail))
+		b.WriteString(oneLine(e.Detail))
 	}
 	if inner, ok := e.Err.(*Error); ok && inner.Host == e.Host {
 		b.WriteString(inner.within(inner.Host))
 	} else if e.Err != nil {
 		b.WriteString(": ")
-		b.WriteString(printable(e.Err.Error()))
+		b.WriteString(causeText(e.Err))
 	}
 	return b.String()
 }
@@ -88,14 +122,18 @@ func (e *Error) within(domain string) string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Temporary reports whether trying again later can help.
+// Is reports whether target is the sentinel for the reason of a refusal, such as
+// ErrNotListed. It is for errors.Is.
+func (e *Error) Is(target error) bool { return e.kind != nil && e.kind == target }
+
+// Temporary reports whether another attempt can help.
 func (e *Error) Temporary() bool { return !e.Permanent }
 
-// Reply returns the SMTP reply code that fits: SMTPCode, or the general one.
-func (e *Error) Reply() int {
+// Code returns the SMTP reply code: ReplyCode, or the general one of its class.
+func (e *Error) Code() int {
 	switch {
-	case e.SMTPCode != 0:
-		return e.SMTPCode
+	case e.ReplyCode != 0:
+		return e.ReplyCode
 	case e.Permanent:
 		return 550
 	default:
@@ -103,10 +141,25 @@ func (e *Error) Reply() int {
 	}
 }
 
-// TLSReport returns the result type and the failure-reason-code.
+// EnhancedCode returns the enhanced status code as numbers, such as {4, 7, 5},
+// always of the same class as Code (RFC 2034 section 4). If Status is empty,
+// malformed or of another class, the last two numbers are 0.
+func (e *Error) EnhancedCode() [3]int {
+	class := e.Code() / 100
+	parts := strings.Split(e.Status, ".")
+	if len(parts) != 3 || parts[0] != strconv.Itoa(class) || !isStatusPart(parts[1]) || !isStatusPart(parts[2]) {
+		return [3]int{class, 0, 0}
+	}
+	subject, _ := strconv.Atoi(parts[1])
+	detail, _ := strconv.Atoi(parts[2])
+	return [3]int{class, subject, detail}
+}
+
+// TLSReport returns the TLS-RPT result type and the failure-reason-code, both
+// empty for what reports do not count. It makes tlsrpt.Classify return them.
 func (e *Error) TLSReport() (resultType, reasonCode string) {
 	if e.Reason != "" {
-		return string(e.Reason), e.Code
+		return string(e.Reason), e.ReasonCode
 	}
 	var inner interface{ TLSReport() (string, string) }
 	if errors.As(e.Err, &inner) {
@@ -115,9 +168,24 @@ func (e *Error) TLSReport() (resultType, reasonCode string) {
 	return "", ""
 }
 
-// printable is s for a log or a terminal: names and texts in errors come from
-// addresses, from certificates and from the network. Whatever is not printable
-// ASCII is escaped as in a Go string.
+// causeText returns the text of a cause. net/textproto quotes the server's reply,
+// which needs no quotes here.
+func causeText(err error) string {
+	if reply, ok := err.(*textproto.Error); ok {
+		return oneLine(strconv.Itoa(reply.Code) + " " + reply.Msg)
+	}
+	return oneLine(err.Error())
+}
+
+// oneLine returns s as one line of printable ASCII, for a log or a terminal:
+// names and texts in errors come from addresses, certificates and servers.
+// errors.Join separates errors by line feeds; they become semicolons.
+func oneLine(s string) string {
+	return printable(strings.NewReplacer("\r\n", "; ", "\n", "; ").Replace(s))
+}
+
+// printable returns s with everything but printable ASCII escaped as in a Go
+// string.
 func printable(s string) string {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] >= 0x7f {

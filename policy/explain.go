@@ -2,18 +2,23 @@ package policy
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/mxseal/mxseal/dane"
+	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/mtasts"
+	"github.com/mxseal/mxseal/tlsrpt"
 )
 
-// Explain writes how the plan came about, step by step, for a postmaster to
-// read. What came from the network is quoted where it is not plain text. The
-// error is that of w.
+// Explain writes how the plan was made, step by step, for a postmaster. Whatever
+// came from the network is escaped where it is not printable ASCII, and is on one
+// line. The error is that of w.
 func (p *Plan) Explain(w io.Writer) error {
 	var b bytes.Buffer
 	p.explainRoute(&b)
@@ -22,7 +27,7 @@ func (p *Plan) Explain(w io.Writer) error {
 		host.explainTo(&b)
 	}
 	if p.omitted > 0 {
-		fmt.Fprintf(&b, "  (%d more mail hosts, the worst by preference, are left out)\n", p.omitted)
+		fmt.Fprintf(&b, "  (%d more mail hosts of worse preference are left out)\n", p.omitted)
 	}
 	fmt.Fprintf(&b, "  the plan holds until %s\n", p.Expires.UTC().Format(time.RFC3339))
 	_, err := w.Write(b.Bytes())
@@ -42,7 +47,7 @@ func (p *Plan) explainRoute(b *bytes.Buffer) {
 		fmt.Fprintf(b, "  MX records: %s\n", p.MXStatus)
 	}
 	if p.RequireTLS {
-		fmt.Fprintln(b, "  the mail says REQUIRETLS")
+		fmt.Fprintln(b, "  the mail requires TLS (REQUIRETLS)")
 	}
 	if p.tlsOptional {
 		fmt.Fprintln(b, "  the mail says TLS-Required: No")
@@ -64,12 +69,12 @@ func (p *Plan) explainMTASTS(b *bytes.Buffer) {
 	case m.Asked:
 		fmt.Fprintln(b, "  MTA-STS: no policy")
 	case m.Err != nil:
-		fmt.Fprintln(b, "  MTA-STS: could not be asked")
+		fmt.Fprintln(b, "  MTA-STS: the lookup failed")
 	default:
-		fmt.Fprintln(b, "  MTA-STS: not asked, because it would decide about none of the hosts")
+		fmt.Fprintln(b, "  MTA-STS: not asked, because DANE decides for all hosts")
 	}
 	if m.Err != nil {
-		fmt.Fprintf(b, "    %s\n", printable(m.Err.Error()))
+		fmt.Fprintf(b, "    %s\n", oneLine(m.Err.Error()))
 	}
 }
 
@@ -80,7 +85,7 @@ func (h *Host) explainTo(b *bytes.Buffer) {
 	}
 	fmt.Fprintf(b, "\n    %s\n", h.Why)
 	if h.Refusal != nil && h.Refusal.Err != nil {
-		fmt.Fprintf(b, "    %s\n", printable(h.Refusal.Err.Error()))
+		fmt.Fprintf(b, "    %s\n", oneLine(h.Refusal.Err.Error()))
 	}
 	if len(h.Addrs) > 0 {
 		fmt.Fprintf(b, "    addresses:")
@@ -112,7 +117,7 @@ func (h *Host) explainTLSA(b *bytes.Buffer) {
 	}
 }
 
-// recordUse says what becomes of a published record.
+// recordUse says how a published record is used.
 func recordUse(record dane.Record, usable, used []dane.Record) string {
 	in := func(list []dane.Record) bool {
 		return slices.ContainsFunc(list, func(r dane.Record) bool { return sameRecord(r, record) })
@@ -123,10 +128,140 @@ func recordUse(record dane.Record, usable, used []dane.Record) string {
 	case in(usable):
 		return "usable, but the host is refused"
 	default:
-		return "not used: unusable, or a stronger digest is there"
+		return "not used: unusable, or a stronger digest is published"
 	}
 }
 
 func sameRecord(a, b dane.Record) bool {
 	return a.Usage == b.Usage && a.Selector == b.Selector && a.MatchingType == b.MatchingType && bytes.Equal(a.Data, b.Data)
+}
+
+// explain says in one sentence why the host has its level.
+func (h *Host) explain(f facts) string {
+	switch {
+	case h.demands.dane && h.By.Has(ByMTASTS):
+		return "usable TLSA records and an enforced MTA-STS policy: the session must meet both"
+	case h.demands.dane && !h.RouteAuthenticated:
+		return "usable TLSA records, found by an MX record that is not secure: the host is authenticated, the route to it is not"
+	case h.demands.dane:
+		return "usable TLSA records, found securely"
+	case h.By.Has(ByMTASTS):
+		return "an enforced MTA-STS policy lists the host"
+	case h.demands.webPKI:
+		return "no policy found; the operator requires a certificate of the web PKI"
+	case h.Level == Encrypted && f.tlsa == tlsaUnusable:
+		return "secure TLSA records, none of them usable: encryption without authentication"
+	case h.Level == Encrypted:
+		return "no policy found; the operator requires encryption"
+	case h.plan.tlsOptional:
+		return "the mail says TLS-Required: No: DANE and MTA-STS do not apply"
+	case h.demands.observe && !f.listed:
+		return "an MTA-STS policy in testing mode does not list the host: enforce would refuse it"
+	case h.demands.observe:
+		return "an MTA-STS policy in testing mode: a failure is only recorded"
+	default:
+		return "no policy found: TLS if the server offers it"
+	}
+}
+
+// MarshalJSON returns the plan as a JSON object for programs, with the facts that
+// Explain writes. Names are in snake case; absent fields are left out. Later
+// versions may add fields.
+func (p *Plan) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Domain     string        `json:"domain"`
+		NextHop    string        `json:"next_hop"`
+		MXStatus   dnssec.Status `json:"mx_status"`
+		ImplicitMX bool          `json:"implicit_mx,omitempty"`
+		RequireTLS bool          `json:"require_tls,omitempty"`
+		MTASTS     *MTASTS       `json:"mta_sts,omitempty"`
+		Hosts      []*Host       `json:"hosts"`
+		Expires    time.Time     `json:"expires"`
+	}{p.Domain, p.NextHop, p.MXStatus, p.ImplicitMX, p.RequireTLS, p.MTASTS.present(), p.Hosts, p.Expires.UTC()})
+}
+
+// present returns nil if there was no MTA-STS lookup.
+func (m *MTASTS) present() *MTASTS {
+	if !m.Asked && m.Err == nil || m.off {
+		return nil
+	}
+	return m
+}
+
+// MarshalJSON returns the policy in force, or why there is none, as a JSON object.
+func (m *MTASTS) MarshalJSON() ([]byte, error) {
+	view := struct {
+		Mode    mtasts.Mode `json:"mode"`
+		ID      string      `json:"id,omitempty"`
+		MX      []string    `json:"mx,omitempty"`
+		Fetched *time.Time  `json:"fetched,omitempty"`
+		Expires *time.Time  `json:"expires,omitempty"`
+		Error   string      `json:"error,omitempty"`
+	}{Mode: m.Mode(), Error: text(m.Err)}
+	if m.Policy != nil {
+		fetched, expires := m.Fetched.UTC(), m.Expires.UTC()
+		view.ID, view.MX, view.Fetched, view.Expires = m.ID, m.Policy.MX, &fetched, &expires
+	}
+	return json.Marshal(view)
+}
+
+// MarshalJSON writes the host with its level and everything that decided it.
+func (h *Host) MarshalJSON() ([]byte, error) {
+	view := struct {
+		Name               string         `json:"name"`
+		Preference         uint16         `json:"preference"`
+		Port               uint16         `json:"port"`
+		Level              Level          `json:"level"`
+		By                 Mechanism      `json:"by"`
+		Why                string         `json:"why"`
+		RouteAuthenticated bool           `json:"route_authenticated"`
+		Addrs              []netip.Addr   `json:"addresses,omitempty"`
+		AddrStatus         *dnssec.Status `json:"address_status,omitempty"`
+		TLSABase           string         `json:"tlsa_base_domain,omitempty"`
+		Published          []string       `json:"tlsa_published,omitempty"`
+		Used               []string       `json:"tlsa_used,omitempty"`
+		ReferenceNames     []string       `json:"reference_names,omitempty"`
+		ServerName         string         `json:"sni,omitempty"`
+		Refusal            *Error         `json:"refusal,omitempty"`
+	}{
+		Name: h.Name, Preference: h.Preference, Port: h.Port, Level: h.Level, By: h.By, Why: h.Why,
+		RouteAuthenticated: h.RouteAuthenticated, Addrs: h.Addrs, Used: recordTexts(h.TLSA),
+		ReferenceNames: h.ReferenceNames, ServerName: h.ServerName, Refusal: h.Refusal,
+	}
+	if h.DANE != nil && !h.plan.literal {
+		view.AddrStatus = &h.DANE.AddrStatus
+		view.TLSABase = h.DANE.BaseDomain
+		view.Published = recordTexts(h.DANE.Records)
+	}
+	return json.Marshal(view)
+}
+
+// MarshalJSON returns the error as a JSON object for programs.
+func (e *Error) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Domain     string            `json:"domain,omitempty"`
+		Host       string            `json:"host,omitempty"`
+		Reason     tlsrpt.ResultType `json:"reason,omitempty"`
+		ReasonCode string            `json:"reason_code,omitempty"`
+		By         Mechanism         `json:"by"`
+		Permanent  bool              `json:"permanent"`
+		Reply      int               `json:"reply"`
+		Status     string            `json:"status,omitempty"`
+		Detail     string            `json:"detail,omitempty"`
+		Cause      string            `json:"cause,omitempty"`
+	}{e.Domain, e.Host, e.Reason, e.ReasonCode, e.By, e.Permanent, e.Code(), e.Status, e.Detail, text(e.Err)})
+}
+
+func recordTexts(records []dane.Record) []string {
+	if len(records) == 0 {
+		return nil
+	}
+	return recordStrings(records)
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return causeText(err)
 }

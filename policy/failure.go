@@ -1,8 +1,9 @@
 package policy
 
 import (
-	"cmp"
+	"context"
 	"errors"
+	"net/netip"
 	"net/textproto"
 	"slices"
 	"strings"
@@ -10,61 +11,204 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
-// startTLSRefused is the failure-reason-code for a server that offers STARTTLS
-// and then refuses it.
-const startTLSRefused = "starttls-refused"
+// This file has the text, status and permanence of every refusal and failure.
+// Other files name the case; they do not write texts of their own.
 
-// Failure says what an attempt at the host that came to nothing means for the
-// mail, for those who have an SMTP client of their own. err is what Session is
-// given: nil for a host that did not offer STARTTLS, the error of DialContext or
-// of the handshake, or the *textproto.Error with which the server refused
-// STARTTLS. For a refused host it is the refusal.
-func (h *Host) Failure(err error) *Error {
-	var (
-		own   *Error
-		reply *textproto.Error
-	)
-	switch {
-	case h.Level == Refused && h.Refusal != nil:
-		return h.Refusal
-	case err == nil:
-		return h.failure(tlsrpt.STARTTLSNotSupported, "", "4.7.4", "TLS is required, and the server does not offer STARTTLS", nil)
-	case errors.As(err, &own):
-		return own
-	case errors.As(err, &reply):
-		return h.failure(tlsrpt.STARTTLSNotSupported, startTLSRefused, "4.7.4", "the server refuses STARTTLS", bounded(err))
-	}
-	if reason := tlsrpt.Classify(err); reason.Type != "" {
-		return h.failure(reason.Type, reason.ReasonCode, "4.7.5", "the TLS handshake failed", err)
-	}
-	return h.failure("", "", "4.4.2", "the connection failed", err)
+// wording is what an Error says about one case.
+type wording struct {
+	kind       error // the sentinel of a refusal
+	reason     tlsrpt.ResultType
+	reasonCode string
+	status     string
+	permanent  bool
+	detail     string
 }
 
-// Failed is the error for a domain none of whose hosts could be used. It speaks
-// for the most telling of the failures, one of policy before one of the network,
-// and is permanent only when all of them are.
+// wording returns what Host.Refusal says. err is the cause, and policyKnown
+// reports whether the MTA-STS policy of the domain could be looked up.
+func (r refusal) wording(err error, policyKnown bool) wording {
+	switch r {
+	case tlsaLookupFailed:
+		failure := tlsrpt.Classify(err)
+		return wording{
+			kind: ErrLookupFailed, reason: failure.Type, reasonCode: failure.ReasonCode, status: "4.7.5",
+			detail: "the lookup of the host's addresses or TLSA records failed, which does not mean that there are none; the mail waits",
+		}
+	case policyNotAsked:
+		return wording{kind: ErrPolicyUnknown, status: "4.7.5", detail: "the MTA-STS policy is not known; the mail waits"}
+	case notInAllowList:
+		return wording{
+			kind: ErrNotListed, reason: tlsrpt.CertificateHostMismatch, reasonCode: mxNotInPolicy, status: "4.7.5",
+			detail: "the enforced MTA-STS policy does not list the host",
+		}
+	case daneMissing:
+		return wording{
+			kind: ErrNoDANE, reason: tlsrpt.DANERequired, status: "4.7.5",
+			detail: "DANE is required by the operator, and there are no secure MX records with usable TLSA records",
+		}
+	case routeUnauthenticated:
+		w := wording{
+			kind: ErrRoute, status: "4.7.5",
+			detail: "the mail requires TLS on its whole way, and neither secure MX records nor an MTA-STS policy name the host",
+		}
+		// RFC 8689 section 4.2.1 returns the mail to its sender. A domain whose
+		// policy could not be looked up may have one that names the host.
+		if policyKnown {
+			w.status, w.permanent = "5.7.10", true
+		}
+		return w
+	case unreachable:
+		return wording{kind: ErrUnreachable, status: "4.4.4", detail: "the host has no usable address"}
+	default:
+		return wording{status: "4.7.5", detail: "the host is refused"}
+	}
+}
+
+const (
+	// mxNotInPolicy is the failure-reason-code for a host that an MTA-STS policy
+	// does not list.
+	mxNotInPolicy = "mx-not-in-policy"
+	// startTLSRefused is the failure-reason-code for a server that offers
+	// STARTTLS and then refuses it.
+	startTLSRefused = "starttls-refused"
+)
+
+// wording returns what the error for an attempt says that ended at the step.
+// inTLS reports whether a TLS session was established before.
+func (s Step) wording(err error, inTLS bool) wording {
+	broken := wording{status: "4.4.2"}
+	var reply *textproto.Error
+	if errors.As(err, &reply) {
+		broken.status = "4.3.2"
+	}
+	switch s {
+	case Greeting:
+		broken.detail = "the server does not greet"
+		return broken
+	case EHLO:
+		broken.detail = "the server does not answer EHLO"
+		if inTLS {
+			broken.detail = "the server does not answer EHLO after the handshake"
+		}
+		return broken
+	case NotOffered:
+		return wording{reason: tlsrpt.STARTTLSNotSupported, status: "4.7.4", detail: "TLS is required, and the server does not offer STARTTLS"}
+	case StartTLSRefused:
+		return wording{
+			reason: tlsrpt.STARTTLSNotSupported, reasonCode: startTLSRefused, status: "4.7.4",
+			detail: "TLS is required, and the server refuses STARTTLS",
+		}
+	case Handshake:
+		failure := tlsrpt.Classify(err)
+		if failure.Type == "" {
+			return wording{status: "4.4.2", detail: "the connection was lost in the TLS handshake"}
+		}
+		return wording{reason: failure.Type, reasonCode: failure.ReasonCode, status: "4.7.5", detail: "the TLS handshake failed"}
+	case RequireTLSNotOffered:
+		return wording{status: "5.7.30", permanent: true, detail: "the server does not support REQUIRETLS"}
+	case Done:
+		return wording{status: "4.7.4", detail: "TLS is required, and the session is in cleartext"}
+	default:
+		return wording{status: "4.4.1", detail: "no connection to the host"}
+	}
+}
+
+// failure returns the error for the host.
+func (h *Host) failure(w wording, err error) *Error {
+	e := &Error{
+		Host: h.Name, By: h.By, Reason: w.reason, ReasonCode: w.reasonCode, Permanent: w.permanent,
+		Status: w.status, Detail: w.detail, Err: err, kind: w.kind,
+	}
+	if h.plan != nil {
+		e.Domain = h.plan.Domain
+	}
+	return e
+}
+
+func noConnection(addr netip.Addr) wording {
+	return wording{status: "4.4.1", detail: "no connection to " + addr.String()}
+}
+
+func oldTLS(version string) wording {
+	return wording{reason: tlsrpt.ValidationFailure, reasonCode: "tls-version", status: "4.7.5", detail: "a later TLS version is required, and the server speaks " + version}
+}
+
+func notVerified(detail string, err error) wording {
+	failure := tlsrpt.Classify(err)
+	return wording{reason: failure.Type, reasonCode: failure.ReasonCode, status: "4.7.5", detail: detail}
+}
+
+// The failures of a domain as a whole.
+
+func noDomain() *Error {
+	return &Error{Permanent: true, Status: "5.1.2", Err: ErrNoDomain}
+}
+
+// nullMX is RFC 7505 section 4.
+func nullMX() *Error {
+	return &Error{Permanent: true, ReplyCode: 556, Status: "5.1.10", Detail: "the domain accepts no mail", Err: ErrNullMX}
+}
+
+func loop() *Error {
+	return &Error{Permanent: true, Status: "5.4.6", Detail: "the best mail host of the domain is this host itself", Err: ErrLoop}
+}
+
+func notADomain(domain string, err error) *Error {
+	return &Error{Domain: domain, Permanent: true, Status: "5.1.2", Err: err}
+}
+
+// mxLookup is the failure of a domain whose MX lookup failed (RFC 7672 section
+// 2.1.2).
+func mxLookup(err error) *Error {
+	return &Error{
+		Reason: tlsrpt.DNSSECInvalid, ReasonCode: tlsrpt.Classify(err).ReasonCode, Status: "4.4.3",
+		Detail: "the lookup of the MX records failed; the mail waits", Err: err,
+	}
+}
+
+// unproven makes a permanent failure of a domain temporary because it rests on
+// an answer that is not secure.
+func (e *Error) unproven(by Mechanism) *Error {
+	e.Permanent, e.ReplyCode, e.By = false, 0, by
+	e.Status = "4" + strings.TrimPrefix(e.Status, "5")
+	e.Detail = "an answer that is not secure says so; the mail waits"
+	return e
+}
+
+func noHost(domain string) *Error {
+	return &Error{Domain: domain, Status: "4.4.4", Detail: "no mail host is known"}
+}
+
+func abandoned(ctx context.Context, domain string) *Error {
+	return &Error{Domain: domain, Status: "4.4.7", Detail: "the caller did not wait for the plan", Err: ctx.Err()}
+}
+
+// Failed returns the error for a domain none of whose hosts could be used.
+// failures are the errors of the hosts, in the order in which they were tried.
+// The error takes its reason from the most significant of them: a policy failure
+// comes before a network failure. It is permanent only if all of them are.
 func (p *Plan) Failed(failures ...*Error) *Error {
 	if len(failures) == 0 {
-		return &Error{Domain: p.Domain, Status: "4.4.4", Detail: "no mail host is known"}
+		return noHost(p.Domain)
 	}
-	telling := slices.MaxFunc(failures, func(a, b *Error) int { return cmp.Compare(a.weight(), b.weight()) })
+	worst := slices.MaxFunc(failures, func(a, b *Error) int { return a.weight() - b.weight() })
 	e := &Error{
-		Domain:    p.Domain,
-		By:        telling.By,
-		Reason:    telling.Reason,
-		Code:      telling.Code,
-		Status:    telling.Status,
-		Permanent: !slices.ContainsFunc(failures, (*Error).Temporary),
-		Detail:    "no mail host can be used",
-		Err:       hostErrors(failures),
+		Domain:     p.Domain,
+		By:         worst.By,
+		Reason:     worst.Reason,
+		ReasonCode: worst.ReasonCode,
+		Status:     worst.Status,
+		Permanent:  !slices.ContainsFunc(failures, (*Error).Temporary),
+		Detail:     "no mail host can be used",
+		Err:        hostErrors(failures),
 	}
-	if !e.Permanent && telling.Permanent {
+	if !e.Permanent && worst.Permanent {
 		e.Status = "4" + strings.TrimPrefix(e.Status, "5")
 	}
 	return e
 }
 
-// weight is how much a host's failure tells about the domain.
+// weight is how much a host's failure says about the domain.
 func (e *Error) weight() int {
 	switch {
 	case e.Reason != "":
@@ -95,3 +239,63 @@ func (e hostErrors) Unwrap() []error {
 	}
 	return errs
 }
+
+// Replied returns the error for a command of a mail transaction that failed after
+// the session was established: MAIL, RCPT, DATA or the message itself. detail
+// says which. err is the server's reply, a *textproto.Error, or why there was
+// none. The error is permanent after a 5yz reply and temporary otherwise. It has
+// the server's reply code and its enhanced status code.
+func (h *Host) Replied(detail string, err error) *Error {
+	e := h.failure(wording{status: "4.4.2", detail: detail}, bounded(err))
+	var reply *textproto.Error
+	if !errors.As(err, &reply) {
+		return e
+	}
+	switch reply.Code / 100 {
+	case 5:
+		e.Permanent = true
+		e.ReplyCode, e.Status = reply.Code, enhancedStatus(reply.Msg, '5')
+	case 4:
+		e.ReplyCode, e.Status = reply.Code, enhancedStatus(reply.Msg, '4')
+	default:
+		e.Status = "4.5.0" // a reply of success that answers nothing
+	}
+	return e
+}
+
+// maxReplyText bounds the octets of a server's text in an error.
+const maxReplyText = 512
+
+// bounded shortens the text of the server in err. Both errors of net/textproto
+// quote it.
+func bounded(err error) error {
+	var reply *textproto.Error
+	if errors.As(err, &reply) {
+		return &textproto.Error{Code: reply.Code, Msg: shortened(reply.Msg)}
+	}
+	var garbage textproto.ProtocolError
+	if errors.As(err, &garbage) {
+		return textproto.ProtocolError(shortened(string(garbage)))
+	}
+	return err
+}
+
+func shortened(s string) string {
+	if len(s) > maxReplyText {
+		return s[:maxReplyText] + "..."
+	}
+	return s
+}
+
+// enhancedStatus returns the enhanced status code at the start of a reply
+// (RFC 2034) if it is of the reply's own class, and the general one otherwise.
+func enhancedStatus(text string, class byte) string {
+	code, _, _ := strings.Cut(text, " ")
+	parts := strings.Split(code, ".")
+	if len(parts) == 3 && parts[0] == string(class) && isStatusPart(parts[1]) && isStatusPart(parts[2]) {
+		return code
+	}
+	return string(class) + ".0.0"
+}
+
+func isStatusPart(s string) bool { return len(s) <= 3 && isNumeric(s) }

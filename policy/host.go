@@ -13,10 +13,65 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane"
-	"github.com/mxseal/mxseal/tlsrpt"
 )
 
-// trust is what sessions need of the Resolver that made the plan.
+const (
+	// connectTimeout bounds the connection to one address in DialContext.
+	connectTimeout = 30 * time.Second
+	// addressesPerHost bounds the addresses that DialContext tries. RFC 5321
+	// section 5.1 asks for two at least.
+	addressesPerHost = 4
+)
+
+// Host is one mail host of a Plan. It is shared and read-only. Its methods are
+// safe for concurrent use.
+type Host struct {
+	// Name is the MX exchange in A-labels, without final dot, as in the MX
+	// record, even if it is an alias. For an address literal it is the address.
+	Name string
+	// Preference is that of the MX record; 0 if there is none.
+	Preference uint16
+	// Port is the TCP port.
+	Port uint16
+	// Addrs are the addresses whose DNSSEC status was used for the decision, in
+	// the order in which to try them: the resolver's, with IPv4 and IPv6 in
+	// turn. Connect to no other address. Addr is the name and port of the host.
+	Addrs []netip.Addr
+	// Level is what a session must prove.
+	Level Level
+	// By is the set of mechanisms that decided the level.
+	By Mechanism
+	// Why says in one sentence why the host has this level.
+	Why string
+	// RouteAuthenticated is true if the owner of the domain named this host, by
+	// secure MX records or by the allow-list of an MTA-STS policy. If it is
+	// false, an authenticated session is with the named host, which a forged MX
+	// record may have named (RFC 7672 section 2.2.1).
+	RouteAuthenticated bool
+	// Refusal is why a Refused host is refused; nil for other hosts. errors.Is
+	// finds the reason in it, such as ErrNotListed.
+	Refusal *Error
+	// ServerName is the name for SNI: the TLSA base domain where DANE decides,
+	// the MX host name otherwise (RFC 7672 section 8.1, RFC 8461 section 7.1).
+	// It is empty for an address literal.
+	ServerName string
+	// TLSA are the usable records of a secure RRset, by which DANE
+	// authenticates the host. Empty means that DANE does not authenticate it.
+	TLSA []dane.Record
+	// ReferenceNames are the names that a DANE-TA certificate may be for
+	// (RFC 7672 section 3.2.2).
+	ReferenceNames []string
+	// DANE is what the lookup of addresses and TLSA records found; nil if it
+	// failed or was not made.
+	DANE *dane.Host
+
+	demands demands
+	refusal refusal
+	plan    *Plan
+	trust   *trust
+}
+
+// trust is what sessions need from the Resolver that made the plan.
 type trust struct {
 	roots      *x509.CertPool
 	now        func() time.Time
@@ -24,13 +79,80 @@ type trust struct {
 	minVersion uint16 // where no policy applies
 }
 
-// TLSConfig returns a fresh configuration for a session with the host. The
-// check is made inside the handshake, before the client sends anything, and in
-// resumed sessions too: VerifyConnection runs in both. The configuration may be
-// cloned and changed, as for a client certificate, but for ServerName,
-// InsecureSkipVerify and VerifyConnection, which belong together:
-// InsecureSkipVerify only replaces Go's check by the one that the plan demands.
+// Addr returns the name and the port of the host as "name:port", for
+// DialContext. The addresses to connect to are in Addrs.
+func (h *Host) Addr() string { return net.JoinHostPort(h.Name, strconv.Itoa(int(h.Port))) }
+
+// DialContext connects to one of the host's addresses: the first of at most four
+// that answers within half a minute. addr is Addr(); any other host or port is
+// refused, because the plan is only for this one (RFC 6698 section 4). The method
+// has the form of net.Dialer's, for SMTP clients that take a dial function.
 //
+// The error is an *Error if the host is refused (RFC 7672 section 2.1.2) or does
+// not answer.
+func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	if h.Level == Refused {
+		return nil, h.refused()
+	}
+	name, service, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("policy: %q is not of the form name:port; use Host.Addr: %w", addr, err)
+	}
+	if !sameName(name, h.Name) {
+		return nil, fmt.Errorf("policy: %q is not the mail host %s of this plan; use Host.Addr", name, printable(h.Name))
+	}
+	port, err := strconv.ParseUint(service, 10, 16)
+	if err != nil || uint16(port) != h.Port {
+		return nil, fmt.Errorf("policy: the plan is for port %d of %s and not for %q; use Host.Addr", h.Port, printable(h.Name), service)
+	}
+	addrs := slices.DeleteFunc(slices.Clone(h.Addrs), func(ip netip.Addr) bool {
+		return network == "tcp4" && !ip.Is4() || network == "tcp6" && ip.Is4()
+	})
+	var failures []error
+	for _, ip := range addrs[:min(len(addrs), addressesPerHost)] {
+		conn, err := h.dial(ctx, ip)
+		if err == nil {
+			return conn, nil
+		}
+		failures = append(failures, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, h.failure(NotConnected.wording(nil, false), errors.Join(failures...))
+}
+
+// dial connects to one address within connectTimeout.
+func (h *Host) dial(ctx context.Context, addr netip.Addr) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	return h.trust.dial(ctx, "tcp", netip.AddrPortFrom(addr, h.Port).String())
+}
+
+// DialAddr connects to one of the host's addresses, as a pool of connections or
+// a diagnosis does. An address that is not in Addrs is refused. Only ctx bounds
+// the time. The error is an *Error if the host is refused or does not answer.
+func (h *Host) DialAddr(ctx context.Context, addr netip.Addr) (net.Conn, error) {
+	switch {
+	case h.Level == Refused:
+		return nil, h.refused()
+	case !slices.Contains(h.Addrs, addr):
+		return nil, fmt.Errorf("policy: %s is not an address of the mail host %s; use one of Host.Addrs", addr, printable(h.Name))
+	}
+	conn, err := h.trust.dial(ctx, "tcp", netip.AddrPortFrom(addr, h.Port).String())
+	if err != nil {
+		return nil, h.failure(noConnection(addr), err)
+	}
+	return conn, nil
+}
+
+// TLSConfig returns a new configuration for a session with the host. It verifies
+// the server inside the handshake, before the client sends anything, and in
+// resumed sessions too. InsecureSkipVerify only replaces Go's verification by
+// VerifyConnection, which verifies what the plan demands.
+//
+// The caller may change the configuration, for example to add a client
+// certificate, except for ServerName, InsecureSkipVerify and VerifyConnection.
 // For a refused host the handshake always fails.
 func (h *Host) TLSConfig() *tls.Config {
 	return &tls.Config{
@@ -41,8 +163,8 @@ func (h *Host) TLSConfig() *tls.Config {
 	}
 }
 
-// minVersion is TLS 1.2 wherever a policy applies. One in testing mode must not
-// make a handshake fail that would succeed without it.
+// minVersion is TLS 1.2 wherever a policy applies. A policy in testing mode must
+// not make a handshake fail that succeeds without it (RFC 8461 section 5).
 func (h *Host) minVersion() uint16 {
 	if h.Level == Opportunistic && h.trust != nil {
 		return h.trust.minVersion
@@ -50,34 +172,33 @@ func (h *Host) minVersion() uint16 {
 	return tls.VersionTLS12
 }
 
-// Verify checks a session with the host against what the plan demands. Its
-// error is an *Error. TLSConfig calls it; one who cannot use that configuration
-// calls it after the handshake and before sending anything.
+// Verify checks a session with the host against what the plan demands. Its error
+// is an *Error. TLSConfig calls it in the handshake; a program that cannot use
+// that configuration calls it after the handshake, before it sends anything.
 func (h *Host) Verify(state tls.ConnectionState) error {
 	switch {
 	case h.Level == Refused:
 		return h.refused()
 	case state.Version < h.minVersion():
-		return h.failure(tlsrpt.ValidationFailure, "tls-version", "4.7.5",
-			fmt.Sprintf("the server speaks %s only", tls.VersionName(state.Version)), nil)
+		return h.failure(oldTLS(tls.VersionName(state.Version)), nil)
 	}
 	if h.demands.dane {
 		if err := h.verifyDANE(state.PeerCertificates); err != nil {
-			return h.unverified("DANE verification failed", err)
+			return h.failure(notVerified("DANE verification failed", err), err)
 		}
 	}
 	if h.demands.webPKI {
 		if err := h.verifyWebPKI(state.PeerCertificates); err != nil {
-			return h.unverified("the certificate is not valid for the mail host", err)
+			return h.failure(notVerified("the certificate is not valid for the mail host", err), err)
 		}
 	}
 	return nil
 }
 
-// refused is the error for a session that must not be.
-func (h *Host) refused() error {
+// refused returns the refusal of a refused host. A zero Host has none of its own.
+func (h *Host) refused() *Error {
 	if h.Refusal == nil {
-		return h.failure("", "", "4.7.5", "the host is refused", nil)
+		return h.failure(notRefused.wording(nil, true), nil)
 	}
 	return h.Refusal
 }
@@ -88,9 +209,9 @@ func (h *Host) verifyDANE(chain []*x509.Certificate) error {
 	return err
 }
 
-// verifyWebPKI checks the certificates as RFC 8461 section 4.2 has it: a chain
-// to a trusted root, in date, and a DNS-ID for the MX host name. The subject's
-// common name never counts.
+// verifyWebPKI checks the certificates by RFC 8461 section 4.2: a chain to a
+// trusted root, not expired, with a DNS-ID for the MX host name. The common name
+// of the subject never counts.
 func (h *Host) verifyWebPKI(chain []*x509.Certificate) error {
 	if len(chain) == 0 {
 		return errors.New("the server sent no certificate")
@@ -106,85 +227,4 @@ func (h *Host) verifyWebPKI(chain []*x509.Certificate) error {
 	}
 	_, err := chain[0].Verify(options)
 	return err
-}
-
-func (h *Host) unverified(detail string, err error) *Error {
-	failure := tlsrpt.Classify(err)
-	return h.failure(failure.Type, failure.ReasonCode, "4.7.5", detail, err)
-}
-
-func (h *Host) failure(reason tlsrpt.ResultType, code, status, detail string, err error) *Error {
-	e := &Error{Host: h.Name, By: h.By, Reason: reason, Code: code, Status: status, Detail: detail, Err: err}
-	if h.plan != nil {
-		e.Domain = h.plan.Domain
-	}
-	return e
-}
-
-// DialContext connects to one of the host's pinned addresses: to the first that
-// answers within half a minute, of at most four. addr is what a net.Dialer would be given, "host:port",
-// and must name this host and its port: the plan speaks of no other (RFC 6698
-// section 4). It has the form of net.Dialer's method, for SMTP clients that
-// take a dial function.
-//
-// A refused host is not dialled: RFC 7672 section 2.1.2 has it treated as
-// unreachable.
-func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
-	if h.Level == Refused {
-		return nil, h.refused()
-	}
-	name, service, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, err
-	}
-	if !sameName(name, h.Name) {
-		return nil, fmt.Errorf("policy: %q is not the mail host %s that this function dials", name, printable(h.Name))
-	}
-	port, err := strconv.ParseUint(service, 10, 16)
-	if err != nil || uint16(port) != h.Port {
-		return nil, fmt.Errorf("policy: the plan is for port %d of %s and not for %q", h.Port, printable(h.Name), service)
-	}
-	var failures []error
-	for _, ip := range bothFamilies(h.addrs(network)) {
-		conn, err := h.dialFor(ctx, defaultConnectTimeout, ip)
-		if err == nil {
-			return conn, nil
-		}
-		failures = append(failures, err)
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	return nil, h.failure("", "", "4.4.1", "no address answers", errors.Join(failures...))
-}
-
-// addrs returns the addresses of a network in the manner of package net.
-func (h *Host) addrs(network string) []netip.Addr {
-	return slices.DeleteFunc(slices.Clone(h.Addrs), func(ip netip.Addr) bool {
-		return network == "tcp4" && !ip.Is4() || network == "tcp6" && ip.Is4()
-	})
-}
-
-// dialFor connects to one address, or gives up after a time.
-func (h *Host) dialFor(ctx context.Context, timeout time.Duration, ip netip.Addr) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	return h.dial(ctx, netip.AddrPortFrom(ip, h.Port))
-}
-
-// DialAddr connects to one of the host's pinned addresses, as for a pool of
-// connections or a diagnosis. Any other address is refused.
-func (h *Host) DialAddr(ctx context.Context, addr netip.Addr) (net.Conn, error) {
-	switch {
-	case h.Level == Refused:
-		return nil, h.refused()
-	case !slices.Contains(h.Addrs, addr):
-		return nil, fmt.Errorf("policy: %s is no address of the mail host %s", addr, printable(h.Name))
-	}
-	return h.dial(ctx, netip.AddrPortFrom(addr, h.Port))
-}
-
-// dial connects to one address.
-func (h *Host) dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-	return h.trust.dial(ctx, "tcp", to.String())
 }

@@ -3,7 +3,6 @@ package policy_test
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -41,7 +40,7 @@ func resolver(t testing.TB, inet *policytest.Internet, change ...func(*policy.Co
 // the user's own would, and returns what VerifyConnection saw and said.
 func handshake(t testing.TB, h *policy.Host) (*tls.ConnectionState, error) {
 	t.Helper()
-	conn, err := h.DialContext(t.Context(), "tcp", fmt.Sprintf("%s:%d", h.Name, h.Port))
+	conn, err := h.DialContext(t.Context(), "tcp", h.Addr())
 	if err != nil {
 		return nil, err
 	}
@@ -77,6 +76,20 @@ func handshake(t testing.TB, h *policy.Host) (*tls.ConnectionState, error) {
 	}
 	_, err = session.Read(make([]byte, 100))
 	return seen, err
+}
+
+// attempted returns the report of an attempt: without a state, of a server that
+// does not offer STARTTLS.
+func attempted(h *policy.Host, state *tls.ConnectionState, err error) tlsrpt.Session {
+	step := policy.Done
+	switch {
+	case err != nil:
+		step = policy.Handshake
+	case state == nil:
+		step = policy.NotOffered
+	}
+	session, _ := h.Attempted(step, state, err)
+	return session
 }
 
 // The rows of the decision table, each by a real internet: what is published,
@@ -190,9 +203,9 @@ func TestImpostor(t *testing.T) {
 			t.Fatal(err)
 		}
 		h := plan.Hosts[0]
-		mend := hosts[test.domain].Break(test.fault)
+		restore := hosts[test.domain].Break(test.fault)
 		state, err := handshake(t, h)
-		mend()
+		restore()
 		var got tlsrpt.ResultType
 		if err != nil {
 			got = tlsrpt.Classify(err).Type
@@ -200,7 +213,7 @@ func TestImpostor(t *testing.T) {
 		if got != test.want {
 			t.Errorf("%s: %q (%v), want %q", test.domain, got, err, test.want)
 		}
-		session := h.Session(state, err)
+		session := attempted(h, state, err)
 		checkOutcomes(t, test.domain, session, test.want)
 	}
 }
@@ -242,7 +255,7 @@ func TestSessionPolicies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	session := plan.Hosts[0].Session(nil, nil) // STARTTLS was not offered
+	session := attempted(plan.Hosts[0], nil, nil)
 	if len(session.Outcomes) != 2 {
 		t.Fatalf("RPT-24: %+v", session)
 	}
@@ -278,7 +291,7 @@ func TestBrokenPolicyIsReported(t *testing.T) {
 		t.Errorf("%v: %s", h.Level, h.Why)
 	}
 	state, err := handshake(t, h)
-	session := h.Session(state, err)
+	session := attempted(h, state, err)
 	if len(session.Outcomes) != 1 || session.Outcomes[0].Policy.Type != tlsrpt.STS || len(session.Outcomes[0].Failures) != 1 ||
 		session.Outcomes[0].Failures[0].Type != tlsrpt.STSPolicyInvalid ||
 		!slices.Contains(session.Outcomes[0].Policy.Strings, "mode: enforced") {
@@ -304,7 +317,7 @@ func TestRememberedPolicyUnderAttack(t *testing.T) {
 	}
 	for _, attack := range []struct {
 		name  string
-		begin func() (mend func())
+		begin func() (restore func())
 		level policy.Level
 	}{
 		{"the TXT record is hidden", func() func() {
@@ -314,9 +327,9 @@ func TestRememberedPolicyUnderAttack(t *testing.T) {
 			return inet.BreakDNS(policytest.ServFail, "_mta-sts.recipient.example", dns.TypeTXT)
 		}, policy.Authenticated},
 		{"a new id and the policy host blocked", func() func() {
-			mend := host.Break(policytest.Refuse)
+			restore := host.Break(policytest.Refuse)
 			host.Announce("spoofed")
-			return mend
+			return restore
 		}, policy.Authenticated},
 		{"a new id and a redirect", func() func() {
 			host.Announce("spoofed2")
@@ -331,9 +344,9 @@ func TestRememberedPolicyUnderAttack(t *testing.T) {
 		}, policy.Refused},
 	} {
 		inet.Advance(25 * time.Hour) // past all TTLs
-		mend := attack.begin()
+		restore := attack.begin()
 		plan, err := r.Resolve(t.Context(), "recipient.example")
-		mend()
+		restore()
 		if err != nil {
 			t.Errorf("%s: %v", attack.name, err)
 			continue
@@ -371,8 +384,8 @@ func TestSignedDNSUnderAttack(t *testing.T) {
 			{tlsa, []uint16{dns.TypeTLSA}},
 		} {
 			t.Run(name+" "+at.name, func(t *testing.T) {
-				mend := inet.BreakDNS(fault, at.name, at.types...)
-				defer mend()
+				restore := inet.BreakDNS(fault, at.name, at.types...)
+				defer restore()
 				plan, err := resolver(t, inet).Resolve(t.Context(), "dane.example")
 				if err == nil {
 					err = plan.Err()

@@ -2,25 +2,24 @@ package policy
 
 import "strings"
 
-// Level says what a session with a mail host must prove before it may carry
-// mail. Levels are ordered by what they permit: the zero value permits no
-// session at all, every later one but Refused asks for more than the one
-// before it.
+// Level says what a session with a mail host must prove before it may carry mail.
+// The zero value, Refused, permits no session. The other levels are in order: each
+// requires more than the one before it.
 type Level uint8
 
 const (
-	// Refused means that no session with the host may carry mail: the client
-	// goes on to the next host, or the mail waits.
+	// Refused means that no session with the host may carry mail. The client
+	// tries the next host, or the mail waits.
 	Refused Level = iota
-	// Opportunistic means that TLS is used when the server offers it,
-	// unauthenticated, and that cleartext is permitted otherwise
-	// (RFC 7672 section 2.2, pre-DANE opportunistic TLS).
+	// Opportunistic means that unauthenticated TLS is used if the server offers
+	// it, and cleartext otherwise (RFC 7672 section 2.2, pre-DANE opportunistic
+	// TLS).
 	Opportunistic
-	// Encrypted means that TLS is required, and that it is not authenticated
-	// (RFC 7672 section 2.2, secure but unusable TLSA records).
+	// Encrypted means that TLS is required, without authentication (RFC 7672
+	// section 2.2, secure but unusable TLSA records).
 	Encrypted
-	// Authenticated means that TLS is required and that the server must be
-	// authenticated by everything that Host.By names.
+	// Authenticated means that TLS is required and that the server is
+	// authenticated by every mechanism in Host.By.
 	Authenticated
 )
 
@@ -41,9 +40,9 @@ func (l Level) String() string {
 // MarshalText returns the name of the level.
 func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
-// Mechanism is the set of mechanisms that decided a host's level. The zero
-// value is none: no policy was found. With more than one, each of them has to
-// be met.
+// Mechanism is the set of mechanisms that decided a host's level. The zero value
+// is the empty set: no policy was found. If there are several, the session must
+// meet all of them.
 type Mechanism uint8
 
 const (
@@ -51,8 +50,8 @@ const (
 	ByDANE Mechanism = 1 << iota
 	// ByMTASTS is RFC 8461.
 	ByMTASTS
-	// ByOperator is the sender's own configuration: Config.Floor, an Override,
-	// or an option of the call such as RequireTLS.
+	// ByOperator is the sender's own configuration: Config.Floor, an Override, or
+	// an option such as RequireTLS.
 	ByOperator
 )
 

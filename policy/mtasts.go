@@ -2,37 +2,39 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/mtasts"
+	"github.com/mxseal/mxseal/tlsrpt"
 )
 
-// MTASTS is what MTA-STS said about a plan's next hop. The zero value says
-// that it was not asked.
+// MTASTS is the result of the MTA-STS lookup for a plan's next hop. The zero value
+// means that there was no lookup.
 type MTASTS struct {
-	// Asked is true when the policy was looked up. It is not where DANE
-	// decides alone for every host.
+	// Asked is true if the policy was looked up. It is false if DANE alone
+	// decides about every host.
 	Asked bool
-	// Policy is the policy in force, fetched now or remembered; nil for none.
+	// Policy is the policy in force, fetched now or remembered; nil if there is
+	// none.
 	Policy *mtasts.Policy
 	// ID is the id of the policy in force.
 	ID string
-	// Fetched and Expires are the times of its last successful fetch and of
-	// its end.
+	// Fetched and Expires are when it was last fetched and when it expires.
 	Fetched, Expires time.Time
-	// Err is what went wrong while a policy, or a newer one, was looked for;
-	// a remembered policy stays in force for all that.
+	// Err is why a policy, or a newer one, was not found; nil if nothing failed.
+	// A remembered policy stays in force after a failure.
 	Err error
 
 	// failedText is the text of a policy that was fetched and is invalid.
 	failedText string
 	// reportable is whether Err belongs in a report.
 	reportable bool
-	// recheck is when the domain is to be looked at again.
+	// recheck is when the policy is to be looked up again.
 	recheck time.Time
-	// off is true when the operator does not want MTA-STS here.
+	// off is true if MTA-STS is switched off for the mail.
 	off bool
 }
 
@@ -60,7 +62,7 @@ func (m *MTASTS) Mode() mtasts.Mode {
 	return m.Policy.Mode
 }
 
-// fact is the policy as the decision table knows it.
+// fact returns the policy as a column of the decision table.
 func (m *MTASTS) fact() mtastsFact {
 	switch {
 	case !m.Asked:
@@ -83,7 +85,19 @@ func (m *MTASTS) lists(host string) bool {
 	return m.Policy != nil && m.Policy.MatchMX(host)
 }
 
-// names lets any dnssec.Resolver answer what package mtasts asks.
+// failures returns why the policy was not found, if a report counts it.
+func (m *MTASTS) failures() []tlsrpt.Failure {
+	var failure *mtasts.Error
+	if !m.reportable || !errors.As(m.Err, &failure) {
+		return nil
+	}
+	if f := tlsrpt.Classify(failure); f.Type != "" {
+		return []tlsrpt.Failure{f}
+	}
+	return nil
+}
+
+// names makes the resolver of package mtasts from a dnssec.Resolver.
 type names struct{ dns dnssec.Resolver }
 
 func (n names) LookupTXT(ctx context.Context, name string) ([]string, error) {
@@ -91,8 +105,8 @@ func (n names) LookupTXT(ctx context.Context, name string) ([]string, error) {
 	return texts, err
 }
 
-// LookupTXTUntil tells the time to live as well, by which package mtasts
-// remembers records and their absence.
+// LookupTXTUntil also returns when the answer expires, so that package mtasts can
+// remember records and their absence.
 func (n names) LookupTXTUntil(ctx context.Context, name string) ([]string, time.Time, error) {
 	return dnssec.LookupTXT(ctx, n.dns, name)
 }

@@ -251,7 +251,7 @@ func TestNoPolicyIsNotAFailure(t *testing.T) {
 		if (plan.MTASTS.Err != nil) != failed || plan.MTASTS.Policy != nil {
 			t.Errorf("%s: %+v", domain, plan.MTASTS)
 		}
-		session := plan.Hosts[0].Session(&tls.ConnectionState{}, nil)
+		session := attempted(plan.Hosts[0], &tls.ConnectionState{}, nil)
 		want := tlsrpt.NoPolicyFound
 		if failed {
 			want = tlsrpt.STS

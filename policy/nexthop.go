@@ -17,10 +17,9 @@ type nextHop struct {
 	name string // in A-labels, without final dot; empty for an address
 	addr netip.Addr
 	port uint16
-	// direct means that the name is the mail host itself and has no MX records
-	// to look up.
+	// direct means that the name is the mail host itself: no MX lookup.
 	direct bool
-	// configured means that the operator chose it.
+	// configured means that it comes from an Override.
 	configured bool
 }
 
@@ -33,14 +32,14 @@ func (n nextHop) String() string {
 }
 
 // parseNextHop reads an Override.NextHop: "name", "[name]" or "[address]",
-// each perhaps with ":port".
+// each optionally with ":port".
 func parseNextHop(s string, defaultPort uint16) (nextHop, error) {
 	hop := nextHop{port: defaultPort, configured: true}
 	host, port := s, ""
 	if rest, found := strings.CutPrefix(s, "["); found {
 		inner, after, closed := strings.Cut(rest, "]")
 		if !closed || after != "" && !strings.HasPrefix(after, ":") {
-			return nextHop{}, errors.New("a next hop in brackets ends in ] or ]:port")
+			return nextHop{}, errors.New("a next hop in brackets must end in ] or ]:port")
 		}
 		host, port, hop.direct = inner, after, true
 	} else if colon := strings.IndexByte(s, ':'); colon >= 0 {
@@ -49,7 +48,7 @@ func parseNextHop(s string, defaultPort uint16) (nextHop, error) {
 	if port != "" {
 		number, err := strconv.ParseUint(port[1:], 10, 16)
 		if err != nil || number == 0 {
-			return nextHop{}, errors.New("the port of a next hop is a number from 1 to 65535")
+			return nextHop{}, errors.New("the port of a next hop must be a number from 1 to 65535")
 		}
 		hop.port = uint16(number)
 	}
@@ -71,19 +70,19 @@ func parseLiteral(s string) (netip.Addr, error) {
 	}
 	addr, err := netip.ParseAddr(s)
 	if err == nil && addr.Zone() != "" {
-		err = errors.New("an address literal has no zone")
+		err = errors.New("an address literal must not have a zone")
 	}
 	return addr, err
 }
 
-// asciiDomain returns a domain in lower-case A-labels without final dot. One
-// that is so already costs no memory.
+// asciiDomain returns a domain in lower-case A-labels without final dot. It does not
+// allocate if the domain has this form already.
 func asciiDomain(s string) (string, error) {
 	s = strings.TrimSuffix(s, ".")
 	if !isASCII(s) {
 		converted, err := idna.Lookup.ToASCII(s)
 		if err != nil || !utf8.ValidString(s) {
-			return "", fmt.Errorf("%w: it cannot be written in A-labels", ErrNotADomain)
+			return "", fmt.Errorf("%w: it has no form in A-labels", ErrNotADomain)
 		}
 		s = converted
 	}
@@ -92,7 +91,7 @@ func asciiDomain(s string) (string, error) {
 	case !isHostName(s):
 		return "", ErrNotADomain
 	case isNumeric(s[strings.LastIndexByte(s, '.')+1:]):
-		return "", fmt.Errorf("%w but an address; an address literal needs brackets", ErrNotADomain)
+		return "", fmt.Errorf("%w but an address; put an address literal in brackets", ErrNotADomain)
 	}
 	return s, nil
 }
@@ -107,7 +106,7 @@ func isASCII(s string) bool {
 }
 
 // isHostName reports whether s consists of labels of letters, digits, hyphens
-// and, since real mail hosts have them, underscores.
+// and underscores, which real mail hosts have.
 func isHostName(s string) bool {
 	if len(s) == 0 || len(s) > 253 {
 		return false
@@ -142,13 +141,12 @@ func isNumeric(s string) bool {
 	return len(s) > 0
 }
 
-// sameName compares names in ASCII as DNS does: in any case, and with or
-// without final dot.
+// sameName compares ASCII names as DNS does: case and a final dot do not matter.
 func sameName(a, b string) bool {
 	return equalFold(strings.TrimSuffix(a, "."), strings.TrimSuffix(b, "."))
 }
 
-// equalFold is strings.EqualFold for ASCII alone: the Kelvin sign is no k.
+// equalFold is strings.EqualFold for ASCII only: the Kelvin sign does not equal k.
 func equalFold(a, b string) bool {
 	return isASCII(a) && isASCII(b) && strings.EqualFold(a, b)
 }

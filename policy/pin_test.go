@@ -10,6 +10,7 @@ import (
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery"
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
@@ -37,7 +38,7 @@ func TestPinnedHost(t *testing.T) {
 	host := inet.Host("mx.pinned.example", policytest.Addrs("192.0.2.25"))
 	inet.Domain("relayed.example", policytest.Unsigned)
 	pin := []dane.Record{record(t, host, dane.DANEEE)}
-	dialer := policy.Dialer{Resolver: resolver(t, inet, func(c *policy.Config) {
+	dialer := delivery.Dialer{Resolver: resolver(t, inet, func(c *policy.Config) {
 		c.Overrides = map[string]policy.Override{
 			"pinned.example":  {Pin: pin},
 			"relayed.example": {Pin: pin, NextHop: "[192.0.2.25]"},
@@ -56,9 +57,9 @@ func TestPinnedHost(t *testing.T) {
 				{"STARTTLS stripped", policytest.NoSTARTTLS, false},
 			} {
 				before := len(host.Messages())
-				mend := host.Break(fault.option)
+				restore := host.Break(fault.option)
 				err := dialer.SendMail(t.Context(), "me@sender.example", []string{"you@" + domain}, []byte(header+"\nx\n"))
-				mend()
+				restore()
 				arrived := len(host.Messages()) > before
 				if arrived != fault.arrives || (err == nil) != arrived {
 					t.Errorf("%s, %q, %s: arrived %v, %v", domain, header, fault.name, arrived, err)
@@ -113,11 +114,11 @@ func TestRecheckForEveryone(t *testing.T) {
 		plans = append(plans, plan)
 	}
 	inet.Advance(25 * 60 * 60 * 1e9)
-	mend := inet.BreakDNS(policytest.ServFail, "_mta-sts.moved.example", dns.TypeTXT)
+	restore := inet.BreakDNS(policytest.ServFail, "_mta-sts.moved.example", dns.TypeTXT)
 	if _, changed, err := r.Recheck(t.Context(), plans[0]); err == nil || changed {
 		t.Errorf("a failed lookup passes for an answer: %v, %v", changed, err)
 	}
-	mend()
+	restore()
 	domain.MX("new.moved.example")
 	host.Publish(fmt.Sprintf("version: STSv1\nmode: enforce\nmx: %s\nmax_age: 86400\n", "new.moved.example"))
 	inet.Advance(60 * 60 * 1e9)

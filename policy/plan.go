@@ -2,105 +2,59 @@ package policy
 
 import (
 	"math/rand/v2"
-	"net/netip"
+	"slices"
 	"time"
 
-	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
 )
 
 // Plan says which mail hosts may receive a domain's mail, in which order, and
-// what a session with each must prove. Plans are shared between callers and
-// read-only.
+// what a session with each of them must prove. Plans are shared between callers
+// and read-only. Resolver.Resolve makes them.
 type Plan struct {
 	// Domain is the recipient domain in A-labels, without final dot.
 	Domain string
 	// NextHop is the domain or host whose mail hosts these are: Domain, unless
 	// the operator configured another.
 	NextHop string
-	// MXStatus is the DNSSEC status of the MX records, or of their denial;
+	// MXStatus is the DNSSEC status of the MX records or of their denial;
 	// Secure for a next hop that the operator configured.
 	MXStatus dnssec.Status
-	// ImplicitMX is true when the domain has no MX records, and is its own
-	// only mail host (RFC 5321 section 5.1).
+	// ImplicitMX is true if the domain has no MX records and is its own only
+	// mail host (RFC 5321 section 5.1).
 	ImplicitMX bool
-	// Hosts are the mail hosts by MX preference, equal ones shuffled. Refused
-	// hosts stay in the list, marked, because the order of the whole list
-	// matters for loop detection (RFC 8461 section 8.4).
+	// Hosts are the mail hosts by MX preference, hosts of equal preference
+	// shuffled. Refused hosts stay in the list because loop detection needs the
+	// whole list (RFC 8461 section 8.4).
 	Hosts []*Host
-	// MTASTS is what MTA-STS said; its zero value says that it was not asked.
+	// MTASTS is the result of the MTA-STS lookup. Its zero value means that
+	// there was none.
 	MTASTS MTASTS
 	// RequireTLS is true for a plan made with the option of that name. The
-	// client must then say REQUIRETLS in its MAIL command (RFC 8689).
+	// client must then send REQUIRETLS in its MAIL command (RFC 8689).
 	RequireTLS bool
-	// Expires is when the plan must be made anew: the earliest end of all that
-	// went into it.
+	// Expires is when the plan must no longer be used: the earliest expiry of
+	// the records, signatures and policies that it was made from.
 	Expires time.Time
 
 	made        time.Time
 	asked       request
 	tlsOptional bool // made with TLSOptional, and not with RequireTLS
 	literal     bool // the next hop is an address
-	omitted     int  // mail hosts left out, the worst
+	omitted     int  // mail hosts of the worst preference, left out
 }
 
-// Host is one mail host of a Plan. It is shared and read-only.
-type Host struct {
-	// Name is the MX exchange in A-labels, without final dot, as the MX record
-	// names it and never as an alias leads on; an IP address for an address
-	// literal.
-	Name string
-	// Preference is that of the MX record; 0 when there is none.
-	Preference uint16
-	// Port is the TCP port.
-	Port uint16
-	// Addrs are the addresses whose security status decided. Connect to no
-	// others: another lookup could have another outcome.
-	Addrs []netip.Addr
-	// Level is what a session must prove.
-	Level Level
-	// By is what decided the level.
-	By Mechanism
-	// Why says in one sentence how the level came about.
-	Why string
-	// RouteAuthenticated is true when the domain's owner named this host: by
-	// secure MX records, or by the allow-list of an MTA-STS policy. Without it
-	// an authenticated session is with the host named, and nobody knows
-	// whether the host is the right one (RFC 7672 section 2.2.1).
-	RouteAuthenticated bool
-	// Refusal is why a Refused host is refused; nil otherwise.
-	Refusal *Error
-	// ServerName is the name for SNI: the TLSA base domain where DANE decides,
-	// the MX host name otherwise (RFC 7672 section 8.1, RFC 8461 section 7.1).
-	// Empty for an address literal.
-	ServerName string
-	// TLSA are the records that DANE authenticates the host by: those usable
-	// of a secure RRset.
-	TLSA []dane.Record
-	// ReferenceNames are the names that a DANE-TA certificate may be for
-	// (RFC 7672 section 3.2.2).
-	ReferenceNames []string
-	// DANE is what discovery found at the host, or nil when it was not asked.
-	DANE *dane.Host
-
-	demands demands
-	refusal refusal
-	plan    *Plan
-	trust   *trust
-}
-
-// holds reports whether the plan is still good. A clock that was set back to
-// before it was made leaves nothing good, and neither does one that stood still
-// while the machine was suspended: both clocks must say so.
+// holds reports whether the plan may still be used. Both clocks must agree: the
+// monotonic clock stands still while the machine is suspended, and the wall clock
+// may be set back to before the plan was made.
 func (p *Plan) holds(now time.Time) bool {
 	return now.Before(p.Expires) && now.Round(0).Before(p.Expires) && !now.Round(0).Before(p.made)
 }
 
-// Order returns the hosts by preference, with equal ones shuffled afresh
-// (RFC 5321 section 5.1). The slice is the caller's.
+// Order returns the hosts by preference, hosts of equal preference shuffled for
+// each call (RFC 5321 section 5.1). The slice is the caller's.
 func (p *Plan) Order() []*Host {
-	hosts := make([]*Host, len(p.Hosts))
-	copy(hosts, p.Hosts)
+	hosts := slices.Clone(p.Hosts)
 	for start := 0; start < len(hosts); {
 		end := start + 1
 		for end < len(hosts) && hosts[end].Preference == hosts[start].Preference {
@@ -113,16 +67,15 @@ func (p *Plan) Order() []*Host {
 	return hosts
 }
 
-// Allows reports whether host may receive mail of the plan's domain, at the
-// level that the plan gives it. A host that is not in the plan is not allowed:
-// nothing is known of it.
+// Allows reports whether host may receive mail of the plan's domain in a session
+// that meets the host's level. A host that is not in the plan is not allowed.
 func (p *Plan) Allows(host string) bool {
 	h := p.Host(host)
 	return h != nil && h.Level != Refused
 }
 
-// Host returns the plan's entry for an MX host name, in any case and with or
-// without final dot, or nil.
+// Host returns the plan's entry for an MX host name, or nil. Case and a final dot
+// do not matter.
 func (p *Plan) Host(name string) *Host {
 	for _, h := range p.Hosts {
 		if sameName(h.Name, name) {
@@ -132,8 +85,8 @@ func (p *Plan) Host(name string) *Host {
 	return nil
 }
 
-// Err returns nil when at least one host may be tried, and otherwise why the
-// first host of the plan is refused.
+// Err returns nil if at least one host may be tried, and otherwise the refusal of
+// the first host of the plan, an *Error.
 func (p *Plan) Err() error {
 	var first *Error
 	for _, h := range p.Hosts {
@@ -145,13 +98,13 @@ func (p *Plan) Err() error {
 		}
 	}
 	if first == nil {
-		return &Error{Domain: p.Domain, Status: "4.4.4", Detail: "no mail host is known"}
+		return noHost(p.Domain)
 	}
 	return first
 }
 
-// size is about what a plan takes in memory, in octets, with the DNS answers and
-// the policy that it holds on to.
+// size estimates the memory in octets that a plan takes, with the DNS answers and
+// the policy that it refers to.
 func (p *Plan) size() int {
 	size := 500
 	if p.MTASTS.Policy != nil {

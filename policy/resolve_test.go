@@ -239,7 +239,7 @@ func TestTLSOptionalAsksNothing(t *testing.T) {
 	if plan.Hosts[0].Level != Opportunistic || plan.Hosts[1].Level != Refused {
 		t.Errorf("%v %v", plan.Hosts[0].Level, plan.Hosts[1].Level)
 	}
-	if session := plan.Hosts[0].Session(nil, nil); len(session.Outcomes) != 0 {
+	if session, _ := plan.Hosts[0].Attempted(NotOffered, nil, nil); len(session.Outcomes) != 0 {
 		t.Errorf("it would be reported: %+v", session)
 	}
 	// Plans of other wishes are kept apart.
@@ -266,7 +266,7 @@ func TestPlanIsKeptUntilItExpires(t *testing.T) {
 		}
 		time.Sleep(time.Minute - 1)
 		if again, _ := r.Resolve(t.Context(), "EXAMPLE.org."); again != first {
-			t.Error("the plan was made anew while it holds")
+			t.Error("the plan was made again while it holds")
 		}
 		time.Sleep(time.Nanosecond)
 		if again, _ := r.Resolve(t.Context(), "example.org"); again == first {
@@ -391,7 +391,7 @@ func TestUnreachableHostsAreNotReported(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, h := range plan.Hosts {
-		if session := h.Session(nil, nil); len(session.Outcomes) != 0 || h.By != 0 || h.Refusal.Reason != "" {
+		if session, _ := h.Attempted(NotConnected, nil, nil); len(session.Outcomes) != 0 || h.By != 0 || h.Refusal.Reason != "" {
 			t.Errorf("%s: %+v, by %v, %v", h.Name, session.Outcomes, h.By, h.Refusal)
 		}
 	}
@@ -458,7 +458,7 @@ func TestMandatoryDANEWaits(t *testing.T) {
 			}
 			_, err := f.newResolver(t, Config{RequireDANE: true, Self: []string{"me.example.net"}}).Resolve(t.Context(), "example.org")
 			var failure *Error
-			if !errors.As(err, &failure) || failure.Permanent != (status == dnssec.Secure) || failure.Reply() >= 500 != failure.Permanent {
+			if !errors.As(err, &failure) || failure.Permanent != (status == dnssec.Secure) || failure.Code() >= 500 != failure.Permanent {
 				t.Errorf("%s, %v: %v", name, status, err)
 			}
 		}

@@ -8,12 +8,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"slices"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
-	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/internal/flight"
 	"github.com/mxseal/mxseal/mtasts"
@@ -24,21 +22,23 @@ const (
 	defaultMaxPlans = 10000
 	defaultTimeout  = 2 * time.Minute
 
-	// maxPlanSize is the memory, in octets, that a plan may take to be kept.
-	// Usual ones take about two thousand; those that a hostile domain blows up
-	// are made anew each time.
+	// maxPlanSize bounds the memory in octets of a plan that is kept. Usual plans
+	// take about two thousand; larger ones, as of a hostile domain, are made
+	// again for each call.
 	maxPlanSize = 16 << 10
 
-	// maxPlanAge ends plans that nothing else ends, such as those of address
-	// literals.
+	// maxPlanAge bounds the age of plans that do not expire otherwise, such as
+	// those of address literals.
 	maxPlanAge = time.Hour
-	// failedPlanAge ends plans in which a lookup failed: long enough not to
-	// hammer a broken domain, short enough to see it mended.
+	// failedPlanAge bounds the age of plans in which a lookup failed: long enough
+	// to spare a broken domain, short enough to notice that it works again.
 	failedPlanAge = 30 * time.Second
 )
 
-// Resolver makes plans and remembers them. Make one with New and share it: it
-// is safe for concurrent use, and its memory is what protects.
+// Resolver makes plans and remembers them. Make one with New and use it for the
+// whole program: the MTA-STS policies that it remembers are the protection. It is
+// safe for concurrent use. It has no sockets or goroutines of its own between
+// calls and needs no Close; a Store is closed by its owner.
 type Resolver struct {
 	dns       dnssec.Resolver
 	mtasts    *mtasts.Client
@@ -57,14 +57,8 @@ type Resolver struct {
 	inFlight flight.Group[request, *Plan]
 }
 
-// override is an Override, read.
-type override struct {
-	Override
-	hop *nextHop // nil: the domain itself
-}
-
-// New makes a Resolver. It makes no network traffic. An error names the field
-// of the Config that is wrong, and what to do about it.
+// New makes a Resolver. It causes no network traffic. An error names the field of
+// the Config that is wrong, and what to do.
 func New(config Config) (*Resolver, error) {
 	resolver := &Resolver{
 		dns:       config.DNS,
@@ -74,7 +68,7 @@ func New(config Config) (*Resolver, error) {
 		noMTASTS:  config.NoMTASTS,
 		mxSecure:  config.NoDANEForInsecureMX,
 		overrides: make(map[string]override, len(config.Overrides)),
-		inFlight:  flight.Group[request, *Plan]{Limit: positive(config.Timeout, defaultTimeout)},
+		inFlight:  flight.Group[request, *Plan]{Limit: cmp.Or(max(config.Timeout, 0), defaultTimeout)},
 		now:       config.Now,
 		logger:    config.Logger,
 		general: wishes{
@@ -100,10 +94,10 @@ func New(config Config) (*Resolver, error) {
 		minVersion: cmp.Or(config.OpportunisticMinVersion, tls.VersionTLS10),
 	}
 	if config.NoDANE && config.RequireDANE {
-		return nil, errors.New("policy: Config asks for NoDANE and RequireDANE, which exclude each other")
+		return nil, errors.New("policy: Config.NoDANE and Config.RequireDANE exclude each other; set only one")
 	}
 	if config.Floor > Authenticated {
-		return nil, errors.New("policy: Config.Floor is none of the levels")
+		return nil, errors.New("policy: Config.Floor is not a Level; use one of the constants")
 	}
 	for _, name := range config.Self {
 		own, err := asciiDomain(name)
@@ -125,21 +119,21 @@ func New(config Config) (*Resolver, error) {
 	return resolver, resolver.addSources(config)
 }
 
-// addSources makes what the configuration leaves out: the validator, and the
-// MTA-STS client.
+// addSources makes the validator and the MTA-STS client that the configuration
+// leaves out.
 func (r *Resolver) addSources(config Config) error {
 	if r.dns != nil && len(config.Servers) > 0 {
-		return errors.New("policy: Config has Servers and DNS; only one of them can be asked")
+		return errors.New("policy: Config.Servers and Config.DNS exclude each other; set only one")
 	}
 	if r.dns == nil {
 		validator, err := dnssec.New(dnssec.Config{Servers: config.Servers, Now: config.Now})
 		if err != nil {
-			return fmt.Errorf("policy: Config.DNS is nil, and a validator cannot be made: %w", err)
+			return fmt.Errorf("policy: Config.DNS is nil, and making a validator failed: %w", err)
 		}
 		r.dns = validator
 	}
 	if config.MTASTS != nil && config.Store != nil {
-		return errors.New("policy: Config has Store and MTASTS; the client has a store of its own")
+		return errors.New("policy: Config.Store and Config.MTASTS exclude each other; give the Store to the MTA-STS client")
 	}
 	r.mtasts = config.MTASTS
 	if r.mtasts == nil {
@@ -160,63 +154,25 @@ func (r *Resolver) addSources(config Config) error {
 	return nil
 }
 
-// MTASTS returns the client that looks up and remembers policies: the one of the
-// Config, or the one made in its place, for mtasts.Client.Preload.
+// MTASTS returns the client that looks up and remembers policies: Config.MTASTS, or
+// the one that New made. It is for mtasts.Client.Preload.
 func (r *Resolver) MTASTS() *mtasts.Client { return r.mtasts }
 
-// Run keeps the MTA-STS policies of domains in use fresh until ctx is done: see
-// mtasts.Client.Run. A program that runs for longer than a day calls it in a
+// Run refreshes the MTA-STS policies of domains in use until ctx is done; see
+// mtasts.Client.Run. A program that runs for more than a day calls it in a
 // goroutine of its own.
 func (r *Resolver) Run(ctx context.Context) { r.mtasts.Run(ctx) }
 
-func (r *Resolver) addOverride(domain string, wish Override) error {
-	name, err := asciiDomain(domain)
-	if err != nil {
-		return err
-	}
-	if _, again := r.overrides[name]; again {
-		return fmt.Errorf("there are two for %s", name)
-	}
-	if (wish.NoDANE || r.noDANE) && (wish.RequireDANE || r.general.requireDANE) {
-		return errors.New("the wishes NoDANE and RequireDANE exclude each other, in Config as well")
-	}
-	if wish.Floor > Authenticated {
-		return errors.New("the field Floor is none of the levels")
-	}
-	read := override{Override: wish}
-	read.Pin = dane.Select(cloneRecords(wish.Pin))
-	if len(wish.Pin) > 0 && len(read.Pin) == 0 {
-		return errors.New("the field Pin has no usable record")
-	}
-	if wish.NextHop != "" {
-		hop, err := parseNextHop(wish.NextHop, r.port)
-		if err != nil {
-			return fmt.Errorf("the field NextHop %q: %w", wish.NextHop, err)
-		}
-		read.hop = &hop
-	}
-	r.overrides[name] = read
-	return nil
-}
-
-// cloneRecords keeps the caller from changing what was read.
-func cloneRecords(records []dane.Record) []dane.Record {
-	cloned := slices.Clone(records)
-	for i := range cloned {
-		cloned[i].Data = slices.Clone(cloned[i].Data)
-	}
-	return cloned
-}
-
 // Resolve returns the plan for a recipient domain: a name in A-labels or
-// U-labels, or an address literal such as "[192.0.2.1]". A plan is kept until
-// the first of the records, policies and signatures that it was made of
-// expires. Equal calls at the same time share the work; a caller whose context
-// ends leaves it to the others.
+// U-labels, or an address literal such as "[192.0.2.1]". A plan is kept until the
+// first of the records, policies and signatures that it was made from expires.
+// Concurrent calls with equal arguments share the work, which goes on if one of
+// their contexts ends.
 //
-// A plan is returned even when every host in it is refused: see Plan.Err. The
-// error is an *Error: permanent for a domain that accepts no mail or does not
-// exist, temporary when the MX records could not be had or the context ended.
+// A plan is returned even if every host in it is refused; see Plan.Err. The error
+// is an *Error: permanent for a domain that accepts no mail or does not exist
+// (ErrNullMX, ErrNoDomain, ErrNotADomain, ErrLoop), temporary if the MX lookup
+// failed or ctx ended.
 func (r *Resolver) Resolve(ctx context.Context, domain string, options ...Option) (*Plan, error) {
 	asked, err := newRequest(domain, options)
 	if err != nil {
@@ -228,32 +184,8 @@ func (r *Resolver) Resolve(ctx context.Context, domain string, options ...Option
 	return r.share(ctx, asked)
 }
 
-func newRequest(domain string, options []Option) (request, error) {
-	asked := request{domain: domain}
-	if !isLiteral(domain) {
-		name, err := asciiDomain(domain)
-		if err != nil {
-			return request{}, &Error{Domain: domain, Permanent: true, Status: "5.1.2", Err: err}
-		}
-		asked.domain = name
-	}
-	if len(options) > 0 {
-		asked = asked.with(options)
-	}
-	return asked, nil
-}
-
-// with returns the request with the wishes of options. It is apart so that a
-// request without any stays off the heap.
-func (q request) with(options []Option) request {
-	for _, option := range options {
-		option(&q)
-	}
-	return q
-}
-
-// share makes a plan once for all that ask for it at the same time. The work
-// goes on while anybody waits for it, bounded by Config.Timeout.
+// share makes a plan once for all concurrent callers. The work goes on while one
+// of them waits for it, bounded by Config.Timeout.
 func (r *Resolver) share(ctx context.Context, asked request) (*Plan, error) {
 	work := r.inFlight.Join(ctx, asked, func(ctx context.Context) (*Plan, error) {
 		plan, failure := r.makePlan(ctx, asked)
@@ -269,16 +201,15 @@ func (r *Resolver) share(ctx context.Context, asked request) (*Plan, error) {
 	defer r.inFlight.Leave(asked, work)
 	plan, err := work.Wait(ctx)
 	if ctx.Err() != nil {
-		return nil, &Error{Domain: asked.domain, Status: "4.4.7", Detail: "the caller did not wait", Err: ctx.Err()}
+		return nil, abandoned(ctx, asked.domain)
 	}
 	return plan, err
 }
 
-// Recheck looks up again the id of the MTA-STS policy that a plan was made by,
-// and returns a fresh plan, of the same options, when the policy is another one
-// now. Mail that a policy kept from being delivered must not be given up before
-// (RFC 8461 sections 5 and 5.1), nor when Recheck fails: then nobody knows. For a
-// plan that MTA-STS was not asked for it does nothing.
+// Recheck looks up the MTA-STS policy of a plan again. If the policy has changed, it
+// returns a new plan with the same options and true. Mail that a policy prevented
+// from being delivered must not be bounced before Recheck (RFC 8461 sections 5 and
+// 5.1), nor if Recheck fails. For a plan made without MTA-STS it does nothing.
 func (r *Resolver) Recheck(ctx context.Context, plan *Plan) (fresh *Plan, changed bool, err error) {
 	if !plan.MTASTS.Asked || plan.MTASTS.off {
 		return plan, false, nil
@@ -298,8 +229,8 @@ func (r *Resolver) Recheck(ctx context.Context, plan *Plan) (fresh *Plan, change
 	return fresh, true, nil
 }
 
-// unknownPolicy is why it is not known whether there is another policy. A
-// record that is gone or malformed is a definite answer.
+// unknownPolicy returns why it is not known whether the policy has changed. A
+// record that is absent or malformed is a definite answer.
 func unknownPolicy(result mtasts.Result) error {
 	var failure *mtasts.Error
 	if errors.As(result.Err, &failure) && failure.Kind != mtasts.KindRecord {
@@ -308,8 +239,8 @@ func unknownPolicy(result mtasts.Result) error {
 	return nil
 }
 
-// forget drops the plans of a domain, whatever their options, and lets nobody
-// join one that is being made.
+// forget drops the plans of a domain, whatever their options, and those that are
+// being made.
 func (r *Resolver) forget(domain string) {
 	for _, requireTLS := range []bool{false, true} {
 		for _, tlsOptional := range []bool{false, true} {

@@ -14,8 +14,8 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// maxHosts bounds the mail hosts of one plan; the worst by preference are left
-// out. An RRset of 64 KiB could name thousands.
+// maxHosts bounds the mail hosts of one plan; those of the worst preference are
+// left out. An RRset of 64 KiB could name thousands.
 const maxHosts = 32
 
 // exchange is one entry of the host list.
@@ -37,9 +37,9 @@ type route struct {
 	expires   time.Time
 }
 
-// findRoute looks up the MX records of hop. What the operator names as host
-// needs none and is secure by definition (RFC 7672 section 2.2.2); so is an
-// address literal, which leaves nothing to be found.
+// findRoute looks up the MX records of the next hop. A host that the operator
+// configured has none to look up and is secure by definition (RFC 7672 section
+// 2.2.2). So is an address literal.
 func (r *Resolver) findRoute(ctx context.Context, q question) (route, *Error) {
 	hop := q.hop
 	if hop.direct {
@@ -51,15 +51,13 @@ func (r *Resolver) findRoute(ctx context.Context, q question) (route, *Error) {
 	}
 	answer, err := r.dns.Lookup(ctx, hop.name+".", dns.TypeMX)
 	if err != nil {
-		return route{}, lookupFailure("the MX records cannot be had", err)
+		return route{}, mxLookup(err)
 	}
 	if answer.Status != dnssec.Secure && answer.Status != dnssec.Insecure {
-		return route{}, lookupFailure("the MX records cannot be had", errNoStatus)
+		return route{}, mxLookup(errNoStatus)
 	}
 	if answer.Rcode == dns.RcodeNameError {
-		return route{}, r.unlessForged(q, answer.Status, &Error{
-			Permanent: true, Status: "5.1.2", Err: ErrNoDomain,
-		})
+		return route{}, r.unlessForged(q, answer.Status, noDomain())
 	}
 	found := route{status: answer.Status, expires: answer.Expires}
 	if len(answer.Records) == 0 {
@@ -72,10 +70,7 @@ func (r *Resolver) findRoute(ctx context.Context, q question) (route, *Error) {
 	}
 	found.exchanges = r.beforeSelf(found.exchanges)
 	if len(found.exchanges) == 0 {
-		return route{}, r.unlessForged(q, answer.Status, &Error{
-			Permanent: true, Status: "5.4.6",
-			Detail: "the best mail host of the domain is this host itself", Err: ErrLoop,
-		})
+		return route{}, r.unlessForged(q, answer.Status, loop())
 	}
 	if over := len(found.exchanges) - maxHosts; over > 0 {
 		found.exchanges, found.omitted = found.exchanges[:maxHosts], over
@@ -83,10 +78,9 @@ func (r *Resolver) findRoute(ctx context.Context, q question) (route, *Error) {
 	return found, nil
 }
 
-// unlessForged makes the end of a domain wait where it rests on an answer that
-// nobody authenticated, and something stronger speaks against it: mandatory DANE
-// (RFC 7672 section 2.2.1), or an enforced policy, which names mail hosts
-// (RFC 8461 section 5.1).
+// unlessForged makes a permanent failure temporary if an insecure answer is the
+// only evidence of it, and DANE is mandatory (RFC 7672 section 2.2.1) or an
+// enforced MTA-STS policy names mail hosts (RFC 8461 section 5.1).
 func (r *Resolver) unlessForged(q question, status dnssec.Status, failure *Error) *Error {
 	if status == dnssec.Secure {
 		return failure
@@ -99,21 +93,13 @@ func (r *Resolver) unlessForged(q question, status dnssec.Status, failure *Error
 		}
 		against = ByMTASTS
 	}
-	failure.Permanent, failure.SMTPCode, failure.By = false, 0, against
-	failure.Status = "4" + strings.TrimPrefix(failure.Status, "5")
-	failure.Detail = "the mail waits, since an answer that is not secure says so"
-	return failure
-}
-
-// nullMX is RFC 7505 section 4.
-func nullMX() *Error {
-	return &Error{Permanent: true, SMTPCode: 556, Status: "5.1.10", Detail: "the domain accepts no mail", Err: ErrNullMX}
+	return failure.unproven(against)
 }
 
 // exchanges returns the MX records in the order in which they are tried: by
 // preference, equal ones shuffled (RFC 5321 section 5.1). "." among other
-// records is a publisher's error and names no host (RFC 7505 section 3); where
-// there is nothing else, whatever its preference, nothing is left.
+// records is a publisher's error and names no host (RFC 7505 section 3). If there
+// is nothing else, whatever its preference, the list is empty.
 func exchanges(records []dns.RR) []exchange {
 	var list []exchange
 	for _, record := range records {
@@ -137,9 +123,9 @@ func exchanges(records []dns.RR) []exchange {
 	})
 }
 
-// beforeSelf ends the list before the sender's own entry: itself and all that
-// are no better (RFC 5321 section 5.1). That comes before any thought of
-// security (RFC 7672 section 2.2.1).
+// beforeSelf removes the sender's own entry and all that are no better (RFC 5321
+// section 5.1). This comes before all security decisions (RFC 7672 section
+// 2.2.1).
 func (r *Resolver) beforeSelf(list []exchange) []exchange {
 	for _, own := range list {
 		if r.self[own.name] {

@@ -46,7 +46,7 @@ func TestNullMX(t *testing.T) {
 			}
 			// NMX-2, NMX-6, NMX-8
 			var failure *Error
-			if !errors.As(err, &failure) || !failure.Permanent || failure.Reply() != 556 || failure.Status != "5.1.10" || !errors.Is(err, ErrNullMX) {
+			if !errors.As(err, &failure) || !failure.Permanent || failure.Code() != 556 || failure.Status != "5.1.10" || !errors.Is(err, ErrNullMX) {
 				t.Fatalf("%v", err)
 			}
 			if f.wasAsked("example.org", dns.TypeA) || f.wasAsked("_mta-sts.example.org", dns.TypeTXT) {
@@ -64,7 +64,7 @@ func TestFailedMXLookupWaits(t *testing.T) {
 	f.addHost(t, dnssec.Secure, "example.org")
 	_, err := f.newResolver(t, Config{}).Resolve(t.Context(), "example.org")
 	var failure *Error
-	if !errors.As(err, &failure) || failure.Permanent || failure.Reason != tlsrpt.DNSSECInvalid || failure.Reply() != 451 {
+	if !errors.As(err, &failure) || failure.Permanent || failure.Reason != tlsrpt.DNSSECInvalid || failure.Code() != 451 {
 		t.Fatalf("%v", err)
 	}
 	if !errors.Is(err, errBroken) {

@@ -192,7 +192,8 @@ func sameRecord(a, b dane.Record) bool {
 // judgeMTASTS says how the session fares under the MTA-STS policy, by what a
 // TLS report would say.
 func judgeMTASTS(host *policy.Host, state *tls.ConnectionState) string {
-	for _, outcome := range host.Session(state, nil).Outcomes {
+	report, _ := host.Attempted(policy.Done, state, nil)
+	for _, outcome := range report.Outcomes {
 		if outcome.Policy.Type != tlsrpt.STS {
 			continue
 		}

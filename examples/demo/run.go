@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery"
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
@@ -78,7 +79,7 @@ func (t *trial) run(ctx context.Context) result {
 	r := result{trial: t}
 	plan, err := t.resolver.Resolve(ctx, t.recipient(), t.options...)
 	if err == nil {
-		dialer := policy.Dialer{Resolver: t.resolver, LocalName: "mail.sender.test", Recorder: t.site}
+		dialer := delivery.Dialer{Resolver: t.resolver, LocalName: "mail.sender.test", Recorder: t.site}
 		err = dialer.SendMail(ctx, t.sender, []string{"you@" + t.recipient()}, t.message(), t.options...)
 	}
 	places := t.site.find(t.sender)
@@ -210,7 +211,7 @@ func (r *result) fail(plan *policy.Plan, err error) {
 	reason, code := failure.TLSReport()
 	switch {
 	case reason == "":
-		r.got.reason, r.why = failure.Status, fmt.Sprint(failure.Reply(), " ", failure.Status)
+		r.got.reason, r.why = failure.Status, fmt.Sprint(failure.Code(), " ", failure.Status)
 	case code == "":
 		r.got.reason, r.why = reason, reason
 	default:

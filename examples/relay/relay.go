@@ -11,7 +11,7 @@ import (
 
 	"github.com/emersion/go-smtp"
 
-	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery"
 )
 
 const (
@@ -30,7 +30,7 @@ const (
 // relay hands mail on. It is what go-smtp calls a Backend.
 type relay struct {
 	settings
-	dialer policy.Dialer
+	dialer delivery.Dialer
 	log    *slog.Logger
 
 	taking     context.Context // done when no more mail is taken
@@ -162,7 +162,7 @@ func (s *session) hand(r io.Reader) (envelope, map[string]error, error) {
 
 // replies returns the replies for those who did not get a message.
 func (r *relay) replies(err error) map[string]error {
-	var failed *policy.SendError
+	var failed *delivery.SendError
 	if !errors.As(err, &failed) {
 		return nil
 	}

@@ -38,7 +38,7 @@ func TestRelay(t *testing.T) {
 	}{
 		{"you@dane.test", 0, ""},
 		{"you@stripped.test", 451, "4.7.4 "},
-		{"you@full.test", 550, `5.1.1 full.test: host mx.full.test: the server refuses the recipient you@full.test: 550 "5.1.1 \x1b[2Jno such user"`},
+		{"you@full.test", 550, `5.1.1 full.test: host mx.full.test: the server refuses the recipient you@full.test: 550 5.1.1 \x1b[2Jno such user`},
 		{"you@busy.test", 451, "4."},
 		{"you@null.test", 556, "5.1.10"},
 		{"you@own.test", 550, "5.4.6"},
@@ -190,8 +190,8 @@ func TestReplyOf(t *testing.T) {
 	}{
 		{policy.Error{Domain: "a.test", Status: "4.7.5"}, "451 [4 7 5] a.test (4.7.5)"},
 		{policy.Error{Domain: "a.test", Status: "4.7.5", Permanent: true}, "550 [5 0 0] a.test (4.7.5)"},
-		{policy.Error{Domain: "a.test", SMTPCode: 421, Status: "4.3.2"}, "451 [4 3 2] a.test (4.3.2)"},
-		{policy.Error{Domain: "a.test", Permanent: true, Detail: "a\r\n250 b"}, `550 [5 0 0] a.test: a\r\n250 b`},
+		{policy.Error{Domain: "a.test", ReplyCode: 421, Status: "4.3.2"}, "451 [4 3 2] a.test (4.3.2)"},
+		{policy.Error{Domain: "a.test", Permanent: true, Detail: "a\r\n250 b"}, "550 [5 0 0] a.test: a; 250 b"},
 		{policy.Error{Domain: "a.test", Detail: strings.Repeat("x", 1000)}, "451 [4 0 0] a.test: " + strings.Repeat("x", maxReply-len("a.test: ...")) + "..."},
 	} {
 		reply := replyOf(&test.err)

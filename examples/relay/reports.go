@@ -7,6 +7,7 @@ import (
 
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
@@ -37,7 +38,7 @@ func newReports(s settings, d deps, stores *stores, resolver *policy.Resolver, d
 			return nil, err
 		}
 		cfg.Signer = signer
-		cfg.Mailer = mailer(policy.Dialer{Resolver: resolver, LocalName: s.name, Logger: logger})
+		cfg.Mailer = mailer(delivery.Dialer{Resolver: resolver, LocalName: s.name, Logger: logger})
 	}
 	reporter, err := tlsrpt.NewReporter(cfg)
 	if err != nil {
@@ -53,7 +54,7 @@ func newReports(s settings, d deps, stores *stores, resolver *policy.Resolver, d
 // reported on. They say "TLS-Required: No", which takes them past failures of DANE
 // and MTA-STS (RFC 8460 section 3). A report that does not go out is sent again by
 // the Reporter.
-func mailer(d policy.Dialer) tlsrpt.Mailer {
+func mailer(d delivery.Dialer) tlsrpt.Mailer {
 	return tlsrpt.MailerFunc(func(ctx context.Context, from string, to []string, message []byte) error {
 		return d.SendMail(ctx, from, to, message)
 	})

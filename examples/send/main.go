@@ -48,6 +48,7 @@ import (
 
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery"
 )
 
 // The exit status, as in sysexits.h.
@@ -110,7 +111,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stderr io.Writer, 
 	if err != nil {
 		return complain(exitConfig, err)
 	}
-	dialer := policy.Dialer{Resolver: resolver, LocalName: w.helo}
+	dialer := delivery.Dialer{Resolver: resolver, LocalName: w.helo}
 	if w.verbose {
 		dialer.Logger = slog.New(slog.NewTextHandler(stderr, nil))
 	}

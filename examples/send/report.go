@@ -7,18 +7,18 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery"
 )
 
 // report says what became of a message that went to these recipients, and
 // returns the exit status.
 func report(w io.Writer, to []string, err error) int {
-	var failed *policy.SendError
+	var failed *delivery.SendError
 	if err != nil && !errors.As(err, &failed) {
 		fmt.Fprintf(w, "send: %s\n", clean(err.Error()))
 		return exitTemporary
 	}
-	var undelivered []policy.Undelivered
+	var undelivered []delivery.Undelivered
 	if failed != nil {
 		undelivered = failed.Undelivered
 	}
@@ -31,7 +31,7 @@ func report(w io.Writer, to []string, err error) int {
 			state = "not delivered"
 		}
 		fmt.Fprintf(w, "%s: %s (%d %s): %s: %s\n", clean(domainOf(u.Recipients[0])), state,
-			u.Err.Reply(), u.Err.Status, list(u.Recipients), clean(u.Err.Error()))
+			u.Err.Code(), u.Err.Status, list(u.Recipients), clean(u.Err.Error()))
 	}
 	switch {
 	case len(undelivered) == 0:
@@ -44,9 +44,9 @@ func report(w io.Writer, to []string, err error) int {
 }
 
 // delivered returns the recipients who are not among the undelivered.
-func delivered(to []string, undelivered []policy.Undelivered) []string {
+func delivered(to []string, undelivered []delivery.Undelivered) []string {
 	return slices.DeleteFunc(slices.Clone(to), func(recipient string) bool {
-		return slices.ContainsFunc(undelivered, func(u policy.Undelivered) bool {
+		return slices.ContainsFunc(undelivered, func(u delivery.Undelivered) bool {
 			return slices.Contains(u.Recipients, recipient)
 		})
 	})

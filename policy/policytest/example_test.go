@@ -9,6 +9,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery"
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
@@ -25,7 +26,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	dialer := policy.Dialer{Resolver: resolver, LocalName: "client.example"}
+	dialer := delivery.Dialer{Resolver: resolver, LocalName: "client.example"}
 	send := func(text string) error {
 		return dialer.SendMail(context.Background(), "a@example.net", []string{"b@example.org"}, []byte(text))
 	}
@@ -62,7 +63,7 @@ func ExampleDomain_Policy() {
 		fmt.Println(err)
 		return
 	}
-	dialer := policy.Dialer{Resolver: resolver, LocalName: "client.example"}
+	dialer := delivery.Dialer{Resolver: resolver, LocalName: "client.example"}
 	send := func() error {
 		return dialer.SendMail(context.Background(), "a@example.net", []string{"b@example.org"}, []byte("Subject: hi\r\n\r\n"))
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 	"github.com/mxseal/mxseal/internal/test/interop/mailserver"
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
@@ -83,7 +84,7 @@ func TestDelivery(t *testing.T) {
 	ports[policyHost] = startPolicyHost(t, mailserver.NewServer(t, &web, policyNames...).File(t), policies)
 
 	resolver := newResolver(t, startDNS(t, ee, ta, authority), ports, web)
-	dialer := policy.Dialer{Resolver: resolver, LocalName: "sender.example"}
+	dialer := delivery.Dialer{Resolver: resolver, LocalName: "sender.example"}
 	var delivered []string
 	for _, d := range deliveries {
 		t.Run(d.domain, func(t *testing.T) {
@@ -111,9 +112,9 @@ func TestDelivery(t *testing.T) {
 // domain or for the host.
 func checkRefusal(t *testing.T, err error, want tlsrpt.ResultType) {
 	t.Helper()
-	var sendError *policy.SendError
+	var sendError *delivery.SendError
 	if !errors.As(err, &sendError) {
-		t.Fatalf("error is %v, want a *policy.SendError", err)
+		t.Fatalf("error is %v, want a *delivery.SendError", err)
 	}
 	t.Logf("%v", err)
 	if !sendError.Temporary() {

@@ -1,4 +1,4 @@
-package policy_test
+package delivery_test
 
 import (
 	"context"
@@ -13,9 +13,24 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery"
 	"github.com/mxseal/mxseal/policy/policytest"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
+
+// resolver makes a Resolver for an internet.
+func resolver(t testing.TB, inet *policytest.Internet, change ...func(*policy.Config)) *policy.Resolver {
+	t.Helper()
+	config := inet.Config()
+	for _, c := range change {
+		c(&config)
+	}
+	r, err := policy.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
 
 // sessions is a Recorder that keeps everything.
 type sessions struct {
@@ -69,7 +84,7 @@ func TestDialerUnderAttack(t *testing.T) {
 		"unusable.example": inet.Host("mx.unusable.example", policytest.TLSA("0 0 1 "+strings.Repeat("00", 32))),
 	}
 	recorder := new(sessions)
-	patient := policy.Dialer{Resolver: resolver(t, inet), Recorder: recorder, LocalName: "sender.example"}
+	patient := delivery.Dialer{Resolver: resolver(t, inet), Recorder: recorder, LocalName: "sender.example"}
 	hasty := patient // for who never answers
 	hasty.ConnectTimeout, hasty.CommandTimeout = 200*time.Millisecond, 200*time.Millisecond
 	const (
@@ -81,7 +96,7 @@ func TestDialerUnderAttack(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name  string
-		d     policy.Dialer
+		d     delivery.Dialer
 		fault policytest.Option
 		want  map[string]want // by domain
 	}{
@@ -151,9 +166,9 @@ func TestDialerUnderAttack(t *testing.T) {
 		for domain, want := range test.want {
 			host := hosts[domain]
 			before := len(host.Messages())
-			mend := host.Break(test.fault)
+			restore := host.Break(test.fault)
 			err := test.d.SendMail(t.Context(), "s@example.net", []string{"user@" + domain}, []byte(letter))
-			mend()
+			restore()
 			mail := none
 			if messages := host.Messages(); len(messages) > before {
 				mail = inClear
@@ -184,7 +199,7 @@ func TestDialRecordsTheSession(t *testing.T) {
 	inet.Domain("dane.example").MX("mx.dane.example")
 	inet.Host("mx.dane.example", policytest.TLSA("3 1 1"), policytest.Addrs("192.0.2.77"))
 	recorder := new(sessions)
-	d := policy.Dialer{Resolver: resolver(t, inet), Recorder: recorder}
+	d := delivery.Dialer{Resolver: resolver(t, inet), Recorder: recorder}
 	client, err := d.Dial(t.Context(), "dane.example")
 	if err != nil {
 		t.Fatal(err)
@@ -214,7 +229,7 @@ func TestDialSkipsRefusedHosts(t *testing.T) {
 	evil := inet.Host("evil.example.net")
 	inet.Host("mx.sts.example")
 	recorder := new(sessions)
-	d := policy.Dialer{Resolver: resolver(t, inet), Recorder: recorder}
+	d := delivery.Dialer{Resolver: resolver(t, inet), Recorder: recorder}
 	client, err := d.Dial(t.Context(), "sts.example")
 	if err != nil {
 		t.Fatal(err)
@@ -254,7 +269,7 @@ func TestDialFollowsANewPolicy(t *testing.T) {
 			return inet.Dial(ctx, network, addr)
 		}
 	})
-	d := policy.Dialer{Resolver: r}
+	d := delivery.Dialer{Resolver: r}
 	client, err := d.Dial(t.Context(), "moved.example")
 	if err != nil {
 		t.Fatal(err)
@@ -289,7 +304,7 @@ func TestDialRequireTLS(t *testing.T) {
 	inet.Host("mx.lacking.example", policytest.TLSA("3 1 1"))
 	sts := inet.Host("mx.sts.example", policytest.RequireTLS)
 	inet.Host("mx.clear.example", policytest.NoSTARTTLS)
-	d := policy.Dialer{Resolver: resolver(t, inet)}
+	d := delivery.Dialer{Resolver: resolver(t, inet)}
 	for _, test := range []struct {
 		domain, status string
 		host           *policytest.Host
@@ -330,7 +345,7 @@ func TestMessagesThatAskForLess(t *testing.T) {
 	sts := inet.Host("mx.sts.example", policytest.Impostor)
 	good := inet.Host("mx.good.example", policytest.TLSA("3 1 1"))
 	recorder := new(sessions)
-	d := policy.Dialer{Resolver: resolver(t, inet), Recorder: recorder}
+	d := delivery.Dialer{Resolver: resolver(t, inet), Recorder: recorder}
 	requireTLS := []policy.Option{policy.RequireTLS()}
 	for _, test := range []struct {
 		from, domain, header string
@@ -368,7 +383,7 @@ func TestDialRecordsEachPolicy(t *testing.T) {
 	inet.Domain("both.example", policytest.Unsigned).MX("mx.signed.example").Policy("enforce", "mx.signed.example")
 	inet.Host("mx.signed.example", policytest.TLSA("3 1 1")).Break(policytest.OtherKey)
 	recorder := new(sessions)
-	d := policy.Dialer{Resolver: resolver(t, inet), Recorder: recorder}
+	d := delivery.Dialer{Resolver: resolver(t, inet), Recorder: recorder}
 	if _, err := d.Dial(t.Context(), "both.example"); err == nil {
 		t.Error("no error")
 	}
@@ -383,7 +398,7 @@ func BenchmarkDial(b *testing.B) {
 	inet := policytest.New(b)
 	inet.Domain("dane.example").MX("mx.dane.example")
 	inet.Host("mx.dane.example", policytest.TLSA("3 1 1"))
-	d := policy.Dialer{Resolver: resolver(b, inet), LocalName: "sender.example"}
+	d := delivery.Dialer{Resolver: resolver(b, inet), LocalName: "sender.example"}
 	plan, err := d.Resolver.Resolve(b.Context(), "dane.example")
 	if err != nil {
 		b.Fatal(err)

@@ -1,4 +1,4 @@
-package policy
+package delivery
 
 import (
 	"context"
@@ -11,29 +11,27 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/policy"
 )
 
 // serving is a Dialer whose domains a.example to d.example have one mail host
 // each, at 192.0.2.1 to 192.0.2.4, and example.org all four in that order.
-func (w *world) serving(t *testing.T, config Config) *Dialer {
+func (w *world) serving(t *testing.T, config policy.Config) *Dialer {
 	t.Helper()
-	names := newFakeDNS()
+	names := fakeDNS{}
 	var all []string
 	for i, label := range []string{"a", "b", "c", "d"} {
 		domain, host := label+".example", "mx."+label+".example"
 		names.add(t, dnssec.Insecure, fmt.Sprintf("%s. MX 10 %s.", domain, host))
 		names.add(t, dnssec.Insecure, fmt.Sprintf("%s. A 192.0.2.%d", host, i+1))
-		names.deny(dnssec.Insecure, host, dns.TypeAAAA, dns.RcodeSuccess)
+		names.deny(dnssec.Insecure, host+". AAAA")
 		all = append(all, fmt.Sprintf("example.org. MX %d %s.", i, host))
 	}
 	names.add(t, dnssec.Insecure, all...)
 	names.add(t, dnssec.Insecure, "null.example. MX 0 .")
-	config.NoMTASTS, config.Dial, config.RootCAs = true, w.dial, certificates().roots
 	d := w.dialer()
-	d.Resolver = names.newResolver(t, config)
+	d.Resolver = w.resolver(t, names, config)
 	return d
 }
 
@@ -55,12 +53,12 @@ func failures(t *testing.T, err error) []string {
 	if !errors.As(err, &send) {
 		t.Fatalf("error %v is no *SendError", err)
 	}
-	if text := err.Error(); strings.ContainsAny(text, "\r\n") || !strings.HasPrefix(text, "policy: not delivered to ") {
+	if text := err.Error(); strings.ContainsAny(text, "\r\n") || !strings.HasPrefix(text, "delivery: not delivered to ") {
 		t.Errorf("error %q", text)
 	}
 	var lines []string
 	for _, each := range send.Undelivered {
-		lines = append(lines, fmt.Sprintf("%s: %d %s", strings.Join(each.Recipients, " "), each.Err.Reply(), each.Err.Status))
+		lines = append(lines, fmt.Sprintf("%s: %d %s", strings.Join(each.Recipients, " "), each.Err.Code(), each.Err.Status))
 	}
 	slices.Sort(lines)
 	return lines
@@ -69,12 +67,12 @@ func failures(t *testing.T, err error) []string {
 const letter = "From: s@example.net\r\nSubject: x\r\n\r\nHello\n.\nworld\n"
 
 // A message to several domains goes to each of them once, with its dots doubled
-// and its line ends mended.
+// and CRLF at the end of its lines.
 func TestSendMail(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(map[string][]script{"192.0.2.1": {withTLS(certificates().good)}, "192.0.2.2": {inClearOnly}})
-		err := w.serving(t, Config{}).SendMail(t.Context(), "s@example.net",
+		err := w.serving(t, policy.Config{}).SendMail(t.Context(), "s@example.net",
 			[]string{"one@a.example", "two@b.example", "three@A.example"}, []byte(letter))
 		if err != nil {
 			t.Fatal(err)
@@ -155,7 +153,7 @@ func TestSendMailFailures(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(test.plays)
-				err := w.serving(t, Config{}).SendMail(t.Context(), "s@example.net", test.to, []byte(letter))
+				err := w.serving(t, policy.Config{}).SendMail(t.Context(), "s@example.net", test.to, []byte(letter))
 				if got := failures(t, err); !slices.Equal(got, test.want) {
 					t.Errorf("failures %q, want %q\n%v", got, test.want, err)
 				}
@@ -183,7 +181,7 @@ func TestSendMailRefusesTheMessage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(nil)
-			err := SendMail(t.Context(), w.serving(t, Config{}).Resolver, test.from, []string{"x@a.example"}, []byte(test.text))
+			err := SendMail(t.Context(), w.serving(t, policy.Config{}).Resolver, test.from, []string{"x@a.example"}, []byte(test.text))
 			if got := failures(t, err); !slices.Equal(got, []string{test.want}) || len(w.dialled) != 0 {
 				t.Errorf("failures %q, want %q; dialled %q", got, test.want, w.dialled)
 			}
@@ -192,7 +190,7 @@ func TestSendMailRefusesTheMessage(t *testing.T) {
 }
 
 // REQ-17 to REQ-20, REQ-26: "TLS-Required: No" passes over what a policy asks
-// for, and still uses TLS where it can be had; the operator's floor stays.
+// for, and still uses TLS if the server offers it; the operator's floor stays.
 // REQ-21: not with REQUIRETLS.
 func TestTLSRequiredNo(t *testing.T) {
 	t.Parallel()
@@ -204,8 +202,8 @@ func TestTLSRequiredNo(t *testing.T) {
 	})
 	for name, test := range map[string]struct {
 		plays   []script
-		config  Config
-		options []Option
+		config  policy.Config
+		options []policy.Option
 		text    string
 		want    []string
 		heard   string // must be in what the server heard
@@ -213,10 +211,10 @@ func TestTLSRequiredNo(t *testing.T) {
 		"TLS anyway":          {plays: []script{withTLS(certificates().unknown)}, text: no, heard: "TLS"},
 		"in clear":            {plays: []script{broken, inClearOnly}, text: no, heard: "DATA"},
 		"REQ-20":              {plays: []script{answering(map[string]string{"MAIL": "530 5.7.0 STARTTLS first\r\n"})}, text: no, want: []string{"x@a.example: 530 5.7.0"}},
-		"REQ-26, the floor":   {plays: []script{inClearOnly}, config: Config{Floor: Encrypted}, text: no, want: []string{"x@a.example: 451 4.7.4"}},
-		"REQ-21, RequireTLS":  {plays: []script{inClearOnly}, options: []Option{RequireTLS()}, text: no, want: []string{"x@a.example: 550 5.7.10"}},
-		"without the header":  {plays: []script{inClearOnly}, config: Config{RequireDANE: true}, text: letter, want: []string{"x@a.example: 451 4.7.5"}},
-		"the operator's DANE": {plays: []script{inClearOnly}, config: Config{RequireDANE: true}, text: no, want: []string{"x@a.example: 451 4.7.5"}},
+		"REQ-26, the floor":   {plays: []script{inClearOnly}, config: policy.Config{Floor: policy.Encrypted}, text: no, want: []string{"x@a.example: 451 4.7.4"}},
+		"REQ-21, RequireTLS":  {plays: []script{inClearOnly}, options: []policy.Option{policy.RequireTLS()}, text: no, want: []string{"x@a.example: 550 5.7.10"}},
+		"without the header":  {plays: []script{inClearOnly}, config: policy.Config{RequireDANE: true}, text: letter, want: []string{"x@a.example: 451 4.7.5"}},
+		"the operator's DANE": {plays: []script{inClearOnly}, config: policy.Config{RequireDANE: true}, text: no, want: []string{"x@a.example: 451 4.7.5"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -252,9 +250,8 @@ func TestBounceWithRequireTLS(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := oneHost(test.play)
-				plan := w.planned(at(Authenticated, "192.0.2.1"))
-				plan.RequireTLS = true
-				along := w.walk(plan)
+				w.options = []policy.Option{policy.RequireTLS()}
+				along := w.walk(w.planned(t, at(policy.Authenticated, "192.0.2.1")))
 				along.bounce = true
 				client, err := along.next(t.Context())
 				if (err == nil) != test.want {
@@ -284,7 +281,7 @@ func TestManyRecipients(t *testing.T) {
 		for i := range 250 {
 			to = append(to, fmt.Sprintf("user%d@a.example", i))
 		}
-		if err := w.serving(t, Config{}).SendMail(t.Context(), "", to, []byte(letter)); err != nil {
+		if err := w.serving(t, policy.Config{}).SendMail(t.Context(), "", to, []byte(letter)); err != nil {
 			t.Fatal(err)
 		}
 		counts := map[string]int{}
@@ -329,7 +326,7 @@ func TestHangUpBetweenTransactions(t *testing.T) {
 				for i := range 150 {
 					to = append(to, fmt.Sprintf("user%d@example.org", i))
 				}
-				err := w.serving(t, Config{}).SendMail(t.Context(), "s@example.net", to, []byte(letter))
+				err := w.serving(t, policy.Config{}).SendMail(t.Context(), "s@example.net", to, []byte(letter))
 				var send *SendError
 				if !errors.As(err, &send) || len(send.Undelivered) != 1 || !slices.Equal(send.Undelivered[0].Recipients, to[:100]) || !send.Temporary() {
 					t.Errorf("error %v", err)
@@ -365,7 +362,7 @@ func TestPartOfAMessageIsNotEnded(t *testing.T) {
 			ended = strings.Contains(string(rest), "\r\n.\r\n")
 		})
 		text := letter + strings.Repeat("a line\r\n", 10000)
-		err := w.serving(t, Config{}).SendMail(t.Context(), "s@example.net", []string{"x@a.example"}, []byte(text))
+		err := w.serving(t, policy.Config{}).SendMail(t.Context(), "s@example.net", []string{"x@a.example"}, []byte(text))
 		if got := failures(t, err); !slices.Equal(got, []string{"x@a.example: 451 4.4.2"}) {
 			t.Errorf("failures %q", got)
 		}
@@ -392,7 +389,7 @@ func TestSendMailIsInterrupted(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		start := time.Now()
-		err := w.serving(t, Config{}).SendMail(ctx, "s@example.net", []string{"x@a.example"}, []byte(letter))
+		err := w.serving(t, policy.Config{}).SendMail(ctx, "s@example.net", []string{"x@a.example"}, []byte(letter))
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
 			t.Errorf("error %v after %v", err, time.Since(start))
 		}

@@ -1,9 +1,11 @@
-package policy
+package delivery
 
 import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/mxseal/mxseal/internal/names"
 )
 
 // Addresses by RFC 5321 section 4.1.2 and RFC 6531 section 3.3.
@@ -58,7 +60,7 @@ func TestParseMailbox(t *testing.T) {
 		if (err == nil) != (test.path != "") || box.path != test.path || box.domain != test.domain {
 			t.Errorf("parseMailbox(%q) = %+v, %v", test.given, box, err)
 		}
-		if err == nil && box.international != !isASCII(box.path) {
+		if err == nil && box.international != !names.IsASCII(box.path) {
 			t.Errorf("parseMailbox(%q): international %v", test.given, box.international)
 		}
 	}
@@ -101,7 +103,7 @@ func FuzzParseMailbox(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if strings.ContainsAny(box.path, "\r\n\x00\x7f") || len(box.path) > maxPath || !isASCII(box.domain) {
+		if strings.ContainsAny(box.path, "\r\n\x00\x7f") || len(box.path) > maxPath || !names.IsASCII(box.domain) {
 			t.Fatalf("%q became %+v", s, box)
 		}
 		if box.path[0] != '"' && strings.ContainsAny(box.path, "<> ") {

@@ -1,4 +1,4 @@
-package policy
+package delivery
 
 import (
 	"bufio"
@@ -6,10 +6,12 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -20,6 +22,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
@@ -41,6 +47,7 @@ type server struct {
 // address serve its connections in turn, the last one again and again.
 type world struct {
 	scripts map[string][]script
+	options []policy.Option // of the plan
 
 	mu       sync.Mutex
 	dialled  []string            // addresses, in order
@@ -219,7 +226,7 @@ func newCertificate(parent *x509.Certificate, parentKey *ecdsa.PrivateKey, name 
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: name},
-		DNSNames:              []string{name},
+		DNSNames:              []string{name, "*.example.net"},
 		NotBefore:             time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC),
 		NotAfter:              time.Date(2090, 1, 1, 0, 0, 0, 0, time.UTC),
 		IsCA:                  parent == nil,
@@ -239,50 +246,134 @@ func newCertificate(parent *x509.Certificate, parentKey *ecdsa.PrivateKey, name 
 	return cert, key
 }
 
-// planned is a plan for example.org without a Resolver: the hosts in order, the
-// name of each mx.example.net.
-func (w *world) planned(hosts ...*Host) *Plan {
-	plan := &Plan{Domain: "example.org", NextHop: "example.org"}
+// mailHost is a host of a plan: the level it has, and its addresses.
+type mailHost struct {
+	level policy.Level
+	addrs []string
+}
+
+func at(level policy.Level, addrs ...string) mailHost { return mailHost{level, addrs} }
+
+// planned returns a plan for example.org with the hosts in order: mx.example.net,
+// mx1.example.net and so on. The operator's floor gives the hosts the lowest level
+// among them, by the web PKI; TLSA records raise the others.
+func (w *world) planned(t *testing.T, hosts ...mailHost) *policy.Plan {
+	t.Helper()
+	names := fakeDNS{}
+	floor := policy.Authenticated
+	for _, h := range hosts {
+		if h.level != policy.Refused {
+			floor = min(floor, h.level)
+		}
+	}
+	digest := sha256.Sum256(certificates().good.Certificate[0])
+	var exchanges []string
 	for i, h := range hosts {
-		h.Name, h.ServerName, h.Port, h.Preference = "mx.example.net", "mx.example.net", 25, uint16(i)
-		h.plan = plan
-		h.trust = &trust{roots: certificates().roots, now: time.Now, dial: w.dial, minVersion: tls.VersionTLS10}
-		plan.Hosts = append(plan.Hosts, h)
+		name := "mx.example.net"
+		if i > 0 {
+			name = fmt.Sprintf("mx%d.example.net", i)
+		}
+		exchanges = append(exchanges, fmt.Sprintf("example.org. MX %d %s.", i, name))
+		names.deny(dnssec.Secure, name+". A", name+". AAAA", "_25._tcp."+name+". TLSA")
+		var addresses []string
+		for _, addr := range h.addrs {
+			addresses = append(addresses, name+". A "+addr)
+		}
+		names.add(t, dnssec.Secure, addresses...)
+		switch {
+		case h.level == policy.Refused:
+			names["_25._tcp."+name+". TLSA"] = nil // the lookup fails
+		case h.level > floor && h.level == policy.Authenticated:
+			names.add(t, dnssec.Secure, fmt.Sprintf("_25._tcp.%s. TLSA 3 0 1 %x", name, digest))
+		case h.level > floor:
+			names.add(t, dnssec.Secure, "_25._tcp."+name+". TLSA 0 0 1 ab") // unusable
+		}
+	}
+	names.add(t, dnssec.Secure, exchanges...)
+	plan, err := w.resolver(t, names, policy.Config{Floor: floor}).Resolve(t.Context(), "example.org", w.options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, h := range plan.Hosts {
+		if h.Level != hosts[i].level && len(hosts[i].addrs) > 0 {
+			t.Fatalf("%s is %v by %v, want %v: %s", h.Name, h.Level, h.By, hosts[i].level, h.Why)
+		}
 	}
 	return plan
 }
 
-// at is a host at some addresses.
-func at(level Level, addrs ...string) *Host {
-	h := &Host{Level: level}
-	for _, addr := range addrs {
-		h.Addrs = append(h.Addrs, netip.MustParseAddr(addr))
+// resolver makes a Resolver whose mail hosts are those of w.
+func (w *world) resolver(t *testing.T, names fakeDNS, config policy.Config) *policy.Resolver {
+	t.Helper()
+	config.DNS, config.NoMTASTS, config.Dial, config.RootCAs = names, true, w.dial, certificates().roots
+	r, err := policy.New(config)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if level == Authenticated {
-		h.demands.webPKI = true
+	return r
+}
+
+// fakeDNS has an answer for each "name. TYPE"; the lookup of nil fails, and what
+// is missing does not exist, insecurely. Package policytest has real DNS, but not
+// in a synctest bubble.
+type fakeDNS map[string]*dnssec.Answer
+
+// add adds records, all of one name and type, with a status.
+func (f fakeDNS) add(t *testing.T, status dnssec.Status, records ...string) {
+	t.Helper()
+	for i, text := range records {
+		record, err := dns.NewRR(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := record.Header().Name + " " + dns.TypeToString[record.Header().Rrtype]
+		if i == 0 {
+			f[key] = &dnssec.Answer{Name: record.Header().Name, Status: status}
+		}
+		f[key].Records = append(f[key].Records, record)
 	}
-	return h
+}
+
+// deny adds answers without records.
+func (f fakeDNS) deny(status dnssec.Status, keys ...string) {
+	for _, key := range keys {
+		name, _, _ := strings.Cut(key, " ")
+		f[key] = &dnssec.Answer{Name: name, Status: status}
+	}
+}
+
+func (f fakeDNS) Lookup(_ context.Context, name string, qtype uint16) (*dnssec.Answer, error) {
+	name = dns.CanonicalName(name)
+	known, found := f[name+" "+dns.TypeToString[qtype]]
+	answer := dnssec.Answer{Name: name, Status: dnssec.Insecure, Rcode: dns.RcodeNameError}
+	if found && known == nil {
+		return nil, errors.New("SERVFAIL")
+	} else if found {
+		answer = *known
+	}
+	answer.Expires = time.Now().Add(time.Hour)
+	return &answer, nil
 }
 
 func (w *world) dialer() *Dialer { return &Dialer{Recorder: w, LocalName: "sender.example"} }
 
 // walk is what Dial does after Resolve.
-func (w *world) walk(plan *Plan) *walk {
+func (w *world) walk(plan *policy.Plan) *walk {
 	along := &walk{dialer: w.dialer()}
 	along.follow(plan)
 	return along
 }
 
 // dialHost dials a plan of one host with one address and one script.
-func (w *world) dialHost(t *testing.T, level Level) (*Client, *Error) {
+func (w *world) dialHost(t *testing.T, level policy.Level) (*Client, *policy.Error) {
 	t.Helper()
-	client, err := w.walk(w.planned(at(level, "192.0.2.1"))).next(t.Context())
+	client, err := w.walk(w.planned(t, at(level, "192.0.2.1"))).next(t.Context())
 	if err == nil {
 		return client, nil
 	}
-	var failure *Error
+	var failure *policy.Error
 	if !errors.As(err, &failure) {
-		t.Fatalf("error %v is no *Error", err)
+		t.Fatalf("error %v is no *policy.Error", err)
 	}
 	return nil, failure
 }
@@ -292,11 +383,11 @@ func oneHost(scripts ...script) *world {
 }
 
 // hostError is the first error of a host in that of a domain.
-func hostError(t *testing.T, err *Error) *Error {
+func hostError(t *testing.T, err *policy.Error) *policy.Error {
 	t.Helper()
-	var hosts hostErrors
-	if !errors.As(err, &hosts) || len(hosts) == 0 {
+	var host *policy.Error
+	if !errors.As(err.Err, &host) {
 		t.Fatalf("error %v holds no error of a host", err)
 	}
-	return hosts[0]
+	return host
 }

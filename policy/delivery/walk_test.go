@@ -1,4 +1,4 @@
-package policy
+package delivery
 
 import (
 	"errors"
@@ -10,29 +10,9 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
-
-// NMX-12: the addresses of a host in the resolver's order, at least two of
-// them, and of both families.
-func TestAddressesOfAHost(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct{ addrs, want string }{
-		{"192.0.2.1", "192.0.2.1"},
-		{"192.0.2.2 192.0.2.1", "192.0.2.2 192.0.2.1"},
-		{"192.0.2.1 192.0.2.2 192.0.2.3 192.0.2.4 192.0.2.5", "192.0.2.1 192.0.2.2 192.0.2.3 192.0.2.4"},
-		{"2001:db8::1 2001:db8::2 2001:db8::3 2001:db8::4 2001:db8::5 192.0.2.1", "2001:db8::1 192.0.2.1 2001:db8::2 2001:db8::3"},
-		{"192.0.2.1 192.0.2.2 2001:db8::1 2001:db8::2", "192.0.2.1 2001:db8::1 192.0.2.2 2001:db8::2"},
-	} {
-		var got []string
-		for _, addr := range bothFamilies(at(Encrypted, strings.Fields(test.addrs)...).Addrs) {
-			got = append(got, addr.String())
-		}
-		if strings.Join(got, " ") != test.want {
-			t.Errorf("of %s: %q, want %s", test.addrs, got, test.want)
-		}
-	}
-}
 
 // STS-81, STS-82, NMX-12, field note 68: hosts in the plan's order, each at its
 // own addresses and at no other; a refused one gets no connection (DANE-16,
@@ -45,12 +25,10 @@ func TestOrderOfHosts(t *testing.T) {
 			"192.0.2.9": {withTLS(certificates().good)}, "192.0.2.4": {withTLS(certificates().good)},
 			"192.0.2.5": {withTLS(certificates().good)},
 		})
-		refused := at(Refused, "192.0.2.9")
-		plan := w.planned(
-			at(Authenticated, "192.0.2.1", "192.0.2.2"), at(Encrypted, "192.0.2.3"), refused,
-			at(Authenticated), at(Authenticated, "192.0.2.4"), at(Authenticated, "192.0.2.5"),
+		plan := w.planned(t,
+			at(policy.Authenticated, "192.0.2.1", "192.0.2.2"), at(policy.Encrypted, "192.0.2.3"), at(policy.Refused, "192.0.2.9"),
+			at(policy.Authenticated), at(policy.Authenticated, "192.0.2.4"), at(policy.Authenticated, "192.0.2.5"),
 		)
-		refused.Refusal = refused.failure(tlsrpt.DNSSECInvalid, "", "4.7.5", "its TLSA records cannot be had", nil)
 		along := w.walk(plan)
 		client, err := along.next(t.Context())
 		if err != nil {
@@ -80,12 +58,12 @@ func TestNoHostIsLeft(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(map[string][]script{"192.0.2.2": {withTLS(certificates().unknown), inClearOnly}})
-		_, err := w.walk(w.planned(at(Authenticated, "192.0.2.1"), at(Authenticated, "192.0.2.2"))).next(t.Context())
-		var failure *Error
+		_, err := w.walk(w.planned(t, at(policy.Authenticated, "192.0.2.1"), at(policy.Authenticated, "192.0.2.2"))).next(t.Context())
+		var failure *policy.Error
 		if !errors.As(err, &failure) {
 			t.Fatalf("error %v", err)
 		}
-		if !failure.Temporary() || failure.Reply() != 451 || failure.Status != "4.7.5" ||
+		if !failure.Temporary() || failure.Code() != 451 || failure.Status != "4.7.5" ||
 			failure.Reason != tlsrpt.CertificateNotTrusted || failure.Domain != "example.org" || failure.Host != "" {
 			t.Errorf("failure %+v", failure)
 		}
@@ -105,16 +83,28 @@ func TestNoHostIsLeft(t *testing.T) {
 	})
 }
 
+// NMX-12: at most four addresses of a host are tried.
+func TestFourAddressesOfAHost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(nil)
+		addrs := []string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"}
+		if _, err := w.walk(w.planned(t, at(policy.Opportunistic, addrs...))).next(t.Context()); err == nil || !slices.Equal(w.dialled, addrs[:4]) {
+			t.Errorf("dialled %q, error %v", w.dialled, err)
+		}
+	})
+}
+
 // The connections of one call are bounded, whatever the number of hosts.
 func TestConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(nil)
-		var hosts []*Host
+		var hosts []mailHost
 		for range 20 {
-			hosts = append(hosts, at(Opportunistic, "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"))
+			hosts = append(hosts, at(policy.Opportunistic, "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"))
 		}
-		_, err := w.walk(w.planned(hosts...)).next(t.Context())
+		_, err := w.walk(w.planned(t, hosts...)).next(t.Context())
 		if err == nil || len(w.dialled) != 16 {
 			t.Errorf("%d connections, error %v", len(w.dialled), err)
 		}
@@ -132,18 +122,18 @@ func TestRecording(t *testing.T) {
 		s.conn.Read(make([]byte, 5))
 	}
 	for name, test := range map[string]struct {
-		level Level
+		level policy.Level
 		plays []script
 		want  []string // failures of each session
 	}{
-		"verified":             {Authenticated, []script{withTLS(certificates().good)}, []string{""}},
-		"not offered":          {Opportunistic, []script{inClearOnly}, []string{"starttls-not-supported"}},
-		"not offered, fatal":   {Encrypted, []script{inClearOnly}, []string{"starttls-not-supported"}},
-		"refused":              {Encrypted, []script{refusing("454 no\r\n")}, []string{"starttls-not-supported"}},
-		"refused, opportunism": {Opportunistic, []script{refusing("454 no\r\n")}, []string{"starttls-not-supported"}},
-		"connection refused":   {Encrypted, nil, nil},
-		"no greeting":          {Encrypted, []script{func(*server) {}}, nil},
-		"then in clear":        {Opportunistic, []script{hangsUp, inClearOnly}, []string{"validation-failure"}},
+		"verified":             {policy.Authenticated, []script{withTLS(certificates().good)}, []string{""}},
+		"not offered":          {policy.Opportunistic, []script{inClearOnly}, []string{"starttls-not-supported"}},
+		"not offered, fatal":   {policy.Encrypted, []script{inClearOnly}, []string{"starttls-not-supported"}},
+		"refused":              {policy.Encrypted, []script{refusing("454 no\r\n")}, []string{"starttls-not-supported"}},
+		"refused, opportunism": {policy.Opportunistic, []script{refusing("454 no\r\n")}, []string{"starttls-not-supported"}},
+		"connection refused":   {policy.Encrypted, nil, nil},
+		"no greeting":          {policy.Encrypted, []script{func(*server) {}}, nil},
+		"then in clear":        {policy.Opportunistic, []script{hangsUp, inClearOnly}, []string{"validation-failure"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -180,7 +170,7 @@ func TestZeroDialer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(map[string][]script{"192.0.2.1": {inClearOnly}, "192.0.2.2": {withTLS(certificates().good)}})
 		along := &walk{dialer: new(Dialer)}
-		along.follow(w.planned(at(Encrypted, "192.0.2.1"), at(Encrypted, "192.0.2.2")))
+		along.follow(w.planned(t, at(policy.Encrypted, "192.0.2.1"), at(policy.Encrypted, "192.0.2.2")))
 		client, err := along.next(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -199,7 +189,7 @@ func TestRetryInClearIsLogged(t *testing.T) {
 			s.answer("220 go ahead\r\n")
 		}, inClearOnly)
 		var log strings.Builder
-		along := w.walk(w.planned(at(Opportunistic, "192.0.2.1")))
+		along := w.walk(w.planned(t, at(policy.Opportunistic, "192.0.2.1")))
 		along.dialer.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		client, err := along.next(t.Context())
 		if err != nil {
@@ -271,8 +261,8 @@ func TestServerMustRequireTLS(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(test.plays)
-				plan := w.planned(at(Authenticated, "192.0.2.1"), at(Authenticated, "192.0.2.2"))
-				plan.RequireTLS = true
+				w.options = []policy.Option{policy.RequireTLS()}
+				plan := w.planned(t, at(policy.Authenticated, "192.0.2.1"), at(policy.Authenticated, "192.0.2.2"))
 				client, err := w.walk(plan).next(t.Context())
 				if err == nil {
 					defer client.Close()
@@ -283,7 +273,7 @@ func TestServerMustRequireTLS(t *testing.T) {
 				if heard := strings.Join(w.said("192.0.2.2"), "|"); heard != test.heard {
 					t.Errorf("server heard %q, want %q", heard, test.heard)
 				}
-				var failure *Error
+				var failure *policy.Error
 				switch {
 				case test.status == "" && err != nil:
 					t.Error(err)
@@ -312,13 +302,13 @@ func TestMailChecksRequireTLS(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := oneHost(play)
-				client, err := w.dialHost(t, Opportunistic)
+				client, err := w.dialHost(t, policy.Opportunistic)
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer client.Close()
-				client.Plan = &Plan{Domain: "example.org", RequireTLS: true}
-				var failure *Error
+				client.Plan = &policy.Plan{Domain: "example.org", RequireTLS: true}
+				var failure *policy.Error
 				if err := client.Mail("a@example.net"); !errors.As(err, &failure) || failure.Status != "5.7.30" || !failure.Permanent {
 					t.Errorf("error %v", err)
 				}

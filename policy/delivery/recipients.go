@@ -1,13 +1,18 @@
-package policy
+package delivery
 
 import (
 	"errors"
+	"fmt"
+	"net/netip"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/policy"
 )
 
-// mailbox is an address as an SMTP command names it.
+// mailbox is an address in the form for an SMTP command.
 type mailbox struct {
 	given  string // as the caller wrote it
 	path   string // local part and domain, the domain in ASCII
@@ -20,35 +25,54 @@ type mailbox struct {
 // (RFC 5321 section 4.5.3.1.3).
 const maxPath = 254
 
-// parseMailbox reads an address: RFC 5321 section 4.1.2, with RFC 6531 section
-// 3.3. There is no comment, display name or route in it.
+// parseMailbox reads an address by RFC 5321 section 4.1.2 and RFC 6531 section 3.3,
+// without comments, display name or route.
 func parseMailbox(s string) (mailbox, error) {
 	at := strings.LastIndexByte(s, '@')
 	if at < 0 {
-		return mailbox{}, errors.New("an address is of the form local-part@domain")
+		return mailbox{}, errors.New("an address has the form local-part@domain")
 	}
 	local, domain := s[:at], s[at+1:]
 	if !isLocalPart(local) {
-		return mailbox{}, errors.New("the local part is malformed; other than letters, digits and some symbols it needs quotes")
+		return mailbox{}, errors.New("the local part is malformed; characters other than letters, digits and some symbols need quotes")
 	}
-	m := mailbox{given: s, domain: strings.ToLower(domain), international: !isASCII(local)}
+	m := mailbox{given: s, domain: strings.ToLower(domain), international: !names.IsASCII(local)}
 	var err error
 	if isLiteral(domain) {
 		_, err = parseLiteral(domain[1 : len(domain)-1])
-	} else {
-		m.domain, err = asciiDomain(domain)
+	} else if m.domain, err = names.Canonical(domain); err != nil {
+		err = fmt.Errorf("%w: %w", policy.ErrNotADomain, err)
 	}
 	if err != nil {
 		return mailbox{}, err
 	}
 	m.path = local + "@" + domain
-	if !isASCII(domain) || strings.HasSuffix(domain, ".") {
+	if !names.IsASCII(domain) || strings.HasSuffix(domain, ".") {
 		m.path = local + "@" + m.domain
 	}
 	if len(m.path) > maxPath {
 		return mailbox{}, errors.New("the address is too long")
 	}
 	return m, nil
+}
+
+// isLiteral reports whether a domain is an address literal.
+func isLiteral(domain string) bool {
+	return len(domain) > 2 && domain[0] == '[' && domain[len(domain)-1] == ']'
+}
+
+// parseLiteral reads the inside of an address literal (RFC 5321 section
+// 4.1.3).
+func parseLiteral(s string) (netip.Addr, error) {
+	const tag = "ipv6:"
+	if len(s) > len(tag) && strings.EqualFold(s[:len(tag)], tag) {
+		s = s[len(tag):]
+	}
+	addr, err := netip.ParseAddr(s)
+	if err == nil && addr.Zone() != "" {
+		err = errors.New("an address literal must not have a zone")
+	}
+	return addr, err
 }
 
 // isLocalPart reports whether s is a dot-string or a quoted string.
@@ -77,7 +101,7 @@ func isAtomText(c rune) bool {
 	return strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", c)
 }
 
-// isInternational leaves out what no mailbox has and a terminal may act on.
+// isInternational excludes control and format characters, which no mailbox has.
 func isInternational(c rune) bool { return unicode.IsGraphic(c) }
 
 func isQuotedString(s string) bool {
@@ -109,8 +133,8 @@ type group struct {
 	to     []mailbox
 }
 
-// byDomain sorts addresses by their domains, both in the order given. What is
-// not an address comes back as undelivered.
+// byDomain groups addresses by domain, in the order given. Malformed addresses are
+// returned as undelivered.
 func byDomain(addresses []string) (groups []group, malformed []Undelivered) {
 	places := make(map[string]int)
 	for _, address := range addresses {
@@ -118,7 +142,7 @@ func byDomain(addresses []string) (groups []group, malformed []Undelivered) {
 		if err != nil {
 			malformed = append(malformed, Undelivered{
 				Recipients: []string{address},
-				Err:        &Error{Permanent: true, SMTPCode: 553, Status: "5.1.3", Detail: "the recipient " + printable(address) + " is no address", Err: err},
+				Err:        badRecipient(address, err),
 			})
 			continue
 		}

@@ -1,4 +1,4 @@
-package policy_test
+package delivery_test
 
 import (
 	"crypto/x509"
@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery"
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
@@ -24,8 +25,8 @@ func TestDelivered(t *testing.T) {
 	inet.Host("mx.waits.example", policytest.TLSA("3 1 1"), policytest.NoSTARTTLS)
 
 	var mu sync.Mutex
-	told := map[string]policy.Delivery{}
-	dialer := policy.Dialer{Resolver: resolver(t, inet), Delivered: func(d policy.Delivery) {
+	told := map[string]delivery.Delivery{}
+	dialer := delivery.Dialer{Resolver: resolver(t, inet), Delivered: func(d delivery.Delivery) {
 		mu.Lock()
 		defer mu.Unlock()
 		told[d.Plan.Domain] = d
@@ -55,7 +56,7 @@ func TestErrorsAreOneLineOfASCII(t *testing.T) {
 	inet.Host("mx.sts.example", policytest.Certificate(func(c *x509.Certificate) {
 		c.DNSNames = []string{"evil.example\nFAKE LOG LINE \x1b[2J"}
 	}))
-	dialer := policy.Dialer{Resolver: resolver(t, inet)}
+	dialer := delivery.Dialer{Resolver: resolver(t, inet)}
 	_, err := dialer.Dial(t.Context(), "sts.example")
 	if err == nil {
 		t.Fatal("a certificate for another name was accepted")

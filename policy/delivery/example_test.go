@@ -1,4 +1,4 @@
-package policy_test
+package delivery_test
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"log"
 
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery"
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
@@ -31,7 +32,7 @@ func ExampleDialer_Dial() {
 		log.Fatal(err)
 	}
 
-	d := policy.Dialer{Resolver: r}
+	d := delivery.Dialer{Resolver: r}
 	client, err := d.Dial(context.Background(), "example.org")
 	if err != nil {
 		log.Fatal(err)
@@ -67,12 +68,12 @@ func ExampleDialer_SendMail() {
 		log.Fatal(err)
 	}
 
-	d := policy.Dialer{Resolver: r}
+	d := delivery.Dialer{Resolver: r}
 	err = d.SendMail(context.Background(), "alice@example.com",
 		[]string{"bob@example.org", "carol@example.net"},
 		[]byte("From: alice@example.com\r\nSubject: Hello\r\n\r\nHello!\r\n"))
 
-	var failed *policy.SendError
+	var failed *delivery.SendError
 	if errors.As(err, &failed) {
 		for _, each := range failed.Undelivered {
 			fmt.Println(each.Recipients, each.Err.Reason, each.Err.Status, "again later:", each.Err.Temporary())

@@ -1,6 +1,7 @@
-package policy
+package delivery
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/mxseal/mxseal/policy"
 )
 
 const (
@@ -20,31 +23,31 @@ const (
 	maxRecipients = 100
 )
 
-// SendMail sends a message by the plans of r, without reports. It is
-// Dialer.SendMail of a Dialer that has nothing but r.
-func SendMail(ctx context.Context, r *Resolver, from string, to []string, msg []byte, options ...Option) error {
+// SendMail sends a message as Dialer.SendMail does with a Dialer that has only a
+// Resolver. It records no sessions.
+func SendMail(ctx context.Context, r *policy.Resolver, from string, to []string, msg []byte, options ...policy.Option) error {
 	d := Dialer{Resolver: r}
 	return d.SendMail(ctx, from, to, msg, options...)
 }
 
-// SendMail sends a message to the mail hosts of its recipients, in the manner of
-// smtp.SendMail: from is the return path, empty or "<>" for a bounce; to are
-// addresses of any number of domains; msg is a message of RFC 5322 with its
-// header, whose lines end in CRLF or LF. A domain in U-labels goes out in
-// A-labels; a local part beyond ASCII needs a server with SMTPUTF8.
+// SendMail sends a message to the mail hosts of its recipients, like smtp.SendMail.
+// from is the return path, empty or "<>" for a bounce. to are addresses of any
+// number of domains. msg is a message of RFC 5322 with its header; its lines end
+// in CRLF or LF. A domain in U-labels is sent in A-labels. A local part that is
+// not ASCII needs a server with SMTPUTF8.
 //
-// The message goes out once for each domain, to some domains at a time, each by
-// its own plan and as Dial has it. A message whose header says "TLS-Required: No"
-// goes out as with the option TLSOptional (RFC 8689 section 3), which RequireTLS
-// overrides.
+// The message is sent once for each domain, to several domains concurrently, each
+// by its own plan as described for Dial. A message whose header has the field
+// "TLS-Required: No" is sent with the option TLSOptional (RFC 8689 section 3);
+// RequireTLS overrides it.
 //
-// When a server goes away or says 421 before it has been given the message, the
-// next host gets its turn; every other refusal is the domain's answer.
+// If the connection is lost or the server replies 421 before the message, the next
+// host is tried. Every other refusal is the domain's answer.
 //
-// The error is nil when every recipient was accepted, and otherwise a *SendError,
-// which says who was not. SendMail keeps no queue: what Temporary holds for is
-// to be sent again later, to those recipients alone.
-func (d *Dialer) SendMail(ctx context.Context, from string, to []string, msg []byte, options ...Option) error {
+// The error is nil if every recipient was accepted, and otherwise a *SendError that
+// names the others. SendMail keeps no queue: the caller sends the message again
+// later to those recipients whose error is Temporary, and to no others.
+func (d *Dialer) SendMail(ctx context.Context, from string, to []string, msg []byte, options ...policy.Option) error {
 	message, failure := newMessage(from, msg, options)
 	if failure != nil {
 		return &SendError{Undelivered: []Undelivered{{Recipients: slices.Clone(to), Err: failure}}}
@@ -66,26 +69,25 @@ func (d *Dialer) SendMail(ctx context.Context, from string, to []string, msg []b
 	return nil
 }
 
-// Delivery is what a mail host has accepted.
+// Delivery is a message that a mail host has accepted.
 type Delivery struct {
 	// Recipients are addresses as given to SendMail, all of one domain.
 	Recipients []string
-	// Host is the mail host, with the level that its session met and what
-	// decided it. Host.RouteAuthenticated tells whether the domain itself named
-	// the host; a log must not call the delivery secure without it (RFC 7672
+	// Host is the mail host, with the level that its session met. A log must not
+	// call the delivery secure unless Host.RouteAuthenticated is true (RFC 7672
 	// section 2.2.1).
-	Host *Host
+	Host *policy.Host
 	// Plan is the plan that the host is in.
-	Plan *Plan
-	// TLS is the session, or nil for one in clear.
+	Plan *policy.Plan
+	// TLS is the state of the TLS session; nil for a session in cleartext.
 	TLS *tls.ConnectionState
 }
 
-// SendError says which recipients of a message did not get it, and why. Those
-// that it does not name did.
+// SendError says which recipients of a message did not get it, and why. All other
+// recipients got it.
 type SendError struct {
-	// Undelivered has an element for each failure: of a domain as a whole, or
-	// of a recipient that its server refused.
+	// Undelivered has an element for each failure: of a domain as a whole, or of
+	// a recipient that a server refused.
 	Undelivered []Undelivered
 }
 
@@ -95,7 +97,7 @@ type Undelivered struct {
 	Recipients []string
 	// Err is the reason. Its Domain is the recipients' domain, and empty when
 	// the message did not go out at all.
-	Err *Error
+	Err *policy.Error
 }
 
 // Error names every reason in one line.
@@ -106,10 +108,10 @@ func (e *SendError) Error() string {
 		texts[i] = strings.TrimPrefix(each.Err.Error(), "policy: ")
 		count += len(each.Recipients)
 	}
-	return fmt.Sprintf("policy: not delivered to %d: %s", count, strings.Join(texts, "; "))
+	return fmt.Sprintf("delivery: not delivered to %d: %s", count, strings.Join(texts, "; "))
 }
 
-// Unwrap returns the reasons, each an *Error.
+// Unwrap returns the reasons, each a *policy.Error.
 func (e *SendError) Unwrap() []error {
 	errs := make([]error, len(e.Undelivered))
 	for i, each := range e.Undelivered {
@@ -118,40 +120,40 @@ func (e *SendError) Unwrap() []error {
 	return errs
 }
 
-// Temporary reports whether sending again can help any recipient.
+// Temporary reports whether another attempt can help any recipient.
 func (e *SendError) Temporary() bool {
 	return slices.ContainsFunc(e.Undelivered, func(u Undelivered) bool { return u.Err.Temporary() })
 }
 
-// message is what goes to every domain. It is shared and not changed.
+// message is what is sent to every domain. It is shared and read-only.
 type message struct {
 	from          string // the return path, empty for a bounce
 	international bool
 	text          []byte
-	options       []Option
+	options       []policy.Option
 }
 
-func newMessage(from string, text []byte, options []Option) (*message, *Error) {
+func newMessage(from string, text []byte, options []policy.Option) (*message, *policy.Error) {
 	m := &message{text: text, options: options}
 	if from != "" && from != "<>" {
 		box, err := parseMailbox(from)
 		if err != nil {
-			return nil, &Error{Permanent: true, SMTPCode: 553, Status: "5.1.7", Detail: "the return path " + printable(from) + " is no address", Err: err}
+			return nil, badReturnPath(from, err)
 		}
 		m.from, m.international = box.path, box.international
 	}
 	if hasBareCR(text) {
-		return nil, &Error{Permanent: true, SMTPCode: 554, Status: "5.6.0", Detail: "the message has a CR without LF, which must not be sent"}
+		return nil, bareCR()
 	}
 	if saysTLSOptional(text) {
-		m.options = append(slices.Clone(options), TLSOptional())
+		m.options = append(slices.Clone(options), policy.TLSOptional())
 	}
 	return m, nil
 }
 
 // deliver sends the message to one domain: to the first host that takes it.
 func (d *Dialer) deliver(ctx context.Context, m *message, g group) []Undelivered {
-	ctx, cancel := context.WithTimeout(ctx, positive(d.DomainTimeout, defaultDomainTimeout))
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(max(d.DomainTimeout, 0), defaultDomainTimeout))
 	defer cancel()
 	w, err := d.walk(ctx, g.domain, m.options)
 	if err != nil {
@@ -176,7 +178,7 @@ func (d *Dialer) deliver(ctx context.Context, m *message, g group) []Undelivered
 
 // send sends the message over one session. It returns who was refused, and who
 // is to be tried at another host, since this one failed.
-func (m *message) send(ctx context.Context, client *Client, to []mailbox, delivered func(Delivery)) (refused []Undelivered, rest []mailbox, failure *Error) {
+func (m *message) send(ctx context.Context, client *Client, to []mailbox, delivered func(Delivery)) (refused []Undelivered, rest []mailbox, failure *policy.Error) {
 	stop := client.conn.interruptible(ctx)
 	defer stop()
 	for len(to) > 0 {
@@ -215,7 +217,7 @@ type transaction struct {
 
 // run returns nil when the server has answered for every recipient, and
 // otherwise why another host should be asked.
-func (t *transaction) run(to []mailbox) *Error {
+func (t *transaction) run(to []mailbox) *policy.Error {
 	if failure := t.mail(to); failure != nil || len(t.undelivered) > 0 {
 		return failure
 	}
@@ -229,13 +231,13 @@ func (t *transaction) run(to []mailbox) *Error {
 	return t.data()
 }
 
-func (t *transaction) mail(to []mailbox) *Error {
+func (t *transaction) mail(to []mailbox) *policy.Error {
 	if t.message.international && !t.takesUTF8() {
-		t.refuse(to, t.lacksUTF8())
+		t.refuse(to, lacksUTF8(t.client))
 		return nil
 	}
 	err := t.client.Mail(t.message.from)
-	var own *Error
+	var own *policy.Error
 	switch {
 	case err == nil:
 	case errors.As(err, &own):
@@ -248,10 +250,10 @@ func (t *transaction) mail(to []mailbox) *Error {
 	return nil
 }
 
-func (t *transaction) recipients(to []mailbox) *Error {
+func (t *transaction) recipients(to []mailbox) *policy.Error {
 	for _, box := range to {
 		if box.international && !t.takesUTF8() {
-			t.refuse([]mailbox{box}, t.lacksUTF8())
+			t.refuse([]mailbox{box}, lacksUTF8(t.client))
 			continue
 		}
 		switch err := t.client.Rcpt(box.path); {
@@ -260,7 +262,7 @@ func (t *transaction) recipients(to []mailbox) *Error {
 		case gone(err):
 			return t.failed("RCPT failed", err)
 		default:
-			t.refuse([]mailbox{box}, t.failed("the server refuses the recipient "+printable(box.given), err))
+			t.refuse([]mailbox{box}, t.failed("the server refuses the recipient "+box.given, err))
 		}
 	}
 	return nil
@@ -268,7 +270,7 @@ func (t *transaction) recipients(to []mailbox) *Error {
 
 // data hands over the message. From the server's leave to send it on, another
 // host is not asked: it could get a second copy.
-func (t *transaction) data() *Error {
+func (t *transaction) data() *policy.Error {
 	w, err := t.client.Data()
 	switch {
 	case err == nil:
@@ -295,18 +297,18 @@ func (t *transaction) data() *Error {
 	return nil
 }
 
-func (t *transaction) refuse(to []mailbox, failure *Error) {
+func (t *transaction) refuse(to []mailbox, failure *policy.Error) {
 	t.undelivered = append(t.undelivered, undelivered(to, failure)...)
 }
 
 // failed is the failure of a command, or the end of the context where that is
 // what interrupted it.
-func (t *transaction) failed(detail string, err error) *Error {
+func (t *transaction) failed(detail string, err error) *policy.Error {
 	var reply *textproto.Error
 	if ended := t.ctx.Err(); ended != nil && !errors.As(err, &reply) {
 		err = ended
 	}
-	return t.client.Host.replied(detail, err)
+	return t.client.Host.Replied(detail, err)
 }
 
 func (t *transaction) takesUTF8() bool {
@@ -314,15 +316,8 @@ func (t *transaction) takesUTF8() bool {
 	return offered
 }
 
-// lacksUTF8 is RFC 6531 section 3.5 for a message that cannot be sent on.
-func (t *transaction) lacksUTF8() *Error {
-	e := t.client.Host.failure("", "", "5.6.7", "an address is not ASCII, and the server does not support SMTPUTF8", nil)
-	e.Permanent, e.SMTPCode = true, 553
-	return e
-}
-
 // undelivered is one failure for some recipients.
-func undelivered(to []mailbox, failure *Error) []Undelivered {
+func undelivered(to []mailbox, failure *policy.Error) []Undelivered {
 	return []Undelivered{{Recipients: asGiven(to), Err: failure}}
 }
 
@@ -341,12 +336,4 @@ func asGiven(boxes []mailbox) []string {
 		given[i] = box.given
 	}
 	return given
-}
-
-// asError is err as an *Error; what Resolve and Dial return is one already.
-func asError(domain string, err error) *Error {
-	if own, ok := err.(*Error); ok {
-		return own
-	}
-	return &Error{Domain: domain, Status: "4.3.5", Err: err}
 }

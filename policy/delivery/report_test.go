@@ -1,11 +1,11 @@
-package policy_test
+package delivery_test
 
 import (
 	"fmt"
 	"testing"
 
 	"github.com/mxseal/mxseal/internal/test/reporttest"
-	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery"
 	"github.com/mxseal/mxseal/policy/policytest"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -21,8 +21,8 @@ func TestFromSessionsToReport(t *testing.T) {
 	store := new(tlsrpt.MemoryStore)
 	recorder := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: store})
 	r := resolver(t, inet)
-	dialer := policy.Dialer{Resolver: r, Recorder: recorder}
-	send := func(d policy.Dialer, text string) error {
+	dialer := delivery.Dialer{Resolver: r, Recorder: recorder}
+	send := func(d delivery.Dialer, text string) error {
 		return d.SendMail(t.Context(), "me@sender.example", []string{"you@both.example"}, []byte(text+"\nSubject: x\n\nx\n"))
 	}
 	for range 3 {
@@ -30,7 +30,7 @@ func TestFromSessionsToReport(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	mend := mx.Break(policytest.NoSTARTTLS)
+	restore := mx.Break(policytest.NoSTARTTLS)
 	if err := send(dialer, "X-Ordinary: yes"); err == nil {
 		t.Error("mail went out without TLS")
 	}
@@ -38,7 +38,7 @@ func TestFromSessionsToReport(t *testing.T) {
 	if err := send(dialer, "TLS-Required: No"); err != nil {
 		t.Error(err)
 	}
-	mend()
+	restore()
 	if err := recorder.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package policy
+package delivery
 
 import (
 	"bufio"
@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"github.com/mxseal/mxseal/tlsrpt"
 )
 
 const (
@@ -20,14 +22,27 @@ const (
 
 var (
 	errReplyTooLong = errors.New("the reply is too long")
-	errNoReply      = errors.New("what the server says is no SMTP reply")
-	errInjection    = errors.New("something other than one 220 reply came between STARTTLS and the handshake (response injection)")
+	errNoReply      = errors.New("the server did not send an SMTP reply")
+	errInjection    = injectionError{}
 )
 
-// guardedConn is the connection under an smtp.Client, which reads without bound
-// and reads ahead. With every step of the conversation the peer gets a deadline
-// and a number of octets, neither of which grows by sending a little at a time.
-// It also sees to it that nothing said in clear reaches past STARTTLS.
+// injectionError means that something else than one 220 reply came between
+// STARTTLS and the handshake (RFC 3207 section 6, CVE-2011-0411).
+type injectionError struct{}
+
+func (injectionError) Error() string {
+	return "the server sent more than one 220 reply between STARTTLS and the handshake (response injection)"
+}
+
+// TLSReport is for tlsrpt.Classify.
+func (injectionError) TLSReport() (resultType, reasonCode string) {
+	return string(tlsrpt.ValidationFailure), "starttls-injection"
+}
+
+// guardedConn is the connection under an smtp.Client, which reads without bound and
+// reads ahead. Each step of the conversation has a deadline and a number of octets;
+// neither grows when the peer sends a little at a time. Nothing sent in cleartext
+// is read as part of the TLS session.
 type guardedConn struct {
 	net.Conn
 	allowance atomic.Int64 // octets that may still be read in this step
@@ -70,7 +85,7 @@ func (c *guardedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// end keeps net/smtp from saying HELO to a server that cannot be talked to.
+// end prevents net/smtp from sending HELO to a server that does not speak SMTP.
 func (c *guardedConn) end(fault error) error {
 	if c.stage != passing {
 		c.fault = fault
@@ -78,15 +93,20 @@ func (c *guardedConn) end(fault error) error {
 	return fault
 }
 
-// startsAsReply reports whether b can be the start of a reply. Package
-// textproto would take "SSH-2.0" for one, and wait for its last line.
+// startsAsReply reports whether b can be the start of a reply. Package textproto
+// reads "SSH-2.0" as one and waits for its last line.
 func startsAsReply(b []byte) bool {
-	return isNumeric(string(b[:min(len(b), 3)])) || len(b) == 0
+	for _, c := range b[:min(len(b), 3)] {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return true
 }
 
-// Write lets a handshake begin only when the server has said 220 and not an
-// octet more: the rest would otherwise lie in a buffer, discarded at best
-// (CVE-2011-0411 is the same in a server).
+// Write lets a handshake begin only after one 220 reply without anything behind it.
+// The rest would otherwise wait in a buffer (CVE-2011-0411 is the same in a
+// server).
 func (c *guardedConn) Write(p []byte) (int, error) {
 	if c.stage != passing && c.fault != nil {
 		return 0, c.fault
@@ -105,8 +125,7 @@ func (c *guardedConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// isReadyReply reports whether b is one reply with the code 220, whole and
-// without anything after it.
+// isReadyReply reports whether b is exactly one complete reply with the code 220.
 func isReadyReply(b []byte) bool {
 	for {
 		line, rest, found := bytes.Cut(b, []byte("\n"))
@@ -121,9 +140,8 @@ func isReadyReply(b []byte) bool {
 	}
 }
 
-// stepWriter begins a step of the conversation with whatever is sent: a
-// command, or a block of the message. It sits above TLS, since a peer can make
-// TLS itself send.
+// stepWriter begins a step of the conversation with each write: a command or a block
+// of the message. It is above TLS because a peer can make TLS itself write.
 type stepWriter struct {
 	conn *guardedConn
 	next *bufio.Writer

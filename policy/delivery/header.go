@@ -1,12 +1,14 @@
-package policy
+package delivery
 
 import (
 	"bytes"
+
+	"github.com/mxseal/mxseal/internal/names"
 )
 
 // saysTLSOptional reports whether the header of a message has the field
-// "TLS-Required: No", and has it once: RFC 8689 section 3 knows no other value
-// and no second field. Whatever else there is leaves policies in force.
+// "TLS-Required: No" exactly once. RFC 8689 section 3 allows no other value and no
+// second field; policies stay in force for both.
 func saysTLSOptional(message []byte) bool {
 	var (
 		fields int
@@ -26,20 +28,20 @@ func saysTLSOptional(message []byte) bool {
 		}
 		name, body, found := bytes.Cut(line, []byte(":"))
 		if !found {
-			break // no header field, so this is no header any more
+			break // not a header field, so the header has ended
 		}
-		inside = equalFold(string(bytes.TrimRight(name, " \t")), "TLS-Required")
+		inside = names.EqualFold(string(bytes.TrimRight(name, " \t")), "TLS-Required")
 		if inside {
 			fields++
 			value = append(value[:0], body...)
 		}
 	}
-	return fields == 1 && equalFold(string(bytes.Trim(value, " \t")), "No")
+	return fields == 1 && names.EqualFold(string(bytes.Trim(value, " \t")), "No")
 }
 
-// hasBareCR reports whether a CR stands without LF. RFC 5321 section 2.3.8
-// forbids to send one, and a server that takes it for the end of a line can be
-// made to see a second message in the first (SMTP smuggling).
+// hasBareCR reports whether the message has a CR without LF. RFC 5321 section 2.3.8
+// forbids it, and a server that reads it as the end of a line can be made to see a
+// second message in the first (SMTP smuggling).
 func hasBareCR(message []byte) bool {
 	for {
 		at := bytes.IndexByte(message, '\r')

@@ -1,4 +1,4 @@
-package policy
+package delivery
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
@@ -43,38 +44,38 @@ func TestStartTLS(t *testing.T) {
 	)
 	for _, test := range []struct {
 		id     string
-		level  Level
+		level  policy.Level
 		plays  []script
 		inTLS  bool
 		reason tlsrpt.ResultType // of the failure
 		status string            // of the failure; empty: no failure
 		heard  string
 	}{
-		{"STT-2, STT-8, STT-11", Opportunistic, []script{good}, true, "", "", tlsAndEHLO},
-		{"DANE-31 unauthenticated", Opportunistic, []script{unknown}, true, "", "", tlsAndEHLO},
-		{"DANE-29 encrypted only", Encrypted, []script{unknown}, true, "", "", tlsAndEHLO},
-		{"DANE-27, STS-63", Authenticated, []script{good}, true, "", "", tlsAndEHLO},
+		{"STT-2, STT-8, STT-11", policy.Opportunistic, []script{good}, true, "", "", tlsAndEHLO},
+		{"DANE-31 unauthenticated", policy.Opportunistic, []script{unknown}, true, "", "", tlsAndEHLO},
+		{"DANE-29 encrypted only", policy.Encrypted, []script{unknown}, true, "", "", tlsAndEHLO},
+		{"DANE-27, STS-63", policy.Authenticated, []script{good}, true, "", "", tlsAndEHLO},
 		// The handshake itself fails: not even EHLO is said, let alone mail.
-		{"DANE-28, STS-74, STT-5, field note 63", Authenticated, []script{unknown}, false, tlsrpt.CertificateNotTrusted, "4.7.5", asked},
+		{"DANE-28, STS-74, STT-5, field note 63", policy.Authenticated, []script{unknown}, false, tlsrpt.CertificateNotTrusted, "4.7.5", asked},
 
-		{"STT-11, DANE-31 TLS when possible", Opportunistic, []script{notOffered}, false, "", "", hello},
-		{"STT-15, DANE-30, OPS-36", Encrypted, []script{notOffered}, false, tlsrpt.STARTTLSNotSupported, "4.7.4", helloQuit},
-		{"STT-6, STT-15, STS-74", Authenticated, []script{notOffered}, false, tlsrpt.STARTTLSNotSupported, "4.7.4", helloQuit},
+		{"STT-11, DANE-31 TLS when possible", policy.Opportunistic, []script{notOffered}, false, "", "", hello},
+		{"STT-15, DANE-30, OPS-36", policy.Encrypted, []script{notOffered}, false, tlsrpt.STARTTLSNotSupported, "4.7.4", helloQuit},
+		{"STT-6, STT-15, STS-74", policy.Authenticated, []script{notOffered}, false, tlsrpt.STARTTLSNotSupported, "4.7.4", helloQuit},
 
-		{"STT-1, 454", Opportunistic, []script{refusing("454 not now\r\n")}, false, "", "", asked},
-		{"STT-12, DANE-30, OPS-36", Encrypted, []script{refusing("454 not now\r\n")}, false, tlsrpt.STARTTLSNotSupported, "4.7.4", askedQuit},
-		{"STT-12, DANE-28", Authenticated, []script{refusing("454 not now\r\n")}, false, tlsrpt.STARTTLSNotSupported, "4.7.4", askedQuit},
-		{"STT-1, 501", Encrypted, []script{refusing("501 no parameters\r\n")}, false, tlsrpt.STARTTLSNotSupported, "4.7.4", askedQuit},
-		{"STT-14", Authenticated, []script{refusing("502 what?\r\n")}, false, tlsrpt.STARTTLSNotSupported, "4.7.4", askedQuit},
-		{"STT-14", Opportunistic, []script{refusing("554-5.7.3 no\r\n554 5.7.3 way\r\n")}, false, "", "", asked},
+		{"STT-1, 454", policy.Opportunistic, []script{refusing("454 not now\r\n")}, false, "", "", asked},
+		{"STT-12, DANE-30, OPS-36", policy.Encrypted, []script{refusing("454 not now\r\n")}, false, tlsrpt.STARTTLSNotSupported, "4.7.4", askedQuit},
+		{"STT-12, DANE-28", policy.Authenticated, []script{refusing("454 not now\r\n")}, false, tlsrpt.STARTTLSNotSupported, "4.7.4", askedQuit},
+		{"STT-1, 501", policy.Encrypted, []script{refusing("501 no parameters\r\n")}, false, tlsrpt.STARTTLSNotSupported, "4.7.4", askedQuit},
+		{"STT-14", policy.Authenticated, []script{refusing("502 what?\r\n")}, false, tlsrpt.STARTTLSNotSupported, "4.7.4", askedQuit},
+		{"STT-14", policy.Opportunistic, []script{refusing("554-5.7.3 no\r\n554 5.7.3 way\r\n")}, false, "", "", asked},
 		// 250 is not 220, whatever the server may mean by it.
-		{"STT-14", Authenticated, []script{refusing("250 ok\r\n")}, false, tlsrpt.STARTTLSNotSupported, "4.7.4", askedQuit},
+		{"STT-14", policy.Authenticated, []script{refusing("250 ok\r\n")}, false, tlsrpt.STARTTLSNotSupported, "4.7.4", askedQuit},
 
 		// Cleartext comes over a connection of its own.
-		{"STT-3, DANE-26, DANE-32", Opportunistic, []script{hangsUp, inClearOnly}, false, "", "", asked + "|" + hello},
-		{"STT-12, DANE-30, OPS-36", Encrypted, []script{hangsUp, inClearOnly}, false, tlsrpt.ValidationFailure, "4.7.5", asked},
-		{"STT-12, DANE-28", Authenticated, []script{hangsUp, inClearOnly}, false, tlsrpt.ValidationFailure, "4.7.5", asked},
-		{"STT-3 no TLS at all", Authenticated, []script{noTLS, inClearOnly}, false, "", "", ""},
+		{"STT-3, DANE-26, DANE-32", policy.Opportunistic, []script{hangsUp, inClearOnly}, false, "", "", asked + "|" + hello},
+		{"STT-12, DANE-30, OPS-36", policy.Encrypted, []script{hangsUp, inClearOnly}, false, tlsrpt.ValidationFailure, "4.7.5", asked},
+		{"STT-12, DANE-28", policy.Authenticated, []script{hangsUp, inClearOnly}, false, tlsrpt.ValidationFailure, "4.7.5", asked},
+		{"STT-3 no TLS at all", policy.Authenticated, []script{noTLS, inClearOnly}, false, "", "", ""},
 	} {
 		t.Run(test.id+" "+test.level.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -145,7 +146,7 @@ func TestResponseInjection(t *testing.T) {
 			s.handshake(certificates().good)
 		},
 	} {
-		for _, level := range []Level{Opportunistic, Encrypted, Authenticated} {
+		for _, level := range []policy.Level{policy.Opportunistic, policy.Encrypted, policy.Authenticated} {
 			t.Run(name+" "+level.String(), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := oneHost(play)
@@ -204,7 +205,7 @@ func TestExtensionsAreForgotten(t *testing.T) {
 				s.serve(map[string]string{"EHLO": "250-mx.example.net\r\n250-STARTTLS\r\n250 8BITMIME\r\n"})
 			}
 		})
-		client, err := w.dialHost(t, Authenticated)
+		client, err := w.dialHost(t, policy.Authenticated)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -302,14 +303,14 @@ func TestMisbehaviour(t *testing.T) {
 		"endless EHLO reply in TLS":  {inTLS(endless("250-X\r\n")), "4.4.2", 0},
 		"drops in TLS":               {inTLS(drip("250-X\r\n")), "4.4.2", 5 * time.Minute},
 	} {
-		for _, level := range []Level{Encrypted, Authenticated} {
+		for _, level := range []policy.Level{policy.Encrypted, policy.Authenticated} {
 			t.Run(name+" "+level.String(), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(map[string][]script{
 						"192.0.2.1": {test.play}, "192.0.2.2": {withTLS(certificates().good)},
 					})
 					start := time.Now()
-					along := w.walk(w.planned(at(level, "192.0.2.1"), at(level, "192.0.2.2")))
+					along := w.walk(w.planned(t, at(level, "192.0.2.1"), at(level, "192.0.2.2")))
 					client, err := along.next(t.Context())
 					if err != nil {
 						t.Fatal("the next host was not tried: ", err)
@@ -355,7 +356,7 @@ func TestClientIsBounded(t *testing.T) {
 	}
 	t.Run("stall", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			client, err := oneHost(stall).dialHost(t, Opportunistic)
+			client, err := oneHost(stall).dialHost(t, policy.Opportunistic)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -372,7 +373,7 @@ func TestClientIsBounded(t *testing.T) {
 	})
 	t.Run("endless reply", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			client, err := oneHost(endless).dialHost(t, Opportunistic)
+			client, err := oneHost(endless).dialHost(t, policy.Opportunistic)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -392,7 +393,7 @@ func TestLongHandshake(t *testing.T) {
 		for size := 0; size < 2*replyLimit; size += len(long.Certificate[0]) {
 			long.Certificate = append(long.Certificate[:len(long.Certificate):len(long.Certificate)], long.Certificate[0])
 		}
-		client, err := oneHost(withTLS(long)).dialHost(t, Authenticated)
+		client, err := oneHost(withTLS(long)).dialHost(t, policy.Authenticated)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -407,13 +408,18 @@ func TestRefusedHostGetsNoMail(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := oneHost(play)
-				along := w.walk(w.planned(at(Refused, "192.0.2.1")))
+				host := w.planned(t, at(policy.Refused, "192.0.2.1")).Hosts[0]
 				for _, withTLS := range []bool{true, false} {
-					target := target{along.plan.Hosts[0], along.plan.Hosts[0].Addrs[0]}
-					if client, _, err := along.connect(t.Context(), target, withTLS); err == nil {
-						client.Close()
-						t.Errorf("a session with a refused host, with TLS asked for: %v", withTLS)
+					conn, err := w.dial(t.Context(), "tcp", "192.0.2.1:25")
+					if err != nil {
+						t.Fatal(err)
 					}
+					talk := conversation{host: host, conn: &guardedConn{Conn: conn, timeout: time.Minute}}
+					talk.hold("sender.example", withTLS, false)
+					if _, failure := talk.end(); failure != host.Refusal {
+						t.Errorf("a session with a refused host, with TLS asked for %v: %v", withTLS, failure)
+					}
+					conn.Close()
 				}
 			})
 		})
@@ -439,7 +445,7 @@ func TestFarewellIsShort(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), test.patience)
 				defer cancel()
 				start := time.Now()
-				if _, err := w.walk(w.planned(at(Encrypted, "192.0.2.1"))).next(ctx); err == nil {
+				if _, err := w.walk(w.planned(t, at(policy.Encrypted, "192.0.2.1"))).next(ctx); err == nil {
 					t.Error("no error")
 				}
 				if took := time.Since(start); took != test.want {
@@ -474,7 +480,7 @@ func TestDialIsInterrupted(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				start := time.Now()
-				_, err := w.walk(w.planned(at(Opportunistic, "192.0.2.1", "192.0.2.2"))).next(ctx)
+				_, err := w.walk(w.planned(t, at(policy.Opportunistic, "192.0.2.1", "192.0.2.2"))).next(ctx)
 				if !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("error %v", err)
 				}

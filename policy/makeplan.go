@@ -3,7 +3,6 @@ package policy
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"sync"
 	"time"
@@ -13,73 +12,18 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// hostsAtOnce bounds the hosts of one plan that are looked up side by side.
+// hostsAtOnce bounds the hosts of one plan that are looked up concurrently.
 const hostsAtOnce = 8
 
-// errNotAHost is for an MX record whose exchange is an address or no name at
-// all. No connection is made to it (RFC 5321 section 5.1, RFC 7672 section
-// 2.2).
-var errNotAHost = errors.New("the MX record names no host")
+// errNotAHost means that the exchange of an MX record is an address or not a
+// name. No connection is made to it (RFC 5321 section 5.1, RFC 7672 section 2.2).
+var errNotAHost = errors.New("the MX record does not name a host")
 
-// errNoStatus is for an answer of a dnssec.Resolver that claims neither to be
+// errNoStatus means that a dnssec.Resolver returned an answer that is neither
 // secure nor insecure.
 var errNoStatus = errors.New("the resolver gave no DNSSEC status")
 
-// question is one request with the operator's wishes for its domain.
-type question struct {
-	request
-	hop    nextHop
-	wishes wishes
-	pin    []dane.Record
-	// What is not asked: by the operator's choice, or because nothing that is
-	// found would be heeded.
-	noDANE, noMTASTS bool
-}
-
-// question adds the operator's wishes to a request.
-func (r *Resolver) question(asked request) (question, *Error) {
-	q := question{
-		request:  asked,
-		wishes:   r.general,
-		noDANE:   r.noDANE,
-		noMTASTS: r.noMTASTS,
-	}
-	q.wishes.requireTLS = asked.requireTLS
-	q.wishes.tlsOptional = asked.tlsOptional
-	if isLiteral(asked.domain) {
-		addr, err := parseLiteral(asked.domain[1 : len(asked.domain)-1])
-		if err != nil {
-			return question{}, &Error{Permanent: true, Status: "5.1.2", Err: fmt.Errorf("%w: a bad address literal: %w", ErrNotADomain, err)}
-		}
-		q.hop = nextHop{addr: addr, port: r.port, direct: true}
-	} else {
-		q.hop = nextHop{name: asked.domain, port: r.port}
-	}
-	if wish, found := r.overrides[asked.domain]; found {
-		q.wishes.floor = max(q.wishes.floor, wish.Floor)
-		q.wishes.requireDANE = q.wishes.requireDANE || wish.RequireDANE
-		q.noDANE = q.noDANE || wish.NoDANE
-		q.noMTASTS = q.noMTASTS || wish.NoMTASTS
-		q.pin = wish.Pin
-		q.wishes.pinned = len(wish.Pin) > 0
-		if wish.hop != nil {
-			q.hop = *wish.hop
-		}
-	}
-	// Neither standard applies to an address (RFC 7672 section 2.2, RFC 8461
-	// section 3.4), nor to mail that passes over both (RFC 8689 section 3).
-	if q.hop.addr.IsValid() || asked.tlsOptional && !asked.requireTLS {
-		q.noDANE, q.noMTASTS = true, true
-	}
-	return q, nil
-}
-
-// isLiteral reports whether a domain is an address literal.
-func isLiteral(domain string) bool {
-	return len(domain) > 2 && domain[0] == '[' && domain[len(domain)-1] == ']'
-}
-
-// makePlan gathers the facts and decides, host by host.
+// makePlan gathers the facts and decides about each host.
 func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) {
 	q, failure := r.question(asked)
 	if failure != nil {
@@ -111,8 +55,8 @@ func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) 
 }
 
 // gather looks up every host, and the MTA-STS policy unless DANE alone decides
-// for all of them. Where it is certain that the policy is needed, both go on
-// at once.
+// for all of them. If the policy is needed in any case, the lookups are
+// concurrent.
 func (r *Resolver) gather(ctx context.Context, q question, route route, plan *Plan) []hostFacts {
 	var policy sync.WaitGroup
 	certain := route.status != dnssec.Secure || q.noDANE || q.wishes.requireBoth
@@ -132,8 +76,8 @@ func (r *Resolver) gather(ctx context.Context, q question, route route, plan *Pl
 	return found
 }
 
-// askMTASTS returns the policy of the next hop as configured, never of a name
-// that it is an alias for (RFC 8461 sections 1.1 and 3.4).
+// askMTASTS returns the policy of the next hop as configured, never that of a name
+// that it is an alias of (RFC 8461 sections 1.1 and 3.4).
 func (r *Resolver) askMTASTS(ctx context.Context, q question) MTASTS {
 	if q.noMTASTS {
 		return MTASTS{Asked: true, off: true}
@@ -141,7 +85,7 @@ func (r *Resolver) askMTASTS(ctx context.Context, q question) MTASTS {
 	result, err := r.mtasts.Lookup(ctx, q.hop.name)
 	switch {
 	case errors.Is(err, mtasts.ErrDomain):
-		return MTASTS{Asked: true, off: true} // a name that can have no policy host
+		return MTASTS{Asked: true, off: true} // the name is too long for a policy host
 	case err != nil:
 		return MTASTS{Err: err}
 	}
@@ -164,11 +108,11 @@ func (r *Resolver) askHosts(ctx context.Context, q question, route route) []host
 	return found
 }
 
-// hostFacts are what was found out about one host.
+// hostFacts are the results of the lookups for one host.
 type hostFacts struct {
 	dane *dane.Host
 	tlsa tlsaFact
-	err  error // why there are no addresses, or no TLSA answer
+	err  error // why there are no addresses or no TLSA answer
 }
 
 func (r *Resolver) askHost(ctx context.Context, q question, route route, host exchange) hostFacts {
@@ -205,7 +149,7 @@ func (r *Resolver) askHost(ctx context.Context, q question, route route, host ex
 	return facts
 }
 
-// setExpiry ends the plan with the first thing that it was made of.
+// setExpiry lets the plan expire with the first of the facts that it was made from.
 func (r *Resolver) setExpiry(plan *Plan, found []hostFacts) {
 	now := r.now()
 	end := func(at time.Time) {
@@ -228,4 +172,98 @@ func (r *Resolver) setExpiry(plan *Plan, found []hostFacts) {
 	if plan.MTASTS.Err != nil {
 		end(now.Add(failedPlanAge))
 	}
+}
+
+// newHost decides about one host and writes down the decision.
+func (r *Resolver) newHost(q question, route route, exchange exchange, found hostFacts, plan *Plan) *Host {
+	facts := facts{
+		mx:     route.status,
+		tlsa:   found.tlsa,
+		mtasts: plan.MTASTS.fact(),
+		listed: plan.MTASTS.lists(exchange.name),
+	}
+	v := decide(facts, q.wishes)
+	var failed *dane.LookupError
+	if found.err != nil && !errors.As(found.err, &failed) && v.refusal != mxLookupFailed {
+		v = refuse(unreachable, 0) // no address or no host name: no policy refuses it
+	}
+	if found.err != nil && v.level != Refused {
+		v = refuse(tlsaLookupFailed, 0)
+	}
+	host := &Host{
+		Name:               exchange.name,
+		Preference:         exchange.preference,
+		Port:               q.hop.port,
+		Level:              v.level,
+		By:                 v.by,
+		RouteAuthenticated: v.routeAuthenticated,
+		DANE:               found.dane,
+		demands:            v.demands,
+		refusal:            v.refusal,
+		plan:               plan,
+		trust:              r.trust,
+	}
+	if found.dane != nil {
+		host.Addrs = inTurn(found.dane.Addrs)
+	}
+	if v.level == Refused {
+		host.Refusal = host.failure(v.refusal.wording(found.err, plan.MTASTS.Err == nil), found.err)
+		host.Why = host.Refusal.Detail
+		return host
+	}
+	host.Why = host.explain(facts)
+	if !q.hop.addr.IsValid() {
+		host.ServerName = exchange.name
+	}
+	if v.demands.dane {
+		host.addDANE(q, route, exchange)
+	}
+	return host
+}
+
+// addDANE sets what DANE authenticates the host by. If an enforced policy applies
+// as well, one certificate has to satisfy both. RFC 8461 section 7.1 asks for the
+// MX host name in SNI and RFC 7672 section 8.1 for the TLSA base domain. They
+// differ only if the host is an alias; then DANE decides.
+func (h *Host) addDANE(q question, route route, exchange exchange) {
+	base := exchange.name
+	h.TLSA = q.pin
+	if len(q.pin) == 0 {
+		base = h.DANE.BaseDomain
+		h.TLSA = h.DANE.Usable
+	}
+	h.ServerName = base
+	h.ReferenceNames = dane.ReferenceNames(base, dane.Route{
+		Secure:   route.status == dnssec.Secure,
+		NextHop:  q.hop.name,
+		Expanded: route.expansion,
+	})
+	if q.wishes.pinned && route.status != dnssec.Secure {
+		// A pinned authority certifies other hosts as well, and a forged MX
+		// record may name one of those.
+		h.ReferenceNames = []string{q.hop.name}
+	}
+}
+
+// inTurn returns addresses in the resolver's order (RFC 5321 section 5.1), with
+// the two families in turn, so that a sender without IPv6 does not use up its
+// attempts on IPv6.
+func inTurn(addrs []netip.Addr) []netip.Addr {
+	var first, second []netip.Addr
+	for _, addr := range addrs {
+		if addr.Is4() == addrs[0].Is4() {
+			first = append(first, addr)
+		} else {
+			second = append(second, addr)
+		}
+	}
+	if len(second) == 0 {
+		return addrs
+	}
+	mixed := make([]netip.Addr, 0, len(addrs))
+	for i := range max(len(first), len(second)) {
+		mixed = append(mixed, first[min(i, len(first)):min(i+1, len(first))]...)
+		mixed = append(mixed, second[min(i, len(second)):min(i+1, len(second))]...)
+	}
+	return mixed
 }

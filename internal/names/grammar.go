@@ -1,0 +1,110 @@
+package names
+
+import "strings"
+
+// Limits of RFC 1035 section 2.3.4, in octets. A name of 253 octets without its
+// final dot has 255 in a DNS message.
+const (
+	maxName  = 253
+	maxLabel = 63
+)
+
+// IsDomain reports whether s is a domain name in A-labels, in any case and
+// without final dot: a Domain of RFC 5321 section 4.1.2 within the lengths of
+// RFC 1035, where underscores count as letters, since domains and mail hosts
+// with them exist. It may look like an IPv4 address: see [EndsInNumber].
+func IsDomain(s string) bool { return isDotted(s, true) }
+
+// IsHostName is [IsDomain] without underscores, which is the syntax of host names
+// (RFC 952, RFC 1123 section 2.1) and of the mx patterns of an MTA-STS policy
+// (RFC 8461 section 3.2).
+func IsHostName(s string) bool { return isDotted(s, false) }
+
+func isDotted(s string, underscore bool) bool {
+	if s == "" || len(s) > maxName {
+		return false
+	}
+	for start := 0; ; {
+		end := strings.IndexByte(s[start:], '.')
+		if end < 0 {
+			return isLabel(s[start:], underscore)
+		}
+		if !isLabel(s[start:start+end], underscore) {
+			return false
+		}
+		start += end + 1
+	}
+}
+
+// IsLabel reports whether s is one label of a domain name: see [IsDomain].
+func IsLabel(s string) bool { return isLabel(s, true) }
+
+func isLabel(s string, underscore bool) bool {
+	if s == "" || len(s) > maxLabel || s[0] == '-' || s[len(s)-1] == '-' {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; !isAlphanumeric(c) && c != '-' && (c != '_' || !underscore) {
+			return false
+		}
+	}
+	return true
+}
+
+// EndsInNumber reports whether the last label of a name consists of digits, as
+// that of an IPv4 address does. No top-level domain is a number (RFC 3696
+// section 2).
+func EndsInNumber(name string) bool {
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	for i := range len(last) {
+		if last[i] < '0' || last[i] > '9' {
+			return false
+		}
+	}
+	return last != ""
+}
+
+// maxExtensionName bounds the name of an extension field, in octets.
+const maxExtensionName = 32
+
+// IsExtensionName reports whether s is the name of an extension field of an
+// MTA-STS record or policy (sts-ext-name and sts-policy-ext-name, RFC 8461
+// sections 3.1 and 3.2) or of a TLSRPT record (tlsrpt-ext-name, RFC 8460 section
+// 3).
+func IsExtensionName(s string) bool {
+	if s == "" || len(s) > maxExtensionName || !isAlphanumeric(s[0]) {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; !isAlphanumeric(c) && c != '_' && c != '-' && c != '.' {
+			return false
+		}
+	}
+	return true
+}
+
+// IsExtensionValue reports whether s is the value of an extension field
+// (sts-ext-value and tlsrpt-ext-value): visible ASCII without "=" and ";".
+func IsExtensionValue(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c > '~' || c == '=' || c == ';' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// IsAlphanumeric reports whether s consists of ASCII letters and digits, at
+// least one (ALPHA and DIGIT of RFC 5234).
+func IsAlphanumeric(s string) bool {
+	for i := range len(s) {
+		if !isAlphanumeric(s[i]) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func isAlphanumeric(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}

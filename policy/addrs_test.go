@@ -1,0 +1,33 @@
+package policy
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+// NMX-12: the addresses of a host in the resolver's order, at least two of
+// them, and of both families.
+func TestAddressesOfAHost(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ addrs, want string }{
+		{"192.0.2.1", "192.0.2.1"},
+		{"192.0.2.2 192.0.2.1", "192.0.2.2 192.0.2.1"},
+		{"192.0.2.1 192.0.2.2 192.0.2.3 192.0.2.4 192.0.2.5", "192.0.2.1 192.0.2.2 192.0.2.3 192.0.2.4"},
+		{"2001:db8::1 2001:db8::2 2001:db8::3 2001:db8::4 2001:db8::5 192.0.2.1", "2001:db8::1 192.0.2.1 2001:db8::2 2001:db8::3"},
+		{"192.0.2.1 192.0.2.2 2001:db8::1 2001:db8::2", "192.0.2.1 2001:db8::1 192.0.2.2 2001:db8::2"},
+	} {
+		var parsed []netip.Addr
+		for _, addr := range strings.Fields(test.addrs) {
+			parsed = append(parsed, netip.MustParseAddr(addr))
+		}
+		var got []string
+		order := inTurn(parsed)
+		for _, addr := range order[:min(len(order), addressesPerHost)] {
+			got = append(got, addr.String())
+		}
+		if strings.Join(got, " ") != test.want {
+			t.Errorf("of %s: %q, want %s", test.addrs, got, test.want)
+		}
+	}
+}

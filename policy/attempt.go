@@ -1,0 +1,264 @@
+package policy
+
+import (
+	"crypto/tls"
+	"errors"
+	"net/textproto"
+	"slices"
+
+	"github.com/mxseal/mxseal/dane"
+	"github.com/mxseal/mxseal/mtasts"
+	"github.com/mxseal/mxseal/tlsrpt"
+)
+
+// Step is where an attempt to establish a session with a mail host ended. The
+// zero value is NotConnected, which reports nothing.
+type Step uint8
+
+const (
+	// NotConnected means that there was no connection. err is the error of
+	// Host.DialContext.
+	NotConnected Step = iota
+	// Greeting means that the server did not greet. err is its reply, such as
+	// 554, or the error of the connection.
+	Greeting
+	// EHLO means that the server did not accept EHLO, before TLS or, if state is
+	// not nil, after the handshake. err is its reply or the error of the
+	// connection.
+	EHLO
+	// NotOffered means that the reply to EHLO did not offer STARTTLS. err is nil.
+	NotOffered
+	// StartTLSRefused means that the server answered STARTTLS by another reply
+	// than 220. err is that reply. Without any reply the step is Handshake.
+	StartTLSRefused
+	// Handshake means that STARTTLS was sent, and TLS was not established. err is
+	// the error of the handshake, or of the connection.
+	Handshake
+	// RequireTLSNotOffered means that the server did not offer REQUIRETLS in its
+	// reply to EHLO after the handshake, and the mail requires it (RFC 8689).
+	// err is nil.
+	RequireTLSNotOffered
+	// Done means that the session is established, and mail may be sent. state is
+	// nil if the session is in cleartext. err is nil.
+	Done
+)
+
+// String returns the name of the step, such as "EHLO".
+func (s Step) String() string {
+	names := [...]string{"not connected", "greeting", "EHLO", "STARTTLS not offered", "STARTTLS refused", "handshake", "REQUIRETLS not offered", "done"}
+	if int(s) < len(names) {
+		return names[s]
+	}
+	return "unknown step"
+}
+
+// Attempted judges one attempt to establish a session with the host. It is for
+// programs with an SMTP client of their own; delivery.Dialer calls it itself.
+// Call it once for each connection, with the step where the attempt ended.
+//
+// state is what tls.Conn.ConnectionState returns after the handshake, whether or
+// not it succeeded; nil without a handshake. err is the error of the step. It
+// may be the server's reply, as a *textproto.Error or as the error type of
+// another SMTP client. The step is taken as given and never guessed from err.
+//
+// The session is for a tlsrpt.Recorder. It has an outcome for every policy that
+// applied (RFC 8460 section 4.4). The caller adds HELO, SendingIP and
+// ReceivingIP. A session without outcomes must not be recorded: reports do not
+// count network errors (RFC 8460 section 4.3.4), replies that have nothing to do
+// with TLS, mail to address literals, or mail sent with TLSOptional.
+//
+// The error is for the queue, and nil if mail may be sent over this connection
+// as it is, in cleartext after NotOffered and StartTLSRefused. With RequireTLS
+// it is permanent if the server answered and does not have what the mail
+// requires (RFC 8689 section 4.2.1). After a failed Handshake at level
+// Opportunistic, the host may be tried once more without TLS, over a new
+// connection (RFC 3207 section 4).
+//
+// For a refused host, the error is Host.Refusal and the session reports that
+// refusal, whatever the step is.
+func (h *Host) Attempted(step Step, state *tls.ConnectionState, err error) (tlsrpt.Session, *Error) {
+	if h.Level == Refused {
+		return h.session(nil, nil), h.refused()
+	}
+	if state != nil && len(state.PeerCertificates) == 0 && step == Handshake {
+		state = nil // the handshake failed before there was anything to verify
+	}
+	return h.record(step, state, err), h.judge(step, state, err)
+}
+
+// record returns what TLS-RPT counts for an attempt.
+func (h *Host) record(step Step, state *tls.ConnectionState, err error) tlsrpt.Session {
+	var failure tlsrpt.Failure
+	switch step {
+	case NotOffered:
+		state, failure.Type = nil, tlsrpt.STARTTLSNotSupported
+	case StartTLSRefused:
+		state, failure = nil, tlsrpt.Failure{Type: tlsrpt.STARTTLSNotSupported, ReasonCode: startTLSRefused}
+	case Handshake:
+		// If only verification failed, each policy has its own result.
+		var own *Error
+		if state == nil || !errors.As(err, &own) || own.Err == nil {
+			failure = tlsrpt.Classify(err)
+			if failure.Type == "" {
+				return h.unrecorded()
+			}
+		}
+	case EHLO, RequireTLSNotOffered, Done:
+		if state == nil {
+			return h.unrecorded()
+		}
+	default:
+		return h.unrecorded()
+	}
+	if failure.Type == "" {
+		return h.session(state, nil)
+	}
+	return h.session(state, []tlsrpt.Failure{failure})
+}
+
+// judge returns the error for the queue, or nil.
+func (h *Host) judge(step Step, state *tls.ConnectionState, err error) *Error {
+	var own *Error
+	switch inTLS := state != nil && state.HandshakeComplete; {
+	case (step == NotOffered || step == StartTLSRefused || step == Done) && h.Level == Opportunistic:
+		return nil
+	case step == Done && inTLS:
+		if err := h.Verify(*state); !errors.As(err, &own) {
+			return nil
+		}
+		return own
+	case (step == NotConnected || step == Handshake) && errors.As(err, &own):
+	default:
+		own = h.failure(step.wording(err, inTLS), bounded(err))
+	}
+	if h.plan != nil && h.plan.RequireTLS && own.Reason != "" && answered(step, state, err) {
+		final := *own
+		final.Permanent, final.Status = true, "5.7.10"
+		return &final
+	}
+	return own
+}
+
+// answered reports whether the server answered, and does not have what
+// RequireTLS demands: it does not offer STARTTLS, refuses it permanently, or was
+// not verified. A server with a temporary problem may have it later (RFC 3207
+// section 6).
+func answered(step Step, state *tls.ConnectionState, err error) bool {
+	var reply *textproto.Error
+	switch step {
+	case NotOffered:
+		return true
+	case StartTLSRefused:
+		return errors.As(err, &reply) && reply.Code >= 500
+	case Handshake:
+		var own *Error
+		return state != nil && errors.As(err, &own)
+	default:
+		return false
+	}
+}
+
+// unrecorded is a session without outcomes.
+func (h *Host) unrecorded() tlsrpt.Session {
+	session := tlsrpt.Session{MXHost: h.Name}
+	if h.plan != nil {
+		session.Time, session.Domain = h.trust.now(), h.plan.NextHop
+	}
+	return session
+}
+
+// session returns a session with the outcome for every policy. general are the
+// failures that count against all of them; without any, each policy judges the
+// certificates in state.
+func (h *Host) session(state *tls.ConnectionState, general []tlsrpt.Failure) tlsrpt.Session {
+	session := h.unrecorded()
+	if h.plan == nil || h.plan.tlsOptional || h.plan.literal || h.refusal == unreachable {
+		return session
+	}
+	session.Outcomes = append(session.Outcomes, h.outcomeOfDANE(state, general)...)
+	session.Outcomes = append(session.Outcomes, h.outcomeOfMTASTS(state, general)...)
+	if len(session.Outcomes) == 0 && h.Level != Refused {
+		session.Outcomes = []tlsrpt.Outcome{{
+			Policy:   tlsrpt.Policy{Type: tlsrpt.NoPolicyFound, Domain: h.plan.NextHop},
+			Failures: general,
+		}}
+	}
+	return session
+}
+
+// outcomeOfDANE is the outcome under the TLSA records, if there are any or if
+// their lookup failed. A set without a usable record requires only encryption.
+func (h *Host) outcomeOfDANE(state *tls.ConnectionState, general []tlsrpt.Failure) []tlsrpt.Outcome {
+	outcome := tlsrpt.Outcome{Policy: h.policyOfDANE(), Failures: general}
+	switch {
+	case h.refusal == tlsaLookupFailed || h.refusal == daneMissing:
+		outcome.Failures = []tlsrpt.Failure{{Type: h.Refusal.Reason, ReasonCode: h.Refusal.ReasonCode}}
+	case len(outcome.Policy.Strings) == 0:
+		return nil
+	case h.Level == Refused:
+		return nil // another policy refused the host; DANE was not tried
+	case state != nil && len(general) == 0 && len(h.TLSA) > 0:
+		outcome.Failures = classified(h.verifyDANE(state.PeerCertificates))
+	}
+	return []tlsrpt.Outcome{outcome}
+}
+
+func (h *Host) policyOfDANE() tlsrpt.Policy {
+	policy := tlsrpt.Policy{Type: tlsrpt.TLSA, Domain: h.Name}
+	records := h.TLSA
+	if h.DANE != nil && len(h.DANE.Records) > 0 {
+		policy.Domain = h.DANE.BaseDomain
+		records = h.DANE.Records
+	}
+	// Sorted, because name servers rotate records: the same set is the same
+	// policy.
+	policy.Strings = recordStrings(records)
+	slices.Sort(policy.Strings)
+	return policy
+}
+
+func recordStrings(records []dane.Record) []string {
+	texts := make([]string, len(records))
+	for i, record := range records {
+		texts[i] = record.String()
+	}
+	return texts
+}
+
+// outcomeOfMTASTS is the outcome under the policy in force, enforced or in
+// testing mode, and the failure to get a policy that the domain announces
+// (RFC 8461 section 6).
+func (h *Host) outcomeOfMTASTS(state *tls.ConnectionState, general []tlsrpt.Failure) []tlsrpt.Outcome {
+	found := h.plan.MTASTS
+	discovery := found.failures()
+	switch {
+	case found.fact() < mtastsTesting && len(discovery) == 0:
+		return nil
+	case found.fact() < mtastsTesting:
+		return []tlsrpt.Outcome{{
+			Policy:   tlsrpt.Policy{Type: tlsrpt.STS, Domain: h.plan.NextHop, Strings: mtasts.Lines(found.failedText)},
+			Failures: discovery,
+		}}
+	}
+	outcome := tlsrpt.Outcome{
+		Policy:   tlsrpt.Policy{Type: tlsrpt.STS, Domain: h.plan.NextHop, Strings: found.Policy.Lines(), MXHosts: found.Policy.MX},
+		Failures: general,
+	}
+	switch {
+	case !found.Policy.MatchMX(h.Name):
+		outcome.Failures = []tlsrpt.Failure{{Type: tlsrpt.CertificateHostMismatch, ReasonCode: mxNotInPolicy}}
+	case h.Level == Refused:
+		return nil // DANE refused the host; this policy was not tried
+	case state != nil && len(general) == 0:
+		outcome.Failures = classified(h.verifyWebPKI(state.PeerCertificates))
+	}
+	outcome.Failures = append(outcome.Failures[:len(outcome.Failures):len(outcome.Failures)], discovery...)
+	return []tlsrpt.Outcome{outcome}
+}
+
+func classified(err error) []tlsrpt.Failure {
+	if err == nil {
+		return nil
+	}
+	return []tlsrpt.Failure{tlsrpt.Classify(err)}
+}

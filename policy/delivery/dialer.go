@@ -1,0 +1,135 @@
+package delivery
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/tlsrpt"
+)
+
+// Dialer connects to the mail hosts of recipient domains and enforces their plans.
+// Only Resolver is required:
+//
+//	d := delivery.Dialer{Resolver: r}
+//	client, err := d.Dial(ctx, "example.org")
+//
+// Its methods do not change it and are safe for concurrent use. It holds no
+// connections between calls.
+type Dialer struct {
+	// Resolver makes the plans. It is required.
+	Resolver *policy.Resolver
+
+	// Recorder records sessions for TLS-RPT: one for each connection that
+	// reached the question of STARTTLS, and one for each host that a policy
+	// refused. Network errors are not recorded (RFC 8460 section 4.3.4). nil
+	// records nothing.
+	Recorder tlsrpt.Recorder
+
+	// LocalName is the name for EHLO; empty stands for os.Hostname, or for
+	// "localhost" if that is not a name. Many mail hosts expect the name that
+	// the sending address resolves to.
+	LocalName string
+
+	// ConnectTimeout bounds the connection to one address; 0 stands for 30
+	// seconds.
+	ConnectTimeout time.Duration
+	// CommandTimeout bounds each step until Dial returns: the greeting, a
+	// command with the whole of its reply, a handshake with the EHLO after it.
+	// 0 stands for five minutes (RFC 5321 section 4.5.3.2.1).
+	CommandTimeout time.Duration
+	// IdleTimeout bounds each step of the Client: a command with the whole of
+	// its reply, or a block of the message. 0 stands for ten minutes, the
+	// longest timeout of RFC 5321 section 4.5.3.2.
+	IdleTimeout time.Duration
+	// DomainTimeout bounds what SendMail does for one domain, so that stalling
+	// hosts do not delay other domains; 0 stands for half an hour.
+	DomainTimeout time.Duration
+	// MaxConnections bounds the connections of one call to one domain,
+	// including a second one to the same address; 0 stands for 16. At most four
+	// addresses of each host are tried.
+	MaxConnections int
+
+	// Delivered is called by SendMail for each host that accepted the message,
+	// with what a mail log needs. Calls for several domains are concurrent. nil
+	// is not called.
+	Delivered func(Delivery)
+
+	// Logger gets one line for each host that failed, and one for mail that is
+	// sent in cleartext because TLS failed. nil logs nothing.
+	Logger *slog.Logger
+}
+
+const (
+	defaultConnectTimeout = 30 * time.Second
+	defaultCommandTimeout = 5 * time.Minute
+	defaultIdleTimeout    = 10 * time.Minute
+	defaultDomainTimeout  = 30 * time.Minute
+	defaultMaxConnections = 16
+
+	// addressesPerHost is above the two that RFC 5321 section 5.1 asks for.
+	addressesPerHost = 4
+)
+
+// Dial returns a Client in a session that meets the domain's plan. EHLO is sent, TLS
+// is verified if a policy or the operator demands it, and TLS is used whenever the
+// server offers it. The caller ends the session with Quit or Close.
+//
+// The hosts of the plan are tried in order, each at its pinned addresses. A
+// refused host gets no connection. The failure of one host, such as a bad
+// certificate or a timeout, does not affect the next. Cleartext is used only with
+// hosts of level Opportunistic: if STARTTLS is not offered or refused, and, over a
+// new connection, after a failed handshake.
+//
+// Before the domain fails because of MTA-STS, the policy is looked up again, and the
+// hosts of a changed policy are tried (RFC 8461 section 5.1). A plan with
+// RequireTLS also needs the extension REQUIRETLS, offered inside TLS.
+//
+// The error is a *policy.Error for the domain; errors.As and errors.Is find those
+// of the hosts in it. It is permanent if the domain accepts no mail, or with
+// RequireTLS if every host lacks what it requires. All other errors are temporary.
+//
+// ctx bounds Dial and interrupts it at once. If it has no deadline, a domain whose
+// hosts all stall takes as long as the timeouts of all steps together. ctx does not
+// bound the Client, whose steps have IdleTimeout. A Client is for one goroutine at
+// a time.
+func (d *Dialer) Dial(ctx context.Context, domain string, options ...policy.Option) (*Client, error) {
+	w, err := d.walk(ctx, domain, options)
+	if err != nil {
+		return nil, err
+	}
+	return w.next(ctx)
+}
+
+// walk resolves the domain for a walk along its hosts.
+func (d *Dialer) walk(ctx context.Context, domain string, options []policy.Option) (*walk, error) {
+	if d.Resolver == nil {
+		return nil, errNoResolver
+	}
+	plan, err := d.Resolver.Resolve(ctx, domain, options...)
+	if err != nil {
+		return nil, err
+	}
+	w := &walk{dialer: d}
+	w.follow(plan)
+	return w, nil
+}
+
+func (d *Dialer) localName() string {
+	if d.LocalName != "" {
+		return d.LocalName
+	}
+	if name, err := os.Hostname(); err == nil && names.IsDomain(name) {
+		return name
+	}
+	return "localhost"
+}
+
+func (d *Dialer) log(ctx context.Context, level slog.Level, message string, attrs ...slog.Attr) {
+	if d.Logger != nil {
+		d.Logger.LogAttrs(ctx, level, message, attrs...)
+	}
+}

@@ -1,0 +1,30 @@
+// Package delivery sends mail by the plans of package policy: it speaks SMTP with
+// the mail hosts of a domain and enforces DANE (RFC 7672) and MTA-STS (RFC 8461)
+// inside the TLS handshake.
+//
+// # Send a message
+//
+//	resolver, err := policy.New(policy.Config{})
+//	dialer := delivery.Dialer{Resolver: resolver}
+//	err = dialer.SendMail(ctx, "me@example.net", []string{"you@example.org"}, message)
+//
+// The error is a [*SendError] that names the recipients who did not get the message.
+// Those whose error is temporary get it with a later call. A policy failure is
+// temporary: the mail waits.
+//
+// # Speak SMTP yourself
+//
+// [Dialer.Dial] returns a [Client], a client of net/smtp after a verified STARTTLS:
+//
+//	client, err := dialer.Dial(ctx, "example.org")
+//	defer client.Close()
+//	err = client.Mail("me@example.net")
+//
+// # Report
+//
+// Set [Dialer.Recorder] to record each session for TLS-RPT (RFC 8460), and
+// [Dialer.Delivered] to log how each message was delivered.
+//
+// A program with an SMTP client of its own does not need this package: package
+// policy has what this one is made from.
+package delivery

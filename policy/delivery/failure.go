@@ -1,0 +1,60 @@
+package delivery
+
+import (
+	"errors"
+
+	"github.com/mxseal/mxseal/policy"
+)
+
+// This file has the text, status and permanence of the failures that package
+// policy does not know: of the message, of addresses and of the Dialer.
+
+var (
+	errNoResolver  = errors.New("delivery: Dialer.Resolver is nil; set it to the Resolver that policy.New returns")
+	errNoHandshake = errors.New("the handshake did not finish")
+)
+
+func badReturnPath(from string, err error) *policy.Error {
+	return &policy.Error{Permanent: true, ReplyCode: 553, Status: "5.1.7", Detail: "the return path " + from + " is not an address", Err: err}
+}
+
+func badRecipient(address string, err error) *policy.Error {
+	return &policy.Error{Permanent: true, ReplyCode: 553, Status: "5.1.3", Detail: "the recipient " + address + " is not an address", Err: err}
+}
+
+func bareCR() *policy.Error {
+	return &policy.Error{Permanent: true, ReplyCode: 554, Status: "5.6.0", Detail: "the message has a CR without LF, which must not be sent"}
+}
+
+// lacksUTF8 is RFC 6531 section 3.5 for a message that cannot be sent on.
+func lacksUTF8(c *Client) *policy.Error {
+	return &policy.Error{
+		Domain: c.Plan.Domain, Host: c.Host.Name, By: c.Host.By, Permanent: true, ReplyCode: 553, Status: "5.6.7",
+		Detail: "an address is not ASCII, and the server does not support SMTPUTF8",
+	}
+}
+
+func tooManyConnections(plan *policy.Plan, host *policy.Host) *policy.Error {
+	return &policy.Error{
+		Domain: plan.Domain, Host: host.Name, By: host.By, Status: "4.4.1",
+		Detail: "not tried: Dialer.MaxConnections for the domain is reached",
+	}
+}
+
+// noReplyToSTARTTLS means that the server stopped speaking SMTP.
+func noReplyToSTARTTLS(host *policy.Host, err error) *policy.Error {
+	return host.Replied("the server does not answer STARTTLS by an SMTP reply", err)
+}
+
+func interrupted(domain string, err error) *policy.Error {
+	return &policy.Error{Domain: domain, Status: "4.4.7", Detail: "interrupted", Err: err}
+}
+
+// asError returns err as a *policy.Error, which errors of Resolve and Dial are
+// unless the Dialer has no Resolver.
+func asError(domain string, err error) *policy.Error {
+	if own, ok := err.(*policy.Error); ok {
+		return own
+	}
+	return &policy.Error{Domain: domain, Status: "4.3.5", Detail: "the Dialer is not usable", Err: err}
+}
