@@ -24,6 +24,7 @@ const (
 // After .ci/release, every module of the repository can be got from a proxy, into
 // an empty module, and everything in it builds there.
 func TestModulesCanBeGot(t *testing.T) {
+	t.Parallel()
 	repo := newRepository(t)
 	before := repo.git("rev-parse", "HEAD")
 	out := repo.run(".ci/release", version)
@@ -70,6 +71,7 @@ func TestModulesCanBeGot(t *testing.T) {
 // A tag alone does not make a nested module that users can get. This is what
 // .ci/release is for, and it shows that the test above can fail.
 func TestTagsAlone(t *testing.T) {
+	t.Parallel()
 	repo := newRepository(t)
 	modules := repo.modules()
 	for _, module := range modules {
