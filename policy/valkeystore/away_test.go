@@ -32,8 +32,8 @@ var losses = []loss{
 	},
 	{
 		name:   "stopped",
-		lose:   func(t *testing.T, srv *server, _ *proxy) { srv.signal(t, "STOP") },
-		regain: func(t *testing.T, srv *server, _ *proxy) { srv.signal(t, "CONT") },
+		lose:   func(t *testing.T, srv *server, _ *proxy) { srv.pause(t) },
+		regain: func(t *testing.T, srv *server, _ *proxy) { srv.resume(t) },
 	},
 }
 

@@ -140,9 +140,9 @@ func TestFleetWithoutServer(t *testing.T) {
 	ways[0].setCut(false)
 	eventually(t, "who was cut off hears of it", func() bool { return relays[0].lookup(t, "later.example") == "2" })
 
-	srv.signal(t, "STOP")
+	srv.pause(t)
 	all("stopped", domain, "new.example", "later.example", "last.example")
-	srv.signal(t, "CONT")
+	srv.resume(t)
 }
 
 // A value that somebody has poisoned takes no policy away.

@@ -68,11 +68,11 @@ func TestLateExecution(t *testing.T) {
 	for n := int64(1); n <= 9; n += 2 {
 		first, second := batch("w", n, domain, sessions(noPolicy, 1)), batch("w", n+1, domain, sessions(noPolicy, 1))
 		again(t, "contact", func() error { _, err := r.Sums(t.Context(), today(), domain); return err })
-		srv.signal(t, "STOP")
+		srv.pause(t)
 		if err := r.Add(t.Context(), first); err == nil {
 			t.Error("added by a server that stands still")
 		}
-		srv.signal(t, "CONT")
+		srv.resume(t)
 		again(t, "added", func() error { return r.Add(t.Context(), first) })
 		again(t, "added", func() error { return r.Add(t.Context(), second) })
 		add(t, direct, first) // later than all others

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os/exec"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"github.com/valkey-io/valkey-go"
 
 	"github.com/mxseal/mxseal/internal/test/interop"
+	"github.com/mxseal/mxseal/internal/test/interop/daemon"
 	"github.com/mxseal/mxseal/mtasts"
 )
 
@@ -115,11 +115,19 @@ func (s *server) kill() {
 	<-s.done
 }
 
-// signal sends a signal that not all systems know.
-func (s *server) signal(t testing.TB, name string) {
+// pause stops the server: it holds its connections and answers nothing.
+func (s *server) pause(t testing.TB) {
 	t.Helper()
-	if out, err := exec.Command("kill", "-"+name, strconv.Itoa(s.cmd.Process.Pid)).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	if err := daemon.Pause(s.cmd.Process); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// resume continues a server that pause has stopped.
+func (s *server) resume(t testing.TB) {
+	t.Helper()
+	if err := daemon.Resume(s.cmd.Process); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -2,9 +2,19 @@
 
 package daemon
 
-import "os/exec"
+import (
+	"errors"
+	"os"
+	"os/exec"
+)
 
 func ownGroup(*exec.Cmd) {}
 
 func endGroup(cmd *exec.Cmd)  { _ = cmd.Process.Kill() }
 func killGroup(cmd *exec.Cmd) { _ = cmd.Process.Kill() }
+
+// Pause returns an error: this system cannot stop a process and continue it.
+func Pause(*os.Process) error { return errors.ErrUnsupported }
+
+// Resume returns an error, like Pause.
+func Resume(*os.Process) error { return errors.ErrUnsupported }

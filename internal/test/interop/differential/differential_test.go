@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -13,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/mxseal/mxseal/internal/test/interop"
 )
 
 // perTree is how many questions are asked about each tree, one after the other.
@@ -43,6 +44,7 @@ func TestValidatorsAgree(t *testing.T) {
 	}
 	workers.Wait()
 	t.Log(r.summary())
+	r.notCompared(t)
 }
 
 // defaultSeed has each run ask the same, so that it says something about the
@@ -52,7 +54,7 @@ const defaultSeed = 304
 // questions is how many are asked by default: 2000 where the environment asks
 // for the whole comparison, few where "go test ./..." is to be quick.
 func questions() uint64 {
-	if os.Getenv("MXSEAL_INTEROP") == "1" {
+	if interop.Complete() {
 		return 2000
 	}
 	return 80
@@ -68,6 +70,7 @@ type run struct {
 	counts   map[string]int
 	first    map[string]string // where each kind of difference was met first
 	reported map[string]bool   // kinds of differences
+	differs  int
 }
 
 // work asks about one tree after the other.
@@ -145,7 +148,7 @@ func (r *run) record(t *testing.T, p *panel, o *outcome, where string) {
 	t.Helper()
 	if o.unasked() {
 		r.mu.Lock()
-		r.counts["not asked, because a program took too long"]++
+		r.counts[tookTooLong]++
 		r.mu.Unlock()
 		return
 	}
@@ -163,6 +166,7 @@ func (r *run) record(t *testing.T, p *panel, o *outcome, where string) {
 	if differs {
 		kind := fmt.Sprintf("difference %v: %s", o.statuses(), why)
 		r.counts[kind]++
+		r.differs++
 		r.first[kind] = cmp.Or(r.first[kind], where)
 	}
 	class := fmt.Sprint(o.statuses(), kind)
@@ -183,7 +187,23 @@ func (r *run) record(t *testing.T, p *panel, o *outcome, where string) {
 	}
 }
 
-const unexplained = "UNEXPLAINED"
+const (
+	unexplained = "UNEXPLAINED"
+	tookTooLong = "not asked, because a program took too long"
+)
+
+// notCompared says how many questions show no agreement.
+func (r *run) notCompared(t *testing.T) {
+	if !interop.Complete() {
+		interop.NotCompared(t, "%d questions were asked; MXSEAL_INTEROP=1 asks 2000", r.questions)
+	}
+	if n := r.counts[tookTooLong]; n > 0 {
+		interop.NotCompared(t, "%d of %d questions, because a program took too long", n, r.questions)
+	}
+	if r.differs > 0 {
+		interop.NotCompared(t, "%d of %d questions, on which the validators differ for reasons in explain_test.go; -v lists them", r.differs, r.questions)
+	}
+}
 
 func (o *outcome) report() string {
 	indent := func(text string) string { return strings.ReplaceAll(text, "\n", "\n\t\t") }
