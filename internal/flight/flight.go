@@ -1,5 +1,4 @@
-// Package flight does work that several callers want at the same time only
-// once.
+// Package flight does work that several callers need at the same time only once.
 package flight
 
 import (
@@ -8,12 +7,14 @@ import (
 	"time"
 )
 
-// Group runs work that several callers want at the same time only once. The
-// work has a context of its own, which ends when the last caller has left: one
-// who gives up does not fail the others, and nothing runs on for nobody. The
-// zero Group is ready for use, by several goroutines.
+// Group is a set of flights, at most one for each key at a time. The zero Group
+// is ready for use. It is safe for concurrent use.
+//
+// A caller that has work for a goroutine of its own calls [Group.Join]: the work
+// is cancelled when its last caller has left. A caller that decides itself where
+// the work runs, and how long, calls [Group.Claim].
 type Group[K comparable, V any] struct {
-	// Limit is how long the work may take; 0 is as long as somebody waits.
+	// Limit bounds the time of the work that Join starts. 0 means no limit.
 	Limit time.Duration
 
 	mu sync.Mutex
@@ -22,15 +23,20 @@ type Group[K comparable, V any] struct {
 
 // Flight is work under way.
 type Flight[V any] struct {
-	done    chan struct{}
+	done    chan struct{} // closed when value and err are set
 	value   V
 	err     error
-	callers int
-	cancel  context.CancelFunc
+	began   time.Time
+	callers int                // that joined and did not leave; guarded by the group's mu
+	cancel  context.CancelFunc // nil for a claim
 }
 
-// Join starts the work for key, or joins it if it is under way. Whoever joins
-// must leave.
+// Join returns the flight for key. If there is none, it starts one that does
+// work in a goroutine of its own. Each caller calls [Group.Leave] once.
+//
+// The context of the work has the values of ctx. It ends when the last caller
+// has left, or after Limit, and not with ctx: a caller that gives up does not
+// fail the others.
 func (g *Group[K, V]) Join(ctx context.Context, key K, work func(context.Context) (V, error)) *Flight[V] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -39,24 +45,18 @@ func (g *Group[K, V]) Join(ctx context.Context, key K, work func(context.Context
 		return f
 	}
 	ctx, cancel := g.detach(ctx)
-	f := &Flight[V]{done: make(chan struct{}), callers: 1, cancel: cancel}
-	if g.m == nil {
-		g.m = make(map[K]*Flight[V])
-	}
-	g.m[key] = f
+	f := g.add(key)
+	f.callers, f.cancel = 1, cancel
 	go func() {
 		takeStack(0)
-		f.value, f.err = work(ctx)
-		g.mu.Lock()
-		g.forget(key, f)
-		g.mu.Unlock()
-		close(f.done)
+		value, err := work(ctx)
+		g.Finish(key, f, value, err)
 		cancel()
 	}()
 	return f
 }
 
-// detach returns the context of the work, which has the values of the caller's.
+// detach returns the context of the work.
 func (g *Group[K, V]) detach(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx = context.WithoutCancel(ctx)
 	if g.Limit > 0 {
@@ -65,31 +65,73 @@ func (g *Group[K, V]) detach(ctx context.Context) (context.Context, context.Canc
 	return context.WithCancel(ctx)
 }
 
-// Leave ends a caller's interest.
+// Leave says that a caller of Join no longer waits for f.
 func (g *Group[K, V]) Leave(key K, f *Flight[V]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if f.callers--; f.callers == 0 {
+	if f.callers--; f.callers == 0 && f.cancel != nil {
 		f.cancel()
 		g.forget(key, f)
 	}
 }
 
-// Forget makes later callers start the work anew, and leaves those who wait for
-// it what they wait for.
+// Claim returns the flight for key, and whether it is new. A caller that gets a
+// new one does the work, in whatever goroutine, and calls [Group.Finish] in any
+// case. Nothing cancels that work. Callers of Claim do not leave.
+func (g *Group[K, V]) Claim(key K) (f *Flight[V], isNew bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if f := g.m[key]; f != nil {
+		return f, false
+	}
+	return g.add(key), true
+}
+
+// Finish ends a flight that Claim has returned as new, and gives its outcome to
+// all that wait for it.
+func (g *Group[K, V]) Finish(key K, f *Flight[V], value V, err error) {
+	f.value, f.err = value, err
+	g.mu.Lock()
+	g.forget(key, f)
+	g.mu.Unlock()
+	close(f.done)
+}
+
+// Forget makes later callers start a flight of their own for key. Those that
+// wait for the present one still get its outcome.
 func (g *Group[K, V]) Forget(key K) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.m, key)
 }
 
+// add is called with mu held.
+func (g *Group[K, V]) add(key K) *Flight[V] {
+	f := &Flight[V]{done: make(chan struct{}), began: time.Now()}
+	if g.m == nil {
+		g.m = make(map[K]*Flight[V])
+	}
+	g.m[key] = f
+	return f
+}
+
+// forget is called with mu held. The flight for key may be another one by now.
 func (g *Group[K, V]) forget(key K, f *Flight[V]) {
 	if g.m[key] == f {
 		delete(g.m, key)
 	}
 }
 
-// Wait returns the outcome, or the context's error if that ends first.
+// Began returns when the flight was started.
+func (f *Flight[V]) Began() time.Time { return f.began }
+
+// Done returns a channel that is closed when there is an outcome.
+func (f *Flight[V]) Done() <-chan struct{} { return f.done }
+
+// Outcome returns the outcome. It may be called once Done is closed.
+func (f *Flight[V]) Outcome() (V, error) { return f.value, f.err }
+
+// Wait returns the outcome, or the error of ctx if that ends first.
 func (f *Flight[V]) Wait(ctx context.Context) (V, error) {
 	select {
 	case <-f.done:
@@ -100,12 +142,13 @@ func (f *Flight[V]) Wait(ctx context.Context) (V, error) {
 	}
 }
 
-// stack is about what the work needs: parsing, and the arithmetic of keys.
+// stack is about what the work needs, which is parsing and public-key
+// arithmetic, in octets.
 const stack = 12 << 10
 
-// takeStack has the goroutine take its stack at once. Doubled bit by bit, deep
-// in the work, what is on it would be moved each time, which has taken a fifth
-// of the processor time of a DNSSEC lookup.
+// takeStack grows the stack of the goroutine at once. Otherwise it would be
+// doubled and copied several times deep in the work, which took a fifth of the
+// processor time of a DNSSEC lookup.
 //
 //go:noinline
 func takeStack(i int) byte {

@@ -33,7 +33,7 @@ func TestWorkIsDoneOnceForAll(t *testing.T) {
 	})
 }
 
-func TestOneWhoLeavesDoesNotFailTheOthers(t *testing.T) {
+func TestCallerThatLeavesDoesNotFailTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var group flight.Group[string, int]
 		work := func(ctx context.Context) (int, error) {
@@ -49,10 +49,10 @@ func TestOneWhoLeavesDoesNotFailTheOthers(t *testing.T) {
 		first := group.Join(impatient, "a", work)
 		second := group.Join(t.Context(), "a", work)
 		if first != second {
-			t.Fatal("the work was begun twice")
+			t.Fatal("the work was started twice")
 		}
 		if _, err := first.Wait(impatient); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("the impatient one got %v", err)
+			t.Errorf("the impatient caller got %v", err)
 		}
 		group.Leave("a", first)
 		if n, err := second.Wait(t.Context()); n != 1 || err != nil {
@@ -62,7 +62,7 @@ func TestOneWhoLeavesDoesNotFailTheOthers(t *testing.T) {
 	})
 }
 
-func TestWorkEndsWithTheLastWhoLeaves(t *testing.T) {
+func TestWorkEndsWithItsLastCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var group flight.Group[string, int]
 		ended := false
@@ -74,12 +74,12 @@ func TestWorkEndsWithTheLastWhoLeaves(t *testing.T) {
 		group.Leave("a", f)
 		synctest.Wait()
 		if !ended {
-			t.Error("nobody waits, and the work goes on")
+			t.Error("no caller is left, and the work goes on")
 		}
 	})
 }
 
-func TestForgottenWorkIsBegunAnew(t *testing.T) {
+func TestForgottenWorkIsStartedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var group flight.Group[string, string]
 		answer := func(text string) func(context.Context) (string, error) {
@@ -108,6 +108,63 @@ func TestWorkEndsAtItsLimit(t *testing.T) {
 		defer group.Leave("a", f)
 		if _, err := f.Wait(t.Context()); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
 			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
+}
+
+// A claim is worked off by the caller that made it; the others wait for it, and
+// nothing but Finish ends it.
+func TestClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var group flight.Group[string, int]
+		f, isNew := group.Claim("a")
+		if !isNew {
+			t.Fatal("the first claim is not new")
+		}
+		began := time.Now()
+		var callers sync.WaitGroup
+		for range 10 {
+			callers.Go(func() {
+				other, isNew := group.Claim("a")
+				if other != f || isNew {
+					t.Error("the work was claimed twice")
+				}
+				impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				if _, err := other.Wait(impatient); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("the impatient caller got %v", err)
+				}
+				<-other.Done()
+				if n, err := other.Outcome(); n != 1 || err != nil || !other.Began().Equal(began) {
+					t.Errorf("%d, %v, began %v", n, err, other.Began())
+				}
+			})
+		}
+		time.Sleep(time.Minute)
+		group.Finish("a", f, 1, nil)
+		callers.Wait()
+		if _, isNew := group.Claim("a"); !isNew {
+			t.Error("a flight that is over is joined")
+		}
+	})
+}
+
+// A caller can join a claim; that it leaves does not end the claim.
+func TestJoinedClaimGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var group flight.Group[string, int]
+		claim, _ := group.Claim("a")
+		joined := group.Join(t.Context(), "a", func(context.Context) (int, error) {
+			t.Error("the work was started twice")
+			return 0, nil
+		})
+		group.Leave("a", joined)
+		if again, isNew := group.Claim("a"); again != claim || isNew {
+			t.Error("the claim ended with a caller that left")
+		}
+		group.Finish("a", claim, 1, nil)
+		if n, err := joined.Wait(t.Context()); n != 1 || err != nil {
+			t.Errorf("%d, %v", n, err)
 		}
 	})
 }
