@@ -11,8 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"github.com/mxseal/mxseal/dane/dnssec"
 )
 
@@ -26,7 +24,7 @@ func (w *world) serving(t *testing.T, config Config) *Dialer {
 		domain, host := label+".example", "mx."+label+".example"
 		names.add(t, dnssec.Insecure, fmt.Sprintf("%s. MX 10 %s.", domain, host))
 		names.add(t, dnssec.Insecure, fmt.Sprintf("%s. A 192.0.2.%d", host, i+1))
-		names.deny(dnssec.Insecure, host, dns.TypeAAAA, dns.RcodeSuccess)
+		names.deny(dnssec.Insecure, host, dnssec.TypeAAAA, false)
 		all = append(all, fmt.Sprintf("example.org. MX %d %s.", i, host))
 	}
 	names.add(t, dnssec.Insecure, all...)

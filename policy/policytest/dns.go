@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/internal/test/dnstree"
 )
 
@@ -42,13 +43,13 @@ func Forge(records ...string) DNSFault {
 
 // BreakDNS makes the replies to questions for a name go wrong until mend is
 // called: for one of the types or, without types, for any.
-func (inet *Internet) BreakDNS(fault DNSFault, name string, types ...uint16) (mend func()) {
-	return inet.tree.Break(dnstree.At(name, types...), adapt(fault))
+func (inet *Internet) BreakDNS(fault DNSFault, name string, types ...dnssec.Type) (mend func()) {
+	return inet.tree.Break(dnstree.At(name, numbers(types)...), adapt(fault))
 }
 
 // BreakDNSBelow is BreakDNS for a name and all names below it.
-func (inet *Internet) BreakDNSBelow(fault DNSFault, name string, types ...uint16) (mend func()) {
-	return inet.tree.Break(dnstree.Under(name, types...), adapt(fault))
+func (inet *Internet) BreakDNSBelow(fault DNSFault, name string, types ...dnssec.Type) (mend func()) {
+	return inet.tree.Break(dnstree.Under(name, numbers(types)...), adapt(fault))
 }
 
 func adapt(fault DNSFault) dnstree.Fault {
@@ -62,8 +63,8 @@ func (inet *Internet) SlowDNS(by time.Duration) (mend func()) {
 
 // Questions returns how often the DNS was asked for a name and one of the types
 // or, without types, any.
-func (inet *Internet) Questions(name string, types ...uint16) int {
-	return inet.tree.Count(name, types...)
+func (inet *Internet) Questions(name string, types ...dnssec.Type) int {
+	return inet.tree.Count(name, numbers(types)...)
 }
 
 // AllQuestions returns every question that the DNS was asked, in order.
@@ -86,5 +87,14 @@ func (inet *Internet) ForgetQuestions() { inet.tree.Reset() }
 // is on the real loopback interface.
 func (inet *Internet) DNSAddr() string { return inet.tree.Addr() }
 
-// TrustAnchors returns the DS records of the root.
-func (inet *Internet) TrustAnchors() []dns.RR { return inet.tree.Anchors() }
+// TrustAnchors returns the trust anchors of this internet, the DS records of its
+// root zone, in zone-file syntax.
+func (inet *Internet) TrustAnchors() string { return inet.tree.Anchors() }
+
+func numbers(types []dnssec.Type) []uint16 {
+	list := make([]uint16, len(types))
+	for i, t := range types {
+		list[i] = uint16(t)
+	}
+	return list
+}
