@@ -51,8 +51,8 @@ type Host struct {
 
 // Lookup is one DNS lookup on the way to a Host: either Answer or Err is set.
 type Lookup struct {
-	Name   string // with final dot
-	Type   uint16 // dns.TypeA, dns.TypeAAAA or dns.TypeTLSA
+	Name   string      // with final dot
+	Type   dnssec.Type // TypeA, TypeAAAA or TypeTLSA
 	Answer *dnssec.Answer
 	Err    error
 }
@@ -138,8 +138,8 @@ type discovery struct {
 
 // lookup asks one question. An answer that claims to be none of what a Resolver
 // may return is a failure, so that it is not taken for "no records".
-func (d *discovery) lookup(name string, qtype uint16) Lookup {
-	answer, err := d.resolver.Lookup(d.ctx, name, qtype)
+func (d *discovery) lookup(name string, t dnssec.Type) Lookup {
+	answer, err := d.resolver.Lookup(d.ctx, name, t)
 	switch {
 	case err != nil:
 	case answer == nil:
@@ -148,9 +148,9 @@ func (d *discovery) lookup(name string, qtype uint16) Lookup {
 		err = fmt.Errorf("dane: the resolver returned an answer that is %v", answer.Status)
 	}
 	if err != nil {
-		return Lookup{Name: name, Type: qtype, Err: err}
+		return Lookup{Name: name, Type: t, Err: err}
 	}
-	return Lookup{Name: name, Type: qtype, Answer: answer}
+	return Lookup{Name: name, Type: t, Answer: answer}
 }
 
 // note takes down a lookup that is over, and how long its answer is good for.
@@ -175,8 +175,8 @@ func (d *discovery) failed(err error) error {
 func (d *discovery) addresses(name string, enough rank) error {
 	var lookups [2]Lookup
 	var wait sync.WaitGroup
-	for i, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
-		wait.Go(func() { lookups[i] = d.lookup(name, qtype) })
+	for i, t := range []dnssec.Type{dnssec.TypeA, dnssec.TypeAAAA} {
+		wait.Go(func() { lookups[i] = d.lookup(name, t) })
 	}
 	wait.Wait()
 
@@ -231,7 +231,7 @@ func (h *Host) candidates(name string) []string {
 // the base domain (RFC 7672 section 2.2.3). An alias at the TLSA name does not
 // change the base domain.
 func (d *discovery) records(candidate string, port uint16) (bool, error) {
-	l := d.lookup(RecordName(candidate, port), dns.TypeTLSA)
+	l := d.lookup(RecordName(candidate, port), dnssec.TypeTLSA)
 	var records []Record
 	if l.Err == nil {
 		records, l.Err = recordsOf(l.Answer)
@@ -254,12 +254,12 @@ func (d *discovery) records(candidate string, port uint16) (bool, error) {
 // recordsOf returns the content of a TLSA RRset.
 func recordsOf(answer *dnssec.Answer) ([]Record, error) {
 	var records []Record
-	for _, rr := range answer.Records {
-		tlsa, ok := rr.(*dns.TLSA)
+	for _, record := range answer.Records {
+		tlsa, ok := record.TLSA()
 		if !ok {
-			return nil, errors.New("dane: the resolver returned a record that is not TLSA")
+			return nil, errors.New("dane: the resolver returned a record that is not TLSA, or a malformed one")
 		}
-		records = append(records, FromRR(tlsa))
+		records = append(records, FromTLSA(tlsa))
 	}
 	return records, nil
 }

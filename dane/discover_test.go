@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/internal/test/testpki"
@@ -41,8 +39,8 @@ type dnssecError struct{}
 func (*dnssecError) Error() string               { return "SERVFAIL" }
 func (*dnssecError) TLSReport() (string, string) { return "dnssec-invalid", "servfail" }
 
-func (a *asked) Lookup(ctx context.Context, name string, qtype uint16) (*dnssec.Answer, error) {
-	key := name + " " + dns.TypeToString[qtype]
+func (a *asked) Lookup(ctx context.Context, name string, qtype dnssec.Type) (*dnssec.Answer, error) {
+	key := name + " " + qtype.String()
 	a.mu.Lock()
 	a.questions = append(a.questions, key)
 	a.mu.Unlock()
@@ -72,25 +70,25 @@ func (a *asked) Lookup(ctx context.Context, name string, qtype uint16) (*dnssec.
 		} else if seconds, ok := strings.CutPrefix(field, "ttl="); ok {
 			ttl, _ := time.ParseDuration(seconds + "s")
 			answer.Expires = testpki.Now.Add(ttl)
-		} else if qtype == dns.TypeTLSA {
+		} else if qtype == dnssec.TypeTLSA {
 			data := strings.Join(fields[1+i:], " ")
 			for record := range strings.SplitSeq(data, ",") {
-				answer.Records = append(answer.Records, mustRR(name+" 60 IN TLSA "+record))
+				answer.Records = append(answer.Records, mustRecord(name+" 60 IN TLSA "+record))
 			}
 			break
 		} else {
-			answer.Records = append(answer.Records, mustRR(name+" 60 IN "+dns.TypeToString[qtype]+" "+field))
+			answer.Records = append(answer.Records, mustRecord(name+" 60 IN "+qtype.String()+" "+field))
 		}
 	}
 	return answer, nil
 }
 
-func mustRR(s string) dns.RR {
-	rr, err := dns.NewRR(s)
+func mustRecord(s string) dnssec.Record {
+	record, err := dnssec.ParseRecord(s)
 	if err != nil {
 		panic(err)
 	}
-	return rr
+	return record
 }
 
 // tlsaQuestions are the TLSA names that were asked for, in order.
@@ -408,16 +406,16 @@ func TestDiscoverNames(t *testing.T) {
 func TestDiscoverDNAME(t *testing.T) {
 	t.Parallel()
 	step := []dnssec.Alias{{Name: "mx.example.", Target: "mx.example.net.", DNAME: true, Status: dnssec.Secure}}
-	resolver := resolverFunc(func(name string, qtype uint16) (*dnssec.Answer, error) {
+	resolver := resolverFunc(func(name string, qtype dnssec.Type) (*dnssec.Answer, error) {
 		answer := &dnssec.Answer{Name: name, Status: dnssec.Secure, Expires: testpki.Now}
 		switch {
 		case name == "mx.example.":
 			answer.Name, answer.Aliases = "mx.example.net.", step
-			if qtype == dns.TypeAAAA {
-				answer.Records = []dns.RR{mustRR("mx.example.net. 60 IN AAAA 2001:db8::1")}
+			if qtype == dnssec.TypeAAAA {
+				answer.Records = []dnssec.Record{mustRecord("mx.example.net. 60 IN AAAA 2001:db8::1")}
 			}
-		case name == "_25._tcp.mx.example.net." && qtype == dns.TypeTLSA:
-			answer.Records = []dns.RR{mustRR(name + " 60 IN TLSA " + tlsa)}
+		case name == "_25._tcp.mx.example.net." && qtype == dnssec.TypeTLSA:
+			answer.Records = []dnssec.Record{mustRecord(name + " 60 IN TLSA " + tlsa)}
 		}
 		return answer, nil
 	})
@@ -452,7 +450,7 @@ func TestLookupError(t *testing.T) {
 	if _, code := failed.TLSReport(); code != "servfail" {
 		t.Errorf("reason code %q", code)
 	}
-	if len(failed.Lookups) != 3 || failed.Lookups[2].Type != dns.TypeTLSA || failed.Lookups[2].Err == nil || failed.Lookups[0].Answer == nil {
+	if len(failed.Lookups) != 3 || failed.Lookups[2].Type != dnssec.TypeTLSA || failed.Lookups[2].Err == nil || failed.Lookups[0].Answer == nil {
 		t.Errorf("lookups: %+v", failed.Lookups)
 	}
 }
@@ -460,8 +458,8 @@ func TestLookupError(t *testing.T) {
 // A resolver that returns something else than it was asked for is not believed.
 func TestDiscoverWrongType(t *testing.T) {
 	t.Parallel()
-	resolver := resolverFunc(func(name string, qtype uint16) (*dnssec.Answer, error) {
-		return &dnssec.Answer{Name: name, Status: dnssec.Secure, Expires: testpki.Now, Records: []dns.RR{mustRR(name + " 60 IN A 192.0.2.1")}}, nil
+	resolver := resolverFunc(func(name string, qtype dnssec.Type) (*dnssec.Answer, error) {
+		return &dnssec.Answer{Name: name, Status: dnssec.Secure, Expires: testpki.Now, Records: []dnssec.Record{mustRecord(name + " 60 IN A 192.0.2.1")}}, nil
 	})
 	var failed *dane.LookupError
 	if host, err := dane.Discover(t.Context(), resolver, "mx.example", 25); !errors.As(err, &failed) {
@@ -469,9 +467,9 @@ func TestDiscoverWrongType(t *testing.T) {
 	}
 }
 
-type resolverFunc func(name string, qtype uint16) (*dnssec.Answer, error)
+type resolverFunc func(name string, qtype dnssec.Type) (*dnssec.Answer, error)
 
-func (f resolverFunc) Lookup(_ context.Context, name string, qtype uint16) (*dnssec.Answer, error) {
+func (f resolverFunc) Lookup(_ context.Context, name string, qtype dnssec.Type) (*dnssec.Answer, error) {
 	return f(name, qtype)
 }
 

@@ -4,8 +4,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/miekg/dns"
-
 	"github.com/mxseal/mxseal/dane/dnssec"
 )
 
@@ -43,18 +41,11 @@ type family struct {
 
 func newFamily(l Lookup) family {
 	f := family{answer: l.Answer}
-	for _, rr := range l.Answer.Records {
+	for _, record := range l.Answer.Records {
 		if len(f.addrs) == maxAddresses {
 			break
 		}
-		var addr netip.Addr
-		switch rr := rr.(type) {
-		case *dns.A:
-			addr, _ = netip.AddrFromSlice(rr.A.To4())
-		case *dns.AAAA:
-			addr, _ = netip.AddrFromSlice(rr.AAAA.To16())
-		}
-		if addr.IsValid() {
+		if addr, ok := record.Addr(); ok {
 			f.addrs = append(f.addrs, addr)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/miekg/dns"
+	"github.com/mxseal/mxseal/dane/dnssec"
 )
 
 // Usage says what a record's certificate is to the server's (RFC 6698 section
@@ -182,32 +182,15 @@ func (r *Record) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// FromRR returns the content of a TLSA record as the DNS library has it. It
-// always gives a record, because even one that makes no sense shows that the
-// server is meant to do TLS (RFC 7672 section 2.2): data that is not
-// hexadecimal is read as none, and the record is then unusable.
-func FromRR(rr *dns.TLSA) Record {
-	data, err := hex.DecodeString(rr.Certificate)
-	if err != nil {
-		data = nil
-	}
+// FromTLSA returns the content of a TLSA record that a resolver has found. It
+// always succeeds, because even a record that makes no sense shows that the
+// server supports TLS (RFC 7672 section 2.2). The data is copied.
+func FromTLSA(tlsa dnssec.TLSA) Record {
 	return Record{
-		Usage:        Usage(rr.Usage),
-		Selector:     Selector(rr.Selector),
-		MatchingType: MatchingType(rr.MatchingType),
-		Data:         data,
-	}
-}
-
-// RR returns the record as the DNS library has it, at the given name, such as
-// one from [RecordName], and with a TTL in seconds.
-func (r Record) RR(name string, ttl uint32) *dns.TLSA {
-	return &dns.TLSA{
-		Hdr:          dns.RR_Header{Name: dns.Fqdn(name), Rrtype: dns.TypeTLSA, Class: dns.ClassINET, Ttl: ttl},
-		Usage:        uint8(r.Usage),
-		Selector:     uint8(r.Selector),
-		MatchingType: uint8(r.MatchingType),
-		Certificate:  hex.EncodeToString(r.Data),
+		Usage:        Usage(tlsa.Usage),
+		Selector:     Selector(tlsa.Selector),
+		MatchingType: MatchingType(tlsa.MatchingType),
+		Data:         append([]byte(nil), tlsa.Data...),
 	}
 }
 

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/miekg/dns"
-
 	"github.com/mxseal/mxseal/dane/dnssec"
 )
 
@@ -48,8 +46,8 @@ func TestExplanationOfTwoFailedLookups(t *testing.T) {
 	t.Parallel()
 	f := newFakeDNS()
 	f.add(t, dnssec.Secure, "example.org. MX 1 mx.example.org.")
-	f.fail("mx.example.org", dns.TypeA)
-	f.fail("mx.example.org", dns.TypeAAAA)
+	f.fail("mx.example.org", dnssec.TypeA)
+	f.fail("mx.example.org", dnssec.TypeAAAA)
 	plan, err := f.newResolver(t, Config{}).Resolve(t.Context(), "example.org")
 	if err != nil {
 		t.Fatal(err)

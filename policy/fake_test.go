@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"github.com/mxseal/mxseal/dane/dnssec"
 )
 
@@ -35,37 +33,36 @@ func newFakeDNS() *fakeDNS {
 	return &fakeDNS{answers: map[string]*dnssec.Answer{}, failing: map[string]bool{}, ttl: time.Hour, now: time.Now}
 }
 
-func key(name string, qtype uint16) string {
-	return strings.ToLower(dns.Fqdn(name)) + " " + dns.TypeToString[qtype]
-}
+func key(name string, t dnssec.Type) string { return canonical(name) + " " + t.String() }
+
+func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) + "." }
 
 // add adds records, all of one name and type, with a status.
 func (f *fakeDNS) add(t testing.TB, status dnssec.Status, records ...string) {
 	t.Helper()
 	var answer *dnssec.Answer
-	for _, record := range records {
-		rr, err := dns.NewRR(record)
+	for _, text := range records {
+		record, err := dnssec.ParseRecord(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		header := rr.Header()
 		if answer == nil {
-			answer = &dnssec.Answer{Name: header.Name, Status: status}
-			f.answers[key(header.Name, header.Rrtype)] = answer
+			answer = &dnssec.Answer{Name: record.Name, Status: status}
+			f.answers[key(record.Name, record.Type)] = answer
 		}
-		answer.Records = append(answer.Records, rr)
+		answer.Records = append(answer.Records, record)
 	}
 }
 
 // deny adds an answer without records.
-func (f *fakeDNS) deny(status dnssec.Status, name string, qtype uint16, rcode int) {
-	f.answers[key(name, qtype)] = &dnssec.Answer{Name: dns.Fqdn(name), Status: status, Rcode: rcode}
+func (f *fakeDNS) deny(status dnssec.Status, name string, t dnssec.Type, nxdomain bool) {
+	f.answers[key(name, t)] = &dnssec.Answer{Name: canonical(name), Status: status, NXDomain: nxdomain}
 }
 
 // fail makes a lookup fail.
-func (f *fakeDNS) fail(name string, qtype uint16) { f.failing[key(name, qtype)] = true }
+func (f *fakeDNS) fail(name string, qtype dnssec.Type) { f.failing[key(name, qtype)] = true }
 
-func (f *fakeDNS) Lookup(ctx context.Context, name string, qtype uint16) (*dnssec.Answer, error) {
+func (f *fakeDNS) Lookup(ctx context.Context, name string, qtype dnssec.Type) (*dnssec.Answer, error) {
 	f.lookups.Add(1)
 	if f.wait != nil {
 		select {
@@ -81,7 +78,7 @@ func (f *fakeDNS) Lookup(ctx context.Context, name string, qtype uint16) (*dnsse
 	if f.failing[k] {
 		return nil, fmt.Errorf("%s: %w", k, errBroken)
 	}
-	answer := &dnssec.Answer{Name: dns.CanonicalName(name), Status: dnssec.Insecure, Rcode: dns.RcodeNameError}
+	answer := &dnssec.Answer{Name: canonical(name), Status: dnssec.Insecure, NXDomain: true}
 	if known := f.answers[k]; known != nil {
 		copied := *known
 		answer = &copied
@@ -92,7 +89,7 @@ func (f *fakeDNS) Lookup(ctx context.Context, name string, qtype uint16) (*dnsse
 	return answer, nil
 }
 
-func (f *fakeDNS) wasAsked(name string, qtype uint16) bool {
+func (f *fakeDNS) wasAsked(name string, qtype dnssec.Type) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, k := range f.asked {
@@ -107,8 +104,8 @@ func (f *fakeDNS) wasAsked(name string, qtype uint16) bool {
 func (f *fakeDNS) addHost(t testing.TB, status dnssec.Status, name string, tlsa ...string) {
 	t.Helper()
 	f.add(t, status, name+". A 192.0.2.1")
-	f.deny(status, name, dns.TypeAAAA, dns.RcodeSuccess)
-	f.deny(status, "_25._tcp."+name, dns.TypeTLSA, dns.RcodeNameError)
+	f.deny(status, name, dnssec.TypeAAAA, false)
+	f.deny(status, "_25._tcp."+name, dnssec.TypeTLSA, true)
 	for i, record := range tlsa {
 		tlsa[i] = "_25._tcp." + name + ". TLSA " + record
 	}

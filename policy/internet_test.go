@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy"
@@ -150,7 +148,7 @@ func TestDecisionTableOnAnInternet(t *testing.T) {
 			if h.Level != test.level || h.By != test.by || h.RouteAuthenticated != test.route {
 				t.Errorf("%v by %v, route %v: %s", h.Level, h.By, h.RouteAuthenticated, h.Why)
 			}
-			if asked := inet.Questions("_mta-sts.recipient.example", dns.TypeTXT) > 0; asked != test.asked {
+			if asked := inet.Questions("_mta-sts.recipient.example", dnssec.TypeTXT) > 0; asked != test.asked {
 				t.Errorf("MTA-STS asked: %v, want %v", asked, test.asked)
 			}
 			if _, err := handshake(t, h); err != nil {
@@ -321,10 +319,10 @@ func TestRememberedPolicyUnderAttack(t *testing.T) {
 		level policy.Level
 	}{
 		{"the TXT record is hidden", func() func() {
-			return inet.BreakDNS(policytest.Forge(), "_mta-sts.recipient.example", dns.TypeTXT)
+			return inet.BreakDNS(policytest.Forge(), "_mta-sts.recipient.example", dnssec.TypeTXT)
 		}, policy.Authenticated},
 		{"the TXT record is dropped", func() func() {
-			return inet.BreakDNS(policytest.ServFail, "_mta-sts.recipient.example", dns.TypeTXT)
+			return inet.BreakDNS(policytest.ServFail, "_mta-sts.recipient.example", dnssec.TypeTXT)
 		}, policy.Authenticated},
 		{"a new id and the policy host blocked", func() func() {
 			restore := host.Break(policytest.Refuse)
@@ -340,7 +338,7 @@ func TestRememberedPolicyUnderAttack(t *testing.T) {
 			return host.Break(policytest.SelfSigned)
 		}, policy.Authenticated},
 		{"the MX record names the attacker's host", func() func() {
-			return inet.BreakDNS(policytest.Forge("recipient.example. 300 MX 1 mx.attacker.example."), "recipient.example", dns.TypeMX)
+			return inet.BreakDNS(policytest.Forge("recipient.example. 300 MX 1 mx.attacker.example."), "recipient.example", dnssec.TypeMX)
 		}, policy.Refused},
 	} {
 		inet.Advance(25 * time.Hour) // past all TTLs
@@ -377,11 +375,11 @@ func TestSignedDNSUnderAttack(t *testing.T) {
 	} {
 		for _, at := range []struct {
 			name  string
-			types []uint16
+			types []dnssec.Type
 		}{
-			{"dane.example", []uint16{dns.TypeMX}},
-			{"mx.dane.example", []uint16{dns.TypeA, dns.TypeAAAA}},
-			{tlsa, []uint16{dns.TypeTLSA}},
+			{"dane.example", []dnssec.Type{dnssec.TypeMX}},
+			{"mx.dane.example", []dnssec.Type{dnssec.TypeA, dnssec.TypeAAAA}},
+			{tlsa, []dnssec.Type{dnssec.TypeTLSA}},
 		} {
 			t.Run(name+" "+at.name, func(t *testing.T) {
 				restore := inet.BreakDNS(fault, at.name, at.types...)
@@ -632,7 +630,7 @@ func TestStoredPolicyOutlivesTheResolver(t *testing.T) {
 	if _, err := resolver(t, inet, stored).Resolve(t.Context(), "sts.example"); err != nil {
 		t.Fatal(err)
 	}
-	inet.BreakDNS(policytest.Forge(), "_mta-sts.sts.example", dns.TypeTXT)
+	inet.BreakDNS(policytest.Forge(), "_mta-sts.sts.example", dnssec.TypeTXT)
 	host.Break(policytest.Refuse)
 	for name, want := range map[string]policy.Level{"remembered": policy.Authenticated, "forgotten": policy.Opportunistic} {
 		change := stored

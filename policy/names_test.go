@@ -8,8 +8,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/miekg/dns"
-
+	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/policytest"
 	"github.com/mxseal/mxseal/tlsrpt"
@@ -81,12 +80,11 @@ func TestServerName(t *testing.T) {
 // lookupTLSA returns the data of the one TLSA record at a name.
 func lookupTLSA(t *testing.T, inet *policytest.Internet, name string) (string, error) {
 	t.Helper()
-	answer, err := inet.DNS().Lookup(t.Context(), name, dns.TypeTLSA)
+	answer, err := inet.DNS().Lookup(t.Context(), name, dnssec.TypeTLSA)
 	if err != nil {
 		return "", err
 	}
-	record := answer.Records[0].(*dns.TLSA)
-	return fmt.Sprintf("%d %d %d %s", record.Usage, record.Selector, record.MatchingType, record.Certificate), nil
+	return answer.Records[0].Content(), nil
 }
 
 // What is matched with what under MTA-STS: the exchange as the MX record names

@@ -6,9 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/miekg/dns"
-
 	"github.com/mxseal/mxseal/dane"
+	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/delivery"
 	"github.com/mxseal/mxseal/policy/policytest"
@@ -78,7 +77,7 @@ func TestPinnedAuthorityAndForgedMX(t *testing.T) {
 	host := inet.Host("mx.recipient.example")
 	inet.Domain("evil.example").MX("mx.evil.example")
 	inet.Host("mx.evil.example", policytest.TLSA("2 0 1")) // sends the authority's certificate
-	inet.BreakDNS(policytest.Forge("recipient.example. 300 MX 1 mx.evil.example."), "recipient.example", dns.TypeMX)
+	inet.BreakDNS(policytest.Forge("recipient.example. 300 MX 1 mx.evil.example."), "recipient.example", dnssec.TypeMX)
 	r := resolver(t, inet, func(c *policy.Config) {
 		c.Overrides = map[string]policy.Override{"recipient.example": {Pin: []dane.Record{record(t, host, dane.DANETA)}}}
 	})
@@ -114,7 +113,7 @@ func TestRecheckForEveryone(t *testing.T) {
 		plans = append(plans, plan)
 	}
 	inet.Advance(25 * 60 * 60 * 1e9)
-	restore := inet.BreakDNS(policytest.ServFail, "_mta-sts.moved.example", dns.TypeTXT)
+	restore := inet.BreakDNS(policytest.ServFail, "_mta-sts.moved.example", dnssec.TypeTXT)
 	if _, changed, err := r.Recheck(t.Context(), plans[0]); err == nil || changed {
 		t.Errorf("a failed lookup passes for an answer: %v, %v", changed, err)
 	}
@@ -142,7 +141,7 @@ func TestForgedEndings(t *testing.T) {
 		t.Fatal(err)
 	}
 	inet.Advance(25 * 60 * 60 * 1e9)
-	defer inet.BreakDNS(policytest.Forge("sts.example. 300 MX 0 ."), "sts.example", dns.TypeMX)()
+	defer inet.BreakDNS(policytest.Forge("sts.example. 300 MX 0 ."), "sts.example", dnssec.TypeMX)()
 	_, err := r.Resolve(t.Context(), "sts.example")
 	failure, ok := err.(*policy.Error)
 	if !ok || failure.Permanent || !strings.HasPrefix(failure.Status, "4.") {

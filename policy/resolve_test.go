@@ -11,8 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/mtasts"
@@ -28,12 +26,12 @@ func TestHostsAreJudgedApart(t *testing.T) {
 		"example.org. MX 4 odd.example.org.", "example.org. MX 5 gone.example.org.", "example.org. MX 6 noaddr.example.org.")
 	f.addHost(t, dnssec.Secure, "good.example.org", someKey)
 	f.addHost(t, dnssec.Secure, "broken.example.org")
-	f.fail("_25._tcp.broken.example.org", dns.TypeTLSA)
+	f.fail("_25._tcp.broken.example.org", dnssec.TypeTLSA)
 	f.addHost(t, dnssec.Insecure, "plain.example.net")
-	f.fail("_25._tcp.plain.example.net", dns.TypeTLSA)
+	f.fail("_25._tcp.plain.example.net", dnssec.TypeTLSA)
 	f.addHost(t, dnssec.Secure, "odd.example.org", "0 0 1 ab")
-	f.fail("noaddr.example.org", dns.TypeA)
-	f.fail("noaddr.example.org", dns.TypeAAAA)
+	f.fail("noaddr.example.org", dnssec.TypeA)
+	f.fail("noaddr.example.org", dnssec.TypeAAAA)
 	plan, err := f.newResolver(t, Config{}).Resolve(t.Context(), "Example.org.")
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +59,7 @@ func TestHostsAreJudgedApart(t *testing.T) {
 			t.Errorf("%s: %+v", h.Name, h.Refusal)
 		}
 	}
-	if f.wasAsked("_25._tcp.plain.example.net", dns.TypeTLSA) {
+	if f.wasAsked("_25._tcp.plain.example.net", dnssec.TypeTLSA) {
 		t.Error("TLSA asked at a host with insecure addresses (DANE-55)")
 	}
 	if plan.Err() != nil || !plan.Allows("GOOD.example.org.") || plan.Allows("broken.example.org") || plan.Allows("elsewhere.example") {
@@ -97,7 +95,7 @@ func TestMTASTSIsAskedOnlyWhereNeeded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := f.wasAsked("_mta-sts.example.org", dns.TypeTXT); got != test.asked {
+			if got := f.wasAsked("_mta-sts.example.org", dnssec.TypeTXT); got != test.asked {
 				t.Errorf("MTA-STS asked: %v, want %v", got, test.asked)
 			}
 			if test.asked != (plan.MTASTS.Asked && !plan.MTASTS.off) {
@@ -167,7 +165,7 @@ func TestConfiguredNextHop(t *testing.T) {
 	if h.By != ByDANE || h.Port != 587 || plan.MXStatus != dnssec.Secure || !h.RouteAuthenticated || plan.NextHop != "relay.example.net" {
 		t.Errorf("%+v", h)
 	}
-	if f.wasAsked("example.org", dns.TypeMX) || f.wasAsked("relay.example.net", dns.TypeMX) {
+	if f.wasAsked("example.org", dnssec.TypeMX) || f.wasAsked("relay.example.net", dnssec.TypeMX) {
 		t.Errorf("MX records were asked for: %v", f.asked)
 	}
 	f.add(t, dnssec.Insecure, "relay.example.net. MX 1 mx.relay.example.net.")
@@ -175,7 +173,7 @@ func TestConfiguredNextHop(t *testing.T) {
 	if plan, err = r.Resolve(t.Context(), "example.com"); err != nil || plan.Hosts[0].Name != "mx.relay.example.net" {
 		t.Fatalf("%+v, %v", plan, err)
 	}
-	if !f.wasAsked("_mta-sts.relay.example.net", dns.TypeTXT) || f.wasAsked("_mta-sts.example.com", dns.TypeTXT) {
+	if !f.wasAsked("_mta-sts.relay.example.net", dnssec.TypeTXT) || f.wasAsked("_mta-sts.example.com", dnssec.TypeTXT) {
 		t.Errorf("the policy domain is not the configured one: %v", f.asked)
 	}
 }
@@ -230,7 +228,7 @@ func TestTLSOptionalAsksNothing(t *testing.T) {
 	f := newFakeDNS()
 	f.add(t, dnssec.Secure, "example.org. MX 1 mx.example.org.", "example.org. MX 2 gone.example.org.")
 	f.addHost(t, dnssec.Secure, "mx.example.org", someKey)
-	f.fail("_25._tcp.mx.example.org", dns.TypeTLSA)
+	f.fail("_25._tcp.mx.example.org", dnssec.TypeTLSA)
 	r := f.newResolver(t, Config{})
 	plan, err := r.Resolve(t.Context(), "example.org", TLSOptional())
 	if err != nil {
@@ -369,7 +367,7 @@ func TestRequireTLSWithoutRoute(t *testing.T) {
 		f.add(t, dnssec.Insecure, "example.org. MX 1 mx.example.org.")
 		f.addHost(t, dnssec.Secure, "mx.example.org", someKey)
 		if broken {
-			f.fail("_mta-sts.example.org", dns.TypeTXT)
+			f.fail("_mta-sts.example.org", dnssec.TypeTXT)
 		}
 		plan, err := f.newResolver(t, Config{}).Resolve(t.Context(), "example.org", RequireTLS())
 		if err != nil {
@@ -452,7 +450,7 @@ func TestMandatoryDANEWaits(t *testing.T) {
 	} {
 		for _, status := range []dnssec.Status{dnssec.Insecure, dnssec.Secure} {
 			f := newFakeDNS()
-			f.deny(status, "example.org", dns.TypeMX, dns.RcodeNameError)
+			f.deny(status, "example.org", dnssec.TypeMX, true)
 			if records != nil {
 				f.add(t, status, records...)
 			}
@@ -470,7 +468,7 @@ func TestExplainAndJSON(t *testing.T) {
 	f.add(t, dnssec.Secure, "example.org. MX 1 mx.example.org.", "example.org. MX 2 broken.example.org.")
 	f.addHost(t, dnssec.Secure, "mx.example.org", someKey, "2 0 1 ab")
 	f.addHost(t, dnssec.Secure, "broken.example.org")
-	f.fail("_25._tcp.broken.example.org", dns.TypeTLSA)
+	f.fail("_25._tcp.broken.example.org", dnssec.TypeTLSA)
 	plan, err := f.newResolver(t, Config{}).Resolve(t.Context(), "example.org")
 	if err != nil {
 		t.Fatal(err)
@@ -508,8 +506,8 @@ func TestExplainAndJSON(t *testing.T) {
 
 func BenchmarkResolveCached(b *testing.B) {
 	f := newFakeDNS()
-	mx, _ := dns.NewRR("example.org. MX 1 mx.example.org.")
-	f.answers[key("example.org", dns.TypeMX)] = &dnssec.Answer{Name: "example.org.", Status: dnssec.Insecure, Records: []dns.RR{mx}}
+	mx, _ := dnssec.ParseRecord("example.org. MX 1 mx.example.org.")
+	f.answers[key("example.org", dnssec.TypeMX)] = &dnssec.Answer{Name: "example.org.", Status: dnssec.Insecure, Records: []dnssec.Record{mx}}
 	r, err := New(Config{DNS: f})
 	if err != nil {
 		b.Fatal(err)

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/mtasts"
 )
@@ -49,14 +47,14 @@ func (r *Resolver) findRoute(ctx context.Context, q question) (route, *Error) {
 			expires:   r.now().Add(maxPlanAge),
 		}, nil
 	}
-	answer, err := r.dns.Lookup(ctx, hop.name+".", dns.TypeMX)
+	answer, err := r.dns.Lookup(ctx, hop.name+".", dnssec.TypeMX)
 	if err != nil {
 		return route{}, mxLookup(err)
 	}
 	if answer.Status != dnssec.Secure && answer.Status != dnssec.Insecure {
 		return route{}, mxLookup(errNoStatus)
 	}
-	if answer.Rcode == dns.RcodeNameError {
+	if answer.NXDomain {
 		return route{}, r.unlessForged(q, answer.Status, noDomain())
 	}
 	found := route{status: answer.Status, expires: answer.Expires}
@@ -100,16 +98,16 @@ func (r *Resolver) unlessForged(q question, status dnssec.Status, failure *Error
 // preference, equal ones shuffled (RFC 5321 section 5.1). "." among other
 // records is a publisher's error and names no host (RFC 7505 section 3). If there
 // is nothing else, whatever its preference, the list is empty.
-func exchanges(records []dns.RR) []exchange {
+func exchanges(records []dnssec.Record) []exchange {
 	var list []exchange
 	for _, record := range records {
-		mx, ok := record.(*dns.MX)
-		if !ok || mx.Mx == "." {
+		mx, _ := record.MX() // without a name if the record is malformed
+		if mx.Host == "." {
 			continue
 		}
-		name, err := asciiDomain(mx.Mx)
+		name, err := asciiDomain(mx.Host)
 		if err != nil {
-			name = strings.TrimSuffix(mx.Mx, ".")
+			name = strings.TrimSuffix(mx.Host, ".")
 		}
 		list = append(list, exchange{name: name, preference: mx.Preference, malformed: err != nil})
 	}

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/miekg/dns"
-
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -49,7 +47,7 @@ func TestNullMX(t *testing.T) {
 			if !errors.As(err, &failure) || !failure.Permanent || failure.Code() != 556 || failure.Status != "5.1.10" || !errors.Is(err, ErrNullMX) {
 				t.Fatalf("%v", err)
 			}
-			if f.wasAsked("example.org", dns.TypeA) || f.wasAsked("_mta-sts.example.org", dns.TypeTXT) {
+			if f.wasAsked("example.org", dnssec.TypeA) || f.wasAsked("_mta-sts.example.org", dnssec.TypeTXT) {
 				t.Errorf("asked for more: %v", f.asked)
 			}
 		})
@@ -60,7 +58,7 @@ func TestNullMX(t *testing.T) {
 // null MX nor a bounce.
 func TestFailedMXLookupWaits(t *testing.T) {
 	f := newFakeDNS()
-	f.fail("example.org", dns.TypeMX)
+	f.fail("example.org", dnssec.TypeMX)
 	f.addHost(t, dnssec.Secure, "example.org")
 	_, err := f.newResolver(t, Config{}).Resolve(t.Context(), "example.org")
 	var failure *Error
@@ -70,7 +68,7 @@ func TestFailedMXLookupWaits(t *testing.T) {
 	if !errors.Is(err, errBroken) {
 		t.Errorf("the cause is lost: %v", err)
 	}
-	if f.wasAsked("example.org", dns.TypeA) {
+	if f.wasAsked("example.org", dnssec.TypeA) {
 		t.Error("the address of the domain was asked for")
 	}
 }
@@ -85,7 +83,7 @@ func TestMXThatDoNotExist(t *testing.T) {
 	})
 	t.Run("NMX-11 DANE-52 field note 6: the implicit MX is a DANE destination", func(t *testing.T) {
 		f := newFakeDNS()
-		f.deny(dnssec.Secure, "example.org", dns.TypeMX, dns.RcodeSuccess)
+		f.deny(dnssec.Secure, "example.org", dnssec.TypeMX, false)
 		f.addHost(t, dnssec.Secure, "example.org", someKey)
 		plan, err := f.newResolver(t, Config{}).Resolve(t.Context(), "example.org")
 		if err != nil || !plan.ImplicitMX || plan.Hosts[0].Name != "example.org" || plan.Hosts[0].By != ByDANE {
@@ -118,7 +116,7 @@ func TestAddressAsExchange(t *testing.T) {
 			t.Errorf("%s: %v, want %v", plan.Hosts[i].Name, plan.Hosts[i].Level, want)
 		}
 	}
-	if f.wasAsked("192.0.2.7", dns.TypeA) {
+	if f.wasAsked("192.0.2.7", dnssec.TypeA) {
 		t.Error("an address was looked up as a name")
 	}
 }
@@ -187,12 +185,12 @@ func TestSelfEndsTheList(t *testing.T) {
 func TestAliasedDomain(t *testing.T) {
 	f := newFakeDNS()
 	f.add(t, dnssec.Secure, "hosting.example. MX 10 mx.hosting.example.")
-	answer := f.answers[key("hosting.example", dns.TypeMX)]
+	answer := f.answers[key("hosting.example", dnssec.TypeMX)]
 	answer.Aliases = []dnssec.Alias{
 		{Name: "example.org.", Target: "between.example.", Status: dnssec.Secure},
 		{Name: "between.example.", Target: "hosting.example.", Status: dnssec.Secure},
 	}
-	f.answers[key("example.org", dns.TypeMX)] = answer
+	f.answers[key("example.org", dnssec.TypeMX)] = answer
 	f.addHost(t, dnssec.Secure, "mx.hosting.example", someKey)
 	plan, err := f.newResolver(t, Config{}).Resolve(t.Context(), "example.org")
 	if err != nil {
@@ -206,7 +204,7 @@ func TestAliasedDomain(t *testing.T) {
 	f = newFakeDNS()
 	insecure := *answer
 	insecure.Status = dnssec.Insecure
-	f.answers[key("example.org", dns.TypeMX)] = &insecure
+	f.answers[key("example.org", dnssec.TypeMX)] = &insecure
 	f.addHost(t, dnssec.Secure, "mx.hosting.example", someKey)
 	plan, err = f.newResolver(t, Config{}).Resolve(t.Context(), "example.org")
 	if err != nil {
@@ -215,7 +213,7 @@ func TestAliasedDomain(t *testing.T) {
 	if got := plan.Hosts[0].ReferenceNames; !slices.Equal(got, []string{"mx.hosting.example"}) {
 		t.Errorf("DANE-92: reference names %v by an insecure route", got)
 	}
-	if !f.wasAsked("_mta-sts.example.org", dns.TypeTXT) || f.wasAsked("_mta-sts.hosting.example", dns.TypeTXT) {
+	if !f.wasAsked("_mta-sts.example.org", dnssec.TypeTXT) || f.wasAsked("_mta-sts.hosting.example", dnssec.TypeTXT) {
 		t.Errorf("the policy domain is the one that the mail is for: %v", f.asked)
 	}
 }

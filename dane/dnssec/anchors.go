@@ -32,9 +32,13 @@ func rootAnchors() []dns.RR {
 // anchors are the trust anchors by the name of their zone, as DS records.
 type anchors map[string][]*dns.DS
 
-// newAnchors picks the anchors of the configuration.
-func newAnchors(records []dns.RR, file string, sha1 bool) (anchors, error) {
-	if records == nil && file == "" {
+// newAnchors returns the anchors of the configuration.
+func newAnchors(text, file string, sha1 bool) (anchors, error) {
+	records, err := parseAnchors(strings.NewReader(text), "Config.Anchors")
+	if err != nil {
+		return nil, err
+	}
+	if text == "" && file == "" {
 		records = rootAnchors()
 	}
 	if file != "" {
@@ -122,6 +126,9 @@ func anchorDS(rr dns.RR, sha1 bool) (*dns.DS, error) {
 	return ds, nil
 }
 
+// readAnchorFile reads the DS and DNSKEY records of a file in zone-file syntax.
+// Other records and revoked keys are ignored, because RFC 5011 software leaves
+// them there.
 func readAnchorFile(name string) ([]dns.RR, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -129,6 +136,10 @@ func readAnchorFile(name string) ([]dns.RR, error) {
 	}
 	defer f.Close()
 	records, err := parseAnchors(f, name)
+	records = slices.DeleteFunc(records, func(rr dns.RR) bool {
+		key, isKey := rr.(*dns.DNSKEY)
+		return isKey && key.Flags&dns.REVOKE != 0 || !isKey && rr.Header().Rrtype != dns.TypeDS
+	})
 	if err == nil && len(records) == 0 {
 		err = fmt.Errorf("dnssec: %q holds no DS or DNSKEY record", name)
 	}
@@ -147,23 +158,15 @@ func notTrusted(comment string) bool {
 	return false
 }
 
-// parseAnchors reads the DS and DNSKEY records of a file in zone-file syntax.
-// Keys that RFC 5011 software notes there and does not trust are left out.
+// parseAnchors reads records in zone-file syntax. Keys that RFC 5011 software
+// marks as not trusted are ignored.
 func parseAnchors(r io.Reader, name string) ([]dns.RR, error) {
 	parser := dns.NewZoneParser(io.LimitReader(r, 1<<20), ".", name)
 	parser.SetDefaultTTL(0)
 	var records []dns.RR
 	for rr, ok := parser.Next(); ok; rr, ok = parser.Next() {
-		if notTrusted(parser.Comment()) {
-			continue
-		}
-		switch rr := rr.(type) {
-		case *dns.DS:
+		if !notTrusted(parser.Comment()) {
 			records = append(records, rr)
-		case *dns.DNSKEY:
-			if rr.Flags&dns.REVOKE == 0 {
-				records = append(records, rr)
-			}
 		}
 	}
 	if err := parser.Err(); err != nil {

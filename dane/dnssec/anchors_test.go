@@ -30,8 +30,8 @@ func TestKeysOfIANA(t *testing.T) {
 	}{
 		{Config{}, true},
 		{Config{AnchorFile: "testdata/root.key"}, true},
-		{Config{Anchors: records[1:]}, true},
-		{Config{Anchors: []dns.RR{newKey(t, ".", dns.ED25519, 257).record}}, false},
+		{Config{Anchors: zoneText(records[1:]...)}, true},
+		{Config{Anchors: newKey(t, ".", dns.ED25519, 257).record.String()}, false},
 	} {
 		tt.config.Servers = []string{"192.0.2.53"}
 		v, err := New(tt.config)
@@ -73,9 +73,9 @@ func TestRollover(t *testing.T) {
 		{"after", []*testKey{next}, false, true},
 	} {
 		root.keys = phase.keys
-		w.expect(t, "mx.example.com", dns.TypeA, Secure, func(c *Config) { c.Anchors, c.AnchorFile = nil, file })
+		w.expect(t, "mx.example.com", dns.TypeA, Secure, func(c *Config) { c.Anchors, c.AnchorFile = "", file })
 		for anchor, suffices := range map[*testKey]bool{old: phase.old, next: phase.next} {
-			a, err := w.lookup("mx.example.com", dns.TypeA, func(c *Config) { c.Anchors = []dns.RR{anchor.record.ToDS(dns.SHA256)} })
+			a, err := w.lookup("mx.example.com", dns.TypeA, func(c *Config) { c.Anchors = anchor.record.ToDS(dns.SHA256).String() })
 			if (err == nil) != suffices || err == nil && a.Status != Secure {
 				t.Errorf("%s, with key tag %d: %+v, %v", phase.what, anchor.record.KeyTag(), a, err)
 			}
@@ -104,7 +104,7 @@ func TestBrokenAnchorFile(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		for _, extra := range [][]dns.RR{nil, rootAnchors()} {
+		for _, extra := range []string{"", zoneText(rootAnchors()...)} {
 			if v, err := New(Config{Servers: []string{"192.0.2.53"}, AnchorFile: file, Anchors: extra}); err == nil {
 				t.Errorf("%s: trusted %v", what, v.anchors)
 			}

@@ -3,8 +3,6 @@ package dnssec
 import (
 	"context"
 	"time"
-
-	"github.com/miekg/dns"
 )
 
 // Status is the DNSSEC state of an answer (RFC 4035 section 4.3). It is never
@@ -53,22 +51,22 @@ type Alias struct {
 	Status Status
 }
 
-// Answer is the outcome of a lookup that did not fail. No records with Rcode
-// NOERROR is NODATA; Rcode NXDOMAIN says that the name does not exist. Either
-// is a definite answer whose Status says whether it was proven.
+// Answer is the result of a lookup that did not fail. An answer without
+// records is a denial: the name does not exist if NXDomain is set, otherwise it
+// has no records of the type. Status says whether the denial was proven.
 //
 // An Answer may be shared by several callers and is read-only.
 type Answer struct {
-	// Name is the canonical name (lower case, final dot) at which the records
-	// are, or are denied: the end of the Aliases.
+	// Name is the canonical name (lower case, final dot) that has the records,
+	// or does not have them: the end of the Aliases.
 	Name string
 	// Aliases are the CNAME and DNAME steps from the name asked for to Name.
 	Aliases []Alias
-	// Records is the RRset of the asked type at Name; no signatures, no
-	// aliases. Empty when the answer is NODATA or NXDOMAIN.
-	Records []dns.RR
-	// Rcode is dns.RcodeSuccess or dns.RcodeNameError.
-	Rcode int
+	// Records is the RRset of the asked type at Name, without signatures and
+	// aliases. Empty if the answer is a denial.
+	Records []Record
+	// NXDomain is true if Name does not exist (RFC 8020); Records is then empty.
+	NXDomain bool
 	// Status is that of the whole chain, the weakest link: Secure or Insecure.
 	Status Status
 	// Expires is when the answer must not be used any longer: the earliest of
@@ -76,11 +74,11 @@ type Answer struct {
 	Expires time.Time
 }
 
-// Resolver looks up an RRset and says how well it is authenticated. name need
-// not be canonical. Bogus, unreachable and malformed answers are errors, of
-// type *Error, never an empty Answer.
+// Resolver looks up an RRset and says how well it is authenticated. The name
+// need not be canonical. Bogus and malformed answers and unreachable servers
+// are errors, of type *Error, never an empty Answer.
 //
 // Implementations are safe for concurrent use.
 type Resolver interface {
-	Lookup(ctx context.Context, name string, qtype uint16) (*Answer, error)
+	Lookup(ctx context.Context, name string, t Type) (*Answer, error)
 }

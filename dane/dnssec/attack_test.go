@@ -24,7 +24,7 @@ func (c cost) within(bound cost) bool {
 // delegations included.
 func (w *world) measure(v *Validator, name string, qtype uint16) (*Answer, cost, error) {
 	defer w.settle()
-	q, err := newQuestion(name, qtype)
+	q, err := newQuestion(name, Type(qtype))
 	if err != nil {
 		return nil, cost{}, err
 	}

@@ -25,7 +25,7 @@ func BenchmarkLookup(b *testing.B) {
 		b.Run(bench.what, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := v.Lookup(ctx, bench.name, dns.TypeTLSA); err != nil {
+				if _, err := v.Lookup(ctx, bench.name, TypeTLSA); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -42,7 +42,7 @@ func BenchmarkLookup(b *testing.B) {
 			b.RunParallel(func(pb *testing.PB) {
 				name := names[int(started.Add(1))%len(names)]
 				for pb.Next() {
-					if _, err := v.Lookup(ctx, name, dns.TypeTLSA); err != nil {
+					if _, err := v.Lookup(ctx, name, TypeTLSA); err != nil {
 						b.Error(err)
 					}
 				}
@@ -64,7 +64,7 @@ func manyNames(b *testing.B, v *Validator) []string {
 	var names []string
 	for i := range 64 {
 		name := fmt.Sprintf("_%d._tcp.mx.example.com.", 1000+i)
-		if _, err := v.Lookup(context.Background(), name, dns.TypeTLSA); err != nil {
+		if _, err := v.Lookup(context.Background(), name, TypeTLSA); err != nil {
 			b.Fatal(err)
 		}
 		names = append(names, name)
@@ -87,7 +87,7 @@ func BenchmarkRoundTrips(b *testing.B) {
 	}
 	w := mail(b)
 	warm := w.validator()
-	if _, err := warm.Lookup(context.Background(), "example.com.", dns.TypeMX); err != nil {
+	if _, err := warm.Lookup(context.Background(), "example.com.", TypeMX); err != nil {
 		b.Fatal(err)
 	}
 	w.latency = latency

@@ -4,25 +4,21 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"strings"
 	"time"
-
-	"github.com/miekg/dns"
 )
 
-// LookupTXT returns the TXT records of name through any Resolver, each with
-// its strings joined, and when they expire. If there are none, the error is a
+// LookupTXT returns the TXT records of name from any Resolver, each with its
+// strings joined, and when they expire. If there are none, the error is a
 // *net.DNSError with IsNotFound, and the time says until when that holds. Any
-// other error means that nothing is known. The status of the answer plays no
-// part.
+// other error means that nothing is known. The status of the answer is ignored.
 func LookupTXT(ctx context.Context, r Resolver, name string) (txts []string, expires time.Time, err error) {
-	a, err := r.Lookup(ctx, name, dns.TypeTXT)
+	a, err := r.Lookup(ctx, name, TypeTXT)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	for _, rr := range a.Records {
-		if txt, ok := rr.(*dns.TXT); ok {
-			txts = append(txts, joinTXT(txt))
+	for _, record := range a.Records {
+		if txt, ok := record.TXT(); ok {
+			txts = append(txts, txt)
 		}
 	}
 	if len(txts) == 0 {
@@ -31,50 +27,23 @@ func LookupTXT(ctx context.Context, r Resolver, name string) (txts []string, exp
 	return txts, a.Expires, nil
 }
 
-// joinTXT undoes the escapes in which the dns package keeps the strings.
-func joinTXT(txt *dns.TXT) string {
-	var b strings.Builder
-	for _, s := range txt.Txt {
-		unescape(&b, s)
-	}
-	return b.String()
-}
-
-func unescape(b *strings.Builder, s string) {
-	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' || i+1 == len(s) {
-			b.WriteByte(s[i])
-			continue
-		}
-		i++
-		if i+2 < len(s) && isDigit(s[i]) && isDigit(s[i+1]) && isDigit(s[i+2]) {
-			b.WriteByte((s[i]-'0')*100 + (s[i+1]-'0')*10 + s[i+2] - '0')
-			i += 2
-			continue
-		}
-		b.WriteByte(s[i])
-	}
-}
-
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }
-
-// LookupNetIP returns the addresses of host through any Resolver; network is
-// "ip", "ip4" or "ip6". With "ip" both families are asked for at once, and one
-// that fails is an error only if the other gives no address. If there are none,
-// the error is a *net.DNSError with IsNotFound. The status of the answers plays
-// no part.
+// LookupNetIP returns the addresses of host from any Resolver; network is "ip",
+// "ip4" or "ip6". With "ip", both families are looked up at once, and a failure
+// of one is an error only if the other has no address. If there are none, the
+// error is a *net.DNSError with IsNotFound. The status of the answers is
+// ignored.
 func LookupNetIP(ctx context.Context, r Resolver, network, host string) (addrs []netip.Addr, err error) {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return literal(addr, network)
 	}
-	var types []uint16
+	var types []Type
 	switch network {
 	case "ip":
-		types = []uint16{dns.TypeA, dns.TypeAAAA}
+		types = []Type{TypeA, TypeAAAA}
 	case "ip4":
-		types = []uint16{dns.TypeA}
+		types = []Type{TypeA}
 	case "ip6":
-		types = []uint16{dns.TypeAAAA}
+		types = []Type{TypeAAAA}
 	default:
 		return nil, net.UnknownNetworkError(network)
 	}
@@ -83,10 +52,10 @@ func LookupNetIP(ctx context.Context, r Resolver, network, host string) (addrs [
 		err    error
 	}
 	outcomes := make([]chan outcome, len(types))
-	for i, qtype := range types {
+	for i, t := range types {
 		outcomes[i] = make(chan outcome, 1)
 		go func() {
-			a, err := r.Lookup(ctx, host, qtype)
+			a, err := r.Lookup(ctx, host, t)
 			outcomes[i] <- outcome{a, err}
 		}()
 	}
@@ -96,7 +65,11 @@ func LookupNetIP(ctx context.Context, r Resolver, network, host string) (addrs [
 			err = o.err
 			continue
 		}
-		addrs = append(addrs, addresses(o.answer)...)
+		for _, record := range o.answer.Records {
+			if addr, ok := record.Addr(); ok {
+				addrs = append(addrs, addr)
+			}
+		}
 	}
 	switch {
 	case len(addrs) > 0:
@@ -113,26 +86,6 @@ func literal(addr netip.Addr, network string) ([]netip.Addr, error) {
 		return nil, notFound(addr.String())
 	}
 	return []netip.Addr{addr}, nil
-}
-
-func addresses(a *Answer) []netip.Addr {
-	var addrs []netip.Addr
-	for _, rr := range a.Records {
-		var addr netip.Addr
-		switch rr := rr.(type) {
-		case *dns.A:
-			addr, _ = netip.AddrFromSlice(rr.A)
-		case *dns.AAAA:
-			addr, _ = netip.AddrFromSlice(rr.AAAA.To16())
-		}
-		if rr.Header().Rrtype == dns.TypeA {
-			addr = addr.Unmap()
-		}
-		if addr.IsValid() {
-			addrs = append(addrs, addr)
-		}
-	}
-	return addrs
 }
 
 func notFound(name string) error {

@@ -15,20 +15,13 @@ import (
 func TestCacheMemory(t *testing.T) { // no other test runs beside it
 	const n = 100_000
 	now := time.Unix(1800000000, 0)
-	wire := make([]byte, 512)
-	end, err := dns.PackRR(rr(t, "x. 300 IN TLSA 3 1 1 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"), wire, 0, nil, false)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, bound := range []int{100 << 20, 40 << 20} {
 		before := heap()
 		c := newCache(bound)
 		for i := range n {
-			record, _, err := dns.UnpackRR(wire[:end], 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			a := &Answer{Name: fmt.Sprintf("_25._tcp.mx%d.example.com.", i), Status: Secure, Expires: now.Add(time.Hour), Records: []dns.RR{record}}
+			name := fmt.Sprintf("_25._tcp.mx%d.example.com.", i)
+			tlsa := record(t, name+" 300 IN TLSA 3 1 1 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff")
+			a := &Answer{Name: name, Status: Secure, Expires: now.Add(time.Hour), Records: []Record{tlsa}}
 			c.put(cacheKey{a.Name, dns.TypeTLSA, cachedAnswer}, a, a.size(), a.Expires, now)
 		}
 		used, entries := int(heap()-before), 0
@@ -51,11 +44,11 @@ func TestCachedLookupAllocates(t *testing.T) { // no other test runs beside it
 	w := mail(t)
 	v := w.validator()
 	for name, limit := range map[string]float64{"_25._tcp.mx.example.com.": 0, "_25._tcp.mx.example.com": 1, "none.example.com.": 0} {
-		if _, err := v.Lookup(context.Background(), name, dns.TypeTLSA); err != nil {
+		if _, err := v.Lookup(context.Background(), name, TypeTLSA); err != nil {
 			t.Fatal(err)
 		}
 		w.settle()
-		if n := testing.AllocsPerRun(100, func() { v.Lookup(context.Background(), name, dns.TypeTLSA) }); n > limit {
+		if n := testing.AllocsPerRun(100, func() { v.Lookup(context.Background(), name, TypeTLSA) }); n > limit {
 			t.Errorf("%s: %v allocations", name, n)
 		}
 	}

@@ -18,7 +18,7 @@ func (w *world) roundTrips(t *testing.T, v *Validator, name string, qtype uint16
 	t.Helper()
 	start := time.Now()
 	defer w.settle()
-	if _, err := v.Lookup(t.Context(), name, qtype); err != nil {
+	if _, err := v.Lookup(t.Context(), name, Type(qtype)); err != nil {
 		t.Errorf("%s %s: %v", name, dns.Type(qtype), err)
 	}
 	return int(time.Since(start) / w.latency)
@@ -83,7 +83,7 @@ func TestConcurrentLookups(t *testing.T) {
 		for range 50 {
 			for _, name := range []string{"mx.example.com.", "example.com.", "mx.plain.com."} {
 				group.Go(func() {
-					if _, err := v.Lookup(t.Context(), name, dns.TypeA); err != nil {
+					if _, err := v.Lookup(t.Context(), name, TypeA); err != nil {
 						t.Error(err)
 					}
 				})
@@ -119,7 +119,7 @@ func TestExpiry(t *testing.T) {
 		t.Helper()
 		w.now = start.Add(at)
 		before := asked()
-		a, err := v.Lookup(context.Background(), name, dns.TypeA)
+		a, err := v.Lookup(context.Background(), name, TypeA)
 		w.settle()
 		if err != nil || a.Status != status {
 			t.Fatalf("%s after %v: %+v, %v", name, at, a, err)
@@ -156,7 +156,7 @@ func TestExpiry(t *testing.T) {
 	lookup(5000*time.Second, "mx.plain.com", Secure)
 	lookup(5000*time.Second, "mx.example.com", Insecure)
 	// An insecure answer lives no longer than the proof that it is insecure.
-	a, err := v.Lookup(context.Background(), "mx.example.com", dns.TypeA)
+	a, err := v.Lookup(context.Background(), "mx.example.com", TypeA)
 	if err != nil || a.Expires.After(w.now.Add(300*time.Second)) {
 		t.Errorf("%+v, %v", a, err)
 	}
@@ -207,8 +207,8 @@ func TestLifetimeOfChain(t *testing.T) {
 					t.Errorf("%s, %s of %v: %+v, %v", tt.name, by, link, a, err)
 					continue
 				}
-				for _, rr := range a.Records {
-					if left := time.Duration(rr.Header().Ttl) * time.Second; w.now.Add(left).After(a.Expires) {
+				for _, r := range a.Records {
+					if left := r.TTL; w.now.Add(left).After(a.Expires) {
 						t.Errorf("%s, %s of %v: a record lives for %v, the answer for %v", tt.name, by, link, left, a.Expires.Sub(w.now))
 					}
 				}
@@ -225,7 +225,7 @@ func TestBadCache(t *testing.T) {
 	v := w.validator()
 	w.on("mx.example.com.", dns.TypeA, strip)
 	lookup := func() error {
-		_, err := v.Lookup(context.Background(), "mx.example.com", dns.TypeA)
+		_, err := v.Lookup(context.Background(), "mx.example.com", TypeA)
 		w.settle()
 		return err
 	}

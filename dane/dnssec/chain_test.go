@@ -38,7 +38,7 @@ func TestAnchorMustMatch(t *testing.T) {
 			}
 		}
 	}
-	_, err := w.lookup("mx.plain.com", dns.TypeA, func(c *Config) { c.Anchors = rootAnchors() })
+	_, err := w.lookup("mx.plain.com", dns.TypeA, func(c *Config) { c.Anchors = zoneText(rootAnchors()...) })
 	mentions(t, err, "bogus-trust-anchor-mismatch", "update the trust anchors")
 }
 
@@ -312,15 +312,15 @@ func TestSeveralAnchors(t *testing.T) {
 	islandDS := island.keys[0].record.ToDS(dns.SHA256)
 	wrongExample := newKey(t, "example.com.", dns.ECDSAP256SHA256, 257).record
 
-	anchored := func(anchors ...dns.RR) func(*Config) { return func(c *Config) { c.Anchors = anchors } }
-	w.expect(t, "mx.example.com", dns.TypeA, Secure, anchored(append(w.anchors(), stranger)...))
+	anchored := func(anchors ...dns.RR) func(*Config) { return func(c *Config) { c.Anchors = zoneText(anchors...) } }
+	w.expect(t, "mx.example.com", dns.TypeA, Secure, anchored(append(w.anchorRecords(), stranger)...))
 	w.expect(t, "mx.island.plain.com", dns.TypeA, Insecure)
-	w.expect(t, "mx.island.plain.com", dns.TypeA, Secure, anchored(append(w.anchors(), islandDS)...))
+	w.expect(t, "mx.island.plain.com", dns.TypeA, Secure, anchored(append(w.anchorRecords(), islandDS)...))
 	w.expect(t, "mx.island.plain.com", dns.TypeA, Secure, anchored(islandDS))
 	// DANE-7: no anchor above a name is insecure.
 	w.expect(t, "mx.example.com", dns.TypeA, Insecure, anchored(islandDS))
 	// Keys rolled since the anchor was configured; the parent knows.
-	w.expect(t, "mx.example.com", dns.TypeA, Secure, anchored(append(w.anchors(), wrongExample)...))
+	w.expect(t, "mx.example.com", dns.TypeA, Secure, anchored(append(w.anchorRecords(), wrongExample)...))
 	if _, err := w.lookup("mx.example.com", dns.TypeA, anchored(wrongExample)); err == nil {
 		t.Error("an anchor that does not match made the zone insecure")
 	}
@@ -332,7 +332,7 @@ func TestAnchorBelowUnsignedZone(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	island := w.zone("island.plain.com.", "mx.island.plain.com. 60 IN A 192.0.2.7")
-	anchored := func(c *Config) { c.Anchors = append(w.anchors(), island.keys[0].record.ToDS(dns.SHA256)) }
+	anchored := func(c *Config) { c.Anchors += island.keys[0].record.ToDS(dns.SHA256).String() }
 	w.expect(t, "mx.island.plain.com", dns.TypeA, Secure, anchored)
 	w.on("mx.island.plain.com.", dns.TypeA, func(m *dns.Msg) {
 		m.Answer[0].(*dns.A).A[3] = 66
@@ -349,8 +349,8 @@ func TestDNAMEAboveAnchor(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	island := w.zone("island.plain.com.", "mx.island.plain.com. 60 IN A 192.0.2.7")
-	anchor := island.keys[0].record.ToDS(dns.SHA256)
-	for what, anchors := range map[string][]dns.RR{"root and island": append(w.anchors(), anchor), "island": {anchor}} {
+	anchor := island.keys[0].record.ToDS(dns.SHA256).String()
+	for what, anchors := range map[string]string{"root and island": w.anchors() + anchor, "island": anchor} {
 		anchored := func(c *Config) { c.Anchors = anchors }
 		for _, owner := range []string{"plain.com.", "com.", "."} {
 			w.on("mx.island.plain.com.", dns.TypeA, func(m *dns.Msg) {
@@ -373,7 +373,7 @@ func TestAnchorBelowNothing(t *testing.T) {
 	private := w.zone("corp.internal.", "mx.corp.internal. 60 IN A 10.0.0.1")
 	root := w.zones["."]
 	delete(root.records, "corp.internal.") // w.zone has delegated it
-	anchored := func(c *Config) { c.Anchors = append(w.anchors(), private.keys[0].record.ToDS(dns.SHA256)) }
+	anchored := func(c *Config) { c.Anchors += private.keys[0].record.ToDS(dns.SHA256).String() }
 	for what, bend := range map[string]func(m *dns.Msg){
 		"no such name": func(m *dns.Msg) {},
 		"bogus":        strip,
@@ -411,7 +411,7 @@ func TestWildcardAliasInOptOutSpan(t *testing.T) {
 		w.prove(m, com, "plain.com.")
 	})
 	for _, name := range []string{"mx.plain.com", "none.plain.com"} {
-		a, err := v.Lookup(t.Context(), name, dns.TypeA)
+		a, err := v.Lookup(t.Context(), name, TypeA)
 		w.settle()
 		if err != nil || a.Status != Insecure {
 			t.Errorf("%s: %+v, %v", name, a, err)
@@ -425,7 +425,7 @@ func TestAnchorAgainstParent(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	stray := newKey(t, "plain.com.", dns.ECDSAP256SHA256, 257).record
-	a, err := w.lookup("mx.plain.com.", dns.TypeA, func(c *Config) { c.Anchors = append(w.anchors(), stray) })
+	a, err := w.lookup("mx.plain.com.", dns.TypeA, func(c *Config) { c.Anchors += stray.String() })
 	if err == nil || err.(*Error).Status != Bogus {
 		t.Errorf("%+v, %v", a, err)
 	}
@@ -437,13 +437,13 @@ func TestAliasInPlaceOfAskedDS(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	v := w.validator()
-	if _, err := v.Lookup(t.Context(), "mx.plain.com", dns.TypeA); err != nil {
+	if _, err := v.Lookup(t.Context(), "mx.plain.com", TypeA); err != nil {
 		t.Fatal(err)
 	}
 	w.on("plain.com.", dns.TypeDS, func(m *dns.Msg) {
 		m.Answer, m.Ns = []dns.RR{rr(t, "plain.com. 60 IN CNAME evil.org.")}, nil
 	})
-	if a, err := v.Lookup(t.Context(), "plain.com", dns.TypeDS); err == nil {
+	if a, err := v.Lookup(t.Context(), "plain.com", TypeDS); err == nil {
 		t.Errorf("%+v", a)
 	}
 	w.settle()
@@ -509,19 +509,19 @@ func TestAnchors(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.expect(t, "mx.example.com", dns.TypeA, Secure, func(c *Config) { c.Anchors, c.AnchorFile = nil, file })
-	w.expect(t, "mx.example.com", dns.TypeA, Secure, func(c *Config) { c.Anchors = []dns.RR{key} })
+	w.expect(t, "mx.example.com", dns.TypeA, Secure, func(c *Config) { c.Anchors, c.AnchorFile = "", file })
+	w.expect(t, "mx.example.com", dns.TypeA, Secure, func(c *Config) { c.Anchors = key.String() })
 	if records, err := readAnchorFile(file); err != nil || len(records) != 2 {
 		t.Errorf("anchors %v, %v", records, err)
 	}
 
 	for what, edit := range map[string]func(*Config){
-		"no usable trust anchor":     func(c *Config) { c.Anchors = []dns.RR{} },
-		"revoked or not a zone key":  func(c *Config) { c.Anchors = []dns.RR{revoked} },
-		"neither a DS nor a DNSKEY":  func(c *Config) { c.Anchors = []dns.RR{rr(t, "example. A 192.0.2.1")} },
+		"no usable trust anchor":     func(c *Config) { c.Anchors = "; none\n" },
+		"revoked or not a zone key":  func(c *Config) { c.Anchors = revoked.String() },
+		"neither a DS nor a DNSKEY":  func(c *Config) { c.Anchors = "example. A 192.0.2.1" },
 		"no such file":               func(c *Config) { c.AnchorFile = file + ".missing" },
-		"no usable trust anchor: wi": func(c *Config) { c.Anchors = []dns.RR{&dns.DS{Hdr: dns.RR_Header{Name: "."}, Algorithm: 99}} },
-		"bad name":                   func(c *Config) { c.Anchors = []dns.RR{&dns.DS{Hdr: dns.RR_Header{Name: "a..b"}, Algorithm: 8}} },
+		"no usable trust anchor: wi": func(c *Config) { c.Anchors = ". DS 1 99 2 00" },
+		"bad owner name":             func(c *Config) { c.Anchors = "a..b. DS 1 8 2 00" },
 	} {
 		config := w.config()
 		edit(&config)

@@ -92,3 +92,20 @@ func mentions(t *testing.T, err error, words ...string) {
 		}
 	}
 }
+
+// rcodeOf is the response code that an answer stands for.
+func rcodeOf(a *Answer) int {
+	if a.NXDomain {
+		return dns.RcodeNameError
+	}
+	return dns.RcodeSuccess
+}
+
+// zoneText is records as text, one in a line.
+func zoneText[T dns.RR](records ...T) string {
+	var b strings.Builder
+	for _, rr := range records {
+		b.WriteString(rr.String() + "\n")
+	}
+	return b.String()
+}

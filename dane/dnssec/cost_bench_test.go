@@ -97,7 +97,7 @@ func BenchmarkValidation(b *testing.B) {
 		v := w.validator(upstream.use)
 		cold := func() {
 			v.cache.empty()
-			a, err := v.Lookup(context.Background(), "_25._tcp.mx.example.com.", dns.TypeTLSA)
+			a, err := v.Lookup(context.Background(), "_25._tcp.mx.example.com.", TypeTLSA)
 			if err != nil || a.Status != Secure {
 				b.Fatal(a, err)
 			}
@@ -206,7 +206,7 @@ func BenchmarkMemory(b *testing.B) {
 				for i := range n {
 					a := &Answer{Name: fmt.Sprintf("host%d.example.com.", i), Status: Secure, Expires: now.Add(time.Hour)}
 					for _, text := range tt.records {
-						a.Records = append(a.Records, unpacked(b, a.Name+" 300 IN "+text))
+						a.Records = append(a.Records, record(b, a.Name+" 300 IN "+text))
 					}
 					c.put(cacheKey{a.Name, 0, cachedAnswer}, a, a.size(), a.Expires, now)
 				}
@@ -222,14 +222,14 @@ func BenchmarkMemory(b *testing.B) {
 	}
 }
 
-// unpacked returns the record as it comes out of a message.
-func unpacked(b *testing.B, text string) dns.RR {
-	m := &dns.Msg{Answer: []dns.RR{rr(b, text)}}
-	wire, err := m.Pack()
-	if err != nil || m.Unpack(wire) != nil {
-		b.Fatal(err)
+// record returns the record as an answer has it.
+func record(tb testing.TB, text string) Record {
+	tb.Helper()
+	r, err := ParseRecord(text)
+	if err != nil {
+		tb.Fatal(err)
 	}
-	return m.Answer[0]
+	return r
 }
 
 func heap() uint64 {

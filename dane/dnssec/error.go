@@ -143,7 +143,7 @@ func (e ExtendedError) String() string {
 // had no TLSA, MX or other records (RFC 7672 section 2.1.2).
 type Error struct {
 	Name   string // the name asked for, canonical
-	Type   uint16 // the type asked for
+	Type   Type   // the type asked for
 	Server string // the server that answered; empty if several failed
 	// Status is Bogus if a server's answer contradicts the chain of trust, or
 	// Indeterminate if there is no answer to judge.
@@ -173,7 +173,7 @@ func (e *Error) Error() string {
 // describe writes the error without package name and advice, which are said
 // once for a whole tree of causes.
 func (e *Error) describe(b *strings.Builder) {
-	fmt.Fprintf(b, "%s of %q", typeName(e.Type), e.Name)
+	fmt.Fprintf(b, "%s of %q", e.Type, e.Name)
 	if e.Server != "" {
 		fmt.Fprintf(b, " from %s", e.Server)
 	}
@@ -227,20 +227,18 @@ func (e *Error) TLSReport() (resultType, reasonCode string) {
 	return "dnssec-invalid", e.Reason.String()
 }
 
-func typeName(rtype uint16) string { return dns.Type(rtype).String() }
-
 // failure is an Error about q, its Status set from the reason.
 func failure(q question, reason Reason, format string, args ...any) *Error {
 	status := Indeterminate
 	if reason.bogus() {
 		status = Bogus
 	}
-	return &Error{Name: q.name, Type: q.rtype, Status: status, Reason: reason, Detail: fmt.Sprintf(format, args...)}
+	return &Error{Name: q.name, Type: Type(q.rtype), Status: status, Reason: reason, Detail: fmt.Sprintf(format, args...)}
 }
 
 // within returns the failure of q that e, about another question, has caused.
 func (e *Error) within(q question) *Error {
-	return &Error{Name: q.name, Type: q.rtype, Status: e.Status, Reason: e.Reason, Err: e, final: e.final}
+	return &Error{Name: q.name, Type: Type(q.rtype), Status: e.Status, Reason: e.Reason, Err: e, final: e.final}
 }
 
 // cause is the reason in short.

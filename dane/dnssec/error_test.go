@@ -21,7 +21,7 @@ func TestReasons(t *testing.T) {
 		if strings.HasPrefix(code, "bogus-") != r.bogus() {
 			t.Errorf("%s: bogus is %v", code, r.bogus())
 		}
-		e := &Error{Name: "example.", Type: dns.TypeMX, Reason: r}
+		e := &Error{Name: "example.", Type: TypeMX, Reason: r}
 		if !strings.HasPrefix(e.Error(), "dnssec: MX of \"example.\": "+code) {
 			t.Errorf("error is %q", e)
 		}

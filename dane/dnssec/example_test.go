@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log"
 
-	"github.com/miekg/dns"
 	"github.com/mxseal/mxseal/dane/dnssec"
 )
 
@@ -16,7 +15,7 @@ func ExampleValidator() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	answer, err := validator.Lookup(context.Background(), "_25._tcp.mx.example.org", dns.TypeTLSA)
+	answer, err := validator.Lookup(context.Background(), "_25._tcp.mx.example.org", dnssec.TypeTLSA)
 	var failure *dnssec.Error
 	switch {
 	case errors.As(err, &failure):
@@ -34,7 +33,7 @@ func ExampleTrusting() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	_, err = resolver.Lookup(context.Background(), "example.org", dns.TypeMX)
+	_, err = resolver.Lookup(context.Background(), "example.org", dnssec.TypeMX)
 	fmt.Println(err == nil)
 }
 

@@ -164,11 +164,11 @@ func TestSlowDripBesideOthers(t *testing.T) {
 		start := time.Now()
 		dripped := make(chan error)
 		go func() {
-			_, err := v.Lookup(t.Context(), "mx.example.com", dns.TypeA)
+			_, err := v.Lookup(t.Context(), "mx.example.com", TypeA)
 			dripped <- err
 		}()
 		synctest.Wait()
-		if a, err := v.Lookup(t.Context(), "mx.other.com", dns.TypeA); err != nil || a.Status != Secure || time.Since(start) != 0 {
+		if a, err := v.Lookup(t.Context(), "mx.other.com", TypeA); err != nil || a.Status != Secure || time.Since(start) != 0 {
 			t.Errorf("another lookup after %v: %+v, %v", time.Since(start), a, err)
 		}
 		var e *Error
@@ -305,7 +305,7 @@ func TestCacheFlood(t *testing.T) {
 	v := w.validator(func(c *Config) { c.CacheBytes = bound })
 	for i := range 2000 {
 		for _, name := range []string{fmt.Sprintf("n%d.wild.example.com", i), "mx.example.com"} {
-			if _, err := v.Lookup(context.Background(), name, dns.TypeA); err != nil {
+			if _, err := v.Lookup(context.Background(), name, TypeA); err != nil {
 				t.Fatal(err)
 			}
 		}

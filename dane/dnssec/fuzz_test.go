@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
-	"net"
 	"os"
 	"strings"
 	"testing"
@@ -76,7 +75,7 @@ func FuzzReply(f *testing.F) {
 		}
 		w.mu.Unlock()
 		v.cache = newCache(1 << 20)
-		a, err := v.Lookup(context.Background(), q.name, q.qtype)
+		a, err := v.Lookup(context.Background(), q.name, Type(q.qtype))
 		if err != nil {
 			return
 		}
@@ -86,15 +85,9 @@ func FuzzReply(f *testing.F) {
 		if len(a.Records) == 0 && q.name != "none.example.com." {
 			t.Fatalf("%s was denied", q.name)
 		}
-		for _, rr := range a.Records {
-			switch rr := rr.(type) {
-			case *dns.A:
-				if !rr.A.Equal(net.IPv4(192, 0, 2, 1)) && !rr.A.Equal(net.IPv4(192, 0, 2, 3)) {
-					t.Fatalf("forged %v", rr)
-				}
-			case *dns.DS:
-			default:
-				t.Fatalf("forged %v", rr)
+		for _, r := range a.Records {
+			if text := r.Content(); r.Type != TypeDS && text != "192.0.2.1" && text != "192.0.2.3" {
+				t.Fatalf("forged %v", r)
 			}
 		}
 	})
@@ -209,11 +202,7 @@ func FuzzAnchors(f *testing.F) {
 	f.Add(rootAnchors()[0].String())
 	f.Add("$INCLUDE /etc/passwd\n$GENERATE 1-65535 $ A 1.2.3.4\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		records, err := parseAnchors(strings.NewReader(text), "fuzz")
-		if err != nil {
-			return
-		}
-		newAnchors(records, "", true)
+		newAnchors(text, "", true)
 	})
 }
 

@@ -157,7 +157,7 @@ func TestVerifications(t *testing.T) {
 	// The second lookup does not do the chain again.
 	v := w.validator(few(6))
 	for _, name := range []string{"mx.example.com", "a.wild.example.com", "none.example.com"} {
-		if _, err := v.Lookup(t.Context(), name, dns.TypeA); err != nil {
+		if _, err := v.Lookup(t.Context(), name, TypeA); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -3,8 +3,6 @@ package dnssec
 import (
 	"net"
 	"time"
-
-	"github.com/miekg/dns"
 )
 
 // answersLocally reports whether name is one of the special-use names that a
@@ -23,14 +21,16 @@ func (v *Validator) answersLocally(name string) bool {
 // exists below the others. The answers are insecure: nobody has signed them.
 func localAnswer(q question, now time.Time) *Answer {
 	a := &Answer{Name: q.name, Status: Insecure, Expires: after(now, maxTTL)}
-	header := dns.RR_Header{Name: q.name, Rrtype: q.rtype, Class: dns.ClassINET, Ttl: maxTTL}
+	record := Record{Name: q.name, Type: Type(q.rtype), TTL: maxTTL * time.Second}
 	switch {
 	case !within(q.name, "localhost."):
-		a.Rcode = dns.RcodeNameError
-	case q.rtype == dns.TypeA:
-		a.Records = []dns.RR{&dns.A{Hdr: header, A: net.IPv4(127, 0, 0, 1)}}
-	case q.rtype == dns.TypeAAAA:
-		a.Records = []dns.RR{&dns.AAAA{Hdr: header, AAAA: net.IPv6loopback}}
+		a.NXDomain = true
+	case record.Type == TypeA:
+		record.Data = []byte{127, 0, 0, 1}
+		a.Records = []Record{record}
+	case record.Type == TypeAAAA:
+		record.Data = net.IPv6loopback
+		a.Records = []Record{record}
 	}
 	return a
 }

@@ -28,19 +28,19 @@ func TestLocalNames(t *testing.T) {
 		{"mx.example.invalid", dns.TypeA, dns.RcodeNameError, ""},
 		{"mail.example.onion", dns.TypeAAAA, dns.RcodeNameError, ""},
 	} {
-		a := w.expect(t, tt.name, tt.qtype, Insecure, func(c *Config) { c.Anchors = nil })
+		a := w.expect(t, tt.name, tt.qtype, Insecure, func(c *Config) { c.Anchors = "" })
 		data := ""
-		for _, addr := range addresses(a) {
-			data += addr.String()
+		for _, record := range a.Records {
+			data += record.Content()
 		}
-		if a.Rcode != tt.rcode || data != tt.data {
+		if rcodeOf(a) != tt.rcode || data != tt.data {
 			t.Errorf("%s %s: %+v", tt.name, dns.Type(tt.qtype), a)
 		}
 	}
 	if len(w.queries) > 0 {
 		t.Errorf("%d queries", len(w.queries))
 	}
-	v := w.validator(func(c *Config) { c.Anchors = nil })
+	v := w.validator(func(c *Config) { c.Anchors = "" })
 	for _, name := range []string{"notlocalhost.", "10.in-addr.arpa.", "example.test.", "localhost.example.com.", "."} {
 		if v.answersLocally(name) {
 			t.Errorf("%s is local", name)
@@ -74,8 +74,8 @@ func TestAliasToLocalName(t *testing.T) {
 		{"a.com", 0, "127.0.0.1"}, {"localhost", 0, "127.0.0.1"},
 		{"b.com", dns.RcodeNameError, ""}, {"x.example.onion", dns.RcodeNameError, ""},
 	} {
-		a, err := v.Lookup(context.Background(), tt.name, dns.TypeA)
-		if err != nil || a.Status != Insecure || a.Rcode != tt.rcode {
+		a, err := v.Lookup(context.Background(), tt.name, TypeA)
+		if err != nil || a.Status != Insecure || rcodeOf(a) != tt.rcode {
 			t.Errorf("%s: %+v, %v", tt.name, a, err)
 			continue
 		}
@@ -83,8 +83,8 @@ func TestAliasToLocalName(t *testing.T) {
 			t.Errorf("%s: %+v", tt.name, a.Aliases)
 		}
 		data := ""
-		for _, addr := range addresses(a) {
-			data += addr.String()
+		for _, record := range a.Records {
+			data += record.Content()
 		}
 		if data != tt.data {
 			t.Errorf("%s is at %q, want %q", tt.name, data, tt.data)

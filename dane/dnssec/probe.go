@@ -98,16 +98,16 @@ func (p *probe) run(ctx context.Context, names []string) {
 	}
 	p.explained = len(p.found.Faults) > 0
 	for _, zone := range zones {
-		p.lookup(ctx, zone, dns.TypeSOA)
-		p.lookup(ctx, strings.ToLower(rand.Text())+"."+strings.TrimPrefix(zone, "."), dns.TypeA)
+		p.lookup(ctx, zone, TypeSOA)
+		p.lookup(ctx, strings.ToLower(rand.Text())+"."+strings.TrimPrefix(zone, "."), TypeA)
 	}
 	if p.v.anchors.areOfIANA() {
 		for _, name := range delegations() {
-			p.lookup(ctx, name, dns.TypeDS)
+			p.lookup(ctx, name, TypeDS)
 		}
 	}
 	for _, name := range names {
-		p.lookup(ctx, name, dns.TypeSOA)
+		p.lookup(ctx, name, TypeSOA)
 	}
 }
 
@@ -173,8 +173,8 @@ func (p *probe) inspect(msg *dns.Msg, q question) {
 
 // lookup notes a lookup that fails, in words if it is not known what is behind
 // it.
-func (p *probe) lookup(ctx context.Context, name string, qtype uint16) {
-	_, err := p.v.Lookup(ctx, name, qtype)
+func (p *probe) lookup(ctx context.Context, name string, t Type) {
+	_, err := p.v.Lookup(ctx, name, t)
 	if err == nil {
 		return
 	}
@@ -182,7 +182,7 @@ func (p *probe) lookup(ctx context.Context, name string, qtype uint16) {
 		p.found.Err = err
 	}
 	if !p.explained {
-		p.fault("%s", p.explain(asError(question{name, qtype}, err)))
+		p.fault("%s", p.explain(asError(question{name, uint16(t)}, err)))
 	}
 }
 
@@ -193,6 +193,6 @@ func (p *probe) explain(e *Error) string {
 	case e.Reason == DenialMissing:
 		return "does not pass on proofs that something does not exist: no good NSEC or NSEC3 records"
 	default:
-		return fmt.Sprintf("fails to answer for %s of %q: %s", typeName(e.Type), e.Name, e.cause())
+		return fmt.Sprintf("fails to answer for %s of %q: %s", e.Type, e.Name, e.cause())
 	}
 }

@@ -112,7 +112,7 @@ func TestProbe(t *testing.T) {
 func TestProbeAnchors(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
-	v := w.validator(func(c *Config) { c.Anchors = nil })
+	v := w.validator(func(c *Config) { c.Anchors = "" })
 	err := v.Probe(t.Context())
 	w.settle()
 	var e *Error

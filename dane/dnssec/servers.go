@@ -7,8 +7,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/miekg/dns"
 )
 
 // server is a recursive DNS server.
@@ -38,7 +36,7 @@ func (s *server) String() string {
 // refusal, or keys without signatures from a server that strips DNSSEC.
 func (s *server) note(e *Error, now time.Time) {
 	if e.Reason == Timeout || e.Reason == Unreachable || e.Reason == NotAuthenticated || e.Reason == Refused ||
-		e.Reason == SignatureMissing && e.Type == dns.TypeDNSKEY {
+		e.Reason == SignatureMissing && e.Type == TypeDNSKEY {
 		s.ailingSince.Store(now.UnixNano())
 	}
 }

@@ -140,9 +140,9 @@ func (r *reply) blamed(e *Error, q question) *Error {
 	switch {
 	case e.final:
 		return e
-	case e.Name == q.name && e.Type == q.rtype && e.Server == "":
+	case e.Name == q.name && e.Type == Type(q.rtype) && e.Server == "":
 		return r.blame(e)
-	case e.Name == q.name && e.Type == q.rtype:
+	case e.Name == q.name && e.Type == Type(q.rtype):
 		return e
 	default:
 		return r.blame(e.within(q))

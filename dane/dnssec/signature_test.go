@@ -233,7 +233,7 @@ func TestCanonicalForm(t *testing.T) {
 	if _, err := newBudget(Limits{}.withDefaults()).verify(sets[0], &keySet{"example.com.", []zoneKey{key}}, now); err != nil {
 		t.Error(err)
 	}
-	if got := sets[0].copied(time.Minute); len(got) != 3 {
+	if got := sets[0].distinct(); len(got) != 3 {
 		t.Errorf("%d records without duplicates", len(got))
 	}
 }
@@ -290,8 +290,8 @@ func TestTTL(t *testing.T) {
 		if got := a.Expires.Sub(w.now); got != tt.want {
 			t.Errorf("%s: expires after %v, want %v", tt.what, got, tt.want)
 		}
-		if len(a.Records) == 1 && a.Records[0].Header().Ttl != uint32(tt.want/time.Second) {
-			t.Errorf("%s: TTL of the record is %d", tt.what, a.Records[0].Header().Ttl)
+		if len(a.Records) == 1 && a.Records[0].TTL != tt.want.Truncate(time.Second) {
+			t.Errorf("%s: TTL of the record is %d", tt.what, a.Records[0].TTL)
 		}
 	}
 }

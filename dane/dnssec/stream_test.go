@@ -111,7 +111,7 @@ func TestOverTLS(t *testing.T) {
 	var lookups sync.WaitGroup
 	for name, want := range map[string]Status{"mx.example.com": Secure, "none.example.com": Secure, "mx.plain.com": Insecure, "away.example.com": Insecure} {
 		lookups.Go(func() {
-			a, err := v.Lookup(context.Background(), name, dns.TypeA)
+			a, err := v.Lookup(context.Background(), name, TypeA)
 			if err != nil || a.Status != want {
 				t.Errorf("%s: %+v, %v", name, a, err)
 			}
@@ -163,7 +163,7 @@ func TestCertificateOfServer(t *testing.T) {
 			c.Servers = []string{"tls://" + server.addr}
 		},
 	} {
-		_, err := w.validator(server.client, edit).Lookup(t.Context(), "mx.example.com", dns.TypeA)
+		_, err := w.validator(server.client, edit).Lookup(t.Context(), "mx.example.com", TypeA)
 		var e *Error
 		if !errors.As(err, &e) || e.Reason != NotAuthenticated || e.Status != Indeterminate {
 			t.Errorf("%s: %v", what, err)
@@ -183,7 +183,7 @@ func TestNamesOfCertificateInErrors(t *testing.T) {
 	certificate, _ := selfSigned(t, "x\nforged\x1b[2J"+strings.Repeat("x", 10000))
 	server.config.Certificates = []tls.Certificate{certificate}
 	v := w.validator(server.client)
-	_, err := v.Lookup(t.Context(), "mx.example.com", dns.TypeA)
+	_, err := v.Lookup(t.Context(), "mx.example.com", TypeA)
 	for _, err := range []error{err, v.Probe(t.Context())} {
 		mentions(t, err, "x509", "x?forged?[2J")
 		if text := err.Error(); strings.ContainsAny(text, "\x1b\n") || len(text) > 2000 {

@@ -329,7 +329,7 @@ func TestAilingServer(t *testing.T) {
 			return m
 		}
 		lookup := func(name string) {
-			if _, err := v.Lookup(context.Background(), name, dns.TypeA); err != nil {
+			if _, err := v.Lookup(context.Background(), name, TypeA); err != nil {
 				t.Error(err)
 			}
 		}
@@ -418,12 +418,12 @@ func TestContext(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		results := make(chan error)
 		go func() {
-			_, err := v.Lookup(ctx, "mx.example.com", dns.TypeA)
+			_, err := v.Lookup(ctx, "mx.example.com", TypeA)
 			results <- err
 		}()
 		synctest.Wait()
 		go func() {
-			_, err := v.Lookup(context.Background(), "mx.example.com", dns.TypeA)
+			_, err := v.Lookup(context.Background(), "mx.example.com", TypeA)
 			results <- err
 		}()
 		synctest.Wait()
@@ -439,11 +439,11 @@ func TestContext(t *testing.T) {
 
 		ctx, cancel = context.WithTimeout(context.Background(), time.Millisecond)
 		defer cancel()
-		_, err = v.Lookup(ctx, "none.example.com", dns.TypeA)
+		_, err = v.Lookup(ctx, "none.example.com", TypeA)
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error after the deadline: %v", err)
 		}
-		if _, err := v.Lookup(context.Background(), "none.example.com", dns.TypeA); err != nil {
+		if _, err := v.Lookup(context.Background(), "none.example.com", TypeA); err != nil {
 			t.Errorf("a canceled lookup was remembered as a failure: %v", err)
 		}
 	})
@@ -518,12 +518,12 @@ func TestResolvConfChanges(t *testing.T) {
 			time.Sleep(fileCheckTime)
 			expect("192.0.2.2:53", "192.0.2.3:53")
 			w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg { m.Rcode = dns.RcodeServerFailure; return m }
-			_, err := v.Lookup(t.Context(), "mx.example.com", dns.TypeA)
+			_, err := v.Lookup(t.Context(), "mx.example.com", TypeA)
 			w.settle()
 			mentions(t, err, "servfail", "older servers were asked")
 			w.mangle = nil
 			time.Sleep(fileCheckTime)
-			if _, err := v.Lookup(t.Context(), "mx.example.com", dns.TypeTXT); err != nil {
+			if _, err := v.Lookup(t.Context(), "mx.example.com", TypeTXT); err != nil {
 				t.Error(err)
 			}
 			w.settle()

@@ -77,8 +77,8 @@ func trustworthy(s *server) error {
 
 // Lookup returns the records of the type at name; the answer is Secure if the
 // server says so for all of it.
-func (t *Trusting) Lookup(ctx context.Context, name string, qtype uint16) (*Answer, error) {
-	q, err := newQuestion(name, qtype)
+func (t *Trusting) Lookup(ctx context.Context, name string, rtype Type) (*Answer, error) {
+	q, err := newQuestion(name, rtype)
 	if err != nil {
 		return nil, err
 	}
@@ -187,8 +187,8 @@ func (t *Trusting) answer(q question, so path, r *reply) (a *Answer, open bool, 
 				return nil, false, err
 			}
 			a.Expires = earliest(a.Expires, after(now, set.ttl()))
-			a.Records = set.copied(a.Expires.Sub(now))
-			return a, false, nil
+			a.Records, err = newRecords(set, a.Expires.Sub(now))
+			return a, false, err
 		}
 		cname := r.answer.find(a.Name, dns.TypeCNAME)
 		if cname == nil {
@@ -212,7 +212,7 @@ func (t *Trusting) answer(q question, so path, r *reply) (a *Answer, open bool, 
 	if r.isReferral() {
 		return nil, false, failure(q, NoRecursion, "the server refers to other servers instead of answering")
 	}
-	a.Rcode = r.rcode
+	a.NXDomain = r.rcode == dns.RcodeNameError
 	a.Expires = earliest(a.Expires, r.negativeExpiry(now))
 	return a, false, nil
 }

@@ -75,8 +75,8 @@ func TestTrustingLookup(t *testing.T) {
 	} {
 		r := w.trusting(t)
 		for range 2 {
-			a, err := r.Lookup(t.Context(), tt.name, tt.qtype)
-			if err != nil || a.Status != tt.status || a.Rcode != tt.rcode || len(a.Records) != tt.records || !a.Expires.After(w.now) {
+			a, err := r.Lookup(t.Context(), tt.name, Type(tt.qtype))
+			if err != nil || a.Status != tt.status || rcodeOf(a) != tt.rcode || len(a.Records) != tt.records || !a.Expires.After(w.now) {
 				t.Errorf("%s: %+v, %v", tt.name, a, err)
 			}
 		}
@@ -110,7 +110,7 @@ func TestTrustingFirstAlias(t *testing.T) {
 	for _, firstSecure := range []bool{true, false} {
 		w := mail(t)
 		validating(w, func(q dns.Question) bool { return q.Qtype == dns.TypeCNAME && firstSecure })
-		a, err := w.trusting(t).Lookup(t.Context(), "away.example.com", dns.TypeA)
+		a, err := w.trusting(t).Lookup(t.Context(), "away.example.com", TypeA)
 		if err != nil || a.Status != Insecure || len(a.Aliases) != 1 || (a.Aliases[0].Status == Secure) != firstSecure {
 			t.Errorf("%+v, %v", a, err)
 		}
@@ -128,7 +128,7 @@ func TestTrustingRequery(t *testing.T) {
 		m.Answer = without(m.Answer, func(rr dns.RR) bool { return rr.Header().Name != q.Name })
 		return m
 	}
-	a, err := w.trusting(t).Lookup(t.Context(), "alias.example.com", dns.TypeA)
+	a, err := w.trusting(t).Lookup(t.Context(), "alias.example.com", TypeA)
 	if err != nil || a.Status != Insecure || a.Aliases[0].Status != Secure || len(a.Records) != 1 || a.Name != "mx.example.com." {
 		t.Errorf("%+v, %v", a, err)
 	}
@@ -140,7 +140,7 @@ func TestTrustingRequery(t *testing.T) {
 		}
 		return bend(server, network, m)
 	}
-	if a, err := w.trusting(t).Lookup(t.Context(), "alias.example.com", dns.TypeA); err == nil {
+	if a, err := w.trusting(t).Lookup(t.Context(), "alias.example.com", TypeA); err == nil {
 		t.Errorf("%+v", a)
 	}
 }
@@ -162,7 +162,7 @@ func TestTrustingServfail(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a, err := r.Lookup(t.Context(), "mx.example.com", dns.TypeA)
+		a, err := r.Lookup(t.Context(), "mx.example.com", TypeA)
 		w.settle()
 		var e *Error
 		if authentic && (err != nil || a.Status != Secure) || !authentic && (!errors.As(err, &e) || e.Reason != ServerFailure) {
@@ -199,7 +199,7 @@ func TestTrustingFailures(t *testing.T) {
 	} {
 		w := mail(t)
 		w.on("mx.example.com.", dns.TypeA, bend)
-		a, err := w.trusting(t).Lookup(t.Context(), "mx.example.com", dns.TypeA)
+		a, err := w.trusting(t).Lookup(t.Context(), "mx.example.com", TypeA)
 		var e *Error
 		if !errors.As(err, &e) || e.Reason != reason {
 			t.Errorf("%v: %+v, %v", reason, a, err)
@@ -207,10 +207,10 @@ func TestTrustingFailures(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := mail(t).trusting(t).Lookup(ctx, "x.example", dns.TypeA); !errors.Is(err, context.Canceled) {
+	if _, err := mail(t).trusting(t).Lookup(ctx, "x.example", TypeA); !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v", err)
 	}
-	if _, err := mail(t).trusting(t).Lookup(t.Context(), "a..b", dns.TypeA); err == nil {
+	if _, err := mail(t).trusting(t).Lookup(t.Context(), "a..b", TypeA); err == nil {
 		t.Error("a bad name was looked up")
 	}
 }
@@ -242,7 +242,7 @@ func TestTrustingTLS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a, err := r.Lookup(t.Context(), "mx.example.com", dns.TypeA)
+		a, err := r.Lookup(t.Context(), "mx.example.com", TypeA)
 		if ok && (err != nil || a.Status != Secure) || !ok && err == nil {
 			t.Errorf("%s: %+v, %v", name, a, err)
 		}

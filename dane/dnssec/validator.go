@@ -25,11 +25,14 @@ type Config struct {
 	// that names no server then leaves the old ones, and failures say so.
 	// Default: /etc/resolv.conf.
 	ResolvConf string
-	// Anchors are the trust anchors, DS or DNSKEY records, for the root or any
-	// other zone. Nil, with an empty AnchorFile: the root keys of IANA.
-	Anchors []dns.RR
-	// AnchorFile names a file of DS or DNSKEY records in zone-file syntax,
-	// such as Debian's /usr/share/dns/root.key. It adds to Anchors.
+	// Anchors are the trust anchors, for the root or any other zone: DS or
+	// DNSKEY records in zone-file syntax, with absolute names, one in a line.
+	// Other records and revoked keys are errors. If Anchors and AnchorFile are
+	// empty, the root keys that IANA publishes are trusted.
+	Anchors string
+	// AnchorFile names a file of DS or DNSKEY records in zone-file syntax, such
+	// as Debian's /usr/share/dns/root.key. Other records and revoked keys in it
+	// are ignored. Its keys are trusted in addition to Anchors.
 	AnchorFile string
 	// Dial connects to a server; network is "udp" or "tcp". Default: a
 	// net.Dialer. Over "udp", each Read must return one message.
@@ -121,8 +124,8 @@ const failureTTL = 5 * time.Second
 // asked about any of them, not even where an alias leads to one; the answers are
 // Insecure. Other trust anchors may belong to a private root, where all names
 // have the meaning that it gives them.
-func (v *Validator) Lookup(ctx context.Context, name string, qtype uint16) (*Answer, error) {
-	q, err := newQuestion(name, qtype)
+func (v *Validator) Lookup(ctx context.Context, name string, t Type) (*Answer, error) {
+	q, err := newQuestion(name, t)
 	if err != nil {
 		return nil, err
 	}
@@ -146,16 +149,16 @@ func (v *Validator) Lookup(ctx context.Context, name string, qtype uint16) (*Ans
 // newQuestion refuses what cannot be looked up: bad names, the types that are
 // no data (RFC 6895 section 3.1), signatures, which are never signed, and DS
 // at the root, which has no parent.
-func newQuestion(name string, qtype uint16) (question, error) {
+func newQuestion(name string, t Type) (question, error) {
 	canonical, ok := canonicalName(name)
-	q := question{canonical, qtype}
+	q := question{canonical, uint16(t)}
 	switch {
 	case !ok:
-		return q, failure(question{printable(name, 300), qtype}, BadQuestion, "not a domain name")
-	case qtype == dns.TypeNone, qtype == dns.TypeOPT, 128 <= qtype && qtype <= 255,
-		qtype == dns.TypeSIG, qtype == dns.TypeRRSIG, qtype == dns.TypeNSEC3:
+		return q, failure(question{printable(name, 300), q.rtype}, BadQuestion, "not a domain name")
+	case q.rtype == dns.TypeNone, q.rtype == dns.TypeOPT, 128 <= q.rtype && q.rtype <= 255,
+		q.rtype == dns.TypeSIG, q.rtype == dns.TypeRRSIG, q.rtype == dns.TypeNSEC3:
 		return q, failure(q, BadQuestion, "not a type of records that can be looked up")
-	case qtype == dns.TypeDS && canonical == ".":
+	case q.rtype == dns.TypeDS && canonical == ".":
 		return q, failure(q, BadQuestion, "the root has no parent zone")
 	}
 	return q, nil
@@ -185,7 +188,7 @@ func (v *Validator) lookup(ctx context.Context, q question) (*Answer, error) {
 	if s.problem != nil && e.Status == Indeterminate {
 		e = e.noting(s.problem)
 	}
-	if e.Name != q.name || e.Type != q.rtype {
+	if e.Name != q.name || e.Type != Type(q.rtype) {
 		e = e.within(q)
 	}
 	if !errors.Is(ctx.Err(), context.Canceled) {
@@ -254,8 +257,9 @@ func (s *session) answer(q question, so path, r *reply) (a *Answer, open bool, e
 			step, err = s.judgeDNAME(at, r)
 			if err == nil && q.rtype == dns.TypeCNAME {
 				a.weaken(step.judgement)
-				a.Records = []dns.RR{step.record}
-				return a, false, nil
+				set := &rrset{name: at.name, rtype: dns.TypeCNAME, records: []dns.RR{step.record}}
+				a.Records, err = newRecords(set, step.expires.Sub(s.now))
+				return a, false, err
 			}
 		case r.answer.find(at.name, at.rtype) != nil:
 			return a, false, s.finish(a, at, spoke, r)
@@ -347,8 +351,8 @@ func (s *session) finish(a *Answer, at question, spoke []*zone, r *reply) error 
 	if err != nil {
 		return err
 	}
-	a.Records = set.copied(j.expires.Sub(s.now))
-	return nil
+	a.Records, err = newRecords(set, j.expires.Sub(s.now))
+	return err
 }
 
 // finishAlias looks at what lies beside aliases and records that are secure: it
@@ -380,21 +384,8 @@ func (s *session) finishAbsent(a *Answer, at question, r *reply) error {
 		return err
 	}
 	a.weaken(j)
-	a.Rcode = j.rcode
+	a.NXDomain = j.rcode == dns.RcodeNameError
 	return nil
-}
-
-// copied returns the records with the TTL that validation left of theirs (RFC
-// 4035 section 5.3.3).
-func (set *rrset) copied(ttl time.Duration) []dns.RR {
-	distinct := set.distinct()
-	records := make([]dns.RR, 0, len(distinct))
-	for _, rr := range distinct {
-		rr = dns.Copy(rr)
-		rr.Header().Ttl = uint32(ttl / time.Second)
-		records = append(records, rr)
-	}
-	return records
 }
 
 // weaken makes the answer no better than one of the links it rests on.
@@ -406,12 +397,12 @@ func (a *Answer) weaken(j *judgement) {
 // followedBy joins an answer that ended in an alias with that of its target.
 func (a *Answer) followedBy(rest *Answer) *Answer {
 	return &Answer{
-		Name:    rest.Name,
-		Aliases: append(slices.Clip(a.Aliases), rest.Aliases...),
-		Records: rest.Records,
-		Rcode:   rest.Rcode,
-		Status:  min(a.Status, rest.Status),
-		Expires: earliest(a.Expires, rest.Expires),
+		Name:     rest.Name,
+		Aliases:  append(slices.Clip(a.Aliases), rest.Aliases...),
+		Records:  rest.Records,
+		NXDomain: rest.NXDomain,
+		Status:   min(a.Status, rest.Status),
+		Expires:  earliest(a.Expires, rest.Expires),
 	}
 }
 
@@ -421,8 +412,8 @@ func (a *Answer) size() int {
 	for _, step := range a.Aliases {
 		size += 100 + len(step.Name) + len(step.Target)
 	}
-	for _, rr := range a.Records {
-		size += 150 + 2*dns.Len(rr)
+	for _, record := range a.Records {
+		size += 100 + len(record.Data)
 	}
 	return size
 }

@@ -119,8 +119,10 @@ func (w *world) at(name string) *testZone {
 	}
 }
 
-// anchors returns the root's DS records.
-func (w *world) anchors() []dns.RR {
+// anchors returns the root's DS records as text.
+func (w *world) anchors() string { return zoneText(w.anchorRecords()...) }
+
+func (w *world) anchorRecords() []dns.RR {
 	var ds []dns.RR
 	for _, k := range w.zones["."].keys {
 		ds = append(ds, k.record.ToDS(dns.SHA256))
@@ -155,7 +157,7 @@ func (w *world) validator(edits ...func(*Config)) *Validator {
 func (w *world) lookup(name string, qtype uint16, edits ...func(*Config)) (*Answer, error) {
 	w.tb.Helper()
 	defer w.settle()
-	return w.validator(edits...).Lookup(context.Background(), name, qtype)
+	return w.validator(edits...).Lookup(context.Background(), name, Type(qtype))
 }
 
 // dial connects to the recursive server through memory.

@@ -10,8 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/miekg/dns"
-
+	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
@@ -42,10 +41,10 @@ func network(t *testing.T) (*policytest.Internet, deps) {
 	inet.Host("mx.down.test", policytest.TLSA("3 1 1"), policytest.Refuse)
 	inet.Domain("servfail.test").MX("mx.servfail.test")
 	inet.Host("mx.servfail.test", policytest.TLSA("3 1 1"))
-	inet.BreakDNS(policytest.ServFail, "_25._tcp.mx.servfail.test", dns.TypeTLSA)
+	inet.BreakDNS(policytest.ServFail, "_25._tcp.mx.servfail.test", dnssec.TypeTLSA)
 	inet.Domain("null.test").Add("@ MX 0 .")
 	inet.Domain("bogus.test").MX("mx.dane.test")
-	inet.BreakDNS(policytest.Bogus, "bogus.test", dns.TypeMX)
+	inet.BreakDNS(policytest.Bogus, "bogus.test", dnssec.TypeMX)
 	inet.Domain("rude.test", policytest.Unsigned).MX("mx.rude.test")
 	inet.Host("mx.rude.test", policytest.Reply(policytest.Greeting, "554 \x1b[2J\u202egone"))
 	return inet, deps{dns: inet.DNSConfig(), policy: inet.Config()}
@@ -175,10 +174,10 @@ func TestServerAndAnchor(t *testing.T) {
 	t.Parallel()
 	inet, d := network(t)
 	anchor := filepath.Join(t.TempDir(), "root.key")
-	if err := os.WriteFile(anchor, []byte(inet.TrustAnchors()[0].String()+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(anchor, []byte(inet.TrustAnchors()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d.dns.Servers, d.dns.Anchors = nil, nil
+	d.dns.Servers, d.dns.Anchors = nil, ""
 	var stdout, stderr bytes.Buffer
 	args := []string{"-server", inet.DNSAddr() + "," + inet.DNSAddr(), "-server", inet.DNSAddr(), "-anchor", anchor, "dane.test"}
 	if code := run(t.Context(), args, &stdout, &stderr, d); code != 0 {

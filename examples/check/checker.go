@@ -6,9 +6,8 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strings"
 	"time"
-
-	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
@@ -112,9 +111,9 @@ func (c *checker) withoutPlan(ctx context.Context, r *result, err error) *result
 
 // mx repeats the lookup of the MX records, which is in the cache of DNS.
 func (c *checker) mx(ctx context.Context, domain string) lookup {
-	name := dns.Fqdn(domain)
-	answer, err := c.dns.Lookup(ctx, name, dns.TypeMX)
-	return newLookup(name, dns.TypeMX, answer, err)
+	name := strings.TrimSuffix(domain, ".") + "."
+	answer, err := c.dns.Lookup(ctx, name, dnssec.TypeMX)
+	return newLookup(name, dnssec.TypeMX, answer, err)
 }
 
 // lookups are the questions that led to a plan. An address needs none.
@@ -150,8 +149,8 @@ func lookupsOf(host *policy.Host) []dane.Lookup {
 	return nil
 }
 
-func newLookup(name string, qtype uint16, answer *dnssec.Answer, err error) lookup {
-	l := lookup{Name: name, Type: dns.TypeToString[qtype]}
+func newLookup(name string, t dnssec.Type, answer *dnssec.Answer, err error) lookup {
+	l := lookup{Name: name, Type: t.String()}
 	if err != nil {
 		l.Error = err.Error()
 		var failed *dnssec.Error
@@ -164,16 +163,8 @@ func newLookup(name string, qtype uint16, answer *dnssec.Answer, err error) look
 	for _, alias := range answer.Aliases {
 		l.Aliases = append(l.Aliases, alias.Target+" ("+alias.Status.String()+")")
 	}
-	for _, rr := range answer.Records {
-		l.Records = append(l.Records, content(rr))
+	for _, record := range answer.Records {
+		l.Records = append(l.Records, record.Content())
 	}
 	return l
-}
-
-// content is a record without its name and type.
-func content(rr dns.RR) string {
-	if tlsa, ok := rr.(*dns.TLSA); ok {
-		return dane.FromRR(tlsa).String()
-	}
-	return rr.String()[len(rr.Header().String()):]
 }

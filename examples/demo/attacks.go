@@ -5,8 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/miekg/dns"
-
+	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/policytest"
 )
@@ -74,10 +73,10 @@ func daneAttackScenarios() []scenario {
 
 // The record types that the faults are for.
 const (
-	typeA    = dns.TypeA
-	typeMX   = dns.TypeMX
-	typeTXT  = dns.TypeTXT
-	typeTLSA = dns.TypeTLSA
+	typeA    = dnssec.TypeA
+	typeMX   = dnssec.TypeMX
+	typeTXT  = dnssec.TypeTXT
+	typeTLSA = dnssec.TypeTLSA
 )
 
 // dnsAttackScenarios are attackers and faults in the DNS. What cannot be proved

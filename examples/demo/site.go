@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/mxseal/mxseal/dane"
+	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/policy/policytest"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -133,19 +134,19 @@ func faulty(options ...policytest.Option) step {
 
 // dnsFault makes the answers to questions for a name go wrong. "@" in the name
 // stands for the domain.
-func dnsFault(fault policytest.DNSFault, name string, types ...uint16) step {
+func dnsFault(fault policytest.DNSFault, name string, types ...dnssec.Type) step {
 	return func(s *site) { s.inet.BreakDNS(fault, s.expand(name), types...) }
 }
 
 // forge replaces the answers to questions for a name. "@" stands for the domain
 // in the name and in the records.
-func forge(name string, qtype uint16, records ...string) step {
+func forge(name string, t dnssec.Type, records ...string) step {
 	return func(s *site) {
 		forged := make([]string, len(records))
 		for i, record := range records {
 			forged[i] = s.expand(record)
 		}
-		s.inet.BreakDNS(policytest.Forge(forged...), s.expand(name), qtype)
+		s.inet.BreakDNS(policytest.Forge(forged...), s.expand(name), t)
 	}
 }
 

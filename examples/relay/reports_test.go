@@ -4,8 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/miekg/dns"
-
+	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/internal/test/reporttest"
 	"github.com/mxseal/mxseal/policy/policytest"
 	"github.com/mxseal/mxseal/tlsrpt"
@@ -19,7 +18,7 @@ func stsDomain(w *world, name string) *policytest.Host {
 
 // hidePolicy is somebody on the path who hides a policy and strips STARTTLS.
 func hidePolicy(w *world, name string, mx *policytest.Host) {
-	w.BreakDNS(policytest.Forge(), "_mta-sts."+name, dns.TypeTXT)
+	w.BreakDNS(policytest.Forge(), "_mta-sts."+name, dnssec.TypeTXT)
 	mx.Break(policytest.NoSTARTTLS)
 }
 

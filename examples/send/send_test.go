@@ -112,10 +112,10 @@ func TestServerAndAnchor(t *testing.T) {
 	t.Parallel()
 	inet, d := network(t)
 	anchor := filepath.Join(t.TempDir(), "root.key")
-	if err := os.WriteFile(anchor, []byte(inet.TrustAnchors()[0].String()+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(anchor, []byte(inet.TrustAnchors()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d.dns.Servers, d.dns.Anchors = nil, nil
+	d.dns.Servers, d.dns.Anchors = nil, ""
 	var stderr bytes.Buffer
 	args := []string{"-server", inet.DNSAddr(), "-anchor", anchor, "-from", "", "you@good.test"}
 	if code := run(t.Context(), args, strings.NewReader(message), &stderr, d); code != exitOK {

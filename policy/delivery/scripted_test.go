@@ -22,8 +22,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/tlsrpt"
@@ -322,13 +320,13 @@ type fakeDNS map[string]*dnssec.Answer
 func (f fakeDNS) add(t *testing.T, status dnssec.Status, records ...string) {
 	t.Helper()
 	for i, text := range records {
-		record, err := dns.NewRR(text)
+		record, err := dnssec.ParseRecord(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		key := record.Header().Name + " " + dns.TypeToString[record.Header().Rrtype]
+		key := record.Name + " " + record.Type.String()
 		if i == 0 {
-			f[key] = &dnssec.Answer{Name: record.Header().Name, Status: status}
+			f[key] = &dnssec.Answer{Name: record.Name, Status: status}
 		}
 		f[key].Records = append(f[key].Records, record)
 	}
@@ -342,10 +340,10 @@ func (f fakeDNS) deny(status dnssec.Status, keys ...string) {
 	}
 }
 
-func (f fakeDNS) Lookup(_ context.Context, name string, qtype uint16) (*dnssec.Answer, error) {
-	name = dns.CanonicalName(name)
-	known, found := f[name+" "+dns.TypeToString[qtype]]
-	answer := dnssec.Answer{Name: name, Status: dnssec.Insecure, Rcode: dns.RcodeNameError}
+func (f fakeDNS) Lookup(_ context.Context, name string, t dnssec.Type) (*dnssec.Answer, error) {
+	name = strings.ToLower(strings.TrimSuffix(name, ".")) + "."
+	known, found := f[name+" "+t.String()]
+	answer := dnssec.Answer{Name: name, Status: dnssec.Insecure, NXDomain: true}
 	if found && known == nil {
 		return nil, errors.New("SERVFAIL")
 	} else if found {

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/miekg/dns"
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy"
@@ -26,9 +25,9 @@ func TestDNSStatus(t *testing.T) {
 	} {
 		inet.Domain(name, options...).MX("mx." + name)
 	}
-	inet.BreakDNS(policytest.Bogus, "bogus.example", dns.TypeMX)
-	inet.BreakDNS(policytest.Strip, "stripped.example", dns.TypeMX)
-	inet.BreakDNS(policytest.Forge("unsigned.example. MX 0 evil.example."), "unsigned.example", dns.TypeMX)
+	inet.BreakDNS(policytest.Bogus, "bogus.example", dnssec.TypeMX)
+	inet.BreakDNS(policytest.Strip, "stripped.example", dnssec.TypeMX)
+	inet.BreakDNS(policytest.Forge("unsigned.example. MX 0 evil.example."), "unsigned.example", dnssec.TypeMX)
 	resolver := inet.DNS()
 	for _, test := range []struct {
 		name   string
@@ -46,7 +45,7 @@ func TestDNSStatus(t *testing.T) {
 		{"stripped.example", dnssec.Bogus},
 	} {
 		status := dnssec.Indeterminate
-		answer, err := resolver.Lookup(t.Context(), test.name, dns.TypeMX)
+		answer, err := resolver.Lookup(t.Context(), test.name, dnssec.TypeMX)
 		var failed *dnssec.Error
 		switch {
 		case errors.As(err, &failed):

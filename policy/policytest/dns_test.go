@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
@@ -97,7 +98,7 @@ func TestBreakDNS(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("example.org").MX("mx.example.org").Add("sub TXT x")
-	mend := inet.BreakDNS(policytest.Forge("example.org. MX 0 evil.example."), "example.org", dns.TypeMX)
+	mend := inet.BreakDNS(policytest.Forge("example.org. MX 0 evil.example."), "example.org", dnssec.TypeMX)
 	if got := ask(t, inet, "example.org", dns.TypeMX); !slices.Equal(got, []string{"0 evil.example."}) {
 		t.Errorf("forged: %q", got)
 	}
@@ -109,7 +110,7 @@ func TestBreakDNS(t *testing.T) {
 	if got := ask(t, inet, "sub.example.org", dns.TypeTXT); !slices.Equal(got, []string{"SERVFAIL"}) {
 		t.Errorf("broken: %q", got)
 	}
-	if n := inet.Questions("example.org", dns.TypeMX); n != 2 {
+	if n := inet.Questions("example.org", dnssec.TypeMX); n != 2 {
 		t.Errorf("%d questions for MX, want 2", n)
 	}
 	if n := len(inet.AllQuestions()); n != 3 {

@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/miekg/dns"
-
+	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/delivery"
 	"github.com/mxseal/mxseal/policy/policytest"
@@ -70,7 +69,7 @@ func ExampleDomain_Policy() {
 	fmt.Println("sent:", send())
 
 	host.Break(policytest.Refuse)
-	inet.BreakDNS(policytest.Forge("example.org. MX 10 mx.evil.example."), "example.org", dns.TypeMX)
+	inet.BreakDNS(policytest.Forge("example.org. MX 10 mx.evil.example."), "example.org", dnssec.TypeMX)
 	inet.Advance(24 * time.Hour)
 	fmt.Println("sent during the attack:", send() == nil)
 	fmt.Println("the attacker got", len(evil.Messages()), "messages")

@@ -56,4 +56,4 @@ func (t *Tree) Reset() {
 }
 
 // String returns the query as name and type.
-func (q Query) String() string { return q.Name + " " + dns.TypeToString[q.Qtype] }
+func (q Query) String() string { return q.Name + " " + dns.TypeToString[q.Type] }

@@ -10,9 +10,10 @@ import (
 
 // Query is what the server was asked.
 type Query struct {
-	dns.Question        // Name is canonical
-	Transport    string // "udp", "tcp", or "" for Exchange
-	DO, CD       bool
+	Name      string // canonical
+	Type      uint16
+	Transport string // "udp", "tcp", or "" for Exchange
+	DO, CD    bool
 }
 
 // Where chooses the queries that something applies to.
@@ -25,7 +26,7 @@ func Everywhere(Query) bool { return true }
 func At(name string, types ...uint16) Where {
 	name = canonical(name)
 	return func(q Query) bool {
-		return q.Name == name && (len(types) == 0 || slices.Contains(types, q.Qtype))
+		return q.Name == name && (len(types) == 0 || slices.Contains(types, q.Type))
 	}
 }
 
@@ -34,14 +35,38 @@ func At(name string, types ...uint16) Where {
 func Under(name string, types ...uint16) Where {
 	name = canonical(name)
 	return func(q Query) bool {
-		return dns.IsSubDomain(name, q.Name) && (len(types) == 0 || slices.Contains(types, q.Qtype))
+		return dns.IsSubDomain(name, q.Name) && (len(types) == 0 || slices.Contains(types, q.Type))
 	}
 }
 
-// Fault changes the reply to a query, which is its own copy, and returns what
-// is to be sent; nil sends nothing. The reply is not yet cut to the size that
-// UDP allows. A Fault is called concurrently.
-type Fault func(q Query, reply *dns.Msg) *dns.Msg
+// Fault changes the reply to a query, a message in wire form which is the
+// fault's own, and returns what is to be sent, whether or not that is a message;
+// nil sends nothing. The reply is not yet cut to the size that UDP allows. A
+// Fault is called concurrently.
+type Fault func(q Query, reply []byte) []byte
+
+// edit is a Fault that changes a reply. What is not a message is left as it is.
+func edit(change func(q Query, reply *dns.Msg)) Fault {
+	return func(q Query, reply []byte) []byte {
+		msg := new(dns.Msg)
+		if msg.Unpack(reply) != nil {
+			return reply
+		}
+		change(q, msg)
+		return pack(msg)
+	}
+}
+
+// pack returns the wire form. Everything in the tree was parsed from text and
+// can be packed.
+func pack(msg *dns.Msg) []byte {
+	msg.Compress = true
+	wire, err := msg.Pack()
+	if err != nil {
+		panic("dnstree: " + err.Error())
+	}
+	return wire
+}
 
 type fault struct {
 	where Where
@@ -81,21 +106,20 @@ func (t *Tree) Slow(where Where, by time.Duration) (mend func()) {
 }
 
 // Drop sends no reply.
-func Drop(Query, *dns.Msg) *dns.Msg { return nil }
+func Drop(Query, []byte) []byte { return nil }
 
 // ServFail replies SERVFAIL, with nothing else.
-func ServFail(q Query, reply *dns.Msg) *dns.Msg { return Rcode(dns.RcodeServerFailure)(q, reply) }
+func ServFail(q Query, reply []byte) []byte { return Rcode(dns.RcodeServerFailure)(q, reply) }
 
 // Rcode replies with a response code and empty sections.
 func Rcode(rcode int) Fault {
-	return func(_ Query, reply *dns.Msg) *dns.Msg {
-		reply.Rcode, reply.Answer, reply.Ns = rcode, nil, nil
-		return reply
-	}
+	return edit(func(_ Query, reply *dns.Msg) { reply.Rcode, reply.Answer, reply.Ns = rcode, nil, nil })
 }
 
 // Bogus breaks every signature in the reply.
-func Bogus(_ Query, reply *dns.Msg) *dns.Msg {
+func Bogus(q Query, reply []byte) []byte { return edit(breakSignatures)(q, reply) }
+
+func breakSignatures(_ Query, reply *dns.Msg) {
 	for _, rr := range slices.Concat(reply.Answer, reply.Ns) {
 		if sig, ok := rr.(*dns.RRSIG); ok {
 			octets, _ := base64.StdEncoding.DecodeString(sig.Signature)
@@ -103,16 +127,16 @@ func Bogus(_ Query, reply *dns.Msg) *dns.Msg {
 			sig.Signature = base64.StdEncoding.EncodeToString(octets)
 		}
 	}
-	return reply
 }
 
 // Strip takes signatures and proofs out of the reply, as a middlebox without
 // DNSSEC would.
-func Strip(_ Query, reply *dns.Msg) *dns.Msg {
+func Strip(q Query, reply []byte) []byte {
 	unsigned := func(rr dns.RR) bool { return isDNSSEC(rr, dns.TypeNone) }
-	reply.Answer = slices.DeleteFunc(reply.Answer, unsigned)
-	reply.Ns = slices.DeleteFunc(reply.Ns, unsigned)
-	return reply
+	return edit(func(_ Query, reply *dns.Msg) {
+		reply.Answer = slices.DeleteFunc(reply.Answer, unsigned)
+		reply.Ns = slices.DeleteFunc(reply.Ns, unsigned)
+	})(q, reply)
 }
 
 // Forge replies with these records, in zone-file syntax with absolute names,
@@ -120,32 +144,30 @@ func Strip(_ Query, reply *dns.Msg) *dns.Msg {
 // reply says NOERROR and no data.
 func Forge(records ...string) Fault {
 	forged := (&Zone{name: "."}).parse(records)
-	return func(_ Query, reply *dns.Msg) *dns.Msg {
+	return edit(func(_ Query, reply *dns.Msg) {
 		reply.Rcode, reply.Answer, reply.Ns = dns.RcodeSuccess, nil, nil
 		for _, rr := range forged {
-			reply.Answer = append(reply.Answer, dns.Copy(rr))
+			reply.Answer = append(reply.Answer, dns.Copy(rr)) // packing writes to it
 		}
-		return reply
-	}
+	})
 }
 
 // Inject adds records to the answer section, which is otherwise left as it is.
 func Inject(records ...string) Fault {
 	injected := (&Zone{name: "."}).parse(records)
-	return func(_ Query, reply *dns.Msg) *dns.Msg {
+	return edit(func(_ Query, reply *dns.Msg) {
 		for _, rr := range injected {
-			reply.Answer = append(reply.Answer, dns.Copy(rr))
+			reply.Answer = append(reply.Answer, dns.Copy(rr)) // packing writes to it
 		}
-		return reply
-	}
+	})
 }
 
 // Truncate sets TC over UDP and leaves the sections empty.
-func Truncate(q Query, reply *dns.Msg) *dns.Msg {
-	if q.Transport == "udp" {
-		reply.Truncated, reply.Answer, reply.Ns = true, nil, nil
+func Truncate(q Query, reply []byte) []byte {
+	if q.Transport != "udp" {
+		return reply
 	}
-	return reply
+	return edit(func(_ Query, reply *dns.Msg) { reply.Truncated, reply.Answer, reply.Ns = true, nil, nil })(q, reply)
 }
 
 // isDNSSEC reports whether a record is sent only to those who set DO or ask for

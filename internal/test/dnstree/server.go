@@ -69,8 +69,14 @@ func (t *Tree) Close() {
 }
 
 // Exchange answers a query without a network. It returns nil where a server
-// would not reply.
-func (t *Tree) Exchange(query *dns.Msg) *dns.Msg { return t.serve("", query) }
+// would not reply, or not with a message.
+func (t *Tree) Exchange(query *dns.Msg) *dns.Msg {
+	reply := new(dns.Msg)
+	if wire := t.serve("", query); wire == nil || reply.Unpack(wire) != nil {
+		return nil
+	}
+	return reply
+}
 
 func (t *Tree) handler(transport string) dns.Handler {
 	return dns.HandlerFunc(func(w dns.ResponseWriter, query *dns.Msg) {
@@ -79,12 +85,20 @@ func (t *Tree) handler(transport string) dns.Handler {
 			return
 		}
 		if transport == "udp" {
-			reply.Truncate(udpSize(query))
-		} else {
-			reply.Compress = true
+			reply = cut(reply, udpSize(query))
 		}
-		w.WriteMsg(reply) // whoever asked may be gone
+		w.Write(reply) // the client may be gone
 	})
+}
+
+// cut cuts a reply to the size that the client accepts over UDP.
+func cut(reply []byte, size int) []byte {
+	msg := new(dns.Msg)
+	if len(reply) <= size || msg.Unpack(reply) != nil {
+		return reply
+	}
+	msg.Truncate(size)
+	return pack(msg)
 }
 
 func udpSize(query *dns.Msg) int {
@@ -95,12 +109,12 @@ func udpSize(query *dns.Msg) int {
 }
 
 // serve counts a query, waits as long as Slow says, and returns the reply.
-func (t *Tree) serve(transport string, query *dns.Msg) *dns.Msg {
+func (t *Tree) serve(transport string, query *dns.Msg) []byte {
 	if len(query.Question) != 1 || query.Opcode != dns.OpcodeQuery || query.Question[0].Qclass != dns.ClassINET {
-		return new(dns.Msg).SetRcode(query, dns.RcodeNotImplemented)
+		return pack(new(dns.Msg).SetRcode(query, dns.RcodeNotImplemented))
 	}
-	q := Query{Question: query.Question[0], Transport: transport, CD: query.CheckingDisabled}
-	q.Name = canonical(q.Name)
+	asked := query.Question[0]
+	q := Query{Name: canonical(asked.Name), Type: asked.Qtype, Transport: transport, CD: query.CheckingDisabled}
 	if opt := query.IsEdns0(); opt != nil {
 		q.DO = opt.Do()
 	}
@@ -117,18 +131,16 @@ func (t *Tree) serve(transport string, query *dns.Msg) *dns.Msg {
 	reply := t.reply(query, q)
 	faults := slices.DeleteFunc(slices.Clone(t.faults), func(f *fault) bool { return !f.where(q) })
 	t.mu.Unlock()
-	if len(faults) > 0 {
-		reply = reply.Copy()
-	}
+	wire := pack(reply.Copy()) // packing writes to the records, which are shared
 	for _, f := range faults {
-		if reply = f.apply(q, reply); reply == nil {
+		if wire = f.apply(q, wire); wire == nil {
 			return nil
 		}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.log.end(round)
-	return reply
+	return wire
 }
 
 func (t *Tree) delay(q Query) (sum time.Duration) {
@@ -157,14 +169,14 @@ func (t *Tree) sleep(d time.Duration) bool {
 
 // reply answers a query. The records in it are shared.
 func (t *Tree) reply(query *dns.Msg, q Query) *dns.Msg {
-	r := t.resolve(q.Name, q.Qtype)
+	r := t.resolve(q.Name, q.Type)
 	reply := new(dns.Msg).SetReply(query)
 	reply.RecursionAvailable = true
 	reply.Rcode, reply.Answer, reply.Ns = r.rcode, r.answer, r.authority
 	reply.AuthenticatedData = t.adBit && r.secure && r.rcode != dns.RcodeServerFailure &&
 		(q.DO || query.AuthenticatedData)
 	if !q.DO {
-		hide := func(rr dns.RR) bool { return isDNSSEC(rr, q.Qtype) }
+		hide := func(rr dns.RR) bool { return isDNSSEC(rr, q.Type) }
 		reply.Answer = slices.DeleteFunc(slices.Clone(reply.Answer), hide)
 		reply.Ns = slices.DeleteFunc(slices.Clone(reply.Ns), hide)
 	}

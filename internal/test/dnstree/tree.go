@@ -5,8 +5,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/miekg/dns"
 )
 
 // ttl is that of all records which do not say otherwise.
@@ -53,18 +51,13 @@ func (t *Tree) Zone(name string, options ...Option) *Zone {
 	return z
 }
 
-// Anchors returns the trust anchors of the tree: a DS record for each key of
-// the root zone.
-func (t *Tree) Anchors() []dns.RR {
+// Anchors returns the trust anchors of the tree in zone-file syntax: a DS record
+// for each key of the root zone.
+func (t *Tree) Anchors() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.zones["."].ds()
-}
-
-// AnchorText returns the trust anchors in zone-file syntax.
-func (t *Tree) AnchorText() string {
 	var text strings.Builder
-	for _, rr := range t.Anchors() {
+	for _, rr := range t.zones["."].ds() {
 		fmt.Fprintln(&text, rr)
 	}
 	return text.String()

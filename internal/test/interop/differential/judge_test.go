@@ -57,9 +57,13 @@ func (p *panel) turnTo(t testing.TB, w *world) {
 	t.Helper()
 	p.world = w
 	p.fronts.serve(w, nil)
-	dnsserver.WriteFile(t, p.file("root.key"), w.AnchorText())
+	dnsserver.WriteFile(t, p.file("root.key"), w.Anchors())
 	var anchors strings.Builder
-	for _, rr := range w.Anchors() {
+	for line := range strings.Lines(w.Anchors()) {
+		rr, err := dns.NewRR(line)
+		if err != nil {
+			t.Fatal(err)
+		}
 		ds := rr.(*dns.DS)
 		fmt.Fprintf(&anchors, ". static-ds %d %d %d %q;\n", ds.KeyTag, ds.Algorithm, ds.DigestType, ds.Digest)
 	}
@@ -197,7 +201,7 @@ func (p *panel) askOurs(t testing.TB, q question) verdict {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer, err := v.Lookup(context.Background(), q.Name, q.Type)
+	answer, err := v.Lookup(context.Background(), q.Name, dnssec.Type(q.Type))
 	return ofOurs(answer, err, q.Type)
 }
 

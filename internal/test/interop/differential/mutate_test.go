@@ -80,7 +80,7 @@ var kinds = map[string]func(*operation) bool{
 	"REFUSED":                   func(o *operation) bool { return o.empty(dns.RcodeRefused) },
 	"emptied":                   func(o *operation) bool { return o.empty(dns.RcodeSuccess) },
 	"emptied, NXDOMAIN":         func(o *operation) bool { return o.empty(dns.RcodeNameError) },
-	"stripped":                  func(o *operation) bool { dnstree.Strip(dnstree.Query{}, o.reply); return true },
+	"stripped":                  (*operation).strip,
 	"truncated":                 func(o *operation) bool { o.reply.Truncated, o.invisible = true, true; return true },
 	"cut off":                   (*operation).cutOff,
 	"padded":                    (*operation).pad,
@@ -341,4 +341,10 @@ func alterTypes(rr dns.RR) bool {
 		rr.TypeBitMap = rr.TypeBitMap[:len(rr.TypeBitMap)-1]
 	}
 	return true
+}
+
+// strip takes the signatures and proofs away.
+func (o *operation) strip() bool {
+	wire, err := o.reply.Pack()
+	return err == nil && o.reply.Unpack(dnstree.Strip(dnstree.Query{}, wire)) == nil
 }

@@ -50,7 +50,7 @@ func ofOurs(answer *dnssec.Answer, err error, t uint16) verdict {
 	if err == nil {
 		return verdict{
 			status: status(answer.Status.String()),
-			answer: content(answer.Rcode, answer.Records, t),
+			answer: ourContent(answer, t),
 			detail: fmt.Sprintf("at %s, aliases %v", answer.Name, answer.Aliases),
 		}
 	}
@@ -121,6 +121,24 @@ func ofDelv(text string) verdict {
 		v.status = unasked
 	}
 	return v
+}
+
+// ourContent is the content of one of our answers. Its records must be such that
+// others can read them.
+func ourContent(answer *dnssec.Answer, t uint16) string {
+	rcode := dns.RcodeSuccess
+	if answer.NXDomain {
+		rcode = dns.RcodeNameError
+	}
+	var records []dns.RR
+	for _, record := range answer.Records {
+		rr, err := dns.NewRR(record.String())
+		if err != nil {
+			return err.Error()
+		}
+		records = append(records, rr)
+	}
+	return content(rcode, records, t)
 }
 
 // content is what an answer says, in a comparable form. A DNAME that redirects

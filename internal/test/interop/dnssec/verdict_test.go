@@ -41,8 +41,8 @@ func ours(t *testing.T, port int, anchorFile string, sha1 bool) ask {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return func(_ *testing.T, name string, rrtype uint16) verdict {
-		answer, err := v.Lookup(context.Background(), name, rrtype)
+	return func(t *testing.T, name string, rrtype uint16) verdict {
+		answer, err := v.Lookup(context.Background(), name, dnssec.Type(rrtype))
 		var failure *dnssec.Error
 		switch {
 		case errors.As(err, &failure):
@@ -50,11 +50,23 @@ func ours(t *testing.T, port int, anchorFile string, sha1 bool) ask {
 		case err != nil:
 			return verdict{who: "ours", detail: "not a *dnssec.Error: " + err.Error()}
 		}
+		rcode := dns.RcodeSuccess
+		if answer.NXDomain {
+			rcode = dns.RcodeNameError
+		}
+		var records []dns.RR
+		for _, record := range answer.Records {
+			rr, err := dns.NewRR(record.String())
+			if err != nil {
+				t.Fatalf("%v is not in zone-file syntax: %v", record, err)
+			}
+			records = append(records, rr)
+		}
 		return verdict{
 			who:    "ours",
 			status: answer.Status,
-			rcode:  answer.Rcode,
-			data:   rdata(answer.Records, rrtype),
+			rcode:  rcode,
+			data:   rdata(records, rrtype),
 			detail: fmt.Sprintf("at %s, aliases %v", answer.Name, answer.Aliases),
 		}
 	}

@@ -56,7 +56,7 @@ func serve() {
 	}
 	defer tree.Close()
 	fmt.Println(tree.Addr())
-	fmt.Println(strings.TrimSpace(tree.AnchorText()))
+	fmt.Println(strings.TrimSpace(tree.Anchors()))
 	fmt.Println()
 	io.Copy(io.Discard, os.Stdin)
 }
@@ -111,7 +111,7 @@ func BenchmarkCold(b *testing.B) {
 	ours := func(b *testing.B) (lookup func(string) error, cpu func() time.Duration) {
 		v := up.validator(b)
 		return func(name string) error {
-			a, err := v.Lookup(context.Background(), name, dns.TypeTLSA)
+			a, err := v.Lookup(context.Background(), name, dnssec.TypeTLSA)
 			if err == nil && a.Status != dnssec.Secure {
 				err = fmt.Errorf("%s is %v", name, a.Status)
 			}

@@ -1,0 +1,228 @@
+package dnssec
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// Type is the type of a DNS record, a number that IANA registers (RFC 1035
+// section 3.2.2). The zero Type is reserved and cannot be looked up.
+type Type uint16
+
+// The types that mail and its security use. Any other number is a valid Type.
+const (
+	TypeA      Type = 1
+	TypeNS     Type = 2
+	TypeCNAME  Type = 5
+	TypeSOA    Type = 6
+	TypePTR    Type = 12
+	TypeMX     Type = 15
+	TypeTXT    Type = 16
+	TypeAAAA   Type = 28
+	TypeSRV    Type = 33
+	TypeDNAME  Type = 39
+	TypeDS     Type = 43
+	TypeRRSIG  Type = 46
+	TypeNSEC   Type = 47
+	TypeDNSKEY Type = 48
+	TypeNSEC3  Type = 50
+	TypeTLSA   Type = 52
+)
+
+// String returns the mnemonic, such as "MX", or the form of RFC 3597 section 5
+// for types without one, such as "TYPE65280".
+func (t Type) String() string { return dns.Type(t).String() }
+
+// Record is one DNS record of class IN. The zero Record holds no data: no
+// accessor accepts it.
+//
+// The Data of a record that a [Resolver] returned is shared and read-only.
+type Record struct {
+	// Name is the owner name in the form of a zone file, with final dot. In an
+	// [Answer] it is canonical: lower case.
+	Name string
+	Type Type
+	// TTL is how long the record may be kept, in whole seconds. In an [Answer]
+	// it is limited by the signatures (RFC 4035 section 5.3.3) and counts from
+	// the time of the lookup; [Answer.Expires] is the time that matters.
+	TTL time.Duration
+	// Data is the RDATA in wire form. Names in it are not compressed.
+	Data []byte
+}
+
+// MX is the data of an MX record (RFC 1035 section 3.3.9).
+type MX struct {
+	Preference uint16 // the lowest is tried first
+	// Host is the mail host, in the form of a zone file, with final dot, in the
+	// case in which it was published. "." is a null MX (RFC 7505).
+	Host string
+}
+
+// TLSA is the data of a TLSA record (RFC 6698 section 2.1). Package dane
+// interprets it.
+type TLSA struct {
+	Usage, Selector, MatchingType uint8
+	// Data is the certificate association data. It is part of the Data of the
+	// record.
+	Data []byte
+}
+
+// Addr returns the address of an A or AAAA record; ok is false if the record
+// has another type or malformed data. An AAAA record gives a 16-byte address,
+// even if that maps an IPv4 address.
+func (r Record) Addr() (addr netip.Addr, ok bool) {
+	switch {
+	case r.Type == TypeA && len(r.Data) == 4, r.Type == TypeAAAA && len(r.Data) == 16:
+		return netip.AddrFromSlice(r.Data)
+	default:
+		return netip.Addr{}, false
+	}
+}
+
+// MX returns the data of an MX record; ok is false if the record has another
+// type or malformed data.
+func (r Record) MX() (mx MX, ok bool) {
+	const preference = 2
+	if r.Type != TypeMX || len(r.Data) < preference || !isWireName(r.Data[preference:]) {
+		return MX{}, false
+	}
+	host, _, err := dns.UnpackDomainName(r.Data, preference)
+	if err != nil {
+		return MX{}, false
+	}
+	return MX{Preference: binary.BigEndian.Uint16(r.Data), Host: host}, true
+}
+
+// TLSA returns the data of a TLSA record; ok is false if the record has another
+// type or malformed data. No data after the three numbers is not malformed.
+func (r Record) TLSA() (tlsa TLSA, ok bool) {
+	if r.Type != TypeTLSA || len(r.Data) < 3 {
+		return TLSA{}, false
+	}
+	return TLSA{Usage: r.Data[0], Selector: r.Data[1], MatchingType: r.Data[2], Data: r.Data[3:]}, true
+}
+
+// TXT returns the strings of a TXT record joined without anything in between,
+// as SPF, MTA-STS and TLS-RPT define it (RFC 8461 section 3.1); ok is false if
+// the record has another type or malformed data. The text is what was
+// published, in any encoding.
+func (r Record) TXT() (text string, ok bool) {
+	if r.Type != TypeTXT || len(r.Data) == 0 {
+		return "", false
+	}
+	var b strings.Builder
+	for rest := r.Data; len(rest) > 0; {
+		end := 1 + int(rest[0])
+		if end > len(rest) {
+			return "", false
+		}
+		b.Write(rest[1:end])
+		rest = rest[end:]
+	}
+	return b.String(), true
+}
+
+// isWireName reports whether data is a sequence of labels up to the root label,
+// without compression (RFC 1035 section 3.1).
+func isWireName(data []byte) bool {
+	for len(data) > 0 && 0 < data[0] && data[0] < 64 {
+		data = data[min(1+int(data[0]), len(data)):]
+	}
+	return len(data) == 1 && data[0] == 0
+}
+
+// String returns the record as a line of a zone file, such as
+// "example.org. 3600 IN MX 10 mx.example.org.". It is printable ASCII. Data
+// that is malformed has the form of RFC 3597 section 5, like that of unknown
+// types.
+func (r Record) String() string {
+	return fmt.Sprintf("%s %d IN %s %s", printable(r.Name, len(r.Name)), r.TTL/time.Second, r.Type, r.Content())
+}
+
+// Content returns the data in the form of a zone file, such as
+// "10 mx.example.org.". It is printable like that of String.
+func (r Record) Content() string {
+	header := dns.RR_Header{Name: ".", Rrtype: uint16(r.Type), Class: dns.ClassINET, Rdlength: uint16(len(r.Data))}
+	rr, end, err := dns.UnpackRRWithHeader(header, r.Data, 0)
+	_, unknown := rr.(*dns.RFC3597)
+	if err != nil || unknown || end != len(r.Data) || end == 0 || r.isMalformed() {
+		return strings.TrimSpace(fmt.Sprintf(`\# %d %x`, len(r.Data), r.Data))
+	}
+	text := strings.TrimPrefix(rr.String(), rr.Header().String())
+	return printable(text, len(text))
+}
+
+// isMalformed reports whether the data is not what a type with an accessor has.
+func (r Record) isMalformed() bool {
+	ok := true
+	switch r.Type {
+	case TypeA, TypeAAAA:
+		_, ok = r.Addr()
+	case TypeMX:
+		_, ok = r.MX()
+	case TypeTLSA:
+		_, ok = r.TLSA()
+	case TypeTXT:
+		_, ok = r.TXT()
+	}
+	return !ok
+}
+
+// ParseRecord reads one record in zone-file syntax, such as
+// "mx.example.org. 3600 IN A 192.0.2.1", for tests and for implementations of
+// [Resolver] that have records as text. The name must be absolute. A TTL that
+// is left out is one hour.
+func ParseRecord(text string) (Record, error) {
+	parser := dns.NewZoneParser(strings.NewReader(text+"\n"), "", "") // $INCLUDE is off
+	parser.SetDefaultTTL(3600)
+	rr, _ := parser.Next()
+	if err := parser.Err(); err != nil {
+		return Record{}, fmt.Errorf("dnssec: record %.100q: %w", text, err)
+	}
+	if more, _ := parser.Next(); rr == nil || more != nil || rr.Header().Class != dns.ClassINET {
+		return Record{}, fmt.Errorf("dnssec: %.100q is not one record of class IN", text)
+	}
+	r, err := newRecord(rr, rr.Header().Name, time.Duration(rr.Header().Ttl)*time.Second)
+	if err == nil && r.isMalformed() {
+		err = errors.New("the data is missing or malformed")
+	}
+	if err != nil {
+		return Record{}, fmt.Errorf("dnssec: record %.100q: %w", text, err)
+	}
+	return r, nil
+}
+
+// newRecords returns the records of an RRset without duplicates, all with the
+// TTL that validation left of theirs (RFC 4035 section 5.3.3).
+func newRecords(set *rrset, ttl time.Duration) ([]Record, error) {
+	distinct := set.distinct()
+	records := make([]Record, 0, len(distinct))
+	for _, rr := range distinct {
+		r, err := newRecord(rr, set.name, ttl.Truncate(time.Second))
+		if err != nil {
+			return nil, failure(set.question(), Malformed, "%v", err)
+		}
+		records = append(records, r)
+	}
+	return records, nil
+}
+
+// newRecord returns rr under the name and the TTL given.
+func newRecord(rr dns.RR, name string, ttl time.Duration) (Record, error) {
+	rr = dns.Copy(rr) // packing writes to the header
+	header := rr.Header()
+	header.Name = "." // one octet, so that the data begins behind a header of fixed length
+	const fixed = 11
+	wire := make([]byte, dns.Len(rr)+1)
+	end, err := dns.PackRR(rr, wire, 0, nil, false)
+	if err != nil || end < fixed {
+		return Record{}, errors.Join(errors.New("the data cannot be packed"), err)
+	}
+	return Record{Name: name, Type: Type(header.Rrtype), TTL: ttl, Data: wire[fixed:end:end]}, nil
+}
