@@ -77,61 +77,67 @@ func (s Step) String() string {
 // For a refused host, the error is Host.Refusal and the session reports that
 // refusal, whatever the step is.
 func (h *Host) Attempted(step Step, state *tls.ConnectionState, err error) (tlsrpt.Session, *Error) {
+	a := attempt{host: h, step: step, state: state, err: err}
 	if h.Level == Refused {
-		return h.session(nil, nil), h.refused()
+		a.state = nil
+		return a.session(nil), h.refused()
 	}
-	if state != nil && len(state.PeerCertificates) == 0 && step == Handshake {
-		state = nil // the handshake failed before there was anything to verify
+	if state != nil && len(a.state.PeerCertificates) == 0 && step == Handshake {
+		a.state = nil // the handshake failed before there was anything to verify
 	}
-	return h.record(step, state, err), h.judge(step, state, err)
+	return a.record(), a.judge()
 }
 
-// record returns what TLS-RPT counts for an attempt.
-func (h *Host) record(step Step, state *tls.ConnectionState, err error) tlsrpt.Session {
-	var failure tlsrpt.Failure
-	switch step {
+// attempt is what Attempted is given.
+type attempt struct {
+	host  *Host
+	step  Step
+	state *tls.ConnectionState
+	err   error
+}
+
+// record returns what TLS-RPT counts.
+func (a *attempt) record() tlsrpt.Session {
+	switch a.step {
 	case NotOffered:
-		state, failure.Type = nil, tlsrpt.STARTTLSNotSupported
+		return a.session([]tlsrpt.Failure{{Type: tlsrpt.STARTTLSNotSupported}})
 	case StartTLSRefused:
-		state, failure = nil, tlsrpt.Failure{Type: tlsrpt.STARTTLSNotSupported, ReasonCode: startTLSRefused}
+		return a.session([]tlsrpt.Failure{{Type: tlsrpt.STARTTLSNotSupported, ReasonCode: startTLSRefused}})
 	case Handshake:
-		// If only verification failed, each policy has its own result.
 		var own *Error
-		if state == nil || !errors.As(err, &own) || own.Err == nil {
-			failure = tlsrpt.Classify(err)
-			if failure.Type == "" {
-				return h.unrecorded()
-			}
+		if a.state != nil && errors.As(a.err, &own) && own.Err != nil {
+			return a.session(nil) // only verification failed: each policy has its own result
 		}
+		failure := tlsrpt.Classify(a.err)
+		if failure.Type == "" {
+			return a.unrecorded()
+		}
+		return a.session([]tlsrpt.Failure{failure})
 	case EHLO, RequireTLSNotOffered, Done:
-		if state == nil {
-			return h.unrecorded()
+		if a.state != nil {
+			return a.session(nil)
 		}
-	default:
-		return h.unrecorded()
 	}
-	if failure.Type == "" {
-		return h.session(state, nil)
-	}
-	return h.session(state, []tlsrpt.Failure{failure})
+	return a.unrecorded()
 }
 
 // judge returns the error for the queue, or nil.
-func (h *Host) judge(step Step, state *tls.ConnectionState, err error) *Error {
+func (a *attempt) judge() *Error {
+	h := a.host
 	var own *Error
-	switch inTLS := state != nil && state.HandshakeComplete; {
-	case (step == NotOffered || step == StartTLSRefused || step == Done) && h.Level == Opportunistic:
+	switch inTLS := a.state != nil && a.state.HandshakeComplete; {
+	case (a.step == NotOffered || a.step == StartTLSRefused || a.step == Done) && h.Level == Opportunistic:
 		return nil
-	case step == Done && inTLS:
-		if err := h.Verify(*state); !errors.As(err, &own) {
+	case a.step == Done && inTLS:
+		if err := h.Verify(*a.state); !errors.As(err, &own) {
 			return nil
 		}
 		return own
-	case (step == NotConnected || step == Handshake) && errors.As(err, &own):
+	case (a.step == NotConnected || a.step == Handshake) && errors.As(a.err, &own):
 	default:
-		own = h.failure(step.wording(err, inTLS), bounded(err))
+		own = h.failure(a.step.wording(a.err, inTLS), bounded(a.err))
 	}
-	if h.plan != nil && h.plan.RequireTLS && own.Reason != "" && answered(step, state, err) {
+	if h.plan != nil && h.plan.RequireTLS && own.Reason != "" && a.lacking() {
 		final := *own
 		final.Permanent, final.Status = true, "5.7.10"
 		return &final
@@ -139,44 +145,43 @@ func (h *Host) judge(step Step, state *tls.ConnectionState, err error) *Error {
 	return own
 }
 
-// answered reports whether the server answered, and does not have what
-// RequireTLS demands: it does not offer STARTTLS, refuses it permanently, or was
-// not verified. A server with a temporary problem may have it later (RFC 3207
-// section 6).
-func answered(step Step, state *tls.ConnectionState, err error) bool {
+// lacking reports whether the server answered and does not have what RequireTLS
+// demands: it does not offer STARTTLS, refuses it permanently, or was not verified.
+// A server with a temporary problem may have it later (RFC 3207 section 6).
+func (a *attempt) lacking() bool {
 	var reply *textproto.Error
-	switch step {
+	switch a.step {
 	case NotOffered:
 		return true
 	case StartTLSRefused:
-		return errors.As(err, &reply) && reply.Code >= 500
+		return errors.As(a.err, &reply) && reply.Code >= 500
 	case Handshake:
 		var own *Error
-		return state != nil && errors.As(err, &own)
+		return a.state != nil && errors.As(a.err, &own)
 	default:
 		return false
 	}
 }
 
-// unrecorded is a session without outcomes.
-func (h *Host) unrecorded() tlsrpt.Session {
-	session := tlsrpt.Session{MXHost: h.Name}
-	if h.plan != nil {
-		session.Time, session.Domain = h.trust.now(), h.plan.NextHop
+// unrecorded returns a session without outcomes.
+func (a *attempt) unrecorded() tlsrpt.Session {
+	session := tlsrpt.Session{MXHost: a.host.Name}
+	if a.host.plan != nil {
+		session.Time, session.Domain = a.host.trust.now(), a.host.plan.NextHop
 	}
 	return session
 }
 
 // session returns a session with the outcome for every policy. general are the
 // failures that count against all of them; without any, each policy judges the
-// certificates in state.
-func (h *Host) session(state *tls.ConnectionState, general []tlsrpt.Failure) tlsrpt.Session {
-	session := h.unrecorded()
+// certificates of the session.
+func (a *attempt) session(general []tlsrpt.Failure) tlsrpt.Session {
+	h, session := a.host, a.unrecorded()
 	if h.plan == nil || h.plan.tlsOptional || h.plan.literal || h.refusal == unreachable {
 		return session
 	}
-	session.Outcomes = append(session.Outcomes, h.outcomeOfDANE(state, general)...)
-	session.Outcomes = append(session.Outcomes, h.outcomeOfMTASTS(state, general)...)
+	session.Outcomes = append(session.Outcomes, a.outcomeOfDANE(general)...)
+	session.Outcomes = append(session.Outcomes, a.outcomeOfMTASTS(general)...)
 	if len(session.Outcomes) == 0 && h.Level != Refused {
 		session.Outcomes = []tlsrpt.Outcome{{
 			Policy:   tlsrpt.Policy{Type: tlsrpt.NoPolicyFound, Domain: h.plan.NextHop},
@@ -188,8 +193,9 @@ func (h *Host) session(state *tls.ConnectionState, general []tlsrpt.Failure) tls
 
 // outcomeOfDANE is the outcome under the TLSA records, if there are any or if
 // their lookup failed. A set without a usable record requires only encryption.
-func (h *Host) outcomeOfDANE(state *tls.ConnectionState, general []tlsrpt.Failure) []tlsrpt.Outcome {
-	outcome := tlsrpt.Outcome{Policy: h.policyOfDANE(), Failures: general}
+func (a *attempt) outcomeOfDANE(general []tlsrpt.Failure) []tlsrpt.Outcome {
+	h := a.host
+	outcome := tlsrpt.Outcome{Policy: a.policyOfDANE(), Failures: general}
 	switch {
 	case h.refusal == tlsaLookupFailed || h.refusal == daneMissing:
 		outcome.Failures = []tlsrpt.Failure{{Type: h.Refusal.Reason, ReasonCode: h.Refusal.ReasonCode}}
@@ -197,13 +203,14 @@ func (h *Host) outcomeOfDANE(state *tls.ConnectionState, general []tlsrpt.Failur
 		return nil
 	case h.Level == Refused:
 		return nil // another policy refused the host; DANE was not tried
-	case state != nil && len(general) == 0 && len(h.TLSA) > 0:
-		outcome.Failures = classified(h.verifyDANE(state.PeerCertificates))
+	case a.state != nil && len(general) == 0 && len(h.TLSA) > 0:
+		outcome.Failures = classified(h.verifyDANE(a.state.PeerCertificates))
 	}
 	return []tlsrpt.Outcome{outcome}
 }
 
-func (h *Host) policyOfDANE() tlsrpt.Policy {
+func (a *attempt) policyOfDANE() tlsrpt.Policy {
+	h := a.host
 	policy := tlsrpt.Policy{Type: tlsrpt.TLSA, Domain: h.Name}
 	records := h.TLSA
 	if h.DANE != nil && len(h.DANE.Records) > 0 {
@@ -228,7 +235,8 @@ func recordStrings(records []dane.Record) []string {
 // outcomeOfMTASTS is the outcome under the policy in force, enforced or in
 // testing mode, and the failure to get a policy that the domain announces
 // (RFC 8461 section 6).
-func (h *Host) outcomeOfMTASTS(state *tls.ConnectionState, general []tlsrpt.Failure) []tlsrpt.Outcome {
+func (a *attempt) outcomeOfMTASTS(general []tlsrpt.Failure) []tlsrpt.Outcome {
+	h := a.host
 	found := h.plan.MTASTS
 	discovery := found.failures()
 	switch {
@@ -249,8 +257,8 @@ func (h *Host) outcomeOfMTASTS(state *tls.ConnectionState, general []tlsrpt.Fail
 		outcome.Failures = []tlsrpt.Failure{{Type: tlsrpt.CertificateHostMismatch, ReasonCode: mxNotInPolicy}}
 	case h.Level == Refused:
 		return nil // DANE refused the host; this policy was not tried
-	case state != nil && len(general) == 0:
-		outcome.Failures = classified(h.verifyWebPKI(state.PeerCertificates))
+	case a.state != nil && len(general) == 0:
+		outcome.Failures = classified(h.verifyWebPKI(a.state.PeerCertificates))
 	}
 	outcome.Failures = append(outcome.Failures[:len(outcome.Failures):len(outcome.Failures)], discovery...)
 	return []tlsrpt.Outcome{outcome}

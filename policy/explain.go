@@ -20,11 +20,11 @@ import (
 // came from the network is escaped where it is not printable ASCII, and is on one
 // line. The error is that of w.
 func (p *Plan) Explain(w io.Writer) error {
-	var b bytes.Buffer
-	p.explainRoute(&b)
-	p.explainMTASTS(&b)
+	var b explanation
+	b.route(p)
+	b.mtasts(p)
 	for _, host := range p.Hosts {
-		host.explainTo(&b)
+		b.host(host)
 	}
 	if p.omitted > 0 {
 		fmt.Fprintf(&b, "  (%d more mail hosts of worse preference are left out)\n", p.omitted)
@@ -34,7 +34,10 @@ func (p *Plan) Explain(w io.Writer) error {
 	return err
 }
 
-func (p *Plan) explainRoute(b *bytes.Buffer) {
+// explanation is the text that Explain writes.
+type explanation struct{ bytes.Buffer }
+
+func (b *explanation) route(p *Plan) {
 	fmt.Fprintln(b, printable(p.Domain))
 	switch {
 	case p.literal:
@@ -54,7 +57,7 @@ func (p *Plan) explainRoute(b *bytes.Buffer) {
 	}
 }
 
-func (p *Plan) explainMTASTS(b *bytes.Buffer) {
+func (b *explanation) mtasts(p *Plan) {
 	if p.literal {
 		return
 	}
@@ -78,7 +81,7 @@ func (p *Plan) explainMTASTS(b *bytes.Buffer) {
 	}
 }
 
-func (h *Host) explainTo(b *bytes.Buffer) {
+func (b *explanation) host(h *Host) {
 	fmt.Fprintf(b, "  %d %s port %d: %s", h.Preference, printable(h.Name), h.Port, h.Level)
 	if h.By != 0 {
 		fmt.Fprintf(b, " by %s", h.By)
@@ -97,10 +100,10 @@ func (h *Host) explainTo(b *bytes.Buffer) {
 		}
 		fmt.Fprintln(b)
 	}
-	h.explainTLSA(b)
+	b.tlsa(h)
 }
 
-func (h *Host) explainTLSA(b *bytes.Buffer) {
+func (b *explanation) tlsa(h *Host) {
 	published, usable := h.TLSA, h.TLSA
 	if h.DANE != nil && len(h.DANE.Records) > 0 {
 		published, usable = h.DANE.Records, h.DANE.Usable

@@ -79,6 +79,13 @@ type trust struct {
 	minVersion uint16 // where no policy applies
 }
 
+// connect connects to one address within connectTimeout.
+func (t *trust) connect(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	return t.dial(ctx, "tcp", to.String())
+}
+
 // Addr returns the name and the port of the host as "name:port", for
 // DialContext. The addresses to connect to are in Addrs.
 func (h *Host) Addr() string { return net.JoinHostPort(h.Name, strconv.Itoa(int(h.Port))) }
@@ -110,7 +117,7 @@ func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn,
 	})
 	var failures []error
 	for _, ip := range addrs[:min(len(addrs), addressesPerHost)] {
-		conn, err := h.dial(ctx, ip)
+		conn, err := h.trust.connect(ctx, netip.AddrPortFrom(ip, h.Port))
 		if err == nil {
 			return conn, nil
 		}
@@ -120,13 +127,6 @@ func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn,
 		}
 	}
 	return nil, h.failure(NotConnected.wording(nil, false), errors.Join(failures...))
-}
-
-// dial connects to one address within connectTimeout.
-func (h *Host) dial(ctx context.Context, addr netip.Addr) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	return h.trust.dial(ctx, "tcp", netip.AddrPortFrom(addr, h.Port).String())
 }
 
 // DialAddr connects to one of the host's addresses, as a pool of connections or
