@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
@@ -87,7 +88,7 @@ type refusal struct{ domain, why string }
 func refuse(domain, why string) error { return &refusal{domain, why} }
 
 func (r *refusal) Error() string {
-	return printable(fmt.Sprintf("valkeystore: sums of %.260q not added: %s", r.domain, r.why))
+	return names.Printable(fmt.Sprintf("valkeystore: sums of %.260q not added: %s", r.domain, r.why), maxDetail)
 }
 
 // Is has an Aggregator count the sums as dropped, and go on with others.

@@ -2,37 +2,27 @@ package valkeystore
 
 import (
 	"errors"
-	"strconv"
+
+	"github.com/mxseal/mxseal/internal/names"
 )
 
-// ErrClosed is the error of a [Store] that was closed.
+// ErrClosed is the error of a [Store] after Close.
 var ErrClosed = errors.New("valkeystore: store is closed")
 
 var errDamaged = errors.New("stored value is not an entry of this domain")
 
-// failure tells what could not be done. The texts of a server are not to be
-// trusted with a log.
+// failure says what failed. The text of err can come from a server, which must not
+// be able to forge lines of a log.
 type failure struct {
 	doing string
 	err   error
 }
 
-func (f *failure) Error() string { return "valkeystore: " + f.doing + ": " + printable(f.err.Error()) }
+func (f *failure) Error() string {
+	return "valkeystore: " + f.doing + ": " + names.Printable(f.err.Error(), maxDetail)
+}
 
 func (f *failure) Unwrap() error { return f.err }
 
+// maxDetail bounds the text of a server in an error or a log line, in octets.
 const maxDetail = 256
-
-// printable returns s in printable ASCII, shortened if long.
-func printable(s string) string {
-	if len(s) > maxDetail {
-		s = s[:maxDetail] + "..."
-	}
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
-			quoted := strconv.QuoteToASCII(s)
-			return quoted[1 : len(quoted)-1]
-		}
-	}
-	return s
-}

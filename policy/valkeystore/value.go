@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/mtasts"
 )
 
@@ -73,16 +74,13 @@ func (k keys) domain(key string) (domain string, ok bool) {
 	return domain, ok && isDomain(domain)
 }
 
-// maxDomainName bounds a domain without its final dot (RFC 1035 section 2.3.4).
+// maxDomainName bounds a domain without its final dot, in octets (RFC 1035 section
+// 2.3.4).
 const maxDomainName = 253
 
-// isDomain reports whether s may be a domain in A-labels, as a Store gets them.
-func isDomain(s string) bool {
-	other := func(r rune) bool {
-		return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-' || r == '_' || r == '.')
-	}
-	return s != "" && len(s) <= maxDomainName && !strings.ContainsFunc(s, other)
-}
+// isDomain reports whether s is a domain in the form in which a Store gets them:
+// in A-labels, in lower case and without final dot.
+func isDomain(s string) bool { return names.IsDomain(s) && names.Fold(s) == s }
 
 // milliseconds returns d rounded up.
 func milliseconds(d time.Duration) int64 {
