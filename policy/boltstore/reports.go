@@ -14,9 +14,9 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
-// The buckets of reports. Those in days have the day as their name, and a record
-// for each domain. They are made when they are needed, and versions of this
-// package that do not know of them leave them alone.
+// The buckets of reports. A bucket in days has the day as its name, and a record for
+// each domain. They are created on demand. Versions of this package that do not know
+// them leave them unchanged.
 var (
 	days    = []byte("tlsrpt-days")
 	writers = []byte("tlsrpt-writers")
@@ -25,9 +25,8 @@ var (
 // Reports is a [reporter.Store] in the file of a [Store]. It is safe for
 // concurrent use, until the Store is closed.
 //
-// What a method has changed is on disk when it returns. If it cannot be written
-// that is an error, after which a [reporter.Aggregator] keeps what it has and tries
-// again.
+// A change is on disk when the method returns. If it cannot be written, the method
+// returns an error, and a [reporter.Aggregator] keeps the sums and tries again.
 type Reports struct {
 	store *Store
 	group group
@@ -35,7 +34,7 @@ type Reports struct {
 
 var _ reporter.Store = (*Reports)(nil)
 
-// Reports returns the sums of TLS reports that are in the file.
+// Reports returns the store of TLS report sums in the file.
 func (s *Store) Reports() *Reports { return &Reports{store: s, group: group{db: s.db}} }
 
 // Add implements [reporter.Store].
@@ -43,7 +42,7 @@ func (r *Reports) Add(ctx context.Context, b *reporter.Batch) error {
 	if err := ctx.Err(); err != nil {
 		return r.failed(err)
 	}
-	// In order, which makes the fewest pages.
+	// Writing in order changes the fewest pages.
 	sums := slices.SortedFunc(slices.Values(b.Sums), func(a, b reporter.DomainSums) int {
 		return cmp.Or(cmp.Compare(a.Day, b.Day), cmp.Compare(a.Domain, b.Domain))
 	})
@@ -63,8 +62,8 @@ func (r *Reports) Add(ctx context.Context, b *reporter.Batch) error {
 	}))
 }
 
-// addSums adds to the record of a domain. One that is damaged must not keep all
-// others from being counted: it begins anew.
+// addSums adds to the record of a domain. It replaces a damaged record, which must not
+// prevent the other domains from being counted.
 func addSums(tx *bolt.Tx, added *reporter.DomainSums) error {
 	root, err := tx.CreateBucketIfNotExists(days)
 	if err != nil {
@@ -107,8 +106,8 @@ func (r *Reports) Domains(ctx context.Context, day report.Day) iter.Seq2[string,
 	}
 }
 
-// page returns domains that come after one and have sums, and the last domain
-// that it looked at.
+// page returns some domains after a given one that have sums, and the last domain that
+// it read.
 func (r *Reports) page(ctx context.Context, day report.Day, after string) (page []string, last string, more bool, err error) {
 	last = after
 	err = r.view(ctx, func(tx *bolt.Tx) error {

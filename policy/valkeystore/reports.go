@@ -29,8 +29,8 @@ const (
 	pageDomains = 512
 )
 
-// Reports keeps the sums of the days for the TLS reports of several relays, which
-// all add to them, and of which one at a time reports. It is a [reporter.Store] and
+// Reports keeps the TLS report sums of several relays. All of them add sums, and one at
+// a time reports. It is a [reporter.Store] and
 // [reporter.Leaser], and safe for concurrent use.
 type Reports struct {
 	store      *Store
@@ -43,8 +43,8 @@ var (
 	_ reporter.Leaser = (*Reports)(nil)
 )
 
-// Reports returns what keeps the sums for TLS reports on the server. It shares
-// the connection of the Store, and ends with it.
+// Reports returns the store of TLS report sums on the server. It shares the connection
+// of the Store, and is closed with it.
 func (s *Store) Reports() *Reports {
 	return &Reports{store: s, keys: newReportKeys(s.keys.reports), maxDomains: maxStoredDomains}
 }

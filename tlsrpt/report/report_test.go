@@ -136,7 +136,7 @@ func TestReportThatCannotBeWritten(t *testing.T) {
 	}
 }
 
-// The report of RFC 8460 appendix B goes through, and comes out as it is but for
+// The report of RFC 8460 appendix B goes through, and comes out unchanged except for
 // three things: mx-host is an array (AMB-5), addresses are in the form of RFC
 // 5952, and the URI has no spaces.
 func TestAppendixBRoundTrip(t *testing.T) {

@@ -167,7 +167,7 @@ func TestReportMailRetries(t *testing.T) {
 		if n := len(w.mails()); n < 2 || signs != n+1 || w.left("example.com", today) != nil {
 			t.Errorf("mailed %d times; log:\n%s", n, w.log.String())
 		}
-		// RPT-76: but for the date it is the same message.
+		// RPT-76: it is the same message except for the date.
 		first, last := w.mails()[0], w.mails()[len(w.mails())-1]
 		if first.report.ID != last.report.ID {
 			t.Errorf("report-id %q and %q", first.report.ID, last.report.ID)

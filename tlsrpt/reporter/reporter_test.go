@@ -123,7 +123,7 @@ func TestReporterTemporaryDNSError(t *testing.T) {
 		w.set(func() { w.txtErr = nil })
 		wait(allStarted)
 		if len(w.posts()) != 1 || w.left("example.com", today) != nil {
-			t.Errorf("%d reports after DNS was mended", len(w.posts()))
+			t.Errorf("%d reports after DNS worked again", len(w.posts()))
 		}
 	})
 }

@@ -42,9 +42,9 @@ type Store interface {
 	// batch that was added by the same Writer. It returns ErrStoreFull if the batch
 	// was not added and will not be.
 	Add(ctx context.Context, b *Batch) error
-	// Domains yields the domains that have sums on a day, each once and in any
-	// order. An error ends the iteration. The sums of a domain may be deleted during
-	// the iteration.
+	// Domains yields the domains that have sums on a day, in any order. It MAY yield
+	// a domain more than once. An error ends the iteration. The sums of a domain may
+	// be deleted during the iteration.
 	Domains(ctx context.Context, day report.Day) iter.Seq2[string, error]
 	// Sums returns what Seal would return, and changes nothing.
 	Sums(ctx context.Context, day report.Day, domain string) (Part, error)
