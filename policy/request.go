@@ -37,7 +37,7 @@ func tlsOptional(r *request) { r.tlsOptional = true }
 func newRequest(domain string, options []Option) (request, error) {
 	asked := request{domain: domain}
 	if !isLiteral(domain) {
-		name, err := asciiDomain(domain)
+		name, err := canonicalDomain(domain)
 		if err != nil {
 			return request{}, notADomain(domain, err)
 		}
@@ -65,7 +65,7 @@ type override struct {
 }
 
 func (r *Resolver) addOverride(domain string, wish Override) error {
-	name, err := asciiDomain(domain)
+	name, err := canonicalDomain(domain)
 	if err != nil {
 		return err
 	}

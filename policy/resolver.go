@@ -100,7 +100,7 @@ func New(config Config) (*Resolver, error) {
 		return nil, errors.New("policy: Config.Floor is not a Level; use one of the constants")
 	}
 	for _, name := range config.Self {
-		own, err := asciiDomain(name)
+		own, err := canonicalDomain(name)
 		if err != nil {
 			return nil, fmt.Errorf("policy: Config.Self: %q: %w", name, err)
 		}
@@ -138,7 +138,7 @@ func (r *Resolver) addSources(config Config) error {
 	r.mtasts = config.MTASTS
 	if r.mtasts == nil {
 		client, err := mtasts.New(mtasts.Config{
-			Resolver:  names{r.dns},
+			Resolver:  policyResolver{r.dns},
 			RootCAs:   config.RootCAs,
 			Dial:      config.Dial,
 			AllowAddr: config.AllowPolicyHost,

@@ -105,7 +105,7 @@ func exchanges(records []dnssec.Record) []exchange {
 		if mx.Host == "." {
 			continue
 		}
-		name, err := asciiDomain(mx.Host)
+		name, err := canonicalDomain(mx.Host)
 		if err != nil {
 			name = strings.TrimSuffix(mx.Host, ".")
 		}
