@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"net/textproto"
 	"slices"
@@ -168,11 +169,16 @@ func mxLookup(err error) *Error {
 }
 
 // unproven makes a permanent failure of a domain temporary because it rests on
-// an answer that is not secure.
-func (e *Error) unproven(by Mechanism) *Error {
+// an answer that is not secure. unread is why the remembered MTA-STS policy, which
+// may contradict that answer, is not known; nil if it is known.
+func (e *Error) unproven(by Mechanism, unread error) *Error {
 	e.Permanent, e.ReplyCode, e.By = false, 0, by
 	e.Status = "4" + strings.TrimPrefix(e.Status, "5")
 	e.Detail = "an answer that is not secure says so; the mail waits"
+	if unread != nil {
+		e.Detail = "an answer that is not secure says so, and it is not known whether an MTA-STS policy is remembered; the mail waits"
+		e.Err = fmt.Errorf("%w: %w", e.Err, unread)
+	}
 	return e
 }
 
