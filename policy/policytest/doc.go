@@ -23,6 +23,8 @@
 // those who use only one of the packages, or none of them:
 //
 //	r, err := policy.New(inet.Config())
+//	...
+//	defer r.Close()
 //
 // Hosts have addresses from the documentation ranges, which exist only in the
 // DNS and in [Internet.Dial]. Behind that everything is on the loopback
