@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/mxseal/mxseal/internal/guarded"
 )
 
 const (
@@ -80,9 +82,6 @@ func (cfg Config) withDefaults() (Config, error) {
 	if cfg.Dial == nil {
 		cfg.Dial = new(net.Dialer).DialContext
 	}
-	if cfg.AllowAddr == nil {
-		cfg.AllowAddr = func(netip.Addr) bool { return false }
-	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -136,8 +135,9 @@ func New(cfg Config) (*Client, error) {
 		memory:  newCache(cfg.MaxPolicies),
 		storage: newStorage(cfg.Store, events, cfg.Now),
 		fetcher: &fetcher{
-			dialer:  dialer{resolver: cfg.Resolver, dial: cfg.Dial, allowAddr: cfg.AllowAddr},
-			roots:   cfg.RootCAs,
+			dialer: guarded.Dialer{
+				Resolver: cfg.Resolver, Dial: cfg.Dial, AllowAddr: cfg.AllowAddr, RootCAs: cfg.RootCAs, Now: cfg.Now,
+			},
 			now:     cfg.Now,
 			timeout: cfg.FetchTimeout,
 		},

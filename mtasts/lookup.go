@@ -3,9 +3,12 @@ package mtasts
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/mxseal/mxseal/internal/names"
 )
 
 // Lookup returns the policy in force for domain. That is the domain of the
@@ -100,6 +103,16 @@ func (c *Client) Remembered(ctx context.Context, domain string) (*Policy, error)
 	default:
 		return nil, ErrNoPolicy
 	}
+}
+
+// canonicalDomain returns domain in A-labels, in lower case, without a final dot.
+// It does not allocate if domain already has that form.
+func canonicalDomain(domain string) (string, error) {
+	name, err := names.Canonical(domain)
+	if err != nil {
+		return "", fmt.Errorf("mtasts: %s: %w: %w", quote(domain), ErrDomain, err)
+	}
+	return name, nil
 }
 
 // task is the purpose of a flight.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mxseal/mxseal/internal/grammar"
+	"github.com/mxseal/mxseal/internal/names"
 )
 
 // Record is the TXT record at _mta-sts.DOMAIN (RFC 8461 section 3.1). It says
@@ -22,6 +22,8 @@ type Record struct {
 const (
 	version = "STSv1"
 	maxID   = 32 // octets of an id
+	// wsp is the white space of the grammar: WSP of RFC 5234.
+	wsp = " \t"
 )
 
 // Resolver looks up the TXT record of a domain and the addresses of its policy
@@ -79,12 +81,12 @@ func (d *discovery) failure(domain string) error {
 // discover looks up the MTA-STS record of domain (RFC 8461 section 3.1).
 func discover(ctx context.Context, r Resolver, clock func() time.Time, domain string) discovery {
 	name := "_mta-sts." + domain
-	if len(name) > maxName {
+	if !names.IsDomain(name) { // it is too long
 		return discovery{until: clock().Add(maxNegativeTTL), err: ErrNoRecord}
 	}
 	ctx, cancel := context.WithTimeout(ctx, dnsTimeout)
 	defer cancel()
-	txts, until, err := lookupTXT(ctx, r, rooted(name))
+	txts, until, err := lookupTXT(ctx, r, name+".")
 	now := clock()
 	if err != nil && !isNotFound(err) {
 		return discovery{
@@ -153,7 +155,7 @@ func SelectRecord(txts []string) (Record, error) {
 // claimsVersion reports whether txt begins with `v=STSv1` *WSP `;`.
 func claimsVersion(txt string) bool {
 	rest, ok := strings.CutPrefix(txt, "v="+version)
-	return ok && strings.HasPrefix(trimLeft(rest), ";")
+	return ok && strings.HasPrefix(strings.TrimLeft(rest, wsp), ";")
 }
 
 // ParseRecord parses one TXT record (RFC 8461 section 3.1). Unknown fields that
@@ -161,16 +163,16 @@ func claimsVersion(txt string) bool {
 // an [*Error] of kind [KindRecord].
 func ParseRecord(txt string) (Record, error) {
 	head, rest, delimited := strings.Cut(txt, ";")
-	if trimRight(head) != "v="+version {
+	if strings.TrimRight(head, wsp) != "v="+version {
 		return Record{}, failf(KindRecord, "record-version", "the record does not begin with \"v=STSv1;\"")
 	}
 	var rec Record
 	for delimited {
 		var field string
 		field, rest, delimited = strings.Cut(rest, ";")
-		field = trimLeft(field)
+		field = strings.TrimLeft(field, wsp)
 		if delimited {
-			field = trimRight(field)
+			field = strings.TrimRight(field, wsp)
 		} else if field == "" {
 			break // the optional last delimiter
 		}
@@ -195,21 +197,11 @@ func (rec *Record) addField(field string) error {
 		rec.ID = value
 		return nil
 	}
-	if !grammar.IsExtensionName(name) || !grammar.IsExtensionValue(value) {
+	if !names.IsExtensionName(name) || !names.IsExtensionValue(value) {
 		return failf(KindRecord, "record-syntax", "malformed field %s", quote(field))
 	}
 	return nil
 }
 
 // isID reports whether s is 1*32(ALPHA / DIGIT).
-func isID(s string) bool {
-	if len(s) == 0 || len(s) > maxID {
-		return false
-	}
-	for i := range len(s) {
-		if !grammar.IsAlphanumeric(s[i]) {
-			return false
-		}
-	}
-	return true
-}
+func isID(s string) bool { return len(s) <= maxID && names.IsAlphanumeric(s) }
