@@ -1,12 +1,15 @@
 package dnssec
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 )
 
 // on bends the replies to one question.
@@ -91,4 +94,18 @@ func mentions(t *testing.T, err error, words ...string) {
 			t.Errorf("error does not mention %q: %v", word, err)
 		}
 	}
+}
+
+func servers(v *Validator) []*upstream.Server {
+	list, _ := v.client.Servers()
+	return list
+}
+
+// exchange makes one attempt at the first server.
+func (v *Validator) exchange(ctx context.Context, stream bool, q question) (*reply, error) {
+	msg, err := v.client.Exchange(ctx, upstream.Attempt{Server: servers(v)[0], Stream: stream}, upstream.Question{Name: q.name, Type: q.rtype})
+	if err != nil {
+		return nil, asError(q, err)
+	}
+	return newReply(msg, q)
 }

@@ -7,6 +7,9 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
+	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 )
 
 // Reason says why a lookup failed. The zero value is no reason.
@@ -263,7 +266,7 @@ func (e *Error) noting(problem error) *Error {
 	if noted.Detail != "" {
 		noted.Detail += "; "
 	}
-	noted.Detail += "older servers were asked: " + printable(strings.TrimPrefix(problem.Error(), "dnssec: "), 300)
+	noted.Detail += "older servers were asked: " + printable(problem.Error(), 300)
 	return &noted
 }
 
@@ -284,6 +287,86 @@ func final(err error) bool {
 	if errors.As(err, &e) {
 		return e.final
 	}
-	var limit *limitError
-	return errors.As(err, &limit) && limit.total
+	var limit *proof.LimitError
+	return errors.As(err, &limit) && limit.Total
+}
+
+// asError makes an *Error of any error. It is about q unless err names another
+// RRset.
+func asError(q question, err error) *Error {
+	var e *Error
+	var unproven *proof.Error
+	var limit *proof.LimitError
+	var failed *upstream.Error
+	switch {
+	case errors.As(err, &e):
+		return e
+	case errors.As(err, &unproven):
+		return failure(question{unproven.Name, unproven.Type}, reasonOfFault(unproven.Fault), "%s", unproven.Detail)
+	case errors.As(err, &limit):
+		e = failure(q, WorkLimit, "%v", limit)
+		e.final = limit.Total
+	case errors.As(err, &failed):
+		e = failure(q, reasonOfKind(failed.Kind), "%s", failed.Detail)
+		e.Server, e.Err = failed.Server, failed.Err
+	default:
+		e = failure(q, Unreachable, "")
+		e.Err = err
+	}
+	return e
+}
+
+func reasonOfFault(fault proof.Fault) Reason {
+	switch fault {
+	case proof.SignatureMissing:
+		return SignatureMissing
+	case proof.SignatureExpired:
+		return SignatureExpired
+	case proof.SignatureNotYetValid:
+		return SignatureNotYetValid
+	case proof.KeyMissing:
+		return KeyMissing
+	case proof.DenialMissing:
+		return DenialMissing
+	case proof.Malformed:
+		return Malformed
+	default:
+		return SignatureInvalid
+	}
+}
+
+func reasonOfKind(kind upstream.Kind) Reason {
+	switch kind {
+	case upstream.Timeout:
+		return Timeout
+	case upstream.NotAuthenticated:
+		return NotAuthenticated
+	case upstream.Malformed:
+		return Malformed
+	case upstream.TooManyRecords:
+		return WorkLimit
+	case upstream.BadQuestion:
+		return BadQuestion
+	default:
+		return Unreachable
+	}
+}
+
+// concernsServer reports whether the failure is one that other names will meet as
+// well: no contact, a refusal, or keys without signatures from a server that
+// strips DNSSEC.
+func (e *Error) concernsServer() bool {
+	return e.Reason == Timeout || e.Reason == Unreachable || e.Reason == NotAuthenticated || e.Reason == Refused ||
+		e.Reason == SignatureMissing && e.Type == dns.TypeDNSKEY
+}
+
+// printable replaces what could trick a terminal or a log, and shortens.
+func printable(text string, limit int) string {
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, text)
+	return text[:min(len(text), limit)]
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 )
 
 // Whoever sits on the path can mix what all zones have signed, and what nobody
@@ -159,7 +161,7 @@ func isTrue(a, want *Answer) bool {
 func told(a *Answer) string {
 	var records []string
 	for _, rr := range a.Records {
-		records = append(records, fmt.Sprintf("%x", rdata(rr)))
+		records = append(records, strings.TrimPrefix(rr.String(), rr.Header().String()))
 	}
 	slices.Sort(records)
 	return fmt.Sprintf("%s %s %v %s", a.Status, dns.RcodeToString[a.Rcode], a.Aliases, strings.Join(records, " "))
@@ -216,7 +218,7 @@ var forgedData = map[uint16]string{dns.TypeA: "A 203.0.113.66", dns.TypeTLSA: "T
 func (m *mixer) authority(q question) []dns.RR {
 	zones := slices.Sorted(maps.Keys(m.zones))
 	apex := zones[m.rand.IntN(len(zones))]
-	for m.rand.IntN(10) > 0 && !within(q.name, apex) {
+	for m.rand.IntN(10) > 0 && !proof.Within(q.name, apex) {
 		apex = zones[m.rand.IntN(len(zones))]
 	}
 	z := m.zones[apex]
@@ -230,8 +232,8 @@ func (m *mixer) authority(q question) []dns.RR {
 		}
 		return reply.Ns
 	}
-	for at := q.name; within(at, apex); at = parent(at) {
-		for _, name := range []string{at, wildcardOf(at)} {
+	for at := q.name; proof.Within(at, apex); at = proof.Parent(at) {
+		for _, name := range []string{at, proof.WildcardOf(at)} {
 			if m.rand.IntN(2) == 0 {
 				m.prove(reply, z, name)
 			}
