@@ -190,3 +190,63 @@ func TestNamesOfCertificateInErrors(t *testing.T) {
 		}
 	}
 }
+
+// Close ends the connections and the lookups that wait for a server. Later lookups
+// fail, except for those that the cache answers.
+func TestClose(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	server := w.overTLS(t, 0)
+	v := w.validator(server.client)
+	if _, err := v.Lookup(t.Context(), "mx.example.com", dns.TypeA); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan bool, 100)
+	w.mu.Lock()
+	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
+		asked <- true
+		return nil
+	}
+	w.mu.Unlock()
+	waiting := make(chan error)
+	go func() {
+		_, err := v.Lookup(context.Background(), "waiting.example.com", dns.TypeA)
+		waiting <- err
+	}()
+	<-asked
+	for range 2 {
+		if err := v.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	_, later := v.Lookup(t.Context(), "later.example.com", dns.TypeA)
+	for _, err := range []error{<-waiting, later} {
+		var e *Error
+		if !errors.Is(err, net.ErrClosed) || !errors.As(err, &e) || e.Status != Indeterminate {
+			t.Errorf("error is %v", err)
+		}
+	}
+	if _, err := v.Lookup(t.Context(), "mx.example.com", dns.TypeA); err != nil {
+		t.Errorf("an answer in the cache: %v", err)
+	}
+	if n := server.connections.Load(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+// Close of a Trusting does the same.
+func TestCloseTrusting(t *testing.T) {
+	t.Parallel()
+	trusting, err := NewTrusting(TrustingConfig{Servers: []string{"127.0.0.1"}, Dial: newWorld(t).dial})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := trusting.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := trusting.Lookup(t.Context(), "example.com", dns.TypeA); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("error is %v", err)
+	}
+}
