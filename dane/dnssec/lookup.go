@@ -3,6 +3,7 @@ package dnssec
 import (
 	"context"
 	"errors"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -100,6 +101,23 @@ func (l *lookup) follow(q question, so path) (*Answer, error) {
 		return a, nil
 	}
 	return nil, asked.err
+}
+
+// localAnswer answers a question for a special-use name: localhost is this host,
+// and nothing exists below the others. The answer is insecure, because nobody has
+// signed it.
+func localAnswer(q question, now time.Time) *Answer {
+	a := &Answer{Name: q.name, Status: Insecure, Expires: after(now, proof.MaxTTL)}
+	header := dns.RR_Header{Name: q.name, Rrtype: q.rtype, Class: dns.ClassINET, Ttl: proof.MaxTTL}
+	switch {
+	case !proof.Within(q.name, "localhost."):
+		a.deny(dns.RcodeNameError)
+	case q.rtype == dns.TypeA:
+		a.hold(&dns.A{Hdr: header, A: net.IPv4(127, 0, 0, 1)})
+	case q.rtype == dns.TypeAAAA:
+		a.hold(&dns.AAAA{Hdr: header, AAAA: net.IPv6loopback})
+	}
+	return a
 }
 
 // extend checks the aliases of a cached answer as if they were followed now.

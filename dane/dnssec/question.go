@@ -1,9 +1,6 @@
 package dnssec
 
 import (
-	"net"
-	"time"
-
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
@@ -54,21 +51,4 @@ func (q question) home() string {
 // 6761 sections 6.1 and 6.2).
 func isSpecialUse(name string) bool {
 	return proof.Within(name, "localhost.") || proof.Within(name, "invalid.") || proof.Within(name, "onion.")
-}
-
-// localAnswer answers a question for a special-use name: localhost is this host,
-// and nothing exists below the others. The answer is insecure, because nobody has
-// signed it.
-func localAnswer(q question, now time.Time) *Answer {
-	a := &Answer{Name: q.name, Status: Insecure, Expires: after(now, proof.MaxTTL)}
-	header := dns.RR_Header{Name: q.name, Rrtype: q.rtype, Class: dns.ClassINET, Ttl: proof.MaxTTL}
-	switch {
-	case !proof.Within(q.name, "localhost."):
-		a.deny(dns.RcodeNameError)
-	case q.rtype == dns.TypeA:
-		a.hold(&dns.A{Hdr: header, A: net.IPv4(127, 0, 0, 1)})
-	case q.rtype == dns.TypeAAAA:
-		a.hold(&dns.AAAA{Hdr: header, AAAA: net.IPv6loopback})
-	}
-	return a
 }

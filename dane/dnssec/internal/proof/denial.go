@@ -2,11 +2,31 @@ package proof
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/miekg/dns"
 )
+
+// VerifyAnswer checks that a key of the zone signed the RRset. An RRset that was
+// expanded from a wildcard needs a proof in the authority section that no closer
+// name exists. If that proof has opt-out, or is too costly to check, the RRset is
+// insecure.
+func VerifyAnswer(set *RRset, authority []*RRset, zone *KeySet, now time.Time, b *Budget) (v *Verified, insecure bool, err error) {
+	v, err = verify(set, zone, now, b)
+	if err != nil || !v.Expanded {
+		return v, false, err
+	}
+	if set.Type == dns.TypeDNAME || set.Type == dns.TypeDS {
+		return nil, false, set.fault(SignatureInvalid, "expanded from the wildcard %q", v.source)
+	}
+	d, err := CollectDenials(authority, zone, now, b)
+	if err != nil {
+		return nil, false, err
+	}
+	insecure, err = d.provesExpansion(set, v.source)
+	v.TTL = min(v.TTL, d.TTL)
+	return v, insecure, err
+}
 
 // Absence is what a denial proves about a question.
 type Absence struct {
@@ -133,31 +153,4 @@ func (d *Denials) provesExpansion(set *RRset, wildcard string) (insecure bool, e
 		}
 	}
 	return false, set.fault(DenialMissing, "expanded from %q without proof that nothing closer exists", wildcard)
-}
-
-// denies reports whether the types that exist at the name of a question rule out
-// records of rtype. A CNAME would have been the answer (RFC 6840 section 4.3). The
-// parent's record at a delegation speaks for DS only, and the child's record for
-// all types except DS (section 4.1 and RFC 4035 section 5.2).
-func denies(types []uint16, rtype uint16) bool {
-	if slices.Contains(types, rtype) || slices.Contains(types, dns.TypeCNAME) {
-		return false
-	}
-	if rtype == dns.TypeDS {
-		return !slices.Contains(types, dns.TypeSOA)
-	}
-	return !isDelegation(types)
-}
-
-// isDelegation reports whether the types are those of the parent's side of a zone
-// cut.
-func isDelegation(types []uint16) bool {
-	return slices.Contains(types, dns.TypeNS) && !slices.Contains(types, dns.TypeSOA)
-}
-
-// hidesBelow reports whether a record with these types says nothing about the
-// names below it, because they are in another zone or are redirected (RFC 6840
-// section 4.1).
-func hidesBelow(types []uint16) bool {
-	return isDelegation(types) || slices.Contains(types, dns.TypeDNAME)
 }

@@ -48,27 +48,6 @@ func Verify(set *RRset, zone *KeySet, now time.Time, b *Budget) (*Verified, erro
 	return v, err
 }
 
-// VerifyAnswer checks that a key of the zone signed the RRset. An RRset that was
-// expanded from a wildcard needs a proof in the authority section that no closer
-// name exists. If that proof has opt-out, or is too costly to check, the RRset is
-// insecure.
-func VerifyAnswer(set *RRset, authority []*RRset, zone *KeySet, now time.Time, b *Budget) (v *Verified, insecure bool, err error) {
-	v, err = verify(set, zone, now, b)
-	if err != nil || !v.Expanded {
-		return v, false, err
-	}
-	if set.Type == dns.TypeDNAME || set.Type == dns.TypeDS {
-		return nil, false, set.fault(SignatureInvalid, "expanded from the wildcard %q", v.source)
-	}
-	d, err := CollectDenials(authority, zone, now, b)
-	if err != nil {
-		return nil, false, err
-	}
-	insecure, err = d.provesExpansion(set, v.source)
-	v.TTL = min(v.TTL, d.TTL)
-	return v, insecure, err
-}
-
 // verify makes the checks of RFC 4035 section 5.3. One valid signature suffices
 // (RFC 6840 section 5.4). Signatures by keys that the zone does not have are
 // ignored (section 5.12).
