@@ -62,8 +62,8 @@ func newAnchors(records []dns.RR, file string, sha1 bool) (anchors, error) {
 	return a, nil
 }
 
-// areOfIANA reports whether a key that IANA publishes is trusted for the root,
-// whoever has configured it, so that names mean what they mean to everybody.
+// areOfIANA reports whether a key that IANA publishes is trusted for the root, by
+// default or by configuration. Names then have their public meaning.
 func (a anchors) areOfIANA() bool {
 	return slices.ContainsFunc(a["."], func(ds *dns.DS) bool {
 		return slices.ContainsFunc(rootAnchors(), func(rr dns.RR) bool {

@@ -103,6 +103,8 @@ func servers(v *Validator) []*upstream.Server {
 
 // exchange makes one attempt at the first server.
 func (v *Validator) exchange(ctx context.Context, stream bool, q question) (*reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, v.client.Timeout())
+	defer cancel()
 	msg, err := v.client.Exchange(ctx, upstream.Attempt{Server: servers(v)[0], Stream: stream}, upstream.Question{Name: q.name, Type: q.rtype})
 	if err != nil {
 		return nil, asError(q, err)

@@ -74,7 +74,7 @@ func (c *cannedConn) Read(b []byte) (int, error) {
 // BenchmarkValidation compares a cold lookup with the signature verifications
 // alone that it needs: root keys, DS and keys of two zones, and the answer. The
 // limit is 1.25 times as long, on one core, where nothing is hidden by another:
-// -cpu 1. Each lookup begins with an empty cache and asks all questions anew.
+// -cpu 1. Each lookup begins with an empty cache and asks all questions again.
 func BenchmarkValidation(b *testing.B) {
 	for _, kind := range []struct {
 		name       string

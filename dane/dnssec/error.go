@@ -106,11 +106,11 @@ func (r Reason) advice() string {
 		return "the DNS server or a device in between is broken: use another recursive server"
 	case SignatureMissing, DenialMissing:
 		return "if this happens for every signed domain, the DNS server strips DNSSEC records: " +
-			"use one that passes them on; if for one domain, its administrator must mend it"
+			"use one that passes them on; if for one domain, its administrator must fix it"
 	case SignatureExpired, SignatureNotYetValid:
 		return "check this host's clock; if it is right, the domain's administrator must sign again"
 	case SignatureInvalid, KeyMissing, DSMismatch, AliasInvalid, AliasLoop:
-		return "the domain's DNSSEC is broken or the answer is forged; its administrator must mend it"
+		return "the domain's DNSSEC is broken or the answer is forged; its administrator must fix it"
 	case NotAuthenticated:
 		return "check the name behind # in the server's configuration, and whether somebody impersonates the server"
 	case AnchorMismatch:
@@ -141,9 +141,9 @@ func (e ExtendedError) String() string {
 	return fmt.Sprintf("%s (%q)", name, e.Text)
 }
 
-// Error is the failure of a lookup. It never means that there are no records:
-// whoever sees it knows nothing about the name and must not go on as if it
-// had no TLSA, MX or other records (RFC 7672 section 2.1.2).
+// Error is the failure of a lookup. It never means that there are no records. A
+// caller knows nothing about the name, and must not continue as if it had no TLSA,
+// MX or other records (RFC 7672 section 2.1.2).
 type Error struct {
 	Name   string // the name asked for, canonical
 	Type   uint16 // the type asked for

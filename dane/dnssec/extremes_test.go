@@ -97,7 +97,7 @@ func TestCaseOfReplies(t *testing.T) {
 }
 
 // SEC-71: a server that sends its reply over TCP octet by octet is waited for
-// until the timeout of one try, not anew for each octet.
+// until the timeout of one try, which does not start again with each octet.
 func TestSlowDrip(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 )
 
-// Whoever sits on the path can mix what all zones have signed, and what nobody
+// An attacker on the path can mix what all zones have signed, and what nobody
 // has, into any reply, and can do so to one lookup after the other by the same
 // validator. What he gets is an error or the truth: never other records, never
 // an absence, and never insecure where the chain is signed.

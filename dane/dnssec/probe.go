@@ -65,13 +65,14 @@ func (v *Validator) Probe(ctx context.Context, names ...string) error {
 // only returns a Validator with an empty cache that asks one of the servers.
 func (v *Validator) only(s *upstream.Server) *Validator {
 	return &Validator{
-		client:  v.client.Only(s),
-		anchors: v.anchors,
-		now:     v.now,
-		limits:  v.limits,
-		sha1:    v.sha1,
-		cache:   newCache(1 << 20),
-		lookups: flight.Group[question, *Answer]{Limit: v.lookups.Limit},
+		client:    v.client.Only(s),
+		anchors:   v.anchors,
+		now:       v.now,
+		limits:    v.limits,
+		sha1:      v.sha1,
+		cache:     newCache(1 << 20),
+		lookups:   flight.Group[question, *Answer]{Limit: v.lookups.Limit},
+		exchanges: flight.Group[exchangeKey, *reply]{Limit: v.exchanges.Limit},
 	}
 }
 
@@ -131,7 +132,9 @@ func (p *probe) transport(ctx context.Context, q question) {
 		if !ok {
 			continue
 		}
+		ctx, cancel := context.WithTimeout(ctx, p.v.client.Timeout())
 		msg, err := p.v.client.Query(ctx, upstream.Attempt{Server: p.server, Stream: stream}, upstream.Question{Name: q.name, Type: q.rtype})
+		cancel()
 		switch {
 		case err != nil:
 			p.fault("does not answer over %s: %s", way, asError(q, err).cause())

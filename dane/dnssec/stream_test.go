@@ -173,8 +173,8 @@ func TestCertificateOfServer(t *testing.T) {
 	}
 }
 
-// Whoever impersonates a server reached over TLS writes nothing into a
-// log by the names of a certificate, be they long or not printable.
+// An impersonator of a TLS server cannot write into a log through long or
+// unprintable names in its certificate.
 func TestNamesOfCertificateInErrors(t *testing.T) {
 	t.Parallel()
 	w := mail(t)

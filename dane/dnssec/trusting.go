@@ -73,8 +73,8 @@ func NewTrusting(config TrustingConfig) (*Trusting, error) {
 	}, nil
 }
 
-// Close closes the connections to the servers. Lookups that need a server then
-// return an *Error that wraps net.ErrClosed. Close may be called more than once.
+// Close closes the connections over TLS to the servers. Later lookups that need a
+// server return an *Error that wraps net.ErrClosed. Close may be called more than once.
 func (t *Trusting) Close() error { return t.client.Close() }
 
 // trustworthy refuses a server whose AD bit anybody on the network can forge.
@@ -162,7 +162,9 @@ func (t *Trusting) ask(ctx context.Context, q question) (*reply, error) {
 			continue
 		}
 		var r *reply
-		msg, err := t.client.Exchange(ctx, to, upstream.Question{Name: q.name, Type: q.rtype})
+		bounded, cancel := context.WithTimeout(ctx, t.client.Timeout())
+		msg, err := t.client.Exchange(bounded, to, upstream.Question{Name: q.name, Type: q.rtype})
+		cancel()
 		if err == nil {
 			r, err = newReply(msg, q)
 		}

@@ -16,13 +16,13 @@ import (
 // Config configures a Validator. The zero value asks the servers of
 // /etc/resolv.conf and trusts the root keys that IANA publishes.
 type Config struct {
-	// Servers are recursive DNS servers as "192.0.2.1", "192.0.2.1:53" or
-	// "[2001:db8::1]:53", or "tls://192.0.2.1#dns.example" for DNS over TLS.
-	// They need not be trusted nor validate, but must pass DNSSEC records on.
-	// They are asked in this order; the next one is asked when one fails.
+	// Servers are recursive DNS servers in the form "192.0.2.1", "192.0.2.1:53" or
+	// "[2001:db8::1]:53", or "tls://192.0.2.1#dns.example" for DNS over TLS. They
+	// need not be trusted or validate, but must return DNSSEC records. They are
+	// asked in this order: if one fails, the next is asked.
 	Servers []string
-	// ResolvConf is read if Servers is empty, and read again when it changes; one
-	// that names no server then leaves the old ones, and failures say so.
+	// ResolvConf is read if Servers is empty, and read again when it changes. If it
+	// then names no server, the old servers are kept, and errors say so.
 	// Default: /etc/resolv.conf.
 	ResolvConf string
 	// Anchors are the trust anchors, DS or DNSKEY records, for the root or any
@@ -51,8 +51,8 @@ type Config struct {
 }
 
 // Validator is a Resolver that proves each answer itself, from the trust
-// anchors down. It is safe for concurrent use; use one for all lookups, because
-// it holds the cache.
+// anchors down. It is safe for concurrent use. Use one Validator for all lookups,
+// because it holds the cache.
 type Validator struct {
 	client  *upstream.Client
 	anchors anchors
@@ -86,19 +86,20 @@ func New(config Config) (*Validator, error) {
 		return nil, err
 	}
 	return &Validator{
-		client:  client,
-		anchors: anchors,
-		now:     clock(config.Now),
-		limits:  limits,
-		sha1:    config.SHA1,
-		local:   anchors.areOfIANA(),
-		cache:   newCache(cacheBytes(config.CacheBytes)),
-		lookups: flight.Group[question, *Answer]{Limit: limits.Duration},
+		client:    client,
+		anchors:   anchors,
+		now:       clock(config.Now),
+		limits:    limits,
+		sha1:      config.SHA1,
+		local:     anchors.areOfIANA(),
+		cache:     newCache(cacheBytes(config.CacheBytes)),
+		lookups:   flight.Group[question, *Answer]{Limit: limits.Duration},
+		exchanges: flight.Group[exchangeKey, *reply]{Limit: client.Timeout()},
 	}, nil
 }
 
-// Close closes the connections to the servers. Lookups that need a server then
-// return an *Error that wraps net.ErrClosed. Close may be called more than once.
+// Close closes the connections over TLS to the servers. Later lookups that need a
+// server return an *Error that wraps net.ErrClosed. Close may be called more than once.
 func (v *Validator) Close() error { return v.client.Close() }
 
 func clock(now func() time.Time) func() time.Time {

@@ -84,8 +84,12 @@ func New(config Config) (*Client, error) {
 	return c, nil
 }
 
-// Close closes all connections and ends all attempts. Later attempts fail with
-// net.ErrClosed. Close may be called more than once.
+// Timeout returns the time that one attempt may take.
+func (c *Client) Timeout() time.Duration { return c.timeout }
+
+// Close closes the connections over TLS. Later attempts fail with net.ErrClosed.
+// Attempts over UDP and TCP that have begun end by their own timeout. Close may be
+// called more than once.
 func (c *Client) Close() error {
 	c.close(net.ErrClosed)
 	return nil
@@ -110,11 +114,9 @@ type Question struct {
 }
 
 // Exchange makes one attempt: it asks the server and returns the reply. It asks
-// over TCP if the reply over UDP is truncated (RFC 7766 section 5). The error is
-// an *Error.
+// over TCP if the reply over UDP is truncated (RFC 7766 section 5). The caller
+// limits ctx to Timeout. The error is an *Error.
 func (c *Client) Exchange(ctx context.Context, to Attempt, q Question) (*Message, error) {
-	ctx, cancel := c.bound(ctx)
-	defer cancel()
 	m, err := c.send(ctx, to, q)
 	if err == nil && m.Truncated && !to.Stream && !to.Server.IsTLS() {
 		m, err = c.send(ctx, Attempt{to.Server, true}, q)
@@ -130,16 +132,7 @@ func (c *Client) Exchange(ctx context.Context, to Attempt, q Question) (*Message
 
 // Query is Exchange, but returns a truncated reply as it is.
 func (c *Client) Query(ctx context.Context, to Attempt, q Question) (*Message, error) {
-	ctx, cancel := c.bound(ctx)
-	defer cancel()
 	return c.send(ctx, to, q)
-}
-
-// bound limits ctx to the time of one attempt, and to the time until Close.
-func (c *Client) bound(ctx context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	stop := context.AfterFunc(c.open, cancel)
-	return ctx, func() { stop(); cancel() }
 }
 
 // send sends one query and waits for the reply. Over UDP and TCP each query has a
@@ -241,7 +234,10 @@ func (c *Client) overTCP(ctx context.Context, s *Server, query *query) (*Message
 
 func (c *Client) overTLS(ctx context.Context, s *Server, query *query) (*Message, error) {
 	wire, err := s.streams.exchange(ctx, query, func(ctx context.Context) (*stream, error) {
-		ctx, cancel := c.bound(ctx) // others may wait for the connection as well
+		if c.open.Err() != nil {
+			return nil, net.ErrClosed
+		}
+		ctx, cancel := context.WithTimeout(ctx, c.timeout) // ctx lasts while anyone waits
 		defer cancel()
 		conn, err := c.dial(ctx, "tcp", s.hostPort)
 		if err != nil {
