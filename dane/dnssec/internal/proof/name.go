@@ -1,4 +1,4 @@
-package dnssec
+package proof
 
 import (
 	"bytes"
@@ -7,13 +7,15 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Names inside this package are canonical: fully qualified, lower case, and
-// escaped the one way in which the dns package prints them. Two names are then
-// equal when their strings are; everything else about them is asked label by
-// label, because a dot may be escaped and a suffix need not end at a label.
+// Names in this package and in package dnssec are canonical: fully qualified, in
+// lower case, and escaped in the one way in which the dns package prints them.
+// Two names are equal if their strings are equal. Everything else is compared
+// label by label, because a dot may be escaped and a suffix need not begin at a
+// label.
 
-// canonicalName returns name in that form, or false if it is no domain name.
-func canonicalName(name string) (string, bool) {
+// CanonicalName returns name in canonical form, or false if it is not a domain
+// name.
+func CanonicalName(name string) (string, bool) {
 	switch {
 	case name == ".":
 		return name, true
@@ -34,8 +36,8 @@ func canonicalName(name string) (string, bool) {
 	return dns.CanonicalName(unpacked), true
 }
 
-// isPlain reports whether name needs no conversion but perhaps the final dot,
-// without allocating; the cached lookup depends on it.
+// isPlain reports whether name needs no conversion except for the final dot. It
+// does not allocate, because cached lookups depend on it.
 func isPlain(name string) bool {
 	if len(name) > 253 {
 		return false
@@ -57,9 +59,9 @@ func isPlain(name string) bool {
 	return label <= 63
 }
 
-// parent returns name without its first label. The parent of the root is the
+// Parent returns name without its first label. The parent of the root is the
 // root.
-func parent(name string) string {
+func Parent(name string) string {
 	for i := 0; i < len(name)-1; i++ {
 		switch name[i] {
 		case '\\':
@@ -71,8 +73,8 @@ func parent(name string) string {
 	return "."
 }
 
-// within reports whether name is zone or below it.
-func within(name, zone string) bool {
+// Within reports whether name is zone or below it.
+func Within(name, zone string) bool {
 	for len(name) >= len(zone) {
 		if name == zone {
 			return true
@@ -80,26 +82,26 @@ func within(name, zone string) bool {
 		if name == "." {
 			return false
 		}
-		name = parent(name)
+		name = Parent(name)
 	}
 	return zone == "."
 }
 
-// below reports whether name is below zone and not zone itself.
-func below(name, zone string) bool { return name != zone && within(name, zone) }
+// Below reports whether name is below zone, and not zone itself.
+func Below(name, zone string) bool { return name != zone && Within(name, zone) }
 
-// countLabels returns the number of labels, the root label not counted.
+// countLabels returns the number of labels, not counting the root label.
 func countLabels(name string) int {
 	n := 0
 	for name != "." {
 		n++
-		name = parent(name)
+		name = Parent(name)
 	}
 	return n
 }
 
-// signedLabels is countLabels as RFC 4034 section 3.1.3 wants it for the
-// Labels field: a leading asterisk label does not count either.
+// signedLabels returns the value of the Labels field for name (RFC 4034 section
+// 3.1.3), which does not count a leading asterisk label either.
 func signedLabels(name string) int {
 	n := countLabels(name)
 	if isWildcard(name) {
@@ -110,8 +112,8 @@ func signedLabels(name string) int {
 
 func isWildcard(name string) bool { return strings.HasPrefix(name, "*.") }
 
-// wildcardOf returns the wildcard name at encloser.
-func wildcardOf(encloser string) string {
+// WildcardOf returns the wildcard name at encloser.
+func WildcardOf(encloser string) string {
 	if encloser == "." {
 		return "*."
 	}
@@ -121,34 +123,34 @@ func wildcardOf(encloser string) string {
 // lastLabels returns the ancestor of name that has n labels.
 func lastLabels(name string, n int) string {
 	for have := countLabels(name); have > n; have-- {
-		name = parent(name)
+		name = Parent(name)
 	}
 	return name
 }
 
-// ancestors returns the root, then each name on the way down to name, and name
+// Ancestors returns the root, each name on the way down to name, and name
 // itself.
-func ancestors(name string) []string {
+func Ancestors(name string) []string {
 	n := countLabels(name)
 	path := make([]string, n+1)
 	for i := n; i >= 0; i-- {
 		path[i] = name
-		name = parent(name)
+		name = Parent(name)
 	}
 	return path
 }
 
 // commonAncestor returns the longest name that both names are within.
 func commonAncestor(a, b string) string {
-	for !within(b, a) {
-		a = parent(a)
+	for !Within(b, a) {
+		a = Parent(a)
 	}
 	return a
 }
 
-// compareNames orders names as in RFC 4034 section 6.1: label by label from
+// CompareNames orders names as in RFC 4034 section 6.1: label by label from
 // the right, each as an unsigned octet string.
-func compareNames(a, b string) int {
+func CompareNames(a, b string) int {
 	x, y := wireLabels(a), wireLabels(b)
 	for i := 1; i <= len(x) && i <= len(y); i++ {
 		if c := bytes.Compare(x[len(x)-i], y[len(y)-i]); c != 0 {
@@ -160,7 +162,7 @@ func compareNames(a, b string) int {
 
 // wireName returns the uncompressed wire form of a canonical name.
 func wireName(name string) []byte {
-	wire := make([]byte, len(name)+1, len(name)+1+10) // what callers append, for the most part
+	wire := make([]byte, len(name)+1, len(name)+1+10) // room for what most callers append
 	n, err := dns.PackDomainName(name, wire, 0, nil, false)
 	if err != nil {
 		return nil // not reached: canonical names were packed before

@@ -1,4 +1,4 @@
-package dnssec
+package proof
 
 import (
 	"bytes"
@@ -10,17 +10,20 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
+	"encoding/base64"
 	"encoding/hex"
 	"math/big"
+	"slices"
 
 	"github.com/miekg/dns"
 )
 
-// supportsAlgorithm reports whether signatures of the algorithm are validated
-// (RFC 8624 section 3.1, its table now being the IANA registry by RFC 9904).
-// RSAMD5, DSA and GOST must not be, Ed448 is not in Go's library, and those with
-// SHA-1 are unsupported unless switched on (RFC 9905 section 2).
-func supportsAlgorithm(algorithm uint8, sha1 bool) bool {
+// SupportsAlgorithm reports whether signatures of the algorithm are validated
+// (RFC 8624 section 3.1, whose table RFC 9904 has moved to an IANA registry).
+// RSAMD5, DSA and GOST must not be validated. Ed448 is not in the standard
+// library. Algorithms with SHA-1 are supported only if sha1 is true (RFC 9905
+// section 2).
+func SupportsAlgorithm(algorithm uint8, sha1 bool) bool {
 	switch algorithm {
 	case dns.RSASHA256, dns.RSASHA512, dns.ECDSAP256SHA256, dns.ECDSAP384SHA384, dns.ED25519:
 		return true
@@ -31,26 +34,23 @@ func supportsAlgorithm(algorithm uint8, sha1 bool) bool {
 	}
 }
 
-// supportsDigest reports whether DS records of the digest type are used (RFC
-// 8624 section 3.3).
-func supportsDigest(digest uint8) bool {
-	return digest == dns.SHA1 || digest == dns.SHA256 || digest == dns.SHA384
-}
-
-// digestSize returns the octets of a digest that is supported.
-func digestSize(digest uint8) int {
+// DigestSize returns the octets of a digest in DS records, or 0 if the digest
+// type is not supported (RFC 8624 section 3.3).
+func DigestSize(digest uint8) int {
 	switch digest {
 	case dns.SHA1:
 		return sha1.Size
+	case dns.SHA256:
+		return sha256.Size
 	case dns.SHA384:
 		return sha512.Size384
 	default:
-		return sha256.Size
+		return 0
 	}
 }
 
-// zoneKey is a DNSKEY that may verify signatures.
-type zoneKey struct {
+// Key is a DNSKEY record that may verify signatures.
+type Key struct {
 	owner     string
 	tag       uint16
 	algorithm uint8
@@ -58,29 +58,37 @@ type zoneKey struct {
 	rdata     []byte // of the record, canonical
 }
 
-// newZoneKey returns false for a key that must not be used: without the Zone
-// Key flag or with another protocol (RFC 4034 section 2.1), revoked (RFC 5011
-// section 2.1), of an unsupported algorithm or badly encoded. The SEP flag
-// does not matter.
-func newZoneKey(k *dns.DNSKEY, sha1 bool) (zoneKey, bool) {
-	if k.Flags&dns.ZONE == 0 || k.Flags&dns.REVOKE != 0 || k.Protocol != 3 || !supportsAlgorithm(k.Algorithm, sha1) {
-		return zoneKey{}, false
+// NewKey returns false for a key that must not be used: one without the Zone Key
+// flag or with another protocol (RFC 4034 section 2.1), a revoked one (RFC 5011
+// section 2.1), one of an unsupported algorithm, or one that is badly encoded.
+// The SEP flag does not matter.
+func NewKey(k *dns.DNSKEY, sha1 bool) (Key, bool) {
+	if k.Flags&dns.ZONE == 0 || k.Flags&dns.REVOKE != 0 || k.Protocol != 3 || !SupportsAlgorithm(k.Algorithm, sha1) {
+		return Key{}, false
 	}
 	data := rdata(k)
 	if len(data) < 4 {
-		return zoneKey{}, false
+		return Key{}, false
 	}
 	public := publicKey(k.Algorithm, data[4:])
-	return zoneKey{owner: k.Hdr.Name, tag: keyTag(data), algorithm: k.Algorithm, public: public, rdata: data}, public != nil
+	return Key{owner: k.Hdr.Name, tag: keyTag(data), algorithm: k.Algorithm, public: public, rdata: data}, public != nil
 }
 
-// keyTag is that of a DNSKEY with this RDATA (RFC 4034 appendix B).
+// keyTag returns the key tag of a DNSKEY record with this RDATA (RFC 4034
+// appendix B).
 func keyTag(rdata []byte) uint16 {
 	sum := uint32(0)
 	for i, octet := range rdata {
 		sum += uint32(octet) << (8 * (^i & 1))
 	}
 	return uint16(sum + sum>>16)
+}
+
+// HasPublicKey reports whether the public key of the record can be read. The
+// algorithm must be a supported one.
+func HasPublicKey(rr *dns.DNSKEY) bool {
+	data, err := base64.StdEncoding.DecodeString(rr.PublicKey)
+	return err == nil && publicKey(rr.Algorithm, data) != nil
 }
 
 func publicKey(algorithm uint8, data []byte) crypto.PublicKey {
@@ -101,8 +109,8 @@ func publicKey(algorithm uint8, data []byte) crypto.PublicKey {
 	}
 }
 
-// ecdsaKey reads x | y (RFC 6605 section 4) and refuses a point that is not on
-// the curve.
+// ecdsaKey reads x | y (RFC 6605 section 4). It returns nil if the point is not
+// on the curve.
 func ecdsaKey(curve elliptic.Curve, data []byte) crypto.PublicKey {
 	key, err := ecdsa.ParseUncompressedPublicKey(curve, append([]byte{4}, data...))
 	if err != nil {
@@ -111,8 +119,8 @@ func ecdsaKey(curve elliptic.Curve, data []byte) crypto.PublicKey {
 	return key
 }
 
-// rsaKey reads exponent length, exponent and modulus (RFC 3110 section 2). The
-// upper bounds keep a verification cheap.
+// rsaKey reads the length of the exponent, the exponent and the modulus (RFC 3110
+// section 2). The upper bounds keep verifications cheap.
 func rsaKey(data []byte, minBits int) crypto.PublicKey {
 	if len(data) < 3 {
 		return nil
@@ -132,12 +140,11 @@ func rsaKey(data []byte, minBits int) crypto.PublicKey {
 	return &rsaPublicKey{n, e}
 }
 
-// rsaPublicKey is a key of a size or with an exponent that crypto/rsa may not
-// support.
+// rsaPublicKey may have a size or an exponent that crypto/rsa does not support.
 type rsaPublicKey struct{ n, e *big.Int }
 
 // verifies checks a signature over data.
-func (k zoneKey) verifies(data, signature []byte) bool {
+func (k Key) verifies(data, signature []byte) bool {
 	switch public := k.public.(type) {
 	case *rsaPublicKey:
 		hash, digest := k.digest(data)
@@ -158,7 +165,7 @@ func (k zoneKey) verifies(data, signature []byte) bool {
 	}
 }
 
-func (k zoneKey) digest(data []byte) (crypto.Hash, []byte) {
+func (k Key) digest(data []byte) (crypto.Hash, []byte) {
 	switch k.algorithm {
 	case dns.RSASHA1, dns.RSASHA1NSEC3SHA1:
 		sum := sha1.Sum(data)
@@ -175,10 +182,10 @@ func (k zoneKey) digest(data []byte) (crypto.Hash, []byte) {
 	}
 }
 
-// verifyRSA checks a PKCS #1 v1.5 signature. crypto/rsa refuses moduli below
-// 1024 bits, which RFC 5702 section 2.1 permits to zones, and exponents of 2^31
-// and more, which RFC 3110 section 2 does: those signatures are compared here
-// with the one encoding that RFC 8017 section 8.2.2 allows.
+// verifyRSA checks a PKCS #1 v1.5 signature. crypto/rsa refuses moduli below 1024
+// bits, which RFC 5702 section 2.1 permits, and exponents of 2^31 and more, which
+// RFC 3110 section 2 permits. Signatures by such keys are compared with the one
+// encoding that RFC 8017 section 8.2.2 allows.
 func verifyRSA(public *rsaPublicKey, hash crypto.Hash, digest, signature []byte) bool {
 	if public.n.BitLen() >= 1024 && public.e.BitLen() < 32 {
 		key := &rsa.PublicKey{N: public.n, E: int(public.e.Int64())}
@@ -208,9 +215,9 @@ func digestInfo(hash crypto.Hash) []byte {
 	return []byte("\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20")
 }
 
-// matchesAny reports whether one of the DS records stands for the key. Only
-// those with its tag and algorithm cost a digest.
-func (b *budget) matchesAny(k zoneKey, records []*dns.DS) (bool, error) {
+// MatchesAny reports whether one of the DS records has the digest of the key.
+// Only DS records with the tag and the algorithm of the key cost a digest.
+func (k Key) MatchesAny(records []*dns.DS, b *Budget) (bool, error) {
 	for _, ds := range records {
 		if k.tag != ds.KeyTag || k.algorithm != ds.Algorithm {
 			continue
@@ -225,9 +232,9 @@ func (b *budget) matchesAny(k zoneKey, records []*dns.DS) (bool, error) {
 	return false, nil
 }
 
-// matches reports whether ds has the digest of the key (RFC 4034 section 5.1.4:
-// over the canonical owner name and the RDATA).
-func (k zoneKey) matches(ds *dns.DS) bool {
+// matches reports whether ds has the digest of the key, which covers the
+// canonical owner name and the RDATA (RFC 4034 section 5.1.4).
+func (k Key) matches(ds *dns.DS) bool {
 	want, err := hex.DecodeString(ds.Digest)
 	if err != nil {
 		return false
@@ -247,3 +254,28 @@ func (k zoneKey) matches(ds *dns.DS) bool {
 		return false
 	}
 }
+
+// UsableDS returns the DS records with a supported algorithm and digest. Records
+// with SHA-1 are ignored if there are better ones (RFC 4509 section 3).
+func UsableDS(set *RRset, sha1 bool, b *Budget) ([]*dns.DS, error) {
+	var usable []*dns.DS
+	better := false
+	for _, rr := range set.Distinct() {
+		ds, ok := rr.(*dns.DS)
+		if !ok || !SupportsAlgorithm(ds.Algorithm, sha1) || DigestSize(ds.DigestType) == 0 {
+			continue
+		}
+		better = better || ds.DigestType != dns.SHA1
+		usable = append(usable, ds)
+	}
+	if limit := b.Limits.KeysPerZone; len(usable) > limit {
+		return nil, &LimitError{What: "DS records of one delegation", Limit: limit}
+	}
+	if better {
+		usable = slices.DeleteFunc(usable, func(ds *dns.DS) bool { return ds.DigestType == dns.SHA1 })
+	}
+	return usable, nil
+}
+
+// Size estimates the memory that the key takes.
+func (k Key) Size() int { return 256 + 2*len(k.rdata) }

@@ -1,4 +1,4 @@
-package dnssec
+package proof
 
 import (
 	"bytes"
@@ -10,19 +10,19 @@ import (
 	"github.com/miekg/dns"
 )
 
-// nsec3 is an authenticated NSEC3 record: a name with the hash owner exists
-// with these types, and none with a hash between owner and next.
+// nsec3 is an authenticated NSEC3 record. It says that a name with the hash owner
+// exists with these types, and that no name has a hash between owner and next.
 type nsec3 struct {
 	owner, next []byte
 	types       []uint16
 	optOut      bool
 }
 
-// newNSEC3 returns false for a record to be ignored: with an unknown hash
-// algorithm or flags (RFC 5155 sections 8.1 and 8.2), or an owner that is not
-// a hash right below the apex.
+// newNSEC3 returns false for a record that is ignored: one with an unknown hash
+// algorithm or unknown flags (RFC 5155 sections 8.1 and 8.2), or one whose owner
+// is not a hash directly below the apex.
 func newNSEC3(rr *dns.NSEC3, apex string) (nsec3, bool) {
-	if rr.Hash != dns.SHA1 || rr.Flags > 1 || parent(rr.Hdr.Name) != apex {
+	if rr.Hash != dns.SHA1 || rr.Flags > 1 || Parent(rr.Hdr.Name) != apex {
 		return nsec3{}, false
 	}
 	label, _, _ := strings.Cut(rr.Hdr.Name, ".")
@@ -37,8 +37,8 @@ func newNSEC3(rr *dns.NSEC3, apex string) (nsec3, bool) {
 	return nsec3{owner: owner, next: next, types: rr.TypeBitMap, optOut: rr.Flags&1 != 0}, true
 }
 
-// covers reports whether hash lies between owner and next; the last record
-// points back to the first, and the only one to itself.
+// covers reports whether hash lies between owner and next. The last record points
+// to the first one, and an only record points to itself.
 func (n *nsec3) covers(hash []byte) bool {
 	afterOwner := bytes.Compare(n.owner, hash) < 0
 	beforeNext := bytes.Compare(hash, n.next) < 0
@@ -56,11 +56,11 @@ type nsec3Chain struct {
 	iterations uint16
 	records    []nsec3
 	hashes     map[string][]byte
-	budget     *budget
-	err        error // the budget is spent; what was found since is void
+	budget     *Budget
+	err        error // the budget is spent; later results do not count
 }
 
-func newNSEC3Chain(rr *dns.NSEC3, apex string, b *budget) *nsec3Chain {
+func newNSEC3Chain(rr *dns.NSEC3, apex string, b *Budget) *nsec3Chain {
 	return &nsec3Chain{apex: apex, salt: rr.Salt, iterations: rr.Iterations, hashes: make(map[string][]byte), budget: b}
 }
 
@@ -71,7 +71,7 @@ func (c *nsec3Chain) add(rr *dns.NSEC3, record nsec3) {
 }
 
 // tooCostly reports whether the zone asks for more iterations than the limit.
-func (c *nsec3Chain) tooCostly() bool { return int(c.iterations) > c.budget.limits.NSEC3Iterations }
+func (c *nsec3Chain) tooCostly() bool { return int(c.iterations) > c.budget.Limits.NSEC3Iterations }
 
 // hash returns the hash of name (RFC 5155 section 5), or nil if the budget is
 // spent.
@@ -124,8 +124,8 @@ func (c *nsec3Chain) cover(name string) *nsec3 {
 // record that covers the name one label longer. The latter is nil if the proof
 // fails.
 func (c *nsec3Chain) encloser(name string) (encloser string, nextCloser *nsec3) {
-	for name != c.apex && within(name, c.apex) {
-		above := parent(name)
+	for name != c.apex && Within(name, c.apex) {
+		above := Parent(name)
 		if found := c.match(above); found != nil {
 			if hidesBelow(found.types) {
 				return "", nil
@@ -137,62 +137,55 @@ func (c *nsec3Chain) encloser(name string) (encloser string, nextCloser *nsec3) 
 	return "", nil
 }
 
-// deny returns nil if the records prove nothing about q. rcode is that of the
-// header, for where nothing better is known.
-func (c *nsec3Chain) deny(q question, rcode int) (*denial, error) {
-	if !within(q.name, c.apex) {
+// deny returns nil if the records prove nothing about the question. rcode is that
+// of the header, for proofs that do not tell NODATA from NXDOMAIN.
+func (c *nsec3Chain) deny(name string, rtype uint16, rcode int) (*Absence, error) {
+	if !Within(name, c.apex) {
 		return nil, nil
 	}
 	if c.tooCostly() {
-		return &denial{rcode: rcode, insecure: true}, nil
+		return &Absence{Rcode: rcode, Insecure: true}, nil
 	}
-	d := c.denyWithinBudget(q, rcode)
+	d := c.denyWithinBudget(name, rtype, rcode)
 	return d, c.err
 }
 
-func (c *nsec3Chain) denyWithinBudget(q question, rcode int) *denial {
-	if at := c.match(q.name); at != nil {
-		if !denies(at.types, q.rtype) {
+func (c *nsec3Chain) denyWithinBudget(name string, rtype uint16, rcode int) *Absence {
+	if at := c.match(name); at != nil {
+		if !denies(at.types, rtype) {
 			return nil
 		}
-		return &denial{rcode: dns.RcodeSuccess, delegation: isDelegation(at.types)}
+		return &Absence{Rcode: dns.RcodeSuccess, Delegation: isDelegation(at.types)}
 	}
-	encloser, nextCloser := c.encloser(q.name)
+	encloser, nextCloser := c.encloser(name)
 	if nextCloser == nil {
 		return nil
 	}
 	// RFC 5155 section 9.2: opt-out leaves room for an unsigned delegation. For
 	// DS that is all there is to prove (section 8.6).
-	if nextCloser.optOut && q.rtype == dns.TypeDS {
-		return &denial{rcode: rcode, insecure: true}
+	if nextCloser.optOut && rtype == dns.TypeDS {
+		return &Absence{Rcode: rcode, Insecure: true}
 	}
-	wildcard := wildcardOf(encloser)
+	wildcard := WildcardOf(encloser)
 	if c.cover(wildcard) != nil {
-		return &denial{rcode: dns.RcodeNameError, insecure: nextCloser.optOut}
+		return &Absence{Rcode: dns.RcodeNameError, Insecure: nextCloser.optOut}
 	}
-	if at := c.match(wildcard); at != nil && denies(at.types, q.rtype) {
-		return &denial{rcode: dns.RcodeSuccess, wildcard: true, insecure: nextCloser.optOut}
+	if at := c.match(wildcard); at != nil && denies(at.types, rtype) {
+		return &Absence{Rcode: dns.RcodeSuccess, Wildcard: true, Insecure: nextCloser.optOut}
 	}
 	return nil
 }
 
-// provesExpansion says whether a wildcard at encloser answers for name: the
-// next closer name does not exist (RFC 5155 section 8.8). The result is Bogus
-// without proof and Insecure with one that has opt-out.
-func (c *nsec3Chain) provesExpansion(name, encloser string) (Status, error) {
+// provesExpansion reports whether a wildcard at encloser answers for name, because
+// the next closer name does not exist (RFC 5155 section 8.8). The expansion is
+// insecure if the proof has opt-out or is too costly to check.
+func (c *nsec3Chain) provesExpansion(name, encloser string) (proven, insecure bool, err error) {
 	if c.tooCostly() {
-		return Insecure, nil
+		return true, true, nil
 	}
-	nextCloser := lastLabels(name, countLabels(encloser)+1)
-	covering := c.cover(nextCloser)
-	switch {
-	case c.err != nil:
-		return Bogus, c.err
-	case covering == nil:
-		return Bogus, nil
-	case covering.optOut:
-		return Insecure, nil
-	default:
-		return Secure, nil
+	covering := c.cover(lastLabels(name, countLabels(encloser)+1))
+	if c.err != nil || covering == nil {
+		return false, false, c.err
 	}
+	return true, covering.optOut, nil
 }

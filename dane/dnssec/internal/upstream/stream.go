@@ -1,7 +1,8 @@
-package dnssec
+package upstream
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"net"
@@ -14,20 +15,20 @@ import (
 	"github.com/mxseal/mxseal/internal/flight"
 )
 
-// idleTime is how long a connection over TLS that nobody uses is kept.
+// idleTime is how long an unused connection over TLS is kept open.
 const idleTime = 10 * time.Second
 
-// maxPipelined is how many questions wait on one connection before a new one
-// is opened for those that follow.
+// maxPipelined is how many questions wait on one connection before a new one is
+// opened for later questions.
 const maxPipelined = 64
 
-// maxWaiting is how many questions wait on one connection at most, those that
-// came while it was being opened included. It leaves most IDs free.
+// maxWaiting is how many questions wait on one connection at most, including those
+// that came while it was being opened. It leaves most IDs free.
 const maxWaiting = 1 << 14
 
 var errFull = errors.New("too many questions wait on the connection")
 
-// pool has the connection over TLS to one server. All questions share it,
+// pool holds the connection over TLS to one server. All questions share it,
 // because a lookup asks many at once and handshakes are slow (RFC 7858 section
 // 3.4). The zero pool is ready for use.
 type pool struct {
@@ -36,8 +37,27 @@ type pool struct {
 	opening flight.Group[struct{}, *stream]
 }
 
-// get returns a stream, new if there is none that takes more questions.
-func (p *pool) get(ctx context.Context, open func(context.Context) (net.Conn, error)) (s *stream, isNew bool, err error) {
+// exchange asks on the shared connection. The server may have closed one that was
+// opened earlier: then there is a second attempt.
+func (p *pool) exchange(ctx context.Context, query *query, open func(context.Context) (*stream, error)) ([]byte, error) {
+	for retried := false; ; {
+		s, isNew, err := p.get(ctx, open)
+		if err != nil {
+			return nil, err
+		}
+		reply, err := s.ask(ctx, query)
+		if errors.Is(err, errFull) {
+			continue // on the next connection
+		}
+		if err == nil || isNew || retried || ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			return reply, err
+		}
+		retried = true
+	}
+}
+
+// get returns a stream, a new one if none takes more questions.
+func (p *pool) get(ctx context.Context, open func(context.Context) (*stream, error)) (s *stream, isNew bool, err error) {
 	p.mu.Lock()
 	s = p.current
 	p.mu.Unlock()
@@ -45,11 +65,10 @@ func (p *pool) get(ctx context.Context, open func(context.Context) (net.Conn, er
 		return s, false, nil
 	}
 	f := p.opening.Join(ctx, struct{}{}, func(ctx context.Context) (*stream, error) {
-		conn, err := open(ctx)
+		s, err := open(ctx)
 		if err != nil {
 			return nil, err
 		}
-		s := newStream(conn)
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.current = s
@@ -60,24 +79,44 @@ func (p *pool) get(ctx context.Context, open func(context.Context) (net.Conn, er
 	return s, true, err
 }
 
-// stream is a connection on which many questions wait for their replies, which
-// come in any order (RFC 7766 section 7) and are told apart by their IDs.
+// secure makes the handshake with a server over TLS (RFC 7858 section 3.1). It is
+// as strict as the profile of RFC 8310 section 5. It closes conn if it fails.
+func secure(ctx context.Context, conn net.Conn, template *tls.Config, name string) (net.Conn, error) {
+	config := &tls.Config{}
+	if template != nil {
+		config = template.Clone()
+	}
+	config.ServerName = name
+	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
+	secured := tls.Client(conn, config)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return secured, nil
+}
+
+// stream is a connection on which many questions wait for their replies. Replies
+// come in any order (RFC 7766 section 7) and are distinguished by their IDs.
 type stream struct {
 	conn net.Conn
 
 	mu      sync.Mutex
 	err     error // the connection is closed
 	retired bool  // takes no more questions
-	// waiting are the questions by ID. Those that nobody waits for any more
-	// are nil and keep their ID, so that a late reply finds no other question.
+	// waiting holds the questions by ID. A question that nobody waits for any more
+	// is nil and keeps its ID, so that a late reply is not taken for another's.
 	waiting map[uint16]chan []byte
 	live    int // of waiting, not nil
 	idle    *time.Timer
+	detach  func() bool // from the Client, whose Close closes the stream
 }
 
-func newStream(conn net.Conn) *stream {
+// newStream returns a stream that is closed when open ends.
+func newStream(open context.Context, conn net.Conn) *stream {
 	s := &stream{conn: conn, waiting: make(map[uint16]chan []byte)}
 	s.idle = time.AfterFunc(idleTime, s.closeIfIdle)
+	s.detach = context.AfterFunc(open, func() { s.close(net.ErrClosed) })
 	go s.receive()
 	return s
 }
@@ -118,7 +157,7 @@ func (s *stream) send(ctx context.Context, wire []byte) error {
 	return err
 }
 
-// enter makes the query wait, with an ID that no other has.
+// enter registers the query under an ID that no other query has.
 func (s *stream) enter(query *query) (<-chan []byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,8 +177,8 @@ func (s *stream) enter(query *query) (<-chan []byte, error) {
 	return reply, nil
 }
 
-// abandon is for a question that nobody waits for any more. A server that does
-// not answer in time gets no more questions on this connection.
+// abandon gives up a question. A server that does not answer in time gets no more
+// questions on this connection.
 func (s *stream) abandon(id uint16, why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,7 +189,7 @@ func (s *stream) abandon(id uint16, why error) {
 	}
 }
 
-// left notes that one question less is waited for.
+// left counts one waiting question less.
 func (s *stream) left() {
 	if s.live--; s.live > 0 {
 		return
@@ -162,8 +201,8 @@ func (s *stream) left() {
 	s.idle.Reset(idleTime)
 }
 
-// receive hands out the replies. One that was not asked for ends the
-// connection: the server is broken.
+// receive delivers the replies. A reply that was not asked for ends the
+// connection, because the server is broken.
 func (s *stream) receive() {
 	for {
 		wire, err := receiveStream(s.conn)
@@ -202,7 +241,7 @@ func (s *stream) closeIfIdle() {
 	}
 }
 
-// close fails all questions that wait.
+// close fails all waiting questions.
 func (s *stream) close(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -210,6 +249,7 @@ func (s *stream) close(err error) {
 		return
 	}
 	s.err = err
+	s.detach()
 	s.idle.Stop()
 	s.conn.Close()
 	for _, reply := range s.waiting {
@@ -224,28 +264,4 @@ func (s *stream) failure() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
-}
-
-// overTLS asks on the connection that is shared. One that was opened before may
-// have been closed by the server in the meantime: then there is a second try.
-func (c *client) overTLS(ctx context.Context, to *server, query *query) ([]byte, error) {
-	open := func(ctx context.Context) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(ctx, c.timeout)
-		defer cancel()
-		return c.connectTLS(ctx, to)
-	}
-	for retried := false; ; {
-		s, isNew, err := to.streams.get(ctx, open)
-		if err != nil {
-			return nil, err
-		}
-		reply, err := s.ask(ctx, query)
-		if errors.Is(err, errFull) {
-			continue // on the next connection
-		}
-		if err == nil || isNew || retried || ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) {
-			return reply, err
-		}
-		retried = true
-	}
 }
