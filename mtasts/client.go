@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/flight"
 	"github.com/mxseal/mxseal/internal/guarded"
 )
 
@@ -117,7 +118,8 @@ type Client struct {
 	storage *storage
 	fetcher *fetcher
 	events  *notifier
-	flights flights
+	flights flight.Group[string, outcome] // by domain
+	running running
 	closing context.Context // done when Close is called
 	close   context.CancelFunc
 }
@@ -141,8 +143,7 @@ func New(cfg Config) (*Client, error) {
 			now:     cfg.Now,
 			timeout: cfg.FetchTimeout,
 		},
-		events:  events,
-		flights: flights{domains: make(map[string]*flight)},
+		events: events,
 	}
 	c.closing, c.close = context.WithCancel(context.Background())
 	return c, nil
@@ -154,9 +155,9 @@ func New(cfg Config) (*Client, error) {
 // any other returns [ErrClosed]. Close the Store after the Client. Close may be
 // called several times, and always returns nil.
 func (c *Client) Close() error {
-	c.flights.refuse()
+	c.running.close()
 	c.close()
-	c.flights.running.Wait()
+	c.running.Wait()
 	return nil
 }
 

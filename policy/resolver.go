@@ -134,9 +134,7 @@ func (r *Resolver) addSources(config Config) error {
 			return fmt.Errorf("policy: Config.DNS is nil, and making a validator failed: %w", err)
 		}
 		r.dns = validator
-		if closer, ok := r.dns.(io.Closer); ok {
-			made = append(made, closer)
-		}
+		made = append(made, validator)
 	}
 	if config.MTASTS != nil && config.Store != nil {
 		return errors.New("policy: Config.Store and Config.MTASTS exclude each other; give the Store to the MTA-STS client")
