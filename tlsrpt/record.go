@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/mxseal/mxseal/internal/grammar"
+	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/tlsrpt/internal/syntax"
 )
 
@@ -108,7 +108,7 @@ func ParseRecord(txt string) (Record, error) {
 		case name == "rua" && rua == "" && value != "":
 			rua = value
 		case name == "rua" && value != "": // a further one
-		case !grammar.IsExtensionName(name) || !grammar.IsExtensionValue(value):
+		case !names.IsExtensionName(name) || !names.IsExtensionValue(value):
 			return Record{}, fmt.Errorf("%w: malformed field %.64q", ErrBadRecord, field)
 		}
 	}
@@ -162,8 +162,8 @@ func parseMailto(opaque string) (Endpoint, bool) {
 	if at <= 0 || !syntax.IsDotAtom(address[:at]) {
 		return Endpoint{}, false
 	}
-	domain := syntax.Domain(address[at+1:])
-	return Endpoint{Mail: address[:at+1] + domain}, domain != ""
+	domain, err := names.Canonical(address[at+1:])
+	return Endpoint{Mail: address[:at+1] + domain}, err == nil
 }
 
 // whiteSpace is WSP of RFC 5234.
