@@ -15,6 +15,7 @@ import (
 
 	"github.com/mxseal/mxseal/internal/guarded"
 	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/internal/txtrecord"
 )
 
 const (
@@ -109,7 +110,7 @@ func checkHeader(resp *http.Response) error {
 	}
 	contentType := resp.Header.Get("Content-Type")
 	mediaType, _, _ := strings.Cut(contentType, ";")
-	if !names.EqualFold(strings.Trim(mediaType, wsp), "text/plain") {
+	if !names.EqualFold(strings.Trim(mediaType, txtrecord.WSP), "text/plain") {
 		return failf(KindFetch, "media-type", "Content-Type %s", quote(contentType))
 	}
 	if coding := resp.Header.Get("Content-Encoding"); coding != "" && !names.EqualFold(coding, "identity") {

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/internal/txtrecord"
 )
 
 // Mode is what a sender does with a mail host that does not meet the policy (RFC
@@ -75,7 +76,7 @@ func ParsePolicy(text string) (*Policy, error) {
 	for number, rest := 1, text; rest != ""; number++ {
 		var line string
 		line, rest = cutLine(rest)
-		if err := p.line(strings.TrimRight(line, wsp)); err != nil {
+		if err := p.line(strings.TrimRight(line, txtrecord.WSP)); err != nil {
 			err.Err = fmt.Errorf("line %d: %w", number, err.Err)
 			return nil, err
 		}
@@ -116,10 +117,10 @@ func (p *parser) line(line string) *Error {
 		return failf(KindPolicy, "policy-syntax", "control characters or not UTF-8: %s", quote(line))
 	}
 	key, value, ok := strings.Cut(line, ":")
-	if !ok || !names.IsExtensionName(key) {
+	if !ok || !txtrecord.IsExtensionName(key) {
 		return failf(KindPolicy, "policy-syntax", "the line is not a key and a value: %s", quote(line))
 	}
-	value = strings.TrimLeft(value, wsp)
+	value = strings.TrimLeft(value, txtrecord.WSP)
 	if strings.IndexByte(value, '\t') >= 0 {
 		return failf(KindPolicy, "policy-syntax", "tab inside a value: %s", quote(line))
 	}

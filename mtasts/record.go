@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/internal/txtrecord"
 )
 
 // Record is the TXT record at _mta-sts.DOMAIN (RFC 8461 section 3.1). It says
@@ -22,8 +23,6 @@ type Record struct {
 const (
 	version = "STSv1"
 	maxID   = 32 // octets of an id
-	// wsp is the white space of the grammar: WSP of RFC 5234.
-	wsp = " \t"
 )
 
 // Resolver looks up the TXT record of a domain and the addresses of its policy
@@ -134,48 +133,26 @@ func lookupTXT(ctx context.Context, r Resolver, name string) ([]string, time.Tim
 // several are left, or the record is malformed, the error is an [*Error] of kind
 // [KindRecord], and the domain has no usable record (RFC 8461 section 3.1).
 func SelectRecord(txts []string) (Record, error) {
-	var found string
-	count := 0
-	for _, txt := range txts {
-		if claimsVersion(txt) {
-			found = txt
-			count++
-		}
-	}
-	switch count {
+	switch found := txtrecord.Select(txts, version); len(found) {
 	case 0:
 		return Record{}, ErrNoRecord
 	case 1:
-		return ParseRecord(found)
+		return ParseRecord(found[0])
 	default:
-		return Record{}, failf(KindRecord, "record-multiple", "there are %d MTA-STS records, not one", count)
+		return Record{}, failf(KindRecord, "record-multiple", "there are %d MTA-STS records, not one", len(found))
 	}
-}
-
-// claimsVersion reports whether txt begins with `v=STSv1` *WSP `;`.
-func claimsVersion(txt string) bool {
-	rest, ok := strings.CutPrefix(txt, "v="+version)
-	return ok && strings.HasPrefix(strings.TrimLeft(rest, wsp), ";")
 }
 
 // ParseRecord parses one TXT record (RFC 8461 section 3.1). Unknown fields that
 // match the grammar are ignored, and so is every id after the first. The error is
 // an [*Error] of kind [KindRecord].
 func ParseRecord(txt string) (Record, error) {
-	head, rest, delimited := strings.Cut(txt, ";")
-	if strings.TrimRight(head, wsp) != "v="+version {
+	fields, ok := txtrecord.Fields(txt, version)
+	if !ok {
 		return Record{}, failf(KindRecord, "record-version", "the record does not begin with \"v=STSv1;\"")
 	}
 	var rec Record
-	for delimited {
-		var field string
-		field, rest, delimited = strings.Cut(rest, ";")
-		field = strings.TrimLeft(field, wsp)
-		if delimited {
-			field = strings.TrimRight(field, wsp)
-		} else if field == "" {
-			break // the optional last delimiter
-		}
+	for field := range fields {
 		if err := rec.addField(field); err != nil {
 			return Record{}, err
 		}
@@ -197,7 +174,7 @@ func (rec *Record) addField(field string) error {
 		rec.ID = value
 		return nil
 	}
-	if !names.IsExtensionName(name) || !names.IsExtensionValue(value) {
+	if !txtrecord.IsExtensionName(name) || !txtrecord.IsExtensionValue(value) {
 		return failf(KindRecord, "record-syntax", "malformed field %s", quote(field))
 	}
 	return nil
