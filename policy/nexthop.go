@@ -51,27 +51,13 @@ func parseNextHop(s string, defaultPort uint16) (nextHop, error) {
 		}
 		hop.port = uint16(number)
 	}
-	if addr, err := parseLiteral(host); hop.direct && err == nil {
+	if addr, err := names.ParseLiteral(host); hop.direct && err == nil {
 		hop.addr = addr
 		return hop, nil
 	}
 	name, err := canonicalDomain(host)
 	hop.name = name
 	return hop, err
-}
-
-// parseLiteral reads the inside of an address literal (RFC 5321 section
-// 4.1.3).
-func parseLiteral(s string) (netip.Addr, error) {
-	const tag = "ipv6:"
-	if len(s) > len(tag) && strings.EqualFold(s[:len(tag)], tag) {
-		s = s[len(tag):]
-	}
-	addr, err := netip.ParseAddr(s)
-	if err == nil && addr.Zone() != "" {
-		err = errors.New("an address literal must not have a zone")
-	}
-	return addr, err
 }
 
 // canonicalDomain is names.Canonical with errors that wrap ErrNotADomain.
