@@ -80,6 +80,8 @@ func (c *converter) entity(e place) error {
 	}
 	mediaType := h.mediaType(fallback)
 	switch {
+	case mediaType == "":
+		return c.opaque(e.extent, ErrMalformed)
 	case mediaType == "multipart/signed":
 		if err := c.fields(&h, "7bit"); err != nil {
 			return err

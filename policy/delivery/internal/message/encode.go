@@ -44,10 +44,10 @@ func (c *converter) leaf(h *header, mediaType string, delimiters []string) error
 func (c *converter) quote(w io.Writer, e extent) error {
 	q := quotedprintable.NewWriter(w)
 	err := c.each(e, func(line piece) error {
-		if _, err := q.Write(line.text); err != nil || len(line.ending) == 0 {
+		if _, err := q.Write(line.text); err != nil {
 			return err
 		}
-		_, err := io.WriteString(q, "\r\n")
+		_, err := q.Write(line.ending) // written as CRLF
 		return err
 	})
 	if err != nil {
@@ -59,14 +59,15 @@ func (c *converter) quote(w io.Writer, e extent) error {
 // encode writes e as base64 (RFC 2045 section 6.8). Unless it is binary, it is
 // made of lines, and their ends are CRLF.
 func (c *converter) encode(e extent, binary bool) error {
-	b := base64.NewEncoder(base64.StdEncoding, &lineBreaker{w: c.w})
+	crlf := []byte("\r\n")
+	b := base64.NewEncoder(base64.StdEncoding, &lineBreaker{w: c.w, ending: crlf})
 	err := c.each(e, func(line piece) error {
 		if _, err := b.Write(line.text); err != nil {
 			return err
 		}
 		ending := line.ending
 		if !binary && len(ending) > 0 {
-			ending = []byte("\r\n")
+			ending = crlf
 		}
 		_, err := b.Write(ending)
 		return err
@@ -79,15 +80,16 @@ func (c *converter) encode(e extent, binary bool) error {
 
 // A lineBreaker ends a line after 76 characters if more follow.
 type lineBreaker struct {
-	w    io.Writer
-	line int
+	w      io.Writer
+	ending []byte
+	line   int
 }
 
 func (l *lineBreaker) Write(text []byte) (int, error) {
 	const width = 76
 	for rest := text; len(rest) > 0; {
 		if l.line == width {
-			if _, err := io.WriteString(l.w, "\r\n"); err != nil {
+			if _, err := l.w.Write(l.ending); err != nil {
 				return 0, err
 			}
 			l.line = 0

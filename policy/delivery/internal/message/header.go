@@ -111,14 +111,20 @@ func (h *header) isMIME() bool {
 	return h.mimeVersion.String() == "1.0" && h.contentType.count > 0
 }
 
-// mediaType returns type and subtype in lower case, or fallback if the entity
-// has no field Content-Type. Parameters that cannot be read do not matter here.
+// mediaType returns type and subtype in lower case, fallback if the entity has
+// no field Content-Type, or "" if it cannot be read. Parameters that cannot be
+// read do not matter here.
 func (h *header) mediaType(fallback string) string {
 	if h.contentType.count == 0 {
 		return fallback
 	}
 	mediaType, _, _ := strings.Cut(h.contentType.String(), ";")
-	return strings.ToLower(strings.TrimSpace(mediaType))
+	mediaType = strings.ToLower(strings.TrimSpace(mediaType))
+	major, minor, _ := strings.Cut(mediaType, "/")
+	if major == "" || minor == "" || strings.ContainsAny(mediaType, " \t\"") {
+		return ""
+	}
+	return mediaType
 }
 
 // boundary returns the boundary parameter, or "" if there is no usable one.

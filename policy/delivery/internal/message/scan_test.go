@@ -135,7 +135,7 @@ func TestTLSOptional(t *testing.T) {
 		"Subject: x\rTLS-Required: No\r\n\r\n":                      false,
 		"Subject: x\r\n" + strings.Repeat(" x\r\n", 1<<16) + "\r\n": false,
 		"Subject: " + strings.Repeat("x", 2*bufferSize) + "\r\nTLS-Required: No\r\n\r\n": true,
-		"TLS-Required: No" + strings.Repeat(" ", 2*bufferSize) + "x\r\n\r\n":              false,
+		"TLS-Required: No" + strings.Repeat(" ", 2*bufferSize) + "x\r\n\r\n":             false,
 	} {
 		if got, _ := scan(message); got.TLSOptional != want {
 			t.Errorf("Scan(%.60q).TLSOptional = %v", message, !want)
