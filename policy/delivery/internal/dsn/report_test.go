@@ -12,6 +12,7 @@ import (
 	"net/mail"
 	"net/textproto"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -365,6 +366,22 @@ func TestReportDefaults(t *testing.T) {
 		if one.header.Get(field) == other.header.Get(field) {
 			t.Errorf("%s is not random: %q", field, one.header.Get(field))
 		}
+	}
+}
+
+// Memory does not grow with the message.
+func TestReportMemory(t *testing.T) {
+	r := bounce()
+	text := original + strings.Repeat("text\n", 1<<20)
+	r.Message, r.Size = strings.NewReader(text), int64(len(text))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if n, err := r.WriteTo(io.Discard); err != nil || n < r.Size {
+		t.Errorf("%d, %v", n, err)
+	}
+	runtime.ReadMemStats(&after)
+	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 256<<10 {
+		t.Errorf("%d octets allocated", allocated)
 	}
 }
 

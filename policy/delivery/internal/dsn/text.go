@@ -4,8 +4,6 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/mxseal/mxseal/internal/grammar"
 )
 
 const (
@@ -15,8 +13,6 @@ const (
 	// maxText bounds the octets of a text that a server has sent.
 	maxText = 4 << 10
 )
-
-func isAlphanumeric(c byte) bool { return grammar.IsAlphanumeric(c) }
 
 func isASCII(text string) bool {
 	for i := range len(text) {
@@ -117,6 +113,7 @@ func cut(text string, room int) int {
 }
 
 // field returns a header field, folded. Its value must have been made printable.
+// A fold adds a space only where a value has too many octets without one.
 func field(name, value string) string {
 	var b strings.Builder
 	b.WriteString(name + ":")

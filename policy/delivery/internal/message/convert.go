@@ -33,7 +33,7 @@ const maxDepth = 32
 // first, which also returns the size.
 func Convert(w io.Writer, r io.ReaderAt, size int64) (int64, error) {
 	out := NewLineWriter(w)
-	c := converter{w: out, lines: lineReader{r: r, buf: make([]byte, min(bufferSize, max(size, 1)))}}
+	c := converter{w: out, lines: newLineReader(r, size)}
 	err := c.entity(place{extent: extent{0, size}, isMessage: true})
 	if err == nil {
 		err = out.Close()
@@ -53,7 +53,7 @@ type place struct {
 	isMessage  bool     // has the header of a message, not of a part
 	inDigest   bool     // directly in multipart/digest
 	depth      int      // of nesting
-	delimiters []string // of all the multiparts around it, "--" included
+	delimiters [][]byte // of all the multiparts around it, "--" included
 }
 
 // entity writes a message or a part.
@@ -98,7 +98,7 @@ func (c *converter) entity(e place) error {
 		if err := c.fields(&h, "7bit"); err != nil {
 			return err
 		}
-		return c.multipart(h.body, "--"+boundary, mediaType == "multipart/digest", e)
+		return c.multipart(h.body, []byte("--"+boundary), mediaType == "multipart/digest", e)
 	case mediaType == "message/rfc822":
 		if e.depth >= maxDepth {
 			return c.opaque(e.extent, ErrLimit)
@@ -118,8 +118,8 @@ func (c *converter) entity(e place) error {
 }
 
 // multipart writes the body of a multipart (RFC 2046 section 5.1.1).
-func (c *converter) multipart(body extent, delimiter string, isDigest bool, e place) error {
-	next, err := c.delimiter(body, delimiter)
+func (c *converter) multipart(body extent, delim []byte, isDigest bool, e place) error {
+	next, err := c.delimiter(body, delim)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (c *converter) multipart(body extent, delimiter string, isDigest bool, e pl
 		return err
 	}
 	// Siblings share the array, but only one of them uses it at a time.
-	inside := append(e.delimiters, delimiter)
+	inside := append(e.delimiters, delim)
 	for {
 		if err := c.copy(next.extent); err != nil {
 			return err
@@ -139,7 +139,7 @@ func (c *converter) multipart(body extent, delimiter string, isDigest bool, e pl
 		if next.isMissing {
 			return nil
 		}
-		if next, err = c.delimiter(rest, delimiter); err != nil {
+		if next, err = c.delimiter(rest, delim); err != nil {
 			return err
 		}
 		part := place{
@@ -165,7 +165,7 @@ type delimiter struct {
 // delimiter finds the first delimiter line in e. White space may follow the
 // boundary. A line that only begins like a delimiter is none: it may be one of
 // an inner multipart with a longer boundary.
-func (c *converter) delimiter(e extent, delim string) (delimiter, error) {
+func (c *converter) delimiter(e extent, delim []byte) (delimiter, error) {
 	var before int64 // length of the line end before the line
 	c.lines.read(e)
 	for {
@@ -176,16 +176,10 @@ func (c *converter) delimiter(e extent, delim string) (delimiter, error) {
 		if err != nil {
 			return delimiter{}, err
 		}
-		if line.begins {
-			if rest, ok := strings.CutPrefix(string(line.text[:min(len(line.text), len(delim)+2)]), delim); ok {
-				d := delimiter{extent: extent{line.at - before, line.end()}, isLast: rest == "--"}
-				rest := line.text[len(delim):]
-				if d.isLast {
-					rest = rest[len("--"):]
-				}
-				if onlySpace(rest) && (len(line.ending) > 0 || line.end() == e.end) {
-					return d, nil
-				}
+		if line.begins && bytes.HasPrefix(line.text, delim) {
+			rest, isLast := bytes.CutPrefix(line.text[len(delim):], []byte("--"))
+			if onlySpace(rest) && (len(line.ending) > 0 || line.end() == e.end) {
+				return delimiter{extent: extent{line.at - before, line.end()}, isLast: isLast}, nil
 			}
 		}
 		before = int64(len(line.ending))

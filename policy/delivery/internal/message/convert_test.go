@@ -248,6 +248,45 @@ func TestConvertErrors(t *testing.T) {
 	}
 }
 
+// Every line of a message may lie across the end of the buffer.
+func TestConvertBuffer(t *testing.T) {
+	t.Parallel()
+	header := crlf(version, "Content-Type: multipart/mixed; boundary=b", "")
+	in := crlf("--b", "Content-Type: multipart/alternative; boundary=c", "", "--c", "Content-Transfer-Encoding: 8bit", "", "\xe4", "--c--", "--b", "", "text", "--b--")
+	out := crlf("--b", "Content-Type: multipart/alternative; boundary=c", "", "--c", "Content-Transfer-Encoding: quoted-printable", "", "=E4", "--c--", "--b", "", "text", "--b--")
+	for n := bufferSize - len(header) - len(in) - 4; n < bufferSize; n++ {
+		preamble := strings.Repeat("x", n) + "\r\n"
+		if got, err := convert(header + preamble + in); err != nil || got != header+preamble+out {
+			t.Fatalf("%d: %v\n%s", n, err, got[min(len(got), len(header)+n):])
+		}
+	}
+}
+
+// A message of many small parts is read a few times, not once for each part.
+func TestConvertReads(t *testing.T) {
+	t.Parallel()
+	text := crlf(version, "Content-Type: multipart/mixed; boundary=b", "") + strings.Repeat(crlf("--b", "", "\xe4"), 100_000)
+	r := &countingReader{r: strings.NewReader(text)}
+	if _, err := Convert(io.Discard, r, int64(len(text))); err != nil {
+		t.Fatal(err)
+	}
+	if times := r.octets / int64(len(text)); times > 10 {
+		t.Errorf("read %d times", times)
+	}
+}
+
+// countingReader counts the octets that are read.
+type countingReader struct {
+	r      io.ReaderAt
+	octets int64
+}
+
+func (c *countingReader) ReadAt(p []byte, at int64) (int, error) {
+	n, err := c.r.ReadAt(p, at)
+	c.octets += int64(n)
+	return n, err
+}
+
 // Memory does not grow with the message, nor with its lines.
 func TestMemory(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "message")

@@ -9,7 +9,7 @@ import (
 )
 
 // leaf writes a part that has no parts.
-func (c *converter) leaf(h *header, mediaType string, delimiters []string) error {
+func (c *converter) leaf(h *header, mediaType string, delimiters [][]byte) error {
 	t, err := c.tally(h.body)
 	if err != nil {
 		return err
@@ -107,7 +107,7 @@ func (l *lineBreaker) Write(text []byte) (int, error) {
 // A delimiterFinder looks at quoted-printable text, whose soft line breaks and
 // encoded octets can make a line that begins like a delimiter.
 type delimiterFinder struct {
-	delimiters []string
+	delimiters [][]byte
 	line       []byte
 	found      bool
 }
@@ -117,7 +117,7 @@ func (f *delimiterFinder) Write(text []byte) (int, error) {
 		line, after, ends := bytes.Cut(rest, []byte("\n"))
 		f.line = append(f.line, line...) // no more than 76 characters and CR
 		for _, d := range f.delimiters {
-			f.found = f.found || bytes.HasPrefix(f.line, []byte(d))
+			f.found = f.found || bytes.HasPrefix(f.line, d)
 		}
 		if ends {
 			f.line = f.line[:0]

@@ -30,33 +30,37 @@ type piece struct {
 // end returns the offset after the piece.
 func (p piece) end() int64 { return p.at + int64(len(p.text)+len(p.ending)) }
 
-// A lineReader reads the lines of an extent.
+// A lineReader reads the lines of extents of a message, one extent at a time.
 type lineReader struct {
 	r      io.ReaderAt
+	size   int64 // of the message
 	buf    []byte
-	lo, hi int    // what was read and not returned: buf[lo:hi]
-	rest   extent // what was not returned
+	filled extent // what buf holds; it serves the next extents too
+	rest   extent // what was not returned of the current extent
 	inside bool   // the last piece did not end its line
 }
 
-// read makes l read e, and discards what l had left to read.
-func (l *lineReader) read(e extent) {
-	l.lo, l.hi, l.rest, l.inside = 0, 0, e, false
+func newLineReader(r io.ReaderAt, size int64) lineReader {
+	return lineReader{r: r, size: size, buf: make([]byte, max(0, min(bufferSize, size)))}
 }
+
+// read makes l read e instead of what it has read so far.
+func (l *lineReader) read(e extent) { l.rest, l.inside = e, false }
 
 // next returns the next piece, or io.EOF. A piece never ends between CR and LF.
 func (l *lineReader) next() (piece, error) {
 	if l.rest.start >= l.rest.end {
 		return piece{}, io.EOF
 	}
-	lf := bytes.IndexByte(l.buf[l.lo:l.hi], '\n')
-	if lf < 0 {
+	octets := l.buffered()
+	lf := bytes.IndexByte(octets, '\n')
+	if lf < 0 && int64(len(octets)) < l.rest.end-l.rest.start {
 		if err := l.fill(); err != nil {
 			return piece{}, err
 		}
-		lf = bytes.IndexByte(l.buf[:l.hi], '\n')
+		octets = l.buffered()
+		lf = bytes.IndexByte(octets, '\n')
 	}
-	octets := l.buf[l.lo:l.hi]
 	text := len(octets)
 	switch {
 	case lf >= 0:
@@ -69,28 +73,32 @@ func (l *lineReader) next() (piece, error) {
 		octets = octets[:text]
 	}
 	p := piece{text: octets[:text], ending: octets[text:], at: l.rest.start, begins: !l.inside}
-	l.lo += len(octets)
 	l.rest.start += int64(len(octets))
 	l.inside = lf < 0
 	return p, nil
 }
 
-// fill moves what is left to the beginning of the buffer and reads as much of
-// the extent as fits.
+// buffered returns what buf holds of the beginning of the rest.
+func (l *lineReader) buffered() []byte {
+	if l.rest.start < l.filled.start || l.rest.start >= l.filled.end {
+		return nil
+	}
+	return l.buf[l.rest.start-l.filled.start : min(l.filled.end, l.rest.end)-l.filled.start]
+}
+
+// fill reads as much as fits into buf, from the beginning of the rest.
 func (l *lineReader) fill() error {
-	l.hi = copy(l.buf, l.buf[l.lo:l.hi])
-	l.lo = 0
-	at := l.rest.start + int64(l.hi)
-	want := int(min(int64(len(l.buf)-l.hi), l.rest.end-at))
-	n, err := l.r.ReadAt(l.buf[l.hi:l.hi+want], at)
-	l.hi += n
-	if n == want {
+	at := l.rest.start
+	want := min(int64(len(l.buf)), l.size-at)
+	n, err := l.r.ReadAt(l.buf[:want], at)
+	l.filled = extent{at, at + int64(n)}
+	if int64(n) == want {
 		return nil
 	}
 	if err == nil || errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
-	return &Error{at + int64(n), err}
+	return &Error{l.filled.end, err}
 }
 
 // A lineKind says what a line is where a header may continue.

@@ -46,7 +46,7 @@ func Scan(r io.ReaderAt, size int64) (Properties, error) {
 		optional tlsRequired
 		p        = Properties{Header: size, Body: size}
 	)
-	lines := lineReader{r: r, buf: make([]byte, min(bufferSize, max(size, 1)))}
+	lines := newLineReader(r, size)
 	lines.read(extent{0, size})
 	var last piece
 	for {
