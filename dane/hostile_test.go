@@ -41,7 +41,7 @@ func TestVerifyBoundsWork(t *testing.T) {
 		t.Fatal("accepted")
 	}
 	t.Logf("%d certificates, %d records: %v", len(sent), len(records), time.Since(start))
-	if !strings.Contains(err.Error(), "too many paths") && !strings.Contains(fmt.Sprint(err.(*dane.MismatchError).Attempts), "too many paths") {
+	if !strings.Contains(err.Error(), "too many paths") && !strings.Contains(fmt.Sprint(err.(*dane.Error).Attempts), "too many paths") {
 		t.Errorf("the bound was not met: %v", err)
 	}
 	expectReport(t, "too much work", err, "certificate-not-trusted")

@@ -2,6 +2,7 @@ package dane_test
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 
@@ -47,6 +48,8 @@ func TestParseRecordRefuses(t *testing.T) {
 	} {
 		if r, err := dane.ParseRecord(in); err == nil {
 			t.Errorf("ParseRecord(%.40q) = %v, want an error", in, r)
+		} else if !errors.Is(err, dane.ErrRecord) {
+			t.Errorf("ParseRecord(%.40q): %v is not ErrRecord", in, err)
 		} else if len(err.Error()) > 200 {
 			t.Errorf("ParseRecord(%.40q): the error has %d octets", in, len(err.Error()))
 		}

@@ -63,7 +63,7 @@ type Host struct {
 	ReferenceNames []string
 	// DANE is what the lookup of addresses and TLSA records found; nil if it
 	// failed or was not made.
-	DANE *dane.Host
+	DANE *dane.Discovery
 
 	demands demands
 	refusal refusal
