@@ -11,7 +11,7 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
-// reports tells recipients how TLS to their mail hosts fared. nil tells nobody.
+// reports sends TLS reports to recipient domains. nil sends none.
 type reports struct {
 	recorder *tlsrpt.Aggregator
 	reporter *tlsrpt.Reporter

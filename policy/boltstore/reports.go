@@ -62,8 +62,8 @@ func (r *Reports) Add(ctx context.Context, b *tlsrpt.Batch) error {
 	}))
 }
 
-// addSums adds to the record of a domain. One that is damaged must not keep all
-// others from being counted: it begins anew.
+// addSums adds to the record of a domain. A damaged record is replaced, so that all
+// others are still counted.
 func addSums(tx *bolt.Tx, added *tlsrpt.DomainSums) error {
 	root, err := tx.CreateBucketIfNotExists(days)
 	if err != nil {

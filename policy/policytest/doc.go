@@ -45,15 +45,15 @@
 // the beginning; Break switches it on for a while, which is how one tests that
 // what was learned before an attack still protects during it:
 //
-//	mend := mx.Break(policytest.NoSTARTTLS)
+//	restore := mx.Break(policytest.NoSTARTTLS)
 //	// no mail must be sent now
-//	mend()
+//	restore()
 //
 // Policy hosts break in the same way, as do other https hosts ([Internet.Web]),
 // and [Internet.BreakDNS] does it to the DNS. There an attacker without keys can
 // forge whatever is not signed:
 //
-//	inet.BreakDNS(policytest.Forge("example.net. MX 0 evil.example."), "example.net", dns.TypeMX)
+//	inet.BreakDNS(policytest.Forge("example.net. MX 0 evil.example."), "example.net", dnssec.TypeMX)
 //
 // # Time
 //

@@ -52,7 +52,7 @@ func behave(options ...[]Option) *behaviour {
 // Refuse refuses connections.
 func Refuse(b *behaviour) { b.refuse = true }
 
-// Blackhole lets connection attempts hang until whoever dials gives up.
+// Blackhole lets connection attempts hang until the client gives up.
 func Blackhole(b *behaviour) { b.blackhole = true }
 
 // Moments at which Reply, Stall and HangUp can intervene, besides the SMTP

@@ -31,9 +31,9 @@ type cached struct {
 	chain  *tls.Certificate
 }
 
-// Break makes the server behave as the options say, from the next connection
-// on, until mend is called.
-func (s *server) Break(options ...Option) (mend func()) {
+// Break adds options to the server from the next connection on, until restore is
+// called.
+func (s *server) Break(options ...Option) (restore func()) {
 	f := &fault{options}
 	s.mu.Lock()
 	defer s.mu.Unlock()
