@@ -109,7 +109,7 @@ func FineFunction(Fine) error { var m dns.Msg; return m.Unpack(nil) }
 func modules(t *testing.T) []string {
 	t.Helper()
 	var work struct{ Use []struct{ DiskPath string } }
-	if err := json.Unmarshal(output(t, root, "work", "edit", "-json"), &work); err != nil {
+	if err := json.Unmarshal(output(t, root, "work", "edit", "-json", "go.work"), &work); err != nil {
 		t.Fatal(err)
 	}
 	var dirs []string
@@ -126,9 +126,9 @@ func modules(t *testing.T) []string {
 func load(t *testing.T, dir string) (exports map[string]string, packages []string) {
 	t.Helper()
 	exports = map[string]string{}
-	list := json.NewDecoder(bytes.NewReader(output(t, dir, "list", "-export", "-deps", "-json=ImportPath,Name,Export", "./...")))
+	list := json.NewDecoder(bytes.NewReader(output(t, dir, "list", "-export", "-deps", "-json=ImportPath,Dir,Name,Export", "./...")))
 	for {
-		var pkg struct{ ImportPath, Name, Export string }
+		var pkg struct{ ImportPath, Dir, Name, Export string }
 		err := list.Decode(&pkg)
 		if errors.Is(err, io.EOF) {
 			return exports, packages
@@ -137,7 +137,14 @@ func load(t *testing.T, dir string) (exports map[string]string, packages []strin
 			t.Fatal(err)
 		}
 		exports[pkg.ImportPath] = pkg.Export
-		if strings.HasPrefix(pkg.ImportPath, module) && pkg.Name != "main" && !isInternal(pkg.ImportPath) {
+		if !strings.HasPrefix(pkg.ImportPath, module) {
+			continue
+		}
+		// The cache of go test knows only the files that the test itself reads.
+		if _, err := os.ReadDir(pkg.Dir); err != nil {
+			t.Fatal(err)
+		}
+		if pkg.Name != "main" && !isInternal(pkg.ImportPath) {
 			packages = append(packages, pkg.ImportPath)
 		}
 	}
