@@ -135,7 +135,7 @@ func TestFromTLSA(t *testing.T) {
 	if tlsa.Data[0] != 0xab {
 		t.Error("the record shares its data with the resolver's answer")
 	}
-	// A record that makes no sense is still a record, and unusable.
+	// A record with unknown values is a record, and unusable.
 	odd := dane.FromTLSA(dnssec.TLSA{Usage: 3, Selector: 1, MatchingType: 1})
 	if odd.String() != "3 1 1" || len(dane.Select([]dane.Record{odd})) != 0 {
 		t.Errorf("got %v", odd)

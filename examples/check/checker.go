@@ -130,8 +130,7 @@ func (c *checker) lookups(ctx context.Context, plan *policy.Plan) []lookup {
 	return list
 }
 
-// lookupsOf are the questions about a host. Where they failed, the error has
-// them.
+// lookupsOf returns the lookups for a host. If one failed, they are in the error.
 func lookupsOf(host *policy.Host) []dane.Lookup {
 	if host.DANE != nil {
 		return host.DANE.Lookups
