@@ -110,7 +110,7 @@ func checkHeader(resp *http.Response) error {
 	}
 	contentType := resp.Header.Get("Content-Type")
 	mediaType, _, _ := strings.Cut(contentType, ";")
-	if !names.EqualFold(strings.Trim(mediaType, txtrecord.WSP), "text/plain") {
+	if !names.EqualFold(txtrecord.Trim(mediaType), "text/plain") {
 		return failf(KindFetch, "media-type", "Content-Type %s", quote(contentType))
 	}
 	if coding := resp.Header.Get("Content-Encoding"); coding != "" && !names.EqualFold(coding, "identity") {

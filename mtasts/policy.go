@@ -76,7 +76,7 @@ func ParsePolicy(text string) (*Policy, error) {
 	for number, rest := 1, text; rest != ""; number++ {
 		var line string
 		line, rest = cutLine(rest)
-		if err := p.line(strings.TrimRight(line, txtrecord.WSP)); err != nil {
+		if err := p.line(txtrecord.TrimRight(line)); err != nil {
 			err.Err = fmt.Errorf("line %d: %w", number, err.Err)
 			return nil, err
 		}
@@ -120,7 +120,7 @@ func (p *parser) line(line string) *Error {
 	if !ok || !txtrecord.IsExtensionName(key) {
 		return failf(KindPolicy, "policy-syntax", "the line is not a key and a value: %s", quote(line))
 	}
-	value = strings.TrimLeft(value, txtrecord.WSP)
+	value = txtrecord.TrimLeft(value)
 	if strings.IndexByte(value, '\t') >= 0 {
 		return failf(KindPolicy, "policy-syntax", "tab inside a value: %s", quote(line))
 	}

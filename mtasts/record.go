@@ -133,13 +133,13 @@ func lookupTXT(ctx context.Context, r Resolver, name string) ([]string, time.Tim
 // several are left, or the record is malformed, the error is an [*Error] of kind
 // [KindRecord], and the domain has no usable record (RFC 8461 section 3.1).
 func SelectRecord(txts []string) (Record, error) {
-	switch found := txtrecord.Select(txts, version); len(found) {
+	switch found, count := txtrecord.Select(txts, version); count {
 	case 0:
 		return Record{}, ErrNoRecord
 	case 1:
-		return ParseRecord(found[0])
+		return ParseRecord(found)
 	default:
-		return Record{}, failf(KindRecord, "record-multiple", "there are %d MTA-STS records, not one", len(found))
+		return Record{}, failf(KindRecord, "record-multiple", "there are %d MTA-STS records, not one", count)
 	}
 }
 
@@ -147,12 +147,12 @@ func SelectRecord(txts []string) (Record, error) {
 // match the grammar are ignored, and so is every id after the first. The error is
 // an [*Error] of kind [KindRecord].
 func ParseRecord(txt string) (Record, error) {
-	fields, ok := txtrecord.Fields(txt, version)
+	fields, ok := txtrecord.Parse(txt, version)
 	if !ok {
 		return Record{}, failf(KindRecord, "record-version", "the record does not begin with \"v=STSv1;\"")
 	}
 	var rec Record
-	for field := range fields {
+	for field, ok := fields.Next(); ok; field, ok = fields.Next() {
 		if err := rec.addField(field); err != nil {
 			return Record{}, err
 		}

@@ -62,13 +62,13 @@ const version = "TLSRPTv1"
 // the semicolon is accepted. If no record is left, the error is [ErrNoRecord]. If
 // more than one is left, it is [ErrBadRecord] (RFC 8460 section 3).
 func SelectRecord(txts []string) (Record, error) {
-	switch found := txtrecord.Select(txts, version); len(found) {
+	switch found, count := txtrecord.Select(txts, version); count {
 	case 0:
 		return Record{}, ErrNoRecord
 	case 1:
-		return ParseRecord(found[0])
+		return ParseRecord(found)
 	default:
-		return Record{}, fmt.Errorf("%w: there are %d", ErrBadRecord, len(found))
+		return Record{}, fmt.Errorf("%w: there are %d", ErrBadRecord, count)
 	}
 }
 
@@ -76,12 +76,12 @@ func SelectRecord(txts []string) (Record, error) {
 // Unknown fields that match the grammar are ignored, and so is every rua after
 // the first. The error is [ErrBadRecord], wrapped with the reason.
 func ParseRecord(txt string) (Record, error) {
-	fields, ok := txtrecord.Fields(txt, version)
+	fields, ok := txtrecord.Parse(txt, version)
 	if !ok {
 		return Record{}, fmt.Errorf("%w: it does not begin with \"v=%s;\"", ErrBadRecord, version)
 	}
 	rua := ""
-	for field := range fields {
+	for field, ok := fields.Next(); ok; field, ok = fields.Next() {
 		name, value, _ := strings.Cut(field, "=")
 		switch {
 		case name == "rua" && rua == "" && value != "":
@@ -103,7 +103,7 @@ func ParseRecord(txt string) (Record, error) {
 func parseRUA(rua string) []Endpoint {
 	var endpoints []Endpoint
 	for uri := range strings.SplitSeq(rua, ",") {
-		endpoint, ok := parseEndpoint(strings.Trim(uri, txtrecord.WSP))
+		endpoint, ok := parseEndpoint(txtrecord.Trim(uri))
 		if ok && !slices.Contains(endpoints, endpoint) && len(endpoints) < MaxEndpoints {
 			endpoints = append(endpoints, endpoint)
 		}

@@ -44,7 +44,7 @@ func isLabel(s string, underscore bool) bool {
 		return false
 	}
 	for i := range len(s) {
-		if c := s[i]; !isAlphanumeric(c) && c != '-' && (c != '_' || !underscore) {
+		if c := s[i]; !IsLetterOrDigit(c) && c != '-' && (c != '_' || !underscore) {
 			return false
 		}
 	}
@@ -68,13 +68,14 @@ func EndsInNumber(name string) bool {
 // least one (ALPHA and DIGIT of RFC 5234).
 func IsAlphanumeric(s string) bool {
 	for i := range len(s) {
-		if !isAlphanumeric(s[i]) {
+		if !IsLetterOrDigit(s[i]) {
 			return false
 		}
 	}
 	return s != ""
 }
 
-func isAlphanumeric(c byte) bool {
+// IsLetterOrDigit reports whether c is an ASCII letter or digit.
+func IsLetterOrDigit(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }

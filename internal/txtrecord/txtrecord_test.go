@@ -8,16 +8,35 @@ import (
 	"github.com/mxseal/mxseal/internal/txtrecord"
 )
 
+func TestTrim(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string][3]string{ // Trim, TrimLeft, TrimRight
+		"": {}, " \t": {}, "a": {"a", "a", "a"}, "\t a b \t": {"a b", "a b \t", "\t a b"}, "\na\r": {"\na\r", "\na\r", "\na\r"},
+	} {
+		if got := [3]string{txtrecord.Trim(s), txtrecord.TrimLeft(s), txtrecord.TrimRight(s)}; got != want {
+			t.Errorf("%q: %q, want %q", s, got, want)
+		}
+	}
+}
+
 func TestSelect(t *testing.T) {
 	t.Parallel()
 	records := []string{"v=A;", "v=A ; x", "v=A\t;", "v=A;v=A;"}
 	others := []string{"", "v=A", "v=A x;", " v=A;", "V=A;", "v=a;", "v=AB;", "x; v=A;", "v=A\n;"}
-	if got := txtrecord.Select(slices.Concat(others, records, others), "A"); !slices.Equal(got, records) {
-		t.Errorf("%q, want %q", got, records)
+	if got, count := txtrecord.Select(others, "A"); count != 0 || got != "" {
+		t.Errorf("%q, %d records", got, count)
+	}
+	for _, want := range records {
+		if got, count := txtrecord.Select(slices.Concat(others, []string{want}, others), "A"); count != 1 || got != want {
+			t.Errorf("%q, %d records, want %q", got, count, want)
+		}
+	}
+	if _, count := txtrecord.Select(records, "A"); count != len(records) {
+		t.Errorf("%d records, want %d", count, len(records))
 	}
 }
 
-func TestFields(t *testing.T) {
+func TestParse(t *testing.T) {
 	t.Parallel()
 	for txt, want := range map[string][]string{
 		"v=A":                nil,
@@ -30,22 +49,24 @@ func TestFields(t *testing.T) {
 		"v=A;\na":            {"\na"},
 		"v=A; v=B; " + "=;x": {"v=B", "=", "x"},
 	} {
-		fields, ok := txtrecord.Fields(txt, "A")
+		fields, ok := txtrecord.Parse(txt, "A")
 		if !ok {
 			t.Errorf("%q: no record", txt)
 			continue
 		}
-		for range 2 {
-			if got := slices.Collect(fields); !slices.Equal(got, want) {
-				t.Errorf("%q: %q, want %q", txt, got, want)
-			}
+		var got []string
+		for field, ok := fields.Next(); ok; field, ok = fields.Next() {
+			got = append(got, field)
 		}
-		for range fields {
-			break
+		if !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", txt, got, want)
+		}
+		if field, ok := fields.Next(); ok {
+			t.Errorf("%q: %q after the last field", txt, field)
 		}
 	}
 	for _, txt := range []string{"", ";", "v=AB;", "v=", " v=A;", "v= A;", "V=A;", "a=b; v=A"} {
-		if _, ok := txtrecord.Fields(txt, "A"); ok {
+		if _, ok := txtrecord.Parse(txt, "A"); ok {
 			t.Errorf("%q is a record", txt)
 		}
 	}

@@ -18,7 +18,7 @@ func IsDotAtom(s string) bool {
 			return false
 		}
 		for i := range len(atom) {
-			if c := atom[i : i+1]; !names.IsAlphanumeric(c) && !strings.Contains("!#$%&'*+-/=?^_`{|}~", c) {
+			if c := atom[i]; !names.IsLetterOrDigit(c) && strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) < 0 {
 				return false
 			}
 		}
