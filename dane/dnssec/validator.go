@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
@@ -157,4 +158,20 @@ func (v *Validator) cached(q question) (*Answer, error) {
 		return nil, e
 	}
 	return nil, nil
+}
+
+// LookupTXT is like the method of *net.Resolver, over validated answers.
+func (v *Validator) LookupTXT(ctx context.Context, name string) ([]string, error) {
+	txts, _, err := LookupTXT(ctx, v, name)
+	return txts, err
+}
+
+// LookupTXTUntil is [LookupTXT] with this Resolver.
+func (v *Validator) LookupTXTUntil(ctx context.Context, name string) ([]string, time.Time, error) {
+	return LookupTXT(ctx, v, name)
+}
+
+// LookupNetIP is like the method of *net.Resolver, over validated answers.
+func (v *Validator) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	return LookupNetIP(ctx, v, network, host)
 }
