@@ -18,9 +18,9 @@ import (
 // lookup is one top-level lookup: the session with the servers, the chain of
 // trust, and the judgement of the replies.
 type lookup struct {
-	session *session
-	chain   *chain
-	judge   *judge
+	session session
+	chain   chain
+	judge   judge
 	cache   *cache
 	local   bool // special-use names are answered without a server
 }
@@ -28,7 +28,7 @@ type lookup struct {
 func (v *Validator) newLookup(ctx context.Context) *lookup {
 	servers, problem := v.client.Servers()
 	l := &lookup{cache: v.cache, local: v.local}
-	l.session = &session{
+	l.session = session{
 		client:    v.client,
 		exchanges: &v.exchanges,
 		ctx:       ctx,
@@ -38,8 +38,8 @@ func (v *Validator) newLookup(ctx context.Context) *lookup {
 		problem:   problem,
 		started:   make(map[exchangeKey]*flight.Flight[*reply]),
 	}
-	l.chain = &chain{session: l.session, anchors: v.anchors, sha1: v.sha1, cache: v.cache, cuts: make(map[string]cutResult)}
-	l.judge = &judge{session: l.session, chain: l.chain}
+	l.chain = chain{session: &l.session, anchors: v.anchors, sha1: v.sha1, cache: v.cache, cuts: make(map[string]cutResult)}
+	l.judge = judge{session: &l.session, chain: &l.chain}
 	return l
 }
 
@@ -72,7 +72,7 @@ func (l *lookup) run(q question) (*Answer, error) {
 // follow answers q for a caller who has followed the aliases so far. If the reply
 // ends in an alias, the target is asked for by its own name.
 func (l *lookup) follow(q question, so path) (*Answer, error) {
-	s := l.session
+	s := &l.session
 	key := cacheKey{q.name, q.rtype, cachedAnswer}
 	if a, ok := l.cache.get(key, s.now).(*Answer); ok {
 		return a, l.extend(so, q, a)
@@ -160,7 +160,7 @@ func (l *lookup) prefetch(name string) {
 	if l.local && isSpecialUse(name) {
 		return
 	}
-	s := l.session
+	s := &l.session
 	for i, at := range proof.Ancestors(name) {
 		if s.budget.queries < s.budget.limits.Queries/2 {
 			return // guesses must not use up what a long chain of aliases needs

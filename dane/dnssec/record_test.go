@@ -81,7 +81,7 @@ func TestRecordString(t *testing.T) {
 			t.Errorf("%s: %s, want %s", text, got, want)
 		}
 	}
-	if got := (Record{Name: "a\x1b\n.", Type: TypeA, TTL: 1500 * time.Millisecond, Data: []byte{192, 0, 2, 1}}).String(); got != "a??. 1 IN A 192.0.2.1" {
+	if got := (Record{Name: "a\x1b\n.", Type: TypeA, TTL: 1500 * time.Millisecond, Data: []byte{192, 0, 2, 1}}).String(); got != `a\x1b\n. 1 IN A 192.0.2.1` {
 		t.Errorf("got %q", got)
 	}
 }
