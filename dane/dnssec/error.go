@@ -270,13 +270,13 @@ func (e *Error) noting(problem error) *Error {
 	return &noted
 }
 
-// interrupted is the Error of a lookup whose context ended.
+// interrupted returns the Error of a lookup whose context ended.
 func interrupted(q question, err error) *Error {
-	reason := Canceled
+	reason, detail := Canceled, "the caller stopped waiting"
 	if errors.Is(err, context.DeadlineExceeded) {
-		reason = Timeout
+		reason, detail = Timeout, "the time for the lookup is over"
 	}
-	e := failure(q, reason, "the caller stopped waiting")
+	e := failure(q, reason, "%s", detail)
 	e.Err, e.final = err, true
 	return e
 }
@@ -294,7 +294,7 @@ func final(err error) bool {
 	return errors.As(err, &limit) && limit.Total
 }
 
-// asError makes an *Error of any error. It is about q unless err names another
+// asError turns any error into an *Error. It is about q unless err names another
 // RRset.
 func asError(q question, err error) *Error {
 	var e *Error
@@ -355,9 +355,9 @@ func reasonOfKind(kind upstream.Kind) Reason {
 	}
 }
 
-// concernsServer reports whether the failure is one that other names will meet as
-// well: no contact, a refusal, or keys without signatures from a server that
-// strips DNSSEC.
+// concernsServer reports whether lookups of other names are likely to fail in the same
+// way: there was no reply, the server refused, or it does not return the signatures of
+// keys.
 func (e *Error) concernsServer() bool {
 	return e.Reason == Timeout || e.Reason == Unreachable || e.Reason == NotAuthenticated || e.Reason == Refused ||
 		e.Reason == SignatureMissing && e.Type == TypeDNSKEY

@@ -44,6 +44,6 @@ func ExampleNewTrusting() {
 	_, err = dnssec.NewTrusting(dnssec.TrustingConfig{Servers: []string{"tls://9.9.9.9#dns.quad9.net"}})
 	fmt.Println(err)
 	// Output:
-	// dnssec: the AD bit of DNS server 9.9.9.9:53 can be forged by anyone on the way: use a server on this host, "tls://9.9.9.9", or a Validator
+	// dnssec: the AD bit of DNS server 9.9.9.9:53 can be forged on the network: use a server on this host, "tls://9.9.9.9", or a Validator
 	// <nil>
 }

@@ -26,7 +26,7 @@ func TestProbe(t *testing.T) {
 		{"no EDNS", func(_ string, m *dns.Msg) *dns.Msg {
 			m.Extra, m.Answer, m.Ns = nil, without(m.Answer, rrsig), without(m.Ns, isType(dns.TypeRRSIG, dns.TypeNSEC))
 			return m
-		}, []string{"does not speak EDNS", "no RRSIG records"}},
+		}, []string{"does not support EDNS", "no RRSIG records"}},
 		{"no signatures", func(_ string, m *dns.Msg) *dns.Msg {
 			m.Answer = without(m.Answer, rrsig)
 			return m
@@ -35,15 +35,15 @@ func TestProbe(t *testing.T) {
 			strip(m)
 			m.AuthenticatedData = true
 			return m
-		}, []string{"the AD bit instead"}},
+		}, []string{"only the AD bit"}},
 		{"no keys", func(_ string, m *dns.Msg) *dns.Msg {
 			m.Answer = without(m.Answer, dnskey)
 			return m
-		}, []string{`does not pass on the keys of "."`}},
+		}, []string{`does not return the keys of "."`}},
 		{"no denials", func(_ string, m *dns.Msg) *dns.Msg {
 			m.Ns = without(m.Ns, isType(dns.TypeNSEC))
 			return m
-		}, []string{"no good NSEC or NSEC3 records"}},
+		}, []string{"no valid NSEC or NSEC3 records"}},
 		{"no TCP", func(network string, m *dns.Msg) *dns.Msg {
 			if network == "tcp" {
 				return nil
@@ -59,7 +59,7 @@ func TestProbe(t *testing.T) {
 		{"truncated over TCP", func(network string, m *dns.Msg) *dns.Msg {
 			m.Truncated = true
 			return m
-		}, []string{"cuts replies short over TCP"}},
+		}, []string{"truncates replies over TCP"}},
 		{"no recursion", func(_ string, m *dns.Msg) *dns.Msg {
 			m.RecursionAvailable = false
 			return m
