@@ -10,8 +10,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// 100,000 RRsets take no more of the heap than the bound of the cache, whether
-// all of them fit in or half are evicted.
+// 100,000 RRsets take no more of the heap than the bound of the cache, whether all
+// fit or half of them are evicted.
 func TestCacheMemory(t *testing.T) { // no other test runs beside it
 	const n = 100_000
 	now := time.Unix(1800000000, 0)
@@ -39,7 +39,8 @@ func TestCacheMemory(t *testing.T) { // no other test runs beside it
 	}
 }
 
-// A lookup that finds its answer allocates nothing, or the name's final dot.
+// A lookup that the cache answers allocates nothing, except for the final dot of
+// the name.
 func TestCachedLookupAllocates(t *testing.T) { // no other test runs beside it
 	w := mail(t)
 	v := w.validator()

@@ -27,7 +27,7 @@ func ExampleValidator() {
 	}
 }
 
-// A host that runs its own validating server can leave the proofs to it.
+// A host with its own validating server can leave validation to it.
 func ExampleTrusting() {
 	resolver, err := dnssec.NewTrusting(dnssec.TrustingConfig{Servers: []string{"127.0.0.1"}})
 	if err != nil {
@@ -37,7 +37,7 @@ func ExampleTrusting() {
 	fmt.Println(err == nil)
 }
 
-// A server that anybody on the network can impersonate is not to be trusted.
+// NewTrusting refuses a server that someone on the network can impersonate.
 func ExampleNewTrusting() {
 	_, err := dnssec.NewTrusting(dnssec.TrustingConfig{Servers: []string{"9.9.9.9"}})
 	fmt.Println(err)

@@ -9,7 +9,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Probe says which server does what wrong, and nothing about one that is fine.
+// Probe reports which server has which fault, and nothing about a server without
+// faults.
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	rrsig, dnskey := isType(dns.TypeRRSIG), isType(dns.TypeDNSKEY)
@@ -108,7 +109,7 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// SEC-28: anchors that are not those of the root that is asked.
+// SEC-28: the anchors do not match the root that is asked.
 func TestProbeAnchors(t *testing.T) {
 	t.Parallel()
 	w := mail(t)

@@ -52,8 +52,8 @@ func TestLookupTXT(t *testing.T) {
 	}
 }
 
-// DANE-63: one family that fails does not take the other with it, and nothing
-// found in the other is no proof that there is nothing.
+// DANE-63: a failed lookup of one family does not affect the addresses of the
+// other, but if the other has none, it does not prove that there are none.
 func TestLookupNetIP(t *testing.T) {
 	t.Parallel()
 	w := resolverWorld(t)
