@@ -64,7 +64,7 @@ func attacked(tb testing.TB, a attack) func() {
 	a.build(w, w.zones["example.com."])
 	r := &recorder{w: w, replies: make(map[string][]byte)}
 	lookup := func() { w.measure(w.validator(r.use), a.name, a.qtype) }
-	for range 5 { // guesses that were dropped once may be sent the next time
+	for range 5 { // questions in advance that were dropped may be sent the next time
 		lookup()
 	}
 	return lookup
@@ -76,7 +76,7 @@ func attacked(tb testing.TB, a attack) func() {
 const maxAttackMemory = 8 << 20
 
 // SEC-67: the memory that an attack makes a lookup allocate is bounded.
-func TestAttackMemory(t *testing.T) { // no other test runs beside it
+func TestAttackMemory(t *testing.T) { // not parallel with other tests
 	for _, a := range shielded {
 		lookup := attacked(t, a)
 		var before, after runtime.MemStats

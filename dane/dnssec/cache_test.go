@@ -151,7 +151,7 @@ func TestExpiry(t *testing.T) {
 		}
 	}
 	// A zone that becomes signed is noticed when the proof of its unsigned
-	// delegation expires. A zone that is no longer signed is noticed likewise.
+	// delegation expires. A zone that is no longer signed is noticed in the same way.
 	w.zones["plain.com."].unsigned = false
 	w.zones["example.com."].unsigned = true
 	lookup(5000*time.Second, "mx.plain.com", Secure)

@@ -282,7 +282,7 @@ func TestNoCut(t *testing.T) {
 }
 
 // SEC-25, SEC-40, SEC-41: one valid path suffices. Signatures and DS records that
-// lead nowhere do not matter.
+// match nothing do not matter.
 func TestOneGoodPath(t *testing.T) {
 	t.Parallel()
 	w := mail(t)

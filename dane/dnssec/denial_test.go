@@ -418,7 +418,7 @@ func TestNSEC3Iterations(t *testing.T) {
 
 // An alias made by a wildcard leads from a zone to the zone below it. The denials
 // of both zones have the name of the zone cut. A record that neither zone signed
-// makes the reply bogus, whoever is named as its signer.
+// makes the reply bogus, regardless of the signer that it names.
 func TestBothSidesOfACut(t *testing.T) {
 	t.Parallel()
 	for forged, want := range map[string]Status{

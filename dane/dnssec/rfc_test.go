@@ -52,7 +52,7 @@ func TestRFC4035(t *testing.T) {
 		{section: "B.5", name: "b.example.", qtype: dns.TypeDS,
 			authority: []string{soa, "b.example. NSEC"}, status: Secure},
 		{section: "B.5, below", name: "mc.b.example.", qtype: dns.TypeMX, status: Insecure},
-		{section: "B.5, the parent's word on the child (field note 34)", name: "ns1.b.example.", qtype: dns.TypeA, rcode: dns.RcodeNameError,
+		{section: "B.5, the parent about the child (field note 34)", name: "ns1.b.example.", qtype: dns.TypeA, rcode: dns.RcodeNameError,
 			authority: []string{soa, "b.example. NSEC", "example. NSEC"}, status: Insecure, proven: dns.RcodeNameError},
 		{section: "B.6", name: "a.z.w.example.", qtype: dns.TypeMX,
 			answer: []string{"*.w.example. MX a.z.w.example."}, authority: []string{"x.y.w.example. NSEC"}, status: Secure},
@@ -113,7 +113,7 @@ func TestRFC5155(t *testing.T) {
 			authority: []string{soa, apex}, status: Insecure},
 		{section: "a signed delegation hidden by opt-out", name: "a.example.", qtype: dns.TypeDS,
 			authority: []string{soa, apex, cut}, status: Bogus},
-		{section: "the parent's word on the child", name: "ns1.a.example.", qtype: dns.TypeMX,
+		{section: "the parent about the child", name: "ns1.a.example.", qtype: dns.TypeMX,
 			authority: []string{soa, apex, cut, xw}, status: Bogus},
 	})
 }
