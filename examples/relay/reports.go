@@ -38,7 +38,7 @@ func newReports(s settings, d deps, stores *stores, resolver *policy.Resolver, d
 			return nil, err
 		}
 		cfg.Signer = signer
-		cfg.Mailer = mailer(delivery.Dialer{Resolver: resolver, LocalName: s.name, Logger: logger})
+		cfg.Mailer = mailer(&delivery.Dialer{Resolver: resolver, LocalName: s.name, Logger: logger})
 	}
 	sender, err := reporter.New(cfg)
 	if err != nil {
@@ -55,7 +55,7 @@ func newReports(s settings, d deps, stores *stores, resolver *policy.Resolver, d
 // counted. The messages have "TLS-Required: No", so they are delivered despite failures
 // of DANE and MTA-STS (RFC 8460 section 3). The Reporter sends a report again if this
 // fails.
-func mailer(d delivery.Dialer) reporter.Mailer {
+func mailer(d *delivery.Dialer) reporter.Mailer {
 	return reporter.MailerFunc(func(ctx context.Context, from string, to []string, message []byte) error {
 		return d.SendMail(ctx, from, to, message)
 	})

@@ -25,8 +25,8 @@ func TestFromSessionsToReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := resolver(t, inet)
-	dialer := delivery.Dialer{Resolver: r, Recorder: recorder}
-	send := func(d delivery.Dialer, text string) error {
+	dialer := &delivery.Dialer{Resolver: r, Recorder: recorder}
+	send := func(d *delivery.Dialer, text string) error {
 		return d.SendMail(t.Context(), "me@sender.example", []string{"you@both.example"}, []byte(text+"\nSubject: x\n\nx\n"))
 	}
 	for range 3 {
