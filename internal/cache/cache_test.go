@@ -357,7 +357,7 @@ func TestUnusedLeave(t *testing.T) {
 			c.Get(i, now)
 		}
 	}
-	for i := range 6 * n {
+	for i := range 2 * unusedShare * maxUses * n {
 		c.Put(n+i, i, 0, time.Time{}, now)
 	}
 	if kept := countHits(c, 0, n); kept > 0 {

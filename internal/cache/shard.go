@@ -16,15 +16,18 @@ const (
 	// windowShare is the part of a shard that is for new entries: one in
 	// windowShare octets.
 	windowShare = 5
+	// unusedShare is the part of the new entries without a use that compete for a
+	// place in the main segment: one in unusedShare.
+	unusedShare = 4
 )
 
 // shard has the entries whose keys have some of the hash values. Both segments
 // are in the order in which entries came to the front, and hits do not change it.
 type shard[K comparable, V any] struct {
-	mu       sync.RWMutex
-	window   segment[K, V] // new entries
-	main     segment[K, V] // entries that stayed when they left the window
-	competed bool          // whether the last unused entry to leave the window competed
+	mu     sync.RWMutex
+	window segment[K, V] // new entries
+	main   segment[K, V] // entries that stayed when they left the window
+	unused int           // candidates without a use
 }
 
 // segment is a part of a shard.
@@ -141,9 +144,9 @@ func (s *shard[K, V]) fill() {
 // came to the front goes. One that was used loses a use and comes to the front
 // again, and the candidate goes instead, unless it has another try.
 //
-// So entries of the main segment stay if they are used at least once while twice
-// as many new entries arrive as the segment has; see tries. To replace those that
-// are not, new entries need not be used.
+// So entries of the main segment stay if they are used at least once while
+// unusedShare times as many new entries arrive as the segment has. To replace those
+// that are not, new entries need not be used.
 func (s *shard[K, V]) evict(kept K, now time.Time) *entry[V] {
 	key, candidate, ok := s.window.GetOldest()
 	if !ok || key == kept {
@@ -157,8 +160,8 @@ func (s *shard[K, V]) evict(kept K, now time.Time) *entry[V] {
 
 // tries returns how many entries of the main segment a candidate may compete
 // with: one for each of its uses, and one more. But of the candidates without a
-// use, only every other competes, so that a cyclic run does not replace all
-// entries before they are used again. If the window has less than half of its
+// use, only a part competes, so that a cyclic run does not replace all entries
+// before they are used again. If the window has less than half of its
 // part, the candidate has a try more instead, so that the window grows again.
 func (s *shard[K, V]) tries(candidate *entry[V], now time.Time) int {
 	uses := int(candidate.uses.Load())
@@ -168,8 +171,8 @@ func (s *shard[K, V]) tries(candidate *entry[V], now time.Time) int {
 	case 2*windowShare*s.window.bytes < s.window.bytes+s.main.bytes:
 		return uses + 2
 	case uses == 0:
-		s.competed = !s.competed
-		if !s.competed {
+		s.unused++
+		if s.unused%unusedShare != 0 {
 			return 0
 		}
 	}
