@@ -61,9 +61,11 @@ type Host struct {
 	// ReferenceNames are the names that a DANE-TA certificate may be for
 	// (RFC 7672 section 3.2.2).
 	ReferenceNames []string
-	// DANE is what the lookup of addresses and TLSA records found; nil if it
-	// failed or was not made.
-	DANE *dane.Host
+	// DANE is the result of the lookup of addresses and TLSA records. It is nil if
+	// the lookup failed or was not made. Its State is Unknown if the operator has
+	// switched DANE off or pinned the records, so that only the addresses were
+	// looked up.
+	DANE *dane.Discovery
 
 	demands demands
 	refusal refusal

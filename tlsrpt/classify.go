@@ -10,64 +10,66 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"unicode/utf8"
+
+	"github.com/mxseal/mxseal/tlsrpt/internal/syntax"
 )
 
-// ErrNoSTARTTLS says that a mail host does not offer STARTTLS. [Classify] makes
-// [STARTTLSNotSupported] of it.
+// ErrNoSTARTTLS means that a mail host does not offer STARTTLS. [Classify] maps
+// it to [STARTTLSNotSupported].
 var ErrNoSTARTTLS = errors.New("tlsrpt: the server does not offer STARTTLS")
 
-// Classify returns what a report says about the error that kept a TLS session
-// with a mail host, or a policy, from coming about.
+// MaxReasonCode is the greatest length of a failure-reason-code in octets. RFC
+// 8460 section 4.3.3 calls it "a short text field".
+const MaxReasonCode = 64
+
+// Classify returns the [Failure] to report for err, the error that prevented a
+// TLS session with a mail host, or prevented the sender from getting a policy.
 //
-// An error in the chain of err with a method
+// The first error in the chain of err that has the method
 //
 //	TLSReport() (resultType, reasonCode string)
 //
-// decides, if the result type is a registered one; a chain may have several,
-// and the first one counts. Next come the errors of crypto/x509 and crypto/tls.
-// What nothing is known about is a [ValidationFailure].
+// and returns a registered result type decides. Errors of crypto/x509 and
+// crypto/tls come next. Any other error is a [ValidationFailure].
 //
-// Timeouts, cancelled contexts and connections that never came about need no
-// report (RFC 8460 section 4.3.4): for these, and for nil, the Failure is zero.
+// Timeouts, canceled contexts and failed connection attempts are not reported
+// (RFC 8460 section 4.3.4). For these, and for nil, Classify returns the zero
+// Failure.
 func Classify(err error) Failure {
 	if err == nil {
 		return Failure{}
 	}
 	for _, classify := range [...]func(error) (Failure, bool){
-		byReporter, byTransience, byCertificate, byHandshake,
+		byMethod, byTransience, byCertificate, byHandshake,
 	} {
 		if failure, ok := classify(err); ok {
-			failure.ReasonCode = sanitize(failure.ReasonCode)
+			failure.ReasonCode = syntax.Printable(failure.ReasonCode, MaxReasonCode)
 			return failure
 		}
 	}
 	return Failure{Type: ValidationFailure}
 }
 
-// reporter is an error that knows what a report says about it.
-type reporter interface {
-	error
-	TLSReport() (resultType, reasonCode string)
-}
-
-// byReporter asks the reporters in the chain of err, outermost first.
-func byReporter(err error) (Failure, bool) {
+// byMethod uses the TLSReport methods in the chain of err, outermost first.
+func byMethod(err error) (Failure, bool) {
 	for err != nil {
-		var r reporter
-		if !errors.As(err, &r) {
+		var reported interface {
+			error
+			TLSReport() (resultType, reasonCode string)
+		}
+		if !errors.As(err, &reported) {
 			return Failure{}, false
 		}
-		resultType, reasonCode := r.TLSReport()
+		resultType, reasonCode := reported.TLSReport()
 		if t := ResultType(resultType); t.Valid() {
 			return Failure{t, reasonCode}, true
 		}
-		err = errors.Unwrap(r)
+		err = errors.Unwrap(reported)
 	}
 	return Failure{}, false
 }
 
-// byTransience knows what says nothing about the peer's TLS.
+// byTransience matches errors that say nothing about the peer's TLS.
 func byTransience(err error) (Failure, bool) {
 	var timeout net.Error
 	var op *net.OpError
@@ -77,8 +79,8 @@ func byTransience(err error) (Failure, bool) {
 	return Failure{}, transient
 }
 
-// byHandshake knows the errors of a negotiation that failed but for the
-// certificate.
+// byHandshake matches errors of a negotiation that failed for a reason other than
+// the certificate.
 func byHandshake(err error) (Failure, bool) {
 	var op *net.OpError
 	var alert tls.AlertError
@@ -88,7 +90,7 @@ func byHandshake(err error) (Failure, bool) {
 	case errors.Is(err, ErrNoSTARTTLS):
 		return Failure{Type: STARTTLSNotSupported}, true
 	case errors.As(err, &op) && op.Op == "remote error" && op.Err != nil:
-		// crypto/tls wraps the alerts of a peer so, and their type is its own.
+		// crypto/tls wraps the alerts of a peer like this, in an unexported type.
 		return Failure{ValidationFailure, "tls-alert-" + oneWord(op.Err)}, true
 	case errors.As(err, &alert):
 		return Failure{ValidationFailure, "tls-alert-" + oneWord(alert)}, true
@@ -107,10 +109,11 @@ func byHandshake(err error) (Failure, bool) {
 	return Failure{}, false
 }
 
-// tlsPrefix begins the texts of crypto/tls, whose errors mostly have no type.
+// tlsPrefix begins the texts of crypto/tls errors, most of which have no type of
+// their own.
 const tlsPrefix = "tls: "
 
-// oneWord returns the text of an error of crypto/tls in one word, such as
+// oneWord returns the text of a crypto/tls error as one word, such as
 // "handshake-failure".
 func oneWord(err error) string {
 	return strings.ReplaceAll(strings.TrimPrefix(err.Error(), tlsPrefix), " ", "-")
@@ -125,23 +128,4 @@ func innermost(err error) error {
 		}
 		err = inner
 	}
-}
-
-// maxReasonCode bounds a failure-reason-code, "a short text field" (RFC 8460
-// section 4.3.3).
-const maxReasonCode = 64
-
-// sanitize returns a failure-reason-code that may be reported.
-func sanitize(code string) string { return printable(code, maxReasonCode) }
-
-// printable returns s in printable ASCII and at most max octets long. What else
-// is in it becomes a question mark.
-func printable(s string, max int) string {
-	clean := strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return '?'
-		}
-		return r
-	}, s[:min(len(s), max*utf8.UTFMax)])
-	return strings.TrimSpace(clean[:min(len(clean), max)])
 }

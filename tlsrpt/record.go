@@ -8,57 +8,58 @@ import (
 	"strings"
 
 	"github.com/mxseal/mxseal/internal/grammar"
+	"github.com/mxseal/mxseal/tlsrpt/internal/syntax"
 )
 
 var (
-	// ErrNoRecord says that a domain wants no reports: none of the TXT records
-	// at _smtp._tls begins with "v=TLSRPTv1;" (RFC 8460 section 3).
+	// ErrNoRecord means that a domain does not ask for reports: no TXT record at
+	// _smtp._tls begins with "v=TLSRPTv1;" (RFC 8460 section 3).
 	ErrNoRecord = errors.New("tlsrpt: no TLSRPT record")
-	// ErrBadRecord says that the TLSRPT record of a domain cannot be used, or
-	// that it has several. Such a domain gets no reports either.
+	// ErrBadRecord means that the TLSRPT record of a domain is malformed or has no
+	// usable endpoint, or that the domain has several. Such a domain gets no
+	// reports either.
 	ErrBadRecord = errors.New("tlsrpt: unusable TLSRPT record")
 )
 
-// Record is the TXT record at _smtp._tls.DOMAIN, by which the domain asks for
+// Record is the TXT record at _smtp._tls.DOMAIN, by which a domain asks for
 // reports (RFC 8460 section 3).
 type Record struct {
-	// Endpoints is where reports go, as rua lists it: at least one, each once.
-	// One that accepts a report is enough. URIs of other schemes than mailto and
-	// https are left out, and so are malformed ones and those after the eighth.
+	// Endpoints are the addresses for reports, in the order of rua: at least one,
+	// without duplicates. A report is delivered when one of them accepts it.
+	// Malformed URIs, URIs of schemes other than mailto and https, and endpoints
+	// after the first [MaxEndpoints] are left out.
 	Endpoints []Endpoint
 }
 
-// Endpoint takes reports. One of its fields is set.
+// Endpoint is an address for reports. Exactly one of its fields is set.
 type Endpoint struct {
-	// Mail is a mail address, its domain in A-labels.
+	// Mail is a mail address, with its domain in A-labels.
 	Mail string
-	// URL is of the https scheme, without user and fragment.
+	// URL is an https URL, without user and fragment.
 	URL string
 }
 
-// String returns the URI of the endpoint, as a record may have it.
+// String returns the URI of the endpoint, in the form that a record has.
 func (e Endpoint) String() string {
 	if e.Mail != "" {
-		return "mailto:" + percentEncode(e.Mail, "!#%&/=?^`{|}")
+		return "mailto:" + syntax.PercentEncode(e.Mail, "!#%&/=?^`{|}")
 	}
 	return e.URL
 }
 
-const (
-	version = "TLSRPTv1"
+// MaxEndpoints is the greatest number of endpoints of a [Record]. It limits what
+// one report costs the sender, and third parties that a domain may name in rua.
+const MaxEndpoints = 8
 
-	// maxEndpoints bounds what one report costs the sender, and others to whom
-	// the domain may point.
-	maxEndpoints = 8
-)
+const version = "TLSRPTv1"
 
 // SelectRecord picks the TLSRPT record among the TXT records found at
 // _smtp._tls.DOMAIN and parses it. Each string is one record, with its
 // character-strings joined without spaces.
 //
-// Records that do not begin with "v=TLSRPTv1;" are dropped first; white space
-// before the semicolon is tolerated. If nothing is left the error is
-// [ErrNoRecord], and if more than one is, [ErrBadRecord] (RFC 8460 section 3).
+// Records that do not begin with "v=TLSRPTv1;" are ignored; white space before
+// the semicolon is accepted. If no record is left, the error is [ErrNoRecord]. If
+// more than one is left, it is [ErrBadRecord] (RFC 8460 section 3).
 func SelectRecord(txts []string) (Record, error) {
 	var found string
 	count := 0
@@ -85,8 +86,8 @@ func claimsVersion(txt string) bool {
 }
 
 // ParseRecord parses one TXT record by the grammar of RFC 8460 section 3.
-// Unknown fields that fit the grammar are ignored, and so is every rua after the
-// first. The error is [ErrBadRecord], wrapped in what is wrong.
+// Unknown fields that match the grammar are ignored, and so is every rua after
+// the first. The error is [ErrBadRecord], wrapped with the reason.
 func ParseRecord(txt string) (Record, error) {
 	head, rest, delimited := strings.Cut(txt, ";")
 	if strings.TrimRight(head, whiteSpace) != "v="+version {
@@ -106,14 +107,14 @@ func ParseRecord(txt string) (Record, error) {
 		switch {
 		case name == "rua" && rua == "" && value != "":
 			rua = value
-		case name == "rua" && value != "": // the first one counts
+		case name == "rua" && value != "": // a further one
 		case !grammar.IsExtensionName(name) || !grammar.IsExtensionValue(value):
 			return Record{}, fmt.Errorf("%w: malformed field %.64q", ErrBadRecord, field)
 		}
 	}
 	endpoints := parseRUA(rua)
 	if len(endpoints) == 0 {
-		return Record{}, fmt.Errorf("%w: no endpoint of mailto or https in rua=%.64q", ErrBadRecord, rua)
+		return Record{}, fmt.Errorf("%w: no mailto or https endpoint in rua=%.64q", ErrBadRecord, rua)
 	}
 	return Record{Endpoints: endpoints}, nil
 }
@@ -124,7 +125,7 @@ func parseRUA(rua string) []Endpoint {
 	var endpoints []Endpoint
 	for uri := range strings.SplitSeq(rua, ",") {
 		endpoint, ok := parseEndpoint(trim(uri))
-		if ok && !slices.Contains(endpoints, endpoint) && len(endpoints) < maxEndpoints {
+		if ok && !slices.Contains(endpoints, endpoint) && len(endpoints) < MaxEndpoints {
 			endpoints = append(endpoints, endpoint)
 		}
 	}
@@ -133,10 +134,10 @@ func parseRUA(rua string) []Endpoint {
 
 func parseEndpoint(uri string) (Endpoint, bool) {
 	u, err := url.Parse(uri)
-	if err != nil || escapeURI(uri) != uri || strings.Contains(uri, "!") {
+	if err != nil || syntax.EscapeURI(uri) != uri || strings.Contains(uri, "!") {
 		return Endpoint{}, false
 	}
-	switch u.Scheme { // which url.Parse has in lower case
+	switch u.Scheme { // in lower case after url.Parse
 	case "mailto":
 		return parseMailto(u.Opaque)
 	case "https":
@@ -150,18 +151,18 @@ func parseEndpoint(uri string) (Endpoint, bool) {
 	}
 }
 
-// parseMailto reads a URI with one address (RFC 6068). Header fields that it
-// may have are not for reports.
+// parseMailto parses a mailto URI with one address (RFC 6068). Header fields in it
+// are ignored.
 func parseMailto(opaque string) (Endpoint, bool) {
 	address, err := url.PathUnescape(opaque)
 	if err != nil {
 		return Endpoint{}, false
 	}
 	at := strings.LastIndexByte(address, '@')
-	if at <= 0 || !isDotAtom(address[:at]) {
+	if at <= 0 || !syntax.IsDotAtom(address[:at]) {
 		return Endpoint{}, false
 	}
-	domain := canonicalName(address[at+1:])
+	domain := syntax.Domain(address[at+1:])
 	return Endpoint{Mail: address[:at+1] + domain}, domain != ""
 }
 

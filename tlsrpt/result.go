@@ -1,48 +1,49 @@
 package tlsrpt
 
 // ResultType is one of the eleven registered result types of RFC 8460
-// section 4.3. The zero value is no failure.
+// section 4.3. The zero value means no failure.
 type ResultType string
 
 // The negotiation failures of RFC 8460 section 4.3.1.
 const (
-	// STARTTLSNotSupported: the mail host does not offer STARTTLS.
+	// STARTTLSNotSupported means that the mail host does not offer STARTTLS.
 	STARTTLSNotSupported ResultType = "starttls-not-supported"
-	// CertificateHostMismatch: the certificate is for another name, or no mx
-	// pattern allows the host.
+	// CertificateHostMismatch means that the certificate is for another name, or
+	// that no mx pattern matches the host.
 	CertificateHostMismatch ResultType = "certificate-host-mismatch"
-	// CertificateExpired: the certificate is out of its time.
+	// CertificateExpired means that the certificate has expired or is not yet
+	// valid.
 	CertificateExpired ResultType = "certificate-expired"
-	// CertificateNotTrusted: no chain leads from the certificate to an
-	// authority that may vouch for it. A reason code should say more.
+	// CertificateNotTrusted means that the certificate does not chain to a trusted
+	// authority. A reason code should say more.
 	CertificateNotTrusted ResultType = "certificate-not-trusted"
-	// ValidationFailure: none of the others fits. A reason code should say more.
+	// ValidationFailure means any other failure. A reason code should say more.
 	ValidationFailure ResultType = "validation-failure"
 )
 
 // The policy failures of DANE (RFC 8460 section 4.3.2.1).
 const (
-	// TLSAInvalid: none of the TLSA records is valid for the session.
+	// TLSAInvalid means that no TLSA record matches the session.
 	TLSAInvalid ResultType = "tlsa-invalid"
-	// DNSSECInvalid: the resolver returned no valid records.
+	// DNSSECInvalid means that the resolver returned no valid records.
 	DNSSECInvalid ResultType = "dnssec-invalid"
-	// DANERequired: the sender insists on DANE and the host has no TLSA records
-	// that DNSSEC authenticates.
+	// DANERequired means that the sender requires DANE and the host has no TLSA
+	// records authenticated by DNSSEC.
 	DANERequired ResultType = "dane-required"
 )
 
 // The policy failures of MTA-STS (RFC 8460 section 4.3.2.2).
 const (
-	// STSPolicyFetchError: the policy could not be had.
+	// STSPolicyFetchError means that the policy could not be fetched.
 	STSPolicyFetchError ResultType = "sts-policy-fetch-error"
-	// STSPolicyInvalid: what was had is no valid policy.
+	// STSPolicyInvalid means that the fetched policy is not valid.
 	STSPolicyInvalid ResultType = "sts-policy-invalid"
-	// STSWebPKIInvalid: the certificate of the policy host is not valid.
+	// STSWebPKIInvalid means that the certificate of the policy host is not valid.
 	STSWebPKIInvalid ResultType = "sts-webpki-invalid"
 )
 
 // AllResultTypes returns the registered result types (RFC 8460 section 6.6), in
-// the order of the RFC. The slice is the caller's.
+// the order of the RFC. The caller owns the slice.
 func AllResultTypes() []ResultType {
 	return []ResultType{
 		STARTTLSNotSupported, CertificateHostMismatch, CertificateExpired,
@@ -52,8 +53,8 @@ func AllResultTypes() []ResultType {
 	}
 }
 
-// Valid reports whether t is a registered result type. Others may be read in
-// the reports of strangers, but are never sent.
+// Valid reports whether t is a registered result type. Received reports may have
+// other types. They are never sent.
 func (t ResultType) Valid() bool {
 	switch t {
 	case STARTTLSNotSupported, CertificateHostMismatch, CertificateExpired,
@@ -66,7 +67,7 @@ func (t ResultType) Valid() bool {
 	}
 }
 
-// PolicyType says which standard a policy came from (RFC 8460 section 4.4).
+// PolicyType is the standard that a policy belongs to (RFC 8460 section 4.4).
 type PolicyType string
 
 // The policy types of RFC 8460 section 4.4.

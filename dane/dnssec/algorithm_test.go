@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 )
 
 // SEC-79, SEC-80, SEC-81, SEC-84: zones signed with each algorithm.
@@ -25,7 +27,7 @@ func TestAlgorithms(t *testing.T) {
 		w.expect(t, "none.example.com", dns.TypeA, want)
 	}
 	for _, algorithm := range []uint8{0, dns.RSAMD5, dns.DH, dns.DSA, dns.DSANSEC3SHA1, dns.ECCGOST, dns.ED448, dns.PRIVATEDNS, dns.PRIVATEOID, 255} {
-		if supportsAlgorithm(algorithm, true) {
+		if proof.SupportsAlgorithm(algorithm, true) {
 			t.Errorf("algorithm %d is supported", algorithm)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 )
 
 func aliasWorld(t *testing.T) *world {
@@ -68,7 +70,7 @@ func TestAliases(t *testing.T) {
 				w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
 					q := m.Question[0]
 					m.Answer = without(m.Answer, func(rr dns.RR) bool {
-						return rr.Header().Name != q.Name && !(below(q.Name, rr.Header().Name) && (isType(dns.TypeDNAME)(rr) || isCovering(dns.TypeDNAME)(rr)))
+						return rr.Header().Name != q.Name && !(proof.Below(q.Name, rr.Header().Name) && (isType(dns.TypeDNAME)(rr) || isCovering(dns.TypeDNAME)(rr)))
 					})
 					if len(m.Answer) > 0 {
 						m.Rcode = 0

@@ -1,7 +1,6 @@
 package dnssec
 
 import (
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -11,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 )
 
 // rootAnchors are the root zone's key signing keys as IANA publishes them
@@ -65,8 +66,8 @@ func newAnchors(text, file string, sha1 bool) (anchors, error) {
 	return a, nil
 }
 
-// areOfIANA reports whether a key that IANA publishes is trusted for the root,
-// whoever has configured it, so that names mean what they mean to everybody.
+// areOfIANA reports whether a key that IANA publishes is trusted for the root, by
+// default or by configuration. Names then have their public meaning.
 func (a anchors) areOfIANA() bool {
 	return slices.ContainsFunc(a["."], func(ds *dns.DS) bool {
 		return slices.ContainsFunc(rootAnchors(), func(rr dns.RR) bool {
@@ -83,22 +84,15 @@ func (a anchors) between(zone, name string) bool {
 		if len(a[name]) > 0 {
 			return true
 		}
-		name = parent(name)
+		name = proof.Parent(name)
 	}
 	return false
-}
-
-// hasPublicKey reports whether a key can be used, of an algorithm that is
-// supported.
-func hasPublicKey(rr *dns.DNSKEY) bool {
-	data, err := base64.StdEncoding.DecodeString(rr.PublicKey)
-	return err == nil && publicKey(rr.Algorithm, data) != nil
 }
 
 // anchorDS returns the anchor as DS record, or nil if it is a kind of key that
 // this validator does not support.
 func anchorDS(rr dns.RR, sha1 bool) (*dns.DS, error) {
-	name, ok := canonicalName(rr.Header().Name)
+	name, ok := proof.CanonicalName(rr.Header().Name)
 	if !ok {
 		return nil, fmt.Errorf("dnssec: trust anchor with the bad name %q", rr.Header().Name)
 	}
@@ -110,17 +104,17 @@ func anchorDS(rr dns.RR, sha1 bool) (*dns.DS, error) {
 		if rr.Flags&dns.REVOKE != 0 || rr.Flags&dns.ZONE == 0 || rr.Protocol != 3 {
 			return nil, fmt.Errorf("dnssec: trust anchor of %q with key tag %d is revoked or not a zone key", name, rr.KeyTag())
 		}
-		if ds = rr.ToDS(dns.SHA256); ds == nil || supportsAlgorithm(rr.Algorithm, sha1) && !hasPublicKey(rr) {
+		if ds = rr.ToDS(dns.SHA256); ds == nil || proof.SupportsAlgorithm(rr.Algorithm, sha1) && !proof.HasPublicKey(rr) {
 			return nil, fmt.Errorf("dnssec: trust anchor of %q is malformed", name)
 		}
 	default:
 		return nil, fmt.Errorf("dnssec: trust anchor of %q is neither a DS nor a DNSKEY record", name)
 	}
 	ds.Hdr.Name = name
-	if !supportsAlgorithm(ds.Algorithm, sha1) || !supportsDigest(ds.DigestType) {
+	if !proof.SupportsAlgorithm(ds.Algorithm, sha1) || proof.DigestSize(ds.DigestType) == 0 {
 		return nil, nil
 	}
-	if digest, err := hex.DecodeString(ds.Digest); err != nil || len(digest) != digestSize(ds.DigestType) {
+	if digest, err := hex.DecodeString(ds.Digest); err != nil || len(digest) != proof.DigestSize(ds.DigestType) {
 		return nil, fmt.Errorf("dnssec: trust anchor of %q with key tag %d has a malformed digest", name, ds.KeyTag)
 	}
 	return ds, nil

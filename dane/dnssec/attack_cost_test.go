@@ -3,14 +3,11 @@ package dnssec
 import (
 	"context"
 	"encoding/binary"
-	"math/big"
 	"net"
 	"runtime"
 	"slices"
 	"sync"
 	"testing"
-
-	"github.com/miekg/dns"
 )
 
 // recorder answers as the world does and remembers the replies, so that what a
@@ -104,23 +101,5 @@ func BenchmarkAttacks(b *testing.B) {
 				lookup()
 			}
 		})
-	}
-}
-
-// BenchmarkCostliestVerification measures the signature that takes longest of
-// those that are accepted: RSA with 4096 bits and an exponent of 64 bits. The
-// limit is 2 ms: a lookup makes 64 verifications at most, which is 128 ms.
-func BenchmarkCostliestVerification(b *testing.B) {
-	modulus := slices.Repeat([]byte{0xff}, 4096/8)
-	public, _ := rsaKey(slices.Concat([]byte{8}, slices.Repeat([]byte{0xff}, 8), modulus), 512).(*rsaPublicKey)
-	if public == nil {
-		b.Fatal("the key is not usable")
-	}
-	key := zoneKey{algorithm: dns.RSASHA512, public: public}
-	signature := new(big.Int).Sub(public.n, big.NewInt(3)).Bytes()
-	for b.Loop() {
-		if key.verifies([]byte("data"), signature) {
-			b.Fatal("a good signature")
-		}
 	}
 }

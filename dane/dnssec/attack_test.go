@@ -28,14 +28,13 @@ func (w *world) measure(v *Validator, name string, qtype uint16) (*Answer, cost,
 	if err != nil {
 		return nil, cost{}, err
 	}
-	s := v.newSession(context.Background())
-	defer s.close()
-	a, err := s.lookup(q, nil)
-	left, limits := s.budget, s.budget.limits
+	l := v.newLookup(context.Background())
+	a, err := l.run(q)
+	left, limits := l.session.budget, l.session.budget.limits
 	return a, cost{
-		verifications: limits.Verifications - left.verifications,
-		hashes:        limits.NSEC3Hashes - left.hashes,
-		digests:       limits.Digests - left.digests,
+		verifications: limits.Verifications - left.proofs.Verifications,
+		hashes:        limits.NSEC3Hashes - left.proofs.NSEC3Hashes,
+		digests:       limits.Digests - left.proofs.Digests,
 		queries:       limits.Queries - left.queries,
 		octets:        limits.Octets - left.octets,
 	}, err

@@ -94,7 +94,7 @@ func BenchmarkRoundTrips(b *testing.B) {
 	q := question{"_25._tcp.mx.example.com.", dns.TypeTLSA}
 	b.Run("plain", func(b *testing.B) {
 		run(b, func() error {
-			_, err := warm.client.exchange(context.Background(), attempt{server: warm.upstreams.servers[0]}, q)
+			_, err := warm.exchange(context.Background(), false, q)
 			return err
 		})
 	})
@@ -106,10 +106,10 @@ func BenchmarkRoundTrips(b *testing.B) {
 	})
 	b.Run("warm parents", func(b *testing.B) {
 		run(b, func() error {
-			s := warm.newSession(context.Background())
-			defer s.close()
-			s.v.cache.put(cacheKey{q.name, q.rtype, cachedAnswer}, nil, 0, s.now.Add(time.Second), s.now)
-			_, err := s.lookup(q, nil)
+			l := warm.newLookup(context.Background())
+			now := l.session.now
+			l.cache.put(cacheKey{q.name, q.rtype, cachedAnswer}, nil, 0, now.Add(time.Second), now)
+			_, err := l.run(q)
 			return err
 		})
 	})

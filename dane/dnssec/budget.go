@@ -1,13 +1,14 @@
 package dnssec
 
 import (
-	"fmt"
 	"time"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 )
 
-// Limits bounds the work of one top-level Lookup, with all the questions about
-// aliases, keys and delegations that it leads to. A zero field has the
-// default. A lookup that reaches a limit fails; it is never called insecure.
+// Limits bounds the work of one top-level Lookup, including all questions about
+// aliases, keys and delegations that it causes. A zero field has the default. A
+// lookup that reaches a limit fails. Its answer is never called insecure.
 type Limits struct {
 	KeysPerTag         int           // DNSKEYs of one tag and algorithm tried (CVE-2023-50387); default 4
 	SignaturesPerRRset int           // RRSIGs of one RRset tried; default 8
@@ -50,67 +51,42 @@ func (l Limits) withDefaults() Limits {
 
 // budget is what is left of the Limits of one top-level lookup.
 type budget struct {
-	limits        Limits
-	verifications int
-	hashes        int
-	queries       int
-	digests       int
-	octets        int
+	limits  Limits
+	proofs  *proof.Budget
+	queries int
+	octets  int
 }
 
 func newBudget(l Limits) *budget {
 	return &budget{
-		limits:        l,
-		verifications: l.Verifications,
-		hashes:        l.NSEC3Hashes,
-		queries:       l.Queries,
-		digests:       l.Digests,
-		octets:        l.Octets,
+		limits: l,
+		proofs: proof.NewBudget(proof.Limits{
+			KeysPerTag:         l.KeysPerTag,
+			SignaturesPerRRset: l.SignaturesPerRRset,
+			KeysPerZone:        l.KeysPerZone,
+			DenialRecords:      l.DenialRecords,
+			NSEC3Iterations:    l.NSEC3Iterations,
+			Verifications:      l.Verifications,
+			NSEC3Hashes:        l.NSEC3Hashes,
+			Digests:            l.Digests,
+		}),
+		queries: l.Queries,
+		octets:  l.Octets,
 	}
-}
-
-// limitError says which limit was reached. Whoever knows the question turns it
-// into an *Error.
-type limitError struct {
-	what  string
-	limit int
-	total bool // a limit of the whole lookup, and not of one reply
-}
-
-func (e *limitError) Error() string { return fmt.Sprintf("more than %d %s", e.limit, e.what) }
-
-func spend(left *int, n, limit int, what string) error {
-	if *left < n {
-		return &limitError{what, limit, true}
-	}
-	*left -= n
-	return nil
-}
-
-func (b *budget) verification() error {
-	return spend(&b.verifications, 1, b.limits.Verifications, "signature verifications")
-}
-
-func (b *budget) hash() error {
-	return spend(&b.hashes, 1, b.limits.NSEC3Hashes, "NSEC3 name hashes")
 }
 
 func (b *budget) query() error {
-	return spend(&b.queries, 1, b.limits.Queries, "queries")
-}
-
-func (b *budget) digest() error {
-	return spend(&b.digests, 1, b.limits.Digests, "DNSKEY digests")
+	return proof.Spend(&b.queries, 1, b.limits.Queries, "queries")
 }
 
 func (b *budget) read(octets int) error {
-	return spend(&b.octets, octets, b.limits.Octets, "octets of replies")
+	return proof.Spend(&b.octets, octets, b.limits.Octets, "octets of replies")
 }
 
-// hold checks the octets that have come in, whether or not they are read.
-func (b *budget) hold(octets int64) error {
+// received checks the octets of all replies that have arrived, read or not.
+func (b *budget) received(octets int64) error {
 	if octets > int64(b.limits.Octets) {
-		return &limitError{"octets of replies", b.limits.Octets, true}
+		return &proof.LimitError{What: "octets of replies", Limit: b.limits.Octets, Total: true}
 	}
 	return nil
 }

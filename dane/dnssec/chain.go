@@ -1,55 +1,54 @@
 package dnssec
 
 import (
-	"slices"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 )
 
-// cutKind says what a name is to the zone above it.
-type cutKind uint8
+// chain follows the chain of trust from the trust anchors down. It belongs to one
+// session.
+type chain struct {
+	session *session
+	anchors anchors
+	sha1    bool
+	cache   *cache
+	cuts    map[string]cutResult // those that this session has looked for
+}
 
-const (
-	sameZone cutKind = iota // a name in the zone above: no delegation
-	absent                  // no such name, so no delegation at it or below
-	unsigned                // proven to be delegated without usable DS records
-	signed                  // delegated, with authenticated keys
-)
-
-// cut is what is proven about one name on the way down from a trust anchor.
-type cut struct {
-	kind    cutKind
-	keys    *keySet // if signed
-	expires time.Time
+type cutResult struct {
+	cut *cut
+	err error
 }
 
 // zone is the zone that a name is in.
 type zone struct {
 	apex    string
-	keys    *keySet // nil if insecure
+	keys    *proof.KeySet // nil if insecure
 	expires time.Time
 }
 
 func (z *zone) secure() bool { return z.keys != nil }
 
-// zone walks from the root down to name and returns the zone that name is in.
-// It is insecure only if every step down to an unsigned delegation was proven
-// (RFC 4035 section 5.2), or if there is no trust anchor above. A trust anchor
-// further down counts whatever the zones above it say.
-func (s *session) zone(name string) (*zone, error) {
-	z := &zone{expires: after(s.now, maxTTL)}
-	var lost error // why nothing is known from here on but by an anchor
+// zone walks from the root down to name and returns the zone that name is in. It is
+// insecure only if every step down to an unsigned delegation was proven (RFC 4035
+// section 5.2), or if there is no trust anchor above. A trust anchor further down
+// counts whatever the zones above it say.
+func (c *chain) zone(name string) (*zone, error) {
+	z := &zone{expires: after(c.session.now, proof.MaxTTL)}
+	var lost error // why nothing is known below, except through an anchor
 	ended := false // the parent says that there is nothing below
-	for _, at := range ancestors(name) {
+	for _, at := range proof.Ancestors(name) {
 		above := z
 		if lost != nil || ended {
 			above = &zone{expires: z.expires}
 		}
-		if !above.secure() && len(s.v.anchors[at]) == 0 {
+		if !above.secure() && len(c.anchors[at]) == 0 {
 			continue
 		}
-		c, err := s.cut(above, at)
+		found, err := c.cut(above, at)
 		if final(err) {
 			return nil, err
 		}
@@ -57,10 +56,10 @@ func (s *session) zone(name string) (*zone, error) {
 			lost = err
 			continue
 		}
-		z.expires = earliest(z.expires, c.expires)
-		switch c.kind {
+		z.expires = earliest(z.expires, found.expires)
+		switch found.kind {
 		case signed:
-			z.apex, z.keys = at, c.keys
+			z.apex, z.keys = at, found.keys
 			lost, ended = nil, false
 		case unsigned:
 			z.apex, z.keys = at, nil
@@ -81,174 +80,186 @@ func earliest(a, b time.Time) time.Time {
 	return a
 }
 
-// cut returns what name is to the zone above, asking for it if need be.
-func (s *session) cut(above *zone, name string) (*cut, error) {
-	if known, ok := s.cuts[name]; ok {
+func after(now time.Time, seconds uint32) time.Time {
+	return now.Add(time.Duration(seconds) * time.Second)
+}
+
+// cutKind says what a name is to the zone above it.
+type cutKind uint8
+
+const (
+	sameZone cutKind = iota // a name in the zone above: no delegation
+	absent                  // no such name, so no delegation at it or below
+	unsigned                // proven to be delegated without usable DS records
+	signed                  // delegated, with authenticated keys
+)
+
+// cut is what is proven about one name on the way down from a trust anchor.
+type cut struct {
+	kind    cutKind
+	keys    *proof.KeySet // if signed
+	expires time.Time
+}
+
+// known returns what is known about name without asking, or nil.
+func (c *chain) known(name string) *cut {
+	if known := c.cuts[name]; known.cut != nil {
+		return known.cut
+	}
+	cached, _ := c.cache.get(cacheKey{name: name, kind: cachedCut}, c.session.now).(*cut)
+	return cached
+}
+
+// cut returns what name is to the zone above. It asks if that is not known.
+func (c *chain) cut(above *zone, name string) (*cut, error) {
+	if known, ok := c.cuts[name]; ok {
 		return known.cut, known.err
 	}
 	key := cacheKey{name: name, kind: cachedCut}
-	if c, ok := s.v.cache.get(key, s.now).(*cut); ok {
-		return c, nil
+	if cached, ok := c.cache.get(key, c.session.now).(*cut); ok {
+		return cached, nil
 	}
-	c, err := s.findCut(above, name)
-	s.cuts[name] = cutResult{c, err}
+	found, err := c.find(above, name)
+	c.cuts[name] = cutResult{found, err}
 	if err == nil {
-		s.v.cache.put(key, c, c.size(), c.expires, s.now)
-	}
-	return c, err
-}
-
-func (c *cut) size() int {
-	size := 64
-	if c.keys != nil {
-		for _, k := range c.keys.keys {
-			size += 256 + 2*len(k.rdata)
+		size := 64
+		if found.keys != nil {
+			for _, k := range found.keys.Keys {
+				size += k.Size()
+			}
 		}
+		c.cache.put(key, found, size, found.expires, c.session.now)
 	}
-	return size
+	return found, err
 }
 
-// findCut proves what name is. A trust anchor for the name itself and the DS
-// records above are two paths of which one suffices (RFC 6840 section 5.10).
-// Keys that match neither are bogus, and never make the zone unsigned.
-func (s *session) findCut(above *zone, name string) (*cut, error) {
+// find proves what name is. A trust anchor for the name itself and the DS records
+// above are two paths, one of which suffices (RFC 6840 section 5.10). Keys that
+// match neither are bogus, and never make the zone unsigned.
+func (c *chain) find(above *zone, name string) (*cut, error) {
 	var anchorErr error
-	if ds := s.v.anchors[name]; len(ds) > 0 {
-		c, err := s.signedCut(name, ds, AnchorMismatch)
+	if ds := c.anchors[name]; len(ds) > 0 {
+		found, err := c.signedCut(name, ds, AnchorMismatch)
 		if err == nil || !above.secure() || final(err) {
-			return c, err
+			return found, err
 		}
 		anchorErr = err
 	}
-	ds, c, err := s.delegation(above, name)
+	ds, found, err := c.delegation(above, name)
 	switch {
 	case err != nil:
 		return nil, err
 	case len(ds) > 0:
-		child, err := s.signedCut(name, ds, DSMismatch)
+		child, err := c.signedCut(name, ds, DSMismatch)
 		if err != nil {
 			return nil, err
 		}
-		child.expires = earliest(child.expires, c.expires)
+		child.expires = earliest(child.expires, found.expires)
 		return child, nil
 	case anchorErr != nil:
 		return nil, anchorErr
 	default:
-		return c, nil
+		return found, nil
 	}
 }
 
-// delegation asks for the DS records of name, which belong to the zone above.
-// It returns those that are usable, or else what their absence proves.
-func (s *session) delegation(above *zone, name string) (ds []*dns.DS, c *cut, err error) {
+// delegation asks for the DS records of name, which belong to the zone above. It
+// returns the usable ones, and what the reply says if there are none.
+func (c *chain) delegation(above *zone, name string) ([]*dns.DS, *cut, error) {
 	q := question{name, dns.TypeDS}
-	err = s.ask(q, func(r *reply) error {
-		ds, c, err = s.judgeDS(above, q, r)
-		return err
-	})
-	return ds, c, err
+	asked := c.session.ask(q)
+	for asked.next() {
+		ds, found, err := c.judgeDS(above, q, asked.reply)
+		if asked.accept(err) {
+			return ds, found, nil
+		}
+	}
+	return nil, nil, asked.err
 }
 
-func (s *session) judgeDS(above *zone, q question, r *reply) ([]*dns.DS, *cut, error) {
+func (c *chain) judgeDS(above *zone, q question, r *reply) ([]*dns.DS, *cut, error) {
+	now, budget := c.session.now, c.session.budget.proofs
 	if set := r.answer.find(q.name, dns.TypeDS); set != nil {
 		if err := r.present(q); err != nil {
 			return nil, nil, err
 		}
-		v, err := s.verifyExact(set, above)
+		v, err := proof.Verify(set, above.keys, now, budget)
 		if err != nil {
 			return nil, nil, err
 		}
-		usable, err := s.usableDS(set)
+		usable, err := proof.UsableDS(set, c.sha1, budget)
 		if err != nil {
 			return nil, nil, err
 		}
-		// RFC 6840 section 5.2: with no usable DS the zone counts as unsigned.
-		return usable, &cut{kind: unsigned, expires: v.expires}, nil
+		// RFC 6840 section 5.2: without a usable DS the zone counts as unsigned.
+		return usable, &cut{kind: unsigned, expires: after(now, v.TTL)}, nil
 	}
-	if c, err := s.aliasedCut(above, q, r); c != nil || err != nil {
-		return nil, c, err
+	if found, err := c.aliasedCut(above, q, r); found != nil || err != nil {
+		return nil, found, err
 	}
-	p, err := s.proof(above, r)
+	denials, err := proof.CollectDenials(r.authority, above.keys, now, budget)
 	if err != nil {
 		return nil, nil, err
 	}
-	d, err := s.deny(p, q, r)
+	a, err := denials.Deny(q.name, q.rtype, r.rcode)
 	if err != nil {
 		return nil, nil, err
 	}
-	c := &cut{kind: sameZone, expires: d.expires}
+	found := &cut{kind: sameZone, expires: after(now, min(a.TTL, r.negativeTTL()))}
 	switch {
-	case d.insecure || d.delegation:
-		c.kind = unsigned
-	case d.rcode == dns.RcodeNameError || d.wildcard:
-		c.kind = absent
+	case a.Insecure || a.Delegation:
+		found.kind = unsigned
+	case a.Rcode == dns.RcodeNameError || a.Wildcard:
+		found.kind = absent
 	}
-	return nil, c, nil
+	return nil, found, nil
 }
 
-// aliasedCut recognizes a name that cannot be a delegation because it is an
-// alias: there is a CNAME at it or a DNAME above it. It returns nil if the
+// aliasedCut recognizes a name that cannot be a delegation because it is an alias:
+// there is a CNAME record at it or a DNAME record above it. It returns nil if the
 // reply has no alias.
-func (s *session) aliasedCut(above *zone, q question, r *reply) (*cut, error) {
-	if set := r.dname(q.name); set != nil && within(set.name, above.apex) {
-		v, err := s.verifyExact(set, above)
+func (c *chain) aliasedCut(above *zone, q question, r *reply) (*cut, error) {
+	now, budget := c.session.now, c.session.budget.proofs
+	if set := r.dname(q.name); set != nil && proof.Within(set.Name, above.apex) {
+		v, err := proof.Verify(set, above.keys, now, budget)
 		if err != nil {
 			return nil, err
 		}
-		return &cut{kind: absent, expires: v.expires}, nil
+		return &cut{kind: absent, expires: after(now, v.TTL)}, nil
 	}
 	if set := r.answer.find(q.name, dns.TypeCNAME); set != nil {
-		v, status, err := s.verifyIn(set, above, r)
+		v, insecure, err := proof.VerifyAnswer(set, r.authority, above.keys, now, budget)
 		if err != nil {
 			return nil, err
 		}
-		c := &cut{kind: sameZone, expires: v.expires}
+		found := &cut{kind: sameZone, expires: after(now, v.TTL)}
 		switch {
-		case status != Secure:
-			c.kind = unsigned // opt-out: there may be an unsigned delegation
-		case v.expanded():
-			c.kind = absent
+		case insecure:
+			found.kind = unsigned // opt-out: there may be an unsigned delegation
+		case v.Expanded:
+			found.kind = absent
 		}
-		return c, nil
+		return found, nil
 	}
 	return nil, nil
 }
 
-// usableDS returns the DS records with a supported algorithm and digest. Those
-// with SHA-1 are ignored beside better ones (RFC 4509 section 3).
-func (s *session) usableDS(set *rrset) ([]*dns.DS, error) {
-	var usable []*dns.DS
-	better := false
-	for _, rr := range set.distinct() {
-		ds, ok := rr.(*dns.DS)
-		if !ok || !supportsAlgorithm(ds.Algorithm, s.v.sha1) || !supportsDigest(ds.DigestType) {
-			continue
-		}
-		better = better || ds.DigestType != dns.SHA1
-		usable = append(usable, ds)
-	}
-	if limit := s.budget.limits.KeysPerZone; len(usable) > limit {
-		return nil, &limitError{what: "DS records of one delegation", limit: limit}
-	}
-	if better {
-		usable = slices.DeleteFunc(usable, func(ds *dns.DS) bool { return ds.DigestType == dns.SHA1 })
-	}
-	return usable, nil
-}
-
-// signedCut asks for the DNSKEY RRset of a zone and accepts it if a key that
-// one of the DS records stands for signed it (RFC 4035 section 5.2).
-func (s *session) signedCut(apex string, ds []*dns.DS, mismatch Reason) (*cut, error) {
-	var c *cut
+// signedCut asks for the DNSKEY RRset of a zone. It accepts the RRset if a key that
+// matches one of the DS records signed it (RFC 4035 section 5.2).
+func (c *chain) signedCut(apex string, ds []*dns.DS, mismatch Reason) (*cut, error) {
 	q := question{apex, dns.TypeDNSKEY}
-	err := s.ask(q, func(r *reply) (err error) {
-		c, err = s.judgeKeys(q, ds, mismatch, r)
-		return err
-	})
-	return c, err
+	asked := c.session.ask(q)
+	for asked.next() {
+		found, err := c.judgeKeys(q, ds, mismatch, asked.reply)
+		if asked.accept(err) {
+			return found, nil
+		}
+	}
+	return nil, asked.err
 }
 
-func (s *session) judgeKeys(q question, ds []*dns.DS, mismatch Reason, r *reply) (*cut, error) {
+func (c *chain) judgeKeys(q question, ds []*dns.DS, mismatch Reason, r *reply) (*cut, error) {
+	now, budget := c.session.now, c.session.budget.proofs
 	set := r.answer.find(q.name, dns.TypeDNSKEY)
 	if set == nil {
 		return nil, failure(q, mismatch, "the DNSKEY RRset is missing")
@@ -256,35 +267,35 @@ func (s *session) judgeKeys(q question, ds []*dns.DS, mismatch Reason, r *reply)
 	if err := r.present(q); err != nil {
 		return nil, err
 	}
-	if limit := s.budget.limits.KeysPerZone; len(set.records) > limit {
-		return nil, &limitError{what: "keys of one zone", limit: limit}
+	if limit := budget.Limits.KeysPerZone; len(set.Records) > limit {
+		return nil, &proof.LimitError{What: "keys of one zone", Limit: limit}
 	}
-	all := &keySet{apex: q.name}
-	entry := &keySet{apex: q.name}
-	for _, rr := range set.records {
+	all := &proof.KeySet{Apex: q.name}
+	entry := &proof.KeySet{Apex: q.name} // the keys that match a DS record
+	for _, rr := range set.Records {
 		record, ok := rr.(*dns.DNSKEY)
 		if !ok {
 			continue
 		}
-		key, ok := newZoneKey(record, s.v.sha1)
+		key, ok := proof.NewKey(record, c.sha1)
 		if !ok {
 			continue
 		}
-		all.keys = append(all.keys, key)
-		matches, err := s.budget.matchesAny(key, ds)
+		all.Keys = append(all.Keys, key)
+		matches, err := key.MatchesAny(ds, budget)
 		if err != nil {
 			return nil, err
 		}
 		if matches {
-			entry.keys = append(entry.keys, key)
+			entry.Keys = append(entry.Keys, key)
 		}
 	}
-	if len(entry.keys) == 0 {
-		return nil, failure(q, mismatch, "none of %d keys matches", len(set.records))
+	if len(entry.Keys) == 0 {
+		return nil, failure(q, mismatch, "none of %d keys matches", len(set.Records))
 	}
-	v, err := s.verifyExact(set, &zone{apex: q.name, keys: entry})
+	v, err := proof.Verify(set, entry, now, budget)
 	if err != nil {
 		return nil, err
 	}
-	return &cut{kind: signed, keys: all, expires: v.expires}, nil
+	return &cut{kind: signed, keys: all, expires: after(now, v.TTL)}, nil
 }

@@ -1,12 +1,15 @@
 package dnssec
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 )
 
 // on bends the replies to one question.
@@ -108,4 +111,20 @@ func zoneText[T dns.RR](records ...T) string {
 		b.WriteString(rr.String() + "\n")
 	}
 	return b.String()
+}
+
+func servers(v *Validator) []*upstream.Server {
+	list, _ := v.client.Servers()
+	return list
+}
+
+// exchange makes one attempt at the first server.
+func (v *Validator) exchange(ctx context.Context, stream bool, q question) (*reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, v.client.Timeout())
+	defer cancel()
+	msg, err := v.client.Exchange(ctx, upstream.Attempt{Server: servers(v)[0], Stream: stream}, upstream.Question{Name: q.name, Type: q.rtype})
+	if err != nil {
+		return nil, asError(q, err)
+	}
+	return newReply(msg, q)
 }

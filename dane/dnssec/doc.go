@@ -10,9 +10,9 @@
 //   - [Insecure] if it is proven that there is a gap: a zone on the way down
 //     delegates without DS, so that nothing below is signed.
 //   - [Bogus] if neither is proven. Somebody forged the answer or took out its
-//     signatures, or the zone is broken. It is an error, like every answer that
-//     could not be had: whoever treats it as "no records" lets an attacker
-//     switch off what the records ask for (RFC 7672 section 2.1.2).
+//     signatures, or the zone is broken. It is an error, like every lookup that
+//     failed. Treating it as "no records" would let an attacker switch off what
+//     the records require (RFC 7672 section 2.1.2).
 //
 // Most users want one [Validator] for all lookups:
 //
@@ -48,7 +48,7 @@
 // [Limits] bounds what one Lookup may cost, with all that it leads to: signature
 // verifications, NSEC3 hashes and iterations, DNSKEY digests, keys, signatures,
 // queries, aliases, records and octets of replies, and time. A Lookup that
-// reaches one fails, and is never called insecure, but for NSEC3 iterations
+// reaches one fails, and is never called insecure, except for NSEC3 iterations
 // (RFC 9276 section 3.2). Beside these:
 //
 //   - RSA keys have at most 4096 bits and exponents at most 64.

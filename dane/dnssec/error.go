@@ -7,6 +7,9 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
+	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 )
 
 // Reason says why a lookup failed. The zero value is no reason.
@@ -103,11 +106,11 @@ func (r Reason) advice() string {
 		return "the DNS server or a device in between is broken: use another recursive server"
 	case SignatureMissing, DenialMissing:
 		return "if this happens for every signed domain, the DNS server strips DNSSEC records: " +
-			"use one that passes them on; if for one domain, its administrator must mend it"
+			"use one that passes them on; if for one domain, its administrator must fix it"
 	case SignatureExpired, SignatureNotYetValid:
 		return "check this host's clock; if it is right, the domain's administrator must sign again"
 	case SignatureInvalid, KeyMissing, DSMismatch, AliasInvalid, AliasLoop:
-		return "the domain's DNSSEC is broken or the answer is forged; its administrator must mend it"
+		return "the domain's DNSSEC is broken or the answer is forged; its administrator must fix it"
 	case NotAuthenticated:
 		return "check the name behind # in the server's configuration, and whether somebody impersonates the server"
 	case AnchorMismatch:
@@ -138,9 +141,9 @@ func (e ExtendedError) String() string {
 	return fmt.Sprintf("%s (%q)", name, e.Text)
 }
 
-// Error is the failure of a lookup. It never means that there are no records:
-// whoever sees it knows nothing about the name and must not go on as if it
-// had no TLSA, MX or other records (RFC 7672 section 2.1.2).
+// Error is the failure of a lookup. It never means that there are no records. A
+// caller knows nothing about the name, and must not continue as if it had no TLSA,
+// MX or other records (RFC 7672 section 2.1.2).
 type Error struct {
 	Name   string // the name asked for, canonical
 	Type   Type   // the type asked for
@@ -261,7 +264,7 @@ func (e *Error) noting(problem error) *Error {
 	if noted.Detail != "" {
 		noted.Detail += "; "
 	}
-	noted.Detail += "older servers were asked: " + printable(strings.TrimPrefix(problem.Error(), "dnssec: "), 300)
+	noted.Detail += "older servers were asked: " + printable(problem.Error(), 300)
 	return &noted
 }
 
@@ -282,6 +285,86 @@ func final(err error) bool {
 	if errors.As(err, &e) {
 		return e.final
 	}
-	var limit *limitError
-	return errors.As(err, &limit) && limit.total
+	var limit *proof.LimitError
+	return errors.As(err, &limit) && limit.Total
+}
+
+// asError makes an *Error of any error. It is about q unless err names another
+// RRset.
+func asError(q question, err error) *Error {
+	var e *Error
+	var unproven *proof.Error
+	var limit *proof.LimitError
+	var failed *upstream.Error
+	switch {
+	case errors.As(err, &e):
+		return e
+	case errors.As(err, &unproven):
+		return failure(question{unproven.Name, unproven.Type}, reasonOfFault(unproven.Fault), "%s", unproven.Detail)
+	case errors.As(err, &limit):
+		e = failure(q, WorkLimit, "%v", limit)
+		e.final = limit.Total
+	case errors.As(err, &failed):
+		e = failure(q, reasonOfKind(failed.Kind), "%s", failed.Detail)
+		e.Server, e.Err = failed.Server, failed.Err
+	default:
+		e = failure(q, Unreachable, "")
+		e.Err = err
+	}
+	return e
+}
+
+func reasonOfFault(fault proof.Fault) Reason {
+	switch fault {
+	case proof.SignatureMissing:
+		return SignatureMissing
+	case proof.SignatureExpired:
+		return SignatureExpired
+	case proof.SignatureNotYetValid:
+		return SignatureNotYetValid
+	case proof.KeyMissing:
+		return KeyMissing
+	case proof.DenialMissing:
+		return DenialMissing
+	case proof.Malformed:
+		return Malformed
+	default:
+		return SignatureInvalid
+	}
+}
+
+func reasonOfKind(kind upstream.Kind) Reason {
+	switch kind {
+	case upstream.Timeout:
+		return Timeout
+	case upstream.NotAuthenticated:
+		return NotAuthenticated
+	case upstream.Malformed:
+		return Malformed
+	case upstream.TooManyRecords:
+		return WorkLimit
+	case upstream.BadQuestion:
+		return BadQuestion
+	default:
+		return Unreachable
+	}
+}
+
+// concernsServer reports whether the failure is one that other names will meet as
+// well: no contact, a refusal, or keys without signatures from a server that
+// strips DNSSEC.
+func (e *Error) concernsServer() bool {
+	return e.Reason == Timeout || e.Reason == Unreachable || e.Reason == NotAuthenticated || e.Reason == Refused ||
+		e.Reason == SignatureMissing && e.Type == TypeDNSKEY
+}
+
+// printable replaces what could trick a terminal or a log, and shortens.
+func printable(text string, limit int) string {
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, text)
+	return text[:min(len(text), limit)]
 }

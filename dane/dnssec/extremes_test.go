@@ -97,7 +97,7 @@ func TestCaseOfReplies(t *testing.T) {
 }
 
 // SEC-71: a server that sends its reply over TCP octet by octet is waited for
-// until the timeout of one try, not anew for each octet.
+// until the timeout of one try, which does not start again with each octet.
 func TestSlowDrip(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -125,7 +125,7 @@ func TestSlowDrip(t *testing.T) {
 			}
 		})
 		start := time.Now()
-		_, err := v.client.exchange(t.Context(), attempt{server: v.upstreams.servers[0], stream: true}, question{"mx.example.com.", dns.TypeA})
+		_, err := v.exchange(t.Context(), true, question{"mx.example.com.", dns.TypeA})
 		var e *Error
 		if !errors.As(err, &e) || e.Reason != Timeout {
 			t.Errorf("error is %v", err)
@@ -216,7 +216,7 @@ func TestFlood(t *testing.T) {
 		}
 	}
 	w.expect(t, "mx.example.com", dns.TypeA, Secure, flooded)
-	if reads.Load() > (maxStrays+1)*sockets.Load() {
+	if reads.Load() > (64+1)*sockets.Load() {
 		t.Errorf("%d datagrams read from %d sockets", reads.Load(), sockets.Load())
 	}
 }
@@ -350,7 +350,7 @@ func (w *world) expectErrorOver(t *testing.T, serve func(net.Conn), reason Reaso
 			return near, nil
 		}
 	})
-	_, err := v.client.exchange(t.Context(), attempt{server: v.upstreams.servers[0], stream: true}, question{"mx.example.com.", dns.TypeA})
+	_, err := v.exchange(t.Context(), true, question{"mx.example.com.", dns.TypeA})
 	var e *Error
 	if !errors.As(err, &e) || e.Reason != reason {
 		t.Errorf("error is %v, want %v", err, reason)

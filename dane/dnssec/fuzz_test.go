@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
+	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 )
 
 // realReplies are what name servers and a resolver have really sent.
@@ -106,93 +109,45 @@ func FuzzMessage(f *testing.F) {
 	for _, wire := range realReplies(f) {
 		f.Add(wire)
 	}
-	s, err := parseServer("192.0.2.53")
+	from, err := upstream.ParseServer("192.0.2.53")
 	if err != nil {
 		f.Fatal(err)
 	}
 	z := w.zones["example.com."]
-	key, _ := newZoneKey(z.keys[0].record, false)
-	keys := &keySet{z.name, []zoneKey{key}}
+	key, _ := proof.NewKey(z.keys[0].record, false)
+	keys := &proof.KeySet{Apex: z.name, Keys: []proof.Key{key}}
 	v := w.validator()
 	f.Fuzz(func(t *testing.T, wire []byte) {
 		msg := new(dns.Msg)
 		if msg.Unpack(wire) != nil || len(msg.Question) != 1 {
 			return
 		}
-		name, ok := canonicalName(msg.Question[0].Name)
+		name, ok := proof.CanonicalName(msg.Question[0].Name)
 		if !ok {
 			return
 		}
 		q := question{name, msg.Question[0].Qtype}
-		msg, err := unpack(wire, q.rtype)
+		r, err := newReply(&upstream.Message{Msg: msg, Octets: len(wire), Server: from}, q)
 		if err != nil {
 			return
 		}
-		r, err := newReply(msg, q, s)
-		if err != nil {
-			return
-		}
-		session := v.newSession(context.Background())
+		l := v.newLookup(context.Background())
+		budget := l.session.budget.proofs
 		for _, set := range append(r.answer, r.authority...) {
-			session.budget.verify(set, keys, w.now)
+			proof.VerifyAnswer(set, r.authority, keys, w.now, budget)
 		}
-		for _, proof := range []func(*zone) (*proof, error){
-			func(z *zone) (*proof, error) { return session.proof(z, r) },
-			func(z *zone) (*proof, error) { return session.wholeProof(z, q, r) },
+		for _, collect := range []func() (*proof.Denials, error){
+			func() (*proof.Denials, error) { return proof.CollectDenials(r.authority, keys, w.now, budget) },
+			func() (*proof.Denials, error) { return l.judge.wholeProof(&zone{apex: z.name, keys: keys}, q, r) },
 		} {
-			if p, err := proof(&zone{apex: z.name, keys: keys}); err == nil {
-				session.deny(p, q, r)
+			if d, err := collect(); err == nil {
+				d.Deny(q.name, q.rtype, r.rcode)
 			}
 		}
 		if set := r.dname(q.name); set != nil {
 			r.redirect(q.name, set)
 		}
-		r.negativeExpiry(w.now)
-	})
-}
-
-// FuzzDenial gives NSEC and NSEC3 records of all shapes to the proofs, as if
-// they were authenticated.
-func FuzzDenial(f *testing.F) {
-	f.Add("a.example. NSEC c.example. A", "b.example.", uint16(dns.TypeA))
-	f.Add("0p9mhaveqvm6t7vbl5lop2u3t2rp3tom.example. NSEC3 1 1 12 aabbccdd 2t7b4g4vsa5smi47k61mv5bv1a22bojr MX", "x.example.", uint16(dns.TypeDS))
-	f.Add("a.example. NSEC \\000.a.example. RRSIG NSEC", "a.example.", uint16(dns.TypeTLSA))
-	for _, wire := range realReplies(f) {
-		msg := new(dns.Msg)
-		if err := msg.Unpack(wire); err != nil {
-			f.Fatal(err)
-		}
-		for _, rr := range msg.Ns {
-			if soa := msg.Ns[0].Header(); soa.Rrtype == dns.TypeSOA && soa.Name != "." {
-				moved := func(text string) string { return strings.ReplaceAll(text, soa.Name, "example.") }
-				f.Add(moved(rr.String()), moved(msg.Question[0].Name), msg.Question[0].Qtype)
-			}
-		}
-	}
-	f.Fuzz(func(t *testing.T, record, name string, qtype uint16) {
-		rr, err := dns.NewRR(record)
-		name, ok := canonicalName(name)
-		if err != nil || rr == nil || !ok {
-			return
-		}
-		rr.Header().Name = dns.CanonicalName(rr.Header().Name)
-		if !within(rr.Header().Name, "example.") {
-			return // no such record is signed by the zone
-		}
-		p := &proof{apex: "example."}
-		p.add(&rrset{name: rr.Header().Name, rtype: rr.Header().Rrtype, records: []dns.RR{rr}}, newBudget(Limits{}.withDefaults()))
-		q := question{name, qtype}
-		d := p.denyByNSEC(q)
-		if d == nil && p.nsec3 != nil {
-			d, _ = p.nsec3.deny(q, 0)
-		}
-		if d != nil && !within(name, "example.") {
-			t.Fatalf("%s denies %s, which is in another zone", record, name)
-		}
-		if n, ok := rr.(*dns.NSEC); ok && d != nil && n.Hdr.Name == name && d.rcode == dns.RcodeNameError {
-			t.Fatalf("%s denies its own name", record)
-		}
-		p.nsecProvesExpansion(name, parent(name))
+		r.negativeTTL()
 	})
 }
 
@@ -203,32 +158,5 @@ func FuzzAnchors(f *testing.F) {
 	f.Add("$INCLUDE /etc/passwd\n$GENERATE 1-65535 $ A 1.2.3.4\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		newAnchors(text, "", true)
-	})
-}
-
-// FuzzName checks that canonical names are fixed points and survive packing.
-func FuzzName(f *testing.F) {
-	for _, name := range []string{"mx.Example.com", `a\.b.c`, `\000\255.`, "*.x", "."} {
-		f.Add(name)
-	}
-	f.Fuzz(func(t *testing.T, name string) {
-		canonical, ok := canonicalName(name)
-		if !ok {
-			return
-		}
-		again, ok := canonicalName(canonical)
-		if !ok || again != canonical {
-			t.Fatalf("%q becomes %q, then %q", name, canonical, again)
-		}
-		back, _, err := dns.UnpackDomainName(wireName(canonical), 0)
-		if err != nil || back != canonical {
-			t.Fatalf("%q is packed as %q, %v", canonical, back, err)
-		}
-		if countLabels(canonical) != dns.CountLabel(canonical) || len(wireLabels(canonical)) != countLabels(canonical) {
-			t.Fatalf("%q has %d labels", canonical, countLabels(canonical))
-		}
-		if p := parent(canonical); !within(canonical, p) || canonical != "." && !below(canonical, p) {
-			t.Fatalf("%q is not below %q", canonical, p)
-		}
 	})
 }

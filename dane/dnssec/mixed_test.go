@@ -10,9 +10,11 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 )
 
-// Whoever sits on the path can mix what all zones have signed, and what nobody
+// An attacker on the path can mix what all zones have signed, and what nobody
 // has, into any reply, and can do so to one lookup after the other by the same
 // validator. What he gets is an error or the truth: never other records, never
 // an absence, and never insecure where the chain is signed.
@@ -216,7 +218,7 @@ var forgedData = map[uint16]string{dns.TypeA: "A 203.0.113.66", dns.TypeTLSA: "T
 func (m *mixer) authority(q question) []dns.RR {
 	zones := slices.Sorted(maps.Keys(m.zones))
 	apex := zones[m.rand.IntN(len(zones))]
-	for m.rand.IntN(10) > 0 && !within(q.name, apex) {
+	for m.rand.IntN(10) > 0 && !proof.Within(q.name, apex) {
 		apex = zones[m.rand.IntN(len(zones))]
 	}
 	z := m.zones[apex]
@@ -230,8 +232,8 @@ func (m *mixer) authority(q question) []dns.RR {
 		}
 		return reply.Ns
 	}
-	for at := q.name; within(at, apex); at = parent(at) {
-		for _, name := range []string{at, wildcardOf(at)} {
+	for at := q.name; proof.Within(at, apex); at = proof.Parent(at) {
+		for _, name := range []string{at, proof.WildcardOf(at)} {
 			if m.rand.IntN(2) == 0 {
 				m.prove(reply, z, name)
 			}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 	"github.com/mxseal/mxseal/internal/flight"
 )
 
@@ -42,7 +43,7 @@ func (e *ProbeError) Unwrap() error { return e.Err }
 // zone that is not signed. The error holds a *ProbeError for each server
 // that fails, and is nil if none does.
 func (v *Validator) Probe(ctx context.Context, names ...string) error {
-	servers, problem := v.upstreams.list()
+	servers, problem := v.client.Servers()
 	faults := make([]error, len(servers))
 	var probes sync.WaitGroup
 	for i, s := range servers {
@@ -55,15 +56,17 @@ func (v *Validator) Probe(ctx context.Context, names ...string) error {
 		})
 	}
 	probes.Wait()
+	if problem != nil {
+		problem = fmt.Errorf("dnssec: %w", problem)
+	}
 	return errors.Join(append(faults, problem)...)
 }
 
 // only returns a Validator with an empty cache that asks one of the servers.
-func (v *Validator) only(s *server) *Validator {
+func (v *Validator) only(s *upstream.Server) *Validator {
 	return &Validator{
-		upstreams: &upstreams{servers: []*server{s}},
+		client:    v.client.Only(s),
 		anchors:   v.anchors,
-		client:    v.client,
 		now:       v.now,
 		limits:    v.limits,
 		sha1:      v.sha1,
@@ -75,7 +78,7 @@ func (v *Validator) only(s *server) *Validator {
 
 type probe struct {
 	v      *Validator
-	server *server
+	server *upstream.Server
 	found  *ProbeError
 	// explained is set when the replies themselves have shown what is wrong.
 	explained bool
@@ -121,7 +124,7 @@ func delegations() []string { return []string{"com.", "bb."} }
 // before it is judged.
 func (p *probe) transport(ctx context.Context, q question) {
 	ways := map[string]bool{"UDP": false, "TCP": true}
-	if p.server.isTLS() {
+	if p.server.IsTLS() {
 		ways = map[string]bool{"TLS": true}
 	}
 	for _, way := range []string{"UDP", "TCP", "TLS"} {
@@ -129,7 +132,9 @@ func (p *probe) transport(ctx context.Context, q question) {
 		if !ok {
 			continue
 		}
-		msg, err := p.roundTrip(ctx, stream, q)
+		ctx, cancel := context.WithTimeout(ctx, p.v.client.Timeout())
+		msg, err := p.v.client.Query(ctx, upstream.Attempt{Server: p.server, Stream: stream}, upstream.Question{Name: q.name, Type: q.rtype})
+		cancel()
 		switch {
 		case err != nil:
 			p.fault("does not answer over %s: %s", way, asError(q, err).cause())
@@ -139,12 +144,6 @@ func (p *probe) transport(ctx context.Context, q question) {
 			p.inspect(msg.Msg, q)
 		}
 	}
-}
-
-func (p *probe) roundTrip(ctx context.Context, stream bool, q question) (*message, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.v.client.timeout)
-	defer cancel()
-	return p.v.client.roundTrip(ctx, p.server, stream, q)
 }
 
 // inspect looks for what is missing in the reply with the keys of a zone.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 )
 
 // Type is the type of a DNS record, a number that IANA registers (RFC 1035
@@ -200,13 +202,13 @@ func ParseRecord(text string) (Record, error) {
 
 // newRecords returns the records of an RRset without duplicates, all with the
 // TTL that validation left of theirs (RFC 4035 section 5.3.3).
-func newRecords(set *rrset, ttl time.Duration) ([]Record, error) {
-	distinct := set.distinct()
+func newRecords(set *proof.RRset, ttl time.Duration) ([]Record, error) {
+	distinct := set.Distinct()
 	records := make([]Record, 0, len(distinct))
 	for _, rr := range distinct {
-		r, err := newRecord(rr, set.name, ttl.Truncate(time.Second))
+		r, err := newRecord(rr, set.Name, ttl.Truncate(time.Second))
 		if err != nil {
-			return nil, failure(set.question(), Malformed, "%v", err)
+			return nil, failure(questionOf(set), Malformed, "%v", err)
 		}
 		records = append(records, r)
 	}

@@ -7,58 +7,130 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 	"github.com/mxseal/mxseal/internal/flight"
 )
 
-// session is one top-level lookup: its budget, and what it has learnt so far.
-// It is used by one goroutine; only the exchanges run beside it.
+// session asks the servers on behalf of one top-level lookup, within its budget.
+// It is used by one goroutine. Only the exchanges run concurrently.
 type session struct {
-	v       *Validator
-	ctx     context.Context
-	now     time.Time
-	budget  *budget
-	tries   []attempt
-	problem error // with the list of servers
-	started map[exchangeKey]*flight.Flight[*reply]
-	cuts    map[string]cutResult
-	// received are the octets of all replies to what was started here, those to
-	// guesses included, which nobody may ever judge.
-	received atomic.Int64
+	client    *upstream.Client
+	exchanges *flight.Group[exchangeKey, *reply] // shared by all sessions
+	ctx       context.Context
+	now       time.Time
+	budget    *budget
+	attempts  []upstream.Attempt
+	problem   error // with the list of servers
+	started   map[exchangeKey]*flight.Flight[*reply]
+	// octets are those of all replies to the questions started here, including
+	// questions sent in advance whose replies are never judged.
+	octets atomic.Int64
 }
 
 type exchangeKey struct {
-	attempt
+	upstream.Attempt
 	question
 }
 
-type cutResult struct {
-	cut *cut
-	err error
-}
-
-func (v *Validator) newSession(ctx context.Context) *session {
-	servers, problem := v.upstreams.list()
-	return &session{
-		v:       v,
-		ctx:     ctx,
-		now:     v.now(),
-		budget:  newBudget(v.limits),
-		tries:   attempts(servers, time.Now()),
-		problem: problem,
-		started: make(map[exchangeKey]*flight.Flight[*reply]),
-		cuts:    make(map[string]cutResult),
-	}
-}
-
-// close drops the exchanges that were begun and turned out not to be needed.
+// close drops the exchanges that were started and turned out not to be needed.
 func (s *session) close() {
 	for key, f := range s.started {
-		s.v.exchanges.Leave(key, f)
+		s.exchanges.Leave(key, f)
 	}
+}
+
+// ask puts q to one server after the other, until the caller accepts a reply.
+// Every reply is judged alike: a server that fails, or whose reply is bogus, is no
+// reason to believe the next one more.
+//
+//	asked := s.ask(q)
+//	for asked.next() {
+//		if asked.accept(judge(asked.reply)) {
+//			return nil
+//		}
+//	}
+//	return asked.err
+func (s *session) ask(q question) *asking {
+	return &asking{session: s, q: q, attempts: s.attempts}
+}
+
+// asking is one question on its way through the servers.
+type asking struct {
+	session  *session
+	q        question
+	attempts []upstream.Attempt // those that are left
+	to       upstream.Attempt
+	failures []*Error
+
+	reply *reply
+	err   error // after next has returned false
+}
+
+// next waits for the reply of the next server. It returns false after the last.
+func (a *asking) next() bool {
+	for a.err == nil && len(a.attempts) > 0 {
+		a.to, a.attempts = a.attempts[0], a.attempts[1:]
+		if a.to.Stream && !worthStream(a.failures, a.to.Server) {
+			continue
+		}
+		r, err := a.session.receive(a.to, a.q)
+		if err == nil {
+			a.reply = r
+			return true
+		}
+		a.fail(asError(a.q, err))
+	}
+	if a.err == nil {
+		a.err = summary(a.q, a.failures)
+	}
+	return false
+}
+
+// accept reports whether the judgement err of the reply is nil.
+func (a *asking) accept(err error) bool {
+	if err != nil {
+		a.fail(a.reply.blamed(asError(a.q, err), a.q))
+		return false
+	}
+	// What the reply says is known now, so it need not be kept. The chain may have
+	// asked the same question while this reply was judged, and dropped it already.
+	key := exchangeKey{a.to, a.q}
+	if f := a.session.started[key]; f != nil {
+		a.session.exchanges.Leave(key, f)
+		delete(a.session.started, key)
+	}
+	return true
+}
+
+func (a *asking) fail(e *Error) {
+	if e.final {
+		a.err = e
+		return
+	}
+	if e.concernsServer() {
+		a.to.Server.Failed(time.Now())
+	}
+	a.failures = addFailure(a.failures, e)
+}
+
+// receive waits for the reply of one server.
+func (s *session) receive(to upstream.Attempt, q question) (*reply, error) {
+	f, err := s.start(to, q)
+	if err != nil {
+		return nil, err
+	}
+	r, err := f.Wait(s.ctx)
+	if s.ctx.Err() != nil {
+		return nil, interrupted(q, s.ctx.Err())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, s.budget.read(r.octets)
 }
 
 // start sends a question without waiting for the reply.
-func (s *session) start(to attempt, q question) (*flight.Flight[*reply], error) {
+func (s *session) start(to upstream.Attempt, q question) (*flight.Flight[*reply], error) {
 	key := exchangeKey{to, q}
 	if f := s.started[key]; f != nil {
 		return f, nil
@@ -66,41 +138,22 @@ func (s *session) start(to attempt, q question) (*flight.Flight[*reply], error) 
 	if err := s.budget.query(); err != nil {
 		return nil, err
 	}
-	if err := s.budget.hold(s.received.Load()); err != nil {
+	if err := s.budget.received(s.octets.Load()); err != nil {
 		return nil, err
 	}
-	f := s.v.exchanges.Join(s.ctx, key, func(ctx context.Context) (*reply, error) {
-		r, err := s.v.client.try(ctx, to, q)
+	f := s.exchanges.Join(s.ctx, key, func(ctx context.Context) (*reply, error) {
+		msg, err := s.client.Exchange(ctx, to, upstream.Question{Name: q.name, Type: q.rtype})
+		if err != nil {
+			return nil, err
+		}
+		r, err := newReply(msg, q)
 		if err == nil {
-			s.received.Add(int64(r.octets))
+			s.octets.Add(int64(r.octets))
 		}
 		return r, err
 	})
 	s.started[key] = f
 	return f, nil
-}
-
-// ask puts q to one server after the other until judge accepts a reply. A
-// server that does not answer, or whose answer is bogus, is no reason to
-// believe the next one any more than the first: each answer is judged alike.
-func (s *session) ask(q question, judge func(*reply) error) error {
-	var failures []*Error
-	for _, to := range s.tries {
-		if to.stream && !worthStream(failures, to.server) {
-			continue
-		}
-		err := s.askOne(q, to, judge)
-		if err == nil {
-			return nil
-		}
-		e := asError(q, err)
-		if final(e) {
-			return e
-		}
-		to.server.note(e, time.Now())
-		failures = addFailure(failures, e)
-	}
-	return summary(q, failures)
 }
 
 // addFailure keeps the last failure of each server.
@@ -109,50 +162,10 @@ func addFailure(failures []*Error, e *Error) []*Error {
 	return append(slices.DeleteFunc(failures, same), e)
 }
 
-func (s *session) askOne(q question, to attempt, judge func(*reply) error) error {
-	f, err := s.start(to, q)
-	if err != nil {
-		return err
-	}
-	r, err := f.Wait(s.ctx)
-	if s.ctx.Err() != nil {
-		return interrupted(q, s.ctx.Err())
-	}
-	if err != nil {
-		return err
-	}
-	if err := s.budget.read(r.octets); err != nil {
-		return err
-	}
-	if err := judge(r); err != nil {
-		return r.blamed(asError(q, err), q)
-	}
-	// What it said is known now: the reply need not be kept.
-	key := exchangeKey{to, q}
-	s.v.exchanges.Leave(key, f)
-	delete(s.started, key)
-	return nil
-}
-
-// blamed names the server in an error about q, and wraps one about another
-// question, further up the chain.
-func (r *reply) blamed(e *Error, q question) *Error {
-	switch {
-	case e.final:
-		return e
-	case e.Name == q.name && e.Type == Type(q.rtype) && e.Server == "":
-		return r.blame(e)
-	case e.Name == q.name && e.Type == Type(q.rtype):
-		return e
-	default:
-		return r.blame(e.within(q))
-	}
-}
-
-// worthStream reports whether the server may do better over TCP: it kept
-// silent, or its datagrams were nonsense or bogus, which somebody else may have
-// sent.
-func worthStream(failures []*Error, s *server) bool {
+// worthStream reports whether the server may do better over TCP: it did not
+// answer, or its datagrams were malformed or bogus, which may have been sent by
+// someone else.
+func worthStream(failures []*Error, s *upstream.Server) bool {
 	for _, e := range failures {
 		if e.Server == s.String() && (e.Reason == Timeout || e.Reason == Malformed || e.Status == Bogus) {
 			return true
@@ -161,25 +174,8 @@ func worthStream(failures []*Error, s *server) bool {
 	return false
 }
 
-// asError turns any error below into an *Error about q.
-func asError(q question, err error) *Error {
-	var e *Error
-	if errors.As(err, &e) {
-		return e
-	}
-	var limit *limitError
-	if errors.As(err, &limit) {
-		e = failure(q, WorkLimit, "%v", limit)
-		e.final = limit.total
-		return e
-	}
-	e = failure(q, Unreachable, "")
-	e.Err = err
-	return e
-}
-
-// summary is the error of a question that every server failed. A bogus answer
-// says more than none.
+// summary is the error of a question that all servers failed. A bogus answer says
+// more than none.
 func summary(q question, failures []*Error) *Error {
 	if len(failures) == 1 {
 		return failures[0]

@@ -15,7 +15,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/miekg/dns"
@@ -140,7 +139,7 @@ func TestStaleConnection(t *testing.T) {
 	server := w.overTLS(t, 1)
 	v := w.validator(server.client)
 	for i, name := range []string{"mx.plain.com.", "a.wild.example.com.", "b.wild.example.com."} {
-		r, err := v.client.exchange(t.Context(), attempt{server: v.upstreams.servers[0]}, question{name, dns.TypeA})
+		r, err := v.exchange(t.Context(), false, question{name, dns.TypeA})
 		if err != nil || r.answer.find(name, dns.TypeA) == nil {
 			t.Errorf("%s: %+v, %v", name, r, err)
 		}
@@ -174,8 +173,8 @@ func TestCertificateOfServer(t *testing.T) {
 	}
 }
 
-// Whoever impersonates a server reached over TLS writes nothing into a
-// log by the names of a certificate, be they long or not printable.
+// An impersonator of a TLS server cannot write into a log through long or
+// unprintable names in its certificate.
 func TestNamesOfCertificateInErrors(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -192,152 +191,62 @@ func TestNamesOfCertificateInErrors(t *testing.T) {
 	}
 }
 
-// pipeStream is a stream over memory, and its far end.
-func pipeStream() (*stream, net.Conn) {
-	near, far := net.Pipe()
-	return newStream(near), far
-}
-
-func streamQuery() *query {
-	q, _ := new(client).newQuery(question{"mx.example.com.", dns.TypeA})
-	return q
-}
-
-// A connection that nobody uses is closed after a while, one in use is not.
-func TestIdleConnection(t *testing.T) {
+// Close ends the connections and the lookups that wait for a server. Later lookups
+// fail, except for those that the cache answers.
+func TestClose(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s, far := pipeStream()
-		go func() {
-			for {
-				wire, err := receiveQuery(far, "tcp")
-				if err != nil {
-					return
-				}
-				time.Sleep(idleTime + time.Second)
-				far.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(wire))), wire...))
-			}
-		}()
-		for range 2 {
-			if _, err := askStream(t, s); err != nil {
-				t.Error(err)
-			}
-			time.Sleep(idleTime - time.Second)
+	w := mail(t)
+	server := w.overTLS(t, 0)
+	v := w.validator(server.client)
+	if _, err := v.Lookup(t.Context(), "mx.example.com", TypeA); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan bool, 100)
+	w.mu.Lock()
+	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
+		asked <- true
+		return nil
+	}
+	w.mu.Unlock()
+	waiting := make(chan error)
+	go func() {
+		_, err := v.Lookup(context.Background(), "waiting.example.com", TypeA)
+		waiting <- err
+	}()
+	<-asked
+	for range 2 {
+		if err := v.Close(); err != nil {
+			t.Error(err)
 		}
-		if !s.takesMore() {
-			t.Error("closed while in use")
-		}
-		time.Sleep(time.Second)
-		synctest.Wait()
-		if s.takesMore() {
-			t.Error("not closed")
-		}
-		if _, err := askStream(t, s); !errors.Is(err, net.ErrClosed) {
+	}
+	_, later := v.Lookup(t.Context(), "later.example.com", TypeA)
+	for _, err := range []error{<-waiting, later} {
+		var e *Error
+		if !errors.Is(err, net.ErrClosed) || !errors.As(err, &e) || e.Status != Indeterminate {
 			t.Errorf("error is %v", err)
 		}
-	})
-}
-
-func askStream(t *testing.T, s *stream) ([]byte, error) {
-	return s.ask(t.Context(), streamQuery())
-}
-
-// A caller who gives up leaves the others alone, and the late reply is for
-// nobody; after a timeout the connection takes no more questions.
-func TestAbandonedQuestion(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s, far := pipeStream()
-		var queries [][]byte
-		go func() {
-			for {
-				wire, err := receiveQuery(far, "tcp")
-				if err != nil {
-					return
-				}
-				queries = append(queries, wire)
-			}
-		}()
-		ctx, cancel := context.WithCancel(t.Context())
-		outcomes := make(chan error, 2)
-		go func() {
-			_, err := s.ask(ctx, streamQuery())
-			outcomes <- err
-		}()
-		synctest.Wait()
-		go func() {
-			_, err := s.ask(t.Context(), streamQuery())
-			outcomes <- err
-		}()
-		synctest.Wait()
-		cancel()
-		if err := <-outcomes; !errors.Is(err, context.Canceled) {
-			t.Errorf("error is %v", err)
-		}
-		for _, wire := range queries {
-			far.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(wire))), wire...))
-		}
-		if err := <-outcomes; err != nil {
-			t.Errorf("the other question: %v", err)
-		}
-		if !s.takesMore() || len(s.waiting) > 0 {
-			t.Errorf("%d questions wait", len(s.waiting))
-		}
-		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if _, err := s.ask(ctx, streamQuery()); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("error is %v", err)
-		}
-		if s.takesMore() {
-			t.Error("a silent connection takes more questions")
-		}
-		time.Sleep(time.Nanosecond)
-		synctest.Wait()
-		if s.failure() == nil {
-			t.Error("a silent connection stays open")
-		}
-	})
-}
-
-// A server that sends what nobody asked for, or nothing that can be read, is
-// not listened to.
-func TestBrokenStream(t *testing.T) {
-	t.Parallel()
-	for _, sent := range [][]byte{{0, 1, 7}, {0, 0}, {0, 2, 0, 0}, {0, 9, 1}, nil} {
-		s, far := pipeStream()
-		go func() {
-			wire, _ := receiveQuery(far, "tcp")
-			if len(sent) == 4 {
-				sent[2], sent[3] = ^wire[0], wire[1]
-			}
-			far.Write(sent)
-			far.Close()
-		}()
-		if reply, err := askStream(t, s); err == nil {
-			t.Errorf("sent %v, got %v", sent, reply)
-		}
-		if s.takesMore() {
-			t.Errorf("%v: not closed", sent)
-		}
+	}
+	if _, err := v.Lookup(t.Context(), "mx.example.com", TypeA); err != nil {
+		t.Errorf("an answer in the cache: %v", err)
+	}
+	if n := server.connections.Load(); n != 1 {
+		t.Errorf("%d connections", n)
 	}
 }
 
-// All that came while a connection was being opened wait on it; when they are
-// too many, the rest is sent to another one instead of looking for a free ID.
-func TestFullStream(t *testing.T) {
+// Close of a Trusting does the same.
+func TestCloseTrusting(t *testing.T) {
 	t.Parallel()
-	s, far := pipeStream()
-	defer far.Close()
-	for range maxWaiting {
-		if _, err := s.enter(streamQuery()); err != nil {
-			t.Fatal(err)
+	trusting, err := NewTrusting(TrustingConfig{Servers: []string{"127.0.0.1"}, Dial: newWorld(t).dial})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := trusting.Close(); err != nil {
+			t.Error(err)
 		}
 	}
-	if _, err := s.enter(streamQuery()); !errors.Is(err, errFull) {
-		t.Errorf("error is %v", err)
-	}
-	s.close(net.ErrClosed)
-	if _, err := s.enter(streamQuery()); !errors.Is(err, net.ErrClosed) {
+	if _, err := trusting.Lookup(t.Context(), "example.com", TypeA); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("error is %v", err)
 	}
 }

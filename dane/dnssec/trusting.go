@@ -12,6 +12,8 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
+	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 	"github.com/mxseal/mxseal/internal/flight"
 )
 
@@ -37,11 +39,10 @@ type TrustingConfig struct {
 // as the server and the way to it, so it must be on this host or authenticated
 // by TLS. Most users want a Validator, which trusts nobody.
 type Trusting struct {
-	upstreams *upstreams
-	client    client
-	now       func() time.Time
-	cache     *cache
-	lookups   flight.Group[question, *Answer]
+	client  *upstream.Client
+	now     func() time.Time
+	cache   *cache
+	lookups flight.Group[question, *Answer]
 }
 
 // NewTrusting returns a Trusting. It refuses servers that anybody on the
@@ -50,29 +51,39 @@ func NewTrusting(config TrustingConfig) (*Trusting, error) {
 	if t := config.TLS; t != nil && t.InsecureSkipVerify && t.VerifyConnection == nil {
 		return nil, errors.New("dnssec: TrustingConfig.TLS does not verify certificates, so that anyone could be the server; give its issuer in RootCAs")
 	}
-	upstreams, err := newUpstreams(config.Servers, config.ResolvConf, trustworthy)
-	if err != nil {
-		return nil, err
-	}
 	limits := Limits{}.withDefaults()
-	c := newClient(config.Dial, config.Timeout, config.TLS, limits.Records)
-	c.wantAD = true
+	client, err := upstream.New(upstream.Config{
+		Servers:    config.Servers,
+		ResolvConf: config.ResolvConf,
+		Permit:     trustworthy,
+		Dial:       config.Dial,
+		TLS:        config.TLS,
+		Timeout:    config.Timeout,
+		Records:    limits.Records,
+		WantAD:     true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("dnssec: %w", err)
+	}
 	return &Trusting{
-		upstreams: upstreams,
-		client:    c,
-		now:       clock(config.Now),
-		cache:     newCache(cacheBytes(config.CacheBytes)),
-		lookups:   flight.Group[question, *Answer]{Limit: limits.Duration},
+		client:  client,
+		now:     clock(config.Now),
+		cache:   newCache(cacheBytes(config.CacheBytes)),
+		lookups: flight.Group[question, *Answer]{Limit: limits.Duration},
 	}, nil
 }
 
+// Close closes the connections over TLS to the servers. Later lookups that need a
+// server return an *Error that wraps net.ErrClosed. Close may be called more than once.
+func (t *Trusting) Close() error { return t.client.Close() }
+
 // trustworthy refuses a server whose AD bit anybody on the network can forge.
-func trustworthy(s *server) error {
-	if s.isLoopback() || s.isTLS() {
+func trustworthy(s *upstream.Server) error {
+	if s.IsLoopback() || s.IsTLS() {
 		return nil
 	}
-	return fmt.Errorf("dnssec: the AD bit of DNS server %s can be forged by anyone on the way: "+
-		"use a server on this host, \"tls://%s\", or a Validator", s, s.addr.Addr())
+	return fmt.Errorf("the AD bit of DNS server %s can be forged by anyone on the way: "+
+		"use a server on this host, \"tls://%s\", or a Validator", s, s.Addr())
 }
 
 // Lookup returns the records of the type at name; the answer is Secure if the
@@ -145,12 +156,18 @@ func (t *Trusting) judgeFirst(ctx context.Context, a *Answer) error {
 
 func (t *Trusting) ask(ctx context.Context, q question) (*reply, error) {
 	var failures []*Error
-	servers, _ := t.upstreams.list()
-	for _, to := range attempts(servers, time.Now()) {
-		if to.stream && !worthStream(failures, to.server) {
+	servers, _ := t.client.Servers()
+	for _, to := range upstream.Attempts(servers, time.Now()) {
+		if to.Stream && !worthStream(failures, to.Server) {
 			continue
 		}
-		r, err := t.client.exchange(ctx, to, q)
+		var r *reply
+		bounded, cancel := context.WithTimeout(ctx, t.client.Timeout())
+		msg, err := t.client.Exchange(bounded, to, upstream.Question{Name: q.name, Type: q.rtype})
+		cancel()
+		if err == nil {
+			r, err = newReply(msg, q)
+		}
 		if err == nil && !r.ad && slices.ContainsFunc(failures, mayBeBogus) {
 			// Another server's word that the name is insecure does not undo it.
 			err = r.blame(failure(q, ServerFailure, "another server failed, and this one does not call its answer authentic"))
@@ -162,7 +179,9 @@ func (t *Trusting) ask(ctx context.Context, q question) (*reply, error) {
 			return nil, interrupted(q, ctx.Err())
 		}
 		e := asError(q, err)
-		to.server.note(e, time.Now())
+		if e.concernsServer() {
+			to.Server.Failed(time.Now())
+		}
 		failures = addFailure(failures, e)
 	}
 	return nil, summary(q, failures)
@@ -179,16 +198,15 @@ func (t *Trusting) answer(q question, so path, r *reply) (a *Answer, open bool, 
 		status = Secure
 	}
 	now := t.now()
-	a = &Answer{Name: q.name, Status: status, Expires: after(now, maxTTL)}
+	a = &Answer{Name: q.name, Status: status, Expires: after(now, proof.MaxTTL)}
 	for {
 		set := r.answer.find(a.Name, q.rtype)
 		if set != nil {
 			if err := r.present(question{a.Name, q.rtype}); err != nil {
 				return nil, false, err
 			}
-			a.Expires = earliest(a.Expires, after(now, set.ttl()))
-			a.Records, err = newRecords(set, a.Expires.Sub(now))
-			return a, false, err
+			a.Expires = earliest(a.Expires, after(now, set.TTL()))
+			return a, false, a.hold(set, a.Expires.Sub(now))
 		}
 		cname := r.answer.find(a.Name, dns.TypeCNAME)
 		if cname == nil {
@@ -203,7 +221,7 @@ func (t *Trusting) answer(q question, so path, r *reply) (a *Answer, open bool, 
 			return nil, false, err
 		}
 		a.Aliases = append(a.Aliases, step)
-		a.Expires = earliest(a.Expires, after(now, cname.ttl()))
+		a.Expires = earliest(a.Expires, after(now, cname.TTL()))
 		a.Name = target
 	}
 	if len(a.Aliases) > 0 {
@@ -212,8 +230,8 @@ func (t *Trusting) answer(q question, so path, r *reply) (a *Answer, open bool, 
 	if r.isReferral() {
 		return nil, false, failure(q, NoRecursion, "the server refers to other servers instead of answering")
 	}
-	a.NXDomain = r.rcode == dns.RcodeNameError
-	a.Expires = earliest(a.Expires, r.negativeExpiry(now))
+	a.deny(r.rcode)
+	a.Expires = earliest(a.Expires, after(now, r.negativeTTL()))
 	return a, false, nil
 }
 

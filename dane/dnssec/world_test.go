@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 )
 
 // world is a DNS tree and the recursive server that knows all of it. Tests
@@ -103,16 +105,16 @@ func (z *testZone) add(tb testing.TB, record string) {
 	if err != nil {
 		tb.Fatalf("%s: %v", record, err)
 	}
-	owner, _ := canonicalName(rr.Header().Name)
+	owner, _ := proof.CanonicalName(rr.Header().Name)
 	z.records[owner] = append(z.records[owner], rr)
 }
 
 // above returns the zone that delegates name.
-func (w *world) above(name string) *testZone { return w.at(parent(name)) }
+func (w *world) above(name string) *testZone { return w.at(proof.Parent(name)) }
 
 // at returns the zone that name is in.
 func (w *world) at(name string) *testZone {
-	for ; ; name = parent(name) {
+	for ; ; name = proof.Parent(name) {
 		if z := w.zones[name]; z != nil {
 			return z
 		}
@@ -271,7 +273,7 @@ func (w *world) serve(addr, network string, wire []byte) [][]byte {
 	if w.raw != nil {
 		return w.raw(m)
 	}
-	if network == "udp" && m.Len() > udpSize {
+	if network == "udp" && m.Len() > 1232 {
 		m.Truncated, m.Answer, m.Ns = true, nil, nil
 	}
 	packed, err := m.Pack()
@@ -287,7 +289,7 @@ func (w *world) reply(query *dns.Msg) *dns.Msg {
 	m := new(dns.Msg)
 	m.SetReply(query)
 	m.RecursionAvailable = true
-	m.SetEdns0(udpSize, true)
+	m.SetEdns0(1232, true)
 	q := query.Question[0]
 	w.resolve(m, q.Name, q.Qtype)
 	return m
@@ -302,7 +304,7 @@ func (w *world) resolve(m *dns.Msg, name string, qtype uint16) {
 		z = w.above(name)
 	}
 	for at := name; at != z.name; {
-		at = parent(at)
+		at = proof.Parent(at)
 		set := z.set(w, at, dns.TypeDNAME)
 		if len(set) == 0 {
 			continue
@@ -325,7 +327,7 @@ func (w *world) resolve(m *dns.Msg, name string, qtype uint16) {
 	}
 	owner, expanded := name, false
 	if !z.exists(name) {
-		owner, expanded = wildcardOf(z.encloser(name)), true
+		owner, expanded = proof.WildcardOf(z.encloser(name)), true
 	}
 	if expanded && !z.exists(owner) {
 		m.Rcode = dns.RcodeNameError
@@ -387,7 +389,7 @@ func (z *testZone) set(w *world, owner string, rtype uint16) []dns.RR {
 // only above some.
 func (z *testZone) exists(name string) bool {
 	for owner := range z.records {
-		if within(owner, name) {
+		if proof.Within(owner, name) {
 			return true
 		}
 	}
@@ -396,7 +398,7 @@ func (z *testZone) exists(name string) bool {
 
 func (z *testZone) encloser(name string) string {
 	for !z.exists(name) {
-		name = parent(name)
+		name = proof.Parent(name)
 	}
 	return name
 }
@@ -448,8 +450,8 @@ func (w *world) proveHashed(m *dns.Msg, z *testZone, name string) {
 		addOnce(m, w.sign(z, []dns.RR{z.nsec3For(w, name)}))
 		return
 	}
-	encloser := parent(name)
-	for ; !z.inChain(w, encloser); encloser = parent(encloser) {
+	encloser := proof.Parent(name)
+	for ; !z.inChain(w, encloser); encloser = proof.Parent(encloser) {
 		name = encloser
 	}
 	addOnce(m, w.sign(z, []dns.RR{z.nsec3For(w, encloser)}))
@@ -471,8 +473,8 @@ func (z *testZone) nsecFor(w *world, name string) *dns.NSEC {
 	for owner := range z.records {
 		owners = append(owners, owner)
 	}
-	slices.SortFunc(owners, compareNames)
-	i, found := slices.BinarySearchFunc(owners, name, compareNames)
+	slices.SortFunc(owners, proof.CompareNames)
+	i, found := slices.BinarySearchFunc(owners, name, proof.CompareNames)
 	if !found {
 		i--
 	}
@@ -490,7 +492,7 @@ func newTestNSEC(owner, next string, types ...uint16) *dns.NSEC {
 // inChain reports whether name has an NSEC3 record.
 func (z *testZone) inChain(w *world, name string) bool {
 	for owner := range z.records {
-		if within(owner, name) && !(z.optOut && z.isUnsignedCut(w, owner)) {
+		if proof.Within(owner, name) && !(z.optOut && z.isUnsignedCut(w, owner)) {
 			return true
 		}
 	}
@@ -505,7 +507,7 @@ func (z *testZone) isUnsignedCut(w *world, owner string) bool {
 func (z *testZone) nsec3For(w *world, name string) *dns.NSEC3 {
 	names := make(map[string]string)
 	for owner := range z.records {
-		for at := owner; within(at, z.name); at = parent(at) {
+		for at := owner; proof.Within(at, z.name); at = proof.Parent(at) {
 			if z.inChain(w, at) {
 				names[dns.HashName(at, 1, z.iter, z.salt)] = at
 			}

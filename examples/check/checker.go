@@ -130,21 +130,14 @@ func (c *checker) lookups(ctx context.Context, plan *policy.Plan) []lookup {
 	return list
 }
 
-// lookupsOf are the questions about a host. Where they failed, the error has
-// them.
+// lookupsOf returns the lookups for a host. If one failed, they are in the error.
 func lookupsOf(host *policy.Host) []dane.Lookup {
 	if host.DANE != nil {
 		return host.DANE.Lookups
 	}
-	var failed *dane.LookupError
-	var missing *dane.NoAddressError
-	switch {
-	case host.Refusal == nil:
-		return nil
-	case errors.As(host.Refusal, &failed):
+	var failed *dane.Error
+	if host.Refusal != nil && errors.As(host.Refusal, &failed) {
 		return failed.Lookups
-	case errors.As(host.Refusal, &missing):
-		return missing.Lookups
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ type mail string
 
 const (
 	authenticated mail = "authenticated" // delivered, and the server proved who it is
-	encrypted     mail = "encrypted"     // delivered over TLS with whoever is there
+	encrypted     mail = "encrypted"     // delivered over TLS to an unverified server
 	inClear       mail = "in clear"      // delivered without TLS
 	waits         mail = "waits"         // not delivered; it may be tried again
 	returned      mail = "returned"      // not delivered; the sender is told

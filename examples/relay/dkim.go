@@ -19,7 +19,7 @@ import (
 	"github.com/emersion/go-msgauth/dkim"
 )
 
-// signer is a tlsrpt.Signer.
+// signer is a reporter.Signer.
 type signer struct {
 	domain, selector string
 	key              crypto.Signer

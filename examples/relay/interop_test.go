@@ -21,6 +21,7 @@ import (
 	"github.com/mxseal/mxseal/internal/test/reporttest"
 	"github.com/mxseal/mxseal/policy/policytest"
 	"github.com/mxseal/mxseal/tlsrpt"
+	"github.com/mxseal/mxseal/tlsrpt/report"
 )
 
 // What real programs make of reports: a Postfix without STARTTLS, whose domain
@@ -63,24 +64,24 @@ func TestReportsInterop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	read, err := tlsrpt.ParseReport(strings.NewReader(readStrictly(t, python, key, mailed)))
+	read, err := report.Parse(strings.NewReader(readStrictly(t, python, key, mailed)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, report := range map[string]*tlsrpt.Report{"as stored": stored, "as the second reader has it": read} {
-		p := report.Policies[0]
-		if len(report.Policies) != 1 || p.Policy.Type != tlsrpt.STS || p.Policy.Domain != "mailed.test" ||
+	for name, rep := range map[string]*report.Report{"as stored": stored, "as the second reader has it": read} {
+		p := rep.Policies[0]
+		if len(rep.Policies) != 1 || p.Policy.Type != tlsrpt.STS || p.Policy.Domain != "mailed.test" ||
 			p.Summary.Failures != 3 || p.Summary.Successes != 0 || p.Details[0].Type != tlsrpt.STARTTLSNotSupported {
-			t.Errorf("%s: %+v", name, report)
+			t.Errorf("%s: %+v", name, rep)
 		}
 	}
 	post := posts.all()[0]
-	report, err := reporttest.Posted(post.body)
+	rep, err := reporttest.Posted(post.body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if post.line != "POST /v1/tlsrpt application/tlsrpt+gzip" || report.Policies[0].Policy.Type != tlsrpt.TLSA || report.Policies[0].Summary.Successes != 1 {
-		t.Errorf("%s: %+v", post.line, report)
+	if post.line != "POST /v1/tlsrpt application/tlsrpt+gzip" || rep.Policies[0].Policy.Type != tlsrpt.TLSA || rep.Policies[0].Summary.Successes != 1 {
+		t.Errorf("%s: %+v", post.line, rep)
 	}
 	if len(postfix.Messages(t)) != 1 || len(posts.all()) != 1 {
 		t.Errorf("%d reports by mail, %d by https", len(postfix.Messages(t)), len(posts.all()))

@@ -137,7 +137,7 @@ func serve(ctx context.Context, s settings, d deps, logger *slog.Logger) error {
 	running.Go(func() { resolver.Run(background) })
 	running.Go(func() { reports.run(background) })
 
-	dialer := delivery.Dialer{Resolver: resolver, LocalName: s.name, Logger: logger}
+	dialer := &delivery.Dialer{Resolver: resolver, LocalName: s.name, Logger: logger}
 	if reports != nil {
 		dialer.Recorder = reports.recorder
 	}

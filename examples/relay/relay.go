@@ -30,7 +30,7 @@ const (
 // relay hands mail on. It is what go-smtp calls a Backend.
 type relay struct {
 	settings
-	dialer delivery.Dialer
+	dialer *delivery.Dialer
 	log    *slog.Logger
 
 	taking     context.Context // done when no more mail is taken

@@ -8,6 +8,7 @@ import (
 	"github.com/mxseal/mxseal/internal/test/reporttest"
 	"github.com/mxseal/mxseal/policy/policytest"
 	"github.com/mxseal/mxseal/tlsrpt"
+	"github.com/mxseal/mxseal/tlsrpt/report"
 )
 
 // stsDomain is a domain with MTA-STS, and its mail host.
@@ -34,7 +35,7 @@ func TestReports(t *testing.T) {
 	key := keyFile(t, newEd25519(t))
 	args := []string{"-contact", "tls-reports@sender.test", "-organization", "Sender", "-dkim-key", key}
 
-	today := tlsrpt.DayOf(w.Now())
+	today := report.DayOf(w.Now())
 	relay := w.start(t, args...)
 	for range 3 {
 		if err := relay.send("you@stripped.test", greeting); err == nil {
@@ -61,16 +62,16 @@ func TestReports(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 	for i, want := range []struct {
-		day      tlsrpt.Day
+		day      report.Day
 		failures int64
 	}{{today, 3}, {today + 2, 1}} {
-		report, err := reporttest.Mailed(messages[i].Data)
+		rep, err := reporttest.Mailed(messages[i].Data)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !report.Dates.Start.Equal(want.day.Start()) || len(report.Policies) != 1 || report.Policies[0].Summary.Failures != want.failures ||
-			report.Policies[0].Details[0].Type != tlsrpt.STARTTLSNotSupported {
-			t.Errorf("%+v, want %+v", report, want)
+		if !rep.Dates.Start.Equal(want.day.Start()) || len(rep.Policies) != 1 || rep.Policies[0].Summary.Failures != want.failures ||
+			rep.Policies[0].Details[0].Type != tlsrpt.STARTTLSNotSupported {
+			t.Errorf("%+v, want %+v", rep, want)
 		}
 		if checks := verify(t, messages[i].Data, key); len(checks) != 1 || checks[0].Err != nil || checks[0].Domain != "sender.test" {
 			t.Errorf("signatures %+v", checks)

@@ -10,13 +10,13 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy/boltstore"
 	"github.com/mxseal/mxseal/policy/valkeystore"
-	"github.com/mxseal/mxseal/tlsrpt"
+	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
 // stores are what outlives the relay.
 type stores struct {
 	policies mtasts.Store // nil keeps them in memory
-	reports  tlsrpt.Store
+	reports  reporter.Store
 	close    func() error
 }
 
@@ -38,7 +38,7 @@ func openStores(s settings) (*stores, error) {
 		}
 		return &stores{policies: store, reports: store.Reports(), close: store.Close}, nil
 	default:
-		return &stores{reports: new(tlsrpt.MemoryStore), close: func() error { return nil }}, nil
+		return &stores{reports: new(reporter.MemoryStore), close: func() error { return nil }}, nil
 	}
 }
 

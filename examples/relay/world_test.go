@@ -12,7 +12,8 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/policy/policytest"
-	"github.com/mxseal/mxseal/tlsrpt"
+	"github.com/mxseal/mxseal/tlsrpt/report"
+	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
 // world is an internet with a relay's part of it.
@@ -24,7 +25,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	inet := policytest.New(t)
-	memory := &stores{reports: new(tlsrpt.MemoryStore), close: func() error { return nil }}
+	memory := &stores{reports: new(reporter.MemoryStore), close: func() error { return nil }}
 	return &world{inet, deps{
 		dns:    inet.DNSConfig(),
 		policy: inet.Config(),
@@ -118,7 +119,7 @@ func eventually(t *testing.T, what string, there func() bool) {
 
 // tomorrow moves the clock to when all reports of today are due.
 func (w *world) tomorrow() {
-	due := (tlsrpt.DayOf(w.Now()) + 1).Start().Add(5 * time.Hour)
+	due := (report.DayOf(w.Now()) + 1).Start().Add(5 * time.Hour)
 	w.Advance(due.Sub(w.Now()))
 }
 

@@ -7,7 +7,7 @@
 //	...
 //	defer store.Close()
 //	resolver, err := policy.New(policy.Config{Store: store})
-//	recorder := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: store.Reports()})
+//	recorder, err := reporter.NewAggregator(reporter.AggregatorConfig{Store: store.Reports()})
 //
 // # What is promised
 //

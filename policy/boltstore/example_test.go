@@ -9,7 +9,7 @@ import (
 
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy/boltstore"
-	"github.com/mxseal/mxseal/tlsrpt"
+	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
 func Example() {
@@ -30,7 +30,11 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	recorder := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: store.Reports()})
+	recorder, err := reporter.NewAggregator(reporter.AggregatorConfig{Store: store.Reports()})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { client.Run(ctx) })

@@ -10,40 +10,40 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
-	"github.com/mxseal/mxseal/tlsrpt"
+	"github.com/mxseal/mxseal/tlsrpt/report"
+	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
-// The buckets of reports. Those in days have the day as their name, and a record
-// for each domain. They are made when they are needed, and versions of this
-// package that do not know of them leave them alone.
+// The buckets of reports. A bucket in days has the day as its name, and a record for
+// each domain. They are created on demand. Versions of this package that do not know
+// them leave them unchanged.
 var (
 	days    = []byte("tlsrpt-days")
 	writers = []byte("tlsrpt-writers")
 )
 
-// Reports is a [tlsrpt.Store] in the file of a [Store]. It is safe for
+// Reports is a [reporter.Store] in the file of a [Store]. It is safe for
 // concurrent use, until the Store is closed.
 //
-// What a method has changed is on disk when it returns. If it cannot be written
-// that is an error, after which a [tlsrpt.Aggregator] keeps what it has and tries
-// again.
+// A change is on disk when the method returns. If it cannot be written, the method
+// returns an error, and a [reporter.Aggregator] keeps the sums and tries again.
 type Reports struct {
 	store *Store
 	group group
 }
 
-var _ tlsrpt.Store = (*Reports)(nil)
+var _ reporter.Store = (*Reports)(nil)
 
-// Reports returns the sums of TLS reports that are in the file.
+// Reports returns the store of TLS report sums in the file.
 func (s *Store) Reports() *Reports { return &Reports{store: s, group: group{db: s.db}} }
 
-// Add implements [tlsrpt.Store].
-func (r *Reports) Add(ctx context.Context, b *tlsrpt.Batch) error {
+// Add implements [reporter.Store].
+func (r *Reports) Add(ctx context.Context, b *reporter.Batch) error {
 	if err := ctx.Err(); err != nil {
 		return r.failed(err)
 	}
-	// In order, which makes the fewest pages.
-	sums := slices.SortedFunc(slices.Values(b.Sums), func(a, b tlsrpt.DomainSums) int {
+	// Writing in order changes the fewest pages.
+	sums := slices.SortedFunc(slices.Values(b.Sums), func(a, b reporter.DomainSums) int {
 		return cmp.Or(cmp.Compare(a.Day, b.Day), cmp.Compare(a.Domain, b.Domain))
 	})
 	return r.failed(guard(func() error {
@@ -62,9 +62,9 @@ func (r *Reports) Add(ctx context.Context, b *tlsrpt.Batch) error {
 	}))
 }
 
-// addSums adds to the record of a domain. One that is damaged must not keep all
-// others from being counted: it begins anew.
-func addSums(tx *bolt.Tx, added *tlsrpt.DomainSums) error {
+// addSums adds to the record of a domain. It replaces a damaged record, which must not
+// prevent the other domains from being counted.
+func addSums(tx *bolt.Tx, added *reporter.DomainSums) error {
 	root, err := tx.CreateBucketIfNotExists(days)
 	if err != nil {
 		return err
@@ -81,14 +81,14 @@ func addSums(tx *bolt.Tx, added *tlsrpt.DomainSums) error {
 	if err != nil {
 		return err
 	}
-	if err := s.setOpen(tlsrpt.MergeResults(added.Domain, open, added.Results)); err != nil {
+	if err := s.setOpen(reporter.MergeResults(added.Domain, open, added.Results)); err != nil {
 		return err
 	}
 	return day.Put([]byte(added.Domain), s.encode(added.Domain))
 }
 
-// Domains implements [tlsrpt.Store].
-func (r *Reports) Domains(ctx context.Context, day tlsrpt.Day) iter.Seq2[string, error] {
+// Domains implements [reporter.Store].
+func (r *Reports) Domains(ctx context.Context, day report.Day) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for after, more := "", true; more; {
 			var page []string
@@ -106,9 +106,9 @@ func (r *Reports) Domains(ctx context.Context, day tlsrpt.Day) iter.Seq2[string,
 	}
 }
 
-// page returns domains that come after one and have sums, and the last domain
-// that it looked at.
-func (r *Reports) page(ctx context.Context, day tlsrpt.Day, after string) (page []string, last string, more bool, err error) {
+// page returns some domains after a given one that have sums, and the last domain that
+// it read.
+func (r *Reports) page(ctx context.Context, day report.Day, after string) (page []string, last string, more bool, err error) {
 	last = after
 	err = r.view(ctx, func(tx *bolt.Tx) error {
 		b := dayBucket(tx, day)
@@ -135,8 +135,8 @@ func (r *Reports) page(ctx context.Context, day tlsrpt.Day, after string) (page 
 	return page, last, more, err
 }
 
-// Sums implements [tlsrpt.Store]. A record that is damaged is an error.
-func (r *Reports) Sums(ctx context.Context, day tlsrpt.Day, domain string) (part tlsrpt.Part, err error) {
+// Sums implements [reporter.Store]. A record that is damaged is an error.
+func (r *Reports) Sums(ctx context.Context, day report.Day, domain string) (part reporter.Part, err error) {
 	err = r.view(ctx, func(tx *bolt.Tx) error {
 		s, err := readSums(tx, day, domain)
 		if err == nil {
@@ -147,8 +147,8 @@ func (r *Reports) Sums(ctx context.Context, day tlsrpt.Day, domain string) (part
 	return part, err
 }
 
-// Seal implements [tlsrpt.Store]. A record that is damaged is an error.
-func (r *Reports) Seal(ctx context.Context, day tlsrpt.Day, domain string) (part tlsrpt.Part, err error) {
+// Seal implements [reporter.Store]. A record that is damaged is an error.
+func (r *Reports) Seal(ctx context.Context, day report.Day, domain string) (part reporter.Part, err error) {
 	err = r.update(ctx, func(tx *bolt.Tx) error {
 		s, err := readSums(tx, day, domain)
 		if err != nil {
@@ -162,8 +162,8 @@ func (r *Reports) Seal(ctx context.Context, day tlsrpt.Day, domain string) (part
 	return part, err
 }
 
-// Delete implements [tlsrpt.Store].
-func (r *Reports) Delete(ctx context.Context, day tlsrpt.Day, domain string, number int) error {
+// Delete implements [reporter.Store].
+func (r *Reports) Delete(ctx context.Context, day report.Day, domain string, number int) error {
 	return r.update(ctx, func(tx *bolt.Tx) error {
 		s, err := readSums(tx, day, domain)
 		if err != nil || !s.remove(number) {
@@ -173,8 +173,8 @@ func (r *Reports) Delete(ctx context.Context, day tlsrpt.Day, domain string, num
 	})
 }
 
-// DeleteBefore implements [tlsrpt.Store].
-func (r *Reports) DeleteBefore(ctx context.Context, day tlsrpt.Day) error {
+// DeleteBefore implements [reporter.Store].
+func (r *Reports) DeleteBefore(ctx context.Context, day report.Day) error {
 	if old, err := r.anyBefore(ctx, day); err != nil || !old {
 		return err
 	}
@@ -201,7 +201,7 @@ func (r *Reports) DeleteBefore(ctx context.Context, day tlsrpt.Day) error {
 }
 
 // anyBefore reports whether there is something to delete. It costs no write.
-func (r *Reports) anyBefore(ctx context.Context, day tlsrpt.Day) (old bool, err error) {
+func (r *Reports) anyBefore(ctx context.Context, day report.Day) (old bool, err error) {
 	err = r.view(ctx, func(tx *bolt.Tx) error {
 		if b := tx.Bucket(days); b != nil {
 			k, _ := b.Cursor().First()
@@ -230,7 +230,7 @@ func (r *Reports) update(ctx context.Context, f func(*bolt.Tx) error) error {
 
 func (r *Reports) failed(err error) error { return r.store.name(closedError(err)) }
 
-func readSums(tx *bolt.Tx, day tlsrpt.Day, domain string) (*sums, error) {
+func readSums(tx *bolt.Tx, day report.Day, domain string) (*sums, error) {
 	s := new(sums)
 	b := dayBucket(tx, day)
 	if b == nil {
@@ -239,7 +239,7 @@ func readSums(tx *bolt.Tx, day tlsrpt.Day, domain string) (*sums, error) {
 	return s, s.decode(domain, b.Get([]byte(domain)))
 }
 
-func dayBucket(tx *bolt.Tx, day tlsrpt.Day) *bolt.Bucket {
+func dayBucket(tx *bolt.Tx, day report.Day) *bolt.Bucket {
 	root := tx.Bucket(days)
 	if root == nil {
 		return nil
@@ -248,13 +248,13 @@ func dayBucket(tx *bolt.Tx, day tlsrpt.Day) *bolt.Bucket {
 }
 
 // dayKey has days in their order.
-func dayKey(day tlsrpt.Day) []byte {
+func dayKey(day report.Day) []byte {
 	const sign = 1 << 63
 	return binary.BigEndian.AppendUint64(nil, uint64(day)^sign)
 }
 
 // noteBatch notes that a batch is added, and reports whether it was not before.
-func noteBatch(tx *bolt.Tx, b *tlsrpt.Batch) (isNew bool, err error) {
+func noteBatch(tx *bolt.Tx, b *reporter.Batch) (isNew bool, err error) {
 	bucket, err := tx.CreateBucketIfNotExists(writers)
 	if err != nil {
 		return false, err
@@ -272,8 +272,8 @@ const writerSize = 16
 
 func numberOf(note []byte) int64 { return int64(binary.BigEndian.Uint64(note[8:])) }
 
-func latest(b *tlsrpt.Batch) tlsrpt.Day {
-	var day tlsrpt.Day
+func latest(b *reporter.Batch) report.Day {
+	var day report.Day
 	for i := range b.Sums {
 		day = max(day, b.Sums[i].Day)
 	}
@@ -281,7 +281,7 @@ func latest(b *tlsrpt.Batch) tlsrpt.Day {
 }
 
 // forgetWriters forgets those that added nothing to day and later.
-func forgetWriters(tx *bolt.Tx, day tlsrpt.Day) error {
+func forgetWriters(tx *bolt.Tx, day report.Day) error {
 	b := tx.Bucket(writers)
 	if b == nil {
 		return nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mxseal/mxseal/policy/storetest"
 	"github.com/mxseal/mxseal/tlsrpt"
+	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
 // failing is a session with domain number i that fails in one of five ways.
@@ -35,7 +36,10 @@ func failing(i, way int) *tlsrpt.Session {
 func BenchmarkReportsDay(b *testing.B) {
 	const domains, ways = 100_000, 5
 	s := open(b, tempFile(b), Options{})
-	recorder := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: s.Reports()})
+	recorder, err := reporter.NewAggregator(reporter.AggregatorConfig{Store: s.Reports()})
+	if err != nil {
+		b.Fatal(err)
+	}
 	for i := range domains {
 		for way := range ways {
 			recorder.Record(failing(i, way))
@@ -49,7 +53,7 @@ func BenchmarkReportsDay(b *testing.B) {
 	if err := recorder.Flush(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	reporter, err := tlsrpt.NewReporter(tlsrpt.ReporterConfig{
+	sender, err := reporter.New(reporter.Config{
 		Store: s.Reports(), Organization: "Sender", Contact: "tls-reports@sender.example",
 	})
 	if err != nil {
@@ -64,9 +68,9 @@ func BenchmarkReportsDay(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			report, err := reporter.Preview(b.Context(), domain, storetest.Day())
-			if err != nil || len(report.Policies[0].Details) != ways {
-				b.Fatal(report, err)
+			rep, err := sender.Preview(b.Context(), domain, storetest.Day())
+			if err != nil || len(rep.Policies[0].Details) != ways {
+				b.Fatal(rep, err)
 			}
 			if built++; built%1000 == 0 {
 				var now runtime.MemStats
@@ -88,7 +92,10 @@ func BenchmarkReportsDay(b *testing.B) {
 func BenchmarkReportsAdd(b *testing.B) {
 	const domains = 1000
 	s := open(b, tempFile(b), Options{})
-	recorder := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: s.Reports()})
+	recorder, err := reporter.NewAggregator(reporter.AggregatorConfig{Store: s.Reports()})
+	if err != nil {
+		b.Fatal(err)
+	}
 	b.Run("Transaction", func(b *testing.B) {
 		record := []byte(strings.Repeat("x", domains*600))
 		for b.Loop() {

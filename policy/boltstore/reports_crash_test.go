@@ -14,6 +14,7 @@ import (
 
 	"github.com/mxseal/mxseal/policy/storetest"
 	"github.com/mxseal/mxseal/tlsrpt"
+	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
 const (
@@ -29,7 +30,10 @@ func recordForEver(path string) error {
 		return err
 	}
 	var recorded atomic.Int64
-	recorder := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: s.Reports()})
+	recorder, err := reporter.NewAggregator(reporter.AggregatorConfig{Store: s.Reports()})
+	if err != nil {
+		return err
+	}
 	go func() {
 		for {
 			recorder.Record(&tlsrpt.Session{

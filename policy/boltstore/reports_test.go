@@ -7,33 +7,39 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy/storetest"
 	"github.com/mxseal/mxseal/tlsrpt"
+	"github.com/mxseal/mxseal/tlsrpt/report"
+	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
-func TestReports(t *testing.T) {
+func TestStores(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t *testing.T) tlsrpt.Store { return open(t, tempFile(t), Options{}).Reports() })
+	openNamed := func(t *testing.T, name string) *Store { return open(t, filepath.Join(t.TempDir(), name), Options{}) }
+	storetest.Reports(t, func(t *testing.T, name string) reporter.Store { return openNamed(t, name).Reports() })
+	storetest.Policies(t, func(t *testing.T, name string) mtasts.Store { return openNamed(t, name) })
 }
 
 const reported = "example.com"
 
 // batch has sessions that met no policy, for one domain.
-func batch(number, sessions int64, domain string) *tlsrpt.Batch {
-	return &tlsrpt.Batch{Writer: "test", Number: number, Sums: []tlsrpt.DomainSums{{
-		Day: storetest.Day(), Domain: domain, Results: []tlsrpt.PolicyResult{{
+func batch(number, sessions int64, domain string) *reporter.Batch {
+	return &reporter.Batch{Writer: "test", Number: number, Sums: []reporter.DomainSums{{
+		Day: storetest.Day(), Domain: domain, Results: []report.PolicyResult{{
 			Policy:  tlsrpt.Policy{Type: tlsrpt.NoPolicyFound, Domain: domain},
-			Summary: tlsrpt.Summary{Successes: sessions},
+			Summary: report.Summary{Successes: sessions},
 		}},
 	}}}
 }
 
-func add(t *testing.T, r *Reports, b *tlsrpt.Batch) {
+func add(t *testing.T, r *Reports, b *reporter.Batch) {
 	t.Helper()
 	if err := r.Add(t.Context(), b); err != nil {
 		t.Fatal(err)
@@ -195,7 +201,7 @@ func TestReportsForgetWriters(t *testing.T) {
 	r := s.Reports()
 	for i := range 10 {
 		b := batch(1, 1, reported)
-		b.Writer, b.Sums[0].Day = fmt.Sprint("process ", i), storetest.Day()-tlsrpt.Day(i%5)
+		b.Writer, b.Sums[0].Day = fmt.Sprint("process ", i), storetest.Day()-report.Day(i%5)
 		add(t, r, b)
 	}
 	if err := r.DeleteBefore(context.Background(), storetest.Day()-1); err != nil {

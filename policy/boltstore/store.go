@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 
 	"github.com/mxseal/mxseal/mtasts"
@@ -45,6 +46,7 @@ var _ mtasts.Store = (*Store)(nil)
 // deleted.
 func (s *Store) Get(_ context.Context, domain string) (mtasts.Entry, error) {
 	if e, ok, err := s.unwritten(domain); ok || err != nil {
+		e.Failures = slices.Clone(e.Failures)
 		return e, err
 	}
 	var e mtasts.Entry
@@ -91,6 +93,7 @@ func (s *Store) Put(ctx context.Context, e mtasts.Entry) error {
 	if e.Domain == "" || len(e.Domain) > bolt.MaxKeySize {
 		return fmt.Errorf("boltstore: %q cannot be a domain", e.Domain)
 	}
+	e.Failures = slices.Clone(e.Failures) // the caller may change them
 	return s.waitForRoom(ctx, e.Domain, &e)
 }
 

@@ -5,7 +5,8 @@ import (
 	"encoding/json"
 	"hash/crc32"
 
-	"github.com/mxseal/mxseal/tlsrpt"
+	"github.com/mxseal/mxseal/tlsrpt/report"
+	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
 // sums is the record of a domain and day: four octets of checksum, how many parts
@@ -74,16 +75,16 @@ func checksum(domain string, data []byte) uint32 {
 }
 
 // next is the part that is to be reported next.
-func (s *sums) next() (tlsrpt.Part, error) {
+func (s *sums) next() (reporter.Part, error) {
 	switch {
 	case s.number > 0:
 		results, err := decodeResults(s.sealed)
-		return tlsrpt.Part{Number: int(s.number), Sums: results}, err
+		return reporter.Part{Number: int(s.number), Sums: results}, err
 	case len(s.open) > 0:
 		results, err := decodeResults(s.open)
-		return tlsrpt.Part{Number: int(s.ended + 1), Sums: results}, err
+		return reporter.Part{Number: int(s.ended + 1), Sums: results}, err
 	default:
-		return tlsrpt.Part{}, nil
+		return reporter.Part{}, nil
 	}
 }
 
@@ -107,9 +108,9 @@ func (s *sums) remove(number int) bool {
 	return true
 }
 
-func (s *sums) openResults() ([]tlsrpt.PolicyResult, error) { return decodeResults(s.open) }
+func (s *sums) openResults() ([]report.PolicyResult, error) { return decodeResults(s.open) }
 
-func (s *sums) setOpen(results []tlsrpt.PolicyResult) (err error) {
+func (s *sums) setOpen(results []report.PolicyResult) (err error) {
 	s.open = nil
 	if len(results) > 0 {
 		s.open, err = json.Marshal(results)
@@ -117,7 +118,7 @@ func (s *sums) setOpen(results []tlsrpt.PolicyResult) (err error) {
 	return err
 }
 
-func decodeResults(data []byte) (results []tlsrpt.PolicyResult, err error) {
+func decodeResults(data []byte) (results []report.PolicyResult, err error) {
 	if len(data) > 0 {
 		err = json.Unmarshal(data, &results)
 	}

@@ -52,8 +52,8 @@ func (s *Store) linger(d time.Duration) {
 	}
 }
 
-// batch writes some of the changes, and tells whether there are more. If it
-// fails, they are pending again, but for those that were made anew meanwhile.
+// batch writes some of the changes and reports whether there are more. If it
+// fails, they are pending again, except for those that newer changes replace.
 func (s *Store) batch() (more bool, err error) {
 	s.mu.Lock()
 	s.writing = make(changes, min(len(s.pending), maxBatch))

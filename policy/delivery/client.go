@@ -1,22 +1,35 @@
 package delivery
 
 import (
+	"cmp"
+	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"net/smtp"
+	"net/textproto"
 	"strings"
+	"time"
 
+	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery/internal/wire"
 )
+
+// quitTimeout bounds QUIT: nothing depends on the reply.
+const quitTimeout = 5 * time.Second
 
 // Client is an SMTP session that meets a plan. Dialer.Dial returns it. It has all
 // methods of smtp.Client and may begin a mail transaction at once. The field Client
 // is for functions that take a *smtp.Client; its own Mail method does not send
-// REQUIRETLS and is not for plans with RequireTLS.
+// REQUIRETLS and is not for plans with RequireTLS, and it does not see the TLS
+// session, which the methods of Client do.
 //
 // Dialer.IdleTimeout bounds each command with its reply and each block of a
 // message. The octets of each reply are bounded too. Extension reports what the
-// server offers in the session as it is, by keywords in upper case.
+// server offers in the session as it is, in any case.
+//
+// A Client is for one goroutine at a time.
 type Client struct {
 	*smtp.Client
 	// Host is the mail host at the other end.
@@ -24,63 +37,121 @@ type Client struct {
 	// Plan is the plan that the session meets.
 	Plan *policy.Plan
 
-	conn *guardedConn
+	session    *wire.Conn
+	extensions wire.Extensions
+}
+
+// client returns the next session as a Client.
+func (w *walk) client(ctx context.Context) (*Client, error) {
+	talk, err := w.next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	timeout := cmp.Or(max(w.dialer.IdleTimeout, 0), defaultIdleTimeout)
+	client, err := smtp.NewClient(newNetConn(talk.conn, talk.host.Name, talk.hello, timeout), talk.host.Name)
+	if err == nil {
+		err = client.Hello(talk.localName)
+	}
+	if err != nil {
+		talk.conn.Abort()
+		return nil, asError(w.plan.Domain, err)
+	}
+	return &Client{Client: client, Host: talk.host, Plan: w.plan, session: talk.conn, extensions: talk.hello.Extensions()}, nil
 }
 
 // TLS returns the state of the TLS session, and false if the session is in
 // cleartext, which only a host of level Opportunistic permits.
-func (c *Client) TLS() (tls.ConnectionState, bool) { return c.TLSConnectionState() }
+func (c *Client) TLS() (tls.ConnectionState, bool) { return c.session.TLS() }
+
+// TLSConnectionState is TLS, under the name of smtp.Client.
+func (c *Client) TLSConnectionState() (tls.ConnectionState, bool) { return c.session.TLS() }
+
+// Extension reports whether the server offers an extension in the session as it
+// is, and with which parameters. The keyword may be in any case.
+func (c *Client) Extension(keyword string) (bool, string) {
+	parameters, ok := c.extensions[strings.ToUpper(keyword)]
+	return ok && !strings.EqualFold(keyword, "STARTTLS"), parameters
+}
 
 // Mail begins a mail transaction, as smtp.Client.Mail does. from is the return path
 // without angle brackets, empty for a bounce. Under a plan with RequireTLS it
 // sends REQUIRETLS (RFC 8689 section 2) and fails if the server did not offer it
 // inside TLS. Only a bounce is then sent without it (RFC 8689 section 5), still in
-// the verified session.
+// the verified session. SMTPUTF8 is requested only for a return path that is not
+// ASCII (RFC 6531 section 3.4).
 func (c *Client) Mail(from string) error {
-	if !c.Plan.RequireTLS {
-		return c.Client.Mail(from)
+	command := "MAIL FROM:<" + from + ">"
+	if c.extensions.Has("8BITMIME") {
+		command += " BODY=8BITMIME"
 	}
-	if strings.ContainsAny(from, "\r\n") {
-		return errors.New("delivery: the return path contains CR or LF; remove them")
+	if !names.IsASCII(from) {
+		command += " SMTPUTF8"
 	}
-	parameters := ""
-	for _, extension := range []struct{ keyword, parameter string }{
-		{"8BITMIME", " BODY=8BITMIME"}, {"SMTPUTF8", " SMTPUTF8"},
-	} {
-		if offered, _ := c.Extension(extension.keyword); offered {
-			parameters += extension.parameter
+	if c.Plan.RequireTLS {
+		_, encrypted := c.TLS()
+		switch {
+		case encrypted && c.extensions.Has("REQUIRETLS"):
+			command += " REQUIRETLS"
+		case from != "" || !encrypted:
+			_, failure := c.Host.Attempted(policy.RequireTLSNotOffered, nil, nil)
+			return failure
 		}
 	}
-	switch offered, _ := c.Extension("REQUIRETLS"); {
-	case offered && c.encrypted():
-		parameters += " REQUIRETLS"
-	case from != "" || !c.encrypted():
-		_, failure := c.Host.Attempted(policy.RequireTLSNotOffered, nil, nil)
-		return failure
+	return c.command(command, 2)
+}
+
+// command sends a command whose success has the class of reply codes.
+func (c *Client) command(command string, class int) error {
+	if strings.ContainsAny(command, "\r\n") {
+		return errors.New("delivery: the command contains CR or LF; remove them")
 	}
-	id, err := c.Text.Cmd("MAIL FROM:<%s>%s", from, parameters)
+	id, err := c.Text.Cmd("%s", command)
 	if err != nil {
 		return err
 	}
 	c.Text.StartResponse(id)
 	defer c.Text.EndResponse(id)
-	_, _, err = c.Text.ReadResponse(250)
+	_, _, err = c.Text.ReadResponse(class)
 	return err
 }
 
-func (c *Client) encrypted() bool {
-	state, ok := c.TLS()
-	return ok && state.HandshakeComplete
-}
-
 // Auth authenticates the sender, as smtp.Client.Auth does, if the server offers AUTH
-// in the session as it is. smtp.Client also remembers what was offered before TLS,
-// which must be discarded (RFC 3207 section 4.2).
+// in the session as it is. What it offered before TLS is discarded (RFC 3207
+// section 4.2).
 func (c *Client) Auth(a smtp.Auth) error {
-	if offered, _ := c.Extension("AUTH"); !offered {
+	mechanisms, ok := c.extensions["AUTH"]
+	if !ok {
 		return errors.New("delivery: the server does not offer AUTH")
 	}
-	return c.Client.Auth(a)
+	_, encrypted := c.TLS()
+	mechanism, response, err := a.Start(&smtp.ServerInfo{Name: c.Host.Name, TLS: encrypted, Auth: strings.Fields(mechanisms)})
+	if err != nil {
+		return err
+	}
+	command := "AUTH " + mechanism
+	switch {
+	case response == nil:
+	case len(response) == 0:
+		command += " ="
+	default:
+		command += " " + base64.StdEncoding.EncodeToString(response)
+	}
+	for {
+		err := c.command(command, 235)
+		var reply *textproto.Error
+		if !errors.As(err, &reply) || reply.Code != 334 {
+			return err
+		}
+		challenge, err := base64.StdEncoding.DecodeString(reply.Msg)
+		if err == nil {
+			response, err = a.Next(challenge, true)
+		}
+		if err != nil {
+			c.command("*", 501)
+			return err
+		}
+		command = base64.StdEncoding.EncodeToString(response)
+	}
 }
 
 // StartTLS always fails: Dial has started TLS if the server offers it, and a session
@@ -88,13 +159,3 @@ func (c *Client) Auth(a smtp.Auth) error {
 func (c *Client) StartTLS(*tls.Config) error {
 	return errors.New("delivery: Dial has already started TLS if the server offers it")
 }
-
-// leave sends QUIT with a short timeout: nothing depends on the reply.
-func (c *Client) leave() {
-	c.conn.timeout = quitTimeout
-	c.Quit()
-	c.abort()
-}
-
-// abort closes the connection without QUIT.
-func (c *Client) abort() { c.conn.Conn.Close() }

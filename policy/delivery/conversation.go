@@ -1,92 +1,204 @@
 package delivery
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
+	"net"
 	"net/netip"
-	"net/smtp"
-	"net/textproto"
+	"reflect"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery/internal/wire"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
-// quitTimeout bounds QUIT to a host that gets no mail.
-const quitTimeout = 5 * time.Second
-
 // conversation is one connection to a mail host, from the greeting to the point
-// where mail may be sent or the attempt ends.
+// where mail may be sent or the attempt ends. It follows the table in table.go.
 type conversation struct {
-	host   *policy.Host
-	addr   netip.Addr
-	conn   *guardedConn
-	client *smtp.Client
+	host      *policy.Host
+	conn      *wire.Conn
+	localName string
+	timeouts  timeouts
+	offer     offer
+	circumstances
 
-	greeting string // the name in the server's greeting
-	polite   bool   // the server waits for a command, so that QUIT makes sense
+	greeting string     // the server's name
+	hello    wire.Reply // to the last EHLO
 
 	// Where and how the conversation ended, for Host.Attempted.
 	step  policy.Step
 	state *tls.ConnectionState // of a session, established or not verified
 	err   error
-	// failed means that the handshake began and failed.
-	failed bool
+	// last is the ruling on the last event.
+	last ruling
+	// at is the step of that event.
+	at step
+	// counts means that TLS-RPT counts the conversation.
+	counts bool
 }
 
-// hold leads the conversation up to the step where it ends. Without withTLS it
-// does not ask for TLS.
-func (c *conversation) hold(localName string, withTLS, requireTLS bool) {
-	if !c.greet() {
-		return
+// offer is the TLS that a connection asks for.
+type offer uint8
+
+const (
+	// currentTLS is what package crypto/tls offers, under the host's plan.
+	currentTLS offer = iota
+	// oldTLS adds what old servers speak, and does not mind what they say too
+	// much. It serves no level but Opportunistic.
+	oldTLS
+	// clearOnly does not ask for TLS.
+	clearOnly
+)
+
+// timeouts are those of the steps up to the session.
+type timeouts struct{ greeting, command, handshake time.Duration }
+
+// hold leads the conversation to the step where it ends. It returns nil if mail
+// may be sent, and else why not.
+func (c *conversation) hold(ctx context.Context) *policy.Error {
+	if c.greet() && c.sayHello(stepEHLO) {
+		c.startTLS(ctx)
 	}
-	offered, ok := c.hello(localName)
-	if !ok {
-		return
+	_, failure := c.host.Attempted(c.step, c.state, c.err)
+	if failure != nil && c.last.verdict == permanent && !failure.Permanent {
+		return final(failure, c.err)
 	}
-	c.step = policy.Done
-	if withTLS && !c.startTLS(offered) {
-		return
+	return failure
+}
+
+// judge looks up what an event at a step means. err is the error of the event, or
+// nil.
+func (c *conversation) judge(s step, e event, err error) ruling {
+	c.at, c.err, c.last = s, err, rule(s, e, c.circumstances)
+	if c.last.result != notCounted {
+		c.counts = true
 	}
-	if requireTLS && c.step == policy.Done {
-		if offered, _ := c.client.Extension("REQUIRETLS"); !offered {
-			// RFC 8689 section 4.2.1, step 5.
-			c.step = policy.RequireTLSNotOffered
+	return c.last
+}
+
+// judgeReply looks up what a reply, or the error instead of it, means at a step.
+func (c *conversation) judgeReply(s step, reply wire.Reply, err error) ruling {
+	judged := c.judge(s, eventOf(reply, err), err)
+	if err == nil && judged.action != proceed {
+		c.err = reply.Err()
+	}
+	return judged
+}
+
+// eventOf returns a reply, or the error instead of it, as the table names it.
+func eventOf(reply wire.Reply, err error) event {
+	var (
+		own    *policy.Error
+		remote *net.OpError
+	)
+	switch {
+	case err == nil:
+		return event(reply.Code)
+	case errors.Is(err, wire.ErrNotReply), errors.Is(err, wire.ErrTooLong), errors.Is(err, wire.ErrInjection):
+		return garbage
+	case errors.As(err, &own):
+		return unverified
+	case errors.As(err, &remote) && remote.Op == "remote error":
+		return alertEvent(remote.Err)
+	}
+	return lost
+}
+
+// alertEvent distinguishes the alerts of a server. Package crypto/tls has a type
+// for them that it does not export.
+func alertEvent(err error) event {
+	const handshakeFailure, protocolVersion, insufficientSecurity = 40, 70, 71
+	if alert := reflect.ValueOf(err); alert.Kind() == reflect.Uint8 {
+		switch alert.Uint() {
+		case handshakeFailure, protocolVersion, insufficientSecurity:
+			return incapable
 		}
 	}
+	return alerted
 }
 
 func (c *conversation) greet() bool {
 	c.step = policy.Greeting
-	c.conn.begin(replyLimit)
-	c.client, c.err = smtp.NewClient(c.conn, c.host.Name)
-	if c.err != nil {
+	reply, err := c.conn.Receive(c.timeouts.greeting)
+	if c.judgeReply(stepGreeting, reply, err).action != proceed {
 		return false
 	}
-	c.greeting = greetingName(c.conn.heard)
+	c.greeting = greetingName(reply)
 	return true
 }
 
-// hello sends EHLO and returns whether the server offers STARTTLS.
-func (c *conversation) hello(localName string) (offersTLS, ok bool) {
-	c.step = policy.EHLO
-	c.conn.begin(replyLimit)
-	if c.err = c.client.Hello(localName); c.err != nil {
-		return false, false
+// greetingName returns the name of the server in its greeting, or the empty string
+// for what is not a name (RFC 5321 section 4.2).
+func greetingName(greeting wire.Reply) string {
+	if name := greeting.ServerName(); names.IsDomain(name) {
+		return name
 	}
-	return offers(c.conn.heard, "STARTTLS"), true
+	return ""
 }
 
-// startTLS asks for TLS and sends EHLO again. It returns false if the connection
-// is of no more use.
-func (c *conversation) startTLS(offered bool) bool {
-	if !offered {
-		c.step, c.polite = policy.NotOffered, true
+// sayHello sends EHLO, or HELO if the server does not know that.
+func (c *conversation) sayHello(s step) bool {
+	c.step = policy.EHLO
+	reply, err := c.conn.Command(c.timeouts.command, "EHLO "+c.localName)
+	switch c.judgeReply(s, reply, err).action {
+	case proceed:
+		c.hello = reply
 		return true
+	case sayHELO:
+		reply, err = c.conn.Command(c.timeouts.command, "HELO "+c.localName)
+		c.hello = wire.Reply{}
+		return c.judgeReply(stepHELO, reply, err).action == proceed
 	}
+	return false
+}
+
+// startTLS asks for TLS, if the offer is one, and sends EHLO again.
+func (c *conversation) startTLS(ctx context.Context) {
+	c.step, c.err = policy.Done, nil
+	switch {
+	case c.offer == clearOnly:
+		return
+	case !c.hello.Extensions().Has("STARTTLS"):
+		c.step = policy.NotOffered
+		c.judge(stepSTARTTLS, notOffered, nil)
+		return
+	}
+	if c.offer == oldTLS {
+		// Octets that nobody asked for must not be taken for replies. Where TLS
+		// proves nothing, encryption without them is better than none.
+		c.conn.Discard()
+	}
+	reply, err := c.conn.AskTLS(c.timeouts.command)
+	if errors.Is(err, wire.ErrInjection) {
+		c.step = policy.Handshake
+		c.judge(stepHandshake, garbage, err)
+		return
+	}
+	if c.judgeReply(stepSTARTTLS, reply, err).action != proceed {
+		c.step = policy.StartTLSRefused
+		if err != nil {
+			c.step = policy.Handshake
+		}
+		if errors.Is(err, wire.ErrNotReply) || errors.Is(err, wire.ErrTooLong) {
+			c.err = noReplyToSTARTTLS(c.host, err)
+		}
+		return
+	}
+	if c.handshake(ctx) && c.sayHello(stepEHLOInTLS) {
+		c.checkRequireTLS()
+	}
+}
+
+// handshake establishes TLS, and verifies the server inside it.
+func (c *conversation) handshake(ctx context.Context) bool {
+	c.step = policy.Handshake
 	config := c.host.TLSConfig()
+	if c.offer == oldTLS {
+		addOldTLS(config)
+	}
 	verify := config.VerifyConnection
 	config.VerifyConnection = func(state tls.ConnectionState) error {
 		err := verify(state)
@@ -95,91 +207,67 @@ func (c *conversation) startTLS(offered bool) bool {
 		}
 		return err
 	}
-	c.conn.begin(replyLimit)
-	c.conn.stage = commandNext
-	err := c.client.StartTLS(config)
-
-	if state, ok := c.client.TLSConnectionState(); ok && state.HandshakeComplete {
-		c.state = &state
-		if err != nil {
-			c.step, c.err = policy.EHLO, err
-			return false
-		}
-		c.polite = true
-		return true
+	if c.offer == oldTLS {
+		c.conn.Discard()
 	}
-	return c.withoutTLS(err)
+	if err := c.conn.StartTLS(ctx, c.timeouts.handshake, config); err != nil {
+		c.judge(stepHandshake, eventOf(wire.Reply{}, err), err)
+		return false
+	}
+	c.judge(stepHandshake, completed, nil)
+	state, _ := c.conn.TLS()
+	c.state, c.inTLS, c.fellBack = &state, true, false
+	return true
 }
 
-// withoutTLS handles the ways in which STARTTLS can fail. Only after the server's
-// reply does the conversation go on: the server knows the command and stays in
-// cleartext (RFC 3207 section 4).
-func (c *conversation) withoutTLS(err error) bool {
-	var (
-		refusal *textproto.Error
-		garbage textproto.ProtocolError
-	)
-	c.step, c.err = policy.Handshake, err
-	switch {
-	case errors.As(err, &refusal):
-		c.step, c.conn.stage, c.polite = policy.StartTLSRefused, inClear, true
-		return true
-	case errors.Is(err, errInjection):
-	case errors.As(err, &garbage), errors.Is(err, errReplyTooLong), errors.Is(err, errNoReply):
-		c.err = noReplyToSTARTTLS(c.host, err)
-	case err == nil:
-		c.failed, c.err = true, errNoHandshake
-	default:
-		c.failed = true
+// checkRequireTLS demands the extension that mail with RequireTLS needs, as
+// offered inside TLS (RFC 8689 section 4.2.1, step 5).
+func (c *conversation) checkRequireTLS() {
+	c.step, c.err = policy.Done, nil
+	if c.requireTLS && !c.hello.Extensions().Has("REQUIRETLS") {
+		c.step = policy.RequireTLSNotOffered
+		c.last = ruling{action: tryNext, verdict: permanent, alive: true, result: goodTLS}
 	}
-	return false
 }
 
-// end returns the report and the error of the conversation. The report is nil for
-// what reports do not count.
-func (c *conversation) end() (*tlsrpt.Session, *policy.Error) {
-	session, failure := c.host.Attempted(c.step, c.state, c.err)
+// report returns what TLS-RPT counts of the conversation, or nil. A connection
+// that asks for less TLS than the first is not counted: the first one was, as a
+// failure.
+func (c *conversation) report(addr, sending netip.Addr) *tlsrpt.Session {
+	if c.offer != currentTLS || !c.counts {
+		return nil
+	}
+	session, _ := c.host.Attempted(c.step, c.state, c.err)
 	if len(session.Outcomes) == 0 {
-		return nil, failure
+		return nil
 	}
 	session.HELO = c.greeting
-	session.ReceivingIP = c.addr
-	if local, err := netip.ParseAddrPort(c.conn.LocalAddr().String()); err == nil {
-		session.SendingIP = local.Addr().Unmap()
-	}
-	return &session, failure
+	session.ReceivingIP = addr
+	session.SendingIP = sending
+	return &session
 }
 
 // leave ends a conversation without mail, with QUIT if the server expects a command
-// (RFC 3207 section 4.1, RFC 8689 section 4.2.1). After a failed handshake there
-// is no channel for it.
+// (RFC 3207 section 4.1, RFC 8689 section 4.2.1).
 func (c *conversation) leave() {
-	if c.polite {
-		c.conn.timeout = quitTimeout
-		c.conn.begin(replyLimit)
-		c.client.Quit()
+	if c.last.alive {
+		c.conn.Quit(quitTimeout)
+		return
 	}
-	c.conn.Close()
+	c.conn.Abort()
 }
 
-// settle turns the conversation into a Client. Each of its commands and each block
-// of the message is a step with its own deadline.
-func (c *conversation) settle(plan *policy.Plan, timeout time.Duration) *Client {
-	c.conn.stage, c.conn.heard, c.conn.timeout = passing, nil, timeout
-	text := c.client.Text
-	text.W = bufio.NewWriterSize(stepWriter{conn: c.conn, next: text.W}, 16<<10)
-	return &Client{Client: c.client, Host: c.host, Plan: plan, conn: c.conn}
-}
-
-// interruptible closes the connection when ctx ends, which interrupts every read and
-// write. The function that it returns stops that and returns ctx's error if ctx
-// has ended.
-func (c *guardedConn) interruptible(ctx context.Context) (stop func() error) {
-	release := context.AfterFunc(ctx, func() { c.Conn.Close() })
-	return func() error {
-		if release() {
-			return nil
-		}
-		return ctx.Err()
+// addOldTLS makes a configuration that servers of twenty years ago understand:
+// RSA key exchange and 3DES, a ClientHello that fits one packet, but never RC4.
+func addOldTLS(config *tls.Config) {
+	config.CurvePreferences = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521}
+	for _, suite := range tls.CipherSuites() {
+		config.CipherSuites = append(config.CipherSuites, suite.ID)
 	}
+	config.CipherSuites = append(config.CipherSuites,
+		tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256,
+		tls.TLS_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_RSA_WITH_AES_128_CBC_SHA256,
+		tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_256_CBC_SHA,
+		tls.TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA, tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA,
+	)
 }

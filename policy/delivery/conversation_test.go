@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery/internal/wire"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
@@ -150,11 +151,25 @@ func TestResponseInjection(t *testing.T) {
 			t.Run(name+" "+level.String(), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := oneHost(play)
-					_, err := w.dialHost(t, level)
+					client, err := w.dialHost(t, level)
+					if level == policy.Opportunistic {
+						// S22: TLS without what came too early, or cleartext.
+						if err != nil {
+							t.Fatal(err)
+						}
+						defer client.Close()
+						if offered, _ := client.Extension("AUTH"); offered {
+							t.Error("what came too early is believed")
+						}
+						if len(w.recorded) != 1 || len(w.recorded[0].Outcomes[0].Failures) != 1 {
+							t.Errorf("recorded %+v", w.recorded)
+						}
+						return
+					}
 					if err == nil {
 						t.Fatal("no error")
 					}
-					if !errors.Is(err, errInjection) || err.Reason != tlsrpt.ValidationFailure {
+					if !errors.Is(err, wire.ErrInjection) || err.Reason != tlsrpt.ValidationFailure {
 						t.Errorf("error %v", err)
 					}
 					if heard := w.said("192.0.2.1"); slices.Contains(heard, "TLS") {
@@ -165,29 +180,6 @@ func TestResponseInjection(t *testing.T) {
 					}
 				})
 			})
-		}
-	}
-}
-
-// A 220 reply of several lines is as good as one of a single line.
-func TestReadyReply(t *testing.T) {
-	t.Parallel()
-	for reply, ready := range map[string]bool{
-		"220 go\r\n":                   true,
-		"220 go\n":                     true,
-		"220\r\n":                      true,
-		"220-go\r\n220 ahead\r\n":      true,
-		"":                             false,
-		"220 go":                       false,
-		"220-go\r\n":                   false,
-		"220 go\r\n250 ok\r\n":         false,
-		"220 go\r\n2":                  false,
-		"250 go\r\n":                   false,
-		"220-go\r\nah\r\n220 ead\r\n":  false,
-		"220 go\r\n\x16\x03\x03\x00\t": false,
-	} {
-		if isReadyReply([]byte(reply)) != ready {
-			t.Errorf("isReadyReply(%q) = %v", reply, !ready)
 		}
 	}
 }
@@ -311,7 +303,7 @@ func TestMisbehaviour(t *testing.T) {
 					})
 					start := time.Now()
 					along := w.walk(w.planned(t, at(level, "192.0.2.1"), at(level, "192.0.2.2")))
-					client, err := along.next(t.Context())
+					client, err := along.client(t.Context())
 					if err != nil {
 						t.Fatal("the next host was not tried: ", err)
 					}
@@ -378,7 +370,7 @@ func TestClientIsBounded(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer client.Close()
-			if err := client.Mail("a@example.net"); !errors.Is(err, errReplyTooLong) {
+			if err := client.Mail("a@example.net"); !errors.Is(err, wire.ErrTooLong) {
 				t.Errorf("error %v", err)
 			}
 		})
@@ -390,7 +382,7 @@ func TestLongHandshake(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		long := certificates().good
-		for size := 0; size < 2*replyLimit; size += len(long.Certificate[0]) {
+		for size := 0; size < 128<<10; size += len(long.Certificate[0]) {
 			long.Certificate = append(long.Certificate[:len(long.Certificate):len(long.Certificate)], long.Certificate[0])
 		}
 		client, err := oneHost(withTLS(long)).dialHost(t, policy.Authenticated)
@@ -414,9 +406,14 @@ func TestRefusedHostGetsNoMail(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					talk := conversation{host: host, conn: &guardedConn{Conn: conn, timeout: time.Minute}}
-					talk.hold("sender.example", withTLS, false)
-					if _, failure := talk.end(); failure != host.Refusal {
+					talk := conversation{
+						host: host, conn: wire.NewConn(conn), localName: "sender.example",
+						timeouts: timeouts{time.Minute, time.Minute, time.Minute},
+					}
+					if !withTLS {
+						talk.offer = clearOnly
+					}
+					if failure := talk.hold(t.Context()); failure != host.Refusal {
 						t.Errorf("a session with a refused host, with TLS asked for %v: %v", withTLS, failure)
 					}
 					conn.Close()
@@ -495,40 +492,18 @@ func TestDialIsInterrupted(t *testing.T) {
 	}
 }
 
-// Keywords are case-insensitive (RFC 5321 section 2.4): TLS is not missed for
-// the way it is spelled.
-func TestOffers(t *testing.T) {
-	t.Parallel()
-	for reply, want := range map[string]bool{
-		"250-mx\r\n250 STARTTLS\r\n":        true,
-		"250-mx\r\n250 StartTls\r\n":        true,
-		"250-mx\n250-STARTTLS\n250 SIZE\n":  true,
-		"250-STARTTLS\r\n250 SIZE\r\n":      false, // that is the server's name
-		"250 STARTTLS\r\n":                  false,
-		"250-mx\r\n250 XSTARTTLS\r\n":       false,
-		"250-mx\r\n250 SIZE STARTTLS\r\n":   false,
-		"250-mx\r\n250 STARTTLS REQUIRED\n": true,
-		"":                                  false,
-	} {
-		if offers([]byte(reply), "STARTTLS") != want {
-			t.Errorf("offers(%q) = %v", reply, !want)
-		}
-	}
-}
-
 func TestGreetingName(t *testing.T) {
 	t.Parallel()
-	for greeting, want := range map[string]string{
-		"220 mx.example.net ESMTP\r\n":   "mx.example.net",
-		"220-mx.example.net\r\n220 x":    "mx.example.net",
-		"220 ***********\r\n":            "",
-		"220 <script>\r\n":               "",
-		"220\r\n":                        "",
-		"":                               "",
-		"220 " + strings.Repeat("a", 64): "",
+	for text, want := range map[string]string{
+		"mx.example.net ESMTP":  "mx.example.net",
+		"mx.example.net":        "mx.example.net",
+		"***********":           "",
+		"<script>":              "",
+		"":                      "",
+		strings.Repeat("a", 64): "",
 	} {
-		if got := greetingName([]byte(greeting)); got != want {
-			t.Errorf("greetingName(%q) = %q", greeting, got)
+		if got := greetingName(wire.Reply{Code: 220, Lines: []string{text}}); got != want {
+			t.Errorf("greetingName(%q) = %q", text, got)
 		}
 	}
 }

@@ -3,7 +3,10 @@ package delivery
 import (
 	"context"
 	"log/slog"
+	"net"
+	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/mxseal/mxseal/internal/names"
@@ -58,10 +61,20 @@ type Dialer struct {
 	// is not called.
 	Delivered func(Delivery)
 
+	// SendingIP is the address that reports give as the sending one (RFC 8460
+	// section 4.4), for senders behind a NAT. The zero Addr stands for the local
+	// address of each connection, which is left out if it is private.
+	SendingIP netip.Addr
+
 	// Logger gets one line for each host that failed, and one for mail that is
 	// sent in cleartext because TLS failed. nil logs nothing.
 	Logger *slog.Logger
+
+	stalls stalls
 }
+
+// sharedAddresses are those of carrier-grade NAT (RFC 6598).
+var sharedAddresses = netip.MustParsePrefix("100.64.0.0/10")
 
 const (
 	defaultConnectTimeout = 30 * time.Second
@@ -69,9 +82,6 @@ const (
 	defaultIdleTimeout    = 10 * time.Minute
 	defaultDomainTimeout  = 30 * time.Minute
 	defaultMaxConnections = 16
-
-	// addressesPerHost is above the two that RFC 5321 section 5.1 asks for.
-	addressesPerHost = 4
 )
 
 // Dial returns a Client in a session that meets the domain's plan. EHLO is sent, TLS
@@ -101,7 +111,7 @@ func (d *Dialer) Dial(ctx context.Context, domain string, options ...policy.Opti
 	if err != nil {
 		return nil, err
 	}
-	return w.next(ctx)
+	return w.client(ctx)
 }
 
 // walk resolves the domain for a walk along its hosts.
@@ -118,14 +128,42 @@ func (d *Dialer) walk(ctx context.Context, domain string, options []policy.Optio
 	return w, nil
 }
 
-func (d *Dialer) localName() string {
+// localName returns the name for EHLO over a connection. A host name without a
+// dot is no name in the DNS; RFC 5321 section 4.1.4 has the address instead.
+func (d *Dialer) localName(conn net.Conn) string {
 	if d.LocalName != "" {
 		return d.LocalName
 	}
-	if name, err := os.Hostname(); err == nil && names.IsDomain(name) {
+	if name, err := os.Hostname(); err == nil && names.IsDomain(name) && strings.Contains(name, ".") {
 		return name
 	}
+	switch addr := localAddr(conn); {
+	case addr.Is4():
+		return "[" + addr.String() + "]"
+	case addr.IsValid():
+		return "[IPv6:" + addr.WithZone("").String() + "]"
+	}
 	return "localhost"
+}
+
+// sendingIP returns the sending address for reports.
+func (d *Dialer) sendingIP(conn net.Conn) netip.Addr {
+	if d.SendingIP.IsValid() {
+		return d.SendingIP
+	}
+	addr := localAddr(conn)
+	if addr.IsPrivate() || addr.IsLinkLocalUnicast() || sharedAddresses.Contains(addr) {
+		return netip.Addr{}
+	}
+	return addr
+}
+
+// localAddr returns the local address of a connection, if it has one.
+func localAddr(conn net.Conn) netip.Addr {
+	if local, err := netip.ParseAddrPort(conn.LocalAddr().String()); err == nil {
+		return local.Addr().Unmap()
+	}
+	return netip.Addr{}
 }
 
 func (d *Dialer) log(ctx context.Context, level slog.Level, message string, attrs ...slog.Attr) {

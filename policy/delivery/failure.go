@@ -2,6 +2,9 @@ package delivery
 
 import (
 	"errors"
+	"io"
+	"net/textproto"
+	"strings"
 
 	"github.com/mxseal/mxseal/policy"
 )
@@ -10,8 +13,7 @@ import (
 // policy does not know: of the message, of addresses and of the Dialer.
 
 var (
-	errNoResolver  = errors.New("delivery: Dialer.Resolver is nil; set it to the Resolver that policy.New returns")
-	errNoHandshake = errors.New("the handshake did not finish")
+	errNoResolver = errors.New("delivery: Dialer.Resolver is nil; set it to the Resolver that policy.New returns")
 )
 
 func badReturnPath(from string, err error) *policy.Error {
@@ -27,9 +29,9 @@ func bareCR() *policy.Error {
 }
 
 // lacksUTF8 is RFC 6531 section 3.5 for a message that cannot be sent on.
-func lacksUTF8(c *Client) *policy.Error {
+func lacksUTF8(plan *policy.Plan, host *policy.Host) *policy.Error {
 	return &policy.Error{
-		Domain: c.Plan.Domain, Host: c.Host.Name, By: c.Host.By, Permanent: true, ReplyCode: 553, Status: "5.6.7",
+		Domain: plan.Domain, Host: host.Name, By: host.By, Permanent: true, ReplyCode: 553, Status: "5.6.7",
 		Detail: "an address is not ASCII, and the server does not support SMTPUTF8",
 	}
 }
@@ -39,6 +41,31 @@ func tooManyConnections(plan *policy.Plan, host *policy.Host) *policy.Error {
 		Domain: plan.Domain, Host: host.Name, By: host.By, Status: "4.4.1",
 		Detail: "not tried: Dialer.MaxConnections for the domain is reached",
 	}
+}
+
+// ended means that the session ended between two transactions.
+func (s *session) ended() *policy.Error {
+	return s.host.Replied("the session ended between two transactions", io.ErrUnexpectedEOF)
+}
+
+// final makes a failure permanent, with the reply that says so. The only reply
+// before the session that does is 521 (RFC 7504 section 3).
+func final(failure *policy.Error, err error) *policy.Error {
+	changed := *failure
+	changed.Permanent, changed.Status = true, "5.3.2"
+	var reply *textproto.Error
+	if errors.As(err, &reply) {
+		changed.ReplyCode = reply.Code
+	}
+	return &changed
+}
+
+// postponed makes the failure for a permanent reply temporary.
+func postponed(failure *policy.Error) *policy.Error {
+	changed := *failure
+	changed.Permanent, changed.ReplyCode = false, 0
+	changed.Status = "4" + strings.TrimPrefix(failure.Status, "5")
+	return &changed
 }
 
 // noReplyToSTARTTLS means that the server stopped speaking SMTP.

@@ -19,6 +19,8 @@ type mailbox struct {
 	domain string // in lower-case A-labels, or an address literal
 	// international means that the local part needs SMTPUTF8 (RFC 6531).
 	international bool
+	// refused is why the last host that was asked does not take it for now.
+	refused *policy.Error
 }
 
 // maxPath is the longest address that fits a path with its angle brackets

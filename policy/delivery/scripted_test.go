@@ -365,7 +365,7 @@ func (w *world) walk(plan *policy.Plan) *walk {
 // dialHost dials a plan of one host with one address and one script.
 func (w *world) dialHost(t *testing.T, level policy.Level) (*Client, *policy.Error) {
 	t.Helper()
-	client, err := w.walk(w.planned(t, at(level, "192.0.2.1"))).next(t.Context())
+	client, err := w.walk(w.planned(t, at(level, "192.0.2.1"))).client(t.Context())
 	if err == nil {
 		return client, nil
 	}

@@ -1,27 +1,23 @@
 package delivery
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"net/textproto"
+	"io"
 	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/mxseal/mxseal/policy"
+	content "github.com/mxseal/mxseal/policy/delivery/internal/message"
 )
 
-const (
-	// domainsAtOnce bounds the domains that one message goes to side by side.
-	domainsAtOnce = 8
-	// maxRecipients is what every server takes in one transaction (RFC 5321
-	// section 4.5.3.1.8); more make another one.
-	maxRecipients = 100
-)
+// domainsAtOnce bounds the domains that one message goes to side by side.
+const domainsAtOnce = 8
 
 // SendMail sends a message as Dialer.SendMail does with a Dialer that has only a
 // Resolver. It records no sessions.
@@ -41,8 +37,10 @@ func SendMail(ctx context.Context, r *policy.Resolver, from string, to []string,
 // "TLS-Required: No" is sent with the option TLSOptional (RFC 8689 section 3);
 // RequireTLS overrides it.
 //
-// If the connection is lost or the server replies 421 before the message, the next
-// host is tried. Every other refusal is the domain's answer.
+// Recipients that a server refuses for now, by a 4yz reply or by the end of the
+// connection before the message, go to the next host (RFC 5321 section 5.1). A 5yz
+// reply is the domain's answer, except where TLS failed before and the session is
+// in cleartext. Once the octets of the message have begun, no other host is tried.
 //
 // The error is nil if every recipient was accepted, and otherwise a *SendError that
 // names the others. SendMail keeps no queue: the caller sends the message again
@@ -81,6 +79,10 @@ type Delivery struct {
 	Plan *policy.Plan
 	// TLS is the state of the TLS session; nil for a session in cleartext.
 	TLS *tls.ConnectionState
+	// Reply is the server's reply to the message, which usually has its queue ID:
+	// reply code and text in one line. The text is the server's; escape it before
+	// you print it.
+	Reply string
 }
 
 // SendError says which recipients of a message did not get it, and why. All other
@@ -98,6 +100,10 @@ type Undelivered struct {
 	// Err is the reason. Its Domain is the recipients' domain, and empty when
 	// the message did not go out at all.
 	Err *policy.Error
+	// OutcomeUnknown is true if the session ended after the message and before
+	// the server's reply to it. The server may have it, so that the recipients may
+	// get it twice if it is sent again (RFC 5321 section 4.5.3.2.6).
+	OutcomeUnknown bool
 }
 
 // Error names every reason in one line.
@@ -142,178 +148,74 @@ func newMessage(from string, text []byte, options []policy.Option) (*message, *p
 		}
 		m.from, m.international = box.path, box.international
 	}
-	if hasBareCR(text) {
+	properties, err := content.Scan(bytes.NewReader(text), int64(len(text)))
+	if err != nil {
 		return nil, bareCR()
 	}
-	if saysTLSOptional(text) {
+	if properties.TLSOptional {
 		m.options = append(slices.Clone(options), policy.TLSOptional())
 	}
 	return m, nil
 }
 
-// deliver sends the message to one domain: to the first host that takes it.
+// reader returns the text from its beginning.
+func (m *message) reader() io.Reader { return bytes.NewReader(m.text) }
+
+// deliver sends the message to one domain: host after host, to the recipients that
+// no host has taken or refused.
 func (d *Dialer) deliver(ctx context.Context, m *message, g group) []Undelivered {
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(max(d.DomainTimeout, 0), defaultDomainTimeout))
+	within, cancel := context.WithTimeout(ctx, cmp.Or(max(d.DomainTimeout, 0), defaultDomainTimeout))
 	defer cancel()
-	w, err := d.walk(ctx, g.domain, m.options)
+	w, err := d.walk(within, g.domain, m.options)
 	if err != nil {
 		return undelivered(g.to, asError(g.domain, err))
 	}
 	w.bounce = m.from == ""
 	var missed []Undelivered
 	for len(g.to) > 0 {
-		client, err := w.next(ctx)
+		talk, err := w.next(within)
 		if err != nil {
-			return append(missed, undelivered(g.to, asError(g.domain, err))...)
+			return append(missed, exhausted(g.to, asError(g.domain, err))...)
 		}
-		refused, rest, failure := m.send(ctx, client, g.to, d.Delivered)
-		missed = append(missed, refused...)
-		g.to = rest
-		if failure != nil {
-			w.fail(ctx, client.Host, failure)
+		// The steps of a transaction have timeouts of their own. One that waits
+		// for the reply to the message is not cut short: the server may have it.
+		got := m.send(ctx, newSession(talk, w.plan, d.IdleTimeout), g.to)
+		missed = append(missed, got.undelivered...)
+		if d.Delivered != nil {
+			for _, delivery := range got.delivered {
+				d.Delivered(delivery)
+			}
+		}
+		g.to = got.next
+		if got.reason != nil {
+			w.fail(ctx, talk.host, got.reason)
 		}
 	}
 	return missed
 }
 
-// send sends the message over one session. It returns who was refused, and who
-// is to be tried at another host, since this one failed.
-func (m *message) send(ctx context.Context, client *Client, to []mailbox, delivered func(Delivery)) (refused []Undelivered, rest []mailbox, failure *policy.Error) {
-	stop := client.conn.interruptible(ctx)
+// send sends the message over one session, in as many transactions as it takes.
+func (m *message) send(ctx context.Context, s *session, to []mailbox) results {
+	stop := s.conn.Interruptible(ctx)
 	defer stop()
+	defer s.end()
+	var all results
 	for len(to) > 0 {
+		if s.over {
+			all.next = append(all.next, to...)
+			all.reason = cmp.Or(all.reason, s.ended())
+			return all
+		}
 		some := to[:min(len(to), maxRecipients)]
-		t := transaction{ctx: ctx, client: client, message: m}
-		if failure := t.run(some); failure != nil {
-			client.abort()
-			return refused, to, failure
-		}
-		refused = append(refused, t.undelivered...)
-		to = to[len(some):]
-		if len(t.delivered) > 0 && delivered != nil {
-			delivered(client.delivery(t.delivered))
-		}
-		if t.broken {
-			client.abort()
-			return refused, to, t.undelivered[len(t.undelivered)-1].Err
-		}
+		t := transaction{session: s, ctx: ctx, message: m}
+		t.run(some)
+		all.delivered = append(all.delivered, t.results.delivered...)
+		all.undelivered = append(all.undelivered, t.results.undelivered...)
+		all.next = append(all.next, t.results.next...)
+		all.reason = cmp.Or(t.results.reason, all.reason)
+		to = slices.Concat(t.results.again, to[len(some):])
 	}
-	client.leave()
-	return refused, nil, nil
-}
-
-// transaction is one mail transaction (RFC 5321 section 3.3).
-type transaction struct {
-	ctx     context.Context
-	client  *Client
-	message *message
-
-	accepted    []mailbox // by RCPT
-	delivered   []mailbox // those of a message that was taken
-	undelivered []Undelivered
-	// broken means that the connection is of no use any more.
-	broken bool
-}
-
-// run returns nil when the server has answered for every recipient, and
-// otherwise why another host should be asked.
-func (t *transaction) run(to []mailbox) *policy.Error {
-	if failure := t.mail(to); failure != nil || len(t.undelivered) > 0 {
-		return failure
-	}
-	if failure := t.recipients(to); failure != nil {
-		return failure
-	}
-	if len(t.accepted) == 0 {
-		t.client.Reset() // a failure shows in the next command
-		return nil
-	}
-	return t.data()
-}
-
-func (t *transaction) mail(to []mailbox) *policy.Error {
-	if t.message.international && !t.takesUTF8() {
-		t.refuse(to, lacksUTF8(t.client))
-		return nil
-	}
-	err := t.client.Mail(t.message.from)
-	var own *policy.Error
-	switch {
-	case err == nil:
-	case errors.As(err, &own):
-		t.refuse(to, own)
-	case gone(err):
-		return t.failed("MAIL failed", err)
-	default:
-		t.refuse(to, t.failed("the server refuses MAIL", err))
-	}
-	return nil
-}
-
-func (t *transaction) recipients(to []mailbox) *policy.Error {
-	for _, box := range to {
-		if box.international && !t.takesUTF8() {
-			t.refuse([]mailbox{box}, lacksUTF8(t.client))
-			continue
-		}
-		switch err := t.client.Rcpt(box.path); {
-		case err == nil:
-			t.accepted = append(t.accepted, box)
-		case gone(err):
-			return t.failed("RCPT failed", err)
-		default:
-			t.refuse([]mailbox{box}, t.failed("the server refuses the recipient "+box.given, err))
-		}
-	}
-	return nil
-}
-
-// data hands over the message. From the server's leave to send it on, another
-// host is not asked: it could get a second copy.
-func (t *transaction) data() *policy.Error {
-	w, err := t.client.Data()
-	switch {
-	case err == nil:
-	case gone(err):
-		return t.failed("DATA failed", err)
-	default:
-		t.refuse(t.accepted, t.failed("the server refuses DATA", err))
-		t.client.Reset()
-		return nil
-	}
-	if _, err := w.Write(t.message.text); err != nil {
-		// Not closed: that would end a part of the message as though it were
-		// the whole.
-		t.broken = true
-		t.refuse(t.accepted, t.failed("the connection was lost in the message", err))
-		return nil
-	}
-	if err := w.Close(); err != nil {
-		t.broken = gone(err)
-		t.refuse(t.accepted, t.failed("the server does not accept the message", err))
-		return nil
-	}
-	t.delivered = t.accepted
-	return nil
-}
-
-func (t *transaction) refuse(to []mailbox, failure *policy.Error) {
-	t.undelivered = append(t.undelivered, undelivered(to, failure)...)
-}
-
-// failed is the failure of a command, or the end of the context where that is
-// what interrupted it.
-func (t *transaction) failed(detail string, err error) *policy.Error {
-	var reply *textproto.Error
-	if ended := t.ctx.Err(); ended != nil && !errors.As(err, &reply) {
-		err = ended
-	}
-	return t.client.Host.Replied(detail, err)
-}
-
-func (t *transaction) takesUTF8() bool {
-	offered, _ := t.client.Extension("SMTPUTF8")
-	return offered
+	return all
 }
 
 // undelivered is one failure for some recipients.
@@ -321,13 +223,22 @@ func undelivered(to []mailbox, failure *policy.Error) []Undelivered {
 	return []Undelivered{{Recipients: asGiven(to), Err: failure}}
 }
 
-// delivery is what the server of the session has accepted.
-func (c *Client) delivery(to []mailbox) Delivery {
-	d := Delivery{Recipients: asGiven(to), Host: c.Host, Plan: c.Plan}
-	if state, ok := c.TLS(); ok {
-		d.TLS = &state
+// exhausted returns the failures of recipients for whom no host is left: what the
+// last host said of each, or else the failure of the domain.
+func exhausted(to []mailbox, failure *policy.Error) []Undelivered {
+	var all []Undelivered
+	places := make(map[*policy.Error]int)
+	for _, box := range to {
+		reason := cmp.Or(box.refused, failure)
+		place, found := places[reason]
+		if !found {
+			place = len(all)
+			places[reason] = place
+			all = append(all, Undelivered{Err: reason})
+		}
+		all[place].Recipients = append(all[place].Recipients, box.given)
 	}
-	return d
+	return all
 }
 
 func asGiven(boxes []mailbox) []string {

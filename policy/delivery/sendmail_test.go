@@ -210,7 +210,7 @@ func TestTLSRequiredNo(t *testing.T) {
 	}{
 		"TLS anyway":          {plays: []script{withTLS(certificates().unknown)}, text: no, heard: "TLS"},
 		"in clear":            {plays: []script{broken, inClearOnly}, text: no, heard: "DATA"},
-		"REQ-20":              {plays: []script{answering(map[string]string{"MAIL": "530 5.7.0 STARTTLS first\r\n"})}, text: no, want: []string{"x@a.example: 530 5.7.0"}},
+		"REQ-20":              {plays: []script{answering(map[string]string{"MAIL": "530 5.7.0 STARTTLS first\r\n"})}, text: no, want: []string{"x@a.example: 451 4.7.0"}}, // S8
 		"REQ-26, the floor":   {plays: []script{inClearOnly}, config: policy.Config{Floor: policy.Encrypted}, text: no, want: []string{"x@a.example: 451 4.7.4"}},
 		"REQ-21, RequireTLS":  {plays: []script{inClearOnly}, options: []policy.Option{policy.RequireTLS()}, text: no, want: []string{"x@a.example: 550 5.7.10"}},
 		"without the header":  {plays: []script{inClearOnly}, config: policy.Config{RequireDANE: true}, text: letter, want: []string{"x@a.example: 451 4.7.5"}},
@@ -253,7 +253,7 @@ func TestBounceWithRequireTLS(t *testing.T) {
 				w.options = []policy.Option{policy.RequireTLS()}
 				along := w.walk(w.planned(t, at(policy.Authenticated, "192.0.2.1")))
 				along.bounce = true
-				client, err := along.next(t.Context())
+				client, err := along.client(t.Context())
 				if (err == nil) != test.want {
 					t.Fatalf("error %v", err)
 				}

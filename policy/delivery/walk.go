@@ -4,10 +4,13 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"net"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery/internal/wire"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
@@ -38,28 +41,19 @@ func (w *walk) follow(plan *policy.Plan) {
 	w.plan = plan
 	w.failures, w.stale = nil, false
 	w.left = cmp.Or(max(w.dialer.MaxConnections, 0), defaultMaxConnections)
-	w.targets = w.targets[:0]
-	for _, host := range plan.Order() {
-		if host.Level == policy.Refused {
-			w.targets = append(w.targets, target{host: host})
-			continue
-		}
-		for _, addr := range host.Addrs[:min(len(host.Addrs), addressesPerHost)] {
-			w.targets = append(w.targets, target{host, addr})
-		}
-	}
+	w.targets = order(plan.Order(), w.dialer.stalls.recent)
 }
 
 // next returns a session with the next host that meets the plan. After the last
 // host it returns the error for the domain.
-func (w *walk) next(ctx context.Context) (*Client, error) {
+func (w *walk) next(ctx context.Context) (*conversation, error) {
 	for {
 		for len(w.targets) > 0 && ctx.Err() == nil {
 			t := w.targets[0]
 			w.targets = w.targets[1:]
-			client, failure := w.try(ctx, t)
+			talk, failure := w.try(ctx, t)
 			if failure == nil {
-				return client, nil
+				return talk, nil
 			}
 			if ctx.Err() != nil {
 				return nil, interrupted(w.plan.Domain, ctx.Err())
@@ -105,64 +99,82 @@ func (w *walk) again(ctx context.Context) bool {
 	return changed
 }
 
-// try makes a session with one target.
-func (w *walk) try(ctx context.Context, t target) (*Client, *policy.Error) {
+// try makes a session with one target. Where no policy demands TLS, a failure of
+// TLS is followed by a connection for old servers, and by one without TLS. Neither
+// is over the same connection: RFC 3207 section 4.
+func (w *walk) try(ctx context.Context, t target) (*conversation, *policy.Error) {
 	if t.host.Level == policy.Refused {
 		session, refusal := t.host.Attempted(policy.NotConnected, nil, nil)
 		w.record(&session)
 		return nil, refusal
 	}
-	client, talk, failure := w.connect(ctx, t, true)
-	if talk != nil && talk.failed && t.host.Level == policy.Opportunistic && ctx.Err() == nil {
-		w.dialer.log(ctx, slog.LevelWarn, "TLS failed and no policy requires it: trying in cleartext",
-			slog.String("domain", w.plan.Domain), slog.String("host", t.host.Name), slog.Any("error", failure))
-		// Not over the same connection: RFC 3207 section 4.
-		client, _, failure = w.connect(ctx, t, false)
+	for with := currentTLS; ; {
+		talk, failure := w.connect(ctx, t, with)
+		if talk == nil || talk.last.action != retry || with == clearOnly || ctx.Err() != nil {
+			return talk, failure
+		}
+		// What helps an old server in the handshake does not help elsewhere.
+		if with == currentTLS && talk.at == stepHandshake {
+			with = oldTLS
+		} else {
+			with = clearOnly
+		}
+		w.dialer.log(ctx, slog.LevelWarn, "TLS failed and no policy requires it: trying again with less",
+			slog.String("domain", w.plan.Domain), slog.String("host", t.host.Name), slog.Bool("cleartext", with == clearOnly), slog.Any("error", talk.err))
 	}
-	return client, failure
 }
 
-// connect makes one connection and holds one conversation over it. It returns the
-// conversation if there was one.
-func (w *walk) connect(ctx context.Context, t target, withTLS bool) (*Client, *conversation, *policy.Error) {
+// connect makes one connection and holds one conversation over it. The
+// conversation is nil if there was no connection. With an error, the connection is
+// closed.
+func (w *walk) connect(ctx context.Context, t target, with offer) (*conversation, *policy.Error) {
 	if w.left == 0 {
-		return nil, nil, tooManyConnections(w.plan, t.host)
+		return nil, tooManyConnections(w.plan, t.host)
 	}
 	w.left--
 	conn, failure := w.dial(ctx, t)
 	if failure != nil {
-		return nil, nil, failure
+		return nil, failure
 	}
-	talk := &conversation{host: t.host, addr: t.addr, conn: conn}
-	stop := conn.interruptible(ctx)
-	talk.hold(w.dialer.localName(), withTLS, w.plan.RequireTLS && !w.bounce)
-	report, failure := talk.end()
-	if report != nil && ctx.Err() == nil {
+	talk := &conversation{
+		host: t.host, conn: wire.NewConn(conn), localName: w.dialer.localName(conn), timeouts: w.dialer.timeouts(), offer: with,
+		circumstances: circumstances{
+			mandatory:  t.host.Level > policy.Opportunistic,
+			requireTLS: w.plan.RequireTLS && !w.bounce,
+			fellBack:   with != currentTLS,
+		},
+	}
+	stop := talk.conn.Interruptible(ctx)
+	failure = talk.hold(ctx)
+	if report := talk.report(t.addr, w.dialer.sendingIP(conn)); report != nil && ctx.Err() == nil {
 		w.record(report)
 	}
-	if failure != nil {
+	if failure != nil || talk.last.action == retry {
 		talk.leave()
 	}
 	if err := stop(); err != nil {
-		conn.Close()
-		return nil, talk, interrupted(w.plan.Domain, err)
+		talk.conn.Abort()
+		return nil, interrupted(w.plan.Domain, ctx.Err())
 	}
-	if failure != nil {
-		return nil, talk, failure
+	if talk.last.action == tryNext && talk.at < stepEHLOInTLS && isTimeout(talk.err) {
+		w.dialer.stalls.note(t.addr)
 	}
-	return talk.settle(w.plan, cmp.Or(max(w.dialer.IdleTimeout, 0), defaultIdleTimeout)), talk, nil
+	return talk, failure
 }
 
 // dial connects to an address.
-func (w *walk) dial(ctx context.Context, t target) (*guardedConn, *policy.Error) {
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(max(w.dialer.ConnectTimeout, 0), defaultConnectTimeout))
+func (w *walk) dial(ctx context.Context, t target) (net.Conn, *policy.Error) {
+	dialing, cancel := context.WithTimeout(ctx, cmp.Or(max(w.dialer.ConnectTimeout, 0), defaultConnectTimeout))
 	defer cancel()
-	conn, err := t.host.DialAddr(ctx, t.addr)
+	conn, err := t.host.DialAddr(dialing, t.addr)
 	if err != nil {
+		if ctx.Err() == nil && isTimeout(err) {
+			w.dialer.stalls.note(t.addr)
+		}
 		_, failure := t.host.Attempted(policy.NotConnected, nil, err)
 		return nil, failure
 	}
-	return &guardedConn{Conn: conn, timeout: cmp.Or(max(w.dialer.CommandTimeout, 0), defaultCommandTimeout)}, nil
+	return conn, nil
 }
 
 func (w *walk) record(s *tlsrpt.Session) {
@@ -180,3 +192,22 @@ func (w *walk) exhausted() *policy.Error {
 	}
 	return e
 }
+
+// timeouts returns those of a conversation.
+func (d *Dialer) timeouts() timeouts {
+	command := cmp.Or(max(d.CommandTimeout, 0), defaultCommandTimeout)
+	return timeouts{
+		greeting:  min(command, greetingTimeout),
+		command:   command,
+		handshake: min(command, handshakeTimeout),
+	}
+}
+
+const (
+	// greetingTimeout is shorter than RFC 5321 section 4.5.3.2.1 has it: a host
+	// that takes longer keeps the next one from the mail.
+	greetingTimeout = time.Minute
+	// handshakeTimeout is for a path that drops large packets, which would
+	// otherwise hold up mail that may go without TLS.
+	handshakeTimeout = time.Minute
+)

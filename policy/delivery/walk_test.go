@@ -30,7 +30,7 @@ func TestOrderOfHosts(t *testing.T) {
 			at(policy.Authenticated), at(policy.Authenticated, "192.0.2.4"), at(policy.Authenticated, "192.0.2.5"),
 		)
 		along := w.walk(plan)
-		client, err := along.next(t.Context())
+		client, err := along.client(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +58,7 @@ func TestNoHostIsLeft(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(map[string][]script{"192.0.2.2": {withTLS(certificates().unknown), inClearOnly}})
-		_, err := w.walk(w.planned(t, at(policy.Authenticated, "192.0.2.1"), at(policy.Authenticated, "192.0.2.2"))).next(t.Context())
+		_, err := w.walk(w.planned(t, at(policy.Authenticated, "192.0.2.1"), at(policy.Authenticated, "192.0.2.2"))).client(t.Context())
 		var failure *policy.Error
 		if !errors.As(err, &failure) {
 			t.Fatalf("error %v", err)
@@ -89,7 +89,7 @@ func TestFourAddressesOfAHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(nil)
 		addrs := []string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"}
-		if _, err := w.walk(w.planned(t, at(policy.Opportunistic, addrs...))).next(t.Context()); err == nil || !slices.Equal(w.dialled, addrs[:4]) {
+		if _, err := w.walk(w.planned(t, at(policy.Opportunistic, addrs...))).client(t.Context()); err == nil || !slices.Equal(w.dialled, addrs[:4]) {
 			t.Errorf("dialled %q, error %v", w.dialled, err)
 		}
 	})
@@ -104,7 +104,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 		for range 20 {
 			hosts = append(hosts, at(policy.Opportunistic, "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"))
 		}
-		_, err := w.walk(w.planned(t, hosts...)).next(t.Context())
+		_, err := w.walk(w.planned(t, hosts...)).client(t.Context())
 		if err == nil || len(w.dialled) != 16 {
 			t.Errorf("%d connections, error %v", len(w.dialled), err)
 		}
@@ -171,7 +171,7 @@ func TestZeroDialer(t *testing.T) {
 		w := newWorld(map[string][]script{"192.0.2.1": {inClearOnly}, "192.0.2.2": {withTLS(certificates().good)}})
 		along := &walk{dialer: new(Dialer)}
 		along.follow(w.planned(t, at(policy.Encrypted, "192.0.2.1"), at(policy.Encrypted, "192.0.2.2")))
-		client, err := along.next(t.Context())
+		client, err := along.client(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -191,7 +191,7 @@ func TestRetryInClearIsLogged(t *testing.T) {
 		var log strings.Builder
 		along := w.walk(w.planned(t, at(policy.Opportunistic, "192.0.2.1")))
 		along.dialer.Logger = slog.New(slog.NewTextHandler(&log, nil))
-		client, err := along.next(t.Context())
+		client, err := along.client(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -263,7 +263,7 @@ func TestServerMustRequireTLS(t *testing.T) {
 				w := newWorld(test.plays)
 				w.options = []policy.Option{policy.RequireTLS()}
 				plan := w.planned(t, at(policy.Authenticated, "192.0.2.1"), at(policy.Authenticated, "192.0.2.2"))
-				client, err := w.walk(plan).next(t.Context())
+				client, err := w.walk(plan).client(t.Context())
 				if err == nil {
 					defer client.Close()
 					if err := client.Mail("a@example.net"); err != nil {

@@ -98,13 +98,13 @@ func TestBreakDNS(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("example.org").MX("mx.example.org").Add("sub TXT x")
-	mend := inet.BreakDNS(policytest.Forge("example.org. MX 0 evil.example."), "example.org", dnssec.TypeMX)
+	restore := inet.BreakDNS(policytest.Forge("example.org. MX 0 evil.example."), "example.org", dnssec.TypeMX)
 	if got := ask(t, inet, "example.org", dns.TypeMX); !slices.Equal(got, []string{"0 evil.example."}) {
 		t.Errorf("forged: %q", got)
 	}
-	mend()
+	restore()
 	if got := ask(t, inet, "example.org", dns.TypeMX); !slices.Equal(got, []string{"10 mx.example.org."}) {
-		t.Errorf("mended: %q", got)
+		t.Errorf("restored: %q", got)
 	}
 	defer inet.BreakDNSBelow(policytest.ServFail, "example.org")()
 	if got := ask(t, inet, "sub.example.org", dns.TypeTXT); !slices.Equal(got, []string{"SERVFAIL"}) {
@@ -212,11 +212,11 @@ func TestWeb(t *testing.T) {
 	if status, _, err := fetch(t, inet, "example.org"); status != http.StatusNotFound || err != nil {
 		t.Errorf("%d %v", status, err)
 	}
-	mend := web.Break(policytest.Expired)
+	restore := web.Break(policytest.Expired)
 	if _, _, err := fetch(t, inet, "example.org"); err == nil {
 		t.Error("the certificate has not expired")
 	}
-	mend()
+	restore()
 	if got := web.Requests(); !slices.Equal(got, []string{"GET /.well-known/mta-sts.txt"}) {
 		t.Errorf("requests %q", got)
 	}

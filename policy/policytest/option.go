@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// Option is a trait or a fault of a mail host or a web host. It is given
-// when the host is made, or switched on for a while by Break. Those which only
-// concern mail mean nothing to a web host, and the reverse.
+// Option is a property or a fault of a mail host or a web host. It is given when the
+// host is made, or added for some time by Break. Options for mail have no effect on
+// a web host, and options for the web none on a mail host.
 type Option func(*behaviour)
 
-// behaviour is what a server does during one connection.
+// behaviour is the behavior of a server during one connection.
 type behaviour struct {
 	refuse, blackhole bool
 
@@ -32,7 +32,7 @@ type behaviour struct {
 	http func(http.ResponseWriter, *http.Request)
 }
 
-// These replies are not sent but done.
+// These replies are not sent: the server does what they say.
 const (
 	stall   = "\x00stall"
 	hangUp  = "\x00hang up"
@@ -52,7 +52,7 @@ func behave(options ...[]Option) *behaviour {
 // Refuse refuses connections.
 func Refuse(b *behaviour) { b.refuse = true }
 
-// Blackhole lets connection attempts hang until whoever dials gives up.
+// Blackhole lets connection attempts hang until the client gives up.
 func Blackhole(b *behaviour) { b.blackhole = true }
 
 // Moments at which Reply, Stall and HangUp can intervene, besides the SMTP
@@ -64,38 +64,38 @@ const (
 	Fetch     = "GET" // at a request to a web host, such as for a policy
 )
 
-// Stall says nothing at this moment, and keeps the connection open.
+// Stall sends nothing at this moment, and keeps the connection open.
 func Stall(moment string) Option { return Reply(moment, stall) }
 
 // HangUp closes the connection at this moment.
 func HangUp(moment string) Option { return Reply(moment, hangUp) }
 
-// Endless begins a right reply at this moment and never ends it: the lines of a
+// Endless begins a correct reply at this moment and never ends it: the lines of a
 // greeting or of the reply to EHLO, or the body of a policy.
 func Endless(moment string) Option { return Reply(moment, endless) }
 
 // EndlessGreeting is Endless(Greeting).
 func EndlessGreeting(b *behaviour) { Endless(Greeting)(b) }
 
-// Reply answers a moment of the SMTP session with this text instead of what
-// would be right, for example Reply("STARTTLS", "454 4.7.0 not now") or
-// Reply(policytest.Greeting, "554 no"). A line end is added. The session goes
-// on as that reply demands.
+// Reply sends this text at a moment of the SMTP session instead of the correct reply,
+// for example Reply("STARTTLS", "454 4.7.0 not now") or
+// Reply(policytest.Greeting, "554 no"). A line end is added. The session continues
+// as that reply requires.
 func Reply(moment, text string) Option {
 	return func(b *behaviour) { b.replies[moment] = text }
 }
 
-// NoSTARTTLS leaves STARTTLS out of the reply to EHLO and refuses the command,
-// as an attacker does who wants to read along.
+// NoSTARTTLS omits STARTTLS from the reply to EHLO and refuses the command, as an
+// attacker does who wants to read the mail.
 func NoSTARTTLS(b *behaviour) { b.noSTARTTLS = true }
 
-// InjectAfterSTARTTLS sends these octets right behind the reply to STARTTLS,
-// in cleartext and in the same segment (CVE-2011-0411, "NO STARTTLS").
+// InjectAfterSTARTTLS sends these octets directly after the reply to STARTTLS, in
+// cleartext and in the same segment (CVE-2011-0411, "NO STARTTLS").
 func InjectAfterSTARTTLS(octets string) Option {
 	return func(b *behaviour) { b.inject = octets }
 }
 
-// Extension adds a line to the reply to EHLO once TLS is on.
+// Extension adds a line to the reply to EHLO after the TLS handshake.
 func Extension(line string) Option {
 	return func(b *behaviour) { b.extensions = append(b.extensions, line) }
 }
@@ -103,22 +103,22 @@ func Extension(line string) Option {
 // RequireTLS offers the REQUIRETLS extension (RFC 8689).
 func RequireTLS(b *behaviour) { Extension("REQUIRETLS")(b) }
 
-// TLSA publishes TLSA records for the host. "3 1 1" has its data
-// computed from the host's own certificate, or for usages 0 and 2 from that of
-// the issuer, which is sent in the handshake. A record with four fields is
-// published as it is, used or unusable, right or wrong.
+// TLSA publishes TLSA records for the host. The data of a record such as "3 1 1" is
+// computed from the host's own certificate, or for usages 0 and 2 from that of the
+// issuer, which is sent in the handshake. A record with four fields is published
+// as it is, even if it is unusable or wrong.
 func TLSA(records ...string) Option {
 	return func(b *behaviour) { b.tlsa = append(b.tlsa, records...) }
 }
 
-// Addrs gives the host these addresses instead of one of its own. They must be
-// in the documentation ranges; IPv6 ones are in 2001:db8::/32.
+// Addrs gives the host these addresses instead of an allocated one. They must be in
+// the documentation ranges; IPv6 addresses are in 2001:db8::/32.
 func Addrs(addrs ...string) Option {
 	return func(b *behaviour) { b.addrs = append(b.addrs, addrs...) }
 }
 
-// Port makes a mail host listen on this port instead of 25; TLSA records are
-// published for it.
+// Port makes a mail host listen on this port instead of 25. Its TLSA records are
+// published for this port.
 func Port(port uint16) Option {
 	return func(b *behaviour) { b.port = port }
 }
@@ -128,7 +128,7 @@ func Certificate(change func(*x509.Certificate)) Option {
 	return func(b *behaviour) { b.certificate = append(b.certificate, change) }
 }
 
-// WrongName certifies other names than the host's.
+// WrongName uses a certificate for these names instead of the host's.
 func WrongName(names ...string) Option {
 	return Certificate(func(c *x509.Certificate) {
 		c.DNSNames = names
@@ -138,23 +138,23 @@ func WrongName(names ...string) Option {
 	})
 }
 
-// Expired has a certificate that expired a day ago.
+// Expired uses a certificate that expired a day ago.
 func Expired(b *behaviour) {
 	Certificate(func(c *x509.Certificate) { c.NotAfter = time.Now().AddDate(0, 0, -1) })(b)
 }
 
-// SelfSigned has a certificate that no authority signed.
+// SelfSigned uses a certificate that no authority signed.
 func SelfSigned(b *behaviour) { b.selfSigned = true }
 
-// UntrustedCA has a certificate of an authority that is not in RootCAs.
+// UntrustedCA uses a certificate of an authority that is not in RootCAs.
 func UntrustedCA(b *behaviour) { b.untrusted = true }
 
 // OtherKey uses another key than the one that the TLSA records of the host are
 // made from.
 func OtherKey(b *behaviour) { b.otherKey = true }
 
-// Impostor is somebody else in the place of the host: the right name, but
-// self-signed and with another key.
+// Impostor is an attacker in the place of the host: the certificate has the right
+// name, but is self-signed and has another key.
 func Impostor(b *behaviour) { SelfSigned(b); OtherKey(b) }
 
 // TLSConfig changes the TLS configuration of the server.
@@ -162,7 +162,7 @@ func TLSConfig(change func(*tls.Config)) Option {
 	return func(b *behaviour) { b.tls = append(b.tls, change) }
 }
 
-// MaxTLS speaks no later version of TLS than this, such as tls.VersionTLS11.
+// MaxTLS limits the TLS version of the server, for example to tls.VersionTLS11.
 func MaxTLS(version uint16) Option {
 	return TLSConfig(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, version })
 }
@@ -181,7 +181,7 @@ func Status(code int) Option {
 	})
 }
 
-// Redirect answers the fetch of a policy by sending the client elsewhere.
+// Redirect answers the fetch of a policy with a redirect.
 func Redirect(location string) Option {
 	return Respond(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Location", location)

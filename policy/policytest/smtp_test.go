@@ -155,7 +155,7 @@ func TestHostHangs(t *testing.T) {
 	for _, fault := range []policytest.Option{
 		policytest.Stall(policytest.Greeting), policytest.Endless(policytest.Greeting),
 	} {
-		mend := mx.Break(fault)
+		restore := mx.Break(fault)
 		ctx, cancel := context.WithCancel(t.Context())
 		conn, err := inet.Dial(ctx, "tcp", "mx.example.org:25")
 		cancel()
@@ -171,7 +171,7 @@ func TestHostHangs(t *testing.T) {
 			t.Errorf("read: %v, want a timeout", err)
 		}
 		conn.Close()
-		mend()
+		restore()
 	}
 	defer mx.Break(policytest.Blackhole)()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)

@@ -9,6 +9,8 @@ import (
 
 	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/tlsrpt"
+	"github.com/mxseal/mxseal/tlsrpt/report"
+	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
 const (
@@ -31,7 +33,7 @@ const (
 
 // dayDomain is what sums are kept for.
 type dayDomain struct {
-	day    tlsrpt.Day
+	day    report.Day
 	domain string
 }
 
@@ -44,7 +46,7 @@ type addition struct {
 
 type policySum struct {
 	policy, alternative namedPolicy
-	summary             tlsrpt.Summary
+	summary             report.Summary
 	details             []detailSum
 }
 
@@ -58,7 +60,7 @@ type namedPolicy struct{ id, text string }
 
 // policyForm is the form of policies: an element of a report, without sessions.
 func policyForm(p tlsrpt.Policy) namedPolicy {
-	text, err := tlsrpt.PolicyResult{Policy: p}.MarshalJSON()
+	text, err := report.PolicyResult{Policy: p}.MarshalJSON()
 	if err != nil {
 		panic(err) // it takes whatever it is given
 	}
@@ -73,7 +75,7 @@ func policyID(text string) string {
 const idOctets = 32
 
 // detailForm is the form of details: an element of a report, without sessions.
-func detailForm(d tlsrpt.Detail) string {
+func detailForm(d report.Detail) string {
 	d.Sessions = 0
 	text, err := d.MarshalJSON()
 	if err != nil {
@@ -92,14 +94,14 @@ func (r *refusal) Error() string {
 }
 
 // Is has an Aggregator count the sums as dropped, and go on with others.
-func (r *refusal) Is(target error) bool { return target == tlsrpt.ErrStoreFull }
+func (r *refusal) Is(target error) bool { return target == reporter.ErrStoreFull }
 
 // additions returns what there is to add, once for each domain and day.
-func additions(b *tlsrpt.Batch) ([]addition, error) {
+func additions(b *reporter.Batch) ([]addition, error) {
 	if b.Number < 1 || b.Number > maxCount {
 		return nil, fmt.Errorf("valkeystore: a batch has the number %d", b.Number)
 	}
-	results := make(map[dayDomain][]tlsrpt.PolicyResult, len(b.Sums))
+	results := make(map[dayDomain][]report.PolicyResult, len(b.Sums))
 	var order []dayDomain
 	size := 0
 	for i := range b.Sums {
@@ -138,7 +140,7 @@ func additions(b *tlsrpt.Batch) ([]addition, error) {
 }
 
 // check returns why sums cannot be stored.
-func check(sums *tlsrpt.DomainSums) string {
+func check(sums *reporter.DomainSums) string {
 	if !isDomain(sums.Domain) {
 		return "this is no domain"
 	}
@@ -154,16 +156,16 @@ func check(sums *tlsrpt.DomainSums) string {
 	return ""
 }
 
-func newAddition(key dayDomain, results []tlsrpt.PolicyResult) addition {
+func newAddition(key dayDomain, results []report.PolicyResult) addition {
 	a := addition{dayDomain: key}
-	for _, result := range tlsrpt.MergeResults(key.domain, nil, results) {
+	for _, result := range reporter.MergeResults(key.domain, nil, results) {
 		p := policySum{
 			policy:      policyForm(result.Policy),
 			alternative: policyForm(tlsrpt.Policy{Type: result.Policy.Type, Domain: key.domain}),
 			summary:     result.Summary,
 		}
 		for _, d := range result.Details {
-			omitted := tlsrpt.Detail{Type: d.Type, ReasonCode: tlsrpt.DetailsOmitted}
+			omitted := report.Detail{Type: d.Type, ReasonCode: reporter.DetailsOmitted}
 			p.details = append(p.details, detailSum{detailForm(d), detailForm(omitted), d.Sessions})
 		}
 		a.policies = append(a.policies, p)
@@ -206,9 +208,9 @@ func (a *addition) shorten(max int) {
 }
 
 // command returns the keys and arguments of addScript.
-func (r *Reports) command(b *tlsrpt.Batch, all []addition) (keys, args []string) {
-	days := make(map[tlsrpt.Day]int) // to their places
-	var order []tlsrpt.Day
+func (r *Reports) command(b *reporter.Batch, all []addition) (keys, args []string) {
+	days := make(map[report.Day]int) // to their places
+	var order []report.Day
 	for _, a := range all {
 		if days[a.day] == 0 {
 			order = append(order, a.day)

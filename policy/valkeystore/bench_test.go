@@ -11,6 +11,7 @@ import (
 
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/tlsrpt"
+	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
 // A hit, beside what it is compared with: a Lookup in the memory of a Client.
@@ -157,7 +158,10 @@ func BenchmarkReportsAdd(b *testing.B) {
 	const domains = 1000
 	srv := startServer(b)
 	r := open(b, at(srv.addr)).Reports()
-	recorder := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: r})
+	recorder, err := reporter.NewAggregator(reporter.AggregatorConfig{Store: r})
+	if err != nil {
+		b.Fatal(err)
+	}
 	session := &tlsrpt.Session{Outcomes: []tlsrpt.Outcome{{Policy: noPolicy}}}
 	b.Run("Flush", func(b *testing.B) {
 		for b.Loop() {

@@ -15,9 +15,9 @@ const maxCachedText = 8 << 10
 // cache holds what the server was last known to have. It is safe for concurrent
 // use.
 //
-// A reply of the server may be overtaken by the news that it has changed. So
-// whoever asks takes a moment before, and if anything was heard since, the
-// entry is not fresh.
+// The news of a change may arrive before the reply that it makes obsolete. So the
+// caller takes a moment before the query. If any news arrived since, the entry is
+// not fresh.
 type cache struct {
 	mu    sync.Mutex
 	slots *simplelru.LRU[string, *slot]

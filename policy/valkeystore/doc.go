@@ -21,8 +21,8 @@
 // The TLS reports of RFC 8460 are made of what all relays have counted, and one
 // relay at a time sends those of a domain:
 //
-//	recorder := tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: store.Reports()})
-//	reporter, err := tlsrpt.NewReporter(tlsrpt.ReporterConfig{Store: store.Reports(), ...})
+//	recorder, err := reporter.NewAggregator(reporter.AggregatorConfig{Store: store.Reports()})
+//	sender, err := reporter.New(reporter.Config{Store: store.Reports(), ...})
 //
 // # What the server is trusted with
 //

@@ -63,7 +63,7 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
-// A relay that has fetched the policy mends what was damaged.
+// A relay that has fetched the policy replaces a damaged entry.
 func TestDamagedIsReplaced(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)

@@ -67,9 +67,9 @@ func (l *link) run(ctx context.Context) {
 	l.drop(client, ErrClosed)
 }
 
-// check connects if need be, and asks whether the server is there. A client
-// that has no answer in time is given up: a new one asks anew where the server
-// is.
+// check connects if necessary and checks whether the server answers. A client
+// without an answer in time is closed: a new one resolves the name of the server
+// again.
 func (l *link) check(ctx context.Context) {
 	client, _ := l.get()
 	if client == nil {

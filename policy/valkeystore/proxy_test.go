@@ -51,7 +51,7 @@ func startProxy(t testing.TB, target string) *proxy {
 	return p
 }
 
-// setCut cuts the network, or mends it.
+// setCut cuts the network, or restores it.
 func (p *proxy) setCut(cut bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

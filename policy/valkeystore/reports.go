@@ -11,7 +11,8 @@ import (
 
 	"github.com/valkey-io/valkey-go"
 
-	"github.com/mxseal/mxseal/tlsrpt"
+	"github.com/mxseal/mxseal/tlsrpt/report"
+	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
 const (
@@ -28,9 +29,9 @@ const (
 	pageDomains = 512
 )
 
-// Reports keeps the sums of the days for the TLS reports of several relays, which
-// all add to them, and of which one at a time reports. It is a [tlsrpt.Store] and
-// [tlsrpt.Leaser], and safe for concurrent use.
+// Reports keeps the TLS report sums of several relays. All of them add sums, and one at
+// a time reports. It is a [reporter.Store] and
+// [reporter.Leaser], and safe for concurrent use.
 type Reports struct {
 	store      *Store
 	keys       reportKeys
@@ -38,21 +39,21 @@ type Reports struct {
 }
 
 var (
-	_ tlsrpt.Store  = (*Reports)(nil)
-	_ tlsrpt.Leaser = (*Reports)(nil)
+	_ reporter.Store  = (*Reports)(nil)
+	_ reporter.Leaser = (*Reports)(nil)
 )
 
-// Reports returns what keeps the sums for TLS reports on the server. It shares
-// the connection of the Store, and ends with it.
+// Reports returns the store of TLS report sums on the server. It shares the connection
+// of the Store, and is closed with it.
 func (s *Store) Reports() *Reports {
 	return &Reports{store: s, keys: newReportKeys(s.keys.reports), maxDomains: maxStoredDomains}
 }
 
-// Add implements [tlsrpt.Store]. A day takes a million domains; of one domain it
-// takes what an [tlsrpt.Aggregator] counts, and at most 4 MiB of text. What goes
+// Add implements [reporter.Store]. A day takes a million domains; of one domain it
+// takes what an [reporter.Aggregator] counts, and at most 4 MiB of text. What goes
 // beyond is summed up by type. Sums that are damaged take nothing more, which is
-// [tlsrpt.ErrStoreFull] too.
-func (r *Reports) Add(ctx context.Context, b *tlsrpt.Batch) error {
+// [reporter.ErrStoreFull] too.
+func (r *Reports) Add(ctx context.Context, b *reporter.Batch) error {
 	all, err := additions(b)
 	if err != nil || len(all) == 0 {
 		return err
@@ -63,7 +64,7 @@ func (r *Reports) Add(ctx context.Context, b *tlsrpt.Batch) error {
 	case err != nil:
 		return r.store.failed("add sums", "", err)
 	case answer < 0:
-		return r.store.failed("add sums", "", tlsrpt.ErrStoreFull)
+		return r.store.failed("add sums", "", reporter.ErrStoreFull)
 	case answer > int64(len(all)):
 		return r.store.failed("add sums", "", fmt.Errorf("the server answers %d", answer))
 	case answer > 0:
@@ -72,8 +73,8 @@ func (r *Reports) Add(ctx context.Context, b *tlsrpt.Batch) error {
 	return nil
 }
 
-// Domains implements [tlsrpt.Store]. A domain may come twice.
-func (r *Reports) Domains(ctx context.Context, day tlsrpt.Day) iter.Seq2[string, error] {
+// Domains implements [reporter.Store]. A domain may come twice.
+func (r *Reports) Domains(ctx context.Context, day report.Day) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		var damaged error // is nothing to the other domains
 		for page, err := range r.pages(ctx, day) {
@@ -97,7 +98,7 @@ func (r *Reports) Domains(ctx context.Context, day tlsrpt.Day) iter.Seq2[string,
 
 // pages yields the stored names of the domains of a day. What is too long for one
 // comes shortened, yet not to what may be one.
-func (r *Reports) pages(ctx context.Context, day tlsrpt.Day) iter.Seq2[[]string, error] {
+func (r *Reports) pages(ctx context.Context, day report.Day) iter.Seq2[[]string, error] {
 	return func(yield func([]string, error) bool) {
 		for cursor := "0"; ; {
 			next, page, err := pair(r.eval(ctx, pageScript, []string{r.keys.domains(day)},
@@ -114,39 +115,39 @@ func (r *Reports) pages(ctx context.Context, day tlsrpt.Day) iter.Seq2[[]string,
 	}
 }
 
-// Sums implements [tlsrpt.Store].
-func (r *Reports) Sums(ctx context.Context, day tlsrpt.Day, domain string) (tlsrpt.Part, error) {
+// Sums implements [reporter.Store].
+func (r *Reports) Sums(ctx context.Context, day report.Day, domain string) (reporter.Part, error) {
 	return r.part(ctx, sumsScript, "sums", day, domain)
 }
 
-// Seal implements [tlsrpt.Store].
-func (r *Reports) Seal(ctx context.Context, day tlsrpt.Day, domain string) (tlsrpt.Part, error) {
+// Seal implements [reporter.Store].
+func (r *Reports) Seal(ctx context.Context, day report.Day, domain string) (reporter.Part, error) {
 	return r.part(ctx, sealScript, "seal", day, domain)
 }
 
-func (r *Reports) part(ctx context.Context, script, doing string, day tlsrpt.Day, domain string) (tlsrpt.Part, error) {
+func (r *Reports) part(ctx context.Context, script, doing string, day report.Day, domain string) (reporter.Part, error) {
 	number, fields, err := pair(r.eval(ctx, script,
 		[]string{r.keys.sealed(day, domain), r.keys.open(day, domain), r.keys.parts(day)},
 		[]string{domain, seconds(keepSums), strconv.Itoa(maxFields), strconv.Itoa(maxOctets)}))
-	var part tlsrpt.Part
+	var part reporter.Part
 	if err == nil {
 		part, err = decodePart(domain, number, fields)
 	}
 	return part, r.store.failed(doing+" "+day.String(), domain, err)
 }
 
-// Delete implements [tlsrpt.Store].
-func (r *Reports) Delete(ctx context.Context, day tlsrpt.Day, domain string, number int) error {
+// Delete implements [reporter.Store].
+func (r *Reports) Delete(ctx context.Context, day report.Day, domain string, number int) error {
 	err := r.eval(ctx, deletePartScript,
 		[]string{r.keys.sealed(day, domain), r.keys.open(day, domain), r.keys.domains(day)},
 		[]string{domain, strconv.Itoa(number)}).Error()
 	return r.store.failed("delete "+day.String(), domain, err)
 }
 
-// DeleteBefore implements [tlsrpt.Store]. Days that may still be reported by the
+// DeleteBefore implements [reporter.Store]. Days that may still be reported by the
 // clock of the server are not deleted, for a wrong clock would destroy what all
 // relays have counted. That is an error.
-func (r *Reports) DeleteBefore(ctx context.Context, day tlsrpt.Day) error {
+func (r *Reports) DeleteBefore(ctx context.Context, day report.Day) error {
 	today, err := r.today(ctx)
 	if err != nil {
 		return r.store.failed("delete old sums", "", err)
@@ -169,7 +170,7 @@ func (r *Reports) DeleteBefore(ctx context.Context, day tlsrpt.Day) error {
 }
 
 // today is the day that the server has.
-func (r *Reports) today(ctx context.Context) (tlsrpt.Day, error) {
+func (r *Reports) today(ctx context.Context) (report.Day, error) {
 	now, err := r.store.link.do(ctx, func(b valkey.Builder) valkey.Completed { return b.Time().Build() }).AsStrSlice()
 	if err != nil {
 		return 0, err
@@ -178,11 +179,11 @@ func (r *Reports) today(ctx context.Context) (tlsrpt.Day, error) {
 		return 0, errors.New("the server does not know the time")
 	}
 	second, err := strconv.ParseInt(now[0], 10, 64)
-	return tlsrpt.DayOf(time.Unix(second, 0)), err
+	return report.DayOf(time.Unix(second, 0)), err
 }
 
 // oldest returns the first day with sums before day.
-func (r *Reports) oldest(ctx context.Context, day tlsrpt.Day) (old tlsrpt.Day, ok bool, err error) {
+func (r *Reports) oldest(ctx context.Context, day report.Day) (old report.Day, ok bool, err error) {
 	text, err := r.eval(ctx, oldestScript, []string{r.keys.days}, []string{number(int64(day))}).ToString()
 	if err != nil || text == "" {
 		return 0, false, err
@@ -191,12 +192,12 @@ func (r *Reports) oldest(ctx context.Context, day tlsrpt.Day) (old tlsrpt.Day, o
 	if err == nil && n >= int64(day) {
 		err = fmt.Errorf("the server has %d before %d", n, day)
 	}
-	return tlsrpt.Day(n), err == nil, err
+	return report.Day(n), err == nil, err
 }
 
 // deleteDay deletes a day in steps, of which each leaves what is not deleted yet
 // to be found.
-func (r *Reports) deleteDay(ctx context.Context, day tlsrpt.Day) error {
+func (r *Reports) deleteDay(ctx context.Context, day report.Day) error {
 	for page, err := range r.pages(ctx, day) {
 		if isRefusal(err) {
 			break // this is no list, and what would be in it has an end of its own
@@ -218,8 +219,8 @@ func (r *Reports) deleteDay(ctx context.Context, day tlsrpt.Day) error {
 		[]string{number(int64(day))}).Error()
 }
 
-// Lease implements [tlsrpt.Leaser]. The server counts d.
-func (r *Reports) Lease(ctx context.Context, day tlsrpt.Day, domain string, d time.Duration) (release func(), ok bool, err error) {
+// Lease implements [reporter.Leaser]. The server counts d.
+func (r *Reports) Lease(ctx context.Context, day report.Day, domain string, d time.Duration) (release func(), ok bool, err error) {
 	release, ok, err = r.store.hold(ctx, r.keys.lease(day, domain), d)
 	return release, ok, r.store.failed("lease "+day.String(), domain, err)
 }
@@ -261,19 +262,19 @@ func newReportKeys(prefix string) reportKeys { return reportKeys{prefix, prefix 
 
 // domains is a set, parts a hash from domains to how many parts were sealed. Both
 // are of a day.
-func (k reportKeys) domains(day tlsrpt.Day) string { return k.prefix + "domains:" + day.String() }
-func (k reportKeys) parts(day tlsrpt.Day) string   { return k.prefix + "parts:" + day.String() }
+func (k reportKeys) domains(day report.Day) string { return k.prefix + "domains:" + day.String() }
+func (k reportKeys) parts(day report.Day) string   { return k.prefix + "parts:" + day.String() }
 
 // open and sealed are the hashes of a domain: what is added to, and the part that
 // is reported.
-func (k reportKeys) open(day tlsrpt.Day, domain string) string {
+func (k reportKeys) open(day report.Day, domain string) string {
 	return k.prefix + "open:" + day.String() + ":" + domain
 }
-func (k reportKeys) sealed(day tlsrpt.Day, domain string) string {
+func (k reportKeys) sealed(day report.Day, domain string) string {
 	return k.prefix + "sealed:" + day.String() + ":" + domain
 }
 
-func (k reportKeys) lease(day tlsrpt.Day, domain string) string {
+func (k reportKeys) lease(day report.Day, domain string) string {
 	return k.prefix + "lease:" + day.String() + ":" + domain
 }
 

@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mxseal/mxseal/tlsrpt"
+	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
 // again calls until there is no error, as an Aggregator and a Reporter do.
@@ -43,7 +43,7 @@ func TestReplyIsLost(t *testing.T) {
 		t.Fatalf("the reply was not lost: %+v", part)
 	}
 	add(t, direct, batch("x", 1, domain, sessions(noPolicy, 1000)))
-	var part tlsrpt.Part
+	var part reporter.Part
 	again(t, "sealed", func() (err error) { part, err = r.Seal(t.Context(), today(), domain); return err })
 	if part.Number != 1 || total(part) != want {
 		t.Errorf("sealed again: part %d of %d, want part 1 of %d", part.Number, total(part), want)

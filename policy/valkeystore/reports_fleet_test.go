@@ -23,6 +23,8 @@ import (
 	"github.com/mxseal/mxseal/internal/test/reporttest"
 	"github.com/mxseal/mxseal/internal/test/testpki"
 	"github.com/mxseal/mxseal/tlsrpt"
+	"github.com/mxseal/mxseal/tlsrpt/report"
+	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
 // openOrSealed matches the keys of sums.
@@ -36,7 +38,7 @@ type endpoint struct {
 
 	mu      sync.Mutex
 	hold    chan struct{} // while it is not nil, reports are read and not answered
-	reports []*tlsrpt.Report
+	reports []*report.Report
 }
 
 func newEndpoint(t testing.TB) *endpoint {
@@ -59,14 +61,14 @@ func (e *endpoint) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	report, err := reporttest.Posted(body)
+	rep, err := reporttest.Posted(body)
 	if err != nil {
 		e.t.Error(err)
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	e.mu.Lock()
-	e.reports = append(e.reports, report)
+	e.reports = append(e.reports, rep)
 	hold := e.hold
 	e.mu.Unlock()
 	if hold != nil {
@@ -75,7 +77,7 @@ func (e *endpoint) serve(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusCreated)
 }
 
-func (e *endpoint) received() []*tlsrpt.Report {
+func (e *endpoint) received() []*report.Report {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.reports[:len(e.reports):len(e.reports)]
@@ -97,21 +99,21 @@ func (e *endpoint) answer(does bool) {
 type reportVisit struct {
 	Web   string // address
 	Roots string // PEM
-	Day   tlsrpt.Day
+	Day   report.Day
 }
 
-func (e *endpoint) visit(day tlsrpt.Day) *reportVisit {
+func (e *endpoint) visit(day report.Day) *reportVisit {
 	roots := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: e.root.Cert.Raw})
 	return &reportVisit{Web: e.web.Listener.Addr().String(), Roots: string(roots), Day: day}
 }
 
 // reporter returns a Reporter whose clock says that all reports of the day are
 // due.
-func (v *reportVisit) reporter(store tlsrpt.Store, log io.Writer) (*tlsrpt.Reporter, error) {
+func (v *reportVisit) reporter(store reporter.Store, log io.Writer) (*reporter.Reporter, error) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM([]byte(v.Roots))
 	began, due := time.Now(), (v.Day + 1).Start().Add(4*time.Hour)
-	return tlsrpt.NewReporter(tlsrpt.ReporterConfig{
+	return reporter.New(reporter.Config{
 		Store: store, Organization: "Sender", Contact: "tls-reports@sender.example",
 		Resolver: v, RootCAs: roots, Interval: time.Microsecond, EndpointInterval: time.Microsecond,
 		Now:    func() time.Time { return due.Add(time.Since(began)) },
@@ -131,14 +133,14 @@ func (v *reportVisit) LookupNetIP(context.Context, string, string) ([]netip.Addr
 }
 
 // run reports until there is no more input.
-func (v *reportVisit) run(store tlsrpt.Store, in io.Reader) error {
-	reporter, err := v.reporter(store, os.Stderr)
+func (v *reportVisit) run(store reporter.Store, in io.Reader) error {
+	sender, err := v.reporter(store, os.Stderr)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { reporter.Run(ctx) })
+	running.Go(func() { sender.Run(ctx) })
 	_, err = io.Copy(io.Discard, in)
 	cancel()
 	running.Wait()
@@ -188,10 +190,10 @@ func TestRelayDiesWhileReporting(t *testing.T) {
 	if len(got) != 3 || !reflect.DeepEqual(got[0], got[1]) || got[2].ID == got[0].ID {
 		t.Fatalf("reports %+v", got)
 	}
-	if n := total(tlsrpt.Part{Sums: got[1].Policies}); n != 4 {
+	if n := total(reporter.Part{Sums: got[1].Policies}); n != 4 {
 		t.Errorf("%d sessions in the report that was sent twice", n)
 	}
-	if n := total(tlsrpt.Part{Sums: got[2].Policies}); n != 10 {
+	if n := total(reporter.Part{Sums: got[2].Policies}); n != 10 {
 		t.Errorf("%d sessions in the next one", n)
 	}
 }
@@ -208,12 +210,16 @@ func TestEachSessionInOneReport(t *testing.T) {
 	const relays, domains, each = 3, 60, 4000
 	var ways []*proxy
 	var stores []*Reports
-	var counters []*tlsrpt.Aggregator
+	var counters []*reporter.Aggregator
 	for range relays {
 		way := startProxy(t, srv.addr)
 		ways = append(ways, way)
 		stores = append(stores, open(t, at(way.addr)).Reports())
-		counters = append(counters, tlsrpt.NewAggregator(tlsrpt.AggregatorConfig{Store: stores[len(stores)-1]}))
+		counter, err := reporter.NewAggregator(reporter.AggregatorConfig{Store: stores[len(stores)-1]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		counters = append(counters, counter)
 	}
 	counted := make([]map[string]int64, relays)
 	count := func(i int) {
@@ -241,16 +247,16 @@ func TestEachSessionInOneReport(t *testing.T) {
 		again(t, "flushed", func() error { return counters[i].Flush(t.Context()) })
 		ways[i].loseReply("")
 	}
-	report := func(counting ...int) {
+	rep := func(counting ...int) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var counts, reporters sync.WaitGroup
 		var logs logBuffer
 		for i, store := range stores {
-			reporter, err := end.visit(day).reporter(store, &logs)
+			sender, err := end.visit(day).reporter(store, &logs)
 			if err != nil {
 				t.Fatal(err)
 			}
-			reporters.Go(func() { reporter.Run(ctx) })
+			reporters.Go(func() { sender.Run(ctx) })
 			if len(counting) > 0 && i != counting[0] {
 				ways[i].loseReply("*2\r\n") // that of a seal, or of a look at the sums
 			}
@@ -281,9 +287,9 @@ func TestEachSessionInOneReport(t *testing.T) {
 	first.Go(func() { count(0) })
 	first.Go(func() { count(1) })
 	first.Wait()
-	report(2)
+	rep(2)
 	eventually(t, "all is reported", func() bool {
-		report()
+		rep()
 		return len(srv.keys(t, openOrSealed)) == 0
 	})
 
@@ -293,7 +299,7 @@ func TestEachSessionInOneReport(t *testing.T) {
 			want += n
 		}
 	}
-	reports := make(map[string]*tlsrpt.Report) // by ID
+	reports := make(map[string]*report.Report) // by ID
 	copies := 0
 	got := make(map[string]int64)
 	for _, r := range end.received() {
@@ -306,7 +312,7 @@ func TestEachSessionInOneReport(t *testing.T) {
 		}
 		reports[r.ID] = r
 		_, name, _ := strings.Cut(strings.TrimSuffix(r.ID, "@sender.example"), ".")
-		got[name] += total(tlsrpt.Part{Sums: r.Policies})
+		got[name] += total(reporter.Part{Sums: r.Policies})
 	}
 	for name := range got {
 		if sum := counted[0][name] + counted[1][name] + counted[2][name]; got[name] != sum {

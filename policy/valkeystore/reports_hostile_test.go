@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mxseal/mxseal/tlsrpt"
+	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
 // wantDamage checks that an error names what is damaged, and is fit for a log.
@@ -104,7 +104,7 @@ func TestAddToDamagedSums(t *testing.T) {
 		b := batch("w", int64(3*i+1), good, sessions(noPolicy, 1))
 		b.Sums = append(b.Sums, batch("w", 0, bad, sessions(noPolicy, 1)).Sums...)
 		err := r.Add(t.Context(), b)
-		if !errors.Is(err, tlsrpt.ErrStoreFull) {
+		if !errors.Is(err, reporter.ErrStoreFull) {
 			t.Errorf("%q: %v", command, err)
 		}
 		wantDamage(t, command[0], err, bad)

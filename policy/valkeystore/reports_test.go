@@ -9,18 +9,21 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy/storetest"
 	"github.com/mxseal/mxseal/tlsrpt"
+	"github.com/mxseal/mxseal/tlsrpt/report"
+	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
-// A Store on a real server does what every tlsrpt.Store does.
-func TestReports(t *testing.T) {
+// A Store on a real server meets the requirements on every store.
+func TestStores(t *testing.T) {
 	srv := startServer(t)
-	n := 0
-	storetest.Run(t, func(t *testing.T) tlsrpt.Store {
-		n++
-		return open(t, at(srv.addr, func(cfg *Config) { cfg.Prefix = fmt.Sprintf("t%d:", n) })).Reports()
-	})
+	openNamed := func(t *testing.T, name string) *Store {
+		return open(t, at(srv.addr, func(cfg *Config) { cfg.Prefix = name + ":" }))
+	}
+	storetest.Reports(t, func(t *testing.T, name string) reporter.Store { return openNamed(t, name).Reports() })
+	storetest.Policies(t, func(t *testing.T, name string) mtasts.Store { return openNamed(t, name) })
 }
 
 var noPolicy = tlsrpt.Policy{Type: tlsrpt.NoPolicyFound, Domain: domain}
@@ -32,16 +35,16 @@ func stsPolicy(id int) tlsrpt.Policy {
 	}
 }
 
-func untrusted(helo string) tlsrpt.Detail {
-	return tlsrpt.Detail{
+func untrusted(helo string) report.Detail {
+	return report.Detail{
 		Type: tlsrpt.CertificateNotTrusted, ReasonCode: "self-signed", HELO: helo, MXHost: "mail.example.com",
 		SendingIP: netip.MustParseAddr("192.0.2.1"), ReceivingIP: netip.MustParseAddr("2001:db8::1"),
 	}
 }
 
 // sessions have some successes, and one failure for each detail.
-func sessions(p tlsrpt.Policy, successes int64, details ...tlsrpt.Detail) tlsrpt.PolicyResult {
-	r := tlsrpt.PolicyResult{Policy: p, Summary: tlsrpt.Summary{Successes: successes, Failures: int64(len(details))}}
+func sessions(p tlsrpt.Policy, successes int64, details ...report.Detail) report.PolicyResult {
+	r := report.PolicyResult{Policy: p, Summary: report.Summary{Successes: successes, Failures: int64(len(details))}}
 	for _, d := range details {
 		d.Sessions = 1
 		r.Details = append(r.Details, d)
@@ -49,21 +52,21 @@ func sessions(p tlsrpt.Policy, successes int64, details ...tlsrpt.Detail) tlsrpt
 	return r
 }
 
-func today() tlsrpt.Day { return storetest.Day() }
+func today() report.Day { return storetest.Day() }
 
 // batch is one of today.
-func batch(writer string, number int64, domain string, results ...tlsrpt.PolicyResult) *tlsrpt.Batch {
-	return &tlsrpt.Batch{Writer: writer, Number: number, Sums: []tlsrpt.DomainSums{{Day: today(), Domain: domain, Results: results}}}
+func batch(writer string, number int64, domain string, results ...report.PolicyResult) *reporter.Batch {
+	return &reporter.Batch{Writer: writer, Number: number, Sums: []reporter.DomainSums{{Day: today(), Domain: domain, Results: results}}}
 }
 
-func add(t testing.TB, r *Reports, b *tlsrpt.Batch) {
+func add(t testing.TB, r *Reports, b *reporter.Batch) {
 	t.Helper()
 	if err := r.Add(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func sums(t testing.TB, r *Reports, domain string) tlsrpt.Part {
+func sums(t testing.TB, r *Reports, domain string) reporter.Part {
 	t.Helper()
 	part, err := r.Sums(t.Context(), today(), domain)
 	if err != nil {
@@ -73,7 +76,7 @@ func sums(t testing.TB, r *Reports, domain string) tlsrpt.Part {
 }
 
 // total is how many sessions are in a part.
-func total(p tlsrpt.Part) (n int64) {
+func total(p reporter.Part) (n int64) {
 	for _, r := range p.Sums {
 		n += r.Summary.Successes + r.Summary.Failures
 	}
@@ -88,7 +91,7 @@ func TestReportsBounds(t *testing.T) {
 	r := open(t, at(srv.addr)).Reports()
 	want := int64(0)
 	for writer := range 3 {
-		var results []tlsrpt.PolicyResult
+		var results []report.PolicyResult
 		for i := range 200 {
 			results = append(results, sessions(stsPolicy(writer*200+i), 1, untrusted(fmt.Sprint("a", writer, i)),
 				untrusted(fmt.Sprint("b", writer, i)), untrusted(fmt.Sprint("c", writer, i))))
@@ -111,7 +114,7 @@ func TestReportsBounds(t *testing.T) {
 			plain++
 		}
 		for _, d := range result.Details {
-			if d.ReasonCode == tlsrpt.DetailsOmitted {
+			if d.ReasonCode == reporter.DetailsOmitted {
 				omitted++
 			} else {
 				told++
@@ -127,10 +130,10 @@ func TestReportsBounds(t *testing.T) {
 func TestReportsText(t *testing.T) {
 	t.Parallel()
 	r := open(t, at(startServer(t).addr)).Reports()
-	var b tlsrpt.Batch
+	var b reporter.Batch
 	b.Writer = "w"
 	for i := range 40 {
-		sums := tlsrpt.DomainSums{Day: today(), Domain: fmt.Sprintf("d%d.example", i)}
+		sums := reporter.DomainSums{Day: today(), Domain: fmt.Sprintf("d%d.example", i)}
 		for j := range 5 {
 			p := stsPolicy(j)
 			p.Strings = append(p.Strings, strings.Repeat("\x01", 15000)) // 90 kB in JSON
@@ -138,7 +141,7 @@ func TestReportsText(t *testing.T) {
 		}
 		b.Sums = append(b.Sums, sums)
 	}
-	all, err := additions(&tlsrpt.Batch{Writer: "w", Number: 1, Sums: b.Sums})
+	all, err := additions(&reporter.Batch{Writer: "w", Number: 1, Sums: b.Sums})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +246,7 @@ func TestReportsFull(t *testing.T) {
 	two := batch("w", 3, "a.example", sessions(noPolicy, 1))
 	two.Sums = append(two.Sums, batch("w", 3, "c.example", sessions(noPolicy, 1)).Sums...)
 	for range 2 {
-		if err := r.Add(t.Context(), two); !errors.Is(err, tlsrpt.ErrStoreFull) {
+		if err := r.Add(t.Context(), two); !errors.Is(err, reporter.ErrStoreFull) {
 			t.Fatalf("a third domain: %v", err)
 		}
 		r.maxDomains = 3
@@ -267,22 +270,22 @@ func TestReportsRefused(t *testing.T) {
 	r := open(t, at(startServer(t).addr)).Reports()
 	negative := sessions(noPolicy, -1)
 	many := sessions(noPolicy, 1<<53)
-	for name, b := range map[string]*tlsrpt.Batch{
+	for name, b := range map[string]*reporter.Batch{
 		"no domain": batch("w", 1, "a b\x1b", sessions(noPolicy, 1)),
 		"negative":  batch("w", 1, domain, negative),
 		"too many":  batch("w", 1, domain, many),
 	} {
 		err := r.Add(t.Context(), b)
-		if !errors.Is(err, tlsrpt.ErrStoreFull) || strings.Contains(err.Error(), "\x1b") {
+		if !errors.Is(err, reporter.ErrStoreFull) || strings.Contains(err.Error(), "\x1b") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := r.Add(t.Context(), batch("w", 0, domain, sessions(noPolicy, 1))); err == nil || errors.Is(err, tlsrpt.ErrStoreFull) {
+	if err := r.Add(t.Context(), batch("w", 0, domain, sessions(noPolicy, 1))); err == nil || errors.Is(err, reporter.ErrStoreFull) {
 		t.Errorf("a batch without a number: %v", err)
 	}
 	most := sessions(noPolicy, 1<<53-1)
 	add(t, r, batch("w", 1, domain, most))
-	if err := r.Add(t.Context(), batch("w", 2, domain, most)); !errors.Is(err, tlsrpt.ErrStoreFull) {
+	if err := r.Add(t.Context(), batch("w", 2, domain, most)); !errors.Is(err, reporter.ErrStoreFull) {
 		t.Errorf("more than can be reported: %v", err)
 	}
 	if got := total(sums(t, r, domain)); got != 1<<53-1 {
@@ -329,7 +332,7 @@ func TestReportsFromFullServer(t *testing.T) {
 	add(t, r, batch("w", 1, domain, sessions(noPolicy, 1)))
 	srv.admin(t, "CONFIG", "SET", "maxmemory", "1")
 	second := batch("w", 2, domain, sessions(noPolicy, 10))
-	if err := r.Add(t.Context(), second); err == nil || errors.Is(err, tlsrpt.ErrStoreFull) {
+	if err := r.Add(t.Context(), second); err == nil || errors.Is(err, reporter.ErrStoreFull) {
 		t.Errorf("Add: %v, want an error after which it is tried again", err)
 	}
 	release, ok, err := r.Lease(t.Context(), today(), domain, time.Hour)

@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"github.com/mxseal/mxseal/tlsrpt"
+	"github.com/mxseal/mxseal/tlsrpt/report"
+	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
 // The hash of a domain has these fields, where <id> is that of a policy:
@@ -33,21 +35,21 @@ var errNoSums = errors.New("damaged: there are no sums")
 func damagedField(name string) error { return fmt.Errorf("damaged field %.120q", name) }
 
 // decodePart reads the answer of sumsScript and sealScript.
-func decodePart(domain, number string, fields []string) (tlsrpt.Part, error) {
+func decodePart(domain, number string, fields []string) (reporter.Part, error) {
 	n, ok := decodeCount(number)
 	switch {
 	case !ok || n > 1<<31-1:
-		return tlsrpt.Part{}, fmt.Errorf("damaged part number %.20q", number)
+		return reporter.Part{}, fmt.Errorf("damaged part number %.20q", number)
 	case n == 0 && len(fields) > 0:
-		return tlsrpt.Part{}, errors.New("damaged: there is no part number")
+		return reporter.Part{}, errors.New("damaged: there is no part number")
 	case n == 0:
-		return tlsrpt.Part{}, nil
+		return reporter.Part{}, nil
 	}
 	sums, err := decodeSums(domain, fields)
 	if err != nil {
-		return tlsrpt.Part{}, err
+		return reporter.Part{}, err
 	}
-	return tlsrpt.Part{Number: int(n), Sums: sums}, nil
+	return reporter.Part{Number: int(n), Sums: sums}, nil
 }
 
 // storedSums is what the fields of a hash say.
@@ -58,12 +60,12 @@ type storedSums struct {
 }
 
 type storedPolicy struct {
-	tlsrpt.PolicyResult
+	report.PolicyResult
 	parts map[byte]bool // which of its fields there are
 }
 
 // decodeSums reads a hash, which is a list of names and values in turn.
-func decodeSums(domain string, fields []string) ([]tlsrpt.PolicyResult, error) {
+func decodeSums(domain string, fields []string) ([]report.PolicyResult, error) {
 	s := storedSums{policies: make(map[string]*storedPolicy), about: make(map[string]int64)}
 	if len(fields)%2 != 0 {
 		return nil, errNoSums
@@ -79,7 +81,7 @@ func decodeSums(domain string, fields []string) ([]tlsrpt.PolicyResult, error) {
 	case s.about["#details"] != s.details:
 		return nil, damagedField("#details")
 	}
-	var results []tlsrpt.PolicyResult
+	var results []report.PolicyResult
 	for id, p := range s.policies {
 		if name := p.missing(); name != 0 {
 			return nil, damagedField(string(name) + id)
@@ -89,7 +91,7 @@ func decodeSums(domain string, fields []string) ([]tlsrpt.PolicyResult, error) {
 	if len(results) == 0 {
 		return nil, errNoSums
 	}
-	return tlsrpt.MergeResults(domain, nil, results), nil
+	return reporter.MergeResults(domain, nil, results), nil
 }
 
 // missing returns which kind of field is missing, or has to be another one; 0 if
@@ -101,7 +103,7 @@ func (p *storedPolicy) missing() byte {
 		}
 	}
 	switch {
-	case p.Summary == (tlsrpt.Summary{}):
+	case p.Summary == (report.Summary{}):
 		return 's' // it was written for a session
 	case len(p.Details) > 0 && p.Summary.Failures == 0:
 		return 'f'
@@ -149,16 +151,16 @@ func (p *storedPolicy) decode(kind byte, id, value string) (ok bool) {
 }
 
 func decodePolicy(id, text string) (tlsrpt.Policy, bool) {
-	var r tlsrpt.PolicyResult
+	var r report.PolicyResult
 	if policyID(text) != id || r.UnmarshalJSON([]byte(text)) != nil {
 		return tlsrpt.Policy{}, false
 	}
 	return r.Policy, policyForm(r.Policy).text == text
 }
 
-func decodeDetail(text, sessions string) (d tlsrpt.Detail, ok bool) {
+func decodeDetail(text, sessions string) (d report.Detail, ok bool) {
 	if d.UnmarshalJSON([]byte(text)) != nil || detailForm(d) != text || !d.Type.Valid() {
-		return tlsrpt.Detail{}, false
+		return report.Detail{}, false
 	}
 	d.Sessions, ok = decodeCount(sessions)
 	return d, ok && d.Sessions > 0

@@ -14,8 +14,8 @@ type tally struct {
 	replied, rounds int
 }
 
-// begin notes a query and returns its round: one more than that of the replies
-// which whoever asks may have seen.
+// begin notes a query and returns its round: one more than the last round of
+// which the client may have seen a reply.
 func (l *tally) begin(q Query) (round int) {
 	l.queries = append(l.queries, q)
 	round = l.replied + 1

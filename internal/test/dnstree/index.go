@@ -33,7 +33,7 @@ type sigKey struct {
 	qtype uint16
 }
 
-// ready returns the index of the zone, built anew if something has changed.
+// ready returns the index of the zone. It is built again after a change.
 func (z *Zone) ready() *index {
 	if z.index == nil {
 		z.index = &index{nodes: z.nodes(), sigs: make(map[sigKey][]dns.RR)}

@@ -17,8 +17,8 @@ type key struct {
 	signer crypto.Signer // nil: the algorithm is unknown, signatures are noise
 }
 
-// newKey makes a key at random, but for one whose tag is 0: that is a good one,
-// and the dns package does not sign with it.
+// newKey makes a random key whose tag is not 0. Such a tag is valid, but the dns
+// package does not sign with it.
 func newKey(zone string, algorithm uint8) *key {
 	for {
 		if k := randomKey(zone, algorithm); k.record.KeyTag() != 0 {

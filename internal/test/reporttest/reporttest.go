@@ -1,81 +1,66 @@
-// Package reporttest reads reports as their recipients do, and holds them to the
-// letter of RFC 8460 section 4.4. It shares no code with the package under test but
-// the parser that it hands the reports on to. All reports that tests produce go
-// through it.
+// Package reporttest reads reports as their recipients do. It shares no code with
+// the packages under test except the parser to which it passes the reports.
+//
+// All reports that tests produce go through it. If the environment variable
+// MXSEAL_REPORTS names a directory, it saves their text there. The module
+// internal/test/schema runs the tests in this way, and checks every text against the
+// JSON Schema of RFC 8460 section 4.4. The schema is checked in a module of its own,
+// so that users of this module do not depend on the validator.
 package reporttest
 
 import (
 	"bytes"
 	"compress/gzip"
-	_ "embed" // for the schema
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"mime"
 	"mime/multipart"
 	"net/mail"
-	"sync"
+	"os"
+	"path/filepath"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
-
-	"github.com/mxseal/mxseal/tlsrpt"
+	"github.com/mxseal/mxseal/tlsrpt/report"
 )
 
-//go:embed report.schema.json
-var schemaText []byte
+// Dir is the environment variable that names the directory for the texts.
+const Dir = "MXSEAL_REPORTS"
 
-// compiled is RFC 8460 section 4.4 as a JSON Schema, with formats asserted.
-var compiled = sync.OnceValues(func() (*jsonschema.Schema, error) {
-	const name = "report.schema.json"
-	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(schemaText))
-	if err != nil {
-		return nil, err
+// Save saves the text of a report if Dir is set. The name of the file is the hash of
+// the text.
+func Save(text []byte) error {
+	dir := os.Getenv(Dir)
+	if dir == "" {
+		return nil
 	}
-	compiler := jsonschema.NewCompiler()
-	compiler.AssertFormat()
-	if err := compiler.AddResource(name, document); err != nil {
-		return nil, err
-	}
-	return compiler.Compile(name)
-})
-
-// Check returns an error if the text is not a report of RFC 8460 section 4.4.
-func Check(text []byte) error {
-	schema, err := compiled()
-	if err != nil {
-		return err
-	}
-	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
-	if err != nil {
-		return fmt.Errorf("not JSON: %w\n%s", err, text)
-	}
-	if err := schema.Validate(document); err != nil {
-		return fmt.Errorf("%w\n%s", err, text)
-	}
-	return nil
+	hash := sha256.Sum256(text)
+	return os.WriteFile(filepath.Join(dir, hex.EncodeToString(hash[:])+".json"), text, 0o600)
 }
 
-// Marshal returns a report in JSON, which it has checked.
-func Marshal(report *tlsrpt.Report) ([]byte, error) {
-	text, err := report.MarshalJSON()
+// Marshal returns a report in JSON, which it saves.
+func Marshal(r *report.Report) ([]byte, error) {
+	text, err := r.MarshalJSON()
 	if err != nil {
 		return nil, err
 	}
-	return text, Check(text)
+	return text, Save(text)
 }
 
-// Posted reads what came by https, and checks it: the text of a report, compressed
-// (RFC 8460 section 5.2).
-func Posted(body []byte) (*tlsrpt.Report, error) {
+// Posted reads a report that was sent by https, compressed (RFC 8460 section 5.2),
+// and saves its text.
+func Posted(body []byte) (*report.Report, error) {
 	text, err := decompress(bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	return checked(text, body)
+	return parse(text, body)
 }
 
-// Mailed reads what came by mail, and checks it (RFC 8460 section 5.3).
-func Mailed(message []byte) (*tlsrpt.Report, error) {
+// Mailed reads a report that was sent by mail (RFC 8460 section 5.3), and saves its
+// text.
+func Mailed(message []byte) (*report.Report, error) {
 	m, err := mail.ReadMessage(bytes.NewReader(message))
 	if err != nil {
 		return nil, err
@@ -100,16 +85,16 @@ func Mailed(message []byte) (*tlsrpt.Report, error) {
 		if err != nil {
 			return nil, err
 		}
-		return checked(text, message)
+		return parse(text, message)
 	}
 }
 
-// checked checks the text, and parses the whole that it was found in.
-func checked(text, whole []byte) (*tlsrpt.Report, error) {
-	if err := Check(text); err != nil {
+// parse saves the text, and parses the delivery that contains it.
+func parse(text, delivery []byte) (*report.Report, error) {
+	if err := Save(text); err != nil {
 		return nil, err
 	}
-	return tlsrpt.ParseReport(bytes.NewReader(whole))
+	return report.Parse(bytes.NewReader(delivery))
 }
 
 func decompress(r io.Reader) ([]byte, error) {

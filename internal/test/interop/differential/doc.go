@@ -10,8 +10,8 @@
 // tree itself refutes is never explained away: an answer called secure that is
 // not what the tree has, or one called insecure where the tree is signed
 // without a gap. Nor is an altered
-// reply that is called secure and that both others call bogus, but for one known
-// fault of unbound.
+// reply that is called secure and that both others call bogus, with the exception
+// of one known fault of unbound.
 //
 // MXSEAL_DIFFERENTIAL_SEED chooses the seed (the default is the same each time,
 // and logged), MXSEAL_DIFFERENTIAL_QUESTIONS the number of questions, and

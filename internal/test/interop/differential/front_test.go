@@ -90,7 +90,7 @@ func (f *front) handler(transport string) dns.Handler {
 		} else {
 			reply.Compress = true
 		}
-		conn.WriteMsg(reply) // whoever asked may be gone
+		conn.WriteMsg(reply) // the client may be gone
 	})
 }
 

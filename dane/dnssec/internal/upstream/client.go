@@ -1,0 +1,275 @@
+// Package upstream sends DNS questions to recursive servers over UDP, TCP and
+// TLS, and reads the replies. It checks that a reply belongs to its question. It
+// does not judge what the reply says: package dnssec does.
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// Config configures a Client.
+type Config struct {
+	// Servers are recursive servers in the forms that ParseServer reads. Empty:
+	// those of ResolvConf.
+	Servers []string
+	// ResolvConf is read if Servers is empty, and read again when it changes.
+	// Default: /etc/resolv.conf.
+	ResolvConf string
+	// Permit returns an error for a server that must not be used. Nil permits all.
+	Permit func(*Server) error
+	// Dial connects to a server. Default: a net.Dialer.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// TLS is a template for connections over TLS. It may be nil.
+	TLS *tls.Config
+	// Timeout bounds one attempt at one server. Default: 3 seconds.
+	Timeout time.Duration
+	// Records bounds the records of one reply.
+	Records int
+	// WantAD asks the server for its own verdict (RFC 6840 section 5.7) instead of
+	// the records that prove it.
+	WantAD bool
+}
+
+// Client sends questions to servers. It is safe for concurrent use.
+type Client struct {
+	servers *serverList
+	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
+	tls     *tls.Config
+	timeout time.Duration
+	records int
+	wantAD  bool
+	// buffers holds what datagrams are read into. An unpacked message refers to
+	// nothing in it.
+	buffers *sync.Pool // of *[datagramSize]byte
+
+	open  context.Context // ends with Close
+	close context.CancelCauseFunc
+}
+
+// maxStrays is how many datagrams that do not answer are read before the attempt
+// ends. The server is then asked over TCP, where nobody else can send any.
+const maxStrays = 64
+
+// datagramSize is more than udpSize, because some servers ignore that.
+const datagramSize = 4096
+
+// New returns a Client. It fails if there is no server to ask.
+func New(config Config) (*Client, error) {
+	servers, err := newServerList(config.Servers, config.ResolvConf, config.Permit)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{
+		servers: servers,
+		dial:    config.Dial,
+		tls:     config.TLS,
+		timeout: config.Timeout,
+		records: config.Records,
+		wantAD:  config.WantAD,
+		buffers: &sync.Pool{New: func() any { return new([datagramSize]byte) }},
+	}
+	if c.dial == nil {
+		c.dial = new(net.Dialer).DialContext
+	}
+	if c.timeout <= 0 {
+		c.timeout = 3 * time.Second
+	}
+	c.open, c.close = context.WithCancelCause(context.Background())
+	return c, nil
+}
+
+// Timeout returns the time that one attempt may take.
+func (c *Client) Timeout() time.Duration { return c.timeout }
+
+// Close closes the connections over TLS. Later attempts fail with net.ErrClosed.
+// Attempts over UDP and TCP that have begun end by their own timeout. Close may be
+// called more than once.
+func (c *Client) Close() error {
+	c.close(net.ErrClosed)
+	return nil
+}
+
+// Only returns a Client that asks one of the servers. It is closed with c.
+func (c *Client) Only(s *Server) *Client {
+	only := *c
+	only.servers = &serverList{servers: []*Server{s}}
+	return &only
+}
+
+// Servers returns the servers in the order of the configuration. The slice must
+// not be changed. If the file that names them has become unusable, the servers
+// stay as they are and the error says so.
+func (c *Client) Servers() ([]*Server, error) { return c.servers.list() }
+
+// Question is a question in class IN.
+type Question struct {
+	Name string // canonical
+	Type uint16
+}
+
+// Exchange makes one attempt: it asks the server and returns the reply. It asks
+// over TCP if the reply over UDP is truncated (RFC 7766 section 5). The caller
+// limits ctx to Timeout. The error is an *Error.
+func (c *Client) Exchange(ctx context.Context, to Attempt, q Question) (*Message, error) {
+	m, err := c.send(ctx, to, q)
+	if err == nil && m.Truncated && !to.Stream && !to.Server.IsTLS() {
+		m, err = c.send(ctx, Attempt{to.Server, true}, q)
+	}
+	if err == nil && m.Truncated {
+		err = &Error{Kind: Malformed, Server: to.Server.String(), Detail: "reply over TCP is truncated"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Query is Exchange, but returns a truncated reply as it is.
+func (c *Client) Query(ctx context.Context, to Attempt, q Question) (*Message, error) {
+	return c.send(ctx, to, q)
+}
+
+// send sends one query and waits for the reply. Over UDP and TCP each query has a
+// connection of its own, so that each has a source port of its own (RFC 5452
+// section 9.2). Over TLS only the server can answer, and queries share a
+// connection.
+func (c *Client) send(ctx context.Context, to Attempt, q Question) (*Message, error) {
+	var m *Message
+	query, err := newQuery(q, c.wantAD)
+	switch {
+	case err != nil:
+	case c.open.Err() != nil:
+		err = net.ErrClosed
+	case to.Server.IsTLS():
+		m, err = c.overTLS(ctx, to.Server, query)
+	case to.Stream:
+		m, err = c.overTCP(ctx, to.Server, query)
+	default:
+		m, err = c.overUDP(ctx, to.Server, query)
+	}
+	if err != nil {
+		return nil, c.failure(ctx, to.Server, err)
+	}
+	m.Server = to.Server
+	return m, nil
+}
+
+// failure makes an *Error of the outcome of an attempt. It distinguishes silence
+// from a connection that failed.
+func (c *Client) failure(ctx context.Context, s *Server, err error) *Error {
+	var e *Error
+	if !errors.As(err, &e) {
+		e = &Error{Kind: Unreachable, Err: err}
+	}
+	e.Server = s.String()
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case e.Kind != Unreachable:
+	case c.open.Err() != nil:
+		e.Err = net.ErrClosed
+	case errors.As(err, &certificate):
+		e.Kind = NotAuthenticated
+	case errors.Is(err, os.ErrDeadlineExceeded), ctx.Err() != nil:
+		e.Kind = Timeout
+	}
+	return e
+}
+
+// overUDP sends the query and reads datagrams until one answers it. Anyone can
+// send some, so datagrams that do not answer the query are dropped, and are not
+// believed as errors (RFC 5452 section 9.1), up to maxStrays.
+func (c *Client) overUDP(ctx context.Context, s *Server, query *query) (*Message, error) {
+	conn, release, err := c.connect(ctx, "udp", s)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if _, err := conn.Write(query.datagram()); err != nil {
+		return nil, err
+	}
+	buf := c.buffers.Get().(*[datagramSize]byte)
+	defer c.buffers.Put(buf)
+	var stray *Error
+	for range maxStrays {
+		n, err := conn.Read(buf[:])
+		if err != nil && stray != nil {
+			return nil, &Error{Kind: Malformed, Detail: "no reply but " + stray.Detail, Err: err}
+		}
+		if err != nil {
+			return nil, err
+		}
+		m, problem := readReply(buf[:n], query, c.records)
+		if problem == nil {
+			return m, nil
+		}
+		if problem.Kind == TooManyRecords {
+			return nil, problem
+		}
+		stray = problem
+	}
+	return nil, stray
+}
+
+func (c *Client) overTCP(ctx context.Context, s *Server, query *query) (*Message, error) {
+	conn, release, err := c.connect(ctx, "tcp", s)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if _, err := conn.Write(query.stream()); err != nil {
+		return nil, err
+	}
+	wire, err := receiveStream(conn)
+	if err != nil {
+		return nil, err
+	}
+	return c.onlyReply(wire, query)
+}
+
+func (c *Client) overTLS(ctx context.Context, s *Server, query *query) (*Message, error) {
+	wire, err := s.streams.exchange(ctx, query, func(ctx context.Context) (*stream, error) {
+		if c.open.Err() != nil {
+			return nil, net.ErrClosed
+		}
+		ctx, cancel := context.WithTimeout(ctx, c.timeout) // ctx lasts while anyone waits
+		defer cancel()
+		conn, err := c.dial(ctx, "tcp", s.hostPort)
+		if err != nil {
+			return nil, err
+		}
+		secured, err := secure(ctx, conn, c.tls, s.tlsName)
+		if err != nil {
+			return nil, err
+		}
+		return newStream(c.open, secured), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c.onlyReply(wire, query)
+}
+
+// connect dials a connection that fails when ctx ends.
+func (c *Client) connect(ctx context.Context, network string, s *Server) (net.Conn, func(), error) {
+	conn, err := c.dial(ctx, network, s.hostPort)
+	if err != nil {
+		return nil, nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	return conn, func() { stop(); conn.Close() }, nil
+}
+
+// onlyReply reads what came over a stream, where it can only be the reply.
+func (c *Client) onlyReply(wire []byte, query *query) (*Message, error) {
+	m, problem := readReply(wire, query, c.records)
+	if problem != nil {
+		return nil, problem
+	}
+	return m, nil
+}

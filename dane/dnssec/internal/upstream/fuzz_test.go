@@ -1,0 +1,53 @@
+package upstream
+
+import (
+	"encoding/base64"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// FuzzReadReply reads arbitrary bytes as the reply to the question that they hold.
+// What is accepted answers that question and has no more records than the limit.
+func FuzzReadReply(f *testing.F) {
+	text, err := os.ReadFile("../../testdata/replies")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		fields := strings.Fields(line)
+		wire, err := base64.StdEncoding.DecodeString(fields[len(fields)-1])
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(wire)
+		f.Add(wire[:len(wire)/2])
+	}
+	f.Fuzz(func(t *testing.T, wire []byte) {
+		const limit = 512
+		asked := Question{"example.com.", dns.TypeA}
+		if msg := new(dns.Msg); msg.Unpack(wire) == nil && len(msg.Question) == 1 {
+			asked = Question{dns.CanonicalName(msg.Question[0].Name), msg.Question[0].Qtype}
+		}
+		query, err := newQuery(asked, false)
+		if err != nil || len(wire) < 2 {
+			return
+		}
+		query.setID(uint16(wire[0])<<8 | uint16(wire[1]))
+		m, problem := readReply(wire, query, limit)
+		if problem != nil {
+			return
+		}
+		if n := len(m.Answer) + len(m.Ns) + len(m.Extra); n > limit {
+			t.Fatalf("%d records", n)
+		}
+		if len(m.Question) == 1 && dns.CanonicalName(m.Question[0].Name) != asked.Name {
+			t.Fatalf("a reply to %v, asked for %v", m.Question, asked)
+		}
+	})
+}

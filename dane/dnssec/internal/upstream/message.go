@@ -1,0 +1,189 @@
+package upstream
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+
+	"github.com/miekg/dns"
+)
+
+// Message is a reply. It belongs to the question that was asked, and nothing else
+// about it has been checked.
+type Message struct {
+	*dns.Msg
+	Octets int // in wire form
+	Server *Server
+}
+
+// Relevant reports whether records of the type can be part of an answer to a
+// question for qtype.
+func Relevant(rtype, qtype uint16) bool {
+	switch rtype {
+	case qtype, dns.TypeCNAME, dns.TypeDNAME, dns.TypeNSEC, dns.TypeNSEC3, dns.TypeSOA, dns.TypeNS:
+		return true
+	default:
+		return false
+	}
+}
+
+// readReply parses a message that answers the query. The ID is compared first: it
+// drops a flood of forged messages at little cost. So does the number of records,
+// because each may be 16 octets and unpack to a thousand.
+func readReply(wire []byte, query *query, limit int) (*Message, *Error) {
+	if len(wire) < 2 || binary.BigEndian.Uint16(wire) != query.id() {
+		return nil, &Error{Kind: Malformed, Detail: "a message with another ID"}
+	}
+	if n := countRecords(wire); n > limit {
+		return nil, &Error{Kind: TooManyRecords, Detail: fmt.Sprintf("more than %d records of one reply", limit)}
+	}
+	msg, err := unpack(wire, query.Type)
+	if err != nil {
+		return nil, &Error{Kind: Malformed, Detail: "a message that cannot be parsed"}
+	}
+	if problem := mismatch(msg, query.Question); problem != "" {
+		return nil, &Error{Kind: Malformed, Detail: problem}
+	}
+	return &Message{Msg: msg, Octets: len(wire)}, nil
+}
+
+// countRecords adds the counts of the header (RFC 1035 section 4.1.1), except for
+// the one question.
+func countRecords(wire []byte) int {
+	n := -1
+	for _, at := range []int{4, 6, 8, 10} {
+		if len(wire) >= at+2 {
+			n += int(binary.BigEndian.Uint16(wire[at:]))
+		}
+	}
+	return n
+}
+
+// mismatch returns why msg is not a reply to the question, or "".
+func mismatch(msg *dns.Msg, asked Question) string {
+	switch {
+	case !msg.Response || msg.Opcode != dns.OpcodeQuery:
+		return "a message that is not a reply"
+	case msg.Rcode == dns.RcodeFormatError && len(msg.Question) == 0:
+		return "" // from a server that could not read the question
+	case len(msg.Question) != 1:
+		return "a reply without the question"
+	}
+	q := msg.Question[0]
+	if dns.CanonicalName(q.Name) != asked.Name || q.Qtype != asked.Type || q.Qclass != dns.ClassINET {
+		return "a reply to another question"
+	}
+	return ""
+}
+
+func receiveStream(conn net.Conn) ([]byte, error) {
+	var length [2]byte
+	if _, err := io.ReadFull(conn, length[:]); err != nil {
+		return nil, err
+	}
+	buf := make([]byte, binary.BigEndian.Uint16(length[:]))
+	_, err := io.ReadFull(conn, buf)
+	return buf, err
+}
+
+var errCutShort = errors.New("a message that ends early")
+
+// unpack parses a reply to a question for rtype. Records that are not Relevant are
+// kept without their data: some unpack to hundreds of times their size, such as
+// HIP, which lists names, or TXT, which lists strings. Of the additional section
+// only the OPT record has data. Like the dns package, unpack accepts counts in the
+// header that are too high.
+func unpack(wire []byte, rtype uint16) (*dns.Msg, error) {
+	const header = 12 // RFC 1035 section 4.1.1
+	if len(wire) < header {
+		return nil, errCutShort
+	}
+	msg := new(dns.Msg)
+	if err := msg.Unpack(wire[:header]); err != nil {
+		return nil, err
+	}
+	u := &unpacker{wire: wire, off: header}
+	for range binary.BigEndian.Uint16(wire[4:]) {
+		if u.atEnd() {
+			break
+		}
+		h, err := u.name(4)
+		if err != nil {
+			return nil, err
+		}
+		msg.Question = append(msg.Question, dns.Question{Name: h.Name, Qtype: h.Rrtype, Qclass: h.Class})
+	}
+	needed := func(t uint16) bool { return t == dns.TypeRRSIG || Relevant(t, rtype) }
+	var err error
+	if msg.Answer, err = u.records(binary.BigEndian.Uint16(wire[6:]), needed); err != nil {
+		return nil, err
+	}
+	if msg.Ns, err = u.records(binary.BigEndian.Uint16(wire[8:]), needed); err != nil {
+		return nil, err
+	}
+	isOPT := func(t uint16) bool { return t == dns.TypeOPT }
+	if msg.Extra, err = u.records(binary.BigEndian.Uint16(wire[10:]), isOPT); err != nil {
+		return nil, err
+	}
+	if opt := msg.IsEdns0(); opt != nil {
+		msg.Rcode |= opt.ExtendedRcode() // RFC 6891 section 6.1.3
+	}
+	return msg, nil
+}
+
+// unpacker reads a message, beginning at off.
+type unpacker struct {
+	wire []byte
+	off  int
+}
+
+func (u *unpacker) atEnd() bool { return u.off == len(u.wire) }
+
+// name reads a name, and the type and class after it. They are part of fixed
+// octets, which are skipped.
+func (u *unpacker) name(fixed int) (h dns.RR_Header, err error) {
+	if h.Name, u.off, err = dns.UnpackDomainName(u.wire, u.off); err != nil {
+		return h, err
+	}
+	if len(u.wire)-u.off < fixed {
+		return h, errCutShort
+	}
+	h.Rrtype = binary.BigEndian.Uint16(u.wire[u.off:])
+	h.Class = binary.BigEndian.Uint16(u.wire[u.off+2:])
+	u.off += fixed
+	return h, nil
+}
+
+// records reads a section of n records, with the data of those that are needed.
+func (u *unpacker) records(n uint16, needed func(rtype uint16) bool) (records []dns.RR, err error) {
+	if n > 0 {
+		records = make([]dns.RR, 0, min(n, 8)) // n comes from the header and may be too high
+	}
+	for range n {
+		if u.atEnd() {
+			break
+		}
+		h, err := u.name(10)
+		if err != nil {
+			return nil, err
+		}
+		h.Ttl = binary.BigEndian.Uint32(u.wire[u.off-6:])
+		h.Rdlength = binary.BigEndian.Uint16(u.wire[u.off-2:])
+		data := u.off
+		if u.off += int(h.Rdlength); u.off > len(u.wire) {
+			return nil, errCutShort
+		}
+		if !needed(h.Rrtype) {
+			records = append(records, &dns.RFC3597{Hdr: h})
+			continue
+		}
+		rr, _, err := dns.UnpackRRWithHeader(h, u.wire[:u.off], data)
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, rr)
+	}
+	return records, nil
+}

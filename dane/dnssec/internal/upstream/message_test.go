@@ -1,0 +1,166 @@
+package upstream
+
+import (
+	"bytes"
+	"encoding/binary"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// The records that an answer needs are unpacked as the dns package does it, the
+// others without data, and a message is as good or as broken for both.
+func TestUnpack(t *testing.T) {
+	t.Parallel()
+	const sig = "8 2 300 20300101000000 20200101000000 1 example.com. AwEAAaz/"
+	for _, tt := range []struct {
+		q                 Question
+		answer, authority []string
+	}{
+		{Question{"mx.example.com.", dns.TypeA}, []string{"mx.example.com. 300 IN A 192.0.2.1", "mx.example.com. 300 IN RRSIG A " + sig}, nil},
+		{Question{"none.example.com.", dns.TypeTXT}, nil, []string{
+			"example.com. 300 IN SOA ns.example.com. host.example.com. 1 2 3 4 5", "example.com. 300 IN RRSIG SOA " + sig,
+			"2t7b4g4vsa5smi47k61mv5bv1a22bojr.example.com. 300 IN NSEC3 1 1 12 AABB 2VPTU5TIMAMQTTGL4LUU9KG21E0AOR3S A RRSIG",
+			"2t7b4g4vsa5smi47k61mv5bv1a22bojr.example.com. 300 IN RRSIG NSEC3 " + sig,
+		}},
+		{Question{"mx.old.example.com.", dns.TypeA}, []string{
+			"old.example.com. 300 IN DNAME new.example.com.", "old.example.com. 300 IN RRSIG DNAME " + sig,
+			"mx.old.example.com. 300 IN CNAME mx.new.example.com.", "mx.new.example.com. 300 IN A 192.0.2.3",
+		}, nil},
+		{Question{"example.com.", dns.TypeDNSKEY}, []string{"example.com. 300 IN DNSKEY 257 3 8 AwEAAaz/tAm8", "example.com. 300 IN RRSIG DNSKEY " + sig}, nil},
+		{Question{"plain.com.", dns.TypeDS}, nil, []string{"plain.com. 300 IN NSEC x.com. NS RRSIG NSEC", "plain.com. 300 IN RRSIG NSEC " + sig}},
+		{Question{"example.com.", dns.TypeMX}, []string{"example.com. 300 IN MX 10 mx.example.com.", "example.com. 300 IN MX 20 mx2.example.com."}, nil},
+	} {
+		q := tt.q
+		m := new(dns.Msg).SetQuestion(q.Name, q.Type)
+		m.Response = true
+		m.SetEdns0(udpSize, true)
+		for _, text := range tt.answer {
+			m.Answer = append(m.Answer, rr(t, text))
+		}
+		for _, text := range tt.authority {
+			m.Ns = append(m.Ns, rr(t, text))
+		}
+		m.Rcode = dns.RcodeBadCookie // an extended one
+		m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_EDE{InfoCode: 9, ExtraText: "x"})
+		foreign := rr(t, `x.example.com. 300 IN HIP 2 200100107B1A74DF365639CC39F1D578 AwEAAbdx rvs.example.com.`)
+		m.Ns = append(m.Ns, foreign)
+		m.Extra = append(m.Extra, foreign)
+		wire, err := m.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := 12 + len(q.Name) + 1 + 4; n <= len(wire); n++ {
+			want, got := new(dns.Msg), (*dns.Msg)(nil)
+			wantErr := want.Unpack(wire[:n])
+			got, gotErr := unpack(wire[:n], q.Type)
+			if (gotErr == nil) != (wantErr == nil) {
+				t.Fatalf("%v, %d octets: error %v, of the dns package %v", q, n, gotErr, wantErr)
+			}
+			if gotErr != nil {
+				continue
+			}
+			isHIP := func(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeHIP }
+			for _, rr := range slices.DeleteFunc(slices.Concat(got.Ns, got.Extra), func(rr dns.RR) bool { return !isHIP(rr) }) {
+				if bare, ok := rr.(*dns.RFC3597); !ok || bare.Hdr.Name != "x.example.com." || bare.Rdata != "" {
+					t.Errorf("%v: kept %v", q, rr)
+				}
+			}
+			for _, m := range []*dns.Msg{want, got} {
+				m.Ns, m.Extra = slices.DeleteFunc(m.Ns, isHIP), slices.DeleteFunc(m.Extra, isHIP)
+			}
+			if want.String() != got.String() {
+				t.Errorf("%v, %d octets:\n%v\nof the dns package\n%v", q, n, got, want)
+			}
+		}
+	}
+}
+
+// A reply of 64 KiB with a HIP record of 32,000 compressed names, each of which
+// unpacks to a thousand octets.
+func TestUnpackBomb(t *testing.T) {
+	q := new(dns.Msg).SetQuestion("mx.example.com.", dns.TypeA)
+	q.Response = true
+	name := strings.Repeat(strings.Repeat(`\001`, 63)+".", 3) + strings.Repeat(`\001`, 61) + "."
+	q.Answer = []dns.RR{rr(t, name+" 300 IN A 192.0.2.1"), rr(t, "x. 300 IN HIP 2 20 AQ== y.")}
+	wire, err := q.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(wire, []byte{63, 1, 1})
+	end := len(wire) - 3 // the name y.
+	bomb := append(wire[:end:end], bytes.Repeat(binary.BigEndian.AppendUint16(nil, 0xc000|uint16(at)), (65535-end)/2)...)
+	length := bytes.LastIndex(wire, []byte{0, byte(dns.TypeHIP), 0, dns.ClassINET}) + 8
+	binary.BigEndian.PutUint16(bomb[length:], uint16(len(bomb)-length-2))
+	if err := new(dns.Msg).Unpack(bomb); err != nil {
+		t.Fatalf("the bomb is a dud: %v", err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	msg, err := unpack(bomb, dns.TypeA)
+	runtime.ReadMemStats(&after)
+	if err != nil || len(msg.Answer) != 2 {
+		t.Fatalf("%v, %v", msg, err)
+	}
+	// Other tests wait while this one runs.
+	if took := after.TotalAlloc - before.TotalAlloc; took > 64<<10 {
+		t.Errorf("%d octets unpack to %d", len(bomb), took)
+	}
+}
+
+// What datagrams are read into is used again: a message must keep nothing of
+// it, whatever is in it.
+func TestMessagesKeepNothingOfTheBuffer(t *testing.T) {
+	t.Parallel()
+	m := new(dns.Msg).SetQuestion("example.", dns.TypeTXT)
+	m.Response = true
+	m.SetEdns0(udpSize, true)
+	m.IsEdns0().Option = []dns.EDNS0{
+		&dns.EDNS0_EDE{InfoCode: 6, ExtraText: "why"}, &dns.EDNS0_NSID{Code: dns.EDNS0NSID, Nsid: "aabb"},
+		&dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "24a5ac1223344556"}, &dns.EDNS0_LOCAL{Code: 65001, Data: []byte{1, 2}},
+		&dns.EDNS0_DAU{Code: dns.EDNS0DAU, AlgCode: []uint8{8, 13}}, &dns.EDNS0_PADDING{Padding: []byte{5, 6, 7}},
+		&dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: 1, SourceNetmask: 24, Address: []byte{192, 0, 2, 0}},
+	}
+	for _, text := range []string{
+		"A 192.0.2.1", "AAAA 2001:db8::1", "NS ns.example.", "SOA ns.example. host.example. 1 2 3 4 5", `TXT "a\000" b`, "MX 1 mx.example.",
+		"SRV 1 2 3 host.example.", "TLSA 3 1 1 aabb", "SSHFP 1 1 aabb", "DS 1 8 2 aabb", "DNSKEY 257 3 8 AwEAAaz/tAm8", "CAA 0 issue ca.example",
+		"RRSIG A 8 1 60 20300101000000 20200101000000 1 example. AwEAAaz/", "NSEC a.example. A RRSIG", "CERT 1 2 3 AwEA", "LOC 1 N 1 E 1m",
+		"NSEC3 1 0 1 aabb 2t7b4g4vsa5smi47k61mv5bv1a22bojr A", "NSEC3PARAM 1 0 1 aabb", `NAPTR 1 2 "s" "t" "" host.example.`, "APL 1:192.0.2.0/24",
+		"HTTPS 1 . alpn=h2 ipv4hint=192.0.2.1 ipv6hint=2001:db8::1 ech=AwEA", "SMIMEA 3 1 1 aabb", "OPENPGPKEY AwEA", "URI 1 2 https://a.example",
+		`TYPE65001 \# 3 010203`, "EUI48 00-00-5e-00-53-2a", "HINFO a b", "IPSECKEY 10 1 2 192.0.2.38 AwEA", "CSYNC 1 3 A NS", "ZONEMD 1 1 1 aabbccdd",
+	} {
+		m.Answer = append(m.Answer, rr(t, "example. 60 IN "+text))
+	}
+	wire, err := m.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	query, err := newQuery(Question{"example.", dns.TypeTXT}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query.setID(m.Id)
+	read, problem := readReply(wire, query, 512)
+	if problem != nil {
+		t.Fatal(problem)
+	}
+	before := read.String()
+	for i := range wire {
+		wire[i] ^= 0xff
+	}
+	if after := read.String(); after != before {
+		t.Errorf("%s\nbecomes\n%s", before, after)
+	}
+}
+
+func rr(tb testing.TB, text string) dns.RR {
+	tb.Helper()
+	rr, err := dns.NewRR(text)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return rr
+}

@@ -1,0 +1,107 @@
+package upstream
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Server is a recursive DNS server.
+type Server struct {
+	addr     netip.AddrPort
+	hostPort string // addr as text
+	tlsName  string // name in its certificate if it is reached over TLS
+	// failedAt is the time of the last call of Failed, in Unix nanoseconds.
+	failedAt atomic.Int64
+	streams  pool // if it is reached over TLS
+}
+
+// IsTLS reports whether the server is reached over TLS.
+func (s *Server) IsTLS() bool { return s.tlsName != "" }
+
+// failureTime is how long a server that failed is asked last.
+const failureTime = 30 * time.Second
+
+// Addr returns the address of the server.
+func (s *Server) Addr() netip.Addr { return s.addr.Addr() }
+
+// String returns the server in a form that ParseServer reads.
+func (s *Server) String() string {
+	if s.tlsName != "" {
+		return "tls://" + s.hostPort + "#" + s.tlsName
+	}
+	return s.hostPort
+}
+
+// Failed notes that the server failed in a way that concerns all names. It is then
+// asked last for a while.
+func (s *Server) Failed(now time.Time) { s.failedAt.Store(now.UnixNano()) }
+
+func (s *Server) failedRecently(now time.Time) bool {
+	at := s.failedAt.Load()
+	return at != 0 && now.Sub(time.Unix(0, at)).Abs() < failureTime
+}
+
+// ParseServer reads "192.0.2.1", "192.0.2.1:53", "2001:db8::1",
+// "[2001:db8::1]:53" and the same with "tls://" in front and "#name" behind.
+func ParseServer(text string) (*Server, error) {
+	rest, isTLS := strings.CutPrefix(text, "tls://")
+	rest, name, _ := strings.Cut(rest, "#")
+	port := uint16(53)
+	if isTLS {
+		port = 853
+	}
+	s := new(Server)
+	if addr, err := netip.ParseAddr(strings.Trim(rest, "[]")); err == nil {
+		s.addr = netip.AddrPortFrom(addr, port)
+	} else if s.addr, err = netip.ParseAddrPort(rest); err != nil || s.addr.Port() == 0 {
+		return nil, fmt.Errorf("DNS server %q is not an IP address with an optional port", text)
+	}
+	s.hostPort = s.addr.String()
+	switch {
+	case isTLS && name == "":
+		s.tlsName = s.addr.Addr().WithZone("").String()
+	case isTLS:
+		s.tlsName = name
+	case name != "":
+		return nil, fmt.Errorf("DNS server %q has a certificate name and no tls://", text)
+	}
+	return s, nil
+}
+
+// Attempt says which server is asked, and how.
+type Attempt struct {
+	Server *Server
+	Stream bool // over TCP, without asking over UDP first
+}
+
+// Attempts returns the order in which servers are tried: those that work, then
+// those that failed recently, then all again over TCP, which passes where large or
+// fragmented datagrams do not. The last round is for servers that did not answer in
+// the first.
+func Attempts(servers []*Server, now time.Time) []Attempt {
+	ordered := slices.Clone(servers)
+	slices.SortStableFunc(ordered, func(a, b *Server) int {
+		switch {
+		case a.failedRecently(now) == b.failedRecently(now):
+			return 0
+		case b.failedRecently(now):
+			return -1
+		default:
+			return 1
+		}
+	})
+	attempts := make([]Attempt, 0, 2*len(ordered))
+	for _, stream := range []bool{false, true} {
+		for _, s := range ordered {
+			attempts = append(attempts, Attempt{s, stream})
+		}
+	}
+	return attempts
+}
+
+// IsLoopback reports whether the server is on this host.
+func (s *Server) IsLoopback() bool { return s.addr.Addr().Unmap().IsLoopback() }

@@ -1,0 +1,27 @@
+package upstream
+
+import "testing"
+
+func TestServers(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"9.9.9.9":                         "9.9.9.9:53",
+		"127.0.0.1:5353":                  "127.0.0.1:5353",
+		"::1":                             "[::1]:53",
+		"[::1]":                           "[::1]:53",
+		"[::1]:5353":                      "[::1]:5353",
+		"fe80::1%eth0":                    "[fe80::1%eth0]:53",
+		"tls://9.9.9.9#dns.quad9.net":     "tls://9.9.9.9:853#dns.quad9.net",
+		"tls://9.9.9.9:853#dns.quad9.net": "tls://9.9.9.9:853#dns.quad9.net",
+		"tls://9.9.9.9":                   "tls://9.9.9.9:853#9.9.9.9",
+	} {
+		if s, err := ParseServer(text); err != nil || s.String() != want {
+			t.Errorf("%q is %v, %v; want %s", text, s, err, want)
+		}
+	}
+	for _, text := range []string{"", "dns.example", "9.9.9.9:0", "9.9.9.9:65536", "9.9.9.9#name", "tls://", "1.2.3"} {
+		if s, err := ParseServer(text); err == nil {
+			t.Errorf("%q is %v", text, s)
+		}
+	}
+}

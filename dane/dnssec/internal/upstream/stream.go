@@ -1,0 +1,267 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/flight"
+)
+
+// idleTime is how long an unused connection over TLS is kept open.
+const idleTime = 10 * time.Second
+
+// maxPipelined is how many questions wait on one connection before a new one is
+// opened for later questions.
+const maxPipelined = 64
+
+// maxWaiting is how many questions wait on one connection at most, including those
+// that came while it was being opened. It leaves most IDs free.
+const maxWaiting = 1 << 14
+
+var errFull = errors.New("too many questions wait on the connection")
+
+// pool holds the connection over TLS to one server. All questions share it,
+// because a lookup asks many at once and handshakes are slow (RFC 7858 section
+// 3.4). The zero pool is ready for use.
+type pool struct {
+	mu      sync.Mutex
+	current *stream
+	opening flight.Group[struct{}, *stream]
+}
+
+// exchange asks on the shared connection. The server may have closed one that was
+// opened earlier: then there is a second attempt.
+func (p *pool) exchange(ctx context.Context, query *query, open func(context.Context) (*stream, error)) ([]byte, error) {
+	for retried := false; ; {
+		s, isNew, err := p.get(ctx, open)
+		if err != nil {
+			return nil, err
+		}
+		reply, err := s.ask(ctx, query)
+		if errors.Is(err, errFull) {
+			continue // on the next connection
+		}
+		if err == nil || isNew || retried || ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			return reply, err
+		}
+		retried = true
+	}
+}
+
+// get returns a stream, a new one if none takes more questions.
+func (p *pool) get(ctx context.Context, open func(context.Context) (*stream, error)) (s *stream, isNew bool, err error) {
+	p.mu.Lock()
+	s = p.current
+	p.mu.Unlock()
+	if s != nil && s.takesMore() {
+		return s, false, nil
+	}
+	f := p.opening.Join(ctx, struct{}{}, func(ctx context.Context) (*stream, error) {
+		s, err := open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.current = s
+		return s, nil
+	})
+	defer p.opening.Leave(struct{}{}, f)
+	s, err = f.Wait(ctx)
+	return s, true, err
+}
+
+// secure makes the handshake with a server over TLS (RFC 7858 section 3.1). It is
+// as strict as the profile of RFC 8310 section 5. It closes conn if it fails.
+func secure(ctx context.Context, conn net.Conn, template *tls.Config, name string) (net.Conn, error) {
+	config := &tls.Config{}
+	if template != nil {
+		config = template.Clone()
+	}
+	config.ServerName = name
+	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
+	secured := tls.Client(conn, config)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return secured, nil
+}
+
+// stream is a connection on which many questions wait for their replies. Replies
+// come in any order (RFC 7766 section 7) and are distinguished by their IDs.
+type stream struct {
+	conn net.Conn
+
+	mu      sync.Mutex
+	err     error // the connection is closed
+	retired bool  // takes no more questions
+	// waiting holds the questions by ID. A question that nobody waits for any more
+	// is nil and keeps its ID, so that a late reply is not taken for another's.
+	waiting map[uint16]chan []byte
+	live    int // of waiting, not nil
+	idle    *time.Timer
+	detach  func() bool // from the Client, whose Close closes the stream
+}
+
+// newStream returns a stream that is closed when open ends.
+func newStream(open context.Context, conn net.Conn) *stream {
+	s := &stream{conn: conn, waiting: make(map[uint16]chan []byte)}
+	s.idle = time.AfterFunc(idleTime, s.closeIfIdle)
+	s.detach = context.AfterFunc(open, func() { s.close(net.ErrClosed) })
+	go s.receive()
+	return s
+}
+
+func (s *stream) takesMore() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err == nil && !s.retired && len(s.waiting) < maxPipelined
+}
+
+// ask sends the query under an ID of its own and waits for the reply.
+func (s *stream) ask(ctx context.Context, query *query) ([]byte, error) {
+	reply, err := s.enter(query)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.send(ctx, query.stream()); err != nil {
+		s.close(err)
+		return nil, err
+	}
+	select {
+	case wire, ok := <-reply:
+		if !ok {
+			return nil, s.failure()
+		}
+		return wire, nil
+	case <-ctx.Done():
+		s.abandon(query.id(), ctx.Err())
+		return nil, ctx.Err()
+	}
+}
+
+func (s *stream) send(ctx context.Context, wire []byte) error {
+	if deadline, ok := ctx.Deadline(); ok {
+		s.conn.SetWriteDeadline(deadline)
+	}
+	_, err := s.conn.Write(wire)
+	return err
+}
+
+// enter registers the query under an ID that no other query has.
+func (s *stream) enter(query *query) (<-chan []byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return nil, s.err
+	}
+	if len(s.waiting) >= maxWaiting {
+		return nil, errFull
+	}
+	for taken := true; taken; _, taken = s.waiting[query.id()] {
+		query.setID(dns.Id())
+	}
+	reply := make(chan []byte, 1)
+	s.waiting[query.id()] = reply
+	s.live++
+	s.idle.Stop()
+	return reply, nil
+}
+
+// abandon gives up a question. A server that does not answer in time gets no more
+// questions on this connection.
+func (s *stream) abandon(id uint16, why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.retired = s.retired || errors.Is(why, context.DeadlineExceeded)
+	if s.waiting[id] != nil {
+		s.waiting[id] = nil
+		s.left()
+	}
+}
+
+// left counts one waiting question less.
+func (s *stream) left() {
+	if s.live--; s.live > 0 {
+		return
+	}
+	if s.retired {
+		s.idle.Reset(0)
+		return
+	}
+	s.idle.Reset(idleTime)
+}
+
+// receive delivers the replies. A reply that was not asked for ends the
+// connection, because the server is broken.
+func (s *stream) receive() {
+	for {
+		wire, err := receiveStream(s.conn)
+		if err == nil && !s.deliver(wire) {
+			err = errors.New("a reply that was not asked for")
+		}
+		if err != nil {
+			s.close(err)
+			return
+		}
+	}
+}
+
+func (s *stream) deliver(wire []byte) bool {
+	if len(wire) < 2 {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := binary.BigEndian.Uint16(wire)
+	reply, asked := s.waiting[id]
+	delete(s.waiting, id)
+	if reply != nil {
+		reply <- wire
+		s.left()
+	}
+	return asked
+}
+
+func (s *stream) closeIfIdle() {
+	s.mu.Lock()
+	idle := s.live == 0
+	s.mu.Unlock()
+	if idle {
+		s.close(net.ErrClosed)
+	}
+}
+
+// close fails all waiting questions.
+func (s *stream) close(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return
+	}
+	s.err = err
+	s.detach()
+	s.idle.Stop()
+	s.conn.Close()
+	for _, reply := range s.waiting {
+		if reply != nil {
+			close(reply)
+		}
+	}
+	clear(s.waiting)
+}
+
+func (s *stream) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}

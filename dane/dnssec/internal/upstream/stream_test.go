@@ -1,0 +1,163 @@
+package upstream
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// pipeStream is a stream over memory, and its far end.
+func pipeStream() (*stream, net.Conn) {
+	near, far := net.Pipe()
+	return newStream(context.Background(), near), far
+}
+
+func streamQuery() *query {
+	q, _ := newQuery(Question{"mx.example.com.", dns.TypeA}, false)
+	return q
+}
+
+// A connection that nobody uses is closed after a while, one in use is not.
+func TestIdleConnection(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, far := pipeStream()
+		go func() {
+			for {
+				wire, err := receiveStream(far)
+				if err != nil {
+					return
+				}
+				time.Sleep(idleTime + time.Second)
+				far.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(wire))), wire...))
+			}
+		}()
+		for range 2 {
+			if _, err := askStream(t, s); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(idleTime - time.Second)
+		}
+		if !s.takesMore() {
+			t.Error("closed while in use")
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if s.takesMore() {
+			t.Error("not closed")
+		}
+		if _, err := askStream(t, s); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("error is %v", err)
+		}
+	})
+}
+
+func askStream(t *testing.T, s *stream) ([]byte, error) {
+	return s.ask(t.Context(), streamQuery())
+}
+
+// A caller who gives up leaves the others alone, and the late reply is for
+// nobody; after a timeout the connection takes no more questions.
+func TestAbandonedQuestion(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, far := pipeStream()
+		var queries [][]byte
+		go func() {
+			for {
+				wire, err := receiveStream(far)
+				if err != nil {
+					return
+				}
+				queries = append(queries, wire)
+			}
+		}()
+		ctx, cancel := context.WithCancel(t.Context())
+		outcomes := make(chan error, 2)
+		go func() {
+			_, err := s.ask(ctx, streamQuery())
+			outcomes <- err
+		}()
+		synctest.Wait()
+		go func() {
+			_, err := s.ask(t.Context(), streamQuery())
+			outcomes <- err
+		}()
+		synctest.Wait()
+		cancel()
+		if err := <-outcomes; !errors.Is(err, context.Canceled) {
+			t.Errorf("error is %v", err)
+		}
+		for _, wire := range queries {
+			far.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(wire))), wire...))
+		}
+		if err := <-outcomes; err != nil {
+			t.Errorf("the other question: %v", err)
+		}
+		if !s.takesMore() || len(s.waiting) > 0 {
+			t.Errorf("%d questions wait", len(s.waiting))
+		}
+		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := s.ask(ctx, streamQuery()); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error is %v", err)
+		}
+		if s.takesMore() {
+			t.Error("a silent connection takes more questions")
+		}
+		time.Sleep(time.Nanosecond)
+		synctest.Wait()
+		if s.failure() == nil {
+			t.Error("a silent connection stays open")
+		}
+	})
+}
+
+// A server that sends what nobody asked for, or nothing that can be read, is
+// not listened to.
+func TestBrokenStream(t *testing.T) {
+	t.Parallel()
+	for _, sent := range [][]byte{{0, 1, 7}, {0, 0}, {0, 2, 0, 0}, {0, 9, 1}, nil} {
+		s, far := pipeStream()
+		go func() {
+			wire, _ := receiveStream(far)
+			if len(sent) == 4 {
+				sent[2], sent[3] = ^wire[0], wire[1]
+			}
+			far.Write(sent)
+			far.Close()
+		}()
+		if reply, err := askStream(t, s); err == nil {
+			t.Errorf("sent %v, got %v", sent, reply)
+		}
+		if s.takesMore() {
+			t.Errorf("%v: not closed", sent)
+		}
+	}
+}
+
+// All that came while a connection was being opened wait on it; when they are
+// too many, the rest is sent to another one instead of looking for a free ID.
+func TestFullStream(t *testing.T) {
+	t.Parallel()
+	s, far := pipeStream()
+	defer far.Close()
+	for range maxWaiting {
+		if _, err := s.enter(streamQuery()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.enter(streamQuery()); !errors.Is(err, errFull) {
+		t.Errorf("error is %v", err)
+	}
+	s.close(net.ErrClosed)
+	if _, err := s.enter(streamQuery()); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("error is %v", err)
+	}
+}

@@ -1,0 +1,365 @@
+package dnssec
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
+	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
+	"github.com/mxseal/mxseal/internal/flight"
+)
+
+// lookup is one top-level lookup: the session with the servers, the chain of
+// trust, and the judgement of the replies.
+type lookup struct {
+	session *session
+	chain   *chain
+	judge   *judge
+	cache   *cache
+	local   bool // special-use names are answered without a server
+}
+
+func (v *Validator) newLookup(ctx context.Context) *lookup {
+	servers, problem := v.client.Servers()
+	l := &lookup{cache: v.cache, local: v.local}
+	l.session = &session{
+		client:    v.client,
+		exchanges: &v.exchanges,
+		ctx:       ctx,
+		now:       v.now(),
+		budget:    newBudget(v.limits),
+		attempts:  upstream.Attempts(servers, time.Now()),
+		problem:   problem,
+		started:   make(map[exchangeKey]*flight.Flight[*reply]),
+	}
+	l.chain = &chain{session: l.session, anchors: v.anchors, sha1: v.sha1, cache: v.cache, cuts: make(map[string]cutResult)}
+	l.judge = &judge{session: l.session, chain: l.chain}
+	return l
+}
+
+// failureTTL is how long a failure is remembered (RFC 4035 section 4.7, RFC 9520
+// section 3.2). It protects servers that are in trouble, and is short enough for a
+// server that was restarted.
+const failureTTL = 5 * time.Second
+
+// run answers q, or remembers the failure.
+func (l *lookup) run(q question) (*Answer, error) {
+	defer l.session.close()
+	a, err := l.follow(q, nil)
+	if err == nil {
+		return a, nil
+	}
+	e := asError(q, err)
+	if problem := l.session.problem; problem != nil && e.Status == Indeterminate {
+		e = e.noting(problem)
+	}
+	if e.Name != q.name || e.Type != Type(q.rtype) {
+		e = e.within(q)
+	}
+	if !errors.Is(l.session.ctx.Err(), context.Canceled) {
+		now := l.session.now
+		l.cache.put(cacheKey{q.name, q.rtype, cachedFailure}, e, len(e.Error()), now.Add(failureTTL), now)
+	}
+	return nil, e
+}
+
+// follow answers q for a caller who has followed the aliases so far. If the reply
+// ends in an alias, the target is asked for by its own name.
+func (l *lookup) follow(q question, so path) (*Answer, error) {
+	s := l.session
+	key := cacheKey{q.name, q.rtype, cachedAnswer}
+	if a, ok := l.cache.get(key, s.now).(*Answer); ok {
+		return a, l.extend(so, q, a)
+	}
+	if l.local && isSpecialUse(q.name) {
+		return localAnswer(q, s.now), nil
+	}
+	if _, err := s.start(s.attempts[0], q); err != nil {
+		return nil, err
+	}
+	l.prefetch(q.name)
+	asked := s.ask(q)
+	for asked.next() {
+		a, open, err := l.answer(q, so, asked.reply)
+		if !asked.accept(err) {
+			continue
+		}
+		if open {
+			rest, err := l.follow(question{a.Name, q.rtype}, append(slices.Clip(so), a.Aliases...))
+			if err != nil {
+				return nil, err
+			}
+			a = a.followedBy(rest)
+		}
+		l.cache.put(key, a, a.size(), a.Expires, s.now)
+		return a, nil
+	}
+	return nil, asked.err
+}
+
+// localAnswer answers a question for a special-use name: localhost is this host,
+// and nothing exists below the others. The answer is insecure, because nobody has
+// signed it.
+func localAnswer(q question, now time.Time) *Answer {
+	a := &Answer{Name: q.name, Status: Insecure, Expires: after(now, proof.MaxTTL)}
+	record := Record{Name: q.name, Type: Type(q.rtype), TTL: proof.MaxTTL * time.Second}
+	switch {
+	case !proof.Within(q.name, "localhost."):
+		a.NXDomain = true
+	case record.Type == TypeA:
+		record.Data = []byte{127, 0, 0, 1}
+		a.Records = []Record{record}
+	case record.Type == TypeAAAA:
+		record.Data = net.IPv6loopback
+		a.Records = []Record{record}
+	}
+	return a
+}
+
+// extend checks the aliases of a cached answer as if they were followed now.
+func (l *lookup) extend(so path, q question, a *Answer) (err error) {
+	for _, step := range a.Aliases {
+		if so, err = so.follow(step, q, l.session.budget.limits.Aliases); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// path is the aliases that were followed since the name that the caller asked for.
+type path []Alias
+
+// follow appends a step. It fails if the step leads back, or if there are too many.
+func (p path) follow(step Alias, q question, limit int) (path, error) {
+	p = append(slices.Clip(p), step)
+	if len(p) > limit {
+		return nil, failure(q, AliasLoop, "more than %d aliases", limit)
+	}
+	if slices.ContainsFunc(p, func(a Alias) bool { return a.Name == step.Target }) {
+		return nil, failure(q, AliasLoop, "%q leads back to itself", step.Target)
+	}
+	return p, nil
+}
+
+// maxPrefetch bounds how many names on the way down are asked for in advance. Mail
+// hosts are no deeper.
+const maxPrefetch = 8
+
+// prefetch sends questions for the DS and DNSKEY records of name and its ancestors
+// that are not known yet. It sends all at once and does not wait, so that proving
+// the answer takes no longer than getting it. It does not know which names are
+// zones: a wrong guess costs a small query. Names that are surely no zones are left
+// out: names with an underscore (RFC 8552) and names known to be inside a zone.
+func (l *lookup) prefetch(name string) {
+	if l.local && isSpecialUse(name) {
+		return
+	}
+	s := l.session
+	for i, at := range proof.Ancestors(name) {
+		if s.budget.queries < s.budget.limits.Queries/2 {
+			return // guesses must not use up what a long chain of aliases needs
+		}
+		if i > maxPrefetch || strings.HasPrefix(at, "_") {
+			return
+		}
+		known := l.chain.known(at)
+		if known != nil && known.kind != signed && known.kind != sameZone {
+			return
+		}
+		if known != nil || l.cache.get(cacheKey{name: at, kind: cachedZone}, s.now) != nil {
+			continue
+		}
+		for _, rtype := range []uint16{dns.TypeDS, dns.TypeDNSKEY} {
+			if at == "." && rtype == dns.TypeDS {
+				continue
+			}
+			if _, err := s.start(s.attempts[0], question{at, rtype}); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// answer judges one reply. It follows the aliases in it, each judged separately,
+// and then judges the records or their absence. The answer is open if the last
+// alias leads out of the reply. Absence is believed only of the name asked for.
+func (l *lookup) answer(q question, so path, r *reply) (a *Answer, open bool, err error) {
+	a = &Answer{Name: q.name, Status: Secure, Expires: after(l.session.now, proof.MaxTTL)}
+	var spoke []*zone // that authenticated the aliases
+	for {
+		at := question{a.Name, q.rtype}
+		var step *alias
+		switch {
+		case l.local && isSpecialUse(at.name):
+			return a, true, nil // whatever the reply says about it
+		case r.dname(at.name) != nil:
+			step, err = l.dname(at, r)
+			if err == nil && q.rtype == dns.TypeCNAME {
+				a.weaken(step.judgement)
+				set := &proof.RRset{Name: at.name, Type: dns.TypeCNAME, Records: []dns.RR{step.record}}
+				return a, false, a.hold(set, step.expires.Sub(l.session.now))
+			}
+		case r.answer.find(at.name, at.rtype) != nil:
+			return a, false, l.finish(a, at, spoke, r)
+		case r.answer.find(at.name, dns.TypeCNAME) != nil:
+			step, err = l.cname(at, r)
+		case len(a.Aliases) > 0:
+			return a, true, l.finishOpen(a, at, spoke, r)
+		default:
+			return a, false, l.finishAbsent(a, at, r)
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		if so, err = so.follow(step.Alias, q, l.session.budget.limits.Aliases); err != nil {
+			return nil, false, err
+		}
+		a.weaken(step.judgement)
+		spoke = append(spoke, step.zone)
+		a.Aliases = append(a.Aliases, step.Alias)
+		a.Name = step.Target
+		l.prefetch(a.Name)
+	}
+}
+
+// alias is one judged step.
+type alias struct {
+	Alias
+	*judgement
+	record *dns.CNAME // of a DNAME
+}
+
+func (l *lookup) dname(at question, r *reply) (*alias, error) {
+	set := r.dname(at.name)
+	j, err := l.judge.set(questionOf(set), set, r)
+	if err != nil {
+		return nil, err
+	}
+	if l.chain.anchors.between(set.Name, at.home()) {
+		z, err := l.chain.zone(at.home())
+		if err != nil {
+			return nil, err
+		}
+		if z.secure() {
+			return nil, failure(at, AliasInvalid, "the DNAME at %q is not in the signed zone %q", set.Name, z.apex)
+		}
+		j.status, j.expires = Insecure, earliest(j.expires, z.expires)
+	}
+	record, err := r.redirect(at.name, set)
+	if err != nil {
+		return nil, err
+	}
+	return &alias{Alias{at.name, record.Target, true, j.status}, j, record}, nil
+}
+
+func (l *lookup) cname(at question, r *reply) (*alias, error) {
+	set := r.answer.find(at.name, dns.TypeCNAME)
+	q := questionOf(set)
+	if at.rtype == dns.TypeDS {
+		q = at // the zone above speaks for the name
+	}
+	j, err := l.judge.set(q, set, r)
+	if err != nil {
+		return nil, err
+	}
+	target, err := cnameTarget(set)
+	if err != nil {
+		return nil, err
+	}
+	return &alias{Alias: Alias{at.name, target, false, j.status}, judgement: j}, nil
+}
+
+// finish completes a with the records of the reply. spoke is the zones that
+// authenticated its aliases.
+func (l *lookup) finish(a *Answer, at question, spoke []*zone, r *reply) error {
+	if err := r.present(at); err != nil {
+		return err
+	}
+	set := r.answer.find(at.name, at.rtype)
+	j, err := l.judge.set(questionOf(set), set, r)
+	if err != nil {
+		return err
+	}
+	a.weaken(j)
+	switch {
+	case len(a.Aliases) > 0 && a.Status == Secure:
+		// Only the zones of the aliases and of the records may prove something.
+		spoke = append(spoke, j.zone)
+		err = l.judge.wholeAuthority(at, r, func(z *zone) bool { return spokeFor(spoke, z) })
+	case len(a.Aliases) == 0 && j.zone.secure():
+		_, err = l.judge.wholeProof(j.zone, at, r)
+	}
+	if err != nil {
+		return err
+	}
+	return a.hold(set, j.expires.Sub(l.session.now))
+}
+
+// finishOpen completes a, whose last alias leads out of the reply. What else the
+// reply holds may belong to the zone of the target, which is not known yet.
+func (l *lookup) finishOpen(a *Answer, at question, spoke []*zone, r *reply) error {
+	if a.Status != Secure {
+		return nil
+	}
+	return l.judge.wholeAuthority(at, r, func(z *zone) bool { return spokeFor(spoke, z) || proof.Within(at.home(), z.apex) })
+}
+
+func spokeFor(spoke []*zone, z *zone) bool {
+	return slices.ContainsFunc(spoke, func(other *zone) bool { return other.apex == z.apex })
+}
+
+// finishAbsent completes a with the absence of the records.
+func (l *lookup) finishAbsent(a *Answer, at question, r *reply) error {
+	j, err := l.judge.absence(at, r)
+	if err != nil {
+		return err
+	}
+	a.weaken(j)
+	a.deny(j.rcode)
+	return nil
+}
+
+// hold gives the answer the records of set, with the TTL that validation has left.
+func (a *Answer) hold(set *proof.RRset, ttl time.Duration) (err error) {
+	a.Records, err = newRecords(set, ttl)
+	return err
+}
+
+// deny makes the answer a denial. rcode is NOERROR or NXDOMAIN.
+func (a *Answer) deny(rcode int) { a.NXDomain = rcode == dns.RcodeNameError }
+
+// weaken makes the answer no better than one of the links that it rests on.
+func (a *Answer) weaken(j *judgement) {
+	a.Status = min(a.Status, j.status)
+	a.Expires = earliest(a.Expires, j.expires)
+}
+
+// followedBy joins an answer that ended in an alias with that of its target.
+func (a *Answer) followedBy(rest *Answer) *Answer {
+	return &Answer{
+		Name:     rest.Name,
+		Aliases:  append(slices.Clip(a.Aliases), rest.Aliases...),
+		Records:  rest.Records,
+		NXDomain: rest.NXDomain,
+		Status:   min(a.Status, rest.Status),
+		Expires:  earliest(a.Expires, rest.Expires),
+	}
+}
+
+// size estimates the memory that the answer takes.
+func (a *Answer) size() int {
+	size := 200 + len(a.Name)
+	for _, step := range a.Aliases {
+		size += 100 + len(step.Name) + len(step.Target)
+	}
+	for _, record := range a.Records {
+		size += 100 + len(record.Data)
+	}
+	return size
+}

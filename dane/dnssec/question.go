@@ -1,0 +1,54 @@
+package dnssec
+
+import (
+	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
+)
+
+// question is a name and a type, in class IN.
+type question struct {
+	name  string // canonical
+	rtype uint16
+}
+
+func questionOf(set *proof.RRset) question { return question{set.Name, set.Type} }
+
+// newQuestion refuses what cannot be looked up: invalid names, types that are not
+// data (RFC 6895 section 3.1), signatures, which are never signed, and DS at the
+// root, which has no parent.
+func newQuestion(name string, t Type) (question, error) {
+	canonical, ok := proof.CanonicalName(name)
+	q := question{canonical, uint16(t)}
+	switch {
+	case !ok:
+		return q, failure(question{printable(name, 300), q.rtype}, BadQuestion, "not a domain name")
+	case q.rtype == dns.TypeNone, q.rtype == dns.TypeOPT, 128 <= q.rtype && q.rtype <= 255,
+		q.rtype == dns.TypeSIG, q.rtype == dns.TypeRRSIG, q.rtype == dns.TypeNSEC3:
+		return q, failure(q, BadQuestion, "not a type of records that can be looked up")
+	case q.rtype == dns.TypeDS && canonical == ".":
+		return q, failure(q, BadQuestion, "the root has no parent zone")
+	}
+	return q, nil
+}
+
+// home returns the name whose zone answers q. DS records are in the zone above
+// their owner (RFC 4035 section 4.2).
+func (q question) home() string {
+	if q.rtype == dns.TypeDS {
+		return proof.Parent(q.name)
+	}
+	return q.name
+}
+
+// isSpecialUse reports whether name is one of the special-use names that a
+// resolver library should not, or must not, send to any server: those at and below
+// localhost (RFC 6761 section 6.3), invalid (section 6.4) and onion (RFC 7686
+// section 2).
+//
+// Names in the reverse zones of private addresses (RFC 6303) and below test are
+// sent to the servers, because a library should not treat them as special (RFC
+// 6761 sections 6.1 and 6.2).
+func isSpecialUse(name string) bool {
+	return proof.Within(name, "localhost.") || proof.Within(name, "invalid.") || proof.Within(name, "onion.")
+}

@@ -1,0 +1,83 @@
+package wire
+
+import (
+	"fmt"
+	"io"
+	"time"
+)
+
+// SourceError is a failure to read the message, as opposed to one to send it.
+type SourceError struct{ Err error }
+
+// Error says that the message could not be read.
+func (e *SourceError) Error() string { return fmt.Sprintf("the message could not be read: %v", e.Err) }
+
+// Unwrap returns the cause.
+func (e *SourceError) Unwrap() error { return e.Err }
+
+// Message sends a message and its end after the server's 354, and leaves the
+// reply to Receive. Lines of r end in CRLF or LF; they go out ending in CRLF, and
+// with a dot before each that starts with one (RFC 5321 section 4.5.2). Each
+// block of a few KiB has the time of timeout.
+//
+// After an error the server has a part of the message that looks like the
+// beginning of it: the connection is to be aborted and not ended politely.
+func (c *Conn) Message(r io.Reader, timeout time.Duration) error {
+	out := message{lineStart: true}
+	block := make([]byte, bufferSize)
+	for {
+		n, err := r.Read(block)
+		if n > 0 {
+			if err := c.Write(out.encode(block[:n]), timeout); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return &SourceError{err}
+		}
+	}
+	if err := c.Write(out.end(), timeout); err != nil {
+		return err
+	}
+	c.pending++
+	return nil
+}
+
+// message encodes a message piece by piece.
+type message struct {
+	lineStart bool // the next octet starts a line
+	cr        bool // the last octet was CR
+	out       []byte
+}
+
+// encode returns the octets to send for a piece; they are good until the next call.
+func (m *message) encode(piece []byte) []byte {
+	m.out = m.out[:0]
+	for _, c := range piece {
+		if c == '.' && m.lineStart {
+			m.out = append(m.out, '.')
+		}
+		if c == '\n' && !m.cr {
+			m.out = append(m.out, '\r')
+		}
+		m.out = append(m.out, c)
+		m.lineStart, m.cr = c == '\n', c == '\r'
+	}
+	return m.out
+}
+
+// end returns the end of the message (RFC 5321 section 4.1.1.4). A message
+// without a final line end gets one.
+func (m *message) end() []byte {
+	switch {
+	case m.lineStart:
+		return []byte(".\r\n")
+	case m.cr:
+		return []byte("\n.\r\n")
+	default:
+		return []byte("\r\n.\r\n")
+	}
+}

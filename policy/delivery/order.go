@@ -1,0 +1,102 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mxseal/mxseal/policy"
+)
+
+const (
+	// firstAddresses are those of a host that are tried before a worse host
+	// (RFC 5321 section 5.1 asks for two at least).
+	firstAddresses = 2
+	// addressesPerHost bounds the addresses of a host that are tried.
+	addressesPerHost = 4
+)
+
+// order returns the addresses of hosts, which are in the order of preference, in
+// the order in which to try them: two addresses of each host, then the others, then
+// those that stalled recently. A host whose addresses all stall then does not keep
+// the mail from the next one.
+func order(hosts []*policy.Host, stalled func(netip.Addr) bool) []target {
+	var first, others, slow []target
+	for _, host := range hosts {
+		if host.Level == policy.Refused {
+			first = append(first, target{host: host})
+			continue
+		}
+		tried := 0
+		for _, addr := range host.Addrs[:min(len(host.Addrs), addressesPerHost)] {
+			switch t := (target{host, addr}); {
+			case stalled(addr):
+				slow = append(slow, t)
+			case tried < firstAddresses:
+				tried++
+				first = append(first, t)
+			default:
+				others = append(others, t)
+			}
+		}
+	}
+	return slices.Concat(first, others, slow)
+}
+
+const (
+	// stallMemory is how long an address that stalled is tried last.
+	stallMemory = 10 * time.Minute
+	// maxStalls bounds the addresses that are remembered.
+	maxStalls = 4096
+)
+
+// stalls remembers addresses that did not answer in time. The zero value is
+// empty and ready for use. It is safe for concurrent use.
+type stalls struct {
+	mu    sync.Mutex
+	until map[netip.Addr]time.Time
+}
+
+// note remembers an address. When there are too many, those that are over are
+// dropped, or else any.
+func (s *stalls) note(addr netip.Addr) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.until == nil {
+		s.until = make(map[netip.Addr]time.Time)
+	}
+	for known, until := range s.until {
+		if len(s.until) < maxStalls {
+			break
+		}
+		if !now.Before(until) || len(s.until) >= maxStalls {
+			delete(s.until, known)
+		}
+	}
+	s.until[addr] = now.Add(stallMemory)
+}
+
+// recent reports whether an address stalled a short time ago.
+func (s *stalls) recent(addr netip.Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	until, known := s.until[addr]
+	if known && !time.Now().Before(until) {
+		delete(s.until, addr)
+		return false
+	}
+	return known
+}
+
+// isTimeout reports whether a step or a connection took too long.
+func isTimeout(err error) bool {
+	var network net.Error
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.As(err, &network) && network.Timeout()
+}

@@ -1,0 +1,123 @@
+package reporter_test
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"testing"
+
+	"github.com/mxseal/mxseal/tlsrpt"
+	"github.com/mxseal/mxseal/tlsrpt/report"
+	"github.com/mxseal/mxseal/tlsrpt/reporter"
+)
+
+// fiveFailures returns the sums of a policy with five failure details.
+func fiveFailures() []report.PolicyResult {
+	const host = "mx0.example.com"
+	result := report.PolicyResult{
+		Policy: tlsrpt.Policy{Type: tlsrpt.TLSA, Domain: host, Strings: []string{
+			"3 1 1 1f850a337e6db9c609c522d136a475638cc43e1ed424f8eec8513d747d1d085d",
+			"3 1 1 12350a337e6db9c6123522d136a475638cc43e1ed424f8eec8513d747d1d1234",
+		}},
+		Summary: report.Summary{Successes: 1000, Failures: 15},
+	}
+	for j := range byte(5) {
+		result.Details = append(result.Details, report.Detail{
+			Type: tlsrpt.CertificateNotTrusted, ReasonCode: "unknown-authority",
+			SendingIP:   netip.AddrFrom4([4]byte{198, 51, 100, j}),
+			ReceivingIP: netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 15: j}),
+			MXHost:      host, HELO: host, Sessions: 3,
+		})
+	}
+	return []report.PolicyResult{result}
+}
+
+// BenchmarkRecord has 64 goroutines count what was counted before: all the same,
+// or sessions with many domains; and sessions that differ every time.
+func BenchmarkRecord(b *testing.B) {
+	const goroutines = 64
+	outcomes := map[string][]tlsrpt.Outcome{
+		"Success": {met(stsPolicy)}, "Failure": {missed(stsPolicy, selfSigned)},
+		"Both": {met(danePolicy), missed(stsPolicy, selfSigned)},
+	}
+	for _, kind := range []string{"Success", "Failure", "Both"} {
+		for _, domains := range []int{1, 1000} {
+			b.Run(fmt.Sprintf("%s/domains=%d", kind, domains), func(b *testing.B) {
+				a := newAggregator(b, reporter.AggregatorConfig{Store: new(reporter.MemoryStore)})
+				sessions := make([]*tlsrpt.Session, domains)
+				for i := range sessions {
+					sessions[i] = session(outcomes[kind]...)
+					sessions[i].Domain = fmt.Sprintf("example%d.com", i)
+					a.Record(sessions[i])
+				}
+				b.ReportAllocs()
+				b.SetParallelism(goroutines / runtime.GOMAXPROCS(0))
+				b.RunParallel(func(pb *testing.PB) {
+					for i := 0; pb.Next(); i++ {
+						a.Record(sessions[i%domains])
+					}
+				})
+			})
+		}
+	}
+	b.Run("New", func(b *testing.B) { // field note 61
+		a := newAggregator(b, reporter.AggregatorConfig{Store: new(reporter.MemoryStore)})
+		var number atomic.Int64
+		b.ReportAllocs()
+		b.SetParallelism(goroutines / runtime.GOMAXPROCS(0))
+		b.RunParallel(func(pb *testing.PB) {
+			s := session(missed(stsPolicy, selfSigned))
+			for pb.Next() {
+				s.HELO = strconv.FormatInt(number.Add(1), 10)
+				a.Record(s)
+			}
+		})
+	})
+}
+
+// BenchmarkDay makes the reports of a day with 100,000 domains, five failures
+// each, one after the other and compressed, as they go out. Only the sums that
+// come out of the store are in memory, not the reports: MB-live is the most that
+// was in use at any time.
+func BenchmarkDay(b *testing.B) {
+	const domains = 100_000
+	r, err := reporter.New(reporter.Config{
+		Store:        uniformStore{MemoryStore: new(reporter.MemoryStore), sums: fiveFailures()},
+		Organization: "Sender", Contact: "tls-reports@sender.example",
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var most, before runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for b.Loop() {
+		for i := range domains {
+			rep, err := r.Preview(b.Context(), "d"+strconv.Itoa(i)+".example", today)
+			if err != nil || len(rep.Policies[0].Details) != 5 {
+				b.Fatal(rep, err)
+			}
+			if i%1000 == 0 {
+				var now runtime.MemStats
+				runtime.ReadMemStats(&now)
+				most.HeapInuse = max(most.HeapInuse, now.HeapInuse)
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/domains, "µs/report")
+	b.ReportMetric(float64(most.HeapInuse-before.HeapInuse)/(1<<20), "MB-live")
+}
+
+// uniformStore has the same sums for every domain.
+type uniformStore struct {
+	*reporter.MemoryStore
+	sums []report.PolicyResult
+}
+
+func (u uniformStore) Sums(context.Context, report.Day, string) (reporter.Part, error) {
+	return reporter.Part{Number: 1, Sums: slices.Clone(u.sums)}, nil
+}

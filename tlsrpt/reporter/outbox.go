@@ -1,0 +1,143 @@
+package reporter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+const (
+	// flushEvery is the time for which sums are lost if the program is killed.
+	flushEvery = 500 * time.Millisecond
+	// flushTimeout limits a flush. Sums that were not stored wait for the next one.
+	flushTimeout = time.Minute
+	// maxBatchDomains and maxBatchResults limit the size of a batch. A domain with
+	// more results has a batch of its own.
+	maxBatchDomains = 512
+	maxBatchResults = 4096
+)
+
+// outbox has the batches that wait for the Store. Its mutex is held during a flush.
+type outbox struct {
+	mu      sync.Mutex
+	writer  string
+	number  int64    // Number of the last batch
+	batches []*Batch // the first may have been added already
+}
+
+// Run passes the sums to the Store twice a second until ctx is done, and then once
+// more.
+func (a *Aggregator) Run(ctx context.Context) {
+	ticker := time.NewTicker(flushEvery)
+	defer ticker.Stop()
+	var lastError string
+	for running := true; running; {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			running = false
+		}
+		lastError = a.flushAndLog(context.WithoutCancel(ctx), lastError)
+	}
+}
+
+// flushAndLog returns the text of the error. The same error is logged only once.
+func (a *Aggregator) flushAndLog(ctx context.Context, lastError string) string {
+	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
+	defer cancel()
+	err := a.Flush(ctx)
+	switch {
+	case err == nil && lastError == "":
+		return ""
+	case err == nil:
+		a.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "tlsrpt: sums are stored again", slog.Int64("dropped", a.Dropped()))
+		return ""
+	case err.Error() != lastError:
+		a.cfg.Logger.LogAttrs(ctx, slog.LevelError, "tlsrpt: sums not stored, will be tried again",
+			slog.Any("error", err), slog.Int64("dropped", a.Dropped()))
+	}
+	return err.Error()
+}
+
+// Flush passes the sums to the Store. If the Store returns an error, Flush returns it
+// and keeps the sums for the next call.
+func (a *Aggregator) Flush(ctx context.Context) error {
+	a.outbox.mu.Lock()
+	defer a.outbox.mu.Unlock()
+	// While the Store accepts nothing, sums stay in the tallies, which are limited in
+	// size.
+	if err := a.send(ctx); err != nil {
+		return err
+	}
+	for i := range a.shards {
+		a.outbox.put(a.shards[i].drain())
+	}
+	return a.send(ctx)
+}
+
+// put divides sums into batches.
+func (o *outbox) put(sums []DomainSums) {
+	for len(sums) > 0 {
+		n, results := 1, sums[0].size()
+		for n < len(sums) && n < maxBatchDomains && results+sums[n].size() <= maxBatchResults {
+			results += sums[n].size()
+			n++
+		}
+		o.batches = append(o.batches, &Batch{Writer: o.writer, Sums: sums[:n:n]})
+		sums = sums[n:]
+	}
+}
+
+// size returns the number of sums that a Store has to add.
+func (d *DomainSums) size() int {
+	n := len(d.Results)
+	for i := range d.Results {
+		n += len(d.Results[i].Details)
+	}
+	return n
+}
+
+// send adds the batches of the outbox to the Store, in order.
+func (a *Aggregator) send(ctx context.Context) error {
+	o := &a.outbox
+	for len(o.batches) > 0 {
+		first := o.batches[0]
+		if first.Number == 0 {
+			o.number++
+			first.Number = o.number
+		}
+		err := ctx.Err()
+		if err == nil {
+			err = a.cfg.Store.Add(ctx, first)
+		}
+		switch {
+		case errors.Is(err, ErrStoreFull):
+			o.batches = append(a.withRoom(first), o.batches[1:]...)
+		case err != nil:
+			return fmt.Errorf("reporter: storing sums: %w", err)
+		default:
+			o.batches = o.batches[1:]
+		}
+	}
+	return nil
+}
+
+// withRoom replaces a batch for which the Store had no room by batches of single
+// domains, because the Store may have room for some of them. A batch of a single
+// domain is dropped.
+func (a *Aggregator) withRoom(full *Batch) []*Batch {
+	if len(full.Sums) == 1 {
+		for _, result := range full.Sums[0].Results {
+			a.dropped.Add(result.Summary.Successes + result.Summary.Failures)
+		}
+		return nil
+	}
+	var singles []*Batch
+	for i := range full.Sums {
+		singles = append(singles, &Batch{Writer: full.Writer, Sums: full.Sums[i : i+1]})
+	}
+	return singles
+}

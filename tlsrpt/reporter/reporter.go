@@ -1,0 +1,250 @@
+package reporter
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/mxseal/mxseal/internal/grammar"
+	"github.com/mxseal/mxseal/tlsrpt/internal/syntax"
+	"github.com/mxseal/mxseal/tlsrpt/report"
+)
+
+// Resolver looks up TLSRPT records and the addresses of https endpoints.
+// [*net.Resolver] implements it, and so do the resolvers of package dnssec. Names
+// are passed with a final dot, so that no search list applies to them.
+//
+// LookupTXT returns one string for each record, with its character-strings joined
+// without spaces. If the name has no such records, the error is a [*net.DNSError]
+// with IsNotFound set. After any other error the lookup is made again later.
+type Resolver interface {
+	LookupTXT(ctx context.Context, name string) ([]string, error)
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// Config configures a [Reporter]. New reads it once. Store, Organization and
+// Contact are required.
+type Config struct {
+	// Store has the sums to report.
+	Store Store
+	// Organization is the name of the reporting organization, as free text.
+	Organization string
+	// Contact is the mail address of the person or team responsible for the
+	// reports, and the sender address of reports by mail. Its domain signs them.
+	Contact string
+	// Instance distinguishes Reporters of one organization that do not share a
+	// Store, because each of them reports its own sessions. It consists of letters
+	// and digits and must not change. Leave it empty if there is only one.
+	Instance string
+
+	// Resolver finds the endpoints. The default is net.DefaultResolver.
+	Resolver Resolver
+
+	// Mailer and Signer deliver reports by mail. If both are nil, reports are sent
+	// to https endpoints only. Setting only one of them is an error.
+	Mailer Mailer
+	Signer Signer
+
+	// Dial connects to https endpoints; addr is an IP address and a port. The
+	// default is a net.Dialer.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// AllowAddr permits special-purpose addresses, such as loopback and private
+	// ones, for https endpoints. By default none is permitted, because any domain
+	// could otherwise direct reports into the sender's own network.
+	AllowAddr func(netip.Addr) bool
+	// RootCAs are the trusted authorities for https endpoints. The default is the
+	// system's.
+	RootCAs *x509.CertPool
+	// IgnoreCertificates sends reports to https endpoints even if their
+	// certificates are not valid, which RFC 8460 section 3 permits.
+	IgnoreCertificates bool
+
+	// MaxSize limits the size of a report before compression, in octets. The
+	// default is ten million, a common limit of receivers (RFC 8460 section 5.2).
+	// The minimum is 256 KiB.
+	MaxSize int
+	// Interval is the time between two deliveries. The default is 50 milliseconds.
+	Interval time.Duration
+	// EndpointInterval is the time between two deliveries to the same https host
+	// or mail domain. The default is one second.
+	EndpointInterval time.Duration
+
+	// Now is the clock. The default is time.Now.
+	Now func() time.Time
+	// Logger logs the result of each attempt to report. By default nothing is
+	// logged.
+	Logger *slog.Logger
+}
+
+const (
+	defaultMaxSize          = 10_000_000
+	minMaxSize              = 256 << 10 // enough for the totals of all policies
+	defaultInterval         = 50 * time.Millisecond
+	defaultEndpointInterval = time.Second
+)
+
+// Reporter sends reports: one for each recipient domain and UTC day, to the domains
+// that ask for it. Its methods are safe for concurrent use. It holds resources
+// only while Run is running.
+type Reporter struct {
+	cfg     Config
+	builder builder
+	scanner scanner
+	queue   queue
+	pace    pace
+	https   poster
+	mail    mailSender
+}
+
+// New returns a Reporter. It sends nothing until Run is called.
+func New(cfg Config) (*Reporter, error) {
+	submitter, err := syntax.MailDomain(cfg.Contact)
+	switch {
+	case cfg.Store == nil:
+		return nil, errors.New("reporter: Store is required")
+	case cfg.Organization == "":
+		return nil, errors.New("reporter: Organization is required")
+	case err != nil:
+		return nil, fmt.Errorf("reporter: Contact: %w", err)
+	case strings.ContainsFunc(cfg.Instance, func(c rune) bool { return c > '~' || !grammar.IsAlphanumeric(byte(c)) }):
+		return nil, fmt.Errorf("reporter: Instance %q does not consist of letters and digits", cfg.Instance)
+	case (cfg.Mailer == nil) != (cfg.Signer == nil):
+		return nil, errors.New("reporter: Mailer and Signer require each other, because reports by mail are signed (RFC 8460 section 3)")
+	case cfg.MaxSize != 0 && cfg.MaxSize < minMaxSize:
+		return nil, fmt.Errorf("reporter: MaxSize is less than %d", minMaxSize)
+	case cfg.Interval < 0 || cfg.EndpointInterval < 0:
+		return nil, errors.New("reporter: an interval is negative")
+	}
+	cfg.Contact = cfg.Contact[:strings.LastIndexByte(cfg.Contact, '@')+1] + submitter
+	cfg.setDefaults()
+	return &Reporter{
+		cfg: cfg,
+		builder: builder{
+			organization: cfg.Organization, contact: cfg.Contact, submitter: submitter,
+			instance: cfg.Instance, maxSize: cfg.MaxSize,
+		},
+		scanner: scanner{store: cfg.Store, logger: cfg.Logger, seed: maphash.MakeSeed()},
+		queue:   queue{pending: make(map[job]*progress)},
+		pace:    pace{every: cfg.Interval, everyKey: cfg.EndpointInterval, keys: make(map[string]time.Time)},
+		https: poster{
+			resolver: cfg.Resolver, dial: cfg.Dial, allowAddr: cfg.AllowAddr,
+			roots: cfg.RootCAs, ignoreCertificates: cfg.IgnoreCertificates, now: cfg.Now,
+		},
+		mail: mailSender{mailer: cfg.Mailer, signer: cfg.Signer, from: cfg.Contact, submitter: submitter, now: cfg.Now},
+	}, nil
+}
+
+func (c *Config) setDefaults() {
+	if c.Resolver == nil {
+		c.Resolver = net.DefaultResolver
+	}
+	if c.Dial == nil {
+		c.Dial = new(net.Dialer).DialContext
+	}
+	if c.AllowAddr == nil {
+		c.AllowAddr = func(netip.Addr) bool { return false }
+	}
+	if c.MaxSize == 0 {
+		c.MaxSize = defaultMaxSize
+	}
+	if c.Interval == 0 {
+		c.Interval = defaultInterval
+	}
+	if c.EndpointInterval == 0 {
+		c.EndpointInterval = defaultEndpointInterval
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Run sends reports until ctx is done. The reports of a day begin at a random time
+// within four hours after its end. A report that no endpoint accepts is sent again
+// for 24 hours, at growing intervals (RFC 8460 section 5.5). If DNS fails, the
+// record of the domain is looked up again in the same way. After a time in which
+// Run was not running, the last two days are reported.
+//
+// Sums are deleted after they were reported, and if their domain asks for no
+// reports.
+//
+// Run an [Aggregator] that fills the Store at the same time. Call Run only once.
+func (r *Reporter) Run(ctx context.Context) {
+	var nextScan time.Time
+	for ctx.Err() == nil {
+		now := r.cfg.Now()
+		if wait := nextScan.Sub(now); wait <= 0 || wait > scanEvery { // or the clock was set back
+			nextScan = r.scanner.scan(ctx, now, &r.queue)
+		}
+		r.attemptDue(ctx)
+		r.sleep(ctx, earlier(nextScan, r.queue.next(r.cfg.Now())))
+	}
+}
+
+// attemptsAtOnce is the number of jobs that are attempted at the same time.
+const attemptsAtOnce = 16
+
+// attemptDue makes one attempt at each job that is due. An endpoint that does not
+// answer must not delay other domains' reports: jobs that failed before come last,
+// and attempts that have not begun after a while wait until the next call.
+func (r *Reporter) attemptDue(ctx context.Context) {
+	now := r.cfg.Now()
+	until := now.Add(scanEvery)
+	var workers errgroup.Group
+	workers.SetLimit(attemptsAtOnce)
+	for _, due := range r.queue.due(now) {
+		workers.Go(func() error {
+			if ctx.Err() == nil && r.cfg.Now().Before(until) {
+				r.attempt(ctx, due.job, due.progress)
+			}
+			return nil
+		})
+	}
+	_ = workers.Wait() // no worker returns an error
+}
+
+// sleep waits until the clock reads at, or ctx is done.
+func (r *Reporter) sleep(ctx context.Context, at time.Time) {
+	timer := time.NewTimer(at.Sub(r.cfg.Now()))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// Preview returns the report that a domain would get for a day, which need not be
+// over. It returns nil if there is nothing to report. It sends nothing.
+func (r *Reporter) Preview(ctx context.Context, domain string, day report.Day) (*report.Report, error) {
+	name := syntax.Domain(domain)
+	if name == "" {
+		return nil, fmt.Errorf("reporter: %.255q is not a domain", domain)
+	}
+	part, err := r.cfg.Store.Sums(ctx, day, name)
+	if err != nil || part.Number == 0 {
+		return nil, err
+	}
+	built, err := r.builder.build(job{day, name}, part)
+	if err != nil {
+		return nil, err
+	}
+	return built.report, nil
+}

@@ -1,0 +1,626 @@
+package reporter_test
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mxseal/mxseal/internal/test/testpki"
+	"github.com/mxseal/mxseal/tlsrpt"
+	"github.com/mxseal/mxseal/tlsrpt/report"
+	"github.com/mxseal/mxseal/tlsrpt/reporter"
+)
+
+// inWorld runs a test in a bubble.
+func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { test(t, newWorld(t)) })
+}
+
+// wait lets time pass.
+func wait(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// The report of a day goes out within four hours after it (RPT-27, RPT-28), to
+// both kinds of endpoints (RPT-12, RPT-14, field note 62), also if nothing failed
+// (RPT-29), and then its sums are gone.
+func TestReporterDay(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.txt["example.com"] = []string{bothTXT}
+		w.txt["fine.example"] = []string{"other", mailTXT}
+		w.count("example.com", today, missed(stsPolicy, selfSigned), met(danePolicy))
+		w.count("fine.example", today, met(noPolicy))
+		w.count("silent.example", today, met(noPolicy))
+		w.count("example.com", today+1, met(noPolicy))
+		w.start(w.config())
+		wait(2*time.Minute - 1)
+		if w.lookups() > 0 {
+			t.Errorf("asked for %d records before all sessions were counted", w.lookups())
+		}
+		wait(allStarted - 2*time.Minute + 1)
+		if len(w.posts()) != 1 || len(w.mails()) != 2 {
+			t.Fatalf("%d reports posted, %d mailed; log:\n%s", len(w.posts()), len(w.mails()), w.log.String())
+		}
+		posted := w.posts()[0]
+		if posted.to != "https://reports.example/v1" || posted.dialled != publicAddr+":443" ||
+			posted.header.Get("Content-Type") != "application/tlsrpt+gzip" || posted.header.Get("Content-Encoding") != "" {
+			t.Errorf("posted to %q at %q with %q", posted.to, posted.dialled, posted.header) // RPT-78
+		}
+		if posted.octets[0] != 0x1f {
+			t.Error("not compressed") // RPT-69
+		}
+		rep := posted.report
+		if rep.ID != "20260301.example.com@sender.example" || rep.Contact != "tls-reports@sender.example" ||
+			rep.Organization != "Sender" || rep.Dates != (report.DateRange{Start: today.Start(), End: today.End()}) {
+			t.Errorf("report %+v", rep)
+		}
+		if len(rep.Policies) != 2 || rep.Policies[0].Summary.Failures != 1 || rep.Policies[1].Summary.Successes != 1 {
+			t.Errorf("policies %+v", rep.Policies)
+		}
+		for _, m := range w.mails() {
+			if m.to != "tls@example.com" {
+				t.Errorf("mailed to %q", m.to)
+			}
+		}
+		for _, domain := range []string{"example.com", "fine.example", "silent.example"} {
+			if sums := w.left(domain, today); sums != nil {
+				t.Errorf("left of %s: %+v", domain, sums)
+			}
+		}
+		if w.left("example.com", today+1) == nil {
+			t.Error("the sums of the new day are gone")
+		}
+		wait(24 * time.Hour)
+		if len(w.posts()) != 2 || w.posts()[1].report.ID != "20260302.example.com@sender.example" {
+			t.Errorf("%d reports posted after two days", len(w.posts()))
+		}
+	})
+}
+
+// A domain without a usable record gets no report, now or later (RPT-3, RPT-6).
+func TestReporterNoRecord(t *testing.T) {
+	for clause, txts := range map[string][]string{
+		"RPT-3 none": {"v=spf1"}, "RPT-3 two": {postTXT, mailTXT}, "RPT-6 broken": {"v=TLSRPTv1; rua="},
+	} {
+		t.Run(clause, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.txt["example.com"] = txts
+				w.count("example.com", today, met(noPolicy))
+				w.start(w.config())
+				wait(24 * time.Hour)
+				if len(w.posts())+len(w.mails()) > 0 || w.left("example.com", today) != nil || w.lookups() != 1 {
+					t.Errorf("%d posted, %d mailed, %d lookups, left %+v", len(w.posts()), len(w.mails()), w.lookups(), w.left("example.com", today))
+				}
+			})
+		})
+	}
+}
+
+// RPT-21, field note 57: DNS that does not answer delays a report, at growing
+// intervals, and deletes nothing as long as the day can be reported.
+func TestReporterTemporaryDNSError(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.txtErr = errTemporary
+		w.count("example.com", today, met(noPolicy))
+		w.start(w.config())
+		wait(40 * time.Hour)
+		if w.left("example.com", today) == nil {
+			t.Fatal("the sums are gone")
+		}
+		if w.lookups() > 16 {
+			t.Errorf("%d lookups in 40 hours", w.lookups())
+		}
+		w.set(func() { w.txtErr = nil })
+		wait(allStarted)
+		if len(w.posts()) != 1 || w.left("example.com", today) != nil {
+			t.Errorf("%d reports after DNS worked again", len(w.posts()))
+		}
+	})
+}
+
+// A day that is too old is not reported any more, and takes no room.
+func TestReporterForgetsOldDays(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.txtErr = errTemporary
+		w.count("example.com", today, met(noPolicy))
+		w.start(w.config())
+		wait(48*time.Hour + time.Hour)
+		if w.left("example.com", today) != nil {
+			t.Error("the sums are still there")
+		}
+	})
+}
+
+// RPT-76, RPT-79, RPT-80, RPT-81: a report that is not accepted is sent again at
+// growing intervals for 24 hours, always with the same names.
+func TestReporterRetries(t *testing.T) {
+	for _, status := range []int{301, 400, 404, 429, 503} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.set(func() { w.status = status })
+				w.count("example.com", today, met(noPolicy))
+				w.start(w.config())
+				wait(30 * time.Hour)
+				var waits []time.Duration
+				for i, d := range w.posts()[1:] {
+					waits = append(waits, (d.after - w.posts()[i].after).Round(time.Minute))
+					if d.report.ID != w.posts()[0].report.ID {
+						t.Errorf("report-id %q after %q", d.report.ID, w.posts()[0].report.ID)
+					}
+				}
+				const m, h = time.Minute, time.Hour
+				want := []time.Duration{10 * m, 20 * m, 40 * m, 80 * m, 160 * m, 4 * h, 4 * h, 4 * h, 4 * h}
+				if !slices.Equal(waits, want) {
+					t.Errorf("waited %v, want %v", waits, want)
+				}
+				if w.left("example.com", today) != nil || !strings.Contains(w.log.String(), "given up") {
+					t.Errorf("not given up:\n%s", w.log.String())
+				}
+			})
+		})
+	}
+}
+
+// RPT-13: one endpoint that accepts is enough, whatever the others say.
+func TestReporterOneEndpointIsEnough(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.txt["example.com"] = []string{bothTXT}
+		w.set(func() { w.status = 500 })
+		w.count("example.com", today, met(noPolicy))
+		w.start(w.config())
+		wait(24 * time.Hour)
+		if len(w.posts()) != 1 || len(w.mails()) != 1 || w.left("example.com", today) != nil {
+			t.Errorf("%d posted, %d mailed", len(w.posts()), len(w.mails()))
+		}
+	})
+}
+
+// A report that was not accepted before a restart is sent after it, and those of
+// two days that were missed are made up for.
+func TestReporterReturns(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		for d := today - 2; d <= today; d++ {
+			w.count("example.com", d, met(noPolicy))
+		}
+		w.set(func() { w.status = 500 })
+		time.Sleep(5 * time.Hour)
+		stop := w.startFor(w.config())
+		wait(time.Minute)
+		if len(w.posts()) != 2 {
+			t.Fatalf("%d reports tried at once", len(w.posts()))
+		}
+		stop()
+		w.set(func() { w.status = 200 })
+		w.start(w.config())
+		wait(time.Minute)
+		var ids []string
+		for _, d := range w.posts()[2:] {
+			ids = append(ids, d.report.ID)
+		}
+		slices.Sort(ids)
+		if !slices.Equal(ids, []string{"20260228.example.com@sender.example", "20260301.example.com@sender.example"}) {
+			t.Errorf("reports %q", ids)
+		}
+		if w.left("example.com", today-2) != nil {
+			t.Error("the third day is still there")
+		}
+	})
+}
+
+// RPT-82: an endpoint cannot point the sender at its own network. The check is of
+// the address that is dialled.
+func TestReporterRefusesSpecialAddresses(t *testing.T) {
+	for _, addr := range []string{"127.0.0.1", "::1", "10.0.0.1", "169.254.169.254", "fe80::1", "::ffff:192.168.0.1", "64:ff9b::a00:1", "224.0.0.1"} {
+		t.Run(addr, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.addrs = []netip.Addr{netip.MustParseAddr(addr)}
+				w.txt["literal.example"] = []string{"v=TLSRPTv1; rua=https://" + literal(addr) + "/"}
+				w.count("example.com", today, met(noPolicy))
+				w.count("literal.example", today, met(noPolicy))
+				cfg := w.config()
+				stop := w.startFor(cfg)
+				wait(5 * time.Hour)
+				if len(w.posts()) != 0 || !strings.Contains(w.log.String(), "special-purpose address") {
+					t.Errorf("%d reports posted; log:\n%s", len(w.posts()), w.log.String())
+				}
+				stop()
+				cfg.AllowAddr = func(a netip.Addr) bool { return a == w.addrs[0].Unmap() }
+				w.start(cfg)
+				wait(time.Minute)
+				if len(w.posts()) != 1 { // the certificate is for reports.example alone
+					t.Errorf("%d reports posted when allowed", len(w.posts()))
+				}
+			})
+		})
+	}
+}
+
+func literal(addr string) string {
+	if strings.Contains(addr, ":") {
+		return "[" + addr + "]"
+	}
+	return addr
+}
+
+// RPT-15: an endpoint proves who it is, unless configured otherwise.
+func TestReporterCertificates(t *testing.T) {
+	for name, ignore := range map[string]bool{"by default": false, "ignored": true} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.cert = testpki.SelfSigned(t, []string{"reports.example"})
+				w.count("example.com", today, met(noPolicy))
+				cfg := w.config()
+				cfg.IgnoreCertificates = ignore
+				w.start(cfg)
+				wait(allStarted)
+				if got := len(w.posts()) > 0; got != ignore {
+					t.Errorf("posted: %v; log:\n%s", got, w.log.String())
+				}
+			})
+		})
+	}
+}
+
+// Without Mailer and Signer, domains that want mail get none.
+func TestReporterWithoutMail(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.txt["example.com"] = []string{mailTXT}
+		w.txt["both.example"] = []string{bothTXT}
+		w.count("example.com", today, met(noPolicy))
+		w.count("both.example", today, met(noPolicy))
+		cfg := w.config()
+		cfg.Mailer, cfg.Signer = nil, nil
+		w.start(cfg)
+		wait(allStarted)
+		if len(w.posts()) != 1 || len(w.mails()) != 0 || w.left("example.com", today) != nil {
+			t.Errorf("%d posted, %d mailed", len(w.posts()), len(w.mails()))
+		}
+	})
+}
+
+// RPT-82: the reports of many domains that point at one endpoint lie apart.
+func TestReporterRates(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		const domains = 50
+		for i := range domains {
+			domain := fmt.Sprintf("d%d.example", i)
+			w.txt[domain] = []string{postTXT}
+			w.count(domain, today, met(noPolicy))
+		}
+		cfg := w.config()
+		cfg.EndpointInterval = time.Minute
+		w.start(cfg)
+		wait(6 * time.Hour)
+		if len(w.posts()) != domains {
+			t.Fatalf("%d reports posted; log:\n%s", len(w.posts()), w.log.String())
+		}
+		for i := range w.posts()[1:] {
+			if apart := w.posts()[i+1].after - w.posts()[i].after; apart < 58*time.Second {
+				t.Errorf("reports %v apart", apart)
+			}
+		}
+		if w.lookups() > 2*domains {
+			t.Errorf("%d lookups", w.lookups())
+		}
+	})
+}
+
+func TestReporterInterval(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		for i := range 20 {
+			domain := fmt.Sprintf("d%d.example", i)
+			w.txt[domain] = []string{fmt.Sprintf("v=TLSRPTv1; rua=mailto:tls@host%d.example", i)}
+			w.count(domain, today, met(noPolicy))
+		}
+		cfg := w.config()
+		cfg.Interval = 10 * time.Second
+		w.start(cfg)
+		wait(5 * time.Hour)
+		for i := range w.mails()[1:] {
+			if apart := w.mails()[i+1].after - w.mails()[i].after; apart < 10*time.Second {
+				t.Errorf("reports %v apart", apart)
+			}
+		}
+		if len(w.mails()) != 20 {
+			t.Errorf("%d reports mailed", len(w.mails()))
+		}
+	})
+}
+
+// Endpoints that were tried and did not answer keep nobody waiting but themselves.
+func TestReporterSlowEndpoints(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		for i := range 400 {
+			domain := fmt.Sprintf("d%d.example", i)
+			w.txt[domain] = []string{fmt.Sprintf("v=TLSRPTv1; rua=mailto:tls@slow%d.example", i)}
+			w.count(domain, today, met(noPolicy))
+		}
+		cfg := w.config()
+		cfg.Mailer = reporter.MailerFunc(func(ctx context.Context, from string, to []string, message []byte) error {
+			if strings.Contains(to[0], "@slow") {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return w.sendMail(ctx, from, to, message)
+		})
+		w.start(cfg)
+		wait(allStarted + 5*time.Hour) // and all were tried once
+		for i := range 5 {
+			domain := fmt.Sprintf("late%d.example", i)
+			w.set(func() { w.txt[domain] = []string{mailTXT} })
+			w.count(domain, today, met(noPolicy))
+			wait(time.Hour)
+			if len(w.mails()) != i+1 {
+				t.Fatalf("%d reports after %d hours", len(w.mails()), i+1)
+			}
+		}
+	})
+}
+
+// A store may fail at any point; what it has is reported when it works again.
+func TestReporterStoreFails(t *testing.T) {
+	for _, method := range []string{"DeleteBefore", "Domains", "Sums", "Seal", "Delete", "Lease"} {
+		t.Run(method, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				store := &brokenStore{MemoryStore: &w.store, method: method, until: w.began.Add(5 * time.Hour)}
+				w.count("example.com", today, met(noPolicy))
+				cfg := w.config()
+				cfg.Store = store
+				w.start(cfg)
+				wait(9 * time.Hour)
+				if len(w.posts()) != 1 || w.left("example.com", today) != nil {
+					t.Errorf("%d reports; log:\n%s", len(w.posts()), w.log.String())
+				}
+				if !strings.Contains(w.log.String(), "disk full") {
+					t.Errorf("nothing in the log:\n%s", w.log.String())
+				}
+			})
+		})
+	}
+}
+
+// Reporters that share a store send each report once.
+func TestReportersShareStore(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		for i := range 30 {
+			domain := fmt.Sprintf("d%d.example", i)
+			w.txt[domain] = []string{postTXT}
+			w.count(domain, today, met(noPolicy))
+		}
+		cfg := w.config()
+		time.Sleep(5 * time.Hour) // so that all begin at once
+		for range 3 {
+			w.start(cfg)
+		}
+		wait(24 * time.Hour)
+		seen := make(map[string]bool)
+		for _, d := range w.posts() {
+			if seen[d.report.ID] {
+				t.Errorf("report %q twice", d.report.ID)
+			}
+			seen[d.report.ID] = true
+		}
+		if len(seen) != 30 {
+			t.Errorf("%d reports", len(seen))
+		}
+	})
+}
+
+// Reporters that do not share a store send reports that differ in name.
+func TestReporterInstance(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.txt["example.com"] = []string{mailTXT}
+		w.count("example.com", today, met(noPolicy))
+		cfg := w.config()
+		cfg.Instance = "mta7"
+		w.start(cfg)
+		wait(allStarted)
+		if len(w.mails()) != 1 || w.mails()[0].report.ID != "20260301.example.com.mta7@sender.example" ||
+			!strings.Contains(string(w.mails()[0].octets), "!1772409599!mta7.json.gz\"") {
+			t.Errorf("mailed %s", w.mails()[0].octets)
+		}
+	})
+}
+
+func TestNewReporterRefuses(t *testing.T) {
+	t.Parallel()
+	good := func() reporter.Config {
+		return reporter.Config{Store: new(reporter.MemoryStore), Organization: "Sender", Contact: "tls@sender.example"}
+	}
+	if _, err := reporter.New(good()); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*reporter.Config){
+		"no store":         func(c *reporter.Config) { c.Store = nil },
+		"no organization":  func(c *reporter.Config) { c.Organization = "" },
+		"RPT-33 contact":   func(c *reporter.Config) { c.Contact = "sender.example" },
+		"RPT-67 U-labels":  func(c *reporter.Config) { c.Contact = "tls@grün.example" },
+		"RPT-66 unique-id": func(c *reporter.Config) { c.Instance = "mta-7" },
+		"RPT-66 not ASCII": func(c *reporter.Config) { c.Instance = "\u0161" },
+		"RPT-18 no signer": func(c *reporter.Config) { c.Mailer = reporter.MailerFunc(nil) },
+		"signer alone":     func(c *reporter.Config) { c.Signer = reporter.SignerFunc(sign) },
+		"small size":       func(c *reporter.Config) { c.MaxSize = 1000 },
+		"interval":         func(c *reporter.Config) { c.Interval = -1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := good()
+			change(&cfg)
+			if _, err := reporter.New(cfg); err == nil {
+				t.Error("no error")
+			}
+		})
+	}
+}
+
+func TestReporterPreview(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.count("example.com", today, missed(stsPolicy, selfSigned))
+		r, err := reporter.New(w.config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		rep, err := r.Preview(t.Context(), "Example.COM.", today)
+		if err != nil || rep == nil {
+			t.Fatalf("%+v, %v", rep, err)
+		}
+		marshal(t, rep)
+		if rep.ID != "20260301.example.com@sender.example" || rep.Policies[0].Summary.Failures != 1 {
+			t.Errorf("report %+v", rep)
+		}
+		if rep, err := r.Preview(t.Context(), "other.example", today); rep != nil || err != nil {
+			t.Errorf("nothing to report: %+v, %v", rep, err)
+		}
+		if _, err := r.Preview(t.Context(), "no domain", today); err == nil {
+			t.Error("no error")
+		}
+		if w.lookups()+len(w.posts())+len(w.mails()) > 0 || w.left("example.com", today) == nil {
+			t.Error("a preview did something")
+		}
+	})
+}
+
+// What a store gives back is made a report all the same.
+func TestReporterMakesDoWithSums(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		odd := tlsrpt.Policy{Type: "odd", Domain: "grün.example", Strings: []string{"x"}, MXHosts: []string{"x y"}}
+		sums := []report.PolicyResult{
+			{Policy: odd, Summary: report.Summary{Failures: 1}, Details: []report.Detail{
+				{Type: "odd", Sessions: 5, Info: "x y", MXHost: "\n"}, {Type: tlsrpt.TLSAInvalid},
+			}},
+			{Policy: odd, Summary: report.Summary{Successes: 2}},
+		}
+		cfg := w.config()
+		cfg.Store = uniformStore{&w.store, sums}
+		r, err := reporter.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rep, err := r.Preview(t.Context(), "example.com", today)
+		if err != nil {
+			t.Fatal(err)
+		}
+		marshal(t, rep)
+		want := []report.PolicyResult{{
+			Policy:  tlsrpt.Policy{Type: tlsrpt.NoPolicyFound, Domain: "xn--grn-ioa.example"},
+			Summary: report.Summary{Successes: 2, Failures: 1},
+			Details: []report.Detail{{Type: tlsrpt.ValidationFailure, Sessions: 1, MXHost: "?"}},
+		}}
+		if !reflect.DeepEqual(rep.Policies, want) {
+			t.Errorf("got %+v", rep.Policies)
+		}
+	})
+}
+
+// A report is cut to size by summing up the rarest failures; the totals stay.
+func TestReporterMaxSize(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		const maxSize = 256 << 10
+		a := newAggregator(t, reporter.AggregatorConfig{Store: &w.store})
+		var failures int64
+		for i := range 900 {
+			s := session(missed(stsPolicy, selfSigned))
+			s.HELO = fmt.Sprintf("%d.%s", i, strings.Repeat("x", 250))
+			for range 1 + i%3 {
+				a.Record(s)
+				failures++
+			}
+		}
+		if err := a.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		cfg := w.config()
+		cfg.MaxSize = maxSize
+		r, err := reporter.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rep, err := r.Preview(t.Context(), "example.com", today)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := marshal(t, rep); len(text) > maxSize || len(text) < maxSize*9/10 {
+			t.Errorf("%d octets", len(text))
+		}
+		result := rep.Policies[0]
+		var told int64
+		for i, d := range result.Details {
+			told += d.Sessions
+			if i == 0 && (d.ReasonCode != reporter.DetailsOmitted || d.HELO != "") {
+				t.Errorf("first is %+v", d)
+			}
+			if i > 0 && d.Sessions == 1 {
+				t.Errorf("one of the rarest is told: %+v", d)
+			}
+		}
+		if result.Summary.Failures != failures || told != failures {
+			t.Errorf("%d failures, %d told, of %d", result.Summary.Failures, told, failures)
+		}
+	})
+}
+
+// brokenStore fails in one method for some time.
+type brokenStore struct {
+	*reporter.MemoryStore
+	method string
+	until  time.Time
+}
+
+func (b *brokenStore) fails(method string) error {
+	if method == b.method && time.Now().Before(b.until) {
+		return fmt.Errorf("disk full")
+	}
+	return nil
+}
+
+func (b *brokenStore) Sums(ctx context.Context, day report.Day, domain string) (reporter.Part, error) {
+	if err := b.fails("Sums"); err != nil {
+		return reporter.Part{}, err
+	}
+	return b.MemoryStore.Sums(ctx, day, domain)
+}
+
+func (b *brokenStore) Seal(ctx context.Context, day report.Day, domain string) (reporter.Part, error) {
+	if err := b.fails("Seal"); err != nil {
+		return reporter.Part{}, err
+	}
+	return b.MemoryStore.Seal(ctx, day, domain)
+}
+
+func (b *brokenStore) Domains(ctx context.Context, day report.Day) iter.Seq2[string, error] {
+	if err := b.fails("Domains"); err != nil {
+		return func(yield func(string, error) bool) { yield("", err) }
+	}
+	return b.MemoryStore.Domains(ctx, day)
+}
+
+func (b *brokenStore) Delete(ctx context.Context, day report.Day, domain string, number int) error {
+	if err := b.fails("Delete"); err != nil {
+		return err
+	}
+	return b.MemoryStore.Delete(ctx, day, domain, number)
+}
+
+func (b *brokenStore) DeleteBefore(ctx context.Context, day report.Day) error {
+	if err := b.fails("DeleteBefore"); err != nil {
+		return err
+	}
+	return b.MemoryStore.DeleteBefore(ctx, day)
+}
+
+func (b *brokenStore) Lease(ctx context.Context, day report.Day, domain string, d time.Duration) (func(), bool, error) {
+	if err := b.fails("Lease"); err != nil {
+		return nil, false, err
+	}
+	return b.MemoryStore.Lease(ctx, day, domain, d)
+}

@@ -1,0 +1,60 @@
+package reporter
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+const (
+	// retryFirst is the wait before the second attempt at a report. Each further
+	// wait is twice as long, up to retryMost (RFC 8460 section 5.5).
+	retryFirst = 10 * time.Minute
+	retryMost  = 4 * time.Hour
+	// retryFor is the time from the first attempt to the last (RFC 8460 section
+	// 5.5).
+	retryFor = 24 * time.Hour
+	// deleteAgain is the time between two attempts to delete reported sums.
+	deleteAgain = time.Minute
+)
+
+// retry schedules another attempt at a job whose last one did not finish, or gives
+// the report up if its endpoints refused it for 24 hours. If DNS or the Store
+// failed, a report is never given up: the sums are kept until the day is too old to
+// be reported.
+func (r *Reporter) retry(ctx context.Context, j job, p *progress, last result, err error) {
+	if ctx.Err() != nil || last == queued {
+		return
+	}
+	now := r.cfg.Now()
+	if last == refused && p.first.IsZero() {
+		p.first = now
+	}
+	p.failed++
+	wait := min(retryFirst<<min(p.failed-1, 10), retryMost)
+	if last == refused && now.Add(wait).After(p.first.Add(retryFor)) {
+		r.log(ctx, slog.LevelWarn, "tlsrpt: report given up", j, slog.Int("attempts", p.failed), slog.Any("error", err))
+		p.over, p.release = true, func() {}
+		r.finish(ctx, j, p)
+		return
+	}
+	r.log(ctx, slog.LevelInfo, "tlsrpt: report put off", j, slog.Duration("wait", wait), slog.Any("error", err))
+	r.queue.postpone(p, now.Add(wait))
+}
+
+// finish deletes the part that was reported and removes the job. If the program
+// ends before that, or cannot reach the Store for longer than the lease, the report
+// is sent again. Receivers recognize it by its ID.
+func (r *Reporter) finish(ctx context.Context, j job, p *progress) {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	if p.part != 0 {
+		if err := r.cfg.Store.Delete(ctx, j.day, j.domain, p.part); err != nil {
+			r.log(ctx, slog.LevelError, "tlsrpt: sums not deleted, will be tried again", j, slog.Any("error", err))
+			r.queue.postpone(p, r.cfg.Now().Add(deleteAgain))
+			return
+		}
+	}
+	p.release()
+	r.queue.remove(j)
+}

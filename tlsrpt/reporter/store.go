@@ -1,0 +1,105 @@
+package reporter
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"time"
+
+	"github.com/mxseal/mxseal/tlsrpt/report"
+)
+
+// Store keeps the sums of each day until they are reported. Most programs pass one
+// to [NewAggregator] and [New] and never call its methods. [MemoryStore] is a Store
+// in memory. Package policy/boltstore has one that survives restarts, and
+// policy/valkeystore one for a fleet.
+//
+// # Requirements on implementations
+//
+// The tests of package policy/storetest check these requirements.
+//
+//   - Methods MUST be safe for concurrent use, and by several programs at the same
+//     time if the Store is shared.
+//   - Methods MUST return soon after ctx is done. They MAY then return the result
+//     or ctx.Err(), but MUST NOT return an empty result without an error.
+//   - An error MUST mean that the result is unknown. A Store that cannot read its
+//     data MUST return an error, not an empty result.
+//   - Add MUST be atomic: it adds the whole batch or nothing. A batch that was added
+//     before MUST NOT be counted again, even after its sums were deleted.
+//   - Additions of different writers MUST all be counted, in any order.
+//   - A Store MUST NOT change or retain the arguments of its methods. Results belong
+//     to the caller.
+//   - Part numbers MUST NOT be used twice for the same day and domain.
+//   - The sums of one domain and day MUST be limited in size without losing
+//     sessions; [MergeResults] does this.
+//   - A Store that several Reporters share MUST also be a [Leaser]. Otherwise each of
+//     them sends every report.
+//
+// Domains are recipient domains in A-labels, in lower case, without final dot.
+type Store interface {
+	// Add adds a batch to the open parts of its domains. It MUST do nothing, and
+	// return nil, if the Number of the batch is not greater than that of the last
+	// batch that was added by the same Writer. It returns ErrStoreFull if the batch
+	// was not added and will not be.
+	Add(ctx context.Context, b *Batch) error
+	// Domains yields the domains that have sums on a day, in any order. It MAY yield
+	// a domain more than once. An error ends the iteration. The sums of a domain may
+	// be deleted during the iteration.
+	Domains(ctx context.Context, day report.Day) iter.Seq2[string, error]
+	// Sums returns what Seal would return, and changes nothing.
+	Sums(ctx context.Context, day report.Day, domain string) (Part, error)
+	// Seal returns the part of the sums of a domain and day that is to be reported
+	// next, and closes it: sums that are added later go to the next part. Until the
+	// part is deleted, Seal MUST return the same Part to every caller. If there is
+	// nothing to report, it returns the zero Part.
+	Seal(ctx context.Context, day report.Day, domain string) (Part, error)
+	// Delete removes the sealed part with a number. It MUST NOT remove another part
+	// or one that is not sealed, and returns nil if there is no such part.
+	Delete(ctx context.Context, day report.Day, domain string, number int) error
+	// DeleteBefore removes all sums of the days before day.
+	DeleteBefore(ctx context.Context, day report.Day) error
+}
+
+// Batch is the unit that an [Aggregator] adds to a [Store].
+type Batch struct {
+	// Writer identifies the Aggregator. It is unique, also across restarts.
+	Writer string
+	// Number is greater than that of the previous batch of the same Writer, which
+	// was added before this one. A Store therefore recognizes a batch that it
+	// already has by the last Number of each Writer, which it MUST remember for two
+	// days.
+	Number int64
+	Sums   []DomainSums
+}
+
+// DomainSums are sums to be added to those of a domain and day.
+type DomainSums struct {
+	Day     report.Day
+	Domain  string
+	Results []report.PolicyResult
+}
+
+// Part is the content of one report about a domain and day. Usually it contains all
+// sums of the day. Sessions that are counted after the part was sealed, for example
+// by a relay that could not reach the Store for hours, go to the next part. So each
+// session is in exactly one part.
+type Part struct {
+	// Number is 1 for the first part of a domain and day, and greater by one for
+	// each further part, even after earlier ones were deleted. 0 means that there
+	// is nothing to report.
+	Number int
+	Sums   []report.PolicyResult
+}
+
+// Leaser is a [Store] that several Reporters share. Leases ensure that only one of
+// them sends a report.
+type Leaser interface {
+	// Lease gives the caller the exclusive right to report on a day to a domain for
+	// at most d. ok is false if another caller has it. If ok, release is not nil
+	// and returns the lease. After the lease has expired, release MUST NOT return a
+	// later lease of another caller.
+	Lease(ctx context.Context, day report.Day, domain string, d time.Duration) (release func(), ok bool, err error)
+}
+
+// ErrStoreFull means that a [Store] accepts no more domains.
+var ErrStoreFull = errors.New("reporter: the store is full")
