@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane"
+	"github.com/mxseal/mxseal/internal/names"
 )
 
 const (
@@ -107,12 +108,12 @@ func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn,
 	if err != nil {
 		return nil, fmt.Errorf("policy: %q is not of the form name:port; use Host.Addr: %w", addr, err)
 	}
-	if !sameName(name, h.Name) {
-		return nil, fmt.Errorf("policy: %q is not the mail host %s of this plan; use Host.Addr", name, printable(h.Name))
+	if !names.Equal(name, h.Name) {
+		return nil, fmt.Errorf("policy: %q is not the mail host %s of this plan; use Host.Addr", name, names.Printable(h.Name, maxText))
 	}
 	port, err := strconv.ParseUint(service, 10, 16)
 	if err != nil || uint16(port) != h.Port {
-		return nil, fmt.Errorf("policy: the plan is for port %d of %s and not for %q; use Host.Addr", h.Port, printable(h.Name), service)
+		return nil, fmt.Errorf("policy: the plan is for port %d of %s and not for %q; use Host.Addr", h.Port, names.Printable(h.Name, maxText), service)
 	}
 	addrs := slices.DeleteFunc(slices.Clone(h.Addrs), func(ip netip.Addr) bool {
 		return network == "tcp4" && !ip.Is4() || network == "tcp6" && ip.Is4()
@@ -139,7 +140,7 @@ func (h *Host) DialAddr(ctx context.Context, addr netip.Addr) (net.Conn, error) 
 	case h.Level == Refused:
 		return nil, h.refused()
 	case !slices.Contains(h.Addrs, addr):
-		return nil, fmt.Errorf("policy: %s is not an address of the mail host %s; use one of Host.Addrs", addr, printable(h.Name))
+		return nil, fmt.Errorf("policy: %s is not an address of the mail host %s; use one of Host.Addrs", addr, names.Printable(h.Name, maxText))
 	}
 	conn, err := h.trust.dial(ctx, "tcp", netip.AddrPortFrom(addr, h.Port).String())
 	if err != nil {

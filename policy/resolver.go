@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"io"
 	"log/slog"
 	"math"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
@@ -41,9 +43,8 @@ const (
 )
 
 // Resolver makes plans and remembers them. Make one with New and use it for the
-// whole program: the MTA-STS policies that it remembers are the protection. It is
-// safe for concurrent use. It has no sockets or goroutines of its own between
-// calls and needs no Close; a Store is closed by its owner.
+// whole program: the MTA-STS policies that it remembers are the protection. Close
+// it when the program ends. It is safe for concurrent use.
 type Resolver struct {
 	dns       dnssec.Resolver
 	mtasts    *mtasts.Client
@@ -60,6 +61,7 @@ type Resolver struct {
 
 	plans    *cache.Cache[request, *Plan]
 	inFlight flight.Group[request, *Plan]
+	made     []io.Closer // what New made, in the order in which Close closes it
 }
 
 // New makes a Resolver. It causes no network traffic. An error names the field of
@@ -105,7 +107,7 @@ func New(config Config) (*Resolver, error) {
 		return nil, errors.New("policy: Config.Floor is not a Level; use one of the constants")
 	}
 	for _, name := range config.Self {
-		own, err := asciiDomain(name)
+		own, err := canonicalDomain(name)
 		if err != nil {
 			return nil, fmt.Errorf("policy: Config.Self: %q: %w", name, err)
 		}
@@ -137,12 +139,14 @@ func (r *Resolver) addSources(config Config) error {
 	if r.dns != nil && len(config.Servers) > 0 {
 		return errors.New("policy: Config.Servers and Config.DNS exclude each other; set only one")
 	}
+	var made []io.Closer
 	if r.dns == nil {
 		validator, err := dnssec.New(dnssec.Config{Servers: config.Servers, Now: config.Now})
 		if err != nil {
 			return fmt.Errorf("policy: Config.DNS is nil, and making a validator failed: %w", err)
 		}
 		r.dns = validator
+		made = append(made, validator)
 	}
 	if config.MTASTS != nil && config.Store != nil {
 		return errors.New("policy: Config.Store and Config.MTASTS exclude each other; give the Store to the MTA-STS client")
@@ -150,7 +154,7 @@ func (r *Resolver) addSources(config Config) error {
 	r.mtasts = config.MTASTS
 	if r.mtasts == nil {
 		client, err := mtasts.New(mtasts.Config{
-			Resolver:  names{r.dns},
+			Resolver:  policyResolver{r.dns},
 			RootCAs:   config.RootCAs,
 			Dial:      config.Dial,
 			AllowAddr: config.AllowPolicyHost,
@@ -162,16 +166,32 @@ func (r *Resolver) addSources(config Config) error {
 			return fmt.Errorf("policy: %w", err)
 		}
 		r.mtasts = client
+		made = append(made, client)
 	}
+	slices.Reverse(made) // the client uses the validator
+	r.made = made
 	return nil
+}
+
+// Close ends Run and the lookups of MTA-STS policies that are still running, and
+// closes the connections to DNS servers. It closes only what New made: Config.DNS,
+// Config.MTASTS and Config.Store stay open, and the Store has to be closed after
+// the Resolver. After Close, Resolve may fail with a temporary error for any domain.
+// Close may be called more than once.
+func (r *Resolver) Close() error {
+	var failures []error
+	for _, closer := range r.made {
+		failures = append(failures, closer.Close())
+	}
+	return errors.Join(failures...)
 }
 
 // MTASTS returns the client that looks up and remembers policies: Config.MTASTS, or
 // the one that New made. It is for mtasts.Client.Preload.
 func (r *Resolver) MTASTS() *mtasts.Client { return r.mtasts }
 
-// Run refreshes the MTA-STS policies of domains in use until ctx is done; see
-// mtasts.Client.Run. A program that runs for more than a day calls it in a
+// Run refreshes the MTA-STS policies of domains in use until ctx is done or the
+// Resolver is closed; see mtasts.Client.Run. A program that runs for more than a day calls it in a
 // goroutine of its own.
 func (r *Resolver) Run(ctx context.Context) { r.mtasts.Run(ctx) }
 

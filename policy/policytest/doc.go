@@ -23,6 +23,8 @@
 // available for programs that use only one of the packages, or none:
 //
 //	r, err := policy.New(inet.Config())
+//	...
+//	defer r.Close()
 //
 // Hosts have addresses from the documentation ranges, which exist only in the DNS
 // and in [Internet.Dial]. The servers listen on the loopback interface, on free
