@@ -1,39 +1,40 @@
-// Package policytest is a private internet for tests of mail software: a signed
-// DNS, mail hosts that offer STARTTLS and really receive mail, MTA-STS policy
-// hosts, an authority that certifies them all, and the attackers and mishaps
-// that SMTP security is about. It is to that what net/http/httptest is to HTTP.
+// Package policytest provides a private internet for tests of mail software. It
+// has a signed DNS, mail hosts that offer STARTTLS and receive mail, MTA-STS
+// policy hosts, a certificate authority for all of them, and the faults and
+// attacks that SMTP security must withstand.
 //
-// An internet starts in a few milliseconds and is as easily filled:
+// An internet starts in a few milliseconds:
 //
 //	inet := policytest.New(t)
 //	inet.Domain("example.org").MX("mx.example.org")
 //	mx := inet.Host("mx.example.org", policytest.TLSA("3 1 1"))
 //
-// The domain example.org is now signed, from a root of this internet's own; its
-// mail host has a certificate and a TLSA record for it, which is all of DANE. A
-// domain with MTA-STS instead:
+// The domain example.org is signed, from this internet's own root. Its mail
+// host has a certificate and a matching TLSA record, so senders use DANE. To
+// set up a domain with MTA-STS instead:
 //
 //	d := inet.Domain("example.net", policytest.Unsigned).MX("mx.example.net")
 //	inet.Host("mx.example.net")
 //	sts := d.Policy("enforce", "mx.example.net")
 //
-// # Using it
+// # Connecting
 //
-// The configuration of package policy comes ready made, and so do its parts for
-// those who use only one of the packages, or none of them:
+// [Internet.Config] returns a complete configuration for package policy.
+// [Internet.DNSConfig] and [Internet.MTASTSConfig] do the same for packages
+// dnssec and mtasts.
 //
 //	r, err := policy.New(inet.Config())
 //
-// Hosts have addresses from the documentation ranges, which exist only in the
-// DNS and in [Internet.Dial]. Behind that everything is on the loopback
-// interface, on free ports, so any number of internets can run side by side.
-// The name server is at a real address, [Internet.DNSAddr]. Whatever else has a
-// hook for dialling can be tested as well:
+// Hosts have addresses from the documentation ranges. These addresses exist
+// only in the DNS of the internet and in [Internet.Dial]. The servers listen on
+// free ports of the loopback interface, so many internets can run at the same
+// time. The name server is reachable at its loopback address,
+// [Internet.DNSAddr]. Any code with a dial hook can be tested:
 //
 //	conn, err := inet.Dial(ctx, "tcp", "mx.example.org:25")
 //	web := &http.Transport{DialContext: inet.Dial, TLSClientConfig: &tls.Config{RootCAs: inet.RootCAs()}}
 //
-// What came of it is found at the host:
+// Each host records what it received:
 //
 //	for _, m := range mx.Messages() {
 //		t.Log(m.From, m.To, m.Session.TLS != nil, m.Session.Helo)
@@ -41,22 +42,23 @@
 //
 // # Attackers
 //
-// An [Option] is a trait or a fault. Given to [Internet.Host] it is there from
-// the beginning; Break switches it on for a while, which is how one tests that
-// what was learned before an attack still protects during it:
+// An [Option] is a property or a fault of a host. Options passed to
+// [Internet.Host] apply from the start. Break applies them until they are taken
+// back, for example to test that a policy learned before an attack protects
+// during the attack:
 //
-//	mend := mx.Break(policytest.NoSTARTTLS)
+//	restore := mx.Break(policytest.NoSTARTTLS)
 //	// no mail must be sent now
-//	mend()
+//	restore()
 //
-// Policy hosts break in the same way, as do other https hosts ([Internet.Web]),
-// and [Internet.BreakDNS] does it to the DNS. There an attacker without keys can
-// forge whatever is not signed:
+// Policy hosts and other HTTPS hosts ([Internet.Web]) have the same Break
+// method. [Internet.BreakDNS] changes DNS replies. An attacker without keys can
+// forge everything that is not signed:
 //
-//	inet.BreakDNS(policytest.Forge("example.net. MX 0 evil.example."), "example.net", dns.TypeMX)
+//	inet.BreakDNS(policytest.Forge("example.net. MX 0 evil.example."), "example.net", dnssec.TypeMX)
 //
 // # Time
 //
-// [Internet.Now] is the clock of an internet, which the configurations contain,
-// and [Internet.Advance] moves it, so that a policy ages by a week in no time.
+// [Internet.Now] is the clock of an internet. The configurations contain it.
+// [Internet.Advance] moves it, for example to let a policy age by a week.
 package policytest

@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// server is what mail hosts and web hosts have in common: a name, addresses,
-// a certificate, and faults that come and go.
+// server is the common part of mail hosts and HTTPS hosts: a name, addresses, a
+// certificate, and the faults in effect.
 type server struct {
 	domain *Domain
 	name   string
@@ -25,15 +25,15 @@ type server struct {
 
 type fault struct{ options []Option }
 
-// cached is a certificate chain made for the faults that were on.
+// cached is a certificate chain and the faults that it was made for.
 type cached struct {
 	faults []*fault
 	chain  *tls.Certificate
 }
 
-// Break makes the server behave as the options say, from the next connection
-// on, until mend is called.
-func (s *server) Break(options ...Option) (mend func()) {
+// Break applies the options to the server, beginning with the next connection,
+// until restore is called.
+func (s *server) Break(options ...Option) (restore func()) {
 	f := &fault{options}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -46,13 +46,13 @@ func (s *server) Break(options ...Option) (mend func()) {
 }
 
 // LoopbackAddr returns the real address of the server, such as
-// "127.0.0.1:42587", for programs that cannot be told how to dial.
+// "127.0.0.1:42587". Use it for programs that have no dial hook.
 func (s *server) LoopbackAddr() string { return s.real.String() }
 
-// Name returns the name of the host, without final dot.
+// Name returns the name of the host, without a final dot.
 func (s *server) Name() string { return s.name }
 
-// behaviour returns how the server behaves now.
+// behaviour returns the current behaviour of the server.
 func (s *server) behaviour() *behaviour {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,8 +67,8 @@ func (s *server) behaviourLocked() *behaviour {
 	return behave(options...)
 }
 
-// chain returns the certificate chain that the server shows now. Each is made
-// once, when it is first needed.
+// chain returns the certificate chain that the server presents now. Each chain
+// is made once, on first use.
 func (s *server) chain() *tls.Certificate {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,8 +82,8 @@ func (s *server) chain() *tls.Certificate {
 	return c.chain
 }
 
-// tlsConfig returns the configuration of the server, which adapts itself to the
-// faults of the moment and keeps its session tickets throughout.
+// tlsConfig returns the TLS configuration of the server. It follows the faults
+// in effect and keeps the session ticket keys.
 func (s *server) tlsConfig(protocols ...string) *tls.Config {
 	return &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		b := s.behaviour()
@@ -103,7 +103,7 @@ func (s *server) tlsConfig(protocols ...string) *tls.Config {
 	}}
 }
 
-// publish lets the name be found in DNS and its addresses be dialled.
+// publish adds the addresses of the server to the DNS and to Dial.
 func (s *server) publish(port uint16, real net.Addr) {
 	s.real = real
 	addrs := s.behaviour().addrs

@@ -78,9 +78,9 @@ type delay struct {
 	by    time.Duration
 }
 
-// Break makes the replies to some queries go wrong until mend is called. Faults
+// Break makes the replies to some queries go wrong until restore is called. Faults
 // apply in the order in which they were added.
-func (t *Tree) Break(where Where, what Fault) (mend func()) {
+func (t *Tree) Break(where Where, what Fault) (restore func()) {
 	f := &fault{where, what}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -92,8 +92,8 @@ func (t *Tree) Break(where Where, what Fault) (mend func()) {
 	}
 }
 
-// Slow delays the replies to some queries until mend is called. Delays add up.
-func (t *Tree) Slow(where Where, by time.Duration) (mend func()) {
+// Slow delays the replies to some queries until restore is called. Delays add up.
+func (t *Tree) Slow(where Where, by time.Duration) (restore func()) {
 	d := &delay{where, by}
 	t.mu.Lock()
 	defer t.mu.Unlock()

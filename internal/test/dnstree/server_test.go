@@ -143,14 +143,14 @@ func TestFaults(t *testing.T) {
 		{"truncate", Truncate, func() bool { return ask("udp").Truncated && !ask("tcp").Truncated && len(ask("tcp").Answer) == 2 }},
 		{"elsewhere", nil, func() bool { return sound(ask("udp")) }},
 	} {
-		mend := tree.Break(At("elsewhere.test"), Drop)
+		restore := tree.Break(At("elsewhere.test"), Drop)
 		if test.fault != nil {
-			mend = tree.Break(At(name, dns.TypeMX, dns.TypeA), test.fault)
+			restore = tree.Break(At(name, dns.TypeMX, dns.TypeA), test.fault)
 		}
 		if !test.want() {
 			t.Errorf("%s: the fault does not show", test.name)
 		}
-		mend()
+		restore()
 		if r := ask("udp"); !sound(r) {
 			t.Errorf("%s: not mended: %v", test.name, r)
 		}
