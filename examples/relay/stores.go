@@ -26,7 +26,7 @@ type stores struct {
 func openStores(s settings) (*stores, error) {
 	switch {
 	case s.store != "":
-		store, err := boltstore.Open(s.store, boltstore.Options{})
+		store, err := boltstore.Open(s.store, boltstore.Config{})
 		if err != nil {
 			return nil, err
 		}
