@@ -153,7 +153,7 @@ func TestFaults(t *testing.T) {
 		}
 		restore()
 		if r := ask("udp"); !sound(r) {
-			t.Errorf("%s: not mended: %v", test.name, r)
+			t.Errorf("%s: not restored: %v", test.name, r)
 		}
 	}
 	defer tree.Break(Under("test", dns.TypeMX), Drop)()
