@@ -6,20 +6,18 @@ import (
 	"strings"
 )
 
-// What the trust anchor's own certificate says binds as well. RFC 5280 section
-// 6.1 would take no more than its name and key, but RFC 7671 section 5.2.1 wants
-// its constraints applied, and OpenSSL, with which most senders verify, holds it
-// to everything in the same way as other authorities: path length, key usage,
-// extended key usage, name constraints, critical extensions. The one exception
-// is the dates, see inForce.
+// The trust anchor's own certificate is checked as well. RFC 5280 section 6.1 uses
+// only its name and key, but RFC 7671 section 5.2.1 requires its constraints to be
+// applied. OpenSSL, with which most senders verify, checks it like every other
+// authority: path length, key usage, extended key usage, name constraints and
+// critical extensions. The only exception is the dates: see inForce.
 
-// inForce checks what a certificate on the path says of itself: its dates, that
-// we understand all that is critical in it, and that it is for TLS servers.
+// inForce checks one certificate of the path: its dates, its critical extensions,
+// and its purpose, which must be TLS servers.
 //
-// The dates of a self-issued trust anchor count. Those of an anchor that somebody
-// else issued do not: what its issuer had in mind is nobody's business when the
-// domain itself declares it to be the anchor, for as long as the TLSA record is
-// signed. OpenSSL draws the same line.
+// The dates of a self-issued trust anchor count. Those of a trust anchor that
+// another authority issued do not: the domain itself declares it to be the anchor
+// for as long as the TLSA record is signed. OpenSSL does the same.
 func (s *search) inForce(cert *x509.Certificate, isAnchor bool) *fault {
 	dated := !isAnchor || selfIssued(cert)
 	switch {
@@ -37,14 +35,14 @@ func (s *search) inForce(cert *x509.Certificate, isAnchor bool) *fault {
 	return nil
 }
 
-// tlsKeyUsages are those of which a server's key needs one (RFC 5280 section
-// 4.2.1.3), whatever the key exchange.
+// tlsKeyUsages are the key usages of which a server's key needs one (RFC 5280
+// section 4.2.1.3), with any key exchange.
 const tlsKeyUsages = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment | x509.KeyUsageKeyAgreement
 
-// forServers reports whether the extended key usage, if there is one, has
-// serverAuth, on an authority as well: there it limits what is issued. The
-// "any" usage alone is not enough (RFC 5280 section 4.2.1.12 leaves that to
-// us, and OpenSSL does so).
+// forServers reports whether the extended key usage, if there is one, includes
+// serverAuth. In an authority it limits what the authority issues. The usage "any"
+// alone is not enough; RFC 5280 section 4.2.1.12 leaves this open, and OpenSSL does
+// the same.
 func forServers(cert *x509.Certificate) bool {
 	if len(cert.ExtKeyUsage) == 0 && len(cert.UnknownExtKeyUsage) == 0 {
 		return true
@@ -52,9 +50,8 @@ func forServers(cert *x509.Certificate) bool {
 	return slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
 }
 
-// withinPathLength checks the length that each authority allows, in which a
-// certificate that an authority issued to itself does not count (RFC 5280
-// section 6.1.4 (l) and (m)).
+// withinPathLength checks the path length that each authority allows. Self-issued
+// certificates do not count (RFC 5280 section 6.1.4 (l) and (m)).
 func withinPathLength(path []*x509.Certificate) *fault {
 	below := 0
 	for _, authority := range path[1:] {
@@ -69,10 +66,9 @@ func withinPathLength(path []*x509.Certificate) *fault {
 	return nil
 }
 
-// withinNameConstraints checks all names of all certificates on the path
-// against the constraints above them (RFC 5280 section 6.1.4 (g)), for which
-// the standard library is asked. It knows nothing of names in the subject;
-// matchNames looks after those.
+// withinNameConstraints checks all names of all certificates on the path against
+// the constraints above them (RFC 5280 section 6.1.4 (g)) with the standard
+// library. That does not check names in the subject; matchNames does.
 func (s *search) withinNameConstraints(path []*x509.Certificate) *fault {
 	constrained := slices.IndexFunc(path[1:], hasNameConstraints)
 	if constrained < 0 {
@@ -86,7 +82,7 @@ func (s *search) withinNameConstraints(path []*x509.Certificate) *fault {
 		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	}
 	anchor := *path[top]
-	anchor.NotBefore, anchor.NotAfter = s.now, s.now // inForce has judged the dates
+	anchor.NotBefore, anchor.NotAfter = s.now, s.now // inForce has checked the dates
 	options.Roots.AddCert(&anchor)
 	for _, cert := range path[1:top] {
 		options.Intermediates.AddCert(cert)
@@ -97,7 +93,8 @@ func (s *search) withinNameConstraints(path []*x509.Certificate) *fault {
 	return nil
 }
 
-// hasNameConstraints looks for the extension of RFC 5280 section 4.2.1.10.
+// hasNameConstraints reports whether a certificate has the extension of RFC 5280
+// section 4.2.1.10.
 func hasNameConstraints(cert *x509.Certificate) bool {
 	for i := range cert.Extensions {
 		if cert.Extensions[i].Id.Equal([]int{2, 5, 29, 30}) {
@@ -107,8 +104,8 @@ func hasNameConstraints(cert *x509.Certificate) bool {
 	return false
 }
 
-// allows reports whether the authority's constraints on DNS names leave room
-// for a name, which is in lower case.
+// allows reports whether the authority's constraints on DNS names permit a name,
+// which is in lower case.
 func allows(authority *x509.Certificate, name string) bool {
 	covers := func(constraint string) bool { return covered(name, strings.ToLower(constraint)) }
 	if slices.ContainsFunc(authority.ExcludedDNSDomains, covers) {
@@ -117,9 +114,9 @@ func allows(authority *x509.Certificate, name string) bool {
 	return len(authority.PermittedDNSDomains) == 0 || slices.ContainsFunc(authority.PermittedDNSDomains, covers)
 }
 
-// covered reports whether a name is the constraint or below it (RFC 5280
-// section 4.2.1.10). A leading dot is not in the RFC, but in use, and leaves
-// out the name itself.
+// covered reports whether a name is the constraint or below it (RFC 5280 section
+// 4.2.1.10). A leading dot is not in the RFC but is in use; it excludes the name
+// itself.
 func covered(name, constraint string) bool {
 	if constraint == "" || name == constraint {
 		return true

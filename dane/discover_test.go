@@ -24,7 +24,7 @@ import (
 // and "fail", or no line, is an error.
 type world map[string]string
 
-// asked counts the questions that a world is asked.
+// asked is a world that notes its questions.
 type asked struct {
 	world
 	mu        sync.Mutex
@@ -91,7 +91,7 @@ func mustRecord(s string) dnssec.Record {
 	return record
 }
 
-// tlsaQuestions are the TLSA names that were asked for, in order.
+// tlsaQuestions returns the TLSA names that were looked up, in order.
 func (a *asked) tlsaQuestions() []string {
 	var names []string
 	for _, question := range a.questions {
@@ -108,9 +108,9 @@ var tlsa = "3 1 1 " + strings.Repeat("ab", 32)
 func TestDiscover(t *testing.T) {
 	t.Parallel()
 	const (
-		none    = "none"    // no records: DANE does not apply
-		failed  = "failed"  // *LookupError
-		nowhere = "nowhere" // *NoAddressError
+		none    = "none"    // DANE requires nothing
+		failed  = "failed"  // ErrLookupFailed
+		nowhere = "nowhere" // ErrNoAddress
 	)
 	for _, test := range []struct {
 		name  string
@@ -278,26 +278,34 @@ func TestDiscover(t *testing.T) {
 			t.Parallel()
 			resolver := &asked{world: test.world}
 			host, err := dane.Discover(t.Context(), resolver, "MX.example", 25)
-			var lookupFailed *dane.LookupError
-			var noAddress *dane.NoAddressError
 			switch {
 			case test.want == failed:
-				if !errors.As(err, &lookupFailed) || host != nil {
+				if !errors.Is(err, dane.ErrLookupFailed) || host != nil {
 					t.Fatalf("got %+v, %v, want a failed lookup", host, err)
 				}
 				expectReport(t, test.name, err, "dnssec-invalid") // AMB-16
 			case test.want == nowhere:
-				if !errors.As(err, &noAddress) || errors.As(err, &lookupFailed) || host != nil {
+				if !errors.Is(err, dane.ErrNoAddress) || errors.Is(err, dane.ErrLookupFailed) || host != nil {
 					t.Fatalf("got %+v, %v, want no address", host, err)
 				}
+				expectReport(t, test.name, err, "")
 			case err != nil:
 				t.Fatal(err)
 			case test.want == none:
 				if host.BaseDomain != "" || host.Records != nil || host.Usable != nil {
 					t.Fatalf("base domain %q, records %v, want none", host.BaseDomain, host.Records)
 				}
+				want := dane.NoRecords
+				if test.asked == "" {
+					want = dane.NotApplicable
+				}
+				if host.State != want {
+					t.Fatalf("state %v, want %v", host.State, want)
+				}
 			case host.BaseDomain != test.want || len(host.Records) == 0:
 				t.Fatalf("base domain %q, records %v, want %q", host.BaseDomain, host.Records, test.want)
+			case host.State != dane.Usable && len(host.Usable) > 0 || host.State != dane.Unusable && len(host.Usable) == 0:
+				t.Fatalf("state %v with usable records %v", host.State, host.Usable)
 			}
 			var questions []string
 			for _, name := range strings.Fields(test.asked) {
@@ -319,7 +327,7 @@ func TestDiscover(t *testing.T) {
 }
 
 // Field note 11, DANE-29, DANE-71, OPS-35, TLSA-21: records of which none is usable are
-// told from no records.
+// different from no records.
 func TestDiscoverUnusable(t *testing.T) {
 	t.Parallel()
 	resolver := &asked{world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure",
@@ -328,13 +336,13 @@ func TestDiscoverUnusable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(host.Records) != 3 || len(host.Usable) != 0 || host.BaseDomain != "mx.example" {
-		t.Errorf("got %v, usable %v at %q", host.Records, host.Usable, host.BaseDomain)
+	if host.State != dane.Unusable || len(host.Records) != 3 || len(host.Usable) != 0 || host.BaseDomain != "mx.example" {
+		t.Errorf("got %v, %v, usable %v at %q", host.State, host.Records, host.Usable, host.BaseDomain)
 	}
 }
 
-// Field note 12, DANE-101, OPS-38, TLSA-27, TLSA-28: nothing outlives its TTL,
-// and what is denied neither.
+// Field note 12, DANE-101, OPS-38, TLSA-27, TLSA-28: nothing outlives its TTL, not
+// even a denial.
 func TestDiscoverExpires(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -356,8 +364,8 @@ func TestDiscoverExpires(t *testing.T) {
 		}
 	}
 	_, err := dane.Discover(t.Context(), &asked{world: world{"mx.example. A": "secure ttl=9", "mx.example. AAAA": "secure ttl=7"}}, "mx.example", 25)
-	var noAddress *dane.NoAddressError
-	if !errors.As(err, &noAddress) || noAddress.Expires.Sub(testpki.Now) != 7*time.Second || len(noAddress.Lookups) != 2 {
+	var noAddress *dane.Error
+	if !errors.As(err, &noAddress) || !errors.Is(err, dane.ErrNoAddress) || noAddress.Temporary() || noAddress.Expires.Sub(testpki.Now) != 7*time.Second || len(noAddress.Lookups) != 2 {
 		t.Errorf("got %+v", err)
 	}
 }
@@ -372,7 +380,7 @@ func TestDiscoverPort(t *testing.T) {
 	}
 }
 
-// DANE-35, DANE-36: an address is not a name, and nobody is asked.
+// DANE-35, DANE-36: an address is not a name, and nothing is looked up.
 func TestDiscoverAddressLiteral(t *testing.T) {
 	t.Parallel()
 	for _, literal := range []string{"192.0.2.1", "192.0.2.1.", "[192.0.2.1]", "2001:db8::1", "[2001:db8::1]", "[IPv6:2001:db8::1]", "fe80::1%eth0"} {
@@ -386,7 +394,7 @@ func TestDiscoverAddressLiteral(t *testing.T) {
 	}
 }
 
-// TLSA-10: names are asked for in A-labels.
+// TLSA-10: names are looked up in A-labels.
 func TestDiscoverNames(t *testing.T) {
 	t.Parallel()
 	resolver := &asked{world: world{"mx.xn--bcher-kva.example. A": "insecure 192.0.2.1", "mx.xn--bcher-kva.example. AAAA": "insecure"}}
@@ -396,7 +404,7 @@ func TestDiscoverNames(t *testing.T) {
 	}
 	for _, name := range []string{"", ".", "a..b", strings.Repeat("a", 64) + ".example", strings.Repeat("a.", 200), "\xff.example", "b\u00fc cher.example"} {
 		resolver := &asked{}
-		if _, err := dane.Discover(t.Context(), resolver, name, 25); err == nil || len(resolver.questions) != 0 {
+		if _, err := dane.Discover(t.Context(), resolver, name, 25); !errors.Is(err, dane.ErrName) || len(resolver.questions) != 0 {
 			t.Errorf("%q: error %v, asked %q", name, err, resolver.questions)
 		}
 	}
@@ -425,26 +433,26 @@ func TestDiscoverDNAME(t *testing.T) {
 	}
 }
 
-// The caller's context ends the lookups, and is not blamed on the domain.
+// The caller's context ends the lookups, which is no failure of the domain.
 func TestDiscoverContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := dane.Discover(ctx, &asked{}, "mx.example", 25)
-	var lookupFailed *dane.LookupError
-	if !errors.Is(err, context.Canceled) || errors.As(err, &lookupFailed) {
+	if !errors.Is(err, context.Canceled) || errors.Is(err, dane.ErrLookupFailed) {
 		t.Errorf("got %v", err)
 	}
+	expectReport(t, "canceled", err, "")
 }
 
-// DANE-15, DANE-61: the error has all that Explain wants, and what a report
-// wants comes from the resolver's error.
+// DANE-15, DANE-61: the error has the lookups, and the reason code of the
+// resolver's error.
 func TestLookupError(t *testing.T) {
 	t.Parallel()
 	resolver := &asked{world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure", "_25._tcp.mx.example. TLSA": "fail"}}
 	_, err := dane.Discover(t.Context(), resolver, "mx.example", 25)
-	var failed *dane.LookupError
-	if !errors.As(err, &failed) || !errors.Is(err, errServfail) || !failed.Temporary() || failed.Host != "mx.example" {
+	var failed *dane.Error
+	if !errors.As(err, &failed) || !errors.Is(err, dane.ErrLookupFailed) || !errors.Is(err, errServfail) || !failed.Temporary() || failed.Host != "mx.example" {
 		t.Fatalf("got %v", err)
 	}
 	if _, code := failed.TLSReport(); code != "servfail" {
@@ -455,14 +463,13 @@ func TestLookupError(t *testing.T) {
 	}
 }
 
-// A resolver that returns something else than it was asked for is not believed.
+// An answer of another type than that of the query is a failed lookup.
 func TestDiscoverWrongType(t *testing.T) {
 	t.Parallel()
 	resolver := resolverFunc(func(name string, qtype dnssec.Type) (*dnssec.Answer, error) {
 		return &dnssec.Answer{Name: name, Status: dnssec.Secure, Expires: testpki.Now, Records: []dnssec.Record{mustRecord(name + " 60 IN A 192.0.2.1")}}, nil
 	})
-	var failed *dane.LookupError
-	if host, err := dane.Discover(t.Context(), resolver, "mx.example", 25); !errors.As(err, &failed) {
+	if host, err := dane.Discover(t.Context(), resolver, "mx.example", 25); !errors.Is(err, dane.ErrLookupFailed) {
 		t.Errorf("got %+v, %v", host, err)
 	}
 }
@@ -473,7 +480,7 @@ func (f resolverFunc) Lookup(_ context.Context, name string, qtype dnssec.Type) 
 	return f(name, qtype)
 }
 
-// Addresses does without TLSA and with one family.
+// Addresses looks up no TLSA records, and one family is enough.
 func TestAddresses(t *testing.T) {
 	t.Parallel()
 	resolver := &asked{world: world{"mx.example. A": "insecure 192.0.2.1", "mx.example. AAAA": "fail"}}
@@ -481,15 +488,13 @@ func TestAddresses(t *testing.T) {
 	if err != nil || !slices.Equal(host.Addrs, []netip.Addr{netip.MustParseAddr("192.0.2.1")}) || host.AddrStatus != dnssec.Insecure {
 		t.Errorf("got %+v, %v", host, err)
 	}
-	if len(resolver.tlsaQuestions()) != 0 {
-		t.Errorf("asked %q", resolver.questions)
+	if len(resolver.tlsaQuestions()) != 0 || host.State != dane.Unknown {
+		t.Errorf("asked %q, state %v", resolver.questions, host.State)
 	}
-	var failed *dane.LookupError
-	if _, err := dane.Addresses(t.Context(), &asked{world: world{"mx.example. A": "secure"}}, "mx.example"); !errors.As(err, &failed) {
+	if _, err := dane.Addresses(t.Context(), &asked{world: world{"mx.example. A": "secure"}}, "mx.example"); !errors.Is(err, dane.ErrLookupFailed) {
 		t.Errorf("A denied and AAAA failed: %v", err)
 	}
-	var noAddress *dane.NoAddressError
-	if _, err := dane.Addresses(t.Context(), &asked{world: world{"mx.example. A": "secure", "mx.example. AAAA": "secure"}}, "mx.example"); !errors.As(err, &noAddress) {
+	if _, err := dane.Addresses(t.Context(), &asked{world: world{"mx.example. A": "secure", "mx.example. AAAA": "secure"}}, "mx.example"); !errors.Is(err, dane.ErrNoAddress) {
 		t.Errorf("both denied: %v", err)
 	}
 }

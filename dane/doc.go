@@ -1,44 +1,56 @@
-// Package dane holds a mail server's TLS certificate against the TLSA records
-// that its domain publishes in signed DNS (RFC 6698, RFC 7671), as a sender of
-// mail must (RFC 7672).
+// Package dane authenticates mail servers by TLSA records (RFC 6698, RFC 7671)
+// as RFC 7672 requires it of senders.
 //
 // # The idea
 //
-// A TLSA record says which certificate or key a server has. It lives below the
-// server's name, at "_25._tcp.mx.example.org.", and DNSSEC proves that it is
-// the domain's own. So a sender needs no certificate authority, and learns two
-// things at once: that the server does TLS, which makes it impossible to
-// strip, and whom to expect at the other end.
+// A TLSA record names the certificate or the key of a server. It is published
+// below the server's name, such as "_25._tcp.mx.example.org.", in a zone that is
+// signed with DNSSEC. It tells a sender two things without a certificate
+// authority: the server supports TLS, so that an attacker cannot remove STARTTLS,
+// and which certificate the server has.
 //
-// Two kinds of record are used for mail:
+// Two certificate usages apply to mail:
 //
-//   - DANE-EE (usage 3) names the server's own certificate or key. Nothing
-//     else counts: no name in it, no date, no issuer.
-//   - DANE-TA (usage 2) names an issuer, public or private, that the server's
-//     certificate leads to. Names, dates and constraints count.
+//   - DANE-EE (usage 3) names the server's own certificate or key. The names,
+//     the dates and the issuer of the certificate are not checked.
+//   - DANE-TA (usage 2) names an issuer of the server's certificate, public or
+//     private. Names, dates and constraints are checked.
 //
-// The usages 0 and 1, which add the public certificate authorities, are
+// The usages 0 and 1 also require a public certificate authority. They are
 // unusable for mail (RFC 7672 section 3.1.3).
 //
-// # What to call
+// # How to use it
 //
-// [Discover] looks up a host's addresses and, where their security says so,
-// its TLSA records. [ReferenceNames] gives the names that a certificate may
-// carry. [Verify] judges a certificate chain from the handshake:
+// [Discover] looks up the addresses of a host and, if they are secure, its TLSA
+// records. [ReferenceNames] returns the names that a certificate may be for.
+// [Verify] checks the certificates of the handshake:
 //
-//	host, err := dane.Discover(ctx, resolver, "mx.example.org", 25)
-//	// an error: do not use this host now
-//	// len(host.Records) == 0: DANE does not apply to this host
-//	// len(host.Usable) == 0: the session must be encrypted
-//	// otherwise, once the handshake is done:
-//	match, err := dane.Verify(state.PeerCertificates, host.Usable, names, time.Now())
+//	found, err := dane.Discover(ctx, resolver, "mx.example.org", 25)
+//	if err != nil {
+//		return err // do not use this host now
+//	}
+//	switch found.State {
+//	case dane.Usable:
+//		// in tls.Config.VerifyConnection:
+//		names := dane.ReferenceNames(found.BaseDomain, route)
+//		match, err := dane.Verify(state.PeerCertificates, found.Usable, names, time.Now())
+//	case dane.Unusable:
+//		// the session must be encrypted
+//	case dane.NoRecords, dane.NotApplicable:
+//		// DANE requires nothing of this host
+//	default:
+//		// treat it as a failed lookup
+//	}
 //
-// A lookup that failed is an error and never "no records": whoever can make a
-// lookup fail could otherwise turn TLS off.
+// A failed lookup is an error. It never counts as "no records", because an
+// attacker who can make a lookup fail could then turn TLS off.
 //
-// Who runs a mail server can use [NewRecord] and [RecordName] to learn what to
-// publish.
+// Operators of mail servers can use [NewRecord] and [RecordName] to learn which
+// record to publish.
 //
-// There is no state in this package. Everything in it is safe for concurrent
-// use, and nothing that it is given is ever written to.
+// All errors about hosts, records and certificates are an [*Error].
+//
+// The package has no state. All functions and methods are safe for concurrent
+// use, except UnmarshalText and UnmarshalBinary of one Record, and do not change
+// their arguments.
 package dane

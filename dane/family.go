@@ -7,17 +7,17 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec"
 )
 
-// rank says how far the security of a host's addresses lets DANE go.
+// rank orders hosts by what the security of their addresses permits DANE to do.
 type rank int
 
 const (
 	notAddressed      rank = iota // no addresses
 	insecurelyFound               // DANE does not apply
-	securelyAliased               // the zone of the host's own name is secure
-	securelyAddressed             // secure to the end
+	securelyAliased               // insecure, but the first alias is secure
+	securelyAddressed             // all aliases and the addresses are secure
 )
 
-// rankOf gives the case of RFC 7672 section 2.2.2 for addresses that exist.
+// rankOf returns the case of RFC 7672 section 2.2.2 for addresses that exist.
 func rankOf(status dnssec.Status, aliases []dnssec.Alias) rank {
 	switch {
 	case status == dnssec.Secure:
@@ -29,11 +29,11 @@ func rankOf(status dnssec.Status, aliases []dnssec.Alias) rank {
 	}
 }
 
-// maxAddresses bounds the addresses of one family that count. Senders try a
-// handful, and an RRset of 64 KiB has thousands.
+// maxAddresses bounds the addresses of one family. Senders try only a few, and an
+// RRset of 64 KiB has thousands.
 const maxAddresses = 16
 
-// family is what the lookup of A or of AAAA gave.
+// family is the result of the lookup of A or AAAA.
 type family struct {
 	answer *dnssec.Answer
 	addrs  []netip.Addr
@@ -59,8 +59,8 @@ func (f family) rank() rank {
 	return rankOf(f.answer.Status, f.answer.Aliases)
 }
 
-// agrees reports whether two families tell the same story of where the
-// addresses are and how secure they are. One without addresses adds nothing.
+// agrees reports whether two families have the same rank and the same aliases. A
+// family without addresses adds none.
 func (f family) agrees(other family) bool {
 	return f.rank() == other.rank() && slices.Equal(f.answer.Aliases, other.answer.Aliases)
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/mxseal/mxseal/internal/test/testpki"
 )
 
-// A chain of authorities that all have the same name and are issued by one
-// another makes more paths than can be tried: the signatures are counted.
+// Authorities that all have the same name and issued each other make more paths
+// than can be tried: the number of signatures is bounded.
 func TestVerifyBoundsWork(t *testing.T) {
 	t.Parallel()
 	first := testpki.Root(t, "Same")
@@ -41,14 +41,14 @@ func TestVerifyBoundsWork(t *testing.T) {
 		t.Fatal("accepted")
 	}
 	t.Logf("%d certificates, %d records: %v", len(sent), len(records), time.Since(start))
-	if !strings.Contains(err.Error(), "too many paths") && !strings.Contains(fmt.Sprint(err.(*dane.MismatchError).Attempts), "too many paths") {
+	if !strings.Contains(err.Error(), "too many paths") && !strings.Contains(fmt.Sprint(err.(*dane.Error).Attempts), "too many paths") {
 		t.Errorf("the bound was not met: %v", err)
 	}
 	expectReport(t, "too much work", err, "certificate-not-trusted")
 }
 
 // A key from DNS that would take seconds to verify one signature with is not
-// used: nobody else has looked at its size.
+// used: no other code has checked its size.
 func TestVerifyBoundsKeySize(t *testing.T) {
 	t.Parallel()
 	huge := &rsa.PublicKey{N: new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 1<<18), big.NewInt(1)), E: 1<<31 - 1}
@@ -64,7 +64,7 @@ func TestVerifyBoundsKeySize(t *testing.T) {
 	}
 }
 
-// Certificates beyond what a real chain has are not looked at.
+// Only as many certificates are used as a real chain can have.
 func TestVerifyBoundsChain(t *testing.T) {
 	t.Parallel()
 	root := testpki.Root(t, "Root")
@@ -82,7 +82,7 @@ func TestVerifyBoundsChain(t *testing.T) {
 	check(t, "DANE-EE and a hundred strangers", withStrangers(100), []dane.Record{newRecord(t, "3 1 1", leaf.Cert)}, nil, 0)
 }
 
-// Verify does not write to what it is given.
+// Verify does not change its arguments.
 func TestVerifyDoesNotWrite(t *testing.T) {
 	t.Parallel()
 	root := testpki.Root(t, "Root", testpki.Permit("example.org"))
@@ -101,9 +101,9 @@ func TestVerifyDoesNotWrite(t *testing.T) {
 	}
 }
 
-// FuzzVerify gives Verify whatever certificates can be parsed, and records
-// about them: it must come back, and never accept a chain for a name that is
-// in none of the certificates unless by DANE-EE.
+// FuzzVerify calls Verify with certificates that can be parsed and records about
+// them. Verify must return, and must never accept a chain for a name that is in none
+// of the certificates, except by DANE-EE.
 func FuzzVerify(f *testing.F) {
 	root := testpki.Root(f, "Root")
 	inter := root.Authority(f, "Intermediate", testpki.Permit("example.org"))
@@ -140,8 +140,7 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-// mayBeNamed reports whether a certificate might be for the fuzzer's
-// name after all.
+// mayBeNamed reports whether a certificate may be for the name of FuzzVerify.
 func mayBeNamed(cert *x509.Certificate) bool {
 	names := strings.ToLower(strings.Join(cert.DNSNames, " ") + " " + cert.Subject.String())
 	return strings.Contains(names, ".name.example")

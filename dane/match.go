@@ -8,8 +8,8 @@ import (
 	"crypto/x509"
 )
 
-// candidate is a certificate to compare records with. It keeps the digests of
-// its parts, so that a large RRset costs no more hashing than a small one.
+// candidate is a certificate that records are compared with. It keeps the digests
+// of its parts, so that each is computed once for all records.
 type candidate struct {
 	cert  *x509.Certificate
 	parts [2]digests // by selector
@@ -21,8 +21,8 @@ type digests struct {
 	sum512         [sha512.Size]byte
 }
 
-// matches reports whether a record that is kept by agility stands for the
-// certificate (RFC 6698 sections 2.1.2 and 2.1.3).
+// matches reports whether a record matches the certificate (RFC 6698 sections
+// 2.1.2 and 2.1.3). Digest agility has kept the record.
 func (c *candidate) matches(v Verifier, r *Record) bool {
 	part := c.cert.Raw
 	if r.Selector == SPKI {

@@ -2,91 +2,15 @@ package dane
 
 import (
 	"crypto/x509"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/mxseal/mxseal/internal/names"
 )
 
-// MismatchError says that no record authenticates the server. It has all that
-// was tried. Temporary is true: records and certificates change, so mail waits
-// and is not returned.
-type MismatchError struct {
-	// Attempts has one for each record given, in the same order.
-	Attempts []Attempt
-}
-
-// Attempt is how one record failed to authenticate a server.
-type Attempt struct {
-	Record Record
-	// Err says why, and of which certificate if of one.
-	Err error
-}
-
-// maxAttemptsShown bounds the text of a MismatchError. The records come from
-// the network.
-const maxAttemptsShown = 4
-
-// Error tells what was tried. Its length is bounded, and what comes from a
-// certificate is quoted.
-func (e *MismatchError) Error() string {
-	if len(e.Attempts) == 0 {
-		return "dane: there is no TLSA record to authenticate the server by"
-	}
-	var b strings.Builder
-	b.WriteString("dane: no TLSA record authenticates the server: ")
-	for i, attempt := range e.Attempts {
-		if i == maxAttemptsShown {
-			fmt.Fprintf(&b, "; and %d more", len(e.Attempts)-i)
-			break
-		}
-		if i > 0 {
-			b.WriteString("; ")
-		}
-		fmt.Fprintf(&b, "%s: %v", abbreviated(attempt.Record), attempt.Err)
-	}
-	return b.String()
-}
-
-// abbreviated is enough of a record to find it by.
-func abbreviated(r Record) string {
-	const shown = 8
-	if len(r.Data) <= shown {
-		return r.String()
-	}
-	return fmt.Sprintf("%d %d %d %s...", r.Usage, r.Selector, r.MatchingType, hex.EncodeToString(r.Data[:shown]))
-}
-
-// Unwrap returns the errors of the attempts.
-func (e *MismatchError) Unwrap() []error {
-	errs := make([]error, len(e.Attempts))
-	for i := range e.Attempts {
-		errs[i] = e.Attempts[i].Err
-	}
-	return errs
-}
-
-// Temporary returns true.
-func (e *MismatchError) Temporary() bool { return true }
-
-// TLSReport returns the result type of RFC 8460 section 4.3 and a short reason
-// code, both from the attempt that came furthest: a chain that leads to the
-// right trust anchor and has expired says more than another record that has
-// nothing to do with it.
-func (e *MismatchError) TLSReport() (resultType, reasonCode string) {
-	furthest := &fault{reason: noMatch}
-	for i := range e.Attempts {
-		var why *fault
-		if errors.As(e.Attempts[i].Err, &why) {
-			furthest = further(furthest, why)
-		}
-	}
-	return furthest.TLSReport()
-}
-
-// reason is why a record does not authenticate a server. The later ones are
-// those of attempts that came further.
+// reason is why a record does not authenticate a server. The further an attempt
+// got, the greater its reason.
 type reason uint8
 
 const (
@@ -108,8 +32,8 @@ const (
 	wrongName
 )
 
-// describe returns the result type of RFC 8460 section 4.3, a reason code of
-// our own and words for a reason.
+// describe returns the result type of RFC 8460 section 4.3, the reason code of
+// this package, and the text of a reason.
 func (r reason) describe() (resultType, code, text string) {
 	const (
 		tlsaInvalid  = "tlsa-invalid"
@@ -121,7 +45,7 @@ func (r reason) describe() (resultType, code, text string) {
 	case unusable:
 		return tlsaInvalid, "tlsa-unusable", "unusable"
 	case weakerDigest:
-		return tlsaInvalid, "tlsa-weaker-digest", "not used, there is a stronger digest of the same usage and selector"
+		return tlsaInvalid, "tlsa-weaker-digest", "not used, because there is a stronger digest of the same usage and selector"
 	case noCertificate:
 		return tlsaInvalid, "no-certificate", "the server sent no certificate"
 	case noMatch:
@@ -133,7 +57,7 @@ func (r reason) describe() (resultType, code, text string) {
 	case badSignature:
 		return notTrusted, "bad-signature", "is not signed with the key of its issuer"
 	case tooMuchWork:
-		return notTrusted, "too-much-work", "there are too many paths to try them all, or a key is too large"
+		return notTrusted, "too-much-work", "there are too many paths to try, or a key is too large"
 	case notAuthority:
 		return notTrusted, "issuer-not-ca", "must not issue certificates"
 	case wrongPurpose:
@@ -153,15 +77,15 @@ func (r reason) describe() (resultType, code, text string) {
 	}
 }
 
-// fault is why, and which certificate is at fault, if it is one. detail
-// replaces the words for the reason.
+// fault is the reason of an attempt, and the certificate at fault if there is
+// one. detail replaces the text of the reason.
 type fault struct {
 	reason reason
 	cert   *x509.Certificate
 	detail string
 }
 
-// further returns the fault of the attempt that came further.
+// further returns the fault of the attempt that got further.
 func further(a, b *fault) *fault {
 	if b.reason > a.reason {
 		return b
@@ -169,13 +93,13 @@ func further(a, b *fault) *fault {
 	return a
 }
 
-// TLSReport is like that of MismatchError.
+// TLSReport is that of Error for one attempt.
 func (f *fault) TLSReport() (resultType, reasonCode string) {
 	resultType, reasonCode, _ = f.reason.describe()
 	return resultType, reasonCode
 }
 
-// Error tells the reason and the certificate.
+// Error returns the reason and the certificate.
 func (f *fault) Error() string {
 	_, _, text := f.reason.describe()
 	if f.detail != "" {
@@ -191,21 +115,21 @@ func (f *fault) Error() string {
 	case f.reason == notYetValid:
 		return describe(f.cert) + " " + text + ", but from " + f.cert.NotBefore.UTC().Format(time.DateTime)
 	case f.reason == wrongName:
-		return fmt.Sprintf("%s %s, but %.128q", describe(f.cert), text, presentedNames(f.cert))
+		return fmt.Sprintf("%s %s, but %s", describe(f.cert), text, names.Quote(presentedNames(f.cert), 128))
 	}
 	return describe(f.cert) + " " + text
 }
 
-// describe names a certificate in a bounded and quoted form.
+// describe names a certificate. The text is quoted and bounded.
 func describe(cert *x509.Certificate) string {
-	return fmt.Sprintf("certificate %.64q", cert.Subject.String())
+	return "certificate " + names.Quote(cert.Subject.String(), 64)
 }
 
-// presentedNames lists the first names that the certificate is for.
+// presentedNames returns the first names that the certificate is for.
 func presentedNames(cert *x509.Certificate) string {
-	names := cert.DNSNames
-	if len(names) == 0 {
-		names = commonNames(cert)
+	presented := cert.DNSNames
+	if len(presented) == 0 {
+		presented = commonNames(cert)
 	}
-	return strings.Join(names[:min(len(names), 4)], " ")
+	return strings.Join(presented[:min(len(presented), 4)], " ")
 }

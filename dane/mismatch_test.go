@@ -10,7 +10,7 @@ import (
 	"github.com/mxseal/mxseal/internal/test/testpki"
 )
 
-// RPT-54 to RPT-58: the report tells of the attempt that came furthest.
+// RPT-54 to RPT-58: the report is about the attempt that got furthest.
 func TestMismatchReport(t *testing.T) {
 	t.Parallel()
 	root, stranger := testpki.Root(t, "Root"), testpki.Root(t, "Stranger")
@@ -52,8 +52,8 @@ func TestMismatchIsTemporary(t *testing.T) {
 	}
 }
 
-// The text names the record, the certificate and the reason, and stays short
-// and printable whatever the server sends.
+// The text names the record, the certificate and the reason. It is short and
+// printable, whatever the server sends.
 func TestMismatchText(t *testing.T) {
 	t.Parallel()
 	root := testpki.Root(t, "Root\r\n250 OK\x1b[2J"+strings.Repeat("x", 60))

@@ -114,7 +114,7 @@ func TestVerifyNames(t *testing.T) {
 }
 
 // AMB-14, field note 22: a common name does not escape the name constraints,
-// which the standard library holds against alternative names only.
+// which the standard library applies to alternative names only.
 func TestVerifyCommonNameConstraints(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

@@ -10,32 +10,32 @@ import (
 	"time"
 )
 
-// Bounds on what a hostile server can make us do. Real chains have two to five
-// certificates; a TLS handshake has room for hundreds, which by cross-signing
-// each other would make any number of paths.
+// Bounds on the work that a hostile server can cause. Real chains have two to five
+// certificates. A TLS handshake has room for hundreds, which can sign each other
+// and so make any number of paths.
 const (
-	maxSent       = 32 // certificates of the handshake that are looked at
-	maxPool       = 64 // with those from the records
+	maxSent       = 32 // certificates of the handshake that are used
+	maxPool       = 64 // those and the ones from records
 	maxSignatures = 64 // verified in one call of Verify
 
-	// maxRSABits is what crypto/tls allows for the certificates that it gets;
-	// keys that come from DNS have not been through its hands. A key that
-	// fills a DNS message would take seconds.
+	// maxRSABits is the limit that crypto/tls has for certificates of the
+	// handshake. Keys from DNS have not passed it, and one that fills a DNS
+	// message would take seconds.
 	maxRSABits = 8192
 )
 
-// search looks for a path from the server's certificate to a trust anchor (RFC
-// 5280 section 6, RFC 4158).
+// search searches a path from the server's certificate to a trust anchor (RFC 5280
+// section 6, RFC 4158).
 type search struct {
 	verifier Verifier
 	leaf     *x509.Certificate
 	names    []string
 	now      time.Time
-	// pool has the certificates that a path may lead over: those of the
-	// handshake after the first, and those that records carry, for the
-	// handshake need not repeat them (RFC 7671 section 5.2.2).
+	// pool has the certificates that a path may use: those of the handshake
+	// after the first, and those of records, which the handshake may omit
+	// (RFC 7671 section 5.2.2).
 	pool       []*candidate
-	signatures int // that may still be verified
+	signatures int // how many may still be verified
 }
 
 func newSearch(v Verifier, chain []*x509.Certificate, records []Record, names []string, now time.Time) *search {
@@ -55,8 +55,8 @@ func newSearch(v Verifier, chain []*x509.Certificate, records []Record, names []
 	return s
 }
 
-// add puts a certificate into the pool, once, and never the server's own: that
-// is not an issuer, not even when it signed itself.
+// add adds a certificate to the pool, once. The server's own is no issuer, even if
+// it is self-signed, and is not added.
 func (s *search) add(cert *x509.Certificate) {
 	if len(s.pool) == maxPool || bytes.Equal(cert.Raw, s.leaf.Raw) {
 		return
@@ -69,7 +69,7 @@ func (s *search) add(cert *x509.Certificate) {
 	s.pool = append(s.pool, &candidate{cert: cert})
 }
 
-// record looks for a path to a trust anchor that a DANE-TA record stands for.
+// record searches a path to a trust anchor that matches a DANE-TA record.
 func (s *search) record(r *Record) (Match, *fault) {
 	failed := &fault{reason: noTrustAnchor}
 	matched := false
@@ -84,10 +84,10 @@ func (s *search) record(r *Record) (Match, *fault) {
 		}
 		failed = further(failed, why)
 	}
-	// Only a key that no certificate comes with is taken without one, or the
-	// constraints in the certificate would not bind (RFC 7671 section 5.2.3).
-	// That goes for the server's own certificate too: signing itself with the
-	// anchor's key does not make it one.
+	// A key is used without a certificate only if no certificate has it.
+	// Otherwise the constraints of that certificate would not apply (RFC 7671
+	// section 5.2.3). If the server's own certificate has the key, it is still no
+	// issuer.
 	if key := bareKey(r); key != nil && !matched && !bytes.Equal(s.leaf.RawSubjectPublicKeyInfo, r.Data) {
 		match, why := s.extend([]*x509.Certificate{s.leaf}, &anchor{record: r, key: key})
 		if why == nil {
@@ -98,16 +98,16 @@ func (s *search) record(r *Record) (Match, *fault) {
 	return Match{}, failed
 }
 
-// anchor is a trust anchor that a record stands for: a certificate, or a key
-// that no certificate comes with.
+// anchor is a trust anchor that matches a record: a certificate, or a key without
+// certificate.
 type anchor struct {
 	record *Record
 	cert   *x509.Certificate
-	key    *x509.Certificate // has nothing but the key
+	key    *x509.Certificate // has only the key
 }
 
-// bareKey returns the key in a "2 1 0" record in the form of an issuer that has
-// nothing else, or nil if the record has none or not one that can sign.
+// bareKey returns the key of a "2 1 0" record as an issuer that has only the key.
+// It returns nil if the record has no key, or one that cannot sign.
 func bareKey(r *Record) *x509.Certificate {
 	if r.Selector != SPKI || r.MatchingType != Full {
 		return nil
@@ -130,9 +130,9 @@ func bareKey(r *Record) *x509.Certificate {
 	return issuer
 }
 
-// extend goes on from a path whose signatures hold, in every direction, until
-// it is at the trust anchor. It returns the fault of the path that came
-// furthest if none is good.
+// extend extends a path whose signatures are good, in every possible way, until it
+// reaches the trust anchor. If no path is good, it returns the fault of the one
+// that got furthest.
 func (s *search) extend(path []*x509.Certificate, to *anchor) (Match, *fault) {
 	subject := path[len(path)-1]
 	if why := s.inForce(subject, subject == to.cert); why != nil {
@@ -142,8 +142,8 @@ func (s *search) extend(path []*x509.Certificate, to *anchor) (Match, *fault) {
 		return s.accept(path, len(path)-1, to)
 	}
 	failed := &fault{reason: notIssuer, cert: to.cert}
-	// With a bare key there is no name to go by: what counts is that it signed
-	// the topmost certificate (RFC 7671 section 5.2.3).
+	// A bare key has no name to compare. It must have signed the topmost
+	// certificate (RFC 7671 section 5.2.3).
 	if to.key != nil {
 		why := s.signed(subject, to.key)
 		if why == nil {
@@ -171,9 +171,8 @@ func (s *search) extend(path []*x509.Certificate, to *anchor) (Match, *fault) {
 	return Match{}, failed
 }
 
-// onPath reports whether a path has been over a certificate, or another of the
-// same name and key, already. To go there again leads nowhere new (RFC 4158
-// section 2.4.1).
+// onPath reports whether a path has a certificate, or another of the same name and
+// key, already. Such a path is a loop (RFC 4158 section 2.4.1).
 func onPath(path []*x509.Certificate, cert *x509.Certificate) bool {
 	return slices.ContainsFunc(path, func(have *x509.Certificate) bool {
 		return bytes.Equal(have.RawSubject, cert.RawSubject) &&
@@ -181,15 +180,15 @@ func onPath(path []*x509.Certificate, cert *x509.Certificate) bool {
 	})
 }
 
-// issued reports why issuer is not an authority that signed subject (RFC 5280
-// sections 4.2.1.3, 4.2.1.9 and 6.1.4 (k) and (n)).
+// issued returns the reason why issuer is not an authority that signed subject, or
+// nil (RFC 5280 sections 4.2.1.3, 4.2.1.9 and 6.1.4 (k) and (n)).
 func (s *search) issued(subject, issuer *x509.Certificate, isAnchor bool) *fault {
 	switch {
 	case issuer.Version == 3 && !(issuer.BasicConstraintsValid && issuer.IsCA):
 		return &fault{reason: notAuthority, cert: issuer}
 	case issuer.Version < 3 && !(isAnchor && selfIssued(issuer)):
-		// There was no way to say so before version 3. Old roots are still
-		// around, and here the domain itself declares one to be its anchor.
+		// Versions before 3 cannot mark authorities. Old roots are still in use,
+		// and here the domain itself declares one to be its trust anchor.
 		return &fault{reason: notAuthority, cert: issuer}
 	case issuer.KeyUsage != 0 && issuer.KeyUsage&x509.KeyUsageCertSign == 0:
 		return &fault{reason: notAuthority, cert: issuer}
@@ -197,7 +196,7 @@ func (s *search) issued(subject, issuer *x509.Certificate, isAnchor bool) *fault
 	return s.signed(subject, issuer)
 }
 
-// signed verifies one signature within the bound. MD5 and SHA-1 do not count.
+// signed verifies one signature within the bounds. It refuses MD5 and SHA-1.
 func (s *search) signed(subject, issuer *x509.Certificate) *fault {
 	if key, ok := issuer.PublicKey.(*rsa.PublicKey); s.signatures == 0 || ok && key.N.BitLen() > maxRSABits {
 		return &fault{reason: tooMuchWork}
@@ -213,7 +212,7 @@ func selfIssued(cert *x509.Certificate) bool {
 	return bytes.Equal(cert.RawSubject, cert.RawIssuer)
 }
 
-// accept makes the checks that need the whole path, whose signatures and
+// accept makes the checks that need the whole path. Its signatures and the single
 // certificates are good.
 func (s *search) accept(path []*x509.Certificate, depth int, to *anchor) (Match, *fault) {
 	if why := withinPathLength(path); why != nil {

@@ -29,7 +29,7 @@ func TestRecordName(t *testing.T) {
 	}
 }
 
-// TLSA-2, TLSA-3: what is selected, and how it is given.
+// TLSA-2, TLSA-3: the selected part, and its form.
 func TestNewRecord(t *testing.T) {
 	t.Parallel()
 	cert := testpki.SelfSigned(t, mxNames).Cert

@@ -2,29 +2,28 @@ package dane
 
 import (
 	"encoding/hex"
-	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/names"
 )
 
-// Usage says what a record's certificate is to the server's (RFC 6698 section
-// 2.1.1). The zero value is PKIX-TA, which is unusable for mail.
+// Usage is the certificate usage of a record (RFC 6698 section 2.1.1). The zero
+// value is PKIX-TA, which is unusable for mail.
 type Usage uint8
 
 // The certificate usages, named by RFC 7218. Only DANETA and DANEEE are used
 // for mail (RFC 7672 section 3.1).
 const (
-	PKIXTA Usage = 0 // an issuer, which a public authority must vouch for
-	PKIXEE Usage = 1 // the server's, which a public authority must vouch for
-	DANETA Usage = 2 // an issuer: a trust anchor
+	PKIXTA Usage = 0 // an issuer, below a public certificate authority
+	PKIXEE Usage = 1 // the server's own, below a public certificate authority
+	DANETA Usage = 2 // an issuer, which is a trust anchor
 	DANEEE Usage = 3 // the server's own
 )
 
-// Selector says which part of the certificate is meant (RFC 6698 section
-// 2.1.2).
+// Selector is the part of the certificate that a record is about (RFC 6698
+// section 2.1.2).
 type Selector uint8
 
 // The selectors, named by RFC 7218.
@@ -33,7 +32,7 @@ const (
 	SPKI Selector = 1 // its SubjectPublicKeyInfo, in DER
 )
 
-// MatchingType says how the data stands for the selected part (RFC 6698
+// MatchingType is the form in which a record has the selected part (RFC 6698
 // section 2.1.3).
 type MatchingType uint8
 
@@ -89,9 +88,9 @@ func (m MatchingType) String() string {
 	return strconv.Itoa(int(m))
 }
 
-// Record is the content of a TLSA record (RFC 6698 section 2.1), of whatever
-// value: [Select] tells which can be used. The zero Record is one of usage
-// PKIX-TA without data, which is unusable.
+// Record is the content of a TLSA record (RFC 6698 section 2.1). It can have any
+// values; [Select] returns the records that can be used. The zero Record has usage
+// PKIX-TA and no data, and is unusable.
 type Record struct {
 	Usage        Usage
 	Selector     Selector
@@ -99,21 +98,21 @@ type Record struct {
 	Data         []byte // the certificate association data
 }
 
-// maxData is what fits into the RDATA of one record beside the three numbers.
+// maxData is the room for data in the RDATA of one record, after the three numbers.
 const maxData = 1<<16 - 1 - 3
 
-// ParseRecord reads the presentation form of RFC 6698 section 2.2, "3 1 1
-// ab12...", with white space anywhere in the hexadecimal data, or with the
-// acronyms of RFC 7218 in place of the numbers, in any case. The result need
-// not be usable.
+// ParseRecord reads the presentation form of RFC 6698 section 2.2, such as
+// "3 1 1 ab12...". The hexadecimal data may contain white space. Instead of the
+// numbers there may be the acronyms of RFC 7218, in any case. The result need not
+// be usable. The error is an [*Error] for [ErrRecord].
 func ParseRecord(s string) (Record, error) {
-	// The data is at most two digits per octet; white space may double that.
+	// The data has two digits per octet, and white space may be between them.
 	if len(s) > 8*maxData {
-		return Record{}, errors.New("dane: TLSA record is too long")
+		return Record{}, malformed("it is too long")
 	}
 	fields := strings.Fields(s)
 	if len(fields) < 4 {
-		return Record{}, errors.New("dane: a TLSA record is usage, selector, matching type and data, such as \"3 1 1 ab12...\"")
+		return Record{}, malformed("it must be usage, selector, matching type and data, such as \"3 1 1 ab12...\"")
 	}
 	usage, err := parseField[Usage]("usage", fields[0])
 	if err != nil {
@@ -129,15 +128,15 @@ func ParseRecord(s string) (Record, error) {
 	}
 	data, err := hex.DecodeString(strings.Join(fields[3:], ""))
 	if err != nil {
-		return Record{}, errors.New("dane: the data of a TLSA record is not hexadecimal")
+		return Record{}, malformed("the data is not hexadecimal")
 	}
 	if len(data) > maxData {
-		return Record{}, errors.New("dane: TLSA record is too long")
+		return Record{}, malformed("it is too long")
 	}
 	return Record{Usage: usage, Selector: selector, MatchingType: matchingType, Data: data}, nil
 }
 
-// parseField reads a number or, in any case, the name that String gives one.
+// parseField reads a number or, in any case, the acronym that String returns.
 func parseField[T interface {
 	~uint8
 	String() string
@@ -150,17 +149,17 @@ func parseField[T interface {
 			return T(n), nil
 		}
 	}
-	return 0, fmt.Errorf("dane: the %s of a TLSA record is a number from 0 to 255 or a name from RFC 7218, not %.20q", field, s)
+	return 0, malformed("the %s must be a number from 0 to 255 or an acronym of RFC 7218, not %s", field, names.Quote(s, 20))
 }
 
-// String returns the presentation form with numbers, "3 1 1 ab12...", as in a
-// zone file and as TLS reports want it (RFC 8460 section 4.5).
+// String returns the presentation form with numbers, such as "3 1 1 ab12...", as
+// in a zone file and in TLS reports (RFC 8460 section 4.5).
 func (r Record) String() string {
 	return r.format(strconv.Itoa(int(r.Usage)), strconv.Itoa(int(r.Selector)), strconv.Itoa(int(r.MatchingType)))
 }
 
-// Acronyms returns the presentation form with the names of RFC 7218: "DANE-EE
-// SPKI SHA2-256 ab12...".
+// Acronyms returns the presentation form with the acronyms of RFC 7218, such as
+// "DANE-EE SPKI SHA2-256 ab12...".
 func (r Record) Acronyms() string {
 	return r.format(r.Usage.String(), r.Selector.String(), r.MatchingType.String())
 }
@@ -169,10 +168,10 @@ func (r Record) format(usage, selector, matchingType string) string {
 	return strings.TrimSuffix(usage+" "+selector+" "+matchingType+" "+hex.EncodeToString(r.Data), " ")
 }
 
-// MarshalText returns the same as String.
+// MarshalText returns the text of String.
 func (r Record) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
-// UnmarshalText is ParseRecord.
+// UnmarshalText reads the form that [ParseRecord] reads.
 func (r *Record) UnmarshalText(text []byte) error {
 	record, err := ParseRecord(string(text))
 	if err != nil {
@@ -182,9 +181,9 @@ func (r *Record) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// FromTLSA returns the content of a TLSA record that a resolver has found. It
-// always succeeds, because even a record that makes no sense shows that the
-// server supports TLS (RFC 7672 section 2.2). The data is copied.
+// FromTLSA returns the content of a TLSA record that a resolver found. It accepts
+// all values, because even an unusable record means that the server supports TLS
+// (RFC 7672 section 2.2). The data is copied.
 func FromTLSA(tlsa dnssec.TLSA) Record {
 	return Record{
 		Usage:        Usage(tlsa.Usage),
@@ -194,19 +193,21 @@ func FromTLSA(tlsa dnssec.TLSA) Record {
 	}
 }
 
-// MarshalBinary returns the RDATA of RFC 6698 section 2.1.
+// MarshalBinary returns the RDATA of RFC 6698 section 2.1. The error is an
+// [*Error] for [ErrRecord].
 func (r Record) MarshalBinary() ([]byte, error) {
 	if len(r.Data) > maxData {
-		return nil, errors.New("dane: TLSA record is too long")
+		return nil, malformed("it is too long")
 	}
 	return append([]byte{byte(r.Usage), byte(r.Selector), byte(r.MatchingType)}, r.Data...), nil
 }
 
-// UnmarshalBinary reads the RDATA of RFC 6698 section 2.1. Less than the three
-// numbers is malformed; no data after them is read, and unusable.
+// UnmarshalBinary reads the RDATA of RFC 6698 section 2.1. RDATA of less than
+// three octets is malformed: the error is an [*Error] for [ErrRecord]. A record
+// without data is read, and is unusable.
 func (r *Record) UnmarshalBinary(rdata []byte) error {
 	if len(rdata) < 3 || len(rdata)-3 > maxData {
-		return fmt.Errorf("dane: TLSA RDATA of %d octets", len(rdata))
+		return malformed("the RDATA has %d octets", len(rdata))
 	}
 	*r = Record{
 		Usage:        Usage(rdata[0]),

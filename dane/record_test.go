@@ -2,6 +2,7 @@ package dane_test
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 
@@ -47,6 +48,8 @@ func TestParseRecordRefuses(t *testing.T) {
 	} {
 		if r, err := dane.ParseRecord(in); err == nil {
 			t.Errorf("ParseRecord(%.40q) = %v, want an error", in, r)
+		} else if !errors.Is(err, dane.ErrRecord) {
+			t.Errorf("ParseRecord(%.40q): %v is not ErrRecord", in, err)
 		} else if len(err.Error()) > 200 {
 			t.Errorf("ParseRecord(%.40q): the error has %d octets", in, len(err.Error()))
 		}
@@ -132,7 +135,7 @@ func TestFromTLSA(t *testing.T) {
 	if tlsa.Data[0] != 0xab {
 		t.Error("the record shares its data with the resolver's answer")
 	}
-	// A record that makes no sense is still a record, and unusable.
+	// A record with unknown values is a record, and unusable.
 	odd := dane.FromTLSA(dnssec.TLSA{Usage: 3, Selector: 1, MatchingType: 1})
 	if odd.String() != "3 1 1" || len(dane.Select([]dane.Record{odd})) != 0 {
 		t.Errorf("got %v", odd)

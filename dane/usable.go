@@ -10,35 +10,34 @@ import (
 	"fmt"
 )
 
-// Verifier judges certificates by TLSA records under a local policy. The zero
-// Verifier has the policy that [Select] and [Verify] use.
+// Verifier selects and verifies records under a local policy for digests. The
+// zero Verifier has the policy that [Select] and [Verify] use.
 type Verifier struct {
-	// Digests are the digests to accept, the strongest first, and the
-	// matching types that stand for them (RFC 7671 section 9). Nil means
-	// SHA2-512, then SHA2-256. A digest that is not listed, or whose package
-	// is not linked into the program, makes a record unusable.
+	// Digests are the accepted digests, the strongest first (RFC 7671 section
+	// 9). Nil means SHA2-512, then SHA2-256. A record is unusable if its digest is
+	// not listed, or if the package of the hash function is not linked into the
+	// program.
 	Digests []Digest
 }
 
-// Digest gives the hash function that a matching type stands for.
+// Digest is a matching type and its hash function.
 type Digest struct {
 	Type MatchingType // never Full
 	Hash crypto.Hash
 }
 
-// Select returns the records to verify with, in order: those that are usable
-// and, of several digests of one usage and selector, only the ones of the
-// strongest (RFC 7671 section 9). No record left means that the server must be
-// spoken to over TLS and cannot be authenticated (RFC 7672 section 2.2); that
-// is not the same as having been given none.
+// Select returns the records to verify with, in the given order: the usable ones
+// and, of several digests of one usage and selector, only those of the strongest
+// (RFC 7671 section 9). If there are records and none is left, the session must be
+// encrypted and the server cannot be authenticated (RFC 7672 section 2.2).
 //
-// The slice is new. The data is shared with the records given.
+// The slice is new. The data is shared with the argument.
 func Select(records []Record) []Record { return Verifier{}.Select(records) }
 
 // Select is like [Select] under the policy of v.
 func (v Verifier) Select(records []Record) []Record {
-	// Digest agility comes after the unusable and malformed are gone (RFC 7671
-	// section 9): a broken strong digest must not hide a good weaker one.
+	// Digest agility applies to usable records only (RFC 7671 section 9): a
+	// malformed strong digest must not hide a good weaker one.
 	var usable []Record
 	for i := range records {
 		if v.unusable(&records[i]) == nil {
@@ -55,8 +54,8 @@ func (v Verifier) Select(records []Record) []Record {
 	return selected
 }
 
-// unusable returns why a record cannot be used (RFC 6698 section 4.1, RFC 7672
-// section 3.1.3), or nil.
+// unusable returns the reason why a record cannot be used (RFC 6698 section 4.1,
+// RFC 7672 section 3.1.3), or nil.
 func (v Verifier) unusable(r *Record) *fault {
 	switch {
 	case r.Usage == PKIXTA || r.Usage == PKIXEE:
@@ -90,9 +89,8 @@ func unusablef(format string, args ...any) *fault {
 	return &fault{reason: unusable, detail: "unusable: " + fmt.Sprintf(format, args...)}
 }
 
-// isPublicKeyInfo reports whether der is a SubjectPublicKeyInfo (RFC 5280
-// section 4.1). The algorithm need not be known here: a DANE-EE record is
-// compared octet by octet.
+// isPublicKeyInfo reports whether der is a SubjectPublicKeyInfo (RFC 5280 section
+// 4.1). The algorithm may be unknown: a DANE-EE record is compared octet by octet.
 func isPublicKeyInfo(der []byte) bool {
 	var info struct {
 		Algorithm pkix.AlgorithmIdentifier
@@ -102,8 +100,8 @@ func isPublicKeyInfo(der []byte) bool {
 	return err == nil && len(rest) == 0
 }
 
-// digest returns the hash function of a matching type and its rank, more for
-// the stronger; zeros if the type is Full or cannot be used.
+// digest returns the hash function of a matching type and its rank. A stronger
+// digest has a higher rank. Both are 0 if the type is Full or not accepted.
 func (v Verifier) digest(m MatchingType) (rank int, hash crypto.Hash) {
 	if v.Digests == nil {
 		switch m {
@@ -122,7 +120,7 @@ func (v Verifier) digest(m MatchingType) (rank int, hash crypto.Hash) {
 	return 0, 0
 }
 
-// sum is hash over data.
+// sum returns the digest of data.
 func sum(hash crypto.Hash, data []byte) []byte {
 	switch hash {
 	case crypto.SHA256:
@@ -137,12 +135,12 @@ func sum(hash crypto.Hash, data []byte) []byte {
 	return h.Sum(nil)
 }
 
-// strengths has the rank of the strongest digest by usage (DANE-TA, DANE-EE)
-// and selector.
+// strengths has the rank of the strongest digest for each usage (DANE-TA,
+// DANE-EE) and selector.
 type strengths [2][2]int
 
-// strongest finds the digest that agility leaves for each usage and selector.
-// A digest of the wrong length does not count.
+// strongest returns the strongest digest of each usage and selector. A digest of
+// the wrong length does not count.
 func (v Verifier) strongest(records []Record) strengths {
 	var s strengths
 	for i := range records {
@@ -160,8 +158,9 @@ func (v Verifier) strongest(records []Record) strengths {
 	return s
 }
 
-// keeps reports whether agility keeps a record: the strongest digest, and Full
-// always, which no cryptanalysis can weaken (RFC 7671 section 9).
+// keeps reports whether digest agility keeps a record: one of the strongest
+// digest, and always one of type Full, which does not depend on a digest (RFC 7671
+// section 9).
 func (s *strengths) keeps(v Verifier, r *Record) bool {
 	if !grouped(r) {
 		return false
@@ -173,7 +172,7 @@ func (s *strengths) keeps(v Verifier, r *Record) bool {
 	return rank != 0 && rank == s[r.Usage-DANETA][r.Selector] && len(r.Data) == hash.Size()
 }
 
-// grouped reports whether usage and selector are ones that mail uses.
+// grouped reports whether mail uses the usage and the selector.
 func grouped(r *Record) bool {
 	return (r.Usage == DANETA || r.Usage == DANEEE) && r.Selector <= SPKI
 }

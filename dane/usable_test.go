@@ -13,7 +13,7 @@ import (
 	"github.com/mxseal/mxseal/internal/test/testpki"
 )
 
-// digest is hexadecimal data of the length that a matching type has.
+// digest adds hexadecimal data of the right length to a record of this kind.
 func digest(kind string) string {
 	switch kind[len(kind)-1] {
 	case '1':
@@ -26,7 +26,7 @@ func digest(kind string) string {
 
 // TLSA-1, TLSA-18, TLSA-19, TLSA-26, OPS-2, OPS-5, OPS-7, OPS-28, OPS-37,
 // DANE-81, field note 19. The usages 0 and 1 are not supported, so that OPS-40,
-// OPS-41, TLSA-6 and TLSA-7 ask for nothing more than that they are unusable.
+// OPS-41, TLSA-6 and TLSA-7 require only that they are unusable.
 func TestSelectUsable(t *testing.T) {
 	t.Parallel()
 	cert := testpki.SelfSigned(t, mxNames).Cert
@@ -92,7 +92,7 @@ func TestSelectAgility(t *testing.T) {
 	}
 }
 
-// Field note 26: nothing is written into the records given.
+// Field note 26: Select does not change the records.
 func TestSelectDoesNotWrite(t *testing.T) {
 	t.Parallel()
 	fresh := func() []dane.Record {
@@ -110,7 +110,7 @@ func TestSelectDoesNotWrite(t *testing.T) {
 	}
 }
 
-// OPS-25, OPS-26, TLSA-20: a local order of digests, and local digests.
+// OPS-25, OPS-26, TLSA-20: a local order of digests, and additional digests.
 func TestVerifierDigests(t *testing.T) {
 	t.Parallel()
 	cert := testpki.SelfSigned(t, mxNames).Cert

@@ -5,39 +5,38 @@ import (
 	"time"
 )
 
-// Match says what authenticated a server. The zero Match is of no record.
+// Match is the way in which a server was authenticated.
 type Match struct {
 	// Record is the record that matched.
 	Record Record
-	// Depth is where the match is on the way from the server's certificate to
-	// the trust anchor: 0 is the server's own certificate, 1 its issuer. A
-	// trust anchor that is a bare key counts like the certificate it is not.
+	// Depth is the position of the matching certificate in the chain: 0 is the
+	// server's own certificate, 1 its issuer. A trust anchor that is a key without
+	// certificate counts as well.
 	Depth int
-	// Name is the reference identifier that the certificate is for; empty with
-	// DANE-EE, where names are not looked at (RFC 7672 section 3.2.1).
+	// Name is the reference identifier that the certificate is for. It is empty
+	// with DANE-EE, where names are not checked (RFC 7672 section 3.2.1).
 	Name string
 }
 
-// Verify judges the certificates that a server sent in a TLS handshake, its own
-// first, by the TLSA records of the server. One usable record that fits is
-// enough (RFC 7671 section 8). The records should be all of the secure RRset,
-// or what [Select] left of it: unusable records and outdated digests never
-// match.
+// Verify checks the certificates of a TLS handshake, the server's own first, by
+// the TLSA records of the server. One matching record is enough (RFC 7671 section
+// 8). records is the secure RRset, or the result of [Select] for it: unusable
+// records and weaker digests never match.
 //
-// With DANE-EE the first certificate must match, and nothing else is looked at:
-// no name, date or issuer (RFC 7672 section 3.1.1).
+// With DANE-EE, the first certificate must match. Its names, dates and issuer are
+// not checked (RFC 7672 section 3.1.1).
 //
-// With DANE-TA a chain must lead from it to a trust anchor that matches and is
-// in the handshake or, in full, in a record; and it must be for one of names,
-// which [ReferenceNames] gives. The certificates sent after the first may be in
-// any order and have strangers among them. No store of certificate authorities
-// is asked. The trust anchor's own certificate binds too, where there is one:
-// its dates, path length, key usage, extended key usage and name constraints
-// (RFC 7671 section 5.2.1 and the practice of OpenSSL).
+// With DANE-TA, a chain must lead from the first certificate to a trust anchor that
+// matches. The trust anchor is sent in the handshake, or is in a record in full.
+// The first certificate must be for one of names, which [ReferenceNames] returns.
+// The other certificates may be in any order, and unrelated ones are ignored. No
+// certificate authorities of the system are used. If the trust anchor has a
+// certificate, its dates, path length, key usage, extended key usage and name
+// constraints are checked too (RFC 7671 section 5.2.1, and as OpenSSL does).
 //
-// Every error is a [*MismatchError]. In a [crypto/tls.Config], call Verify from
-// VerifyConnection, with InsecureSkipVerify set: VerifyPeerCertificate is not
-// called for resumed sessions.
+// Every error is an [*Error] for [ErrMismatch]. In a [crypto/tls.Config], call
+// Verify from VerifyConnection, with InsecureSkipVerify set: VerifyPeerCertificate
+// is not called for resumed sessions.
 func Verify(chain []*x509.Certificate, records []Record, names []string, now time.Time) (Match, error) {
 	return Verifier{}.Verify(chain, records, names, now)
 }
@@ -45,7 +44,7 @@ func Verify(chain []*x509.Certificate, records []Record, names []string, now tim
 // Verify is like the function [Verify] under the policy of v.
 func (v Verifier) Verify(chain []*x509.Certificate, records []Record, names []string, now time.Time) (Match, error) {
 	if len(chain) == 0 || chain[0] == nil {
-		return Match{}, &MismatchError{Attempts: []Attempt{{Err: &fault{reason: noCertificate}}}}
+		return Match{}, &Error{Attempts: []Attempt{{Err: &fault{reason: noCertificate}}}, kind: ErrMismatch}
 	}
 	strongest := v.strongest(records)
 	leaf := candidate{cert: chain[0]}
@@ -58,8 +57,8 @@ func (v Verifier) Verify(chain []*x509.Certificate, records []Record, names []st
 	return v.verifyTrustAnchors(chain, records, &strongest, names, now)
 }
 
-// verifyTrustAnchors does what usage DANE-TA asks for (RFC 6698 section 2.1.1).
-// If no record leads to success, it says of each why.
+// verifyTrustAnchors tries the records of usage DANE-TA (RFC 6698 section 2.1.1).
+// Its error has the reason for each record.
 func (v Verifier) verifyTrustAnchors(chain []*x509.Certificate, records []Record, strongest *strengths, names []string, now time.Time) (Match, error) {
 	s := newSearch(v, chain, records, names, now)
 	attempts := make([]Attempt, 0, len(records))
@@ -82,5 +81,5 @@ func (v Verifier) verifyTrustAnchors(chain []*x509.Certificate, records []Record
 		}
 		attempts = append(attempts, attempt)
 	}
-	return Match{}, &MismatchError{Attempts: attempts}
+	return Match{}, &Error{Attempts: attempts, kind: ErrMismatch}
 }

@@ -26,8 +26,8 @@ func check(t *testing.T, what string, sent entities, records []dane.Record, name
 	case depth < 0 && err == nil:
 		t.Errorf("%s: accepted: %+v", what, match)
 	case depth < 0:
-		var mismatch *dane.MismatchError
-		if !errors.As(err, &mismatch) || len(mismatch.Attempts) != len(records) {
+		var mismatch *dane.Error
+		if !errors.Is(err, dane.ErrMismatch) || !errors.As(err, &mismatch) || len(mismatch.Attempts) != len(records) {
 			t.Errorf("%s: error %v is not about every record", what, err)
 		}
 	case err != nil:
@@ -38,7 +38,7 @@ func check(t *testing.T, what string, sent entities, records []dane.Record, name
 }
 
 // DANE-75 to DANE-77, DANE-86, DANE-108, OPS-8, OPS-10, OPS-11, TLSA-5, field
-// note 21: DANE-EE looks at the first certificate, and at nothing in it.
+// note 21: DANE-EE compares the first certificate and checks nothing else in it.
 func TestVerifyDANEEE(t *testing.T) {
 	t.Parallel()
 	root := testpki.Root(t, "Root")
@@ -73,7 +73,7 @@ func TestVerifyDANEEE(t *testing.T) {
 }
 
 // DANE-100, OPS-22, OPS-23, TLSA-22, TLSA-23, field note 16: any usable record
-// is enough, and those that do not match do no harm.
+// is enough, and records that do not match are ignored.
 func TestVerifyAnyRecord(t *testing.T) {
 	t.Parallel()
 	root := testpki.Root(t, "Root")
@@ -94,7 +94,7 @@ func TestVerifyAnyRecord(t *testing.T) {
 }
 
 // Field note 20, OPS-30, DANE-82: what Select would drop does not match in
-// Verify either, whoever forgot to call Select.
+// Verify either, in case the caller did not call Select.
 func TestVerifyOnlyUsable(t *testing.T) {
 	t.Parallel()
 	leaf := testpki.SelfSigned(t, mxNames)
@@ -175,8 +175,8 @@ func TestVerifyDANETA(t *testing.T) {
 	}
 }
 
-// DANE-83, field note 22: what is checked on the way. The verdicts are
-// OpenSSL's; the comparison with it has many more cases.
+// DANE-83, field note 22: the checks of the path. The results are those of OpenSSL;
+// the comparison with it has many more cases.
 func TestVerifyConstraints(t *testing.T) {
 	t.Parallel()
 	type changes = []testpki.Change
@@ -228,7 +228,7 @@ func TestVerifyConstraints(t *testing.T) {
 	}
 }
 
-// Field note 22: the dates of a trust anchor count if it issued itself.
+// Field note 22: the dates of a trust anchor count if it is self-issued.
 func TestVerifyAnchorDates(t *testing.T) {
 	t.Parallel()
 	root := testpki.Root(t, "Root")
@@ -255,8 +255,8 @@ func TestVerifyAnchorDates(t *testing.T) {
 	}
 }
 
-// DANE-78, OPS-17: the constraints of an anchor that was sent bind, even if the
-// record gives its bare key, and an authority under a bare key must be in force.
+// DANE-78, OPS-17: the constraints of a trust anchor that was sent apply, even if the
+// record has only its key. An authority below a bare key must be valid.
 func TestVerifyBareKey(t *testing.T) {
 	t.Parallel()
 	root := testpki.Root(t, "Root", testpki.PathLen(0))
@@ -271,8 +271,8 @@ func TestVerifyBareKey(t *testing.T) {
 	check(t, "topmost certificate expired, key signs another", entities{below, oldInter, inter}, key, mxNames, -1)
 }
 
-// RFC 5280 section 6.1.4 (l): a certificate that an authority issued to itself
-// does not count for the path length.
+// RFC 5280 section 6.1.4 (l): self-issued certificates do not count for the path
+// length.
 func TestVerifySelfIssued(t *testing.T) {
 	t.Parallel()
 	root := testpki.Root(t, "Root", testpki.PathLen(0))
@@ -283,9 +283,9 @@ func TestVerifySelfIssued(t *testing.T) {
 	check(t, "one below it", entities{below.Server(t, mxNames), below, newer, root}, anchor, mxNames, -1)
 }
 
-// RFC 5280 sections 4.1.2.1 and 4.2.1.9: before version 3 a certificate could
-// not say that it is an authority. A root from then can be an anchor, an
-// intermediate cannot be trusted.
+// RFC 5280 sections 4.1.2.1 and 4.2.1.9: certificates of versions before 3 cannot be
+// marked as authorities. Such a root can be a trust anchor; such an intermediate is
+// refused.
 func TestVerifyVersion1(t *testing.T) {
 	t.Parallel()
 	root := testpki.Root(t, "Root")
@@ -344,9 +344,9 @@ func TestVerifySignatures(t *testing.T) {
 	}
 }
 
-// DANE-84, DANE-79, OPS-14, field note 17: only the records decide. A chain
-// that is good in itself is nothing without a record for it, and one that no
-// store knows is good with one.
+// DANE-84, DANE-79, OPS-14, field note 17: only the records decide. A valid chain is
+// refused without a matching record. A chain to an authority that no system trusts
+// is accepted with one.
 func TestVerifyOnlyRecordsDecide(t *testing.T) {
 	t.Parallel()
 	root, stranger := testpki.Root(t, "Root"), testpki.Root(t, "Stranger")
@@ -356,7 +356,7 @@ func TestVerifyOnlyRecordsDecide(t *testing.T) {
 	check(t, "unknown root, record for it", entities{leaf, root}, []dane.Record{newRecord(t, "2 0 1", root.Cert)}, mxNames, 1)
 }
 
-// The time that counts is the one given.
+// Verify uses the given time.
 func TestVerifyTime(t *testing.T) {
 	t.Parallel()
 	root := testpki.Root(t, "Root")
@@ -370,7 +370,7 @@ func TestVerifyTime(t *testing.T) {
 	}
 }
 
-// expectReport checks what a TLS report would say.
+// expectReport checks the result type for a TLS report.
 func expectReport(t *testing.T, what string, err error, resultType string) {
 	t.Helper()
 	var reported interface{ TLSReport() (string, string) }
@@ -379,7 +379,7 @@ func expectReport(t *testing.T, what string, err error, resultType string) {
 		return
 	}
 	got, code := reported.TLSReport()
-	if got != resultType || code == "" {
+	if got != resultType || (code == "") != (resultType == "") {
 		t.Errorf("%s: reported as %q, %q, want %q (%v)", what, got, code, resultType, err)
 	}
 }

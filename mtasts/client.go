@@ -14,6 +14,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/mxseal/mxseal/internal/flight"
+	"github.com/mxseal/mxseal/internal/guarded"
 )
 
 const (
@@ -80,9 +83,6 @@ func (cfg Config) withDefaults() (Config, error) {
 	if cfg.Dial == nil {
 		cfg.Dial = new(net.Dialer).DialContext
 	}
-	if cfg.AllowAddr == nil {
-		cfg.AllowAddr = func(netip.Addr) bool { return false }
-	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -118,7 +118,8 @@ type Client struct {
 	storage *storage
 	fetcher *fetcher
 	events  *notifier
-	flights flights
+	flights flight.Group[string, outcome] // by domain
+	running running
 	closing context.Context // done when Close is called
 	close   context.CancelFunc
 }
@@ -136,13 +137,13 @@ func New(cfg Config) (*Client, error) {
 		memory:  newCache(cfg.MaxPolicies),
 		storage: newStorage(cfg.Store, events, cfg.Now),
 		fetcher: &fetcher{
-			dialer:  dialer{resolver: cfg.Resolver, dial: cfg.Dial, allowAddr: cfg.AllowAddr},
-			roots:   cfg.RootCAs,
+			dialer: guarded.Dialer{
+				Resolver: cfg.Resolver, Dial: cfg.Dial, AllowAddr: cfg.AllowAddr, RootCAs: cfg.RootCAs, Now: cfg.Now,
+			},
 			now:     cfg.Now,
 			timeout: cfg.FetchTimeout,
 		},
-		events:  events,
-		flights: flights{domains: make(map[string]*flight)},
+		events: events,
 	}
 	c.closing, c.close = context.WithCancel(context.Background())
 	return c, nil
@@ -154,9 +155,9 @@ func New(cfg Config) (*Client, error) {
 // any other returns [ErrClosed]. Close the Store after the Client. Close may be
 // called several times, and always returns nil.
 func (c *Client) Close() error {
-	c.flights.refuse()
+	c.running.close()
 	c.close()
-	c.flights.running.Wait()
+	c.running.Wait()
 	return nil
 }
 

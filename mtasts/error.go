@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+
+	"github.com/mxseal/mxseal/internal/names"
 )
 
 var (
@@ -125,3 +127,15 @@ func isTimeout(err error) bool {
 	var timeout net.Error
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
+
+const (
+	maxQuoted = 64  // what an error repeats of a text from the network, in octets
+	maxDetail = 256 // and of the text of an error from another package
+)
+
+// quote returns a text from the network for an error or a log line.
+func quote(s string) string { return names.Quote(s, maxQuoted) }
+
+// printable returns the text of an error from another package, which may repeat
+// anything that a server sent.
+func printable(s string) string { return names.Printable(s, maxDetail) }

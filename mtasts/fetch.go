@@ -12,10 +12,15 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/mxseal/mxseal/internal/guarded"
+	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/internal/txtrecord"
 )
 
 const (
 	policyHostLabel = "mta-sts."
+	policyPort      = "443"
 	policyPath      = "/.well-known/mta-sts.txt"
 
 	// maxHeader limits the header of the response, in octets.
@@ -25,8 +30,7 @@ const (
 // fetcher fetches policies from policy hosts. It does not trust them: it limits
 // what is read and how long that takes.
 type fetcher struct {
-	dialer  dialer
-	roots   *x509.CertPool
+	dialer  guarded.Dialer
 	now     func() time.Time
 	timeout time.Duration
 }
@@ -38,7 +42,7 @@ func (f *fetcher) fetch(ctx context.Context, domain string) (p *Policy, text str
 	defer cancel()
 	text, fail := f.get(ctx, policyHostLabel+domain)
 	if fail != nil {
-		return nil, "", fetchError(ctx, domain, fail)
+		return nil, "", fetchError(ctx, domain, fail, f.now())
 	}
 	p, fail = ParsePolicy(text)
 	if errors.As(fail, &err) {
@@ -50,7 +54,9 @@ func (f *fetcher) fetch(ctx context.Context, domain string) (p *Policy, text str
 
 // get requests the policy from host and returns its text.
 func (f *fetcher) get(ctx context.Context, host string) (string, error) {
-	conn, err := f.dialTLS(ctx, host)
+	// The certificate must be valid for that name, even if the name is an alias
+	// (RFC 8461 sections 3.3 and 8.2).
+	conn, err := f.dialer.DialTLS(ctx, host, policyPort)
 	if err != nil {
 		return "", err
 	}
@@ -73,53 +79,6 @@ func (f *fetcher) get(ctx context.Context, host string) (string, error) {
 	}
 	return string(body), nil
 }
-
-// dialTLS connects to a policy host and authenticates it. The certificate must
-// be valid for that name, even if the name is an alias (RFC 8461 sections 3.3 and
-// 8.2).
-func (f *fetcher) dialTLS(ctx context.Context, host string) (net.Conn, error) {
-	conn, err := f.dialer.connect(ctx, host)
-	if err != nil {
-		return nil, err
-	}
-	tlsConn := tls.Client(truncationConn{conn}, &tls.Config{
-		ServerName: host,
-		RootCAs:    f.roots,
-		MinVersion: tls.VersionTLS12,
-		NextProtos: []string{"http/1.1"},
-		Time:       f.now,
-	})
-	if err := tlsConn.HandshakeContext(ctx); err != nil {
-		conn.Close()
-		return nil, handshakeError(ctx, err, f.now())
-	}
-	return abruptConn{tlsConn, conn}, nil
-}
-
-// errTruncated means that the connection ended without the TLS close_notify.
-var errTruncated = errors.New("the connection ended without the close_notify of TLS")
-
-// truncationConn returns errTruncated in place of io.EOF. crypto/tls reads the
-// end of the connection between two records as the end of the data, so that an
-// attacker in the network could truncate a policy.
-type truncationConn struct{ net.Conn }
-
-func (c truncationConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if err == io.EOF {
-		err = errTruncated
-	}
-	return n, err
-}
-
-// abruptConn closes without sending close_notify, because Close would wait for a
-// host that does not read.
-type abruptConn struct {
-	*tls.Conn
-	raw net.Conn
-}
-
-func (c abruptConn) Close() error { return c.raw.Close() }
 
 // request requests the policy over conn. It uses a RoundTripper in place of an
 // http.Client, so that there are no redirects, cookies, proxies or caches (RFC
@@ -151,23 +110,26 @@ func checkHeader(resp *http.Response) error {
 	}
 	contentType := resp.Header.Get("Content-Type")
 	mediaType, _, _ := strings.Cut(contentType, ";")
-	if !equalFold(trimLeft(trimRight(mediaType)), "text/plain") {
+	if !names.EqualFold(txtrecord.Trim(mediaType), "text/plain") {
 		return failf(KindFetch, "media-type", "Content-Type %s", quote(contentType))
 	}
-	if coding := resp.Header.Get("Content-Encoding"); coding != "" && !equalFold(coding, "identity") {
+	if coding := resp.Header.Get("Content-Encoding"); coding != "" && !names.EqualFold(coding, "identity") {
 		return failf(KindFetch, "content-encoding", "Content-Encoding %s was not requested", quote(coding))
 	}
 	return nil
 }
 
 // fetchError returns the *Error for what ended a fetch.
-func fetchError(ctx context.Context, domain string, err error) *Error {
+func fetchError(ctx context.Context, domain string, err error, now time.Time) *Error {
 	var fail *Error
+	var dial *guarded.Error
 	switch {
+	case errors.As(err, &dial):
+		fail = dialError(ctx, dial, now)
 	case errors.As(err, &fail):
 	case ctx.Err() != nil || isTimeout(err):
 		fail = &Error{Kind: KindFetch, ReasonCode: "timeout", Err: err}
-	case errors.Is(err, errTruncated), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, guarded.ErrTruncated), errors.Is(err, io.ErrUnexpectedEOF):
 		fail = &Error{Kind: KindFetch, ReasonCode: "truncated", Err: err}
 	default:
 		// Only part of the text is kept: an error of net/http may contain all that
@@ -178,10 +140,29 @@ func fetchError(ctx context.Context, domain string, err error) *Error {
 	return fail
 }
 
+// dialError returns the error for a failed connection to a policy host.
+func dialError(ctx context.Context, failed *guarded.Error, now time.Time) *Error {
+	err := failed.Err
+	switch {
+	case errors.Is(err, guarded.ErrNoAddress):
+		return &Error{Kind: KindFetch, ReasonCode: "dns-not-found", Err: err}
+	case errors.Is(err, guarded.ErrSpecialAddress):
+		return failf(KindFetch, "address-refused", "%w, which Config.AllowAddr does not permit", err)
+	case failed.Step == guarded.Resolve:
+		return &Error{Kind: KindFetch, ReasonCode: dnsReason(err), Err: err}
+	case failed.Step == guarded.Handshake:
+		return handshakeError(ctx, err, now)
+	case ctx.Err() != nil || isTimeout(err):
+		return &Error{Kind: KindFetch, ReasonCode: "timeout", Err: err}
+	default:
+		return &Error{Kind: KindFetch, ReasonCode: "connect", Err: err}
+	}
+}
+
 // handshakeError returns the error for a failed handshake. A certificate that is
 // not valid has a kind of its own, as it has a result type of its own in RFC 8460
 // section 4.3.2.2.
-func handshakeError(ctx context.Context, err error, now time.Time) error {
+func handshakeError(ctx context.Context, err error, now time.Time) *Error {
 	var invalid *tls.CertificateVerificationError
 	var roots x509.SystemRootsError
 	kind, reason := KindFetch, "tls-handshake"
@@ -192,7 +173,7 @@ func handshakeError(ctx context.Context, err error, now time.Time) error {
 		err = invalid.Err
 		kind, reason = KindCertificate, certificateReason(err, now)
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return &Error{Kind: KindFetch, ReasonCode: "timeout", Err: ctx.Err()}
 	}
 	// Only the text is kept: an error may contain the whole chain, which a server
 	// can make large, and errors stay in memory.

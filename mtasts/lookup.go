@@ -3,9 +3,12 @@ package mtasts
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/mxseal/mxseal/internal/flight"
+	"github.com/mxseal/mxseal/internal/names"
 )
 
 // Lookup returns the policy in force for domain. That is the domain of the
@@ -102,6 +105,16 @@ func (c *Client) Remembered(ctx context.Context, domain string) (*Policy, error)
 	}
 }
 
+// canonicalDomain returns domain in A-labels, in lower case, without a final dot.
+// It does not allocate if domain already has that form.
+func canonicalDomain(domain string) (string, error) {
+	name, err := names.Canonical(domain)
+	if err != nil {
+		return "", fmt.Errorf("mtasts: %s: %w: %w", quote(domain), ErrDomain, err)
+	}
+	return name, nil
+}
+
 // task is the purpose of a flight.
 type task uint8
 
@@ -133,136 +146,106 @@ func (c *Client) search(ctx context.Context, domain string, t task) (*state, err
 		if err != nil {
 			return nil, err
 		}
-		s, err := f.wait(ctx, t == lookUp, c.cfg.Now)
-		if err != nil || s != nil && (t == lookUp || f.task != lookUp) {
-			return s, err
+		found, err := wait(ctx, f, t == lookUp, c.cfg.Now)
+		if err != nil || found.state != nil && (t == lookUp || found.task != lookUp) {
+			return found.state, err
 		}
 		// The flight did not ask DNS, or it was a Lookup that perhaps did not.
 	}
 }
 
-// flight is work on one domain. There is one flight for a domain at a time, and
-// all callers that need it wait for it, so that no flight undoes the work of
-// another.
-type flight struct {
-	client     *Client
-	domain     string
-	task       task
-	began      time.Time
-	remembered *state                // in memory at the start; nil for nothing
-	stored     *state                // in the store, as far as known; nil before it is read
-	known      atomic.Pointer[state] // what is known while the flight looks for news
-	done       chan struct{}         // closed when result is set
-	result     *state                // nil if the flight did not look for news
+// outcome is what a flight has found out about a domain. There is one flight for
+// a domain at a time, and all callers that need it wait for it, so that no flight
+// undoes the work of another.
+type outcome struct {
+	task  task
+	state *state // nil if the flight did not look for news
 }
 
 // board returns the flight for domain that is in progress, or starts one. A
 // refresh ends with ctx; other flights go on without their callers.
-func (c *Client) board(ctx context.Context, domain string, t task) (*flight, error) {
-	f := &flight{client: c, domain: domain, task: t, began: time.Now(), done: make(chan struct{})}
-	if current, err := c.flights.add(f); current != f {
-		return current, err
+func (c *Client) board(ctx context.Context, domain string, t task) (*flight.Flight[outcome], error) {
+	if !c.running.begin() {
+		return nil, ErrClosed
+	}
+	f, isNew := c.flights.Claim(domain)
+	if !isNew {
+		c.running.Done()
+		return f, nil
 	}
 	if t != refresh {
 		ctx = context.WithoutCancel(ctx)
 	}
-	f.remembered = c.memory.get(domain)
-	if f.remembered == nil && t == lookUp {
+	w := &work{client: c, domain: domain, task: t, flight: f, remembered: c.memory.get(domain)}
+	if w.remembered == nil && t == lookUp {
 		// Usually there is nothing to do after this, and no goroutine is needed.
-		f.stored = c.storage.read(ctx, domain)
-		if now := c.cfg.Now(); f.stored.used && f.stored.isFresh(now) {
-			s := f.stored.at(now)
+		w.stored = c.storage.read(ctx, domain)
+		if now := c.cfg.Now(); w.stored.used && w.stored.isFresh(now) {
+			s := w.stored.at(now)
 			c.memory.put(s)
-			c.storage.write(ctx, f.stored, s)
-			c.flights.land(f, s)
+			c.storage.write(ctx, w.stored, s)
+			w.end(s)
 			return f, nil
 		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(c.closing, cancel)
 	go func() {
-		c.flights.land(f, f.run(ctx))
+		w.end(w.run(ctx))
 		stop()
 		cancel()
 	}()
 	return f, nil
 }
 
-// flights are the flights in progress, by domain.
-type flights struct {
-	mu      sync.Mutex
-	domains map[string]*flight
-	closed  bool
-	running sync.WaitGroup // flights, and Run
+// running counts the flights in progress and Run.
+type running struct {
+	sync.WaitGroup
+	mu     sync.Mutex
+	closed bool
 }
 
-// add adds f, unless there is a flight for its domain, and returns the flight
-// for the domain.
-func (fs *flights) add(f *flight) (*flight, error) {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	if fs.closed {
-		return nil, ErrClosed
+// begin adds one, unless close was called. The caller calls Done.
+func (r *running) begin() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed {
+		r.Add(1)
 	}
-	if current := fs.domains[f.domain]; current != nil {
-		return current, nil
-	}
-	fs.domains[f.domain] = f
-	fs.running.Add(1)
-	return f, nil
+	return !r.closed
 }
 
-// land ends a flight.
-func (fs *flights) land(f *flight, s *state) {
-	f.result = s
-	fs.mu.Lock()
-	delete(fs.domains, f.domain)
-	fs.mu.Unlock()
-	close(f.done)
-	fs.running.Done()
+// close makes begin fail from now on.
+func (r *running) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
 }
 
-// begin adds Run to what is running, unless flights are refused.
-func (fs *flights) begin() bool {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	if !fs.closed {
-		fs.running.Add(1)
-	}
-	return !fs.closed
-}
-
-// refuse makes begin and add fail from now on.
-func (fs *flights) refuse() {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	fs.closed = true
-}
-
-// wait returns the result of f. If impatient, it returns the policy in force
+// wait returns the outcome of f. If impatient, it returns the policy in force
 // once patience has passed.
-func (f *flight) wait(ctx context.Context, impatient bool, now func() time.Time) (*state, error) {
+func wait(ctx context.Context, f *flight.Flight[outcome], impatient bool, now func() time.Time) (outcome, error) {
 	select {
-	case <-f.done:
-		return f.result, nil
+	case <-f.Done():
+		return f.Outcome()
 	default:
 	}
 	var impatience <-chan time.Time
 	if impatient {
-		timer := time.NewTimer(patience - time.Since(f.began))
+		timer := time.NewTimer(patience - time.Since(f.Began()))
 		defer timer.Stop()
 		impatience = timer.C
 	}
 	for {
 		select {
-		case <-f.done:
-			return f.result, nil
+		case <-f.Done():
+			return f.Outcome()
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return outcome{}, ctx.Err()
 		case <-impatience:
-			if s := f.known.Load(); s != nil {
-				if s = s.at(now()); s.policy != nil {
-					return s, nil
+			if known, ok := f.Interim(); ok {
+				if known.state = known.state.at(now()); known.state.policy != nil {
+					return known, nil
 				}
 			}
 			impatience = nil
@@ -270,23 +253,38 @@ func (f *flight) wait(ctx context.Context, impatient bool, now func() time.Time)
 	}
 }
 
-// run does the work of the flight: it finds out what is known, takes one step
-// from there, and passes the new state on to the store, memory and the
-// operator. It returns the new state, or nil if the flight did not look for
-// news or ctx ended before.
-func (f *flight) run(ctx context.Context) *state {
-	c := f.client
-	before, old := f.load(ctx)
-	next, looked := f.step(ctx, old)
+// work is what one flight does about a domain.
+type work struct {
+	client     *Client
+	domain     string
+	task       task
+	flight     *flight.Flight[outcome]
+	remembered *state // in memory at the start; nil for nothing
+	stored     *state // in the store, as far as known; nil before it is read
+}
+
+// end gives the outcome to all that wait for the flight.
+func (w *work) end(s *state) {
+	w.client.flights.Finish(w.domain, w.flight, outcome{w.task, s}, nil)
+	w.client.running.Done()
+}
+
+// run finds out what is known, takes one step from there, and passes the new state
+// on to the store, memory and the operator. It returns the new state, or nil if
+// the flight did not look for news or ctx ended before.
+func (w *work) run(ctx context.Context) *state {
+	c := w.client
+	before, old := w.load(ctx)
+	next, looked := w.step(ctx, old)
 	if ctx.Err() != nil {
 		return nil
 	}
 	news := changes(before, next, c.cfg.Now())
-	written := c.storage.write(ctx, f.stored, next)
+	written := c.storage.write(ctx, w.stored, next)
 	switch {
-	case f.task == refresh && next.policy == nil:
-		c.memory.remove(f.domain)
-	case f.task != refresh || f.remembered != nil || !written:
+	case w.task == refresh && next.policy == nil:
+		c.memory.remove(w.domain)
+	case w.task != refresh || w.remembered != nil || !written:
 		// A refresh does not take room in memory from domains that are looked up,
 		// except where the store did not accept the policy.
 		c.memory.put(next)
@@ -301,30 +299,31 @@ func (f *flight) run(ctx context.Context) *state {
 	return next
 }
 
-// load returns what is known of the domain, from memory, or from the store if
-// that has a newer policy; and what was known before the store was read.
-func (f *flight) load(ctx context.Context) (before, old *state) {
-	c := f.client
-	if f.remembered != nil && f.task != reread && !f.remembered.unread && !f.remembered.hasRunOut(c.cfg.Now()) {
-		f.stored = f.remembered
-		f.known.Store(f.remembered)
-		return f.remembered, f.remembered
+// load returns and publishes what is known of the domain, from memory, or from the
+// store if that has a newer policy. It also returns what was known before the
+// store was read.
+func (w *work) load(ctx context.Context) (before, old *state) {
+	c := w.client
+	if w.remembered != nil && w.task != reread && !w.remembered.unread && !w.remembered.hasRunOut(c.cfg.Now()) {
+		w.stored = w.remembered
+		w.flight.Publish(outcome{w.task, w.remembered})
+		return w.remembered, w.remembered
 	}
-	if f.stored == nil {
-		f.stored = c.storage.read(ctx, f.domain)
+	if w.stored == nil {
+		w.stored = c.storage.read(ctx, w.domain)
 	}
 	switch {
-	case f.remembered == nil:
-		before, old = f.stored, f.stored
-	case f.stored.fetched.After(f.remembered.fetched):
-		before, old = f.remembered, f.stored
+	case w.remembered == nil:
+		before, old = w.stored, w.stored
+	case w.stored.fetched.After(w.remembered.fetched):
+		before, old = w.remembered, w.stored
 	default:
-		same := *f.remembered
-		same.unread = f.stored.unread && f.remembered.policy == nil
-		before, old = f.remembered, &same
+		same := *w.remembered
+		same.unread = w.stored.unread && w.remembered.policy == nil
+		before, old = w.remembered, &same
 	}
-	f.known.Store(old)
-	if f.remembered != nil || f.task != refresh {
+	w.flight.Publish(outcome{w.task, old})
+	if w.remembered != nil || w.task != refresh {
 		c.memory.put(old)
 	}
 	return before, old
@@ -333,40 +332,40 @@ func (f *flight) load(ctx context.Context) (before, old *state) {
 // step returns the state that follows from old (RFC 8461 section 5.1), and
 // whether the flight looked for news. Only a newer policy ends the policy in
 // force.
-func (f *flight) step(ctx context.Context, old *state) (_ *state, looked bool) {
-	c := f.client
+func (w *work) step(ctx context.Context, old *state) (_ *state, looked bool) {
+	c := w.client
 	next := old.at(c.cfg.Now())
 	switch {
-	case f.task == reread, f.task == refresh && !next.used:
+	case w.task == reread, w.task == refresh && !next.used:
 		return next, false
-	case f.task == lookUp && old.isFresh(next.made):
+	case w.task == lookUp && old.isFresh(next.made):
 		next.used = true
 		return next, true
 	}
-	found := discover(ctx, c.cfg.Resolver, c.cfg.Now, f.domain)
+	found := discover(ctx, c.cfg.Resolver, c.cfg.Now, w.domain)
 	next = old.at(c.cfg.Now())
-	if f.task == refresh && next.policy != nil {
-		return f.renew(ctx, next, found), true
+	if w.task == refresh && next.policy != nil {
+		return w.renew(ctx, next, found), true
 	}
 	next.used = true
-	return f.follow(ctx, next, found), true
+	return w.follow(ctx, next, found), true
 }
 
 // follow returns the state that follows from what DNS says.
-func (f *flight) follow(ctx context.Context, next *state, found discovery) *state {
+func (w *work) follow(ctx context.Context, next *state, found discovery) *state {
 	switch {
 	case errors.Is(found.err, ErrNoRecord) && next.policy == nil:
 		next.setError(nil, "")
 	case found.err != nil:
-		next.setError(found.failure(f.domain), "")
+		next.setError(found.failure(w.domain), "")
 	case next.policy == nil || next.id != found.record.ID:
-		next, _ = f.fetch(ctx, next, found)
+		next, _ = w.fetch(ctx, next, found)
 		return next
 	default:
 		next.confirmID()
 		// Run would have fetched the policy by now. It is not running, or fails.
 		if next.schedule().at(1).Before(next.made) {
-			next, _ = f.fetch(ctx, next, found)
+			next, _ = w.fetch(ctx, next, found)
 			return next
 		}
 	}
@@ -377,15 +376,15 @@ func (f *flight) follow(ctx context.Context, next *state, found discovery) *stat
 // renew fetches the policy in force again, whether or not DNS has its record:
 // otherwise an attacker who hides the record would make the policy expire (RFC
 // 8461 section 10.2).
-func (f *flight) renew(ctx context.Context, next *state, found discovery) *state {
+func (w *work) renew(ctx context.Context, next *state, found discovery) *state {
 	seen := found
 	if found.err != nil {
 		seen.record.ID = next.id
 	}
-	next, ok := f.fetch(ctx, next, seen)
+	next, ok := w.fetch(ctx, next, seen)
 	if ok {
 		next.used = false
-		next.setError(found.failure(f.domain), "")
+		next.setError(found.failure(w.domain), "")
 	}
 	return next
 }
@@ -393,15 +392,15 @@ func (f *flight) renew(ctx context.Context, next *state, found discovery) *state
 // fetch returns the state that follows from the fetch of the policy that was
 // found in DNS, by this Client or by another one that shares the store. ok
 // reports whether the fetch succeeded.
-func (f *flight) fetch(ctx context.Context, next *state, found discovery) (_ *state, ok bool) {
+func (w *work) fetch(ctx context.Context, next *state, found discovery) (_ *state, ok bool) {
 	id := found.record.ID
 	if next.backOff(id, found.until) {
 		return next, false
 	}
-	theirs, release := f.share(ctx, next, id)
+	theirs, release := w.share(ctx, next, id)
 	defer release()
 	if theirs == nil {
-		return f.fetchItself(ctx, next, found)
+		return w.fetchItself(ctx, next, found)
 	}
 	theirs.used = true
 	if theirs.backOff(id, found.until) {
@@ -421,21 +420,21 @@ const leasePoll = 500 * time.Millisecond
 // has the outcome. It waits for another Client no longer than a fetch takes. The
 // failure of a first fetch is not shared, because a store has only domains with
 // a policy.
-func (f *flight) share(ctx context.Context, mine *state, id string) (theirs *state, release func()) {
-	c := f.client
+func (w *work) share(ctx context.Context, mine *state, id string) (theirs *state, release func()) {
+	c := w.client
 	nothing := func() {}
 	if c.storage.leaser == nil {
 		return nil, nothing
 	}
 	for end := time.Now().Add(c.cfg.FetchTimeout); ; {
-		release, ok, err := c.storage.lease(ctx, f.domain, c.cfg.FetchTimeout+2*storeTimeout)
+		release, ok, err := c.storage.lease(ctx, w.domain, c.cfg.FetchTimeout+2*storeTimeout)
 		if err != nil {
 			return nil, nothing
 		}
 		if !ok {
 			release = nothing
 		}
-		if s := c.storage.read(ctx, f.domain).at(c.cfg.Now()); s.supersedes(mine, id) {
+		if s := c.storage.read(ctx, w.domain).at(c.cfg.Now()); s.supersedes(mine, id) {
 			release()
 			return s, nothing
 		}
@@ -448,9 +447,9 @@ func (f *flight) share(ctx context.Context, mine *state, id string) (theirs *sta
 
 // fetchItself fetches the policy over HTTPS. An expired policy is not in old any
 // more, so an unchanged id does not extend it.
-func (f *flight) fetchItself(ctx context.Context, old *state, found discovery) (_ *state, ok bool) {
-	c := f.client
-	policy, text, err := c.fetcher.fetch(ctx, f.domain)
+func (w *work) fetchItself(ctx context.Context, old *state, found discovery) (_ *state, ok bool) {
+	c := w.client
+	policy, text, err := c.fetcher.fetch(ctx, w.domain)
 	now := c.cfg.Now()
 	next := old.at(now)
 	if err != nil {

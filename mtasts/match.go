@@ -3,7 +3,7 @@ package mtasts
 import (
 	"strings"
 
-	"github.com/mxseal/mxseal/internal/grammar"
+	"github.com/mxseal/mxseal/internal/names"
 )
 
 // MatchMX reports whether the policy allows host, the name of a mail host in an MX
@@ -26,18 +26,8 @@ func (p *Policy) MatchMX(host string) bool {
 func matchPattern(pattern, host string) bool {
 	parent, wildcard := strings.CutPrefix(pattern, "*.")
 	if !wildcard {
-		return equalFold(pattern, host)
+		return names.EqualFold(pattern, host)
 	}
 	label, rest, ok := strings.Cut(host, ".")
-	return ok && isLabel(label) && equalFold(parent, rest)
-}
-
-// isLabel reports whether s can be the first label of a mail host.
-func isLabel(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; !grammar.IsAlphanumeric(c) && c != '-' && c != '_' {
-			return false
-		}
-	}
-	return s != ""
+	return ok && names.IsLabel(label) && names.EqualFold(parent, rest)
 }

@@ -6,7 +6,8 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/mxseal/mxseal/internal/grammar"
+	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/internal/txtrecord"
 )
 
 // Mode is what a sender does with a mail host that does not meet the policy (RFC
@@ -75,7 +76,7 @@ func ParsePolicy(text string) (*Policy, error) {
 	for number, rest := 1, text; rest != ""; number++ {
 		var line string
 		line, rest = cutLine(rest)
-		if err := p.line(trimRight(line)); err != nil {
+		if err := p.line(txtrecord.TrimRight(line)); err != nil {
 			err.Err = fmt.Errorf("line %d: %w", number, err.Err)
 			return nil, err
 		}
@@ -116,10 +117,10 @@ func (p *parser) line(line string) *Error {
 		return failf(KindPolicy, "policy-syntax", "control characters or not UTF-8: %s", quote(line))
 	}
 	key, value, ok := strings.Cut(line, ":")
-	if !ok || !grammar.IsExtensionName(key) {
+	if !ok || !txtrecord.IsExtensionName(key) {
 		return failf(KindPolicy, "policy-syntax", "the line is not a key and a value: %s", quote(line))
 	}
-	value = trimLeft(value)
+	value = txtrecord.TrimLeft(value)
 	if strings.IndexByte(value, '\t') >= 0 {
 		return failf(KindPolicy, "policy-syntax", "tab inside a value: %s", quote(line))
 	}
@@ -205,9 +206,7 @@ func parseMaxAge(s string) (age time.Duration, ok bool) {
 }
 
 // isPattern reports whether s is an sts-policy-mx-value.
-func isPattern(s string) bool {
-	return isDomain(strings.TrimPrefix(s, "*."), "")
-}
+func isPattern(s string) bool { return names.IsHostName(strings.TrimPrefix(s, "*.")) }
 
 // isText reports whether s is UTF-8 without control characters, except tab, which
 // is permitted around a value.

@@ -7,7 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mxseal/mxseal/internal/grammar"
+	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/internal/txtrecord"
 )
 
 // Record is the TXT record at _mta-sts.DOMAIN (RFC 8461 section 3.1). It says
@@ -79,12 +80,12 @@ func (d *discovery) failure(domain string) error {
 // discover looks up the MTA-STS record of domain (RFC 8461 section 3.1).
 func discover(ctx context.Context, r Resolver, clock func() time.Time, domain string) discovery {
 	name := "_mta-sts." + domain
-	if len(name) > maxName {
+	if !names.IsDomain(name) { // it is too long
 		return discovery{until: clock().Add(maxNegativeTTL), err: ErrNoRecord}
 	}
 	ctx, cancel := context.WithTimeout(ctx, dnsTimeout)
 	defer cancel()
-	txts, until, err := lookupTXT(ctx, r, rooted(name))
+	txts, until, err := lookupTXT(ctx, r, name+".")
 	now := clock()
 	if err != nil && !isNotFound(err) {
 		return discovery{
@@ -132,15 +133,7 @@ func lookupTXT(ctx context.Context, r Resolver, name string) ([]string, time.Tim
 // several are left, or the record is malformed, the error is an [*Error] of kind
 // [KindRecord], and the domain has no usable record (RFC 8461 section 3.1).
 func SelectRecord(txts []string) (Record, error) {
-	var found string
-	count := 0
-	for _, txt := range txts {
-		if claimsVersion(txt) {
-			found = txt
-			count++
-		}
-	}
-	switch count {
+	switch found, count := txtrecord.Select(txts, version); count {
 	case 0:
 		return Record{}, ErrNoRecord
 	case 1:
@@ -150,30 +143,16 @@ func SelectRecord(txts []string) (Record, error) {
 	}
 }
 
-// claimsVersion reports whether txt begins with `v=STSv1` *WSP `;`.
-func claimsVersion(txt string) bool {
-	rest, ok := strings.CutPrefix(txt, "v="+version)
-	return ok && strings.HasPrefix(trimLeft(rest), ";")
-}
-
 // ParseRecord parses one TXT record (RFC 8461 section 3.1). Unknown fields that
 // match the grammar are ignored, and so is every id after the first. The error is
 // an [*Error] of kind [KindRecord].
 func ParseRecord(txt string) (Record, error) {
-	head, rest, delimited := strings.Cut(txt, ";")
-	if trimRight(head) != "v="+version {
+	fields, ok := txtrecord.Parse(txt, version)
+	if !ok {
 		return Record{}, failf(KindRecord, "record-version", "the record does not begin with \"v=STSv1;\"")
 	}
 	var rec Record
-	for delimited {
-		var field string
-		field, rest, delimited = strings.Cut(rest, ";")
-		field = trimLeft(field)
-		if delimited {
-			field = trimRight(field)
-		} else if field == "" {
-			break // the optional last delimiter
-		}
+	for field, ok := fields.Next(); ok; field, ok = fields.Next() {
 		if err := rec.addField(field); err != nil {
 			return Record{}, err
 		}
@@ -195,21 +174,11 @@ func (rec *Record) addField(field string) error {
 		rec.ID = value
 		return nil
 	}
-	if !grammar.IsExtensionName(name) || !grammar.IsExtensionValue(value) {
+	if !txtrecord.IsExtensionName(name) || !txtrecord.IsExtensionValue(value) {
 		return failf(KindRecord, "record-syntax", "malformed field %s", quote(field))
 	}
 	return nil
 }
 
 // isID reports whether s is 1*32(ALPHA / DIGIT).
-func isID(s string) bool {
-	if len(s) == 0 || len(s) > maxID {
-		return false
-	}
-	for i := range len(s) {
-		if !grammar.IsAlphanumeric(s[i]) {
-			return false
-		}
-	}
-	return true
-}
+func isID(s string) bool { return len(s) <= maxID && names.IsAlphanumeric(s) }

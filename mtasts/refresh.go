@@ -35,10 +35,10 @@ const (
 // Without Run, a policy is fetched again only by a lookup late in its life, and a
 // domain that rarely gets mail loses its policy.
 func (c *Client) Run(ctx context.Context) {
-	if !c.flights.begin() {
+	if !c.running.begin() {
 		return
 	}
-	defer c.flights.running.Done()
+	defer c.running.Done()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(c.closing, cancel)()
@@ -228,6 +228,6 @@ func (c *Client) watch(ctx context.Context, w Watcher) {
 // fly waits for a flight for domain.
 func (c *Client) fly(ctx context.Context, domain string, t task) {
 	if f, err := c.board(ctx, domain, t); err == nil {
-		<-f.done
+		<-f.Done()
 	}
 }

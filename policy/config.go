@@ -89,7 +89,11 @@ type Config struct {
 	// is permitted there. Wherever a policy applies, the minimum is TLS 1.2.
 	OpportunisticMinVersion uint16
 
-	// MaxPlans bounds the plans kept in memory; 0 stands for 10000.
+	// MaxPlans bounds the plans kept in memory, and their size to 2 KiB for each
+	// on average: a plan with one host takes about that, and one with five hosts
+	// about 8 KiB. Plans that are used again stay longer, so that a run over more
+	// domains than fit does not displace them. 0 stands for 100,000 plans, which
+	// take at most 200 MiB.
 	MaxPlans int
 
 	// Timeout bounds the lookups for one plan. 0 stands for two minutes, because

@@ -13,6 +13,8 @@
 // Most programs use package delivery, which speaks SMTP by these decisions:
 //
 //	resolver, err := policy.New(policy.Config{})
+//	...
+//	defer resolver.Close()
 //	dialer := delivery.Dialer{Resolver: resolver}
 //	err = dialer.SendMail(ctx, "me@example.net", []string{"you@example.org"}, message)
 //

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
@@ -53,7 +54,8 @@ var (
 // (RFC 8689 section 4.2.1).
 //
 // Error, the method, returns one line of printable ASCII, whatever servers and
-// certificates say.
+// certificates say. It cuts each text that it repeats, such as the cause, after
+// 4096 octets.
 type Error struct {
 	// Domain is the recipient domain.
 	Domain string
@@ -146,13 +148,27 @@ func (e *Error) Code() int {
 // malformed or of another class, the last two numbers are 0.
 func (e *Error) EnhancedCode() [3]int {
 	class := e.Code() / 100
-	parts := strings.Split(e.Status, ".")
-	if len(parts) != 3 || parts[0] != strconv.Itoa(class) || !isStatusPart(parts[1]) || !isStatusPart(parts[2]) {
-		return [3]int{class, 0, 0}
+	if code, ok := parseStatus(e.Status); ok && code[0] == class {
+		return code
 	}
-	subject, _ := strconv.Atoi(parts[1])
-	detail, _ := strconv.Atoi(parts[2])
-	return [3]int{class, subject, detail}
+	return [3]int{class, 0, 0}
+}
+
+// parseStatus returns the three numbers of an enhanced status code: one digit, and
+// twice one to three (RFC 3463 section 2).
+func parseStatus(s string) (code [3]int, ok bool) {
+	parts := strings.SplitN(s, ".", len(code)+1)
+	if len(parts) != len(code) || len(parts[0]) != 1 {
+		return code, false
+	}
+	for i, part := range parts {
+		number, err := strconv.ParseUint(part, 10, 16)
+		if err != nil || len(part) > 3 {
+			return code, false
+		}
+		code[i] = int(number)
+	}
+	return code, true
 }
 
 // TLSReport returns the TLS-RPT result type and the failure-reason-code, both
@@ -177,21 +193,13 @@ func causeText(err error) string {
 	return oneLine(err.Error())
 }
 
-// oneLine returns s as one line of printable ASCII, for a log or a terminal:
-// names and texts in errors come from addresses, certificates and servers.
-// errors.Join separates errors by line feeds; they become semicolons.
-func oneLine(s string) string {
-	return printable(strings.NewReplacer("\r\n", "; ", "\n", "; ").Replace(s))
-}
+// maxText bounds, in octets, what an error or an explanation repeats of one text
+// from elsewhere: a name, a cause with all its causes, or the replies of a server.
+const maxText = 4096
 
-// printable returns s with everything but printable ASCII escaped as in a Go
-// string.
-func printable(s string) string {
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] >= 0x7f {
-			quoted := strconv.QuoteToASCII(s)
-			return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
-		}
-	}
-	return s
+// oneLine returns s as one line of printable ASCII of at most maxText octets, for
+// a log or a terminal: names and texts in errors come from addresses, certificates
+// and servers. errors.Join separates errors by line feeds; they become semicolons.
+func oneLine(s string) string {
+	return names.Printable(strings.NewReplacer("\r\n", "; ", "\n", "; ").Replace(s), maxText)
 }

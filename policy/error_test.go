@@ -22,6 +22,7 @@ func TestErrorIsOneLine(t *testing.T) {
 		{Err: &Error{Domain: "b\nb", Host: "h\nh", Err: joined}},
 		{Domain: "example.org", Err: hostErrors{{Domain: "example.org", Host: "a", Err: joined}, {Host: "b", Detail: "x\ny"}}},
 		{Domain: "example.org", Err: &textproto.Error{Code: 554, Msg: "5.7.1 no\n5.7.1 way"}},
+		{Domain: "example.org", Detail: strings.Repeat("\u202e", maxText), Err: hostErrors{{Host: "a", Err: errors.New(strings.Repeat("\x00", maxText))}}},
 		{},
 	} {
 		for _, text := range []string{e.Error(), text(e)} {
@@ -29,6 +30,9 @@ func TestErrorIsOneLine(t *testing.T) {
 				if c < ' ' || c >= 0x7f {
 					t.Errorf("%q in %q", c, text)
 				}
+			}
+			if len(text) > 3*maxText {
+				t.Errorf("an error of %d octets", len(text))
 			}
 			if strings.Contains(text, `\n`) {
 				t.Errorf("an escaped line feed in %q", text)
@@ -85,6 +89,10 @@ func TestErrorCodes(t *testing.T) {
 		{Error{Status: "4.7.5x"}, 451, [3]int{4, 0, 0}},
 		{Error{Status: "4.-7.5"}, 451, [3]int{4, 0, 0}},
 		{Error{Status: "4..5"}, 451, [3]int{4, 0, 0}},
+		{Error{Status: "04.7.5"}, 451, [3]int{4, 0, 0}},
+		{Error{Status: "4.7.5.1"}, 451, [3]int{4, 0, 0}},
+		{Error{Status: "4.+7.5"}, 451, [3]int{4, 0, 0}},
+		{Error{Status: "4.0007.5"}, 451, [3]int{4, 0, 0}},
 	} {
 		if test.err.Code() != test.code || test.err.EnhancedCode() != test.enhanced {
 			t.Errorf("%+v: %d %v, want %d %v", test.err, test.err.Code(), test.err.EnhancedCode(), test.code, test.enhanced)

@@ -27,6 +27,7 @@ func ExampleHost_Attempted() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	defer resolver.Close()
 	recorder := tlsrpt.RecorderFunc(func(s *tlsrpt.Session) {
 		for _, outcome := range s.Outcomes {
 			fmt.Println("recorded:", s.MXHost, outcome.Policy.Type, outcome.Failures)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -38,12 +39,12 @@ func (p *Plan) Explain(w io.Writer) error {
 type explanation struct{ bytes.Buffer }
 
 func (b *explanation) route(p *Plan) {
-	fmt.Fprintln(b, printable(p.Domain))
+	fmt.Fprintln(b, names.Printable(p.Domain, maxText))
 	switch {
 	case p.literal:
 		fmt.Fprintln(b, "  an address literal: neither DANE nor MTA-STS applies")
 	case p.NextHop != p.Domain:
-		fmt.Fprintf(b, "  next hop: %s, configured by the operator (%s)\n", printable(p.NextHop), p.MXStatus)
+		fmt.Fprintf(b, "  next hop: %s, configured by the operator (%s)\n", names.Printable(p.NextHop, maxText), p.MXStatus)
 	case p.ImplicitMX:
 		fmt.Fprintf(b, "  MX records: none (%s); the domain is its own mail host\n", p.MXStatus)
 	default:
@@ -67,7 +68,7 @@ func (b *explanation) mtasts(p *Plan) {
 		fmt.Fprintln(b, "  MTA-STS: switched off for this mail")
 	case m.Policy != nil:
 		fmt.Fprintf(b, "  MTA-STS: mode %s, id %s, mx %s; fetched %s, in force until %s\n",
-			m.Policy.Mode, printable(m.ID), strings.Join(m.Policy.MX, " "),
+			m.Policy.Mode, names.Printable(m.ID, maxText), strings.Join(m.Policy.MX, " "),
 			m.Fetched.UTC().Format(time.RFC3339), m.Expires.UTC().Format(time.RFC3339))
 	case m.Asked:
 		fmt.Fprintln(b, "  MTA-STS: no policy")
@@ -82,7 +83,7 @@ func (b *explanation) mtasts(p *Plan) {
 }
 
 func (b *explanation) host(h *Host) {
-	fmt.Fprintf(b, "  %d %s port %d: %s", h.Preference, printable(h.Name), h.Port, h.Level)
+	fmt.Fprintf(b, "  %d %s port %d: %s", h.Preference, names.Printable(h.Name, maxText), h.Port, h.Level)
 	if h.By != 0 {
 		fmt.Fprintf(b, " by %s", h.By)
 	}
@@ -107,7 +108,7 @@ func (b *explanation) tlsa(h *Host) {
 	published, usable := h.TLSA, h.TLSA
 	if h.DANE != nil && len(h.DANE.Records) > 0 {
 		published, usable = h.DANE.Records, h.DANE.Usable
-		fmt.Fprintf(b, "    TLSA base domain: %s\n", printable(h.DANE.BaseDomain))
+		fmt.Fprintf(b, "    TLSA base domain: %s\n", names.Printable(h.DANE.BaseDomain, maxText))
 	}
 	for _, record := range published {
 		fmt.Fprintf(b, "      %s: %s\n", record, recordUse(record, usable, h.TLSA))
@@ -116,7 +117,7 @@ func (b *explanation) tlsa(h *Host) {
 		fmt.Fprintf(b, "    a DANE-TA certificate may be for: %s\n", strings.Join(h.ReferenceNames, " "))
 	}
 	if h.ServerName != "" {
-		fmt.Fprintf(b, "    SNI: %s\n", printable(h.ServerName))
+		fmt.Fprintf(b, "    SNI: %s\n", names.Printable(h.ServerName, maxText))
 	}
 }
 

@@ -3,9 +3,11 @@ package policy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"net/textproto"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/mxseal/mxseal/tlsrpt"
@@ -167,11 +169,16 @@ func mxLookup(err error) *Error {
 }
 
 // unproven makes a permanent failure of a domain temporary because it rests on
-// an answer that is not secure.
-func (e *Error) unproven(by Mechanism) *Error {
+// an answer that is not secure. unread is why the remembered MTA-STS policy, which
+// may contradict that answer, is not known; nil if it is known.
+func (e *Error) unproven(by Mechanism, unread error) *Error {
 	e.Permanent, e.ReplyCode, e.By = false, 0, by
 	e.Status = "4" + strings.TrimPrefix(e.Status, "5")
 	e.Detail = "an answer that is not secure says so; the mail waits"
+	if unread != nil {
+		e.Detail = "an answer that is not secure says so, and it is not known whether an MTA-STS policy is remembered; the mail waits"
+		e.Err = fmt.Errorf("%w: %w", e.Err, unread)
+	}
 	return e
 }
 
@@ -252,11 +259,9 @@ func (h *Host) Replied(detail string, err error) *Error {
 		return e
 	}
 	switch reply.Code / 100 {
-	case 5:
-		e.Permanent = true
-		e.ReplyCode, e.Status = reply.Code, enhancedStatus(reply.Msg, '5')
-	case 4:
-		e.ReplyCode, e.Status = reply.Code, enhancedStatus(reply.Msg, '4')
+	case 4, 5:
+		e.Permanent = reply.Code/100 == 5
+		e.ReplyCode, e.Status = reply.Code, enhancedStatus(reply)
 	default:
 		e.Status = "4.5.0" // a reply of success that answers nothing
 	}
@@ -289,13 +294,11 @@ func shortened(s string) string {
 
 // enhancedStatus returns the enhanced status code at the start of a reply
 // (RFC 2034) if it is of the reply's own class, and the general one otherwise.
-func enhancedStatus(text string, class byte) string {
-	code, _, _ := strings.Cut(text, " ")
-	parts := strings.Split(code, ".")
-	if len(parts) == 3 && parts[0] == string(class) && isStatusPart(parts[1]) && isStatusPart(parts[2]) {
-		return code
+func enhancedStatus(reply *textproto.Error) string {
+	class := reply.Code / 100
+	status, _, _ := strings.Cut(reply.Msg, " ")
+	if code, ok := parseStatus(status); ok && code[0] == class {
+		return status
 	}
-	return string(class) + ".0.0"
+	return strconv.Itoa(class) + ".0.0"
 }
-
-func isStatusPart(s string) bool { return len(s) <= 3 && isNumeric(s) }

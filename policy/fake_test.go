@@ -122,6 +122,7 @@ func (f *fakeDNS) newResolver(t testing.TB, config Config) *Resolver {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { r.Close() })
 	return r
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane"
+	"github.com/mxseal/mxseal/internal/names"
 )
 
 const (
@@ -61,9 +62,11 @@ type Host struct {
 	// ReferenceNames are the names that a DANE-TA certificate may be for
 	// (RFC 7672 section 3.2.2).
 	ReferenceNames []string
-	// DANE is what the lookup of addresses and TLSA records found; nil if it
-	// failed or was not made.
-	DANE *dane.Host
+	// DANE is the result of the lookup of addresses and TLSA records. It is nil if
+	// the lookup failed or was not made. Its State is Unknown if the operator has
+	// switched DANE off or pinned the records, so that only the addresses were
+	// looked up.
+	DANE *dane.Discovery
 
 	demands demands
 	refusal refusal
@@ -105,12 +108,12 @@ func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn,
 	if err != nil {
 		return nil, fmt.Errorf("policy: %q is not of the form name:port; use Host.Addr: %w", addr, err)
 	}
-	if !sameName(name, h.Name) {
-		return nil, fmt.Errorf("policy: %q is not the mail host %s of this plan; use Host.Addr", name, printable(h.Name))
+	if !names.Equal(name, h.Name) {
+		return nil, fmt.Errorf("policy: %q is not the mail host %s of this plan; use Host.Addr", name, names.Printable(h.Name, maxText))
 	}
 	port, err := strconv.ParseUint(service, 10, 16)
 	if err != nil || uint16(port) != h.Port {
-		return nil, fmt.Errorf("policy: the plan is for port %d of %s and not for %q; use Host.Addr", h.Port, printable(h.Name), service)
+		return nil, fmt.Errorf("policy: the plan is for port %d of %s and not for %q; use Host.Addr", h.Port, names.Printable(h.Name, maxText), service)
 	}
 	addrs := slices.DeleteFunc(slices.Clone(h.Addrs), func(ip netip.Addr) bool {
 		return network == "tcp4" && !ip.Is4() || network == "tcp6" && ip.Is4()
@@ -137,7 +140,7 @@ func (h *Host) DialAddr(ctx context.Context, addr netip.Addr) (net.Conn, error) 
 	case h.Level == Refused:
 		return nil, h.refused()
 	case !slices.Contains(h.Addrs, addr):
-		return nil, fmt.Errorf("policy: %s is not an address of the mail host %s; use one of Host.Addrs", addr, printable(h.Name))
+		return nil, fmt.Errorf("policy: %s is not an address of the mail host %s; use one of Host.Addrs", addr, names.Printable(h.Name, maxText))
 	}
 	conn, err := h.trust.dial(ctx, "tcp", netip.AddrPortFrom(addr, h.Port).String())
 	if err != nil {

@@ -110,7 +110,7 @@ func (r *Resolver) askHosts(ctx context.Context, q question, route route) []host
 
 // hostFacts are the results of the lookups for one host.
 type hostFacts struct {
-	dane *dane.Host
+	dane *dane.Discovery
 	tlsa tlsaFact
 	err  error // why there are no addresses or no TLSA answer
 }
@@ -121,7 +121,8 @@ func (r *Resolver) askHost(ctx context.Context, q question, route route, host ex
 		pinned = tlsaUsable
 	}
 	if q.hop.addr.IsValid() {
-		return hostFacts{tlsa: pinned, dane: &dane.Host{Name: host.name, Addrs: []netip.Addr{q.hop.addr}}}
+		literal := &dane.Discovery{Name: host.name, Addrs: []netip.Addr{q.hop.addr}, State: dane.NotApplicable}
+		return hostFacts{tlsa: pinned, dane: literal}
 	}
 	if host.malformed {
 		return hostFacts{err: errNotAHost}
@@ -135,16 +136,19 @@ func (r *Resolver) askHost(ctx context.Context, q question, route route, host ex
 		return hostFacts{dane: addresses, tlsa: pinned}
 	}
 	discovered, err := dane.Discover(ctx, r.dns, host.name, q.hop.port)
-	facts := hostFacts{dane: discovered, err: err}
-	switch {
-	case err != nil:
-		facts.tlsa = tlsaFailed
-	case len(discovered.Usable) > 0:
+	if err != nil {
+		return hostFacts{tlsa: tlsaFailed, err: err}
+	}
+	facts := hostFacts{dane: discovered}
+	switch discovered.State {
+	case dane.Usable:
 		facts.tlsa = tlsaUsable
-	case len(discovered.Records) > 0:
+	case dane.Unusable:
 		facts.tlsa = tlsaUnusable
-	default:
+	case dane.NoRecords, dane.NotApplicable:
 		facts.tlsa = tlsaNone
+	default:
+		facts.tlsa = tlsaFailed
 	}
 	return facts
 }
@@ -183,8 +187,7 @@ func (r *Resolver) newHost(q question, route route, exchange exchange, found hos
 		listed: plan.MTASTS.lists(exchange.name),
 	}
 	v := decide(facts, q.wishes)
-	var failed *dane.LookupError
-	if found.err != nil && !errors.As(found.err, &failed) && v.refusal != mxLookupFailed {
+	if found.err != nil && !errors.Is(found.err, dane.ErrLookupFailed) && v.refusal != mxLookupFailed {
 		v = refuse(unreachable, 0) // no address or no host name: no policy refuses it
 	}
 	if found.err != nil && v.level != Refused {

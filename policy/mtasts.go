@@ -97,20 +97,20 @@ func (m *MTASTS) failures() []tlsrpt.Failure {
 	return nil
 }
 
-// names makes the resolver of package mtasts from a dnssec.Resolver.
-type names struct{ dns dnssec.Resolver }
+// policyResolver makes the resolver of package mtasts from a dnssec.Resolver.
+type policyResolver struct{ dns dnssec.Resolver }
 
-func (n names) LookupTXT(ctx context.Context, name string) ([]string, error) {
-	texts, _, err := dnssec.LookupTXT(ctx, n.dns, name)
+func (r policyResolver) LookupTXT(ctx context.Context, name string) ([]string, error) {
+	texts, _, err := dnssec.LookupTXT(ctx, r.dns, name)
 	return texts, err
 }
 
 // LookupTXTUntil also returns when the answer expires, so that package mtasts can
 // remember records and their absence.
-func (n names) LookupTXTUntil(ctx context.Context, name string) ([]string, time.Time, error) {
-	return dnssec.LookupTXT(ctx, n.dns, name)
+func (r policyResolver) LookupTXTUntil(ctx context.Context, name string) ([]string, time.Time, error) {
+	return dnssec.LookupTXT(ctx, r.dns, name)
 }
 
-func (n names) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
-	return dnssec.LookupNetIP(ctx, n.dns, network, host)
+func (r policyResolver) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	return dnssec.LookupNetIP(ctx, r.dns, network, host)
 }

@@ -6,9 +6,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
-	"golang.org/x/net/idna"
+	"github.com/mxseal/mxseal/internal/names"
 )
 
 // nextHop is where the mail of a domain goes: a domain with MX records, a host
@@ -52,101 +51,23 @@ func parseNextHop(s string, defaultPort uint16) (nextHop, error) {
 		}
 		hop.port = uint16(number)
 	}
-	if addr, err := parseLiteral(host); hop.direct && err == nil {
+	if addr, err := names.ParseLiteral(host); hop.direct && err == nil {
 		hop.addr = addr
 		return hop, nil
 	}
-	name, err := asciiDomain(host)
+	name, err := canonicalDomain(host)
 	hop.name = name
 	return hop, err
 }
 
-// parseLiteral reads the inside of an address literal (RFC 5321 section
-// 4.1.3).
-func parseLiteral(s string) (netip.Addr, error) {
-	const tag = "ipv6:"
-	if len(s) > len(tag) && strings.EqualFold(s[:len(tag)], tag) {
-		s = s[len(tag):]
-	}
-	addr, err := netip.ParseAddr(s)
-	if err == nil && addr.Zone() != "" {
-		err = errors.New("an address literal must not have a zone")
-	}
-	return addr, err
-}
-
-// asciiDomain returns a domain in lower-case A-labels without final dot. It does not
-// allocate if the domain has this form already.
-func asciiDomain(s string) (string, error) {
-	s = strings.TrimSuffix(s, ".")
-	if !isASCII(s) {
-		converted, err := idna.Lookup.ToASCII(s)
-		if err != nil || !utf8.ValidString(s) {
-			return "", fmt.Errorf("%w: it has no form in A-labels", ErrNotADomain)
-		}
-		s = converted
-	}
-	s = strings.ToLower(s)
+// canonicalDomain is names.Canonical with errors that wrap ErrNotADomain.
+func canonicalDomain(s string) (string, error) {
+	name, err := names.Canonical(s)
 	switch {
-	case !isHostName(s):
-		return "", ErrNotADomain
-	case isNumeric(s[strings.LastIndexByte(s, '.')+1:]):
-		return "", fmt.Errorf("%w but an address; put an address literal in brackets", ErrNotADomain)
+	case errors.Is(err, names.ErrAddress):
+		return "", fmt.Errorf("%w: %w; put an address literal in brackets", ErrNotADomain, err)
+	case err != nil:
+		return "", fmt.Errorf("%w: %w", ErrNotADomain, err)
 	}
-	return s, nil
-}
-
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= 0x80 {
-			return false
-		}
-	}
-	return true
-}
-
-// isHostName reports whether s consists of labels of letters, digits, hyphens
-// and underscores, which real mail hosts have.
-func isHostName(s string) bool {
-	if len(s) == 0 || len(s) > 253 {
-		return false
-	}
-	label := 0
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '.':
-			if label == 0 || s[i-1] == '-' {
-				return false
-			}
-			label = 0
-			continue
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_':
-		case c == '-' && label > 0:
-		default:
-			return false
-		}
-		if label++; label > 63 {
-			return false
-		}
-	}
-	return label > 0 && s[len(s)-1] != '-'
-}
-
-func isNumeric(s string) bool {
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return false
-		}
-	}
-	return len(s) > 0
-}
-
-// sameName compares ASCII names as DNS does: case and a final dot do not matter.
-func sameName(a, b string) bool {
-	return equalFold(strings.TrimSuffix(a, "."), strings.TrimSuffix(b, "."))
-}
-
-// equalFold is strings.EqualFold for ASCII only: the Kelvin sign does not equal k.
-func equalFold(a, b string) bool {
-	return isASCII(a) && isASCII(b) && strings.EqualFold(a, b)
+	return name, nil
 }

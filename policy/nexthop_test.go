@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestASCIIDomain(t *testing.T) {
+func TestCanonicalDomain(t *testing.T) {
 	long := strings.Repeat("a", 63)
 	for _, test := range []struct {
 		in, want string // want empty: an error
@@ -38,16 +38,16 @@ func TestASCIIDomain(t *testing.T) {
 		{"a\u3002b", "a.b"}, // the ideographic full stop is a dot in IDNA
 		{"\xff\xfe.example", ""},
 	} {
-		got, err := asciiDomain(test.in)
+		got, err := canonicalDomain(test.in)
 		if got := got; (err == nil) != (test.want != "") || err == nil && got != test.want {
-			t.Errorf("asciiDomain(%q) = %q, %v; want %q", test.in, got, err, test.want)
+			t.Errorf("canonicalDomain(%q) = %q, %v; want %q", test.in, got, err, test.want)
 		}
 	}
 }
 
-func TestASCIIDomainCostsNothing(t *testing.T) {
+func TestCanonicalDomainCostsNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() {
-		if _, err := asciiDomain("mail.example.org"); err != nil {
+		if _, err := canonicalDomain("mail.example.org"); err != nil {
 			t.Fatal(err)
 		}
 	}); n != 0 {
@@ -100,7 +100,7 @@ func FuzzParseNextHop(f *testing.F) {
 			t.Errorf("%q: %+v", s, hop)
 		}
 		if hop.name != "" {
-			if again, err := asciiDomain(hop.name); err != nil || again != hop.name {
+			if again, err := canonicalDomain(hop.name); err != nil || again != hop.name {
 				t.Errorf("%q: %q is not canonical: %q, %v", s, hop.name, again, err)
 			}
 		}

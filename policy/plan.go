@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/names"
 )
 
 // Plan says which mail hosts may receive a domain's mail, in which order, and
@@ -78,7 +79,7 @@ func (p *Plan) Allows(host string) bool {
 // do not matter.
 func (p *Plan) Host(name string) *Host {
 	for _, h := range p.Hosts {
-		if sameName(h.Name, name) {
+		if names.Equal(h.Name, name) {
 			return h
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/mxseal/mxseal/dane"
+	"github.com/mxseal/mxseal/internal/names"
 )
 
 // Option changes what one call asks for. RequireTLS and TLSOptional return one.
@@ -36,8 +37,8 @@ func tlsOptional(r *request) { r.tlsOptional = true }
 
 func newRequest(domain string, options []Option) (request, error) {
 	asked := request{domain: domain}
-	if !isLiteral(domain) {
-		name, err := asciiDomain(domain)
+	if !names.IsLiteral(domain) {
+		name, err := canonicalDomain(domain)
 		if err != nil {
 			return request{}, notADomain(domain, err)
 		}
@@ -65,7 +66,7 @@ type override struct {
 }
 
 func (r *Resolver) addOverride(domain string, wish Override) error {
-	name, err := asciiDomain(domain)
+	name, err := canonicalDomain(domain)
 	if err != nil {
 		return err
 	}
@@ -123,8 +124,8 @@ func (r *Resolver) question(asked request) (question, *Error) {
 	}
 	q.wishes.requireTLS = asked.requireTLS
 	q.wishes.tlsOptional = asked.tlsOptional
-	if isLiteral(asked.domain) {
-		addr, err := parseLiteral(asked.domain[1 : len(asked.domain)-1])
+	if names.IsLiteral(asked.domain) {
+		addr, err := names.ParseLiteral(asked.domain[1 : len(asked.domain)-1])
 		if err != nil {
 			return question{}, notADomain(asked.domain, fmt.Errorf("%w: a bad address literal: %w", ErrNotADomain, err))
 		}
@@ -149,9 +150,4 @@ func (r *Resolver) question(asked request) (question, *Error) {
 		q.noDANE, q.noMTASTS = true, true
 	}
 	return q, nil
-}
-
-// isLiteral reports whether a domain is an address literal.
-func isLiteral(domain string) bool {
-	return len(domain) > 2 && domain[0] == '[' && domain[len(domain)-1] == ']'
 }

@@ -17,6 +17,65 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
+// closableDNS counts the calls of Close.
+type closableDNS struct {
+	*fakeDNS
+	closed *int
+}
+
+func (d closableDNS) Close() error {
+	*d.closed++
+	return nil
+}
+
+// Close closes what New made, and not what the caller did.
+func TestClose(t *testing.T) {
+	t.Parallel()
+	closed := 0
+	dns := closableDNS{newFakeDNS(), &closed}
+	lookup := func(client *mtasts.Client) error {
+		_, err := client.Lookup(t.Context(), "example.org")
+		return err
+	}
+
+	r, err := New(Config{DNS: dns})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		r.Run(t.Context())
+		close(ended)
+	}()
+	for range 2 {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	<-ended
+	if err := lookup(r.MTASTS()); !errors.Is(err, mtasts.ErrClosed) || closed != 0 {
+		t.Errorf("%v, Config.DNS was closed %d times", err, closed)
+	}
+	dns.add(t, dnssec.Insecure, "example.org. MX 1 mx.example.org.")
+	dns.addHost(t, dnssec.Insecure, "mx.example.org")
+	if plan, err := r.Resolve(t.Context(), "example.org"); err != nil || plan.Err() == nil || !errors.Is(plan.Err(), ErrPolicyUnknown) {
+		t.Errorf("%v, %v", plan, err)
+	}
+
+	client, err := mtasts.New(mtasts.Config{Resolver: policyResolver{dns}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if r, err = New(Config{DNS: dns, MTASTS: client}); err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	if err := lookup(client); err != nil {
+		t.Errorf("Config.MTASTS was closed: %v", err)
+	}
+}
+
 // Hosts are judged one by one: DANE-13, DANE-15 to DANE-19, DANE-38, DANE-50,
 // DANE-51, field notes 1, 2, 7, 9, 11.
 func TestHostsAreJudgedApart(t *testing.T) {
@@ -420,6 +479,47 @@ func TestLargePlansAreNotKept(t *testing.T) {
 	}
 	if r.plans.Len() != 0 {
 		t.Error("the plan was kept")
+	}
+}
+
+// A run over more domains than fit, again and again, finds many plans, and all of
+// those that are in use otherwise. Their memory is bounded.
+func TestRunOverManyDomains(t *testing.T) {
+	const maxPlans, inUse, run = 200, 50, 300
+	f := newFakeDNS()
+	domain := func(i int) string { return fmt.Sprintf("d%d.example.org", i) }
+	for i := range inUse + run {
+		f.add(t, dnssec.Secure, domain(i)+". MX 1 mx.example.org.")
+	}
+	f.addHost(t, dnssec.Secure, "mx.example.org", someKey)
+	r := f.newResolver(t, Config{MaxPlans: maxPlans})
+	hits := func(i int) int {
+		before := f.lookups.Load()
+		if _, err := r.Resolve(t.Context(), domain(i)); err != nil {
+			t.Fatal(err)
+		}
+		if f.lookups.Load() == before {
+			return 1
+		}
+		return 0
+	}
+	for range 3 {
+		for i := range inUse {
+			hits(i)
+		}
+	}
+	for round := range 8 {
+		used, others := 0, 0
+		for i := range run {
+			others += hits(inUse + i)
+			used += hits(i % inUse)
+		}
+		if used != run || round == 7 && others < run/4 {
+			t.Errorf("round %d: %d hits of %d in use, and %d of the others", round, used, run, others)
+		}
+	}
+	if r.plans.Len() > maxPlans || r.plans.Bytes() > max(maxPlans*averagePlanSize, minPlansSize) {
+		t.Errorf("%d plans of %d octets", r.plans.Len(), r.plans.Bytes())
 	}
 }
 

@@ -6,26 +6,33 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"hash/maphash"
+	"io"
 	"log/slog"
+	"math"
 	"net"
+	"slices"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/cache"
 	"github.com/mxseal/mxseal/internal/flight"
 	"github.com/mxseal/mxseal/mtasts"
 )
 
 const (
 	defaultPort     = 25
-	defaultMaxPlans = 10000
+	defaultMaxPlans = 100_000
 	defaultTimeout  = 2 * time.Minute
 
 	// maxPlanSize bounds the memory in octets of a plan that is kept. Usual plans
 	// take about two thousand; larger ones, as of a hostile domain, are made
 	// again for each call.
 	maxPlanSize = 16 << 10
+	// averagePlanSize bounds the memory in octets of all plans that are kept, for
+	// each of Config.MaxPlans. There is always room for minPlansSize.
+	averagePlanSize = 2 << 10
+	minPlansSize    = 16 * maxPlanSize
 
 	// maxPlanAge bounds the age of plans that do not expire otherwise, such as
 	// those of address literals.
@@ -36,9 +43,8 @@ const (
 )
 
 // Resolver makes plans and remembers them. Make one with New and use it for the
-// whole program: the MTA-STS policies that it remembers are the protection. It is
-// safe for concurrent use. It has no sockets or goroutines of its own between
-// calls and needs no Close; a Store is closed by its owner.
+// whole program: the MTA-STS policies that it remembers are the protection. Close
+// it when the program ends. It is safe for concurrent use.
 type Resolver struct {
 	dns       dnssec.Resolver
 	mtasts    *mtasts.Client
@@ -53,8 +59,9 @@ type Resolver struct {
 	now       func() time.Time
 	logger    *slog.Logger
 
-	plans    *lru.Cache[request, *Plan]
+	plans    *cache.Cache[request, *Plan]
 	inFlight flight.Group[request, *Plan]
+	made     []io.Closer // what New made, in the order in which Close closes it
 }
 
 // New makes a Resolver. It causes no network traffic. An error names the field of
@@ -100,7 +107,7 @@ func New(config Config) (*Resolver, error) {
 		return nil, errors.New("policy: Config.Floor is not a Level; use one of the constants")
 	}
 	for _, name := range config.Self {
-		own, err := asciiDomain(name)
+		own, err := canonicalDomain(name)
 		if err != nil {
 			return nil, fmt.Errorf("policy: Config.Self: %q: %w", name, err)
 		}
@@ -111,7 +118,14 @@ func New(config Config) (*Resolver, error) {
 			return nil, fmt.Errorf("policy: Config.Overrides: %q: %w", domain, err)
 		}
 	}
-	plans, err := lru.New[request, *Plan](cmp.Or(config.MaxPlans, defaultMaxPlans))
+	if config.MaxPlans < 0 {
+		return nil, errors.New("policy: Config.MaxPlans is negative; use 0 for the default")
+	}
+	maxPlans := cmp.Or(config.MaxPlans, defaultMaxPlans)
+	plans, err := cache.New[request, *Plan](cache.Config{
+		MaxEntries: maxPlans,
+		MaxBytes:   max(min(maxPlans, math.MaxInt/averagePlanSize)*averagePlanSize, minPlansSize),
+	}, func(seed maphash.Seed, asked request) uint64 { return maphash.String(seed, asked.domain) })
 	if err != nil {
 		return nil, fmt.Errorf("policy: Config.MaxPlans: %w", err)
 	}
@@ -125,12 +139,14 @@ func (r *Resolver) addSources(config Config) error {
 	if r.dns != nil && len(config.Servers) > 0 {
 		return errors.New("policy: Config.Servers and Config.DNS exclude each other; set only one")
 	}
+	var made []io.Closer
 	if r.dns == nil {
 		validator, err := dnssec.New(dnssec.Config{Servers: config.Servers, Now: config.Now})
 		if err != nil {
 			return fmt.Errorf("policy: Config.DNS is nil, and making a validator failed: %w", err)
 		}
 		r.dns = validator
+		made = append(made, validator)
 	}
 	if config.MTASTS != nil && config.Store != nil {
 		return errors.New("policy: Config.Store and Config.MTASTS exclude each other; give the Store to the MTA-STS client")
@@ -138,7 +154,7 @@ func (r *Resolver) addSources(config Config) error {
 	r.mtasts = config.MTASTS
 	if r.mtasts == nil {
 		client, err := mtasts.New(mtasts.Config{
-			Resolver:  names{r.dns},
+			Resolver:  policyResolver{r.dns},
 			RootCAs:   config.RootCAs,
 			Dial:      config.Dial,
 			AllowAddr: config.AllowPolicyHost,
@@ -150,16 +166,32 @@ func (r *Resolver) addSources(config Config) error {
 			return fmt.Errorf("policy: %w", err)
 		}
 		r.mtasts = client
+		made = append(made, client)
 	}
+	slices.Reverse(made) // the client uses the validator
+	r.made = made
 	return nil
+}
+
+// Close ends Run and the lookups of MTA-STS policies that are still running, and
+// closes the connections to DNS servers. It closes only what New made: Config.DNS,
+// Config.MTASTS and Config.Store stay open, and the Store has to be closed after
+// the Resolver. After Close, Resolve may fail with a temporary error for any domain.
+// Close may be called more than once.
+func (r *Resolver) Close() error {
+	var failures []error
+	for _, closer := range r.made {
+		failures = append(failures, closer.Close())
+	}
+	return errors.Join(failures...)
 }
 
 // MTASTS returns the client that looks up and remembers policies: Config.MTASTS, or
 // the one that New made. It is for mtasts.Client.Preload.
 func (r *Resolver) MTASTS() *mtasts.Client { return r.mtasts }
 
-// Run refreshes the MTA-STS policies of domains in use until ctx is done; see
-// mtasts.Client.Run. A program that runs for more than a day calls it in a
+// Run refreshes the MTA-STS policies of domains in use until ctx is done or the
+// Resolver is closed; see mtasts.Client.Run. A program that runs for more than a day calls it in a
 // goroutine of its own.
 func (r *Resolver) Run(ctx context.Context) { r.mtasts.Run(ctx) }
 
@@ -178,7 +210,8 @@ func (r *Resolver) Resolve(ctx context.Context, domain string, options ...Option
 	if err != nil {
 		return nil, err
 	}
-	if plan, found := r.plans.Get(asked); found && plan.holds(r.now()) {
+	now := r.now()
+	if plan, found := r.plans.Get(asked, now); found && plan.holds(now) {
 		return plan, nil
 	}
 	return r.share(ctx, asked)
@@ -193,8 +226,8 @@ func (r *Resolver) share(ctx context.Context, asked request) (*Plan, error) {
 			failure.Domain = asked.domain
 			return nil, failure
 		}
-		if plan.size() <= maxPlanSize {
-			r.plans.Add(asked, plan)
+		if size := plan.size(); size <= maxPlanSize {
+			r.plans.Put(asked, plan, size, plan.Expires, r.now())
 		}
 		return plan, nil
 	})

@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -55,20 +56,20 @@ func (r *Resolver) findRoute(ctx context.Context, q question) (route, *Error) {
 		return route{}, mxLookup(errNoStatus)
 	}
 	if answer.NXDomain {
-		return route{}, r.unlessForged(q, answer.Status, noDomain())
+		return route{}, r.unlessForged(ctx, q, answer.Status, noDomain())
 	}
 	found := route{status: answer.Status, expires: answer.Expires}
 	if len(answer.Records) == 0 {
 		found.implicit = true
 		found.exchanges = []exchange{{name: hop.name}}
 	} else if found.exchanges = exchanges(answer.Records); len(found.exchanges) == 0 {
-		return route{}, r.unlessForged(q, answer.Status, nullMX())
+		return route{}, r.unlessForged(ctx, q, answer.Status, nullMX())
 	} else if len(answer.Aliases) > 0 {
 		found.expansion = strings.TrimSuffix(answer.Name, ".")
 	}
 	found.exchanges = r.beforeSelf(found.exchanges)
 	if len(found.exchanges) == 0 {
-		return route{}, r.unlessForged(q, answer.Status, loop())
+		return route{}, r.unlessForged(ctx, q, answer.Status, loop())
 	}
 	if over := len(found.exchanges) - maxHosts; over > 0 {
 		found.exchanges, found.omitted = found.exchanges[:maxHosts], over
@@ -78,20 +79,26 @@ func (r *Resolver) findRoute(ctx context.Context, q question) (route, *Error) {
 
 // unlessForged makes a permanent failure temporary if an insecure answer is the
 // only evidence of it, and DANE is mandatory (RFC 7672 section 2.2.1) or an
-// enforced MTA-STS policy names mail hosts (RFC 8461 section 5.1).
-func (r *Resolver) unlessForged(q question, status dnssec.Status, failure *Error) *Error {
-	if status == dnssec.Secure {
+// enforced MTA-STS policy names mail hosts (RFC 8461 section 5.1). While the store
+// cannot be read, there may be such a policy.
+func (r *Resolver) unlessForged(ctx context.Context, q question, status dnssec.Status, failure *Error) *Error {
+	switch {
+	case status == dnssec.Secure:
+		return failure
+	case q.wishes.requireDANE:
+		return failure.unproven(ByOperator|ByDANE, nil)
+	case q.noMTASTS:
 		return failure
 	}
-	against := ByOperator | ByDANE
-	if !q.wishes.requireDANE {
-		remembered, err := r.mtasts.Remembered(context.Background(), q.hop.name)
-		if q.noMTASTS || err != nil || remembered.Mode != mtasts.Enforce {
-			return failure
-		}
-		against = ByMTASTS
+	remembered, err := r.mtasts.Remembered(ctx, q.hop.name)
+	switch {
+	case err == nil && remembered.Mode == mtasts.Enforce:
+		return failure.unproven(ByMTASTS, nil)
+	case err == nil, errors.Is(err, mtasts.ErrNoPolicy), errors.Is(err, mtasts.ErrDomain):
+		return failure
+	default:
+		return failure.unproven(ByMTASTS, err)
 	}
-	return failure.unproven(against)
 }
 
 // exchanges returns the MX records in the order in which they are tried: by
@@ -105,7 +112,7 @@ func exchanges(records []dnssec.Record) []exchange {
 		if mx.Host == "." {
 			continue
 		}
-		name, err := asciiDomain(mx.Host)
+		name, err := canonicalDomain(mx.Host)
 		if err != nil {
 			name = strings.TrimSuffix(mx.Host, ".")
 		}

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
@@ -51,6 +53,87 @@ func TestNullMX(t *testing.T) {
 				t.Errorf("asked for more: %v", f.asked)
 			}
 		})
+	}
+}
+
+// oneEntry is a store of policies that has one entry for every domain, or fails.
+type oneEntry struct {
+	mtasts.Store
+	mode mtasts.Mode // empty for no entry
+	err  error
+}
+
+func (s oneEntry) Get(ctx context.Context, domain string) (mtasts.Entry, error) {
+	switch {
+	case ctx.Err() != nil:
+		return mtasts.Entry{}, ctx.Err()
+	case s.err != nil:
+		return mtasts.Entry{}, s.err
+	case s.mode == "":
+		return mtasts.Entry{}, mtasts.ErrNotStored
+	}
+	text := "version: STSv1\nmode: " + string(s.mode) + "\nmx: mx.example.org\nmax_age: 604800\n"
+	now := time.Now()
+	return mtasts.Entry{Domain: domain, ID: "1", Text: text, Fetched: now, Expires: now.Add(7 * 24 * time.Hour)}, nil
+}
+
+// RFC 7672 section 2.2.1, RFC 8461 section 5.1: an answer that is not secure does
+// not bounce mail that DANE or a remembered policy protects, nor while it is not
+// known whether a policy is remembered.
+func TestForgedDenialWaits(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("disk full")
+	for _, test := range []struct {
+		name   string
+		config Config
+		by     Mechanism // 0: the failure is permanent even if the answer is not secure
+	}{
+		{"no policy", Config{Store: oneEntry{}}, 0},
+		{"no store", Config{}, 0},
+		{"testing", Config{Store: oneEntry{mode: mtasts.Testing}}, 0},
+		{"enforce", Config{Store: oneEntry{mode: mtasts.Enforce}}, ByMTASTS},
+		{"enforce, switched off", Config{Store: oneEntry{mode: mtasts.Enforce}, NoMTASTS: true}, 0},
+		{"store cannot be read", Config{Store: oneEntry{err: broken}}, ByMTASTS},
+		{"store cannot be read, switched off", Config{Store: oneEntry{err: broken}, NoMTASTS: true}, 0},
+		{"DANE required", Config{RequireDANE: true}, ByOperator | ByDANE},
+	} {
+		for _, status := range []dnssec.Status{dnssec.Secure, dnssec.Insecure} {
+			f := newFakeDNS()
+			f.add(t, status, "null.example. MX 0 .")
+			f.add(t, status, "loop.example. MX 1 me.example.")
+			f.deny(status, "gone.example", dnssec.TypeMX, true)
+			test.config.Self = []string{"me.example"}
+			r := f.newResolver(t, test.config)
+			for domain, want := range map[string]error{"null.example": ErrNullMX, "loop.example": ErrLoop, "gone.example": ErrNoDomain} {
+				_, err := r.Resolve(t.Context(), domain)
+				var failure *Error
+				if !errors.As(err, &failure) || !errors.Is(err, want) {
+					t.Fatalf("%s: %s, %v: %v", test.name, domain, status, err)
+				}
+				permanent := status == dnssec.Secure || test.by == 0
+				if failure.Permanent != permanent || !permanent && (failure.By != test.by || failure.Code() != 451 || failure.EnhancedCode()[0] != 4) {
+					t.Errorf("%s: %s, %v: %+v", test.name, domain, status, failure)
+				}
+			}
+		}
+	}
+}
+
+// A plan is not made for longer than Config.Timeout, nor for callers that have
+// left; nor is the store read for them.
+func TestStoreIsReadForTheCaller(t *testing.T) {
+	t.Parallel()
+	f := newFakeDNS()
+	f.add(t, dnssec.Insecure, "null.example. MX 0 .")
+	r := f.newResolver(t, Config{Store: oneEntry{}})
+	q, failure := r.question(request{domain: "null.example"})
+	if failure != nil {
+		t.Fatal(failure)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, failure := r.findRoute(ctx, q); failure == nil || failure.Permanent || !errors.Is(failure, context.Canceled) {
+		t.Errorf("%+v", failure)
 	}
 }
 

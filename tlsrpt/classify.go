@@ -11,7 +11,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/mxseal/mxseal/tlsrpt/internal/syntax"
+	"github.com/mxseal/mxseal/internal/names"
 )
 
 // ErrNoSTARTTLS means that a mail host does not offer STARTTLS. [Classify] maps
@@ -43,7 +43,7 @@ func Classify(err error) Failure {
 		byMethod, byTransience, byCertificate, byHandshake,
 	} {
 		if failure, ok := classify(err); ok {
-			failure.ReasonCode = syntax.Printable(failure.ReasonCode, MaxReasonCode)
+			failure.ReasonCode = names.Mask(failure.ReasonCode, MaxReasonCode)
 			return failure
 		}
 	}

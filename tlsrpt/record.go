@@ -7,7 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/mxseal/mxseal/internal/grammar"
+	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/internal/txtrecord"
 	"github.com/mxseal/mxseal/tlsrpt/internal/syntax"
 )
 
@@ -61,15 +62,7 @@ const version = "TLSRPTv1"
 // the semicolon is accepted. If no record is left, the error is [ErrNoRecord]. If
 // more than one is left, it is [ErrBadRecord] (RFC 8460 section 3).
 func SelectRecord(txts []string) (Record, error) {
-	var found string
-	count := 0
-	for _, txt := range txts {
-		if claimsVersion(txt) {
-			found = txt
-			count++
-		}
-	}
-	switch count {
+	switch found, count := txtrecord.Select(txts, version); count {
 	case 0:
 		return Record{}, ErrNoRecord
 	case 1:
@@ -79,36 +72,22 @@ func SelectRecord(txts []string) (Record, error) {
 	}
 }
 
-// claimsVersion reports whether txt begins with `v=TLSRPTv1` *WSP `;`.
-func claimsVersion(txt string) bool {
-	rest, ok := strings.CutPrefix(txt, "v="+version)
-	return ok && strings.HasPrefix(trim(rest), ";")
-}
-
 // ParseRecord parses one TXT record by the grammar of RFC 8460 section 3.
 // Unknown fields that match the grammar are ignored, and so is every rua after
 // the first. The error is [ErrBadRecord], wrapped with the reason.
 func ParseRecord(txt string) (Record, error) {
-	head, rest, delimited := strings.Cut(txt, ";")
-	if strings.TrimRight(head, whiteSpace) != "v="+version {
+	fields, ok := txtrecord.Parse(txt, version)
+	if !ok {
 		return Record{}, fmt.Errorf("%w: it does not begin with \"v=%s;\"", ErrBadRecord, version)
 	}
 	rua := ""
-	for delimited {
-		var field string
-		field, rest, delimited = strings.Cut(rest, ";")
-		field = strings.TrimLeft(field, whiteSpace)
-		if delimited {
-			field = strings.TrimRight(field, whiteSpace)
-		} else if field == "" {
-			break // the optional last delimiter
-		}
+	for field, ok := fields.Next(); ok; field, ok = fields.Next() {
 		name, value, _ := strings.Cut(field, "=")
 		switch {
 		case name == "rua" && rua == "" && value != "":
 			rua = value
 		case name == "rua" && value != "": // a further one
-		case !grammar.IsExtensionName(name) || !grammar.IsExtensionValue(value):
+		case !txtrecord.IsExtensionName(name) || !txtrecord.IsExtensionValue(value):
 			return Record{}, fmt.Errorf("%w: malformed field %.64q", ErrBadRecord, field)
 		}
 	}
@@ -124,7 +103,7 @@ func ParseRecord(txt string) (Record, error) {
 func parseRUA(rua string) []Endpoint {
 	var endpoints []Endpoint
 	for uri := range strings.SplitSeq(rua, ",") {
-		endpoint, ok := parseEndpoint(trim(uri))
+		endpoint, ok := parseEndpoint(txtrecord.Trim(uri))
 		if ok && !slices.Contains(endpoints, endpoint) && len(endpoints) < MaxEndpoints {
 			endpoints = append(endpoints, endpoint)
 		}
@@ -162,11 +141,6 @@ func parseMailto(opaque string) (Endpoint, bool) {
 	if at <= 0 || !syntax.IsDotAtom(address[:at]) {
 		return Endpoint{}, false
 	}
-	domain := syntax.Domain(address[at+1:])
-	return Endpoint{Mail: address[:at+1] + domain}, domain != ""
+	domain, err := names.Canonical(address[at+1:])
+	return Endpoint{Mail: address[:at+1] + domain}, err == nil
 }
-
-// whiteSpace is WSP of RFC 5234.
-const whiteSpace = " \t"
-
-func trim(s string) string { return strings.Trim(s, whiteSpace) }

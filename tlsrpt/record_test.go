@@ -48,6 +48,7 @@ func TestParseRecord(t *testing.T) {
 		{"RPT-9 only other schemes", "v=TLSRPTv1; rua=http://example.com/", ""},
 		{"RPT-9 upper-case schemes", "v=TLSRPTv1; rua=MailTo:t@example.com,HTTPS://example.com/", mail + " https://example.com/"},
 		{"RPT-9 no address", "v=TLSRPTv1; rua=mailto:,mailto:example.com,mailto:@example.com,mailto:t@", ""},
+		{"RPT-9 an address in place of a domain", "v=TLSRPTv1; rua=mailto:t@192.0.2.1,mailto:t@[192.0.2.1]", ""},
 		{"RPT-9 header fields", "v=TLSRPTv1; rua=mailto:t@example.com?subject=x&bcc=v@example.net", mail},
 		{"RPT-9 line end in an address", "v=TLSRPTv1; rua=mailto:t%0D%0A@example.com", ""},
 		{"RPT-9 address in U-labels", "v=TLSRPTv1; rua=mailto:t@gr%C3%BCn.example", "mailto:t@xn--grn-ioa.example"},

@@ -137,15 +137,9 @@ func lookupsOf(host *policy.Host) []dane.Lookup {
 	if host.DANE != nil {
 		return host.DANE.Lookups
 	}
-	var failed *dane.LookupError
-	var missing *dane.NoAddressError
-	switch {
-	case host.Refusal == nil:
-		return nil
-	case errors.As(host.Refusal, &failed):
+	var failed *dane.Error
+	if host.Refusal != nil && errors.As(host.Refusal, &failed) {
 		return failed.Lookups
-	case errors.As(host.Refusal, &missing):
-		return missing.Lookups
 	}
 	return nil
 }

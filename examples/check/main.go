@@ -115,6 +115,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, d deps) i
 		fmt.Fprintf(stderr, "check: %s\n", clean(err.Error()))
 		return exitUsage
 	}
+	defer c.resolver.Close()
 	if d.terminal {
 		defer c.progress.watch(stderr, d.patience)()
 	}

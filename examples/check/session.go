@@ -167,7 +167,7 @@ func judgeRecords(host *policy.Host, chain []*x509.Certificate, now time.Time) [
 	for _, r := range published {
 		match, err := dane.Verify(chain, []dane.Record{r}, host.ReferenceNames, now)
 		judged := record{Record: r.String()}
-		var mismatch *dane.MismatchError
+		var mismatch *dane.Error
 		switch {
 		case errors.As(err, &mismatch):
 			judged.How = mismatch.Attempts[0].Err.Error()

@@ -123,6 +123,7 @@ func serve(ctx context.Context, s settings, d deps, logger *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	defer resolver.Close()
 	reports, err := newReports(s, d, stores, resolver, validator, logger)
 	if err != nil {
 		return err

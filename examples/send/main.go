@@ -114,6 +114,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stderr io.Writer, 
 	if err != nil {
 		return complain(exitConfig, err)
 	}
+	defer resolver.Close()
 	dialer := delivery.Dialer{Resolver: resolver, LocalName: w.helo}
 	if w.verbose {
 		dialer.Logger = slog.New(slog.NewTextHandler(stderr, nil))

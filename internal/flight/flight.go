@@ -4,6 +4,7 @@ package flight
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,6 +27,7 @@ type Flight[V any] struct {
 	done    chan struct{} // closed when value and err are set
 	value   V
 	err     error
+	interim atomic.Pointer[V]
 	began   time.Time
 	callers int                // that joined and did not leave; guarded by the group's mu
 	cancel  context.CancelFunc // nil for a claim
@@ -120,6 +122,18 @@ func (g *Group[K, V]) forget(key K, f *Flight[V]) {
 	if g.m[key] == f {
 		delete(g.m, key)
 	}
+}
+
+// Publish sets what Interim returns: what the work knows before it has an outcome.
+// It may be called again. Only the one that does the work calls it.
+func (f *Flight[V]) Publish(value V) { f.interim.Store(&value) }
+
+// Interim returns what was last published. ok is false if nothing was.
+func (f *Flight[V]) Interim() (value V, ok bool) {
+	if published := f.interim.Load(); published != nil {
+		return *published, true
+	}
+	return value, false
 }
 
 // Began returns when the flight was started.

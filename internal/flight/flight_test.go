@@ -121,6 +121,11 @@ func TestClaim(t *testing.T) {
 		if !isNew {
 			t.Fatal("the first claim is not new")
 		}
+		if n, ok := f.Interim(); ok {
+			t.Errorf("%d is published", n)
+		}
+		f.Publish(6)
+		f.Publish(7)
 		began := time.Now()
 		var callers sync.WaitGroup
 		for range 10 {
@@ -133,6 +138,9 @@ func TestClaim(t *testing.T) {
 				defer cancel()
 				if _, err := other.Wait(impatient); !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("the impatient caller got %v", err)
+				}
+				if n, ok := other.Interim(); n != 7 || !ok {
+					t.Errorf("%d is published, %v", n, ok)
 				}
 				<-other.Done()
 				if n, err := other.Outcome(); n != 1 || err != nil || !other.Began().Equal(began) {

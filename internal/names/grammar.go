@@ -44,7 +44,7 @@ func isLabel(s string, underscore bool) bool {
 		return false
 	}
 	for i := range len(s) {
-		if c := s[i]; !isAlphanumeric(c) && c != '-' && (c != '_' || !underscore) {
+		if c := s[i]; !IsLetterOrDigit(c) && c != '-' && (c != '_' || !underscore) {
 			return false
 		}
 	}
@@ -64,47 +64,18 @@ func EndsInNumber(name string) bool {
 	return last != ""
 }
 
-// maxExtensionName bounds the name of an extension field, in octets.
-const maxExtensionName = 32
-
-// IsExtensionName reports whether s is the name of an extension field of an
-// MTA-STS record or policy (sts-ext-name and sts-policy-ext-name, RFC 8461
-// sections 3.1 and 3.2) or of a TLSRPT record (tlsrpt-ext-name, RFC 8460 section
-// 3).
-func IsExtensionName(s string) bool {
-	if s == "" || len(s) > maxExtensionName || !isAlphanumeric(s[0]) {
-		return false
-	}
-	for i := range len(s) {
-		if c := s[i]; !isAlphanumeric(c) && c != '_' && c != '-' && c != '.' {
-			return false
-		}
-	}
-	return true
-}
-
-// IsExtensionValue reports whether s is the value of an extension field
-// (sts-ext-value and tlsrpt-ext-value): visible ASCII without "=" and ";".
-func IsExtensionValue(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c > '~' || c == '=' || c == ';' {
-			return false
-		}
-	}
-	return s != ""
-}
-
 // IsAlphanumeric reports whether s consists of ASCII letters and digits, at
 // least one (ALPHA and DIGIT of RFC 5234).
 func IsAlphanumeric(s string) bool {
 	for i := range len(s) {
-		if !isAlphanumeric(s[i]) {
+		if !IsLetterOrDigit(s[i]) {
 			return false
 		}
 	}
 	return s != ""
 }
 
-func isAlphanumeric(c byte) bool {
+// IsLetterOrDigit reports whether c is an ASCII letter or digit.
+func IsLetterOrDigit(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }

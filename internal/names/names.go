@@ -1,6 +1,6 @@
 // Package names has what all packages share about names and texts from the
 // network: the canonical form of a domain name, the grammar of domain and host
-// names, their comparison, and texts that are safe to print.
+// names, their comparison, address literals, and texts that are safe to print.
 //
 // Names here are in text form, without escapes. Names in DNS messages, which may
 // hold any octet, are the business of package dnssec.

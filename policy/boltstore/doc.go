@@ -7,6 +7,8 @@
 //	...
 //	defer store.Close()
 //	resolver, err := policy.New(policy.Config{Store: store})
+//	...
+//	defer resolver.Close() // before the store
 //	recorder, err := reporter.NewAggregator(reporter.AggregatorConfig{Store: store.Reports()})
 //
 // # Guarantees

@@ -5,6 +5,8 @@
 // # Send a message
 //
 //	resolver, err := policy.New(policy.Config{})
+//	...
+//	defer resolver.Close()
 //	dialer := delivery.Dialer{Resolver: resolver}
 //	err = dialer.SendMail(ctx, "me@example.net", []string{"you@example.org"}, message)
 //

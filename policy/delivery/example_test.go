@@ -31,6 +31,7 @@ func ExampleDialer_Dial() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	defer r.Close()
 
 	d := delivery.Dialer{Resolver: r}
 	client, err := d.Dial(context.Background(), "example.org")
@@ -67,6 +68,7 @@ func ExampleDialer_SendMail() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	defer r.Close()
 
 	d := delivery.Dialer{Resolver: r}
 	err = d.SendMail(context.Background(), "alice@example.com",

@@ -3,7 +3,6 @@ package delivery
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -40,8 +39,8 @@ func parseMailbox(s string) (mailbox, error) {
 	}
 	m := mailbox{given: s, domain: strings.ToLower(domain), international: !names.IsASCII(local)}
 	var err error
-	if isLiteral(domain) {
-		_, err = parseLiteral(domain[1 : len(domain)-1])
+	if names.IsLiteral(domain) {
+		_, err = names.ParseLiteral(domain[1 : len(domain)-1])
 	} else if m.domain, err = names.Canonical(domain); err != nil {
 		err = fmt.Errorf("%w: %w", policy.ErrNotADomain, err)
 	}
@@ -56,25 +55,6 @@ func parseMailbox(s string) (mailbox, error) {
 		return mailbox{}, errors.New("the address is too long")
 	}
 	return m, nil
-}
-
-// isLiteral reports whether a domain is an address literal.
-func isLiteral(domain string) bool {
-	return len(domain) > 2 && domain[0] == '[' && domain[len(domain)-1] == ']'
-}
-
-// parseLiteral reads the inside of an address literal (RFC 5321 section
-// 4.1.3).
-func parseLiteral(s string) (netip.Addr, error) {
-	const tag = "ipv6:"
-	if len(s) > len(tag) && strings.EqualFold(s[:len(tag)], tag) {
-		s = s[len(tag):]
-	}
-	addr, err := netip.ParseAddr(s)
-	if err == nil && addr.Zone() != "" {
-		err = errors.New("an address literal must not have a zone")
-	}
-	return addr, err
 }
 
 // isLocalPart reports whether s is a dot-string or a quoted string.

@@ -24,6 +24,8 @@
 // dnssec and mtasts.
 //
 //	r, err := policy.New(inet.Config())
+//	...
+//	defer r.Close()
 //
 // Hosts have addresses from the documentation ranges. These addresses exist
 // only in the DNS of the internet and in [Internet.Dial]. The servers listen on

@@ -12,7 +12,7 @@ import (
 // mail has no effect on an HTTPS host, and the reverse.
 type Option func(*behaviour)
 
-// behaviour is what a server does during one connection.
+// behaviour is the behavior of a server during one connection.
 type behaviour struct {
 	refuse, blackhole bool
 

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/tlsrpt"
 	"github.com/mxseal/mxseal/tlsrpt/internal/syntax"
 )
@@ -49,13 +50,13 @@ func (p *PolicyResult) check() (part string, err error) {
 		return "policy.policy-type", fmt.Errorf("%q is unknown", p.Policy.Type)
 	}
 	switch {
-	case !syntax.IsDomain(p.Policy.Domain):
+	case !names.IsDomain(p.Policy.Domain):
 		return "policy.policy-domain", fmt.Errorf("%q is not a domain in A-labels", p.Policy.Domain)
 	case p.Policy.Type == tlsrpt.NoPolicyFound && len(p.Policy.Strings) > 0:
 		return "policy.policy-string", errors.New("not allowed for no-policy-found")
 	}
 	for _, pattern := range p.Policy.MXHosts {
-		if !syntax.IsDomain(strings.TrimPrefix(pattern, "*.")) {
+		if !names.IsDomain(strings.TrimPrefix(pattern, "*.")) {
 			return "policy.mx-host", fmt.Errorf("%q is not a pattern in A-labels", pattern)
 		}
 	}

@@ -11,8 +11,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/tlsrpt"
-	"github.com/mxseal/mxseal/tlsrpt/internal/syntax"
 )
 
 // Explain writes the report for a person to read: the table of WriteTable, then
@@ -148,7 +148,7 @@ func failedShare(s Summary) string {
 const maxShown = 255
 
 // shown returns s as printable text, or "-" for empty text.
-func shown(s string) string { return cmp.Or(syntax.Printable(s, maxShown), "-") }
+func shown(s string) string { return cmp.Or(names.Mask(s, maxShown), "-") }
 
 func shownAddr(addr netip.Addr) string {
 	if !addr.IsValid() {

@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/tlsrpt"
-	"github.com/mxseal/mxseal/tlsrpt/internal/syntax"
 	"github.com/mxseal/mxseal/tlsrpt/report"
 )
 
@@ -139,9 +139,11 @@ func (s *shard) drain() []DomainSums {
 
 // countNew counts outcomes that are new in part, or are not in canonical form.
 func (a *Aggregator) countNew(key dayDomain, s *tlsrpt.Session, outcomes []tlsrpt.Outcome) {
-	if key.domain = syntax.Domain(key.domain); key.domain == "" {
+	domain, err := names.Canonical(key.domain)
+	if err != nil {
 		return
 	}
+	key.domain = domain
 	shard := a.shard(key.domain)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()

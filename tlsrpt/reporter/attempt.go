@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/tlsrpt"
-	"github.com/mxseal/mxseal/tlsrpt/internal/syntax"
 )
 
 const (
@@ -191,7 +191,7 @@ func (r *Reporter) deliver(ctx context.Context, j job, s *submission, endpoints 
 	for _, endpoint := range endpoints {
 		r.sleep(ctx, r.pace.next(r.cfg.Now()))
 		if err := r.send(ctx, endpoint, s); err != nil {
-			err = fmt.Errorf("%s: %s", syntax.Printable(endpoint.String(), maxLogged), syntax.Printable(err.Error(), maxLogged))
+			err = fmt.Errorf("%s: %s", names.Mask(endpoint.String(), maxLogged), names.Mask(err.Error(), maxLogged))
 			r.log(ctx, slog.LevelInfo, "tlsrpt: report not accepted", j, slog.Any("error", err))
 			errs = append(errs, err)
 			continue

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/tlsrpt"
 	"github.com/mxseal/mxseal/tlsrpt/internal/syntax"
 	"github.com/mxseal/mxseal/tlsrpt/report"
@@ -18,7 +19,8 @@ const maxHostText = 255
 // domain, which replaces a malformed policy domain. A policy that is already
 // canonical keeps its slices.
 func canonicalPolicy(p tlsrpt.Policy, domain string) tlsrpt.Policy {
-	if p.Domain = syntax.Domain(p.Domain); p.Domain == "" {
+	var err error
+	if p.Domain, err = names.Canonical(p.Domain); err != nil {
 		p.Domain = domain
 	}
 	switch p.Type {
@@ -54,9 +56,9 @@ func canonicalPatterns(patterns []string) []string {
 	canonical := make([]string, 0, len(patterns))
 	for _, pattern := range patterns {
 		name, isWildcard := strings.CutPrefix(pattern, "*.")
-		name = syntax.Domain(name)
+		name, err := names.Canonical(name)
 		switch {
-		case name == "":
+		case err != nil:
 		case isWildcard:
 			canonical = append(canonical, "*."+name)
 		default:
@@ -101,13 +103,13 @@ func canonicalDetail(d report.Detail) report.Detail {
 		d.Type = tlsrpt.ValidationFailure
 	}
 	d.SendingIP, d.ReceivingIP = canonicalAddr(d.SendingIP), canonicalAddr(d.ReceivingIP)
-	if name := syntax.Domain(d.MXHost); name != "" {
+	if name, err := names.Canonical(d.MXHost); err == nil {
 		d.MXHost = name
 	} else {
-		d.MXHost = syntax.Printable(d.MXHost, maxHostText)
+		d.MXHost = names.Mask(d.MXHost, maxHostText)
 	}
-	d.HELO = syntax.Printable(d.HELO, maxHostText)
-	d.ReasonCode = syntax.Printable(d.ReasonCode, tlsrpt.MaxReasonCode)
+	d.HELO = names.Mask(d.HELO, maxHostText)
+	d.ReasonCode = names.Mask(d.ReasonCode, tlsrpt.MaxReasonCode)
 	if d.Info != "" && !syntax.IsURI(d.Info) {
 		d.Info = ""
 	}

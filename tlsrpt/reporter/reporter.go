@@ -14,7 +14,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/mxseal/mxseal/internal/grammar"
+	"github.com/mxseal/mxseal/internal/guarded"
+	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/tlsrpt/internal/syntax"
 	"github.com/mxseal/mxseal/tlsrpt/report"
 )
@@ -115,7 +116,7 @@ func New(cfg Config) (*Reporter, error) {
 		return nil, errors.New("reporter: Organization is required")
 	case err != nil:
 		return nil, fmt.Errorf("reporter: Contact: %w", err)
-	case strings.ContainsFunc(cfg.Instance, func(c rune) bool { return c > '~' || !grammar.IsAlphanumeric(byte(c)) }):
+	case cfg.Instance != "" && !names.IsAlphanumeric(cfg.Instance):
 		return nil, fmt.Errorf("reporter: Instance %q does not consist of letters and digits", cfg.Instance)
 	case (cfg.Mailer == nil) != (cfg.Signer == nil):
 		return nil, errors.New("reporter: Mailer and Signer require each other, because reports by mail are signed (RFC 8460 section 3)")
@@ -135,10 +136,10 @@ func New(cfg Config) (*Reporter, error) {
 		scanner: scanner{store: cfg.Store, logger: cfg.Logger, seed: maphash.MakeSeed()},
 		queue:   queue{pending: make(map[job]*progress)},
 		pace:    pace{every: cfg.Interval, everyKey: cfg.EndpointInterval, keys: make(map[string]time.Time)},
-		https: poster{
-			resolver: cfg.Resolver, dial: cfg.Dial, allowAddr: cfg.AllowAddr,
-			roots: cfg.RootCAs, ignoreCertificates: cfg.IgnoreCertificates, now: cfg.Now,
-		},
+		https: poster{guarded.Dialer{
+			Resolver: cfg.Resolver, Dial: cfg.Dial, AllowAddr: cfg.AllowAddr,
+			RootCAs: cfg.RootCAs, IgnoreCertificates: cfg.IgnoreCertificates, Now: cfg.Now,
+		}},
 		mail: mailSender{mailer: cfg.Mailer, signer: cfg.Signer, from: cfg.Contact, submitter: submitter, now: cfg.Now},
 	}, nil
 }
@@ -149,9 +150,6 @@ func (c *Config) setDefaults() {
 	}
 	if c.Dial == nil {
 		c.Dial = new(net.Dialer).DialContext
-	}
-	if c.AllowAddr == nil {
-		c.AllowAddr = func(netip.Addr) bool { return false }
 	}
 	if c.MaxSize == 0 {
 		c.MaxSize = defaultMaxSize
@@ -234,9 +232,9 @@ func earlier(a, b time.Time) time.Time {
 // Preview returns the report that a domain would get for a day, which need not be
 // over. It returns nil if there is nothing to report. It sends nothing.
 func (r *Reporter) Preview(ctx context.Context, domain string, day report.Day) (*report.Report, error) {
-	name := syntax.Domain(domain)
-	if name == "" {
-		return nil, fmt.Errorf("reporter: %.255q is not a domain", domain)
+	name, err := names.Canonical(domain)
+	if err != nil {
+		return nil, fmt.Errorf("reporter: %.255q is not a domain name: %w", domain, err)
 	}
 	part, err := r.cfg.Store.Sums(ctx, day, name)
 	if err != nil || part.Number == 0 {

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/mxseal/mxseal/internal/grammar"
+	"github.com/mxseal/mxseal/internal/names"
 )
 
 // An Address is a mailbox with the type of its address. The zero Address is none.
@@ -157,7 +157,7 @@ func isAtom(text string) bool {
 // of U-labels are permitted.
 func isDomain(text string) bool {
 	for _, r := range text {
-		if r < utf8.RuneSelf && !grammar.IsAlphanumeric(byte(r)) && !strings.ContainsRune("-._:[]", r) {
+		if r < utf8.RuneSelf && !names.IsLetterOrDigit(byte(r)) && !strings.ContainsRune("-._:[]", r) {
 			return false
 		}
 	}

@@ -1,0 +1,174 @@
+package dane
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/mxseal/mxseal/internal/names"
+)
+
+// These sentinels say what an [*Error] is about. errors.Is finds them in it.
+var (
+	// ErrName means that the host is not a domain name.
+	ErrName = errors.New("dane: not a domain name")
+	// ErrAddressLiteral means that the host is an IP address. DANE does not apply
+	// to it (RFC 7672 section 2.2), and nothing is looked up.
+	ErrAddressLiteral = errors.New("dane: the host is an IP address; DANE does not apply")
+	// ErrNoAddress means that the host has no address: A and AAAA were both
+	// denied. No TLSA records were looked up.
+	ErrNoAddress = errors.New("dane: the host has no address")
+	// ErrLookupFailed means that a required lookup failed: of the addresses, or
+	// of the TLSA records, which does not mean that there are none (RFC 7672
+	// section 2.1.2).
+	ErrLookupFailed = errors.New("dane: lookup failed")
+	// ErrMismatch means that no TLSA record authenticates the server.
+	ErrMismatch = errors.New("dane: no TLSA record authenticates the server")
+	// ErrRecord means that a TLSA record is malformed, or that a record to publish
+	// would be unusable.
+	ErrRecord = errors.New("dane: malformed or unusable TLSA record")
+)
+
+// Error is the error type of this package. Find the sentinel in it with errors.Is.
+// An Error without a sentinel is about the context of the caller.
+//
+// Texts from certificates and names in it are quoted and of limited length.
+type Error struct {
+	// Host is the host that was looked up. It is empty in errors about records
+	// and certificates.
+	Host string
+	// Lookups are the lookups that were made for the host.
+	Lookups []Lookup
+	// Expires is the time until which ErrNoAddress holds; zero in other errors.
+	Expires time.Time
+	// Attempts has one entry for each record given to [Verify], in the same
+	// order. It belongs to ErrMismatch.
+	Attempts []Attempt
+	// Err is the cause: of ErrLookupFailed the error of the resolver, usually a
+	// *dnssec.Error. It may be nil.
+	Err error
+
+	kind error // the sentinel
+}
+
+// Attempt is how one record failed to authenticate a server.
+type Attempt struct {
+	Record Record
+	// Err is the reason. It names the certificate at fault, if there is one.
+	Err error
+}
+
+// Error returns one line: the host, what happened and the cause.
+func (e *Error) Error() string {
+	host := names.Quote(e.Host, 64)
+	switch e.kind {
+	case ErrName:
+		return fmt.Sprintf("dane: host %s is not a domain name: %v", host, e.Err)
+	case ErrAddressLiteral:
+		return fmt.Sprintf("dane: host %s is an IP address; DANE does not apply", host)
+	case ErrNoAddress:
+		return fmt.Sprintf("dane: host %s has no address", host)
+	case ErrMismatch:
+		return e.mismatch()
+	case ErrRecord:
+		return fmt.Sprintf("dane: TLSA record: %v", e.Err)
+	default:
+		return fmt.Sprintf("dane: lookup for host %s failed: %v", host, e.Err)
+	}
+}
+
+// maxAttemptsShown bounds the text of a mismatch. The records come from the
+// network.
+const maxAttemptsShown = 4
+
+// mismatch returns the text of ErrMismatch.
+func (e *Error) mismatch() string {
+	if len(e.Attempts) == 0 {
+		return "dane: there is no TLSA record to authenticate the server by"
+	}
+	var b strings.Builder
+	b.WriteString("dane: no TLSA record authenticates the server: ")
+	for i, attempt := range e.Attempts {
+		if i == maxAttemptsShown {
+			fmt.Fprintf(&b, "; and %d more", len(e.Attempts)-i)
+			break
+		}
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		fmt.Fprintf(&b, "%s: %v", abbreviated(attempt.Record), attempt.Err)
+	}
+	return b.String()
+}
+
+// abbreviated returns as much of a record as is needed to recognize it.
+func abbreviated(r Record) string {
+	const shown = 8
+	if len(r.Data) <= shown {
+		return r.String()
+	}
+	return fmt.Sprintf("%d %d %d %s...", r.Usage, r.Selector, r.MatchingType, hex.EncodeToString(r.Data[:shown]))
+}
+
+// Is reports whether target is the sentinel of the error.
+func (e *Error) Is(target error) bool { return e.kind != nil && e.kind == target }
+
+// Unwrap returns Err and the errors of the attempts.
+func (e *Error) Unwrap() []error {
+	var errs []error
+	if e.Err != nil {
+		errs = append(errs, e.Err)
+	}
+	for _, attempt := range e.Attempts {
+		errs = append(errs, attempt.Err)
+	}
+	return errs
+}
+
+// Temporary reports whether another attempt can help. After a failed lookup or a
+// mismatch it can: zones, records and certificates change, so the mail waits.
+func (e *Error) Temporary() bool {
+	switch e.kind {
+	case ErrName, ErrAddressLiteral, ErrNoAddress, ErrRecord:
+		return false
+	}
+	return true
+}
+
+// TLSReport returns the result type of RFC 8460 section 4.3 and a short reason
+// code. For ErrLookupFailed these are dnssec-invalid and the reason code of the
+// resolver. For ErrMismatch both come from the attempt that got furthest: an
+// expired certificate below the right trust anchor says more than a record that
+// matches nothing. For all other errors both are empty: reports do not count
+// them.
+func (e *Error) TLSReport() (resultType, reasonCode string) {
+	switch e.kind {
+	case ErrLookupFailed:
+		var reported interface {
+			TLSReport() (resultType, reasonCode string)
+		}
+		if errors.As(e.Err, &reported) {
+			_, reasonCode = reported.TLSReport()
+			return "dnssec-invalid", reasonCode
+		}
+		return "dnssec-invalid", "lookup-failed"
+	case ErrMismatch:
+		furthest := &fault{reason: noMatch}
+		for i := range e.Attempts {
+			var why *fault
+			if errors.As(e.Attempts[i].Err, &why) {
+				furthest = further(furthest, why)
+			}
+		}
+		return furthest.TLSReport()
+	default:
+		return "", ""
+	}
+}
+
+// malformed returns the error for a TLSA record.
+func malformed(format string, args ...any) *Error {
+	return &Error{Err: fmt.Errorf(format, args...), kind: ErrRecord}
+}
