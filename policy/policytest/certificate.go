@@ -79,7 +79,7 @@ func issue(template *x509.Certificate, key *ecdsa.PrivateKey, issuer *identity) 
 }
 
 // issueChain returns the certificate, with the chain, that the server called
-// name presents with behaviour b.
+// name presents with behavior b.
 func (inet *Internet) issueChain(name string, key *ecdsa.PrivateKey, b *behaviour) *tls.Certificate {
 	template := newTemplate(name)
 	template.DNSNames = []string{name}

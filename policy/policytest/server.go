@@ -52,7 +52,7 @@ func (s *server) LoopbackAddr() string { return s.real.String() }
 // Name returns the name of the host, without a final dot.
 func (s *server) Name() string { return s.name }
 
-// behaviour returns the current behaviour of the server.
+// behaviour returns the current behavior of the server.
 func (s *server) behaviour() *behaviour {
 	s.mu.Lock()
 	defer s.mu.Unlock()
