@@ -27,9 +27,9 @@ import (
 //     that cannot read its data MUST return another error.
 //   - Put and Delete MUST be visible to later calls on the same store, and to those of
 //     other programs that hold a lease.
-//   - All MUST yield each entry that exists during the whole iteration exactly once,
-//     and MUST stop if the caller does. If it cannot read all entries, it MUST yield an
-//     error.
+//   - All MUST yield each entry that exists during the whole iteration. It MAY yield
+//     an entry twice only if entries change during the iteration. It MUST stop if the
+//     caller does. If it cannot read all entries, it MUST yield an error.
 //   - Methods MUST be safe for concurrent use, MUST return soon after their context is
 //     done, and MUST NOT change or retain their arguments.
 //   - Only one caller at a time MUST hold the lease of a domain. A lease MUST end after
