@@ -6,11 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/logbuf"
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
@@ -202,26 +202,14 @@ func TestProgress(t *testing.T) {
 	} {
 		d.terminal, d.patience = test.terminal, test.patience
 		var stdout bytes.Buffer
-		var stderr locked
+		var stderr logbuf.Buffer
 		if code := run(t.Context(), []string{"-connect", "dane.test"}, &stdout, &stderr, d); code != 0 {
 			t.Errorf("%s: exit status %d", test.name, code)
 		}
-		if got := stderr.b.String(); !strings.Contains(got, test.want) || test.want == "" && got != "" {
+		if got := stderr.String(); !strings.Contains(got, test.want) || test.want == "" && got != "" {
 			t.Errorf("%s: told %q, want %q", test.name, got, test.want)
 		}
 	}
-}
-
-// locked is a buffer that is safe for concurrent use.
-type locked struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *locked) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
 }
 
 func TestClean(t *testing.T) {

@@ -1,16 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net"
 	"net/smtp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/test/logbuf"
 	"github.com/mxseal/mxseal/policy/policytest"
 	"github.com/mxseal/mxseal/tlsrpt/report"
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
@@ -43,7 +42,7 @@ func (w *world) mailHost(domain string) *policytest.Host {
 // running is a running relay.
 type running struct {
 	addr string
-	log  *lockedBuffer
+	log  *logbuf.Buffer
 	stop context.CancelFunc
 	code chan int // the exit status
 }
@@ -52,7 +51,7 @@ type running struct {
 func (w *world) start(t *testing.T, args ...string) *running {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
-	r := &running{log: new(lockedBuffer), stop: stop, code: make(chan int, 1)}
+	r := &running{log: new(logbuf.Buffer), stop: stop, code: make(chan int, 1)}
 	listening := make(chan net.Addr, 1)
 	d := w.deps
 	d.listening = func(addr net.Addr) { listening <- addr }
@@ -121,23 +120,6 @@ func eventually(t *testing.T, what string, there func() bool) {
 func (w *world) tomorrow() {
 	due := (report.DayOf(w.Now()) + 1).Start().Add(5 * time.Hour)
 	w.Advance(due.Sub(w.Now()))
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 const greeting = "Subject: hello\r\n\r\nHello.\r\n"

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -68,12 +69,12 @@ func writeForEver(path string) error {
 	}
 }
 
-// crash runs writeForEver and kills it. It returns how many entries are on
-// disk.
-func crash(t *testing.T, path string, after time.Duration) int {
+// startSelf starts the test binary with an additional environment variable and
+// returns its standard output.
+func startSelf(t *testing.T, variable string) (*exec.Cmd, io.Reader) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), crashEnv+"="+path)
+	cmd.Env = append(os.Environ(), variable)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -82,6 +83,14 @@ func crash(t *testing.T, path string, after time.Duration) int {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	return cmd, out
+}
+
+// crash runs writeForEver and kills it. It returns how many entries are on
+// disk.
+func crash(t *testing.T, path string, after time.Duration) int {
+	t.Helper()
+	cmd, out := startSelf(t, crashEnv+"="+path)
 	lines := bufio.NewScanner(out)
 	if !lines.Scan() {
 		t.Fatal("the process ended by itself")

@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"os/exec"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -91,16 +89,7 @@ func TestReportsCrash(t *testing.T) {
 // sessions were stored. It returns how many sessions were recorded and stored.
 func recordAndCrash(t *testing.T, path string, after time.Duration) (recorded, stored int64) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), reportsCrashEnv+"="+path)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	cmd, out := startSelf(t, reportsCrashEnv+"="+path)
 	var kill sync.Once
 	lines := bufio.NewReader(out)
 	for {

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/test/logbuf"
 	"github.com/mxseal/mxseal/internal/test/reporttest"
 	"github.com/mxseal/mxseal/internal/test/testpki"
 	"github.com/mxseal/mxseal/tlsrpt"
@@ -250,7 +251,7 @@ func TestEachSessionInOneReport(t *testing.T) {
 	rep := func(counting ...int) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var counts, reporters sync.WaitGroup
-		var logs logBuffer
+		var logs logbuf.Buffer
 		for i, store := range stores {
 			sender, err := end.visit(day).reporter(store, &logs)
 			if err != nil {

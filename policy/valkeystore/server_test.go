@@ -1,13 +1,11 @@
 package valkeystore
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
 	"os/exec"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +13,7 @@ import (
 
 	"github.com/mxseal/mxseal/internal/test/interop"
 	"github.com/mxseal/mxseal/internal/test/interop/daemon"
+	"github.com/mxseal/mxseal/internal/test/logbuf"
 	"github.com/mxseal/mxseal/mtasts"
 )
 
@@ -24,7 +23,7 @@ type server struct {
 	args []string
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process has ended
-	log  logBuffer
+	log  logbuf.Buffer
 }
 
 // startServer runs a server without persistence until the test ends.
@@ -249,22 +248,4 @@ func eventually(t testing.TB, what string, cond func() bool) {
 		<-poll.C
 	}
 	t.Logf("%s: after %v", what, time.Since(began).Round(time.Millisecond))
-}
-
-// logBuffer is a bytes.Buffer that is safe for concurrent use.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/test/logbuf"
 	"github.com/mxseal/mxseal/internal/test/reporttest"
 	"github.com/mxseal/mxseal/internal/test/testpki"
 	"github.com/mxseal/mxseal/tlsrpt"
@@ -39,7 +40,7 @@ type world struct {
 	store reporter.MemoryStore
 	pki   *testpki.Entity
 	cert  *testpki.Entity // of reports.example
-	log   logged
+	log   logbuf.Buffer
 
 	mu     sync.Mutex
 	txt    map[string][]string // by domain; absent means not found
@@ -140,24 +141,6 @@ func (w *world) mails() []delivery {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.mailed
-}
-
-// logged contains the log messages.
-type logged struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logged) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 // start starts a Reporter. It stops when the test ends.

@@ -3,21 +3,21 @@
 package daemon
 
 import (
-	"bytes"
 	"math/rand/v2"
 	"net"
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/mxseal/mxseal/internal/test/logbuf"
 )
 
 // A Daemon is a running server. Its methods are safe for concurrent use.
 type Daemon struct {
 	name string
-	log  logBuffer
+	log  logbuf.Buffer
 	done chan struct{} // closed when the process has ended
 	cmd  *exec.Cmd
 }
@@ -105,24 +105,6 @@ func containsAll(s string, words []string) bool {
 		}
 	}
 	return true
-}
-
-// logBuffer is a bytes.Buffer that is safe for concurrent use.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
 }
 
 // FreePort returns a port of 127.0.0.1 that is free for TCP and UDP. It is not
