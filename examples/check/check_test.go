@@ -207,7 +207,7 @@ func TestProgress(t *testing.T) {
 			t.Errorf("%s: exit status %d", test.name, code)
 		}
 		if got := stderr.String(); !strings.Contains(got, test.want) || test.want == "" && got != "" {
-			t.Errorf("%s: told %q, want %q", test.name, got, test.want)
+			t.Errorf("%s: printed %q, want %q", test.name, got, test.want)
 		}
 	}
 }

@@ -34,7 +34,7 @@ func TestTableFits(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, s := range all(scenarios()) {
 		if seen[s.domain] {
-			t.Errorf("%s is there twice", s.domain)
+			t.Errorf("%s is used twice", s.domain)
 		}
 		seen[s.domain] = true
 		if n := utf8.RuneCountInString(s.recipient()); n > domainWidth {

@@ -43,7 +43,7 @@ func TestSettings(t *testing.T) {
 			t.Errorf("%s: exit status %d, want %d and %q: %s", test.args, code, test.code, test.want, stderr.String())
 		}
 		if strings.Contains(stderr.String(), "secret") {
-			t.Errorf("%s: tells a password", test.args)
+			t.Errorf("%s: the output contains a password", test.args)
 		}
 	}
 }

@@ -215,7 +215,7 @@ func TestReadOnlyDisk(t *testing.T) {
 	}
 	wantAll(t, s, 0, 5, 6)
 	if err := s.Close(); err == nil {
-		t.Error("what is lost is no error")
+		t.Error("no error for a lost change")
 	}
 	wantAll(t, open(t, path, Config{}), 0, 1)
 }

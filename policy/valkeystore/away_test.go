@@ -61,12 +61,12 @@ func TestServerAway(t *testing.T) {
 			})
 			wantEntry(t, s, known)
 			if _, err := s.Get(t.Context(), "unknown.example"); err == nil || errors.Is(err, mtasts.ErrNotStored) {
-				t.Errorf("what nobody can know is said to be known: %v", err)
+				t.Errorf("Get of an unknown entry: %v, want another error than ErrNotStored", err)
 			}
 			fresh := entry(old.Domain, time.Minute)
 			fresh.ID = "2"
 			if err := s.Put(t.Context(), fresh); err == nil {
-				t.Error("Put says that the server has it")
+				t.Error("Put returns no error, although the server does not have the entry")
 			}
 			wantEntry(t, s, fresh)
 			if _, _, err := s.Lease(t.Context(), domain, time.Minute); err == nil {
@@ -111,7 +111,7 @@ func TestFlushed(t *testing.T) {
 	wantEntry(t, a, kept)
 	wantEntry(t, open(t, at(srv.addr)), kept)
 	if _, err := a.Get(t.Context(), deleted.Domain); !errors.Is(err, mtasts.ErrNotStored) {
-		t.Errorf("what was deleted: %v", err)
+		t.Errorf("a deleted entry: %v", err)
 	}
 	if names := srv.keys(t, "*"); len(names) != 1 {
 		t.Errorf("the server has %q", names)
@@ -144,7 +144,7 @@ func TestServerFull(t *testing.T) {
 	put(t, s, known)
 	srv.admin(t, "CONFIG", "SET", "maxmemory", "1")
 	if err := s.Put(t.Context(), more); err == nil {
-		t.Error("Put says that the server has it")
+		t.Error("Put returns no error, although the server does not have the entry")
 	}
 	wantEntry(t, open(t, at(srv.addr)), known)
 	srv.admin(t, "CONFIG", "SET", "maxmemory", "0")

@@ -92,7 +92,7 @@ func TestDamagedIsReplaced(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if names := srv.keys(t, key); len(names) != 0 {
-			t.Errorf("%s: still there after Delete", name)
+			t.Errorf("%s: exists after Delete", name)
 		}
 	}
 }

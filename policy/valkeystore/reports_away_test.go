@@ -34,7 +34,7 @@ func TestReplyIsLost(t *testing.T) {
 		}
 		again(t, "added", func() error { return r.Add(t.Context(), b) })
 		if got := total(sums(t, direct, domain)); got != want {
-			t.Fatalf("%d sessions after batch %d came again, want %d", got, n, want)
+			t.Fatalf("%d sessions after batch %d was repeated, want %d", got, n, want)
 		}
 	}
 

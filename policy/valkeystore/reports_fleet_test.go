@@ -324,5 +324,5 @@ func TestEachSessionInOneReport(t *testing.T) {
 	if want != relays*each || len(got) != domains || len(reports) <= domains {
 		t.Errorf("%d sessions counted; %d reports for %d domains", want, len(reports), len(got))
 	}
-	t.Logf("%d sessions in %d reports, of which %d came twice", want, len(reports), copies)
+	t.Logf("%d sessions in %d reports, of which %d were sent twice", want, len(reports), copies)
 }

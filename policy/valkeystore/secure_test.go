@@ -60,7 +60,7 @@ func TestACL(t *testing.T) {
 	}
 	log, err := srv.admin(t, "ACL", "LOG").ToArray()
 	if err != nil || len(log) != 0 {
-		t.Errorf("what the user may not do: %v, %v", log, err)
+		t.Errorf("a forbidden command: %v, %v", log, err)
 	}
 
 	elsewhere := open(t, at(srv.addr, relay, func(cfg *Config) { cfg.Prefix = "other:" }))
@@ -108,7 +108,7 @@ func TestACLOfReports(t *testing.T) {
 	}
 	log, err := srv.admin(t, "ACL", "LOG").ToArray()
 	if err != nil || len(log) != 0 {
-		t.Errorf("what the user may not do: %v, %v", log, err)
+		t.Errorf("a forbidden command: %v, %v", log, err)
 	}
 }
 

@@ -83,10 +83,10 @@ func TestHitInMemory(t *testing.T) {
 		return srv.calls(t, "getrange") - before
 	}
 	if n := reads(a, old); n > 1 { // the server also announces changes to the Store that made them
-		t.Errorf("%d round trips for what was put", n)
+		t.Errorf("%d round trips for an entry that was put", n)
 	}
 	if n := reads(b, old); n != 1 {
-		t.Errorf("%d round trips for what was read before, want 1", n)
+		t.Errorf("%d round trips for an entry that was read before, want 1", n)
 	}
 	fresh := entry(domain, time.Minute)
 	fresh.ID = "2"
@@ -96,7 +96,7 @@ func TestHitInMemory(t *testing.T) {
 		return err == nil && e.ID == "2"
 	})
 	if n := reads(b, fresh); n != 0 {
-		t.Errorf("%d round trips for what was read again", n)
+		t.Errorf("%d round trips for an entry that was read again", n)
 	}
 }
 

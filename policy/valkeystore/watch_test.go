@@ -140,10 +140,10 @@ func TestWatcherIsBounded(t *testing.T) {
 		t.Fatalf("missed %v, %d changes", w.missed, len(w.changed))
 	}
 	if got := s.take(w); len(got) != 1 {
-		t.Fatalf("told %v", got)
+		t.Fatalf("changes %v", got)
 	}
 	w.add(domain)
 	if got := s.take(w); len(got) != 1 {
-		t.Fatalf("told %v", got)
+		t.Fatalf("changes %v", got)
 	}
 }

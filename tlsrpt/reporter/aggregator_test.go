@@ -406,7 +406,7 @@ func TestAggregatorRun(t *testing.T) {
 		if got, _ := store.Sums(ctx, today, "example.com"); len(got.Sums) != 1 || got.Sums[0].Summary.Successes != 2 {
 			t.Errorf("a second later: %+v", got)
 		}
-		if !strings.Contains(log.String(), "stored again") {
+		if !strings.Contains(log.String(), "accepts sums again") {
 			t.Errorf("the log says %q", log.String())
 		}
 		a.Record(session(met(noPolicy)))

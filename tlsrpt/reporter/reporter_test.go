@@ -137,7 +137,7 @@ func TestReporterForgetsOldDays(t *testing.T) {
 		w.start(w.config())
 		wait(48*time.Hour + time.Hour)
 		if w.left("example.com", today) != nil {
-			t.Error("the sums are still there")
+			t.Error("the sums were not deleted")
 		}
 	})
 }
@@ -213,7 +213,7 @@ func TestReporterReturns(t *testing.T) {
 			t.Errorf("reports %q", ids)
 		}
 		if w.left("example.com", today-2) != nil {
-			t.Error("the third day is still there")
+			t.Error("the sums of the third day were not deleted")
 		}
 	})
 }
@@ -563,11 +563,11 @@ func TestReporterMaxSize(t *testing.T) {
 				t.Errorf("first is %+v", d)
 			}
 			if i > 0 && d.Sessions == 1 {
-				t.Errorf("one of the rarest is told: %+v", d)
+				t.Errorf("one of the rarest failures is listed: %+v", d)
 			}
 		}
 		if result.Summary.Failures != failures || told != failures {
-			t.Errorf("%d failures, %d told, of %d", result.Summary.Failures, told, failures)
+			t.Errorf("%d failures, %d in details, of %d", result.Summary.Failures, told, failures)
 		}
 	})
 }

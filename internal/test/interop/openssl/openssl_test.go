@@ -110,7 +110,7 @@ func (o *oracle) verify(t *testing.T, s scene, records []dane.Record) verdict {
 	case bytes.Contains(out, []byte("verify error:")) || bytes.Contains(out, []byte("certificate verify failed")):
 		return rejected
 	}
-	t.Fatalf("openssl says neither yes nor no (%v):\n%s", err, out)
+	t.Fatalf("no verdict from openssl (%v):\n%s", err, out)
 	return ""
 }
 
