@@ -60,7 +60,8 @@ type Config struct {
 	Self []string
 
 	// Floor is the minimum level of every session, whatever the recipient
-	// publishes. Refused, the zero value, and Opportunistic add nothing.
+	// publishes. Opportunistic adds nothing, and neither does the zero value,
+	// which as a floor means that none is set.
 	// Authenticated requires a certificate of the web PKI for the MX host name
 	// from hosts without a policy.
 	Floor Level
@@ -81,7 +82,8 @@ type Config struct {
 	// NoDANE and NoMTASTS switch off a standard for every domain.
 	NoDANE, NoMTASTS bool
 
-	// Overrides are settings for single recipient domains, by domain.
+	// Overrides are settings for single recipient domains. The key is a domain
+	// name in A-labels or U-labels; it does not cover subdomains.
 	Overrides map[string]Override
 
 	// OpportunisticMinVersion is the minimum TLS version where no policy

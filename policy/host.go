@@ -36,7 +36,7 @@ type Host struct {
 	Port uint16
 	// Addrs are the addresses whose DNSSEC status was used for the decision, in
 	// the order in which to try them: the resolver's, with IPv4 and IPv6 in
-	// turn. Connect to no other address. Addr is the name and port of the host.
+	// turn. Connect to no other address. The argument of DialContext is Host.Addr.
 	Addrs []netip.Addr
 	// Level is what a session must prove.
 	Level Level

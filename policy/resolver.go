@@ -143,7 +143,7 @@ func (r *Resolver) addSources(config Config) error {
 	if r.dns == nil {
 		validator, err := dnssec.New(dnssec.Config{Servers: config.Servers, Now: config.Now})
 		if err != nil {
-			return fmt.Errorf("policy: Config.DNS is nil, and making a validator failed: %w", err)
+			return fmt.Errorf("policy: Config.Servers cannot be used, and Config.DNS is nil: %w", err)
 		}
 		r.dns = validator
 		made = append(made, validator)

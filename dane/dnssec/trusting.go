@@ -244,7 +244,8 @@ func (t *Trusting) LookupTXT(ctx context.Context, name string) ([]string, error)
 	return txts, err
 }
 
-// LookupTXTUntil is [LookupTXT] with this Resolver.
+// LookupTXTUntil returns the TXT records of name, and the time at which they or
+// their absence expire. Its errors are those of the function LookupTXT.
 func (t *Trusting) LookupTXTUntil(ctx context.Context, name string) ([]string, time.Time, error) {
 	return LookupTXT(ctx, t, name)
 }

@@ -2,6 +2,7 @@ package policytest
 
 import (
 	"fmt"
+	"github.com/mxseal/mxseal/dane/dnssec"
 	"strings"
 
 	"github.com/mxseal/mxseal/internal/test/dnstree"
@@ -102,8 +103,8 @@ func (d *Domain) Set(records ...string) *Domain {
 // Remove removes records from a name, which is relative to the domain; "@" is
 // the domain itself. Without types, it removes all records of the name. It
 // returns d.
-func (d *Domain) Remove(name string, types ...uint16) *Domain {
-	d.zone.Remove(name, types...)
+func (d *Domain) Remove(name string, types ...dnssec.Type) *Domain {
+	d.zone.Remove(name, numbers(types)...)
 	return d
 }
 

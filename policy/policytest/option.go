@@ -76,9 +76,6 @@ func HangUp(moment string) Option { return Reply(moment, hangUp) }
 // body of a policy.
 func Endless(moment string) Option { return Reply(moment, endless) }
 
-// EndlessGreeting is Endless(Greeting).
-func EndlessGreeting(b *behaviour) { Endless(Greeting)(b) }
-
 // Reply makes the host send text at this moment instead of its usual reply, for
 // example Reply("STARTTLS", "454 4.7.0 not now") or Reply(policytest.Greeting,
 // "554 no"). The host adds the line end. The session continues as the reply
