@@ -2,9 +2,9 @@ package policytest
 
 import (
 	"fmt"
-	"github.com/mxseal/mxseal/dane/dnssec"
 	"strings"
 
+	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/internal/test/dnstree"
 )
 
