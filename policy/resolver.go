@@ -226,7 +226,8 @@ func (r *Resolver) share(ctx context.Context, asked request) (*Plan, error) {
 			failure.Domain = asked.domain
 			return nil, failure
 		}
-		if size := plan.size(); size <= maxPlanSize {
+		// A plan whose lookups were canceled says nothing about the domain.
+		if size := plan.size(); size <= maxPlanSize && !errors.Is(ctx.Err(), context.Canceled) {
 			r.plans.Put(asked, plan, size, plan.Expires, r.now())
 		}
 		return plan, nil
