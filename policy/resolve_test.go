@@ -401,6 +401,35 @@ func TestAbandonedPlanIsNotKept(t *testing.T) {
 	})
 }
 
+// RFC 8461 sections 5 and 5.1: after Recheck has found another policy, a plan that was
+// being made by the old one is not kept.
+func TestForgottenPlanIsNotKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeDNS()
+		f.wait = make(chan struct{})
+		f.add(t, dnssec.Secure, "example.org. MX 1 mx.example.org.")
+		f.addHost(t, dnssec.Secure, "mx.example.org", someKey)
+		r := f.newResolver(t, Config{})
+		var old *Plan
+		var caller sync.WaitGroup
+		caller.Go(func() { old, _ = r.Resolve(t.Context(), "example.org") })
+		synctest.Wait()
+		r.forget("example.org")
+		close(f.wait)
+		caller.Wait()
+		kept, err := r.Resolve(t.Context(), "example.org")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kept == old {
+			t.Error("the old plan was kept")
+		}
+		if again, _ := r.Resolve(t.Context(), "example.org"); again != kept {
+			t.Error("the new plan was not kept")
+		}
+	})
+}
+
 func TestTimeoutBoundsTheWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeDNS()
