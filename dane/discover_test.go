@@ -463,6 +463,29 @@ func TestLookupError(t *testing.T) {
 	}
 }
 
+// The text of an error is one printable line, whatever the resolver says and however
+// many lookups failed.
+func TestLookupErrorIsOneLine(t *testing.T) {
+	t.Parallel()
+	resolver := resolverFunc(func(name string, qtype dnssec.Type) (*dnssec.Answer, error) {
+		return nil, errors.New(qtype.String() + " refused\r\n\x1b[31m")
+	})
+	_, err := dane.Discover(t.Context(), resolver, "mx.example", 25)
+	if !errors.Is(err, dane.ErrLookupFailed) {
+		t.Fatalf("got %v", err)
+	}
+	for _, r := range err.Error() {
+		if r < ' ' || r > '~' {
+			t.Fatalf("not one printable line: %q", err.Error())
+		}
+	}
+	for _, want := range []string{"A refused", "AAAA refused"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q does not have %q", err.Error(), want)
+		}
+	}
+}
+
 // An answer of another type than that of the query is a failed lookup.
 func TestDiscoverWrongType(t *testing.T) {
 	t.Parallel()

@@ -34,7 +34,8 @@ var (
 // Error is the error type of this package. Find the sentinel in it with errors.Is.
 // If errors.Is finds none of the sentinels, the caller's context ended.
 //
-// Texts from certificates and names in it are quoted and of limited length.
+// Texts from certificates, names and errors of the resolver in it are printable ASCII of
+// limited length.
 type Error struct {
 	// Host is the host that was looked up. It is empty in errors about records
 	// and certificates.
@@ -75,8 +76,20 @@ func (e *Error) Error() string {
 	case ErrRecord:
 		return fmt.Sprintf("dane: TLSA record: %v", e.Err)
 	default:
-		return fmt.Sprintf("dane: lookup for host %s failed: %v", host, e.Err)
+		return fmt.Sprintf("dane: lookup for host %s failed: %s", host, cause(e.Err))
 	}
+}
+
+// maxCause bounds the text of an error of the resolver, in octets.
+const maxCause = 2048
+
+// cause returns the text of an error of the resolver in one printable line. That of
+// joined errors has one line for each.
+func cause(err error) string {
+	if err == nil {
+		return "no cause given"
+	}
+	return names.Printable(strings.ReplaceAll(err.Error(), "\n", "; "), maxCause)
 }
 
 // maxAttemptsShown bounds the text of a mismatch. The records come from the

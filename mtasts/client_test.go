@@ -607,3 +607,28 @@ func TestRemembered(t *testing.T) {
 		wantCounts(t, w, 1, 1)
 	})
 }
+
+// A policy that has expired in memory may be in force in a store that another Client
+// writes to, and that store may be unreadable.
+func TestRememberedByAnotherClient(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.publish("1", enforceWeek)
+		store := newMemStore()
+		idle, busy := w.client(t, withStore(store)), w.client(t, withStore(store))
+		first := lookup(t, idle)
+		sleepTo(first.Fetched, week-time.Hour)
+		if again := lookup(t, busy); !again.Fetched.After(first.Fetched) {
+			t.Fatal("the policy was not fetched again")
+		}
+		sleepTo(first.Fetched, week+time.Hour)
+		store.setErr(errDisk, nil)
+		if p, err := idle.Remembered(t.Context(), domain); p != nil || !errors.Is(err, mtasts.ErrStoreUnread) {
+			t.Errorf("policy %v, error %v", p, err)
+		}
+		store.setErr(nil, nil)
+		if p := remembered(t, idle, domain); p == nil || p.Mode != mtasts.Enforce {
+			t.Errorf("policy %v", p)
+		}
+	})
+}

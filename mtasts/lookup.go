@@ -82,15 +82,16 @@ func (c *Client) Recheck(ctx context.Context, domain string) (r Result, changed 
 // Store. It does not use DNS. A sender needs it to judge a DNS answer that is not
 // authenticated, for example that the domain does not exist.
 //
-// The error is [ErrNoPolicy] if no policy is in force, [ErrStoreUnread] if memory
-// has none and the Store could not be read, or that of ctx, or wraps [ErrDomain].
+// The error is [ErrNoPolicy] if no policy is in force, [ErrStoreUnread] if none is in
+// force in memory and the Store could not be read, or that of ctx, or wraps
+// [ErrDomain].
 func (c *Client) Remembered(ctx context.Context, domain string) (*Policy, error) {
 	domain, err := canonicalDomain(domain)
 	if err != nil {
 		return nil, err
 	}
 	s := c.memory.get(domain)
-	if s == nil || s.unread {
+	if s == nil || s.unread || s.hasRunOut(c.cfg.Now()) { // another Client may have fetched it again
 		s = c.storage.read(ctx, domain)
 	}
 	switch s = s.at(c.cfg.Now()); {

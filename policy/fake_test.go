@@ -127,3 +127,10 @@ func (f *fakeDNS) newResolver(t testing.TB, config Config) *Resolver {
 }
 
 const someKey = "3 1 1 0000000000000000000000000000000000000000000000000000000000000001"
+
+// resolverFunc is a function that is a dnssec.Resolver.
+type resolverFunc func(context.Context, string, dnssec.Type) (*dnssec.Answer, error)
+
+func (f resolverFunc) Lookup(ctx context.Context, name string, qtype dnssec.Type) (*dnssec.Answer, error) {
+	return f(ctx, name, qtype)
+}

@@ -365,6 +365,71 @@ func TestConcurrentResolvesShareTheWork(t *testing.T) {
 	})
 }
 
+// A plan whose lookups ended because no caller waited any longer says nothing about
+// the domain: the next caller gets one of its own.
+func TestAbandonedPlanIsNotKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeDNS()
+		f.add(t, dnssec.Secure, "example.org. MX 1 mx.example.org.")
+		f.addHost(t, dnssec.Secure, "mx.example.org", someKey)
+		slow := make(chan struct{})
+		r := newFakeDNS().newResolver(t, Config{})
+		r.dns = resolverFunc(func(ctx context.Context, name string, qtype dnssec.Type) (*dnssec.Answer, error) {
+			if qtype != dnssec.TypeMX {
+				select {
+				case <-slow:
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
+			}
+			return f.Lookup(ctx, name, qtype)
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := r.Resolve(ctx, "example.org"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the caller who left got %v", err)
+		}
+		synctest.Wait()
+		close(slow)
+		plan, err := r.Resolve(t.Context(), "example.org")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := plan.Err(); err != nil {
+			t.Errorf("the next caller got %v", err)
+		}
+	})
+}
+
+// RFC 8461 sections 5 and 5.1: after Recheck has found another policy, a plan that was
+// being made by the old one is not kept.
+func TestForgottenPlanIsNotKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeDNS()
+		f.wait = make(chan struct{})
+		f.add(t, dnssec.Secure, "example.org. MX 1 mx.example.org.")
+		f.addHost(t, dnssec.Secure, "mx.example.org", someKey)
+		r := f.newResolver(t, Config{})
+		var old *Plan
+		var caller sync.WaitGroup
+		caller.Go(func() { old, _ = r.Resolve(t.Context(), "example.org") })
+		synctest.Wait()
+		r.forget("example.org")
+		close(f.wait)
+		caller.Wait()
+		kept, err := r.Resolve(t.Context(), "example.org")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kept == old {
+			t.Error("the old plan was kept")
+		}
+		if again, _ := r.Resolve(t.Context(), "example.org"); again != kept {
+			t.Error("the new plan was not kept")
+		}
+	})
+}
+
 func TestTimeoutBoundsTheWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeDNS()

@@ -12,6 +12,7 @@ import (
 	"math"
 	"net"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
@@ -60,6 +61,7 @@ type Resolver struct {
 	logger    *slog.Logger
 
 	plans    *cache.Cache[request, *Plan]
+	forgets  atomic.Uint64 // calls of forget
 	inFlight flight.Group[request, *Plan]
 	made     []io.Closer // what New made, in the order in which Close closes it
 }
@@ -221,13 +223,18 @@ func (r *Resolver) Resolve(ctx context.Context, domain string, options ...Option
 // of them waits for it, bounded by Config.Timeout.
 func (r *Resolver) share(ctx context.Context, asked request) (*Plan, error) {
 	work := r.inFlight.Join(ctx, asked, func(ctx context.Context) (*Plan, error) {
+		forgets := r.forgets.Load()
 		plan, failure := r.makePlan(ctx, asked)
 		if failure != nil {
 			failure.Domain = asked.domain
 			return nil, failure
 		}
-		if size := plan.size(); size <= maxPlanSize {
+		// A plan whose lookups were canceled says nothing about the domain.
+		if size := plan.size(); size <= maxPlanSize && !errors.Is(ctx.Err(), context.Canceled) {
 			r.plans.Put(asked, plan, size, plan.Expires, r.now())
+			if r.forgets.Load() != forgets {
+				r.plans.Remove(asked) // perhaps it was this one
+			}
 		}
 		return plan, nil
 	})
@@ -275,6 +282,7 @@ func unknownPolicy(result mtasts.Result) error {
 // forget drops the plans of a domain, whatever their options, and those that are
 // being made.
 func (r *Resolver) forget(domain string) {
+	r.forgets.Add(1)
 	for _, requireTLS := range []bool{false, true} {
 		for _, tlsOptional := range []bool{false, true} {
 			asked := request{domain, requireTLS, tlsOptional}

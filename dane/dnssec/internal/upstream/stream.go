@@ -115,6 +115,8 @@ type stream struct {
 // newStream returns a stream that is closed when open ends.
 func newStream(open context.Context, conn net.Conn) *stream {
 	s := &stream{conn: conn, waiting: make(map[uint16]chan []byte)}
+	s.mu.Lock() // open may have ended, and close is then called at once
+	defer s.mu.Unlock()
 	s.idle = time.AfterFunc(idleTime, s.closeIfIdle)
 	s.detach = context.AfterFunc(open, func() { s.close(net.ErrClosed) })
 	go s.receive()

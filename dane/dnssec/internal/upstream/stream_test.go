@@ -161,3 +161,21 @@ func TestFullStream(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 }
+
+// A connection may be established while the Client is closed. It is then closed at
+// once, and the program goes on.
+func TestClosedWhileOpening(t *testing.T) {
+	t.Parallel()
+	closed, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range 200 {
+		near, far := net.Pipe()
+		s := newStream(closed, near)
+		if _, err := far.Read(make([]byte, 1)); err == nil {
+			t.Fatal("the connection is open")
+		}
+		if _, err := askStream(t, s); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("error is %v", err)
+		}
+	}
+}
