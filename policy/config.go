@@ -50,6 +50,18 @@ type Config struct {
 	// nil permits none.
 	AllowPolicyHost func(netip.Addr) bool
 
+	// AllowMailHost permits mail hosts at addresses to which mail is not sent
+	// otherwise: those of the sender itself, of its link and of groups of hosts, and
+	// reserved ones (0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/4,
+	// 240.0.0.0/4, ::, ::1, fe80::/10, fec0::/10, ff00::/8 and 100::/64, and IPv6
+	// addresses that carry such an IPv4 address). A recipient domain with such an
+	// address in its records would direct the sender to a loop or to services that
+	// trust its own machine. The function is called for these addresses only, with
+	// IPv4 addresses in their IPv4 form, when a plan is made and again when an
+	// address is dialed. Private addresses are always permitted, and so are all
+	// addresses of an Override.NextHop in brackets. nil permits no others.
+	AllowMailHost func(netip.Addr) bool
+
 	// Port is the SMTP port of mail hosts found by MX records, and the port of
 	// their TLSA records. 0 stands for 25.
 	Port uint16

@@ -80,7 +80,8 @@ const (
 	notInAllowList
 	daneMissing
 	routeUnauthenticated
-	unreachable // has no address, whatever the policies say
+	unreachable    // has no address, whatever the policies say
+	specialAddress // has only addresses that are not dialed
 )
 
 // decide returns what a session with a host must prove. It depends on nothing but

@@ -14,6 +14,7 @@ import (
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/internal/special"
 )
 
 const (
@@ -36,7 +37,8 @@ type Host struct {
 	Port uint16
 	// Addrs are the addresses whose DNSSEC status was used for the decision, in
 	// the order in which to try them: the resolver's, with IPv4 and IPv6 in
-	// turn. Connect to no other address. Addr is the name and port of the host.
+	// turn. Those that Config.AllowMailHost does not permit are left out. Connect
+	// to no other address. Addr is the name and port of the host.
 	Addrs []netip.Addr
 	// Level is what a session must prove.
 	Level Level
@@ -70,6 +72,7 @@ type Host struct {
 
 	demands demands
 	refusal refusal
+	exempt  bool // configured by the operator: all its addresses may be dialed
 	plan    *Plan
 	trust   *trust
 }
@@ -80,13 +83,23 @@ type trust struct {
 	now        func() time.Time
 	dial       func(ctx context.Context, network, addr string) (net.Conn, error)
 	minVersion uint16 // where no policy applies
+	// allowMailHost is Config.AllowMailHost.
+	allowMailHost func(netip.Addr) bool
 }
 
-// connect connects to one address within connectTimeout.
-func (t *trust) connect(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	return t.dial(ctx, "tcp", to.String())
+// permits reports whether mail may go to an address of a host that was found in
+// DNS or in the address of a recipient.
+func (t *trust) permits(addr netip.Addr) bool {
+	return !special.IsNoMailHost(addr) || t.allowMailHost != nil && t.allowMailHost(addr.Unmap())
+}
+
+// dial connects to one address of the host. It checks the address again, so that no
+// caller can connect to what the plan left out.
+func (h *Host) dial(ctx context.Context, addr netip.Addr) (net.Conn, error) {
+	if !h.exempt && !h.trust.permits(addr) {
+		return nil, fmt.Errorf("%w %s", ErrSpecialAddress, addr)
+	}
+	return h.trust.dial(ctx, "tcp", netip.AddrPortFrom(addr, h.Port).String())
 }
 
 // Addr returns the name and the port of the host as "name:port", for
@@ -120,7 +133,9 @@ func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn,
 	})
 	var failures []error
 	for _, ip := range addrs[:min(len(addrs), addressesPerHost)] {
-		conn, err := h.trust.connect(ctx, netip.AddrPortFrom(ip, h.Port))
+		connecting, cancel := context.WithTimeout(ctx, connectTimeout)
+		conn, err := h.dial(connecting, ip)
+		cancel()
 		if err == nil {
 			return conn, nil
 		}
@@ -142,7 +157,7 @@ func (h *Host) DialAddr(ctx context.Context, addr netip.Addr) (net.Conn, error) 
 	case !slices.Contains(h.Addrs, addr):
 		return nil, fmt.Errorf("policy: %s is not an address of the mail host %s; use one of Host.Addrs", addr, names.Printable(h.Name, maxText))
 	}
-	conn, err := h.trust.dial(ctx, "tcp", netip.AddrPortFrom(addr, h.Port).String())
+	conn, err := h.dial(ctx, addr)
 	if err != nil {
 		return nil, h.failure(noConnection(addr), err)
 	}
