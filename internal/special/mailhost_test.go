@@ -93,7 +93,7 @@ func TestS10Notations(t *testing.T) {
 	}
 	for name, notation := range notations {
 		for v4, refused := range map[[4]byte]bool{
-			{127, 0, 0, 0}: true, {127, 0, 0, 1}: true, {127, 255, 255, 255}: true, {169, 254, 169, 254}: true,
+			{127, 0, 0, 0}: true, {127, 0, 0, 1}: true, {127, 1, 2, 3}: true, {127, 255, 255, 255}: true, {169, 254, 169, 254}: true,
 			{224, 0, 0, 1}: true, {240, 0, 0, 1}: true, {255, 255, 255, 255}: true,
 			{192, 0, 2, 1}: false, {10, 1, 2, 3}: false, {100, 64, 1, 1}: false, {203, 0, 113, 9}: false, {128, 9, 9, 9}: false,
 		} {
