@@ -258,7 +258,7 @@ func (a *attempt) outcomeOfMTASTS(general []tlsrpt.Failure) []tlsrpt.Outcome {
 	case h.Level == Refused:
 		return nil // DANE refused the host; this policy was not tried
 	case a.state != nil && len(general) == 0:
-		outcome.Failures = classified(h.verifyWebPKI(a.state.PeerCertificates))
+		outcome.Failures = classified(h.verifyWebPKI(a.state.PeerCertificates, h.Name))
 	}
 	outcome.Failures = append(outcome.Failures[:len(outcome.Failures):len(outcome.Failures)], discovery...)
 	return []tlsrpt.Outcome{outcome}

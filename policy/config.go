@@ -74,8 +74,16 @@ type Config struct {
 	// Floor is the minimum level of every session, whatever the recipient
 	// publishes. Refused, the zero value, and Opportunistic add nothing.
 	// Authenticated requires a certificate of the web PKI for the MX host name
-	// from hosts without a policy.
+	// from hosts without a policy. A forged MX record may name such a host; see
+	// Host.RouteAuthenticated and RequireRoute.
 	Floor Level
+
+	// RequireRoute requires, for every domain, a session with an authenticated
+	// host and an authenticated route to it: the MX records are secure, an enforced
+	// MTA-STS policy lists the host, or the operator configured it (Override.NextHop
+	// in brackets, or Override.Pin). Otherwise the host must have a certificate of
+	// the web PKI for the next-hop domain; its own name does not count then.
+	RequireRoute bool
 
 	// RequireDANE makes DANE mandatory for every domain (RFC 7672 section 6):
 	// mail waits unless the MX records are secure and the host is authenticated
@@ -140,6 +148,9 @@ type Override struct {
 
 	// Floor raises Config.Floor for this domain.
 	Floor Level
+
+	// RequireRoute is Config.RequireRoute for this domain.
+	RequireRoute bool
 
 	// RequireDANE makes DANE mandatory for this domain (RFC 7672 section 6).
 	RequireDANE bool

@@ -49,7 +49,8 @@ type Host struct {
 	// RouteAuthenticated is true if the owner of the domain named this host, by
 	// secure MX records or by the allow-list of an MTA-STS policy. If it is
 	// false, an authenticated session is with the named host, which a forged MX
-	// record may have named (RFC 7672 section 2.2.1).
+	// record may have named (RFC 7672 section 2.2.1). With Config.RequireRoute, the
+	// certificate of the session has to authenticate the route then.
 	RouteAuthenticated bool
 	// Refusal is why a Refused host is refused; nil for other hosts. errors.Is
 	// finds the reason in it, such as ErrNotListed.
@@ -206,8 +207,13 @@ func (h *Host) Verify(state tls.ConnectionState) error {
 		}
 	}
 	if h.demands.webPKI {
-		if err := h.verifyWebPKI(state.PeerCertificates); err != nil {
+		if err := h.verifyWebPKI(state.PeerCertificates, h.Name); err != nil {
 			return h.failure(notVerified("the certificate is not valid for the mail host", err), err)
+		}
+	}
+	if h.demands.nextHop {
+		if err := h.verifyWebPKI(state.PeerCertificates, h.plan.NextHop); err != nil {
+			return h.failure(notVerified("the certificate is not valid for the next-hop domain", err), err)
 		}
 	}
 	return nil
@@ -228,15 +234,15 @@ func (h *Host) verifyDANE(chain []*x509.Certificate) error {
 }
 
 // verifyWebPKI checks the certificates by RFC 8461 section 4.2: a chain to a
-// trusted root, not expired, with a DNS-ID for the MX host name. The common name
-// of the subject never counts.
-func (h *Host) verifyWebPKI(chain []*x509.Certificate) error {
+// trusted root, not expired, with a DNS-ID for name. The common name of the subject
+// never counts.
+func (h *Host) verifyWebPKI(chain []*x509.Certificate, name string) error {
 	if len(chain) == 0 {
 		return errors.New("the server sent no certificate")
 	}
 	options := x509.VerifyOptions{
 		Roots:         h.trust.roots,
-		DNSName:       h.Name,
+		DNSName:       name,
 		Intermediates: x509.NewCertPool(),
 		CurrentTime:   h.trust.now(),
 	}

@@ -74,9 +74,10 @@ func New(config Config) (*Resolver, error) {
 		now:       config.Now,
 		logger:    config.Logger,
 		general: wishes{
-			floor:       config.Floor,
-			requireDANE: config.RequireDANE,
-			requireBoth: config.Precedence == RequireBoth,
+			floor:        config.Floor,
+			requireDANE:  config.RequireDANE,
+			requireBoth:  config.Precedence == RequireBoth,
+			requireRoute: config.RequireRoute,
 		},
 	}
 	if resolver.now == nil {
