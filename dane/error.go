@@ -32,7 +32,7 @@ var (
 )
 
 // Error is the error type of this package. Find the sentinel in it with errors.Is.
-// An Error without a sentinel is about the context of the caller.
+// If errors.Is finds none of the sentinels, the caller's context ended.
 //
 // Texts from certificates and names in it are quoted and of limited length.
 type Error struct {

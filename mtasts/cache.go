@@ -22,6 +22,10 @@ const (
 // policies in force, and neither must a few domains with policies of 64 KiB. A
 // cache is safe for concurrent use. Its shards let lookups on several cores go on
 // without waiting for each other.
+//
+// Three caches of package internal/cache would need more memory for each policy,
+// and a lookup of a domain without a policy would search all of them; see
+// BenchmarkMemory.
 type cache struct {
 	limit, maxSize int64 // domains in each class, and octets of their policies
 	policies       class

@@ -53,7 +53,7 @@
 // Without a [Store], all policies are forgotten at each restart. Without
 // [Client.Run], the policies of domains that rarely get mail expire:
 //
-//	store, err := boltstore.Open("/var/lib/mail/policies.db", boltstore.Options{})
+//	store, err := boltstore.Open("/var/lib/mail/policies.db", boltstore.Config{})
 //	...
 //	client, err := mtasts.New(mtasts.Config{Store: store})
 //	...

@@ -22,12 +22,32 @@ var ErrNotStored = errors.New("mtasts: not in the store")
 // the Store is an event and never means "no policy". What the Client has in
 // memory stays in force, and what it does not have it fetches.
 //
-// Domains are in A-labels, in lower case, without a final dot. Methods must be
-// safe for concurrent use and return soon after ctx is done. For one domain, the
-// Client calls Put and Delete one at a time. Lookups wait for these calls, so a
-// slow Store should write in the background.
+// Domains are in A-labels, in lower case, without a final dot. For one domain, the
+// Client calls Put and Delete one at a time. Lookups wait for these calls, so a slow
+// Store should write in the background. A Store that several Clients share may also
+// be a [Leaser] and a [Watcher].
 //
-// A Store that several Clients share may also be a [Leaser] and a [Watcher].
+// # Requirements on implementations
+//
+// The tests of package policy/storetest check these requirements.
+//
+//   - Get MUST return the entry that was last put, with all fields and with times of
+//     at least millisecond precision, until it is deleted. The Store MAY drop an entry
+//     after its Expires.
+//   - Get MUST return [ErrNotStored] if and only if there is no entry. A Store that
+//     cannot read its data MUST return another error.
+//   - Put and Delete MUST be visible to later calls on the same Store, and to those of
+//     other programs that hold a lease.
+//   - All MUST yield each entry that exists during the whole iteration. It MAY yield
+//     an entry twice only if entries change during the iteration. It MUST stop if the
+//     caller does. If it cannot read all entries, it MUST yield an error.
+//   - Methods MUST be safe for concurrent use, MUST return soon after their context is
+//     done, and MUST NOT change or retain their arguments.
+//   - Only one caller at a time MUST hold the lease of a domain. A lease MUST end after
+//     its duration, and release MUST NOT end a later lease of another caller.
+//   - Watch MUST call its function after each change by another program, or once with
+//     "" for several changes, and MUST return the error of its context. When it calls
+//     the function, Get MUST return the changed entry.
 type Store interface {
 	// Get returns the entry of domain. If there is none, the error must be
 	// ErrNotStored. Any other error means that it is not known whether there is

@@ -72,7 +72,8 @@ type Config struct {
 	Self []string
 
 	// Floor is the minimum level of every session, whatever the recipient
-	// publishes. Refused, the zero value, and Opportunistic add nothing.
+	// publishes. Opportunistic adds nothing, and neither does the zero value,
+	// which as a floor means that none is set.
 	// Authenticated requires a certificate of the web PKI for the MX host name
 	// from hosts without a policy. A forged MX record may name such a host; see
 	// Host.RouteAuthenticated and RequireRoute.
@@ -101,7 +102,8 @@ type Config struct {
 	// NoDANE and NoMTASTS switch off a standard for every domain.
 	NoDANE, NoMTASTS bool
 
-	// Overrides are settings for single recipient domains, by domain.
+	// Overrides are settings for single recipient domains. The key is a domain
+	// name in A-labels or U-labels; it does not cover subdomains.
 	Overrides map[string]Override
 
 	// OpportunisticMinVersion is the minimum TLS version where no policy
@@ -109,7 +111,11 @@ type Config struct {
 	// is permitted there. Wherever a policy applies, the minimum is TLS 1.2.
 	OpportunisticMinVersion uint16
 
-	// MaxPlans bounds the plans kept in memory; 0 stands for 10000.
+	// MaxPlans bounds the plans kept in memory, and their size to 2 KiB for each
+	// on average: a plan with one host takes about that, and one with five hosts
+	// about 8 KiB. Plans that are used again stay longer, so that a run over more
+	// domains than fit does not displace them. 0 stands for 100,000 plans, which
+	// take at most 200 MiB.
 	MaxPlans int
 
 	// Timeout bounds the lookups for one plan. 0 stands for two minutes, because

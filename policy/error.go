@@ -56,7 +56,7 @@ var (
 // option RequireTLS fails permanently if the hosts lack what it requires
 // (RFC 8689 section 4.2.1).
 //
-// Error, the method, returns one line of printable ASCII, whatever servers and
+// The method Error returns one line of printable ASCII, whatever servers and
 // certificates say. It cuts each text that it repeats, such as the cause, after
 // 4096 octets.
 type Error struct {

@@ -109,10 +109,10 @@ func connect(ctx context.Context, host *policy.Host) (*client, policy.Step, erro
 		return c, policy.Handshake, err
 	}
 	c.Conn = textproto.NewConn(secured)
-	if extensions, err = c.command(250, "EHLO sender.example"); err != nil {
+	if _, err = c.command(250, "EHLO sender.example"); err != nil {
 		return c, policy.EHLO, err
 	}
-	// With policy.RequireTLS: RequireTLSNotOffered unless REQUIRETLS is offered here.
+	// With policy.RequireTLS: RequireTLSNotOffered unless this reply offers REQUIRETLS.
 	return c, policy.Done, nil
 }
 

@@ -38,7 +38,7 @@ type Host struct {
 	// Addrs are the addresses whose DNSSEC status was used for the decision, in
 	// the order in which to try them: the resolver's, with IPv4 and IPv6 in
 	// turn. Those that Config.AllowMailHost does not permit are left out. Connect
-	// to no other address. Addr is the name and port of the host.
+	// to no other address. The argument of DialContext is Host.Addr.
 	Addrs []netip.Addr
 	// Level is what a session must prove.
 	Level Level

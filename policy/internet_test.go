@@ -621,7 +621,7 @@ func TestStoredPolicyOutlivesTheResolver(t *testing.T) {
 	inet := policytest.New(t)
 	host := inet.Domain("sts.example", policytest.Unsigned).MX("mx.sts.example").Policy("enforce", "mx.sts.example")
 	inet.Host("mx.sts.example")
-	store, err := boltstore.Open(filepath.Join(t.TempDir(), "policies"), boltstore.Options{})
+	store, err := boltstore.Open(filepath.Join(t.TempDir(), "policies"), boltstore.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

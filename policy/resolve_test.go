@@ -482,6 +482,47 @@ func TestLargePlansAreNotKept(t *testing.T) {
 	}
 }
 
+// A run over more domains than fit, again and again, finds many plans, and all of
+// those that are in use otherwise. Their memory is bounded.
+func TestRunOverManyDomains(t *testing.T) {
+	const maxPlans, inUse, run = 200, 50, 300
+	f := newFakeDNS()
+	domain := func(i int) string { return fmt.Sprintf("d%d.example.org", i) }
+	for i := range inUse + run {
+		f.add(t, dnssec.Secure, domain(i)+". MX 1 mx.example.org.")
+	}
+	f.addHost(t, dnssec.Secure, "mx.example.org", someKey)
+	r := f.newResolver(t, Config{MaxPlans: maxPlans})
+	hits := func(i int) int {
+		before := f.lookups.Load()
+		if _, err := r.Resolve(t.Context(), domain(i)); err != nil {
+			t.Fatal(err)
+		}
+		if f.lookups.Load() == before {
+			return 1
+		}
+		return 0
+	}
+	for range 3 {
+		for i := range inUse {
+			hits(i)
+		}
+	}
+	for round := range 8 {
+		used, others := 0, 0
+		for i := range run {
+			others += hits(inUse + i)
+			used += hits(i % inUse)
+		}
+		if used != run || round == 7 && others < run/4 {
+			t.Errorf("round %d: %d hits of %d in use, and %d of the others", round, used, run, others)
+		}
+	}
+	if r.plans.Len() > maxPlans || r.plans.Bytes() > max(maxPlans*averagePlanSize, minPlansSize) {
+		t.Errorf("%d plans of %d octets", r.plans.Len(), r.plans.Bytes())
+	}
+}
+
 // A clock that was set back does not keep a plan for longer than it was made for.
 func TestClockSetBack(t *testing.T) {
 	f := newFakeDNS()

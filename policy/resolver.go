@@ -6,28 +6,33 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"slices"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/cache"
 	"github.com/mxseal/mxseal/internal/flight"
 	"github.com/mxseal/mxseal/mtasts"
 )
 
 const (
 	defaultPort     = 25
-	defaultMaxPlans = 10000
+	defaultMaxPlans = 100_000
 	defaultTimeout  = 2 * time.Minute
 
 	// maxPlanSize bounds the memory in octets of a plan that is kept. Usual plans
 	// take about two thousand; larger ones, as of a hostile domain, are made
 	// again for each call.
 	maxPlanSize = 16 << 10
+	// averagePlanSize bounds the memory in octets of all plans that are kept, for
+	// each of Config.MaxPlans. There is always room for minPlansSize.
+	averagePlanSize = 2 << 10
+	minPlansSize    = 16 * maxPlanSize
 
 	// maxPlanAge bounds the age of plans that do not expire otherwise, such as
 	// those of address literals.
@@ -54,7 +59,7 @@ type Resolver struct {
 	now       func() time.Time
 	logger    *slog.Logger
 
-	plans    *lru.Cache[request, *Plan]
+	plans    *cache.Cache[request, *Plan]
 	inFlight flight.Group[request, *Plan]
 	made     []io.Closer // what New made, in the order in which Close closes it
 }
@@ -116,7 +121,14 @@ func New(config Config) (*Resolver, error) {
 			return nil, fmt.Errorf("policy: Config.Overrides: %q: %w", domain, err)
 		}
 	}
-	plans, err := lru.New[request, *Plan](cmp.Or(config.MaxPlans, defaultMaxPlans))
+	if config.MaxPlans < 0 {
+		return nil, errors.New("policy: Config.MaxPlans is negative; use 0 for the default")
+	}
+	maxPlans := cmp.Or(config.MaxPlans, defaultMaxPlans)
+	plans, err := cache.New[request, *Plan](cache.Config{
+		MaxEntries: maxPlans,
+		MaxBytes:   max(min(maxPlans, math.MaxInt/averagePlanSize)*averagePlanSize, minPlansSize),
+	}, func(seed maphash.Seed, asked request) uint64 { return maphash.String(seed, asked.domain) })
 	if err != nil {
 		return nil, fmt.Errorf("policy: Config.MaxPlans: %w", err)
 	}
@@ -134,7 +146,7 @@ func (r *Resolver) addSources(config Config) error {
 	if r.dns == nil {
 		validator, err := dnssec.New(dnssec.Config{Servers: config.Servers, Now: config.Now})
 		if err != nil {
-			return fmt.Errorf("policy: Config.DNS is nil, and making a validator failed: %w", err)
+			return fmt.Errorf("policy: Config.Servers cannot be used, and Config.DNS is nil: %w", err)
 		}
 		r.dns = validator
 		made = append(made, validator)
@@ -204,7 +216,8 @@ func (r *Resolver) Resolve(ctx context.Context, domain string, options ...Option
 	if err != nil {
 		return nil, err
 	}
-	if plan, found := r.plans.Get(asked); found && plan.holds(r.now()) {
+	now := r.now()
+	if plan, found := r.plans.Get(asked, now); found && plan.holds(now) {
 		return plan, nil
 	}
 	return r.share(ctx, asked)
@@ -219,8 +232,8 @@ func (r *Resolver) share(ctx context.Context, asked request) (*Plan, error) {
 			failure.Domain = asked.domain
 			return nil, failure
 		}
-		if plan.size() <= maxPlanSize {
-			r.plans.Add(asked, plan)
+		if size := plan.size(); size <= maxPlanSize {
+			r.plans.Put(asked, plan, size, plan.Expires, r.now())
 		}
 		return plan, nil
 	})

@@ -7,8 +7,8 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
-// Whatever an error says about itself, the result type is registered and the
-// reason code short, printable ASCII.
+// For any error, the result type is registered and the reason code is short,
+// printable ASCII.
 func FuzzClassify(f *testing.F) {
 	f.Add("sts-policy-invalid", "policy-mode", "x")
 	f.Add("weather", "r\u00e4in\r\n", "tls: \x00")

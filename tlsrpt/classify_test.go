@@ -17,7 +17,7 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
-// reported is an error of another package that knows its result type.
+// reported is an error of another package with a TLSReport method.
 type reported struct {
 	resultType, reasonCode string
 	err                    error
@@ -125,7 +125,7 @@ func TestClassifyReasonCodeIsShortASCII(t *testing.T) {
 	}
 }
 
-// What crypto/tls really returns is classified, not only what a test makes up.
+// Errors of real handshakes with crypto/tls are classified correctly.
 func TestClassifyRealHandshakes(t *testing.T) {
 	t.Parallel()
 	readHello := func(c net.Conn) { c.Read(make([]byte, 1<<14)) }

@@ -21,7 +21,7 @@ func TestParseRecord(t *testing.T) {
 	tests := []struct {
 		clause string
 		txt    string
-		want   string // endpoints with a space between; "" if there is an error
+		want   string // endpoints separated by spaces; "" if an error is expected
 	}{
 		{"RFC example", "v=TLSRPTv1;rua=mailto:reports@example.com", "mailto:reports@example.com"},
 		{"RFC example, https", "v=TLSRPTv1; rua=https://reporting.example.com/v1/tlsrpt", "https://reporting.example.com/v1/tlsrpt"},
@@ -134,8 +134,8 @@ func TestSelectRecord(t *testing.T) {
 	}
 }
 
-// RPT-4: a record of several character-strings is one, without spaces between.
-// A net.Resolver sees to that.
+// RPT-4: a record of several character-strings is joined without spaces, which
+// net.Resolver does.
 func TestSelectRecordOfSeveralStrings(t *testing.T) {
 	t.Parallel()
 	resolver := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
@@ -153,7 +153,7 @@ func TestSelectRecordOfSeveralStrings(t *testing.T) {
 	}
 }
 
-// answerTXT answers one question with one record.
+// answerTXT answers one query with one record.
 func answerTXT(conn net.Conn, strings ...string) {
 	defer conn.Close()
 	server := &dns.Conn{Conn: conn}
@@ -164,10 +164,10 @@ func answerTXT(conn net.Conn, strings ...string) {
 	answer := new(dns.Msg).SetReply(question)
 	header := dns.RR_Header{Name: question.Question[0].Name, Rrtype: dns.TypeTXT, Class: dns.ClassINET}
 	answer.Answer = []dns.RR{&dns.TXT{Hdr: header, Txt: strings}}
-	_ = server.WriteMsg(answer) // or the resolver fails
+	_ = server.WriteMsg(answer) // if this fails, the resolver fails
 }
 
-// What a record gives as endpoints is a URI that gives the same endpoint.
+// The URI of each endpoint in a record parses to the same endpoint.
 func FuzzParseRecord(f *testing.F) {
 	f.Add("v=TLSRPTv1; rua=mailto:t@example.com,https://example.com/?a=b")
 	f.Add("v=TLSRPTv1; rua=mailto:a%21b@gr%C3%BCn.example; x=y")

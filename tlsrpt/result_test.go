@@ -6,7 +6,7 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
-// RPT-64: the registry has exactly these.
+// RPT-64: the result types are exactly the registered ones.
 func TestResultTypesAreTheRegistered(t *testing.T) {
 	t.Parallel()
 	want := []string{

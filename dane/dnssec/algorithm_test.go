@@ -33,8 +33,8 @@ func TestAlgorithms(t *testing.T) {
 	}
 }
 
-// SEC-83: an unknown algorithm among the keys and signatures of a zone whose
-// DS is supported is ignored; alone it is bogus, not insecure.
+// SEC-83: an unknown algorithm among the keys and signatures of a zone with a
+// supported DS is ignored. If there is no other, the zone is bogus, not insecure.
 func TestUnknownAlgorithmInZone(t *testing.T) {
 	t.Parallel()
 	w := mail(t)

@@ -33,8 +33,9 @@ func aliasWorld(t *testing.T) *world {
 	return w
 }
 
-// SEC-74, SEC-76: each link has the status of its own zone, the answer the
-// weakest; RRsets of several zones are validated with their own chains.
+// SEC-74, SEC-76: each alias has the status of its own zone, and the answer has the
+// weakest status. RRsets of several zones are validated with the chain of their own
+// zone.
 func TestAliases(t *testing.T) {
 	t.Parallel()
 	type link struct {
@@ -66,7 +67,7 @@ func TestAliases(t *testing.T) {
 		for _, whole := range []bool{true, false} {
 			w := aliasWorld(t)
 			if !whole {
-				// The server answers with the first step alone.
+				// The server returns the first step only.
 				w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
 					q := m.Question[0]
 					m.Answer = without(m.Answer, func(rr dns.RR) bool {
@@ -97,7 +98,7 @@ func TestAliases(t *testing.T) {
 	}
 }
 
-// An alias can be asked for itself.
+// An alias can be looked up.
 func TestCNAMEQuestion(t *testing.T) {
 	t.Parallel()
 	w := aliasWorld(t)
@@ -119,8 +120,8 @@ func TestCNAMEQuestion(t *testing.T) {
 	}
 }
 
-// SEC-73: the CNAME that comes with a DNAME is not signed; only the DNAME is
-// believed, and the CNAME must agree. SEC-77: its TTL does not matter.
+// SEC-73: the CNAME that comes with a DNAME is not signed. Only the DNAME counts,
+// and the CNAME must agree with it. SEC-77: the TTL of the CNAME does not matter.
 func TestDNAME(t *testing.T) {
 	t.Parallel()
 	const name = "mx.moved.example.org."
@@ -177,13 +178,13 @@ func TestDNAME(t *testing.T) {
 		m.Answer = set
 	})
 	w.expectError(t, "x.y.d.example.org.", dns.TypeA, SignatureInvalid)
-	// SEC-77: the name that would result is too long.
+	// SEC-77: the resulting name is too long.
 	w.expectError(t, strings.Repeat("x", 63)+".long.example.org.", dns.TypeA, OtherRcode)
 	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg { m.Rcode = 0; return m }
 	w.expectError(t, strings.Repeat("x", 63)+".long.example.org.", dns.TypeA, AliasInvalid)
 }
 
-// SEC-78, DANE-22: loops and endless chains end as an error.
+// SEC-78, DANE-22: loops and endless chains are errors.
 func TestAliasLoops(t *testing.T) {
 	t.Parallel()
 	w := aliasWorld(t)
@@ -200,7 +201,7 @@ func TestAliasLoops(t *testing.T) {
 	w.expect(t, "c4.example.org", dns.TypeA, Secure)
 	w.expectError(t, "c3.example.org", dns.TypeA, AliasLoop)
 	w.expectError(t, "c0.example.org", dns.TypeA, AliasLoop)
-	// Chains from the cache count as well.
+	// Chains in the cache count as well.
 	v := w.validator()
 	if _, err := v.Lookup(t.Context(), "c4.example.org", TypeA); err != nil {
 		t.Error(err)
@@ -217,8 +218,8 @@ func TestAliasLoops(t *testing.T) {
 	}
 }
 
-// Forged aliases: an unsigned CNAME in a signed zone is bogus; several at one
-// name, or one without a target, are nonsense.
+// Forged aliases: an unsigned CNAME in a signed zone is bogus. Several CNAMEs at
+// one name, or one without a target, are invalid.
 func TestForgedCNAME(t *testing.T) {
 	t.Parallel()
 	w := aliasWorld(t)
@@ -230,14 +231,14 @@ func TestForgedCNAME(t *testing.T) {
 		m.Answer = []dns.RR{rr(t, "mx.plain.com. 60 IN CNAME a.plain.com."), rr(t, "mx.plain.com. 60 IN CNAME b.plain.com.")}
 	})
 	w.expectError(t, "mx.plain.com", dns.TypeA, AliasInvalid)
-	// The target's own data must still validate: forged data of a signed
-	// zone behind an insecure alias is bogus (DANE-22).
+	// The data of the target must validate: forged data of a signed zone behind an
+	// insecure alias is bogus (DANE-22).
 	w.on("back.plain.com.", dns.TypeA, func(m *dns.Msg) {
 		m.Answer = []dns.RR{m.Answer[0], rr(t, "mx.example.com. 60 IN A 203.0.113.66")}
 	})
 	w.expectError(t, "back.plain.com", dns.TypeA, SignatureMissing)
-	// Denial of an alias's target counts only as the answer to a question for
-	// the target.
+	// The denial of the target of an alias counts only as the reply to a question
+	// for the target.
 	w.on("tocom.example.org.", dns.TypeA, func(m *dns.Msg) {
 		m.Answer, m.Rcode = m.Answer[:2], dns.RcodeNameError
 	})
@@ -246,9 +247,9 @@ func TestForgedCNAME(t *testing.T) {
 	}
 }
 
-// RFC 2181 section 10.1, RFC 6672 section 2.4: where there is an alias there are
-// no records. A reply that has both is not believed, though the records are
-// signed and the alias is not: neither as the answer nor on the way to it.
+// RFC 2181 section 10.1, RFC 6672 section 2.4: a name with an alias has no other
+// records. A reply with both is refused, even if the records are signed and the
+// alias is not, both as the answer and for a name on the way to it.
 func TestRecordsBesideAlias(t *testing.T) {
 	t.Parallel()
 	for _, forged := range []string{

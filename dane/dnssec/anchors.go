@@ -30,7 +30,7 @@ func rootAnchors() []dns.RR {
 	}
 }
 
-// anchors are the trust anchors by the name of their zone, as DS records.
+// anchors maps the name of a zone to its trust anchors, as DS records.
 type anchors map[string][]*dns.DS
 
 // newAnchors returns the anchors of the configuration.
@@ -61,13 +61,13 @@ func newAnchors(text, file string, sha1 bool) (anchors, error) {
 	}
 	if len(a) == 0 {
 		return nil, errors.New("dnssec: no usable trust anchor: without one every domain is insecure and DANE is off; " +
-			"leave Anchors and AnchorFile unset for the root keys that IANA publishes")
+			"leave Anchors and AnchorFile unset to use the root keys that IANA publishes")
 	}
 	return a, nil
 }
 
-// areOfIANA reports whether a key that IANA publishes is trusted for the root, by
-// default or by configuration. Names then have their public meaning.
+// areOfIANA reports whether a root key that IANA publishes is trusted, by default or
+// by configuration. Names then have their public meaning.
 func (a anchors) areOfIANA() bool {
 	return slices.ContainsFunc(a["."], func(ds *dns.DS) bool {
 		return slices.ContainsFunc(rootAnchors(), func(rr dns.RR) bool {
@@ -76,9 +76,9 @@ func (a anchors) areOfIANA() bool {
 	})
 }
 
-// between reports whether there is a trust anchor below zone on the way down to
-// name, which is within it, or at name itself. From there on the zone and those
-// above it have no say: the anchor counts whatever they sign.
+// between reports whether there is a trust anchor below zone and at name or above it.
+// The name is within zone. What zone and the zones above it sign about names at and
+// below that anchor does not count.
 func (a anchors) between(zone, name string) bool {
 	for name != zone && name != "." {
 		if len(a[name]) > 0 {
@@ -89,12 +89,12 @@ func (a anchors) between(zone, name string) bool {
 	return false
 }
 
-// anchorDS returns the anchor as DS record, or nil if it is a kind of key that
-// this validator does not support.
+// anchorDS returns the anchor as a DS record, or nil if its algorithm or digest is not
+// supported.
 func anchorDS(rr dns.RR, sha1 bool) (*dns.DS, error) {
 	name, ok := proof.CanonicalName(rr.Header().Name)
 	if !ok {
-		return nil, fmt.Errorf("dnssec: trust anchor with the bad name %q", rr.Header().Name)
+		return nil, fmt.Errorf("dnssec: trust anchor with the invalid name %q", rr.Header().Name)
 	}
 	var ds *dns.DS
 	switch rr := rr.(type) {
@@ -121,8 +121,8 @@ func anchorDS(rr dns.RR, sha1 bool) (*dns.DS, error) {
 }
 
 // readAnchorFile reads the DS and DNSKEY records of a file in zone-file syntax.
-// Other records and revoked keys are ignored, because RFC 5011 software leaves
-// them there.
+// Software for RFC 5011 keeps other records and revoked keys in such files, so these
+// are ignored.
 func readAnchorFile(name string) ([]dns.RR, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -135,14 +135,13 @@ func readAnchorFile(name string) ([]dns.RR, error) {
 		return isKey && key.Flags&dns.REVOKE != 0 || !isKey && rr.Header().Rrtype != dns.TypeDS
 	})
 	if err == nil && len(records) == 0 {
-		err = fmt.Errorf("dnssec: %q holds no DS or DNSKEY record", name)
+		err = fmt.Errorf("dnssec: trust anchors: %q has no DS or DNSKEY record", name)
 	}
 	return records, err
 }
 
-// notTrusted reports whether the comment of an anchor is unbound's remark that
-// it is no trust anchor yet, or no longer (RFC 5011 section 4.2: START, ADDPEND,
-// REVOKED, REMOVED).
+// notTrusted reports whether unbound marked an anchor in a comment as not yet, or no
+// longer, trusted (RFC 5011 section 4.2: START, ADDPEND, REVOKED and REMOVED).
 func notTrusted(comment string) bool {
 	for _, state := range []string{"0", "1", "4", "5"} {
 		if strings.Contains(comment, ";state="+state+" ") {
@@ -152,8 +151,8 @@ func notTrusted(comment string) bool {
 	return false
 }
 
-// parseAnchors reads records in zone-file syntax. Keys that RFC 5011 software
-// marks as not trusted are ignored.
+// parseAnchors reads records in zone-file syntax. Keys that are marked as not trusted
+// are ignored.
 func parseAnchors(r io.Reader, name string) ([]dns.RR, error) {
 	parser := dns.NewZoneParser(io.LimitReader(r, 1<<20), ".", name)
 	parser.SetDefaultTTL(0)

@@ -9,8 +9,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// SEC-28: the built-in anchors are those of IANA's keys, which Debian has in
-// /usr/share/dns/root.key, and a file with several keys is read as a whole.
+// SEC-28: the built-in anchors are the keys of IANA, which Debian has in
+// /usr/share/dns/root.key. A file with several keys is read completely.
 func TestKeysOfIANA(t *testing.T) {
 	t.Parallel()
 	records, err := readAnchorFile("testdata/root.key")
@@ -23,7 +23,7 @@ func TestKeysOfIANA(t *testing.T) {
 			t.Errorf("built in is %v, the key's %v", built, ds)
 		}
 	}
-	// Whoever names the root's own keys gets the public meaning of names.
+	// A configuration with the root keys of IANA gives names their public meaning.
 	for _, tt := range []struct {
 		config Config
 		local  bool
@@ -41,9 +41,9 @@ func TestKeysOfIANA(t *testing.T) {
 	}
 }
 
-// SEC-28, RFC 5011 section 6: a rollover of the root's key from one that is
-// trusted to another that is trusted as well. Whoever trusts only the one has
-// an error while the other signs alone, and never an insecure answer.
+// SEC-28, RFC 5011 section 6: a rollover of the root key from one trusted key to
+// another. A validator that trusts only one of them returns an error while the
+// other one signs alone, and never an insecure answer.
 func TestRollover(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -83,7 +83,7 @@ func TestRollover(t *testing.T) {
 	}
 }
 
-// SEC-28: of a file that cannot be read to its end no key is used.
+// SEC-28: if a file cannot be read completely, none of its keys is used.
 func TestBrokenAnchorFile(t *testing.T) {
 	t.Parallel()
 	key := rootAnchors()[0].String() + "\n"

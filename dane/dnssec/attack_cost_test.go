@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// recorder answers as the world does and remembers the replies, so that what a
-// lookup costs from the second time on is not the cost of making them.
+// recorder answers like the world and remembers the replies. From the second lookup
+// on, the cost of a lookup does not include making them.
 type recorder struct {
 	w       *world
 	mu      sync.Mutex
@@ -57,25 +57,26 @@ func (c *recordedConn) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// attacked builds the attack and returns a function that looks its name up
-// with a validator that knows nothing.
+// attacked builds the attack and returns a function that looks up its name with a
+// new validator.
 func attacked(tb testing.TB, a attack) func() {
 	w := mail(tb)
 	a.build(w, w.zones["example.com."])
 	r := &recorder{w: w, replies: make(map[string][]byte)}
 	lookup := func() { w.measure(w.validator(r.use), a.name, a.qtype) }
-	for range 5 { // guesses that were dropped once may be sent the next time
+	for range 5 { // questions in advance that were dropped may be sent the next time
 		lookup()
 	}
 	return lookup
 }
 
-// maxAttackMemory is what any of the attacks may make a lookup allocate, in all. It
-// may read a megabyte, and small records unpack to several times their size.
+// maxAttackMemory bounds what one lookup may allocate in total under any of the
+// attacks. The replies may have a megabyte, and small records unpack to several
+// times their size.
 const maxAttackMemory = 8 << 20
 
-// SEC-67: what an attack makes a lookup allocate is bounded.
-func TestAttackMemory(t *testing.T) { // no other test runs beside it
+// SEC-67: the memory that an attack makes a lookup allocate is bounded.
+func TestAttackMemory(t *testing.T) { // not parallel with other tests
 	for _, a := range shielded {
 		lookup := attacked(t, a)
 		var before, after runtime.MemStats
@@ -90,8 +91,8 @@ func TestAttackMemory(t *testing.T) { // no other test runs beside it
 	}
 }
 
-// BenchmarkAttacks measures the lookup of a name that is an attack. The limit
-// is 10 ms of one core and maxAttackMemory.
+// BenchmarkAttacks measures lookups under attack. The limits are 10 ms of one core
+// and maxAttackMemory.
 func BenchmarkAttacks(b *testing.B) {
 	for _, a := range shielded {
 		b.Run(a.what, func(b *testing.B) {

@@ -11,17 +11,17 @@ import (
 	"github.com/miekg/dns"
 )
 
-// cost is what a lookup has spent of its budget.
+// cost is the part of its budget that a lookup has spent.
 type cost struct{ verifications, hashes, digests, queries, octets int }
 
-// within reports whether no part is above the bound.
+// within reports whether no part exceeds the bound.
 func (c cost) within(bound cost) bool {
 	return c.verifications <= bound.verifications && c.hashes <= bound.hashes && c.digests <= bound.digests &&
 		c.queries <= bound.queries && c.octets <= bound.octets
 }
 
-// measure looks up with the validator and counts the work, aliases, keys and
-// delegations included.
+// measure looks up a name and counts the work, including that for aliases, keys and
+// delegations.
 func (w *world) measure(v *Validator, name string, qtype uint16) (*Answer, cost, error) {
 	defer w.settle()
 	q, err := newQuestion(name, Type(qtype))
@@ -40,22 +40,22 @@ func (w *world) measure(v *Validator, name string, qtype uint16) (*Answer, cost,
 	}, err
 }
 
-// attack is a name whose lookup is meant to be costly.
+// attack is a name whose lookup is costly.
 type attack struct {
 	what  string
 	build func(w *world, z *testZone) // z is example.com.
 	name  string
 	qtype uint16
-	// reason is why the lookup fails; 0 if it does not, and has the status.
+	// reason is why the lookup fails, or 0 if it succeeds with the status.
 	reason Reason
 	status Status
 	bound  cost
 }
 
-// shielded are attacks whose bound is stricter than the limits of the whole
-// lookup. A lookup of mx.example.com. that nobody attacks takes 6
-// verifications (root keys, DS and keys of com. and of example.com., and the
-// answer), 3 digests and 8 queries.
+// shielded are attacks whose bound is stricter than the limits of the whole lookup.
+// A lookup of mx.example.com. without an attack takes 6 verifications (root keys,
+// DS and keys of com. and of example.com., and the answer), 3 digests and 8
+// queries.
 var shielded = []attack{
 	// Field note 37 (KeyTrap, CVE-2023-50387).
 	{"colliding key tags", func(w *world, z *testZone) {
@@ -85,7 +85,7 @@ var shielded = []attack{
 		})
 	}, "mx.example.com", dns.TypeA, 0, Secure, cost{7, 0, 3, 9, 50000}},
 
-	// Until as many octets have come as a lookup may read.
+	// Until the replies have as many octets as a lookup may read.
 	{"signatures that expired, at each of many labels", func(w *world, z *testZone) {
 		z.add(w.tb, strings.Repeat("a.", 60)+"example.com. 300 IN A 192.0.2.1")
 		w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
@@ -107,7 +107,7 @@ var shielded = []attack{
 		}
 	}, strings.Repeat("a.", 60) + "example.com.", dns.TypeA, WorkLimit, 0, cost{20, 0, 3, 30, 1 << 20}},
 
-	// CVE-2023-50868: each label of the name asks for a hash.
+	// CVE-2023-50868: each label of the name requires a hash.
 	{"a deep name in an NSEC3 zone", func(w *world, z *testZone) {
 		z.nsec3 = true
 	}, strings.Repeat("a.", 80) + "example.com.", dns.TypeA, WorkLimit, 0, cost{20, 64, 3, 128, 50000}},
@@ -121,7 +121,8 @@ var shielded = []attack{
 			m.Ns = append(m.Ns, w.sigs(z, n)...)
 		})
 	}, "none.example.com", dns.TypeA, 0, Insecure, cost{7, 0, 3, 8, 5000}},
-	// The three hashes are those of an honest answer: that there is no DS.
+	// The three hashes are those of an honest answer, which proves that there is no
+	// DS.
 	{"65535 iterations, not signed by the zone", func(w *world, z *testZone) {
 		z.nsec3 = true
 		w.on("none.example.com.", dns.TypeA, func(m *dns.Msg) {
@@ -144,7 +145,7 @@ var shielded = []attack{
 		}
 	}, "mx.example.com", dns.TypeA, WorkLimit, 0, cost{4, 0, 128, 8, 20000}},
 
-	// Refused before anything is computed with them.
+	// The keys are refused before anything is computed with them.
 	{"an RSA key of 16384 bits", func(w *world, z *testZone) {
 		z.onlyRSA(append([]byte{3, 1, 0, 1}, slices.Repeat([]byte{0xff}, 16384/8)...))
 	}, "mx.example.com", dns.TypeA, DSMismatch, 0, cost{4, 0, 2, 10, 30000}},
@@ -168,7 +169,7 @@ var shielded = []attack{
 		}
 	}, "c0.example.com", dns.TypeA, AliasLoop, 0, cost{5 + 17, 0, 3, 64, 30000}},
 
-	// One query per label, each after the other, is what a forged reply gets.
+	// A forged reply causes one query per label, one after the other.
 	{"126 labels and no signature", func(w *world, z *testZone) {
 		w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg { strip(m); return m }
 	}, strings.Repeat("a.", 125) + "com.", dns.TypeA, SignatureMissing, 0, cost{0, 0, 2, 20, 10000}},
@@ -176,7 +177,8 @@ var shielded = []attack{
 		w.on(strings.Repeat("a.", 125)+"com.", dns.TypeA, strip)
 	}, strings.Repeat("a.", 125) + "com.", dns.TypeA, DenialMissing, 0, cost{8, 0, 2, 32, 20000}},
 
-	// One record whose text takes time that grows with the square of its size.
+	// One record. Making its text takes time that grows with the square of its
+	// size.
 	{"an NSEC record with all types", func(w *world, z *testZone) {
 		w.on("none.example.com.", dns.TypeA, func(m *dns.Msg) {
 			n := newTestNSEC("example.com.", "x.example.com.")
@@ -186,7 +188,7 @@ var shielded = []attack{
 			m.Ns = append(m.Ns, n)
 		})
 	}, "none.example.com", dns.TypeA, SignatureInvalid, 0, cost{14, 0, 3, 10, 30000}},
-	// Each of which covers the name, and starts a search among the others.
+	// Each record covers the name, and starts a search among the others.
 	{"an NSEC RRset of 400 records", func(w *world, z *testZone) {
 		w.on("y.example.com.", dns.TypeA, func(m *dns.Msg) {
 			m.Ns = w.sigs(z, dns.Copy(z.records[z.name][0]))
@@ -204,7 +206,7 @@ var shielded = []attack{
 	}, "big.example.com", dns.TypeA, WorkLimit, 0, cost{0, 0, 0, 9, 0}},
 }
 
-// collide gives the zone n more keys with the tag of its own.
+// collide adds n keys with the tag of the first key to the zone.
 func (z *testZone) collide(tb testing.TB, n int) {
 	own := newKey(tb, z.name, dns.ED25519, 257)
 	z.keys = append(colliding(own.record, n), own)
@@ -224,7 +226,7 @@ func (w *world) badSignatures(m *dns.Msg, n int) (sigs []dns.RR) {
 	return nil
 }
 
-// onlyRSA makes the DS records of the zone stand for an RSA key of this data.
+// onlyRSA replaces the DS records of the zone by one for an RSA key with this data.
 func (z *testZone) onlyRSA(data []byte) {
 	record := dns.Copy(z.keys[0].record).(*dns.DNSKEY)
 	record.Algorithm = dns.RSASHA256
@@ -233,8 +235,8 @@ func (z *testZone) onlyRSA(data []byte) {
 	z.ds = []dns.RR{record.ToDS(dns.SHA256)}
 }
 
-// SEC-66 to SEC-72: what an attack costs is bounded, ends as an error unless
-// the answer is proven all the same, and harms no other lookup.
+// SEC-66 to SEC-72: the cost of an attack is bounded. The lookup fails, unless the
+// answer is proven anyway, and no other lookup is affected.
 func TestAttacks(t *testing.T) {
 	t.Parallel()
 	for _, tt := range shielded {

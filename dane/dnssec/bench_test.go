@@ -11,8 +11,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// BenchmarkLookup compares lookups that find everything in the cache with the
-// work of a cold one.
+// BenchmarkLookup compares lookups that the cache answers with a cold one.
 func BenchmarkLookup(b *testing.B) {
 	w := mail(b)
 	v := w.validator()
@@ -59,7 +58,7 @@ func BenchmarkLookup(b *testing.B) {
 	})
 }
 
-// manyNames returns names that are in the cache.
+// manyNames returns names that the cache has.
 func manyNames(b *testing.B, v *Validator) []string {
 	var names []string
 	for i := range 64 {
@@ -72,8 +71,8 @@ func manyNames(b *testing.B, v *Validator) []string {
 	return names
 }
 
-// BenchmarkRoundTrips reports how many round trips to the server a lookup
-// waits for, the same question being asked without validation.
+// BenchmarkRoundTrips reports how many round trips to the server a lookup waits
+// for, next to the same question without validation.
 func BenchmarkRoundTrips(b *testing.B) {
 	const latency = 5 * time.Millisecond
 	run := func(b *testing.B, lookup func() error) {

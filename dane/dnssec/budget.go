@@ -6,23 +6,29 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 )
 
-// Limits bounds the work of one top-level Lookup, including all questions about
-// aliases, keys and delegations that it causes. A zero field has the default. A
-// lookup that reaches a limit fails. Its answer is never called insecure.
+// Limits bounds the work of one Lookup, including all questions about aliases, keys
+// and delegations that it causes. A zero or negative field means the default.
+//
+// A lookup that reaches a limit fails, and its answer is never called insecure. The
+// reason is [WorkLimit], but [AliasLoop] for Aliases and [Timeout] for Duration.
+//
+// NSEC3Iterations is a threshold, not such a limit. If a zone uses more iterations, its
+// proofs are not computed, and the answers that depend on them are insecure (RFC 9276
+// section 3.2). An attacker cannot cause that, because the number is signed.
 type Limits struct {
-	KeysPerTag         int           // DNSKEYs of one tag and algorithm tried (CVE-2023-50387); default 4
-	SignaturesPerRRset int           // RRSIGs of one RRset tried; default 8
+	KeysPerTag         int           // DNSKEYs tried of one tag and algorithm (CVE-2023-50387); default 4
+	SignaturesPerRRset int           // RRSIGs tried of one RRset; default 8
 	Verifications      int           // public-key operations; default 64
-	NSEC3Hashes        int           // names hashed for NSEC3 (CVE-2023-50868); default 64
-	NSEC3Iterations    int           // additional iterations of such a hash; default 100. More is insecure (RFC 9276 section 3.2)
+	NSEC3Hashes        int           // names hashed for NSEC3 proofs (CVE-2023-50868); default 64
+	NSEC3Iterations    int           // additional iterations of such a hash; default 100; more is insecure
 	Aliases            int           // CNAME and DNAME steps; default 16
 	Queries            int           // questions sent, to all servers; default 128
 	Duration           time.Duration // wall-clock time; default 30 s
 	KeysPerZone        int           // DNSKEYs of a zone, and DS records of a delegation; default 32
 	DenialRecords      int           // NSEC or NSEC3 RRsets of one reply; default 12
-	Digests            int           // digests of DNSKEYs compared with DS records; default 128
-	Records            int           // records of one reply, of all sections; default 512
-	Octets             int           // octets of replies; nothing more is asked after that many; default 1 MiB
+	Digests            int           // digests of DNSKEYs computed to compare them with DS records; default 128
+	Records            int           // records of one reply, in all sections; default 512
+	Octets             int           // octets of all replies; then no more questions are sent; default 1 MiB
 }
 
 func (l Limits) withDefaults() Limits {

@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// cache keeps values until they expire, within a bound of bytes. It is split
-// into shards, and a hit takes only a read lock and at most one atomic store,
-// so that many goroutines that ask for the same name do not queue up.
+// cache keeps values until they expire. It is bounded in bytes. It consists of shards,
+// and a hit takes a read lock and at most one atomic store, so goroutines that look up
+// the same name do not wait for each other.
 type cache struct {
 	seed   maphash.Seed
 	shards [64]shard
 }
 
-// cacheKind says what is kept under a name.
+// cacheKind says what a value is.
 type cacheKind uint8
 
 const (
 	cachedAnswer  cacheKind = iota // *Answer
 	cachedFailure                  // *Error
 	cachedCut                      // *cut
-	cachedZone                     // string: apex of the zone that the name is known to be in
+	cachedZone                     // string: the apex of the zone that the name is in
 )
 
 type cacheKey struct {
@@ -31,8 +31,8 @@ type cacheKey struct {
 	kind  cacheKind
 }
 
-// shard evicts by SIEVE: a hand walks from the oldest entry to the newest and
-// removes the first that was not used since it last came by.
+// shard evicts with the SIEVE algorithm: a hand moves from the oldest entry to the
+// newest, and removes the first one that was not used since the hand last passed it.
 type shard struct {
 	mu      sync.RWMutex
 	entries map[cacheKey]*entry
@@ -52,14 +52,15 @@ type entry struct {
 	newer, older *entry
 }
 
-// isGood reports whether the value may still be used. The monotonic clock of
-// some systems stands still while they are suspended, and the other one may be
-// set back, so both must say so.
+// isGood reports whether the value may still be used, by both the monotonic clock and
+// the wall clock. The monotonic clock of some systems stops while they are suspended,
+// and the wall clock may be set back.
 func (e *entry) isGood(now time.Time) bool {
 	return now.Before(e.expires) && now.Round(0).Before(e.expires)
 }
 
-// entryOverhead estimates what the map and the entry itself take.
+// entryOverhead estimates the memory of an entry without name and value, including
+// that in the map.
 const entryOverhead = 250
 
 func newCache(bytes int) *cache {
@@ -76,7 +77,7 @@ func (c *cache) shard(key cacheKey) *shard {
 	return &c.shards[hash%uint64(len(c.shards))]
 }
 
-// get returns the value, or nil if there is none that is still good at now.
+// get returns the value, or nil if there is none that may be used at now.
 func (c *cache) get(key cacheKey, now time.Time) any {
 	s := c.shard(key)
 	s.mu.RLock()
@@ -91,7 +92,7 @@ func (c *cache) get(key cacheKey, now time.Time) any {
 	return e.value
 }
 
-// put keeps a value of the given size until expires.
+// put keeps a value of the given size until it expires.
 func (c *cache) put(key cacheKey, value any, size int, expires, now time.Time) {
 	if !now.Before(expires) {
 		return

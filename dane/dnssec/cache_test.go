@@ -13,7 +13,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// roundTrips counts the round trips that a lookup takes.
+// roundTrips returns how many round trips a lookup takes.
 func (w *world) roundTrips(t *testing.T, v *Validator, name string, qtype uint16) int {
 	t.Helper()
 	start := time.Now()
@@ -24,8 +24,9 @@ func (w *world) roundTrips(t *testing.T, v *Validator, name string, qtype uint16
 	return int(time.Since(start) / w.latency)
 }
 
-// The chain's DS and DNSKEY sets are asked for beside the question: a lookup
-// takes one round trip however deep the name, and nothing known is asked again.
+// The DS and DNSKEY RRsets of the chain are requested together with the question. A
+// lookup takes one round trip however deep the name is, and nothing known is
+// requested again.
 func TestRoundTrips(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -72,7 +73,7 @@ func TestRoundTrips(t *testing.T) {
 	})
 }
 
-// Equal questions at the same time are asked once.
+// Equal questions at the same time are sent once.
 func TestConcurrentLookups(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -99,8 +100,8 @@ func TestConcurrentLookups(t *testing.T) {
 	})
 }
 
-// Answers, denials, keys and proofs of delegation are kept for their TTL and
-// the lifetime of their signatures, and no longer.
+// Answers, denials, keys and proofs of delegation are kept for their TTL or the
+// lifetime of their signatures, whichever is shorter.
 func TestExpiry(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -149,21 +150,21 @@ func TestExpiry(t *testing.T) {
 			t.Errorf("%s after %v: asked is %v", tt.name, tt.at, got)
 		}
 	}
-	// A zone that gets signed is noticed when the proof of its unsigned
-	// delegation expires, and a zone that is no longer signed likewise.
+	// A zone that becomes signed is noticed when the proof of its unsigned
+	// delegation expires. A zone that is no longer signed is noticed in the same way.
 	w.zones["plain.com."].unsigned = false
 	w.zones["example.com."].unsigned = true
 	lookup(5000*time.Second, "mx.plain.com", Secure)
 	lookup(5000*time.Second, "mx.example.com", Insecure)
-	// An insecure answer lives no longer than the proof that it is insecure.
+	// An insecure answer is kept no longer than the proof that it is insecure.
 	a, err := v.Lookup(context.Background(), "mx.example.com", TypeA)
 	if err != nil || a.Expires.After(w.now.Add(300*time.Second)) {
 		t.Errorf("%+v, %v", a, err)
 	}
 }
 
-// An answer lives no longer than any link of the chain that makes it secure, or
-// the proof that makes it insecure (RFC 4035 section 5.3.3), and neither do the
+// An answer expires no later than any link of the chain that makes it secure, or
+// the proof that makes it insecure (RFC 4035 section 5.3.3). The same holds for the
 // records that follow from it.
 func TestLifetimeOfChain(t *testing.T) {
 	t.Parallel()
@@ -217,7 +218,7 @@ func TestLifetimeOfChain(t *testing.T) {
 	}
 }
 
-// SEC-43: failures are remembered for a short while, as failures.
+// SEC-43: failures are cached for a short time, as failures.
 func TestBadCache(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -245,8 +246,8 @@ func TestBadCache(t *testing.T) {
 	}
 }
 
-// The cache stays within its bound, keeps what is used, and loses nothing that
-// it was not forced to.
+// The cache stays within its bound, keeps what is in use, and removes entries only
+// to make room.
 func TestCacheBound(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1e9, 0)

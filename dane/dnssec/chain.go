@@ -35,7 +35,7 @@ func (z *zone) secure() bool { return z.keys != nil }
 // zone walks from the root down to name and returns the zone that name is in. It is
 // insecure only if every step down to an unsigned delegation was proven (RFC 4035
 // section 5.2), or if there is no trust anchor above. A trust anchor further down
-// counts whatever the zones above it say.
+// counts regardless of the zones above it.
 func (c *chain) zone(name string) (*zone, error) {
 	z := &zone{expires: after(c.session.now, proof.MaxTTL)}
 	var lost error // why nothing is known below, except through an anchor

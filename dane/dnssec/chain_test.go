@@ -10,8 +10,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// SEC-11, SEC-28, field note 32: the trust anchor's key must be in the root's
-// DNSKEY RRset and sign it. A root with other keys is bogus, not insecure.
+// SEC-11, SEC-28, field note 32: the key of the trust anchor must be in the DNSKEY
+// RRset of the root and sign it. A root with other keys is bogus, not insecure.
 func TestAnchorMustMatch(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -42,8 +42,8 @@ func TestAnchorMustMatch(t *testing.T) {
 	mentions(t, err, "bogus-trust-anchor-mismatch", "update the trust anchors")
 }
 
-// SEC-12, SEC-13, SEC-14: keys that are no zone keys, of another protocol or
-// revoked do not sign; the SEP flag does not matter.
+// SEC-12, SEC-13, SEC-14: keys without the zone flag, with another protocol or
+// revoked are not used. The SEP flag does not matter.
 func TestKeyFlags(t *testing.T) {
 	t.Parallel()
 	for what, edit := range map[string]func(*dns.DNSKEY){
@@ -56,7 +56,7 @@ func TestKeyFlags(t *testing.T) {
 		if e := w.expectError(t, "mx.example.com", dns.TypeA, DSMismatch); t.Failed() {
 			t.Errorf("%s: %v", what, e)
 		}
-		// A zone key signs the key set, the other one the data.
+		// A zone key signs the key set, and the other key signs the data.
 		w = mail(t)
 		z := w.zones["example.com."]
 		bad := newKey(t, z.name, dns.ECDSAP256SHA256, 256)
@@ -77,7 +77,7 @@ func TestKeyFlags(t *testing.T) {
 	w.expect(t, "mx.example.com", dns.TypeA, Secure)
 }
 
-// SEC-15, SEC-18: a DS RRset of which nothing matches is bogus, not insecure.
+// SEC-15, SEC-18: if no key matches the DS RRset, the zone is bogus, not insecure.
 func TestDSMustMatch(t *testing.T) {
 	t.Parallel()
 	stranger := newKey(t, "example.com.", dns.ECDSAP256SHA256, 257)
@@ -111,7 +111,7 @@ func TestDSMustMatch(t *testing.T) {
 			t.Fatal(what)
 		}
 	}
-	// The key that the DS stands for must sign the key set.
+	// The key that matches the DS must sign the key set.
 	w := mail(t)
 	z := w.zones["example.com."]
 	z.ds = []dns.RR{z.keys[0].record.ToDS(dns.SHA256)}
@@ -120,8 +120,8 @@ func TestDSMustMatch(t *testing.T) {
 	w.expectError(t, "mx.example.com", dns.TypeA, KeyMissing)
 }
 
-// SEC-16, SEC-82: a DS with SHA-1 is ignored beside one with SHA-256 or
-// SHA-384, and validates alone.
+// SEC-16, SEC-82: a DS with SHA-1 is ignored next to one with SHA-256 or SHA-384,
+// and validates if it is the only one.
 func TestSHA1DS(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -158,8 +158,8 @@ func TestSHA1DS(t *testing.T) {
 	}
 }
 
-// SEC-17, SEC-80, SEC-83, field note 33: DS records of unknown digests and
-// algorithms are disregarded; with none left the zone is insecure.
+// SEC-17, SEC-80, SEC-83, field note 33: DS records with unknown digests or
+// algorithms are ignored. If no others are left, the zone is insecure.
 func TestUnsupportedDS(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -188,8 +188,8 @@ func TestUnsupportedDS(t *testing.T) {
 	}
 }
 
-// SEC-19, SEC-20, SEC-22: only the parent's NSEC with NS and neither DS nor
-// SOA proves an unsigned delegation.
+// SEC-19, SEC-20, SEC-22: only an NSEC record of the parent that has NS but neither
+// DS nor SOA proves an unsigned delegation.
 func TestUnsignedDelegationNSEC(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -214,7 +214,8 @@ func TestUnsignedDelegationNSEC(t *testing.T) {
 			t.Errorf("%s: %+v, %v", tt.what, a, err)
 		}
 	}
-	// The child's apex NSEC, by the child's own key, is not the parent's word.
+	// The NSEC record at the apex of the child, signed by the child, does not count
+	// for the parent.
 	w := mail(t)
 	w.on("example.com.", dns.TypeDS, func(m *dns.Msg) {
 		z := w.zones["example.com."]
@@ -224,8 +225,8 @@ func TestUnsignedDelegationNSEC(t *testing.T) {
 	w.expectError(t, "mx.example.com", dns.TypeA, DenialMissing)
 }
 
-// SEC-21: an NSEC3 with opt-out that covers the name, with the closest
-// encloser proof, proves an unsigned delegation; without opt-out it does not.
+// SEC-21: an NSEC3 record with opt-out that covers the name, with the closest
+// encloser proof, proves an unsigned delegation. Without opt-out it does not.
 func TestUnsignedDelegationOptOut(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -233,7 +234,7 @@ func TestUnsignedDelegationOptOut(t *testing.T) {
 	com.nsec3, com.optOut = true, true
 	w.expect(t, "mx.plain.com", dns.TypeA, Insecure)
 	w.expect(t, "mx.example.com", dns.TypeA, Secure)
-	// The same chain without the flag denies that plain.com exists at all.
+	// The same chain without the flag proves that plain.com does not exist.
 	w.on("plain.com.", dns.TypeDS, func(m *dns.Msg) {
 		var ns []dns.RR
 		for _, rr := range m.Ns {
@@ -245,7 +246,7 @@ func TestUnsignedDelegationOptOut(t *testing.T) {
 		m.Ns = append(ns, w.sigs(com, com.records["com."][0])...)
 	})
 	w.expectError(t, "mx.plain.com", dns.TypeA, SignatureMissing, DenialMissing)
-	// Opt-out does not help to hide a signed delegation: it has an NSEC3.
+	// Opt-out cannot hide a signed delegation, because that has an NSEC3 record.
 	w.on("example.com.", dns.TypeDS, func(m *dns.Msg) {
 		m.Answer, m.Ns = nil, nil
 		w.deny(m, com, "plain.com.")
@@ -253,8 +254,8 @@ func TestUnsignedDelegationOptOut(t *testing.T) {
 	w.expectError(t, "mx.example.com", dns.TypeA, DenialMissing)
 }
 
-// SEC-23: names that are no zone cuts, with or without records, do not end the
-// chain: deep names, empty non-terminals, aliases, wildcards.
+// SEC-23: names that are not zone cuts do not end the chain, whether they have
+// records or not: deep names, empty non-terminals, aliases, wildcards.
 func TestNoCut(t *testing.T) {
 	t.Parallel()
 	for _, nsec3 := range []bool{false, true} {
@@ -269,7 +270,8 @@ func TestNoCut(t *testing.T) {
 		w.expect(t, "mx.dept.ent.example.com", dns.TypeA, Secure)
 		w.expect(t, "mx.lab.ent.example.com", dns.TypeA, Insecure)
 		w.expect(t, "a.b.wild.example.com", dns.TypeA, Secure)
-		// Stripped: every label is asked about, and none is a delegation.
+		// Without the signatures, every label is asked about, and none is a
+		// delegation.
 		for _, name := range []string{"deep.ent.example.com.", "x.alias.example.com.", "_25._tcp.mx.example.com.", "a.b.wild.example.com.", "x.y.none.example.com.", "mx.old.example.com."} {
 			for _, qtype := range []uint16{dns.TypeA, dns.TypeTLSA} {
 				w.on(name, qtype, strip)
@@ -279,8 +281,8 @@ func TestNoCut(t *testing.T) {
 	}
 }
 
-// SEC-25, SEC-40, SEC-41: one good path is enough; signatures and DS records
-// that lead nowhere do not matter.
+// SEC-25, SEC-40, SEC-41: one valid path suffices. Signatures and DS records that
+// match nothing do not matter.
 func TestOneGoodPath(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -303,7 +305,7 @@ func TestOneGoodPath(t *testing.T) {
 	w.expect(t, "mx.example.com", dns.TypeA, Secure)
 }
 
-// SEC-26: several anchors, any of which may lead to the name.
+// SEC-26: there are several anchors, and any may lead to the name.
 func TestSeveralAnchors(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -317,17 +319,18 @@ func TestSeveralAnchors(t *testing.T) {
 	w.expect(t, "mx.island.plain.com", dns.TypeA, Insecure)
 	w.expect(t, "mx.island.plain.com", dns.TypeA, Secure, anchored(append(w.anchorRecords(), islandDS)...))
 	w.expect(t, "mx.island.plain.com", dns.TypeA, Secure, anchored(islandDS))
-	// DANE-7: no anchor above a name is insecure.
+	// DANE-7: a name without a trust anchor above it is insecure.
 	w.expect(t, "mx.example.com", dns.TypeA, Insecure, anchored(islandDS))
-	// Keys rolled since the anchor was configured; the parent knows.
+	// The keys changed after the anchor was configured, and the parent has the new
+	// DS.
 	w.expect(t, "mx.example.com", dns.TypeA, Secure, anchored(append(w.anchorRecords(), wrongExample)...))
 	if _, err := w.lookup("mx.example.com", dns.TypeA, anchored(wrongExample)); err == nil {
 		t.Error("an anchor that does not match made the zone insecure")
 	}
 }
 
-// An island of trust below an unsigned zone stays secure, also when an answer
-// claims to be signed by the unsigned zone above it.
+// An island of trust below an unsigned zone stays secure, even if an answer claims
+// to be signed by the unsigned zone above it.
 func TestAnchorBelowUnsignedZone(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -343,8 +346,8 @@ func TestAnchorBelowUnsignedZone(t *testing.T) {
 	}
 }
 
-// SEC-8: an unsigned DNAME above an island of trust does not redirect the names
-// in it, whether or not there is a chain of trust to the zone of the DNAME.
+// SEC-8: an unsigned DNAME above an island of trust does not redirect the names in
+// it, whether there is a chain of trust to the zone of the DNAME or not.
 func TestDNAMEAboveAnchor(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -365,8 +368,8 @@ func TestDNAMEAboveAnchor(t *testing.T) {
 	}
 }
 
-// SEC-26, SEC-28: a trust anchor counts also where the zones above it say that
-// there is no such name, are bogus, or do not answer.
+// SEC-26, SEC-28: a trust anchor counts even if the zones above it prove that there
+// is no such name, are bogus, or do not answer.
 func TestAnchorBelowNothing(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -384,7 +387,7 @@ func TestAnchorBelowNothing(t *testing.T) {
 			t.Fatalf("%s: %+v", what, a)
 		}
 		w.expect(t, "none.corp.internal", dns.TypeA, Secure, anchored)
-		// The anchor vouches for nobody else, and is not escaped.
+		// The anchor authenticates no other zone, and no other zone replaces it.
 		w.on("corp.internal.", dns.TypeDNSKEY, strip)
 		if a, err := w.lookup("mx.corp.internal", dns.TypeA, anchored); err == nil {
 			t.Errorf("%s: %+v", what, a)
@@ -392,8 +395,8 @@ func TestAnchorBelowNothing(t *testing.T) {
 	}
 }
 
-// RFC 5155 section 9.2: a wildcard CNAME in place of DS, whose proof has
-// opt-out, leaves room for an unsigned delegation.
+// RFC 5155 section 9.2: if a wildcard CNAME replaces the DS records and its proof
+// has opt-out, there may be an unsigned delegation.
 func TestWildcardAliasInOptOutSpan(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -419,8 +422,8 @@ func TestWildcardAliasInOptOutSpan(t *testing.T) {
 	}
 }
 
-// An anchor that does not match is bogus, also where the parent says that the
-// zone is unsigned.
+// A zone with an anchor that does not match is bogus, even if the parent proves
+// that the zone is unsigned.
 func TestAnchorAgainstParent(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -431,8 +434,8 @@ func TestAnchorAgainstParent(t *testing.T) {
 	}
 }
 
-// RFC 4035 section 4.2: the zone above speaks for DS, and an alias in place of
-// it must be that zone's, also where the name is an unsigned delegation.
+// RFC 4035 section 4.2: DS records belong to the zone above, and so does an alias
+// that replaces them, even if the name is an unsigned delegation.
 func TestAliasInPlaceOfAskedDS(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -451,7 +454,7 @@ func TestAliasInPlaceOfAskedDS(t *testing.T) {
 	w.expect(t, "alias.example.com", dns.TypeDS, Secure)
 }
 
-// SEC-23: an alias in place of a DS record is no excuse unless it is proven.
+// SEC-23: an alias that replaces a DS record counts only if it is proven.
 func TestAliasInPlaceOfDS(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -477,8 +480,8 @@ func TestAliasInPlaceOfDS(t *testing.T) {
 	}
 }
 
-// SEC-27: below a proven unsigned delegation all is insecure, and signatures
-// there are neither needed nor believed.
+// SEC-27: everything below a proven unsigned delegation is insecure. Signatures
+// there are neither required nor used.
 func TestBelowUnsigned(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -495,8 +498,8 @@ func TestBelowUnsigned(t *testing.T) {
 	w.expect(t, "mx.sub.plain.com", dns.TypeA, Insecure)
 }
 
-// SEC-28: anchors are DS or DNSKEY records, given or in a file such as
-// Debian's, or built in; an empty set is refused.
+// SEC-28: anchors are DS or DNSKEY records, from the configuration, from a file
+// such as that of Debian, or built in. An empty set is refused.
 func TestAnchors(t *testing.T) {
 	t.Parallel()
 	w := mail(t)

@@ -12,7 +12,7 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 )
 
-// on bends the replies to one question.
+// on changes the replies to one question.
 func (w *world) on(name string, qtype uint16, bend func(m *dns.Msg)) {
 	w.settle()
 	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
@@ -23,7 +23,8 @@ func (w *world) on(name string, qtype uint16, bend func(m *dns.Msg)) {
 	}
 }
 
-// expect looks up with a fresh validator and wants an answer with the status.
+// expect looks up a name with a new validator and checks that there is an answer
+// with the status.
 func (w *world) expect(t *testing.T, name string, qtype uint16, status Status, edits ...func(*Config)) *Answer {
 	t.Helper()
 	a, err := w.lookup(name, qtype, edits...)
@@ -37,8 +38,8 @@ func (w *world) expect(t *testing.T, name string, qtype uint16, status Status, e
 	return a
 }
 
-// expectError looks up with a fresh validator and wants an error for one of
-// the reasons. Whatever goes wrong, it is never an answer.
+// expectError looks up a name with a new validator and checks that it fails for one
+// of the reasons.
 func (w *world) expectError(t *testing.T, name string, qtype uint16, reasons ...Reason) *Error {
 	t.Helper()
 	a, err := w.lookup(name, qtype)
@@ -56,7 +57,7 @@ func (w *world) expectError(t *testing.T, name string, qtype uint16, reasons ...
 	return e
 }
 
-// without returns the records that drop does not pick.
+// without returns the records of which drop is false.
 func without(records []dns.RR, drop func(dns.RR) bool) []dns.RR {
 	return slices.DeleteFunc(slices.Clone(records), drop)
 }
@@ -72,13 +73,13 @@ func isCovering(rtype uint16) func(dns.RR) bool {
 	}
 }
 
-// strip takes all DNSSEC records out of a reply.
+// strip removes all DNSSEC records from a reply.
 func strip(m *dns.Msg) {
 	m.Answer = without(m.Answer, isType(dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3))
 	m.Ns = without(m.Ns, isType(dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3))
 }
 
-// eachSignature calls edit for the signatures in the answer.
+// eachSignature calls edit for each signature in the answer section.
 func eachSignature(m *dns.Msg, edit func(*dns.RRSIG)) {
 	for _, rr := range m.Answer {
 		if sig, ok := rr.(*dns.RRSIG); ok {
@@ -96,7 +97,7 @@ func mentions(t *testing.T, err error, words ...string) {
 	}
 }
 
-// rcodeOf is the response code that an answer stands for.
+// rcodeOf returns the response code of an answer.
 func rcodeOf(a *Answer) int {
 	if a.NXDomain {
 		return dns.RcodeNameError
@@ -104,7 +105,7 @@ func rcodeOf(a *Answer) int {
 	return dns.RcodeSuccess
 }
 
-// zoneText is records as text, one in a line.
+// zoneText returns the records as text, one per line.
 func zoneText[T dns.RR](records ...T) string {
 	var b strings.Builder
 	for _, rr := range records {

@@ -17,8 +17,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// canned is an upstream that gives recorded replies and costs next to nothing,
-// so that what remains is the cost of the validator.
+// canned is a server that returns recorded replies at almost no cost, so that the
+// cost of the validator is measured.
 type canned struct {
 	tb      testing.TB
 	w       *world
@@ -71,10 +71,10 @@ func (c *cannedConn) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// BenchmarkValidation compares a cold lookup with the signature verifications
-// alone that it needs: root keys, DS and keys of two zones, and the answer. The
-// limit is 1.25 times as long, on one core, where nothing is hidden by another:
-// -cpu 1. Each lookup begins with an empty cache and asks all questions again.
+// BenchmarkValidation compares a cold lookup with the signature verifications that
+// it needs: root keys, DS and keys of two zones, and the answer. The limit is 1.25
+// times as long on one core (-cpu 1), where another core cannot hide work. Each
+// lookup begins with an empty cache and sends all questions again.
 func BenchmarkValidation(b *testing.B) {
 	for _, kind := range []struct {
 		name       string
@@ -131,10 +131,10 @@ func BenchmarkValidation(b *testing.B) {
 	}
 }
 
-// turn is how many of each are done in turn, so that both meet the same noise.
+// turn is how many lookups and verifications alternate, so that noise affects both.
 const turn = 20
 
-// empty drops all that is kept.
+// empty removes all entries.
 func (c *cache) empty() {
 	for i := range c.shards {
 		s := &c.shards[i]
@@ -145,8 +145,8 @@ func (c *cache) empty() {
 	}
 }
 
-// verifications returns a function that makes as many signature verifications, by
-// the same keys, as a lookup needs for the recorded replies, and nothing else.
+// verifications returns a function that makes the same number of signature
+// verifications, with the same keys, as a lookup needs for the recorded replies.
 func (w *world) verifications(b *testing.B, upstream *canned) func() {
 	digest := sha256.Sum256([]byte("the records that are covered"))
 	var checks []func() bool
@@ -189,8 +189,8 @@ func (w *world) verifications(b *testing.B, upstream *canned) func() {
 	}
 }
 
-// BenchmarkMemory reports what a cached RRset takes, of the garbage collector's
-// heap and as the cache counts it; the second must not be less than the first.
+// BenchmarkMemory reports the memory of a cached RRset, by the heap of the garbage
+// collector and by the estimate of the cache. The estimate must not be lower.
 func BenchmarkMemory(b *testing.B) {
 	const n = 100_000
 	now := time.Unix(1800000000, 0)
@@ -226,7 +226,7 @@ func BenchmarkMemory(b *testing.B) {
 	}
 }
 
-// record returns the record as an answer has it.
+// record returns the record in the form that an answer has.
 func record(tb testing.TB, text string) Record {
 	tb.Helper()
 	r, err := ParseRecord(text)

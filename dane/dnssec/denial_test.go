@@ -8,8 +8,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// denied replaces a reply by NXDOMAIN or NODATA with these records of the
-// zone, signed.
+// denied replaces a reply by NXDOMAIN or NODATA with these records of the zone,
+// signed.
 func (w *world) denied(m *dns.Msg, rcode int, z *testZone, records ...dns.RR) {
 	m.Rcode, m.Answer = rcode, nil
 	m.Ns = w.sigs(z, dns.Copy(z.records[z.name][0]))
@@ -20,8 +20,8 @@ func (w *world) denied(m *dns.Msg, rcode int, z *testZone, records ...dns.RR) {
 
 var everything = []uint16{dns.TypeA, dns.TypeRRSIG, dns.TypeNSEC}
 
-// SEC-46 to SEC-56, SEC-75, field notes 34 and 35: what NSEC records prove
-// about TLSA at _25._tcp.mx.example.com, and what they do not.
+// SEC-46 to SEC-56, SEC-75, field notes 34 and 35: what NSEC records prove about
+// TLSA records at _25._tcp.mx.example.com, and what they do not.
 func TestNSECProofs(t *testing.T) {
 	t.Parallel()
 	const name = "_25._tcp.mx.example.com."
@@ -76,8 +76,8 @@ func TestNSECProofs(t *testing.T) {
 	}
 }
 
-// SEC-46, SEC-55: each NSEC must be validated itself: signed by the zone, not
-// expanded from a wildcard.
+// SEC-46, SEC-55: each NSEC record must be validated: it is signed by the zone, and
+// not expanded from a wildcard.
 func TestEachNSECIsValidated(t *testing.T) {
 	t.Parallel()
 	const name = "_25._tcp.mx.example.com."
@@ -118,8 +118,8 @@ func TestEachNSECIsValidated(t *testing.T) {
 	}
 }
 
-// RFC 4033 section 5: an answer without records is secure if all signatures in
-// it are good, and all of it fits together.
+// RFC 4033 section 5: an answer without records is secure if all of its signatures
+// are valid and it has no contradictions.
 func TestWholeProof(t *testing.T) {
 	t.Parallel()
 	soa := isType(dns.TypeSOA)
@@ -172,8 +172,8 @@ func TestWholeProof(t *testing.T) {
 	}
 }
 
-// The same for a reply with records, at the name asked for or at that which it
-// is an alias of.
+// The same holds for a reply with records, at the name asked for or at the target
+// of an alias.
 func TestWholeAnswer(t *testing.T) {
 	t.Parallel()
 	for what, more := range map[string]func(w *world) []dns.RR{
@@ -198,7 +198,7 @@ func TestWholeAnswer(t *testing.T) {
 	}
 }
 
-// A reply that answers and says that there is no such name contradicts itself.
+// A reply that has the records and NXDOMAIN contradicts itself.
 func TestAnswerWithNXDOMAIN(t *testing.T) {
 	t.Parallel()
 	for _, q := range []question{
@@ -213,7 +213,7 @@ func TestAnswerWithNXDOMAIN(t *testing.T) {
 	}
 }
 
-// SEC-51: the same for NSEC3 of a parent zone that is the signer.
+// SEC-51: the same holds for NSEC3 records of a parent zone.
 func TestParentDeniesChild(t *testing.T) {
 	t.Parallel()
 	for _, nsec3 := range []bool{false, true} {
@@ -227,10 +227,10 @@ func TestParentDeniesChild(t *testing.T) {
 			})
 			w.expectError(t, name, dns.TypeTXT, DenialMissing)
 		}
-		// DS is the parent's to deny, if it does.
+		// The parent can deny DS records.
 		w.mangle = nil
 		w.expect(t, "plain.com", dns.TypeDS, Secure)
-		// The grandparent does not speak for it.
+		// The zone above the parent cannot deny anything for it.
 		w.on("sub.example.com.", dns.TypeDS, func(m *dns.Msg) {
 			m.Answer, m.Ns, m.Rcode = nil, nil, dns.RcodeNameError
 			w.deny(m, com, "example.com.", "sub.example.com.", "*.com.", "*.example.com.")
@@ -239,8 +239,8 @@ func TestParentDeniesChild(t *testing.T) {
 	}
 }
 
-// nsec3At makes an NSEC3 record that matches name; nsec3Over one that covers
-// it and hardly anything else.
+// nsec3At returns an NSEC3 record that matches name. nsec3Over returns one that
+// covers name and hardly anything else.
 func (z *testZone) nsec3At(name string, types ...uint16) *dns.NSEC3 {
 	hash := dns.HashName(name, 1, z.iter, z.salt)
 	return z.newTestNSEC3(hash, step(hash, 1), types...)
@@ -251,7 +251,7 @@ func (z *testZone) nsec3Over(name string) *dns.NSEC3 {
 	return z.newTestNSEC3(step(hash, -1), step(hash, 1), dns.TypeA)
 }
 
-// step returns the base32hex string that comes after or before.
+// step returns the next or the previous base32hex string.
 func step(hash string, by int) string {
 	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUV"
 	b := []byte(hash)
@@ -325,8 +325,8 @@ func TestNSEC3Proofs(t *testing.T) {
 	}
 }
 
-// SEC-58: an expanded wildcard with an NSEC3 that covers the next closer name;
-// SEC-64: with opt-out it is insecure.
+// SEC-58: an expanded wildcard with an NSEC3 record that covers the next closer
+// name. SEC-64: with opt-out it is insecure.
 func TestNSEC3Wildcard(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -356,7 +356,7 @@ func TestNSEC3Wildcard(t *testing.T) {
 	w.on(name, dns.TypeA, prove(z.nsec3Over("b.wild.example.com.")))
 }
 
-// SEC-62: NODATA for DS by a matching NSEC3, or by opt-out.
+// SEC-62: NODATA for DS is proven by a matching NSEC3 record or by opt-out.
 func TestNSEC3NoDS(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -381,8 +381,8 @@ func TestNSEC3NoDS(t *testing.T) {
 	}
 }
 
-// SEC-65, SEC-70: above the limit of iterations a proof is insecure, once its
-// own signature was verified, and costs no hash.
+// SEC-65, SEC-70: above the limit of iterations a proof is insecure after its own
+// signature was verified, and costs no hash.
 func TestNSEC3Iterations(t *testing.T) {
 	t.Parallel()
 	for iterations, status := range map[uint16]Status{0: Secure, 100: Secure, 101: Insecure, 500: Insecure} {
@@ -408,7 +408,7 @@ func TestNSEC3Iterations(t *testing.T) {
 		})
 		w.expectError(t, "none.example.com", dns.TypeA, DenialMissing, KeyMissing)
 	}
-	// The same for the proof of an unsigned delegation.
+	// The same holds for the proof of an unsigned delegation.
 	w := mail(t)
 	w.zones["com."].nsec3, w.zones["com."].iter = true, 101
 	w.expect(t, "mx.plain.com", dns.TypeA, Insecure)
@@ -416,9 +416,9 @@ func TestNSEC3Iterations(t *testing.T) {
 	w.expectError(t, "mx.plain.com", dns.TypeA, DenialMissing, SignatureMissing)
 }
 
-// An alias that a wildcard makes leads from a zone to the one below it, and
-// the denials of both have the name of the cut. A record that neither side has
-// signed spoils the reply, whoever is said to have signed it.
+// An alias made by a wildcard leads from a zone to the zone below it. The denials
+// of both zones have the name of the zone cut. A record that neither zone signed
+// makes the reply bogus, regardless of the signer that it names.
 func TestBothSidesOfACut(t *testing.T) {
 	t.Parallel()
 	for forged, want := range map[string]Status{

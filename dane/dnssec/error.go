@@ -10,35 +10,36 @@ import (
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
+	"github.com/mxseal/mxseal/internal/names"
 )
 
 // Reason says why a lookup failed. The zero value is no reason.
 type Reason uint8
 
-// The reasons of an Error. Those from SignatureMissing to AliasInvalid mean
-// that the answer is bogus.
+// The reasons of an Error. From SignatureMissing to AliasInvalid they mean that the
+// answer is bogus.
 const (
-	Timeout              Reason = iota + 1 // no usable reply in time
-	Unreachable                            // the server could not be talked to
+	Timeout              Reason = iota + 1 // no usable reply arrived in time
+	Unreachable                            // the connection to the server failed
 	ServerFailure                          // SERVFAIL
 	Refused                                // REFUSED
 	OtherRcode                             // another error code, such as NOTIMP
-	Malformed                              // a reply that breaks the protocol
-	NoRecursion                            // a referral instead of an answer
-	BadQuestion                            // a name or type that cannot be asked for
-	Canceled                               // the caller gave up
-	WorkLimit                              // a bound of Limits was reached
-	SignatureMissing                       // no RRSIG where the zone is signed
+	Malformed                              // a reply violates the protocol
+	NoRecursion                            // the reply is a referral, not an answer
+	BadQuestion                            // the name or the type cannot be looked up
+	Canceled                               // the context of the caller was canceled
+	WorkLimit                              // one of the Limits was reached
+	SignatureMissing                       // an RRSIG is missing in a signed zone
 	SignatureExpired                       // RRSIG expiration is in the past
 	SignatureNotYetValid                   // RRSIG inception is in the future
 	SignatureInvalid                       // the signature does not verify
-	KeyMissing                             // no key of the zone made the signature
-	DSMismatch                             // no DNSKEY matches the DS RRset and signs
-	AnchorMismatch                         // no DNSKEY matches the trust anchor and signs
-	DenialMissing                          // absence is claimed and not proven
-	AliasInvalid                           // a CNAME or DNAME that cannot be true
-	AliasLoop                              // aliases lead back or are too many
-	NotAuthenticated                       // the certificate of a server reached over TLS is not good
+	KeyMissing                             // no DNSKEY of the zone matches the signature
+	DSMismatch                             // no DNSKEY that matches the DS RRset signed the keys
+	AnchorMismatch                         // no DNSKEY that matches the trust anchor signed the keys
+	DenialMissing                          // the absence of the records is not proven
+	AliasInvalid                           // a CNAME or DNAME is contradictory or malformed
+	AliasLoop                              // the aliases form a loop, or are too many
+	NotAuthenticated                       // the certificate of a server reached over TLS is not valid
 )
 
 // String returns the reason in the form of a TLS-RPT failure-reason-code
@@ -92,44 +93,44 @@ func (r Reason) String() string {
 	}
 }
 
-// bogus reports whether the reason speaks about the data, not the way to it.
+// bogus reports whether the reason means that the answer is bogus.
 func (r Reason) bogus() bool { return r >= SignatureMissing && r <= AliasInvalid }
 
-// advice tells the administrator what to do about the reason.
+// advice says what the administrator should do about the reason.
 func (r Reason) advice() string {
 	switch r {
 	case Timeout, Unreachable:
 		return "check that the DNS server is up and that UDP and TCP port 53 to it are open"
 	case ServerFailure, Refused, OtherRcode, NoRecursion:
-		return "ask the server's log, or use another recursive server"
+		return "see the log of the DNS server, or use another recursive server"
 	case Malformed:
 		return "the DNS server or a device in between is broken: use another recursive server"
 	case SignatureMissing, DenialMissing:
 		return "if this happens for every signed domain, the DNS server strips DNSSEC records: " +
-			"use one that passes them on; if for one domain, its administrator must fix it"
+			"use one that returns them; if for one domain only, its administrator must fix it"
 	case SignatureExpired, SignatureNotYetValid:
-		return "check this host's clock; if it is right, the domain's administrator must sign again"
+		return "check the clock of this host; if it is right, the domain's administrator must sign the zone again"
 	case SignatureInvalid, KeyMissing, DSMismatch, AliasInvalid, AliasLoop:
 		return "the domain's DNSSEC is broken or the answer is forged; its administrator must fix it"
 	case NotAuthenticated:
-		return "check the name behind # in the server's configuration, and whether somebody impersonates the server"
+		return "check the name after # in the configuration of the server, and whether someone impersonates the server"
 	case AnchorMismatch:
-		return "update the trust anchors; if they are current, the DNS server or the network forges answers"
+		return "update the trust anchors; if they are current, the DNS server or someone on the network forges answers"
 	case WorkLimit:
-		return "the answer costs more work than Limits permits, as an attack would"
+		return "the answer costs more work than Limits allows, which may be an attack"
 	default:
 		return ""
 	}
 }
 
-// ExtendedError is an Extended DNS Error (RFC 8914) of a server. It is
-// unauthenticated and for diagnosis only.
+// ExtendedError is an Extended DNS Error (RFC 8914) that a server sent. It is not
+// authenticated. Use it for diagnosis only.
 type ExtendedError struct {
 	Code uint16 // INFO-CODE
-	Text string // EXTRA-TEXT, printable and at most 200 bytes
+	Text string // EXTRA-TEXT, printable ASCII, at most 200 octets
 }
 
-// String returns the registered name of the code and the text.
+// String returns the registered name of the code, and the text in quotes.
 func (e ExtendedError) String() string {
 	name := dns.ExtendedErrorCodeToString[e.Code]
 	if name == "" {
@@ -141,27 +142,28 @@ func (e ExtendedError) String() string {
 	return fmt.Sprintf("%s (%q)", name, e.Text)
 }
 
-// Error is the failure of a lookup. It never means that there are no records. A
+// Error reports that a lookup failed. It never means that there are no records. The
 // caller knows nothing about the name, and must not continue as if it had no TLSA,
 // MX or other records (RFC 7672 section 2.1.2).
 type Error struct {
-	Name   string // the name asked for, canonical
-	Type   Type   // the type asked for
-	Server string // the server that answered; empty if several failed
+	Name   string // the name that was looked up, canonical
+	Type   Type   // the type that was looked up
+	Server string // the server that failed; empty if several did
 	// Status is Bogus if a server's answer contradicts the chain of trust, or
 	// Indeterminate if there is no answer to judge.
 	Status   Status
 	Reason   Reason
-	Detail   string          // more about the reason, printable
-	Extended []ExtendedError // what the server says about it
-	Err      error           // the causes: of each server, or of the chain above
+	Detail   string          // details of the reason, printable; may be empty
+	Extended []ExtendedError // the Extended DNS Errors of the server
+	Err      error           // the errors of each server, or of a zone above; may be nil
 
-	// final means that no other server can help: the context has ended, or the
-	// work that the whole lookup may cost is spent.
+	// final means that no other server can help: the context has ended, or a limit
+	// of the whole lookup was reached.
 	final bool
 }
 
-// Error names the question, the server and the reason, and says what to do.
+// Error returns one line of printable ASCII: the question, the server, the reason,
+// the causes, and what to do.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("dnssec: ")
@@ -173,7 +175,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// describe writes the error without package name and advice, which are said
+// describe writes the error without the package name and the advice, which appear
 // once for a whole tree of causes.
 func (e *Error) describe(b *strings.Builder) {
 	fmt.Fprintf(b, "%s of %q", e.Type, e.Name)
@@ -194,8 +196,8 @@ func (e *Error) describe(b *strings.Builder) {
 	}
 }
 
-// describeCause writes one cause. The text of an error that is not ours may have
-// in it what came over the network, as that of a certificate has its names.
+// describeCause writes one cause. The text of a foreign error may contain data from
+// the network, such as the names in a certificate.
 func describeCause(b *strings.Builder, err error) {
 	switch err := err.(type) {
 	case *Error:
@@ -208,15 +210,15 @@ func describeCause(b *strings.Builder, err error) {
 			describeCause(b, cause)
 		}
 	default:
-		b.WriteString(printable(err.Error(), 300))
+		b.WriteString(names.Printable(err.Error(), 300))
 	}
 }
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Temporary reports true: a lookup that failed may succeed later, and mail
-// waits for it.
+// Temporary returns true. A lookup that failed may succeed later, and mail waits
+// until it does.
 func (e *Error) Temporary() bool { return true }
 
 // Timeout reports whether no server answered in time.
@@ -224,13 +226,13 @@ func (e *Error) Timeout() bool {
 	return e.Reason == Timeout || errors.Is(e.Err, context.DeadlineExceeded)
 }
 
-// TLSReport returns the result type of RFC 8460 section 4.3.2.1 and a
-// failure-reason-code for it.
+// TLSReport returns the result type (RFC 8460 section 4.3.2.1) and the
+// failure-reason-code under which TLS-RPT reports the error.
 func (e *Error) TLSReport() (resultType, reasonCode string) {
 	return "dnssec-invalid", e.Reason.String()
 }
 
-// failure is an Error about q, its Status set from the reason.
+// failure returns an Error about q. Its Status follows from the reason.
 func failure(q question, reason Reason, format string, args ...any) *Error {
 	status := Indeterminate
 	if reason.bogus() {
@@ -239,12 +241,12 @@ func failure(q question, reason Reason, format string, args ...any) *Error {
 	return &Error{Name: q.name, Type: Type(q.rtype), Status: status, Reason: reason, Detail: fmt.Sprintf(format, args...)}
 }
 
-// within returns the failure of q that e, about another question, has caused.
+// within returns the error of q that e, which is about another question, caused.
 func (e *Error) within(q question) *Error {
 	return &Error{Name: q.name, Type: Type(q.rtype), Status: e.Status, Reason: e.Reason, Err: e, final: e.final}
 }
 
-// cause is the reason in short.
+// cause returns the reason, the detail and the causes.
 func (e *Error) cause() string {
 	text := e.Reason.String()
 	if e.Detail != "" {
@@ -264,23 +266,26 @@ func (e *Error) noting(problem error) *Error {
 	if noted.Detail != "" {
 		noted.Detail += "; "
 	}
-	noted.Detail += "older servers were asked: " + printable(problem.Error(), 300)
+	noted.Detail += "older servers were asked: " + names.Printable(problem.Error(), 300)
 	return &noted
 }
 
-// interrupted is the Error of a lookup whose context ended.
+// interrupted returns the Error of a lookup whose context ended.
 func interrupted(q question, err error) *Error {
-	reason := Canceled
+	reason, detail := Canceled, "the caller stopped waiting"
 	if errors.Is(err, context.DeadlineExceeded) {
-		reason = Timeout
+		reason, detail = Timeout, "the time for the lookup is over"
 	}
-	e := failure(q, reason, "the caller stopped waiting")
+	e := failure(q, reason, "%s", detail)
 	e.Err, e.final = err, true
 	return e
 }
 
 // final reports whether no other server can help.
 func final(err error) bool {
+	if err == nil {
+		return false // and nothing was allocated
+	}
 	var e *Error
 	if errors.As(err, &e) {
 		return e.final
@@ -289,7 +294,7 @@ func final(err error) bool {
 	return errors.As(err, &limit) && limit.Total
 }
 
-// asError makes an *Error of any error. It is about q unless err names another
+// asError turns any error into an *Error. It is about q unless err names another
 // RRset.
 func asError(q question, err error) *Error {
 	var e *Error
@@ -350,21 +355,10 @@ func reasonOfKind(kind upstream.Kind) Reason {
 	}
 }
 
-// concernsServer reports whether the failure is one that other names will meet as
-// well: no contact, a refusal, or keys without signatures from a server that
-// strips DNSSEC.
+// concernsServer reports whether lookups of other names are likely to fail in the same
+// way: there was no reply, the server refused, or it does not return the signatures of
+// keys.
 func (e *Error) concernsServer() bool {
 	return e.Reason == Timeout || e.Reason == Unreachable || e.Reason == NotAuthenticated || e.Reason == Refused ||
 		e.Reason == SignatureMissing && e.Type == TypeDNSKEY
-}
-
-// printable replaces what could trick a terminal or a log, and shortens.
-func printable(text string, limit int) string {
-	text = strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return '?'
-		}
-		return r
-	}, text)
-	return text[:min(len(text), limit)]
 }

@@ -34,8 +34,8 @@ func TestReasons(t *testing.T) {
 	}
 }
 
-// An error names each server and the question up the chain that failed, and
-// its causes can be told apart.
+// An error names each server and the question further up the chain that failed. Its
+// causes can be distinguished.
 func TestErrorTree(t *testing.T) {
 	t.Parallel()
 	w := mail(t)

@@ -27,7 +27,7 @@ func ExampleValidator() {
 	}
 }
 
-// A host that runs its own validating server can leave the proofs to it.
+// A host with its own validating server can leave validation to it.
 func ExampleTrusting() {
 	resolver, err := dnssec.NewTrusting(dnssec.TrustingConfig{Servers: []string{"127.0.0.1"}})
 	if err != nil {
@@ -37,13 +37,13 @@ func ExampleTrusting() {
 	fmt.Println(err == nil)
 }
 
-// A server that anybody on the network can impersonate is not to be trusted.
+// NewTrusting refuses a server that someone on the network can impersonate.
 func ExampleNewTrusting() {
 	_, err := dnssec.NewTrusting(dnssec.TrustingConfig{Servers: []string{"9.9.9.9"}})
 	fmt.Println(err)
 	_, err = dnssec.NewTrusting(dnssec.TrustingConfig{Servers: []string{"tls://9.9.9.9#dns.quad9.net"}})
 	fmt.Println(err)
 	// Output:
-	// dnssec: the AD bit of DNS server 9.9.9.9:53 can be forged by anyone on the way: use a server on this host, "tls://9.9.9.9", or a Validator
+	// dnssec: the AD bit of DNS server 9.9.9.9:53 can be forged on the network: use a server on this host, "tls://9.9.9.9", or a Validator
 	// <nil>
 }

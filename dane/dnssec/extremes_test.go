@@ -15,7 +15,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Names and RRsets at the edge of what is legal are looked up like any other.
+// Names and RRsets at the limits of the protocol are looked up like any other.
 func TestExtremes(t *testing.T) {
 	t.Parallel()
 	longest := strings.Repeat(strings.Repeat("x", 63)+".", 3) + strings.Repeat("y", 49) + ".example.com." // 255 octets
@@ -63,8 +63,8 @@ func TestExtremes(t *testing.T) {
 	}
 }
 
-// SEC-36: servers that keep the case of the question, or use another one
-// everywhere, are understood: case means nothing.
+// SEC-36: servers may keep the case of the question or use another one, because
+// case does not matter.
 func TestCaseOfReplies(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -96,8 +96,8 @@ func TestCaseOfReplies(t *testing.T) {
 	}
 }
 
-// SEC-71: a server that sends its reply over TCP octet by octet is waited for
-// until the timeout of one try, which does not start again with each octet.
+// SEC-71: if a server sends its reply over TCP octet by octet, the attempt ends
+// after its timeout, which does not start again with each octet.
 func TestSlowDrip(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -137,8 +137,8 @@ func TestSlowDrip(t *testing.T) {
 	})
 }
 
-// SEC-71: while one lookup waits for such a reply, others are answered, and it
-// ends as an error.
+// SEC-71: while one lookup waits for such a reply, others are answered. It then
+// fails.
 func TestSlowDripBesideOthers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -182,8 +182,7 @@ func TestSlowDripBesideOthers(t *testing.T) {
 	})
 }
 
-// floodConn is a connection over which a flood of datagrams arrives that
-// answer nothing.
+// floodConn is a connection that receives datagrams that answer no question.
 type floodConn struct {
 	net.Conn
 	reads *atomic.Int64
@@ -200,8 +199,8 @@ func (c floodConn) SetDeadline(time.Time) error      { return nil }
 func (c floodConn) SetReadDeadline(time.Time) error  { return nil }
 func (c floodConn) SetWriteDeadline(time.Time) error { return nil }
 
-// SEC-9: a flood of datagrams that do not answer the question is read for a
-// while; then the server is asked over TCP, where nobody else can send any.
+// SEC-9: datagrams that do not answer the question are read up to a limit. Then the
+// server is asked over TCP, where no one else can send any.
 func TestFlood(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -221,7 +220,7 @@ func TestFlood(t *testing.T) {
 	}
 }
 
-// SEC-9: what another address sends to the socket of a query never arrives.
+// SEC-9: datagrams from another address never arrive at the socket of a query.
 func TestWrongAddress(t *testing.T) {
 	t.Parallel()
 	server, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -261,7 +260,7 @@ func TestWrongAddress(t *testing.T) {
 	})
 }
 
-// SEC-67: what the replies to one lookup amount to is limited.
+// SEC-67: the total size of the replies to one lookup is limited.
 func TestManyOctets(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -270,7 +269,8 @@ func TestManyOctets(t *testing.T) {
 	w.expectLimit(t, "mx.example.com", dns.TypeA, "more than 2 DNSKEY digests", func(c *Config) { c.Limits.Digests = 2 })
 }
 
-// SEC-67: so is what the replies to guesses amount to, which nobody looks at.
+// SEC-67: so is the size of replies to questions sent in advance, which are never
+// judged.
 func TestManyOctetsOfGuesses(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -291,13 +291,13 @@ func TestManyOctetsOfGuesses(t *testing.T) {
 			return m
 		}
 		w.expectLimit(t, "a.b.z0", dns.TypeA, "octets of replies")
-		// The same within the limit.
+		// The same name within the limit.
 		w.expect(t, "a.b.z0", dns.TypeA, Secure, func(c *Config) { c.Limits.Octets = 16 << 20 })
 	})
 }
 
-// A flood of lookups of names that nobody asked for before stays within the
-// bound of the cache, and what is in use stays in it.
+// Many lookups of different names stay within the bound of the cache, and what is
+// in use stays in the cache.
 func TestCacheFlood(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -325,7 +325,7 @@ func TestCacheFlood(t *testing.T) {
 	}
 }
 
-// SEC-9, field note 39: a reply over TCP that is cut short is no reply.
+// SEC-9, field note 39: a truncated reply over TCP is an error.
 func TestCutShort(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -340,7 +340,7 @@ func TestCutShort(t *testing.T) {
 	w.expectErrorOver(t, func(c net.Conn) { receiveQuery(c, "tcp"); c.Write([]byte{0, 0}) }, Malformed)
 }
 
-// expectErrorOver wants the error of an exchange over TCP with the server.
+// expectErrorOver checks that an exchange over TCP with the server fails.
 func (w *world) expectErrorOver(t *testing.T, serve func(net.Conn), reason Reason) {
 	t.Helper()
 	v := w.validator(func(c *Config) {

@@ -14,7 +14,7 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 )
 
-// realReplies are what name servers and a resolver have really sent.
+// realReplies are replies of real name servers and a resolver.
 func realReplies(tb testing.TB) [][]byte {
 	text, err := os.ReadFile("testdata/replies")
 	if err != nil {
@@ -35,8 +35,8 @@ func realReplies(tb testing.TB) [][]byte {
 	return replies
 }
 
-// FuzzReply sends arbitrary bytes, behind a fitting ID, as the reply to a
-// question in a signed zone. Nothing but the honest reply may give an answer.
+// FuzzReply sends arbitrary bytes, after the right ID, as the reply to a question
+// in a signed zone. Only the honest reply may give an answer.
 func FuzzReply(f *testing.F) {
 	w := mail(f)
 	names := []struct {

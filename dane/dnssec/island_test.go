@@ -6,9 +6,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// SEC-26, SEC-28: what the zones above a trust anchor have signed about the
-// names below it is not believed: neither that there are none, nor that there
-// may be some without signatures, nor what a wildcard there makes of them.
+// SEC-26, SEC-28: what the zones above a trust anchor signed about the names below
+// it does not count: neither that there are no records, nor that there may be
+// unsigned ones, nor what a wildcard there expands to.
 func TestZonesAboveAnchorDoNotSpeakForIt(t *testing.T) {
 	t.Parallel()
 	const name = "_25._tcp.mx.island.org."
@@ -72,8 +72,8 @@ func TestZonesAboveAnchorDoNotSpeakForIt(t *testing.T) {
 	}
 }
 
-// A signed DNAME above a trust anchor makes nothing secure below it, also where
-// the anchored zone itself has delegated to a zone that is not signed.
+// A signed DNAME above a trust anchor makes nothing below it secure, even if the
+// zone of the anchor delegates to an unsigned zone.
 func TestSignedDNAMEAboveUnsignedZoneOfIsland(t *testing.T) {
 	t.Parallel()
 	w := mail(t)

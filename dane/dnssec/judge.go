@@ -158,8 +158,8 @@ func foreign(q question) error {
 	return failure(q, DenialMissing, "the authority section has records that do not belong there")
 }
 
-// signers returns the names that claim to have signed one of the RRsets and may
-// speak for q.
+// signers returns the names that claim to have signed one of the RRsets and are at or
+// above the name of q.
 func signers(q question, sets ...*proof.RRset) []string {
 	var names []string
 	for _, set := range sets {
@@ -173,12 +173,11 @@ func signers(q question, sets ...*proof.RRset) []string {
 	return names
 }
 
-// authenticate looks for a zone that may speak for q. One possibility is a secure
-// zone that satisfies check. Only signers are considered that have no trust anchor
-// between them and q. The other is a proof that the name is in an insecure zone:
-// signatures are then neither needed nor believed, and check is not called.
-// Otherwise the answer is bogus, because a missing signature never proves that none
-// should be there (RFC 4035 section 5).
+// authenticate looks for the zone of q. One possibility is a secure zone that satisfies
+// check. Only signers are considered that have no trust anchor between them and q. The
+// other is a proof that the name is in an insecure zone: signatures are then neither
+// required nor verified, and check is not called. Otherwise the answer is bogus, because
+// a missing signature never proves that none should be there (RFC 4035 section 5).
 func (j *judge) authenticate(q question, signers []string, missing Reason, check func(*zone) error) (*zone, error) {
 	var problem error
 	for _, signer := range signers {

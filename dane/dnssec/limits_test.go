@@ -11,7 +11,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// expectLimit wants the lookup to end at a limit: an error, never insecure.
+// expectLimit checks that the lookup fails because of a limit, and is never
+// insecure.
 func (w *world) expectLimit(t *testing.T, name string, qtype uint16, what string, edits ...func(*Config)) {
 	t.Helper()
 	a, err := w.lookup(name, qtype, edits...)
@@ -23,8 +24,8 @@ func (w *world) expectLimit(t *testing.T, name string, qtype uint16, what string
 	mentions(t, e, what, "Limits")
 }
 
-// colliding returns keys with the same tag as k: the tag is a sum of 16-bit
-// words, so it does not change when these change places.
+// colliding returns keys with the same tag as k. The tag is a sum of 16-bit words,
+// so it stays the same if these change places.
 func colliding(k *dns.DNSKEY, n int) []*testKey {
 	data, _ := base64.StdEncoding.DecodeString(k.PublicKey)
 	var keys []*testKey
@@ -41,8 +42,8 @@ func colliding(k *dns.DNSKEY, n int) []*testKey {
 	return keys
 }
 
-// SEC-34, SEC-66, field note 37 (KeyTrap, CVE-2023-50387): keys with the same
-// tag are each tried, up to the limit.
+// SEC-34, SEC-66, field note 37 (KeyTrap, CVE-2023-50387): all keys with the same
+// tag are tried, up to the limit.
 func TestCollidingKeys(t *testing.T) {
 	t.Parallel()
 	for n, ok := range map[int]bool{0: true, 1: true, 3: true, 4: false, 20: false} {
@@ -63,9 +64,8 @@ func TestCollidingKeys(t *testing.T) {
 	}
 }
 
-// SEC-66, SEC-67: bad signatures are tried up to the limit per RRset; a good
-// one among the first of them is enough, and those that no key can have made
-// do not count.
+// SEC-66, SEC-67: invalid signatures are tried up to the limit per RRset. One valid
+// signature among them suffices, and signatures that match no key do not count.
 func TestManySignatures(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -96,8 +96,8 @@ func TestManySignatures(t *testing.T) {
 	}
 }
 
-// SEC-66: a server whose replies hit a limit of their own does not keep the
-// next server from answering; the limits of the whole lookup still hold.
+// SEC-66: if replies of one server reach a limit for a reply, the next server is
+// asked. The limits of the whole lookup still hold.
 func TestLimitAndNextServer(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -117,7 +117,7 @@ func TestLimitAndNextServer(t *testing.T) {
 	w.expectLimit(t, "mx.example.com", dns.TypeA, "more than 12 signature verifications", two, func(c *Config) { c.Limits.Verifications = 12 })
 }
 
-// SEC-71: at a limit of the whole lookup no further server is asked.
+// SEC-71: at a limit of the whole lookup no other server is asked.
 func TestTotalLimitEndsLookup(t *testing.T) {
 	t.Parallel()
 	for what, limit := range map[string]func(*Limits){
@@ -139,8 +139,8 @@ func TestTotalLimitEndsLookup(t *testing.T) {
 	}
 }
 
-// SEC-66, SEC-71, SEC-72: one budget of verifications for the whole lookup,
-// aliases, keys and proofs included; afterwards the keys are cached.
+// SEC-66, SEC-71, SEC-72: the whole lookup has one budget of verifications,
+// including those for aliases, keys and proofs. Afterwards the keys are cached.
 func TestVerifications(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -150,11 +150,11 @@ func TestVerifications(t *testing.T) {
 	w.expectLimit(t, "mx.example.com", dns.TypeA, "more than 5 signature verifications", few(5))
 	w.expectLimit(t, "alias.example.com", dns.TypeA, "signature verifications", few(6))
 	w.expect(t, "alias.example.com", dns.TypeA, Secure, few(7))
-	// Insecure needs proof too, and gets no discount.
+	// Insecure answers need proofs as well, which cost the same.
 	w.expect(t, "mx.plain.com", dns.TypeA, Insecure, few(4))
 	w.expectLimit(t, "mx.plain.com", dns.TypeA, "signature verifications", few(3))
 
-	// The second lookup does not do the chain again.
+	// The second lookup does not verify the chain again.
 	v := w.validator(few(6))
 	for _, name := range []string{"mx.example.com", "a.wild.example.com", "none.example.com"} {
 		if _, err := v.Lookup(t.Context(), name, TypeA); err != nil {
@@ -187,15 +187,15 @@ func TestManyKeys(t *testing.T) {
 		z.ds = append(z.ds, ds)
 	}
 	w.expectLimit(t, "mx.example.com", dns.TypeA, "DS records of one delegation")
-	// Those that are not supported do not count, but neither do they help.
+	// Records that are not supported do not count, but do not help either.
 	for i := range z.ds {
 		z.ds[i].(*dns.DS).Algorithm = 99
 	}
 	w.expect(t, "mx.example.com", dns.TypeA, Insecure)
 }
 
-// SEC-69 (CVE-2023-50868): the names hashed for NSEC3, and the records looked
-// at, are limited.
+// SEC-69 (CVE-2023-50868): the number of names hashed for NSEC3 and the number of
+// records considered are limited.
 func TestNSEC3Work(t *testing.T) {
 	t.Parallel()
 	deep := strings.Repeat("a.", 80) + "example.com."
@@ -214,8 +214,8 @@ func TestNSEC3Work(t *testing.T) {
 	w.expectLimit(t, "none.example.com", dns.TypeA, "records of denial in one reply")
 }
 
-// An honest chain of aliases from zone to zone is not starved by the guesses
-// that are made in advance.
+// An honest chain of aliases across zones does not fail because of questions that
+// are sent in advance.
 func TestGuessesLeaveQueries(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -232,7 +232,7 @@ func TestManyQueries(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	w.expectLimit(t, "mx.example.com", dns.TypeA, "more than 5 queries", func(c *Config) { c.Limits.Queries = 5 })
-	// Every reply leads on to another zone.
+	// Every reply leads to another zone.
 	var n atomic.Int64
 	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
 		q := m.Question[0]

@@ -18,9 +18,9 @@ import (
 // lookup is one top-level lookup: the session with the servers, the chain of
 // trust, and the judgement of the replies.
 type lookup struct {
-	session *session
-	chain   *chain
-	judge   *judge
+	session session
+	chain   chain
+	judge   judge
 	cache   *cache
 	local   bool // special-use names are answered without a server
 }
@@ -28,7 +28,7 @@ type lookup struct {
 func (v *Validator) newLookup(ctx context.Context) *lookup {
 	servers, problem := v.client.Servers()
 	l := &lookup{cache: v.cache, local: v.local}
-	l.session = &session{
+	l.session = session{
 		client:    v.client,
 		exchanges: &v.exchanges,
 		ctx:       ctx,
@@ -38,8 +38,8 @@ func (v *Validator) newLookup(ctx context.Context) *lookup {
 		problem:   problem,
 		started:   make(map[exchangeKey]*flight.Flight[*reply]),
 	}
-	l.chain = &chain{session: l.session, anchors: v.anchors, sha1: v.sha1, cache: v.cache, cuts: make(map[string]cutResult)}
-	l.judge = &judge{session: l.session, chain: l.chain}
+	l.chain = chain{session: &l.session, anchors: v.anchors, sha1: v.sha1, cache: v.cache, cuts: make(map[string]cutResult)}
+	l.judge = judge{session: &l.session, chain: &l.chain}
 	return l
 }
 
@@ -72,7 +72,7 @@ func (l *lookup) run(q question) (*Answer, error) {
 // follow answers q for a caller who has followed the aliases so far. If the reply
 // ends in an alias, the target is asked for by its own name.
 func (l *lookup) follow(q question, so path) (*Answer, error) {
-	s := l.session
+	s := &l.session
 	key := cacheKey{q.name, q.rtype, cachedAnswer}
 	if a, ok := l.cache.get(key, s.now).(*Answer); ok {
 		return a, l.extend(so, q, a)
@@ -104,8 +104,8 @@ func (l *lookup) follow(q question, so path) (*Answer, error) {
 }
 
 // localAnswer answers a question for a special-use name: localhost is this host,
-// and nothing exists below the others. The answer is insecure, because nobody has
-// signed it.
+// and nothing exists below the others. The answer is insecure, because it is not
+// signed.
 func localAnswer(q question, now time.Time) *Answer {
 	a := &Answer{Name: q.name, Status: Insecure, Expires: after(now, proof.MaxTTL)}
 	record := Record{Name: q.name, Type: Type(q.rtype), TTL: proof.MaxTTL * time.Second}
@@ -160,7 +160,7 @@ func (l *lookup) prefetch(name string) {
 	if l.local && isSpecialUse(name) {
 		return
 	}
-	s := l.session
+	s := &l.session
 	for i, at := range proof.Ancestors(name) {
 		if s.budget.queries < s.budget.limits.Queries/2 {
 			return // guesses must not use up what a long chain of aliases needs
@@ -188,16 +188,16 @@ func (l *lookup) prefetch(name string) {
 
 // answer judges one reply. It follows the aliases in it, each judged separately,
 // and then judges the records or their absence. The answer is open if the last
-// alias leads out of the reply. Absence is believed only of the name asked for.
+// alias leads out of the reply. Absence counts only for the name asked for.
 func (l *lookup) answer(q question, so path, r *reply) (a *Answer, open bool, err error) {
 	a = &Answer{Name: q.name, Status: Secure, Expires: after(l.session.now, proof.MaxTTL)}
-	var spoke []*zone // that authenticated the aliases
+	var zones []*zone // of the aliases
 	for {
 		at := question{a.Name, q.rtype}
 		var step *alias
 		switch {
 		case l.local && isSpecialUse(at.name):
-			return a, true, nil // whatever the reply says about it
+			return a, true, nil // the reply does not matter
 		case r.dname(at.name) != nil:
 			step, err = l.dname(at, r)
 			if err == nil && q.rtype == dns.TypeCNAME {
@@ -206,11 +206,11 @@ func (l *lookup) answer(q question, so path, r *reply) (a *Answer, open bool, er
 				return a, false, a.hold(set, step.expires.Sub(l.session.now))
 			}
 		case r.answer.find(at.name, at.rtype) != nil:
-			return a, false, l.finish(a, at, spoke, r)
+			return a, false, l.finish(a, at, zones, r)
 		case r.answer.find(at.name, dns.TypeCNAME) != nil:
 			step, err = l.cname(at, r)
 		case len(a.Aliases) > 0:
-			return a, true, l.finishOpen(a, at, spoke, r)
+			return a, true, l.finishOpen(a, at, zones, r)
 		default:
 			return a, false, l.finishAbsent(a, at, r)
 		}
@@ -221,7 +221,7 @@ func (l *lookup) answer(q question, so path, r *reply) (a *Answer, open bool, er
 			return nil, false, err
 		}
 		a.weaken(step.judgement)
-		spoke = append(spoke, step.zone)
+		zones = append(zones, step.zone)
 		a.Aliases = append(a.Aliases, step.Alias)
 		a.Name = step.Target
 		l.prefetch(a.Name)
@@ -262,7 +262,7 @@ func (l *lookup) cname(at question, r *reply) (*alias, error) {
 	set := r.answer.find(at.name, dns.TypeCNAME)
 	q := questionOf(set)
 	if at.rtype == dns.TypeDS {
-		q = at // the zone above speaks for the name
+		q = at // the records belong to the zone above
 	}
 	j, err := l.judge.set(q, set, r)
 	if err != nil {
@@ -275,9 +275,8 @@ func (l *lookup) cname(at question, r *reply) (*alias, error) {
 	return &alias{Alias: Alias{at.name, target, false, j.status}, judgement: j}, nil
 }
 
-// finish completes a with the records of the reply. spoke is the zones that
-// authenticated its aliases.
-func (l *lookup) finish(a *Answer, at question, spoke []*zone, r *reply) error {
+// finish completes a with the records of the reply. zones are those of its aliases.
+func (l *lookup) finish(a *Answer, at question, zones []*zone, r *reply) error {
 	if err := r.present(at); err != nil {
 		return err
 	}
@@ -290,8 +289,8 @@ func (l *lookup) finish(a *Answer, at question, spoke []*zone, r *reply) error {
 	switch {
 	case len(a.Aliases) > 0 && a.Status == Secure:
 		// Only the zones of the aliases and of the records may prove something.
-		spoke = append(spoke, j.zone)
-		err = l.judge.wholeAuthority(at, r, func(z *zone) bool { return spokeFor(spoke, z) })
+		zones = append(zones, j.zone)
+		err = l.judge.wholeAuthority(at, r, func(z *zone) bool { return contains(zones, z) })
 	case len(a.Aliases) == 0 && j.zone.secure():
 		_, err = l.judge.wholeProof(j.zone, at, r)
 	}
@@ -301,17 +300,17 @@ func (l *lookup) finish(a *Answer, at question, spoke []*zone, r *reply) error {
 	return a.hold(set, j.expires.Sub(l.session.now))
 }
 
-// finishOpen completes a, whose last alias leads out of the reply. What else the
-// reply holds may belong to the zone of the target, which is not known yet.
-func (l *lookup) finishOpen(a *Answer, at question, spoke []*zone, r *reply) error {
+// finishOpen completes a, whose last alias leads out of the reply. Other records of
+// the reply may belong to the zone of the target, which is not known yet.
+func (l *lookup) finishOpen(a *Answer, at question, zones []*zone, r *reply) error {
 	if a.Status != Secure {
 		return nil
 	}
-	return l.judge.wholeAuthority(at, r, func(z *zone) bool { return spokeFor(spoke, z) || proof.Within(at.home(), z.apex) })
+	return l.judge.wholeAuthority(at, r, func(z *zone) bool { return contains(zones, z) || proof.Within(at.home(), z.apex) })
 }
 
-func spokeFor(spoke []*zone, z *zone) bool {
-	return slices.ContainsFunc(spoke, func(other *zone) bool { return other.apex == z.apex })
+func contains(zones []*zone, z *zone) bool {
+	return slices.ContainsFunc(zones, func(other *zone) bool { return other.apex == z.apex })
 }
 
 // finishAbsent completes a with the absence of the records.

@@ -14,10 +14,10 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 )
 
-// An attacker on the path can mix what all zones have signed, and what nobody
-// has, into any reply, and can do so to one lookup after the other by the same
-// validator. What he gets is an error or the truth: never other records, never
-// an absence, and never insecure where the chain is signed.
+// An attacker on the path can put into any reply what any zone signed and what no
+// one signed, in several lookups by the same validator. The result is an error or
+// the truth: never other records, never an absence, and never insecure if the chain
+// is signed.
 func TestMixedReplies(t *testing.T) {
 	const seed, attempts = 20261126, 100
 	t.Logf("seed %d", seed)
@@ -26,13 +26,13 @@ func TestMixedReplies(t *testing.T) {
 		for range attempts {
 			m.attack(t)
 		}
-		if m.believed == 0 {
+		if m.accepted == 0 {
 			t.Errorf("variant %d: nothing was answered", variant)
 		}
 	}
 }
 
-// mixer makes replies of what its world has signed.
+// mixer makes replies from what the zones of its world signed.
 type mixer struct {
 	*world
 	rand      *rand.Rand
@@ -41,11 +41,11 @@ type mixer struct {
 	truth     map[question]*Answer
 	sets      [][]dns.RR            // RRsets with their signatures, of all zones
 	denials   map[string][][]dns.RR // by zone
-	believed  int                   // answers that were no errors
+	accepted  int                   // lookups that did not fail
 }
 
-// newMixer builds a world with all kinds of zones. The bits of variant choose
-// NSEC3 for the upper and the lower ones, and whether an island has an anchor.
+// newMixer builds a world with all kinds of zones. The bits of variant select NSEC3
+// for the upper and for the lower zones, and whether an island has an anchor.
 func newMixer(t *testing.T, variant uint, random *rand.Rand) *mixer {
 	w := newWorld(t)
 	upper, lower := variant&1 != 0, variant&2 != 0
@@ -92,7 +92,7 @@ func newMixer(t *testing.T, variant uint, random *rand.Rand) *mixer {
 	return m
 }
 
-// collect signs all that there is.
+// collect signs all RRsets and denials.
 func (m *mixer) collect() {
 	for _, apex := range slices.Sorted(maps.Keys(m.zones)) {
 		z := m.zones[apex]
@@ -113,8 +113,8 @@ func (m *mixer) collect() {
 	}
 }
 
-// attack has one validator look up three names, the first of which is under
-// attack with all that leads to it.
+// attack looks up three names with one validator. All replies for the first name
+// and its chain are attacked.
 func (m *mixer) attack(t *testing.T) {
 	target := m.questions[m.rand.IntN(len(m.questions))]
 	rate := m.rand.IntN(4)
@@ -133,7 +133,7 @@ func (m *mixer) attack(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		m.believed++
+		m.accepted++
 		if want := m.truth[q]; !isTrue(a, want) {
 			t.Errorf("%s %s: %s, want %s", dns.Type(q.rtype), q.name, told(a), told(want))
 		}
@@ -141,8 +141,8 @@ func (m *mixer) attack(t *testing.T) {
 	m.mangle = nil
 }
 
-// isTrue reports whether an answer is what it should be. Of one that is insecure
-// only that counts, and what is secure of its aliases.
+// isTrue reports whether an answer is the expected one. Of an insecure answer, only
+// the status and the secure aliases are compared.
 func isTrue(a, want *Answer) bool {
 	if want.Status == Secure {
 		return told(a) == told(want)
@@ -167,8 +167,8 @@ func told(a *Answer) string {
 	return fmt.Sprintf("%s %s %v %s", a.Status, dns.RcodeToString[rcodeOf(a)], a.Aliases, strings.Join(records, " "))
 }
 
-// mix puts other sections into a reply. Keys are mostly left alone, for without
-// them all else is refused.
+// mix replaces sections of a reply. It mostly leaves keys alone, because without
+// them everything else is refused.
 func (m *mixer) mix(q question, reply *dns.Msg) {
 	if q.rtype == dns.TypeDNSKEY && m.rand.IntN(4) > 0 {
 		return
@@ -188,8 +188,8 @@ func (m *mixer) mix(q question, reply *dns.Msg) {
 	}
 }
 
-// answer has RRsets of any zone, some of them under a name that is not theirs,
-// and records that nobody has signed.
+// answer returns RRsets of any zone, some of them under a wrong name, and records
+// that no one signed.
 func (m *mixer) answer(q question) (records []dns.RR) {
 	for range m.rand.IntN(3) {
 		switch m.rand.IntN(4) {
@@ -213,8 +213,8 @@ func (m *mixer) answer(q question) (records []dns.RR) {
 
 var forgedData = map[uint16]string{dns.TypeA: "A 203.0.113.66", dns.TypeTLSA: "TLSA 3 1 1 6666", dns.TypeTXT: "TXT evil", dns.TypeDS: "DS 1 13 2 00"}
 
-// authority has denials of a zone, mostly of one that the name is in: any, or
-// those that matter.
+// authority returns denials of one zone, mostly one that the name is in: any of
+// them, or those that matter.
 func (m *mixer) authority(q question) []dns.RR {
 	zones := slices.Sorted(maps.Keys(m.zones))
 	apex := zones[m.rand.IntN(len(zones))]
@@ -245,7 +245,7 @@ func (m *mixer) authority(q question) []dns.RR {
 	return reply.Ns
 }
 
-// named copies records, under another name if there is one.
+// named copies records, with another owner if name is not empty.
 func named(set []dns.RR, name string) []dns.RR {
 	var copies []dns.RR
 	for _, rr := range set {

@@ -15,33 +15,38 @@ import (
 	"github.com/mxseal/mxseal/internal/flight"
 )
 
-// ProbeError says what a DNS server does not do that a Validator needs.
+// ProbeError reports that a DNS server lacks something that a Validator needs.
 type ProbeError struct {
-	Server string
-	// Faults are what is wrong, in words for the administrator.
+	Server string // in the form of Config.Servers
+	// Faults describe what is wrong, in sentences for the administrator.
 	Faults []string
-	// Err is the first lookup that failed through this server alone, an *Error,
-	// or nil.
+	// Err is the *Error of the first lookup that failed with this server alone, or
+	// nil.
 	Err error
 }
 
-// Error names the server and its faults.
+// Error returns the server and its faults.
 func (e *ProbeError) Error() string {
 	return fmt.Sprintf("dnssec: DNS server %s: %s", e.Server, strings.Join(e.Faults, "; "))
 }
 
-// Unwrap returns the lookup that failed.
+// Unwrap returns Err.
 func (e *ProbeError) Unwrap() error { return e.Err }
 
-// Probe finds out whether each server passes on what proofs are made of, for a
-// check when a program starts or an administrator wonders. It asks, through one
-// server at a time and past the cache, for the keys of the trust anchors' zones
-// over UDP and TCP, and looks up their SOA records and a name that does not
-// exist; with a root key of IANA also the DS records of a top-level domain that
-// is signed, and those of one that is not. Then it looks up the SOA records of
-// the names given: well chosen with other anchors are a signed one and one in a
-// zone that is not signed. The error holds a *ProbeError for each server
-// that fails, and is nil if none does.
+// Probe checks whether each server returns the records that validation needs. Call
+// it when a program starts, or to find out why lookups fail. Each server is asked
+// separately, without the cache:
+//
+//   - for the keys of the zones of the trust anchors, over UDP and TCP;
+//   - for the SOA records of these zones, and for a name in each that does not
+//     exist;
+//   - if a root key of IANA is trusted, for the DS records of a top-level domain
+//     that is signed, and of one that is not;
+//   - for the SOA records of the names given. With other trust anchors, give a name
+//     in a signed zone and one in an unsigned zone.
+//
+// The error wraps a *[ProbeError] for each server that fails. It is nil if none
+// does.
 func (v *Validator) Probe(ctx context.Context, names ...string) error {
 	servers, problem := v.client.Servers()
 	faults := make([]error, len(servers))
@@ -62,7 +67,7 @@ func (v *Validator) Probe(ctx context.Context, names ...string) error {
 	return errors.Join(append(faults, problem)...)
 }
 
-// only returns a Validator with an empty cache that asks one of the servers.
+// only returns a Validator with an empty cache that asks s alone.
 func (v *Validator) only(s *upstream.Server) *Validator {
 	return &Validator{
 		client:    v.client.Only(s),
@@ -80,7 +85,7 @@ type probe struct {
 	v      *Validator
 	server *upstream.Server
 	found  *ProbeError
-	// explained is set when the replies themselves have shown what is wrong.
+	// explained is true if the replies for the keys already show what is wrong.
 	explained bool
 }
 
@@ -114,14 +119,14 @@ func (p *probe) run(ctx context.Context, names []string) {
 	}
 }
 
-// delegations are a top-level domain that is signed, and one that is not. The
-// root's servers answer for their DS records, so that no trouble of the domains
-// counts against the server probed, and neither does a change of the second: to
-// prove DS records or that there are none takes the server the same.
+// delegations returns a top-level domain that is signed, and one that is not. The
+// root servers answer for their DS records, so problems of the domains do not count
+// against the probed server. If the second domain becomes signed, the check loses
+// nothing: the server must return proofs in either case.
 func delegations() []string { return []string{"com.", "bb."} }
 
-// transport asks for the keys of a zone in each way, and looks at the reply
-// before it is judged.
+// transport asks for the keys of a zone over each transport, and inspects the
+// replies without validating them.
 func (p *probe) transport(ctx context.Context, q question) {
 	ways := map[string]bool{"UDP": false, "TCP": true}
 	if p.server.IsTLS() {
@@ -139,20 +144,20 @@ func (p *probe) transport(ctx context.Context, q question) {
 		case err != nil:
 			p.fault("does not answer over %s: %s", way, asError(q, err).cause())
 		case msg.Truncated && stream:
-			p.fault("cuts replies short over %s", way)
+			p.fault("truncates replies over %s", way)
 		case !msg.Truncated:
 			p.inspect(msg.Msg, q)
 		}
 	}
 }
 
-// inspect looks for what is missing in the reply with the keys of a zone.
+// inspect notes what is missing in a reply to the question for the keys of a zone.
 func (p *probe) inspect(msg *dns.Msg, q question) {
 	has := func(records []dns.RR, rtype uint16) bool {
 		return slices.ContainsFunc(records, func(rr dns.RR) bool { return rr.Header().Rrtype == rtype })
 	}
 	if msg.IsEdns0() == nil {
-		p.fault("does not speak EDNS: no OPT record in its replies")
+		p.fault("does not support EDNS: no OPT record in its replies")
 	}
 	if !msg.RecursionAvailable {
 		p.fault("does not offer recursion: the RA bit is clear")
@@ -161,17 +166,17 @@ func (p *probe) inspect(msg *dns.Msg, q question) {
 	case msg.Rcode != dns.RcodeSuccess:
 		p.fault("answers %s to the question for the keys of %q", rcodeName(msg.Rcode), q.name)
 	case !has(msg.Answer, dns.TypeDNSKEY):
-		p.fault("does not pass on the keys of %q: no DNSKEY records", q.name)
+		p.fault("does not return the keys of %q: no DNSKEY records", q.name)
 	case has(msg.Answer, dns.TypeRRSIG):
 	case msg.AuthenticatedData:
-		p.fault("keeps the signatures to itself: no RRSIG records, the AD bit instead")
+		p.fault("does not return the signatures: no RRSIG records, only the AD bit")
 	default:
 		p.fault("strips the signatures: no RRSIG records")
 	}
 }
 
-// lookup notes a lookup that fails, in words if it is not known what is behind
-// it.
+// lookup notes the error of a lookup that fails. It adds a fault unless the cause is
+// known already.
 func (p *probe) lookup(ctx context.Context, name string, t Type) {
 	_, err := p.v.Lookup(ctx, name, t)
 	if err == nil {
@@ -188,9 +193,9 @@ func (p *probe) lookup(ctx context.Context, name string, t Type) {
 func (p *probe) explain(e *Error) string {
 	switch {
 	case e.Reason == AnchorMismatch:
-		return "has other keys than the trust anchors: these are outdated, or the answers are forged"
+		return "has other keys than the trust anchors: the anchors are outdated, or the answers are forged"
 	case e.Reason == DenialMissing:
-		return "does not pass on proofs that something does not exist: no good NSEC or NSEC3 records"
+		return "does not return proofs of non-existence: no valid NSEC or NSEC3 records"
 	default:
 		return fmt.Sprintf("fails to answer for %s of %q: %s", e.Type, e.Name, e.cause())
 	}

@@ -9,7 +9,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Probe says which server does what wrong, and nothing about one that is fine.
+// Probe reports which server has which fault, and nothing about a server without
+// faults.
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	rrsig, dnskey := isType(dns.TypeRRSIG), isType(dns.TypeDNSKEY)
@@ -26,7 +27,7 @@ func TestProbe(t *testing.T) {
 		{"no EDNS", func(_ string, m *dns.Msg) *dns.Msg {
 			m.Extra, m.Answer, m.Ns = nil, without(m.Answer, rrsig), without(m.Ns, isType(dns.TypeRRSIG, dns.TypeNSEC))
 			return m
-		}, []string{"does not speak EDNS", "no RRSIG records"}},
+		}, []string{"does not support EDNS", "no RRSIG records"}},
 		{"no signatures", func(_ string, m *dns.Msg) *dns.Msg {
 			m.Answer = without(m.Answer, rrsig)
 			return m
@@ -35,15 +36,15 @@ func TestProbe(t *testing.T) {
 			strip(m)
 			m.AuthenticatedData = true
 			return m
-		}, []string{"the AD bit instead"}},
+		}, []string{"only the AD bit"}},
 		{"no keys", func(_ string, m *dns.Msg) *dns.Msg {
 			m.Answer = without(m.Answer, dnskey)
 			return m
-		}, []string{`does not pass on the keys of "."`}},
+		}, []string{`does not return the keys of "."`}},
 		{"no denials", func(_ string, m *dns.Msg) *dns.Msg {
 			m.Ns = without(m.Ns, isType(dns.TypeNSEC))
 			return m
-		}, []string{"no good NSEC or NSEC3 records"}},
+		}, []string{"no valid NSEC or NSEC3 records"}},
 		{"no TCP", func(network string, m *dns.Msg) *dns.Msg {
 			if network == "tcp" {
 				return nil
@@ -59,7 +60,7 @@ func TestProbe(t *testing.T) {
 		{"truncated over TCP", func(network string, m *dns.Msg) *dns.Msg {
 			m.Truncated = true
 			return m
-		}, []string{"cuts replies short over TCP"}},
+		}, []string{"truncates replies over TCP"}},
 		{"no recursion", func(_ string, m *dns.Msg) *dns.Msg {
 			m.RecursionAvailable = false
 			return m
@@ -108,7 +109,7 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// SEC-28: anchors that are not those of the root that is asked.
+// SEC-28: the anchors do not match the root that is asked.
 func TestProbeAnchors(t *testing.T) {
 	t.Parallel()
 	w := mail(t)

@@ -4,6 +4,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
+	"github.com/mxseal/mxseal/internal/names"
 )
 
 // question is a name and a type, in class IN.
@@ -22,7 +23,7 @@ func newQuestion(name string, t Type) (question, error) {
 	q := question{canonical, uint16(t)}
 	switch {
 	case !ok:
-		return q, failure(question{printable(name, 300), q.rtype}, BadQuestion, "not a domain name")
+		return q, failure(question{names.Printable(name, 300), q.rtype}, BadQuestion, "not a domain name")
 	case q.rtype == dns.TypeNone, q.rtype == dns.TypeOPT, 128 <= q.rtype && q.rtype <= 255,
 		q.rtype == dns.TypeSIG, q.rtype == dns.TypeRRSIG, q.rtype == dns.TypeNSEC3:
 		return q, failure(q, BadQuestion, "not a type of records that can be looked up")

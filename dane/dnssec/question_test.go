@@ -8,8 +8,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// RFC 6761 sections 6.3 and 6.4, RFC 7686: names that are answered without a
-// server, unless there are anchors of another root than IANA's.
+// RFC 6761 sections 6.3 and 6.4, RFC 7686: special-use names are answered without a
+// server, unless the anchors are of another root than that of IANA.
 func TestLocalNames(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -45,7 +45,7 @@ func TestLocalNames(t *testing.T) {
 			t.Errorf("%s is local", name)
 		}
 	}
-	// A private root gives these names any meaning.
+	// A private root may give these names any meaning.
 	w.zone("localhost.", "localhost. 60 IN A 10.0.0.1")
 	w.zone("invalid.", "mx.invalid. 60 IN A 10.0.0.2")
 	for _, name := range []string{"localhost", "mx.invalid"} {
@@ -55,8 +55,8 @@ func TestLocalNames(t *testing.T) {
 	}
 }
 
-// An alias that leads to a local name ends there, also where the reply goes on,
-// and no answer that a server gave about one is ever kept.
+// An alias that leads to a local name ends there, even if the reply continues.
+// Answers of servers for such names are never kept.
 func TestAliasToLocalName(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

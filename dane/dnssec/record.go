@@ -2,7 +2,6 @@ package dnssec
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
+	"github.com/mxseal/mxseal/internal/names"
 )
 
 // Type is the type of a DNS record, a number that IANA registers (RFC 1035
@@ -41,18 +41,19 @@ const (
 // for types without one, such as "TYPE65280".
 func (t Type) String() string { return dns.Type(t).String() }
 
-// Record is one DNS record of class IN. The zero Record holds no data: no
-// accessor accepts it.
+// Record is a DNS record of class IN. The zero Record has no data, and every
+// accessor returns false for it.
 //
 // The Data of a record that a [Resolver] returned is shared and read-only.
 type Record struct {
 	// Name is the owner name in the form of a zone file, with final dot. In an
-	// [Answer] it is canonical: lower case.
+	// [Answer] it is in lower case.
 	Name string
 	Type Type
-	// TTL is how long the record may be kept, in whole seconds. In an [Answer]
-	// it is limited by the signatures (RFC 4035 section 5.3.3) and counts from
-	// the time of the lookup; [Answer.Expires] is the time that matters.
+	// TTL is how long the record may be kept, in whole seconds. In an [Answer] it
+	// counts from the lookup that went to a server, and the signatures limit it
+	// (RFC 4035 section 5.3.3). Use [Answer.Expires] to decide how long to keep an
+	// answer.
 	TTL time.Duration
 	// Data is the RDATA in wire form. Names in it are not compressed.
 	Data []byte
@@ -60,9 +61,9 @@ type Record struct {
 
 // MX is the data of an MX record (RFC 1035 section 3.3.9).
 type MX struct {
-	Preference uint16 // the lowest is tried first
-	// Host is the mail host, in the form of a zone file, with final dot, in the
-	// case in which it was published. "." is a null MX (RFC 7505).
+	Preference uint16 // hosts with the lowest preference are tried first
+	// Host is the name of the mail host in the form of a zone file, with final dot,
+	// in the case in which it was published. The host "." is a null MX (RFC 7505).
 	Host string
 }
 
@@ -70,14 +71,14 @@ type MX struct {
 // interprets it.
 type TLSA struct {
 	Usage, Selector, MatchingType uint8
-	// Data is the certificate association data. It is part of the Data of the
-	// record.
+	// Data is the certificate association data. It shares memory with the Data of
+	// the record.
 	Data []byte
 }
 
-// Addr returns the address of an A or AAAA record; ok is false if the record
-// has another type or malformed data. An AAAA record gives a 16-byte address,
-// even if that maps an IPv4 address.
+// Addr returns the address of an A or AAAA record; ok is false if the record has
+// another type or malformed data. The address of an AAAA record is never unmapped:
+// it may be an IPv4-mapped IPv6 address.
 func (r Record) Addr() (addr netip.Addr, ok bool) {
 	switch {
 	case r.Type == TypeA && len(r.Data) == 4, r.Type == TypeAAAA && len(r.Data) == 16:
@@ -102,7 +103,7 @@ func (r Record) MX() (mx MX, ok bool) {
 }
 
 // TLSA returns the data of a TLSA record; ok is false if the record has another
-// type or malformed data. No data after the three numbers is not malformed.
+// type or malformed data. The certificate association data may be empty.
 func (r Record) TLSA() (tlsa TLSA, ok bool) {
 	if r.Type != TypeTLSA || len(r.Data) < 3 {
 		return TLSA{}, false
@@ -110,10 +111,9 @@ func (r Record) TLSA() (tlsa TLSA, ok bool) {
 	return TLSA{Usage: r.Data[0], Selector: r.Data[1], MatchingType: r.Data[2], Data: r.Data[3:]}, true
 }
 
-// TXT returns the strings of a TXT record joined without anything in between,
-// as SPF, MTA-STS and TLS-RPT define it (RFC 8461 section 3.1); ok is false if
-// the record has another type or malformed data. The text is what was
-// published, in any encoding.
+// TXT returns the strings of a TXT record, joined without a separator as MTA-STS
+// and TLS-RPT require (RFC 8461 section 3.1); ok is false if the record has another
+// type or malformed data. The text may contain any octets.
 func (r Record) TXT() (text string, ok bool) {
 	if r.Type != TypeTXT || len(r.Data) == 0 {
 		return "", false
@@ -139,16 +139,14 @@ func isWireName(data []byte) bool {
 	return len(data) == 1 && data[0] == 0
 }
 
-// String returns the record as a line of a zone file, such as
-// "example.org. 3600 IN MX 10 mx.example.org.". It is printable ASCII. Data
-// that is malformed has the form of RFC 3597 section 5, like that of unknown
-// types.
+// String returns the record as a line of a zone file in printable ASCII, such as
+// "example.org. 3600 IN MX 10 mx.example.org.". Malformed data and data of unknown
+// types have the form of RFC 3597 section 5.
 func (r Record) String() string {
-	return fmt.Sprintf("%s %d IN %s %s", printable(r.Name, len(r.Name)), r.TTL/time.Second, r.Type, r.Content())
+	return fmt.Sprintf("%s %d IN %s %s", printable(r.Name), r.TTL/time.Second, r.Type, r.Content())
 }
 
-// Content returns the data in the form of a zone file, such as
-// "10 mx.example.org.". It is printable like that of String.
+// Content returns the data as String shows it, such as "10 mx.example.org.".
 func (r Record) Content() string {
 	header := dns.RR_Header{Name: ".", Rrtype: uint16(r.Type), Class: dns.ClassINET, Rdlength: uint16(len(r.Data))}
 	rr, end, err := dns.UnpackRRWithHeader(header, r.Data, 0)
@@ -156,11 +154,15 @@ func (r Record) Content() string {
 	if err != nil || unknown || end != len(r.Data) || end == 0 || r.isMalformed() {
 		return strings.TrimSpace(fmt.Sprintf(`\# %d %x`, len(r.Data), r.Data))
 	}
-	text := strings.TrimPrefix(rr.String(), rr.Header().String())
-	return printable(text, len(text))
+	return printable(strings.TrimPrefix(rr.String(), rr.Header().String()))
 }
 
-// isMalformed reports whether the data is not what a type with an accessor has.
+// printable escapes text without shortening it: no escape is more than four times
+// as long as what it stands for.
+func printable(text string) string { return names.Printable(text, 4*len(text)) }
+
+// isMalformed reports whether the accessor of the type, if there is one, refuses the
+// data.
 func (r Record) isMalformed() bool {
 	ok := true
 	switch r.Type {
@@ -177,9 +179,9 @@ func (r Record) isMalformed() bool {
 }
 
 // ParseRecord reads one record in zone-file syntax, such as
-// "mx.example.org. 3600 IN A 192.0.2.1", for tests and for implementations of
-// [Resolver] that have records as text. The name must be absolute. A TTL that
-// is left out is one hour.
+// "mx.example.org. 3600 IN A 192.0.2.1". It is for tests, and for implementations
+// of [Resolver] that have records as text. The name must be absolute. The default
+// TTL is one hour.
 func ParseRecord(text string) (Record, error) {
 	parser := dns.NewZoneParser(strings.NewReader(text+"\n"), "", "") // $INCLUDE is off
 	parser.SetDefaultTTL(3600)
@@ -190,41 +192,29 @@ func ParseRecord(text string) (Record, error) {
 	if more, _ := parser.Next(); rr == nil || more != nil || rr.Header().Class != dns.ClassINET {
 		return Record{}, fmt.Errorf("dnssec: %.100q is not one record of class IN", text)
 	}
-	r, err := newRecord(rr, rr.Header().Name, time.Duration(rr.Header().Ttl)*time.Second)
-	if err == nil && r.isMalformed() {
-		err = errors.New("the data is missing or malformed")
-	}
+	data, err := proof.RDATA(rr)
 	if err != nil {
 		return Record{}, fmt.Errorf("dnssec: record %.100q: %w", text, err)
+	}
+	h := rr.Header()
+	r := Record{Name: h.Name, Type: Type(h.Rrtype), TTL: time.Duration(h.Ttl) * time.Second, Data: data}
+	if r.isMalformed() {
+		return Record{}, fmt.Errorf("dnssec: record %.100q: the data is missing or malformed", text)
 	}
 	return r, nil
 }
 
-// newRecords returns the records of an RRset without duplicates, all with the
-// TTL that validation left of theirs (RFC 4035 section 5.3.3).
+// newRecords returns the records of an RRset without duplicates. All have the TTL
+// that validation has left (RFC 4035 section 5.3.3).
 func newRecords(set *proof.RRset, ttl time.Duration) ([]Record, error) {
 	distinct := set.Distinct()
-	records := make([]Record, 0, len(distinct))
-	for _, rr := range distinct {
-		r, err := newRecord(rr, set.Name, ttl.Truncate(time.Second))
+	records := make([]Record, len(distinct))
+	for i, rr := range distinct {
+		data, err := proof.RDATA(rr)
 		if err != nil {
-			return nil, failure(questionOf(set), Malformed, "%v", err)
+			return nil, failure(questionOf(set), Malformed, "the data cannot be packed: %v", err)
 		}
-		records = append(records, r)
+		records[i] = Record{Name: set.Name, Type: Type(set.Type), TTL: ttl.Truncate(time.Second), Data: data}
 	}
 	return records, nil
-}
-
-// newRecord returns rr under the name and the TTL given.
-func newRecord(rr dns.RR, name string, ttl time.Duration) (Record, error) {
-	rr = dns.Copy(rr) // packing writes to the header
-	header := rr.Header()
-	header.Name = "." // one octet, so that the data begins behind a header of fixed length
-	const fixed = 11
-	wire := make([]byte, dns.Len(rr)+1)
-	end, err := dns.PackRR(rr, wire, 0, nil, false)
-	if err != nil || end < fixed {
-		return Record{}, errors.Join(errors.New("the data cannot be packed"), err)
-	}
-	return Record{Name: name, Type: Type(header.Rrtype), TTL: ttl, Data: wire[fixed:end:end]}, nil
 }

@@ -47,7 +47,7 @@ func TestRecordAccessors(t *testing.T) {
 	}
 }
 
-// Malformed data gives nothing.
+// No accessor accepts malformed data.
 func TestMalformedRecord(t *testing.T) {
 	t.Parallel()
 	for _, r := range []Record{
@@ -81,7 +81,7 @@ func TestRecordString(t *testing.T) {
 			t.Errorf("%s: %s, want %s", text, got, want)
 		}
 	}
-	if got := (Record{Name: "a\x1b\n.", Type: TypeA, TTL: 1500 * time.Millisecond, Data: []byte{192, 0, 2, 1}}).String(); got != "a??. 1 IN A 192.0.2.1" {
+	if got := (Record{Name: "a\x1b\n.", Type: TypeA, TTL: 1500 * time.Millisecond, Data: []byte{192, 0, 2, 1}}).String(); got != `a\x1b\n. 1 IN A 192.0.2.1` {
 		t.Errorf("got %q", got)
 	}
 }
@@ -98,9 +98,8 @@ func TestParseRecord(t *testing.T) {
 	}
 }
 
-// FuzzRecord reads data of any kind as a record of any type: no accessor
-// panics, what is printed is one printable line, and what it says is what the
-// data says.
+// FuzzRecord reads arbitrary data as a record of any type. No accessor panics, the
+// text is one printable line, and it parses to the same data.
 func FuzzRecord(f *testing.F) {
 	for _, text := range []string{
 		"a. 60 IN A 192.0.2.1", "a. 60 IN AAAA 2001:db8::1", "a. 60 IN MX 10 mx.example.org.", "a. 60 IN TLSA 3 1 1 ab12",
@@ -125,7 +124,8 @@ func FuzzRecord(f *testing.F) {
 	})
 }
 
-// accessed is what the accessors of a record say; at most one may say anything.
+// accessed returns the results of the accessors of a record. At most one may
+// succeed.
 func accessed(r Record) string {
 	var found []string
 	if addr, ok := r.Addr(); ok {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
+	"github.com/mxseal/mxseal/internal/names"
 )
 
 // reply is a message that answers a question, arranged for validation. It is
@@ -98,7 +99,7 @@ func extendedErrors(msg *dns.Msg) []ExtendedError {
 	var list []ExtendedError
 	for _, option := range opt.Option {
 		if ede, ok := option.(*dns.EDNS0_EDE); ok && len(list) < 8 {
-			list = append(list, ExtendedError{Code: ede.InfoCode, Text: printable(ede.ExtraText, 200)})
+			list = append(list, ExtendedError{Code: ede.InfoCode, Text: names.Mask(ede.ExtraText, 200)})
 		}
 	}
 	return list

@@ -14,9 +14,9 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 )
 
-// rfcExample is one of the responses that the RFCs print, made of RRsets of
-// the signed zone that they print too: "owner TYPE", or "wildcard TYPE name"
-// for an RRset expanded to name.
+// rfcExample is a response that an RFC prints, made of RRsets of the signed zone in
+// the same RFC: "owner TYPE", or "wildcard TYPE name" for an RRset that is expanded
+// to name.
 type rfcExample struct {
 	section   string
 	name      string
@@ -29,8 +29,8 @@ type rfcExample struct {
 	proven int    // its rcode
 }
 
-// The examples of RFC 4035 appendix B, with the keys and signatures of the
-// RFC: RSA with SHA-1, valid in spring 2004. SEC-35, SEC-46 to SEC-52, SEC-56.
+// The examples of RFC 4035 appendix B, with the keys and signatures of the RFC: RSA
+// with SHA-1, valid in spring 2004. SEC-35, SEC-46 to SEC-52, SEC-56.
 func TestRFC4035(t *testing.T) {
 	t.Parallel()
 	soa := "example. SOA"
@@ -52,7 +52,7 @@ func TestRFC4035(t *testing.T) {
 		{section: "B.5", name: "b.example.", qtype: dns.TypeDS,
 			authority: []string{soa, "b.example. NSEC"}, status: Secure},
 		{section: "B.5, below", name: "mc.b.example.", qtype: dns.TypeMX, status: Insecure},
-		{section: "B.5, the parent's word on the child (field note 34)", name: "ns1.b.example.", qtype: dns.TypeA, rcode: dns.RcodeNameError,
+		{section: "B.5, the parent about the child (field note 34)", name: "ns1.b.example.", qtype: dns.TypeA, rcode: dns.RcodeNameError,
 			authority: []string{soa, "b.example. NSEC", "example. NSEC"}, status: Insecure, proven: dns.RcodeNameError},
 		{section: "B.6", name: "a.z.w.example.", qtype: dns.TypeMX,
 			answer: []string{"*.w.example. MX a.z.w.example."}, authority: []string{"x.y.w.example. NSEC"}, status: Secure},
@@ -64,8 +64,8 @@ func TestRFC4035(t *testing.T) {
 			authority: []string{soa, "x.y.w.example. NSEC", "*.w.example. NSEC"}, status: Secure},
 		{section: "B.7 for a type that the wildcard has", name: "a.z.w.example.", qtype: dns.TypeMX,
 			authority: []string{soa, "x.y.w.example. NSEC", "*.w.example. NSEC"}, status: Bogus},
-		// The child's word on its own delegation counts for nothing; there is no
-		// anchor above example. here. TestDSBelongsToParent has one.
+		// What the child signs about its own delegation does not count. There is no
+		// anchor above example. here; TestDSBelongsToParent has one.
 		{section: "B.8", name: "example.", qtype: dns.TypeDS,
 			authority: []string{soa, "example. NSEC"}, status: Insecure},
 		{section: "empty non-terminal", name: "y.w.example.", qtype: dns.TypeMX,
@@ -77,8 +77,8 @@ func TestRFC4035(t *testing.T) {
 	})
 }
 
-// The examples of RFC 5155 appendix B, signed with the 512-bit keys of the RFC.
-// The zone uses opt-out, so that what rests on a covered next closer name is
+// The examples of RFC 5155 appendix B, signed with the 512-bit keys of the RFC. The
+// zone uses opt-out, so answers that depend on a covered next closer name are
 // insecure (RFC 5155 section 9.2). SEC-57 to SEC-64.
 func TestRFC5155(t *testing.T) {
 	t.Parallel()
@@ -113,7 +113,7 @@ func TestRFC5155(t *testing.T) {
 			authority: []string{soa, apex}, status: Insecure},
 		{section: "a signed delegation hidden by opt-out", name: "a.example.", qtype: dns.TypeDS,
 			authority: []string{soa, apex, cut}, status: Bogus},
-		{section: "the parent's word on the child", name: "ns1.a.example.", qtype: dns.TypeMX,
+		{section: "the parent about the child", name: "ns1.a.example.", qtype: dns.TypeMX,
 			authority: []string{soa, apex, cut, xw}, status: Bogus},
 	})
 }
@@ -152,8 +152,8 @@ func checkExamples(t *testing.T, file string, now time.Time, examples []rfcExamp
 	}
 }
 
-// serveExample answers the example's question with its response, and others,
-// about keys and delegations, from the zone.
+// serveExample answers the question of the example with its response, and questions
+// for keys and delegations from the zone.
 func serveExample(w *world, c net.Conn, network string, zone map[string][]dns.RR, example rfcExample) {
 	defer c.Close()
 	wire, err := receiveQuery(c, network)
@@ -224,7 +224,7 @@ func readZone(t *testing.T, file string) map[string][]dns.RR {
 	return zone
 }
 
-// SEC-75: the table of substitutions of RFC 6672 section 2.2. Empty: no match.
+// SEC-75: the table of substitutions in RFC 6672 section 2.2. Empty means no match.
 func TestRFC6672(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, owner, target, result string }{

@@ -17,7 +17,7 @@ import (
 type testKey struct {
 	record *dns.DNSKEY
 	signer crypto.Signer
-	// silent keys are published and sign nothing.
+	// silent keys are published and do not sign.
 	silent bool
 }
 
@@ -65,7 +65,7 @@ func randomKey(tb testing.TB, zone string, algorithm uint8, flags uint16) *testK
 	return &testKey{record: k, signer: signer}
 }
 
-// newRSAKey completes k with a key of the size.
+// newRSAKey completes k with an RSA key of this size.
 func newRSAKey(tb testing.TB, k *dns.DNSKEY, bits int) *testKey {
 	tb.Helper()
 	priv, err := rsa.GenerateKey(rand.Reader, bits)
@@ -76,7 +76,7 @@ func newRSAKey(tb testing.TB, k *dns.DNSKEY, bits int) *testKey {
 	return &testKey{record: k, signer: priv}
 }
 
-// sign returns the set with a signature by each key that signs.
+// sign returns the set with a signature by each signing key.
 func (w *world) sign(z *testZone, set []dns.RR) []dns.RR {
 	if z.unsigned {
 		return set
@@ -111,7 +111,7 @@ func (w *world) signature(z *testZone, k *testKey, set []dns.RR) *dns.RRSIG {
 	return dns.Copy(sig).(*dns.RRSIG)
 }
 
-// signWith signs a set with any key as any signer.
+// signWith signs a set with any key in the name of any signer.
 func signWith(tb testing.TB, signer string, k *testKey, from, to time.Time, set []dns.RR) *dns.RRSIG {
 	sig := &dns.RRSIG{
 		Hdr:        dns.RR_Header{Ttl: set[0].Header().Ttl},
@@ -127,7 +127,7 @@ func signWith(tb testing.TB, signer string, k *testKey, from, to time.Time, set 
 	return sig
 }
 
-// sigs signs a crafted set with the zone's first key.
+// sigs signs a set with the first key of the zone.
 func (w *world) sigs(z *testZone, set ...dns.RR) []dns.RR {
 	return append(set, signWith(w.tb, z.name, z.keys[0], z.validFrom, z.validTo, set))
 }

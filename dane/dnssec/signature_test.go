@@ -9,16 +9,15 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 )
 
-// resigned replaces the signature in the answer by one over the same records
-// with edits of its fields before signing.
+// resigned replaces the signature in the answer by one over the same records. Its
+// fields are edited before signing.
 func (w *world) resigned(z *testZone, m *dns.Msg, signer string, k *testKey, from, to time.Time) {
 	m.Answer = without(m.Answer, isType(dns.TypeRRSIG))
 	m.Answer = append(m.Answer, signWith(w.tb, signer, k, from, to, m.Answer))
 }
 
-// SEC-29, field note 30: a signature counts for the RRset of its own owner,
-// class and type, and a forged record in or beside a signed RRset does not
-// pass.
+// SEC-29, field note 30: a signature counts for the RRset of its own owner, class
+// and type. A forged record in a signed RRset or next to it is refused.
 func TestSignatureCoversItsOwnRRset(t *testing.T) {
 	t.Parallel()
 	forged := "mx.example.com. 300 IN A 203.0.113.66"
@@ -55,9 +54,9 @@ func TestSignatureCoversItsOwnRRset(t *testing.T) {
 	}
 }
 
-// SEC-30, field note 31: the signer is the zone of the RRset: not a sibling,
-// not a name that only ends in the same letters, not a name below, and for DS
-// not the child.
+// SEC-30, field note 31: the signer is the zone of the RRset: not a sibling, not a
+// name that only ends in the same letters, not a name below, and for DS not the
+// child.
 func TestSigner(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -73,18 +72,18 @@ func TestSigner(t *testing.T) {
 		})
 		_, err := w.lookup("mx.example.com", dns.TypeA)
 		if proof.Within("mx.example.com.", signer.name) {
-			// An ancestor zone's own key is not forged by anybody but that
-			// zone, which could as well change the delegation.
+			// Only an ancestor zone itself can sign with its key, and it could as
+			// well change the delegation.
 			if err != nil {
 				t.Errorf("signed by %s: %v", signer.name, err)
 			}
 		} else if err == nil {
-			t.Errorf("a signature by %s was believed", signer.name)
+			t.Errorf("a signature by %s was accepted", signer.name)
 		}
 	}
-	// A signer that is a name in the zone and no zone.
+	// The signer is a name in the zone and not a zone.
 	z := w.zones["example.com."]
-	for _, signer := range []string{"mx.example.com.", "nowhere.", "_25._tcp.mx.example.com."} {
+	for _, signer := range []string{"mx.example.com.", "other.", "_25._tcp.mx.example.com."} {
 		w.on("_25._tcp.mx.example.com.", dns.TypeTLSA, func(m *dns.Msg) {
 			w.resigned(z, m, signer, z.keys[0], z.validFrom, z.validTo)
 		})
@@ -97,7 +96,7 @@ func TestSigner(t *testing.T) {
 	w.expectError(t, "mx.example.com", dns.TypeA, SignatureMissing)
 }
 
-// SEC-31: a signature with more labels than the owner is unusable; so is one
+// SEC-31: a signature with more labels than the owner is not valid. Neither is one
 // for a wildcard above its zone.
 func TestLabels(t *testing.T) {
 	t.Parallel()
@@ -149,7 +148,7 @@ func TestValidity(t *testing.T) {
 	}
 }
 
-// SEC-33, SEC-42: no key of the authenticated set made the signature.
+// SEC-33, SEC-42: the signature is not by a key of the authenticated set.
 func TestKeyNotInZone(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -168,8 +167,8 @@ func TestKeyNotInZone(t *testing.T) {
 	w.expectError(t, "mx.example.com", dns.TypeA, SignatureInvalid)
 }
 
-// SEC-38: what was expanded from a wildcard is believed only with the proof
-// that nothing closer exists.
+// SEC-38: an RRset that was expanded from a wildcard counts only with the proof
+// that no closer name exists.
 func TestWildcardNeedsProof(t *testing.T) {
 	t.Parallel()
 	for _, nsec3 := range []bool{false, true} {
@@ -180,7 +179,7 @@ func TestWildcardNeedsProof(t *testing.T) {
 		w.expect(t, "a.wild.example.com", dns.TypeA, Secure)
 		w.on("a.wild.example.com.", dns.TypeA, func(m *dns.Msg) { m.Ns = nil })
 		w.expectError(t, "a.wild.example.com", dns.TypeA, DenialMissing)
-		// The wildcard does not stand for a name that exists.
+		// The wildcard does not apply to a name that exists.
 		w.on("real.wild.example.com.", dns.TypeA, func(m *dns.Msg) {
 			genuine := new(dns.Msg)
 			w.resolve(genuine, "z.wild.example.com.", dns.TypeA)
@@ -195,7 +194,7 @@ func TestWildcardNeedsProof(t *testing.T) {
 	}
 }
 
-// SEC-39: the TTL is the least of what was received, the RRSIG's TTL, the
+// SEC-39: the TTL is the minimum of the received TTL, the TTL of the RRSIG, the
 // original TTL and the time until expiration.
 func TestTTL(t *testing.T) {
 	t.Parallel()
@@ -226,8 +225,9 @@ func TestTTL(t *testing.T) {
 	}
 }
 
-// SEC-44: there is no signature over signatures, and records in the authority
-// and additional sections are no answers: ignored there, and refused here.
+// SEC-44: signatures are not signed. Records in the authority and additional
+// sections are not answers: they are ignored there, and questions for signatures
+// are refused.
 func TestOnlySignedAnswersCount(t *testing.T) {
 	t.Parallel()
 	w := mail(t)

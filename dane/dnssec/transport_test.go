@@ -53,8 +53,8 @@ func TestReplyBitsAreIgnored(t *testing.T) {
 	w.expectError(t, "mx.plain.com", dns.TypeA, SignatureMissing, DenialMissing)
 }
 
-// SEC-7, field note 39: a truncated reply is asked for again over TCP, and what
-// it holds is not looked at, AD bit or not.
+// SEC-7, field note 39: after a truncated reply the server is asked over TCP. The
+// content of the truncated reply is ignored, with and without the AD bit.
 func TestTruncated(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -79,8 +79,8 @@ func TestTruncated(t *testing.T) {
 	w.expectError(t, "mx.example.com", dns.TypeA, Malformed)
 }
 
-// SEC-8, SEC-24: a server that strips DNSSEC records gives an error that says
-// so, and never an insecure answer.
+// SEC-8, SEC-24: a server that removes DNSSEC records causes an error that says so,
+// and never an insecure answer.
 func TestStripped(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"mx.example.com", "mx.plain.com", "none.example.com", "none.plain.com", "away.example.com"} {
@@ -98,8 +98,8 @@ func TestStripped(t *testing.T) {
 	}
 }
 
-// SEC-9: replies with another ID, to another question, or no replies at all
-// are dropped until the true one comes.
+// SEC-9: messages with another ID or question, and messages that are not replies,
+// are dropped until the right reply arrives.
 func TestStrayReplies(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -136,8 +136,8 @@ func TestStrayReplies(t *testing.T) {
 	}
 }
 
-// SEC-9: each query has a socket, and so a source port, of its own. This one
-// runs over real sockets of the loopback interface, UDP and TCP.
+// SEC-9: each query has a socket of its own and therefore its own source port. This
+// test uses real sockets on the loopback interface, UDP and TCP.
 func TestRealSockets(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -190,7 +190,8 @@ func TestRealSockets(t *testing.T) {
 	}
 }
 
-// SEC-10: DS is asked of the parent zone's data; a missing proof is asked for.
+// SEC-10: the DS records must be signed by the parent zone. A missing proof is
+// asked for.
 func TestDSBelongsToParent(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -206,7 +207,7 @@ func TestDSBelongsToParent(t *testing.T) {
 	}
 }
 
-// Field note 1, DANE-9: error codes, silence and nonsense are errors.
+// Field note 1, DANE-9: error codes, silence and malformed replies are errors.
 func TestErrorCodes(t *testing.T) {
 	t.Parallel()
 	for rcode, reason := range map[int]Reason{
@@ -238,7 +239,7 @@ func TestErrorCodes(t *testing.T) {
 	w.expectError(t, "mx.plain.com", dns.TypeTLSA, NoRecursion)
 }
 
-// An Extended DNS Error is carried to the user, made safe to print.
+// Extended DNS Errors are part of the error, in printable form.
 func TestExtendedErrors(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -262,8 +263,8 @@ func TestExtendedErrors(t *testing.T) {
 	}
 }
 
-// Field note 13: another server is asked when one fails, whatever the way; its
-// answer is judged like the first one's.
+// Field note 13: if a server fails in any way, another one is asked. Its reply is
+// judged in the same way.
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	faults := map[string]func(m *dns.Msg) *dns.Msg{
@@ -292,8 +293,8 @@ func TestFailover(t *testing.T) {
 				w.expect(t, "_25._tcp.mx.example.com", dns.TypeTLSA, Secure, two)
 				w.expect(t, "mx.plain.com", dns.TypeA, Insecure, two)
 
-				// The second server does not validate: no answer, rather than
-				// a worse one.
+				// The second server removes the signatures: the result is an error,
+				// not a worse answer.
 				w.mangle = func(server, _ string, m *dns.Msg) *dns.Msg {
 					if server == "192.0.2.1:53" {
 						return bend(m)
@@ -347,7 +348,7 @@ func TestAilingServer(t *testing.T) {
 	})
 }
 
-// A server that is silent over UDP is tried over TCP.
+// A server that does not answer over UDP is asked over TCP.
 func TestSilentOverUDP(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -368,8 +369,8 @@ func TestSilentOverUDP(t *testing.T) {
 	})
 }
 
-// SEC-55: what is bogus over UDP is asked for once more over TCP, where nobody
-// off the path can have sent it.
+// SEC-55: after a bogus reply over UDP the server is asked over TCP, where no one
+// off the path can send a reply.
 func TestBogusOverUDP(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -384,8 +385,8 @@ func TestBogusOverUDP(t *testing.T) {
 	}
 }
 
-// Nothing but nonsense comes back: over UDP until the time is up, over TCP
-// at once.
+// All replies are malformed: over UDP the attempt waits for its timeout, over TCP
+// it fails at once.
 func TestNonsense(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -408,7 +409,8 @@ func TestNonsense(t *testing.T) {
 	})
 }
 
-// The caller's context ends a lookup; other callers of the same are not hurt.
+// The context of a caller ends its lookup. Other callers that wait for the same
+// lookup are not affected.
 func TestContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -449,8 +451,8 @@ func TestContext(t *testing.T) {
 	})
 }
 
-// A resolv.conf that changes is noticed; one that breaks leaves the servers as
-// they are, and failures say so.
+// A changed resolv.conf is noticed. If it can no longer be used, the servers stay
+// the same, and errors say so.
 func TestResolvConfChanges(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "resolv.conf")
@@ -513,8 +515,8 @@ func TestResolvConfChanges(t *testing.T) {
 	})
 }
 
-// Field note 14: a Trusting does not follow the file to a server that must not
-// be trusted.
+// Field note 14: if the file changes, a Trusting does not use a server that must
+// not be trusted.
 func TestTrustingResolvConfChanges(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "resolv.conf")

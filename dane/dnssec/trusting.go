@@ -17,27 +17,28 @@ import (
 	"github.com/mxseal/mxseal/internal/flight"
 )
 
-// TrustingConfig configures a Trusting.
+// TrustingConfig configures a Trusting. The zero value asks the servers of
+// /etc/resolv.conf, which must then have loopback addresses.
 type TrustingConfig struct {
-	// Servers are validating servers, in the forms of Config.Servers. Each must
-	// have a loopback address or be reached over TLS. Empty: those of
-	// ResolvConf, which must then be such.
-	Servers    []string
-	ResolvConf string // default: /etc/resolv.conf
-	// TLS is a template for connections to "tls://" servers, for its RootCAs.
-	// The name to verify comes from Servers. Nil: the system's roots.
-	TLS *tls.Config
-	// Dial, Now, Timeout and CacheBytes are as in Config.
+	// Servers are validating servers, in the form of Config.Servers. Each must have
+	// a loopback address or be reached over TLS. Default: the servers in ResolvConf.
+	Servers []string
+	// ResolvConf, TLS, Dial, Now, Timeout and CacheBytes are as in Config.
+	ResolvConf string
+	TLS        *tls.Config
 	Dial       func(ctx context.Context, network, addr string) (net.Conn, error)
 	Now        func() time.Time
 	Timeout    time.Duration
 	CacheBytes int
 }
 
-// Trusting is a Resolver that leaves validation to a server and believes its
-// AD bit (RFC 4035 section 4.9.3, RFC 7672 section 2.1.1). That is only as good
-// as the server and the way to it, so it must be on this host or authenticated
-// by TLS. Most users want a Validator, which trusts nobody.
+// Trusting is a Resolver that leaves validation to a server and trusts its AD bit
+// (RFC 4035 section 4.9.3, RFC 7672 section 2.1.1). Answers are then only as
+// reliable as the server and the connection to it, so the server must be on this
+// host or be authenticated by TLS. Most users want a [Validator], which trusts no
+// server.
+//
+// A Trusting is safe for concurrent use.
 type Trusting struct {
 	client  *upstream.Client
 	now     func() time.Time
@@ -45,11 +46,11 @@ type Trusting struct {
 	lookups flight.Group[question, *Answer]
 }
 
-// NewTrusting returns a Trusting. It refuses servers that anybody on the
-// network could impersonate.
+// NewTrusting returns a Trusting. It returns an error if someone on the network
+// could impersonate one of the servers.
 func NewTrusting(config TrustingConfig) (*Trusting, error) {
 	if t := config.TLS; t != nil && t.InsecureSkipVerify && t.VerifyConnection == nil {
-		return nil, errors.New("dnssec: TrustingConfig.TLS does not verify certificates, so that anyone could be the server; give its issuer in RootCAs")
+		return nil, errors.New("dnssec: TrustingConfig.TLS does not verify certificates, so anyone could impersonate the server; set RootCAs to its issuer instead")
 	}
 	limits := Limits{}.withDefaults()
 	client, err := upstream.New(upstream.Config{
@@ -77,17 +78,17 @@ func NewTrusting(config TrustingConfig) (*Trusting, error) {
 // server return an *Error that wraps net.ErrClosed. Close may be called more than once.
 func (t *Trusting) Close() error { return t.client.Close() }
 
-// trustworthy refuses a server whose AD bit anybody on the network can forge.
+// trustworthy refuses a server whose AD bit someone on the network can forge.
 func trustworthy(s *upstream.Server) error {
 	if s.IsLoopback() || s.IsTLS() {
 		return nil
 	}
-	return fmt.Errorf("the AD bit of DNS server %s can be forged by anyone on the way: "+
+	return fmt.Errorf("the AD bit of DNS server %s can be forged on the network: "+
 		"use a server on this host, \"tls://%s\", or a Validator", s, s.Addr())
 }
 
-// Lookup returns the records of the type at name; the answer is Secure if the
-// server says so for all of it.
+// Lookup returns the records of the type at name, or their absence. The answer is
+// Secure if the server sets the AD bit in all replies that it is made of.
 func (t *Trusting) Lookup(ctx context.Context, name string, rtype Type) (*Answer, error) {
 	q, err := newQuestion(name, rtype)
 	if err != nil {
@@ -111,7 +112,7 @@ func (t *Trusting) Lookup(ctx context.Context, name string, rtype Type) (*Answer
 	return a, err
 }
 
-// lookup asks, and asks again at the target where the reply ends in an alias.
+// lookup asks for q. If the reply ends in an alias, it also asks for the target.
 func (t *Trusting) lookup(ctx context.Context, q question, so path) (*Answer, error) {
 	r, err := t.ask(ctx, q)
 	if err != nil {
@@ -136,8 +137,8 @@ func (t *Trusting) lookup(ctx context.Context, q question, so path) (*Answer, er
 	return a.followedBy(rest), nil
 }
 
-// judgeFirst asks for the first alias by itself: it may be secure where the
-// whole answer is not (RFC 7672 section 2.1.3).
+// judgeFirst asks for the first alias separately, because it may be secure even if
+// the whole answer is not (RFC 7672 section 2.1.3).
 func (t *Trusting) judgeFirst(ctx context.Context, a *Answer) error {
 	first := &a.Aliases[0]
 	r, err := t.ask(ctx, question{first.Name, dns.TypeCNAME})
@@ -169,8 +170,9 @@ func (t *Trusting) ask(ctx context.Context, q question) (*reply, error) {
 			r, err = newReply(msg, q)
 		}
 		if err == nil && !r.ad && slices.ContainsFunc(failures, mayBeBogus) {
-			// Another server's word that the name is insecure does not undo it.
-			err = r.blame(failure(q, ServerFailure, "another server failed, and this one does not call its answer authentic"))
+			// An insecure answer of one server does not outweigh a possibly bogus
+			// answer of another.
+			err = r.blame(failure(q, ServerFailure, "another server failed, and the answer of this server is not authenticated"))
 		}
 		if err == nil {
 			return r, nil
@@ -187,11 +189,12 @@ func (t *Trusting) ask(ctx context.Context, q question) (*reply, error) {
 	return nil, summary(q, failures)
 }
 
-// mayBeBogus reports whether the failure is how a validating server says that
-// an answer is bogus (RFC 4035 section 5.5).
+// mayBeBogus reports whether a validating server answers like this if the data is
+// bogus (RFC 4035 section 5.5).
 func mayBeBogus(e *Error) bool { return e.Reason == ServerFailure }
 
-// answer reads a reply. Its one AD bit speaks for all records in it.
+// answer reads a reply. Its AD bit covers all records in it. The answer is open if
+// its last alias leads out of the reply.
 func (t *Trusting) answer(q question, so path, r *reply) (a *Answer, open bool, err error) {
 	status := Insecure
 	if r.ad {
@@ -235,19 +238,19 @@ func (t *Trusting) answer(q question, so path, r *reply) (a *Answer, open bool, 
 	return a, false, nil
 }
 
-// LookupTXT is like the method of *net.Resolver.
+// LookupTXT is like the method of *net.Resolver, over the answers of the server.
 func (t *Trusting) LookupTXT(ctx context.Context, name string) ([]string, error) {
 	txts, _, err := LookupTXT(ctx, t, name)
 	return txts, err
 }
 
-// LookupTXTUntil is LookupTXT that also says when the records, or their
-// absence, expire.
+// LookupTXTUntil returns the TXT records of name, and the time at which they or
+// their absence expire. Its errors are those of the function LookupTXT.
 func (t *Trusting) LookupTXTUntil(ctx context.Context, name string) ([]string, time.Time, error) {
 	return LookupTXT(ctx, t, name)
 }
 
-// LookupNetIP is like the method of *net.Resolver.
+// LookupNetIP is like the method of *net.Resolver, over the answers of the server.
 func (t *Trusting) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	return LookupNetIP(ctx, t, network, host)
 }

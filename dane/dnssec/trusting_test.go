@@ -12,7 +12,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// validating makes the world's server set AD and CD as a validating one does.
+// validating makes the server of the world set AD and CD like a validating server.
 func validating(w *world, secure func(q dns.Question) bool) {
 	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
 		strip(m)
@@ -30,7 +30,7 @@ func (w *world) trusting(t *testing.T) *Trusting {
 	return r
 }
 
-// DANE-10, DANE-11, TLSA-17, field note 14: AD is believed only of a server on
+// DANE-10, DANE-11, TLSA-17, field note 14: the AD bit counts only from a server on
 // this host or reached over TLS.
 func TestTrustingServers(t *testing.T) {
 	t.Parallel()
@@ -103,8 +103,8 @@ func TestTrustingLookup(t *testing.T) {
 	}
 }
 
-// DANE-24, DANE-25: with an insecure answer behind an alias, the alias is asked
-// for by itself, because it may be secure.
+// DANE-24, DANE-25: if an answer with an alias is insecure, the alias is asked for
+// separately, because it may be secure.
 func TestTrustingFirstAlias(t *testing.T) {
 	t.Parallel()
 	for _, firstSecure := range []bool{true, false} {
@@ -117,7 +117,7 @@ func TestTrustingFirstAlias(t *testing.T) {
 	}
 }
 
-// DANE-21: where the reply ends in an alias, the target is asked for.
+// DANE-21: if the reply ends in an alias, the target is asked for.
 func TestTrustingRequery(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
@@ -145,8 +145,8 @@ func TestTrustingRequery(t *testing.T) {
 	}
 }
 
-// Field note 13: where one server says SERVFAIL, which may mean bogus, another
-// one's answer counts if it is authentic, and not if it is insecure.
+// Field note 13: if one server answers SERVFAIL, which may mean bogus, the answer
+// of another server counts if it is authenticated, and not if it is insecure.
 func TestTrustingServfail(t *testing.T) {
 	t.Parallel()
 	for _, authentic := range []bool{true, false} {
@@ -171,7 +171,7 @@ func TestTrustingServfail(t *testing.T) {
 	}
 }
 
-// Field note 14: TLS that verifies nothing is no better than none.
+// Field note 14: TLS without verification of the certificate is refused.
 func TestTrustingUnverifiedTLS(t *testing.T) {
 	t.Parallel()
 	config := TrustingConfig{Servers: []string{"tls://192.0.2.1"}, TLS: &tls.Config{InsecureSkipVerify: true}}
@@ -184,7 +184,7 @@ func TestTrustingUnverifiedTLS(t *testing.T) {
 	}
 }
 
-// SEC-7, field notes 1 and 39: failures are errors for a Trusting, too.
+// SEC-7, field notes 1 and 39: a Trusting returns errors for failures as well.
 func TestTrustingFailures(t *testing.T) {
 	t.Parallel()
 	for reason, bend := range map[Reason]func(m *dns.Msg){

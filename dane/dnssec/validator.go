@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
@@ -32,28 +33,29 @@ type Config struct {
 	// as Debian's /usr/share/dns/root.key. Other records and revoked keys in it
 	// are ignored. Its keys are trusted in addition to Anchors.
 	AnchorFile string
-	// Dial connects to a server; network is "udp" or "tcp". Default: a
-	// net.Dialer. Over "udp", each Read must return one message.
+	// Dial connects to a server. The network is "udp" or "tcp"; over "udp", each Read
+	// must return one message. Default: a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	// TLS is a template for connections to "tls://" servers, for its RootCAs.
-	// The name to verify comes from Servers. Nil: the system's roots.
+	// TLS is a template for connections to "tls://" servers, for example to set
+	// RootCAs. The name in the certificate is that in Servers. Default: the roots of
+	// the system.
 	TLS *tls.Config
 	// Now is the clock for signatures and TTLs. Default: time.Now.
 	Now func() time.Time
-	// Timeout bounds one try at one server. Default: 3 seconds.
+	// Timeout bounds one attempt at one server. Default: 3 seconds.
 	Timeout time.Duration
-	// CacheBytes bounds the cache, roughly. Default: 16 MiB.
+	// CacheBytes is the approximate bound on the memory of the cache. Default: 16 MiB.
 	CacheBytes int
 	// Limits bounds the work of one lookup.
 	Limits Limits
-	// SHA1 turns on the signature algorithms 5 and 7. They are off by default,
-	// and zones signed with nothing better are insecure (RFC 9905 section 2).
+	// SHA1 enables the signature algorithms 5 and 7. By default they are disabled, and
+	// zones that are signed only with them are insecure (RFC 9905 section 2).
 	SHA1 bool
 }
 
-// Validator is a Resolver that proves each answer itself, from the trust
-// anchors down. It is safe for concurrent use. Use one Validator for all lookups,
-// because it holds the cache.
+// Validator is a Resolver that validates each answer itself, from the trust anchors
+// down. It is safe for concurrent use. Use one Validator for all lookups, because it
+// has the cache.
 type Validator struct {
 	client  *upstream.Client
 	anchors anchors
@@ -117,14 +119,13 @@ func cacheBytes(n int) int {
 	return n
 }
 
-// Lookup returns the records of the type at name, or their proven absence. The
-// error is an *Error; it never means that there are no records.
+// Lookup returns the records of the type at name, or their proven absence. The error
+// is an *[Error]. It never means that there are no records.
 //
-// With a root key of IANA among the trust anchors, localhost and the names below
-// it are this host, nothing exists below invalid and onion, and no server is
-// asked about any of them, not even where an alias leads to one; the answers are
-// Insecure. Other trust anchors may belong to a private root, where all names
-// have the meaning that it gives them.
+// If a root key of IANA is trusted, no server is asked about special-use names, not
+// even if an alias leads to one: localhost and the names below it are this host, and
+// nothing exists at and below invalid and onion. These answers are Insecure. Other
+// trust anchors may belong to a private root, which defines the meaning of all names.
 func (v *Validator) Lookup(ctx context.Context, name string, t Type) (*Answer, error) {
 	q, err := newQuestion(name, t)
 	if err != nil {
@@ -147,7 +148,7 @@ func (v *Validator) Lookup(ctx context.Context, name string, t Type) (*Answer, e
 	return a, nil
 }
 
-// cached returns the answer or the failure that has not expired.
+// cached returns the answer, or the failure, if the cache has one.
 func (v *Validator) cached(q question) (*Answer, error) {
 	now := v.now()
 	if a, ok := v.cache.get(cacheKey{q.name, q.rtype, cachedAnswer}, now).(*Answer); ok {
@@ -157,4 +158,20 @@ func (v *Validator) cached(q question) (*Answer, error) {
 		return nil, e
 	}
 	return nil, nil
+}
+
+// LookupTXT is like the method of *net.Resolver, over validated answers.
+func (v *Validator) LookupTXT(ctx context.Context, name string) ([]string, error) {
+	txts, _, err := LookupTXT(ctx, v, name)
+	return txts, err
+}
+
+// LookupTXTUntil is [LookupTXT] with this Resolver.
+func (v *Validator) LookupTXTUntil(ctx context.Context, name string) ([]string, time.Time, error) {
+	return LookupTXT(ctx, v, name)
+}
+
+// LookupNetIP is like the method of *net.Resolver, over validated answers.
+func (v *Validator) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	return LookupNetIP(ctx, v, network, host)
 }

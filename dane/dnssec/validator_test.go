@@ -9,7 +9,7 @@ import (
 
 func base64of(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
 
-// mail is a world with a bit of everything.
+// mail returns a world with all kinds of zones and names that the tests need.
 func mail(tb testing.TB) *world {
 	w := newWorld(tb)
 	w.zone("com.")

@@ -16,8 +16,8 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 )
 
-// world is a DNS tree and the recursive server that knows all of it. Tests
-// bend its replies with mangle.
+// world is a DNS tree and a recursive server that knows all of it. Tests change its
+// replies with mangle.
 type world struct {
 	tb    testing.TB
 	zones map[string]*testZone
@@ -27,7 +27,7 @@ type world struct {
 	latency time.Duration
 	// mangle may change the honest reply, or return nil to drop it.
 	mangle func(server, network string, m *dns.Msg) *dns.Msg
-	// raw, if set, makes the datagrams sent back instead of the packed reply.
+	// raw, if set, returns the datagrams that are sent instead of the packed reply.
 	raw func(m *dns.Msg) [][]byte
 
 	mu      sync.Mutex
@@ -38,7 +38,7 @@ type world struct {
 	signed  map[string]*dns.RRSIG
 }
 
-// testZone is one zone. Its DS records are put in the parent zone by the world.
+// testZone is a zone. The world puts its DS records into the parent zone.
 type testZone struct {
 	name      string
 	keys      []*testKey
@@ -54,7 +54,7 @@ type testZone struct {
 	validTo   time.Time
 }
 
-// newWorld makes a world with a signed root.
+// newWorld returns a world with a signed root.
 func newWorld(tb testing.TB) *world {
 	w := &world{
 		tb:     tb,
@@ -68,8 +68,8 @@ func newWorld(tb testing.TB) *world {
 	return w
 }
 
-// zone adds a signed NSEC zone, with its delegation in the zone above, and the
-// records given in zone-file form.
+// zone adds a signed zone with NSEC, its delegation in the zone above, and the
+// records, which are in zone-file form.
 func (w *world) zone(name string, records ...string) *testZone {
 	w.tb.Helper()
 	z := &testZone{
@@ -155,7 +155,7 @@ func (w *world) validator(edits ...func(*Config)) *Validator {
 	return v
 }
 
-// lookup asks a fresh validator.
+// lookup looks up a name with a new validator.
 func (w *world) lookup(name string, qtype uint16, edits ...func(*Config)) (*Answer, error) {
 	w.tb.Helper()
 	defer w.settle()
@@ -191,7 +191,7 @@ func (w *world) served() {
 	}
 }
 
-// settle waits until nobody is connected, so that a test may change the world.
+// settle waits until no client is connected, so that a test may change the world.
 func (w *world) settle() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -385,8 +385,8 @@ func (z *testZone) set(w *world, owner string, rtype uint16) []dns.RR {
 	return set
 }
 
-// exists reports whether there is such a name in the zone, with records or
-// only above some.
+// exists reports whether the name exists in the zone, with records or as an
+// ancestor of such a name.
 func (z *testZone) exists(name string) bool {
 	for owner := range z.records {
 		if proof.Within(owner, name) {

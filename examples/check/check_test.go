@@ -6,15 +6,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/logbuf"
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-// network is an internet with a domain for each verdict.
+// network returns an internet with a domain for each verdict.
 func network(t *testing.T) (*policytest.Internet, deps) {
 	t.Helper()
 	inet := policytest.New(t)
@@ -72,16 +72,16 @@ func TestVerdicts(t *testing.T) {
 			": matches the server's certificate\n",
 			": not used: a stronger digest is published\n",
 			": matches an issuer of the server's certificate, which is for mx.dane.test\n",
-			"certificate 0: CN=mx.dane.test for mx.dane.test, by CN=",
+			"certificate 0: CN=mx.dane.test for mx.dane.test, issued by CN=",
 		}},
 		{"sts.test", 0, []string{"MTA-STS: mode enforce", "  TLSA _25._tcp.mx.sts.test. secure: none\n"}},
 		{"-connect sts.test", 0, []string{"MTA-STS met"}},
-		{"plain.test", 1, []string{"plain.test: unprotected: someone on the path can prevent TLS at mx.plain.test"}},
+		{"plain.test", 1, []string{"plain.test: unprotected: an attacker on the path can prevent TLS with mx.plain.test"}},
 		{"-connect plain.test", 1, []string{"TLS 1.3: a sender would use it"}},
 		{"-connect clear.test", 1, []string{"no TLS: a sender would use it", "does not offer STARTTLS"}},
-		{"open.test", 1, []string{"can name another mail host than mx.dane.test"}},
+		{"open.test", 1, []string{"can redirect mail to a host other than mx.dane.test"}},
 		{"-connect testing.test", 1, []string{"MTA-STS not met: certificate-host-mismatch mx-not-in-policy"}},
-		{"-connect unusable.test", 1, []string{"can take the place of mx.unusable.test", ": unusable"}},
+		{"-connect unusable.test", 1, []string{"can impersonate mx.unusable.test", ": unusable"}},
 		{"[192.0.2.99]", 1, []string{"an address literal"}},
 		{"unlisted.test", 3, []string{"unlisted.test: broken: no mail host can be used"}},
 		{"servfail.test", 3, []string{"  TLSA _25._tcp.mx.servfail.test. indeterminate: ", "servfail"}},
@@ -169,7 +169,7 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// The flags for DNS alone are enough, as they are on the real network.
+// On the real network, the DNS flags are sufficient. So are they here.
 func TestServerAndAnchor(t *testing.T) {
 	t.Parallel()
 	inet, d := network(t)
@@ -185,7 +185,7 @@ func TestServerAndAnchor(t *testing.T) {
 	}
 }
 
-// Whoever watches is told what takes long, and nobody else is.
+// On a terminal, the command prints what takes long. Otherwise it does not.
 func TestProgress(t *testing.T) {
 	t.Parallel()
 	inet, d := network(t)
@@ -202,26 +202,14 @@ func TestProgress(t *testing.T) {
 	} {
 		d.terminal, d.patience = test.terminal, test.patience
 		var stdout bytes.Buffer
-		var stderr locked
+		var stderr logbuf.Buffer
 		if code := run(t.Context(), []string{"-connect", "dane.test"}, &stdout, &stderr, d); code != 0 {
 			t.Errorf("%s: exit status %d", test.name, code)
 		}
-		if got := stderr.b.String(); !strings.Contains(got, test.want) || test.want == "" && got != "" {
-			t.Errorf("%s: told %q, want %q", test.name, got, test.want)
+		if got := stderr.String(); !strings.Contains(got, test.want) || test.want == "" && got != "" {
+			t.Errorf("%s: printed %q, want %q", test.name, got, test.want)
 		}
 	}
-}
-
-// locked is a buffer for several goroutines.
-type locked struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *locked) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
 }
 
 func TestClean(t *testing.T) {

@@ -14,19 +14,19 @@ import (
 	"github.com/mxseal/mxseal/policy"
 )
 
-// result is what was found out about a domain.
+// result is the result for one domain.
 type result struct {
 	Domain  string        `json:"domain"`
 	Verdict verdict       `json:"verdict"`
 	Why     string        `json:"why"`
 	Lookups []lookup      `json:"lookups,omitempty"`
 	Plan    *policy.Plan  `json:"plan,omitempty"`
-	Error   *policy.Error `json:"error,omitempty"` // why there is no plan
-	// Sessions is nil without -connect.
+	Error   *policy.Error `json:"error,omitempty"` // why there is no plan; otherwise nil
+	// Sessions are the results of -connect.
 	Sessions []*session `json:"sessions,omitempty"`
 }
 
-// lookup is a question to the DNS, with the answer or why there is none.
+// lookup is a DNS lookup with its answer or error.
 type lookup struct {
 	Name    string        `json:"name"`
 	Type    string        `json:"type"`
@@ -36,9 +36,9 @@ type lookup struct {
 	Error   string        `json:"error,omitempty"`
 }
 
-// checker looks at domains.
+// checker checks domains.
 type checker struct {
-	wishes
+	settings
 	dns      dnssec.Resolver
 	resolver *policy.Resolver
 	dial     func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -46,7 +46,7 @@ type checker struct {
 	progress progress
 }
 
-func newChecker(w wishes, d deps) (*checker, error) {
+func newChecker(w settings, d deps) (*checker, error) {
 	validator, err := dnssec.New(d.dns)
 	if err != nil {
 		return nil, err
@@ -56,7 +56,7 @@ func newChecker(w wishes, d deps) (*checker, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &checker{wishes: w, dns: validator, resolver: resolver, dial: d.policy.Dial, now: d.policy.Now}
+	c := &checker{settings: w, dns: validator, resolver: resolver, dial: d.policy.Dial, now: d.policy.Now}
 	if c.dial == nil {
 		c.dial = new(net.Dialer).DialContext
 	}
@@ -70,7 +70,7 @@ func newChecker(w wishes, d deps) (*checker, error) {
 	return c, nil
 }
 
-// check finds out about one domain.
+// check checks one domain.
 func (c *checker) check(ctx context.Context, domain string) *result {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -92,7 +92,7 @@ func (c *checker) check(ctx context.Context, domain string) *result {
 	return r
 }
 
-// withoutPlan tells why a domain has no plan.
+// withoutPlan completes the result of a domain without a plan.
 func (c *checker) withoutPlan(ctx context.Context, r *result, err error) *result {
 	r.Verdict = unreachable
 	if !errors.As(err, &r.Error) {
@@ -103,20 +103,21 @@ func (c *checker) withoutPlan(ctx context.Context, r *result, err error) *result
 		r.Why = "no mail can be sent to it"
 	}
 	var failed *dnssec.Error
-	if r.Error.Err == nil || errors.As(err, &failed) { // else the name is none
+	if r.Error.Err == nil || errors.As(err, &failed) { // otherwise the name is invalid
 		r.Lookups = []lookup{c.mx(ctx, r.Error.Domain)}
 	}
 	return r
 }
 
-// mx repeats the lookup of the MX records, which is in the cache of DNS.
+// mx returns the lookup of the MX records, which is repeated from the cache.
 func (c *checker) mx(ctx context.Context, domain string) lookup {
 	name := strings.TrimSuffix(domain, ".") + "."
 	answer, err := c.dns.Lookup(ctx, name, dnssec.TypeMX)
 	return newLookup(name, dnssec.TypeMX, answer, err)
 }
 
-// lookups are the questions that led to a plan. An address needs none.
+// lookups returns the lookups that the plan is based on. An address literal
+// needs none.
 func (c *checker) lookups(ctx context.Context, plan *policy.Plan) []lookup {
 	if plan.Domain[0] == '[' {
 		return nil
@@ -130,7 +131,8 @@ func (c *checker) lookups(ctx context.Context, plan *policy.Plan) []lookup {
 	return list
 }
 
-// lookupsOf returns the lookups for a host. If one failed, they are in the error.
+// lookupsOf returns the lookups for a host. If they failed, they are in the
+// error.
 func lookupsOf(host *policy.Host) []dane.Lookup {
 	if host.DANE != nil {
 		return host.DANE.Lookups

@@ -1,15 +1,16 @@
-// Check tells how safely mail to a domain travels: what a sender finds out about
-// it, and what it then demands of a TLS session with the mail hosts.
+// Check shows how well mail to a domain is protected: the DNS records and the
+// MTA-STS policy that a sender finds, and what the sender requires of TLS
+// sessions with the mail hosts.
 //
 //	check example.org
 //	check -connect example.org example.net
 //	check -report FILE
 //
-// It prints the DNS records with their DNSSEC status, the plan that follows from
-// them and from MTA-STS, and with -connect a session with every address of every
-// mail host:
+// It prints the DNS records with their DNSSEC status and the plan that follows
+// from them and from MTA-STS. With -connect, it also connects to every address
+// of every mail host:
 //
-//	example.org: protected: every mail host must prove who it is
+//	example.org: protected: every mail host must be authenticated
 //	  MX   example.org. secure: 10 mx.example.org.
 //	  A    mx.example.org. secure: 192.0.2.4
 //	  AAAA mx.example.org. secure: none
@@ -21,31 +22,31 @@
 //	    usable TLSA records, found securely
 //	    ...
 //	mx.example.org at 192.0.2.4: TLS 1.3: a sender would use it
-//	  certificate 0: CN=mx.example.org for mx.example.org, by CN=Issuer, until 2036-11-23
+//	  certificate 0: CN=mx.example.org for mx.example.org, issued by CN=Issuer, valid until 2036-11-23
 //	  TLSA 3 1 1 66a3b77fc1e42272...: matches the server's certificate
 //
 // The options are
 //
-//	-connect         connect to the mail hosts, on port 25, and look at their TLS
-//	-server address  a DNS server, such as 192.0.2.1 or [2001:db8::1]:53; repeat it
-//	                 or separate several by commas. It need not be trusted. Default:
-//	                 those of /etc/resolv.conf
+//	-connect         connect to the mail hosts and check their TLS
+//	-server address  a DNS server, such as 192.0.2.1 or [2001:db8::1]:53; can be
+//	                 repeated or comma-separated. It need not be trusted. Default:
+//	                 the servers in /etc/resolv.conf
 //	-anchor file     the DNSSEC trust anchors. Default: the root keys of IANA
-//	-helo name       the name to say in EHLO. Default: the name of this machine
-//	-timeout time    the time for one domain. Default: 1m
-//	-json            print an object for each domain, one a line
-//	-report file     print a TLS report that somebody sent, and what to do about it;
-//	                 "-" is standard input. It is JSON, gzip, or a whole mail
-//	                 message. No domain is checked
+//	-helo name       the name for EHLO. Default: the host name of this machine
+//	-timeout time    the time limit for each domain. Default: 1m
+//	-json            print one JSON object per line for each domain
+//	-report file     explain a TLS report that was received, instead of checking
+//	                 domains. The file can be JSON, gzip, or a whole mail message.
+//	                 "-" is standard input
 //
-// The exit status, which "go run" hides, is the worst of all domains:
+// The exit status is the worst of all domains ("go run" hides it):
 //
-//	0  protected: every mail host that may get the mail must prove who it is, and
-//	   nobody but the domain's owner can name others
-//	1  unprotected: someone on the path can read the mail
+//	0  protected: every mail host that can get the mail must be authenticated, and
+//	   an attacker cannot redirect mail to other hosts
+//	1  unprotected: an attacker on the path can read the mail
 //	2  wrong usage
-//	3  broken: no mail host can be used, mostly because none meets the policy
-//	4  unreachable: the domain does not exist, takes no mail or cannot be looked
+//	3  broken: no mail host can be used, usually because none meets the policy
+//	4  unreachable: the domain does not exist, accepts no mail or cannot be looked
 //	   up, or no mail host answers
 package main
 
@@ -64,7 +65,7 @@ import (
 	"github.com/mxseal/mxseal/policy"
 )
 
-// atOnce bounds the domains that are looked at side by side.
+// atOnce limits the number of domains that are checked concurrently.
 const atOnce = 8
 
 func main() {
@@ -74,27 +75,27 @@ func main() {
 	os.Exit(code)
 }
 
-// isTerminal reports whether somebody is likely to watch.
+// isTerminal reports whether f is a terminal.
 func isTerminal(f *os.File) bool {
 	info, err := f.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// deps are the parts that tests replace. The zero value is the real network,
-// and nobody who watches.
+// deps are replaced by tests. The zero value uses the real network and prints
+// no progress.
 type deps struct {
 	dns      dnssec.Config
-	policy   policy.Config // DNS is made of dns
-	terminal bool          // tell what takes long on standard error
-	patience time.Duration // how long nothing is told
+	policy   policy.Config // its DNS is built from dns
+	terminal bool          // print progress to standard error
+	patience time.Duration // how long to wait before printing progress
 }
 
-// wishes are what the command line says.
-type wishes struct {
+// settings are the command-line flags and arguments.
+type settings struct {
 	connect, json bool
 	helo          string
 	timeout       time.Duration
-	report        string // the name of a file
+	report        string // a file name
 	domains       []string
 }
 
@@ -137,7 +138,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, d deps) i
 	return int(worst)
 }
 
-// checkAll looks at all domains and delivers the results in their order.
+// checkAll checks all domains concurrently. The channels are in the order of
+// the domains.
 func (c *checker) checkAll(ctx context.Context, domains []string) []chan *result {
 	results := make([]chan *result, len(domains))
 	places := make(chan struct{}, atOnce)
@@ -152,30 +154,29 @@ func (c *checker) checkAll(ctx context.Context, domains []string) []chan *result
 	return results
 }
 
-// parse reads the command line. What is wrong with it has been said when it
-// returns an error.
-func parse(args []string, stderr io.Writer, d *deps) (wishes, error) {
-	var w wishes
+// parse parses the command line. If it returns an error, it has printed it.
+func parse(args []string, stderr io.Writer, d *deps) (settings, error) {
+	var w settings
 	var servers []string
 	flags := flag.NewFlagSet("check", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() {
 		fmt.Fprintln(stderr, "usage: check [options] domain...\n       check -report file")
 		flags.PrintDefaults()
-		fmt.Fprint(stderr, "exit status, the worst of all domains:\n"+
-			"  0 protected    every mail host must prove who it is\n"+
-			"  1 unprotected  someone on the path can read the mail\n"+
+		fmt.Fprint(stderr, "exit status (the worst of all domains):\n"+
+			"  0 protected    every mail host must be authenticated\n"+
+			"  1 unprotected  an attacker on the path can read the mail\n"+
 			"  2              wrong usage\n"+
-			"  3 broken       no mail host can be used, mostly because none meets the policy\n"+
-			"  4 unreachable  no such domain, no mail taken, no answer\n")
+			"  3 broken       no mail host can be used, usually because none meets the policy\n"+
+			"  4 unreachable  no such domain, no mail accepted, or no answer\n")
 	}
-	flags.BoolVar(&w.connect, "connect", false, "connect to the mail hosts and look at their TLS")
-	flags.BoolVar(&w.json, "json", false, "print an object for each domain, one a line")
-	flags.StringVar(&w.helo, "helo", "", "the `name` to say in EHLO (default: the name of this machine)")
-	flags.DurationVar(&w.timeout, "timeout", time.Minute, "the `time` for one domain")
+	flags.BoolVar(&w.connect, "connect", false, "connect to the mail hosts and check their TLS")
+	flags.BoolVar(&w.json, "json", false, "print one JSON object per line for each domain")
+	flags.StringVar(&w.helo, "helo", "", "the `name` for EHLO (default: the host name of this machine)")
+	flags.DurationVar(&w.timeout, "timeout", time.Minute, "the `time` limit for each domain")
 	flags.StringVar(&d.dns.AnchorFile, "anchor", d.dns.AnchorFile, "a `file` of DNSSEC trust anchors (default: the root keys of IANA)")
-	flags.StringVar(&w.report, "report", "", "print the TLS report in a `file`, \"-\" for standard input, instead of checking domains")
-	flags.Func("server", "the `address` of a DNS server; may be repeated, or be several with commas (default: those of /etc/resolv.conf)", func(list string) error {
+	flags.StringVar(&w.report, "report", "", "explain the TLS report in a `file` (\"-\" for standard input) instead of checking domains")
+	flags.Func("server", "the `address` of a DNS server; can be repeated or comma-separated (default: the servers in /etc/resolv.conf)", func(list string) error {
 		servers = append(servers, strings.Split(list, ",")...)
 		return nil
 	})
@@ -187,7 +188,7 @@ func parse(args []string, stderr io.Writer, d *deps) (wishes, error) {
 	}
 	if w.domains = flags.Args(); (len(w.domains) == 0) == (w.report == "") {
 		flags.Usage()
-		return w, errors.New("one of domains and a report is wanted")
+		return w, errors.New("want either domains or -report")
 	}
 	return w, nil
 }

@@ -10,7 +10,7 @@ import (
 	"unicode/utf16"
 )
 
-// printText prints a result for people.
+// printText prints a result as text.
 func printText(w io.Writer, r *result) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s: %s: %s\n", clean(r.Domain), r.Verdict, r.Why)
@@ -69,7 +69,7 @@ func (s *session) print(b *bytes.Buffer) {
 		if len(cert.Names) > 0 {
 			fmt.Fprintf(b, " for %s", clean(strings.Join(cert.Names, " ")))
 		}
-		fmt.Fprintf(b, ", by %s, until %s\n", clean(cert.Issuer), cert.Expires.Format(time.DateOnly))
+		fmt.Fprintf(b, ", issued by %s, valid until %s\n", clean(cert.Issuer), cert.Expires.Format(time.DateOnly))
 	}
 	for _, r := range s.Records {
 		fmt.Fprintf(b, "  TLSA %s: %s\n", shortened(r.Record), clean(r.How))
@@ -79,7 +79,8 @@ func (s *session) print(b *bytes.Buffer) {
 	}
 }
 
-// shortened is enough of a TLSA record to find it by, further up.
+// shortened returns the beginning of a TLSA record. It is long enough to find
+// the record in the lookups above.
 func shortened(record string) string {
 	const enough = len("3 1 1 ") + 16
 	if len(record) <= enough {
@@ -88,11 +89,12 @@ func shortened(record string) string {
 	return record[:enough] + "..."
 }
 
-// maxText bounds what is repeated of a stranger's words.
+// maxText limits text from servers, in octets.
 const maxText = 2000
 
-// clean quotes what a terminal could act on, and shortens what is endless. Most
-// of what is printed was said by servers.
+// clean truncates long text and quotes text with control characters or other
+// characters that a terminal could act on. Most printed text comes from
+// servers.
 func clean(s string) string {
 	if len(s) > maxText {
 		s = s[:maxText] + "..."
@@ -105,8 +107,9 @@ func clean(s string) string {
 	return s
 }
 
-// printJSON prints a result for programs, in one line of ASCII: package json
-// leaves some characters alone that a terminal could act on.
+// printJSON prints a result as one line of JSON. It escapes everything but
+// ASCII, because package json does not escape all characters that a terminal
+// could act on.
 func printJSON(w io.Writer, r *result) error {
 	text, err := json.Marshal(r)
 	if err != nil {

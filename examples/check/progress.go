@@ -9,22 +9,22 @@ import (
 	"time"
 )
 
-// progress tells somebody who waits what is being done. The zero value tells
-// nothing.
+// progress prints what is being done. The zero value prints nothing.
 type progress struct {
 	mu     sync.Mutex
-	w      io.Writer         // nil: nothing is told, or not yet
+	w      io.Writer         // nil while nothing is to be printed
 	stages map[string]string // by domain
 }
 
-// watch tells what is being done from patience on, until it is stopped.
+// watch prints what is being done after patience has passed, until stop is
+// called.
 func (p *progress) watch(w io.Writer, patience time.Duration) (stop func()) {
 	timer := time.AfterFunc(patience, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.w = w
 		for _, domain := range slices.Sorted(maps.Keys(p.stages)) {
-			p.tell(domain)
+			p.print(domain)
 		}
 	})
 	return func() {
@@ -35,7 +35,7 @@ func (p *progress) watch(w io.Writer, patience time.Duration) (stop func()) {
 	}
 }
 
-// begin notes what is being done for a domain.
+// begin sets the current stage of a domain.
 func (p *progress) begin(domain, stage string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -44,17 +44,17 @@ func (p *progress) begin(domain, stage string) {
 	}
 	p.stages[domain] = stage
 	if p.w != nil {
-		p.tell(domain)
+		p.print(domain)
 	}
 }
 
-// done forgets a domain.
+// done removes a domain.
 func (p *progress) done(domain string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.stages, domain)
 }
 
-func (p *progress) tell(domain string) {
+func (p *progress) print(domain string) {
 	fmt.Fprintf(p.w, "%s: %s ...\n", clean(domain), clean(p.stages[domain]))
 }

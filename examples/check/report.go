@@ -8,8 +8,8 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt/report"
 )
 
-// showReport prints a received report and what to do about it, and returns the exit
-// status.
+// showReport prints a received report and advice for each failure. It returns
+// the exit status.
 func showReport(name string, stdout, stderr io.Writer) int {
 	received, err := readReport(name)
 	if err == nil {

@@ -11,8 +11,8 @@ const begin = `{"organization-name":"S","date-range":{"start-datetime":"2026-03-
 "contact-info":"tls@sender.example","report-id":"1","policies":[{"policy":{"policy-type":"sts","policy-domain":"example.com"},
 "summary":{"total-successful-session-count":1,"total-failure-session-count":9},"failure-details":[`
 
-// A report is shown as a table and as advice. For a file that is not a report there is
-// an error message.
+// A report is printed as a table with advice. A file that is not a report is an
+// error.
 func TestReport(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -65,7 +65,7 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// A report and domains do not go together.
+// -report and domains exclude each other.
 func TestReportUsage(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder

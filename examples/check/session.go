@@ -19,24 +19,24 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
-// session is what came of connecting to one address of a mail host.
+// session is the result of connecting to one address of a mail host.
 type session struct {
 	Host string     `json:"host"`
 	Addr netip.Addr `json:"address"`
-	// OK is true when a sender would hand mail over.
+	// OK is true if a sender would send mail in this session.
 	OK           bool          `json:"ok"`
-	TLS          string        `json:"tls,omitempty"` // the version; empty: none
+	TLS          string        `json:"tls,omitempty"` // TLS version, or empty without TLS
 	Certificates []certificate `json:"certificates,omitempty"`
 	Records      []record      `json:"tlsa,omitempty"`
-	// MTASTS is the verdict of an enforced or testing policy; empty: there is
-	// none.
+	// MTASTS is the verdict of the policy in mode enforce or testing, or empty
+	// if there is none.
 	MTASTS string `json:"mta_sts,omitempty"`
 	Error  string `json:"error,omitempty"`
 
-	answered bool // there was a connection
+	answered bool // the host accepted the connection
 }
 
-// certificate is one that a server sent.
+// certificate is a certificate that a server presented.
 type certificate struct {
 	Subject string    `json:"subject"`
 	Issuer  string    `json:"issuer"`
@@ -44,7 +44,7 @@ type certificate struct {
 	Expires time.Time `json:"expires"`
 }
 
-// record is a TLSA record, and whether it authenticates the server.
+// record is a TLSA record with its verdict.
 type record struct {
 	Record  string `json:"record"`
 	Matches bool   `json:"matches"`
@@ -52,11 +52,11 @@ type record struct {
 }
 
 const (
-	// sessionTime bounds one session, connecting included.
+	// sessionTime limits the time of a session, including the connection.
 	sessionTime = 30 * time.Second
-	// sessionOctets bounds what a server can make us read.
+	// sessionOctets limits the octets read from a server.
 	sessionOctets = 1 << 20
-	// sessionsAtOnce bounds the sessions for one domain.
+	// sessionsAtOnce limits the number of concurrent sessions for a domain.
 	sessionsAtOnce = 8
 )
 
@@ -84,7 +84,7 @@ func (c *checker) sessions(ctx context.Context, r *result) []*session {
 	return list
 }
 
-// connectTo holds one session as far as a sender would, short of the mail.
+// connectTo starts a session as a sender does, up to and without the mail.
 func (c *checker) connectTo(ctx context.Context, host *policy.Host, s *session) {
 	ctx, cancel := context.WithTimeout(ctx, sessionTime)
 	defer cancel()
@@ -101,15 +101,15 @@ func (c *checker) connectTo(ctx context.Context, host *policy.Host, s *session) 
 		s.Error = err.Error()
 	}
 	if state == nil {
-		s.OK = spoke && host.Level == policy.Opportunistic // then it goes in clear
+		s.OK = spoke && host.Level == policy.Opportunistic // the mail would be sent in cleartext
 		return
 	}
 	s.judge(host, state, c.now())
 }
 
-// talk goes as far as the TLS handshake. The certificate is judged later, so
-// that all can be told about one that does not suffice. It returns no state when
-// there is no TLS, and whether the server speaks SMTP.
+// talk conducts the session up to the TLS handshake. It does not verify the
+// certificate, so that judge can describe a certificate that is not sufficient.
+// state is nil without TLS; spoke reports whether the server speaks SMTP.
 func (c *checker) talk(ctx context.Context, conn net.Conn, host *policy.Host) (state *tls.ConnectionState, spoke bool, err error) {
 	client, err := smtp.NewClient(conn, host.Name)
 	if err != nil {
@@ -128,7 +128,7 @@ func (c *checker) talk(ctx context.Context, conn net.Conn, host *policy.Host) (s
 		return nil, true, err
 	}
 	if client.Text.R.Buffered() > 0 {
-		return nil, false, errors.New("something was sent between STARTTLS and the handshake (response injection)")
+		return nil, false, errors.New("the server sent data between its reply to STARTTLS and the handshake (response injection)")
 	}
 	config := host.TLSConfig()
 	config.VerifyConnection = nil
@@ -137,11 +137,11 @@ func (c *checker) talk(ctx context.Context, conn net.Conn, host *policy.Host) (s
 		return nil, true, err
 	}
 	seen := secured.ConnectionState()
-	io.WriteString(secured, "QUIT\r\n") // a courtesy
+	io.WriteString(secured, "QUIT\r\n") // not required; ends the session politely
 	return &seen, true, nil
 }
 
-// judge holds the session against the plan.
+// judge compares the TLS session with the plan.
 func (s *session) judge(host *policy.Host, state *tls.ConnectionState, now time.Time) {
 	s.TLS = tls.VersionName(state.Version)
 	for _, cert := range state.PeerCertificates {
@@ -156,8 +156,8 @@ func (s *session) judge(host *policy.Host, state *tls.ConnectionState, now time.
 	s.OK = true
 }
 
-// judgeRecords says of each published TLSA record whether it matches. A sender
-// looks for one that does.
+// judgeRecords reports for each published TLSA record whether it matches. One
+// match is sufficient for a sender.
 func judgeRecords(host *policy.Host, chain []*x509.Certificate, now time.Time) []record {
 	published := host.TLSA
 	if host.DANE != nil && len(host.DANE.Records) > 0 {
@@ -189,8 +189,8 @@ func sameRecord(a, b dane.Record) bool {
 	return a.Usage == b.Usage && a.Selector == b.Selector && a.MatchingType == b.MatchingType && bytes.Equal(a.Data, b.Data)
 }
 
-// judgeMTASTS says how the session fares under the MTA-STS policy, by what a
-// TLS report would say.
+// judgeMTASTS returns the verdict of the MTA-STS policy, in the terms of TLS
+// reports.
 func judgeMTASTS(host *policy.Host, state *tls.ConnectionState) string {
 	report, _ := host.Attempted(policy.Done, state, nil)
 	for _, outcome := range report.Outcomes {
@@ -205,7 +205,7 @@ func judgeMTASTS(host *policy.Host, state *tls.ConnectionState) string {
 	return ""
 }
 
-// limitedConn is a connection that ends after some octets.
+// limitedConn limits the octets that can be read from a connection.
 type limitedConn struct {
 	net.Conn
 	limit io.Reader

@@ -2,7 +2,7 @@ package main
 
 import "github.com/mxseal/mxseal/policy"
 
-// verdict is how safe mail to a domain is, and the exit status.
+// verdict is the protection of mail to a domain. It is also the exit status.
 type verdict int
 
 const (
@@ -28,8 +28,8 @@ func (v verdict) String() string {
 
 func (v verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
-// judge is the verdict of a plan: the mail is as safe as with the weakest host
-// that may get it, since someone on the path can make the others fail.
+// judge returns the verdict of a plan. It is that of the weakest host that can
+// get the mail, because an attacker on the path can block the others.
 func judge(plan *policy.Plan) (verdict, string) {
 	if plan.Err() != nil {
 		return broken, "no mail host can be used"
@@ -38,18 +38,18 @@ func judge(plan *policy.Plan) (verdict, string) {
 		switch {
 		case host.Level == policy.Refused:
 		case host.Level == policy.Opportunistic:
-			return unprotected, "someone on the path can prevent TLS at " + clean(host.Name)
+			return unprotected, "an attacker on the path can prevent TLS with " + clean(host.Name)
 		case host.Level == policy.Encrypted:
-			return unprotected, "someone on the path can take the place of " + clean(host.Name)
+			return unprotected, "an attacker on the path can impersonate " + clean(host.Name)
 		case !host.RouteAuthenticated:
-			return unprotected, "someone on the path can name another mail host than " + clean(host.Name)
+			return unprotected, "an attacker on the path can redirect mail to a host other than " + clean(host.Name)
 		}
 	}
-	return protected, "every mail host must prove who it is"
+	return protected, "every mail host must be authenticated"
 }
 
-// judgeSessions is the verdict once sessions were tried. One host that works is
-// enough for a sender.
+// judgeSessions returns the verdict after connecting. One working host is
+// sufficient for a sender.
 func judgeSessions(sessions []*session, planned verdict, why string) (verdict, string) {
 	answered := false
 	for _, s := range sessions {
@@ -59,7 +59,7 @@ func judgeSessions(sessions []*session, planned verdict, why string) (verdict, s
 		answered = answered || s.answered
 	}
 	if answered {
-		return broken, "no mail host that answers can be used"
+		return broken, "no mail host that answers meets the policy"
 	}
 	return unreachable, "no mail host answers"
 }

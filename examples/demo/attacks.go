@@ -11,7 +11,7 @@ import (
 )
 
 // daneAttackScenarios are attackers on the path to a host with TLSA records,
-// and faults of such hosts.
+// and misconfigured hosts with TLSA records.
 func daneAttackScenarios() []scenario {
 	dane := steps{signed, mx(policytest.TLSA("3 1 1"))}
 	issuer := steps{signed, mx(policytest.TLSA("2 1 1"))}
@@ -71,7 +71,7 @@ func daneAttackScenarios() []scenario {
 	}
 }
 
-// The record types that the faults are for.
+// The record types of the faults.
 const (
 	typeA    = dnssec.TypeA
 	typeMX   = dnssec.TypeMX
@@ -79,8 +79,8 @@ const (
 	typeTLSA = dnssec.TypeTLSA
 )
 
-// dnsAttackScenarios are attackers and faults in the DNS. What cannot be proved
-// is never taken for "there is none".
+// dnsAttackScenarios are attackers and faults in the DNS. A failed lookup never
+// counts as "no records".
 func dnsAttackScenarios() []scenario {
 	dane := steps{signed, mx(policytest.TLSA("3 1 1"))}
 	tlsa := "_25._tcp.mx.@"
@@ -144,7 +144,7 @@ func dnsAttackScenarios() []scenario {
 	}
 }
 
-// notConnected checks that nobody ever connected to a host.
+// notConnected checks that there were no connections to a host.
 func notConnected(name string) func(*site) error {
 	return func(s *site) error {
 		if n := len(s.host(name).Sessions()); n > 0 {
@@ -154,8 +154,9 @@ func notConnected(name string) func(*site) error {
 	}
 }
 
-// tlsaNotAsked checks that no TLSA records were asked for: in unsigned zones
-// that breaks mail and protects nothing (RFC 7672 section 2.2.2).
+// tlsaNotAsked checks that no TLSA records were queried. Such queries fail for
+// many unsigned zones, so they would block mail without protecting it (RFC 7672
+// section 2.2.2).
 func tlsaNotAsked(s *site) error {
 	if s.inet.Questions(s.expand("_25._tcp.mx.@"), typeTLSA) > 0 {
 		return errors.New("TLSA records were asked for")

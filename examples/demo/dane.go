@@ -5,11 +5,10 @@ import (
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-// oldKey is a TLSA record that matches nothing any more.
+// oldKey is a TLSA record that does not match any certificate.
 const oldKey = "3 1 1 0000000000000000000000000000000000000000000000000000000000000000"
 
-// daneScenarios are domains with TLSA records, in all the shapes in which they
-// are found.
+// daneScenarios are domains with TLSA records of all common kinds.
 func daneScenarios() []scenario {
 	byDANE := func(host string) outcome { return outcome{mail: authenticated, by: policy.ByDANE, at: host} }
 	return []scenario{

@@ -11,7 +11,7 @@ import (
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-// Every scenario is a subtest, so that one can be run alone.
+// Each scenario is a subtest, so that one can be run alone.
 func TestScenarios(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
@@ -34,7 +34,7 @@ func TestTableFits(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, s := range all(scenarios()) {
 		if seen[s.domain] {
-			t.Errorf("%s is there twice", s.domain)
+			t.Errorf("%s is used twice", s.domain)
 		}
 		seen[s.domain] = true
 		if n := utf8.RuneCountInString(s.recipient()); n > domainWidth {
@@ -46,7 +46,7 @@ func TestTableFits(t *testing.T) {
 	}
 }
 
-// A demo that cannot find fault is worth nothing.
+// The demo reports an outcome that differs from the expected one.
 func TestWrongOutcomeIsFound(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
@@ -118,7 +118,7 @@ func TestRunExplain(t *testing.T) {
 	}{
 		{[]string{"-explain", "dane.test"}, 0, "TLSA base domain: mx.dane.test"},
 		{[]string{"-explain", "null-mx.test"}, 0, "null MX"},
-		{[]string{"-explain", "other.test"}, 2, "no domain of this demo"},
+		{[]string{"-explain", "other.test"}, 2, "the demo has no domain"},
 		{[]string{"surplus"}, 2, "usage"},
 		{[]string{"-h"}, 0, "-json"},
 	} {

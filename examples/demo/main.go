@@ -1,13 +1,13 @@
-// Demo shows what a sender with package policy does, on a private internet that
-// it starts itself: signed DNS, mail hosts, MTA-STS policy hosts, and attackers.
-// It sends a message to each of many domains, looks where the message arrived,
-// and prints what happened and why.
+// Demo shows what a sender with package policy does. It starts a private
+// internet with signed DNS, mail hosts, MTA-STS policy hosts and attackers. It
+// sends a message to each of many domains, checks which host received it, and
+// prints what happened and why.
 //
 //	go run ./examples/demo
 //	go run ./examples/demo -explain stripped.test
 //	go run ./examples/demo -json
 //
-// Each row is a domain of the tables in this directory:
+// Each row is a domain from the tables in this directory:
 //
 //	DOMAIN             SITUATION                             MAIL          BY            WHY
 //	dane.test          TLSA 3 1 1                            authenticated DANE          TLSA record matches
@@ -16,14 +16,14 @@
 //	forged-mx.test     forged MX, attacker's host has DANE   waits         MTA-STS       mx-not-in-policy
 //	null-mx.test       null MX: the domain takes no mail     returned      -             556 5.1.10
 //
-// The mail is "authenticated" when it was delivered over TLS to a server that
-// proved who it is, "encrypted" when the server did not have to, and "in clear"
-// without TLS. It "waits" when a sender should try again later, and is
-// "returned" when that cannot help.
+// The mail is "authenticated" if it was delivered over TLS to an authenticated
+// server, "encrypted" if TLS did not require authentication, and "in clear"
+// without TLS. It "waits" if the sender should retry later, and is "returned"
+// if a retry cannot help.
 //
-// With -json there is one object a line, with the members domain, situation,
-// expected, got, ok, by, why, and wrong if ok is false. The exit status is 0 when
-// everything is as it should be, 1 when not, and 2 for wrong usage.
+// With -json, the output is one object per line with the members domain,
+// situation, expected, got, ok, by, why, and, if ok is false, wrong. The exit
+// status is 0 if all outcomes are as expected, 1 if not, and 2 for wrong usage.
 package main
 
 import (
@@ -37,7 +37,7 @@ import (
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-// patience ends a demo that hangs.
+// patience is the time limit of the demo.
 const patience = 20 * time.Second
 
 func main() {
@@ -50,7 +50,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	asJSON := flags.Bool("json", false, "print one JSON object for each domain")
-	explain := flags.String("explain", "", "print how the plan for this `domain` of the demo came about")
+	explain := flags.String("explain", "", "explain the plan for this `domain` of the demo")
 	if err := flags.Parse(args); err == flag.ErrHelp {
 		return 0
 	} else if err != nil || flags.NArg() > 0 {
@@ -105,7 +105,7 @@ func explainOne(ctx context.Context, stdout, stderr io.Writer, trials []*trial, 
 		}
 		return 0
 	}
-	fmt.Fprintf(stderr, "demo: no domain of this demo is called %q; run it without arguments to see them all\n", domain)
+	fmt.Fprintf(stderr, "demo: the demo has no domain %q; run it without arguments to list all domains\n", domain)
 	return 2
 }
 

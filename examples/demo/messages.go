@@ -5,8 +5,8 @@ import (
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-// messageScenarios are messages with wishes of their own (RFC 8689), and
-// domains that take no mail.
+// messageScenarios are messages with their own requirements (RFC 8689), and
+// domains that accept no mail.
 func messageScenarios() []scenario {
 	required := []policy.Option{policy.RequireTLS()}
 	return []scenario{

@@ -7,8 +7,8 @@ import (
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-// mixedScenarios are the rows of the decision table where the MX records, the
-// hosts and MTA-STS do not all say the same.
+// mixedScenarios are the rows of the decision table in which MX records, hosts
+// and MTA-STS have different security.
 func mixedScenarios() []scenario {
 	both := policy.ByDANE | policy.ByMTASTS
 	return []scenario{
@@ -65,7 +65,8 @@ func mixedScenarios() []scenario {
 	}
 }
 
-// policyNotAsked checks that nobody fetched the policy: DANE decided alone.
+// policyNotAsked checks that the policy was not fetched, because DANE alone
+// decides.
 func policyNotAsked(s *site) error {
 	if s.policy.Fetches() > 0 || s.inet.Questions("_mta-sts."+s.name) > 0 {
 		return errors.New("MTA-STS was asked")

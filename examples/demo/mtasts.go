@@ -46,7 +46,8 @@ func mtastsScenarios() []scenario {
 	}
 }
 
-// failureReported checks that a report will tell what enforce would have done.
+// failureReported checks that the report contains the failure that enforce
+// would have caused.
 func failureReported(s *site) error {
 	s.reports.Lock()
 	defer s.reports.Unlock()
@@ -61,7 +62,7 @@ func failureReported(s *site) error {
 }
 
 // mtastsAttackScenarios are attackers and faults at domains with an enforced
-// policy. What the sender remembers is what protects it.
+// policy. The sender is protected by the policy that it remembers.
 func mtastsAttackScenarios() []scenario {
 	enforced := func(options ...policytest.Option) steps {
 		return steps{unsigned, mx(options...), policyFor("enforce")}

@@ -5,8 +5,8 @@ import (
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-// operatorScenarios are wishes of the sender's own operator. Each has a
-// Resolver of its own.
+// operatorScenarios are settings of the sending operator. Each scenario has its
+// own Resolver.
 func operatorScenarios() []scenario {
 	return []scenario{
 		{

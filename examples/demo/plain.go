@@ -2,8 +2,8 @@ package main
 
 import "github.com/mxseal/mxseal/policy/policytest"
 
-// plainScenarios are domains that publish no policy. There mail is as it has
-// always been: encrypted if the server offers it.
+// plainScenarios are domains without a policy. Mail to them is encrypted if the
+// server offers STARTTLS.
 func plainScenarios() []scenario {
 	return []scenario{
 		{

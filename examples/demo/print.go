@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// The columns of the table: 110 with a space between them.
+// Column widths. A line has 110 columns with a space between them.
 const (
 	domainWidth    = 18
 	situationWidth = 37
@@ -18,7 +18,7 @@ const (
 	whyWidth       = 25
 )
 
-// printTable prints a line for each scenario, and in the end what went wrong.
+// printTable prints a line for each scenario, and a summary.
 func printTable(w io.Writer, groups []group, results map[string]result, took time.Duration) error {
 	var text strings.Builder
 	row := func(domain, situation string, mail any, by, why string) {
@@ -43,7 +43,7 @@ func printTable(w io.Writer, groups []group, results map[string]result, took tim
 		}
 	}
 	text.WriteString("\n" + wrong.String())
-	fmt.Fprintf(&text, "%d of %d domains as they should be, in %v\n",
+	fmt.Fprintf(&text, "%d of %d domains as expected, in %v\n",
 		len(results)-failures(results), len(results), took.Round(time.Millisecond))
 	_, err := io.WriteString(w, text.String())
 	return err
@@ -53,7 +53,7 @@ func pad(text string, width int) string {
 	return text + strings.Repeat(" ", max(0, width-utf8.RuneCountInString(text)))
 }
 
-// printJSON prints an object for each scenario, one a line.
+// printJSON prints one object per line for each scenario.
 func printJSON(w io.Writer, groups []group, results map[string]result) error {
 	encoder := json.NewEncoder(w)
 	for _, each := range all(groups) {

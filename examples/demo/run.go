@@ -13,16 +13,16 @@ import (
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-// trial is a scenario put into the world.
+// trial is a scenario with its site and resolver.
 type trial struct {
 	scenario
 	site     *site
 	resolver *policy.Resolver
-	sender   string // the return path, by which its message is found again
+	sender   string // the return path, which identifies the message
 }
 
-// build fills an internet with the sites of all scenarios, and lets the day
-// pass after which those attacks begin that the sender's memory protects from.
+// build adds the sites of all scenarios to an internet. Then it advances the
+// clock by a day and starts the attacks against remembered policies.
 func build(ctx context.Context, inet *policytest.Internet, all []scenario) ([]*trial, error) {
 	w := &world{inet: inet, hosts: make(map[string]*policytest.Host)}
 	shared, err := policy.New(inet.Config())
@@ -45,7 +45,7 @@ func build(ctx context.Context, inet *policytest.Internet, all []scenario) ([]*t
 	}
 	atOnce(trials, func(t *trial) {
 		if t.nextDay != nil {
-			t.resolver.Resolve(ctx, t.domain) // what was learned counts, and run shows it
+			t.resolver.Resolve(ctx, t.domain) // only remembers the policy; run checks the result
 		}
 	})
 	for _, t := range trials {
@@ -55,7 +55,7 @@ func build(ctx context.Context, inet *policytest.Internet, all []scenario) ([]*t
 	return trials, nil
 }
 
-// atOnce does something with all trials side by side.
+// atOnce calls do for all trials concurrently.
 func atOnce(trials []*trial, do func(*trial)) {
 	var running sync.WaitGroup
 	for _, t := range trials {
@@ -64,17 +64,17 @@ func atOnce(trials []*trial, do func(*trial)) {
 	running.Wait()
 }
 
-// result is what a trial showed.
+// result is the result of a trial.
 type result struct {
 	*trial
 	got outcome
-	// why is the short form of what decided, explanation the long one.
+	// why is the reason in short form, explanation in long form.
 	why, explanation string
-	// wrong says what is not as it should be; nil for nothing.
+	// wrong is the difference from the expected result, or nil.
 	wrong error
 }
 
-// run sends the message of the scenario and looks for it at every mail host.
+// run sends the message of the scenario and looks for it at all mail hosts.
 func (t *trial) run(ctx context.Context) result {
 	r := result{trial: t}
 	plan, err := t.resolver.Resolve(ctx, t.recipient(), t.options...)
@@ -97,7 +97,7 @@ func (t *trial) run(ctx context.Context) result {
 	return r
 }
 
-// check compares what was got with what was expected.
+// check compares the result with the expected one.
 func (r *result) check() error {
 	var wrong []error
 	if r.got != r.want {
@@ -113,13 +113,13 @@ func (t *trial) message() []byte {
 	return []byte(t.header + "From: " + t.sender + "\r\nSubject: " + t.situation + "\r\n\r\nHello.\r\n")
 }
 
-// place is a mail host that has a message.
+// place is a mail host that has received a message.
 type place struct {
 	host string
 	tls  bool
 }
 
-// find looks for a message by its return path, at every host of the world.
+// find finds a message by its return path, at all hosts.
 func (w *world) find(sender string) []place {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -134,7 +134,7 @@ func (w *world) find(sender string) []place {
 	return places
 }
 
-// deliver describes a message that arrived.
+// deliver sets the result of a message that was received.
 func (r *result) deliver(plan *policy.Plan, at place) {
 	host := hostOf(plan, at.host)
 	if host == nil {
@@ -155,7 +155,7 @@ func (r *result) deliver(plan *policy.Plan, at place) {
 	}
 }
 
-// proof says by what a host proved who it is.
+// proof returns how a host was authenticated.
 func proof(host *policy.Host) string {
 	switch {
 	case host.By.Has(policy.ByDANE | policy.ByMTASTS):
@@ -171,8 +171,8 @@ func proof(host *policy.Host) string {
 	}
 }
 
-// hostOf returns the host of a plan that a mail host was reached as: by its own
-// name, by an alias of it, or by an address.
+// hostOf returns the host of a plan for the name under which the plan reached a
+// mail host: its own name, an alias, or an address literal.
 func hostOf(plan *policy.Plan, name string) *policy.Host {
 	if host := plan.Host(name); host != nil {
 		return host
@@ -193,7 +193,7 @@ func hostOf(plan *policy.Plan, name string) *policy.Host {
 	return nil
 }
 
-// fail describes a message that did not arrive.
+// fail sets the result of a message that was not received.
 func (r *result) fail(plan *policy.Plan, err error) {
 	r.explanation = err.Error()
 	var failure *policy.Error

@@ -6,31 +6,32 @@ import (
 	"github.com/mxseal/mxseal/policy"
 )
 
-// group is scenarios that belong together, under a title.
+// group is a titled group of scenarios.
 type group struct {
 	title     string
 	scenarios []scenario
 }
 
-// scenario is one recipient domain, and what is to become of a message to it.
+// scenario is a recipient domain and the expected outcome for a message to it.
 type scenario struct {
 	domain    string
 	situation string
-	// given builds the domain, with what is wrong with it from the start.
+	// given builds the domain, including its initial faults.
 	given steps
-	// nextDay is what happens after the sender got to know the domain, while it
-	// remembers the domain's policy.
+	// nextDay changes the domain one day later, while the sender remembers its
+	// policy.
 	nextDay steps
-	// config are the operator's wishes; nil: none, and a Resolver that all such
-	// scenarios share.
+	// config changes the configuration of the sender. If it is nil, the
+	// scenario uses a Resolver that is shared by all such scenarios.
 	config func(*policy.Config)
-	// options go with the message; header is put before it.
+	// options are passed with the message. header is prepended to it.
 	options []policy.Option
 	header  string
-	// written is the domain as the sender writes it, if not like domain.
+	// written is the domain as written in the recipient address, if it differs
+	// from domain.
 	written string
 	want    outcome
-	// also checks what the outcome does not show; nil: nothing.
+	// also makes further checks. It can be nil.
 	also func(*site) error
 }
 
@@ -42,33 +43,33 @@ func (s *scenario) recipient() string {
 	return s.domain
 }
 
-// outcome is what became of a message.
+// outcome is the result for a message.
 type outcome struct {
 	mail mail
-	// by is what decided about the host: the one that has the message, or else
-	// the first.
+	// by is the mechanism that decided about the host that received the
+	// message, or else about the first host.
 	by policy.Mechanism
-	// at is the host that has the message; empty when none has.
+	// at is the host that received the message, or empty.
 	at string
-	// reason is why no host has it: TLS-RPT result type and reason code, or else
-	// the enhanced status code.
+	// reason is why no host received it: a TLS-RPT result type and reason code,
+	// or else the enhanced status code.
 	reason string
 }
 
-// mail is what became of a message, in a word.
+// mail is a one-word result.
 type mail string
 
 const (
-	authenticated mail = "authenticated" // delivered, and the server proved who it is
-	encrypted     mail = "encrypted"     // delivered over TLS to an unverified server
+	authenticated mail = "authenticated" // delivered to an authenticated server
+	encrypted     mail = "encrypted"     // delivered over TLS without authentication
 	inClear       mail = "in clear"      // delivered without TLS
-	waits         mail = "waits"         // not delivered; it may be tried again
-	returned      mail = "returned"      // not delivered; the sender is told
-	lost          mail = "lost"          // reported as delivered, and no host has it
-	leaked        mail = "leaked"        // a host has it although the sender was told otherwise
+	waits         mail = "waits"         // not delivered; a retry can help
+	returned      mail = "returned"      // not delivered; a retry cannot help
+	lost          mail = "lost"          // reported as delivered, but no host received it
+	leaked        mail = "leaked"        // reported as not delivered, but a host received it
 )
 
-// String is the whole outcome in one line, by which outcomes are compared.
+// String returns the outcome in one line. Outcomes are compared in this form.
 func (o outcome) String() string {
 	text := string(o.mail)
 	if o.by != 0 {
@@ -83,7 +84,7 @@ func (o outcome) String() string {
 	return text
 }
 
-// scenarios is the table of everything that the demo shows.
+// scenarios returns all scenarios of the demo.
 func scenarios() []group {
 	return []group{
 		{"Domains without a policy", plainScenarios()},

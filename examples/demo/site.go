@@ -12,14 +12,14 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
-// world is the private internet, with all its mail hosts by name.
+// world is the private internet and its mail hosts, by name.
 type world struct {
 	inet  *policytest.Internet
 	hosts map[string]*policytest.Host
 	mu    sync.Mutex
 }
 
-// site is the place of one scenario in the world.
+// site is the part of the world that belongs to one scenario.
 type site struct {
 	*world
 	name   string // of the domain, in A-labels
@@ -28,22 +28,22 @@ type site struct {
 	policy *policytest.PolicyHost
 
 	reports sync.Mutex
-	report  []tlsrpt.Session // for the recipient: how each session fared
+	report  []tlsrpt.Session // the sessions of the recipient, for TLS reports
 }
 
-// Record makes a site a tlsrpt.Recorder.
+// Record implements tlsrpt.Recorder.
 func (s *site) Record(session *tlsrpt.Session) {
 	s.reports.Lock()
 	defer s.reports.Unlock()
 	s.report = append(s.report, *session)
 }
 
-// step changes a site. The tables are written in steps.
+// step changes a site. Scenarios are built from steps.
 type step func(*site)
 
 type steps []step
 
-// and returns the steps with more after them.
+// and returns the steps followed by more.
 func (all steps) and(more ...step) steps { return slices.Concat(all, more) }
 
 func (all steps) take(s *site) {
@@ -52,13 +52,14 @@ func (all steps) take(s *site) {
 	}
 }
 
-// signed makes the domain, with DNSSEC.
+// signed adds the domain, with DNSSEC.
 func signed(s *site) { s.domain = s.inet.Domain(s.name) }
 
-// unsigned makes the domain, without DNSSEC.
+// unsigned adds the domain, without DNSSEC.
 func unsigned(s *site) { s.domain = s.inet.Domain(s.name, policytest.Unsigned) }
 
-// mx adds the next best mail host: mx.DOMAIN first, then mx2.DOMAIN.
+// mx adds a mail host with the next preference: first mx.DOMAIN, then
+// mx2.DOMAIN.
 func mx(options ...policytest.Option) step {
 	return func(s *site) {
 		name := "mx." + s.name
@@ -70,7 +71,7 @@ func mx(options ...policytest.Option) step {
 	}
 }
 
-// mxAt makes a host of any domain the next best mail host of this one.
+// mxAt adds an MX record with the next preference for a host of any domain.
 func mxAt(name string) step {
 	return func(s *site) {
 		s.mx = append(s.mx, name)
@@ -78,8 +79,8 @@ func mxAt(name string) step {
 	}
 }
 
-// host adds a mail host that no MX record names yet. Its domain, if it is not
-// there, is signed.
+// host adds a mail host without an MX record. If its domain does not exist, it
+// is added, signed.
 func host(name string, options ...policytest.Option) step {
 	return func(s *site) {
 		added := s.inet.Host(name, options...)
@@ -89,7 +90,7 @@ func host(name string, options ...policytest.Option) step {
 	}
 }
 
-// elsewhere makes another domain without DNSSEC.
+// elsewhere adds another domain, without DNSSEC.
 func elsewhere(name string) step {
 	return func(s *site) { s.inet.Domain(name, policytest.Unsigned) }
 }
@@ -99,19 +100,19 @@ func records(lines ...string) step {
 	return func(s *site) { s.domain.Add(lines...) }
 }
 
-// tlsaOf publishes, below another name of the domain, the TLSA record of a host
-// whose own zone has none.
+// tlsaOf publishes the TLSA record of a host below another name of the domain,
+// for a host whose own zone has no TLSA records.
 func tlsaOf(name, owner string) step {
 	return func(s *site) {
 		record, err := dane.NewRecord(s.host(name).Certificates()[0], dane.DANEEE, dane.SPKI, dane.SHA256)
 		if err != nil {
-			panic(err) // the certificate is ours
+			panic(err) // the certificate was issued by the demo
 		}
 		s.domain.Add(fmt.Sprint(dane.RecordName(owner, 25), " TLSA ", record))
 	}
 }
 
-// policyFor publishes an MTA-STS policy, for mx.DOMAIN unless others are named.
+// policyFor publishes an MTA-STS policy. Without hosts, it lists mx.DOMAIN.
 func policyFor(mode string, hosts ...string) step {
 	return func(s *site) {
 		if len(hosts) == 0 {
@@ -121,10 +122,11 @@ func policyFor(mode string, hosts ...string) step {
 	}
 }
 
-// blockPolicy keeps the policy from being fetched.
+// blockPolicy prevents fetches of the policy.
 func blockPolicy(s *site) { s.policy.Break(policytest.Refuse) }
 
-// spoofPolicyID announces another policy, as one can who forges DNS.
+// spoofPolicyID announces a new policy id, as an attacker who forges DNS can
+// do.
 func spoofPolicyID(s *site) { s.policy.Announce("spoofed") }
 
 // faulty makes mx.DOMAIN fail.
@@ -132,14 +134,14 @@ func faulty(options ...policytest.Option) step {
 	return func(s *site) { s.host("mx." + s.name).Break(options...) }
 }
 
-// dnsFault makes the answers to questions for a name go wrong. "@" in the name
-// stands for the domain.
+// dnsFault breaks the DNS replies for a name. "@" in the name stands for the
+// domain.
 func dnsFault(fault policytest.DNSFault, name string, types ...dnssec.Type) step {
 	return func(s *site) { s.inet.BreakDNS(fault, s.expand(name), types...) }
 }
 
-// forge replaces the answers to questions for a name. "@" stands for the domain
-// in the name and in the records.
+// forge replaces the DNS replies for a name. "@" stands for the domain in the
+// name and in the records.
 func forge(name string, t dnssec.Type, records ...string) step {
 	return func(s *site) {
 		forged := make([]string, len(records))

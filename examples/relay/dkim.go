@@ -19,16 +19,16 @@ import (
 	"github.com/emersion/go-msgauth/dkim"
 )
 
-// signer is a reporter.Signer.
+// signer signs reports with DKIM. It implements reporter.Signer.
 type signer struct {
 	domain, selector string
 	key              crypto.Signer
 }
 
-// leastRSA is the shortest RSA key in bits (RFC 8301 section 3.2).
+// leastRSA is the minimum size of an RSA key in bits (RFC 8301 section 3.2).
 const leastRSA = 2048
 
-// selectorForm is that of RFC 6376 section 3.1.
+// selectorForm matches selectors (RFC 6376 section 3.1).
 var selectorForm = regexp.MustCompile(`^[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*$`)
 
 // newSigner returns a signer for the domain of the contact address.
@@ -42,16 +42,16 @@ func newSigner(s settings) (*signer, error) {
 		return nil, fmt.Errorf("%s: %w", s.dkimKey, err)
 	}
 	if !selectorForm.MatchString(s.dkimSelector) {
-		return nil, fmt.Errorf("-dkim-selector %q is not made of labels with dots between them", s.dkimSelector)
+		return nil, fmt.Errorf("-dkim-selector %q is not a sequence of labels separated by dots", s.dkimSelector)
 	}
 	return &signer{domain: strings.ToLower(domainOf(s.contact)), selector: s.dkimSelector, key: key}, nil
 }
 
-// parseKey reads a private key in PEM, of PKCS #8 or PKCS #1.
+// parseKey parses a private key in PEM, in PKCS #8 or PKCS #1 format.
 func parseKey(text []byte) (crypto.Signer, error) {
 	block, _ := pem.Decode(text)
 	if block == nil {
-		return nil, errors.New("no key in PEM")
+		return nil, errors.New("the file contains no PEM block")
 	}
 	var key any
 	var err error
@@ -61,7 +61,7 @@ func parseKey(text []byte) (crypto.Signer, error) {
 	case "RSA PRIVATE KEY":
 		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
 	default:
-		return nil, fmt.Errorf("a %q is no private key without a password", block.Type)
+		return nil, fmt.Errorf("PEM block %q is not an unencrypted private key", block.Type)
 	}
 	if err != nil {
 		return nil, err
@@ -69,18 +69,18 @@ func parseKey(text []byte) (crypto.Signer, error) {
 	switch key := key.(type) {
 	case *rsa.PrivateKey:
 		if key.N.BitLen() < leastRSA {
-			return nil, fmt.Errorf("the RSA key has %d bits, less than %d", key.N.BitLen(), leastRSA)
+			return nil, fmt.Errorf("the RSA key has %d bits, want at least %d", key.N.BitLen(), leastRSA)
 		}
 		return key, nil
 	case ed25519.PrivateKey:
 		return key, nil
 	default:
-		return nil, fmt.Errorf("DKIM has no keys like %T, only RSA and Ed25519", key)
+		return nil, fmt.Errorf("%T cannot be used for DKIM: use an RSA or Ed25519 key", key)
 	}
 }
 
-// Sign puts a DKIM-Signature before a message, over the fields that are named
-// and the whole body: there is no l=.
+// Sign prepends a DKIM-Signature over the given header fields and the whole
+// body, without l=.
 func (s *signer) Sign(_ context.Context, message []byte, fields []string) ([]byte, error) {
 	var signed bytes.Buffer
 	err := dkim.Sign(&signed, bytes.NewReader(message), &dkim.SignOptions{
@@ -95,7 +95,7 @@ func (s *signer) Sign(_ context.Context, message []byte, fields []string) ([]byt
 }
 
 // record returns the name and the text of the DNS record of the key (RFC 6376
-// section 3.6.1, for Ed25519 RFC 8463 section 4.2).
+// section 3.6.1; for Ed25519, RFC 8463 section 4.2).
 func (s *signer) record() (name, text string, err error) {
 	var kind string
 	var public []byte
@@ -110,10 +110,11 @@ func (s *signer) record() (name, text string, err error) {
 	return s.selector + "._domainkey." + s.domain + ".", text, err
 }
 
-// maxString is the length of a character-string in DNS (RFC 1035 section 3.3).
+// maxString is the maximum length of a character-string in DNS (RFC 1035
+// section 3.3).
 const maxString = 255
 
-// printRecord prints the record in the form of a zone file.
+// printRecord prints the DNS record in zone-file format.
 func printRecord(w io.Writer, s settings) error {
 	signer, err := newSigner(s)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/emersion/go-msgauth/dkim"
 )
 
-// keyFile writes a key as openssl genpkey does.
+// keyFile writes a key in the format of openssl genpkey.
 func keyFile(t *testing.T, key any) string {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(key)
@@ -55,14 +55,14 @@ func newEd25519(t *testing.T) ed25519.PrivateKey {
 	return key
 }
 
-// fields are some to sign, and signedMessage has them.
+// fields are the fields to sign. signedMessage has all of them.
 var fields = []string{"From", "To", "TLS-Report-Domain", "TLS-Report-Submitter"}
 
 const signedMessage = "From: <tls-reports@sender.test>\r\nTo:  <you@good.test>\r\nX-Other: 1\r\n" +
 	"TLS-Report-Domain: good.test\r\nTLS-Report-Submitter: sender.test\r\n\r\n body  with spaces \r\n\r\n\r\n"
 
-// RPT-18 to RPT-20: signatures by either kind of key are good by the record that
-// is printed, cover what they should and all of the body.
+// RPT-18 to RPT-20: signatures with both kinds of keys verify with the printed
+// record and cover the given fields and the whole body.
 func TestSigner(t *testing.T) {
 	t.Parallel()
 	rsaKey := newRSA(t, 2048)
@@ -125,7 +125,7 @@ func TestSigner(t *testing.T) {
 	}
 }
 
-// verify returns the signatures of a message, judged by the record of a key.
+// verify verifies the signatures of a message with the DNS record of a key.
 func verify(t *testing.T, message []byte, key string) []*dkim.Verification {
 	t.Helper()
 	signer, err := newSigner(settings{contact: "tls-reports@sender.test", dkimKey: key, dkimSelector: "tlsrpt"})
@@ -143,7 +143,7 @@ func verifyBy(t *testing.T, message []byte, record string) []*dkim.Verification 
 	t.Helper()
 	checks, err := dkim.VerifyWithOptions(bytes.NewReader(message), &dkim.VerifyOptions{
 		LookupTXT: func(string) ([]string, error) {
-			// The library knows only the service type of mail.
+			// The library accepts only the service type "email".
 			return []string{strings.Replace(record, "s=tlsrpt", "s=email", 1)}, nil
 		},
 	})
@@ -161,16 +161,16 @@ func TestBadKeys(t *testing.T) {
 	}
 	good := keyFile(t, newEd25519(t))
 	for _, test := range []struct{ file, selector, want string }{
-		{keyFile(t, newRSA(t, 1024)), "s", "the RSA key has 1024 bits, less than 2048"},
-		{keyFile(t, ec), "s", "only RSA and Ed25519"},
-		{pemFile(t, "ENCRYPTED PRIVATE KEY", nil), "s", "no private key without a password"},
+		{keyFile(t, newRSA(t, 1024)), "s", "the RSA key has 1024 bits, want at least 2048"},
+		{keyFile(t, ec), "s", "use an RSA or Ed25519 key"},
+		{pemFile(t, "ENCRYPTED PRIVATE KEY", nil), "s", "not an unencrypted private key"},
 		{pemFile(t, "CERTIFICATE", nil), "s", "CERTIFICATE"},
 		{pemFile(t, "PRIVATE KEY", []byte("x")), "s", "asn1"},
-		{os.DevNull, "s", "no key in PEM"},
+		{os.DevNull, "s", "the file contains no PEM block"},
 		{"/nonexistent", "s", "/nonexistent"},
-		{good, "", "not made of labels"},
-		{good, "a; l=1", "not made of labels"},
-		{good, "a..b", "not made of labels"},
+		{good, "", "not a sequence of labels"},
+		{good, "a; l=1", "not a sequence of labels"},
+		{good, "a..b", "not a sequence of labels"},
 	} {
 		args := []string{"-contact", "tls-reports@sender.test", "-dkim-key", test.file, "-dkim-selector", test.selector, "-dkim-record"}
 		var stdout, stderr bytes.Buffer

@@ -9,8 +9,8 @@ import (
 
 const envelopeText = "EHLO client.test\r\nMAIL FROM:<me@sender.test>\r\nRCPT TO:<you@good.test>\r\nDATA\r\n"
 
-// No message gets a second one in, whatever a line ends in, and none keeps the
-// relay from seeing its end.
+// No message can inject a second message, whatever its line ends are, and none
+// prevents the relay from finding its end.
 func TestSmuggling(t *testing.T) {
 	t.Parallel()
 	second := crlf("MAIL FROM:<boss@sender.test>", "RCPT TO:<you@good.test>", "DATA", "Subject: smuggled", "", ".", "QUIT")
@@ -76,7 +76,8 @@ func TestLoop(t *testing.T) {
 	}
 }
 
-// What a client says of itself does not get out of the field that repeats it.
+// Text from the client cannot inject anything into the Received field or after
+// it.
 func TestTraceField(t *testing.T) {
 	t.Parallel()
 	for _, helo := range []string{"a\r\nBcc: x", "a b", "a(", "a;", "\x00", "\u00e4", strings.Repeat("x", 256)} {
@@ -90,7 +91,7 @@ func TestTraceField(t *testing.T) {
 	}
 }
 
-// The relay has no authentication, so nobody elsewhere gets at it.
+// The relay has no authentication, so it is not reachable from other machines.
 func TestListensOnLoopbackOnly(t *testing.T) {
 	t.Parallel()
 	for _, address := range []string{":0", "0.0.0.0:0", "[::]:0"} {
@@ -101,7 +102,7 @@ func TestListensOnLoopbackOnly(t *testing.T) {
 	}
 }
 
-// A line end is whole or none, however it is cut into pieces.
+// Bare line ends are detected however the input is split into reads.
 func FuzzLineEnds(f *testing.F) {
 	for _, seed := range []string{"a\r\nb", "\r", "\n", "\r\r\n", "\r\n\n"} {
 		f.Add([]byte(seed), 1)
@@ -119,10 +120,10 @@ func FuzzLineEnds(f *testing.F) {
 		}
 		text := bytes.ReplaceAll(data[:n], []byte("\r\n"), nil)
 		if whole.bad && data[n] != '\n' {
-			text = bytes.TrimSuffix(text, []byte("\r")) // the one that it was found by
+			text = bytes.TrimSuffix(text, []byte("\r")) // the octet that made the line end bare
 		}
 		if !whole.bad && whole.afterCR {
-			text = bytes.TrimSuffix(text, []byte("\r")) // may become whole
+			text = bytes.TrimSuffix(text, []byte("\r")) // it may be completed by the next read
 		}
 		if bytes.ContainsAny(text, "\r\n") {
 			t.Errorf("%q passed", data[:n])

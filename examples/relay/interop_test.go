@@ -24,12 +24,12 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt/report"
 )
 
-// What real programs make of reports: a Postfix without STARTTLS, whose domain
-// has an MTA-STS policy that it does not meet, refuses no report and stores it
-// (RPT-16, RPT-77); python3-dkim finds its signature good (RPT-18, RPT-19,
-// RPT-74), and a second reader that it is to the letter of RFC 8460 sections 4 and
-// 5 (RPT-22 to RPT-49, RPT-66 to RPT-75); and an nginx gets one by https
-// (RPT-14, RPT-78, RPT-79).
+// Real programs receive reports. A Postfix without STARTTLS, whose domain has
+// an MTA-STS policy that it does not meet, accepts and stores the report
+// (RPT-16, RPT-77). python3-dkim verifies its signature (RPT-18, RPT-19,
+// RPT-74). A second reader checks it against RFC 8460 sections 4 and 5 (RPT-22
+// to RPT-49, RPT-66 to RPT-75). An nginx receives a report over https (RPT-14,
+// RPT-78, RPT-79).
 func TestReportsInterop(t *testing.T) {
 	python := needPython(t)
 	w := newWorld(t)
@@ -54,7 +54,7 @@ func TestReportsInterop(t *testing.T) {
 	if err := relay.send("you@posted.test", greeting); err != nil {
 		t.Error(err)
 	}
-	relay.end(t) // and another process reports what this one counted
+	relay.end(t) // another process sends the reports
 	w.tomorrow()
 	w.start(t, args...)
 	eventually(t, "a report by mail and one by https", func() bool { return len(postfix.Messages(t)) > 0 && len(posts.all()) > 0 })
@@ -88,7 +88,7 @@ func TestReportsInterop(t *testing.T) {
 	}
 }
 
-// needPython returns Debian's Python, which finds Debian's python3-dkim.
+// needPython returns the Python of Debian, which has the python3-dkim package.
 func needPython(t *testing.T) string {
 	t.Helper()
 	python := interop.Need(t, "/usr/bin/python3")
@@ -97,7 +97,7 @@ func needPython(t *testing.T) string {
 	return python
 }
 
-// readStrictly returns the report that the second reader finds in a message, in
+// readStrictly returns the report that the second reader finds in a message, as
 // JSON.
 func readStrictly(t *testing.T, python, key, message string) string {
 	t.Helper()
@@ -115,7 +115,7 @@ func readStrictly(t *testing.T, python, key, message string) string {
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v: %s\n%s", err, stderr.String(), message)
 	}
-	// The second reader refuses a message that was changed.
+	// The second reader rejects a message that was changed.
 	for _, change := range [][2]string{{"TLS-Report-Domain: mailed", "TLS-Report-Domain: nailed"}, {"report-type=\"tlsrpt\"", "report-type=\"other\""}} {
 		cmd := exec.Command(python, "testdata/read_report.py", name, record)
 		changed := strings.Replace(message, change[0], change[1], 1)
@@ -127,7 +127,7 @@ func readStrictly(t *testing.T, python, key, message string) string {
 	return stdout.String()
 }
 
-// redirect has connections to an address go to a port of 127.0.0.1.
+// redirect redirects connections to an address to a port of 127.0.0.1.
 func (w *world) redirect(addr string, port int) {
 	dial := w.deps.policy.Dial
 	w.deps.policy.Dial = func(ctx context.Context, network, to string) (net.Conn, error) {
@@ -138,7 +138,7 @@ func (w *world) redirect(addr string, port int) {
 	}
 }
 
-// endpoint is an https endpoint: an nginx, and what it hands on.
+// endpoint is an https endpoint: an nginx and the requests that it forwarded.
 type endpoint struct {
 	mu    sync.Mutex
 	posts []post
@@ -167,7 +167,7 @@ func (e *endpoint) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	rw.WriteHeader(http.StatusCreated)
 }
 
-// startEndpoint runs an nginx as that host, with a certificate of the authority.
+// startEndpoint starts an nginx for host, with a certificate of the authority.
 func startEndpoint(t *testing.T, w *world, host string, authority mailserver.Identity) *endpoint {
 	t.Helper()
 	e := new(endpoint)

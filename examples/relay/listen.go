@@ -12,13 +12,14 @@ import (
 )
 
 const (
-	// maxConnections bounds the memory for messages.
+	// maxConnections limits the memory for messages.
 	maxConnections = 64
-	// lastWord is for how long a client may go on when the relay ends.
+	// lastWord is how long a client may continue when the relay is shutting
+	// down.
 	lastWord = time.Second
 )
 
-// listen returns a listener that only this machine can connect to.
+// listen listens on a loopback address, so that only this machine can connect.
 func listen(address string) (net.Listener, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
@@ -26,12 +27,12 @@ func listen(address string) (net.Listener, error) {
 	}
 	if at, ok := listener.Addr().(*net.TCPAddr); !ok || !at.IP.IsLoopback() {
 		listener.Close()
-		return nil, fmt.Errorf("%s is not a loopback address, and the relay sends for everybody who can connect", address)
+		return nil, fmt.Errorf("%s is not a loopback address: the relay has no authentication and must not be reachable from other machines", address)
 	}
 	return netutil.LimitListener(listener, maxConnections), nil
 }
 
-// listener makes each connection a clientConn.
+// listener wraps each connection in a clientConn.
 type listener struct {
 	net.Listener
 	ctx context.Context
@@ -48,18 +49,18 @@ func (l listener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// clientConn is a connection that has nothing more to read soon after its context
-// is done, and none but whole line ends at any time.
+// clientConn ends reads soon after its context is done, and ends the input at
+// the first bare CR or LF.
 type clientConn struct {
 	net.Conn
 	ctx   context.Context
 	stop  func() bool
-	mu    sync.Mutex // the deadline that is set last is the right one
+	mu    sync.Mutex // orders the calls that set the deadline
 	lines lineEnds
 }
 
-// SetReadDeadline sets the deadline, or an early one when the context is done.
-// Writing has its own.
+// SetReadDeadline sets the deadline for reads, or an earlier one if the context
+// is done. Writes have their own deadline.
 func (c *clientConn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -69,7 +70,7 @@ func (c *clientConn) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
-// Read reads up to the first line end that is none.
+// Read reads up to the first bare CR or LF.
 func (c *clientConn) Read(p []byte) (int, error) {
 	if c.lines.bad {
 		return 0, errBareLineEnd
@@ -87,12 +88,13 @@ func (c *clientConn) Close() error {
 	return c.Conn.Close()
 }
 
-// errBareLineEnd is for a CR or LF without the other. Servers differ in what they
-// make of it (RFC 5321 section 2.3.8): where one sees the end of a message, another
-// sees text, and what follows is a message that nobody sent, or is lost.
+// errBareLineEnd is the error for a CR without LF or an LF without CR. Servers
+// interpret these differently (RFC 5321 section 2.3.8). If one server sees the
+// end of a message where another one does not, an attacker can inject a
+// message.
 var errBareLineEnd = errors.New("a line does not end in CRLF")
 
-// lineEnds follows the line ends in what is read piece by piece.
+// lineEnds checks line ends across reads.
 type lineEnds struct {
 	afterCR bool
 	bad     bool

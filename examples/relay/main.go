@@ -1,57 +1,59 @@
-// Relay takes mail over SMTP and sends it on at once, TLS enforced as recipients
-// publish it: DANE, MTA-STS, and TLS reports to those who ask for them.
+// Relay receives mail over SMTP and forwards it immediately. It enforces TLS
+// with DANE and MTA-STS and sends TLS reports.
 //
 //	relay -name mail.example.net -store /var/lib/relay/state.db
 //
-// It has no queue. The client gets the reply of the recipient's own mail host,
-// or a temporary one where that host does not meet the policy, and keeps the mail
-// meanwhile, as any mail server does. So that each recipient has a reply of its
-// own, a transaction has one recipient; further ones get 452 and a transaction
-// later. LMTP replies for each recipient anyway, and has no such limit. A Postfix
-// in front of the relay speaks it:
+// The relay has no queue. The client gets the reply of the recipient's mail
+// host, or a temporary error if that host does not meet the policy, and then
+// keeps the mail in its queue. In SMTP, each transaction has one recipient, so
+// that each recipient gets its own reply; further recipients get 452 and are
+// sent by the client in another transaction. LMTP has a reply for each
+// recipient, so it does not need this limit. A Postfix in front of the relay
+// can use LMTP:
 //
 //	relay -lmtp -name mail.example.net ...         # the relay
 //	default_transport = lmtp:inet:127.0.0.1:2525   # main.cf
 //
-// The relay knows nobody and sends for all who can connect. It therefore listens
-// on loopback only, and refuses other addresses: every process of the machine may
-// use it. Who may send from elsewhere is to be decided by the server in front,
-// by authentication or by network.
+// The relay has no authentication: it sends mail for everyone who can connect.
+// Therefore it listens on loopback addresses only, and every process of the
+// machine can use it. The server in front of the relay decides who else may
+// send.
 //
-// With -contact it counts sessions, and sends reports (RFC 8460) in the four hours
-// after midnight UTC. Those by mail need a DKIM key:
+// With -contact, the relay counts sessions and sends TLS reports (RFC 8460)
+// within four hours after midnight UTC. Reports by mail need a DKIM key. These
+// commands create a key and print its DNS record:
 //
 //	openssl genpkey -algorithm rsa -pkeyopt rsa_keygen_bits:2048 -out dkim.pem
 //	relay -contact tls-reports@example.net -dkim-key dkim.pem -dkim-record
 //
-// prints the record to publish. Its "s=tlsrpt" is what RFC 8460 section 3 wants:
-// the key is good for reports and for nothing else, so do not sign other mail
-// with it.
+// The record contains "s=tlsrpt", as required by RFC 8460 section 3. So the key
+// is valid for reports only and cannot sign other mail.
 //
 // The options are
 //
-//	-listen address      where to listen, on loopback. Default: 127.0.0.1:2525
+//	-listen address      the loopback address to listen on. Default: 127.0.0.1:2525
 //	-lmtp                speak LMTP instead of SMTP
-//	-name name           the name of this host, for EHLO, Received and in MX records
-//	                     that lead back here. Default: the name of this machine
-//	-max-size octets     the largest message. Default: 26214400 (25 MiB). At most 64
-//	                     messages are in memory at once
-//	-store file          keep MTA-STS policies in a file (package boltstore)
-//	-valkey file         share them with other relays (package valkeystore); the file
-//	                     has the URL of the server, in which a password may be
-//	-contact address     report, as from this address
-//	-organization name   who reports. Default: the domain of the contact address
-//	-dkim-key file       sign reports by mail with this key: RSA of 2048 bits and more,
+//	-name name           the name of this host for EHLO and Received. MX records with
+//	                     this name lead back here. Default: the host name
+//	-max-size octets     the maximum size of a message. Default: 26214400 (25 MiB). At
+//	                     most 64 messages are in memory at the same time
+//	-store file          store MTA-STS policies and report sums in a file (package
+//	                     boltstore)
+//	-valkey file         share them with other relays (package valkeystore). The file
+//	                     contains the URL of the server, which can include a password
+//	-contact address     send reports, from this address
+//	-organization name   the organization in reports. Default: the domain of -contact
+//	-dkim-key file       sign reports by mail with this key: RSA of at least 2048 bits,
 //	                     or Ed25519, in PEM
-//	-dkim-selector name  its selector. Default: tlsrpt
-//	-dkim-record         print the DNS record of the key, and end
-//	-server address      a DNS server, which need not be trusted; repeat it or separate
-//	                     several by commas. Default: those of /etc/resolv.conf
+//	-dkim-selector name  the selector of the key. Default: tlsrpt
+//	-dkim-record         print the DNS record of the key and exit
+//	-server address      a DNS server, which need not be trusted; can be repeated or
+//	                     comma-separated. Default: the servers in /etc/resolv.conf
 //	-anchor file         the DNSSEC trust anchors. Default: the root keys of IANA
 //
-// An interrupt or SIGTERM ends the relay: it takes no more mail, and gives what is
-// under way half a minute. The exit status is 0, 1 if the relay cannot start or
-// go on, 2 for wrong usage.
+// On an interrupt or SIGTERM, the relay accepts no more mail and waits up to
+// half a minute for deliveries in progress. The exit status is 0 after that, 1
+// if the relay cannot start or fails, and 2 for wrong usage.
 package main
 
 import (
@@ -80,13 +82,13 @@ func main() {
 	os.Exit(code)
 }
 
-// deps are the parts that tests replace. What is zero is the real network.
+// deps are replaced by tests. The zero values use the real network.
 type deps struct {
 	dns       dnssec.Config
-	policy    policy.Config // DNS, Store and Self are made of the rest
+	policy    policy.Config // DNS, Store and Self are set from the other fields and settings
 	open      func(settings) (*stores, error)
-	grace     time.Duration  // for what is under way at the end
-	listening func(net.Addr) // is told where the relay listens
+	grace     time.Duration  // time limit for deliveries in progress at shutdown
+	listening func(net.Addr) // called with the address of the relay
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, d deps) int {
@@ -109,7 +111,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, d deps) i
 	return 0
 }
 
-// serve relays mail until ctx is done. What runs beside it ends after the last
+// serve relays mail until ctx is done. The background tasks end after the last
 // message, so that its session is counted and stored.
 func serve(ctx context.Context, s settings, d deps, logger *slog.Logger) error {
 	stores, err := d.open(s)
@@ -149,7 +151,7 @@ func serve(ctx context.Context, s settings, d deps, logger *slog.Logger) error {
 	return err
 }
 
-// newResolver returns what makes the plans, and the DNS that it asks.
+// newResolver returns the resolver for plans and its DNS resolver.
 func newResolver(s settings, d deps, stores *stores, logger *slog.Logger) (*policy.Resolver, *dnssec.Validator, error) {
 	validator, err := dnssec.New(d.dns)
 	if err != nil {

@@ -13,11 +13,11 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// maxReceived is how many servers a message may have been through before it is
-// taken for one in a loop (RFC 5321 section 6.3).
+// maxReceived is the number of Received fields in a message above which it is
+// considered to be in a loop (RFC 5321 section 6.3).
 const maxReceived = 100
 
-// readMessage reads a message, whose size go-smtp bounds.
+// readMessage reads a message. go-smtp limits its size.
 func readMessage(r io.Reader) ([]byte, error) {
 	message, err := io.ReadAll(r)
 	var reply *smtp.SMTPError
@@ -27,7 +27,7 @@ func readMessage(r io.Reader) ([]byte, error) {
 	case errors.Is(err, errBareLineEnd) || err == nil && hasBareLineEnd(message):
 		return nil, &smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 6, 0}, Message: errBareLineEnd.Error()}
 	case err != nil:
-		return nil, &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 4, 2}, Message: "the message did not come to its end"}
+		return nil, &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 4, 2}, Message: "the message is incomplete"}
 	case countReceived(message) >= maxReceived:
 		return nil, &smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 4, 6}, Message: "the message is in a loop"}
 	default:
@@ -35,14 +35,15 @@ func readMessage(r io.Reader) ([]byte, error) {
 	}
 }
 
-// hasBareLineEnd finds what a connection cannot: a line end that is whole only
-// with the command after it, in a message that comes in chunks (RFC 3030).
+// hasBareLineEnd reports whether a message has a bare CR or LF. A message that
+// comes in chunks (RFC 3030) can end in a CR that the connection sees completed
+// by the next command.
 func hasBareLineEnd(message []byte) bool {
 	var lines lineEnds
 	return lines.check(message) < len(message) || lines.afterCR
 }
 
-// countReceived counts the trace fields in a header.
+// countReceived returns the number of Received fields in the header.
 func countReceived(message []byte) (n int) {
 	for line := range bytes.Lines(message) {
 		switch name, _, found := bytes.Cut(line, []byte(":")); {
@@ -55,7 +56,7 @@ func countReceived(message []byte) (n int) {
 	return n
 }
 
-// trace is what a Received field tells of a client.
+// trace is the information for the Received field.
 type trace struct {
 	helo, addr, by, with string
 }
@@ -71,8 +72,9 @@ func (s *session) trace() trace {
 	return t
 }
 
-// field is the Received field of RFC 5321 section 4.4. The client's name is part
-// of it only if it is made of what names are made of.
+// field returns the Received field (RFC 5321 section 4.4). It contains the name
+// that the client gave only if that consists of the characters of host names
+// and address literals.
 func (t trace) field() []byte {
 	helo := t.helo
 	if len(helo) > 255 || strings.ContainsFunc(helo, isNoNameCharacter) {

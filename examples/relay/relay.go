@@ -15,30 +15,32 @@ import (
 )
 
 const (
-	// deliveryTimeout leaves the client a reply before it gives up after ten
-	// minutes (RFC 5321 section 4.5.3.2.6) and sends the message once more.
+	// deliveryTimeout lets the client receive a reply before its own timeout of
+	// ten minutes (RFC 5321 section 4.5.3.2.6). After that, the client would
+	// send the message again.
 	deliveryTimeout = 8 * time.Minute
-	// readTimeout is for a command, and for a message (RFC 5321 section
-	// 4.5.3.2.7).
+	// readTimeout limits the wait for a command and for a message (RFC 5321
+	// section 4.5.3.2.7).
 	readTimeout  = 5 * time.Minute
 	writeTimeout = time.Minute
-	// maxRecipients is for LMTP (RFC 5321 section 4.5.3.1.8). In SMTP a message has
-	// one reply, which must not speak for two recipients that fare differently.
+	// maxRecipients is the limit for LMTP (RFC 5321 section 4.5.3.1.8). SMTP
+	// has one reply for all recipients of a message, which cannot express
+	// different results.
 	maxRecipients = 100
 )
 
-// relay hands mail on. It is what go-smtp calls a Backend.
+// relay forwards mail. It implements smtp.Backend.
 type relay struct {
 	settings
 	dialer *delivery.Dialer
 	log    *slog.Logger
 
-	taking     context.Context // done when no more mail is taken
-	delivering context.Context // done when what is under way must end
+	taking     context.Context // done when no more mail is accepted
+	delivering context.Context // done when deliveries in progress must end
 }
 
-// serve takes mail until ctx is done. What is being delivered then has some time
-// left.
+// serve accepts mail until ctx is done. Deliveries in progress then have the
+// time grace to end.
 func (r *relay) serve(ctx context.Context, l net.Listener, grace time.Duration) error {
 	delivering, interrupt := context.WithCancel(context.WithoutCancel(ctx))
 	defer interrupt()
@@ -72,13 +74,13 @@ func (r *relay) server() *smtp.Server {
 	return server
 }
 
-// NewSession begins with a client that has said EHLO or LHLO.
+// NewSession is called after EHLO or LHLO.
 func (r *relay) NewSession(c *smtp.Conn) (smtp.Session, error) {
 	return &session{relay: r, conn: c}, nil
 }
 
-// session is one client. Data and LMTPData run beside Reset when the client
-// breaks off a message that comes in chunks.
+// session is an SMTP or LMTP session. If the client aborts a message that comes
+// in chunks, Data and LMTPData run concurrently with Reset.
 type session struct {
 	relay *relay
 	conn  *smtp.Conn
@@ -94,7 +96,7 @@ type envelope struct {
 	to     []string
 }
 
-// Mail begins a transaction.
+// Mail begins a mail transaction.
 func (s *session) Mail(from string, _ *smtp.MailOptions) error {
 	if s.relay.taking.Err() != nil {
 		return &smtp.SMTPError{Code: 421, EnhancedCode: smtp.EnhancedCode{4, 3, 2}, Message: "the relay is shutting down"}
@@ -105,7 +107,7 @@ func (s *session) Mail(from string, _ *smtp.MailOptions) error {
 	return nil
 }
 
-// Rcpt adds a recipient. How many there may be is for go-smtp to see to.
+// Rcpt adds a recipient. go-smtp limits the number of recipients.
 func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,7 +125,7 @@ func (s *session) Reset() {
 // Logout ends the session.
 func (s *session) Logout() error { return nil }
 
-// Data takes the message to the one recipient that there is in SMTP.
+// Data delivers the message to its only recipient.
 func (s *session) Data(r io.Reader) error {
 	e, replies, err := s.hand(r)
 	if err != nil {
@@ -132,7 +134,7 @@ func (s *session) Data(r io.Reader) error {
 	return replies[e.to[0]]
 }
 
-// LMTPData takes the message, and has a reply for each recipient.
+// LMTPData delivers the message and sets a reply for each recipient.
 func (s *session) LMTPData(r io.Reader, status smtp.StatusCollector) error {
 	e, replies, err := s.hand(r)
 	if err != nil {
@@ -144,8 +146,8 @@ func (s *session) LMTPData(r io.Reader, status smtp.StatusCollector) error {
 	return nil
 }
 
-// hand reads a message and hands it on. Those who did not get it have a reply
-// that says why. The error is for all of them.
+// hand reads a message and delivers it. The map contains a reply for each
+// recipient that did not get it. The error applies to all recipients.
 func (s *session) hand(r io.Reader) (envelope, map[string]error, error) {
 	s.mu.Lock()
 	e := s.envelope
@@ -160,7 +162,7 @@ func (s *session) hand(r io.Reader) (envelope, map[string]error, error) {
 	return e, s.relay.replies(s.relay.dialer.SendMail(ctx, e.from, e.to, message)), nil
 }
 
-// replies returns the replies for those who did not get a message.
+// replies returns the replies for the recipients that did not get a message.
 func (r *relay) replies(err error) map[string]error {
 	var failed *delivery.SendError
 	if !errors.As(err, &failed) {

@@ -16,8 +16,8 @@ import (
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-// The client gets the reply of the recipient's mail host, or a temporary one
-// where that does not meet the policy.
+// The client gets the reply of the recipient's mail host, or a temporary error
+// if the host does not meet the policy.
 func TestRelay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -72,7 +72,7 @@ func TestRelay(t *testing.T) {
 	}
 }
 
-// In SMTP, where a message has one reply, it has one recipient.
+// In SMTP a message has one reply, so it has one recipient.
 func TestOneRecipient(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -117,7 +117,7 @@ func TestLMTP(t *testing.T) {
 	}
 }
 
-// gate holds up connections to mail hosts until it is opened.
+// gate delays connections to mail hosts until open is called.
 func (w *world) gate() (waiting <-chan struct{}, open func()) {
 	at, opened := make(chan struct{}, 10), make(chan struct{})
 	dial := w.deps.policy.Dial
@@ -135,8 +135,8 @@ func (w *world) gate() (waiting <-chan struct{}, open func()) {
 	return at, func() { close(opened) }
 }
 
-// The end of a relay waits for what is being delivered, and for nobody who says
-// nothing.
+// On shutdown, the relay waits for deliveries in progress, but not for idle
+// clients.
 func TestGracefulEnd(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -163,7 +163,7 @@ func TestGracefulEnd(t *testing.T) {
 	relay.end(t)
 }
 
-// A delivery that takes longer than the relay may wait is the client's again.
+// A delivery that exceeds the time limit is a temporary error for the client.
 func TestInterruptedDelivery(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

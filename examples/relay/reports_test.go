@@ -11,21 +11,22 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt/report"
 )
 
-// stsDomain is a domain with MTA-STS, and its mail host.
+// stsDomain adds a domain with MTA-STS and its mail host.
 func stsDomain(w *world, name string) *policytest.Host {
 	w.Domain(name, policytest.Unsigned).MX("mx."+name).Policy("enforce", "mx."+name)
 	return w.Host("mx." + name)
 }
 
-// hidePolicy is somebody on the path who hides a policy and strips STARTTLS.
+// hidePolicy acts as an attacker on the path who hides a policy and strips
+// STARTTLS.
 func hidePolicy(w *world, name string, mx *policytest.Host) {
 	w.BreakDNS(policytest.Forge(), "_mta-sts."+name, dnssec.TypeTXT)
 	mx.Break(policytest.NoSTARTTLS)
 }
 
-// RPT-16 to RPT-18 and RPT-83: what the relay saw of a domain is reported to it on
-// the next day, by signed mail that goes out although TLS is still broken, and
-// that is not reported on itself.
+// RPT-16 to RPT-18 and RPT-83: the sessions with a domain are reported to it on
+// the next day. The report is sent by signed mail, is delivered although TLS is
+// still broken, and is not itself counted.
 func TestReports(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

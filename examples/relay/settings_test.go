@@ -21,19 +21,19 @@ func TestSettings(t *testing.T) {
 	}{
 		{"-h", 0, "-dkim-selector"},
 		{"-x", 2, "-x"},
-		{"there", 2, `"there" is no option`},
+		{"there", 2, `unexpected argument "there"`},
 		{"-max-size 0", 2, "-max-size"},
-		{"-store a -valkey b", 2, "exclude each other"},
-		{"-dkim-key a", 2, "need -contact"},
-		{"-organization a", 2, "need -contact"},
-		{"-contact a@b.test -dkim-record", 2, "needs -dkim-key"},
+		{"-store a -valkey b", 2, "cannot be used together"},
+		{"-dkim-key a", 2, "require -contact"},
+		{"-organization a", 2, "require -contact"},
+		{"-contact a@b.test -dkim-record", 2, "requires -dkim-key"},
 		{"-contact nobody", 1, "Contact"},
 		{"-contact a@b.test -dkim-key /nonexistent", 1, "/nonexistent"},
 		{"-server dns.example", 1, "dns.example"},
 		{"-anchor /nonexistent", 1, "/nonexistent"},
 		{"-store /nonexistent/store.db", 1, "/nonexistent/store.db"},
 		{"-valkey /nonexistent", 1, "/nonexistent"},
-		{"-valkey " + noURL, 1, "no URL of a server"},
+		{"-valkey " + noURL, 1, "no server URL"},
 		{"-listen 0.0.0.0:0", 1, "not a loopback address"},
 		{"-listen nonsense", 1, "nonsense"},
 	} {
@@ -43,13 +43,13 @@ func TestSettings(t *testing.T) {
 			t.Errorf("%s: exit status %d, want %d and %q: %s", test.args, code, test.code, test.want, stderr.String())
 		}
 		if strings.Contains(stderr.String(), "secret") {
-			t.Errorf("%s: tells a password", test.args)
+			t.Errorf("%s: the output contains a password", test.args)
 		}
 	}
 }
 
-// MTA-STS policies outlive the relay in its file: with DNS forged, one that was
-// seen before still protects.
+// MTA-STS policies in the file survive a restart of the relay. A policy that
+// was seen before protects although DNS replies are forged.
 func TestStoreOutlivesTheRelay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

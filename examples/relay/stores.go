@@ -13,20 +13,20 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
-// stores are what outlives the relay.
+// stores hold the state that survives a restart.
 type stores struct {
 	policies mtasts.Store // nil keeps them in memory
 	reports  reporter.Store
 	close    func() error
 }
 
-// openStores opens what the command line names. Without a store the relay
-// forgets with its end what protects from the first contact on; for more than a
-// try it should have one.
+// openStores opens the store from the settings. Without a store, the relay
+// loses all MTA-STS policies when it ends, so each restart allows downgrade
+// attacks. Use a store in production.
 func openStores(s settings) (*stores, error) {
 	switch {
 	case s.store != "":
-		store, err := boltstore.Open(s.store, boltstore.Options{})
+		store, err := boltstore.Open(s.store, boltstore.Config{})
 		if err != nil {
 			return nil, err
 		}
@@ -42,8 +42,8 @@ func openStores(s settings) (*stores, error) {
 	}
 }
 
-// openValkey connects to the server whose URL is in a file. An error does not
-// repeat the URL, which may have a password.
+// openValkey connects to the server whose URL is in a file. Errors do not
+// contain the URL, because it can include a password.
 func openValkey(file string) (*valkeystore.Store, error) {
 	url, err := os.ReadFile(file)
 	if err != nil {
@@ -51,7 +51,7 @@ func openValkey(file string) (*valkeystore.Store, error) {
 	}
 	server, err := valkey.ParseURL(strings.TrimSpace(string(url)))
 	if err != nil {
-		return nil, fmt.Errorf("no URL of a server, such as rediss://user:password@valkey.example.net:6379/0")
+		return nil, fmt.Errorf("no server URL, want one like rediss://user:password@valkey.example.net:6379/0")
 	}
 	return valkeystore.New(valkeystore.Config{Server: server})
 }

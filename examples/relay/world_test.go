@@ -1,22 +1,21 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net"
 	"net/smtp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/test/logbuf"
 	"github.com/mxseal/mxseal/policy/policytest"
 	"github.com/mxseal/mxseal/tlsrpt/report"
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
-// world is an internet with a relay's part of it.
+// world is a private internet and the dependencies of a relay in it.
 type world struct {
 	*policytest.Internet
 	deps deps
@@ -34,25 +33,25 @@ func newWorld(t *testing.T) *world {
 	}}
 }
 
-// mailHost is the mail host of a new domain with DANE.
+// mailHost returns the mail host of a new domain with DANE.
 func (w *world) mailHost(domain string) *policytest.Host {
 	w.Domain(domain).MX("mx." + domain)
 	return w.Host("mx."+domain, policytest.TLSA("3 1 1"))
 }
 
-// running is a relay.
+// running is a running relay.
 type running struct {
 	addr string
-	log  *lockedBuffer
+	log  *logbuf.Buffer
 	stop context.CancelFunc
 	code chan int // the exit status
 }
 
-// start runs a relay until the test ends, or stop is called.
+// start starts a relay. It ends with the test, or when end is called.
 func (w *world) start(t *testing.T, args ...string) *running {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
-	r := &running{log: new(lockedBuffer), stop: stop, code: make(chan int, 1)}
+	r := &running{log: new(logbuf.Buffer), stop: stop, code: make(chan int, 1)}
 	listening := make(chan net.Addr, 1)
 	d := w.deps
 	d.listening = func(addr net.Addr) { listening <- addr }
@@ -71,7 +70,7 @@ func (w *world) start(t *testing.T, args ...string) *running {
 	return r
 }
 
-// end ends the relay, if it has not ended yet.
+// end stops the relay if it is still running.
 func (r *running) end(t *testing.T) {
 	r.stop()
 	if code := <-r.code; code != 0 {
@@ -82,13 +81,13 @@ func (r *running) end(t *testing.T) {
 	}
 }
 
-// send sends a message in the manner of any mail program.
+// send sends a message like any mail program.
 func (r *running) send(to, message string) error {
 	return smtp.SendMail(r.addr, nil, "me@sender.test", []string{to}, []byte(message))
 }
 
-// converse sends all of a conversation at once, and returns what the relay says
-// until it hangs up.
+// converse sends a whole conversation at once and returns everything that the
+// relay sends.
 func (r *running) converse(t *testing.T, said string) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", r.addr)
@@ -97,12 +96,12 @@ func (r *running) converse(t *testing.T, said string) string {
 	}
 	defer conn.Close()
 	go func() { _, _ = io.WriteString(conn, said) }()
-	// The relay may hang up before it has read everything.
+	// The relay may close the connection before it has read everything.
 	replies, _ := io.ReadAll(conn)
 	return string(replies)
 }
 
-// eventually waits until there is something.
+// eventually waits until there returns true.
 func eventually(t *testing.T, what string, there func() bool) {
 	t.Helper()
 	deadline := time.After(30 * time.Second)
@@ -117,30 +116,13 @@ func eventually(t *testing.T, what string, there func() bool) {
 	}
 }
 
-// tomorrow moves the clock to when all reports of today are due.
+// tomorrow moves the clock to a time when all reports of today are due.
 func (w *world) tomorrow() {
 	due := (report.DayOf(w.Now()) + 1).Start().Add(5 * time.Hour)
 	w.Advance(due.Sub(w.Now()))
 }
 
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 const greeting = "Subject: hello\r\n\r\nHello.\r\n"
 
-// crlf makes a conversation of lines.
+// crlf joins lines with CRLF.
 func crlf(lines ...string) string { return strings.Join(lines, "\r\n") + "\r\n" }

@@ -1,38 +1,41 @@
-// Send sends a message from standard input, straight to the mail hosts of its
-// recipients, with TLS as DANE and MTA-STS demand it:
+// Send sends a message from standard input directly to the mail hosts of its
+// recipients. It enforces TLS as required by DANE and MTA-STS.
 //
 //	send -from me@example.net you@example.org team@example.com <message
 //
-// What became of it is said on standard error, domain by domain:
+// It prints the result for each domain to standard error:
 //
 //	example.org: delivered: you@example.org
 //	example.com: waits (451 4.7.5): team@example.com: policy: example.com: no mail host can be used: ...
 //
-// There is no queue: who "waits" did not get the message, and it may be sent
-// again later, to them alone. The others who did not get it never will.
+// There is no queue. To retry for a recipient that "waits", send the message
+// again, to that recipient only. For other recipients that did not get the
+// message, a retry cannot help.
 //
 // The options are
 //
 //	-from address    the return path; empty for a bounce
-//	-requiretls      send only where TLS is authenticated, and demand the same of
-//	                 every next hop (RFC 8689); what cannot be sent so is returned
-//	-tls-optional    pass over DANE and MTA-STS, as the header field
-//	                 "TLS-Required: No" does (RFC 8689)
-//	-server address  a DNS server, such as 192.0.2.1 or [2001:db8::1]:53; repeat it
-//	                 or separate several by commas. It need not be trusted. Default:
-//	                 those of /etc/resolv.conf
+//	-requiretls      send only over authenticated TLS, and require the same of
+//	                 every next hop (RFC 8689). If that is impossible, the message
+//	                 is not delivered
+//	-tls-optional    ignore DANE and MTA-STS, like the header field
+//	                 "TLS-Required: No" (RFC 8689)
+//	-server address  a DNS server, such as 192.0.2.1 or [2001:db8::1]:53; can be
+//	                 repeated or comma-separated. It need not be trusted. Default:
+//	                 the servers in /etc/resolv.conf
 //	-anchor file     the DNSSEC trust anchors. Default: the root keys of IANA
-//	-helo name       the name to say in EHLO. Default: the name of this machine
-//	-v               tell about every mail host that failed
+//	-helo name       the name for EHLO. Default: the host name of this machine
+//	-v               print every mail host that failed
 //
-// The exit status, which "go run" hides, is that of sysexits.h: 0 when every
-// recipient was accepted, 75 when a recipient waits, 69 when none waits and some
-// are not accepted, 64 for wrong usage, 65 for a message that is too long or
-// empty, 74 when it cannot be read, 78 when the DNS servers or trust anchors
+// The exit status follows sysexits.h ("go run" hides it): 0 if all recipients
+// were accepted, 75 if a retry can help for some, 69 if some were not accepted
+// and a retry cannot help, 64 for wrong usage, 65 if the message is empty or
+// too long, 74 if it cannot be read, 78 if the DNS servers or trust anchors
 // cannot be used.
 //
-// A program that sends many messages should do it with one policy.Resolver, as
-// what that remembers of MTA-STS is what protects. This one forgets.
+// A program that sends many messages should use one policy.Resolver for all of
+// them, because MTA-STS protects only if policies are remembered. This program
+// does not remember them.
 package main
 
 import (
@@ -51,7 +54,7 @@ import (
 	"github.com/mxseal/mxseal/policy/delivery"
 )
 
-// The exit status, as in sysexits.h.
+// Exit status codes of sysexits.h.
 const (
 	exitOK          = 0
 	exitUsage       = 64
@@ -62,7 +65,7 @@ const (
 	exitConfig      = 78
 )
 
-// maxMessage bounds what is read, in octets.
+// maxMessage is the maximum size of a message, in octets.
 const maxMessage = 64 << 20
 
 func main() {
@@ -72,13 +75,13 @@ func main() {
 	os.Exit(code)
 }
 
-// deps are the parts that tests replace. The zero value is the real network.
+// deps are replaced by tests. The zero value uses the real network.
 type deps struct {
 	dns    dnssec.Config
-	policy policy.Config // DNS is made of dns
+	policy policy.Config // its DNS is built from dns
 }
 
-// wishes are what the command line says.
+// wishes are the command-line flags and arguments.
 type wishes struct {
 	from, helo              string
 	requireTLS, tlsOptional bool
@@ -105,7 +108,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stderr io.Writer, 
 	case len(message) > maxMessage:
 		return complain(exitData, fmt.Errorf("the message is longer than %d octets", maxMessage))
 	case len(message) == 0:
-		return complain(exitData, errors.New("there is no message on standard input"))
+		return complain(exitData, errors.New("the message on standard input is empty"))
 	}
 	resolver, err := newResolver(d)
 	if err != nil {
@@ -119,8 +122,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stderr io.Writer, 
 	return report(stderr, w.to, dialer.SendMail(ctx, w.from, w.to, message, w.options()...))
 }
 
-// parse reads the command line. What is wrong with it has been said when it
-// returns an error.
+// parse parses the command line. If it returns an error, it has printed it.
 func parse(args []string, stderr io.Writer, d *deps) (wishes, error) {
 	var w wishes
 	var servers []string
@@ -129,16 +131,16 @@ func parse(args []string, stderr io.Writer, d *deps) (wishes, error) {
 	flags.Usage = func() {
 		fmt.Fprintln(stderr, "usage: send -from address [options] recipient... <message")
 		flags.PrintDefaults()
-		fmt.Fprintln(stderr, "exit status: 0 all accepted, 75 try again later for those who wait, 69 not accepted,"+
+		fmt.Fprintln(stderr, "exit status: 0 all accepted, 75 retry later for recipients that wait, 69 not accepted,"+
 			" 64 usage, 65 bad message, 74 unreadable message, 78 bad DNS configuration")
 	}
 	flags.StringVar(&w.from, "from", "", "the return `address`; empty for a bounce")
-	flags.StringVar(&w.helo, "helo", "", "the `name` to say in EHLO (default: the name of this machine)")
+	flags.StringVar(&w.helo, "helo", "", "the `name` for EHLO (default: the host name of this machine)")
 	flags.BoolVar(&w.requireTLS, "requiretls", false, "send only over authenticated TLS, at every hop (RFC 8689)")
-	flags.BoolVar(&w.tlsOptional, "tls-optional", false, "pass over DANE and MTA-STS (RFC 8689, TLS-Required: No)")
-	flags.BoolVar(&w.verbose, "v", false, "tell about every mail host that failed")
+	flags.BoolVar(&w.tlsOptional, "tls-optional", false, "ignore DANE and MTA-STS (RFC 8689, TLS-Required: No)")
+	flags.BoolVar(&w.verbose, "v", false, "print every mail host that failed")
 	flags.StringVar(&d.dns.AnchorFile, "anchor", d.dns.AnchorFile, "a `file` of DNSSEC trust anchors (default: the root keys of IANA)")
-	flags.Func("server", "the `address` of a DNS server; may be repeated, or be several with commas (default: those of /etc/resolv.conf)", func(list string) error {
+	flags.Func("server", "the `address` of a DNS server; can be repeated or comma-separated (default: the servers in /etc/resolv.conf)", func(list string) error {
 		servers = append(servers, strings.Split(list, ",")...)
 		return nil
 	})
@@ -157,7 +159,7 @@ func parse(args []string, stderr io.Writer, d *deps) (wishes, error) {
 	return w, nil
 }
 
-// check finds what the flag package does not.
+// check makes the checks that package flag does not make.
 func (w *wishes) check(flags *flag.FlagSet) error {
 	given := make(map[string]bool)
 	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
@@ -165,9 +167,9 @@ func (w *wishes) check(flags *flag.FlagSet) error {
 	case !given["from"]:
 		return errors.New("-from is missing")
 	case len(w.to) == 0:
-		return errors.New("there is no recipient")
+		return errors.New("no recipients")
 	case w.requireTLS && w.tlsOptional:
-		return errors.New("-requiretls and -tls-optional exclude each other")
+		return errors.New("-requiretls and -tls-optional cannot be used together")
 	}
 	return nil
 }

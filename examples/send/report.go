@@ -10,8 +10,7 @@ import (
 	"github.com/mxseal/mxseal/policy/delivery"
 )
 
-// report says what became of a message that went to these recipients, and
-// returns the exit status.
+// report prints the result for each domain and returns the exit status.
 func report(w io.Writer, to []string, err error) int {
 	var failed *delivery.SendError
 	if err != nil && !errors.As(err, &failed) {
@@ -43,7 +42,7 @@ func report(w io.Writer, to []string, err error) int {
 	}
 }
 
-// delivered returns the recipients who are not among the undelivered.
+// delivered returns the recipients that are not in undelivered.
 func delivered(to []string, undelivered []delivery.Undelivered) []string {
 	return slices.DeleteFunc(slices.Clone(to), func(recipient string) bool {
 		return slices.ContainsFunc(undelivered, func(u delivery.Undelivered) bool {
@@ -52,8 +51,8 @@ func delivered(to []string, undelivered []delivery.Undelivered) []string {
 	})
 }
 
-// byDomain puts recipients of one domain together, in the order in which they
-// first come.
+// byDomain groups recipients by domain, in the order of the first recipient of
+// each domain.
 func byDomain(recipients []string) [][]string {
 	var groups [][]string
 	for _, recipient := range recipients {
@@ -72,7 +71,8 @@ func domainOf(recipient string) string {
 
 func list(recipients []string) string { return clean(strings.Join(recipients, ", ")) }
 
-// clean quotes what a terminal could act on. Servers have a say in errors.
+// clean quotes text with characters that a terminal could act on. Errors
+// contain text from servers.
 func clean(s string) string {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] >= 0x7f {

@@ -13,7 +13,7 @@ import (
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-// network is an internet with a domain for each thing that can happen.
+// network returns an internet with a domain for each result.
 func network(t *testing.T) (*policytest.Internet, deps) {
 	t.Helper()
 	inet := policytest.New(t)
@@ -63,7 +63,7 @@ func TestSend(t *testing.T) {
 		{"help", []string{"-h"}, exitOK, []string{"-requiretls"}},
 		{"no recipient", []string{"-from", "me@here.test"}, exitUsage, []string{"no recipient"}},
 		{"no sender", []string{"you@good.test"}, exitUsage, []string{"-from is missing"}},
-		{"contradiction", []string{"-requiretls", "-tls-optional", "-from", "", "you@good.test"}, exitUsage, []string{"exclude"}},
+		{"contradiction", []string{"-requiretls", "-tls-optional", "-from", "", "you@good.test"}, exitUsage, []string{"cannot be used together"}},
 		{"unknown flag", []string{"-x"}, exitUsage, []string{"-x"}},
 		{"bad server", []string{"-server", "dns.example", "-from", "", "you@good.test"}, exitConfig, []string{"dns.example"}},
 		{"no anchor", []string{"-anchor", "/nonexistent", "-from", "", "you@good.test"}, exitConfig, []string{"/nonexistent"}},
@@ -107,7 +107,7 @@ func TestMessageArrives(t *testing.T) {
 	}
 }
 
-// The flags for DNS alone are enough, as they are on the real network.
+// On the real network, the DNS flags are sufficient. So are they here.
 func TestServerAndAnchor(t *testing.T) {
 	t.Parallel()
 	inet, d := network(t)
@@ -141,7 +141,7 @@ func TestStandardInput(t *testing.T) {
 	}
 }
 
-// endless is a message without end.
+// endless is a message that does not end.
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }

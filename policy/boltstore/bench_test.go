@@ -11,11 +11,11 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// largeFile returns a file with n policies in force.
+// largeFile returns the path of a file with n policies in force.
 func largeFile(b *testing.B, n int) string {
 	b.Helper()
 	path := tempFile(b)
-	s := open(b, path, Options{})
+	s := open(b, path, Config{})
 	now := time.Now()
 	for i := range n {
 		e := entry(i)
@@ -32,7 +32,8 @@ func largeFile(b *testing.B, n int) string {
 	return path
 }
 
-// Opening a million policies: the time, and what stays in memory.
+// BenchmarkOpen measures how long it takes to open a million policies, and how
+// much memory the open file needs.
 func BenchmarkOpen(b *testing.B) {
 	for _, n := range []int{1_000, 1_000_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -42,7 +43,7 @@ func BenchmarkOpen(b *testing.B) {
 				b.StopTimer()
 				before := heap()
 				b.StartTimer()
-				s, err := Open(path, Options{})
+				s, err := Open(path, Config{})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -63,11 +64,12 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// A lookup of a policy that had no room in memory, in a file of a hundred
-// thousand, beside one that had, and what the store alone takes.
+// BenchmarkLookup compares lookups of policies that are only in the file, of
+// policies that are in memory, and of the store alone. The file has a hundred
+// thousand policies.
 func BenchmarkLookup(b *testing.B) {
 	const n = 100_000
-	s := open(b, largeFile(b, n), Options{})
+	s := open(b, largeFile(b, n), Config{})
 	client, err := mtasts.New(mtasts.Config{Store: s, MaxPolicies: 1000})
 	if err != nil {
 		b.Fatal(err)
@@ -96,10 +98,10 @@ func BenchmarkLookup(b *testing.B) {
 	})
 }
 
-// What a change costs the one who makes it, and what it costs until it is on
-// disk, in transactions of 4096.
+// BenchmarkPut measures the cost of a change for the caller, and its total cost
+// until it is on disk, in transactions of 4096 changes.
 func BenchmarkPut(b *testing.B) {
-	s := open(b, tempFile(b), Options{})
+	s := open(b, tempFile(b), Config{})
 	for i := 0; b.Loop(); i++ {
 		if err := s.Put(context.Background(), entry(i%1_000_000)); err != nil {
 			b.Fatal(err)
@@ -107,10 +109,11 @@ func BenchmarkPut(b *testing.B) {
 	}
 }
 
-// Looking through a file for what is due.
+// BenchmarkAll measures an iteration over the file, as done to find policies
+// that need a refresh.
 func BenchmarkAll(b *testing.B) {
 	const n = 100_000
-	s := open(b, largeFile(b, n), Options{})
+	s := open(b, largeFile(b, n), Config{})
 	b.ReportAllocs()
 	for b.Loop() {
 		for _, err := range s.All(context.Background()) {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -15,7 +16,7 @@ import (
 )
 
 const (
-	crashEnv     = "BOLTSTORE_TEST_FILE" // tells the test binary that it is to be killed
+	crashEnv     = "BOLTSTORE_TEST_FILE" // tells the test binary to write to this file until it is killed
 	crashDomains = 300
 	crashRounds  = 200
 )
@@ -30,17 +31,17 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// crashEntry is the i-th entry that is put: domains come again and again.
+// crashEntry returns the i-th entry to put. Domains repeat.
 func crashEntry(i int) mtasts.Entry {
 	e := entry(i)
 	e.Domain = entry(i % crashDomains).Domain
 	return e
 }
 
-// writeForEver puts entries from where the file ends, and says each time up to
-// where it has been told that they are on disk.
+// writeForEver puts entries, starting with the first that is not in the file.
+// After each Sync, it prints how many entries are on disk.
 func writeForEver(path string) error {
-	s, err := Open(path, Options{})
+	s, err := Open(path, Config{})
 	if err != nil {
 		return err
 	}
@@ -68,12 +69,12 @@ func writeForEver(path string) error {
 	}
 }
 
-// crash runs writeForEver and kills it in the middle. It returns up to where the
-// entries are on disk.
-func crash(t *testing.T, path string, after time.Duration) int {
+// startSelf starts the test binary with an additional environment variable and
+// returns its standard output.
+func startSelf(t *testing.T, variable string) (*exec.Cmd, io.Reader) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), crashEnv+"="+path)
+	cmd.Env = append(os.Environ(), variable)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -82,6 +83,14 @@ func crash(t *testing.T, path string, after time.Duration) int {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	return cmd, out
+}
+
+// crash runs writeForEver and kills it. It returns how many entries are on
+// disk.
+func crash(t *testing.T, path string, after time.Duration) int {
+	t.Helper()
+	cmd, out := startSelf(t, crashEnv+"="+path)
 	lines := bufio.NewScanner(out)
 	if !lines.Scan() {
 		t.Fatal("the process ended by itself")
@@ -89,7 +98,7 @@ func crash(t *testing.T, path string, after time.Duration) int {
 	synced, _ := strconv.Atoi(lines.Text())
 	time.AfterFunc(after, func() { cmd.Process.Kill() })
 	for lines.Scan() {
-		if n, err := strconv.Atoi(lines.Text()); err == nil { // the last line may be cut off
+		if n, err := strconv.Atoi(lines.Text()); err == nil { // the last line may be incomplete
 			synced = n
 		}
 	}
@@ -97,8 +106,9 @@ func crash(t *testing.T, path string, after time.Duration) int {
 	return synced
 }
 
-// Killed in the middle of writing, 200 times, the file is in order each time;
-// what was said to be on disk is there, and nothing that was never put.
+// A program is killed 200 times while it writes. Each time the file is valid,
+// it contains all entries that were reported as written, and it contains no
+// other entries.
 func TestCrash(t *testing.T) {
 	t.Parallel()
 	seed := rand.Uint64()
@@ -107,7 +117,7 @@ func TestCrash(t *testing.T) {
 	path := tempFile(t)
 	for range crashRounds {
 		synced := crash(t, path, time.Duration(random.IntN(10_000))*time.Microsecond)
-		s, err := Open(path, Options{})
+		s, err := Open(path, Config{})
 		if err != nil {
 			t.Fatal(err)
 		}

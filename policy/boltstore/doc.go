@@ -1,9 +1,9 @@
-// Package boltstore keeps MTA-STS policies and the sums of TLS reports in a file,
-// for a sender on one machine. The memory that RFC 8461 relies on outlives
-// restarts and crashes, and may be larger than what has room in a process; and
-// what was counted for the reports of RFC 8460 is not lost.
+// Package boltstore stores MTA-STS policies and the sums of TLS reports in a
+// file, for a mail sender on one machine. Cached policies (RFC 8461 section
+// 3.3) and the counts for reports (RFC 8460) survive restarts and crashes, and
+// policies need not fit in memory.
 //
-//	store, err := boltstore.Open("/var/lib/mail/policies.db", boltstore.Options{})
+//	store, err := boltstore.Open("/var/lib/mail/policies.db", boltstore.Config{})
 //	...
 //	defer store.Close()
 //	resolver, err := policy.New(policy.Config{Store: store})
@@ -11,22 +11,23 @@
 //	defer resolver.Close() // before the store
 //	recorder, err := reporter.NewAggregator(reporter.AggregatorConfig{Store: store.Reports()})
 //
-// # What is promised
+// # Guarantees
 //
-// The file belongs to one process at a time and is readable by its user alone.
-// Writes are gathered off the path of mail, and are on disk within a second; a
-// crash at any point loses no more than those. What is read back is what was
-// written, or is dropped: each record has a checksum. The sums of reports are on
-// disk when [Reports] returns; an Aggregator hands them over twice a second, and
-// no crash has it count a session twice.
+// Only one process at a time can open the file. Only its owner can read it.
 //
-// A disk that is full, or read-only, costs the durability of what is new and
-// nothing else. The changes that could not be written are kept in memory, up to
-// a bound, and tried again; meanwhile each Put returns the error, and package
-// mtasts tells the operator. A file that was there is also served from a disk
-// that has become read-only.
+// Policies are written in batches in the background, within one second. A crash
+// loses at most the changes of that second. Each record has a checksum; a
+// damaged record is reported as an error and dropped.
 //
-// A file that is not in order is an error that names it; see
-// [Options.MoveDamaged]. It is a bbolt database (go.etcd.io/bbolt), with its
-// tools.
+// The methods of [Reports] return when the change is on disk. An Aggregator
+// writes twice a second. After a crash, no session is counted twice.
+//
+// If the disk is full or read-only, only new changes are at risk. They are kept
+// in memory, up to a limit, and retried. Until they are written, each Put
+// returns the error, and package mtasts reports it to the operator. An existing
+// file on a disk that has become read-only can still be opened and read.
+//
+// Open returns an error that names the file if the file is damaged; see
+// [Config.MoveDamaged]. The file is a bbolt database (go.etcd.io/bbolt), so the
+// tools of bbolt can be used on it.
 package boltstore

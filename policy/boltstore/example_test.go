@@ -13,14 +13,14 @@ import (
 )
 
 func Example() {
-	dir, err := os.MkdirTemp("", "mail") // /var/lib/mail as a rule
+	dir, err := os.MkdirTemp("", "mail") // in production, a directory such as /var/lib/mail
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer os.RemoveAll(dir)
 
-	store, err := boltstore.Open(filepath.Join(dir, "policies.db"), boltstore.Options{})
+	store, err := boltstore.Open(filepath.Join(dir, "policies.db"), boltstore.Config{})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -13,10 +13,10 @@ import (
 
 const fullEnv = "BOLTSTORE_TEST_FULL"
 
-// A disk that is full costs no more than the durability of what is new, it is
-// said, and when there is room again all is written. The limit of the size of
-// files, which does the same as a full disk, is one of the whole process, so
-// this is done in another one.
+// When the disk is full, only new changes are at risk, and Put returns an
+// error. When there is space again, all changes are written. A limit on the
+// size of files has the same effect as a full disk. It applies to the whole
+// process, so the test runs in a process of its own.
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
 	if os.Getenv(fullEnv) != "" {
@@ -31,16 +31,16 @@ func TestDiskFull(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	s := open(t, path, Options{})
+	s := open(t, path, Config{})
 	for i := range 1010 {
 		wantEntry(t, s, i)
 	}
 }
 
-// fillDisk puts a thousand entries when the file cannot grow any more.
+// fillDisk puts a thousand entries while the file cannot grow.
 func fillDisk(path string) error {
 	signal.Ignore(syscall.SIGXFSZ)
-	s, err := Open(path, Options{})
+	s, err := Open(path, Config{})
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func fillDisk(path string) error {
 	return s.Close()
 }
 
-// limit bounds the size of files that this process writes.
+// limit sets the maximum size of files that this process writes.
 func limit(size uint64) error {
 	var l syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &l); err != nil {

@@ -6,9 +6,10 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// group has calls that come at the same time share a transaction, since each
-// transaction waits for the disk. bbolt has the like in Batch, but runs it in a
-// goroutine where a fault, as of a file that was cut off, cannot be caught.
+// group runs concurrent changes in one transaction, since each transaction
+// waits for the disk. bbolt's Batch does the same, but in a separate goroutine,
+// where a fault in the memory mapping (such as after truncation of the file)
+// cannot be recovered.
 type group struct {
 	db *bolt.DB
 
@@ -22,7 +23,7 @@ type call struct {
 	done   chan struct{}
 }
 
-// do makes a change. The error is that of the change, or of the transaction.
+// do runs a change. It returns the error of the change or of the transaction.
 func (g *group) do(change func(*bolt.Tx) error) error {
 	c := &call{change: change, done: make(chan struct{})}
 	g.mu.Lock()
@@ -36,8 +37,8 @@ func (g *group) do(change func(*bolt.Tx) error) error {
 	return c.err
 }
 
-// run makes the changes that wait. It has to wait itself for the transaction
-// under way, and so long more of them join.
+// run runs the waiting changes. While it waits for the current transaction to
+// end, more changes can join.
 func (g *group) run() {
 	var calls []*call
 	err := guard(func() error {
@@ -49,7 +50,7 @@ func (g *group) run() {
 			return nil
 		})
 	})
-	if calls == nil { // there was no transaction
+	if calls == nil { // the transaction did not begin
 		calls = g.take()
 	}
 	for _, c := range calls {

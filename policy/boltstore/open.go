@@ -15,68 +15,72 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 )
 
-// Options say how a file is opened. The zero value is fit for use.
-type Options struct {
-	// MoveDamaged has a file that is not in order renamed, by the time and
-	// ".damaged" at the end of its name, and a new one begun. What it held is
-	// unknown then, until each domain is asked for again. Without it, Open
-	// returns an error, so that a person can look at the file first.
+// Config configures a Store. The zero value is ready to use.
+type Config struct {
+	// MoveDamaged makes Open rename a damaged file and start an empty one. The
+	// new name is the old one with the time and ".damaged" appended. The
+	// remembered policies are lost until each domain is looked up again. If
+	// MoveDamaged is false, Open returns an error, so that an operator can
+	// inspect the file.
 	MoveDamaged bool
-	// Logger gets a line when a file is moved or can only be read. nil logs
-	// nothing.
+	// Logger logs when a file is moved or opened read-only. If nil, nothing is
+	// logged.
 	Logger *slog.Logger
 
 	openFile func(name string, flag int, perm fs.FileMode) (*os.File, error) // for tests
 }
 
-// ErrDamaged says that a file is no database, or one that is not in order.
+// ErrDamaged means that the file is damaged, or is not a database of this
+// package.
 var ErrDamaged = errors.New("the file is damaged")
 
-// ErrInUse says that another process has the file open.
+// ErrInUse means that the file is open in another process, or in another Store
+// of this process.
 var ErrInUse = errors.New("the file is in use by another process")
 
-// ErrSchema says that a file was written by a later version of this package.
-var ErrSchema = errors.New("the file has a schema of another version")
+// ErrSchema means that the file was written by an incompatible version of this
+// package.
+var ErrSchema = errors.New("the file was written by an incompatible version")
 
 const lockTimeout = time.Second
 
-// The buckets, and what is in the one named meta.
+// The buckets, and the key of the schema version in the bucket meta.
 var (
 	meta      = []byte("meta")
 	schemaKey = []byte("schema")
 	policies  = []byte("mtasts-policies")
 )
 
-// schema is the version of what is in the file.
+// schema is the version of the file format.
 const schema = "1"
 
-// Open opens the file, and creates it if there is none. Its directory must
-// exist. The whole file is looked through, which for a million policies takes
-// about a second.
+// Open opens the file at path. If the file does not exist, Open creates it, but
+// not its directory. Open checks the whole file, which takes about one second
+// for a million policies.
 //
-// Errors name the file; some are [ErrInUse], [ErrDamaged] and [ErrSchema]. When
-// the file is there but cannot be written to, it is opened all the same, and
-// each Put says so.
-func Open(path string, o Options) (*Store, error) {
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
+// The error contains the path. It wraps [ErrInUse], [ErrDamaged] or [ErrSchema]
+// where that is the reason. A file that cannot be written is opened read-only,
+// and every Put returns an error.
+func Open(path string, cfg Config) (*Store, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.openFile == nil {
-		o.openFile = os.OpenFile
+	if cfg.openFile == nil {
+		cfg.openFile = os.OpenFile
 	}
-	db, err := openWritable(path, o)
-	if errors.Is(err, ErrDamaged) && o.MoveDamaged {
+	db, err := openWritable(path, cfg)
+	if errors.Is(err, ErrDamaged) && cfg.MoveDamaged {
 		moved := path + "." + time.Now().UTC().Format("20060102T150405.000000000") + ".damaged"
-		o.Logger.Error("boltstore: a damaged file is moved", "file", path, "to", moved, "error", err.Error())
+		cfg.Logger.Error("boltstore: the file is damaged; it is renamed and an empty one is created", "file", path, "to", moved, "error", err.Error())
 		if err := os.Rename(path, moved); err != nil {
 			return nil, fmt.Errorf("boltstore: %w", err)
 		}
-		db, err = openWritable(path, o)
+		db, err = openWritable(path, cfg)
 	}
 	if isUnwritable(err) {
-		readable, failed := openDB(path, o, true)
+		readable, failed := openDB(path, cfg, true)
 		if failed == nil {
-			o.Logger.Error("boltstore: the file can only be read", "file", path, "error", err.Error())
+			cfg.Logger.Error("boltstore: the file cannot be written and is opened read-only; changes are kept in memory", "file", path, "error", err.Error())
 			db, err = readable, nil
 		}
 	}
@@ -93,38 +97,40 @@ func Open(path string, o Options) (*Store, error) {
 	return s, nil
 }
 
-// isUnwritable reports whether a file can perhaps be read.
+// isUnwritable reports whether it may still be possible to read the file.
 func isUnwritable(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
 }
 
-// openWritable opens the file for writing, and creates it if there is none.
-func openWritable(path string, o Options) (*bolt.DB, error) {
+// openWritable opens the file for writing and creates it if necessary.
+func openWritable(path string, cfg Config) (*bolt.DB, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if err := create(path, o); err != nil {
+		if err := create(path, cfg); err != nil {
 			return nil, err
 		}
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
-		return nil, errors.New("this is no file")
+		return nil, errors.New("not a regular file")
 	case info.Size() == 0:
-		// This is how a file looks after a crash of some file systems.
+		// Some file systems leave such a file after a crash.
 		return nil, fmt.Errorf("%w: it is empty", ErrDamaged)
 	case info.Mode().Perm()&0o077 != 0:
-		// Who can write to the file decides what hosts get mail.
+		// A user who can write to the file can choose the hosts that receive
+		// mail.
 		if err := os.Chmod(path, 0o600); err != nil && !isUnwritable(err) {
 			return nil, err
 		}
 	}
-	return openDB(path, o, false)
+	return openDB(path, cfg, false)
 }
 
-// create makes an empty database. It gets its name when it is complete, so that
-// a crash meanwhile leaves none; and another process's is not replaced.
-func create(path string, o Options) error {
+// create creates an empty database. It is renamed into place when it is
+// complete, so a crash leaves no partial file. It does not replace a file that
+// another process has created in the meantime.
+func create(path string, cfg Config) error {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
 	if err != nil {
 		return err
@@ -154,14 +160,14 @@ func create(path string, o Options) error {
 	return nil
 }
 
-// openDB opens a database that is there, and looks it through.
-func openDB(path string, o Options, readOnly bool) (db *bolt.DB, err error) {
+// openDB opens and checks an existing database.
+func openDB(path string, cfg Config, readOnly bool) (db *bolt.DB, err error) {
 	var file *os.File
 	err = guard(func() (err error) {
 		db, err = bolt.Open(path, 0o600, &bolt.Options{
 			Timeout: lockTimeout, ReadOnly: readOnly, FreelistType: bolt.FreelistMapType, PreLoadFreelist: true,
 			OpenFile: func(name string, flag int, perm fs.FileMode) (f *os.File, err error) {
-				file, err = o.openFile(name, flag&^os.O_CREATE, perm)
+				file, err = cfg.openFile(name, flag&^os.O_CREATE, perm)
 				return file, err
 			},
 		})
@@ -185,8 +191,8 @@ func openDB(path string, o Options, readOnly bool) (db *bolt.DB, err error) {
 	return db, nil
 }
 
-// check looks through the whole database. The check that bbolt has runs in a
-// goroutine of its own, where its panics cannot be caught.
+// check checks the whole database. The check of bbolt runs in a separate
+// goroutine, where its panics cannot be recovered.
 func check(db *bolt.DB) error {
 	return db.View(func(tx *bolt.Tx) error {
 		info, err := os.Stat(db.Path())
@@ -194,7 +200,7 @@ func check(db *bolt.DB) error {
 			return err
 		}
 		if tx.Size() > info.Size() {
-			return fmt.Errorf("%w: it is cut off at %d of %d octets", ErrDamaged, info.Size(), tx.Size())
+			return fmt.Errorf("%w: it is truncated to %d of %d octets", ErrDamaged, info.Size(), tx.Size())
 		}
 		if err := checkSchema(tx); err != nil {
 			return err
@@ -208,9 +214,9 @@ func check(db *bolt.DB) error {
 	})
 }
 
-// checkRecords makes sure that every record of a bucket, nil for none, and of
-// those in it can be reached, in order. What a record says is checked when it is
-// read.
+// checkRecords checks that all records of a bucket and of the buckets in it can
+// be reached and are in order. b may be nil. The content of a record is checked
+// when it is read.
 func checkRecords(b *bolt.Bucket) error {
 	if b == nil {
 		return nil
@@ -226,12 +232,12 @@ func checkRecords(b *bolt.Bucket) error {
 	})
 }
 
-// checkFree makes sure that no page in use counts as free, and would be
+// checkFree checks that no page in use is marked as free, because it would be
 // overwritten.
 func checkFree(tx *bolt.Tx, pages int) error {
 	stats := tx.Cursor().Bucket().Stats() // of all buckets
 	used := stats.BranchPageN + stats.BranchOverflowN + stats.LeafPageN + stats.LeafOverflowN
-	const metaPages, listPages = 2, 1 // at least
+	const metaPages, listPages = 2, 1 // the minimum
 	free := 0
 	for id := metaPages; id < pages; id++ {
 		if info, err := tx.Page(id); err != nil {
@@ -246,20 +252,20 @@ func checkFree(tx *bolt.Tx, pages int) error {
 	return nil
 }
 
-// checkSchema makes sure that this package can read and write what is there.
+// checkSchema checks that this package can read and write the file.
 func checkSchema(tx *bolt.Tx) error {
 	b := tx.Bucket(meta)
 	if b == nil || tx.Bucket(policies) == nil {
-		return fmt.Errorf("%w: it is a database of something else", ErrDamaged)
+		return fmt.Errorf("%w: it is not a database of this package", ErrDamaged)
 	}
 	if version := b.Get(schemaKey); string(version) != schema {
-		return fmt.Errorf("%w: %q, not %q", ErrSchema, version, schema)
+		return fmt.Errorf("%w: schema %q, want %q", ErrSchema, version, schema)
 	}
 	return nil
 }
 
-// guard makes an error of a panic and of a fault, which is how bbolt, and the
-// mapping of the file into memory, answer to a damaged file.
+// guard calls f and returns its panics and memory faults as errors. bbolt
+// panics on a damaged file, and access to the memory mapping faults.
 func guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -270,12 +276,13 @@ func guard(f func() error) (err error) {
 	return f()
 }
 
-// view reads from the database.
+// view runs f in a read transaction.
 func (s *Store) view(f func(*bolt.Tx) error) error {
 	return closedError(guard(func() error { return s.db.View(f) }))
 }
 
-// closedError returns ErrClosed for what bbolt says of a closed database.
+// closedError returns ErrClosed for bbolt's error about a closed database, and
+// other errors unchanged.
 func closedError(err error) error {
 	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
 		return ErrClosed

@@ -15,11 +15,11 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// filled returns a file with n entries, closed.
+// filled returns the path of a closed file with n entries.
 func filled(t testing.TB, n int) string {
 	t.Helper()
 	path := tempFile(t)
-	s := open(t, path, Options{})
+	s := open(t, path, Config{})
 	for i := range n {
 		put(t, s, i)
 	}
@@ -29,8 +29,8 @@ func filled(t testing.TB, n int) string {
 	return path
 }
 
-// The file is its user's alone, whatever it was before, and nothing else is left
-// beside it.
+// Only the owner can read the file, whatever its permissions were before. No
+// temporary files remain.
 func TestPermissions(t *testing.T) {
 	t.Parallel()
 	path := filled(t, 1)
@@ -38,7 +38,7 @@ func TestPermissions(t *testing.T) {
 		if err := os.Chmod(path, mode); err != nil {
 			t.Fatal(err)
 		}
-		open(t, path, Options{}).Close()
+		open(t, path, Config{}).Close()
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("mode %v, %v", info.Mode(), err)
 		}
@@ -48,12 +48,12 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
-// One process has the file at a time; so it is for one Store within a process.
+// Only one Store can have the file open, in all processes.
 func TestInUse(t *testing.T) {
 	t.Parallel()
 	path := filled(t, 1)
-	s := open(t, path, Options{})
-	if _, err := Open(path, Options{MoveDamaged: true}); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), path) {
+	s := open(t, path, Config{})
+	if _, err := Open(path, Config{MoveDamaged: true}); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), path) {
 		t.Errorf("error %v", err)
 	}
 	wantEntry(t, s, 0)
@@ -62,28 +62,28 @@ func TestInUse(t *testing.T) {
 func TestOpenFails(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{t.TempDir(), filepath.Join(t.TempDir(), "missing", "file")} {
-		if _, err := Open(path, Options{MoveDamaged: true}); err == nil || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), path) {
+		if _, err := Open(path, Config{MoveDamaged: true}); err == nil || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), path) {
 			t.Errorf("error %v", err)
 		}
 	}
 }
 
-// A file of a later version is neither read nor taken for a damaged one.
+// A file of a later version is not read and not treated as damaged.
 func TestSchema(t *testing.T) {
 	t.Parallel()
 	path := filled(t, 1)
-	s := open(t, path, Options{})
+	s := open(t, path, Config{})
 	err := s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(meta).Put(schemaKey, []byte("2")) })
 	if err := errors.Join(err, s.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(path, Options{MoveDamaged: true}); !errors.Is(err, ErrSchema) || errors.Is(err, ErrDamaged) {
+	if _, err := Open(path, Config{MoveDamaged: true}); !errors.Is(err, ErrSchema) || errors.Is(err, ErrDamaged) {
 		t.Errorf("error %v", err)
 	}
 }
 
-// A file that is not in order is an error that names it, and is left alone. When
-// that is configured it is moved aside instead, and a new one begun.
+// A damaged file is an error that names the file, and the file is unchanged.
+// With MoveDamaged it is renamed and a new file is started.
 func TestDamagedFile(t *testing.T) {
 	t.Parallel()
 	good := filled(t, 500)
@@ -125,14 +125,14 @@ func TestDamagedFile(t *testing.T) {
 			if err := os.WriteFile(path, damaged, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := Open(path, Options{}); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), path) {
+			if _, err := Open(path, Config{}); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), path) {
 				t.Errorf("error %v", err)
 			}
 			if b, err := os.ReadFile(path); err != nil || !bytes.Equal(b, damaged) {
 				t.Errorf("the file was changed, %v", err)
 			}
 			var log bytes.Buffer
-			s := open(t, path, Options{MoveDamaged: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			s := open(t, path, Config{MoveDamaged: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 			wantAll(t, s)
 			put(t, s, 1)
 			if err := s.Close(); err != nil {
@@ -145,13 +145,13 @@ func TestDamagedFile(t *testing.T) {
 			if b, err := os.ReadFile(moved[0]); err != nil || !bytes.Equal(b, damaged) {
 				t.Errorf("the moved file was changed, %v", err)
 			}
-			wantAll(t, open(t, path, Options{}), 1)
+			wantAll(t, open(t, path, Config{}), 1)
 		})
 	}
 }
 
-// Whatever octets are wrong, the outcome is an error or the records that are
-// right, and never a panic, nor a policy that was never put.
+// With arbitrary damage, the result is an error or correct records, and never a
+// panic or a policy that was not put.
 func TestDamagedAnywhere(t *testing.T) {
 	t.Parallel()
 	const n = 100
@@ -171,7 +171,7 @@ func TestDamagedAnywhere(t *testing.T) {
 		if err := os.WriteFile(path, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s, err := Open(path, Options{})
+		s, err := Open(path, Config{})
 		if err != nil {
 			continue
 		}
@@ -186,7 +186,7 @@ func TestDamagedAnywhere(t *testing.T) {
 	}
 }
 
-// readOnlyDisk opens files as a disk does that can only be read.
+// readOnlyDisk opens files as on a read-only file system.
 func readOnlyDisk(name string, flag int, perm fs.FileMode) (*os.File, error) {
 	if flag&os.O_RDWR != 0 {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EROFS}
@@ -194,13 +194,13 @@ func readOnlyDisk(name string, flag int, perm fs.FileMode) (*os.File, error) {
 	return os.OpenFile(name, flag, perm)
 }
 
-// From a disk that can only be read, the policies that are there still protect;
-// what is new is kept in memory, and it is said that it cannot be written.
+// On a read-only disk, stored policies still protect. Changes are kept in
+// memory, and Put returns an error.
 func TestReadOnlyDisk(t *testing.T) {
 	t.Parallel()
 	path := filled(t, 2)
 	var log bytes.Buffer
-	s := open(t, path, Options{openFile: readOnlyDisk, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	s := open(t, path, Config{openFile: readOnlyDisk, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	if !strings.Contains(log.String(), path) {
 		t.Errorf("log %q", log.String())
 	}
@@ -215,17 +215,17 @@ func TestReadOnlyDisk(t *testing.T) {
 	}
 	wantAll(t, s, 0, 5, 6)
 	if err := s.Close(); err == nil {
-		t.Error("what is lost is no error")
+		t.Error("no error for a lost change")
 	}
-	wantAll(t, open(t, path, Options{}), 0, 1)
+	wantAll(t, open(t, path, Config{}), 0, 1)
 }
 
-// A disk that begins to fail while it is written to costs what is new, and no
-// more memory than there is a bound for.
+// If the disk begins to fail, only new changes are at risk, and the memory for
+// them is bounded.
 func TestFailingDisk(t *testing.T) {
 	t.Parallel()
 	path := filled(t, 1)
-	s := open(t, path, Options{openFile: func(name string, _ int, perm fs.FileMode) (*os.File, error) {
+	s := open(t, path, Config{openFile: func(name string, _ int, perm fs.FileMode) (*os.File, error) {
 		return os.OpenFile(name, os.O_RDONLY, perm) // writes fail
 	}})
 	s.room = 100
@@ -248,11 +248,11 @@ func TestFailingDisk(t *testing.T) {
 	}
 }
 
-// While the disk keeps up, a flood of changes waits for it and loses nothing.
+// While the disk works, a burst of changes waits for it, and no change is lost.
 func TestFlood(t *testing.T) {
 	t.Parallel()
 	path := tempFile(t)
-	s := open(t, path, Options{})
+	s := open(t, path, Config{})
 	s.room = 100
 	const n = 1500
 	for i := range n {
@@ -261,7 +261,7 @@ func TestFlood(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s = open(t, path, Options{})
+	s = open(t, path, Config{})
 	count := 0
 	for _, err := range s.All(t.Context()) {
 		if err != nil {

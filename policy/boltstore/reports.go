@@ -106,8 +106,8 @@ func (r *Reports) Domains(ctx context.Context, day report.Day) iter.Seq2[string,
 	}
 }
 
-// page returns some domains after a given one that have sums, and the last domain that
-// it read.
+// page returns up to pageSize domains after a given one that have sums, and the
+// last domain that it read.
 func (r *Reports) page(ctx context.Context, day report.Day, after string) (page []string, last string, more bool, err error) {
 	last = after
 	err = r.view(ctx, func(tx *bolt.Tx) error {
@@ -124,7 +124,7 @@ func (r *Reports) page(ctx context.Context, day report.Day, after string) (page 
 		for ; k != nil && n < pageSize; k, v = c.Next() {
 			last = string(k)
 			n++
-			// One that is damaged has sums as far as anybody knows.
+			// A damaged record may have sums, so Sums must report its error.
 			if s := new(sums); s.decode(last, v) != nil || !s.isEmpty() {
 				page = append(page, last)
 			}
@@ -219,8 +219,9 @@ func (r *Reports) view(ctx context.Context, f func(*bolt.Tx) error) error {
 	return r.failed(r.store.view(f))
 }
 
-// update is a transaction that f may share with others: it must change one
-// record at the most, and that as the last thing it does.
+// update runs f in a transaction that may be shared with other calls. f must
+// change at most one record, as its last step, because the changes of a failed
+// f are not rolled back.
 func (r *Reports) update(ctx context.Context, f func(*bolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return r.failed(err)
@@ -228,7 +229,7 @@ func (r *Reports) update(ctx context.Context, f func(*bolt.Tx) error) error {
 	return r.failed(r.group.do(f))
 }
 
-func (r *Reports) failed(err error) error { return r.store.name(closedError(err)) }
+func (r *Reports) failed(err error) error { return r.store.withPath(closedError(err)) }
 
 func readSums(tx *bolt.Tx, day report.Day, domain string) (*sums, error) {
 	s := new(sums)
@@ -247,13 +248,13 @@ func dayBucket(tx *bolt.Tx, day report.Day) *bolt.Bucket {
 	return root.Bucket(dayKey(day))
 }
 
-// dayKey has days in their order.
+// dayKey returns a key that sorts in the order of days.
 func dayKey(day report.Day) []byte {
 	const sign = 1 << 63
 	return binary.BigEndian.AppendUint64(nil, uint64(day)^sign)
 }
 
-// noteBatch notes that a batch is added, and reports whether it was not before.
+// noteBatch records that a batch has been added, and reports whether it is new.
 func noteBatch(tx *bolt.Tx, b *reporter.Batch) (isNew bool, err error) {
 	bucket, err := tx.CreateBucketIfNotExists(writers)
 	if err != nil {
@@ -266,8 +267,8 @@ func noteBatch(tx *bolt.Tx, b *reporter.Batch) (isNew bool, err error) {
 	return true, bucket.Put([]byte(b.Writer), note)
 }
 
-// writerSize is the size of what is noted of a writer: the last day to which it
-// added, and the number of its last batch.
+// writerSize is the size of the record of a writer: the last day that it added
+// to, and the number of its last batch.
 const writerSize = 16
 
 func numberOf(note []byte) int64 { return int64(binary.BigEndian.Uint64(note[8:])) }
@@ -280,7 +281,8 @@ func latest(b *reporter.Batch) report.Day {
 	return day
 }
 
-// forgetWriters forgets those that added nothing to day and later.
+// forgetWriters deletes the records of writers that have added nothing for day
+// or later.
 func forgetWriters(tx *bolt.Tx, day report.Day) error {
 	b := tx.Bucket(writers)
 	if b == nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
-// failing is a session with domain number i that fails in one of five ways.
+// failing returns a failed session with domain number i, in one of five ways.
 func failing(i, way int) *tlsrpt.Session {
 	domain := fmt.Sprintf("d%06d.example", i)
 	return &tlsrpt.Session{
@@ -30,12 +30,13 @@ func failing(i, way int) *tlsrpt.Session {
 	}
 }
 
-// BenchmarkReportsDay builds and compresses the reports of a day with 100,000
-// domains and five failure details each, out of the file. MB-live is the most
-// that was in use of the heap, beyond what was before; the file itself is mapped.
+// BenchmarkReportsDay builds and compresses the reports of one day from the
+// file, for 100,000 domains with five failure details each. MB-live is the
+// maximum of heap memory in use, without that used before. The file is
+// memory-mapped and not included.
 func BenchmarkReportsDay(b *testing.B) {
 	const domains, ways = 100_000, 5
-	s := open(b, tempFile(b), Options{})
+	s := open(b, tempFile(b), Config{})
 	recorder, err := reporter.NewAggregator(reporter.AggregatorConfig{Store: s.Reports()})
 	if err != nil {
 		b.Fatal(err)
@@ -86,12 +87,12 @@ func BenchmarkReportsDay(b *testing.B) {
 	b.ReportMetric(float64(most-before)/(1<<20), "MB-live")
 }
 
-// BenchmarkReportsAdd adds what was counted of a thousand domains, a failure
-// each, to sums that are there, beside a transaction that writes a record of as
-// many octets, which waits for the disk likewise.
+// BenchmarkReportsAdd adds one failure for each of a thousand domains to
+// existing sums. It is compared with a transaction that writes one record of
+// the same size, which also waits for the disk.
 func BenchmarkReportsAdd(b *testing.B) {
 	const domains = 1000
-	s := open(b, tempFile(b), Options{})
+	s := open(b, tempFile(b), Config{})
 	recorder, err := reporter.NewAggregator(reporter.AggregatorConfig{Store: s.Reports()})
 	if err != nil {
 		b.Fatal(err)

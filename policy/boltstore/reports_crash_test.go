@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"os/exec"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,10 +20,11 @@ const (
 	reportsCrashRounds = 100
 )
 
-// recordForEver records sessions, and prints how many: "recorded n" of all,
-// "stored n" of those that it has been told are in the store.
+// recordForEver records sessions. It prints "recorded n" with the number of
+// sessions recorded, and "stored n" with the number of sessions that the store
+// has confirmed.
 func recordForEver(path string) error {
-	s, err := Open(path, Options{})
+	s, err := Open(path, Config{})
 	if err != nil {
 		return err
 	}
@@ -52,8 +51,8 @@ func recordForEver(path string) error {
 	}
 }
 
-// A program that is killed while it records loses no session that was said to be
-// stored, and counts none twice, however often that happens.
+// A program that is killed repeatedly while it records loses no session that
+// was confirmed as stored, and counts none twice.
 func TestReportsCrash(t *testing.T) {
 	t.Parallel()
 	seed := rand.Uint64()
@@ -63,7 +62,7 @@ func TestReportsCrash(t *testing.T) {
 	var before int64
 	for range reportsCrashRounds {
 		recorded, stored := recordAndCrash(t, path, time.Duration(random.IntN(20_000))*time.Microsecond)
-		s, err := Open(path, Options{})
+		s, err := Open(path, Config{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +74,7 @@ func TestReportsCrash(t *testing.T) {
 		for _, sum := range part.Sums {
 			found += sum.Summary.Successes
 		}
-		// One more may be recorded than was printed.
+		// One session may have been recorded but not yet printed.
 		if found < stored || found > recorded+1 {
 			t.Errorf("%d sessions are found; %d were recorded and %d stored", found, recorded, stored)
 		}
@@ -86,26 +85,17 @@ func TestReportsCrash(t *testing.T) {
 	}
 }
 
-// recordAndCrash runs recordForEver and kills it, a while after it stored
-// something. It returns how many sessions were recorded, and stored.
+// recordAndCrash runs recordForEver and kills it some time after the first
+// sessions were stored. It returns how many sessions were recorded and stored.
 func recordAndCrash(t *testing.T, path string, after time.Duration) (recorded, stored int64) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), reportsCrashEnv+"="+path)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	cmd, out := startSelf(t, reportsCrashEnv+"="+path)
 	var kill sync.Once
 	lines := bufio.NewReader(out)
 	for {
 		line, err := lines.ReadString('\n')
 		if err != nil {
-			break // a last line that is cut off is not counted
+			break // the last line is incomplete
 		}
 		var what string
 		var n int64

@@ -22,14 +22,14 @@ import (
 
 func TestStores(t *testing.T) {
 	t.Parallel()
-	openNamed := func(t *testing.T, name string) *Store { return open(t, filepath.Join(t.TempDir(), name), Options{}) }
+	openNamed := func(t *testing.T, name string) *Store { return open(t, filepath.Join(t.TempDir(), name), Config{}) }
 	storetest.Reports(t, func(t *testing.T, name string) reporter.Store { return openNamed(t, name).Reports() })
 	storetest.Policies(t, func(t *testing.T, name string) mtasts.Store { return openNamed(t, name) })
 }
 
 const reported = "example.com"
 
-// batch has sessions that met no policy, for one domain.
+// batch returns a batch of sessions without a policy, for one domain.
 func batch(number, sessions int64, domain string) *reporter.Batch {
 	return &reporter.Batch{Writer: "test", Number: number, Sums: []reporter.DomainSums{{
 		Day: storetest.Day(), Domain: domain, Results: []report.PolicyResult{{
@@ -46,7 +46,7 @@ func add(t *testing.T, r *Reports, b *reporter.Batch) {
 	}
 }
 
-// wantSessions checks the part that is to be reported next.
+// wantSessions checks the part to be reported next.
 func wantSessions(t *testing.T, r *Reports, domain string, number int, sessions int64) {
 	t.Helper()
 	part, err := r.Sums(t.Context(), storetest.Day(), domain)
@@ -55,12 +55,12 @@ func wantSessions(t *testing.T, r *Reports, domain string, number int, sessions 
 	}
 }
 
-// After a restart all is as before: sums, a report that has begun, the numbers of
-// parts, and which batches were added.
+// A restart preserves the sums, a report that has begun, the part numbers, and
+// the list of added batches.
 func TestReportsOutliveRestart(t *testing.T) {
 	t.Parallel()
 	path := tempFile(t)
-	s := open(t, path, Options{})
+	s := open(t, path, Config{})
 	r := s.Reports()
 	add(t, r, batch(1, 5, reported))
 	if _, err := r.Seal(t.Context(), storetest.Day(), reported); err != nil {
@@ -77,7 +77,7 @@ func TestReportsOutliveRestart(t *testing.T) {
 	if _, err := r.Sums(t.Context(), storetest.Day(), reported); !errors.Is(err, ErrClosed) {
 		t.Errorf("Sums of a closed store: %v", err)
 	}
-	s = open(t, path, Options{})
+	s = open(t, path, Config{})
 	wantEntry(t, s, 0)
 	r = s.Reports()
 	add(t, r, batch(2, 7, reported)) // again
@@ -88,10 +88,10 @@ func TestReportsOutliveRestart(t *testing.T) {
 	wantSessions(t, r, reported, 2, 7)
 }
 
-// A file that an earlier version wrote has no buckets for reports.
+// A file written by an earlier version has no buckets for reports.
 func TestReportsInOldFile(t *testing.T) {
 	t.Parallel()
-	s := open(t, filled(t, 3), Options{})
+	s := open(t, filled(t, 3), Config{})
 	r := s.Reports()
 	if part, err := r.Seal(t.Context(), storetest.Day(), reported); err != nil || part.Number != 0 {
 		t.Errorf("%+v, %v", part, err)
@@ -104,12 +104,12 @@ func TestReportsInOldFile(t *testing.T) {
 	wantEntry(t, s, 2)
 }
 
-// A record that is damaged is an error for its domain, and never "nothing"; the
-// others are counted and reported, and so is what comes for it later, under
-// numbers that were not used.
+// A damaged record is an error for its domain and not "no sums". Other domains
+// are counted and reported. Later sessions of the domain are reported under new
+// part numbers.
 func TestReportsDamagedRecord(t *testing.T) {
 	t.Parallel()
-	s := open(t, tempFile(t), Options{})
+	s := open(t, tempFile(t), Config{})
 	r := s.Reports()
 	add(t, r, batch(1, 1, reported))
 	add(t, r, batch(2, 1, "other.example"))
@@ -166,17 +166,17 @@ func setRecord(t *testing.T, s *Store, domain string, data []byte) {
 	}
 }
 
-// What cannot be written is an error, and nothing of a batch is counted; it can be
-// added again when the disk works.
+// If a write fails, Add returns an error and counts nothing of the batch. The
+// batch can be added again when the disk works.
 func TestReportsFailingDisk(t *testing.T) {
 	t.Parallel()
 	path := tempFile(t)
-	s := open(t, path, Options{})
+	s := open(t, path, Config{})
 	add(t, s.Reports(), batch(1, 1, reported))
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	failing := open(t, path, Options{openFile: func(name string, _ int, perm fs.FileMode) (*os.File, error) {
+	failing := open(t, path, Config{openFile: func(name string, _ int, perm fs.FileMode) (*os.File, error) {
 		return os.OpenFile(name, os.O_RDONLY, perm) // writes fail
 	}})
 	r := failing.Reports()
@@ -188,16 +188,16 @@ func TestReportsFailingDisk(t *testing.T) {
 	}
 	wantSessions(t, r, reported, 1, 1)
 	failing.Close()
-	s = open(t, path, Options{})
+	s = open(t, path, Config{})
 	add(t, s.Reports(), batch(2, 1, reported))
 	add(t, s.Reports(), batch(2, 1, reported))
 	wantSessions(t, s.Reports(), reported, 1, 2)
 }
 
-// Writers are forgotten with the days, so that restarts leave nothing behind.
+// Writers are deleted with their days, so restarts do not accumulate them.
 func TestReportsForgetWriters(t *testing.T) {
 	t.Parallel()
-	s := open(t, tempFile(t), Options{})
+	s := open(t, tempFile(t), Config{})
 	r := s.Reports()
 	for i := range 10 {
 		b := batch(1, 1, reported)

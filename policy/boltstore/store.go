@@ -12,38 +12,39 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// ErrClosed is what a closed Store returns.
+// ErrClosed is returned by the methods of a closed Store.
 var ErrClosed = errors.New("boltstore: the store is closed")
 
-// maxPending bounds the changes that are kept in memory while they cannot be
-// written.
+// maxPending limits the changes that are kept in memory while the file cannot
+// be written.
 const maxPending = 1 << 16
 
-// Store is a [mtasts.Store] in a file. It is safe for concurrent use.
+// Store is an [mtasts.Store] in a file. It is safe for concurrent use. Open
+// creates it; Close must be called when it is no longer used.
 type Store struct {
 	path  string
-	room  int // for changes that wait
+	room  int // maximum number of pending changes
 	db    *bolt.DB
-	wake  chan struct{} // there is something to write
-	hurry chan struct{} // and it is not to wait
+	wake  chan struct{} // signals pending changes
+	hurry chan struct{} // asks to write them without delay
 	quit  chan struct{}
-	done  chan struct{} // the writer has ended
+	done  chan struct{} // closed when the writer has ended
 
 	mu      sync.Mutex
 	pending changes       // not yet written
-	writing changes       // in the transaction under way
-	written chan struct{} // is closed at the end of that
-	err     error         // why the last transaction failed
+	writing changes       // in the current transaction
+	written chan struct{} // closed at the end of the current transaction
+	err     error         // of the last transaction
 	closed  bool
 }
 
-// changes are entries to put, by domain, or nil to delete.
+// changes maps domains to entries to put, or to nil for entries to delete.
 type changes map[string]*mtasts.Entry
 
 var _ mtasts.Store = (*Store)(nil)
 
-// Get returns the entry of domain. An entry that is damaged is an error, and is
-// deleted.
+// Get returns the entry of domain, or [mtasts.ErrNotStored]. If the record is
+// damaged, Get returns an error and deletes the record.
 func (s *Store) Get(_ context.Context, domain string) (mtasts.Entry, error) {
 	if e, ok, err := s.unwritten(domain); ok || err != nil {
 		e.Failures = slices.Clone(e.Failures)
@@ -61,11 +62,11 @@ func (s *Store) Get(_ context.Context, domain string) (mtasts.Entry, error) {
 	if errors.As(err, &damaged) {
 		s.change(domain, nil)
 	}
-	return e, s.name(err)
+	return e, s.withPath(err)
 }
 
 // unwritten returns the entry of domain if it has changed since the last
-// transaction.
+// transaction. ok is false if it has not.
 func (s *Store) unwritten(domain string) (e mtasts.Entry, ok bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,38 +87,41 @@ func (s *Store) unwritten(domain string) (e mtasts.Entry, ok bool, err error) {
 	}
 }
 
-// Put replaces the entry of e.Domain, in memory at once and on disk within a
-// second. An error is that of the last write, of whatever entry; e is kept in
-// memory and written when that is possible, unless too many wait already.
+// Put replaces the entry of e.Domain. The change is visible at once and on disk
+// within one second. If the last write failed, for any entry, Put returns its
+// error. Put still keeps e in memory and retries the write, unless too many
+// changes are waiting already.
 func (s *Store) Put(ctx context.Context, e mtasts.Entry) error {
 	if e.Domain == "" || len(e.Domain) > bolt.MaxKeySize {
-		return fmt.Errorf("boltstore: %q cannot be a domain", e.Domain)
+		return fmt.Errorf("boltstore: %q is not a domain name", e.Domain)
 	}
-	e.Failures = slices.Clone(e.Failures) // the caller may change them
+	e.Failures = slices.Clone(e.Failures) // the caller may modify its slice later
 	return s.waitForRoom(ctx, e.Domain, &e)
 }
 
-// Delete removes the entry of domain as Put replaces it.
+// Delete removes the entry of domain. It writes the change in the same way as
+// Put.
 func (s *Store) Delete(ctx context.Context, domain string) error {
 	return s.waitForRoom(ctx, domain, nil)
 }
 
-// waitForRoom makes a change, when there is room for it.
+// waitForRoom makes a change as soon as there is room for it.
 func (s *Store) waitForRoom(ctx context.Context, domain string, e *mtasts.Entry) error {
 	for {
 		wait, err := s.change(domain, e)
 		if wait == nil {
-			return s.name(err)
+			return s.withPath(err)
 		}
 		select {
 		case <-wait:
 		case <-ctx.Done():
-			return s.name(ctx.Err())
+			return s.withPath(ctx.Err())
 		}
 	}
 }
 
-// change makes a change, or returns what to wait for until there is room.
+// change makes a change if there is room for it. Otherwise it returns an error,
+// or a channel that is closed when there may be room.
 func (s *Store) change(domain string, e *mtasts.Entry) (wait <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,29 +132,30 @@ func (s *Store) change(domain string, e *mtasts.Entry) (wait <-chan struct{}, er
 	switch {
 	case known || len(s.pending) < s.room:
 		s.pending[domain] = e
-		note(s.wake)
+		notify(s.wake)
 		return nil, s.err
 	case s.err != nil:
-		return nil, fmt.Errorf("%d changes wait already: %w", len(s.pending), s.err)
+		return nil, fmt.Errorf("%d changes are already waiting to be written: %w", len(s.pending), s.err)
 	default:
-		note(s.hurry)
+		notify(s.hurry)
 		return s.written, nil
 	}
 }
 
-// note leaves a note in c, unless there is one.
-func note(c chan struct{}) {
+// notify sends to c unless c is full.
+func notify(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
 	}
 }
 
-// pageSize is how many entries All reads in one transaction. A transaction that
-// lasts keeps the file from being used again, so it grows.
+// pageSize is the number of entries that All reads in one transaction. bbolt
+// cannot reuse pages during a long read transaction, so the file would grow.
 const pageSize = 256
 
-// All yields the entries. A damaged one comes with an error and is deleted.
+// All yields all entries. It yields each damaged record with an error, which
+// has only Domain set, and deletes it.
 func (s *Store) All(ctx context.Context) iter.Seq2[mtasts.Entry, error] {
 	return func(yield func(mtasts.Entry, error) bool) {
 		recent := s.recent()
@@ -164,7 +169,7 @@ func (s *Store) All(ctx context.Context) iter.Seq2[mtasts.Entry, error] {
 		for after := ""; ; after = page[len(page)-1].entry.Domain {
 			page, err = s.page(ctx, after, page[:0])
 			if err != nil {
-				yield(mtasts.Entry{}, s.name(err))
+				yield(mtasts.Entry{}, s.withPath(err))
 				return
 			}
 			if len(page) == 0 {
@@ -177,7 +182,7 @@ func (s *Store) All(ctx context.Context) iter.Seq2[mtasts.Entry, error] {
 				if r.err != nil {
 					s.change(r.entry.Domain, nil)
 				}
-				if !yield(r.entry, s.name(r.err)) {
+				if !yield(r.entry, s.withPath(r.err)) {
 					return
 				}
 			}
@@ -185,7 +190,7 @@ func (s *Store) All(ctx context.Context) iter.Seq2[mtasts.Entry, error] {
 	}
 }
 
-// recent returns a copy of the changes since the last transaction.
+// recent returns a copy of the changes since the last completed transaction.
 func (s *Store) recent() changes {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -198,13 +203,13 @@ func (s *Store) recent() changes {
 	return all
 }
 
-// record is an entry as it was read.
+// record is an entry that was read, or its error.
 type record struct {
 	entry mtasts.Entry
 	err   error
 }
 
-// page appends the entries that come after that domain.
+// page appends the entries that follow the domain after.
 func (s *Store) page(ctx context.Context, after string, page []record) ([]record, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -228,15 +233,15 @@ func (s *Store) page(ctx context.Context, after string, page []record) ([]record
 	return page, err
 }
 
-// name puts the file into the text of an error.
-func (s *Store) name(err error) error {
+// withPath adds the path of the file to an error.
+func (s *Store) withPath(err error) error {
 	if err == nil || err == mtasts.ErrNotStored || err == ErrClosed {
 		return err
 	}
 	return fmt.Errorf("boltstore: %s: %w", s.path, err)
 }
 
-// recordError is a record that cannot be used.
+// recordError is the error of a damaged record.
 type recordError struct {
 	domain string
 	err    error
@@ -245,13 +250,13 @@ type recordError struct {
 func (e *recordError) Error() string { return fmt.Sprintf("record of %q: %v", e.domain, e.err) }
 func (e *recordError) Unwrap() error { return e.err }
 
-// decode sets e to the record of domain.
+// decode decodes the record of domain into e.
 func decode(e *mtasts.Entry, domain string, data []byte) error {
 	if err := e.UnmarshalBinary(data); err != nil {
 		return &recordError{domain, err}
 	}
 	if e.Domain != domain {
-		return &recordError{domain, fmt.Errorf("it is of %q", e.Domain)}
+		return &recordError{domain, fmt.Errorf("it belongs to %q", e.Domain)}
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ import (
 
 const text = "version: STSv1\r\nmode: enforce\r\nmx: mx1.mail.example.com\r\nmx: mx2.mail.example.com\r\nmax_age: 604800\r\n"
 
-// entry returns one of which each field has to do with i.
+// entry returns an entry whose fields all depend on i.
 func entry(i int) mtasts.Entry {
 	at := time.UnixMilli(1767225600000 + int64(i))
 	return mtasts.Entry{
@@ -30,7 +30,7 @@ func entry(i int) mtasts.Entry {
 	}
 }
 
-// entryOf returns the entry that e should be.
+// entryOf returns the entry that was put for the domain of e.
 func entryOf(e mtasts.Entry) mtasts.Entry {
 	i, err := strconv.Atoi(e.ID)
 	if err != nil {
@@ -41,9 +41,9 @@ func entryOf(e mtasts.Entry) mtasts.Entry {
 
 func tempFile(t testing.TB) string { return filepath.Join(t.TempDir(), "policies.db") }
 
-func open(t testing.TB, path string, o Options) *Store {
+func open(t testing.TB, path string, cfg Config) *Store {
 	t.Helper()
-	s, err := Open(path, o)
+	s, err := Open(path, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func wantNone(t testing.TB, s *Store, i int) {
 	}
 }
 
-// wantAll checks what All yields.
+// wantAll checks the entries that All yields.
 func wantAll(t testing.TB, s *Store, i ...int) {
 	t.Helper()
 	got := map[string]mtasts.Entry{}
@@ -105,12 +105,12 @@ func copyFile(t testing.TB, from, to string) {
 	}
 }
 
-// What was put is there at once, after a write, and after a restart; also what
-// was deleted is gone in each of these.
+// Changes are visible at once, after a write, and after a restart. The same
+// applies to deletions.
 func TestStore(t *testing.T) {
 	t.Parallel()
 	path := tempFile(t)
-	s := open(t, path, Options{})
+	s := open(t, path, Config{})
 	wantNone(t, s, 1)
 	wantAll(t, s)
 	put(t, s, 1, 2, 3)
@@ -138,7 +138,7 @@ func TestStore(t *testing.T) {
 	if err := errors.Join(s.Close(), s.Close()); err != nil {
 		t.Error(err)
 	}
-	s = open(t, path, Options{})
+	s = open(t, path, Config{})
 	wantNone(t, s, 2)
 	if got, err := s.Get(t.Context(), changed.Domain); err != nil || !reflect.DeepEqual(got, changed) {
 		t.Errorf("got %+v, %v", got, err)
@@ -148,7 +148,7 @@ func TestStore(t *testing.T) {
 func TestStoreOfMany(t *testing.T) {
 	t.Parallel()
 	path := tempFile(t)
-	s := open(t, path, Options{})
+	s := open(t, path, Config{})
 	const n = 3*pageSize + 1
 	var all []int
 	for i := range n {
@@ -160,11 +160,11 @@ func TestStoreOfMany(t *testing.T) {
 			}
 		}
 	}
-	wantAll(t, s, all...) // half of them not yet written
+	wantAll(t, s, all...) // half of them are not written yet
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s = open(t, path, Options{})
+	s = open(t, path, Config{})
 	wantAll(t, s, all...)
 	for range s.All(t.Context()) {
 		break
@@ -180,7 +180,7 @@ func TestStoreOfMany(t *testing.T) {
 
 func TestClosed(t *testing.T) {
 	t.Parallel()
-	s := open(t, tempFile(t), Options{})
+	s := open(t, tempFile(t), Config{})
 	put(t, s, 1)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -200,7 +200,7 @@ func TestClosed(t *testing.T) {
 
 func TestPutRefusesNoDomain(t *testing.T) {
 	t.Parallel()
-	s := open(t, tempFile(t), Options{})
+	s := open(t, tempFile(t), Config{})
 	for _, domain := range []string{"", string(make([]byte, bolt.MaxKeySize+1))} {
 		if err := s.Put(t.Context(), mtasts.Entry{Domain: domain}); err == nil {
 			t.Errorf("%d octets are a domain", len(domain))
@@ -208,19 +208,19 @@ func TestPutRefusesNoDomain(t *testing.T) {
 	}
 }
 
-// writes returns how many pages were written.
+// writes returns the number of pages written.
 func writes(s *Store) int64 {
 	stats := s.db.Stats()
 	return stats.TxStats.GetWrite()
 }
 
-// Writes are on disk a second later, without a call, and gathered: not one for
-// each.
+// Changes are on disk one second later without a call to Sync, and in fewer
+// transactions than changes.
 func TestWritesBehind(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		path := tempFile(t)
-		s := open(t, path, Options{})
+		s := open(t, path, Config{})
 		before := writes(s)
 		for i := range 100 {
 			put(t, s, i)
@@ -235,7 +235,7 @@ func TestWritesBehind(t *testing.T) {
 			t.Errorf("%d pages written", n-before)
 		}
 		copyFile(t, path, path+".copy")
-		saved := open(t, path+".copy", Options{})
+		saved := open(t, path+".copy", Config{})
 		for i := range 100 {
 			wantEntry(t, saved, i)
 		}
@@ -244,11 +244,12 @@ func TestWritesBehind(t *testing.T) {
 	})
 }
 
-// A damaged record is told once and dropped, and is not taken for another's.
+// A damaged record is reported once and dropped. It is not used for another
+// domain.
 func TestDamagedRecord(t *testing.T) {
 	t.Parallel()
 	path := tempFile(t)
-	s := open(t, path, Options{})
+	s := open(t, path, Config{})
 	put(t, s, 1, 2, 3)
 	if err := s.Sync(); err != nil {
 		t.Fatal(err)
@@ -288,18 +289,18 @@ func TestDamagedRecord(t *testing.T) {
 	wantNone(t, s, 1)
 }
 
-// A client of package mtasts finds in the store what another one left there.
+// A client of package mtasts uses the policies that an earlier one has stored.
 func TestClientOutlivesRestart(t *testing.T) {
 	t.Parallel()
 	path := tempFile(t)
-	s := open(t, path, Options{})
+	s := open(t, path, Config{})
 	e := entry(1)
 	e.Fetched = time.Now()
 	e.NextCheck = e.Fetched.Add(time.Hour)
 	if err := errors.Join(s.Put(t.Context(), e), s.Close()); err != nil {
 		t.Fatal(err)
 	}
-	s = open(t, path, Options{})
+	s = open(t, path, Config{})
 	client, err := mtasts.New(mtasts.Config{Store: s})
 	if err != nil {
 		t.Fatal(err)

@@ -9,9 +9,10 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
-// sums is the record of a domain and day: four octets of checksum, how many parts
-// were ended, the number and length of the sealed part, its results, and the
-// results that were added since, in JSON. What is not there is empty.
+// sums is the record of a domain and day. It is stored as a checksum of four
+// octets, the number of ended parts, the number and length of the sealed part,
+// the results of the sealed part, and the results of the open part. The results
+// are JSON.
 type sums struct {
 	ended  uint64
 	number uint64 // of the sealed part; 0 if there is none
@@ -19,13 +20,13 @@ type sums struct {
 	open   []byte
 }
 
-// endedUnknown stands for the number of parts of a record that is damaged. It is
-// far from those that were given, so that no report has the ID of another.
+// endedUnknown replaces the number of ended parts of a damaged record. It is
+// larger than any number in use, so that no report ID is used twice.
 const endedUnknown = 1 << 20
 
 func (s *sums) isEmpty() bool { return s.number == 0 && len(s.open) == 0 }
 
-// decode reads a record, nil for none. What it keeps is a copy.
+// decode decodes a copy of data. If data is nil, there are no sums.
 func (s *sums) decode(domain string, data []byte) error {
 	if data == nil {
 		*s = sums{}
@@ -61,7 +62,7 @@ func (s *sums) encode(domain string) []byte {
 	return data
 }
 
-// checked returns what the checksum is of, if it is right.
+// checked verifies the checksum and returns the data that it covers.
 func checked(domain string, data []byte) (rest []byte, ok bool) {
 	if len(data) < 4 || binary.BigEndian.Uint32(data) != checksum(domain, data[4:]) {
 		return nil, false
@@ -74,7 +75,7 @@ func checksum(domain string, data []byte) uint32 {
 	return crc32.Update(crc32.Checksum([]byte(domain), table), table, data)
 }
 
-// next is the part that is to be reported next.
+// next returns the part to be reported next.
 func (s *sums) next() (reporter.Part, error) {
 	switch {
 	case s.number > 0:
@@ -88,7 +89,8 @@ func (s *sums) next() (reporter.Part, error) {
 	}
 }
 
-// seal ends the part that is open, if none is sealed. It reports whether it did.
+// seal seals the open part, unless a part is sealed or the open part is empty.
+// It reports whether it did.
 func (s *sums) seal() bool {
 	if s.number > 0 || len(s.open) == 0 {
 		return false
@@ -98,7 +100,7 @@ func (s *sums) seal() bool {
 	return true
 }
 
-// remove removes the sealed part, if it has that number. It reports whether it
+// remove removes the sealed part if it has this number. It reports whether it
 // did.
 func (s *sums) remove(number int) bool {
 	if s.number == 0 || s.number != uint64(number) {

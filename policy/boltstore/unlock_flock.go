@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// release closes a file that bbolt left open when it panicked. The mapping into
-// memory, which nobody can undo, would keep the lock.
+// release unlocks and closes a file that bbolt left open when it panicked. The
+// memory mapping cannot be removed and would keep the lock.
 func release(f *os.File) {
 	syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
 	f.Close()

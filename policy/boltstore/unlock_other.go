@@ -4,6 +4,6 @@ package boltstore
 
 import "os"
 
-// release closes a file that bbolt left open when it panicked. The lock may last
-// as long as the process.
+// release closes a file that bbolt left open when it panicked. The lock may
+// last until the process ends.
 func release(f *os.File) { f.Close() }

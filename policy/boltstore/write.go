@@ -10,16 +10,16 @@ import (
 )
 
 const (
-	// writeDelay is how long changes are gathered. With the time that a write
-	// takes, it stays below a second.
+	// writeDelay is how long changes are collected before they are written.
+	// Together with the write it takes less than one second.
 	writeDelay = 500 * time.Millisecond
-	// retryDelay is when a write is tried again after it failed.
+	// retryDelay is the delay before a failed write is retried.
 	retryDelay = 5 * time.Second
-	// maxBatch is how many changes are written in one transaction.
+	// maxBatch is the maximum number of changes in one transaction.
 	maxBatch = 1 << 12
 )
 
-// write writes the changes until the store is closed.
+// write writes changes until the store is closed.
 func (s *Store) write() {
 	defer close(s.done)
 	for {
@@ -33,7 +33,7 @@ func (s *Store) write() {
 		for more := true; more; {
 			var err error
 			if more, err = s.batch(); err != nil {
-				note(s.wake)
+				notify(s.wake)
 				s.linger(retryDelay)
 				break
 			}
@@ -41,7 +41,7 @@ func (s *Store) write() {
 	}
 }
 
-// linger waits, but not if somebody is in a hurry.
+// linger waits for d, or until a write without delay is requested.
 func (s *Store) linger(d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -52,8 +52,9 @@ func (s *Store) linger(d time.Duration) {
 	}
 }
 
-// batch writes some of the changes and reports whether there are more. If it
-// fails, they are pending again, except for those that newer changes replace.
+// batch writes up to maxBatch changes and reports whether there are more. If
+// the write fails, the changes become pending again, except for domains that
+// have changed in the meantime.
 func (s *Store) batch() (more bool, err error) {
 	s.mu.Lock()
 	s.writing = make(changes, min(len(s.pending), maxBatch))
@@ -83,8 +84,7 @@ func (s *Store) batch() (more bool, err error) {
 	return len(s.pending) > 0, err
 }
 
-// commit writes changes in one transaction, which is on disk when it returns, or
-// has not been. They are in order, which makes the fewest pages.
+// commit writes changes in one transaction. Sorted keys touch the fewest pages.
 func (s *Store) commit(some changes) error {
 	if len(some) == 0 {
 		return nil
@@ -114,8 +114,8 @@ func apply(b *bolt.Bucket, domain string, some changes) error {
 	return b.Put([]byte(domain), data)
 }
 
-// Sync writes what was changed before the call, at once. The error is that of
-// the write.
+// Sync writes all changes made before the call without delay. It returns the
+// error of the write.
 func (s *Store) Sync() error {
 	for {
 		s.mu.Lock()
@@ -126,12 +126,12 @@ func (s *Store) Sync() error {
 		case closed:
 			return ErrClosed
 		case idle:
-			return s.name(err)
+			return s.withPath(err)
 		}
-		note(s.hurry)
+		notify(s.hurry)
 		<-written
 		if err := s.lastErr(); err != nil {
-			return s.name(err)
+			return s.withPath(err)
 		}
 	}
 }
@@ -142,8 +142,8 @@ func (s *Store) lastErr() error {
 	return s.err
 }
 
-// Close writes what was changed and closes the file. The error is that of the
-// write; the file is closed in any case.
+// Close writes all changes and closes the file. It returns the error of the
+// write, but always closes the file. Calling Close again has no effect.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -158,5 +158,5 @@ func (s *Store) Close() error {
 	for more := true; more && err == nil; {
 		more, err = s.batch()
 	}
-	return s.name(errors.Join(err, guard(s.db.Close)))
+	return s.withPath(errors.Join(err, guard(s.db.Close)))
 }

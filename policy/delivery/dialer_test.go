@@ -152,7 +152,7 @@ func TestDialerUnderAttack(t *testing.T) {
 			"bare.example":     {inTLS, "", "no-policy-found"},
 			"unusable.example": {none, "4.7.5", "tlsa validation-failure"},
 		}},
-		{"endless greeting", patient, policytest.EndlessGreeting, map[string]want{
+		{"endless greeting", patient, policytest.Endless(policytest.Greeting), map[string]want{
 			"dane.example": {none, "4.4.2", ""}, "bare.example": {none, "4.4.2", ""},
 		}},
 		{"no greeting", hasty, policytest.Stall(policytest.Greeting), map[string]want{

@@ -42,8 +42,8 @@ func newAuthority(name string) *authority {
 	return &authority{root: root, issuer: issue(template(name+" Issuer"), newKey(), root)}
 }
 
-// newTemplate returns a certificate for a server, valid for ten years on either
-// side of the present.
+// newTemplate returns the template of a server certificate. It is valid from
+// ten years ago until ten years from now.
 func newTemplate(name string) *x509.Certificate {
 	now := time.Now()
 	return &x509.Certificate{
@@ -64,7 +64,7 @@ func newKey() *ecdsa.PrivateKey {
 	return key
 }
 
-// issue signs a certificate; without an issuer it is self-signed.
+// issue signs a certificate. If issuer is nil, the certificate is self-signed.
 func issue(template *x509.Certificate, key *ecdsa.PrivateKey, issuer *identity) *identity {
 	template.SerialNumber, _ = rand.Int(rand.Reader, big.NewInt(1<<62))
 	parent, signer := template, key
@@ -78,8 +78,8 @@ func issue(template *x509.Certificate, key *ecdsa.PrivateKey, issuer *identity) 
 	return &identity{key: key, der: der}
 }
 
-// issueChain makes the certificate that a server called name shows when it
-// behaves like this, with the chain that it sends.
+// issueChain returns the certificate, with the chain, that the server called
+// name presents with behavior b.
 func (inet *Internet) issueChain(name string, key *ecdsa.PrivateKey, b *behaviour) *tls.Certificate {
 	template := newTemplate(name)
 	template.DNSNames = []string{name}

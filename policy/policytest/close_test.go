@@ -11,8 +11,8 @@ import (
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-// Close ends everything, whatever it is at: the bubble would not end if a
-// goroutine were left in it.
+// Close ends all goroutines and connections, whatever they are doing. The
+// synctest bubble would not end if a goroutine were left.
 func TestCloseLeavesNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -44,7 +44,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	})
 }
 
-// waitFor reads lines until one ends in what is wanted.
+// waitFor reads lines until a line ends in end.
 func waitFor(t *testing.T, c net.Conn, end string) {
 	t.Helper()
 	lines := bufio.NewScanner(c)
@@ -56,7 +56,7 @@ func waitFor(t *testing.T, c net.Conn, end string) {
 	t.Fatalf("no %q: %v", end, lines.Err())
 }
 
-// Whoever cannot be told how to dial finds the real listener.
+// A program that has no dial hook can connect to the loopback address.
 func TestLoopbackAddr(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)

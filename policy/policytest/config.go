@@ -8,8 +8,9 @@ import (
 	"github.com/mxseal/mxseal/policy"
 )
 
-// Config returns a configuration for policy.New, all of whose parts are in this
-// internet. Each one stands for another sender, with empty caches.
+// Config returns a configuration for policy.New that uses this internet's DNS,
+// roots, dial function and clock. Each call returns a new resolver with an
+// empty cache, so two configurations stand for two independent senders.
 func (inet *Internet) Config() policy.Config {
 	return policy.Config{
 		DNS:             inet.DNS(),
@@ -24,23 +25,24 @@ func (inet *Internet) Config() policy.Config {
 func (inet *Internet) DNS() *dnssec.Validator {
 	v, err := dnssec.New(inet.DNSConfig())
 	if err != nil {
-		panic("policytest: " + err.Error()) // the configuration is ours
+		panic("policytest: " + err.Error()) // the configuration is fixed, so this is a bug
 	}
 	return v
 }
 
-// DNSConfig returns the configuration of a validating resolver.
+// DNSConfig returns a configuration for dnssec.New that uses this internet's
+// name server, trust anchors and clock.
 func (inet *Internet) DNSConfig() dnssec.Config {
 	return dnssec.Config{
 		Servers: []string{inet.DNSAddr()},
 		Anchors: inet.TrustAnchors(),
 		Now:     inet.Now,
-		Timeout: time.Second, // nobody is far away here
+		Timeout: time.Second, // the server is on the loopback interface
 	}
 }
 
-// MTASTSConfig returns the configuration of an MTA-STS client, with a resolver
-// of its own.
+// MTASTSConfig returns a configuration for mtasts.New that uses this internet.
+// Each call returns a new resolver with an empty cache.
 func (inet *Internet) MTASTSConfig() mtasts.Config {
 	return mtasts.Config{
 		Resolver:  inet.DNS(),

@@ -61,7 +61,8 @@ func TestDNSStatus(t *testing.T) {
 	}
 }
 
-// A policy that was learned before an attack outlives it. // field note 45
+// A policy that was fetched before an attack is enforced during it
+// (field note 45).
 func TestMTASTS(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)

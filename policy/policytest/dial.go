@@ -12,8 +12,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// ranges are the documentation ranges that all addresses of an internet are in
-// (RFC 5737, RFC 3849).
+// ranges returns the documentation ranges that contain all addresses of an
+// internet (RFC 5737, RFC 3849).
 func ranges() []netip.Prefix {
 	return []netip.Prefix{
 		netip.MustParsePrefix("192.0.2.0/24"),
@@ -23,8 +23,8 @@ func ranges() []netip.Prefix {
 	}
 }
 
-// Contains reports whether addr can be an address of this internet. It is meant
-// for settings that permit special-purpose addresses, such as
+// Contains reports whether addr is in one of the ranges that this internet
+// uses. Use it for settings that permit special-purpose addresses, such as
 // policy.Config.AllowPolicyHost.
 func (inet *Internet) Contains(addr netip.Addr) bool {
 	for _, r := range ranges() {
@@ -35,7 +35,7 @@ func (inet *Internet) Contains(addr netip.Addr) bool {
 	return false
 }
 
-// endpoint is what listens on a port of an address.
+// endpoint is the listener behind a port of an address.
 type endpoint struct {
 	real   net.Addr // on the loopback interface
 	server *server
@@ -56,7 +56,7 @@ func (inet *Internet) allocate() string {
 	panic("policytest: out of addresses")
 }
 
-// attach lets a port of an address be dialled.
+// attach makes a port of an address reachable by Dial.
 func (inet *Internet) attach(at netip.AddrPort, e endpoint) {
 	if !inet.Contains(at.Addr()) {
 		panic(fmt.Sprintf("policytest: address %s is outside the documentation ranges", at.Addr()))
@@ -64,16 +64,18 @@ func (inet *Internet) attach(at netip.AddrPort, e endpoint) {
 	inet.mu.Lock()
 	defer inet.mu.Unlock()
 	if _, taken := inet.endpoints[at]; taken {
-		panic(fmt.Sprintf("policytest: %s is taken", at))
+		panic(fmt.Sprintf("policytest: %s is already in use", at))
 	}
 	inet.used[at.Addr()] = true
 	inet.endpoints[at] = e
 }
 
-// Dial connects to a host of this internet, by address or by name, as
-// net.Dialer.DialContext does on the real one. What is not there refuses the
-// connection; nothing outside is ever dialled. The connection reports the
-// addresses of this internet as its own.
+// Dial connects to a host of this internet, given by address or by name. It has
+// the signature of net.Dialer.DialContext; the network is "tcp", "tcp4" or
+// "tcp6". A connection to an address or port without a server is refused. Dial
+// never connects to anything outside this internet. LocalAddr and RemoteAddr of
+// the connection return addresses of this internet. Dial is safe for concurrent
+// use.
 func (inet *Internet) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	fail := func(err error) error {
 		return &net.OpError{Op: "dial", Net: network, Addr: named(addr), Err: err}
@@ -92,7 +94,7 @@ func (inet *Internet) Dial(ctx context.Context, network, addr string) (net.Conn,
 	return nil, fail(err)
 }
 
-// targets returns the addresses and the port that addr stands for.
+// targets returns the addresses and the port that addr names.
 func (inet *Internet) targets(network, addr string) (targets []netip.AddrPort, err error) {
 	var types []uint16
 	switch network {
@@ -140,7 +142,7 @@ func (inet *Internet) targets(network, addr string) (targets []netip.AddrPort, e
 	return targets, nil
 }
 
-// connect dials the loopback listener behind an address.
+// connect dials the loopback listener that belongs to target.
 func (inet *Internet) connect(ctx context.Context, target netip.AddrPort) (net.Conn, error) {
 	refused := os.NewSyscallError("connect", syscall.ECONNREFUSED)
 	inet.mu.Lock()
@@ -183,7 +185,7 @@ func cause(ctx context.Context) error {
 	}
 }
 
-// conn is a connection under the addresses of the internet.
+// conn is a connection that reports addresses of this internet.
 type conn struct {
 	net.Conn
 	local, remote net.Addr
@@ -192,7 +194,8 @@ type conn struct {
 func (c *conn) LocalAddr() net.Addr  { return c.local }
 func (c *conn) RemoteAddr() net.Addr { return c.remote }
 
-// client returns the address of the client's end: the last one of a range.
+// client returns the address of the client, which is the last address of a
+// range.
 func client(server netip.Addr, c net.Conn) net.Addr {
 	addr := netip.MustParseAddr("203.0.113.255")
 	if server.Is6() {
@@ -201,7 +204,7 @@ func client(server netip.Addr, c net.Conn) net.Addr {
 	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, uint16(c.LocalAddr().(*net.TCPAddr).Port)))
 }
 
-// named is the address of a failed dial.
+// named is the address in the error of a failed dial.
 type named string
 
 func (named) Network() string  { return "tcp" }

@@ -8,16 +8,16 @@ import (
 	"github.com/mxseal/mxseal/internal/test/dnstree"
 )
 
-// Question is a question to the DNS.
+// Question is the name and type of a DNS query.
 type Question struct {
-	Name string // lower case, with final dot
+	Name string // in lower case, with a final dot
 	Type dnssec.Type
 }
 
-// DNSFault changes the reply to a question on its way, and returns what is to be
-// sent, whether or not that is a DNS message; nil sends nothing. The reply is in
-// wire form (RFC 1035 section 4.1) and belongs to the fault. A DNSFault is called
-// concurrently.
+// DNSFault changes the reply to a question. It gets the reply in wire format
+// (RFC 1035 section 4.1), which it may modify, and returns the octets to send,
+// which need not be a DNS message. If it returns nil, nothing is sent. It must
+// be safe for concurrent use.
 type DNSFault func(question Question, reply []byte) []byte
 
 // Drop sends no reply.
@@ -26,28 +26,29 @@ func Drop(Question, []byte) []byte { return nil }
 // ServFail replies SERVFAIL.
 func ServFail(_ Question, reply []byte) []byte { return dnstree.ServFail(dnstree.Query{}, reply) }
 
-// Bogus breaks all signatures in the reply.
+// Bogus corrupts all signatures in the reply.
 func Bogus(_ Question, reply []byte) []byte { return dnstree.Bogus(dnstree.Query{}, reply) }
 
-// Strip removes signatures and proofs, as a middlebox without DNSSEC does.
+// Strip removes signatures and proofs from the reply, as a middlebox without
+// DNSSEC does.
 func Strip(_ Question, reply []byte) []byte { return dnstree.Strip(dnstree.Query{}, reply) }
 
-// Forge replaces the reply by these records, as an attacker on the path does:
-// unsigned names accept it, signed ones become bogus. The records are in
-// zone-file syntax with absolute names. Without records, the reply says that
-// there are none.
+// Forge replaces the reply with the given records, as an attacker on the path
+// does. Resolvers accept it for unsigned names and treat it as bogus for signed
+// names. The records are in zone-file syntax with absolute names. Without
+// records, the reply says that the name has no such records.
 func Forge(records ...string) DNSFault {
 	forge := dnstree.Forge(records...)
 	return func(_ Question, reply []byte) []byte { return forge(dnstree.Query{}, reply) }
 }
 
-// BreakDNS breaks the replies to questions for a name, of these types or, without
-// types, of any, until restore is called.
+// BreakDNS applies a fault to the replies for a name until restore is called.
+// Without types, it applies to all types.
 func (inet *Internet) BreakDNS(fault DNSFault, name string, types ...dnssec.Type) (restore func()) {
 	return inet.tree.Break(dnstree.At(name, numbers(types)...), adapt(fault))
 }
 
-// BreakDNSBelow is BreakDNS for a name and all names below it.
+// BreakDNSBelow is like BreakDNS, for a name and all names below it.
 func (inet *Internet) BreakDNSBelow(fault DNSFault, name string, types ...dnssec.Type) (restore func()) {
 	return inet.tree.Break(dnstree.Under(name, numbers(types)...), adapt(fault))
 }
@@ -63,13 +64,13 @@ func (inet *Internet) SlowDNS(by time.Duration) (restore func()) {
 	return inet.tree.Slow(dnstree.Everywhere, by)
 }
 
-// Questions returns how often the DNS was asked for a name and one of the types
-// or, without types, any.
+// Questions returns how many queries the name server received for a name. With
+// types, it counts only these types.
 func (inet *Internet) Questions(name string, types ...dnssec.Type) int {
 	return inet.tree.Count(name, numbers(types)...)
 }
 
-// AllQuestions returns every question that the DNS was asked, in order.
+// AllQuestions returns all queries that the name server received, in order.
 func (inet *Internet) AllQuestions() []Question {
 	var questions []Question
 	for _, q := range inet.tree.Queries(dnstree.Everywhere) {
@@ -78,19 +79,20 @@ func (inet *Internet) AllQuestions() []Question {
 	return slices.Clip(questions)
 }
 
-// RoundTrips returns how many round trips the questions took, those that were
-// under way together counting once. It is exact with SlowDNS on.
+// RoundTrips returns how many round trips the queries took. Queries that were
+// in flight at the same time count as one round trip. The number is exact only
+// while SlowDNS is in effect.
 func (inet *Internet) RoundTrips() int { return inet.tree.Rounds() }
 
-// ForgetQuestions sets the counts of questions and round trips to zero.
+// ForgetQuestions resets the counts of queries and round trips to zero.
 func (inet *Internet) ForgetQuestions() { inet.tree.Reset() }
 
-// DNSAddr returns the address of the recursive name server, for UDP and TCP. It
-// is on the real loopback interface.
+// DNSAddr returns the "address:port" of the recursive name server, which
+// answers over UDP and TCP on the loopback interface.
 func (inet *Internet) DNSAddr() string { return inet.tree.Addr() }
 
-// TrustAnchors returns the trust anchors of this internet, the DS records of its
-// root zone, in zone-file syntax.
+// TrustAnchors returns the trust anchors of this internet: the DS records of
+// its root zone, in zone-file syntax.
 func (inet *Internet) TrustAnchors() string { return inet.tree.Anchors() }
 
 func numbers(types []dnssec.Type) []uint16 {

@@ -16,7 +16,7 @@ import (
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-// ask returns the records of a type that the name server has, as text.
+// ask returns the records of one type from the name server, as text.
 func ask(t *testing.T, inet *policytest.Internet, name string, qtype uint16) []string {
 	t.Helper()
 	c := &dns.Client{Net: "tcp", Timeout: 5 * time.Second}
@@ -82,7 +82,8 @@ func TestRecords(t *testing.T) {
 	check("www.example.org", dns.TypeTXT, "NXDOMAIN")
 }
 
-// OtherKey does not fit the TLSA records, from the beginning as little as later.
+// A host with OtherKey does not match its TLSA records, whether the option is
+// given from the start or later.
 func TestTLSAOfOtherKey(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
@@ -122,7 +123,7 @@ func TestBreakDNS(t *testing.T) {
 	}
 }
 
-// fetch returns the status and the body of a policy.
+// fetch returns the status code and the body of a policy.
 func fetch(t *testing.T, inet *policytest.Internet, domain string) (status int, body string, err error) {
 	t.Helper()
 	transport := &http.Transport{DialContext: inet.Dial, TLSClientConfig: &tls.Config{RootCAs: inet.RootCAs()}}
@@ -222,8 +223,9 @@ func TestWeb(t *testing.T) {
 	}
 }
 
-// BenchmarkStart starts an internet of ten domains with DANE and MTA-STS, and
-// closes it. Beside it stand as many servers of httptest: twenty.
+// BenchmarkStart starts and closes an internet of ten domains with DANE and
+// MTA-STS. For comparison, it also starts and closes twenty servers of
+// httptest.
 func BenchmarkStart(b *testing.B) {
 	b.Run("policytest", func(b *testing.B) {
 		for b.Loop() {

@@ -1,41 +1,42 @@
-// Package policytest is a private internet for tests of mail software. It has a
-// signed DNS, mail hosts that offer STARTTLS and receive mail, MTA-STS policy
-// hosts, a certificate authority for all of them, and the attacks and faults that
-// SMTP security is about. It is for mail what net/http/httptest is for HTTP.
+// Package policytest provides a private internet for tests of mail software. It
+// has a signed DNS, mail hosts that offer STARTTLS and receive mail, MTA-STS
+// policy hosts, a certificate authority for all of them, and the faults and
+// attacks that SMTP security must withstand.
 //
-// An internet starts in a few milliseconds. A domain and a host take one line each:
+// An internet starts in a few milliseconds:
 //
 //	inet := policytest.New(t)
 //	inet.Domain("example.org").MX("mx.example.org")
 //	mx := inet.Host("mx.example.org", policytest.TLSA("3 1 1"))
 //
-// The domain example.org is now signed, from a root that belongs to this internet.
-// Its mail host has a certificate and a TLSA record for it, which is all that DANE
-// needs. A domain with MTA-STS instead:
+// The domain example.org is signed, from this internet's own root. Its mail
+// host has a certificate and a matching TLSA record, so senders use DANE. To
+// set up a domain with MTA-STS instead:
 //
 //	d := inet.Domain("example.net", policytest.Unsigned).MX("mx.example.net")
 //	inet.Host("mx.example.net")
 //	sts := d.Policy("enforce", "mx.example.net")
 //
-// # Using it
+// # Connecting
 //
-// [Internet.Config] returns the configuration for package policy. Its parts are
-// available for programs that use only one of the packages, or none:
+// [Internet.Config] returns a complete configuration for package policy.
+// [Internet.DNSConfig] and [Internet.MTASTSConfig] do the same for packages
+// dnssec and mtasts.
 //
 //	r, err := policy.New(inet.Config())
 //	...
 //	defer r.Close()
 //
-// Hosts have addresses from the documentation ranges, which exist only in the DNS
-// and in [Internet.Dial]. The servers listen on the loopback interface, on free
-// ports, so any number of internets can run side by side. The name server is at a
-// real address, [Internet.DNSAddr]. Other software can be tested as well if it has
-// a hook for dialing:
+// Hosts have addresses from the documentation ranges. These addresses exist
+// only in the DNS of the internet and in [Internet.Dial]. The servers listen on
+// free ports of the loopback interface, so many internets can run at the same
+// time. The name server is reachable at its loopback address,
+// [Internet.DNSAddr]. Any code with a dial hook can be tested:
 //
 //	conn, err := inet.Dial(ctx, "tcp", "mx.example.org:25")
 //	web := &http.Transport{DialContext: inet.Dial, TLSClientConfig: &tls.Config{RootCAs: inet.RootCAs()}}
 //
-// The host has the messages that it received:
+// Each host records what it received:
 //
 //	for _, m := range mx.Messages() {
 //		t.Log(m.From, m.To, m.Session.TLS != nil, m.Session.Helo)
@@ -43,22 +44,23 @@
 //
 // # Attackers
 //
-// An [Option] is a property or a fault. An option given to [Internet.Host] holds
-// from the beginning. Break adds options until restore is called. So a test can
-// show that what was learned before an attack protects during it:
+// An [Option] is a property or a fault of a host. Options passed to
+// [Internet.Host] apply from the start. Break applies them until they are taken
+// back, for example to test that a policy learned before an attack protects
+// during the attack:
 //
 //	restore := mx.Break(policytest.NoSTARTTLS)
 //	// no mail must be sent now
 //	restore()
 //
-// Policy hosts and other https hosts ([Internet.Web]) have Break too.
-// [Internet.BreakDNS] is Break for the DNS. An attacker without keys can forge
-// everything that is not signed:
+// Policy hosts and other HTTPS hosts ([Internet.Web]) have the same Break
+// method. [Internet.BreakDNS] changes DNS replies. An attacker without keys can
+// forge everything that is not signed:
 //
 //	inet.BreakDNS(policytest.Forge("example.net. MX 0 evil.example."), "example.net", dnssec.TypeMX)
 //
 // # Time
 //
-// [Internet.Now] is the clock of an internet. The configurations use it.
-// [Internet.Advance] moves it, so that a policy ages by a week at once.
+// [Internet.Now] is the clock of an internet. The configurations contain it.
+// [Internet.Advance] moves it, for example to let a policy age by a week.
 package policytest

@@ -4,41 +4,44 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/internal/test/dnstree"
 )
 
-// Domain is a DNS zone of its own.
+// Domain is a domain with its own DNS zone. It is safe for concurrent use.
 type Domain struct {
 	inet *Internet
 	name string
 	zone *dnstree.Zone
-	// implied is true for a top-level domain that nobody asked for.
+	// implied is true for a top-level domain that was added only because a
+	// domain below it was.
 	implied bool
 }
 
-// DomainOption says how a domain is signed.
+// DomainOption sets how a domain is signed.
 type DomainOption func(*signing)
 
 type signing struct{ options []dnstree.Option }
 
 func (s *signing) use(option dnstree.Option) { s.options = append(s.options, option) }
 
-// Unsigned makes a domain without DNSSEC; the zone above proves that.
+// Unsigned makes a domain without DNSSEC. The parent zone proves that there is
+// no DS record.
 func Unsigned(s *signing) { s.use(dnstree.Unsigned) }
 
-// NSEC3 denies existence in the domain by hashed names instead of NSEC.
+// NSEC3 makes the domain prove nonexistence with NSEC3 instead of NSEC.
 func NSEC3(s *signing) { s.use(dnstree.NSEC3(0, "", false)) }
 
-// NSEC3OptOut is NSEC3 with opt-out, as large top-level domains have it.
+// NSEC3OptOut is like NSEC3, with opt-out (RFC 5155 section 6), as used by
+// large top-level domains.
 func NSEC3OptOut(s *signing) { s.use(dnstree.NSEC3(0, "", true)) }
 
-// UnknownAlgorithm signs with an algorithm that nobody knows, which makes the
-// domain insecure.
+// UnknownAlgorithm signs the domain with an unassigned algorithm, so validators
+// treat it as insecure (RFC 4035 section 5.2).
 func UnknownAlgorithm(s *signing) { s.use(dnstree.Algorithm(200)) }
 
-// Domain adds a domain. It is signed, down from the root, unless an option says
-// otherwise. The top-level domain above it is added first if it is not there,
-// signed as well.
+// Domain adds a domain. Without options it is signed, with NSEC. If its
+// top-level domain does not exist yet, Domain adds it too, signed.
 func (inet *Internet) Domain(name string, options ...DomainOption) *Domain {
 	inet.mu.Lock()
 	defer inet.mu.Unlock()
@@ -60,8 +63,8 @@ func (inet *Internet) addDomain(name string, options []DomainOption) *Domain {
 	return d
 }
 
-// domainOf returns the domain that a host belongs to: the closest one at or
-// above it that was asked for, or a new one.
+// domainOf returns the domain that a host belongs to. That is the closest
+// domain at or above it that was added explicitly, or else a new one.
 func (inet *Internet) domainOf(host string) *Domain {
 	_, above, found := strings.Cut(host, ".")
 	if !found {
@@ -80,31 +83,33 @@ func (inet *Internet) domainOf(host string) *Domain {
 	return inet.addDomain(above, nil)
 }
 
-// Name returns the name of the domain, without final dot.
+// Name returns the name of the domain, without a final dot.
 func (d *Domain) Name() string { return d.name }
 
-// Add puts records into the domain, in zone-file syntax relative to it:
-// "@ TXT hello", "www CNAME web.example.net.".
+// Add adds records to the domain. They are in zone-file syntax, relative to the
+// domain, such as "@ TXT hello" or "www CNAME web.example.net.". It returns d.
 func (d *Domain) Add(records ...string) *Domain {
 	d.zone.Add(records...)
 	return d
 }
 
-// Set is Add for records that replace what was there under their name and type.
+// Set is like Add, but first removes the existing records with the same names
+// and types.
 func (d *Domain) Set(records ...string) *Domain {
 	d.zone.Set(records...)
 	return d
 }
 
-// Remove takes the records of these types away from a name that is relative to
-// the domain ("@" for itself); without types, all of them.
-func (d *Domain) Remove(name string, types ...uint16) *Domain {
-	d.zone.Remove(name, types...)
+// Remove removes records from a name, which is relative to the domain; "@" is
+// the domain itself. Without types, it removes all records of the name. It
+// returns d.
+func (d *Domain) Remove(name string, types ...dnssec.Type) *Domain {
+	d.zone.Remove(name, numbers(types)...)
 	return d
 }
 
-// MX says which hosts take the domain's mail, the first with preference 10, the
-// next with 20 and so on, in place of those it had.
+// MX replaces the MX records of the domain. The first host gets preference 10,
+// the next 20, and so on. It returns d.
 func (d *Domain) MX(hosts ...string) *Domain {
 	var records []string
 	for i, host := range hosts {
@@ -113,14 +118,15 @@ func (d *Domain) MX(hosts ...string) *Domain {
 	return d.Set(records...)
 }
 
-// Policy publishes an MTA-STS policy, and the _mta-sts record that announces
-// it, from a new policy host. The mode is "enforce", "testing" or "none"; the
-// policy is valid for a week. PolicyHost.Publish changes it, and Break its host.
+// Policy adds a policy host with an MTA-STS policy and publishes the _mta-sts
+// record. The mode is "enforce", "testing" or "none". The max_age of the policy
+// is one week. Use PolicyHost.Publish to change the policy, and
+// PolicyHost.Break to make its host fail.
 func (d *Domain) Policy(mode string, mx ...string) *PolicyHost {
 	switch mode {
 	case "enforce", "testing", "none":
 	default:
-		panic(fmt.Sprintf("policytest: the mode of a policy is enforce, testing or none, and not %q; Publish takes any text", mode))
+		panic(fmt.Sprintf("policytest: policy mode %q is not enforce, testing or none; use Publish for invalid policies", mode))
 	}
 	p := newPolicyHost(d)
 	p.Publish(policyText(mode, mx))

@@ -12,8 +12,9 @@ import (
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-// A mail is sent to a domain with DANE. Then somebody else takes the place of
-// its mail host, with a certificate for the right name, and gets nothing.
+// A message is sent to a domain with DANE. Then an impostor takes the place of
+// the mail host, with a self-signed certificate for the right name, and
+// receives nothing.
 func Example() {
 	inet := policytest.New(nil) // in a test: policytest.New(t)
 	defer inet.Close()
@@ -47,8 +48,8 @@ func Example() {
 	// client.example to mx.example.org for b@example.org, TLS: true
 }
 
-// A policy that was fetched once protects for as long as it said, even if an
-// attacker forges the MX records and keeps the policy host from answering.
+// A policy that was fetched once protects until its max_age has passed, even if
+// an attacker forges the MX records and blocks the policy host.
 func ExampleDomain_Policy() {
 	inet := policytest.New(nil)
 	defer inet.Close()
@@ -79,8 +80,7 @@ func ExampleDomain_Policy() {
 	// the attacker got 0 messages
 }
 
-// Any code that lets its connections be dialled can be tested, whether or not
-// it uses this library.
+// Any code with a dial hook can be tested, whether or not it uses this library.
 func ExampleInternet_Dial() {
 	inet := policytest.New(nil)
 	defer inet.Close()

@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// Host is a mail host. It accepts every message for every recipient, unless
-// told otherwise. Break makes it fail.
+// Host is a mail host. By default it accepts every message for every recipient.
+// Break makes it fail. It is safe for concurrent use.
 type Host struct {
 	server
 
@@ -22,14 +22,15 @@ type Host struct {
 	messages []Message
 }
 
-// Session is one connection to a mail host, as the host saw it.
+// Session is one connection to a mail host, as seen by the host.
 type Session struct {
-	// Helo is the last argument of EHLO or HELO.
+	// Helo is the argument of the last EHLO or HELO command.
 	Helo string
-	// TLS is the state of the host's end, ServerName being the SNI. nil in
-	// cleartext.
+	// TLS is the TLS state on the side of the host. Its ServerName is the SNI
+	// that the client sent. It is nil in cleartext.
 	TLS *tls.ConnectionState
-	// Commands are the lines received, without message data: the first 1000.
+	// Commands are the first 1000 lines that the host received, without message
+	// data.
 	Commands []string
 }
 
@@ -37,15 +38,15 @@ type Session struct {
 type Message struct {
 	From   string   // the reverse-path, without angle brackets
 	To     []string // the forward-paths, without angle brackets
-	Params []string // of MAIL, such as "REQUIRETLS" or "BODY=8BITMIME"
-	Data   []byte   // with CRLF line ends, dots unstuffed
-	// Session is the session up to the end of the message.
+	Params []string // the parameters of MAIL, such as "REQUIRETLS" or "BODY=8BITMIME"
+	Data   []byte   // with CRLF line ends, without dot-stuffing
+	// Session is the state of the session at the end of the message.
 	Session Session
 }
 
-// Host adds a mail host that offers STARTTLS, with a certificate that RootCAs
-// lead to, and publishes its address. It belongs to the closest Domain at or
-// above its name; if there is none, the name above it becomes one.
+// Host adds a mail host and publishes its address. The host offers STARTTLS and
+// has a certificate that chains to RootCAs. It belongs to the closest Domain at
+// or above its name. If there is none, the name above it becomes a Domain.
 //
 //	inet.Host("mx.example.org", policytest.TLSA("3 1 1"))
 func (inet *Internet) Host(name string, options ...Option) *Host {
@@ -54,7 +55,7 @@ func (inet *Internet) Host(name string, options ...Option) *Host {
 	inet.mu.Lock()
 	if inet.hosts[name] != nil {
 		inet.mu.Unlock()
-		panic(fmt.Sprintf("policytest: host %s is there already", name))
+		panic(fmt.Sprintf("policytest: host %s already exists", name))
 	}
 	inet.hosts[name] = h
 	inet.mu.Unlock()
@@ -69,8 +70,8 @@ func (inet *Internet) Host(name string, options ...Option) *Host {
 	return h
 }
 
-// PublishTLSA replaces the TLSA records of the host, in the form of the TLSA
-// option. Without arguments it removes them.
+// PublishTLSA replaces the TLSA records of the host. The records have the same
+// form as those of the TLSA option. Without arguments it removes all of them.
 func (h *Host) PublishTLSA(records ...string) {
 	owner := fmt.Sprintf("_%d._tcp.%s.", h.behaviour().port, h.name)
 	h.domain.Remove(owner)
@@ -79,7 +80,8 @@ func (h *Host) PublishTLSA(records ...string) {
 	}
 }
 
-// tlsa supplies the data of a TLSA record in short form.
+// tlsa returns the data of a TLSA record. A record with three fields is
+// completed with the data of the host's certificate.
 func (h *Host) tlsa(record string) string {
 	fields := strings.Fields(record)
 	if len(fields) != 3 {
@@ -92,7 +94,7 @@ func (h *Host) tlsa(record string) string {
 	}
 	cert := chain.Leaf
 	if usage := fields[0]; (usage == "0" || usage == "2") && len(chain.Certificate) > 1 {
-		cert, _ = x509.ParseCertificate(chain.Certificate[1]) // our own
+		cert, _ = x509.ParseCertificate(chain.Certificate[1]) // issued by this package
 	}
 	data := cert.Raw
 	if fields[1] == "1" {
@@ -110,11 +112,11 @@ func (h *Host) tlsa(record string) string {
 	return record + " " + hex.EncodeToString(data)
 }
 
-// Certificates returns the chain that the host sends now, its own first.
+// Certificates returns the chain that the host presents now, leaf first.
 func (h *Host) Certificates() []*x509.Certificate {
 	var certs []*x509.Certificate
 	for _, der := range h.chain().Certificate {
-		cert, _ := x509.ParseCertificate(der) // our own
+		cert, _ := x509.ParseCertificate(der) // issued by this package
 		certs = append(certs, cert)
 	}
 	return certs
@@ -127,7 +129,8 @@ func (h *Host) Messages() []Message {
 	return slices.Clone(h.messages)
 }
 
-// Sessions returns the connections so far, those under way as far as they are.
+// Sessions returns all connections so far, including the ones that are still
+// open.
 func (h *Host) Sessions() []Session {
 	h.mu.Lock()
 	defer h.mu.Unlock()

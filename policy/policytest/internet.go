@@ -11,18 +11,18 @@ import (
 	"github.com/mxseal/mxseal/internal/test/dnstree"
 )
 
-// TB is the part of testing.TB that New needs.
+// TB is the part of testing.TB that New uses.
 type TB interface {
 	Cleanup(func())
 }
 
 // Internet is a private internet: a signed DNS tree, mail hosts, MTA-STS policy
-// hosts, and the authority that certifies them. It is safe for concurrent use,
-// and everything about it may be changed while it is in use.
+// hosts, and a certificate authority. It is safe for concurrent use. Everything
+// in it can be changed while it is in use.
 type Internet struct {
 	tree *dnstree.Tree
 	ca   *authority // trusted by RootCAs
-	fake *authority // trusted by nobody
+	fake *authority // not trusted
 
 	mu        sync.Mutex
 	advanced  time.Duration
@@ -36,13 +36,13 @@ type Internet struct {
 	running   sync.WaitGroup
 }
 
-// New starts an internet with nothing in it but a root zone. Given a tb, it is
-// closed when the test ends. Outside tests tb is nil, and the caller must call
+// New starts an internet that contains only a root zone. If tb is not nil, the
+// internet is closed when the test ends. If tb is nil, the caller must call
 // Close.
 //
-// Like httptest, New panics when it cannot listen on the loopback interface,
-// and the methods of Internet panic on what can only be a mistake in the test,
-// such as a record that does not parse.
+// Like httptest, New panics if it cannot listen on the loopback interface. The
+// methods of Internet panic on mistakes in the test, such as a record that does
+// not parse.
 func New(tb TB) *Internet {
 	inet := &Internet{
 		tree:      dnstree.New(),
@@ -64,8 +64,8 @@ func New(tb TB) *Internet {
 	return inet
 }
 
-// Close shuts all servers down, closes their connections and waits until they
-// are done. It may be called more than once.
+// Close stops all servers, closes their connections and waits for them to end.
+// It can be called more than once.
 func (inet *Internet) Close() {
 	inet.mu.Lock()
 	select {
@@ -84,30 +84,33 @@ func (inet *Internet) Close() {
 	inet.running.Wait()
 }
 
-// Now is the clock of this internet: the real time and what Advance added.
+// Now returns the time of this internet's clock: the real time plus what
+// Advance added.
 func (inet *Internet) Now() time.Time {
 	inet.mu.Lock()
 	defer inet.mu.Unlock()
 	return time.Now().Add(inet.advanced)
 }
 
-// Advance moves the clock forward, or back. Certificates and signatures are
-// valid for ten years on either side of the present, unless made otherwise.
+// Advance moves the clock forward, or back if by is negative. Certificates and
+// signatures are valid for ten years before and after the real time, unless an
+// option says otherwise.
 func (inet *Internet) Advance(by time.Duration) {
 	inet.mu.Lock()
 	defer inet.mu.Unlock()
 	inet.advanced += by
 }
 
-// RootCAs returns the roots of the web PKI of this internet.
+// RootCAs returns a new pool with the root of this internet's certificate
+// authority.
 func (inet *Internet) RootCAs() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(inet.ca.root.leaf())
 	return pool
 }
 
-// listen opens a loopback listener and calls serve on it in a goroutine of its
-// own. shut, called by Close, must end that.
+// listen opens a loopback listener and calls serve in a goroutine. Close calls
+// shut, which must make serve return.
 func (inet *Internet) listen(serve func(net.Listener), shut func() error) net.Addr {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -131,7 +134,8 @@ func (inet *Internet) accept(l net.Listener, handle func(net.Conn)) {
 	}
 }
 
-// attend runs handle and closes the connection after it, or at Close.
+// attend runs handle in a goroutine and then closes the connection. Close
+// closes it too.
 func (inet *Internet) attend(c net.Conn, handle func(net.Conn)) {
 	inet.mu.Lock()
 	defer inet.mu.Unlock()
@@ -151,7 +155,8 @@ func (inet *Internet) attend(c net.Conn, handle func(net.Conn)) {
 	})
 }
 
-// normal returns a domain name as it is kept here: lower case, no final dot.
+// normal returns a domain name in the form used as a key: lower case, without a
+// final dot.
 func normal(name string) string {
 	return strings.ToLower(strings.TrimSuffix(name, "."))
 }

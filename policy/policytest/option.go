@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Option is a property or a fault of a mail host or a web host. It is given when the
-// host is made, or added for some time by Break. Options for mail have no effect on
-// a web host, and options for the web none on a mail host.
+// Option is a property or a fault of a mail host or an HTTPS host. It is given
+// when the host is added, or for a time by Break. An option that concerns only
+// mail has no effect on an HTTPS host, and the reverse.
 type Option func(*behaviour)
 
 // behaviour is the behavior of a server during one connection.
@@ -23,7 +23,7 @@ type behaviour struct {
 
 	noSTARTTLS bool
 	extensions []string
-	replies    map[string]string // by verb; stall and hangUp are special
+	replies    map[string]string // by moment; stall, hangUp and endless are special
 	inject     string
 	tlsa       []string
 	addrs      []string
@@ -32,7 +32,7 @@ type behaviour struct {
 	http func(http.ResponseWriter, *http.Request)
 }
 
-// These replies are not sent: the server does what they say.
+// These values of replies are not sent. They stand for an action.
 const (
 	stall   = "\x00stall"
 	hangUp  = "\x00hang up"
@@ -49,86 +49,89 @@ func behave(options ...[]Option) *behaviour {
 	return b
 }
 
-// Refuse refuses connections.
+// Refuse makes the host refuse connections.
 func Refuse(b *behaviour) { b.refuse = true }
 
-// Blackhole lets connection attempts hang until the client gives up.
+// Blackhole makes connection attempts hang until the client gives up.
 func Blackhole(b *behaviour) { b.blackhole = true }
 
-// Moments at which Reply, Stall and HangUp can intervene, besides the SMTP
-// commands by their verb, such as "STARTTLS" or "MAIL".
+// Moments for Reply, Stall, HangUp and Endless. The SMTP commands are moments
+// too, by their verb, such as "STARTTLS" or "MAIL".
 const (
-	Greeting  = ""    // on connection, before the greeting of a mail host
-	Handshake = "TLS" // in place of the TLS handshake, after STARTTLS was accepted
-	EndOfData = "."   // after the whole message
-	Fetch     = "GET" // at a request to a web host, such as for a policy
+	Greeting  = ""    // after connecting, before the greeting of a mail host
+	Handshake = "TLS" // after STARTTLS was accepted, instead of the TLS handshake
+	EndOfData = "."   // after the final dot of a message
+	Fetch     = "GET" // at a request to an HTTPS host
 )
 
-// Stall sends nothing at this moment, and keeps the connection open.
+// Stall makes the host send nothing at this moment and keep the connection
+// open.
 func Stall(moment string) Option { return Reply(moment, stall) }
 
-// HangUp closes the connection at this moment.
+// HangUp makes the host close the connection at this moment.
 func HangUp(moment string) Option { return Reply(moment, hangUp) }
 
-// Endless begins a correct reply at this moment and never ends it: the lines of a
-// greeting or of the reply to EHLO, or the body of a policy.
+// Endless makes the host begin a valid reply at this moment and never end it.
+// It affects the lines of a greeting, the lines of the reply to EHLO, and the
+// body of a policy.
 func Endless(moment string) Option { return Reply(moment, endless) }
 
-// EndlessGreeting is Endless(Greeting).
-func EndlessGreeting(b *behaviour) { Endless(Greeting)(b) }
-
-// Reply sends this text at a moment of the SMTP session instead of the correct reply,
-// for example Reply("STARTTLS", "454 4.7.0 not now") or
-// Reply(policytest.Greeting, "554 no"). A line end is added. The session continues
-// as that reply requires.
+// Reply makes the host send text at this moment instead of its usual reply, for
+// example Reply("STARTTLS", "454 4.7.0 not now") or Reply(policytest.Greeting,
+// "554 no"). The host adds the line end. The session continues as the reply
+// code requires.
 func Reply(moment, text string) Option {
 	return func(b *behaviour) { b.replies[moment] = text }
 }
 
-// NoSTARTTLS omits STARTTLS from the reply to EHLO and refuses the command, as an
-// attacker does who wants to read the mail.
+// NoSTARTTLS removes STARTTLS from the reply to EHLO and makes the host refuse
+// the command, as in a downgrade attack.
 func NoSTARTTLS(b *behaviour) { b.noSTARTTLS = true }
 
-// InjectAfterSTARTTLS sends these octets directly after the reply to STARTTLS, in
-// cleartext and in the same segment (CVE-2011-0411, "NO STARTTLS").
+// InjectAfterSTARTTLS makes the host send these octets in cleartext directly
+// after the reply to STARTTLS, in the same segment (CVE-2011-0411, "NO
+// STARTTLS").
 func InjectAfterSTARTTLS(octets string) Option {
 	return func(b *behaviour) { b.inject = octets }
 }
 
-// Extension adds a line to the reply to EHLO after the TLS handshake.
+// Extension adds a line to the reply to EHLO within TLS.
 func Extension(line string) Option {
 	return func(b *behaviour) { b.extensions = append(b.extensions, line) }
 }
 
-// RequireTLS offers the REQUIRETLS extension (RFC 8689).
+// RequireTLS makes the host offer the REQUIRETLS extension (RFC 8689).
 func RequireTLS(b *behaviour) { Extension("REQUIRETLS")(b) }
 
-// TLSA publishes TLSA records for the host. The data of a record such as "3 1 1" is
-// computed from the host's own certificate, or for usages 0 and 2 from that of the
-// issuer, which is sent in the handshake. A record with four fields is published
-// as it is, even if it is unusable or wrong.
+// TLSA publishes TLSA records for the host. In a record with three fields, such
+// as "3 1 1", the data is computed from the host's certificate, or for usages 0
+// and 2 from the issuer's certificate, which the host also sends. A record with
+// four fields is published unchanged, even if it is wrong or unusable.
 func TLSA(records ...string) Option {
 	return func(b *behaviour) { b.tlsa = append(b.tlsa, records...) }
 }
 
-// Addrs gives the host these addresses instead of an allocated one. They must be in
-// the documentation ranges; IPv6 addresses are in 2001:db8::/32.
+// Addrs sets the addresses of the host. By default it gets one IPv4 address.
+// The addresses must be in the documentation ranges, such as 192.0.2.0/24 or
+// 2001:db8::/32.
 func Addrs(addrs ...string) Option {
 	return func(b *behaviour) { b.addrs = append(b.addrs, addrs...) }
 }
 
-// Port makes a mail host listen on this port instead of 25. Its TLSA records are
-// published for this port.
+// Port sets the port of a mail host, which is also the port of its TLSA
+// records. The default is 25.
 func Port(port uint16) Option {
 	return func(b *behaviour) { b.port = port }
 }
 
-// Certificate changes the host's certificate before it is signed.
+// Certificate changes the template of the host's certificate before it is
+// signed.
 func Certificate(change func(*x509.Certificate)) Option {
 	return func(b *behaviour) { b.certificate = append(b.certificate, change) }
 }
 
-// WrongName uses a certificate for these names instead of the host's.
+// WrongName makes the host's certificate valid for these names instead of the
+// host's name.
 func WrongName(names ...string) Option {
 	return Certificate(func(c *x509.Certificate) {
 		c.DNSNames = names
@@ -138,23 +141,23 @@ func WrongName(names ...string) Option {
 	})
 }
 
-// Expired uses a certificate that expired a day ago.
+// Expired makes the host present a certificate that expired a day ago.
 func Expired(b *behaviour) {
 	Certificate(func(c *x509.Certificate) { c.NotAfter = time.Now().AddDate(0, 0, -1) })(b)
 }
 
-// SelfSigned uses a certificate that no authority signed.
+// SelfSigned makes the host present a self-signed certificate.
 func SelfSigned(b *behaviour) { b.selfSigned = true }
 
-// UntrustedCA uses a certificate of an authority that is not in RootCAs.
+// UntrustedCA makes the host present a certificate of an authority that is not
+// in RootCAs.
 func UntrustedCA(b *behaviour) { b.untrusted = true }
 
-// OtherKey uses another key than the one that the TLSA records of the host are
-// made from.
+// OtherKey makes the host use a different key from the one in its TLSA records.
 func OtherKey(b *behaviour) { b.otherKey = true }
 
-// Impostor is an attacker in the place of the host: the certificate has the right
-// name, but is self-signed and has another key.
+// Impostor makes the host behave like an attacker in its place. Its certificate
+// has the right name, but it is self-signed and has another key.
 func Impostor(b *behaviour) { SelfSigned(b); OtherKey(b) }
 
 // TLSConfig changes the TLS configuration of the server.
@@ -162,17 +165,17 @@ func TLSConfig(change func(*tls.Config)) Option {
 	return func(b *behaviour) { b.tls = append(b.tls, change) }
 }
 
-// MaxTLS limits the TLS version of the server, for example to tls.VersionTLS11.
+// MaxTLS sets the highest TLS version of the server, such as tls.VersionTLS11.
 func MaxTLS(version uint16) Option {
 	return TLSConfig(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, version })
 }
 
-// Respond answers the fetch of a policy, or any request to a Web host.
+// Respond sets the handler for requests to a policy host or another HTTPS host.
 func Respond(handler func(http.ResponseWriter, *http.Request)) Option {
 	return func(b *behaviour) { b.http = handler }
 }
 
-// Status answers the fetch of a policy with a status code and a valid policy.
+// Status makes a policy host answer with this status code and a valid policy.
 func Status(code int) Option {
 	return Respond(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
@@ -181,7 +184,7 @@ func Status(code int) Option {
 	})
 }
 
-// Redirect answers the fetch of a policy with a redirect.
+// Redirect makes a policy host redirect requests to location.
 func Redirect(location string) Option {
 	return Respond(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Location", location)
@@ -189,7 +192,7 @@ func Redirect(location string) Option {
 	})
 }
 
-// Body answers the fetch of a policy with a text of this media type, such as
+// Body makes a policy host answer with text of this media type, such as
 // "text/plain".
 func Body(mediaType, text string) Option {
 	return Respond(func(w http.ResponseWriter, r *http.Request) {

@@ -8,7 +8,7 @@ import (
 )
 
 // PolicyHost serves the MTA-STS policy of a domain (RFC 8461 section 3.3).
-// Break makes it fail.
+// Break makes it fail. It is safe for concurrent use.
 type PolicyHost struct {
 	Web
 	// Guarded by server.mu.
@@ -16,7 +16,7 @@ type PolicyHost struct {
 	ids  int
 }
 
-// policyPath is where a policy is found, RFC 8461 section 3.3.
+// policyPath is defined in RFC 8461 section 3.3.
 const policyPath = "/.well-known/mta-sts.txt"
 
 func newPolicyHost(d *Domain) *PolicyHost {
@@ -25,8 +25,8 @@ func newPolicyHost(d *Domain) *PolicyHost {
 	return p
 }
 
-// Publish changes the policy and announces it under a new id. The text may be
-// anything, valid or not.
+// Publish replaces the policy and announces it with a new id. The text may be
+// invalid.
 func (p *PolicyHost) Publish(text string) {
 	p.mu.Lock()
 	p.text = text
@@ -36,14 +36,14 @@ func (p *PolicyHost) Publish(text string) {
 	p.Announce(id)
 }
 
-// Announce changes the id in the domain's _mta-sts record and nothing else, as
-// an attacker does who cannot change the policy.
+// Announce changes the id in the domain's _mta-sts record without changing the
+// policy, as an attacker can who controls only the DNS.
 func (p *PolicyHost) Announce(id string) {
 	p.domain.Set(fmt.Sprintf(`_mta-sts TXT "v=STSv1; id=%s;"`, id))
 }
 
-// Fetches returns how often the policy was asked for, with or without success,
-// by clients that completed the TLS handshake.
+// Fetches returns how many times the policy was requested. It counts all
+// requests after a completed TLS handshake, successful or not.
 func (p *PolicyHost) Fetches() (n int) {
 	for _, request := range p.Requests() {
 		if request == "GET "+policyPath {
@@ -68,7 +68,7 @@ func (p *PolicyHost) current() string {
 	return p.text
 }
 
-// policyText writes a policy in the form of RFC 8461 section 3.2.
+// policyText returns a policy in the format of RFC 8461 section 3.2.
 func policyText(mode string, mx []string) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "version: STSv1\r\nmode: %s\r\n", mode)

@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// server is the common part of mail hosts and web hosts: a name, addresses, a
-// certificate, and the faults that are on.
+// server is the common part of mail hosts and HTTPS hosts: a name, addresses, a
+// certificate, and the faults in effect.
 type server struct {
 	domain *Domain
 	name   string
@@ -25,14 +25,14 @@ type server struct {
 
 type fault struct{ options []Option }
 
-// cached is a certificate chain made for the faults that were on.
+// cached is a certificate chain and the faults that it was made for.
 type cached struct {
 	faults []*fault
 	chain  *tls.Certificate
 }
 
-// Break adds options to the server from the next connection on, until restore is
-// called.
+// Break applies the options to the server, beginning with the next connection,
+// until restore is called.
 func (s *server) Break(options ...Option) (restore func()) {
 	f := &fault{options}
 	s.mu.Lock()
@@ -46,13 +46,13 @@ func (s *server) Break(options ...Option) (restore func()) {
 }
 
 // LoopbackAddr returns the real address of the server, such as
-// "127.0.0.1:42587", for programs without a hook for dialing.
+// "127.0.0.1:42587". Use it for programs that have no dial hook.
 func (s *server) LoopbackAddr() string { return s.real.String() }
 
-// Name returns the name of the host, without final dot.
+// Name returns the name of the host, without a final dot.
 func (s *server) Name() string { return s.name }
 
-// behaviour returns the present behavior of the server.
+// behaviour returns the current behavior of the server.
 func (s *server) behaviour() *behaviour {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,8 +67,8 @@ func (s *server) behaviourLocked() *behaviour {
 	return behave(options...)
 }
 
-// chain returns the certificate chain that the server sends now. Each is made once,
-// at its first use.
+// chain returns the certificate chain that the server presents now. Each chain
+// is made once, on first use.
 func (s *server) chain() *tls.Certificate {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,8 +82,8 @@ func (s *server) chain() *tls.Certificate {
 	return c.chain
 }
 
-// tlsConfig returns the configuration of the server. It follows the faults that are
-// on and keeps its session tickets.
+// tlsConfig returns the TLS configuration of the server. It follows the faults
+// in effect and keeps the session ticket keys.
 func (s *server) tlsConfig(protocols ...string) *tls.Config {
 	return &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		b := s.behaviour()
@@ -103,7 +103,7 @@ func (s *server) tlsConfig(protocols ...string) *tls.Config {
 	}}
 }
 
-// publish adds the name to the DNS and makes its addresses reachable for Dial.
+// publish adds the addresses of the server to the DNS and to Dial.
 func (s *server) publish(port uint16, real net.Addr) {
 	s.real = real
 	addrs := s.behaviour().addrs

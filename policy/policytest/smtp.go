@@ -12,14 +12,14 @@ import (
 	"strings"
 )
 
-// Bounds of what a mail host takes.
+// Limits of a mail host.
 const (
 	maxLine     = 8 << 10
 	maxMessage  = 32 << 20
 	maxCommands = 1000
 )
 
-// smtpConn is an SMTP session on the side of the server (RFC 5321, RFC 3207).
+// smtpConn is the server side of an SMTP session (RFC 5321, RFC 3207).
 type smtpConn struct {
 	host     *Host
 	conn     net.Conn
@@ -33,7 +33,7 @@ type smtpConn struct {
 // errEnd ends a session.
 var errEnd = errors.New("end of session")
 
-// attend talks to a client until either side has enough.
+// attend serves a connection until the client or the host ends it.
 func (h *Host) attend(c net.Conn, starttls *tls.Config) {
 	s := &smtpConn{host: h, conn: c, in: bufio.NewReaderSize(c, maxLine),
 		does: h.behaviour(), starttls: starttls, session: new(Session)}
@@ -45,7 +45,7 @@ func (h *Host) attend(c net.Conn, starttls *tls.Config) {
 	}
 }
 
-// command reads one command and answers it.
+// command reads one command and replies to it.
 func (s *smtpConn) command() error {
 	line, err := s.in.ReadSlice('\n')
 	if err != nil {
@@ -104,7 +104,8 @@ func (s *smtpConn) hello(verb, name string) error {
 	return s.reply(verb, text.String()+"250 "+lines[last])
 }
 
-// startTLS goes over to TLS, and never reads on what came before it.
+// startTLS starts TLS. Nothing that the client sent in cleartext is read within
+// TLS.
 func (s *smtpConn) startTLS() error {
 	if s.session.TLS != nil || s.does.noSTARTTLS {
 		return s.reply("STARTTLS", "502 5.5.1 not implemented")
@@ -135,11 +136,11 @@ func (s *smtpConn) mail(arg string) error {
 	case !ok:
 		return s.reply("MAIL", "501 5.5.4 syntax: MAIL FROM:<address>")
 	case s.session.Helo == "":
-		return s.reply("MAIL", "503 5.5.1 say hello first")
+		return s.reply("MAIL", "503 5.5.1 send EHLO first")
 	}
 	return s.replyThen("MAIL", "250 2.1.0 ok", func() {
 		s.message = Message{From: path, Params: params}
-		s.message.Session.Helo = s.session.Helo // marks a transaction
+		s.message.Session.Helo = s.session.Helo // marks a mail transaction as begun
 	})
 }
 
@@ -179,7 +180,8 @@ func (s *smtpConn) data() error {
 	})
 }
 
-// readData reads a message up to the lone dot (RFC 5321 section 4.5.2).
+// readData reads a message up to the line with the lone dot (RFC 5321 section
+// 4.5.2).
 func readData(in *bufio.Reader) ([]byte, error) {
 	var data []byte
 	start := true // of a line
@@ -200,13 +202,13 @@ func readData(in *bufio.Reader) ([]byte, error) {
 	return nil, errors.New("message too long")
 }
 
-// reply sends what is to be said at this moment.
+// reply sends the reply for this moment: text, or what a fault says instead.
 func (s *smtpConn) reply(moment, text string) error {
 	return s.replyThen(moment, text, func() {})
 }
 
-// replyThen is reply, but if the host says what it should, then it also does
-// something, before the client can know.
+// replyThen is like reply. If the host sends its usual reply, it calls then
+// first, so that the effect is visible before the client sees the reply.
 func (s *smtpConn) replyThen(moment, text string, then func()) error {
 	special, ok := s.does.replies[moment]
 	switch {
@@ -234,7 +236,8 @@ func (s *smtpConn) replyThen(moment, text string, then func()) error {
 	return s.write(text)
 }
 
-// gone returns a context that ends when the client closes the connection.
+// gone returns a context that is canceled when the client closes the
+// connection.
 func (s *smtpConn) gone() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
@@ -249,7 +252,7 @@ func (s *smtpConn) write(text string) error {
 	return err
 }
 
-// note changes what others may read.
+// note calls change while holding the lock of the host.
 func (s *smtpConn) note(change func()) {
 	s.host.mu.Lock()
 	defer s.host.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-// connect returns a client that has read the greeting of a host.
+// connect returns a client that has read the greeting of the host.
 func connect(t *testing.T, inet *policytest.Internet, host string) *smtp.Client {
 	t.Helper()
 	c, err := dial(t, inet, host)
@@ -101,9 +101,9 @@ func TestHostFaults(t *testing.T) {
 	tests := []struct {
 		name   string
 		fault  policytest.Option
-		dial   string // the error of connecting and reading the greeting
+		dial   string // the expected error of connecting and reading the greeting
 		hello  string
-		secure string // the error of STARTTLS
+		secure string // the expected error of STARTTLS
 	}{
 		{name: "none"},
 		{name: "refuse", fault: policytest.Refuse, dial: "connection refused"},
@@ -231,8 +231,8 @@ func TestDial(t *testing.T) {
 	}
 }
 
-// Sessions can be resumed, so that senders can be tested for what they check
-// then. // field note 28
+// Hosts resume TLS sessions, so that tests can check what senders verify on
+// resumption (field note 28).
 func TestHostResumesSessions(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)

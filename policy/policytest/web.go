@@ -8,14 +8,16 @@ import (
 	"slices"
 )
 
-// Web is an HTTPS host, such as one that takes TLS reports. Break makes it fail.
+// Web is an HTTPS host, such as one that receives TLS reports. Break makes it
+// fail. It is safe for concurrent use.
 type Web struct {
 	server
 	requests []string // guarded by server.mu
 }
 
-// Web adds an HTTPS host at port 443, with a certificate that RootCAs lead to,
-// and publishes its address. Like a mail host it belongs to the closest Domain.
+// Web adds an HTTPS host at port 443 and publishes its address. It has a
+// certificate that chains to RootCAs and belongs to the closest Domain, like a
+// mail host.
 func (inet *Internet) Web(name string, handler http.Handler, options ...Option) *Web {
 	name = normal(name)
 	w := &Web{server: server{domain: inet.domainOf(name), name: name, key: newKey(), traits: options}}
@@ -33,8 +35,8 @@ func (w *Web) start(handler http.Handler) {
 	w.publish(443, real)
 }
 
-// Requests returns the method and path of every request so far, answered or
-// not, such as "GET /.well-known/mta-sts.txt".
+// Requests returns the method and path of all requests so far, such as "GET
+// /.well-known/mta-sts.txt".
 func (w *Web) Requests() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -47,7 +49,8 @@ func (w *Web) note(request string) {
 	w.requests = append(w.requests, request)
 }
 
-// faulty is a handler that does what Break wants, or else what it should.
+// faulty returns a handler that applies the faults in effect and otherwise
+// calls handler.
 func (w *Web) faulty(handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.note(r.Method + " " + r.URL.Path)

@@ -27,9 +27,9 @@ import (
 //     that cannot read its data MUST return another error.
 //   - Put and Delete MUST be visible to later calls on the same store, and to those of
 //     other programs that hold a lease.
-//   - All MUST yield each entry that exists during the whole iteration exactly once,
-//     and MUST stop if the caller does. If it cannot read all entries, it MUST yield an
-//     error.
+//   - All MUST yield each entry that exists during the whole iteration. It MAY yield
+//     an entry twice only if entries change during the iteration. It MUST stop if the
+//     caller does. If it cannot read all entries, it MUST yield an error.
 //   - Methods MUST be safe for concurrent use, MUST return soon after their context is
 //     done, and MUST NOT change or retain their arguments.
 //   - Only one caller at a time MUST hold the lease of a domain. A lease MUST end after
@@ -385,20 +385,20 @@ func watches(t *testing.T, s *policyStore) {
 	}
 	other := s.again()
 	ctx, cancel := context.WithCancel(t.Context())
-	var told atomic.Value // the ID that Get returned in the last call for the domain
+	var last atomic.Value // the ID that Get returned in the last call for the domain
 	var calls atomic.Int64
 	ended := make(chan error)
 	go func() {
 		ended <- watcher.Watch(ctx, func(domain string) {
 			calls.Add(1)
 			if domain != "" && domain != "example.com" {
-				t.Errorf("told of %q", domain)
+				t.Errorf("Watch called with %q", domain)
 			}
 			e, err := s.Get(ctx, "example.com")
 			if err == nil {
-				told.Store(e.ID)
+				last.Store(e.ID)
 			} else if errors.Is(err, mtasts.ErrNotStored) {
-				told.Store("none")
+				last.Store("none")
 			}
 		})
 	}()
@@ -409,7 +409,7 @@ func watches(t *testing.T, s *policyStore) {
 			var err error
 			if ago -= time.Second; id == "none" {
 				err = other.Delete(t.Context(), "example.com")
-			} else if told.Load() != id {
+			} else if last.Load() != id {
 				e := policyEntry("example.com", ago)
 				e.ID = id
 				err = other.Put(t.Context(), e)
@@ -417,7 +417,7 @@ func watches(t *testing.T, s *policyStore) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return told.Load() == id
+			return last.Load() == id
 		})
 	}
 	cancel()

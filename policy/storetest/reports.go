@@ -321,17 +321,17 @@ func bounds(t *testing.T, s *sumStore) {
 		s.add(Day(), "example.com", results...)
 	}
 	part := s.sums(Day(), "example.com")
-	var failures, told, successes, details int64
+	var failures, listed, successes, details int64
 	for _, r := range part.Sums {
 		failures += r.Summary.Failures
 		successes += r.Summary.Successes
 		details += int64(len(r.Details))
 		for _, d := range r.Details {
-			told += d.Sessions
+			listed += d.Sessions
 		}
 	}
-	if failures != batches*each || told != failures || successes != 2*batches+policyBatches*policies {
-		t.Errorf("%d failures, %d told; %d successes", failures, told, successes)
+	if failures != batches*each || listed != failures || successes != 2*batches+policyBatches*policies {
+		t.Errorf("%d failures, %d in details; %d successes", failures, listed, successes)
 	}
 	if details > 1100 || len(part.Sums) > 300 {
 		t.Errorf("%d details, %d policies", details, len(part.Sums))

@@ -12,7 +12,7 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// loss is a way to lose the server, and to get it back.
+// loss is a way to lose contact with the server and to get it back.
 type loss struct {
 	name   string
 	lose   func(t *testing.T, srv *server, way *proxy)
@@ -37,8 +37,9 @@ var losses = []loss{
 	},
 }
 
-// While the server is away a Store has what it knew, fails soon for the rest,
-// and writes what it could not when the server is back.
+// While the server is away, a Store returns what it has in memory and fails
+// quickly for other domains. When the server is back, the Store writes what it
+// could not write before.
 func TestServerAway(t *testing.T) {
 	t.Parallel()
 	for _, l := range losses {
@@ -60,12 +61,12 @@ func TestServerAway(t *testing.T) {
 			})
 			wantEntry(t, s, known)
 			if _, err := s.Get(t.Context(), "unknown.example"); err == nil || errors.Is(err, mtasts.ErrNotStored) {
-				t.Errorf("what nobody can know is said to be known: %v", err)
+				t.Errorf("Get of an unknown entry: %v, want another error than ErrNotStored", err)
 			}
 			fresh := entry(old.Domain, time.Minute)
 			fresh.ID = "2"
 			if err := s.Put(t.Context(), fresh); err == nil {
-				t.Error("Put says that the server has it")
+				t.Error("Put returns no error, although the server does not have the entry")
 			}
 			wantEntry(t, s, fresh)
 			if _, _, err := s.Lease(t.Context(), domain, time.Minute); err == nil {
@@ -80,7 +81,7 @@ func TestServerAway(t *testing.T) {
 			l.regain(t, srv, way)
 			eventually(t, "told to look at everything", func() bool { return heard.has("") })
 			for _, want := range []mtasts.Entry{known, fresh} {
-				wantEntry(t, s, want) // as a Client does that is told so
+				wantEntry(t, s, want) // as a Client does after Watch has called it
 			}
 			direct := open(t, at(srv.addr))
 			wantEntry(t, direct, known)
@@ -89,8 +90,8 @@ func TestServerAway(t *testing.T) {
 	}
 }
 
-// A server that has lost everything gets it back from who still has it. What
-// was deleted stays away.
+// A server that has lost its data gets policies back from the relays that have
+// them. Deleted policies stay deleted.
 func TestFlushed(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -110,14 +111,14 @@ func TestFlushed(t *testing.T) {
 	wantEntry(t, a, kept)
 	wantEntry(t, open(t, at(srv.addr)), kept)
 	if _, err := a.Get(t.Context(), deleted.Domain); !errors.Is(err, mtasts.ErrNotStored) {
-		t.Errorf("what was deleted: %v", err)
+		t.Errorf("a deleted entry: %v", err)
 	}
 	if names := srv.keys(t, "*"); len(names) != 1 {
 		t.Errorf("the server has %q", names)
 	}
 }
 
-// A policy whose time ran out while the server was away is not written again.
+// A policy that expired while the server was away is not written again.
 func TestExpiredIsNotWrittenAgain(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -133,7 +134,8 @@ func TestExpiredIsNotWrittenAgain(t *testing.T) {
 	}
 }
 
-// A full server keeps what it has, and takes what it could not when it can.
+// A full server keeps its data, and gets the missed changes when it has memory
+// again.
 func TestServerFull(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t, "--maxmemory-policy", "noeviction")
@@ -142,7 +144,7 @@ func TestServerFull(t *testing.T) {
 	put(t, s, known)
 	srv.admin(t, "CONFIG", "SET", "maxmemory", "1")
 	if err := s.Put(t.Context(), more); err == nil {
-		t.Error("Put says that the server has it")
+		t.Error("Put returns no error, although the server does not have the entry")
 	}
 	wantEntry(t, open(t, at(srv.addr)), known)
 	srv.admin(t, "CONFIG", "SET", "maxmemory", "0")
@@ -150,7 +152,7 @@ func TestServerFull(t *testing.T) {
 	wantEntry(t, open(t, at(srv.addr)), more)
 }
 
-// An entry that the server evicts is no news to who has it in memory.
+// When the server evicts an entry, the relays that have it in memory keep it.
 func TestEvicted(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t, "--maxmemory-policy", "allkeys-lru")
@@ -166,7 +168,7 @@ func TestEvicted(t *testing.T) {
 	}
 }
 
-// The server may come later than those who use it.
+// A Store can be created before the server is up.
 func TestServerComesLater(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -180,7 +182,8 @@ func TestServerComesLater(t *testing.T) {
 	mustGet(t, open(t, at(srv.addr)), domain)
 }
 
-// A server that lets nobody work is not asked again and again at once.
+// A server that rejects all commands is not contacted more often than once per
+// beat.
 func TestConnectsNoFasterThanTheBeat(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)

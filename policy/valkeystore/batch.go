@@ -14,31 +14,33 @@ import (
 )
 
 const (
-	// maxPolicies and maxDetails are the bounds of an Aggregator for a domain and
-	// day, maxText that of the texts of both.
+	// maxPolicies and maxDetails limit the sums of one domain and day, as in an
+	// Aggregator. maxText limits the text of its policies and details, in
+	// octets.
 	maxPolicies = 256
 	maxDetails  = 1000
 	maxText     = 4 << 20
 
-	// maxBatchSums and maxBatchText bound what the server is asked to do in one
-	// call. An Aggregator stays within the first. Texts that go beyond the second
-	// are summed up, or else a few mail hosts could keep all sums from the server.
+	// maxBatchSums and maxBatchText limit the work of the server in one call.
+	// An Aggregator stays within the first. Texts beyond the second are
+	// replaced with their alternatives, so that a few mail hosts with long
+	// texts cannot block all sums.
 	maxBatchSums = 1 << 14
 	maxBatchText = 8 << 20
 
-	// maxCount is the greatest number that a report can say, and that a script
+	// maxCount is the largest number that a report can contain and that Lua
 	// counts exactly.
 	maxCount = 1<<53 - 1
 )
 
-// dayDomain is what sums are kept for.
+// dayDomain is the key of sums.
 type dayDomain struct {
 	day    report.Day
 	domain string
 }
 
-// addition is what is to be added to the sums of a domain and day. Each text has
-// an alternative, which is counted in its place when there are too many.
+// addition is what to add to the sums of a domain and day. Each text has an
+// alternative, which is counted instead if there are too many texts.
 type addition struct {
 	dayDomain
 	policies []policySum
@@ -55,14 +57,15 @@ type detailSum struct {
 	sessions          int64
 }
 
-// namedPolicy is a policy in JSON, and what it is known by.
+// namedPolicy is a policy in JSON and its ID.
 type namedPolicy struct{ id, text string }
 
-// policyForm is the form of policies: an element of a report, without sessions.
+// policyForm returns the stored form of a policy: an element of a report,
+// without sessions.
 func policyForm(p tlsrpt.Policy) namedPolicy {
 	text, err := report.PolicyResult{Policy: p}.MarshalJSON()
 	if err != nil {
-		panic(err) // it takes whatever it is given
+		panic(err) // cannot fail for any policy
 	}
 	return namedPolicy{policyID(string(text)), string(text)}
 }
@@ -74,17 +77,18 @@ func policyID(text string) string {
 
 const idOctets = 32
 
-// detailForm is the form of details: an element of a report, without sessions.
+// detailForm returns the stored form of a detail: an element of a report,
+// without sessions.
 func detailForm(d report.Detail) string {
 	d.Sessions = 0
 	text, err := d.MarshalJSON()
 	if err != nil {
-		panic(err) // it takes whatever it is given
+		panic(err) // cannot fail for any detail
 	}
 	return string(text)
 }
 
-// refusal is the error of sums that will never be stored.
+// refusal is the error for sums that can never be stored.
 type refusal struct{ domain, why string }
 
 func refuse(domain, why string) error { return &refusal{domain, why} }
@@ -93,13 +97,13 @@ func (r *refusal) Error() string {
 	return names.Printable(fmt.Sprintf("valkeystore: sums of %.260q not added: %s", r.domain, r.why), maxDetail)
 }
 
-// Is has an Aggregator count the sums as dropped, and go on with others.
+// Is makes an Aggregator count the sums as dropped and continue with others.
 func (r *refusal) Is(target error) bool { return target == reporter.ErrStoreFull }
 
-// additions returns what there is to add, once for each domain and day.
+// additions returns what to add, with one element for each domain and day.
 func additions(b *reporter.Batch) ([]addition, error) {
 	if b.Number < 1 || b.Number > maxCount {
-		return nil, fmt.Errorf("valkeystore: a batch has the number %d", b.Number)
+		return nil, fmt.Errorf("valkeystore: invalid batch number %d", b.Number)
 	}
 	results := make(map[dayDomain][]report.PolicyResult, len(b.Sums))
 	var order []dayDomain
@@ -120,7 +124,7 @@ func additions(b *reporter.Batch) ([]addition, error) {
 		}
 	}
 	if size > maxBatchSums {
-		return nil, fmt.Errorf("valkeystore: a batch of %d sums is too large", size)
+		return nil, fmt.Errorf("valkeystore: batch of %d sums is too large", size)
 	}
 	var all []addition
 	text := 0
@@ -139,10 +143,10 @@ func additions(b *reporter.Batch) ([]addition, error) {
 	return all, nil
 }
 
-// check returns why sums cannot be stored.
+// check returns why sums cannot be stored, or "".
 func check(sums *reporter.DomainSums) string {
 	if !isDomain(sums.Domain) {
-		return "this is no domain"
+		return "not a valid domain name"
 	}
 	for i := range sums.Results {
 		counts := []int64{sums.Results[i].Summary.Successes, sums.Results[i].Summary.Failures}
@@ -173,7 +177,7 @@ func newAddition(key dayDomain, results []report.PolicyResult) addition {
 	return a
 }
 
-// text is how many octets of text are in an addition.
+// text returns the size of all texts, in octets.
 func (a *addition) text() int {
 	n := 0
 	for _, p := range a.policies {
@@ -185,7 +189,8 @@ func (a *addition) text() int {
 	return n
 }
 
-// shorten leaves max octets of text, and takes the alternatives of the rest.
+// shorten keeps up to max octets of text and replaces the other texts with
+// their alternatives.
 func (a *addition) shorten(max int) {
 	takes := func(text string) bool {
 		if len(text) > max {
@@ -207,9 +212,9 @@ func (a *addition) shorten(max int) {
 	}
 }
 
-// command returns the keys and arguments of addScript.
+// command returns the keys and arguments for addScript.
 func (r *Reports) command(b *reporter.Batch, all []addition) (keys, args []string) {
-	days := make(map[report.Day]int) // to their places
+	days := make(map[report.Day]int) // the index of each day, from 1
 	var order []report.Day
 	for _, a := range all {
 		if days[a.day] == 0 {
@@ -234,7 +239,7 @@ func (r *Reports) command(b *reporter.Batch, all []addition) (keys, args []strin
 	return keys, args
 }
 
-// append appends the policies, and then the details of all of them.
+// append appends all policies and then all their details to args.
 func (a *addition) append(args []string) []string {
 	args = append(args, strconv.Itoa(len(a.policies)))
 	for _, p := range a.policies {

@@ -14,7 +14,7 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
-// A hit, beside what it is compared with: a Lookup in the memory of a Client.
+// BenchmarkHit compares a hit with a Lookup in the memory of a Client.
 func BenchmarkHit(b *testing.B) {
 	srv := startServer(b)
 	n := newInternet(b, domain)
@@ -65,8 +65,8 @@ func BenchmarkHit(b *testing.B) {
 	})
 }
 
-// A miss, beside what it is compared with: a PING, and an exchange of so many
-// octets over a socket.
+// BenchmarkMiss compares a miss with a PING, and with an exchange of the same
+// size over a socket.
 func BenchmarkMiss(b *testing.B) {
 	srv := startServer(b)
 	store := open(b, at(srv.addr))
@@ -127,8 +127,8 @@ func BenchmarkPut(b *testing.B) {
 	}
 }
 
-// BenchmarkChange is the time from a Put by one relay until another has the
-// entry in memory.
+// BenchmarkChange measures the time from Put by one relay until another relay
+// has the entry in memory.
 func BenchmarkChange(b *testing.B) {
 	srv := startServer(b)
 	one, other := open(b, at(srv.addr)), open(b, at(srv.addr))
@@ -137,7 +137,7 @@ func BenchmarkChange(b *testing.B) {
 	heard := make(chan string, 1)
 	other.settle(b)
 	go func() { _ = other.Watch(ctx, func(domain string) { heard <- domain }) }()
-	<-heard // to look at everything
+	<-heard // check all entries
 	e := entry(domain, time.Minute)
 	for b.Loop() {
 		e.Fetched = e.Fetched.Add(time.Millisecond)
@@ -151,9 +151,9 @@ func BenchmarkChange(b *testing.B) {
 	}
 }
 
-// BenchmarkReportsAdd adds the sums of a thousand domains, beside as many
-// increments in one pipeline, which the server does not tell from those that
-// came before.
+// BenchmarkReportsAdd adds the sums of a thousand domains. It is compared with
+// the same number of increments in one pipeline, which does not detect repeated
+// batches.
 func BenchmarkReportsAdd(b *testing.B) {
 	const domains = 1000
 	srv := startServer(b)

@@ -8,40 +8,40 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// maxCachedText bounds the policies that are kept in memory, so that a few
-// large ones do not take much.
+// maxCachedText is the maximum size of cached policies, so that a few large
+// ones do not use most of the memory.
 const maxCachedText = 8 << 10
 
-// cache holds what the server was last known to have. It is safe for concurrent
+// cache holds the last known entries of the server. It is safe for concurrent
 // use.
 //
-// The news of a change may arrive before the reply that it makes obsolete. So the
-// caller takes a moment before the query. If any news arrived since, the entry is
-// not fresh.
+// A change notice can arrive before the reply to an earlier read. So each read
+// takes the current moment first. If a notice has arrived since then, the entry
+// that was read is not fresh.
 type cache struct {
 	mu    sync.Mutex
 	slots *simplelru.LRU[string, *slot]
 	now   moment
 }
 
-// moment counts what was heard.
+// moment counts notices.
 type moment struct {
-	losses  uint64 // of the connection, or of all that the server had
-	changes uint64 // of single entries
+	losses  uint64 // lost connections, or losses of all data of the server
+	changes uint64 // changes of single entries
 }
 
-// slot is one entry as of some moment.
+// slot is an entry and its state.
 type slot struct {
 	entry  mtasts.Entry
 	losses uint64
-	stale  bool // whether the entry may have changed at the server
-	own    bool // whether this Store has put the entry
+	stale  bool // the entry may have changed on the server
+	own    bool // this Store has put the entry
 }
 
 func newCache(size int) *cache {
 	slots, err := simplelru.NewLRU[string, *slot](size, nil)
 	if err != nil {
-		panic(err) // size is positive
+		panic(err) // the size is positive
 	}
 	return &cache{slots: slots}
 }
@@ -52,7 +52,8 @@ func (c *cache) moment() moment {
 	return c.now
 }
 
-// fresh returns the entry of domain if the server has the same.
+// fresh returns the entry of domain if it is known to be the same as on the
+// server.
 func (c *cache) fresh(domain string) (mtasts.Entry, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -63,8 +64,8 @@ func (c *cache) fresh(domain string) (mtasts.Entry, bool) {
 	return s.entry, true
 }
 
-// last returns the entry that the server was last known to have, and whether
-// contact was lost since, so that the server may have lost it too.
+// last returns the last known entry of the server. lost reports whether contact
+// was lost since then, so that the server may have lost the entry.
 func (c *cache) last(domain string) (e mtasts.Entry, lost, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -75,7 +76,8 @@ func (c *cache) last(domain string) (e mtasts.Entry, lost, ok bool) {
 	return s.entry, s.losses != c.now.losses, true
 }
 
-// own reports whether what the server has of domain is what this Store has put.
+// own reports whether this Store has put the entry that the server has for
+// domain.
 func (c *cache) own(domain string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,7 +85,7 @@ func (c *cache) own(domain string) bool {
 	return ok && s.own
 }
 
-// read keeps an entry that was asked for at some moment.
+// read stores an entry that was read. asked is the moment before the read.
 func (c *cache) read(e mtasts.Entry, asked moment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -91,15 +93,15 @@ func (c *cache) read(e mtasts.Entry, asked moment) {
 	c.keep(e, asked, ok && s.own && same(s.entry, e))
 }
 
-// wrote keeps an entry that was put at some moment.
+// wrote stores an entry that was put. asked is the moment before the put.
 func (c *cache) wrote(e mtasts.Entry, asked moment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.keep(e, asked, true)
-	c.now.changes++ // for those who have read what was there before
+	c.now.changes++ // reads in progress may have the previous entry
 }
 
-// unwritten keeps an entry that the server is still to get.
+// unwritten stores an entry that is not on the server yet.
 func (c *cache) unwritten(e mtasts.Entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -114,7 +116,7 @@ func (c *cache) keep(e mtasts.Entry, asked moment, own bool) {
 	c.slots.Add(e.Domain, &slot{entry: e, losses: asked.losses, stale: asked.changes != c.now.changes, own: own})
 }
 
-// remove forgets the entry of domain, which is deleted or damaged.
+// remove removes the entry of domain, after it was deleted or found damaged.
 func (c *cache) remove(domain string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -122,7 +124,8 @@ func (c *cache) remove(domain string) {
 	c.now.changes++
 }
 
-// changed notes that the server has another entry of domain, or none any more.
+// changed records that the entry of domain has changed on the server, or was
+// deleted there.
 func (c *cache) changed(domain string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -132,7 +135,7 @@ func (c *cache) changed(domain string) {
 	}
 }
 
-// lost notes that the server may have anything by now.
+// lost records that any entry may have changed on the server.
 func (c *cache) lost() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// News that overtakes the reply it is about is not lost.
+// A change notice that arrives before the reply to an earlier read is not lost.
 func TestCacheMoments(t *testing.T) {
 	t.Parallel()
 	e, other := entry(domain, time.Hour), entry("other.example", time.Hour)
 	for _, test := range []struct {
 		name        string
-		between     func(*cache) // the question and the reply
+		between     func(*cache) // the read and its reply
 		after       func(*cache)
 		fresh, lost bool
 	}{

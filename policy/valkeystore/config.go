@@ -14,34 +14,34 @@ const (
 	defaultMaxCached = 16384
 	defaultTimeout   = time.Second
 
-	// sentinelRefresh is how often Sentinels are asked for the primary server,
-	// in case their message about a new one was missed.
+	// sentinelRefresh is how often the Sentinels are asked for the primary
+	// server, in case their message about a new one was lost.
 	sentinelRefresh = 5 * time.Second
 )
 
-// Config says where the server is, and what a [Store] keeps there. Only Server
-// is required.
+// Config configures a [Store]. Only Server is required.
 type Config struct {
-	// Server is how to reach the server: one address in InitAddress, or those
-	// of Sentinels with Sentinel.MasterSet; TLSConfig; Username and Password.
-	// [valkey.ParseURL] makes one. Without a TLSConfig everything is sent in the
-	// clear, the password too. Clusters are not supported: all policies of the
-	// Internet fit on one server.
+	// Server contains the address, TLS configuration and credentials of the
+	// server. InitAddress contains one address, or those of several Sentinels
+	// if Sentinel.MasterSet is set. [valkey.ParseURL] returns a suitable value.
+	// If TLSConfig is nil, all data, including the password, is sent in
+	// cleartext. Clusters are not supported.
 	//
-	// Timeouts that are zero follow Timeout. What concerns client-side caching,
-	// replicas and RESP2 must be left alone.
+	// Timeouts that are zero default to Timeout. The fields for client-side
+	// caching, replicas and RESP2 must not be set.
 	Server valkey.ClientOption
-	// Prefix begins the names of all keys. Stores with the same one share. It
-	// consists of letters, digits and "-_.:/{}", at most 64. Empty means
-	// "mxseal:".
+	// Prefix is the prefix of all keys. Stores with the same prefix share their
+	// data. It can contain letters, digits and "-_.:/{}", at most 64. If empty,
+	// it is "mxseal:".
 	Prefix string
-	// MaxCached bounds the entries that are kept in memory. The least recently
-	// used go first; those of more than 8 KiB are not kept. 0 means 16384.
+	// MaxCached limits the number of entries in memory. If there are more, the
+	// least recently used one is removed. Policies of more than 8 KiB are not
+	// kept in memory. If 0, it is 16384.
 	MaxCached int
-	// Timeout bounds one call of the server. A server that does not answer for
-	// so long is not asked again until it does. 0 means a second.
+	// Timeout limits each call to the server. After a timeout, calls fail at
+	// once until the server answers again. If 0, it is one second.
 	Timeout time.Duration
-	// Now is the clock. nil is time.Now.
+	// Now is the clock. If nil, it is time.Now.
 	Now func() time.Time
 }
 
@@ -65,40 +65,41 @@ func (cfg Config) withDefaults() (Config, error) {
 	case cfg.MaxCached < 0 || cfg.Timeout < 0:
 		return cfg, errors.New("valkeystore: MaxCached and Timeout must not be negative")
 	case !prefixForm.MatchString(cfg.Prefix):
-		return cfg, fmt.Errorf("valkeystore: Prefix %.80q has other characters than letters, digits and -_.:/{}, or more than 64", cfg.Prefix)
+		return cfg, fmt.Errorf("valkeystore: Prefix %.80q must have 1 to 64 letters, digits and characters of -_.:/{}", cfg.Prefix)
 	}
 	return cfg, checkServer(cfg.Server)
 }
 
-// checkServer refuses what would break the promises of a Store.
+// checkServer rejects options that a Store does not work with.
 func checkServer(o valkey.ClientOption) error {
 	switch {
 	case len(o.InitAddress) == 0:
 		return errors.New("valkeystore: Server.InitAddress is empty: set the address of the server")
 	case len(o.InitAddress) > 1 && o.Sentinel.MasterSet == "":
-		return errors.New("valkeystore: Server.InitAddress has several addresses, which needs Sentinel.MasterSet: clusters are not supported")
+		return errors.New("valkeystore: Server.InitAddress has several addresses: set Sentinel.MasterSet, because clusters are not supported")
 	case o.ClientTrackingOptions != nil, o.OnInvalidations != nil, o.NewCacheStoreFn != nil, o.DisableCache:
-		return errors.New("valkeystore: client-side caching is the Store's own: leave ClientTrackingOptions, OnInvalidations, NewCacheStoreFn and DisableCache alone")
+		return errors.New("valkeystore: the Store manages client-side caching: do not set ClientTrackingOptions, OnInvalidations, NewCacheStoreFn or DisableCache")
 	case o.ReplicaOnly, o.SendToReplicas != nil, len(o.Standalone.ReplicaAddress) > 0:
-		return errors.New("valkeystore: only the primary server is used: leave ReplicaOnly, SendToReplicas and Standalone.ReplicaAddress alone")
+		return errors.New("valkeystore: only the primary server is used: do not set ReplicaOnly, SendToReplicas or Standalone.ReplicaAddress")
 	case o.AlwaysRESP2, o.DisableAutoPipelining:
-		return errors.New("valkeystore: the server pushes changes: leave AlwaysRESP2 and DisableAutoPipelining alone")
+		return errors.New("valkeystore: change notices need RESP3 and pipelining: do not set AlwaysRESP2 or DisableAutoPipelining")
 	}
 	return nil
 }
 
-// options returns what is passed to the client library.
+// options returns the options of the client library.
 func (cfg Config) options(tracked string, changed func([]valkey.ValkeyMessage)) valkey.ClientOption {
 	o := cfg.Server
 	o.ForceSingleClient = o.Sentinel.MasterSet == ""
-	// One connection: what has changed before a reply was made is told before
-	// that, so who gets a lease sees what was put under the one before.
+	// There must be one connection only. Then notices of changes arrive before
+	// the replies to later commands, and the new holder of a lease sees what
+	// the previous one has put.
 	o.PipelineMultiplex = -1
 	o.ClientTrackingOptions = []string{"BCAST", "PREFIX", tracked}
 	o.OnInvalidations = changed
-	o.DisableRetry = true // the caller has better to do than to wait
+	o.DisableRetry = true // callers prefer a quick error
 	if o.ClientSetInfo == nil {
-		o.ClientSetInfo = valkey.DisableClientSetInfo // one permission less to give
+		o.ClientSetInfo = valkey.DisableClientSetInfo // needs no permission for CLIENT SETINFO
 	}
 	for _, timeout := range []*time.Duration{&o.Dialer.Timeout, &o.Sentinel.Dialer.Timeout, &o.ConnWriteTimeout} {
 		if *timeout == 0 {

@@ -1,5 +1,5 @@
-// Package valkeystore shares MTA-STS policies, and the sums of TLS reports,
-// among all machines that send mail, by a Valkey server or Redis 7.
+// Package valkeystore shares MTA-STS policies and the sums of TLS reports among
+// several mail senders, in a Valkey or Redis 7 server.
 //
 //	server, err := valkey.ParseURL("rediss://relay:secret@valkey.example.net:6379/0")
 //	if err != nil {
@@ -12,61 +12,59 @@
 //	defer store.Close()
 //	client, err := mtasts.New(mtasts.Config{Store: store})
 //
-// MTA-STS protects those who remember. With a store of their own, ten relays
-// meet each domain for the first time ten times, and ten times somebody can hide
-// the policy from one of them. With a [Store] that they share, what one has
-// fetched protects all: the others hear of it at once, and one of them at a time
-// fetches a policy again.
+// MTA-STS does not protect the first delivery to a domain. If ten relays each
+// have their own store, each of them has a first delivery to each domain, and
+// an attacker can hide the policy each time. With a shared [Store], a policy
+// that one relay has fetched protects all of them. The others are notified of
+// it at once, and only one relay at a time fetches a policy again.
 //
-// The TLS reports of RFC 8460 are made of what all relays have counted, and one
-// relay at a time sends those of a domain:
+// The TLS reports of RFC 8460 contain the sessions of all relays. Only one
+// relay at a time sends the report of a domain:
 //
 //	recorder, err := reporter.NewAggregator(reporter.AggregatorConfig{Store: store.Reports()})
 //	sender, err := reporter.New(reporter.Config{Store: store.Reports(), ...})
 //
-// # What the server is trusted with
+// # Trust in the server
 //
-// The server is a memory. It is never asked whether a domain has a policy, only
-// what is remembered of it, and nothing that it says or fails to say makes a
-// policy in force weaker: while it is away, slow, full, flushed or failing over,
-// every relay goes on with what it has in memory, and fetches what it has not.
-// When it is back, what a relay knows better is written again.
+// The server is only a cache. A missing or wrong answer never weakens a policy
+// in force. While the server is unreachable, slow, full, flushed or failing
+// over, each relay uses the policies in its memory and fetches others itself.
+// When the server is back, the relays write the policies that it has lost.
 //
-// Yet a policy that is read back is believed, if it is in order. Whoever can
-// write to the server can name the mail hosts of a domain of which a relay has
-// nothing in memory. So have connections use TLS, and give the relays a user of
-// their own, who needs no more than this:
+// However, a valid policy that is read from the server is trusted. Anyone who
+// can write to the server can choose the mail hosts of domains that a relay
+// does not have in memory. Use TLS for the connection, and create a user for
+// the relays with these permissions only:
 //
 //	ACL SETUSER relay on >secret resetkeys resetchannels -@all ~mxseal:*
 //	    +hello +ping +client|tracking +getrange +get +set +del +eval +scan
 //
-// and for the sums of reports these as well:
+// The sums of reports also need these:
 //
 //	ACL SETUSER relay +time +type +exists +expire +rename +unlink
 //	    +hget +hgetall +hlen +hmget +hset +sadd +scard +sismember +srem +sscan
 //	    +zadd +zrangebyscore +zremrangebyscore
 //
-// Valkey's "maxmemory-policy" should be "noeviction" or a volatile one. A
-// policy takes some hundred octets. All keys have a time to live, which for a
-// policy is what is left of its max_age, and for sums some days.
+// Set the "maxmemory-policy" of the server to "noeviction" or to one of the
+// volatile policies. A policy needs a few hundred octets. All keys expire: a
+// policy at the end of its max_age, sums after a few days.
 //
-// Sums are lost with the server, unless it keeps them on disk ("appendonly yes"),
-// and with a fail-over those that the replica has not heard of yet. Should that be
-// the end of the part that a report is made of, the report that is then sent has
-// the ID of one that may have gone out already.
-// While it is away, each relay keeps what it counts in memory and adds it later,
-// once.
+// Sums are lost if the server loses its data. Persistence ("appendonly yes")
+// prevents that. A failover loses the additions that were not replicated yet.
+// If a failover loses the seal of a part, the next report can have the same ID
+// as a report that was already sent. While the server is unreachable, each
+// relay keeps its counts in memory. It adds them later, exactly once.
 //
-// # What is kept in memory
+// # Memory
 //
-// What was read or written stays in the memory of the Store, where a hit costs
-// no round trip. The server pushes each change to all relays (broadcasting mode
-// of client-side caching), which is also how a Client that runs [mtasts.Client.Run]
-// gets to know of it.
+// A Store keeps the entries that it has read or written in memory. A hit needs
+// no round trip. The server notifies all relays of each change, with the
+// broadcasting mode of client-side caching. [mtasts.Client.Run] uses these
+// notices too.
 //
 // # Versions
 //
-// All keys begin with a prefix and the version of their form. Releases of
-// mxseal with different forms can use one server at the same time: they do not
-// see each other's keys.
+// All keys begin with the prefix and the version of the data format. Releases
+// of mxseal with different formats can use the same server at the same time.
+// They do not see each other's data.
 package valkeystore

@@ -6,13 +6,13 @@ import (
 	"github.com/mxseal/mxseal/internal/names"
 )
 
-// ErrClosed is the error of a [Store] after Close.
+// ErrClosed is returned by the methods of a closed [Store].
 var ErrClosed = errors.New("valkeystore: store is closed")
 
 var errDamaged = errors.New("stored value is not an entry of this domain")
 
-// failure says what failed. The text of err can come from a server, which must not
-// be able to forge lines of a log.
+// failure is the error of an operation. The text of err can come from a server
+// and must not be able to forge log lines, so it is escaped and truncated.
 type failure struct {
 	doing string
 	err   error
@@ -24,5 +24,5 @@ func (f *failure) Error() string {
 
 func (f *failure) Unwrap() error { return f.err }
 
-// maxDetail bounds the text of a server in an error or a log line, in octets.
+// maxDetail limits the text of a server in an error or a log line, in octets.
 const maxDetail = 256

@@ -25,10 +25,10 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	go client.Run(context.Background()) // hears of changes, and keeps policies fresh
+	go client.Run(context.Background()) // receives change notices and refreshes policies
 }
 
-// With Sentinels, the Store follows the primary server.
+// With Sentinels, the Store uses the current primary server.
 func Example_sentinel() {
 	store, err := valkeystore.New(valkeystore.Config{
 		Server: valkey.ClientOption{

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// fleet starts three relays, each with its own way to the server.
+// fleet starts three relays, each with its own proxy to the server.
 func fleet(t testing.TB, n *internet, srv *server) (relays []*relay, ways []*proxy) {
 	t.Helper()
 	for range 3 {
@@ -19,8 +19,8 @@ func fleet(t testing.TB, n *internet, srv *server) (relays []*relay, ways []*pro
 	return relays, ways
 }
 
-// What one relay has fetched protects all: an attacker who comes then is late
-// at every relay.
+// A policy that one relay has fetched protects all relays from an attacker who
+// hides it later.
 func TestOneFetchProtectsAll(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -40,7 +40,7 @@ func TestOneFetchProtectsAll(t *testing.T) {
 	}
 }
 
-// A policy that one relay has found to be another is that at all.
+// A policy that one relay has updated is updated at all relays.
 func TestChangeReachesAll(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -61,7 +61,7 @@ func TestChangeReachesAll(t *testing.T) {
 	}
 }
 
-// Relays that need a policy at the same time make one fetch (field note 51).
+// Relays that need a policy at the same time fetch it once (field note 51).
 func TestOneFetchAtATime(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -95,7 +95,7 @@ func TestOneFetchAtATime(t *testing.T) {
 	}
 }
 
-// Without the server every relay goes on with what it has and its own fetches.
+// Without the server, each relay uses its own memory and its own fetches.
 func TestFleetWithoutServer(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -145,7 +145,7 @@ func TestFleetWithoutServer(t *testing.T) {
 	srv.resume(t)
 }
 
-// A value that somebody has poisoned takes no policy away.
+// An invalid value from another writer removes no policy.
 func TestFleetWithPoisonedServer(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -172,7 +172,8 @@ func TestFleetWithPoisonedServer(t *testing.T) {
 	}
 }
 
-// Two releases whose forms differ use one server and do not meet.
+// Two releases with different formats can use one server and do not see each
+// other's data.
 func TestVersionsOnOneServer(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)

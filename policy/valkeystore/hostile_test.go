@@ -9,7 +9,8 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// What somebody else has written is an error for its domain, and for no other.
+// A value from another writer is an error for its domain, and for no other
+// domain.
 func TestDamaged(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -63,7 +64,7 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
-// A relay that has fetched the policy replaces a damaged entry.
+// A relay that has fetched the policy replaces the damaged value.
 func TestDamagedIsReplaced(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -91,12 +92,12 @@ func TestDamagedIsReplaced(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if names := srv.keys(t, key); len(names) != 0 {
-			t.Errorf("%s: still there after Delete", name)
+			t.Errorf("%s: exists after Delete", name)
 		}
 	}
 }
 
-// What is not read needs no memory, whatever is stored.
+// A large value is not read into memory.
 func TestLargeValueIsNotRead(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)

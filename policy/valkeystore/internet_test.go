@@ -20,8 +20,8 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// internet is what relays see of the world, for all processes of a test: what
-// DNS says, and one policy host for all domains.
+// internet is the network of all relays in a test: a DNS server and one policy
+// host for all domains.
 type internet struct {
 	dns, web *httptest.Server
 	root     *testpki.Entity
@@ -33,7 +33,7 @@ type internet struct {
 
 type published struct{ id, text string }
 
-// visit says how a process gets there.
+// visit tells a process how to reach the internet.
 type visit struct {
 	DNS   string // URL
 	Web   string // address
@@ -75,14 +75,15 @@ func (n *internet) publish(domain, id, text string) {
 	n.policies[domain] = published{id, text}
 }
 
-// hide is what an attacker does who forges DNS and blocks the policy host.
+// hide makes the internet behave as if an attacker forges DNS replies and
+// blocks the policy host.
 func (n *internet) hide(domain string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.policies, domain)
 }
 
-// fetched returns how often the policy of domain was fetched.
+// fetched returns how many times the policy of domain was fetched.
 func (n *internet) fetched(domain string) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -113,7 +114,7 @@ func (n *internet) servePolicy(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write([]byte(p.text))
 }
 
-// client returns a Client in that world.
+// client returns a Client that uses the internet.
 func (v visit) client(store mtasts.Store) (*mtasts.Client, error) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM([]byte(v.Roots))
@@ -147,5 +148,5 @@ func (v visit) LookupTXT(ctx context.Context, name string) ([]string, error) {
 }
 
 func (v visit) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
-	return []netip.Addr{netip.MustParseAddr("11.0.0.1")}, nil // Dial goes elsewhere
+	return []netip.Addr{netip.MustParseAddr("11.0.0.1")}, nil // not used, because Dial ignores it
 }

@@ -8,15 +8,16 @@ import (
 	"github.com/valkey-io/valkey-go"
 )
 
-// Lease gives the right to fetch the policy of domain for at most d, which the
-// server counts. release takes no longer than Config.Timeout. Should the server
-// lose the lease, there is one fetch more.
+// Lease implements [mtasts.Leaser]. It gives the right to fetch the policy of
+// domain for at most d, measured by the server. release takes at most
+// Config.Timeout. If the server loses the lease, two relays may fetch the
+// policy.
 func (s *Store) Lease(ctx context.Context, domain string, d time.Duration) (release func(), ok bool, err error) {
 	release, ok, err = s.hold(ctx, s.keys.lease(domain), d)
 	return release, ok, s.failed("lease", domain, err)
 }
 
-// hold sets key for d, unless it is set.
+// hold sets key for d, unless it is already set.
 func (s *Store) hold(ctx context.Context, key string, d time.Duration) (release func(), ok bool, err error) {
 	token := rand.Text()
 	err = s.link.do(ctx, func(b valkey.Builder) valkey.Completed {
@@ -29,7 +30,7 @@ func (s *Store) hold(ctx context.Context, key string, d time.Duration) (release 
 		return nil, false, err
 	}
 	return func() {
-		// If this fails, the lease ends by itself. It may be another's by now.
+		// If this fails, the lease expires. Another relay may hold it by now.
 		_, _ = s.run(context.WithoutCancel(ctx), releaseScript, key, token)
 	}, true, nil
 }

@@ -9,31 +9,31 @@ import (
 	"github.com/valkey-io/valkey-go"
 )
 
-// beat is how often the server is asked whether it is there. It is how soon
-// changes are heard of again after the connection was lost.
+// beat is the interval between pings. It is also the time until a lost
+// connection is restored when the server is back.
 const beat = 500 * time.Millisecond
 
-// link keeps the connection to the server. While there is none, nobody has to
-// wait to learn that.
+// link maintains the connection to the server. While there is no connection,
+// calls fail at once.
 type link struct {
 	options valkey.ClientOption
 	timeout time.Duration
-	lost    func() // is called when contact was lost
-	found   func() // is called when there is contact again and nothing is missed from now on
+	lost    func() // called when contact is lost
+	found   func() // called when contact is restored and all later notices will arrive
 
-	doubt chan struct{} // has room for one
-	tried chan struct{} // is closed after the first attempt
+	doubt chan struct{} // requests a check; has capacity one
+	tried chan struct{} // closed after the first attempt to connect
 
 	mu     sync.Mutex
 	client valkey.Client // nil while there is no contact
-	err    error         // why
-	missed bool          // since found was called last
+	err    error         // why client is nil
+	missed bool          // notices may have been missed since the last call of found
 
 	stop    context.CancelFunc
 	workers sync.WaitGroup
 }
 
-// start begins to connect.
+// start starts to connect.
 func (l *link) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	l.stop = cancel
@@ -43,7 +43,7 @@ func (l *link) start() {
 	l.workers.Go(func() { l.run(ctx) })
 }
 
-// close ends the connection, and returns when that has happened.
+// close closes the connection and waits until that is done.
 func (l *link) close() {
 	l.stop()
 	l.workers.Wait()
@@ -67,9 +67,8 @@ func (l *link) run(ctx context.Context) {
 	l.drop(client, ErrClosed)
 }
 
-// check connects if necessary and checks whether the server answers. A client
-// without an answer in time is closed: a new one resolves the name of the server
-// again.
+// check connects if necessary and pings the server. If the ping fails, the
+// client is dropped, and the next check looks up the server again.
 func (l *link) check(ctx context.Context) {
 	client, _ := l.get()
 	if client == nil {
@@ -103,17 +102,17 @@ func (l *link) set(client valkey.Client, err error) {
 	l.client, l.err = client, err
 }
 
-// drop gives client up, which may be nil.
+// drop closes client, which may be nil.
 func (l *link) drop(client valkey.Client, err error) {
 	l.set(nil, fmt.Errorf("no contact with the server: %w", err))
 	if client == nil {
 		return
 	}
 	l.miss()
-	l.workers.Go(client.Close) // which waits for calls under way
+	l.workers.Go(client.Close) // waits for calls in progress
 }
 
-// miss notes that changes may have been missed.
+// miss records that notices may have been missed.
 func (l *link) miss() {
 	l.mu.Lock()
 	l.missed = true
@@ -125,7 +124,8 @@ func (l *link) miss() {
 	}
 }
 
-// caughtUp reports whether changes were missed before now.
+// caughtUp reports whether notices were missed before now, and resets the
+// record.
 func (l *link) caughtUp() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -134,7 +134,7 @@ func (l *link) caughtUp() bool {
 	return missed
 }
 
-// ask has it found out soon whether the server is there.
+// ask requests a check of the connection soon.
 func (l *link) ask() {
 	select {
 	case l.doubt <- struct{}{}:
@@ -142,12 +142,12 @@ func (l *link) ask() {
 	}
 }
 
-// do calls the server.
+// do sends a command to the server.
 func (l *link) do(ctx context.Context, command func(valkey.Builder) valkey.Completed) valkey.ValkeyResult {
 	return l.doAll(ctx, func(b valkey.Builder) []valkey.Completed { return []valkey.Completed{command(b)} })[0]
 }
 
-// doAll calls the server with commands in one go.
+// doAll sends commands to the server in one pipeline.
 func (l *link) doAll(ctx context.Context, commands func(valkey.Builder) []valkey.Completed) []valkey.ValkeyResult {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// proxy stands between a Store and its server, and can let nothing through,
-// as a network that is cut does: nobody is told.
+// proxy is between a Store and its server. It can stop forwarding, like a
+// broken network path that closes no connection.
 type proxy struct {
 	addr   string
 	target string
@@ -18,8 +18,8 @@ type proxy struct {
 	cond *sync.Cond
 	cut  bool
 	over bool
-	lost string // what a reply begins with that is not to arrive, after an EVAL
-	sent bool   // the EVAL
+	lost string // the beginning of the reply to lose, after an EVAL
+	sent bool   // the EVAL was forwarded
 }
 
 func startProxy(t testing.TB, target string) *proxy {
@@ -51,7 +51,7 @@ func startProxy(t testing.TB, target string) *proxy {
 	return p
 }
 
-// setCut cuts the network, or restores it.
+// setCut stops or resumes forwarding.
 func (p *proxy) setCut(cut bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -59,15 +59,15 @@ func (p *proxy) setCut(cut bool) {
 	p.cond.Broadcast()
 }
 
-// loseReply has the connection break between the execution of the next script and
-// the arrival of its reply, which begins with those octets.
+// loseReply breaks the connection after the next script was executed, if its
+// reply begins with the given octets. The reply does not arrive.
 func (p *proxy) loseReply(reply string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lost, p.sent = reply, false
 }
 
-// isLost reports whether some octets are the reply that is to be lost.
+// isLost reports whether octets are the reply to lose.
 func (p *proxy) isLost(octets []byte) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -78,7 +78,7 @@ func (p *proxy) isLost(octets []byte) bool {
 		p.sent = true
 		return false
 	}
-	for pong := []byte("+PONG\r\n"); bytes.HasPrefix(octets, pong); { // to a PING just before
+	for pong := []byte("+PONG\r\n"); bytes.HasPrefix(octets, pong); { // the reply to an earlier PING
 		octets = octets[len(pong):]
 	}
 	if p.sent && bytes.HasPrefix(octets, []byte(p.lost)) {
@@ -88,7 +88,7 @@ func (p *proxy) isLost(octets []byte) bool {
 	return false
 }
 
-// pass returns when the network is there. ok is false when the test is over.
+// pass waits until forwarding is on. ok is false if the test has ended.
 func (p *proxy) pass() (ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

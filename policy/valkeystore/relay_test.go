@@ -16,10 +16,11 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// relayEnv holds the orders of a process that is a relay.
+// relayEnv contains the orders of a relay process.
 const relayEnv = "MXSEAL_TEST_RELAY"
 
-// TestMain lets the program be a relay, for tests with several processes.
+// TestMain runs the test binary as a relay if relayEnv is set, for tests with
+// several processes.
 func TestMain(m *testing.M) {
 	if orders := os.Getenv(relayEnv); orders != "" {
 		if err := beRelay(orders, os.Stdin, os.Stdout); err != nil {
@@ -31,15 +32,15 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// orders say what a relay is to be.
+// orders configures a relay process.
 type orders struct {
 	Server  string
 	Version string
 	Visit   visit
-	Reports *reportVisit // if it is to report, and nothing else
+	Reports *reportVisit // not nil if the process only reports
 }
 
-// question is a line to a relay, and answer a line from it.
+// question is a line to a relay process, and answer a line from it.
 type question struct {
 	Domain  string
 	Recheck bool
@@ -50,7 +51,7 @@ type answer struct {
 	Err      string
 }
 
-// beRelay answers questions until there are no more.
+// beRelay answers questions until the end of the input.
 func beRelay(text string, in io.Reader, out io.Writer) error {
 	var o orders
 	if err := json.Unmarshal([]byte(text), &o); err != nil {
@@ -78,7 +79,7 @@ func beRelay(text string, in io.Reader, out io.Writer) error {
 	for {
 		var q question
 		if err := lines.Decode(&q); err != nil {
-			return nil // no more
+			return nil // end of input
 		}
 		if err := answers.Encode(q.ask(ctx, client)); err != nil {
 			return err
@@ -105,7 +106,7 @@ func (q question) ask(ctx context.Context, client *mtasts.Client) (a answer) {
 	return a
 }
 
-// relay is such a process.
+// relay is a relay process.
 type relay struct {
 	cmd    *exec.Cmd
 	killed bool
@@ -115,7 +116,7 @@ type relay struct {
 	out *json.Decoder
 }
 
-// kill ends the process at once.
+// kill kills the process.
 func (r *relay) kill(t testing.TB) {
 	t.Helper()
 	r.killed = true
@@ -124,7 +125,7 @@ func (r *relay) kill(t testing.TB) {
 	}
 }
 
-// startRelay runs a relay until the test ends.
+// startRelay starts a relay process. It ends with the test.
 func startRelay(t testing.TB, o orders) *relay {
 	t.Helper()
 	text, err := json.Marshal(o)
@@ -172,7 +173,7 @@ func (r *relay) ask(t testing.TB, q question) answer {
 	return a
 }
 
-// lookup returns the id of the policy in force, or nothing.
+// lookup returns the id of the policy in force, or "".
 func (r *relay) lookup(t testing.TB, domain string) (id string) {
 	t.Helper()
 	a := r.ask(t, question{Domain: domain})

@@ -16,22 +16,22 @@ import (
 )
 
 const (
-	// keepSums is how long sums are kept after they were last added to or sealed.
-	// A day takes one, and is reported within the two days after it. It is counted
-	// by the server from a call on, so that no clock matters.
+	// keepSums is how long sums are kept after the last addition or seal,
+	// measured by the server. A day lasts one day and is reported within the
+	// two following days.
 	keepSums = 5 * 24 * time.Hour
-	// keepWriter is how long the last number of a writer is remembered.
+	// keepWriter is how long the last batch number of a writer is kept.
 	keepWriter = 4 * 24 * time.Hour
 
-	// maxStoredDomains bounds the domains of a day.
+	// maxStoredDomains limits the number of domains of a day.
 	maxStoredDomains = 1 << 20
-	// pageDomains is about how many domains the server looks at in one call.
+	// pageDomains is about how many domains the server reads in one call.
 	pageDomains = 512
 )
 
-// Reports keeps the TLS report sums of several relays. All of them add sums, and one at
-// a time reports. It is a [reporter.Store] and
-// [reporter.Leaser], and safe for concurrent use.
+// Reports stores the TLS report sums of several relays. All relays add sums,
+// and one relay at a time reports each domain. It implements [reporter.Store]
+// and [reporter.Leaser] and is safe for concurrent use.
 type Reports struct {
 	store      *Store
 	keys       reportKeys
@@ -43,16 +43,16 @@ var (
 	_ reporter.Leaser = (*Reports)(nil)
 )
 
-// Reports returns the store of TLS report sums on the server. It shares the connection
-// of the Store, and is closed with it.
+// Reports returns the store of TLS report sums on the server. It uses the
+// connection of s and is closed with it.
 func (s *Store) Reports() *Reports {
 	return &Reports{store: s, keys: newReportKeys(s.keys.reports), maxDomains: maxStoredDomains}
 }
 
-// Add implements [reporter.Store]. A day takes a million domains; of one domain it
-// takes what an [reporter.Aggregator] counts, and at most 4 MiB of text. What goes
-// beyond is summed up by type. Sums that are damaged take nothing more, which is
-// [reporter.ErrStoreFull] too.
+// Add implements [reporter.Store]. A day can have one million domains. The
+// limits for each domain are those of a [reporter.Aggregator], and 4 MiB of
+// text. What exceeds them is summed up by type. A batch for damaged sums is
+// refused with [reporter.ErrStoreFull].
 func (r *Reports) Add(ctx context.Context, b *reporter.Batch) error {
 	all, err := additions(b)
 	if err != nil || len(all) == 0 {
@@ -66,17 +66,17 @@ func (r *Reports) Add(ctx context.Context, b *reporter.Batch) error {
 	case answer < 0:
 		return r.store.failed("add sums", "", reporter.ErrStoreFull)
 	case answer > int64(len(all)):
-		return r.store.failed("add sums", "", fmt.Errorf("the server answers %d", answer))
+		return r.store.failed("add sums", "", fmt.Errorf("unexpected reply %d from the server", answer))
 	case answer > 0:
-		return refuse(all[answer-1].domain, "what is stored is damaged")
+		return refuse(all[answer-1].domain, "the stored sums are damaged")
 	}
 	return nil
 }
 
-// Domains implements [reporter.Store]. A domain may come twice.
+// Domains implements [reporter.Store]. It can yield a domain twice.
 func (r *Reports) Domains(ctx context.Context, day report.Day) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		var damaged error // is nothing to the other domains
+		var damaged error // does not affect other domains
 		for page, err := range r.pages(ctx, day) {
 			if err != nil {
 				yield("", err)
@@ -84,7 +84,7 @@ func (r *Reports) Domains(ctx context.Context, day report.Day) iter.Seq2[string,
 			}
 			for _, domain := range page {
 				if !isDomain(domain) {
-					damaged = r.store.failed("domains of "+day.String(), domain, errors.New("this is none"))
+					damaged = r.store.failed("domains of "+day.String(), domain, errors.New("not a valid domain name"))
 				} else if !yield(domain, nil) {
 					return
 				}
@@ -96,8 +96,8 @@ func (r *Reports) Domains(ctx context.Context, day report.Day) iter.Seq2[string,
 	}
 }
 
-// pages yields the stored names of the domains of a day. What is too long for one
-// comes shortened, yet not to what may be one.
+// pages yields the stored domain names of a day. Names that are too long are
+// truncated, but remain too long to be valid.
 func (r *Reports) pages(ctx context.Context, day report.Day) iter.Seq2[[]string, error] {
 	return func(yield func([]string, error) bool) {
 		for cursor := "0"; ; {
@@ -144,16 +144,17 @@ func (r *Reports) Delete(ctx context.Context, day report.Day, domain string, num
 	return r.store.failed("delete "+day.String(), domain, err)
 }
 
-// DeleteBefore implements [reporter.Store]. Days that may still be reported by the
-// clock of the server are not deleted, for a wrong clock would destroy what all
-// relays have counted. That is an error.
+// DeleteBefore implements [reporter.Store]. It returns an error and deletes
+// nothing if days would be deleted that are still reported according to the
+// server's clock. So a relay with a wrong clock cannot delete the sums of all
+// relays.
 func (r *Reports) DeleteBefore(ctx context.Context, day report.Day) error {
 	today, err := r.today(ctx)
 	if err != nil {
 		return r.store.failed("delete old sums", "", err)
 	}
 	if day >= today {
-		return r.store.failed("delete old sums", "", fmt.Errorf("the days before %s may be reported yet: the clock of the server says %s", day, today))
+		return r.store.failed("delete old sums", "", fmt.Errorf("days before %s can still be reported, because it is %s by the clock of the server: check the clocks", day, today))
 	}
 	for {
 		old, ok, err := r.oldest(ctx, day)
@@ -169,14 +170,14 @@ func (r *Reports) DeleteBefore(ctx context.Context, day report.Day) error {
 	}
 }
 
-// today is the day that the server has.
+// today returns the current day according to the server's clock.
 func (r *Reports) today(ctx context.Context) (report.Day, error) {
 	now, err := r.store.link.do(ctx, func(b valkey.Builder) valkey.Completed { return b.Time().Build() }).AsStrSlice()
 	if err != nil {
 		return 0, err
 	}
 	if len(now) != 2 {
-		return 0, errors.New("the server does not know the time")
+		return 0, errors.New("invalid reply to TIME from the server")
 	}
 	second, err := strconv.ParseInt(now[0], 10, 64)
 	return report.DayOf(time.Unix(second, 0)), err
@@ -190,17 +191,17 @@ func (r *Reports) oldest(ctx context.Context, day report.Day) (old report.Day, o
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err == nil && n >= int64(day) {
-		err = fmt.Errorf("the server has %d before %d", n, day)
+		err = fmt.Errorf("unexpected day %d from the server, want one before %d", n, day)
 	}
 	return report.Day(n), err == nil, err
 }
 
-// deleteDay deletes a day in steps, of which each leaves what is not deleted yet
-// to be found.
+// deleteDay deletes a day in steps. If a step fails, the remaining sums can
+// still be found.
 func (r *Reports) deleteDay(ctx context.Context, day report.Day) error {
 	for page, err := range r.pages(ctx, day) {
 		if isRefusal(err) {
-			break // this is no list, and what would be in it has an end of its own
+			break // not a set; its sums expire by themselves
 		}
 		if err != nil {
 			return err
@@ -219,27 +220,27 @@ func (r *Reports) deleteDay(ctx context.Context, day report.Day) error {
 		[]string{number(int64(day))}).Error()
 }
 
-// Lease implements [reporter.Leaser]. The server counts d.
+// Lease implements [reporter.Leaser]. The server measures d.
 func (r *Reports) Lease(ctx context.Context, day report.Day, domain string, d time.Duration) (release func(), ok bool, err error) {
 	release, ok, err = r.store.hold(ctx, r.keys.lease(day, domain), d)
 	return release, ok, r.store.failed("lease "+day.String(), domain, err)
 }
 
-// eval executes a script.
+// eval runs a script.
 func (r *Reports) eval(ctx context.Context, script string, keys, args []string) valkey.ValkeyResult {
 	return r.store.link.do(ctx, func(b valkey.Builder) valkey.Completed {
 		return b.Eval().Script(script).Numkeys(int64(len(keys))).Key(keys...).Arg(args...).Build()
 	})
 }
 
-// pair reads a reply of a string and a list.
+// pair decodes a reply of a string and a list.
 func pair(reply valkey.ValkeyResult) (first string, list []string, err error) {
 	both, err := reply.ToArray()
 	if err != nil {
 		return "", nil, err
 	}
 	if len(both) != 2 {
-		return "", nil, fmt.Errorf("the server answers with %d values", len(both))
+		return "", nil, fmt.Errorf("unexpected reply with %d values from the server, want 2", len(both))
 	}
 	if first, err = both[0].ToString(); err != nil {
 		return "", nil, err
@@ -248,25 +249,25 @@ func pair(reply valkey.ValkeyResult) (first string, list []string, err error) {
 	return first, list, err
 }
 
-// isRefusal reports whether the server has answered, with an error.
+// isRefusal reports whether err is an error reply of the server.
 func isRefusal(err error) bool {
 	var answered *valkey.ValkeyError
 	return errors.As(err, &answered)
 }
 
-// reportKeys are the names under which Reports keeps things. None begins as those
-// of policies do, whose changes are told to all relays.
+// reportKeys builds the keys of Reports. They do not begin with the prefix of
+// policy keys, whose changes the server announces to all relays.
 type reportKeys struct{ prefix, days string }
 
 func newReportKeys(prefix string) reportKeys { return reportKeys{prefix, prefix + "days"} }
 
-// domains is a set, parts a hash from domains to how many parts were sealed. Both
-// are of a day.
+// domains is the key of the set of domains of a day. parts is the key of a hash
+// from domains to the number of sealed parts.
 func (k reportKeys) domains(day report.Day) string { return k.prefix + "domains:" + day.String() }
 func (k reportKeys) parts(day report.Day) string   { return k.prefix + "parts:" + day.String() }
 
-// open and sealed are the hashes of a domain: what is added to, and the part that
-// is reported.
+// open and sealed are the keys of the hashes of a domain: the part that is
+// added to, and the part that is being reported.
 func (k reportKeys) open(day report.Day, domain string) string {
 	return k.prefix + "open:" + day.String() + ":" + domain
 }
@@ -278,7 +279,8 @@ func (k reportKeys) lease(day report.Day, domain string) string {
 	return k.prefix + "lease:" + day.String() + ":" + domain
 }
 
-// writer is a hash of the last number, and whether that was refused.
+// writer is the key of a hash with the last batch number and whether that batch
+// was refused.
 func (k reportKeys) writer(name string) string { return k.prefix + "writer:" + name }
 
 func number(n int64) string          { return strconv.FormatInt(n, 10) }

@@ -7,14 +7,14 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
-// again calls until there is no error, as an Aggregator and a Reporter do.
+// again repeats a call until it succeeds, as an Aggregator and a Reporter do.
 func again(t testing.TB, what string, call func() error) {
 	t.Helper()
 	eventually(t, what, func() bool { return call() == nil })
 }
 
-// A connection that breaks after the server has added, and before the relay gets
-// to know, has nothing counted twice.
+// If the connection breaks after the server has added a batch and before the
+// reply arrives, nothing is counted twice.
 func TestReplyIsLost(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -34,7 +34,7 @@ func TestReplyIsLost(t *testing.T) {
 		}
 		again(t, "added", func() error { return r.Add(t.Context(), b) })
 		if got := total(sums(t, direct, domain)); got != want {
-			t.Fatalf("%d sessions after batch %d came again, want %d", got, n, want)
+			t.Fatalf("%d sessions after batch %d was repeated, want %d", got, n, want)
 		}
 	}
 
@@ -58,8 +58,8 @@ func TestReplyIsLost(t *testing.T) {
 	}
 }
 
-// A server that stands still executes what was given up when it goes on, after
-// what came again and what came next.
+// A server that hangs can execute a command that has timed out after its
+// repetition and after later commands. Nothing is counted twice.
 func TestLateExecution(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -75,15 +75,15 @@ func TestLateExecution(t *testing.T) {
 		srv.resume(t)
 		again(t, "added", func() error { return r.Add(t.Context(), first) })
 		again(t, "added", func() error { return r.Add(t.Context(), second) })
-		add(t, direct, first) // later than all others
+		add(t, direct, first) // after all other batches
 		if got := total(sums(t, direct, domain)); got != n+1 {
 			t.Errorf("%d sessions, want %d", got, n+1)
 		}
 	}
 }
 
-// A server that keeps all on disk loses nothing when it crashes: neither sums, nor
-// which batches they have, nor what was sealed.
+// A server with persistence loses nothing in a crash: sums, batch numbers and
+// sealed parts remain.
 func TestRestartWithPersistence(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t, "--appendonly", "yes", "--appendfsync", "always")
@@ -111,8 +111,8 @@ func TestRestartWithPersistence(t *testing.T) {
 	}
 }
 
-// A server that keeps nothing on disk has lost what was added before its crash,
-// and no more: what relays add then is counted, once.
+// A server without persistence loses the additions from before its crash only.
+// Later additions are counted once.
 func TestRestartWithoutPersistence(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/test/logbuf"
 	"github.com/mxseal/mxseal/internal/test/reporttest"
 	"github.com/mxseal/mxseal/internal/test/testpki"
 	"github.com/mxseal/mxseal/tlsrpt"
@@ -30,14 +31,14 @@ import (
 // openOrSealed matches the keys of sums.
 const openOrSealed = "*:report:[os]*"
 
-// endpoint is where all domains want their reports.
+// endpoint receives the reports of all domains.
 type endpoint struct {
 	t    testing.TB
 	web  *httptest.Server
 	root *testpki.Entity
 
 	mu      sync.Mutex
-	hold    chan struct{} // while it is not nil, reports are read and not answered
+	hold    chan struct{} // if not nil, reports are read but not answered until it is closed
 	reports []*report.Report
 }
 
@@ -83,7 +84,7 @@ func (e *endpoint) received() []*report.Report {
 	return e.reports[:len(e.reports):len(e.reports)]
 }
 
-// answer is whether the endpoint answers.
+// answer sets whether the endpoint answers.
 func (e *endpoint) answer(does bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -95,7 +96,7 @@ func (e *endpoint) answer(does bool) {
 	}
 }
 
-// reportVisit says how a process reports there, and on which day.
+// reportVisit tells a process where to report and for which day.
 type reportVisit struct {
 	Web   string // address
 	Roots string // PEM
@@ -129,10 +130,10 @@ func (v *reportVisit) LookupTXT(context.Context, string) ([]string, error) {
 }
 
 func (v *reportVisit) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
-	return []netip.Addr{netip.MustParseAddr("11.0.0.1")}, nil // Dial goes elsewhere
+	return []netip.Addr{netip.MustParseAddr("11.0.0.1")}, nil // not used, because Dial ignores it
 }
 
-// run reports until there is no more input.
+// run reports at each line of input.
 func (v *reportVisit) run(store reporter.Store, in io.Reader) error {
 	sender, err := v.reporter(store, os.Stderr)
 	if err != nil {
@@ -148,8 +149,8 @@ func (v *reportVisit) run(store reporter.Store, in io.Reader) error {
 }
 
 // A relay that dies while it sends a report leaves a sealed part and a lease.
-// When the lease has run out, another sends the same report with the same ID,
-// whatever was counted since.
+// After the lease has expired, another relay sends the same report with the
+// same ID. Later sessions are not in it.
 func TestRelayDiesWhileReporting(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -198,8 +199,8 @@ func TestRelayDiesWhileReporting(t *testing.T) {
 	}
 }
 
-// Three relays count and report over one server, by connections that break, and
-// one of them counts while the others report: each session is in one report.
+// Three relays add and report over connections that break, and one of them adds
+// while the others report. Each session is in exactly one report.
 func TestEachSessionInOneReport(t *testing.T) {
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
@@ -241,7 +242,7 @@ func TestEachSessionInOneReport(t *testing.T) {
 				if random.IntN(4) == 0 {
 					ways[i].loseReply(":0\r\n")
 				}
-				_ = counters[i].Flush(t.Context()) // or else the next one does
+				_ = counters[i].Flush(t.Context()) // the next Flush retries
 			}
 		}
 		again(t, "flushed", func() error { return counters[i].Flush(t.Context()) })
@@ -250,7 +251,7 @@ func TestEachSessionInOneReport(t *testing.T) {
 	rep := func(counting ...int) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var counts, reporters sync.WaitGroup
-		var logs logBuffer
+		var logs logbuf.Buffer
 		for i, store := range stores {
 			sender, err := end.visit(day).reporter(store, &logs)
 			if err != nil {
@@ -258,14 +259,15 @@ func TestEachSessionInOneReport(t *testing.T) {
 			}
 			reporters.Go(func() { sender.Run(ctx) })
 			if len(counting) > 0 && i != counting[0] {
-				ways[i].loseReply("*2\r\n") // that of a seal, or of a look at the sums
+				ways[i].loseReply("*2\r\n") // the reply of a seal or of a read
 			}
 		}
 		for _, i := range counting {
 			counts.Go(func() { count(i) })
 		}
 		counts.Wait()
-		// What then is under way, or waits for another attempt, is for the next ones.
+		// Reports that are in progress or wait for a retry are sent by the next
+		// rounds.
 		calls, quiet := 0, 0
 		eventually(t, "the server is hardly asked for anything", func() bool {
 			if n := srv.calls(t, "eval"); n > calls {
@@ -277,7 +279,7 @@ func TestEachSessionInOneReport(t *testing.T) {
 		})
 		cancel()
 		reporters.Wait()
-		// Leases whose release was lost run out while nobody looks.
+		// Leases whose release was lost would expire only after the test.
 		for _, name := range srv.keys(t, "*:lease:*") {
 			srv.admin(t, "DEL", name)
 		}
@@ -322,5 +324,5 @@ func TestEachSessionInOneReport(t *testing.T) {
 	if want != relays*each || len(got) != domains || len(reports) <= domains {
 		t.Errorf("%d sessions counted; %d reports for %d domains", want, len(reports), len(got))
 	}
-	t.Logf("%d sessions in %d reports, of which %d came twice", want, len(reports), copies)
+	t.Logf("%d sessions in %d reports, of which %d were sent twice", want, len(reports), copies)
 }

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
-// wantDamage checks that an error names what is damaged, and is fit for a log.
+// wantDamage checks that an error names what is damaged and is one printable
+// line.
 func wantDamage(t *testing.T, what string, err error, names string) {
 	t.Helper()
 	if err == nil || !strings.Contains(err.Error(), names) {
@@ -19,8 +21,8 @@ func wantDamage(t *testing.T, what string, err error, names string) {
 	}
 }
 
-// What somebody else has written into the sums of a domain is an error that names
-// it, also of the part that is sealed, and never less to report.
+// Damaged sums of a domain are an error that names it, whether the part is open
+// or sealed. They are never reported partially.
 func TestDamagedSums(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -31,7 +33,7 @@ func TestDamagedSums(t *testing.T) {
 	other := policyForm(stsPolicy(2))
 	n := 0
 	for name, tt := range map[string]struct {
-		change []string // a command without its key
+		change []string // a command, without its key
 		names  string
 	}{
 		"count is no number":     {[]string{"HSET", "s" + policy.id, "\x1b[2J"}, "s" + policy.id},
@@ -63,7 +65,7 @@ func TestDamagedSums(t *testing.T) {
 		domain := fmt.Sprintf("d%d.example", n)
 		add(t, r, batch(name, 1, domain, sessions(stsPolicy(1), 1, untrusted("a"))))
 		key := r.keys.open(today(), domain)
-		if n%2 == 0 { // the part that is sealed already
+		if n%2 == 0 { // damage the sealed part too
 			if _, err := r.Seal(t.Context(), today(), domain); err != nil {
 				t.Fatal(err)
 			}
@@ -92,7 +94,7 @@ func TestDamagedSums(t *testing.T) {
 	}
 }
 
-// Damaged sums take nothing more; those of other domains do.
+// Nothing is added to damaged sums. Sums of other domains are added.
 func TestAddToDamagedSums(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -120,7 +122,7 @@ func TestAddToDamagedSums(t *testing.T) {
 	}
 }
 
-// Each key that is of another kind is an error that says which, and changes nothing.
+// A key of the wrong type is an error that names the key, and changes nothing.
 func TestWrongKindOfKey(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -170,7 +172,7 @@ func TestWrongKindOfKey(t *testing.T) {
 	wantDamage(t, "parts", calls["Sums"](), domain)
 }
 
-// A name that is no domain is an error, after all that are.
+// An invalid domain name is an error, after all valid names.
 func TestDamagedDomains(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -197,8 +199,8 @@ func TestDamagedDomains(t *testing.T) {
 	}
 }
 
-// Days of which the list is damaged, and days that cannot be, are deleted
-// nevertheless, in a number of steps that has an end.
+// DeleteBefore deletes days with damaged indexes and impossible days, in a
+// bounded number of steps.
 func TestDeleteBeforeDamaged(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -219,16 +221,16 @@ func TestDeleteBeforeDamaged(t *testing.T) {
 	if left := srv.keys(t, "*:domains:*"); len(left) != 2 {
 		t.Errorf("left: %q", left)
 	}
-	if left := srv.keys(t, "*:open:*"); len(left) != 3 { // one has an end of its own
+	if left := srv.keys(t, "*:open:*"); len(left) != 3 { // the others expire
 		t.Errorf("left: %q", left)
 	}
 }
 
-// What is not read needs no memory, whatever is stored.
+// Large sums are not read into memory. The server needs time to measure them.
 func TestLargeSumsAreNotRead(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
-	r := open(t, at(srv.addr)).Reports()
+	r := open(t, at(srv.addr, func(cfg *Config) { cfg.Timeout = 30 * time.Second })).Reports()
 	srv.admin(t, "HSET", r.keys.open(today(), domain), "p", strings.Repeat("x", 50<<20))
 	srv.admin(t, "EVAL", "for i = 1, 100000 do redis.call('HSET', KEYS[1], i, i) end", "1", r.keys.sealed(today(), "many.example"))
 	srv.admin(t, "SADD", r.keys.domains(today()), strings.Repeat("x", 50<<20))

@@ -16,7 +16,7 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
-// A Store on a real server meets the requirements on every store.
+// A Store on a real server meets the requirements of package storetest.
 func TestStores(t *testing.T) {
 	srv := startServer(t)
 	openNamed := func(t *testing.T, name string) *Store {
@@ -42,7 +42,8 @@ func untrusted(helo string) report.Detail {
 	}
 }
 
-// sessions have some successes, and one failure for each detail.
+// sessions returns a result with some successes, and one failure for each
+// detail.
 func sessions(p tlsrpt.Policy, successes int64, details ...report.Detail) report.PolicyResult {
 	r := report.PolicyResult{Policy: p, Summary: report.Summary{Successes: successes, Failures: int64(len(details))}}
 	for _, d := range details {
@@ -54,7 +55,7 @@ func sessions(p tlsrpt.Policy, successes int64, details ...report.Detail) report
 
 func today() report.Day { return storetest.Day() }
 
-// batch is one of today.
+// batch returns a batch for today.
 func batch(writer string, number int64, domain string, results ...report.PolicyResult) *reporter.Batch {
 	return &reporter.Batch{Writer: writer, Number: number, Sums: []reporter.DomainSums{{Day: today(), Domain: domain, Results: results}}}
 }
@@ -75,7 +76,7 @@ func sums(t testing.TB, r *Reports, domain string) reporter.Part {
 	return part
 }
 
-// total is how many sessions are in a part.
+// total returns the number of sessions in a part.
 func total(p reporter.Part) (n int64) {
 	for _, r := range p.Sums {
 		n += r.Summary.Successes + r.Summary.Failures
@@ -83,8 +84,8 @@ func total(p reporter.Part) (n int64) {
 	return n
 }
 
-// What many relays add is within the bounds of one domain, exactly, although each
-// of them stays within the bounds by itself; and no session is lost by it.
+// The limits of a domain apply exactly to the sums of several relays, each of
+// which is within the limits. No session is lost.
 func TestReportsBounds(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -126,7 +127,7 @@ func TestReportsBounds(t *testing.T) {
 	}
 }
 
-// The texts of a domain have a bound too, and so has what is sent at once.
+// The texts of a domain and the size of a call are limited too.
 func TestReportsText(t *testing.T) {
 	t.Parallel()
 	r := open(t, at(startServer(t).addr)).Reports()
@@ -170,8 +171,7 @@ func TestReportsText(t *testing.T) {
 	}
 }
 
-// All that is stored has an end, and none of it is told to relays as a change of
-// policies is.
+// All stored keys expire, and changes of sums are not announced to relays.
 func TestReportKeys(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -207,8 +207,8 @@ func TestReportKeys(t *testing.T) {
 	}
 }
 
-// Sums live for days after they were last touched, and not from the day's begin,
-// by whatever clock: what was added late is reported late.
+// Sums are kept for days after the last change, not after the beginning of
+// their day, and by the server's clock. Late additions can be reported late.
 func TestReportKeysAreKeptAgain(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -234,9 +234,9 @@ func TestReportKeysAreKeptAgain(t *testing.T) {
 	check("sealed")
 }
 
-// A day that is full takes what it knows, and nothing of a batch with more. The
-// refusal stands when the batch comes again, although there is room by then: its
-// sums may have been added in other batches.
+// A full day accepts sums of known domains only, and refuses a batch with other
+// domains completely. The same batch is refused again even if there is room by
+// then, because its sums may have been added in other batches.
 func TestReportsFull(t *testing.T) {
 	t.Parallel()
 	r := open(t, at(startServer(t).addr)).Reports()
@@ -256,7 +256,7 @@ func TestReportsFull(t *testing.T) {
 	}
 	add(t, r, batch("w", 4, "a.example", sessions(noPolicy, 1)))
 	add(t, r, batch("w", 5, "c.example", sessions(noPolicy, 1)))
-	add(t, r, two) // late, by a connection that was thought dead
+	add(t, r, two) // late, on a connection that was considered dead
 	for name, want := range map[string]int64{"a.example": 2, "b.example": 1, "c.example": 1} {
 		if got := total(sums(t, r, name)); got != want {
 			t.Errorf("%s: %d, want %d", name, got, want)
@@ -264,7 +264,8 @@ func TestReportsFull(t *testing.T) {
 	}
 }
 
-// What no Store takes is refused for itself, so that an Aggregator goes on.
+// Sums that no Store can accept are refused, so that an Aggregator continues
+// with others.
 func TestReportsRefused(t *testing.T) {
 	t.Parallel()
 	r := open(t, at(startServer(t).addr)).Reports()
@@ -291,10 +292,11 @@ func TestReportsRefused(t *testing.T) {
 	if got := total(sums(t, r, domain)); got != 1<<53-1 {
 		t.Errorf("%d sessions", got)
 	}
-	add(t, r, batch("w", 3, domain)) // nothing
+	add(t, r, batch("w", 3, domain)) // an empty batch
 }
 
-// A relay whose clock is days ahead does not delete what others still report.
+// A relay whose clock is days ahead cannot delete sums that others still
+// report.
 func TestDeleteBeforeWithWrongClock(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -323,8 +325,8 @@ func TestDeleteBeforeWithWrongClock(t *testing.T) {
 	}
 }
 
-// A server that is full takes no sums, and still gives them for a report, after
-// which there is room again.
+// A full server accepts no sums, but its sums can be reported, which frees
+// memory.
 func TestReportsFromFullServer(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t, "--maxmemory-policy", "noeviction")

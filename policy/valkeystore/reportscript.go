@@ -1,13 +1,14 @@
 package valkeystore
 
-// The scripts of Reports look at everything that they need, and only then write:
-// the server does not undo what a script did before an error. For the same
-// reason the first writes are such that may be made twice, and show that the user
-// has all permissions for those that may not.
+// The scripts of Reports make all checks before the first write, because the
+// server does not roll back a script that fails. The first writes can be
+// repeated without effect. If the user lacks a permission, they fail before the
+// writes that cannot be repeated.
 //
-// Those with allow-oom work while the server is full, or it would stay so.
+// The scripts with allow-oom free memory or are needed to report, so they must
+// work on a full server.
 
-// ofKind returns an error if a key is of another kind than that.
+// ofKind defines a function that returns an error if a key has another type.
 const ofKind = `
 local function wrong(key, kind)
 	local found = redis.call('TYPE', key).ok
@@ -18,15 +19,15 @@ end
 `
 
 // addScript adds a batch. KEYS are the hash of the writer, the index of days,
-// for each day the set of its domains, and for each domain its open hash. ARGV
-// are the number of the batch, how many seconds the writer and the sums are kept,
-// the bounds for domains, policies, details and octets, how many days and domains
-// there are, the days, and for each domain what addition.append says, after the
-// place of its day and its name.
+// the set of domains of each day, and the open hash of each domain. ARGV are
+// the batch number; the lifetimes of the writer and of the sums in seconds; the
+// maximum numbers of domains, policies, details and octets; the numbers of days
+// and of domains in the batch; the days; and for each domain the index of its
+// day, its name and the output of addition.append.
 //
-// It returns 0 if the batch is stored, now or before; -1 if there is no room; or
-// the place of a domain whose sums are damaged. A batch that was refused is that
-// for ever.
+// It returns 0 if the batch is stored, now or earlier; -1 if the day is full;
+// or the index of a domain whose sums are damaged. A batch that was refused
+// once is always refused.
 const addScript = `#!lua` + ofKind + `
 local most = 9007199254740991
 local batch, keepWriter, keep = tonumber(ARGV[1]), ARGV[2], ARGV[3]
@@ -216,10 +217,10 @@ for _, change in ipairs(changes) do
 end
 return 0`
 
-// readPart is for scripts with these KEYS: the sealed and the open hash of a
-// domain, and the parts of the day; and these ARGV: the domain, how many seconds
-// it is kept, and how many fields and octets may be read. What is read is the
-// number of the part, which is 0 if there is none, and a hash.
+// readPart is the common part of scripts with these KEYS: the sealed hash and
+// the open hash of a domain, and the parts of the day. ARGV are the domain, its
+// lifetime in seconds, and the maximum numbers of fields and octets to read.
+// The result is the part number, or 0 if there is no part, and the hash.
 const readPart = ofKind + `
 local sealed, open, parts = KEYS[1], KEYS[2], KEYS[3]
 local damage = wrong(sealed, 'hash') or wrong(open, 'hash') or wrong(parts, 'hash')
@@ -269,9 +270,9 @@ redis.call('HSET', parts, ARGV[1], number)
 redis.call('EXPIRE', parts, ARGV[2])
 return read(number, sealed)`
 
-// deletePartScript deletes the sealed hash KEYS[1] of the domain ARGV[1] if it is
-// part ARGV[2]. The domain leaves the set KEYS[3] if the open hash KEYS[2] is not
-// there either.
+// deletePartScript deletes the sealed hash KEYS[1] of the domain ARGV[1] if its
+// part number is ARGV[2]. If the open hash KEYS[2] does not exist either, it
+// removes the domain from the set KEYS[3].
 const deletePartScript = `#!lua flags=allow-oom` + ofKind + `
 local damage = wrong(KEYS[1], 'hash') or wrong(KEYS[3], 'set')
 if damage then
@@ -285,8 +286,8 @@ if redis.call('EXISTS', KEYS[1], KEYS[2]) == 0 then
 end
 return 0`
 
-// pageScript returns the next cursor after ARGV[1] and about ARGV[2] members of
-// the set KEYS[1], of each no more than ARGV[3] octets.
+// pageScript returns the cursor after ARGV[1] and about ARGV[2] members of the
+// set KEYS[1], each truncated to ARGV[3] octets.
 const pageScript = `#!lua flags=no-writes` + ofKind + `
 local damage = wrong(KEYS[1], 'set')
 if damage then
@@ -298,15 +299,15 @@ for i, member in ipairs(page[2]) do
 end
 return page`
 
-// deletePageScript deletes the domains ARGV from the set KEYS[1], and the other
-// KEYS.
+// deletePageScript removes the domains ARGV from the set KEYS[1] and deletes
+// the other KEYS.
 const deletePageScript = `#!lua flags=allow-oom
 redis.call('UNLINK', unpack(KEYS, 2))
 redis.call('SREM', KEYS[1], unpack(ARGV))
 return 0`
 
 // oldestScript returns the first day before ARGV[1] in the index KEYS[1], or
-// nothing.
+// "".
 const oldestScript = `#!lua flags=no-writes` + ofKind + `
 local damage = wrong(KEYS[1], 'zset')
 if damage then
@@ -315,14 +316,14 @@ end
 local found = redis.call('ZRANGEBYSCORE', KEYS[1], '-9007199254740992', '(' .. ARGV[1], 'WITHSCORES', 'LIMIT', 0, 1)
 return found[2] and string.format('%.0f', math.floor(found[2])) or ''`
 
-// endDayScript deletes the day ARGV[1] from the index KEYS[1], and what there is
-// of it: KEYS[2] and KEYS[3].
+// endDayScript removes the day ARGV[1] from the index KEYS[1] and deletes
+// KEYS[2] and KEYS[3].
 const endDayScript = `#!lua flags=allow-oom
 redis.call('UNLINK', KEYS[2], KEYS[3])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], ARGV[1], '(' .. string.format('%.0f', ARGV[1] + 1))
 return 0`
 
-// leaseScript sets KEYS[1] to the token ARGV[1] for ARGV[2] milliseconds, unless
-// it is set. It works while the server is full: what is reported makes room.
+// leaseScript sets KEYS[1] to the token ARGV[1] for ARGV[2] milliseconds,
+// unless it is set. It has allow-oom because reporting frees memory.
 const leaseScript = `#!lua flags=allow-oom
 return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])`

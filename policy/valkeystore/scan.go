@@ -9,12 +9,13 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// scanCount is about how many keys the server looks at, and returns, at a time.
+// scanCount is about how many keys the server reads and returns in one call.
 const scanCount = 64
 
-// All yields the entries that the server has. One that comes or goes meanwhile
-// may be among them or not, and one may come twice. It looks at all keys of the
-// database, which is best not shared with large amounts of other data.
+// All yields the entries on the server. Entries that are added or deleted
+// during the iteration may be missing, and an entry may be yielded twice. All
+// scans all keys of the database, so the database should not contain large
+// amounts of other data.
 func (s *Store) All(ctx context.Context) iter.Seq2[mtasts.Entry, error] {
 	return func(yield func(mtasts.Entry, error) bool) {
 		for cursor := uint64(0); ; {
@@ -33,7 +34,8 @@ func (s *Store) All(ctx context.Context) iter.Seq2[mtasts.Entry, error] {
 	}
 }
 
-// yieldAll yields the entries with some keys, and reports whether to go on.
+// yieldAll yields the entries of the given keys. It reports whether to
+// continue.
 func (s *Store) yieldAll(ctx context.Context, found []string, yield func(mtasts.Entry, error) bool) bool {
 	var domains []string
 	for _, key := range found {
@@ -58,7 +60,7 @@ func (s *Store) yieldAll(ctx context.Context, found []string, yield func(mtasts.
 		}
 		e, err := s.decode(domains[i], r)
 		if err == mtasts.ErrNotStored {
-			continue // it has gone since
+			continue // deleted in the meantime
 		}
 		if err != nil {
 			e = mtasts.Entry{Domain: domains[i]}

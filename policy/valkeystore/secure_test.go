@@ -16,21 +16,21 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// relayACL is the user of the package comment.
+// relayACL is the user in the package documentation.
 var relayACL = []string{
 	"ACL", "SETUSER", "relay", "on", ">secret", "resetkeys", "resetchannels", "-@all", "~mxseal:*",
 	"+hello", "+ping", "+client|tracking",
 	"+getrange", "+get", "+set", "+del", "+eval", "+scan",
 }
 
-// reportsACL is what the same user may do beside that.
+// reportsACL contains the additional permissions for reports.
 var reportsACL = []string{
 	"ACL", "SETUSER", "relay", "+time", "+type", "+exists", "+expire", "+rename", "+unlink",
 	"+hget", "+hgetall", "+hlen", "+hmget", "+hset", "+sadd", "+scard", "+sismember", "+srem", "+sscan",
 	"+zadd", "+zrangebyscore", "+zremrangebyscore",
 }
 
-// A user who may do no more than the package comment says can do everything.
+// The permissions in the package documentation are sufficient.
 func TestACL(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -60,7 +60,7 @@ func TestACL(t *testing.T) {
 	}
 	log, err := srv.admin(t, "ACL", "LOG").ToArray()
 	if err != nil || len(log) != 0 {
-		t.Errorf("what the user may not do: %v, %v", log, err)
+		t.Errorf("a forbidden command: %v, %v", log, err)
 	}
 
 	elsewhere := open(t, at(srv.addr, relay, func(cfg *Config) { cfg.Prefix = "other:" }))
@@ -69,7 +69,7 @@ func TestACL(t *testing.T) {
 	}
 }
 
-// The same, for the sums of reports.
+// The permissions for reports in the package documentation are sufficient.
 func TestACLOfReports(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -108,11 +108,11 @@ func TestACLOfReports(t *testing.T) {
 	}
 	log, err := srv.admin(t, "ACL", "LOG").ToArray()
 	if err != nil || len(log) != 0 {
-		t.Errorf("what the user may not do: %v, %v", log, err)
+		t.Errorf("a forbidden command: %v, %v", log, err)
 	}
 }
 
-// With a wrong password there is an error that says so, without the password.
+// A wrong password is an error that says so and does not contain the password.
 func TestWrongPassword(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -124,7 +124,7 @@ func TestWrongPassword(t *testing.T) {
 	}
 }
 
-// A server that refuses to answer takes nothing away either.
+// If the server refuses all commands, relays keep their policies.
 func TestUserTakenAway(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)

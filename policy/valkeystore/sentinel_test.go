@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// The primary server dies, a replica takes its place, and may have less: relays
-// go on with what they have, and bring the new one up to date.
+// The primary server dies and a replica with less data takes over. The relays
+// keep their policies and write the missing ones to the new primary server.
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	primary := startServer(t, "--repl-diskless-sync-delay", "0")

@@ -1,13 +1,11 @@
 package valkeystore
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
 	"os/exec"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,19 +13,20 @@ import (
 
 	"github.com/mxseal/mxseal/internal/test/interop"
 	"github.com/mxseal/mxseal/internal/test/interop/daemon"
+	"github.com/mxseal/mxseal/internal/test/logbuf"
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// server is a real redis-server or valkey-server on a port of its own.
+// server is a real redis-server or valkey-server on a free port.
 type server struct {
 	addr string
 	args []string
 	cmd  *exec.Cmd
-	done chan struct{} // is closed when the process has ended
-	log  logBuffer
+	done chan struct{} // closed when the process has ended
+	log  logbuf.Buffer
 }
 
-// startServer runs a server until the test ends. Nothing is kept on disk.
+// startServer runs a server without persistence until the test ends.
 func startServer(t testing.TB, args ...string) *server {
 	t.Helper()
 	return startProgram(t, "redis-server", func(port, dir string) []string {
@@ -40,7 +39,7 @@ func startProgram(t testing.TB, name string, args func(port, dir string) []strin
 	t.Helper()
 	program := interop.Need(t, name)
 	dir := t.TempDir()
-	for range 5 { // somebody else may take the port
+	for range 5 { // another process may take the free port
 		addr := freeAddr(t)
 		_, port, _ := net.SplitHostPort(addr)
 		s := &server{addr: addr, args: append([]string{program}, args(port, dir)...)}
@@ -69,7 +68,7 @@ func freeAddr(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// start runs the server, and reports whether it answers.
+// start starts the server and reports whether it answers.
 func (s *server) start(t testing.TB) bool {
 	t.Helper()
 	s.cmd = exec.Command(s.args[0], s.args[1:]...)
@@ -81,7 +80,7 @@ func (s *server) start(t testing.TB) bool {
 	s.done = done
 	go func() {
 		defer close(done)
-		_ = cmd.Wait() // it is in the log
+		_ = cmd.Wait() // the log has the reason
 	}()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
 		if s.answers() {
@@ -109,13 +108,13 @@ func (s *server) answers() bool {
 	return strings.HasPrefix(string(reply[:n]), "+PONG") || strings.HasPrefix(string(reply[:n]), "-NOAU")
 }
 
-// kill ends the server at once, as a crash would.
+// kill kills the server, as in a crash.
 func (s *server) kill() {
 	_ = s.cmd.Process.Kill()
 	<-s.done
 }
 
-// pause stops the server: it holds its connections and answers nothing.
+// pause stops the server process. It keeps its connections but answers nothing.
 func (s *server) pause(t testing.TB) {
 	t.Helper()
 	if err := daemon.Pause(s.cmd.Process); err != nil {
@@ -123,7 +122,7 @@ func (s *server) pause(t testing.TB) {
 	}
 }
 
-// resume continues a server that pause has stopped.
+// resume continues a paused server.
 func (s *server) resume(t testing.TB) {
 	t.Helper()
 	if err := daemon.Resume(s.cmd.Process); err != nil {
@@ -131,7 +130,7 @@ func (s *server) resume(t testing.TB) {
 	}
 }
 
-// restart starts the server again, with nothing in it.
+// restart starts the server again, without data.
 func (s *server) restart(t testing.TB) {
 	t.Helper()
 	if !s.start(t) {
@@ -139,7 +138,7 @@ func (s *server) restart(t testing.TB) {
 	}
 }
 
-// admin runs a command of an operator.
+// admin runs a command as the operator.
 func (s *server) admin(t testing.TB, command ...string) valkey.ValkeyResult {
 	t.Helper()
 	client, err := valkey.NewClient(valkey.ClientOption{
@@ -156,7 +155,7 @@ func (s *server) admin(t testing.TB, command ...string) valkey.ValkeyResult {
 	return r
 }
 
-// calls returns how often a command was executed.
+// calls returns how many times a command was executed.
 func (s *server) calls(t testing.TB, command string) (n int) {
 	t.Helper()
 	info, err := s.admin(t, "INFO", "commandstats").ToString()
@@ -171,7 +170,7 @@ func (s *server) calls(t testing.TB, command string) (n int) {
 	return n
 }
 
-// keys returns the names of all keys that match.
+// keys returns all keys that match pattern.
 func (s *server) keys(t testing.TB, pattern string) []string {
 	t.Helper()
 	names, err := s.admin(t, "KEYS", pattern).AsStrSlice()
@@ -181,7 +180,7 @@ func (s *server) keys(t testing.TB, pattern string) []string {
 	return names
 }
 
-// at configures a Store that uses the server at addr.
+// at returns the configuration of a Store that uses the server at addr.
 func at(addr string, change ...func(*Config)) Config {
 	cfg := Config{Server: valkey.ClientOption{InitAddress: []string{addr}}}
 	for _, f := range change {
@@ -207,7 +206,8 @@ const (
 	policyText = "version: STSv1\r\nmode: enforce\r\nmx: mail.example.com\r\nmax_age: 86400\r\n"
 )
 
-// entry is a policy of domain that was fetched some time ago, and lasts a day.
+// entry returns a policy of domain that was fetched some time ago and is valid
+// for one day.
 func entry(domain string, ago time.Duration) mtasts.Entry {
 	fetched := time.Now().Add(-ago).Truncate(time.Millisecond)
 	return mtasts.Entry{
@@ -223,7 +223,7 @@ func put(t testing.TB, s *Store, e mtasts.Entry) {
 	}
 }
 
-// wantEntry checks what the Store has of the domain of want.
+// wantEntry checks the entry that the Store returns.
 func wantEntry(t testing.TB, s *Store, want mtasts.Entry) {
 	t.Helper()
 	got, err := s.Get(t.Context(), want.Domain)
@@ -235,7 +235,7 @@ func wantEntry(t testing.TB, s *Store, want mtasts.Entry) {
 	}
 }
 
-// eventually waits until cond holds.
+// eventually waits until cond is true.
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	began := time.Now()
@@ -248,22 +248,4 @@ func eventually(t testing.TB, what string, cond func() bool) {
 		<-poll.C
 	}
 	t.Logf("%s: after %v", what, time.Since(began).Round(time.Millisecond))
-}
-
-// logBuffer is a bytes.Buffer for concurrent use.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
 }

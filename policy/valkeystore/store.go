@@ -15,13 +15,14 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// clockSkew is how far the clocks of relays may be apart. What was fetched
-// later than that is the work of a wrong clock, and gives way.
+// clockSkew is the maximum difference between the clocks of relays. A policy
+// that was fetched later than that in the future was fetched by a relay with a
+// wrong clock and can be replaced.
 const clockSkew = time.Minute
 
-// Store keeps policies on a server that several relays share, for one
-// [mtasts.Client] in each. It is a [mtasts.Store], [mtasts.Leaser] and
-// [mtasts.Watcher], and safe for concurrent use.
+// Store stores policies on a server that several relays share. It implements
+// [mtasts.Store], [mtasts.Leaser] and [mtasts.Watcher]. It is safe for
+// concurrent use.
 type Store struct {
 	keys  keys
 	now   func() time.Time
@@ -42,7 +43,7 @@ var (
 )
 
 // New returns a Store. It connects in the background, so the server need not be
-// there yet; the error is about cfg alone.
+// reachable yet. New returns an error only if cfg is invalid.
 func New(cfg Config) (*Store, error) { return newStore(cfg, formVersion) }
 
 func newStore(cfg Config, version string) (*Store, error) {
@@ -71,15 +72,16 @@ func newStore(cfg Config, version string) (*Store, error) {
 	return s, nil
 }
 
-// Close ends the connection. Calls after that, and Watch, return [ErrClosed].
+// Close closes the connection. Later calls, and calls of Watch in progress,
+// return [ErrClosed]. Calling Close again has no effect.
 func (s *Store) Close() error {
 	s.close()
 	return nil
 }
 
-// Get returns the entry of domain, from memory if the server has not told of a
-// change since it was read. While the server cannot tell that is the last one
-// known.
+// Get returns the entry of domain, or [mtasts.ErrNotStored]. It uses the entry
+// in memory if the server has not announced a change since it was read, and
+// also while the server is unreachable.
 func (s *Store) Get(ctx context.Context, domain string) (mtasts.Entry, error) {
 	if e, ok := s.cache.fresh(domain); ok {
 		return e, nil
@@ -95,8 +97,8 @@ func (s *Store) Get(ctx context.Context, domain string) (mtasts.Entry, error) {
 			return last, nil
 		}
 	case known && lost && last.Fetched.After(e.Fetched) && s.now().Before(last.Expires):
-		// The server has lost what it had, or never got it.
-		_ = s.Put(ctx, last) // or else the next Get does
+		// The server has lost the entry, or never received it.
+		_ = s.Put(ctx, last) // if this fails, the next Get retries
 		return last, nil
 	case err == nil:
 		s.cache.read(e, asked)
@@ -106,19 +108,19 @@ func (s *Store) Get(ctx context.Context, domain string) (mtasts.Entry, error) {
 	return e, s.failed("get", domain, err)
 }
 
-// read asks the server for the entry of domain.
+// read reads the entry of domain from the server.
 func (s *Store) read(ctx context.Context, domain string) (mtasts.Entry, error) {
 	return s.decode(domain, s.link.do(ctx, func(b valkey.Builder) valkey.Completed {
 		return s.readCommand(b, domain)
 	}))
 }
 
-// readCommand reads no more than is of use, whatever is stored.
+// readCommand reads at most maxValue octets.
 func (s *Store) readCommand(b valkey.Builder, domain string) valkey.Completed {
 	return b.Getrange().Key(s.keys.policy(domain)).Start(0).End(maxValue).Build()
 }
 
-// decode reads the reply to readCommand.
+// decode decodes the reply to readCommand.
 func (s *Store) decode(domain string, r valkey.ValkeyResult) (mtasts.Entry, error) {
 	value, err := r.AsBytes()
 	refusal, refused := valkey.IsValkeyErr(err)
@@ -133,10 +135,11 @@ func (s *Store) decode(domain string, r valkey.ValkeyResult) (mtasts.Entry, erro
 	return decode(domain, value)
 }
 
-// Put replaces the entry of e.Domain, unless the server has one of a policy that
-// was fetched later: another relay knows better then. The server forgets it at
-// e.Expires. If it cannot be written, it is as soon as the server is back and
-// the domain is read again, which a Client does that runs.
+// Put replaces the entry of e.Domain, unless the server has an entry with a
+// later Fetched, which another relay has put. The entry expires on the server
+// at e.Expires. If Put cannot write the entry, it returns an error and keeps
+// the entry in memory. The entry is written when the server is back and the
+// domain is read again, as [mtasts.Client.Run] does.
 func (s *Store) Put(ctx context.Context, e mtasts.Entry) error {
 	left := e.Expires.Sub(s.now())
 	if left <= 0 {
@@ -165,9 +168,8 @@ func (s *Store) Put(ctx context.Context, e mtasts.Entry) error {
 	return nil
 }
 
-// Delete removes the entry of domain, unless it is of a policy that was fetched
-// later than the one this Store has read or put last: who deletes that does not
-// know of this one.
+// Delete removes the entry of domain, unless the server has an entry that was
+// fetched later than the one that this Store has last read or put.
 func (s *Store) Delete(ctx context.Context, domain string) error {
 	latest := int64(math.MaxInt64)
 	if last, _, ok := s.cache.last(domain); ok {
@@ -175,18 +177,18 @@ func (s *Store) Delete(ctx context.Context, domain string) error {
 	}
 	s.cache.remove(domain)
 	_, err := s.run(ctx, deleteScript, s.keys.policy(domain), strconv.FormatInt(latest, 10))
-	s.cache.remove(domain) // and what was read meanwhile
+	s.cache.remove(domain) // may have been read in the meantime
 	return s.failed("delete", domain, err)
 }
 
-// run executes a script.
+// run runs a script.
 func (s *Store) run(ctx context.Context, script, key string, args ...string) (int64, error) {
 	return s.link.do(ctx, func(b valkey.Builder) valkey.Completed {
 		return b.Eval().Script(script).Numkeys(1).Key(key).Arg(args...).Build()
 	}).AsInt64()
 }
 
-// failed says what was being done.
+// failed adds the operation and the domain to an error.
 func (s *Store) failed(doing, domain string, err error) error {
 	switch {
 	case err == nil, errors.Is(err, mtasts.ErrNotStored):

@@ -39,7 +39,7 @@ func TestPutGetDelete(t *testing.T) {
 	}
 }
 
-// The server forgets a policy when its own time is over.
+// The server removes a policy when it expires.
 func TestTimeToLive(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -68,7 +68,7 @@ func TestTimeToLive(t *testing.T) {
 	}
 }
 
-// A hit costs no round trip, until the entry changes at the server.
+// A hit needs no round trip until the entry changes on the server.
 func TestHitInMemory(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -82,11 +82,11 @@ func TestHitInMemory(t *testing.T) {
 		}
 		return srv.calls(t, "getrange") - before
 	}
-	if n := reads(a, old); n > 1 { // the server tells a Store of its own changes too
-		t.Errorf("%d round trips for what was put", n)
+	if n := reads(a, old); n > 1 { // the server also announces changes to the Store that made them
+		t.Errorf("%d round trips for an entry that was put", n)
 	}
 	if n := reads(b, old); n != 1 {
-		t.Errorf("%d round trips for what was read before, want 1", n)
+		t.Errorf("%d round trips for an entry that was read before, want 1", n)
 	}
 	fresh := entry(domain, time.Minute)
 	fresh.ID = "2"
@@ -96,11 +96,12 @@ func TestHitInMemory(t *testing.T) {
 		return err == nil && e.ID == "2"
 	})
 	if n := reads(b, fresh); n != 0 {
-		t.Errorf("%d round trips for what was read again", n)
+		t.Errorf("%d round trips for an entry that was read again", n)
 	}
 }
 
-// The cache has a bound, and large policies are not kept in it.
+// The number of entries in memory is limited, and large policies are not kept
+// in memory.
 func TestCacheIsBounded(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -121,8 +122,8 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 }
 
-// What a relay knows of that was left behind does not undo what another has
-// fetched since.
+// A relay that has missed a change does not overwrite a policy that another
+// relay has fetched later.
 func TestNewerStays(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -134,7 +135,7 @@ func TestNewerStays(t *testing.T) {
 	put(t, behind, old)
 	wantEntry(t, behind, fresh)
 
-	behind.cache.read(old, behind.cache.moment()) // as if the change had not been heard of
+	behind.cache.read(old, behind.cache.moment()) // as if the notice of the change was missed
 	if err := behind.Delete(t.Context(), domain); err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +148,7 @@ func TestNewerStays(t *testing.T) {
 	}
 }
 
-// A clock that is ahead makes nothing that nobody can replace.
+// A policy from a relay whose clock is ahead can be replaced.
 func TestFetchedInTheFuture(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -185,7 +186,7 @@ func TestAll(t *testing.T) {
 		t.Errorf("%d domains, want %d", len(seen), len(want))
 	}
 	for range s.All(t.Context()) {
-		break // ends it without a complaint
+		break // ends the iteration without an error
 	}
 }
 

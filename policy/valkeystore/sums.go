@@ -10,38 +10,40 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
-// The hash of a domain has these fields, where <id> is that of a policy:
+// The hash of a domain has these fields. <id> is the ID of a policy.
 //
 //	p<id>        the policy in JSON
-//	s<id>        the sessions that met it
-//	f<id>        the sessions that did not
-//	d<id><JSON>  the sessions that failed as the JSON tells
-//	#policies    how many policies there are
-//	#details     how many details there are
-//	#octets      the texts of both
-//	#number      that of the part, when it is sealed
+//	s<id>        the number of successful sessions
+//	f<id>        the number of failed sessions
+//	d<id><JSON>  the number of sessions that failed as described in the JSON
+//	#policies    the number of policies
+//	#details     the number of details
+//	#octets      the size of the texts of policies and details
+//	#number      the part number, if the part is sealed
 const (
-	// maxFields bounds the fields: three for each policy, among them one of each
-	// type that sums up; the details; and for each policy one of each result type
-	// that sums up; and those about all.
+	// maxFields limits the number of fields: three for each policy, including
+	// one policy of each type that sums up others; the details, including for
+	// each policy one of each result type that sums up others; and the four
+	// general fields.
 	maxFields = 3*(maxPolicies+3) + maxDetails + 11*(maxPolicies+3) + 4
-	// maxOctets bounds the names of all fields and their values.
+	// maxOctets limits the size of all fields and values.
 	maxOctets = maxText + maxFields*256
 )
 
-var errNoSums = errors.New("damaged: there are no sums")
+var errNoSums = errors.New("damaged: no sums")
 
-// damagedField is the error of a field that is not as it was written.
+// damagedField returns the error for a field that is not in the form in which
+// it was written.
 func damagedField(name string) error { return fmt.Errorf("damaged field %.120q", name) }
 
-// decodePart reads the answer of sumsScript and sealScript.
+// decodePart decodes the reply of sumsScript and sealScript.
 func decodePart(domain, number string, fields []string) (reporter.Part, error) {
 	n, ok := decodeCount(number)
 	switch {
 	case !ok || n > 1<<31-1:
 		return reporter.Part{}, fmt.Errorf("damaged part number %.20q", number)
 	case n == 0 && len(fields) > 0:
-		return reporter.Part{}, errors.New("damaged: there is no part number")
+		return reporter.Part{}, errors.New("damaged: no part number")
 	case n == 0:
 		return reporter.Part{}, nil
 	}
@@ -52,7 +54,7 @@ func decodePart(domain, number string, fields []string) (reporter.Part, error) {
 	return reporter.Part{Number: int(n), Sums: sums}, nil
 }
 
-// storedSums is what the fields of a hash say.
+// storedSums is the decoded content of a hash.
 type storedSums struct {
 	policies map[string]*storedPolicy // by ID
 	about    map[string]int64
@@ -61,10 +63,10 @@ type storedSums struct {
 
 type storedPolicy struct {
 	report.PolicyResult
-	parts map[byte]bool // which of its fields there are
+	parts map[byte]bool // which of its fields exist
 }
 
-// decodeSums reads a hash, which is a list of names and values in turn.
+// decodeSums decodes a hash. The fields are names and values in turn.
 func decodeSums(domain string, fields []string) ([]report.PolicyResult, error) {
 	s := storedSums{policies: make(map[string]*storedPolicy), about: make(map[string]int64)}
 	if len(fields)%2 != 0 {
@@ -94,8 +96,8 @@ func decodeSums(domain string, fields []string) ([]report.PolicyResult, error) {
 	return reporter.MergeResults(domain, nil, results), nil
 }
 
-// missing returns which kind of field is missing, or has to be another one; 0 if
-// none has.
+// missing returns the letter of a required field that is missing or does not
+// match the others, or 0.
 func (p *storedPolicy) missing() byte {
 	for _, kind := range []byte("psf") {
 		if !p.parts[kind] {
@@ -104,14 +106,14 @@ func (p *storedPolicy) missing() byte {
 	}
 	switch {
 	case p.Summary == (report.Summary{}):
-		return 's' // it was written for a session
+		return 's' // a policy is stored with its first session
 	case len(p.Details) > 0 && p.Summary.Failures == 0:
 		return 'f'
 	}
 	return 0
 }
 
-// decode reads a field, and reports whether it is in order.
+// decode decodes a field and reports whether it is valid.
 func (s *storedSums) decode(name, value string) bool {
 	switch name {
 	case "#policies", "#details", "#octets", "#number":
@@ -166,7 +168,7 @@ func decodeDetail(text, sessions string) (d report.Detail, ok bool) {
 	return d, ok && d.Sessions > 0
 }
 
-// decodeCount reads a count as the scripts write it.
+// decodeCount decodes a count in the form in which the scripts write it.
 func decodeCount(text string) (int64, bool) {
 	n, err := strconv.ParseInt(text, 10, 64)
 	return n, err == nil && n >= 0 && n <= maxCount && number(n) == text

@@ -11,16 +11,16 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// formVersion is part of all keys. A change of the keys, of the value, or of
-// what mtasts.Entry.MarshalBinary writes is a new version.
+// formVersion is part of all keys. It must change when the keys, the form of
+// values, or the output of mtasts.Entry.MarshalBinary change.
 const formVersion = "1"
 
-// maxValue bounds a value: a policy of the largest size, and the rest of an
-// entry, which takes less than 4 KiB.
+// maxValue limits the size of a value: a policy of the maximum size, and less
+// than 4 KiB for the rest of the entry.
 const maxValue = mtasts.MaxPolicySize + 8<<10
 
-// encode returns the value of e: when the policy was fetched, in milliseconds
-// since 1970, which the scripts on the server compare; a space; the entry.
+// encode returns the value of e: the time of the fetch in milliseconds since
+// 1970, which the scripts compare; a space; and the entry.
 func encode(e mtasts.Entry) (string, error) {
 	entry, err := e.MarshalBinary()
 	if err != nil {
@@ -33,7 +33,7 @@ func encode(e mtasts.Entry) (string, error) {
 	return value, nil
 }
 
-// decode reads a value that is said to be of domain.
+// decode decodes the value of domain.
 func decode(domain string, value []byte) (mtasts.Entry, error) {
 	if len(value) > maxValue {
 		return mtasts.Entry{}, fmt.Errorf("%w: it is too large", errDamaged)
@@ -56,7 +56,7 @@ func same(a, b mtasts.Entry) bool {
 	return errOne == nil && errOther == nil && one == other
 }
 
-// keys are the names under which a Store keeps things.
+// keys builds the keys of a Store.
 type keys struct{ policies, leases, reports string }
 
 func newKeys(prefix, version string) keys {
@@ -67,22 +67,22 @@ func newKeys(prefix, version string) keys {
 func (k keys) policy(domain string) string { return k.policies + domain }
 func (k keys) lease(domain string) string  { return k.leases + domain }
 
-// domain returns the domain that the key of a policy is for. ok is false if it
-// cannot be one that was put there by a Store.
+// domain returns the domain of the key of a policy. ok is false if a Store
+// cannot have written the key.
 func (k keys) domain(key string) (domain string, ok bool) {
 	domain, ok = strings.CutPrefix(key, k.policies)
 	return domain, ok && isDomain(domain)
 }
 
-// maxDomainName bounds a domain without its final dot, in octets (RFC 1035 section
-// 2.3.4).
+// maxDomainName limits a domain without its final dot, in octets (RFC 1035
+// section 2.3.4).
 const maxDomainName = 253
 
-// isDomain reports whether s is a domain in the form in which a Store gets them:
-// in A-labels, in lower case and without final dot.
+// isDomain reports whether s is a domain in the form that a Store uses:
+// A-labels, in lower case, without a final dot.
 func isDomain(s string) bool { return names.IsDomain(s) && names.Fold(s) == s }
 
-// milliseconds returns d rounded up.
+// milliseconds returns d in milliseconds, rounded up.
 func milliseconds(d time.Duration) int64 {
 	return int64((d + time.Millisecond - 1) / time.Millisecond)
 }

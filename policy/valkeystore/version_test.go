@@ -8,8 +8,8 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// A new form of entries needs a new formVersion, or two releases on one server
-// would undo each other's work.
+// A change of the form of entries needs a new formVersion. Otherwise two
+// releases that share a server would delete each other's entries as damaged.
 func TestFormVersion(t *testing.T) {
 	t.Parallel()
 	b, err := mtasts.Entry{}.MarshalBinary()
@@ -21,7 +21,7 @@ func TestFormVersion(t *testing.T) {
 	}
 }
 
-// Stores of another prefix or version share nothing.
+// Stores with different prefixes or versions share nothing.
 func TestKeysApart(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)

@@ -6,22 +6,23 @@ import (
 	"github.com/valkey-io/valkey-go"
 )
 
-// maxChanged bounds the changes that a watcher is behind. With more of them it
-// is told that it has missed some.
+// maxChanged limits the changes that are queued for a watcher. If there are
+// more, the watcher is called with "".
 const maxChanged = 4096
 
-// watcher collects what is to be told.
+// watcher queues changes for a call of Watch.
 type watcher struct {
-	wake    chan struct{} // has room for one
+	wake    chan struct{} // has capacity one
 	changed map[string]struct{}
 	missed  bool
 }
 
-// Watch calls changed for each domain of which another relay, an operator, or
-// the course of time has changed the entry; and with "" when it begins, when
-// contact with the server was regained, and when the server has lost everything.
-// The entry is in memory by then. Watch goes on while the server is away. The
-// error is that of ctx, or ErrClosed.
+// Watch implements [mtasts.Watcher]. It calls changed for each domain whose
+// entry has been changed by another relay or an operator, or has expired. It
+// calls changed with "" at the start, when contact with the server is restored,
+// and when the server has lost all data. Get then returns the new entry from
+// memory. Watch continues while the server is unreachable. It returns the error
+// of ctx, or [ErrClosed].
 func (s *Store) Watch(ctx context.Context, changed func(domain string)) error {
 	w := &watcher{wake: make(chan struct{}, 1)}
 	s.mu.Lock()
@@ -49,8 +50,8 @@ func (s *Store) Watch(ctx context.Context, changed func(domain string)) error {
 	}
 }
 
-// isEcho reports whether a change is one that this Store has made. The server
-// does not say whose it is, so it has to be asked what it has now.
+// isEcho reports whether this Store made the change. The server does not say
+// who did, so its current entry is compared.
 func (s *Store) isEcho(ctx context.Context, domain string) bool {
 	if domain == "" {
 		return false
@@ -59,7 +60,7 @@ func (s *Store) isEcho(ctx context.Context, domain string) bool {
 	return err == nil && s.cache.own(domain)
 }
 
-// take returns what w has collected.
+// take returns and clears the queued changes of w.
 func (s *Store) take(w *watcher) map[string]struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,7 +72,7 @@ func (s *Store) take(w *watcher) map[string]struct{} {
 	return changed
 }
 
-// add notes that domain has changed, or that some may have if it is empty.
+// add queues a change of domain, or of unknown domains if it is empty.
 func (w *watcher) add(domain string) {
 	if domain == "" || len(w.changed) >= maxChanged {
 		w.missed = true
@@ -90,7 +91,7 @@ func (w *watcher) add(domain string) {
 	}
 }
 
-// tell passes a change on to all who watch.
+// tell queues a change for all watchers.
 func (s *Store) tell(domain string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,8 +101,8 @@ func (s *Store) tell(domain string) {
 }
 
 // invalidated is called by the client library with the keys that have changed,
-// or with nil when the server was flushed or the connection is lost. What the
-// server sends next waits for it.
+// or with nil when the server was flushed or the connection was lost. It blocks
+// the processing of later messages.
 func (s *Store) invalidated(names []valkey.ValkeyMessage) {
 	if names == nil {
 		s.link.miss()

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// listener notes what a Store tells of changes.
+// listener records the calls of a Store's Watch.
 type listener struct {
 	mu    sync.Mutex
 	heard []string
 }
 
-// listen has the Store tell of changes until the test ends.
+// listen watches a Store until the test ends.
 func listen(t testing.TB, s *Store) *listener {
 	t.Helper()
 	l := &listener{}
@@ -38,7 +38,7 @@ func listen(t testing.TB, s *Store) *listener {
 	return l
 }
 
-// settle waits until the first connection has been made and told.
+// settle waits until the first connection is made and announced.
 func (s *Store) settle(t testing.TB) {
 	t.Helper()
 	eventually(t, "connected", func() bool {
@@ -100,7 +100,7 @@ func TestWatch(t *testing.T) {
 	eventually(t, "the last change is heard of", func() bool { return onB.has("last.example") })
 }
 
-// A Store does not tell of what its own Client has put.
+// A Store does not announce changes that its own Client has made.
 func TestWatchLeavesOutOwn(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -122,7 +122,7 @@ func TestWatchLeavesOutOwn(t *testing.T) {
 	}
 }
 
-// Who is behind by too much is told so.
+// A watcher with too many queued changes is called with "".
 func TestWatcherIsBounded(t *testing.T) {
 	t.Parallel()
 	w := &watcher{wake: make(chan struct{}, 1)}
@@ -140,10 +140,10 @@ func TestWatcherIsBounded(t *testing.T) {
 		t.Fatalf("missed %v, %d changes", w.missed, len(w.changed))
 	}
 	if got := s.take(w); len(got) != 1 {
-		t.Fatalf("told %v", got)
+		t.Fatalf("changes %v", got)
 	}
 	w.add(domain)
 	if got := s.take(w); len(got) != 1 {
-		t.Fatalf("told %v", got)
+		t.Fatalf("changes %v", got)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt/report"
 )
 
-// RPT-82: a report cannot do anything to the terminal that shows it.
+// RPT-82: a report cannot send control characters to the terminal.
 func TestReportTableIsPrintable(t *testing.T) {
 	t.Parallel()
 	rep := newReport()

@@ -32,7 +32,7 @@ func zip(t testing.TB, data []byte) []byte {
 	return b.Bytes()
 }
 
-// base64Lines are those of RFC 2045 section 6.8.
+// base64Lines encodes data in the lines of RFC 2045 section 6.8.
 func base64Lines(data []byte) string {
 	var b strings.Builder
 	for text := base64.StdEncoding.EncodeToString(data); text != ""; {
@@ -47,14 +47,14 @@ func message(header, body string) string {
 	return "From: tls@sender.example\r\nSubject: Report\r\n" + header + "\r\n\r\n" + body
 }
 
-// report1 is a message as in RFC 8460 section 5.3.1, with one part for a report.
+// report1 returns a message as in RFC 8460 section 5.3.1, with one report part.
 func report1(header, body string) string {
 	return message("Content-Type: multipart/report; report-type=\"tlsrpt\"; boundary=\"=_b\"",
 		"--=_b\r\nContent-Type: text/plain\r\n\r\nA report.\r\n--=_b\r\n"+header+"\r\n\r\n"+body+"\r\n--=_b--\r\n")
 }
 
-// A report comes as JSON, gzip or mail (RPT-68, RPT-70, RPT-71, RPT-78), and what
-// is in it shows in its octets rather than in its label.
+// A report comes as JSON, gzip or mail (RPT-68, RPT-70, RPT-71, RPT-78). Its
+// octets determine the form, not its media type.
 func TestParseForms(t *testing.T) {
 	t.Parallel()
 	text := marshal(t, newReport())
@@ -87,7 +87,8 @@ func TestParseForms(t *testing.T) {
 	}
 }
 
-// What senders really send (RPT-38, AMB-5, RPT-64; field note 58).
+// Deviations that senders make are accepted (RPT-38, AMB-5, RPT-64; field
+// note 58).
 func TestParseIsLiberal(t *testing.T) {
 	t.Parallel()
 	const liberal = `{
@@ -124,7 +125,7 @@ func TestParseIsLiberal(t *testing.T) {
 	}
 }
 
-// RPT-52: header and file name may say what they like; the body counts.
+// RPT-52: the body is authoritative, not the header or the file name.
 func TestParseBodyCounts(t *testing.T) {
 	t.Parallel()
 	received := report1("Content-Type: application/tlsrpt+json\r\n"+
@@ -180,8 +181,8 @@ func TestParseRejects(t *testing.T) {
 	}
 }
 
-// RPT-82: size is bounded before decompression and after it, and so is what
-// little text makes much of.
+// RPT-82: the size is limited before and after decompression, and so is the
+// memory for parsed values.
 func TestParseBounds(t *testing.T) {
 	t.Parallel()
 	tests := map[string]io.Reader{
@@ -200,7 +201,7 @@ func TestParseBounds(t *testing.T) {
 	}
 }
 
-// endless is a reader of one octet for ever.
+// endless is a reader that repeats one octet forever.
 type endless byte
 
 func (e endless) Read(b []byte) (int, error) {
@@ -218,8 +219,8 @@ func TestParseReadError(t *testing.T) {
 	}
 }
 
-// What can be read can be read again if it can be written at all, and what is
-// written is what section 4 of RFC 8460 has.
+// A report that can be read and written can be read again, and its text has the
+// form of RFC 8460 section 4.
 func FuzzParse(f *testing.F) {
 	text := marshal(f, newReport())
 	f.Add(text)

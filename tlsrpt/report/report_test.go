@@ -18,7 +18,7 @@ import (
 // day is the UTC day of the reports in these tests.
 var day = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 
-// newReport returns a report with a little of everything.
+// newReport returns a report with all kinds of content.
 func newReport() *report.Report {
 	return &report.Report{
 		Organization: "Sender Söhne",
@@ -60,10 +60,11 @@ func marshal(t testing.TB, r *report.Report) []byte {
 	return text
 }
 
-// RPT-22, RPT-23, RPT-24, RPT-25, RPT-26, RPT-31, RPT-32, RPT-33, RPT-34, RPT-35,
-// RPT-36, RPT-37, RPT-38, RPT-39, RPT-40, RPT-41, RPT-42, RPT-43, RPT-44, RPT-45,
-// RPT-46, RPT-47, RPT-48, RPT-49, RPT-51; field note 58: neither null nor empty
-// strings, arrays for arrays, and nothing where nothing is known.
+// RPT-22, RPT-23, RPT-24, RPT-25, RPT-26, RPT-31, RPT-32, RPT-33, RPT-34,
+// RPT-35, RPT-36, RPT-37, RPT-38, RPT-39, RPT-40, RPT-41, RPT-42, RPT-43,
+// RPT-44, RPT-45, RPT-46, RPT-47, RPT-48, RPT-49, RPT-51; field note 58: a
+// report has no null and no empty strings, arrays even for single values, and
+// no members for unknown values.
 func TestReportJSON(t *testing.T) {
 	t.Parallel()
 	want := `{"organization-name":"Sender Söhne",` +
@@ -98,7 +99,8 @@ func TestReportJSON(t *testing.T) {
 	}
 }
 
-// What section 4 of RFC 8460 does not allow is not written.
+// MarshalJSON returns an error for a report that RFC 8460 section 4 does not
+// allow.
 func TestReportThatCannotBeWritten(t *testing.T) {
 	t.Parallel()
 	details := func(r *report.Report) *report.Detail { return &r.Policies[0].Details[0] }
@@ -136,8 +138,8 @@ func TestReportThatCannotBeWritten(t *testing.T) {
 	}
 }
 
-// The report of RFC 8460 appendix B goes through, and comes out unchanged except for
-// three things: mx-host is an array (AMB-5), addresses are in the form of RFC
+// The report of RFC 8460 appendix B can be read and written. It changes in
+// three ways: mx-host is an array (AMB-5), addresses are in the form of RFC
 // 5952, and the URI has no spaces.
 func TestAppendixBRoundTrip(t *testing.T) {
 	t.Parallel()
@@ -173,7 +175,7 @@ func decode(t *testing.T, text []byte) (value any) {
 	return value
 }
 
-// A Report is a value of encoding/json like any other.
+// A Report can be part of other JSON values.
 func TestReportInOtherJSON(t *testing.T) {
 	t.Parallel()
 	text, err := json.Marshal(map[string]any{"report": newReport()})

@@ -78,8 +78,8 @@ func NewAggregator(cfg AggregatorConfig) (*Aggregator, error) {
 	return a, nil
 }
 
-// Record counts a session. It does no I/O. It neither blocks nor allocates if the
-// same outcome was counted since the flush before the last. A session that carries
+// Record counts a session. It does no I/O and does not wait for the Store. It
+// allocates only for outcomes that were not counted recently. A session that carries
 // a report, or has a malformed domain, is not counted.
 func (a *Aggregator) Record(s *tlsrpt.Session) {
 	if s.CarriesReport || len(s.Outcomes) == 0 {

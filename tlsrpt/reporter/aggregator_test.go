@@ -40,7 +40,7 @@ var (
 	today = report.DayOf(day)
 )
 
-// session returns a session with mx.example.com at noon.
+// session returns a session with mx.example.com at noon of day.
 func session(outcomes ...tlsrpt.Outcome) *tlsrpt.Session {
 	return &tlsrpt.Session{
 		Domain: "example.com", Time: day.Add(12 * time.Hour), MXHost: "mx.example.com", HELO: "mx.example.com",
@@ -54,7 +54,7 @@ func missed(p tlsrpt.Policy, failures ...tlsrpt.Failure) tlsrpt.Outcome {
 	return tlsrpt.Outcome{Policy: p, Failures: failures}
 }
 
-// detail returns what a report says of a failure of such a session.
+// detail returns the report detail of a failure of such a session.
 func detail(f tlsrpt.Failure, sessions int64) report.Detail {
 	s := session()
 	return report.Detail{
@@ -63,7 +63,7 @@ func detail(f tlsrpt.Failure, sessions int64) report.Detail {
 	}
 }
 
-// sums flushes a and returns what is then stored.
+// sums flushes a and returns the stored sums.
 func sums(t *testing.T, a *reporter.Aggregator, store reporter.Store, day report.Day, domain string) []report.PolicyResult {
 	t.Helper()
 	if err := a.Flush(t.Context()); err != nil {
@@ -76,7 +76,7 @@ func sums(t *testing.T, a *reporter.Aggregator, store reporter.Store, day report
 	return part.Sums
 }
 
-// check writes a report of the results.
+// check writes a report of the results and parses it.
 func check(t *testing.T, results []report.PolicyResult) {
 	t.Helper()
 	marshal(t, &report.Report{
@@ -103,7 +103,8 @@ func newAggregator(t testing.TB, cfg reporter.AggregatorConfig) *reporter.Aggreg
 	return a
 }
 
-// M14: without a Store there is no Aggregator, rather than a panic at the first flush.
+// M14: NewAggregator returns an error without a Store, instead of a panic at
+// the first flush.
 func TestM14AggregatorNeedsStore(t *testing.T) {
 	t.Parallel()
 	if a, err := reporter.NewAggregator(reporter.AggregatorConfig{}); err == nil || a != nil || !strings.Contains(err.Error(), "Store") {
@@ -115,12 +116,12 @@ func TestAggregator(t *testing.T) {
 	t.Parallel()
 	var store reporter.MemoryStore
 	a := newAggregator(t, reporter.AggregatorConfig{Store: &store})
-	for range 2 { // what is new, and what is known
+	for range 2 { // the first time is new, the second is known
 		a.Record(session(met(stsPolicy), met(danePolicy)))                // RPT-24, RPT-50, AMB-6
 		a.Record(session(met(stsPolicy), missed(danePolicy, selfSigned))) // field note 59
 		a.Record(session(missed(stsPolicy, selfSigned, noSTARTTLS)))      // RPT-25, RPT-26
 	}
-	a.Record(session(missed(stsPolicy, noSTARTTLS, noSTARTTLS))) // one session, once
+	a.Record(session(missed(stsPolicy, noSTARTTLS, noSTARTTLS))) // counted once
 	a.Record(session(met(noPolicy)))                             // RPT-51
 	a.Record(session())
 
@@ -137,7 +138,7 @@ func TestAggregator(t *testing.T) {
 	}
 	check(t, got)
 
-	// Flushing again adds nothing, and what comes later is added.
+	// A second flush adds nothing. Later sessions are added.
 	a.Record(session(met(noPolicy)))
 	want[0].Summary.Successes++
 	if got := sums(t, a, &store, today, "example.com"); !reflect.DeepEqual(got, want) {
@@ -145,8 +146,8 @@ func TestAggregator(t *testing.T) {
 	}
 }
 
-// Field note 60: that a policy cannot be used is reported with its text, errors
-// and all (RPT-49, RPT-62), and counts as a failed session (RPT-30).
+// Field note 60: an unusable policy is reported with its text, including its
+// errors (RPT-49, RPT-62), and counts as a failed session (RPT-30).
 func TestAggregatorBrokenPolicy(t *testing.T) {
 	t.Parallel()
 	var store reporter.MemoryStore
@@ -154,7 +155,7 @@ func TestAggregatorBrokenPolicy(t *testing.T) {
 	broken := tlsrpt.Policy{Type: tlsrpt.STS, Domain: "example.com", Strings: []string{"version: STSv1", "mode: strict", "\x00\ufffd\xff", ""}}
 	failure := tlsrpt.Failure{Type: tlsrpt.STSPolicyInvalid, ReasonCode: "policy-mode"}
 	a.Record(session(missed(broken, failure)))
-	broken.Strings = []string{"version: STSv1", "mode: strict", "\x00\ufffd\ufffd", ""} // as JSON has it
+	broken.Strings = []string{"version: STSv1", "mode: strict", "\x00\ufffd\ufffd", ""} // as encoded in JSON
 	want := []report.PolicyResult{{Policy: broken, Summary: report.Summary{Failures: 1}, Details: []report.Detail{detail(failure, 1)}}}
 	got := sums(t, a, &store, today, "example.com")
 	if !reflect.DeepEqual(got, want) {
@@ -172,7 +173,7 @@ func TestAggregatorDays(t *testing.T) {
 	for _, at := range []time.Time{
 		day.Add(-time.Nanosecond),
 		day.In(time.FixedZone("", -12*3600)), day.Add(24*time.Hour - time.Nanosecond),
-		day.Add(24 * time.Hour), {}, // without a time: now
+		day.Add(24 * time.Hour), {}, // the zero time means now
 	} {
 		s := session(met(noPolicy))
 		s.Time = at
@@ -208,8 +209,9 @@ func TestAggregatorSkipsReportMail(t *testing.T) {
 	}
 }
 
-// RPT-37, RPT-38, RPT-41, RPT-64, RPT-82: what comes from peers and callers is
-// made what a report may have, and counts together with what already was so.
+// RPT-37, RPT-38, RPT-41, RPT-64, RPT-82: values from peers and callers are
+// converted to the form of a report, and are counted together with values that
+// already have it.
 func TestAggregatorCanonicalForm(t *testing.T) {
 	t.Parallel()
 	var store reporter.MemoryStore
@@ -253,10 +255,10 @@ func TestAggregatorCanonicalForm(t *testing.T) {
 	check(t, got)
 
 	s.Domain = "not a domain"
-	a.Record(s) // is not counted, and does no harm
+	a.Record(s) // is ignored
 }
 
-// DNS gives the records of a set in any order; it is one policy.
+// DNS returns the records of a set in any order. All orders are one policy.
 func TestAggregatorRecordOrder(t *testing.T) {
 	t.Parallel()
 	var store reporter.MemoryStore
@@ -275,7 +277,7 @@ func TestAggregatorRecordOrder(t *testing.T) {
 	}
 }
 
-// What is counted does not change with what the caller does with its slices.
+// The caller can modify its slices after Record without an effect on the sums.
 func TestAggregatorKeepsNothing(t *testing.T) {
 	t.Parallel()
 	var store reporter.MemoryStore
@@ -289,8 +291,9 @@ func TestAggregatorKeepsNothing(t *testing.T) {
 	}
 }
 
-// RPT-82, field note 61: peers can make failures and policies distinct at will.
-// They are bounded, over several flushes too, and the totals stay right.
+// RPT-82, field note 61: peers can create many distinct failures and policies.
+// Their number is limited, also over several flushes, and the totals remain
+// correct.
 func TestAggregatorBounds(t *testing.T) {
 	t.Parallel()
 	var store reporter.MemoryStore
@@ -331,7 +334,7 @@ func TestAggregatorBounds(t *testing.T) {
 	}
 }
 
-// A policy is cut before it fills memory.
+// The text of a policy is limited.
 func TestAggregatorBoundsPolicyText(t *testing.T) {
 	t.Parallel()
 	var store reporter.MemoryStore
@@ -344,7 +347,7 @@ func TestAggregatorBoundsPolicyText(t *testing.T) {
 	}
 }
 
-// failingStore fails as long as it is told to.
+// failingStore returns errors while it is set to fail.
 type failingStore struct {
 	reporter.MemoryStore
 	err atomic.Pointer[error]
@@ -357,7 +360,7 @@ func (f *failingStore) Add(ctx context.Context, b *reporter.Batch) error {
 	return f.MemoryStore.Add(ctx, b)
 }
 
-// What the store does not take is not lost, and is not counted twice.
+// Sums that the store does not accept are not lost and not counted twice.
 func TestAggregatorStoreFails(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("disk full")
@@ -403,11 +406,11 @@ func TestAggregatorRun(t *testing.T) {
 		if got, _ := store.Sums(ctx, today, "example.com"); len(got.Sums) != 1 || got.Sums[0].Summary.Successes != 2 {
 			t.Errorf("a second later: %+v", got)
 		}
-		if !strings.Contains(log.String(), "stored again") {
+		if !strings.Contains(log.String(), "accepts sums again") {
 			t.Errorf("the log says %q", log.String())
 		}
 		a.Record(session(met(noPolicy)))
-		cancel() // what was counted last is stored before the end
+		cancel() // the last sums are stored before Run returns
 		<-done
 		if got, _ := store.Sums(t.Context(), today, "example.com"); got.Sums[0].Summary.Successes != 3 {
 			t.Errorf("at the end: %+v", got)
@@ -415,8 +418,8 @@ func TestAggregatorRun(t *testing.T) {
 	})
 }
 
-// What was counted is stored also when the end comes before Run has begun, or
-// while it stores something else.
+// Sums are stored even if ctx is done before Run begins, or while it stores
+// other sums.
 func TestAggregatorRunEnds(t *testing.T) {
 	t.Parallel()
 	t.Run("before the beginning", func(t *testing.T) {
@@ -446,7 +449,7 @@ func TestAggregatorRunEnds(t *testing.T) {
 	})
 }
 
-// slowStore has something happen during the first Add.
+// slowStore calls a function during the first Add.
 type slowStore struct {
 	reporter.MemoryStore
 	adding func()

@@ -62,7 +62,7 @@ func (r *Reporter) lease(ctx context.Context, j job) (release func(), ok bool) {
 	}
 	release, ok, err := leaser.Lease(ctx, j.day, j.domain, leaseFor)
 	if err != nil {
-		r.log(ctx, slog.LevelError, "tlsrpt: no lease of the store, will be tried again", j, slog.Any("error", err))
+		r.log(ctx, slog.LevelError, "reporter: no lease from the Store, will be retried", j, slog.Any("error", err))
 	}
 	return release, ok && err == nil
 }
@@ -81,7 +81,7 @@ func (r *Reporter) report(ctx context.Context, j job, p *progress) (result, erro
 		return failed, err
 	}
 	if len(endpoints) == 0 {
-		r.log(ctx, slog.LevelInfo, "tlsrpt: no report, because there is no Mailer", j)
+		r.log(ctx, slog.LevelInfo, "reporter: no report, because there is no Mailer", j)
 		_, err := r.seal(ctx, j, p)
 		return finishedUnless(err), err
 	}
@@ -192,12 +192,12 @@ func (r *Reporter) deliver(ctx context.Context, j job, s *submission, endpoints 
 		r.sleep(ctx, r.pace.next(r.cfg.Now()))
 		if err := r.send(ctx, endpoint, s); err != nil {
 			err = fmt.Errorf("%s: %s", names.Mask(endpoint.String(), maxLogged), names.Mask(err.Error(), maxLogged))
-			r.log(ctx, slog.LevelInfo, "tlsrpt: report not accepted", j, slog.Any("error", err))
+			r.log(ctx, slog.LevelInfo, "reporter: report not accepted", j, slog.Any("error", err))
 			errs = append(errs, err)
 			continue
 		}
 		accepted = true
-		r.log(ctx, slog.LevelInfo, "tlsrpt: report delivered", j,
+		r.log(ctx, slog.LevelInfo, "reporter: report delivered", j,
 			slog.String("endpoint", endpoint.String()), slog.String("report_id", s.report.ID), slog.Int("octets", len(s.gzip)))
 	}
 	if accepted {

@@ -15,7 +15,7 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
-// fiveFailures returns the sums of a policy with five failure details.
+// fiveFailures returns the results of a policy with five failure details.
 func fiveFailures() []report.PolicyResult {
 	const host = "mx0.example.com"
 	result := report.PolicyResult{
@@ -36,8 +36,8 @@ func fiveFailures() []report.PolicyResult {
 	return []report.PolicyResult{result}
 }
 
-// BenchmarkRecord has 64 goroutines count what was counted before: all the same,
-// or sessions with many domains; and sessions that differ every time.
+// BenchmarkRecord counts sessions in 64 goroutines: the same session
+// repeatedly, sessions with many domains, and sessions that all differ.
 func BenchmarkRecord(b *testing.B) {
 	const goroutines = 64
 	outcomes := map[string][]tlsrpt.Outcome{
@@ -79,10 +79,10 @@ func BenchmarkRecord(b *testing.B) {
 	})
 }
 
-// BenchmarkDay makes the reports of a day with 100,000 domains, five failures
-// each, one after the other and compressed, as they go out. Only the sums that
-// come out of the store are in memory, not the reports: MB-live is the most that
-// was in use at any time.
+// BenchmarkDay builds and compresses the reports of one day, for 100,000
+// domains with five failures each, one after the other. The store computes the
+// sums on demand and reports are not kept. MB-live is the maximum of heap
+// memory in use.
 func BenchmarkDay(b *testing.B) {
 	const domains = 100_000
 	r, err := reporter.New(reporter.Config{
@@ -112,7 +112,7 @@ func BenchmarkDay(b *testing.B) {
 	b.ReportMetric(float64(most.HeapInuse-before.HeapInuse)/(1<<20), "MB-live")
 }
 
-// uniformStore has the same sums for every domain.
+// uniformStore returns the same sums for every domain.
 type uniformStore struct {
 	*reporter.MemoryStore
 	sums []report.PolicyResult

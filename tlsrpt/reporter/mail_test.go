@@ -15,7 +15,7 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
-// mailed returns the only report that was mailed, about a day with failures.
+// mailed returns the only report that was mailed, for a day with failures.
 func mailed(t *testing.T, w *world) []byte {
 	t.Helper()
 	w.txt["example.com"] = []string{mailTXT}
@@ -28,9 +28,10 @@ func mailed(t *testing.T, w *world) []byte {
 	return w.mails()[0].octets
 }
 
-// RPT-66, RPT-67, RPT-68, RPT-69, RPT-70, RPT-71, RPT-72, RPT-73, RPT-74, RPT-75,
-// RPT-76: the message of RFC 8460 section 5.3. It asks for delivery whatever
-// MTA-STS and DANE say (RPT-16, RPT-77; RFC 8689 section 3).
+// RPT-66, RPT-67, RPT-68, RPT-69, RPT-70, RPT-71, RPT-72, RPT-73, RPT-74,
+// RPT-75, RPT-76: the message has the form of RFC 8460 section 5.3. It requests
+// delivery despite failures of MTA-STS and DANE (RPT-16, RPT-77; RFC 8689
+// section 3).
 func TestReportMail(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		octets := mailed(t, w)
@@ -110,12 +111,12 @@ func nextPart(t *testing.T, parts *multipart.Reader, mediaType string) string {
 	return string(body)
 }
 
-// RPT-18, RPT-19, RPT-74: what recipients would ignore, or others could add to, is
-// not sent.
+// RPT-18, RPT-19, RPT-74: a message is not sent if recipients would ignore its
+// signature, or if others could append to it.
 func TestReportMailSignature(t *testing.T) {
 	const h = " h=From:TLS-Report-Domain:TLS-Report-Submitter;"
 	tests := []struct {
-		clause, signature, says string // says: "" if it is sent
+		clause, signature, says string // the expected error; "" if the message is sent
 	}{
 		{"good", "DKIM-Signature: v=1; d=sender.example;" + h + " b=\r\n", ""},
 		{"folded", "dkim-signature:\r\n v=1;\r\n\td=Sender.\r\n\texample;" + h + " b=\r\n", ""},
@@ -146,7 +147,7 @@ func TestReportMailSignature(t *testing.T) {
 	}
 }
 
-// What the Mailer does not take, or the Signer cannot sign, is sent later.
+// A report is sent again later if the Mailer or the Signer returns an error.
 func TestReportMailRetries(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.txt["example.com"] = []string{mailTXT}
@@ -167,7 +168,7 @@ func TestReportMailRetries(t *testing.T) {
 		if n := len(w.mails()); n < 2 || signs != n+1 || w.left("example.com", today) != nil {
 			t.Errorf("mailed %d times; log:\n%s", n, w.log.String())
 		}
-		// RPT-76: it is the same message except for the date.
+		// RPT-76: the message is the same, except for the date.
 		first, last := w.mails()[0], w.mails()[len(w.mails())-1]
 		if first.report.ID != last.report.ID {
 			t.Errorf("report-id %q and %q", first.report.ID, last.report.ID)

@@ -20,7 +20,8 @@ func TestMemoryStore(t *testing.T) {
 	})
 }
 
-// A lease runs out, so that a domain is reported though its Reporter died.
+// A lease expires, so a domain gets its report even if the Reporter that held
+// the lease has died.
 func TestMemoryStoreLeaseEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -53,10 +53,10 @@ func (a *Aggregator) flushAndLog(ctx context.Context, lastError string) string {
 	case err == nil && lastError == "":
 		return ""
 	case err == nil:
-		a.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "tlsrpt: sums are stored again", slog.Int64("dropped", a.Dropped()))
+		a.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "reporter: the Store accepts sums again", slog.Int64("dropped", a.Dropped()))
 		return ""
 	case err.Error() != lastError:
-		a.cfg.Logger.LogAttrs(ctx, slog.LevelError, "tlsrpt: sums not stored, will be tried again",
+		a.cfg.Logger.LogAttrs(ctx, slog.LevelError, "reporter: sums not stored, will be retried",
 			slog.Any("error", err), slog.Int64("dropped", a.Dropped()))
 	}
 	return err.Error()

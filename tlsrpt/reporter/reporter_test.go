@@ -18,22 +18,22 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
-// inWorld runs a test in a bubble.
+// inWorld runs a test in a synctest bubble.
 func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) { test(t, newWorld(t)) })
 }
 
-// wait lets time pass.
+// wait lets time pass in the bubble.
 func wait(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
 
-// The report of a day goes out within four hours after it (RPT-27, RPT-28), to
-// both kinds of endpoints (RPT-12, RPT-14, field note 62), also if nothing failed
-// (RPT-29), and then its sums are gone.
+// The reports of a day are sent within four hours after it (RPT-27, RPT-28), to
+// both kinds of endpoints (RPT-12, RPT-14, field note 62), even if there were
+// no failures (RPT-29). Then the sums are deleted.
 func TestReporterDay(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.txt["example.com"] = []string{bothTXT}
@@ -87,7 +87,8 @@ func TestReporterDay(t *testing.T) {
 	})
 }
 
-// A domain without a usable record gets no report, now or later (RPT-3, RPT-6).
+// A domain without a usable record gets no report, neither now nor later
+// (RPT-3, RPT-6).
 func TestReporterNoRecord(t *testing.T) {
 	for clause, txts := range map[string][]string{
 		"RPT-3 none": {"v=spf1"}, "RPT-3 two": {postTXT, mailTXT}, "RPT-6 broken": {"v=TLSRPTv1; rua="},
@@ -106,8 +107,8 @@ func TestReporterNoRecord(t *testing.T) {
 	}
 }
 
-// RPT-21, field note 57: DNS that does not answer delays a report, at growing
-// intervals, and deletes nothing as long as the day can be reported.
+// RPT-21, field note 57: while DNS fails, a report is delayed at growing
+// intervals, and its sums are kept as long as the day can be reported.
 func TestReporterTemporaryDNSError(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.txtErr = errTemporary
@@ -128,7 +129,7 @@ func TestReporterTemporaryDNSError(t *testing.T) {
 	})
 }
 
-// A day that is too old is not reported any more, and takes no room.
+// The sums of a day that is too old are deleted without a report.
 func TestReporterForgetsOldDays(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.txtErr = errTemporary
@@ -136,13 +137,13 @@ func TestReporterForgetsOldDays(t *testing.T) {
 		w.start(w.config())
 		wait(48*time.Hour + time.Hour)
 		if w.left("example.com", today) != nil {
-			t.Error("the sums are still there")
+			t.Error("the sums were not deleted")
 		}
 	})
 }
 
-// RPT-76, RPT-79, RPT-80, RPT-81: a report that is not accepted is sent again at
-// growing intervals for 24 hours, always with the same names.
+// RPT-76, RPT-79, RPT-80, RPT-81: a report that is not accepted is sent again
+// at growing intervals for 24 hours, always with the same names.
 func TestReporterRetries(t *testing.T) {
 	for _, status := range []int{301, 400, 404, 429, 503} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
@@ -171,7 +172,7 @@ func TestReporterRetries(t *testing.T) {
 	}
 }
 
-// RPT-13: one endpoint that accepts is enough, whatever the others say.
+// RPT-13: one endpoint that accepts the report is sufficient.
 func TestReporterOneEndpointIsEnough(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.txt["example.com"] = []string{bothTXT}
@@ -185,8 +186,8 @@ func TestReporterOneEndpointIsEnough(t *testing.T) {
 	})
 }
 
-// A report that was not accepted before a restart is sent after it, and those of
-// two days that were missed are made up for.
+// A report that was not accepted before a restart is sent after it. Two missed
+// days are reported after a longer interruption.
 func TestReporterReturns(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		for d := today - 2; d <= today; d++ {
@@ -212,13 +213,13 @@ func TestReporterReturns(t *testing.T) {
 			t.Errorf("reports %q", ids)
 		}
 		if w.left("example.com", today-2) != nil {
-			t.Error("the third day is still there")
+			t.Error("the sums of the third day were not deleted")
 		}
 	})
 }
 
-// RPT-82: an endpoint cannot point the sender at its own network. The check is of
-// the address that is dialled.
+// RPT-82: an endpoint cannot direct reports into the sender's network. The
+// address that is dialed is checked.
 func TestReporterRefusesSpecialAddresses(t *testing.T) {
 	for _, addr := range []string{"127.0.0.1", "::1", "10.0.0.1", "169.254.169.254", "fe80::1", "::ffff:192.168.0.1", "64:ff9b::a00:1", "224.0.0.1"} {
 		t.Run(addr, func(t *testing.T) {
@@ -237,7 +238,7 @@ func TestReporterRefusesSpecialAddresses(t *testing.T) {
 				cfg.AllowAddr = func(a netip.Addr) bool { return a == w.addrs[0].Unmap() }
 				w.start(cfg)
 				wait(time.Minute)
-				if len(w.posts()) != 1 { // the certificate is for reports.example alone
+				if len(w.posts()) != 1 { // the certificate is only for reports.example
 					t.Errorf("%d reports posted when allowed", len(w.posts()))
 				}
 			})
@@ -252,7 +253,8 @@ func literal(addr string) string {
 	return addr
 }
 
-// RPT-15: an endpoint proves who it is, unless configured otherwise.
+// RPT-15: the certificate of an endpoint is verified, unless configured
+// otherwise.
 func TestReporterCertificates(t *testing.T) {
 	for name, ignore := range map[string]bool{"by default": false, "ignored": true} {
 		t.Run(name, func(t *testing.T) {
@@ -271,7 +273,7 @@ func TestReporterCertificates(t *testing.T) {
 	}
 }
 
-// Without Mailer and Signer, domains that want mail get none.
+// Without Mailer and Signer, domains with only mail endpoints get no reports.
 func TestReporterWithoutMail(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.txt["example.com"] = []string{mailTXT}
@@ -288,7 +290,7 @@ func TestReporterWithoutMail(t *testing.T) {
 	})
 }
 
-// RPT-82: the reports of many domains that point at one endpoint lie apart.
+// RPT-82: reports of many domains to the same endpoint are sent at intervals.
 func TestReporterRates(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		const domains = 50
@@ -337,7 +339,7 @@ func TestReporterInterval(t *testing.T) {
 	})
 }
 
-// Endpoints that were tried and did not answer keep nobody waiting but themselves.
+// Endpoints that do not answer delay only their own domains.
 func TestReporterSlowEndpoints(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		for i := range 400 {
@@ -354,7 +356,7 @@ func TestReporterSlowEndpoints(t *testing.T) {
 			return w.sendMail(ctx, from, to, message)
 		})
 		w.start(cfg)
-		wait(allStarted + 5*time.Hour) // and all were tried once
+		wait(allStarted + 5*time.Hour) // all were tried once
 		for i := range 5 {
 			domain := fmt.Sprintf("late%d.example", i)
 			w.set(func() { w.txt[domain] = []string{mailTXT} })
@@ -367,7 +369,7 @@ func TestReporterSlowEndpoints(t *testing.T) {
 	})
 }
 
-// A store may fail at any point; what it has is reported when it works again.
+// The store can fail at any time. Its sums are reported when it works again.
 func TestReporterStoreFails(t *testing.T) {
 	for _, method := range []string{"DeleteBefore", "Domains", "Sums", "Seal", "Delete", "Lease"} {
 		t.Run(method, func(t *testing.T) {
@@ -398,7 +400,7 @@ func TestReportersShareStore(t *testing.T) {
 			w.count(domain, today, met(noPolicy))
 		}
 		cfg := w.config()
-		time.Sleep(5 * time.Hour) // so that all begin at once
+		time.Sleep(5 * time.Hour) // so that all begin at the same time
 		for range 3 {
 			w.start(cfg)
 		}
@@ -416,7 +418,7 @@ func TestReportersShareStore(t *testing.T) {
 	})
 }
 
-// Reporters that do not share a store send reports that differ in name.
+// Reporters that do not share a store send reports with different names.
 func TestReporterInstance(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.txt["example.com"] = []string{mailTXT}
@@ -490,7 +492,7 @@ func TestReporterPreview(t *testing.T) {
 	})
 }
 
-// What a store gives back is made a report all the same.
+// Invalid sums in a store still produce a valid report.
 func TestReporterMakesDoWithSums(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		odd := tlsrpt.Policy{Type: "odd", Domain: "grün.example", Strings: []string{"x"}, MXHosts: []string{"x y"}}
@@ -522,7 +524,8 @@ func TestReporterMakesDoWithSums(t *testing.T) {
 	})
 }
 
-// A report is cut to size by summing up the rarest failures; the totals stay.
+// A report that is too large is reduced by summing up the rarest failures. The
+// totals remain.
 func TestReporterMaxSize(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		const maxSize = 256 << 10
@@ -560,16 +563,16 @@ func TestReporterMaxSize(t *testing.T) {
 				t.Errorf("first is %+v", d)
 			}
 			if i > 0 && d.Sessions == 1 {
-				t.Errorf("one of the rarest is told: %+v", d)
+				t.Errorf("one of the rarest failures is listed: %+v", d)
 			}
 		}
 		if result.Summary.Failures != failures || told != failures {
-			t.Errorf("%d failures, %d told, of %d", result.Summary.Failures, told, failures)
+			t.Errorf("%d failures, %d in details, of %d", result.Summary.Failures, told, failures)
 		}
 	})
 }
 
-// brokenStore fails in one method for some time.
+// brokenStore returns errors from one method for some time.
 type brokenStore struct {
 	*reporter.MemoryStore
 	method string

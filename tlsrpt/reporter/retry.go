@@ -33,12 +33,12 @@ func (r *Reporter) retry(ctx context.Context, j job, p *progress, last result, e
 	p.failed++
 	wait := min(retryFirst<<min(p.failed-1, 10), retryMost)
 	if last == refused && now.Add(wait).After(p.first.Add(retryFor)) {
-		r.log(ctx, slog.LevelWarn, "tlsrpt: report given up", j, slog.Int("attempts", p.failed), slog.Any("error", err))
+		r.log(ctx, slog.LevelWarn, "reporter: report given up", j, slog.Int("attempts", p.failed), slog.Any("error", err))
 		p.over, p.release = true, func() {}
 		r.finish(ctx, j, p)
 		return
 	}
-	r.log(ctx, slog.LevelInfo, "tlsrpt: report put off", j, slog.Duration("wait", wait), slog.Any("error", err))
+	r.log(ctx, slog.LevelInfo, "reporter: report postponed", j, slog.Duration("wait", wait), slog.Any("error", err))
 	r.queue.postpone(p, now.Add(wait))
 }
 
@@ -50,7 +50,7 @@ func (r *Reporter) finish(ctx context.Context, j job, p *progress) {
 	defer cancel()
 	if p.part != 0 {
 		if err := r.cfg.Store.Delete(ctx, j.day, j.domain, p.part); err != nil {
-			r.log(ctx, slog.LevelError, "tlsrpt: sums not deleted, will be tried again", j, slog.Any("error", err))
+			r.log(ctx, slog.LevelError, "reporter: sums not deleted, will be retried", j, slog.Any("error", err))
 			r.queue.postpone(p, r.cfg.Now().Add(deleteAgain))
 			return
 		}

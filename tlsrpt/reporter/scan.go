@@ -37,7 +37,7 @@ func (s *scanner) scan(ctx context.Context, now time.Time, q *queue) time.Time {
 	oldest := today - reportedDays
 	q.removeBefore(oldest)
 	if err := s.store.DeleteBefore(ctx, oldest); err != nil && ctx.Err() == nil {
-		s.logger.LogAttrs(ctx, slog.LevelError, "tlsrpt: sums not deleted",
+		s.logger.LogAttrs(ctx, slog.LevelError, "reporter: sums not deleted",
 			slog.String("before", oldest.String()), slog.Any("error", err))
 	}
 	next := now.Add(scanEvery)
@@ -64,7 +64,7 @@ func (s *scanner) scanDay(ctx context.Context, day report.Day, q *queue) {
 	for domain, err := range s.store.Domains(ctx, day) {
 		if err != nil {
 			if ctx.Err() == nil {
-				s.logger.LogAttrs(ctx, slog.LevelError, "tlsrpt: domains of the day not read, will be tried again",
+				s.logger.LogAttrs(ctx, slog.LevelError, "reporter: cannot read the domains of the day, will be retried",
 					slog.String("day", day.String()), slog.Any("error", err))
 			}
 			return

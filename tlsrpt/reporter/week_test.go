@@ -23,12 +23,12 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
-// A week of three relays that share a store, with 1,000 domains. The relays
-// crash, also between the moment when a report was accepted and that when they
-// note it, lose the store for hours, and are all down for more than a day. DNS is
-// out for hours, and fails now and then; so do endpoints and the store, which
-// also does what it was asked and loses the answer. Every session is in exactly
-// one report of its domain and day.
+// This test simulates a week of three relays that share a store, with 1,000
+// domains. The relays crash, also between the acceptance of a report and the
+// deletion of its sums, lose contact with the store for hours, and are all down
+// for more than a day. DNS is down for hours and fails at random. So do
+// endpoints and the store, which can also execute a call and lose the reply.
+// Every session is in exactly one report of its domain and day.
 func TestSimulatedWeek(t *testing.T) {
 	f := simulate(t, 20260301, true)
 	if f.repeated == 0 || f.restarts < 5 {
@@ -36,7 +36,7 @@ func TestSimulatedWeek(t *testing.T) {
 	}
 }
 
-// The same without crashes: then no report is sent twice.
+// The same week without crashes: no report is sent twice.
 func TestSimulatedWeekWithoutCrashes(t *testing.T) {
 	if f := simulate(t, 20260308, false); f.repeated > 0 || f.restarts > relays {
 		t.Errorf("%d reports repeated, %d restarts", f.repeated, f.restarts)
@@ -54,7 +54,7 @@ func simulate(t *testing.T, seed uint64, crashes bool) (f *fleet) {
 			wait(stepTime)
 		}
 		f.endOutages()
-		wait(3 * 24 * time.Hour) // all is reported
+		wait(3 * 24 * time.Hour) // all reports are sent
 		f.check()
 	})
 	return f
@@ -64,8 +64,8 @@ const (
 	stepTime = 10 * time.Minute
 	relays   = 3
 	domains  = 1000
-	// outage is the day on which DNS is out, and away that at noon of which all
-	// relays go down, until the evening of the next day.
+	// outage is the day on which DNS is down. away is the day on which all
+	// relays go down at noon, until the evening of the next day.
 	outage, away = 2, 4
 )
 
@@ -73,8 +73,8 @@ type fleet struct {
 	*world
 	relays   [relays]*relay
 	names    []string
-	silent   map[string]bool // domains that want no reports
-	crashing bool            // relays do
+	silent   map[string]bool // domains without a TLSRPT record
+	crashing bool            // relays crash
 	restarts int
 	calm     atomic.Bool // nothing fails any more
 	mailed   atomic.Int64
@@ -85,24 +85,24 @@ type fleet struct {
 	reports  map[string]*report.Report // by ID
 	copies   map[string]int            // by endpoint and ID
 	repeated int
-	late     int // reports of a second part
+	late     int // reports of second parts
 }
 
-// counted is what sessions are counted by.
+// counted is the key by which sessions are counted.
 type counted struct {
 	day    report.Day
 	domain string
 	policy tlsrpt.PolicyType
 }
 
-// relay is one process of the fleet, or the last one that was.
+// relay is one of the relays: a process, or several in turn.
 type relay struct {
 	fleet    *fleet
 	recorder *reporter.Aggregator
 	store    *unreliable
 	stop     func()
-	unsure   atomic.Bool // there is something that the store may not have
-	downTo   int         // step
+	unsure   atomic.Bool // the store may not have all sums
+	downTo   int         // the step at which it is up again
 }
 
 func newFleet(w *world, seed uint64) *fleet {
@@ -126,7 +126,7 @@ func newFleet(w *world, seed uint64) *fleet {
 			w.txt[name] = []string{"v=TLSRPTv1; rua=mailto:tls@" + name}
 		}
 	}
-	for i := range 20 { // these take a TLS handshake each
+	for i := range 20 { // each delivery to these takes a TLS handshake
 		w.txt[f.names[10*i+5]] = []string{"v=TLSRPTv1; rua=https://reports.example/v1"}
 	}
 	for i := range f.relays {
@@ -135,7 +135,7 @@ func newFleet(w *world, seed uint64) *fleet {
 	return f
 }
 
-// chance is true in one of n cases, while things fail.
+// chance is true in one of n cases, unless everything is calm.
 func (f *fleet) chance(n int) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -148,15 +148,15 @@ func (f *fleet) begin() *relay {
 	r.recorder = newAggregator(f.t, reporter.AggregatorConfig{Store: r.store, Now: f.now})
 	cfg := f.config()
 	cfg.Store, cfg.Resolver, cfg.Mailer = r.store, f, reporter.MailerFunc(r.sendMail)
-	cfg.EndpointInterval = time.Millisecond // all https endpoints are one host
+	cfg.EndpointInterval = time.Millisecond // all https endpoints are on one host
 	r.stop = f.startFor(cfg)
 	return r
 }
 
-// die ends a process at once: nothing that it does from now on has an effect.
+// die ends a process at once. Nothing that it does later has an effect.
 func (r *relay) die() { r.store.dead.Store(true) }
 
-// day is how many days the week is old.
+// day is the number of days since the start.
 func (f *fleet) day() int { return int(f.now().Sub(midnight) / (24 * time.Hour)) }
 
 func (f *fleet) hour() int { return f.now().Hour() }
@@ -165,10 +165,11 @@ func (f *fleet) allAway() bool {
 	return f.day() == away && f.hour() >= 12 || f.day() == away+1 && f.hour() < 20
 }
 
-// step is what happens in ten minutes.
+// step simulates ten minutes.
 func (f *fleet) step(step int) {
 	for i, r := range f.relays {
-		// One after the other has no contact with the store from evening to morning.
+		// The relays lose contact with the store in turn, from evening to
+		// morning.
 		r.store.away.Store(f.day()%relays == i && f.hour() >= 21 || (f.day()+relays-1)%relays == i && f.hour() < 9)
 		switch {
 		case r.store.dead.Load() && step >= r.downTo && !f.allAway():
@@ -197,7 +198,7 @@ func (f *fleet) step(step int) {
 	}
 }
 
-// record has one session.
+// record records one session.
 func (r *relay) record() {
 	f := r.fleet
 	f.mu.Lock()
@@ -234,7 +235,7 @@ func (r *relay) record() {
 	}
 }
 
-// LookupTXT fails for all domains for half a day, and otherwise now and then.
+// LookupTXT fails for all domains for half a day, and at random otherwise.
 func (f *fleet) LookupTXT(ctx context.Context, name string) ([]string, error) {
 	if f.day() == outage && f.hour() < 11 || f.chance(10) {
 		return nil, &net.DNSError{Err: "server misbehaving", Name: name, IsTemporary: true}
@@ -242,7 +243,8 @@ func (f *fleet) LookupTXT(ctx context.Context, name string) ([]string, error) {
 	return f.world.LookupTXT(ctx, name)
 }
 
-// sendMail takes a report, or does not; and sometimes the relay dies just then.
+// sendMail accepts a report or returns an error. Sometimes the relay dies at
+// that moment.
 func (r *relay) sendMail(_ context.Context, _ string, to []string, message []byte) error {
 	switch {
 	case r.store.dead.Load():
@@ -257,13 +259,13 @@ func (r *relay) sendMail(_ context.Context, _ string, to []string, message []byt
 	}
 	r.fleet.receive(to[0], rep)
 	if n := r.fleet.mailed.Add(1); n%200 == 0 && r.fleet.crashing && !r.unsure.Load() {
-		r.die() // before it can note that the report was accepted
+		r.die() // before it can record that the report was accepted
 	}
 	return nil
 }
 
-// receive is what the recipient of a report does: one with an ID that it knows is
-// a repetition (RFC 8460 section 5.3), which must be the same.
+// receive handles a report as a recipient does. A report with a known ID is a
+// repetition (RFC 8460 section 5.3) and must be identical.
 func (f *fleet) receive(to string, rep *report.Report) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -289,7 +291,7 @@ func (f *fleet) endOutages() {
 	}
 }
 
-// check compares what was recorded with what was reported.
+// check compares the recorded sessions with the reported ones.
 func (f *fleet) check() {
 	for _, d := range f.posts() {
 		f.receive(d.to, d.report)
@@ -334,20 +336,20 @@ func (f *fleet) check() {
 	}
 }
 
-// unreliable is the store as one relay sees it.
+// unreliable is the store as seen by one relay.
 type unreliable struct {
 	*reporter.MemoryStore
 	fleet *fleet
-	dead  atomic.Bool // the relay is
-	away  atomic.Bool // the store is
+	dead  atomic.Bool // the relay has died
+	away  atomic.Bool // the store is unreachable
 }
 
 var errNoContact = errors.New("no contact with the store")
 
-// fails reports whether a call does not get to the store.
+// fails reports whether a call does not reach the store.
 func (u *unreliable) fails() bool { return u.dead.Load() || u.away.Load() || u.fleet.chance(200) }
 
-// answered loses the answer to a call, now and then.
+// answered sometimes replaces the result of a call with an error.
 func (u *unreliable) answered(err error) error {
 	if err == nil && (u.dead.Load() || u.fleet.chance(50)) {
 		return errNoContact

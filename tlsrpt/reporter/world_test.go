@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/test/logbuf"
 	"github.com/mxseal/mxseal/internal/test/reporttest"
 	"github.com/mxseal/mxseal/internal/test/testpki"
 	"github.com/mxseal/mxseal/tlsrpt"
@@ -31,28 +32,28 @@ const (
 	publicAddr = "93.184.215.14"
 )
 
-// world is all that a Reporter deals with, in a bubble of synctest. It begins at
-// midnight after the day of the tests.
+// world is the environment of a Reporter in a synctest bubble. The clock starts
+// at midnight after the day of the tests.
 type world struct {
 	t     *testing.T
 	began time.Time
 	store reporter.MemoryStore
 	pki   *testpki.Entity
 	cert  *testpki.Entity // of reports.example
-	log   logged
+	log   logbuf.Buffer
 
 	mu     sync.Mutex
-	txt    map[string][]string // by domain; absent: not found
-	txtErr error               // in place of all of them
-	asked  int                 // for TXT records
-	addrs  []netip.Addr        // of every endpoint
-	status int                 // that endpoints answer
+	txt    map[string][]string // by domain; absent means not found
+	txtErr error               // if not nil, returned for all domains
+	asked  int                 // number of TXT lookups
+	addrs  []netip.Addr        // the addresses of all endpoints
+	status int                 // the status code of all endpoints
 	posted []delivery
 	mailed []delivery
-	mail   error // what the Mailer returns
+	mail   error // the error that the Mailer returns
 }
 
-// delivery is a report as an endpoint got it.
+// delivery is a report that an endpoint received.
 type delivery struct {
 	after   time.Duration // since midnight
 	to      string        // URL or address
@@ -73,17 +74,18 @@ func newWorld(t *testing.T) *world {
 	}
 }
 
-// midnight is when the world begins.
+// midnight is the time at which the world starts.
 var midnight = day.Add(24 * time.Hour)
 
-// allStarted is how long after midnight the reports of the day have begun, and a
-// few of them are under way.
+// allStarted is the time after midnight at which all reports of the day are due
+// and most are sent.
 const allStarted = 4*time.Hour + time.Minute
 
-// now is the time in the world, in which certificates of testpki are valid.
+// now returns the time of the world. Certificates of testpki are valid at that
+// time.
 func (w *world) now() time.Time { return midnight.Add(time.Since(w.began)) }
 
-// count puts a session into the sums of a domain.
+// count adds a session to the sums of a domain.
 func (w *world) count(domain string, day report.Day, outcomes ...tlsrpt.Outcome) {
 	w.t.Helper()
 	a := newAggregator(w.t, reporter.AggregatorConfig{Store: &w.store})
@@ -95,7 +97,7 @@ func (w *world) count(domain string, day report.Day, outcomes ...tlsrpt.Outcome)
 	}
 }
 
-// left returns the sums that are in the store.
+// left returns the sums in the store.
 func (w *world) left(domain string, day report.Day) []report.PolicyResult {
 	w.t.Helper()
 	part, err := w.store.Sums(w.t.Context(), day, domain)
@@ -141,31 +143,13 @@ func (w *world) mails() []delivery {
 	return w.mailed
 }
 
-// logged is what was logged.
-type logged struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logged) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-// start begins a Reporter, which is at its end when the test is.
+// start starts a Reporter. It stops when the test ends.
 func (w *world) start(cfg reporter.Config) {
 	w.t.Helper()
 	w.startFor(cfg)
 }
 
-// startFor is start with a way to end it earlier.
+// startFor is like start, and returns a function to stop earlier.
 func (w *world) startFor(cfg reporter.Config) (stop func()) {
 	w.t.Helper()
 	r, err := reporter.New(cfg)
@@ -219,7 +203,7 @@ func (w *world) dial(_ context.Context, _, addr string) (net.Conn, error) {
 		}}})
 		request, err := http.ReadRequest(bufio.NewReader(conn))
 		if err != nil {
-			return // the client did not like the certificate
+			return // the client rejected the certificate
 		}
 		octets, err := io.ReadAll(request.Body)
 		if err != nil {
@@ -260,7 +244,7 @@ func (w *world) sendMail(_ context.Context, from string, to []string, message []
 	return w.mail
 }
 
-// sign makes as if.
+// sign adds a fake signature.
 func sign(_ context.Context, message []byte, fields []string) ([]byte, error) {
 	header := "DKIM-Signature: v=1; a=rsa-sha256; d=sender.example;\r\n\ts=x; h=" +
 		strings.Join(fields, ":\r\n\t ") + ";\r\n\tbh=; b=\r\n"

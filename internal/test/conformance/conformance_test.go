@@ -1,4 +1,5 @@
-// Package conformance compares CONFORMANCE.md and docs/test-ids.md with the tests.
+// Package conformance checks that CONFORMANCE.md and docs/test-ids.md match the
+// tests.
 package conformance
 
 import (
@@ -14,15 +15,15 @@ import (
 
 const root = "../../.."
 
-// row is a line of a table: a rule, and the files that show it.
+// row matches a table row: a rule and the files with its tests.
 var row = regexp.MustCompile(`(?m)^\| ([A-Z]+)-(\d+) \|.*\| ([^|]*) \|$`)
 
-// mention is a rule, or a range of rules, in a test's name or comment.
+// mention matches a rule or a range of rules in the name or comment of a test.
 var mention = regexp.MustCompile(`\b([A-Z]+)-(\d+)(?:(?:,? and|,| to) (?:[A-Z]+-)?\d+)*`)
 
 var step = regexp.MustCompile(`(to )?(?:([A-Z]+)-)?(\d+)`)
 
-// mentioned returns the rules that a file names.
+// mentioned returns the rules that a file mentions.
 func mentioned(t *testing.T, file string) map[string]bool {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, file))
@@ -52,8 +53,7 @@ func mentioned(t *testing.T, file string) map[string]bool {
 	return found
 }
 
-// Each rule that CONFORMANCE.md calls shown is named by the tests that it points
-// to.
+// The tests that CONFORMANCE.md lists for a rule mention that rule.
 func TestRulesAreShown(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, "CONFORMANCE.md"))
 	if err != nil {
@@ -64,7 +64,7 @@ func TestRulesAreShown(t *testing.T) {
 	for _, match := range row.FindAllStringSubmatch(string(text), -1) {
 		rule, cell := match[1]+"-"+match[2], match[3]
 		if !strings.Contains(cell, "_test.go") {
-			continue // not for a sender's library, with the reason
+			continue // does not apply to this library; the cell has the reason
 		}
 		shown++
 		for _, file := range strings.Fields(cell) {
@@ -81,17 +81,18 @@ func TestRulesAreShown(t *testing.T) {
 	}
 }
 
-// note is a field note, or a list of them, in a comment; finding is a finding in a
-// comment or in the name of a test.
+// note matches a field note, or a list of them, in a comment. finding matches a
+// finding in a comment or in the name of a test.
 var (
 	note    = regexp.MustCompile(`[Ff]ield notes? (\d+(?:(?:,? and|,| to) \d+)*)`)
 	finding = regexp.MustCompile(`\b(?:[Ff]inding |Test)([MDSRC]\d+)(?:\b|[A-Z_])`)
 )
 
-// rules are the prefixes of IDs.
+// rules are the prefixes of rule IDs.
 var rules = strings.Fields("STS DANE OPS TLSA REQ NMX STT SEC RPT AMB GO")
 
-// Every ID that a test cites is explained in CONFORMANCE.md or docs/test-ids.md.
+// Every ID that a test mentions is explained in CONFORMANCE.md or
+// docs/test-ids.md.
 func TestIDsAreExplained(t *testing.T) {
 	explained := map[string]bool{}
 	for _, page := range []string{"CONFORMANCE.md", "docs/test-ids.md"} {
@@ -135,8 +136,8 @@ func TestIDsAreExplained(t *testing.T) {
 	}
 }
 
-// Only tests that compare with another program can be skipped, and CI lets none of
-// them be: see interop.NeedThat.
+// Only tests that compare with another program can be skipped, and only outside
+// CI; see interop.NeedThat.
 func TestNothingElseIsSkipped(t *testing.T) {
 	skip := regexp.MustCompile(`\.Skip(Now|f)?\(`)
 	for _, file := range testFiles(t) {

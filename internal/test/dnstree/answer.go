@@ -6,20 +6,20 @@ import (
 	"github.com/miekg/dns"
 )
 
-// maxAliases is how many CNAME and DNAME steps an answer follows. It is more
-// than resolvers do, so that a validator meets its own limit first.
+// maxAliases limits the CNAME and DNAME steps of an answer. It is larger than
+// the limit of resolvers, so that a validator reaches its own limit first.
 const maxAliases = 32
 
-// resolution is the answer to a question while it is being found.
+// resolution is an answer under construction.
 type resolution struct {
 	tree              *Tree
 	answer, authority []dns.RR
 	rcode             int
-	secure            bool // no step left the signed part of the tree
+	secure            bool // all steps were in the signed part of the tree
 }
 
-// resolve answers a question as a recursive resolver does that was asked with
-// DO and CD.
+// resolve answers a query as a recursive resolver does for a query with DO and
+// CD.
 func (t *Tree) resolve(name string, qtype uint16) *resolution {
 	r := &resolution{tree: t, secure: true}
 	visited := make(map[string]bool)
@@ -30,8 +30,8 @@ func (t *Tree) resolve(name string, qtype uint16) *resolution {
 	return r
 }
 
-// step answers for one name and returns the name to go on with, if it was an
-// alias.
+// step adds the answer for one name. If the name is an alias, it returns the
+// target.
 func (r *resolution) step(name string, qtype uint16) (next string) {
 	z := r.tree.enclosing(name)
 	if qtype == dns.TypeDS && name == z.name && name != "." {
@@ -61,7 +61,7 @@ func (r *resolution) step(name string, qtype uint16) (next string) {
 	return ""
 }
 
-// found answers from a name that exists.
+// found adds the answer for a name that exists.
 func (r *resolution) found(z *Zone, n *node, name string, qtype uint16) (next string) {
 	switch set, alias := n.sets[qtype], n.sets[dns.TypeCNAME]; {
 	case n.cut && qtype != dns.TypeDS:
@@ -81,7 +81,7 @@ func (r *resolution) found(z *Zone, n *node, name string, qtype uint16) (next st
 	return ""
 }
 
-// expand answers for name from the wildcard below encloser (RFC 4592).
+// expand adds the answer for name from the wildcard below encloser (RFC 4592).
 func (r *resolution) expand(z *Zone, wildcard *node, name, encloser string, qtype uint16) (next string) {
 	set := wildcard.sets[qtype]
 	if alias := wildcard.sets[dns.TypeCNAME]; set == nil && alias != nil {
@@ -104,8 +104,8 @@ func (r *resolution) expand(z *Zone, wildcard *node, name, encloser string, qtyp
 	return next
 }
 
-// redirect answers for a name below a DNAME with a CNAME made from it (RFC 6672
-// section 3.1). The CNAME is not signed.
+// redirect adds the answer for a name below a DNAME, with a synthesized CNAME
+// (RFC 6672 section 3.1). The CNAME is not signed.
 func (r *resolution) redirect(z *Zone, owner *node, name string, qtype uint16) (next string) {
 	set := owner.sets[dns.TypeDNAME]
 	dname := set[0].(*dns.DNAME)
@@ -132,7 +132,7 @@ func (r *resolution) redirect(z *Zone, owner *node, name string, qtype uint16) (
 	return target
 }
 
-// lame is the answer for names below a delegation to nowhere.
+// lame sets the answer for names below a delegation without a zone.
 func (r *resolution) lame() (next string) {
 	r.answer, r.authority, r.rcode = nil, nil, dns.RcodeServerFailure
 	return ""

@@ -6,13 +6,13 @@ import (
 	"github.com/miekg/dns"
 )
 
-// proof collects the NSEC or NSEC3 records of one answer, each once.
+// proof collects the NSEC or NSEC3 records of one answer, without duplicates.
 type proof struct {
 	zone    *Zone
 	records []dns.RR
 	seen    map[dns.RR]bool
-	// optOut is true when something rests on a span with the Opt-Out flag,
-	// which proves less (RFC 5155 section 9.2).
+	// optOut is true if the proof depends on an NSEC3 record with the Opt-Out
+	// flag, which proves less (RFC 5155 section 9.2).
 	optOut bool
 }
 
@@ -20,9 +20,9 @@ func (z *Zone) proof() *proof {
 	return &proof{zone: z, seen: make(map[dns.RR]bool)}
 }
 
-// noType proves that the name exists without the type asked for. Without a
-// record of its own, the name is an empty non-terminal between two NSEC owners,
-// or lies in an opt-out span (RFC 5155 section 7.2.4).
+// noType proves that the name has no records of the type. If the name has no
+// NSEC or NSEC3 record of its own, it is an empty non-terminal between two NSEC
+// owners, or is in an opt-out span (RFC 5155 section 7.2.4).
 func (p *proof) noType(name string) {
 	switch {
 	case p.match(name):
@@ -43,8 +43,8 @@ func (p *proof) noName(name, encloser string) {
 	p.cover(child("*", p.enclose(name)))
 }
 
-// wildcardUsed proves that the name itself does not exist, so that the wildcard
-// below encloser rightly answered.
+// wildcardUsed proves that the name itself does not exist, so that the answer
+// may come from the wildcard below encloser.
 func (p *proof) wildcardUsed(name, encloser string) {
 	if p.zone.nsec3 != nil {
 		name = nextCloser(name, encloser)
@@ -53,7 +53,7 @@ func (p *proof) wildcardUsed(name, encloser string) {
 }
 
 // wildcardNoType proves that the name does not exist and that the wildcard for
-// it does not have the type.
+// it has no records of the type.
 func (p *proof) wildcardNoType(name, encloser string) {
 	if p.zone.nsec3 == nil {
 		p.cover(name)
@@ -63,7 +63,7 @@ func (p *proof) wildcardNoType(name, encloser string) {
 	p.noType(child("*", encloser))
 }
 
-// enclose is the closest encloser proof of RFC 5155 section 7.2.1. It returns
+// enclose adds the closest encloser proof of RFC 5155 section 7.2.1. It returns
 // the closest provable encloser.
 func (p *proof) enclose(name string) string {
 	next := name
@@ -75,7 +75,7 @@ func (p *proof) enclose(name string) string {
 	}
 }
 
-// match adds the record that belongs to name, if there is one.
+// match adds the record whose owner matches name, if there is one.
 func (p *proof) match(name string) bool {
 	chain := p.zone.ready().denials
 	key := p.zone.denialKey(name)
@@ -87,7 +87,7 @@ func (p *proof) match(name string) bool {
 	return true
 }
 
-// cover adds the record whose span name falls in.
+// cover adds the record that covers name.
 func (p *proof) cover(name string) {
 	chain := p.zone.ready().denials
 	if len(chain) == 0 {
@@ -110,7 +110,7 @@ func (p *proof) add(record dns.RR) {
 	}
 }
 
-// denialKey returns what the records of the zone's chain are ordered by.
+// denialKey returns the sort key of name in the chain of the zone.
 func (z *Zone) denialKey(name string) string {
 	if z.nsec3 != nil {
 		return z.hash(name)
@@ -118,8 +118,8 @@ func (z *Zone) denialKey(name string) string {
 	return sortKey(name)
 }
 
-// search returns the index of the first record of the chain that is not before
-// key.
+// search returns the index of the first record of the chain whose key is not
+// less than key.
 func (z *Zone) search(key string) int {
 	chain := z.ready().denials
 	return sort.Search(len(chain), func(i int) bool { return chain[i].key >= key })

@@ -8,9 +8,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// RFC 4035 section 3.1.3 and RFC 5155 section 7.2: the records that prove a
-// denial. Each test lists, for NSEC and NSEC3, the names that must be matched
-// (=) or covered (-) by the proof; nothing more may be in it.
+// These are the records that prove a denial (RFC 4035 section 3.1.3, RFC 5155
+// section 7.2). Each test lists, for NSEC and NSEC3, the names that the proof
+// must match (=) or cover (-). The proof must contain nothing else.
 func TestDenials(t *testing.T) {
 	t.Parallel()
 	tree := newTestTree()
@@ -18,7 +18,7 @@ func TestDenials(t *testing.T) {
 		name         string
 		qtype        uint16
 		nsec, nsec3  string
-		optout       string // where it differs from nsec3
+		optout       string // if it differs from nsec3
 		optedOutSpan bool
 	}{
 		{name: "mx.$", qtype: dns.TypeTXT, nsec: "=mx.$", nsec3: "=mx.$"},                      // SEC-47, SEC-61
@@ -88,7 +88,8 @@ func proves(rr dns.RR, claim string) bool {
 	return false
 }
 
-// RFC 4034 section 4.1.2 and RFC 5155 section 3.2.1: what the bitmaps say.
+// The type bitmaps are those of RFC 4034 section 4.1.2 and RFC 5155 section
+// 3.2.1.
 func TestBitmaps(t *testing.T) {
 	t.Parallel()
 	tree := newTestTree()
@@ -125,7 +126,7 @@ func TestBitmaps(t *testing.T) {
 	}
 }
 
-// RFC 4034 section 6.1 has this very order.
+// RFC 4034 section 6.1 contains this order.
 func TestCanonicalOrder(t *testing.T) {
 	t.Parallel()
 	want := []string{"example.", "a.example.", "yljkjljk.a.example.", "z.a.example.", "zabc.a.example.", "z.example.", `\001.z.example.`, "*.z.example.", `\200.z.example.`}

@@ -1,7 +1,6 @@
-// Package dnstree is a DNS of its own, for tests: a tree of zones, really
-// signed from its own root down, and a server on the loopback interface that
-// answers from it as a recursive resolver would. The root key of the tree is
-// the trust anchor under which its answers validate.
+// Package dnstree provides a private DNS for tests: a tree of zones, signed
+// from its own root, and a server on the loopback interface that answers like a
+// recursive resolver. The root key of the tree is the trust anchor.
 //
 //	tree := dnstree.New()
 //	tree.Zone("org")
@@ -9,19 +8,19 @@
 //	zone.Add(`@ MX 10 mx`, `mx A 192.0.2.1`, `_25._tcp.mx TLSA 3 1 1 ab12...`)
 //	tree.Start()
 //	defer tree.Close()
-//	// ask tree.Addr(), anchored at tree.Anchors()
+//	// query tree.Addr() with the trust anchors tree.Anchors()
 //
-// The server behaves like a resolver that honours DO and CD and validates
-// nothing: it follows CNAME and DNAME across the zones of the tree, includes
+// The server behaves like a resolver that supports DO and CD and does not
+// validate. It follows CNAME and DNAME across the zones of the tree, includes
 // signatures and the NSEC or NSEC3 records that prove a denial or a wildcard,
-// answers for DS records from the parent's zone, and truncates over UDP.
-// Signatures are made when they are first asked for, so that a large tree
-// costs nothing to build.
+// answers queries for DS records from the parent zone, and truncates UDP
+// replies. Signatures are created when they are first needed, so that building
+// a large tree is fast.
 //
-// [Tree.Break] makes chosen answers go wrong, as an attacker or a broken
-// server would, for as long as wanted; [Tree.Slow] delays them. The tree counts
-// what it was asked ([Tree.Count]) and how many round trips that took
-// ([Tree.Rounds]).
+// [Tree.Break] changes replies, as an attacker or a broken server would, until
+// it is undone. [Tree.Slow] delays replies. [Tree.Count] returns the number of
+// queries, and [Tree.Rounds] the number of round trips.
 //
-// The mistakes of a caller, such as a record that does not parse, panic.
+// Functions panic on mistakes of the caller, such as a record that does not
+// parse.
 package dnstree

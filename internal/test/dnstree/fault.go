@@ -8,21 +8,21 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Query is what the server was asked.
+// Query is a query that the server received.
 type Query struct {
 	Name      string // canonical
 	Type      uint16
-	Transport string // "udp", "tcp", or "" for Exchange
+	Transport string // "udp" or "tcp", or "" for Exchange
 	DO, CD    bool
 }
 
-// Where chooses the queries that something applies to.
+// Where selects queries.
 type Where func(Query) bool
 
-// Everywhere is all queries.
+// Everywhere selects all queries.
 func Everywhere(Query) bool { return true }
 
-// At is the queries for a name and one of the types; without types, all.
+// At selects the queries for a name. With types, it selects only these types.
 func At(name string, types ...uint16) Where {
 	name = canonical(name)
 	return func(q Query) bool {
@@ -30,8 +30,8 @@ func At(name string, types ...uint16) Where {
 	}
 }
 
-// Under is the queries for a name and all names below it, and one of the types;
-// without types, all.
+// Under selects the queries for a name and all names below it. With types, it
+// selects only these types.
 func Under(name string, types ...uint16) Where {
 	name = canonical(name)
 	return func(q Query) bool {
@@ -39,13 +39,14 @@ func Under(name string, types ...uint16) Where {
 	}
 }
 
-// Fault changes the reply to a query, a message in wire form which is the
-// fault's own, and returns what is to be sent, whether or not that is a message;
-// nil sends nothing. The reply is not yet cut to the size that UDP allows. A
-// Fault is called concurrently.
+// Fault changes the reply to a query. It gets the reply in wire format, which
+// it may modify, and returns the octets to send, which need not be a DNS
+// message. If it returns nil, nothing is sent. The reply is not truncated for
+// UDP yet. A Fault must be safe for concurrent use.
 type Fault func(q Query, reply []byte) []byte
 
-// edit is a Fault that changes a reply. What is not a message is left as it is.
+// edit returns a Fault that changes a reply. A reply that is not a DNS message
+// is unchanged.
 func edit(change func(q Query, reply *dns.Msg)) Fault {
 	return func(q Query, reply []byte) []byte {
 		msg := new(dns.Msg)
@@ -57,8 +58,8 @@ func edit(change func(q Query, reply *dns.Msg)) Fault {
 	}
 }
 
-// pack returns the wire form. Everything in the tree was parsed from text and
-// can be packed.
+// pack returns the wire format. It cannot fail, because everything in the tree
+// was parsed from text.
 func pack(msg *dns.Msg) []byte {
 	msg.Compress = true
 	wire, err := msg.Pack()
@@ -78,8 +79,8 @@ type delay struct {
 	by    time.Duration
 }
 
-// Break applies a fault to the replies to some queries until restore is called. Faults
-// apply in the order in which they were added.
+// Break applies a fault to the replies to some queries until restore is called.
+// Faults apply in the order in which they were added.
 func (t *Tree) Break(where Where, what Fault) (restore func()) {
 	f := &fault{where, what}
 	t.mu.Lock()
@@ -92,7 +93,8 @@ func (t *Tree) Break(where Where, what Fault) (restore func()) {
 	}
 }
 
-// Slow delays the replies to some queries until restore is called. Delays add up.
+// Slow delays the replies to some queries until restore is called. Several
+// delays are added.
 func (t *Tree) Slow(where Where, by time.Duration) (restore func()) {
 	d := &delay{where, by}
 	t.mu.Lock()
@@ -108,7 +110,7 @@ func (t *Tree) Slow(where Where, by time.Duration) (restore func()) {
 // Drop sends no reply.
 func Drop(Query, []byte) []byte { return nil }
 
-// ServFail replies SERVFAIL, with nothing else.
+// ServFail replies SERVFAIL with empty sections.
 func ServFail(q Query, reply []byte) []byte { return Rcode(dns.RcodeServerFailure)(q, reply) }
 
 // Rcode replies with a response code and empty sections.
@@ -116,7 +118,7 @@ func Rcode(rcode int) Fault {
 	return edit(func(_ Query, reply *dns.Msg) { reply.Rcode, reply.Answer, reply.Ns = rcode, nil, nil })
 }
 
-// Bogus breaks every signature in the reply.
+// Bogus corrupts every signature in the reply.
 func Bogus(q Query, reply []byte) []byte { return edit(breakSignatures)(q, reply) }
 
 func breakSignatures(_ Query, reply *dns.Msg) {
@@ -129,8 +131,8 @@ func breakSignatures(_ Query, reply *dns.Msg) {
 	}
 }
 
-// Strip takes signatures and proofs out of the reply, as a middlebox without
-// DNSSEC would.
+// Strip removes signatures and proofs from the reply, as a middlebox without
+// DNSSEC does.
 func Strip(q Query, reply []byte) []byte {
 	unsigned := func(rr dns.RR) bool { return isDNSSEC(rr, dns.TypeNone) }
 	return edit(func(_ Query, reply *dns.Msg) {
@@ -139,30 +141,30 @@ func Strip(q Query, reply []byte) []byte {
 	})(q, reply)
 }
 
-// Forge replies with these records, in zone-file syntax with absolute names,
-// and nothing else: what an attacker does who has no key. Without records the
-// reply says NOERROR and no data.
+// Forge replies with only these records, as an attacker without keys does. The
+// records are in zone-file syntax with absolute names. Without records, the
+// reply is NOERROR with no data.
 func Forge(records ...string) Fault {
 	forged := (&Zone{name: "."}).parse(records)
 	return edit(func(_ Query, reply *dns.Msg) {
 		reply.Rcode, reply.Answer, reply.Ns = dns.RcodeSuccess, nil, nil
 		for _, rr := range forged {
-			reply.Answer = append(reply.Answer, dns.Copy(rr)) // packing writes to it
+			reply.Answer = append(reply.Answer, dns.Copy(rr)) // packing modifies the record
 		}
 	})
 }
 
-// Inject adds records to the answer section, which is otherwise left as it is.
+// Inject adds records to the answer section.
 func Inject(records ...string) Fault {
 	injected := (&Zone{name: "."}).parse(records)
 	return edit(func(_ Query, reply *dns.Msg) {
 		for _, rr := range injected {
-			reply.Answer = append(reply.Answer, dns.Copy(rr)) // packing writes to it
+			reply.Answer = append(reply.Answer, dns.Copy(rr)) // packing modifies the record
 		}
 	})
 }
 
-// Truncate sets TC over UDP and leaves the sections empty.
+// Truncate sets TC and removes all sections in replies over UDP.
 func Truncate(q Query, reply []byte) []byte {
 	if q.Transport != "udp" {
 		return reply
@@ -170,8 +172,8 @@ func Truncate(q Query, reply []byte) []byte {
 	return edit(func(_ Query, reply *dns.Msg) { reply.Truncated, reply.Answer, reply.Ns = true, nil, nil })(q, reply)
 }
 
-// isDNSSEC reports whether a record is sent only to those who set DO or ask for
-// its type (RFC 4035 section 3.2.1).
+// isDNSSEC reports whether a record is sent only in reply to queries with DO or
+// for its type (RFC 4035 section 3.2.1).
 func isDNSSEC(rr dns.RR, qtype uint16) bool {
 	switch t := rr.Header().Rrtype; t {
 	case dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3:

@@ -6,7 +6,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Whatever a client sends, the answer packs and its denials verify.
+// For any query, the reply can be packed and its denials verify.
 func FuzzExchange(f *testing.F) {
 	tree := newTestTree()
 	for name, qtype := range map[string]uint16{
@@ -29,7 +29,7 @@ func FuzzExchange(f *testing.F) {
 			t.Fatalf("%v: %v", q, err)
 		}
 		for _, rr := range denials(reply.Ns) {
-			// Who asks for ANY gets them as well (RFC 4035 section 3.2.1).
+			// Queries for ANY get these records too (RFC 4035 section 3.2.1).
 			if (q.IsEdns0() == nil || !q.IsEdns0().Do()) && q.Question[0].Qtype != dns.TypeANY {
 				t.Errorf("%s without DO", rr)
 			}

@@ -8,23 +8,24 @@ import (
 	"github.com/miekg/dns"
 )
 
-// index is a zone made ready for answers: the names that exist in it, the chain
-// of denials, and the signatures made so far. It is thrown away on any change.
+// index contains what answers from a zone need: the names that exist, the chain
+// of denials, and the signatures created so far. Any change of the zone
+// discards it.
 type index struct {
 	nodes   map[string]*node
 	denials []denial // ordered by key
 	sigs    map[sigKey][]dns.RR
 }
 
-// node is a name that exists: an owner of records, or an empty non-terminal.
+// node is a name that exists: an owner of records or an empty non-terminal.
 type node struct {
 	sets rrsets
-	cut  bool // a delegation: authoritative for DS and the denial only
+	cut  bool // a delegation; authoritative only for DS and the denial
 }
 
-// denial is a link of the NSEC or NSEC3 chain.
+// denial is a record of the NSEC or NSEC3 chain.
 type denial struct {
-	key    string // what it is ordered by: the owner's sort key or hash
+	key    string // the sort key or hash of the owner
 	record dns.RR
 }
 
@@ -33,7 +34,8 @@ type sigKey struct {
 	qtype uint16
 }
 
-// ready returns the index of the zone. It is built again after a change.
+// ready returns the index of the zone. It builds the index if the zone has
+// changed.
 func (z *Zone) ready() *index {
 	if z.index == nil {
 		z.index = &index{nodes: z.nodes(), sigs: make(map[sigKey][]dns.RR)}
@@ -48,7 +50,7 @@ func (z *Zone) ready() *index {
 	return z.index
 }
 
-// nodes returns all names that exist in the zone with what they own.
+// nodes returns all names that exist in the zone.
 func (z *Zone) nodes() map[string]*node {
 	all := z.completed()
 	nodes := make(map[string]*node)
@@ -68,8 +70,8 @@ func (z *Zone) nodes() map[string]*node {
 	return nodes
 }
 
-// completed returns the records of the zone together with those that follow
-// from the tree: SOA, NS and DNSKEY, and the delegations to the zones below.
+// completed returns the records of the zone, including those that follow from
+// the tree: SOA, NS and DNSKEY records, and the delegations to the zones below.
 func (z *Zone) completed() map[string]rrsets {
 	all := make(map[string]rrsets)
 	for name, sets := range z.sets {
@@ -175,7 +177,7 @@ func (z *Zone) chainNSEC3(nodes map[string]*node) []denial {
 		if len(n.sets) == 0 || z.optOut && n.cut && n.sets[dns.TypeDS] == nil {
 			continue
 		}
-		for hashes[name] == "" { // and the empty non-terminals above it
+		for hashes[name] == "" { // the empty non-terminals above it too
 			hashes[name] = z.hash(name)
 			if name == z.name {
 				break
@@ -218,7 +220,7 @@ func (z *Zone) hash(name string) string {
 	return dns.HashName(name, z.nsec3.Hash, z.nsec3.Iterations, z.nsec3.Salt)
 }
 
-// types returns the type bitmap of a name: its types and those given.
+// types returns the types of a name and the types in more, for the type bitmap.
 func (n *node) types(more ...uint16) []uint16 {
 	types := slices.AppendSeq(more, maps.Keys(n.sets))
 	slices.Sort(types)

@@ -11,14 +11,14 @@ import (
 	"github.com/miekg/dns"
 )
 
-// key signs a zone, all of it: there is no division into KSK and ZSK.
+// key is the only key of a zone. It is both KSK and ZSK.
 type key struct {
 	record *dns.DNSKEY
-	signer crypto.Signer // nil: the algorithm is unknown, signatures are noise
+	signer crypto.Signer // nil for an unknown algorithm, whose signatures are random
 }
 
-// newKey makes a random key whose tag is not 0. Such a tag is valid, but the dns
-// package does not sign with it.
+// newKey generates a key. It generates another one if the key tag is 0, because
+// the dns package does not sign with such a key.
 func newKey(zone string, algorithm uint8) *key {
 	for {
 		if k := randomKey(zone, algorithm); k.record.KeyTag() != 0 {
@@ -37,7 +37,7 @@ func randomKey(zone string, algorithm uint8) *key {
 	bits := 0
 	switch algorithm {
 	case dns.RSASHA1, dns.RSASHA1NSEC3SHA1, dns.RSASHA256, dns.RSASHA512:
-		bits = 1024 // the least that RSASHA512 allows, for speed
+		bits = 1024 // the minimum of RSASHA512, for speed
 	case dns.ECDSAP256SHA256, dns.ED25519:
 		bits = 256
 	case dns.ECDSAP384SHA384:
@@ -54,7 +54,8 @@ func randomKey(zone string, algorithm uint8) *key {
 	return k
 }
 
-// sign returns the signature of an RRset, valid between the two times.
+// sign returns the signature of an RRset with the given inception and
+// expiration.
 func (k *key) sign(set []dns.RR, from, until time.Time) *dns.RRSIG {
 	sig := &dns.RRSIG{
 		Hdr:        dns.RR_Header{Ttl: set[0].Header().Ttl},
@@ -74,7 +75,7 @@ func (k *key) sign(set []dns.RR, from, until time.Time) *dns.RRSIG {
 	return sig
 }
 
-// ds returns the DS records of the zone: one per key and digest type.
+// ds returns the DS records of the zone: one for each key and digest type.
 func (z *Zone) ds() []dns.RR {
 	var records []dns.RR
 	for _, k := range z.keys {
@@ -83,7 +84,8 @@ func (z *Zone) ds() []dns.RR {
 				records = append(records, k.record.ToDS(digest))
 				continue
 			}
-			// Whoever took another type for SHA-256 would find it right.
+			// A SHA-256 digest would be accepted if the type were treated as
+			// SHA-256.
 			ds := k.record.ToDS(dns.SHA256)
 			ds.DigestType = digest
 			records = append(records, ds)
@@ -92,8 +94,8 @@ func (z *Zone) ds() []dns.RR {
 	return records
 }
 
-// secure reports whether a validator that knows the common algorithms would
-// find a chain of trust to the zone.
+// secure reports whether a validator that supports the common algorithms can
+// build a chain of trust to the zone.
 func (z *Zone) secure() bool {
 	known := slices.ContainsFunc(z.keys, func(k *key) bool { return k.signer != nil })
 	return known && (z.name == "." || !z.undelegated && z.tree.above(z.name).secure())

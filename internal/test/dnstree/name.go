@@ -8,8 +8,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// canonical returns name in the one form under which the tree keeps it: lower
-// case, with a final dot, and escaped in the manner of the dns package.
+// canonical returns name in the form that the tree uses: lower case, with a
+// final dot, and escaped as in the dns package.
 func canonical(name string) string {
 	wire := make([]byte, 256)
 	n, err := dns.PackDomainName(dns.Fqdn(name), wire, 0, nil, false)
@@ -23,7 +23,8 @@ func canonical(name string) string {
 	return strings.ToLower(name)
 }
 
-// parent returns name without its first label; that of the root is the root.
+// parent returns name without its first label. The parent of the root is the
+// root.
 func parent(name string) string {
 	if next, end := dns.NextLabel(name, 0); !end {
 		return name[next:]
@@ -36,7 +37,7 @@ func isBelow(name, ancestor string) bool {
 	return name != ancestor && dns.IsSubDomain(ancestor, name)
 }
 
-// child returns the name with one more label in front.
+// child returns name with label prepended.
 func child(label, name string) string {
 	if name == "." {
 		return label + "."
@@ -44,8 +45,8 @@ func child(label, name string) string {
 	return label + "." + name
 }
 
-// nextCloser returns the ancestor of name (or name itself) with one label more
-// than encloser (RFC 5155 section 1.3).
+// nextCloser returns the ancestor of name, or name itself, that has one label
+// more than encloser (RFC 5155 section 1.3).
 func nextCloser(name, encloser string) string {
 	labels := dns.CountLabel(encloser) + 1
 	for dns.CountLabel(name) > labels {
@@ -54,13 +55,13 @@ func nextCloser(name, encloser string) string {
 	return name
 }
 
-// sortKey returns a string such that the byte order of sort keys is the
-// canonical order of the names (RFC 4034 section 6.1): the labels as octets from
-// the root down, each with an end that sorts before any octet.
+// sortKey returns a string whose byte order is the canonical order of names
+// (RFC 4034 section 6.1). It contains the labels from the root down, each with
+// a terminator that sorts before all octets.
 func sortKey(name string) string {
 	wire := make([]byte, 256)
 	if _, err := dns.PackDomainName(name, wire, 0, nil, false); err != nil {
-		panic(err) // name is canonical, so it packs
+		panic(err) // cannot fail for a canonical name
 	}
 	var labels []string
 	for wire[0] != 0 {

@@ -10,7 +10,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// server is what answers on the network.
+// server is the network server of a tree.
 type server struct {
 	addr   string
 	stop   []func() error
@@ -32,7 +32,7 @@ func (t *Tree) Start() error {
 	} {
 		started := make(chan struct{})
 		s.NotifyStartedFunc = func() { close(started) }
-		go s.ActivateAndServe() // fails only by Shutdown
+		go s.ActivateAndServe() // fails only after Shutdown
 		<-started
 		t.server.stop = append(t.server.stop, s.Shutdown)
 	}
@@ -58,7 +58,7 @@ func listen() (packets net.PacketConn, listener net.Listener, err error) {
 func (t *Tree) Addr() string { return t.server.addr }
 
 // Close stops the server and waits for its goroutines. Delayed replies are
-// dropped. It may be called more than once.
+// dropped. It can be called more than once.
 func (t *Tree) Close() {
 	t.server.closed.Do(func() {
 		close(t.server.done)
@@ -68,8 +68,8 @@ func (t *Tree) Close() {
 	})
 }
 
-// Exchange answers a query without a network. It returns nil where a server
-// would not reply, or not with a message.
+// Exchange answers a query without the network. It returns nil if the server
+// would not reply, or would not reply with a DNS message.
 func (t *Tree) Exchange(query *dns.Msg) *dns.Msg {
 	reply := new(dns.Msg)
 	if wire := t.serve("", query); wire == nil || reply.Unpack(wire) != nil {
@@ -87,11 +87,11 @@ func (t *Tree) handler(transport string) dns.Handler {
 		if transport == "udp" {
 			reply = cut(reply, udpSize(query))
 		}
-		w.Write(reply) // the client may be gone
+		w.Write(reply) // the client may have closed the connection
 	})
 }
 
-// cut cuts a reply to the size that the client accepts over UDP.
+// cut truncates a reply to the size that the client accepts over UDP.
 func cut(reply []byte, size int) []byte {
 	msg := new(dns.Msg)
 	if len(reply) <= size || msg.Unpack(reply) != nil {
@@ -108,7 +108,7 @@ func udpSize(query *dns.Msg) int {
 	return dns.MinMsgSize
 }
 
-// serve counts a query, waits as long as Slow says, and returns the reply.
+// serve records a query, delays it according to Slow, and returns the reply.
 func (t *Tree) serve(transport string, query *dns.Msg) []byte {
 	if len(query.Question) != 1 || query.Opcode != dns.OpcodeQuery || query.Question[0].Qclass != dns.ClassINET {
 		return pack(new(dns.Msg).SetRcode(query, dns.RcodeNotImplemented))
@@ -131,7 +131,7 @@ func (t *Tree) serve(transport string, query *dns.Msg) []byte {
 	reply := t.reply(query, q)
 	faults := slices.DeleteFunc(slices.Clone(t.faults), func(f *fault) bool { return !f.where(q) })
 	t.mu.Unlock()
-	wire := pack(reply.Copy()) // packing writes to the records, which are shared
+	wire := pack(reply.Copy()) // packing modifies the records, which are shared
 	for _, f := range faults {
 		if wire = f.apply(q, wire); wire == nil {
 			return nil
@@ -152,7 +152,7 @@ func (t *Tree) delay(q Query) (sum time.Duration) {
 	return sum
 }
 
-// sleep waits and reports whether the tree is still open.
+// sleep waits for d. It reports false if the tree is closed.
 func (t *Tree) sleep(d time.Duration) bool {
 	if d <= 0 {
 		return true
@@ -167,7 +167,7 @@ func (t *Tree) sleep(d time.Duration) bool {
 	}
 }
 
-// reply answers a query. The records in it are shared.
+// reply answers a query. The records in the reply are shared.
 func (t *Tree) reply(query *dns.Msg, q Query) *dns.Msg {
 	r := t.resolve(q.Name, q.Type)
 	reply := new(dns.Msg).SetReply(query)

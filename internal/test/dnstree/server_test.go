@@ -18,7 +18,7 @@ func start(t testing.TB, tree *Tree) {
 	t.Cleanup(tree.Close)
 }
 
-// send asks over the network.
+// send sends a query over the network.
 func send(t testing.TB, tree *Tree, network string, q *dns.Msg) *dns.Msg {
 	t.Helper()
 	client := &dns.Client{Net: network, Timeout: 5 * time.Second}
@@ -61,7 +61,8 @@ func TestTruncation(t *testing.T) {
 	}
 }
 
-// RFC 4035 section 3.2.1: no DNSSEC records without DO, unless asked for.
+// RFC 4035 section 3.2.1: replies to queries without DO contain DNSSEC records
+// only if the query is for their type.
 func TestDO(t *testing.T) {
 	t.Parallel()
 	tree := newTestTree()
@@ -204,7 +205,7 @@ func TestCloseWhileSlow(t *testing.T) {
 	<-asked
 }
 
-// The written zone, read back, is the zone: all sets and signatures are there.
+// WriteTo writes a zone with all its records and signatures.
 func TestWriteTo(t *testing.T) {
 	t.Parallel()
 	tree := newTestTree()
@@ -236,7 +237,7 @@ func TestWriteTo(t *testing.T) {
 	}
 }
 
-// Queries, changes and faults may all happen at once.
+// Queries, changes and faults can be concurrent.
 func TestConcurrency(t *testing.T) {
 	t.Parallel()
 	tree := newTestTree()

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// ttl is that of all records which do not say otherwise.
+// ttl is the default TTL of records, in seconds.
 const ttl = 300
 
-// Tree is a DNS tree and the server that answers from it. It is safe for
-// concurrent use; zones, records and faults may be added while it is served.
+// Tree is a DNS tree with a server. It is safe for concurrent use. Zones,
+// records and faults can be added while it is served.
 type Tree struct {
 	mu     sync.Mutex
 	zones  map[string]*Zone
@@ -22,8 +22,8 @@ type Tree struct {
 	server server
 }
 
-// New returns a tree that has a root zone, signed, and nothing else. The
-// options are those of the root zone; it cannot be Unsigned.
+// New returns a tree with only a signed root zone. The options apply to the
+// root zone. Unsigned is not allowed.
 func New(options ...Option) *Tree {
 	t := &Tree{zones: make(map[string]*Zone)}
 	t.server.done = make(chan struct{})
@@ -33,10 +33,9 @@ func New(options ...Option) *Tree {
 	return t
 }
 
-// Zone adds a zone to the tree. It is signed with a key for ECDSA P-256, denies
-// with NSEC and has a DS record with a SHA-256 digest in the zone above it, the
-// closest one in the tree; the options change that. The zone has SOA and NS
-// records without being given any.
+// Zone adds a zone. By default it has an ECDSA P-256 key, NSEC records, and a
+// DS record with a SHA-256 digest in the closest zone above it. Options change
+// these. SOA and NS records are added automatically.
 func (t *Tree) Zone(name string, options ...Option) *Zone {
 	z := newZone(t, canonical(name), options)
 	t.mu.Lock()
@@ -46,13 +45,13 @@ func (t *Tree) Zone(name string, options ...Option) *Zone {
 	}
 	t.zones[z.name] = z
 	for _, other := range t.zones {
-		other.index = nil // delegations may have moved
+		other.index = nil // delegations may be in other zones now
 	}
 	return z
 }
 
-// Anchors returns the trust anchors of the tree in zone-file syntax: a DS record
-// for each key of the root zone.
+// Anchors returns the trust anchors of the tree in zone-file syntax: the DS
+// records of the root zone.
 func (t *Tree) Anchors() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -63,21 +62,21 @@ func (t *Tree) Anchors() string {
 	return text.String()
 }
 
-// SetAD makes the server set the AD bit on what it knows to be signed without
-// a gap, for those who asked for it with the AD or DO bit: it then plays a
-// validating resolver. What Break did to an answer does not change its AD bit.
+// SetAD makes the server act like a validating resolver: it sets the AD bit in
+// replies to queries with AD or DO if the answer is in the signed part of the
+// tree. Faults do not change the AD bit.
 func (t *Tree) SetAD(on bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.adBit = on
 }
 
-// above returns the zone that holds the delegation of the zone called name.
+// above returns the zone that contains the delegation of the zone called name.
 func (t *Tree) above(name string) *Zone {
 	return t.enclosing(parent(name))
 }
 
-// enclosing returns the zone of the tree that name belongs to.
+// enclosing returns the zone that contains name.
 func (t *Tree) enclosing(name string) *Zone {
 	for ; ; name = parent(name) {
 		if z := t.zones[name]; z != nil {
@@ -86,8 +85,9 @@ func (t *Tree) enclosing(name string) *Zone {
 	}
 }
 
-// validity is the default lifetime of signatures: long, so that tests may move
-// the clock, but short of 2038, which some tools cannot read signatures beyond.
+// validity is the default validity of signatures. It is long, so that tests can
+// move the clock, but ends before 2038, because some tools cannot read later
+// times.
 func validity() (from, until time.Time) {
 	now := time.Now()
 	return now.AddDate(-10, 0, 0), now.AddDate(10, 0, 0)

@@ -10,7 +10,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// fill puts into a zone one of everything that answers differ by.
+// fill adds all kinds of records to a zone.
 func fill(z *Zone) *Zone {
 	z.Add("@ MX 10 mx", "mx A 192.0.2.1", "mx AAAA 2001:db8::1", "_25._tcp.mx TLSA 3 1 1 "+strings.Repeat("ab", 32),
 		"*.wild A 192.0.2.7", "*.wildalias CNAME mx", "*.deep.wild TXT deep", "alias CNAME mx", "loop CNAME loop2", "loop2 CNAME loop",
@@ -21,7 +21,7 @@ func fill(z *Zone) *Zone {
 	return z
 }
 
-// newTestTree has zones of every kind below test.
+// newTestTree returns a tree with all kinds of zones below test.
 func newTestTree() *Tree {
 	t := New()
 	t.Zone("test")
@@ -33,7 +33,7 @@ func newTestTree() *Tree {
 	return t
 }
 
-// query asks without a network, with DO and CD.
+// query queries with DO and CD, without the network.
 func query(t *Tree, name string, qtype uint16) *dns.Msg {
 	q := new(dns.Msg).SetQuestion(dns.Fqdn(name), qtype)
 	q.SetEdns0(1232, true)
@@ -41,8 +41,8 @@ func query(t *Tree, name string, qtype uint16) *dns.Msg {
 	return t.Exchange(q)
 }
 
-// verify checks that every RRset of a section is signed by the zone that it is
-// in, except for CNAMEs made from a DNAME.
+// verify checks that every RRset of a section is signed by its zone, except for
+// synthesized CNAMEs.
 func verify(t *testing.T, tree *Tree, section []dns.RR) {
 	t.Helper()
 	var dnames []string
@@ -96,8 +96,7 @@ func rrs(section []dns.RR) []string {
 	return texts
 }
 
-// answerTest is a question and what the answer to it holds. $ stands for the
-// zone.
+// answerTest is a query and the expected answer. $ stands for the zone.
 type answerTest struct {
 	name   string
 	qtype  uint16
@@ -105,7 +104,7 @@ type answerTest struct {
 	answer string // owners and types, separated by commas
 }
 
-// answerTests are about a zone made by fill.
+// answerTests are for a zone made by fill.
 func answerTests() []answerTest {
 	return []answerTest{
 		{"$", dns.TypeMX, 0, "$ MX"},
@@ -148,7 +147,7 @@ func answerTests() []answerTest {
 	}
 }
 
-// RFC 4035 section 3.1: what an answer holds, by what there is at the name.
+// RFC 4035 section 3.1: the answer for each kind of name.
 func TestAnswers(t *testing.T) {
 	t.Parallel()
 	tree := newTestTree()

@@ -10,8 +10,8 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec"
 )
 
-// A validator comes to the conclusions that the tree was built for: the proofs
-// are complete, and nothing is called secure by a proof that says less.
+// A validator returns the status for which each zone of the tree was built. So
+// the proofs are complete, and no insufficient proof is accepted.
 func TestValidatorAgrees(t *testing.T) {
 	t.Parallel()
 	tree := newTestTree()

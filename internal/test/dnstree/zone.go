@@ -13,17 +13,17 @@ import (
 type Zone struct {
 	tree *Tree
 	name string
-	sets map[string]rrsets // what Add was given, by canonical owner name
+	sets map[string]rrsets // as given to Add, by canonical owner name
 
 	algorithms  []uint8
 	digests     []uint8
 	undelegated bool
-	nsec3       *dns.NSEC3PARAM // nil: NSEC
+	nsec3       *dns.NSEC3PARAM // nil for NSEC
 	optOut      bool
 	from, until time.Time
 
-	keys  []*key // nil: unsigned
-	index *index // nil: to be built, after any change
+	keys  []*key // nil if unsigned
+	index *index // nil after a change
 }
 
 // rrsets are the RRsets of one name.
@@ -32,30 +32,30 @@ type rrsets map[uint16][]dns.RR
 // Option changes how a zone is signed.
 type Option func(*Zone)
 
-// Unsigned makes a zone without DNSSEC: a signed parent proves that there is no
+// Unsigned makes a zone without DNSSEC. A signed parent proves that there is no
 // DS record.
 func Unsigned(z *Zone) { z.algorithms = nil }
 
-// WithoutDS signs a zone but leaves its DS record out of the parent's, which
-// proves that there is none: an island of security.
+// WithoutDS signs a zone but omits its DS record from the parent, which proves
+// that there is none. The zone is an island of security.
 func WithoutDS(z *Zone) { z.undelegated = true }
 
-// Algorithm signs with these algorithms, each with a key of its own, instead of
-// ECDSA P-256. One that cannot be signed with, such as 200, gets a key and
-// signatures of random octets: to a validator it is unknown.
+// Algorithm signs with these algorithms instead of ECDSA P-256, with one key
+// for each. An algorithm that is not supported, such as 200, gets a random key
+// and random signatures, so that validators treat it as unknown.
 func Algorithm(algorithms ...uint8) Option {
 	return func(z *Zone) { z.algorithms = algorithms }
 }
 
-// Digest makes the DS records with these digest types instead of SHA-256. One
-// that is not known, such as 200, gets random octets.
+// Digest sets the digest types of the DS records. The default is SHA-256. A
+// type that is not supported, such as 200, gets a random digest.
 func Digest(types ...uint8) Option {
 	return func(z *Zone) { z.digests = types }
 }
 
-// NSEC3 denies existence by hashed names (RFC 5155), with a salt in hexadecimal.
-// With optOut, unsigned delegations have no NSEC3 records, and those that
-// remain have the Opt-Out flag.
+// NSEC3 makes the zone use NSEC3 (RFC 5155). The salt is in hexadecimal. With
+// optOut, unsigned delegations have no NSEC3 records, and the Opt-Out flag is
+// set in all others.
 func NSEC3(iterations uint16, salt string, optOut bool) Option {
 	return func(z *Zone) {
 		z.nsec3 = &dns.NSEC3PARAM{
@@ -70,7 +70,7 @@ func NSEC3(iterations uint16, salt string, optOut bool) Option {
 }
 
 // Valid sets the inception and expiration of all signatures in the zone. By
-// default they are valid for ten years on either side of the present.
+// default they are valid for ten years before and after the current time.
 func Valid(from, until time.Time) Option {
 	return func(z *Zone) { z.from, z.until = from, until }
 }
@@ -93,20 +93,20 @@ func newZone(t *Tree, name string, options []Option) *Zone {
 	return z
 }
 
-// Name returns the name of the zone, with final dot.
+// Name returns the name of the zone, with a final dot.
 func (z *Zone) Name() string { return z.name }
 
-// Add puts records into the zone, written as in a zone file whose origin is the
-// zone: "@ MX 10 mx", "mx 60 A 192.0.2.1". What is below a delegation or a
-// DNAME is kept but never answered.
+// Add adds records to the zone. They are in zone-file syntax relative to the
+// zone, such as "@ MX 10 mx" or "mx 60 A 192.0.2.1". Records below a delegation
+// or a DNAME are stored but not used in answers.
 //
-// A DS, SOA or NS set that is given replaces the one which the zone would have
-// by itself; DNSKEY records are added to the zone's own.
+// A DS, SOA or NS RRset replaces the one that is added automatically. DNSKEY
+// records are added to the zone's own.
 func (z *Zone) Add(lines ...string) {
 	z.AddRR(z.parse(lines)...)
 }
 
-// AddRR puts records into the zone.
+// AddRR adds records to the zone.
 func (z *Zone) AddRR(records ...dns.RR) {
 	z.tree.mu.Lock()
 	defer z.tree.mu.Unlock()
@@ -124,14 +124,14 @@ func (z *Zone) add(records []dns.RR) {
 		if z.sets[name] == nil {
 			z.sets[name] = make(rrsets)
 		}
-		// Answers being sent may still hold the old slice.
+		// Answers in progress may still use the old slice.
 		z.sets[name][qtype] = append(slices.Clip(z.sets[name][qtype]), rr)
 	}
 	z.index = nil
 }
 
-// Remove takes the RRsets of these types away from a name, relative to the zone
-// or absolute; without types, all of them.
+// Remove removes RRsets from a name, which is relative to the zone or absolute.
+// Without types, it removes all RRsets of the name.
 func (z *Zone) Remove(name string, types ...uint16) {
 	name = z.absolute(name)
 	z.tree.mu.Lock()
@@ -145,7 +145,7 @@ func (z *Zone) Remove(name string, types ...uint16) {
 	z.index = nil
 }
 
-// Set replaces, in one step, all RRsets that the lines have records of.
+// Set replaces, in one step, all RRsets for which there are records in lines.
 func (z *Zone) Set(lines ...string) {
 	records := z.parse(lines)
 	z.tree.mu.Lock()

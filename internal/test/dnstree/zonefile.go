@@ -10,8 +10,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// WriteTo writes the zone as a zone file, signed, with its denial records and
-// with the glue that it was given, for other name servers to load.
+// WriteTo writes the signed zone as a zone file for other name servers. It
+// includes denial records and glue.
 func (z *Zone) WriteTo(w io.Writer) (int64, error) {
 	z.tree.mu.Lock()
 	records := z.records()

@@ -1,4 +1,4 @@
-// Package interop has what the tests against other programs share.
+// Package interop contains what all tests against other programs use.
 package interop
 
 import (

@@ -21,8 +21,8 @@ const (
 	version = "v0.999.0"
 )
 
-// After .ci/release, every module of the repository can be got from a proxy, into
-// an empty module, and everything in it builds there.
+// After .ci/release, every module of the repository can be added from a proxy
+// to an empty module, and all its packages build there.
 func TestModulesCanBeGot(t *testing.T) {
 	t.Parallel()
 	repo := newRepository(t)
@@ -68,8 +68,8 @@ func TestModulesCanBeGot(t *testing.T) {
 	}
 }
 
-// A tag alone does not make a nested module that users can get. This is what
-// .ci/release is for, and it shows that the test above can fail.
+// A tag without .ci/release does not produce a usable nested module. This shows
+// that the previous test can fail.
 func TestTagsAlone(t *testing.T) {
 	t.Parallel()
 	repo := newRepository(t)
@@ -127,7 +127,7 @@ func (c *checkout) write(name, text string) {
 	}
 }
 
-// A repository is a copy of this one, with a history and tags of its own.
+// A repository is a copy of this one with its own history and tags.
 type repository struct{ checkout }
 
 func newRepository(t *testing.T) *repository {
@@ -191,8 +191,8 @@ type module struct{ path, dir string }
 
 func (m module) tag() string { return filepath.ToSlash(filepath.Join(m.dir, version)) }
 
-// modules finds the modules by their go.mod files. Those of the checks and of the
-// tests are not released.
+// modules finds the modules by their go.mod files. The modules of tests and
+// tools are not released.
 func (r *repository) modules() []module {
 	r.t.Helper()
 	var found []module
@@ -205,9 +205,9 @@ func (r *repository) modules() []module {
 	return found
 }
 
-// proxy returns the GOPROXY of users: first a directory with what the go command
-// makes of the tags, then what this machine uses. The module cache comes before
-// the network.
+// proxy returns the GOPROXY of users: first a directory with the tagged
+// modules, then the proxies of this machine. The module cache comes before the
+// network.
 func (r *repository) proxy(modules []module) string {
 	r.t.Helper()
 	cache := r.t.TempDir()
@@ -225,15 +225,15 @@ func (r *repository) proxy(modules []module) string {
 	return strings.Join(append([]string{"file://" + cache + "/cache/download", "file://" + usual + "/cache/download"}, env...), ",")
 }
 
-// newUser returns an empty module on a machine that knows this repository only
-// from the proxy.
+// newUser returns an empty module in an environment that gets this repository
+// only from the proxy.
 func newUser(t *testing.T, proxy, cache string) *checkout {
 	t.Helper()
 	user := &checkout{t: t, dir: t.TempDir(), env: []string{
 		"GOPROXY=" + proxy, "GOMODCACHE=" + cache, "GOBIN=" + t.TempDir(),
 		"GOFLAGS=-modcacherw -trimpath", "GOWORK=off",
-		// No checksum database knows this version; the hashes of other modules are
-		// in the go.sum files of this repository.
+		// No checksum database contains this version. The go.sum files of this
+		// repository contain the hashes of other modules.
 		"GOSUMDB=off", "GONOSUMDB=", "GOPRIVATE=", "GONOPROXY=",
 	}}
 	user.run("go", "mod", "init", "example.com/user")
@@ -242,8 +242,8 @@ func newUser(t *testing.T, proxy, cache string) *checkout {
 
 type packages struct{ library, commands []string }
 
-// packages returns the packages of a module that a user may import, and those that
-// are commands.
+// packages returns the packages of a module that can be imported, and its
+// commands.
 func (c *checkout) packages(module string) (p packages) {
 	c.t.Helper()
 	list := c.run("go", "list", "-e", "-f", "{{.Name}} {{.ImportPath}}", module+"/...")
@@ -271,8 +271,8 @@ func program(packages []string) string {
 	return b.String()
 }
 
-// hasLicense checks that a module comes with its license, which is in the root
-// directory only.
+// hasLicense checks that a module contains the license, which is only in the
+// root directory of the repository.
 func hasLicense(t *testing.T, proxy, path string) {
 	t.Helper()
 	dir, _, _ := strings.Cut(strings.TrimPrefix(proxy, "file://"), ",")

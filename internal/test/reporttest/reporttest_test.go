@@ -26,7 +26,8 @@ func TestSave(t *testing.T) {
 	}
 }
 
-// Octets that no sender may deliver are refused before they are parsed.
+// Deliveries in a form that no sender may use are rejected before they are
+// parsed.
 func TestDeliveries(t *testing.T) {
 	t.Parallel()
 	for _, octets := range []string{"", "{}", "Content-Type: text/plain\r\n\r\nx", "Content-Type: multipart/report; boundary=b\r\n\r\n--b--\r\n"} {

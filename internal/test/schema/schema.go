@@ -1,6 +1,6 @@
-// Package schema checks that the reports that tests produce have the form of RFC 8460
-// section 4.4, by a JSON Schema. It is a module of its own, so that users of the
-// library do not depend on the validator.
+// Package schema checks with a JSON Schema that the reports from all tests have
+// the form of RFC 8460 section 4.4. It is a separate module, so that users of
+// the library do not depend on the validator.
 package schema
 
 import (
@@ -17,7 +17,8 @@ var reportSchema []byte
 // Checker checks reports.
 type Checker struct{ schema *jsonschema.Schema }
 
-// NewChecker compiles RFC 8460 section 4.4 as a JSON Schema, with formats asserted.
+// NewChecker compiles the schema, which expresses RFC 8460 section 4.4. Formats
+// are checked.
 func NewChecker() (*Checker, error) {
 	const name = "report.schema.json"
 	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(reportSchema))
@@ -36,7 +37,7 @@ func NewChecker() (*Checker, error) {
 	return &Checker{schema}, nil
 }
 
-// Check returns an error if the text is not a report of RFC 8460 section 4.4.
+// Check returns an error if text is not a valid report.
 func (c *Checker) Check(text []byte) error {
 	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {

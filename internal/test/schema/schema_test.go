@@ -57,8 +57,8 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// modules are the directories of the modules whose tests produce reports, and for each
-// the number of different reports that its tests produce at least.
+// modules maps the directory of each module whose tests produce reports to the
+// minimum number of different reports.
 var modules = map[string]int{
 	"../../..":                    200,
 	"../../../policy/valkeystore": 20,

@@ -1,4 +1,4 @@
-// Package testpki makes certificates for tests, good ones and bad ones.
+// Package testpki creates valid and invalid certificates for tests.
 package testpki
 
 import (
@@ -15,63 +15,65 @@ import (
 	"time"
 )
 
-// Now is a moment at which all certificates are valid that nothing was changed
-// about: a year after their first and a year before their last.
+// Now is a time at which all certificates are valid, unless a Change says
+// otherwise. It is one year after NotBefore and one year before NotAfter.
 var Now = time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
 
-// Year is a step that takes Now out of a certificate's life, with some days to
-// spare.
+// Year is longer than the time between Now and the end of a certificate's
+// validity.
 const Year = 370 * 24 * time.Hour
 
-// Entity is somebody with a key and a certificate for it.
+// Entity is a subject with its key and certificate.
 type Entity struct {
 	Cert *x509.Certificate
 	Key  crypto.Signer
 }
 
-// Change makes something about a certificate different from the usual.
+// Change changes the template of a certificate.
 type Change func(template *x509.Certificate)
 
-// Root makes an authority that signed itself.
+// Root returns a self-signed authority.
 func Root(t testing.TB, name string, changes ...Change) *Entity {
 	t.Helper()
 	return issue(t, nil, newKey(t), authority(name), changes)
 }
 
-// Authority makes an authority below e.
+// Authority returns an authority whose certificate is signed by e.
 func (e *Entity) Authority(t testing.TB, name string, changes ...Change) *Entity {
 	t.Helper()
 	return issue(t, e, newKey(t), authority(name), changes)
 }
 
-// Again makes another certificate for the name and key of the authority other,
-// signed by e: a cross-certificate or, if e is the other, a renewed root.
+// Again returns another certificate for the name and key of the authority
+// other, signed by e. It is a cross-certificate or, if e is other, a renewed
+// root.
 func (e *Entity) Again(t testing.TB, other *Entity, changes ...Change) *Entity {
 	t.Helper()
 	return issue(t, e, other.Key, authority(other.Cert.Subject.CommonName), changes)
 }
 
-// Rollover makes an authority of the same name with a new key, signed by e.
+// Rollover returns an authority with the same name as e and a new key, signed
+// by e.
 func (e *Entity) Rollover(t testing.TB, changes ...Change) *Entity {
 	t.Helper()
 	template := authority(e.Cert.Subject.CommonName)
-	template.AuthorityKeyId = e.Cert.SubjectKeyId // or it would look self-signed
+	template.AuthorityKeyId = e.Cert.SubjectKeyId // otherwise it would look self-signed
 	return issue(t, e, newKey(t), template, changes)
 }
 
-// Server makes a server below e with a certificate for DNS names.
+// Server returns a server with a certificate for DNS names, signed by e.
 func (e *Entity) Server(t testing.TB, names []string, changes ...Change) *Entity {
 	t.Helper()
 	return issue(t, e, newKey(t), server(names), changes)
 }
 
-// SelfSigned makes a server that signed its own certificate.
+// SelfSigned returns a server with a self-signed certificate.
 func SelfSigned(t testing.TB, names []string, changes ...Change) *Entity {
 	t.Helper()
 	return issue(t, nil, newKey(t), server(names), changes)
 }
 
-// Chain returns the certificates of some entities.
+// Chain returns the certificates of entities.
 func Chain(entities ...*Entity) []*x509.Certificate {
 	chain := make([]*x509.Certificate, len(entities))
 	for i, e := range entities {
@@ -80,8 +82,8 @@ func Chain(entities ...*Entity) []*x509.Certificate {
 	return chain
 }
 
-// Version1 makes the certificate of e again as it would have been before there
-// were extensions, signed by itself, or by issuer if that is not nil.
+// Version1 returns e with an X.509 version 1 certificate, which has no
+// extensions. It is signed by issuer or, if issuer is nil, self-signed.
 func (e *Entity) Version1(t testing.TB, issuer *Entity) *Entity {
 	t.Helper()
 	var tbs struct {
@@ -126,8 +128,8 @@ func (e *Entity) Version1(t testing.TB, issuer *Entity) *Entity {
 	return &Entity{Cert: cert, Key: e.Key}
 }
 
-// WithKey makes an authority that signed itself with a key of some other kind
-// than ECDSA over P-256.
+// WithKey returns a self-signed authority with a key of another kind than ECDSA
+// P-256.
 func WithKey(t testing.TB, name string, key crypto.Signer, changes ...Change) *Entity {
 	t.Helper()
 	return issue(t, nil, key, authority(name), changes)
@@ -187,54 +189,54 @@ func issue(t testing.TB, issuer *Entity, key crypto.Signer, template *x509.Certi
 	return &Entity{Cert: cert, Key: key}
 }
 
-// Expired ends the certificate's life before Now.
+// Expired makes the certificate expire before Now.
 func Expired(c *x509.Certificate) { c.NotAfter = Now.Add(-time.Hour) }
 
-// NotYetValid begins the certificate's life after Now.
+// NotYetValid makes the certificate valid only after Now.
 func NotYetValid(c *x509.Certificate) { c.NotBefore = Now.Add(time.Hour) }
 
-// PathLen limits how many authorities may follow.
+// PathLen sets the maximum number of intermediate authorities.
 func PathLen(n int) Change {
 	return func(c *x509.Certificate) { c.MaxPathLen, c.MaxPathLenZero = n, n == 0 }
 }
 
-// NotCA says in so many words that this is no authority.
+// NotCA sets the basic constraints to "not a CA".
 func NotCA(c *x509.Certificate) { c.IsCA, c.MaxPathLen = false, 0 }
 
-// NoBasicConstraints leaves out the extension that makes an authority.
+// NoBasicConstraints omits the basic constraints extension.
 func NoBasicConstraints(c *x509.Certificate) { c.BasicConstraintsValid, c.IsCA = false, false }
 
-// KeyUsage sets the key usages.
+// KeyUsage sets the key usage.
 func KeyUsage(usage x509.KeyUsage) Change {
 	return func(c *x509.Certificate) { c.KeyUsage = usage }
 }
 
-// ExtKeyUsage sets the extended key usages.
+// ExtKeyUsage sets the extended key usage.
 func ExtKeyUsage(usages ...x509.ExtKeyUsage) Change {
 	return func(c *x509.Certificate) { c.ExtKeyUsage = usages }
 }
 
-// CommonName sets the name in the subject.
+// CommonName sets the common name of the subject.
 func CommonName(name string) Change {
 	return func(c *x509.Certificate) { c.Subject.CommonName = name }
 }
 
-// Permit constrains the DNS names below an authority.
+// Permit sets the permitted DNS domains of an authority.
 func Permit(domains ...string) Change {
 	return func(c *x509.Certificate) { c.PermittedDNSDomains, c.PermittedDNSDomainsCritical = domains, true }
 }
 
-// Exclude forbids DNS names below an authority.
+// Exclude sets the excluded DNS domains of an authority.
 func Exclude(domains ...string) Change {
 	return func(c *x509.Certificate) { c.ExcludedDNSDomains, c.PermittedDNSDomainsCritical = domains, true }
 }
 
-// Signature sets the algorithm that the certificate is signed with.
+// Signature sets the signature algorithm.
 func Signature(algorithm x509.SignatureAlgorithm) Change {
 	return func(c *x509.Certificate) { c.SignatureAlgorithm = algorithm }
 }
 
-// Critical adds a critical extension that nobody knows.
+// Critical adds an unknown critical extension.
 func Critical(c *x509.Certificate) {
 	c.ExtraExtensions = append(c.ExtraExtensions, pkix.Extension{
 		Id: []int{1, 3, 6, 1, 4, 1, 32473, 1}, Critical: true, Value: []byte{5, 0},

@@ -2,6 +2,5 @@
 // 4034, 4035, 5155 and 6840). Its functions work on records alone: the caller
 // supplies the keys of the zone, the time, and the budget.
 //
-// The package does not decide which zone may speak for a name. Package dnssec
-// does.
+// The package does not decide which zone a name belongs to. Package dnssec does.
 package proof

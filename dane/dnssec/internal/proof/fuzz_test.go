@@ -10,7 +10,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// realReplies are what name servers and a resolver have really sent.
+// realReplies are replies of real name servers and a resolver.
 func realReplies(tb testing.TB) [][]byte {
 	text, err := os.ReadFile("../../testdata/replies")
 	if err != nil {
@@ -31,8 +31,7 @@ func realReplies(tb testing.TB) [][]byte {
 	return replies
 }
 
-// FuzzDenial gives NSEC and NSEC3 records of all shapes to the proofs, as if
-// they were authenticated.
+// FuzzDenial tries arbitrary NSEC and NSEC3 records as if they were authenticated.
 func FuzzDenial(f *testing.F) {
 	f.Add("a.example. NSEC c.example. A", "b.example.", uint16(dns.TypeA))
 	f.Add("0p9mhaveqvm6t7vbl5lop2u3t2rp3tom.example. NSEC3 1 1 12 aabbccdd 2t7b4g4vsa5smi47k61mv5bv1a22bojr MX", "x.example.", uint16(dns.TypeDS))

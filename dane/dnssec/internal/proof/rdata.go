@@ -1,28 +1,39 @@
 package proof
 
-import "github.com/miekg/dns"
+import (
+	"errors"
+
+	"github.com/miekg/dns"
+)
 
 // rdata returns the RDATA of rr in the canonical form of RFC 4034 section 6.2, or
 // nil if it cannot be packed.
 func rdata(rr dns.RR) []byte {
-	rr = dns.Copy(rr) // packing writes to the record
+	rr = dns.Copy(rr)
 	for _, name := range canonicalNames(rr) {
 		*name = dns.CanonicalName(*name)
 	}
+	data, _ := pack(rr)
+	return data
+}
+
+// RDATA returns the RDATA of rr in wire form, without compression, as it was
+// published.
+func RDATA(rr dns.RR) ([]byte, error) { return pack(dns.Copy(rr)) }
+
+// pack writes to the header of rr.
+func pack(rr dns.RR) ([]byte, error) {
+	const header = 11 // RFC 1035 section 4.1.3, with the root as owner
+	rr.Header().Name = "."
 	wire := make([]byte, dns.Len(rr)+1)
 	end, err := dns.PackRR(rr, wire, 0, nil, false)
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	start := 0
-	for start < end && wire[start] != 0 {
-		start += 1 + int(wire[start]) // a label of the owner, which is not compressed
+	if end < header {
+		return nil, errors.New("the record has no header")
 	}
-	start++
-	if start+10 > end {
-		return nil
-	}
-	return wire[start+10 : end : end]
+	return wire[header:end:end], nil
 }
 
 // canonicalNames returns the names in the RDATA that are converted to lower case:

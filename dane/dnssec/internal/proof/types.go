@@ -7,9 +7,9 @@ import (
 )
 
 // denies reports whether the types that exist at the name of a question rule out
-// records of rtype. A CNAME would have been the answer (RFC 6840 section 4.3). The
-// parent's record at a delegation speaks for DS only, and the child's record for
-// all types except DS (section 4.1 and RFC 4035 section 5.2).
+// records of rtype. A CNAME would have been the answer (RFC 6840 section 4.3). At a
+// delegation, the record of the parent denies only DS, and the record of the child all
+// types except DS (section 4.1 and RFC 4035 section 5.2).
 func denies(types []uint16, rtype uint16) bool {
 	if slices.Contains(types, rtype) || slices.Contains(types, dns.TypeCNAME) {
 		return false

@@ -53,7 +53,7 @@ type Client struct {
 }
 
 // maxStrays is how many datagrams that do not answer are read before the attempt
-// ends. The server is then asked over TCP, where nobody else can send any.
+// ends. The server is then asked over TCP, where no one else can send any.
 const maxStrays = 64
 
 // datagramSize is more than udpSize, because some servers ignore that.
@@ -181,9 +181,9 @@ func (c *Client) failure(ctx context.Context, s *Server, err error) *Error {
 	return e
 }
 
-// overUDP sends the query and reads datagrams until one answers it. Anyone can
-// send some, so datagrams that do not answer the query are dropped, and are not
-// believed as errors (RFC 5452 section 9.1), up to maxStrays.
+// overUDP sends the query and reads datagrams until one answers it. Anyone can send
+// datagrams, so those that do not answer the query are dropped, up to maxStrays, and are
+// not errors of the server (RFC 5452 section 9.1).
 func (c *Client) overUDP(ctx context.Context, s *Server, query *query) (*Message, error) {
 	conn, release, err := c.connect(ctx, "udp", s)
 	if err != nil {

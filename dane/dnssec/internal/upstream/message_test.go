@@ -11,8 +11,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// The records that an answer needs are unpacked as the dns package does it, the
-// others without data, and a message is as good or as broken for both.
+// Records that an answer needs are unpacked like the dns package does, and others
+// without their data. Both accept and refuse the same messages.
 func TestUnpack(t *testing.T) {
 	t.Parallel()
 	const sig = "8 2 300 20300101000000 20200101000000 1 example.com. AwEAAaz/"
@@ -105,14 +105,13 @@ func TestUnpackBomb(t *testing.T) {
 	if err != nil || len(msg.Answer) != 2 {
 		t.Fatalf("%v, %v", msg, err)
 	}
-	// Other tests wait while this one runs.
+	// Not parallel with other tests.
 	if took := after.TotalAlloc - before.TotalAlloc; took > 64<<10 {
 		t.Errorf("%d octets unpack to %d", len(bomb), took)
 	}
 }
 
-// What datagrams are read into is used again: a message must keep nothing of
-// it, whatever is in it.
+// The buffer for datagrams is reused, so a message must not refer to it.
 func TestMessagesKeepNothingOfTheBuffer(t *testing.T) {
 	t.Parallel()
 	m := new(dns.Msg).SetQuestion("example.", dns.TypeTXT)

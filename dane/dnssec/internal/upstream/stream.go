@@ -104,8 +104,8 @@ type stream struct {
 	mu      sync.Mutex
 	err     error // the connection is closed
 	retired bool  // takes no more questions
-	// waiting holds the questions by ID. A question that nobody waits for any more
-	// is nil and keeps its ID, so that a late reply is not taken for another's.
+	// waiting holds the questions by ID. An abandoned question is nil and keeps its ID,
+	// so that a late reply is not delivered to another question.
 	waiting map[uint16]chan []byte
 	live    int // of waiting, not nil
 	idle    *time.Timer

@@ -23,7 +23,7 @@ func streamQuery() *query {
 	return q
 }
 
-// A connection that nobody uses is closed after a while, one in use is not.
+// An unused connection is closed after a while. A connection in use is not.
 func TestIdleConnection(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -62,8 +62,8 @@ func askStream(t *testing.T, s *stream) ([]byte, error) {
 	return s.ask(t.Context(), streamQuery())
 }
 
-// A caller who gives up leaves the others alone, and the late reply is for
-// nobody; after a timeout the connection takes no more questions.
+// A caller that gives up does not affect the others, and the late reply is dropped.
+// After a timeout the connection takes no more questions.
 func TestAbandonedQuestion(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -119,8 +119,8 @@ func TestAbandonedQuestion(t *testing.T) {
 	})
 }
 
-// A server that sends what nobody asked for, or nothing that can be read, is
-// not listened to.
+// A connection ends if the server sends a reply that was not asked for, or one that
+// cannot be read.
 func TestBrokenStream(t *testing.T) {
 	t.Parallel()
 	for _, sent := range [][]byte{{0, 1, 7}, {0, 0}, {0, 2, 0, 0}, {0, 9, 1}, nil} {
@@ -142,8 +142,8 @@ func TestBrokenStream(t *testing.T) {
 	}
 }
 
-// All that came while a connection was being opened wait on it; when they are
-// too many, the rest is sent to another one instead of looking for a free ID.
+// Questions that arrive while a connection is being opened wait for it. If there are
+// too many, the rest uses another connection.
 func TestFullStream(t *testing.T) {
 	t.Parallel()
 	s, far := pipeStream()

@@ -1,45 +1,45 @@
-// Package daemon runs real servers for the interoperability tests: each in the
-// foreground, with ports of its own, until the test ends.
+// Package daemon runs real servers for interoperability tests. Each server runs
+// in the foreground, on its own ports, until the test ends.
 package daemon
 
 import (
-	"bytes"
 	"math/rand/v2"
 	"net"
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/mxseal/mxseal/internal/test/logbuf"
 )
 
 // A Daemon is a running server. Its methods are safe for concurrent use.
 type Daemon struct {
 	name string
-	log  logBuffer
+	log  logbuf.Buffer
 	done chan struct{} // closed when the process has ended
 	cmd  *exec.Cmd
 }
 
-// Start runs program in the foreground and returns when ready reports no
-// error. The test fails when the process ends before that or is not ready in
-// half a minute. The process is ended with the test; its log is shown when
-// the test failed.
+// Start starts a program in the foreground and returns when ready returns nil.
+// The test fails if the program ends before that or is not ready after half a
+// minute. The program is stopped when the test ends. If the test has failed,
+// its log is printed.
 func Start(t testing.TB, ready func() error, program string, args ...string) *Daemon {
 	t.Helper()
 	d := &Daemon{name: program, done: make(chan struct{}), cmd: exec.Command(program, args...)}
 	d.cmd.Stdout = &d.log
 	d.cmd.Stderr = &d.log
 	ownGroup(d.cmd)
-	// A child that keeps the pipe open must not keep the test waiting.
+	// A child process that keeps the pipe open must not block the test.
 	d.cmd.WaitDelay = 5 * time.Second
 	if err := d.cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", program, err)
 	}
 	go func() {
 		defer close(d.done)
-		_ = d.cmd.Wait() // how it ended is in its log
+		_ = d.cmd.Wait() // the log has the reason
 	}()
 	t.Cleanup(func() {
 		d.stop()
@@ -51,7 +51,7 @@ func Start(t testing.TB, ready func() error, program string, args ...string) *Da
 	return d
 }
 
-// await polls until ready reports no error.
+// await polls until ready returns nil.
 func (d *Daemon) await(t testing.TB, ready func() error) {
 	t.Helper()
 	deadline := time.After(30 * time.Second)
@@ -72,7 +72,7 @@ func (d *Daemon) await(t testing.TB, ready func() error) {
 	}
 }
 
-// stop asks the process group to end, and insists after five seconds.
+// stop sends SIGTERM to the process group, and SIGKILL after five seconds.
 func (d *Daemon) stop() {
 	endGroup(d.cmd)
 	select {
@@ -83,11 +83,11 @@ func (d *Daemon) stop() {
 	<-d.done
 }
 
-// Log returns all that the server has written to its standard output and
-// error.
+// Log returns everything that the server has written to standard output and
+// standard error.
 func (d *Daemon) Log() string { return d.log.String() }
 
-// LogLines returns the lines of the log that contain all of the words.
+// LogLines returns the lines of the log that contain all words.
 func (d *Daemon) LogLines(words ...string) []string {
 	var found []string
 	for line := range strings.Lines(d.Log()) {
@@ -107,27 +107,9 @@ func containsAll(s string, words []string) bool {
 	return true
 }
 
-// logBuffer is a bytes.Buffer for concurrent use.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
-// FreePort returns a port of 127.0.0.1 that is free for both TCP and UDP. It
-// is below the ports that systems give to outgoing connections, so that no
-// such connection takes it before the server does.
+// FreePort returns a port of 127.0.0.1 that is free for TCP and UDP. It is not
+// in the range of ephemeral ports, so that no outgoing connection takes it
+// before the server does.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	for range 100 {
@@ -149,8 +131,8 @@ func FreePort(t testing.TB) int {
 	return 0
 }
 
-// Run runs a program to its end and returns its output; the test fails when
-// the program does.
+// Run runs a program and returns its output. The test fails if the program
+// fails.
 func Run(t testing.TB, dir, program string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(program, args...)

@@ -13,7 +13,7 @@ func ownGroup(*exec.Cmd) {}
 func endGroup(cmd *exec.Cmd)  { _ = cmd.Process.Kill() }
 func killGroup(cmd *exec.Cmd) { _ = cmd.Process.Kill() }
 
-// Pause returns an error: this system cannot stop a process and continue it.
+// Pause returns an error, because this system cannot pause processes.
 func Pause(*os.Process) error { return errors.ErrUnsupported }
 
 // Resume returns an error, like Pause.

@@ -16,11 +16,11 @@ import (
 	"github.com/mxseal/mxseal/internal/test/interop"
 )
 
-// perTree is how many questions are asked about each tree, one after the other.
+// perTree is the number of questions for each tree.
 const perTree = 10
 
-// TestValidatorsAgree asks our validator, unbound and delv about trees that it
-// makes up. The log has the seed; the same seed asks the same questions.
+// TestValidatorsAgree asks our validator, unbound and delv about generated
+// trees. The seed is in the log. The same seed generates the same questions.
 func TestValidatorsAgree(t *testing.T) {
 	r := &run{
 		seed:      number("MXSEAL_DIFFERENTIAL_SEED", defaultSeed),
@@ -35,9 +35,9 @@ func TestValidatorsAgree(t *testing.T) {
 		r.next.Store(only)
 		r.questions = (only + 1) * perTree
 	}
-	newPanel(t) // skips where a program is missing
-	// More workers than processors: delv 9.18 at times waits for itself, for 12
-	// seconds, when a zone has no good signature.
+	newPanel(t) // skips the test if a program is missing
+	// There are more workers than processors, because delv 9.18 sometimes hangs
+	// for 12 seconds when a zone has no valid signature.
 	var workers sync.WaitGroup
 	for n := range 8 * runtime.GOMAXPROCS(0) {
 		workers.Go(func() { t.Run(fmt.Sprint("worker ", n), r.work) })
@@ -47,12 +47,12 @@ func TestValidatorsAgree(t *testing.T) {
 	r.notCompared(t)
 }
 
-// defaultSeed has each run ask the same, so that it says something about the
-// change that is tested. Other seeds are for who looks for differences.
+// defaultSeed makes all runs ask the same questions, so that a new difference
+// is caused by the change under test. Use other seeds to find new differences.
 const defaultSeed = 304
 
-// questions is how many are asked by default: 2000 where the environment asks
-// for the whole comparison, few where "go test ./..." is to be quick.
+// questions returns the default number of questions: 2000 if the environment
+// asks for the complete comparison, and few otherwise.
 func questions() uint64 {
 	if interop.Complete() {
 		return 2000
@@ -63,13 +63,13 @@ func questions() uint64 {
 // A run is one comparison, done by several workers.
 type run struct {
 	seed, questions uint64
-	reduce          uint64        // how many differences to reduce
-	next            atomic.Uint64 // tree
+	reduce          uint64        // the number of differences to reduce
+	next            atomic.Uint64 // index of the next tree
 
 	mu       sync.Mutex
 	counts   map[string]int
-	first    map[string]string // where each kind of difference was met first
-	reported map[string]bool   // kinds of differences
+	first    map[string]string // the first occurrence of each kind of difference
+	reported map[string]bool   // the kinds of differences that were reported
 	differs  int
 }
 
@@ -94,8 +94,8 @@ func (r *run) work(t *testing.T) {
 	}
 }
 
-// outOfTime fails the test a minute before it would be ended together with its
-// clean-up.
+// outOfTime makes the test fail one minute before its deadline, so that cleanup
+// functions still run.
 func outOfTime(t *testing.T) bool {
 	deadline, ok := t.Deadline()
 	if !ok || time.Until(deadline) > time.Minute {
@@ -105,7 +105,7 @@ func outOfTime(t *testing.T) bool {
 	return true
 }
 
-// An outcome is what the three made of a scenario.
+// An outcome contains the verdicts of all three validators on a scenario.
 type outcome struct {
 	*scenario
 	ours, unbound, delv verdict
@@ -120,20 +120,20 @@ func (p *panel) judge(t testing.TB, s *scenario) *outcome {
 	return o
 }
 
-// differ reports whether there is something to explain: another status, or
-// other records that ours and unbound both call secure. Whether what is refused
-// is called bogus or a failure makes no difference to who asks.
+// differ reports whether there is a difference to explain: the statuses differ,
+// or ours and unbound return different secure records. Bogus and failed count
+// as the same status, because the caller gets no answer in both cases.
 func (o *outcome) differ() bool {
 	return o.kinds() != [3]status{o.ours.kind(), o.ours.kind(), o.ours.kind()} ||
 		o.ours.status == secure && o.ours.answer != o.unbound.answer
 }
 
-// statuses are those of ours, unbound and delv.
+// statuses returns the statuses of ours, unbound and delv.
 func (o *outcome) statuses() [3]status {
 	return [3]status{o.ours.status, o.unbound.status, o.delv.status}
 }
 
-// kinds are the statuses, all that is refused being called failed.
+// kinds returns the statuses, with bogus replaced by failed.
 func (o *outcome) kinds() [3]status {
 	return [3]status{o.ours.kind(), o.unbound.kind(), o.delv.kind()}
 }
@@ -142,8 +142,9 @@ func (o *outcome) unasked() bool {
 	return slices.Contains([]status{o.ours.status, o.unbound.status, o.delv.status}, unasked)
 }
 
-// record counts an outcome. One that cannot be explained is a failure; the
-// first of each kind is reported in full, and the first few of these reduced.
+// record counts an outcome. An outcome that cannot be explained is a test
+// failure. The first one of each kind is logged in full, and the first few of
+// these are reduced.
 func (r *run) record(t *testing.T, p *panel, o *outcome, where string) {
 	t.Helper()
 	if o.unasked() {
@@ -192,7 +193,7 @@ const (
 	tookTooLong = "not asked, because a program took too long"
 )
 
-// notCompared says how many questions show no agreement.
+// notCompared reports how many questions could not be compared.
 func (r *run) notCompared(t *testing.T) {
 	if !interop.Complete() {
 		interop.NotCompared(t, "%d questions were asked; MXSEAL_INTEROP=1 asks 2000", r.questions)

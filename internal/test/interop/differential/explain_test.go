@@ -6,17 +6,18 @@ import (
 	"github.com/miekg/dns"
 )
 
-// A difference is one kind of disagreement, and who is right about it.
+// A difference is a known kind of disagreement, and says which validator is
+// right.
 type difference struct {
 	name string
 	is   func(*outcome) bool
 }
 
-// wrong reports a verdict of ours that cannot be right, whatever the others
-// say: an answer called secure that is not what the tree has, or one called
-// insecure in a part of the tree that is signed without a gap. An altered reply
-// that both others call bogus is wrong too, but where unbound's verdict is the
-// one that it has on intact replies.
+// wrong returns why our verdict is wrong regardless of the others, or "". A
+// secure answer that is not in the tree is wrong, and so is an insecure answer
+// in a completely signed part of the tree. A secure verdict on an altered reply
+// that both others call bogus is wrong too, unless unbound has the same verdict
+// on intact replies.
 func (o *outcome) wrong() string {
 	altered := o.mutation.Kind != "" && !o.dnameTakenForAnother()
 	switch {
@@ -30,7 +31,7 @@ func (o *outcome) wrong() string {
 	return ""
 }
 
-// explain names the reason for a difference, or returns "".
+// explain returns the reason for a difference, or "".
 func explain(o *outcome) string {
 	for _, d := range differences {
 		if d.is(o) {
@@ -40,9 +41,9 @@ func explain(o *outcome) string {
 	return ""
 }
 
-// differences are those that are known.
+// differences are the known differences.
 var differences = []difference{
-	// The others trust more than ours.
+	// The others accept more than ours.
 	{"delv takes an opt-out denial for proof", func(o *outcome) bool {
 		return o.ours.status == insecure && o.delv.status == secure && o.unbound.status != secure && o.truth.doubted
 	}},
@@ -89,7 +90,7 @@ var differences = []difference{
 		return (o.ours.kind() == failed || o.ours.status == insecure && o.truth.doubted) && o.withinAlias()
 	}},
 
-	// The others trust less than ours.
+	// The others accept less than ours.
 	{"what is in no signed zone cannot be bogus", func(o *outcome) bool {
 		return o.ours.status == insecure && o.truth.doubted && o.unbound.status != secure && o.delv.status != secure
 	}},
@@ -130,22 +131,22 @@ var differences = []difference{
 	}},
 }
 
-// dnameTakenForAnother reports whether unbound takes a DNAME further up for the
-// one that is asked for, and so wants the CNAME signed that is made from it. It
-// does so with intact replies too.
+// dnameTakenForAnother reports whether unbound treats a DNAME of an ancestor as
+// the DNAME in the question, and so requires a signature of the synthesized
+// CNAME. It does so with intact replies too.
 func (o *outcome) dnameTakenForAnother() bool {
 	return o.question.Type == dns.TypeDNAME && o.unbound.says("no signatures for CNAME")
 }
 
-// withinAlias reports whether the mutation alters the reply to an alias: some
-// take the end of it from there, others ask for it again.
+// withinAlias reports whether the mutation alters the reply to an alias. Some
+// validators use the target from that reply, others query it again.
 func (o *outcome) withinAlias() bool {
 	at := slices.Index(o.truth.chain, o.mutation.At)
 	return at >= 0 && at < len(o.truth.chain)-1
 }
 
-// altersBeside reports whether the mutation puts something into a reply, or
-// breaks it there, that the answer does not rest on.
+// altersBeside reports whether the mutation adds or damages records that the
+// answer does not depend on.
 func (o *outcome) altersBeside() bool {
 	return slices.Contains([]string{"authority forged beside", "denial added", "denial replayed", "denials replayed",
 		"signature of other name", "signature type", "owner renamed"}, o.mutation.Kind)

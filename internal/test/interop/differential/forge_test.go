@@ -6,8 +6,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// onDenial hands over one RRset of NSEC or NSEC3 with its signatures, and the
-// authority section without it.
+// onDenial calls change with one NSEC or NSEC3 RRset, including signatures, and
+// with the rest of the authority section.
 func onDenial(change func(o *operation, denial, rest []dns.RR) bool) func(*operation) bool {
 	return func(o *operation) bool {
 		denials := o.sets(isDenial)
@@ -27,7 +27,8 @@ func onDenial(change func(o *operation, denial, rest []dns.RR) bool) func(*opera
 	}
 }
 
-// renameDenial gives the denial the owner of another one, or of the question.
+// renameDenial replaces the owner of a denial with that of another one or with
+// the name of the question.
 func (o *operation) renameDenial(denial, _ []dns.RR) bool {
 	name := o.At.Name
 	for _, rr := range o.donor.Ns {
@@ -41,7 +42,7 @@ func (o *operation) renameDenial(denial, _ []dns.RR) bool {
 	return true
 }
 
-// replayDenials puts the denials of the donor beside the rest.
+// replayDenials adds the denials of the donor to the rest.
 func (o *operation) replayDenials(rest []dns.RR) bool {
 	added := false
 	for _, rr := range o.donor.Ns {
@@ -54,7 +55,7 @@ func (o *operation) replayDenials(rest []dns.RR) bool {
 	return added
 }
 
-// deny makes the reply the negative one of the donor.
+// deny replaces the reply with the negative reply of the donor.
 func (o *operation) deny() bool {
 	if len(o.donor.Answer) > 0 {
 		return false
@@ -76,8 +77,8 @@ func (o *operation) replayType() bool {
 	return o.replay()
 }
 
-// replayExpansion gives the answer of the donor the name of the question, as
-// a wildcard would.
+// replayExpansion renames the answer of the donor to the name of the question,
+// like a wildcard expansion.
 func (o *operation) replayExpansion() bool {
 	if o.Donor.Type != o.At.Type || len(o.donor.Answer) == 0 {
 		return false
@@ -95,7 +96,7 @@ func (o *operation) empty(rcode int) bool {
 	return true
 }
 
-// cutOff drops the end of the reply without saying so.
+// cutOff removes the end of the reply without setting TC.
 func (o *operation) cutOff() bool {
 	keep := o.Index % (1 + len(o.reply.Answer) + len(o.reply.Ns))
 	answer := min(keep, len(o.reply.Answer))
@@ -110,8 +111,8 @@ func (o *operation) pad() bool {
 	return true
 }
 
-// forge returns records of an attacker without a key: at times with a
-// signature that looks right, of the name asked for or another one.
+// forge returns records of an attacker without keys. Some have a signature that
+// looks valid and is for the name in the question or another one.
 func (o *operation) forge() []dns.RR {
 	name, t := o.At.Name, dns.TypeToString[o.At.Type]
 	if o.Index&1 == 0 {
@@ -136,7 +137,7 @@ func (o *operation) forge() []dns.RR {
 	return forged
 }
 
-// forgeCNAME leads the name asked for to another one.
+// forgeCNAME adds a CNAME from the name in the question to another name.
 func (o *operation) forgeCNAME() bool {
 	if o.At.Name == o.Donor.Name {
 		return false
@@ -148,7 +149,7 @@ func (o *operation) forgeCNAME() bool {
 	return true
 }
 
-// forgeDNAME puts a DNAME above the name asked for.
+// forgeDNAME adds a DNAME above the name in the question.
 func (o *operation) forgeDNAME() bool {
 	above := parent(o.At.Name)
 	if o.At.Name == "." || above == "." {
@@ -163,7 +164,7 @@ func (o *operation) forgeDNAME() bool {
 	return true
 }
 
-// onSynthesized changes the CNAME that a DNAME makes, or drops it.
+// onSynthesized changes or removes the synthesized CNAME of a DNAME.
 func onSynthesized(change func(*operation, *dns.CNAME) bool) func(*operation) bool {
 	return func(o *operation) bool {
 		found := false

@@ -9,26 +9,26 @@ import (
 	"github.com/miekg/dns"
 )
 
-// A front serves the tree to one of the validators, so that it is known what
-// that one asked and was told. It outlives the trees.
+// A front serves the current tree to one validator and records its queries and
+// replies. It is used for all trees.
 type front struct {
 	addr string
 
 	mu       sync.Mutex
 	world    *world
-	scenario *scenario // alters replies; may be nil
+	scenario *scenario // alters replies; can be nil
 	log      []told
 }
 
-// told is one reply of a front.
+// told is a query to a front and its reply.
 type told struct {
 	question
 	transport string
 	altered   bool
 }
 
-// newFront serves on a free port of 127.0.0.1, over UDP and TCP, until the
-// test ends.
+// newFront serves on a free port of 127.0.0.1 over UDP and TCP until the test
+// ends.
 func newFront(t testing.TB) *front {
 	t.Helper()
 	packets, listener := listen(t)
@@ -39,7 +39,7 @@ func newFront(t testing.TB) *front {
 	} {
 		started := make(chan struct{})
 		s.NotifyStartedFunc = func() { close(started) }
-		go s.ActivateAndServe() // fails only by Shutdown
+		go s.ActivateAndServe() // fails only after Shutdown
 		<-started
 		t.Cleanup(func() { s.Shutdown() })
 	}
@@ -63,15 +63,14 @@ func listen(t testing.TB) (net.PacketConn, net.Listener) {
 	return nil, nil
 }
 
-// serve turns to another tree, or to another scenario, and forgets what it was
-// asked.
+// serve sets the tree and the scenario, and clears the record.
 func (f *front) serve(w *world, s *scenario) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.world, f.scenario, f.log = w, s, nil
 }
 
-// told returns what was asked since serve.
+// told returns the queries and replies since serve was called.
 func (f *front) told() []told {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -90,7 +89,7 @@ func (f *front) handler(transport string) dns.Handler {
 		} else {
 			reply.Compress = true
 		}
-		conn.WriteMsg(reply) // the client may be gone
+		conn.WriteMsg(reply) // the client may have closed the connection
 	})
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// A generator makes up trees, and what is asked of them.
+// A generator generates trees and questions about them.
 type generator struct{ *rand.Rand }
 
 func newGenerator(seed, tree uint64) generator { return generator{rand.New(rand.NewPCG(seed, tree))} }
@@ -23,7 +23,8 @@ var (
 	labels  = []string{"a", "b", "c", "www", "mx", "_25._tcp.mx", "a.b", "d.c.b", "*", "*.a", "*.b", "*.w", "*._tcp.mx", "zz"}
 	topmost = []string{"alpha", "beta", "gamma"}
 
-	// Unknown algorithms make a zone insecure, or do nothing beside known ones.
+	// Unknown algorithms make a zone insecure. Next to known algorithms they
+	// have no effect.
 	algorithms = [][]uint8{
 		{dns.ECDSAP256SHA256}, {dns.ECDSAP256SHA256}, {dns.ECDSAP256SHA256}, {dns.ED25519}, {dns.ED25519},
 		{dns.RSASHA256}, {dns.RSASHA512}, {dns.ECDSAP384SHA384},
@@ -36,14 +37,15 @@ var (
 	}
 )
 
-// tree makes up a tree one to four levels deep below the root.
+// tree generates a tree of one to four levels below the root.
 func (g generator) tree() treeSpec {
 	spec := treeSpec{g.zone(".")}
 	for !usableRoot(spec[0]) {
 		spec[0] = g.zone(".")
 	}
-	// unbound 1.17 never ends where an NSEC3 record of the apex is missing and
-	// the apex is the root: it goes on to the parent, which is the root.
+	// unbound 1.17 loops forever if the reply lacks the NSEC3 record of the
+	// root apex, because it continues with the parent of the root, which is the
+	// root.
 	spec[0].NSEC3, spec[0].Iterations, spec[0].Salt, spec[0].OptOut = false, 0, "", false
 	for range 2 + g.IntN(5) {
 		above := pick(g, spec)
@@ -70,13 +72,14 @@ func (g generator) tree() treeSpec {
 	return spec
 }
 
-// usableRoot reports whether the DS records of a root zone do as trust anchors.
+// usableRoot reports whether the DS records of a root zone can be used as trust
+// anchors.
 func usableRoot(z zoneSpec) bool {
 	return z.Shift == 0 && slices.ContainsFunc(z.Algorithms, func(a uint8) bool { return a != 200 }) &&
 		slices.ContainsFunc(z.Digests, func(d uint8) bool { return d != 200 })
 }
 
-// zone makes up how a zone is signed.
+// zone generates the signing parameters of a zone.
 func (g generator) zone(name string) zoneSpec {
 	z := zoneSpec{Name: name, Algorithms: pick(g, algorithms), Digests: pick(g, digests)}
 	if g.chance(2) {
@@ -101,10 +104,10 @@ func (g generator) zone(name string) zoneSpec {
 	return z
 }
 
-// records makes up what a zone has, clear of the zones below it.
+// records generates the records of a zone. None is in a zone below it.
 func (g generator) records(spec treeSpec, z zoneSpec) []string {
 	var lines []string
-	redirected := func(owner string) bool { // a DNAME there would hide a zone
+	redirected := func(owner string) bool { // a DNAME must not hide a zone
 		return slices.ContainsFunc(spec, func(o zoneSpec) bool { return dns.IsSubDomain(owner, o.Name) && o.Name != z.Name })
 	}
 	count := 2 + g.IntN(6)
@@ -115,7 +118,7 @@ func (g generator) records(spec treeSpec, z zoneSpec) []string {
 	for range count {
 		label := pick(g, labels)
 		owner := child(label, z.Name)
-		// The dns package cannot sign a wildcard right below the root.
+		// The dns package cannot sign a wildcard directly below the root.
 		if used[owner] || owner == "*." || spec.zone(owner).Name != z.Name {
 			continue
 		}
@@ -152,13 +155,13 @@ func (g generator) data(owner string) []string {
 	return lines
 }
 
-// target makes up a name that an alias may lead to.
+// target generates the target of an alias.
 func (g generator) target(spec treeSpec) string {
 	name := pick(g, spec).Name
 	return child(strings.Replace(pick(g, labels), "*", "x", 1), name)
 }
 
-// question makes up a question about a name in the tree, or near one.
+// question generates a question about a name in the tree, or near one.
 func (g generator) question(spec treeSpec) question {
 	z := pick(g, spec)
 	name := z.Name
@@ -196,7 +199,7 @@ func (g generator) question(spec treeSpec) question {
 	return q
 }
 
-// scenario makes up a question and what is done to the replies to it.
+// scenario generates a question and a mutation of its replies.
 func (g generator) scenario(w *world) *scenario {
 	s := &scenario{tree: w.spec, question: g.question(w.spec)}
 	if g.chance(4) {
@@ -212,8 +215,8 @@ func (g generator) scenario(w *world) *scenario {
 	return s
 }
 
-// mutation makes up where and how to alter: mostly the reply to the question,
-// but also those to what follows from it.
+// mutation generates a mutation. It usually alters the reply to the question,
+// and sometimes the reply to a subsequent query.
 func (g generator) mutation(w *world, q question) mutation {
 	steps := chain(w.ask(q), q)
 	at := pick(g, steps)
@@ -243,8 +246,8 @@ func (g generator) mutation(w *world, q question) mutation {
 	return m
 }
 
-// chain returns the questions that a question leads to along the aliases of
-// the reply.
+// chain returns the questions that follow from a question along the aliases of
+// its reply.
 func chain(reply *dns.Msg, q question) []question {
 	steps := []question{q}
 	if q.Type == dns.TypeCNAME {
@@ -258,7 +261,7 @@ func chain(reply *dns.Msg, q question) []question {
 	return steps
 }
 
-// String prints a zone as the Go literal that makes it.
+// String returns the Go literal of a zone.
 func (z zoneSpec) String() string {
 	text := strings.ReplaceAll(fmt.Sprintf("%#v", z), "differential.", "")
 	return strings.ReplaceAll(text, "[]uint8", "[]byte")

@@ -22,12 +22,13 @@ import (
 	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 )
 
-// iterations is the most NSEC3 iterations that all three validators check.
+// iterations is the maximum number of NSEC3 iterations that all three
+// validators accept.
 const iterations = 100
 
-// A panel is the three validators, fit for one tree after the other.
+// A panel consists of the three validators. It is used for all trees.
 type panel struct {
-	t           testing.TB // that unbound runs for
+	t           testing.TB // unbound runs until this test ends
 	dir         string
 	unbound     *daemon.Daemon // nil before the first tree
 	unboundPort int
@@ -37,7 +38,7 @@ type panel struct {
 	fronts      fronts
 }
 
-// fronts are what ours, unbound and delv ask.
+// fronts are the servers for ours, unbound and delv.
 type fronts struct{ ours, unbound, delv *front }
 
 func (f fronts) serve(w *world, s *scenario) {
@@ -52,7 +53,7 @@ func newPanel(t testing.TB) *panel {
 	return p
 }
 
-// turnTo has the panel ask another tree.
+// turnTo switches the panel to another tree.
 func (p *panel) turnTo(t testing.TB, w *world) {
 	t.Helper()
 	p.world = w
@@ -86,8 +87,8 @@ func (p *panel) startUnbound(t testing.TB) {
 	p.unbound = daemon.Start(p.t, p.unboundReady, p.unboundPath, "-d", "-c", p.file("unbound.conf"))
 }
 
-// writeConfig writes the configuration of an unbound that validates what the
-// tree says and adds nothing of its own.
+// writeConfig writes the configuration of an unbound that only validates and
+// adds no restrictions of its own.
 func (p *panel) writeConfig(t testing.TB) {
 	t.Helper()
 	_, port, _ := net.SplitHostPort(p.fronts.unbound.addr)
@@ -132,7 +133,7 @@ remote-control:
 `, p.unboundPort, p.dir, iterations, port))
 }
 
-// control does what unbound-control would.
+// control sends a command like unbound-control.
 func (p *panel) control(t testing.TB, command string) {
 	t.Helper()
 	conn, err := net.Dial("unix", p.file("control"))
@@ -147,8 +148,8 @@ func (p *panel) control(t testing.TB, command string) {
 	}
 }
 
-// awaitReload waits until unbound answers from the tree that the panel is
-// turned to: another one would be bogus.
+// awaitReload waits until unbound answers from the current tree. Answers from
+// another tree would be bogus.
 func (p *panel) awaitReload(t testing.TB) {
 	t.Helper()
 	deadline := time.After(20 * time.Second)
@@ -175,7 +176,7 @@ func (p *panel) unboundReady() error {
 	return err
 }
 
-// ask puts the question to all three, none of which remembers anything.
+// ask asks all three validators. Their caches are empty.
 func (p *panel) ask(t testing.TB, s *scenario) (ours, unbound, delv verdict) {
 	t.Helper()
 	p.control(t, "flush_zone .")
@@ -209,7 +210,7 @@ func (p *panel) askUnbound(q question) (verdict, error) {
 	query := new(dns.Msg).SetQuestion(q.Name, q.Type)
 	query.SetEdns0(dns.DefaultMsgSize, true)
 	reply, err := dnsserver.Ask(p.unboundPort, query)
-	for range 4 { // a busy machine
+	for range 4 { // on a busy machine it can fail several times
 		if err != nil {
 			reply, err = dnsserver.Ask(p.unboundPort, query)
 		}
@@ -220,15 +221,15 @@ func (p *panel) askUnbound(q question) (verdict, error) {
 	return ofUnbound(reply, q.Type), nil
 }
 
-// askDelv runs delv, which fetches and validates by itself.
+// askDelv runs delv, which queries and validates by itself.
 func (p *panel) askDelv(q question) verdict {
 	_, port, _ := net.SplitHostPort(p.fronts.delv.addr)
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	command := exec.CommandContext(ctx, p.delvPath, "-a", p.file("bind.keys"), "+root=.", "@127.0.0.1", "-p", port,
 		"-t", dns.Type(q.Type).String(), q.Name)
-	// BIND's allocator takes an arena for each processor, which costs more
-	// than the question.
+	// BIND's allocator creates an arena for each processor, which costs more
+	// than the query.
 	command.Env = append(os.Environ(), "MALLOC_CONF=narenas:1", "UV_THREADPOOL_SIZE=1")
 	out, err := command.CombinedOutput()
 	var exit *exec.ExitError

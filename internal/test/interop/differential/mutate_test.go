@@ -12,17 +12,17 @@ import (
 	"github.com/mxseal/mxseal/internal/test/dnstree"
 )
 
-// operation is one mutation at work on a reply.
+// operation applies one mutation to a reply.
 type operation struct {
 	mutation
 	world     *world
-	reply     *dns.Msg // to be altered
+	reply     *dns.Msg // the reply to alter
 	donor     *dns.Msg
-	invisible bool // the change does not show in the records
+	invisible bool // the change is not visible in the records
 }
 
-// kinds are the ways to alter a reply. Each returns false where it does not
-// apply.
+// kinds are the kinds of mutations. A function returns false if it does not
+// apply to the reply.
 var kinds = map[string]func(*operation) bool{
 	"signature dropped":       onSignatures(func(*operation, *dns.RRSIG) bool { return false }),
 	"signature altered":       onSignatures(flipBit),
@@ -96,7 +96,7 @@ var kinds = map[string]func(*operation) bool{
 
 var kindNames = slices.Sorted(maps.Keys(kinds))
 
-// covered is the RRset that a signature belongs to.
+// covered returns the RRset to which a signature belongs.
 func covered(rr dns.RR) question {
 	if sig, ok := rr.(*dns.RRSIG); ok {
 		return question{sig.Hdr.Name, sig.TypeCovered}
@@ -104,7 +104,7 @@ func covered(rr dns.RR) question {
 	return question{rr.Header().Name, rr.Header().Rrtype}
 }
 
-// sets returns the RRsets of the reply that keep returns true for, in order.
+// sets returns the RRsets of the reply for which keep returns true, in order.
 func (o *operation) sets(keep func(dns.RR) bool) []question {
 	var found []question
 	for _, rr := range slices.Concat(o.reply.Answer, o.reply.Ns) {
@@ -124,7 +124,7 @@ func isDenial(rr dns.RR) bool {
 	return t == dns.TypeNSEC || t == dns.TypeNSEC3
 }
 
-// rewrite replaces each record of the answer and authority section.
+// rewrite replaces each record of the answer and authority sections.
 func (o *operation) rewrite(replace func(dns.RR) []dns.RR) {
 	for _, section := range []*[]dns.RR{&o.reply.Answer, &o.reply.Ns} {
 		var records []dns.RR
@@ -135,8 +135,8 @@ func (o *operation) rewrite(replace func(dns.RR) []dns.RR) {
 	}
 }
 
-// filter changes the signatures that are of the RRset, or drops them where
-// change returns false.
+// filter changes the signatures of the selected RRsets, and removes those for
+// which change returns false.
 func (o *operation) filter(of func(question) bool, change func(*operation, *dns.RRSIG) bool) {
 	o.rewrite(func(rr dns.RR) []dns.RR {
 		if sig, ok := rr.(*dns.RRSIG); ok && of(covered(sig)) && !change(o, sig) {
@@ -167,7 +167,7 @@ func all(change func(*operation, *dns.RRSIG) bool) func(*operation) bool {
 	}
 }
 
-// oneOfSeveral changes one signature of an RRset that has more.
+// oneOfSeveral changes one signature of an RRset that has several.
 func (o *operation) oneOfSeveral(change func(*dns.RRSIG) bool) bool {
 	seen := make(map[question]bool)
 	twice := o.sets(func(rr dns.RR) bool {
@@ -196,8 +196,8 @@ func flipBit(o *operation, sig *dns.RRSIG) bool {
 	return true
 }
 
-// swapSignature puts the signature of another RRset in the place of this one,
-// and at times makes it look right.
+// swapSignature replaces the signature with that of another RRset, and
+// sometimes changes its fields to look valid.
 func (o *operation) swapSignature(sig *dns.RRSIG) bool {
 	for _, rr := range slices.Concat(o.donor.Answer, o.donor.Ns) {
 		if other, ok := rr.(*dns.RRSIG); ok && covered(other) != covered(sig) {
@@ -216,7 +216,7 @@ func (o *operation) swapSignature(sig *dns.RRSIG) bool {
 	return true
 }
 
-// usurpSignatures replaces signatures by those that the zone above made.
+// usurpSignatures replaces signatures with signatures by the parent zone.
 func (o *operation) usurpSignatures() bool {
 	usurped := o.world.usurped[o.At]
 	if len(usurped) == 0 {
@@ -239,14 +239,14 @@ func (o *operation) otherZone(not string) string {
 	return "."
 }
 
-// shiftSignatures replaces the signatures of one RRset, or of all, by ones the
-// same keys made for another time, or adds those.
+// shiftSignatures replaces the signatures of one RRset or of all RRsets with
+// signatures by the same keys for another time, or adds those.
 func (o *operation) shiftSignatures(days int, add bool) bool {
 	signed := o.sets(isSignature)
 	if len(signed) == 0 {
 		return false
 	}
-	n := o.Index % (len(signed) + 1) // the last is for all of them
+	n := o.Index % (len(signed) + 1) // the last index means all of them
 	of := func(q question) bool { return n == len(signed) || q == signed[n] }
 	if !add {
 		o.filter(of, func(*operation, *dns.RRSIG) bool { return false })
@@ -260,7 +260,7 @@ func (o *operation) shiftSignatures(days int, add bool) bool {
 	return true
 }
 
-// addBroken puts a broken copy before each signature.
+// addBroken adds an invalid copy before each signature.
 func (o *operation) addBroken() bool {
 	o.rewrite(func(rr dns.RR) []dns.RR {
 		if !isSignature(rr) {
@@ -273,7 +273,7 @@ func (o *operation) addBroken() bool {
 	return true
 }
 
-// onRecord replaces one record that is no signature.
+// onRecord replaces one record that is not a signature.
 func onRecord(replace func(*operation, dns.RR) []dns.RR) func(*operation) bool {
 	return func(o *operation) bool {
 		data := slices.DeleteFunc(slices.Concat(o.reply.Answer, o.reply.Ns), isSignature)
@@ -298,7 +298,7 @@ func eachRecord(change func(dns.RR)) func(*operation) bool {
 	}
 }
 
-// alter changes the data of a record to other data that is well formed.
+// alter changes the data of a record to other well-formed data.
 func alter(rr dns.RR) dns.RR {
 	switch rr := rr.(type) {
 	case *dns.A:
@@ -329,7 +329,7 @@ func alter(rr dns.RR) dns.RR {
 	return rr
 }
 
-// alterTypes denies one type more.
+// alterTypes removes one type from a type bitmap.
 func alterTypes(rr dns.RR) bool {
 	switch rr := rr.(type) {
 	case *dns.NSEC:
@@ -343,7 +343,7 @@ func alterTypes(rr dns.RR) bool {
 	return true
 }
 
-// strip takes the signatures and proofs away.
+// strip removes signatures and proofs.
 func (o *operation) strip() bool {
 	wire, err := o.reply.Pack()
 	return err == nil && o.reply.Unpack(dnstree.Strip(dnstree.Query{}, wire)) == nil

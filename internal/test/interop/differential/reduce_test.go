@@ -7,12 +7,12 @@ import (
 	"github.com/miekg/dns"
 )
 
-// reduce reports the smallest scenario, as far as leaving things out goes,
-// that has the three disagree in the same way.
+// reduce logs a smaller scenario with the same disagreement. It removes one
+// thing at a time as long as the disagreement remains.
 func (p *panel) reduce(t *testing.T, o *outcome) {
 	t.Helper()
 	defer p.turnTo(t, p.world)
-	budget := 150 // trees
+	budget := 150 // the number of trees to try
 	want, smallest := o.statuses(), o
 	retry := func(s *scenario) bool {
 		budget--
@@ -46,8 +46,8 @@ func (p *panel) reduce(t *testing.T, o *outcome) {
 	}
 }
 
-// try makes the tree of a scenario and asks. It returns nil if the mutation
-// does not apply.
+// try builds the tree of a scenario and asks all validators. It returns nil if
+// the mutation does not apply.
 func (p *panel) try(t testing.TB, s *scenario) *outcome {
 	t.Helper()
 	w := build(s.tree)
@@ -58,7 +58,7 @@ func (p *panel) try(t testing.TB, s *scenario) *outcome {
 	return p.judge(t, s)
 }
 
-// simpler returns scenarios that have something less.
+// simpler returns scenarios with one thing removed.
 func simpler(s *scenario) []*scenario {
 	var all []*scenario
 	add := func(change func(*scenario)) {
@@ -84,7 +84,7 @@ func simpler(s *scenario) []*scenario {
 	return all
 }
 
-// plainer returns zones that differ from z in one thing that is simpler.
+// plainer returns zones in which one thing is simpler than in z.
 func plainer(z zoneSpec) []zoneSpec {
 	var all []zoneSpec
 	add := func(applies bool, change func(*zoneSpec)) {

@@ -6,10 +6,10 @@ import (
 	"github.com/miekg/dns"
 )
 
-// regressions are the smallest cases of the differences that were found.
+// regressions are reduced cases of the differences that were found.
 var regressions = []struct {
 	name   string
-	clause string // who is right, and why
+	clause string // which validator is right, and why
 	want   [3]status
 	scenario
 }{
@@ -219,7 +219,7 @@ var regressions = []struct {
 	},
 	{
 		name:   "data signed by the zone above",
-		clause: "RFC 4035 section 5.3.1 wants the signer to be the zone that has the data. None of the three checks that: the holder of the key of the zone above can replace the zone in any case.",
+		clause: "RFC 4035 section 5.3.1 wants the signer to be the zone that has the data. None of the three checks that: the owner of the parent zone's key can take over the zone anyway.",
 		want:   [3]status{secure, secure, secure},
 		scenario: scenario{
 			tree:     treeSpec{plainRoot, {Name: "beta.", Algorithms: p256, Digests: sha256, Records: []string{"a.beta. A 192.0.2.1"}}},
@@ -235,8 +235,9 @@ var (
 	plainRoot = zoneSpec{Name: ".", Algorithms: p256, Digests: sha256}
 )
 
-// TestKnownDifferences has the verdicts on each difference that was found. Those
-// of the other two are compared too, so that a version without the fault is noticed.
+// TestKnownDifferences checks the verdicts on each known difference. It also
+// checks those of unbound and delv, so that it shows when a version of them has
+// changed.
 func TestKnownDifferences(t *testing.T) {
 	p := newPanel(t)
 	for _, test := range regressions {

@@ -12,21 +12,21 @@ import (
 type mutation struct {
 	Kind  string // a key of kinds
 	At    question
-	Donor question // whose reply has what is put into the altered one
-	Index int      // which of several records, or values
+	Donor question // the records of its reply are put into the altered one
+	Index int      // selects one of several records or values
 }
 
-// A scenario is a question to be asked of a tree, and what is altered. It can
-// be repeated: only the keys differ from one time to the next.
+// A scenario is a tree, a question and a mutation. It can be repeated, with
+// other keys.
 type scenario struct {
 	tree     treeSpec
 	question question
 	mutation mutation
 
-	intact, altered *dns.Msg // replies to mutation.At, once prepared
+	intact, altered *dns.Msg // replies to mutation.At, after prepare
 }
 
-// prepare makes the altered reply, before the tree is served. It returns false
+// prepare builds the altered reply before the tree is served. It returns false
 // if the mutation does not apply.
 func (s *scenario) prepare(w *world) bool {
 	s.intact, s.altered = nil, nil
@@ -39,8 +39,8 @@ func (s *scenario) prepare(w *world) bool {
 	if !kinds[m.Kind](op) {
 		return false
 	}
-	// Flags and the pseudo-section are not printed in full, so a kind that
-	// changes only these says so.
+	// Flags and the OPT record are not printed completely, so a mutation that
+	// changes only these sets invisible.
 	if !op.invisible && op.reply.String() == before {
 		return false
 	}
@@ -48,10 +48,10 @@ func (s *scenario) prepare(w *world) bool {
 	return true
 }
 
-// alter alters the reply to a question, if it is one of those to be altered,
-// and reports whether it is. An alias that leads to the altered reply has it in
-// its own, so that it does not matter whether a validator asks for the target
-// by itself.
+// alter alters the reply to a question if the mutation applies to it, and
+// reports whether it does. The reply to an alias that leads to the altered
+// reply is altered too, so that it makes no difference whether a validator
+// queries the target separately.
 func (s *scenario) alter(q question, transport string, reply *dns.Msg) bool {
 	at := s.mutation.At
 	if s.altered == nil || q.Type != at.Type || !slices.Contains(chain(reply, q), at) {
@@ -69,8 +69,8 @@ func (s *scenario) alter(q question, transport string, reply *dns.Msg) bool {
 	return true
 }
 
-// without returns the records that are not among the others. Signatures of the
-// same key are the same record: they are made again with other random numbers.
+// without returns the records that are not in others. Signatures by the same
+// key are considered equal, because their random numbers differ each time.
 func without(records, others []dns.RR) []dns.RR {
 	identity := func(rr dns.RR) string {
 		if sig, ok := rr.(*dns.RRSIG); ok {
@@ -85,7 +85,7 @@ func without(records, others []dns.RR) []dns.RR {
 	return slices.DeleteFunc(records, func(rr dns.RR) bool { return known[identity(rr)] })
 }
 
-// String prints the scenario as the Go literal that repeats it.
+// String returns the Go literal of the scenario.
 func (s *scenario) String() string {
 	var text strings.Builder
 	text.WriteString("&scenario{\n\ttree: treeSpec{\n")

@@ -11,26 +11,26 @@ import (
 	"github.com/mxseal/mxseal/internal/test/dnstree"
 )
 
-// zoneSpec says how one zone is made. It is data, so that a tree can be
-// printed, reduced and kept.
+// zoneSpec describes a zone. It is plain data, so that a tree can be printed,
+// reduced and stored.
 type zoneSpec struct {
 	Name       string
-	Algorithms []uint8 // one key each; nil: unsigned
-	Digests    []uint8 // of the DS records; nil: none, an island of security
+	Algorithms []uint8 // one key for each; nil means unsigned
+	Digests    []uint8 // of the DS records; nil means no DS records (an island of security)
 	NSEC3      bool
 	Iterations uint16
 	Salt       string
 	OptOut     bool
-	Shift      int // days that all signatures are in the past (-) or future (+)
+	Shift      int // days by which all signatures are in the past (negative) or in the future
 	// Key rollovers:
-	OneDS    bool   // of several keys only the first has DS records
-	SpareDS  bool   // a DS record for a key that is not there yet
-	SpareKey uint16 // flags of a published key that signs nothing; zero: none
+	OneDS    bool   // only the first key has DS records
+	SpareDS  bool   // a DS record for a key that is not published yet
+	SpareKey uint16 // flags of a published key that signs nothing; 0 means no such key
 	Records  []string
 }
 
-// treeSpec is the zones of a tree, parents before children; the first is the
-// root.
+// treeSpec lists the zones of a tree, parents before children. The first zone
+// is the root.
 type treeSpec []zoneSpec
 
 // question is a name and a type.
@@ -48,19 +48,20 @@ func (q question) query() *dns.Msg {
 	return query
 }
 
-// world is a tree made from its specification.
+// world is a tree built from its specification.
 type world struct {
 	*dnstree.Tree
 	spec  treeSpec
 	zones map[string]*dnstree.Zone
-	// usurped are signatures that a zone made for names now in its child.
+	// usurped contains signatures by a zone for names that are now in a child
+	// zone.
 	usurped map[question][]*dns.RRSIG
 }
 
 const day = 24 * time.Hour
 
-// validity is that of the signatures of a zone shifted by some days: longer
-// ago or later than any clock is wrong.
+// validity returns the validity of signatures that are shifted by some days.
+// The shift exceeds any tolerance for wrong clocks.
 func validity(shift int) (from, until time.Time) {
 	at := time.Now().Add(time.Duration(shift) * day)
 	return at.Add(-20 * day), at.Add(20 * day)
@@ -82,8 +83,8 @@ func (z *zoneSpec) options() []dnstree.Option {
 	return append(options, dnstree.Digest(z.Digests...))
 }
 
-// build makes the tree. Its keys are new each time; all else follows from the
-// specification.
+// build builds the tree. Its keys are new each time. Everything else follows
+// from the specification.
 func build(spec treeSpec) *world {
 	w := &world{spec: spec, zones: make(map[string]*dnstree.Zone), usurped: make(map[question][]*dns.RRSIG)}
 	for i, z := range spec {
@@ -102,12 +103,12 @@ func build(spec treeSpec) *world {
 	return w
 }
 
-// ask returns the reply of the tree, to keep.
+// ask returns a copy of the tree's reply.
 func (w *world) ask(q question) *dns.Msg {
 	return w.Exchange(q.query()).Copy()
 }
 
-// zone returns the zone of the tree that a name is in.
+// zone returns the zone that contains name.
 func (spec treeSpec) zone(name string) zoneSpec {
 	best := spec[0]
 	for _, z := range spec {
@@ -118,7 +119,8 @@ func (spec treeSpec) zone(name string) zoneSpec {
 	return best
 }
 
-// usurp has the zone above sign the records of a zone that is not there yet.
+// usurp makes the parent zone sign the records of a zone that is not delegated
+// yet.
 func (w *world) usurp(z zoneSpec) {
 	above := w.zones[w.spec.zone(parent(z.Name)).Name]
 	for _, line := range z.Records {
@@ -137,7 +139,7 @@ func (w *world) usurp(z zoneSpec) {
 	}
 }
 
-// roll gives the zone the keys and DS records of a rollover.
+// roll adds the keys and DS records of a key rollover.
 func (w *world) roll(z zoneSpec) {
 	if z.SpareKey != 0 && z.Algorithms != nil {
 		w.zones[z.Name].AddRR(spareKey(z.Name, z.SpareKey))
@@ -169,8 +171,8 @@ func spareKey(zone string, flags uint16) *dns.DNSKEY {
 	return key
 }
 
-// askShifted returns the reply of a tree whose signatures were all made for
-// another time. It must not be called while the tree is served.
+// askShifted returns the reply of a tree with all signatures shifted by days.
+// It must not be called while the tree is served.
 func (w *world) askShifted(q question, days int) *dns.Msg {
 	w.shift(func(int) int { return days })
 	reply := w.ask(q)
@@ -181,7 +183,7 @@ func (w *world) askShifted(q question, days int) *dns.Msg {
 func (w *world) shift(days func(own int) int) {
 	for _, z := range w.spec {
 		dnstree.Valid(validity(days(z.Shift)))(w.zones[z.Name])
-		w.zones[z.Name].AddRR() // the signatures made so far are void
+		w.zones[z.Name].AddRR() // discards the existing signatures
 	}
 }
 

@@ -6,11 +6,11 @@ import (
 	"github.com/miekg/dns"
 )
 
-// truth is what the tree has at a question, whatever happens to its replies.
+// truth is the content of the tree for a question, before any mutation.
 type truth struct {
 	answer  string // as in verdict
 	chain   []question
-	doubted bool // the tree itself leaves room to call the answer insecure
+	doubted bool // an insecure status is permitted for the intact tree
 }
 
 func (w *world) truth(q question) truth {
@@ -24,8 +24,8 @@ func (w *world) truth(q question) truth {
 }
 
 // doubts reports whether a validator may find that the name is in no signed
-// zone: there is an insecure delegation on the way to it, or a zone above whose
-// NSEC3 records leave that open.
+// zone: there is an insecure delegation above it, or the NSEC3 records of a
+// zone above allow one.
 func (spec treeSpec) doubts(q question) bool {
 	name := q.Name
 	if q.Type == dns.TypeDS {
@@ -39,14 +39,14 @@ func (spec treeSpec) doubts(q question) bool {
 	return false
 }
 
-// weak zones prove less: RFC 5155 section 9.2 for opt-out, RFC 9276 section
-// 3.2 for many iterations.
+// weak reports whether the proofs of the zone are insufficient: RFC 5155
+// section 9.2 for opt-out, RFC 9276 section 3.2 for many iterations.
 func (z zoneSpec) weak() bool {
 	return z.NSEC3 && (z.OptOut || z.Iterations > iterations)
 }
 
-// delegated reports whether a DS record of a known algorithm and digest leads
-// to the zone (RFC 6840 section 5.2).
+// delegated reports whether the zone has a DS record with a known algorithm and
+// digest type (RFC 6840 section 5.2).
 func (z zoneSpec) delegated() bool {
 	if z.Algorithms == nil || z.Digests == nil {
 		return false

@@ -12,10 +12,10 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec"
 )
 
-// A verdict is what a validator makes of an answer.
+// A verdict is the result of one validator for one question.
 type verdict struct {
 	status status
-	answer string // "rcode: data", where it is known
+	answer string // "rcode: data" if known
 	detail string
 	told   []told
 }
@@ -27,14 +27,15 @@ const (
 	secure   status = "secure"
 	insecure status = "insecure"
 	bogus    status = "bogus"
-	// failed is no verdict on the signatures: there is no answer to judge,
-	// such as after SERVFAIL, or where aliases lead in a circle.
+	// failed means that there was no answer to validate, for example after
+	// SERVFAIL or for a loop of aliases.
 	failed status = "failed"
-	// unasked is a validator that did not get round to it.
+	// unasked means that the validator was not asked because the test ran out
+	// of time.
 	unasked status = "unasked"
 )
 
-// kind is the status, all that is refused being called failed.
+// kind returns the status, with bogus replaced by failed.
 func (v verdict) kind() status {
 	if v.status == bogus {
 		return failed
@@ -83,8 +84,8 @@ func ofUnbound(reply *dns.Msg, t uint16) verdict {
 			v.detail += fmt.Sprintf(", EDE %d %q", ede.InfoCode, ede.ExtraText)
 		}
 	}
-	// It asks for the DS records of a name below a DNAME, which there cannot be,
-	// and gives up: that says nothing about the signatures.
+	// It queries DS records of a name below a DNAME, which cannot exist, and
+	// fails. That is not a verdict on the signatures.
 	if v.says("validation failure") && !v.says(dnameForDS) {
 		v.status = bogus
 	}
@@ -93,13 +94,13 @@ func ofUnbound(reply *dns.Msg, t uint16) verdict {
 
 var delvFailure = regexp.MustCompile(`resolution failed: (.*)`)
 
-// delvBogus are the failures of delv that are verdicts on signatures and
-// proofs. Others, such as "failure" after FORMERR or SERVFAIL and "operation
-// canceled" after it has waited for itself, are none.
+// delvBogus are the errors of delv that are verdicts on signatures and proofs.
+// Others are not, such as "failure" after FORMERR or SERVFAIL and "operation
+// canceled" after it has hung.
 var delvBogus = []string{"broken trust chain", "insecurity proof failed", "must be secure", "no valid ", "RRSIG ",
 	"got insecure response"}
 
-// ofDelv reads what delv says. It reports a validated denial as a failed
+// ofDelv parses the output of delv. delv reports a validated denial as a failed
 // resolution ("ncache").
 func ofDelv(text string) verdict {
 	v := verdict{detail: text}
@@ -123,8 +124,8 @@ func ofDelv(text string) verdict {
 	return v
 }
 
-// ourContent is the content of one of our answers. Its records must be such that
-// others can read them.
+// ourContent returns the content of one of our answers. It also checks that the
+// records can be parsed by other programs.
 func ourContent(answer *dnssec.Answer, t uint16) string {
 	rcode := dns.RcodeSuccess
 	if answer.NXDomain {
@@ -141,8 +142,8 @@ func ourContent(answer *dnssec.Answer, t uint16) string {
 	return content(rcode, records, t)
 }
 
-// content is what an answer says, in a comparable form. A DNAME that redirects
-// the name is no part of that, even where DNAME records are asked for.
+// content returns the content of an answer in a comparable form. It omits the
+// DNAME that redirects the name, even if the question is for DNAME records.
 func content(rcode int, records []dns.RR, t uint16) string {
 	var set []string
 	for _, rr := range records {
@@ -156,7 +157,8 @@ func content(rcode int, records []dns.RR, t uint16) string {
 	return dns.RcodeToString[rcode] + ": " + strings.Join(slices.Compact(set), ", ")
 }
 
-// redirects reports whether an alias in the answer comes from the record.
+// redirects reports whether an alias in the answer was synthesized from the
+// DNAME rr.
 func redirects(rr dns.RR, answer []dns.RR) bool {
 	owner := rr.Header().Name
 	return rr.Header().Rrtype == dns.TypeDNAME && slices.ContainsFunc(answer, func(other dns.RR) bool {

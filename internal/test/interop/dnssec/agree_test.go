@@ -15,10 +15,10 @@ import (
 )
 
 // TestStatusesAgree asks our validator, unbound and delv the same questions.
-// Each must find each answer secure, insecure or bogus as the others do, and
-// ours must have the same records as unbound. delv is a new process for each
-// question: it gets all of them where the environment asks for the whole
-// comparison, and the ones with a known answer elsewhere.
+// They must return the same status for each answer, and ours must return the
+// same records as unbound. delv needs a new process for each question. It is
+// asked all questions if the environment asks for the complete comparison, and
+// otherwise those with a known answer.
 func TestStatusesAgree(t *testing.T) {
 	tr, anchorFile := newTree(t, parents)
 	recursive := dnsserver.RecursiveConfig{Authorities: tr.serve(t), AnchorFile: anchorFile}
@@ -36,7 +36,7 @@ func TestStatusesAgree(t *testing.T) {
 
 		thorough: interop.Complete(),
 	}
-	t.Run("zone", func(t *testing.T) { // returns when its parallel parts are done
+	t.Run("zone", func(t *testing.T) { // returns when its parallel subtests are done
 		for _, p := range parents {
 			for _, v := range p.variants {
 				origin := v.name + "." + p.name + "."
@@ -54,14 +54,13 @@ func TestStatusesAgree(t *testing.T) {
 	}
 }
 
-// A comparison puts questions to the three validators and counts what they
-// agree on.
+// A comparison asks the three validators and counts their agreements.
 type comparison struct {
 	ours, unbound, delv ask
-	sha1                ask  // ours with SHA-1
-	thorough            bool // delv is asked everything
+	sha1                ask  // ours, with SHA-1 enabled
+	thorough            bool // ask delv all questions
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the following fields
 	counts map[dnssec.Status]int
 	delved int
 }
@@ -138,7 +137,7 @@ func expectation(want string) string {
 	return " (should be " + want + ")"
 }
 
-// agrees compares the statuses, and what there is besides.
+// agrees compares the statuses and, if known, the data.
 func (v verdict) agrees(other verdict) bool {
 	if v.status != other.status || other.who == "delv" {
 		return v.status == other.status

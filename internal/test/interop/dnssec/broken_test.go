@@ -10,7 +10,7 @@ import (
 	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 )
 
-// wants is the shape of variant.want.
+// wants is the type of variant.want.
 type wants = map[question]string
 
 var (
@@ -21,7 +21,7 @@ var (
 	mail    = question{"_25._tcp.mail", dns.TypeTLSA}
 )
 
-// broken zones have NSEC, and something wrong since they were signed.
+// broken zones have NSEC records and a fault that was introduced after signing.
 var broken = []variant{
 	{name: "altered-signature", signing: ldnsP256, alter: alterSignature("www", dns.TypeA),
 		want: wants{www: "bogus", noData: "secure", mail: "secure"}},
@@ -80,7 +80,7 @@ var broken = []variant{
 		want: wants{www: "secure", missing: "secure"}},
 }
 
-// brokenNSEC3 are the same faults where they differ for NSEC3.
+// brokenNSEC3 zones have the same faults, where they differ for NSEC3.
 var brokenNSEC3 = []variant{
 	{name: "no-denials", signing: bindNSEC3, alter: removeNSEC,
 		want: wants{www: "secure", missing: "bogus", noData: "bogus", wild: "bogus"}},
@@ -210,7 +210,7 @@ func removeZoneSigningKey(t *testing.T, z *dnsserver.Zone) {
 	})
 }
 
-// strip removes all that DNSSEC adds to a zone.
+// strip removes all DNSSEC records from a zone.
 func strip(t *testing.T, z *dnsserver.Zone) {
 	remove(t, z, func(rr dns.RR) bool {
 		switch rr.Header().Rrtype {
@@ -243,8 +243,8 @@ func removeDenialAt(name string) func(*testing.T, *dnsserver.Zone) {
 	}
 }
 
-// removeHashedDenialOf removes the NSEC3 record that matches the name or
-// covers its hash.
+// removeHashedDenialOf removes the NSEC3 record that matches or covers the
+// name.
 func removeHashedDenialOf(name string) func(*testing.T, *dnsserver.Zone) {
 	return func(t *testing.T, z *dnsserver.Zone) {
 		owner := ""
@@ -265,8 +265,8 @@ func remove(t *testing.T, z *dnsserver.Zone, match func(dns.RR) bool) {
 	}
 }
 
-// expire replaces the signatures of an RRset by ones of the same keys that
-// have expired.
+// expire replaces the signatures of an RRset with expired signatures by the
+// same keys.
 func expire(name string, covered uint16) func(*testing.T, *dnsserver.Zone) {
 	return func(t *testing.T, z *dnsserver.Zone) {
 		addExpired(name, covered)(t, z)
@@ -278,7 +278,7 @@ func expire(name string, covered uint16) func(*testing.T, *dnsserver.Zone) {
 	}
 }
 
-// addExpired adds signatures of the same keys that have expired.
+// addExpired adds expired signatures by the same keys.
 func addExpired(name string, covered uint16) func(*testing.T, *dnsserver.Zone) {
 	return func(t *testing.T, z *dnsserver.Zone) {
 		valid := z.Records

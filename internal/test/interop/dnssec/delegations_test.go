@@ -9,7 +9,7 @@ import (
 	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 )
 
-// delegations are zones whose DS records in the parent are peculiar.
+// delegations are zones with unusual DS records in the parent zone.
 var delegations = []variant{
 	{name: "no-ds", signing: ldnsP256, ds: noDS, want: wants{www: "insecure", missing: "insecure"}},
 	{name: "no-ds-broken", signing: ldnsP256, ds: noDS, alter: alterAllSignatures, want: wants{www: "insecure"}},
@@ -46,7 +46,7 @@ var delegations = []variant{
 	{name: "zone-signing-key", signing: bindP256, ds: zoneSigningKey, want: wants{www: "secure"}},
 }
 
-// dsOf is the shape of variant.ds.
+// dsOf is the type of variant.ds.
 type dsOf = func(t *testing.T, z *dnsserver.Zone) []dns.RR
 
 func noDS(*testing.T, *dnsserver.Zone) []dns.RR { return []dns.RR{} }
@@ -57,12 +57,12 @@ func digest(digestType uint8) dsOf {
 	return func(_ *testing.T, z *dnsserver.Zone) []dns.RR { return z.DS(digestType) }
 }
 
-// both joins the DS records.
+// both returns the DS records of both functions.
 func both(one, other dsOf) dsOf {
 	return func(t *testing.T, z *dnsserver.Zone) []dns.RR { return append(one(t, z), other(t, z)...) }
 }
 
-// spoil alters the digests.
+// spoil corrupts the digests.
 func spoil(ds dsOf) dsOf {
 	return func(t *testing.T, z *dnsserver.Zone) []dns.RR {
 		return each(ds(t, z), func(ds *dns.DS) {
@@ -73,7 +73,7 @@ func spoil(ds dsOf) dsOf {
 
 func wrongDigest(t *testing.T, z *dnsserver.Zone) []dns.RR { return spoil(rightDS)(t, z) }
 
-// otherKey refers to a key that the zone does not have.
+// otherKey returns a DS record for a key that the zone does not have.
 func otherKey(t *testing.T, z *dnsserver.Zone) []dns.RR {
 	return each(wrongDigest(t, z), func(ds *dns.DS) { ds.KeyTag++ })
 }
@@ -90,7 +90,8 @@ func digestType(number uint8) dsOf {
 	}
 }
 
-// zoneSigningKey refers to the zone-signing key, which signs the keys too.
+// zoneSigningKey returns a DS record for the zone-signing key, which also signs
+// the keys.
 func zoneSigningKey(t *testing.T, z *dnsserver.Zone) []dns.RR {
 	for _, rr := range z.Find("", dns.TypeDNSKEY) {
 		if key := rr.(*dns.DNSKEY); key.Flags&dns.SEP == 0 {

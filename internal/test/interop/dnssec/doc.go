@@ -1,8 +1,8 @@
 // Package dnssec compares the validating stub resolver of dane/dnssec with
-// unbound and with BIND's delv, question by question, over zones that the
-// signers of BIND, ldns and Knot DNS made, intact and broken, and that nsd
-// serves.
+// unbound and with BIND's delv, on many questions. The zones are signed by the
+// signers of BIND, ldns and Knot DNS, some are then broken, and nsd serves
+// them.
 //
-// Our validator asks an unbound with the CD bit set, as it would ask any
-// recursive resolver; the other two have the same trust anchor.
+// Our validator uses an unbound as its recursive resolver, with the CD bit set.
+// The other two validators have the same trust anchor.
 package dnssec

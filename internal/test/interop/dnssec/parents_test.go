@@ -8,14 +8,14 @@ import (
 	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 )
 
-// The ways to sign a zone that the variants start from.
+// Signing parameters that the variants are based on.
 var (
 	bindP256  = dnsserver.Signing{Signer: dnsserver.BIND, Algorithms: []uint8{dns.ECDSAP256SHA256}}
 	ldnsP256  = dnsserver.Signing{Signer: dnsserver.LDNS, Algorithms: []uint8{dns.ECDSAP256SHA256}}
 	bindNSEC3 = dnsserver.Signing{Signer: dnsserver.BIND, Algorithms: []uint8{dns.ECDSAP256SHA256}, NSEC3: true}
 )
 
-// parents is the whole tree below the root.
+// parents are the zones directly below the root.
 var parents = []parent{
 	{name: "nsec", signing: bindP256, variants: join(intact, broken, delegations)},
 	{name: "nsec3", signing: dnsserver.Signing{Signer: dnsserver.LDNS, Algorithms: []uint8{dns.RSASHA256}, NSEC3: true, Iterations: 3, Salt: "beef"}, variants: join(intactNSEC3, brokenNSEC3)},
@@ -25,8 +25,8 @@ var parents = []parent{
 	{name: "nodenial3", signing: bindNSEC3, alter: removeNSEC, variants: orphans},
 }
 
-// unsupported are the algorithms that only the others know: SHA-1 is switched
-// off here (RFC 9905), and Go has no Ed448.
+// unsupported are the algorithms that only the others support. SHA-1 is
+// disabled here (RFC 9905), and Go has no Ed448.
 var unsupported = map[string]string{"unbound": "knows the algorithm", "delv": "knows the algorithm"}
 
 func join(lists ...[]variant) []variant {
@@ -46,7 +46,7 @@ func signed(name string, signer dnsserver.Signer, algorithms ...uint8) variant {
 	}
 }
 
-// intact zones with NSEC, by each signer and with each algorithm.
+// intact zones have NSEC records, from each signer and with each algorithm.
 var intact = []variant{
 	signed("bind-8", dnsserver.BIND, dns.RSASHA256),
 	signed("bind-10", dnsserver.BIND, dns.RSASHA512),
@@ -113,7 +113,8 @@ func hashed(name string, signer dnsserver.Signer, algorithm uint8, iterations in
 	return v
 }
 
-// intactNSEC3 zones, with and without salt and additional iterations.
+// intactNSEC3 zones have NSEC3 records, with and without salt and additional
+// iterations.
 var intactNSEC3 = []variant{
 	hashed("bind-13", dnsserver.BIND, dns.ECDSAP256SHA256, 0, ""),
 	hashed("ldns-15", dnsserver.LDNS, dns.ED25519, 5, "c0ffee"),
@@ -141,8 +142,8 @@ var intactOptOut = []variant{
 	optOut("knot-13", dnsserver.Knot, dns.ECDSAP256SHA256),
 }
 
-// islands are signed zones below one that is not: nobody can tell whether
-// they are broken.
+// islands are signed zones below an unsigned one. It is not possible to detect
+// whether they are broken.
 var islands = []variant{
 	{name: "island", signing: bindP256, want: map[question]string{{"www", dns.TypeA}: "insecure"}},
 	{
@@ -151,7 +152,7 @@ var islands = []variant{
 	},
 }
 
-// orphans are below a zone that lost all its denials.
+// orphans are below a zone from which all denials were removed.
 var orphans = []variant{
 	{name: "signed", signing: bindP256, want: map[question]string{{"www", dns.TypeA}: "secure"}},
 	{

@@ -2,14 +2,13 @@ package dnssec
 
 import "github.com/miekg/dns"
 
-// A question is about a name relative to the zone of a variant; "" is its
-// apex.
+// A question is for a name relative to the zone of a variant; "" is its apex.
 type question struct {
 	name   string
 	rrtype uint16
 }
 
-// thorough is asked about each ordinary zone that is intact.
+// thorough are the questions about each intact zone with ordinary content.
 var thorough = []question{
 	{"", dns.TypeSOA},
 	{"", dns.TypeMX},
@@ -88,7 +87,7 @@ var thorough = []question{
 	{"plain", dns.TypeDNSKEY},
 }
 
-// common is asked about each zone that has something wrong with it.
+// common are the questions about each broken zone.
 var common = []question{
 	{"", dns.TypeSOA},
 	{"", dns.TypeMX},

@@ -11,44 +11,46 @@ import (
 	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 )
 
-// A tree is a DNS of its own, from the root down.
+// A tree is a private DNS, from the root down.
 type tree struct {
 	zones []*dnsserver.Zone
-	// ports are those of the name servers of zones that are not in zones.
+	// ports contains the ports of the name servers of zones that are not in
+	// zones.
 	ports map[string]int
 }
 
-// A variant is one zone of the tree, and what is asked about it.
+// A variant is one zone of the tree with the questions about it.
 type variant struct {
-	name    string // below its parent
+	name    string // the label below its parent
 	signing dnsserver.Signing
-	text    string // what the zone has; "": ordinary
-	// alter changes the zone after it was signed.
+	text    string // the content of the zone; "" means ordinary
+	// alter changes the zone after signing.
 	alter func(t *testing.T, z *dnsserver.Zone)
-	// ds returns the DS records in the parent; nil: one with SHA-256.
+	// ds returns the DS records in the parent zone. If nil, there is one with
+	// SHA-256.
 	ds func(t *testing.T, z *dnsserver.Zone) []dns.RR
-	// questions about the zone; nil: common.
+	// questions are the questions about the zone. If nil, they are common.
 	questions []question
-	// want is what the comparison must find for these questions, so that a
-	// zone that is not as broken as it should be is noticed.
+	// want contains the expected results for some questions, to detect a zone
+	// that is not broken as intended.
 	want map[question]string
-	sha1 bool // ours validates SHA-1 signatures (Config.SHA1)
-	// lax has the other validators that trust in this zone what they should
-	// not, or what ours does not by choice, and why. They may find an answer
-	// better than ours does, never worse.
+	sha1 bool // ours accepts SHA-1 signatures (Config.SHA1)
+	// lax maps a validator to the reason why it accepts answers from this zone
+	// that ours does not accept, by its fault or by our choice. Its status may
+	// be better than ours, but not worse.
 	lax map[string]string
 }
 
-// A parent is a top-level domain and the zones below it.
+// A parent is a top-level domain with the zones below it.
 type parent struct {
 	name     string
-	signing  dnsserver.Signing // Algorithms nil: not signed, and without DS in the root
+	signing  dnsserver.Signing // if Algorithms is nil, it is unsigned and has no DS records in the root
 	alter    func(t *testing.T, z *dnsserver.Zone)
 	variants []variant
 }
 
-// newTree signs all zones, the leaves first, so that parents have the DS
-// records of their children. It returns the tree and the root's anchor file.
+// newTree signs all zones, children first, so that parents contain the DS
+// records of their children. It returns the tree and the trust anchor file.
 func newTree(t *testing.T, parents []parent) (*tree, string) {
 	t.Helper()
 	tr := &tree{ports: map[string]int{}}
@@ -110,7 +112,7 @@ func (tr *tree) addVariant(t *testing.T, top *dnsserver.Zone, v variant) {
 	}
 }
 
-// addUnsigned delegates "plain" below the zone, without a DS record.
+// addUnsigned adds a delegation of "plain" without a DS record.
 func (tr *tree) addUnsigned(t *testing.T, above *dnsserver.Zone) {
 	t.Helper()
 	plain := dnsserver.NewZone(t, above.Absolute("plain"), "www A 192.0.2.2\n*.wild A 192.0.2.3\nalias CNAME www\n")
@@ -118,7 +120,7 @@ func (tr *tree) addUnsigned(t *testing.T, above *dnsserver.Zone) {
 	tr.zones = append(tr.zones, plain)
 }
 
-// ordinary is a zone with a bit of everything.
+// ordinary is a zone with all common kinds of records.
 var ordinary = `
 @ MX 10 mail
 @ MX 20 Backup.MAIL
@@ -162,10 +164,10 @@ a.*.star A 192.0.2.13
 big TXT ` + strings.Repeat(`"`+strings.Repeat("x", 250)+`" `, 16) + `
 `
 
-// online is the signer of zones that knotd signs while it answers.
+// online is the signer of zones that knotd signs on demand.
 const online dnsserver.Signer = "mod-onlinesign"
 
-// serve starts the name server of the zones, and returns the ports of all.
+// serve starts the name servers and returns the ports of all zones.
 func (tr *tree) serve(t *testing.T) map[string]int {
 	t.Helper()
 	nsd := dnsserver.NSD(t, tr.zones)

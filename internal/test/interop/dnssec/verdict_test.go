@@ -18,19 +18,19 @@ import (
 	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 )
 
-// A verdict is what one validator says about one question.
+// A verdict is the result of one validator for one question.
 type verdict struct {
 	who    string
 	status dnssec.Status
 	rcode  int
-	data   string // the RRset at the end of the aliases, sorted; not known of delv
-	detail string // why, for the report
+	data   string // the sorted RRset at the end of the aliases; unknown for delv
+	detail string // the reason, for the log
 }
 
-// ask is a validator's answer to a question with a full name.
+// ask asks a validator for a name and type.
 type ask func(t *testing.T, name string, rrtype uint16) verdict
 
-// ours asks a validator of this project, which asks the resolver at the port.
+// ours asks the validator of this project, which uses the resolver at the port.
 func ours(t *testing.T, port int, anchorFile string, sha1 bool) ask {
 	t.Helper()
 	v, err := dnssec.New(dnssec.Config{
@@ -72,8 +72,8 @@ func ours(t *testing.T, port int, anchorFile string, sha1 bool) ask {
 	}
 }
 
-// unbound asks a validating unbound, which says SERVFAIL when an answer is
-// bogus and sets AD when it is secure.
+// unbound asks a validating unbound, which returns SERVFAIL for a bogus answer
+// and sets AD in a secure one.
 func unbound(port int) ask {
 	return func(t *testing.T, name string, rrtype uint16) verdict {
 		query := new(dns.Msg).SetQuestion(name, rrtype)
@@ -106,8 +106,8 @@ func extendedErrors(reply *dns.Msg) string {
 	return text.String()
 }
 
-// delv asks through BIND's delv, which fetches and validates by itself. It
-// calls a validated denial a failed resolution ("ncache").
+// delv asks BIND's delv, which queries and validates by itself. delv reports a
+// validated denial as a failed resolution ("ncache").
 func delv(t *testing.T, port int, anchorFile string) ask {
 	t.Helper()
 	program := interop.Need(t, "delv")
@@ -131,7 +131,7 @@ func delv(t *testing.T, port int, anchorFile string) ask {
 	}
 }
 
-// bindAnchors writes the anchor as BIND's configuration has it.
+// bindAnchors returns the trust anchors in the form of BIND's configuration.
 func bindAnchors(keys []*dns.DNSKEY) string {
 	var text strings.Builder
 	text.WriteString("trust-anchors {\n")
@@ -143,7 +143,7 @@ func bindAnchors(keys []*dns.DNSKEY) string {
 	return text.String()
 }
 
-// rdata returns the data of the records of the type in a comparable form.
+// rdata returns the data of the records of a type in a comparable form.
 func rdata(records []dns.RR, rrtype uint16) string {
 	var set []string
 	for _, rr := range records {

@@ -16,7 +16,7 @@ import (
 	"github.com/mxseal/mxseal/internal/test/interop/daemon"
 )
 
-// NSD serves the zones authoritatively and returns the port on 127.0.0.1.
+// NSD serves the zones and returns the port on 127.0.0.1.
 func NSD(t testing.TB, zones []*Zone) int {
 	t.Helper()
 	nsd := interop.Need(t, "nsd")
@@ -55,16 +55,16 @@ type Recursive struct {
 	Port int // on 127.0.0.1
 }
 
-// RecursiveConfig describes an unbound. Without AnchorFile it does not
+// RecursiveConfig configures an unbound. Without AnchorFile it does not
 // validate.
 type RecursiveConfig struct {
-	// Authorities has the port of the name server of each zone. All zones must
-	// be there: the addresses in delegations are never asked.
+	// Authorities maps each zone to the port of its name server. It must
+	// contain all zones, because the addresses in delegations are not used.
 	Authorities map[string]int
 	AnchorFile  string
 }
 
-// Unbound runs a recursive resolver.
+// Unbound starts a recursive resolver.
 func Unbound(t testing.TB, c RecursiveConfig) *Recursive {
 	t.Helper()
 	unbound := interop.Need(t, "unbound")
@@ -106,7 +106,7 @@ func Unbound(t testing.TB, c RecursiveConfig) *Recursive {
 	return &Recursive{Daemon: d, Port: port}
 }
 
-// answers returns a check that the server at the port answers for the zone.
+// answers returns a function that checks that the server answers for the zone.
 func answers(port int, zone string) func() error {
 	query := new(dns.Msg).SetQuestion(zone, dns.TypeSOA)
 	return func() error {
@@ -118,7 +118,7 @@ func answers(port int, zone string) func() error {
 	}
 }
 
-// Ask sends the query to 127.0.0.1 over UDP, and over TCP when the answer is
+// Ask sends the query to 127.0.0.1 over UDP, and over TCP if the answer is
 // truncated.
 func Ask(port int, query *dns.Msg) (*dns.Msg, error) {
 	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
@@ -131,7 +131,7 @@ func Ask(port int, query *dns.Msg) (*dns.Msg, error) {
 	return reply, err
 }
 
-// WriteFile writes a file that a server reads.
+// WriteFile writes a file that a server can read.
 func WriteFile(t testing.TB, name, text string) {
 	t.Helper()
 	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {

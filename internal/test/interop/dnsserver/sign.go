@@ -25,23 +25,24 @@ const (
 	Knot Signer = "knotd"
 )
 
-// Signing says how a zone is signed.
+// Signing configures how a zone is signed.
 type Signing struct {
 	Signer     Signer
-	Algorithms []uint8 // each gets keys of its own
-	Bits       int     // of an RSA key; zero: 2048
-	SingleKey  bool    // one key signs all, instead of a key- and a zone-signing key
+	Algorithms []uint8 // one key pair for each
+	Bits       int     // of an RSA key; 0 means 2048
+	SingleKey  bool    // one key signs everything, instead of a key-signing key and a zone-signing key
 	NSEC3      bool
 	OptOut     bool
 	Iterations int    // additional hash iterations of NSEC3
 	Salt       string // hexadecimal salt of NSEC3
-	// Validity of the signatures. Zero values: from an hour ago until a month
-	// from now. Knot's is always from now on.
+	// Inception and Expiration are the validity of the signatures. The zero
+	// values mean one hour ago and one month from now. Knot DNS always uses the
+	// current time as the inception.
 	Inception, Expiration time.Time
 }
 
-// Sign signs the zone as it was made, with new keys the first time and the
-// same keys afterwards.
+// Sign signs the original zone. It creates keys the first time and uses them
+// again later.
 func (z *Zone) Sign(t testing.TB, s Signing) {
 	t.Helper()
 	if s.Inception.IsZero() {
@@ -73,7 +74,7 @@ func (z *Zone) Sign(t testing.TB, s Signing) {
 	z.Records = parse(t, z.Name, string(text))
 }
 
-// signBIND uses "smart signing": dnssec-signzone finds the keys itself.
+// signBIND uses smart signing, in which dnssec-signzone finds the keys.
 func (z *Zone) signBIND(t testing.TB, s Signing, unsigned, signed string) {
 	t.Helper()
 	if len(z.keyFiles(t)) == 0 {
@@ -89,7 +90,8 @@ func (z *Zone) signBIND(t testing.TB, s Signing, unsigned, signed string) {
 			}
 		}
 	}
-	// Without post-sign verification (-P), which refuses what expired.
+	// -P disables the verification after signing, which rejects expired
+	// signatures.
 	args := []string{"-S", "-P", "-K", z.keyDir, "-d", z.keyDir, "-o", z.Name, "-f", signed,
 		"-s", stamp(s.Inception), "-e", stamp(s.Expiration)}
 	if s.SingleKey {
@@ -130,7 +132,7 @@ func (z *Zone) signLDNS(t testing.TB, s Signing, unsigned, signed string) {
 	daemon.Run(t, z.keyDir, interop.Need(t, "ldns-signzone"), append(args, z.keyFiles(t)...)...)
 }
 
-// signKnot lets knotd sign the zone and write it to its zone file.
+// signKnot signs the zone with knotd, which writes it to its zone file.
 func (z *Zone) signKnot(t testing.TB, s Signing, signed string) {
 	t.Helper()
 	knotd := interop.Need(t, "knotd")
@@ -163,9 +165,9 @@ zone:
 	}, knotd, "-c", config)
 }
 
-// KnotOnline serves the zone with knotd, which signs each answer when it is
-// asked for and denies with minimally covering NSEC records. It returns the
-// port on 127.0.0.1; z.Keys are the zone's afterwards.
+// KnotOnline serves the zone with knotd, which signs each answer on demand and
+// denies with minimally covering NSEC records. It returns the port on 127.0.0.1
+// and sets z.Keys.
 func KnotOnline(t testing.TB, z *Zone) int {
 	t.Helper()
 	knotd := interop.Need(t, "knotd")
@@ -225,7 +227,7 @@ func knotAlgorithm(t testing.TB, algorithms []uint8) string {
 	return strings.ToLower(dns.AlgorithmToString[algorithms[0]])
 }
 
-// keyFiles returns the base names of the key pairs that the zone has.
+// keyFiles returns the base names of the zone's key pairs.
 func (z *Zone) keyFiles(t testing.TB) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(z.keyDir, "K*.private"))

@@ -8,18 +8,18 @@ import (
 	"github.com/miekg/dns"
 )
 
-// A Zone is the content of a zone file: unsigned after NewZone, signed after
-// Sign, and then open to any alteration of its Records.
+// A Zone is the content of a zone file. It is unsigned after NewZone and signed
+// after Sign. Its Records can be changed after signing.
 type Zone struct {
-	Name    string // canonical, with final dot
+	Name    string // canonical, with a final dot
 	Records []dns.RR
 
-	unsigned string // the text before it was signed
-	keyDir   string // keys of the zone, kept when it is signed again
+	unsigned string // the text before signing
+	keyDir   string // contains the keys, which are used again
 }
 
-// NewZone makes a zone with a SOA, a name server and the records of text,
-// whose names are relative to the zone.
+// NewZone returns a zone with a SOA record, a name server, and the records in
+// text, which are relative to the zone.
 func NewZone(t testing.TB, name, text string) *Zone {
 	t.Helper()
 	head := `$TTL 300
@@ -49,16 +49,16 @@ func parse(t testing.TB, origin, text string) []dns.RR {
 func (z *Zone) Text() string {
 	var text strings.Builder
 	for _, rr := range z.Records {
-		// The dns package writes the class of a type that it does not know as
-		// CLASS1, which Knot does not read.
+		// The dns package writes the class of an unknown type as CLASS1, which
+		// Knot DNS cannot read.
 		text.WriteString(strings.Replace(rr.String(), "\tCLASS1\t", "\tIN\t", 1))
 		text.WriteByte('\n')
 	}
 	return text.String()
 }
 
-// Delegate adds the name server of a child zone and the given DS records of
-// it, before z is signed.
+// Delegate adds the name server and the DS records of a child zone. It must be
+// called before z is signed.
 func (z *Zone) Delegate(t testing.TB, child string, ds ...dns.RR) {
 	t.Helper()
 	z.Records = append(z.Records, parse(t, z.Name, child+" 300 IN NS ns."+child)...)
@@ -67,8 +67,8 @@ func (z *Zone) Delegate(t testing.TB, child string, ds ...dns.RR) {
 	z.unsigned = z.Text()
 }
 
-// Keys returns the DNSKEY records at the apex that are entry points (flag
-// SEP), or all when none is.
+// Keys returns the DNSKEY records at the apex with the SEP flag, or all if none
+// has it.
 func (z *Zone) Keys() []*dns.DNSKEY {
 	var all, entry []*dns.DNSKEY
 	for _, rr := range z.Records {
@@ -87,8 +87,7 @@ func (z *Zone) Keys() []*dns.DNSKEY {
 	return entry
 }
 
-// DS returns the DS records of the zone's Keys with the digest type, for the
-// parent.
+// DS returns the DS records for the zone's Keys with this digest type.
 func (z *Zone) DS(digest uint8) []dns.RR {
 	var set []dns.RR
 	for _, key := range z.Keys() {
@@ -99,16 +98,16 @@ func (z *Zone) DS(digest uint8) []dns.RR {
 	return set
 }
 
-// Remove takes the records for which match reports true out of the zone, and
-// returns how many there were.
+// Remove removes the records for which match returns true. It returns their
+// number.
 func (z *Zone) Remove(match func(dns.RR) bool) int {
 	before := len(z.Records)
 	z.Records = slices.DeleteFunc(z.Records, match)
 	return before - len(z.Records)
 }
 
-// Signatures returns the RRSIG records at the name, relative to the zone,
-// that cover the type; name "" is the apex, and type ANY is every type.
+// Signatures returns the RRSIG records at a name that cover a type. The name is
+// relative to the zone; "" is the apex. Type ANY means all types.
 func (z *Zone) Signatures(name string, covered uint16) []*dns.RRSIG {
 	var found []*dns.RRSIG
 	for _, rr := range z.Records {
@@ -123,7 +122,7 @@ func (z *Zone) Signatures(name string, covered uint16) []*dns.RRSIG {
 	return found
 }
 
-// Find returns the records of the type at the name, relative to the zone.
+// Find returns the records of a type at a name, which is relative to the zone.
 func (z *Zone) Find(name string, rrtype uint16) []dns.RR {
 	var found []dns.RR
 	for _, rr := range z.Records {

@@ -1,5 +1,5 @@
-// Package mail sends messages with package policy to a real Postfix, found
-// through a real unbound in zones that a real nsd serves, with the MTA-STS
-// policies on a real nginx: those that may be delivered arrive in a mailbox,
-// the others do not.
+// Package mail sends messages with package policy to a real Postfix. The zones
+// are served by a real nsd, resolved by a real unbound, and the MTA-STS
+// policies are served by a real nginx. Messages arrive in a mailbox if and only
+// if the policy allows their delivery.
 package mail

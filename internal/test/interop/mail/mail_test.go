@@ -22,8 +22,8 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
-// The addresses in DNS of the mail hosts and of the policy host. Nothing is
-// sent to them: connections go to the loopback port that stands for each.
+// Addresses of the mail hosts and of the policy host in DNS. Connections to
+// them are redirected to loopback ports.
 const (
 	selfSigned = "192.0.2.11"
 	privateCA  = "192.0.2.12"
@@ -33,11 +33,12 @@ const (
 	policyHost = "192.0.2.20"
 )
 
-// deliveries are the domains that mail is sent to, the ones that must not get
-// any first: when a later message has arrived, an earlier one would have.
+// deliveries are the recipient domains. Those that must not get the message
+// come first: when a later message has arrived, an earlier one would have
+// arrived too.
 var deliveries = []struct {
 	domain string
-	want   tlsrpt.ResultType // "" when the message must arrive
+	want   tlsrpt.ResultType // the expected failure, or "" if the message must arrive
 }{
 	{domain: "wrong-key.signed", want: tlsrpt.TLSAInvalid},
 	{domain: "wrong-anchor.signed", want: tlsrpt.TLSAInvalid},
@@ -108,8 +109,8 @@ func TestDelivery(t *testing.T) {
 	}
 }
 
-// checkRefusal wants a temporary error with the TLS-RPT result type, for the
-// domain or for the host.
+// checkRefusal checks that err is a temporary error with the TLS-RPT result
+// type, for the domain or for the host.
 func checkRefusal(t *testing.T, err error, want tlsrpt.ResultType) {
 	t.Helper()
 	var sendError *delivery.SendError
@@ -125,7 +126,7 @@ func checkRefusal(t *testing.T, err error, want tlsrpt.ResultType) {
 	}
 }
 
-// reasons lists the result types in the tree of errors.
+// reasons returns the result types in the tree of errors.
 func reasons(err error) string {
 	var list strings.Builder
 	if e, ok := err.(*policy.Error); ok {
@@ -144,7 +145,7 @@ func reasons(err error) string {
 	return list.String()
 }
 
-// await polls the mailbox for the message of the domain, and checks it.
+// await waits for the message of the domain in the mailbox, and checks it.
 func await(t *testing.T, server *mailserver.Postfix, domain string) {
 	t.Helper()
 	deadline := time.After(20 * time.Second)
@@ -165,7 +166,8 @@ func await(t *testing.T, server *mailserver.Postfix, domain string) {
 	}
 }
 
-// checkMessage wants what was sent, over TLS, to the right recipient.
+// checkMessage checks that the message is complete and was received over TLS
+// for the right recipient.
 func checkMessage(t *testing.T, text, domain string) {
 	t.Helper()
 	for _, want := range []string{
@@ -186,7 +188,7 @@ func message(domain string) string {
 		"\r\nHello %[1]s.\r\n.dot at the start of a line\r\n", domain)
 }
 
-// startPolicyHost serves the policies, by policy host, and returns the port.
+// startPolicyHost serves the policies and returns the port.
 func startPolicyHost(t *testing.T, chain string, policies map[string]string) int {
 	t.Helper()
 	dir := t.TempDir()
@@ -204,8 +206,8 @@ func enforce(mx string) string {
 	return "version: STSv1\r\nmode: enforce\r\nmx: " + mx + "\r\nmax_age: 86400\r\n"
 }
 
-// newResolver returns a Resolver with a validator of its own, which asks the
-// unbound, and whose connections go to the loopback ports.
+// newResolver returns a Resolver with its own validator, which uses the
+// unbound. Its connections go to the loopback ports.
 func newResolver(t *testing.T, dns network, ports map[string]int, web mailserver.Identity) *policy.Resolver {
 	t.Helper()
 	validator, err := dnssec.New(dnssec.Config{
@@ -241,7 +243,7 @@ func newResolver(t *testing.T, dns network, ports map[string]int, web mailserver
 	return resolver
 }
 
-// A network is a DNS of its own.
+// A network is a private DNS.
 type network struct {
 	port       int // of the recursive resolver, on 127.0.0.1
 	anchorFile string

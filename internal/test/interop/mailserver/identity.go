@@ -23,7 +23,7 @@ type Identity struct {
 	key  *ecdsa.PrivateKey
 }
 
-// NewCA returns a self-signed certification authority.
+// NewCA returns a self-signed certificate authority.
 func NewCA(t testing.TB, name string) Identity {
 	t.Helper()
 	return issue(t, &x509.Certificate{
@@ -34,8 +34,8 @@ func NewCA(t testing.TB, name string) Identity {
 	}, nil)
 }
 
-// NewServer returns a certificate for the names, from the issuer, or
-// self-signed when that is nil.
+// NewServer returns a certificate for the names. If issuer is nil, it is
+// self-signed.
 func NewServer(t testing.TB, issuer *Identity, names ...string) Identity {
 	t.Helper()
 	return issue(t, &x509.Certificate{
@@ -70,8 +70,7 @@ func issue(t testing.TB, template *x509.Certificate, issuer *Identity) Identity 
 	return Identity{Cert: cert, key: key}
 }
 
-// File writes the key and the chain for a server, and returns the file's
-// name.
+// File writes the key and the certificate chain to a file and returns its name.
 func (id Identity) File(t testing.TB, issuers ...Identity) string {
 	t.Helper()
 	key, err := x509.MarshalPKCS8PrivateKey(id.key)
@@ -96,10 +95,10 @@ func (id Identity) File(t testing.TB, issuers ...Identity) string {
 	return name
 }
 
-// TLSAKey is the data of a TLSA record "x 1 1".
+// TLSAKey returns the data of a TLSA record with parameters x 1 1.
 func (id Identity) TLSAKey() string { return digest(id.Cert.RawSubjectPublicKeyInfo) }
 
-// TLSACert is the data of a TLSA record "x 0 1".
+// TLSACert returns the data of a TLSA record with parameters x 0 1.
 func (id Identity) TLSACert() string { return digest(id.Cert.Raw) }
 
 func digest(data []byte) string {

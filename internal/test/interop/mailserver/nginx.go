@@ -10,10 +10,10 @@ import (
 	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 )
 
-// StartNginx runs an nginx for https with the key and the certificates in a file,
-// and returns its port on 127.0.0.1. server is the rest of the server's section
-// of the configuration, and more what else is to be in that for http. File names
-// in them are relative to dir, which is that of the logs as well.
+// StartNginx starts an nginx for https and returns its port on 127.0.0.1. chain
+// is the file with the key and certificates. server is added to the server
+// section of the configuration, and more to the http section. File names in
+// them are relative to dir, which also contains the logs.
 func StartNginx(t testing.TB, dir, chain, server, more string) (port int) {
 	t.Helper()
 	nginx := interop.Need(t, "nginx")

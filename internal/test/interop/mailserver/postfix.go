@@ -1,5 +1,5 @@
-// Package mailserver runs a real Postfix and a real nginx for tests, on loopback
-// ports of their own, with certificates made for them.
+// Package mailserver runs a real Postfix and a real nginx for tests, on free
+// loopback ports and with their own certificates.
 package mailserver
 
 import (
@@ -17,25 +17,25 @@ import (
 	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 )
 
-// An Entrance is one port of the Postfix, with a certificate of its own.
+// An Entrance is one port of the Postfix with its own certificate.
 type Entrance struct {
-	Addr  string // the address in DNS
-	Chain string // file with key and certificates; "" for a server without TLS
+	Addr  string // its address in DNS
+	Chain string // file with key and certificates; "" disables TLS
 }
 
-// A Postfix is a running Postfix that takes mail for every domain.
+// A Postfix is a running Postfix that accepts mail for every domain.
 type Postfix struct {
-	box   string         // the Maildir that all of it goes to
+	box   string         // the Maildir of all messages
 	Ports map[string]int // by Entrance.Addr, on 127.0.0.1
 }
 
-// StartPostfix runs an instance of its own, away from the system's.
+// StartPostfix starts an instance that is independent of the system's Postfix.
 func StartPostfix(t testing.TB, entrances []Entrance) *Postfix {
 	t.Helper()
 	postfix := interop.Need(t, "postfix")
 	interop.NeedThat(t, os.Geteuid() == 0, "only root can start a Postfix")
 	dir := t.TempDir()
-	// Postfix works as a user of its own, who must get at the directory.
+	// Postfix runs as another user, who must be able to read the directory.
 	if err := os.Chmod(filepath.Dir(dir), 0o711); err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ virtual_gid_maps = static:%[5]s
 	return s
 }
 
-// giveTo makes the directory the user's.
+// giveTo makes a user the owner of the directory.
 func giveTo(t testing.TB, dir, name string) *user.User {
 	t.Helper()
 	owner, err := user.Lookup(name)

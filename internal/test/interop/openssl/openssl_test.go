@@ -1,5 +1,5 @@
-// Package openssl holds dane.Verify against OpenSSL's DANE verification, which
-// Postfix uses: the same chains and records must give the same verdict.
+// Package openssl compares dane.Verify with the DANE verification of OpenSSL,
+// which Postfix uses. The same chains and records must have the same verdict.
 package openssl
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/mxseal/mxseal/internal/test/testpki"
 )
 
-// verdict is what came of a verification.
+// verdict is the result of a verification.
 type verdict string
 
 const (
@@ -30,8 +30,8 @@ const (
 	unusable verdict = "no usable record"
 )
 
-// oracle runs OpenSSL as the client of a TLS server that sends whatever
-// certificates a test wants.
+// oracle runs OpenSSL as the client of a TLS server that presents the
+// certificates of a test.
 type oracle struct {
 	program string
 	addr    string
@@ -74,14 +74,14 @@ func newOracle(t *testing.T) *oracle {
 	return o
 }
 
-// serve keeps a connection until the client is done with it.
+// serve serves a connection until the client closes it.
 func serve(conn net.Conn) {
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(10 * time.Second))
 	conn.Read(make([]byte, 1))
 }
 
-// verify asks OpenSSL about a chain.
+// verify verifies a chain with OpenSSL.
 func (o *oracle) verify(t *testing.T, s scene, records []dane.Record) verdict {
 	t.Helper()
 	o.mu.Lock()
@@ -110,11 +110,11 @@ func (o *oracle) verify(t *testing.T, s scene, records []dane.Record) verdict {
 	case bytes.Contains(out, []byte("verify error:")) || bytes.Contains(out, []byte("certificate verify failed")):
 		return rejected
 	}
-	t.Fatalf("openssl says neither yes nor no (%v):\n%s", err, out)
+	t.Fatalf("no verdict from openssl (%v):\n%s", err, out)
 	return ""
 }
 
-// ours asks dane about the same chain.
+// ours verifies the same chain with package dane.
 func ours(s scene, records []dane.Record) (verdict, error) {
 	usable := dane.Select(records)
 	if len(usable) == 0 {
@@ -175,9 +175,9 @@ func TestVerifyAgainstOpenSSL(t *testing.T) {
 	}
 }
 
-// difference is a verdict that is not OpenSSL's, on purpose.
+// difference is an intended difference from OpenSSL.
 type difference struct {
-	scene, set   string // what the names of the scene and of the record set begin with
+	scene, set   string // prefixes of the names of the scene and of the record set
 	mine, theirs verdict
 	why          string
 }

@@ -16,14 +16,15 @@ const mx = "mx.example.org"
 
 var mxNames = []string{mx}
 
-// scene is a server with its certificates, and those that records may be about.
+// scene is a server with its certificates, and the certificates that records
+// can refer to.
 type scene struct {
 	name  string
-	chain []*testpki.Entity // as sent, the server's own first
-	// anchors are the authorities, sent or not, from the server's issuer up.
+	chain []*testpki.Entity // as sent, leaf first
+	// anchors are the authorities from the server's issuer up, sent or not.
 	anchors []*testpki.Entity
-	base    string // the TLSA base domain if it is not mx
-	all     bool   // compare every kind of record, not only the usual
+	base    string // the TLSA base domain; "" means mx
+	all     bool   // compare all kinds of records instead of the usual ones
 }
 
 func (s scene) host() string {
@@ -35,7 +36,7 @@ func (s scene) host() string {
 
 type entities = []*testpki.Entity
 
-// scenes makes all servers.
+// scenes returns all scenes.
 func scenes(t *testing.T) []scene {
 	var all []scene
 	all = append(all, plainScenes(t)...)
@@ -293,13 +294,13 @@ func constraintScenes(t *testing.T) []scene {
 	}
 }
 
-// recordSet is what a server's domain publishes.
+// recordSet is the TLSA RRset of a server.
 type recordSet struct {
 	name    string
 	records []dane.Record
 }
 
-// sets makes the record sets that a scene is compared with.
+// sets returns the record sets to compare for a scene.
 func (s scene) sets(t *testing.T) []recordSet {
 	var sets []recordSet
 	add := func(name string, records ...dane.Record) {
@@ -334,7 +335,7 @@ func (s scene) sets(t *testing.T) []recordSet {
 	return sets
 }
 
-// mixedSets are rollovers, digest agility and broken records.
+// mixedSets are key rollovers, digest agility, and broken records.
 func (s scene) mixedSets(t *testing.T) []recordSet {
 	leaf, anchor := s.chain[0], s.anchors[len(s.anchors)-1]
 	stranger := testpki.Root(t, "Stranger")
@@ -371,7 +372,7 @@ func (s scene) mixedSets(t *testing.T) []recordSet {
 	}
 }
 
-// record makes a record of a kind such as "3 1 1" for somebody's certificate.
+// record returns a record of a kind, such as "3 1 1", for a certificate.
 func record(t *testing.T, kind string, e *testpki.Entity) dane.Record {
 	t.Helper()
 	shape, err := dane.ParseRecord(kind + " 00")

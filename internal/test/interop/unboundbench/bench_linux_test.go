@@ -26,14 +26,14 @@ import (
 	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 )
 
-// zones is how many domains are looked up in one iteration. Each has keys of
-// its own; the zones above them are the same for all.
+// zones is the number of domains to look up in one iteration. Each has its own
+// keys. The zones above are the same for all.
 const zones = 300
 
 func mailHost(i int) string { return fmt.Sprintf("_25._tcp.mx.z%d.example.", i) }
 
-// upstreamVariable makes the test binary the upstream server. It runs in a
-// process of its own, so that its work is not counted as ours.
+// upstreamVariable makes the test binary run the upstream server. It is a
+// separate process, so that its CPU time is not measured.
 const upstreamVariable = "MXSEAL_UNBOUNDBENCH_UPSTREAM"
 
 func TestMain(m *testing.M) {
@@ -61,7 +61,7 @@ func serve() {
 	io.Copy(io.Discard, os.Stdin)
 }
 
-// upstream is the server that both ask.
+// upstream is the server that both resolvers query.
 type upstream struct {
 	addr    string
 	anchors string // file
@@ -102,9 +102,9 @@ func (up *upstream) validator(b *testing.B) *dnssec.Validator {
 	return v
 }
 
-// BenchmarkCold looks up the TLSA records of many domains that nobody asked for
-// before. It reports how many a core can do in a second, from the CPU time of
-// the validating process, and the median latency, one lookup at a time.
+// BenchmarkCold looks up the TLSA records of many domains that are not in a
+// cache. It reports how many lookups a core can do per second, from the CPU
+// time of the validating process, and the median latency of sequential lookups.
 func BenchmarkCold(b *testing.B) {
 	unbound := interop.Need(b, "unbound")
 	up := startUpstream(b)
@@ -130,7 +130,7 @@ func BenchmarkCold(b *testing.B) {
 			return err
 		}, func() time.Duration { return processTime(b, pid) }
 	}
-	// Once for the upstream server, which signs each answer when it is asked.
+	// The first time, the upstream server must sign each answer.
 	lookup, _ := ours(b)
 	measure(b, lookup, ownTime)
 
@@ -162,7 +162,7 @@ func BenchmarkCold(b *testing.B) {
 	}
 }
 
-// measure looks up all domains. The zones above are looked up first, outside
+// measure looks up all domains. It looks up the zones above them first, outside
 // the measurement.
 func measure(b *testing.B, lookup func(string) error, cpu func() time.Duration) (latencies []time.Duration, spent time.Duration) {
 	b.Helper()
@@ -180,7 +180,7 @@ func measure(b *testing.B, lookup func(string) error, cpu func() time.Duration) 
 	return latencies, cpu() - before
 }
 
-// forward starts an unbound that validates what the upstream server says.
+// forward starts an unbound that forwards to the upstream server and validates.
 func (up *upstream) forward(b *testing.B, unbound string) (port, pid int) {
 	b.Helper()
 	dir, port := b.TempDir(), daemon.FreePort(b)
@@ -226,7 +226,7 @@ remote-control:
 	return port, pid
 }
 
-// ownTime is the CPU time of this process.
+// ownTime returns the CPU time of this process.
 func ownTime() time.Duration {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
@@ -235,8 +235,8 @@ func ownTime() time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// processTime is the CPU time of another process, in ticks of 10 ms: fields 14
-// and 15 of proc_pid_stat(5).
+// processTime returns the CPU time of another process. The resolution is 10 ms
+// (fields 14 and 15 of proc_pid_stat(5)).
 func processTime(b *testing.B, pid int) time.Duration {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-func bridgeWorld(t *testing.T) *world {
+func resolverWorld(t *testing.T) *world {
 	w := newWorld(t)
 	w.zone("example.",
 		`_mta-sts.example. 60 IN TXT "v=STSv1; " "id=2026;"`,
@@ -25,7 +25,7 @@ func bridgeWorld(t *testing.T) *world {
 
 func TestLookupTXT(t *testing.T) {
 	t.Parallel()
-	w := bridgeWorld(t)
+	w := resolverWorld(t)
 	v := w.validator()
 	txts, expires, err := v.LookupTXTUntil(t.Context(), "_mta-sts.example")
 	slices.Sort(txts)
@@ -52,11 +52,11 @@ func TestLookupTXT(t *testing.T) {
 	}
 }
 
-// DANE-63: one family that fails does not take the other with it, and nothing
-// found in the other is no proof that there is nothing.
+// DANE-63: a failed lookup of one family does not affect the addresses of the
+// other, but if the other has none, it does not prove that there are none.
 func TestLookupNetIP(t *testing.T) {
 	t.Parallel()
-	w := bridgeWorld(t)
+	w := resolverWorld(t)
 	addr := netip.MustParseAddr
 	four, six, mapped := addr("192.0.2.1"), addr("2001:db8::1"), addr("::ffff:192.0.2.9")
 	check := func(network, host string, want ...netip.Addr) {

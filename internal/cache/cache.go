@@ -1,0 +1,180 @@
+// Package cache keeps values in memory, within bounds and until they expire.
+package cache
+
+import (
+	"errors"
+	"hash/maphash"
+	"iter"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// entryOverhead is the memory in octets that an entry takes besides what the
+	// caller counts: its places in a map and in a list, with keys and values of
+	// up to 32 octets.
+	entryOverhead = 240
+	// A cache has more shards the larger it is, so that goroutines rarely wait
+	// for each other and small caches evict in a strict order.
+	entriesPerShard = 1 << 10
+	bytesPerShard   = 256 << 10
+	maxShards       = 1 << 8
+)
+
+// Config bounds a [Cache]. At least one bound must be set.
+type Config struct {
+	// MaxEntries bounds the number of entries. 0 means no bound.
+	MaxEntries int
+	// MaxBytes bounds the memory in octets. It counts the size that the caller
+	// of Put gives, and 240 octets for each entry. 0 means no bound.
+	MaxBytes int
+}
+
+// Cache maps keys to values. An entry stays until it expires, is removed, or is
+// evicted because a bound is reached.
+//
+// Entries that were used again are kept apart from new ones: see [shard.evict].
+// So a run over more keys than fit evicts the keys of that run, and not those
+// that are in use. A cyclic run finds a part of its keys each time around.
+//
+// A Cache is safe for concurrent use. Get takes a read lock of one shard and does
+// not allocate. While calls of Put are in progress, the bounds may be exceeded by
+// what these calls add.
+type Cache[K comparable, V any] struct {
+	config Config
+	count  atomic.Int64 // entries in all shards
+	bytes  atomic.Int64 // their sizes, with entryOverhead
+	hash   func(maphash.Seed, K) uint64
+	seed   maphash.Seed
+	shards []shard[K, V] // a power of two
+}
+
+// New returns an empty Cache. hash spreads keys over shards; for strings it is
+// [maphash.String]. New returns an error if a bound is negative or none is set.
+func New[K comparable, V any](config Config, hash func(maphash.Seed, K) uint64) (*Cache[K, V], error) {
+	if config.MaxEntries < 0 || config.MaxBytes < 0 || config == (Config{}) {
+		return nil, errors.New("cache: the bounds must not be negative, and one must be set")
+	}
+	c := &Cache[K, V]{config: config, hash: hash, seed: maphash.MakeSeed(), shards: make([]shard[K, V], config.shards())}
+	for i := range c.shards {
+		if err := c.shards[i].init(); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// shards returns the number of shards, a power of two.
+func (config Config) shards() int {
+	n := 1
+	for n < maxShards &&
+		(config.MaxEntries == 0 || 2*n*entriesPerShard <= config.MaxEntries) &&
+		(config.MaxBytes == 0 || 2*n*bytesPerShard <= config.MaxBytes) {
+		n *= 2
+	}
+	return n
+}
+
+// index returns the index of the key's shard.
+func (c *Cache[K, V]) index(key K) int {
+	return int(c.hash(c.seed, key) & uint64(len(c.shards)-1))
+}
+
+// Get returns the value of key, unless it has expired at now.
+func (c *Cache[K, V]) Get(key K, now time.Time) (value V, ok bool) {
+	e := c.shards[c.index(key)].find(key)
+	if e == nil {
+		return value, false
+	}
+	e.use() // even if it has expired: the key is in use, and Put keeps the count
+	if !e.isGood(now) {
+		return value, false
+	}
+	return e.value, true
+}
+
+// Put sets the value of key until expires; the zero time means that it does not
+// expire. size is the memory in octets that the value and the key refer to. A
+// value that has expired at now, or that is larger than the bound, is not kept,
+// and the previous value is removed.
+func (c *Cache[K, V]) Put(key K, value V, size int, expires, now time.Time) {
+	e := &entry[V]{value: value, expires: expires, size: int64(size) + entryOverhead}
+	if !e.isGood(now) || c.config.MaxBytes > 0 && e.size > int64(c.config.MaxBytes) {
+		c.Remove(key)
+		return
+	}
+	start := c.index(key)
+	s := &c.shards[start]
+	s.mu.Lock()
+	c.added(e)
+	if old := s.set(key, e); old != nil {
+		c.removed(old)
+	}
+	c.shrink(s, key, now)
+	s.mu.Unlock()
+	// The own shard had too little to evict.
+	for i := 1; i < len(c.shards) && c.isOver(); i++ {
+		s := &c.shards[(start+i)&(len(c.shards)-1)]
+		s.mu.Lock()
+		c.shrink(s, key, now)
+		s.mu.Unlock()
+	}
+}
+
+// shrink evicts entries of s, which is locked, until the cache is within its
+// bounds or s has none but that of kept.
+func (c *Cache[K, V]) shrink(s *shard[K, V], kept K, now time.Time) {
+	for c.isOver() {
+		e := s.evict(kept, now)
+		if e == nil {
+			return
+		}
+		c.removed(e)
+	}
+	s.fill()
+}
+
+// Remove removes key.
+func (c *Cache[K, V]) Remove(key K) {
+	s := &c.shards[c.index(key)]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.remove(key); e != nil {
+		c.removed(e)
+	}
+}
+
+// Values yields the values that have not expired at now, in no order. The cache
+// may be changed meanwhile; values that are put meanwhile may be left out.
+func (c *Cache[K, V]) Values(now time.Time) iter.Seq[V] {
+	return func(yield func(V) bool) {
+		for i := range c.shards {
+			for _, e := range c.shards[i].entries() {
+				if e.isGood(now) && !yield(e.value) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Len returns the number of entries, with those that have expired.
+func (c *Cache[K, V]) Len() int { return int(c.count.Load()) }
+
+// Bytes returns the octets that count for MaxBytes.
+func (c *Cache[K, V]) Bytes() int { return int(c.bytes.Load()) }
+
+func (c *Cache[K, V]) isOver() bool {
+	return c.config.MaxEntries > 0 && c.count.Load() > int64(c.config.MaxEntries) ||
+		c.config.MaxBytes > 0 && c.bytes.Load() > int64(c.config.MaxBytes)
+}
+
+func (c *Cache[K, V]) added(e *entry[V]) {
+	c.count.Add(1)
+	c.bytes.Add(e.size)
+}
+
+func (c *Cache[K, V]) removed(e *entry[V]) {
+	c.count.Add(-1)
+	c.bytes.Add(-e.size)
+}
