@@ -44,7 +44,6 @@ func TestParseRecord(t *testing.T) {
 		{"STS-18 no white space", "v=STSv1;id=1", "1"},
 		{"STS-18 much of it", "v=STSv1; \t id=1 \t ; \t x=y ; \t ", "1"},
 		{"AMB-1 white space before the first delimiter", "v=STSv1 \t; id=1", "1"},
-		{"STS-18 white space without a delimiter", "v=STSv1; id=1 ", ""},
 		{"STS-18 two delimiters", "v=STSv1;; id=1", ""},
 		{"STS-18 two delimiters at the end", "v=STSv1; id=1;;", ""},
 		{"STS-18 line feed is no white space", "v=STSv1;\nid=1", ""},
@@ -75,6 +74,36 @@ func TestParseRecord(t *testing.T) {
 			}
 			checkParseError(t, err, mtasts.KindRecord)
 		})
+	}
+}
+
+// M16: white space at the end of a record is accepted, with a semicolon before it
+// and without; white space inside of a field is not.
+func TestM16TrailingWhiteSpace(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ txt, id string }{
+		{"v=STSv1; id=1 ", "1"},
+		{"v=STSv1; id=1\t", "1"},
+		{"v=STSv1; id=1 \t ", "1"},
+		{"v=STSv1; id=1; ", "1"},
+		{"v=STSv1; id=1 ; ", "1"},
+		{"v=STSv1; id=1; x=y ", "1"},
+		{"v=STSv1; x=y; id=1 ", "1"},
+		{"v=STSv1; id=" + strings.Repeat("a", 32) + " ", strings.Repeat("a", 32)},
+		{"v=STSv1; id= ", ""},
+		{"v=STSv1; id=1 2 ", ""},
+		{"v=STSv1; id=1; x= ", ""},
+		{"v=STSv1; id=1; x=y z ", ""},
+		{"v=STSv1; id=1\n", ""},
+		{"v=STSv1; id=1\r", ""},
+		{"v=STSv1; id=1\u00a0", ""},
+		{"v=STSv1; id=1;; ", ""},
+	} {
+		record, err := mtasts.SelectRecord([]string{test.txt})
+		if record.ID != test.id || (err == nil) != (test.id != "") {
+			t.Errorf("%q: id %q, %v; want %q", test.txt, record.ID, err, test.id)
+		}
+		checkParseError(t, err, mtasts.KindRecord)
 	}
 }
 

@@ -177,7 +177,7 @@ func (a *attempt) unrecorded() tlsrpt.Session {
 // certificates of the session.
 func (a *attempt) session(general []tlsrpt.Failure) tlsrpt.Session {
 	h, session := a.host, a.unrecorded()
-	if h.plan == nil || h.plan.tlsOptional || h.plan.literal || h.refusal == unreachable {
+	if h.plan == nil || h.plan.tlsOptional || h.plan.literal || h.refusal == unreachable || h.refusal == specialAddress {
 		return session
 	}
 	session.Outcomes = append(session.Outcomes, a.outcomeOfDANE(general)...)
@@ -258,7 +258,7 @@ func (a *attempt) outcomeOfMTASTS(general []tlsrpt.Failure) []tlsrpt.Outcome {
 	case h.Level == Refused:
 		return nil // DANE refused the host; this policy was not tried
 	case a.state != nil && len(general) == 0:
-		outcome.Failures = classified(h.verifyWebPKI(a.state.PeerCertificates))
+		outcome.Failures = classified(h.verifyWebPKI(a.state.PeerCertificates, h.Name))
 	}
 	outcome.Failures = append(outcome.Failures[:len(outcome.Failures):len(outcome.Failures)], discovery...)
 	return []tlsrpt.Outcome{outcome}

@@ -50,6 +50,18 @@ type Config struct {
 	// nil permits none.
 	AllowPolicyHost func(netip.Addr) bool
 
+	// AllowMailHost permits mail hosts at addresses to which mail is not sent
+	// otherwise: those of the sender itself, of its link and of groups of hosts, and
+	// reserved ones (0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/4,
+	// 240.0.0.0/4, ::, ::1, fe80::/10, fec0::/10, ff00::/8 and 100::/64, and IPv6
+	// addresses that carry such an IPv4 address). A recipient domain with such an
+	// address in its records would direct the sender to a loop or to services that
+	// trust its own machine. The function is called for these addresses only, with
+	// IPv4 addresses in their IPv4 form, when a plan is made and again when an
+	// address is dialed. Private addresses are always permitted, and so are all
+	// addresses of an Override.NextHop in brackets. nil permits no others.
+	AllowMailHost func(netip.Addr) bool
+
 	// Port is the SMTP port of mail hosts found by MX records, and the port of
 	// their TLSA records. 0 stands for 25.
 	Port uint16
@@ -63,8 +75,16 @@ type Config struct {
 	// publishes. Opportunistic adds nothing, and neither does the zero value,
 	// which as a floor means that none is set.
 	// Authenticated requires a certificate of the web PKI for the MX host name
-	// from hosts without a policy.
+	// from hosts without a policy. A forged MX record may name such a host; see
+	// Host.RouteAuthenticated and RequireRoute.
 	Floor Level
+
+	// RequireRoute requires, for every domain, a session with an authenticated
+	// host and an authenticated route to it: the MX records are secure, an enforced
+	// MTA-STS policy lists the host, or the operator configured it (Override.NextHop
+	// in brackets, or Override.Pin). Otherwise the host must have a certificate of
+	// the web PKI for the next-hop domain; its own name does not count then.
+	RequireRoute bool
 
 	// RequireDANE makes DANE mandatory for every domain (RFC 7672 section 6):
 	// mail waits unless the MX records are secure and the host is authenticated
@@ -134,6 +154,9 @@ type Override struct {
 
 	// Floor raises Config.Floor for this domain.
 	Floor Level
+
+	// RequireRoute is Config.RequireRoute for this domain.
+	RequireRoute bool
 
 	// RequireDANE makes DANE mandatory for this domain (RFC 7672 section 6).
 	RequireDANE bool

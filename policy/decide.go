@@ -39,12 +39,13 @@ const (
 // wishes are the requirements of the operator and of the message. The zero value
 // has none.
 type wishes struct {
-	floor       Level
-	requireDANE bool // RFC 7672 section 6
-	requireBoth bool // Precedence RequireBoth
-	requireTLS  bool // RFC 8689 section 2
-	tlsOptional bool // RFC 8689 section 3, "TLS-Required: No"
-	pinned      bool // the operator pinned TLSA records (Override.Pin)
+	floor        Level
+	requireDANE  bool // RFC 7672 section 6
+	requireBoth  bool // Precedence RequireBoth
+	requireRoute bool // Config.RequireRoute
+	requireTLS   bool // RFC 8689 section 2
+	tlsOptional  bool // RFC 8689 section 3, "TLS-Required: No"
+	pinned       bool // the operator pinned TLSA records (Override.Pin)
 }
 
 // demands is what a session must prove, by mechanism. It only has a meaning
@@ -54,6 +55,8 @@ type demands struct {
 	dane bool
 	// webPKI requires a certificate of the web PKI for the MX host name.
 	webPKI bool
+	// nextHop requires a certificate of the web PKI for the next-hop domain.
+	nextHop bool
 	// observe means that a report tells what an MTA-STS policy in testing mode
 	// would have refused (RFC 8461 section 5).
 	observe bool
@@ -80,7 +83,8 @@ const (
 	notInAllowList
 	daneMissing
 	routeUnauthenticated
-	unreachable // has no address, whatever the policies say
+	unreachable    // has no address, whatever the policies say
+	specialAddress // has only addresses that are not dialed
 )
 
 // decide returns what a session with a host must prove. It depends on nothing but
@@ -99,6 +103,9 @@ func decide(f facts, w wishes) verdict {
 	}
 	if w.requireTLS {
 		v = demandRequireTLS(v)
+	}
+	if w.requireRoute {
+		v = demandRoute(v, f, w)
 	}
 	return raise(v, w.floor)
 }
@@ -206,6 +213,22 @@ func demandRequireTLS(v verdict) verdict {
 		return verdict{level: Refused, by: ByOperator, refusal: routeUnauthenticated}
 	}
 	return raise(v, Authenticated)
+}
+
+// demandRoute requires an authenticated route. A policy in testing mode does not
+// authenticate it: its failures do not count. Without anything that names the host,
+// the certificate has to be for the domain that the mail is for.
+func demandRoute(v verdict, f facts, w wishes) verdict {
+	switch {
+	case v.level == Refused:
+		return v
+	case f.mx == dnssec.Secure || f.mtasts == mtastsEnforce && f.listed || w.pinned:
+		return raise(v, Authenticated)
+	}
+	v.level = Authenticated
+	v.by |= ByOperator
+	v.demands.nextHop = true
+	return v
 }
 
 // raise raises a level to the operator's floor and keeps what a policy demands. A

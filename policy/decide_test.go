@@ -125,8 +125,11 @@ func everyFact(yield func(facts) bool) {
 // everyWish yields every combination of wishes.
 func everyWish(yield func(wishes) bool) {
 	for _, floor := range []Level{Refused, Opportunistic, Encrypted, Authenticated} {
-		for bits := range 32 {
-			w := wishes{floor, bits&1 != 0, bits&2 != 0, bits&4 != 0, bits&8 != 0, bits&16 != 0}
+		for bits := range 64 {
+			w := wishes{
+				floor: floor, requireDANE: bits&1 != 0, requireBoth: bits&2 != 0, requireTLS: bits&4 != 0,
+				tlsOptional: bits&8 != 0, pinned: bits&16 != 0, requireRoute: bits&32 != 0,
+			}
 			if !yield(w) {
 				return
 			}
@@ -194,7 +197,7 @@ func TestVerdictIsConsistent(t *testing.T) {
 			switch {
 			case (v.level == Refused) != (v.refusal != notRefused):
 				t.Errorf("%+v %+v: refused without a reason, or a reason without refusal: %+v", f, w, v)
-			case v.level == Authenticated != (v.demands.dane || v.demands.webPKI):
+			case v.level == Authenticated != (v.demands.dane || v.demands.webPKI || v.demands.nextHop):
 				t.Errorf("%+v %+v: the level and what is demanded disagree: %+v", f, w, v)
 			case v.level != Refused && v.level < w.floor:
 				t.Errorf("%+v %+v: below the floor: %+v", f, w, v)
@@ -206,6 +209,29 @@ func TestVerdictIsConsistent(t *testing.T) {
 		}
 	}
 	t.Logf("%d combinations of facts and wishes", combinations)
+}
+
+// RequireRoute: what does not name the host securely leaves only the certificate to
+// authenticate the route. A policy in testing mode does not name it.
+func TestRequireRoute(t *testing.T) {
+	for f := range everyFact {
+		for w := range everyWish {
+			v := decide(f, w)
+			named := f.mx == dnssec.Secure || f.mtasts == mtastsEnforce && f.listed || w.pinned
+			switch want := w.requireRoute && !named && v.level != Refused; {
+			case v.demands.nextHop != want:
+				t.Errorf("%+v %+v: a certificate for the next hop is demanded: %v, want %v", f, w, !want, want)
+			case w.requireRoute && v.level < Authenticated && v.level != Refused:
+				t.Errorf("%+v %+v: %+v", f, w, v)
+			case want && v.demands.webPKI && !w.requireTLS:
+				t.Errorf("%+v %+v: a certificate for both names is demanded: %+v", f, w, v)
+			}
+			w.requireRoute = false
+			if without := decide(f, w); !v.proof().covers(without.proof()) && !v.demands.nextHop {
+				t.Errorf("%+v %+v: RequireRoute lowered %+v to %+v", f, w, without, v)
+			}
+		}
+	}
 }
 
 // Wishes only ever raise, except for "TLS-Required: No", which the message's own

@@ -45,6 +45,9 @@ var (
 	// ErrUnreachable means that the host has no address, or that the MX record
 	// does not name a host.
 	ErrUnreachable = errors.New("host has no address")
+	// ErrSpecialAddress means that mail is not sent to any address of the host,
+	// such as 127.0.0.1. Config.AllowMailHost permits such addresses.
+	ErrSpecialAddress = errors.New("special-purpose address")
 )
 
 // Error is the error type of this package and of package delivery. A policy

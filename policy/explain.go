@@ -143,6 +143,8 @@ func sameRecord(a, b dane.Record) bool {
 // explain says in one sentence why the host has its level.
 func (h *Host) explain(f facts) string {
 	switch {
+	case h.demands.nextHop:
+		return "nothing authenticates the route; the operator requires a certificate for the next-hop domain"
 	case h.demands.dane && h.By.Has(ByMTASTS):
 		return "usable TLSA records and an enforced MTA-STS policy: the session must meet both"
 	case h.demands.dane && !h.RouteAuthenticated:

@@ -61,6 +61,13 @@ func (r refusal) wording(err error, policyKnown bool) wording {
 		return w
 	case unreachable:
 		return wording{kind: ErrUnreachable, status: "4.4.4", detail: "the host has no usable address"}
+	case specialAddress:
+		// Temporary because the records may be forged or a passing error. The RFCs
+		// call only a denial permanent.
+		return wording{
+			kind: ErrSpecialAddress, status: "4.4.4",
+			detail: "no mail is sent to the host's addresses unless Config.AllowMailHost permits them",
+		}
 	default:
 		return wording{status: "4.7.5", detail: "the host is refused"}
 	}
@@ -140,6 +147,21 @@ func notVerified(detail string, err error) wording {
 	return wording{reason: failure.Type, reasonCode: failure.ReasonCode, status: "4.7.5", detail: detail}
 }
 
+// noAddress is for every host of a domain that has no host with an address (RFC
+// 5321 section 5.1).
+func noAddress() wording {
+	return wording{kind: ErrUnreachable, status: "5.4.4", permanent: true, detail: "no mail host of the domain has an address"}
+}
+
+// badLiteral is for a recipient's address literal that is not dialed. Another
+// attempt would be for the same address.
+func badLiteral() wording {
+	return wording{
+		kind: ErrSpecialAddress, status: "5.1.2", permanent: true,
+		detail: "no mail is sent to this address unless Config.AllowMailHost permits it",
+	}
+}
+
 // The failures of a domain as a whole.
 
 func noDomain() *Error {
@@ -166,6 +188,15 @@ func mxLookup(err error) *Error {
 		Reason: tlsrpt.DNSSECInvalid, ReasonCode: tlsrpt.Classify(err).ReasonCode, Status: "4.4.3",
 		Detail: "the lookup of the MX records failed; the mail waits", Err: err,
 	}
+}
+
+// atNextHop makes the failure of a next hop that the operator configured temporary:
+// the operator can correct it, and the recipient's domain is not at fault.
+func (e *Error) atNextHop(hop nextHop) *Error {
+	e.Permanent, e.ReplyCode, e.By = false, 0, ByOperator
+	e.Status = "4.3.5"
+	e.Detail = "the configured next hop " + hop.String() + " cannot be used; correct Override.NextHop or the records of the next hop"
+	return e
 }
 
 // unproven makes a permanent failure of a domain temporary because it rests on

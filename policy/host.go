@@ -14,6 +14,7 @@ import (
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/internal/special"
 )
 
 const (
@@ -36,7 +37,8 @@ type Host struct {
 	Port uint16
 	// Addrs are the addresses whose DNSSEC status was used for the decision, in
 	// the order in which to try them: the resolver's, with IPv4 and IPv6 in
-	// turn. Connect to no other address. The argument of DialContext is Host.Addr.
+	// turn. Those that Config.AllowMailHost does not permit are left out. Connect
+	// to no other address. The argument of DialContext is Host.Addr.
 	Addrs []netip.Addr
 	// Level is what a session must prove.
 	Level Level
@@ -47,7 +49,8 @@ type Host struct {
 	// RouteAuthenticated is true if the owner of the domain named this host, by
 	// secure MX records or by the allow-list of an MTA-STS policy. If it is
 	// false, an authenticated session is with the named host, which a forged MX
-	// record may have named (RFC 7672 section 2.2.1).
+	// record may have named (RFC 7672 section 2.2.1). With Config.RequireRoute, the
+	// certificate of the session has to authenticate the route then.
 	RouteAuthenticated bool
 	// Refusal is why a Refused host is refused; nil for other hosts. errors.Is
 	// finds the reason in it, such as ErrNotListed.
@@ -70,6 +73,7 @@ type Host struct {
 
 	demands demands
 	refusal refusal
+	exempt  bool // configured by the operator: all its addresses may be dialed
 	plan    *Plan
 	trust   *trust
 }
@@ -80,13 +84,23 @@ type trust struct {
 	now        func() time.Time
 	dial       func(ctx context.Context, network, addr string) (net.Conn, error)
 	minVersion uint16 // where no policy applies
+	// allowMailHost is Config.AllowMailHost.
+	allowMailHost func(netip.Addr) bool
 }
 
-// connect connects to one address within connectTimeout.
-func (t *trust) connect(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	return t.dial(ctx, "tcp", to.String())
+// permits reports whether mail may go to an address of a host that was found in
+// DNS or in the address of a recipient.
+func (t *trust) permits(addr netip.Addr) bool {
+	return !special.IsNoMailHost(addr) || t.allowMailHost != nil && t.allowMailHost(addr.Unmap())
+}
+
+// dial connects to one address of the host. It checks the address again, so that no
+// caller can connect to what the plan left out.
+func (h *Host) dial(ctx context.Context, addr netip.Addr) (net.Conn, error) {
+	if !h.exempt && !h.trust.permits(addr) {
+		return nil, fmt.Errorf("%w %s", ErrSpecialAddress, addr)
+	}
+	return h.trust.dial(ctx, "tcp", netip.AddrPortFrom(addr, h.Port).String())
 }
 
 // Addr returns the name and the port of the host as "name:port", for
@@ -120,7 +134,9 @@ func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn,
 	})
 	var failures []error
 	for _, ip := range addrs[:min(len(addrs), addressesPerHost)] {
-		conn, err := h.trust.connect(ctx, netip.AddrPortFrom(ip, h.Port))
+		connecting, cancel := context.WithTimeout(ctx, connectTimeout)
+		conn, err := h.dial(connecting, ip)
+		cancel()
 		if err == nil {
 			return conn, nil
 		}
@@ -142,7 +158,7 @@ func (h *Host) DialAddr(ctx context.Context, addr netip.Addr) (net.Conn, error) 
 	case !slices.Contains(h.Addrs, addr):
 		return nil, fmt.Errorf("policy: %s is not an address of the mail host %s; use one of Host.Addrs", addr, names.Printable(h.Name, maxText))
 	}
-	conn, err := h.trust.dial(ctx, "tcp", netip.AddrPortFrom(addr, h.Port).String())
+	conn, err := h.dial(ctx, addr)
 	if err != nil {
 		return nil, h.failure(noConnection(addr), err)
 	}
@@ -191,8 +207,13 @@ func (h *Host) Verify(state tls.ConnectionState) error {
 		}
 	}
 	if h.demands.webPKI {
-		if err := h.verifyWebPKI(state.PeerCertificates); err != nil {
+		if err := h.verifyWebPKI(state.PeerCertificates, h.Name); err != nil {
 			return h.failure(notVerified("the certificate is not valid for the mail host", err), err)
+		}
+	}
+	if h.demands.nextHop {
+		if err := h.verifyWebPKI(state.PeerCertificates, h.plan.NextHop); err != nil {
+			return h.failure(notVerified("the certificate is not valid for the next-hop domain", err), err)
 		}
 	}
 	return nil
@@ -213,15 +234,15 @@ func (h *Host) verifyDANE(chain []*x509.Certificate) error {
 }
 
 // verifyWebPKI checks the certificates by RFC 8461 section 4.2: a chain to a
-// trusted root, not expired, with a DNS-ID for the MX host name. The common name
-// of the subject never counts.
-func (h *Host) verifyWebPKI(chain []*x509.Certificate) error {
+// trusted root, not expired, with a DNS-ID for name. The common name of the subject
+// never counts.
+func (h *Host) verifyWebPKI(chain []*x509.Certificate, name string) error {
 	if len(chain) == 0 {
 		return errors.New("the server sent no certificate")
 	}
 	options := x509.VerifyOptions{
 		Roots:         h.trust.roots,
-		DNSName:       h.Name,
+		DNSName:       name,
 		Intermediates: x509.NewCertPool(),
 		CurrentTime:   h.trust.now(),
 	}

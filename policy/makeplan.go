@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"sync"
 	"time"
@@ -49,6 +50,11 @@ func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) 
 	found := r.gather(ctx, q, route, plan)
 	for i, exchange := range route.exchanges {
 		plan.Hosts = append(plan.Hosts, r.newHost(q, route, exchange, found[i], plan))
+	}
+	if status, denied := route.denied(found); denied {
+		for i, host := range plan.Hosts {
+			host.refuseFor(r.conclude(ctx, q, status, host.failure(noAddress(), found[i].err), &plan.MTASTS))
+		}
 	}
 	r.setExpiry(plan, found)
 	return plan, nil
@@ -101,6 +107,9 @@ func (r *Resolver) askHosts(ctx context.Context, q question, route route) []host
 		places <- struct{}{}
 		hosts.Go(func() {
 			found[i] = r.askHost(ctx, q, route, exchange)
+			if !q.hop.exempt() {
+				found[i].leaveOut(r.trust.permits)
+			}
 			<-places
 		})
 	}
@@ -110,9 +119,24 @@ func (r *Resolver) askHosts(ctx context.Context, q question, route route) []host
 
 // hostFacts are the results of the lookups for one host.
 type hostFacts struct {
-	dane *dane.Discovery
-	tlsa tlsaFact
-	err  error // why there are no addresses or no TLSA answer
+	dane  *dane.Discovery
+	addrs []netip.Addr // those of dane that are dialed
+	tlsa  tlsaFact
+	err   error // why there are no addresses or no TLSA answer
+}
+
+// leaveOut leaves out the addresses that are not permitted.
+func (f *hostFacts) leaveOut(permitted func(netip.Addr) bool) {
+	all := f.addrs
+	f.addrs = nil
+	for _, addr := range all {
+		if permitted(addr) {
+			f.addrs = append(f.addrs, addr)
+		}
+	}
+	if len(all) > 0 && len(f.addrs) == 0 {
+		f.err = fmt.Errorf("%w %s", ErrSpecialAddress, all[0])
+	}
 }
 
 func (r *Resolver) askHost(ctx context.Context, q question, route route, host exchange) hostFacts {
@@ -122,7 +146,7 @@ func (r *Resolver) askHost(ctx context.Context, q question, route route, host ex
 	}
 	if q.hop.addr.IsValid() {
 		literal := &dane.Discovery{Name: host.name, Addrs: []netip.Addr{q.hop.addr}, State: dane.NotApplicable}
-		return hostFacts{tlsa: pinned, dane: literal}
+		return hostFacts{tlsa: pinned, dane: literal, addrs: literal.Addrs}
 	}
 	if host.malformed {
 		return hostFacts{err: errNotAHost}
@@ -133,13 +157,13 @@ func (r *Resolver) askHost(ctx context.Context, q question, route route, host ex
 		if err != nil {
 			return hostFacts{err: err}
 		}
-		return hostFacts{dane: addresses, tlsa: pinned}
+		return hostFacts{dane: addresses, tlsa: pinned, addrs: addresses.Addrs}
 	}
 	discovered, err := dane.Discover(ctx, r.dns, host.name, q.hop.port)
 	if err != nil {
 		return hostFacts{tlsa: tlsaFailed, err: err}
 	}
-	facts := hostFacts{dane: discovered}
+	facts := hostFacts{dane: discovered, addrs: discovered.Addrs}
 	switch discovered.State {
 	case dane.Usable:
 		facts.tlsa = tlsaUsable
@@ -187,10 +211,13 @@ func (r *Resolver) newHost(q question, route route, exchange exchange, found hos
 		listed: plan.MTASTS.lists(exchange.name),
 	}
 	v := decide(facts, q.wishes)
-	if found.err != nil && !errors.Is(found.err, dane.ErrLookupFailed) && v.refusal != mxLookupFailed {
+	switch {
+	case found.err == nil || v.refusal == mxLookupFailed:
+	case errors.Is(found.err, ErrSpecialAddress):
+		v = refuse(specialAddress, 0)
+	case !errors.Is(found.err, dane.ErrLookupFailed):
 		v = refuse(unreachable, 0) // no address or no host name: no policy refuses it
-	}
-	if found.err != nil && v.level != Refused {
+	case v.level != Refused:
 		v = refuse(tlsaLookupFailed, 0)
 	}
 	host := &Host{
@@ -203,15 +230,17 @@ func (r *Resolver) newHost(q question, route route, exchange exchange, found hos
 		DANE:               found.dane,
 		demands:            v.demands,
 		refusal:            v.refusal,
+		exempt:             q.hop.exempt(),
 		plan:               plan,
 		trust:              r.trust,
 	}
-	if found.dane != nil {
-		host.Addrs = inTurn(found.dane.Addrs)
-	}
+	host.Addrs = inTurn(found.addrs)
 	if v.level == Refused {
-		host.Refusal = host.failure(v.refusal.wording(found.err, plan.MTASTS.Err == nil), found.err)
-		host.Why = host.Refusal.Detail
+		wording := v.refusal.wording(found.err, plan.MTASTS.Err == nil)
+		if v.refusal == specialAddress && plan.literal {
+			wording = badLiteral()
+		}
+		host.refuseFor(host.failure(wording, found.err))
 		return host
 	}
 	host.Why = host.explain(facts)
@@ -222,6 +251,11 @@ func (r *Resolver) newHost(q question, route route, exchange exchange, found hos
 		host.addDANE(q, route, exchange)
 	}
 	return host
+}
+
+// refuseFor sets why a host is refused.
+func (h *Host) refuseFor(why *Error) {
+	h.Refusal, h.By, h.Why = why, why.By, why.Detail
 }
 
 // addDANE sets what DANE authenticates the host by. If an enforced policy applies

@@ -30,6 +30,10 @@ func (n nextHop) String() string {
 	return n.name
 }
 
+// exempt reports whether mail goes to the next hop at whatever address: the
+// operator, and not somebody's DNS records, says that it is the mail host.
+func (n nextHop) exempt() bool { return n.configured && n.direct }
+
 // parseNextHop reads an Override.NextHop: "name", "[name]" or "[address]",
 // each optionally with ":port".
 func parseNextHop(s string, defaultPort uint16) (nextHop, error) {

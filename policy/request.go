@@ -136,6 +136,7 @@ func (r *Resolver) question(asked request) (question, *Error) {
 	if wish, found := r.overrides[asked.domain]; found {
 		q.wishes.floor = max(q.wishes.floor, wish.Floor)
 		q.wishes.requireDANE = q.wishes.requireDANE || wish.RequireDANE
+		q.wishes.requireRoute = q.wishes.requireRoute || wish.RequireRoute
 		q.noDANE = q.noDANE || wish.NoDANE
 		q.noMTASTS = q.noMTASTS || wish.NoMTASTS
 		q.pin = wish.Pin

@@ -81,9 +81,10 @@ func New(config Config) (*Resolver, error) {
 		now:       config.Now,
 		logger:    config.Logger,
 		general: wishes{
-			floor:       config.Floor,
-			requireDANE: config.RequireDANE,
-			requireBoth: config.Precedence == RequireBoth,
+			floor:        config.Floor,
+			requireDANE:  config.RequireDANE,
+			requireBoth:  config.Precedence == RequireBoth,
+			requireRoute: config.RequireRoute,
 		},
 	}
 	if resolver.now == nil {
@@ -101,6 +102,8 @@ func New(config Config) (*Resolver, error) {
 		now:        resolver.now,
 		dial:       dial,
 		minVersion: cmp.Or(config.OpportunisticMinVersion, tls.VersionTLS10),
+
+		allowMailHost: config.AllowMailHost,
 	}
 	if config.NoDANE && config.RequireDANE {
 		return nil, errors.New("policy: Config.NoDANE and Config.RequireDANE exclude each other; set only one")
@@ -206,7 +209,10 @@ func (r *Resolver) Run(ctx context.Context) { r.mtasts.Run(ctx) }
 // A plan is returned even if every host in it is refused; see Plan.Err. The error
 // is an *Error: permanent for a domain that accepts no mail or does not exist
 // (ErrNullMX, ErrNoDomain, ErrNotADomain, ErrLoop), temporary if the MX lookup
-// failed or ctx ended.
+// failed or ctx ended. A DNS answer that is not secure makes ErrNullMX, ErrNoDomain
+// and ErrLoop temporary while DANE is mandatory, an enforced MTA-STS policy is in
+// force, or the store of policies cannot be read: the answer may be forged. They are
+// temporary too for an Override.NextHop, which the operator can correct.
 func (r *Resolver) Resolve(ctx context.Context, domain string, options ...Option) (*Plan, error) {
 	asked, err := newRequest(domain, options)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/mtasts"
 )
@@ -33,7 +34,9 @@ type route struct {
 	// alias of it (RFC 7672 section 2.2.1).
 	expansion string
 	omitted   int // entries over maxHosts
-	expires   time.Time
+	// backup means that the list ends before the sender's own entry.
+	backup  bool
+	expires time.Time
 }
 
 // findRoute looks up the MX records of the next hop. A host that the operator
@@ -56,20 +59,22 @@ func (r *Resolver) findRoute(ctx context.Context, q question) (route, *Error) {
 		return route{}, mxLookup(errNoStatus)
 	}
 	if answer.NXDomain {
-		return route{}, r.unlessForged(ctx, q, answer.Status, noDomain())
+		return route{}, r.conclude(ctx, q, answer.Status, noDomain(), new(MTASTS))
 	}
 	found := route{status: answer.Status, expires: answer.Expires}
 	if len(answer.Records) == 0 {
 		found.implicit = true
 		found.exchanges = []exchange{{name: hop.name}}
 	} else if found.exchanges = exchanges(answer.Records); len(found.exchanges) == 0 {
-		return route{}, r.unlessForged(ctx, q, answer.Status, nullMX())
+		return route{}, r.conclude(ctx, q, answer.Status, nullMX(), new(MTASTS))
 	} else if len(answer.Aliases) > 0 {
 		found.expansion = strings.TrimSuffix(answer.Name, ".")
 	}
+	all := len(found.exchanges)
 	found.exchanges = r.beforeSelf(found.exchanges)
+	found.backup = len(found.exchanges) < all
 	if len(found.exchanges) == 0 {
-		return route{}, r.unlessForged(ctx, q, answer.Status, loop())
+		return route{}, r.conclude(ctx, q, answer.Status, loop(), new(MTASTS))
 	}
 	if over := len(found.exchanges) - maxHosts; over > 0 {
 		found.exchanges, found.omitted = found.exchanges[:maxHosts], over
@@ -77,12 +82,17 @@ func (r *Resolver) findRoute(ctx context.Context, q question) (route, *Error) {
 	return found, nil
 }
 
-// unlessForged makes a permanent failure temporary if an insecure answer is the
-// only evidence of it, and DANE is mandatory (RFC 7672 section 2.2.1) or an
-// enforced MTA-STS policy names mail hosts (RFC 8461 section 5.1). While the store
-// cannot be read, there may be such a policy.
-func (r *Resolver) unlessForged(ctx context.Context, q question, status dnssec.Status, failure *Error) *Error {
+// conclude returns the error for a next hop to which no mail can go, according to
+// DNS answers of which the weakest has the given status. failure is permanent. It
+// becomes temporary for a next hop that the operator configured, and if the answer
+// may be forged: it is not secure, and DANE is mandatory (RFC 7672 section 2.2.1) or
+// an enforced MTA-STS policy names mail hosts (RFC 8461 section 5.1). While the store
+// cannot be read, there may be such a policy. known is the policy; if it was not
+// looked up yet, it is now.
+func (r *Resolver) conclude(ctx context.Context, q question, status dnssec.Status, failure *Error, known *MTASTS) *Error {
 	switch {
+	case q.hop.configured:
+		return failure.atNextHop(q.hop)
 	case status == dnssec.Secure:
 		return failure
 	case q.wishes.requireDANE:
@@ -90,15 +100,42 @@ func (r *Resolver) unlessForged(ctx context.Context, q question, status dnssec.S
 	case q.noMTASTS:
 		return failure
 	}
-	remembered, err := r.mtasts.Remembered(ctx, q.hop.name)
-	switch {
-	case err == nil && remembered.Mode == mtasts.Enforce:
-		return failure.unproven(ByMTASTS, nil)
-	case err == nil, errors.Is(err, mtasts.ErrNoPolicy), errors.Is(err, mtasts.ErrDomain):
-		return failure
-	default:
+	_, err := r.mtasts.Remembered(ctx, q.hop.name)
+	if err != nil && !errors.Is(err, mtasts.ErrNoPolicy) && !errors.Is(err, mtasts.ErrDomain) {
 		return failure.unproven(ByMTASTS, err)
 	}
+	if !known.Asked && known.Err == nil {
+		*known = r.askMTASTS(ctx, q)
+	}
+	if known.fact() == mtastsEnforce || !known.Asked {
+		return failure.unproven(ByMTASTS, known.Err)
+	}
+	return failure
+}
+
+// denied reports whether the route leads to no host that has an address, and no
+// lookup failed. status is the weakest one of the answers that say so. A list that
+// was cut short has hosts of which nothing is known.
+func (r *route) denied(found []hostFacts) (status dnssec.Status, denied bool) {
+	if r.omitted > 0 || r.backup {
+		return 0, false
+	}
+	status = r.status
+	for _, facts := range found {
+		var failure *dane.Error
+		switch {
+		case errors.Is(facts.err, errNotAHost):
+			continue // only the MX record says so
+		case !errors.Is(facts.err, dane.ErrNoAddress) || !errors.As(facts.err, &failure):
+			return 0, false
+		}
+		for _, lookup := range failure.Lookups {
+			if lookup.Answer == nil || lookup.Answer.Status != dnssec.Secure {
+				status = dnssec.Insecure
+			}
+		}
+	}
+	return status, true
 }
 
 // exchanges returns the MX records in the order in which they are tried: by

@@ -55,5 +55,15 @@ func messageScenarios() []scenario {
 			domain: "nowhere.test", situation: "the domain does not exist",
 			want: outcome{mail: returned, reason: "5.1.2"},
 		},
+		{
+			domain: "no-address.test", situation: "no MX records, and no address either",
+			given: steps{signed},
+			want:  outcome{mail: returned, reason: "5.4.4"},
+		},
+		{
+			domain: "loopback.test", situation: "its mail host is at 127.0.0.1",
+			given: steps{unsigned, records("mx A 127.0.0.1"), mxAt("mx.loopback.test")},
+			want:  outcome{mail: waits, reason: "4.4.4"},
+		},
 	}
 }

@@ -58,6 +58,15 @@ func operatorScenarios() []scenario {
 			want: outcome{mail: authenticated, by: policy.ByDANE, at: "relay.smarthost.test"},
 		},
 		{
+			domain: "relay-gone.test", situation: "its mail goes by a relay that is gone",
+			given: steps{unsigned, mx()},
+			config: func(c *policy.Config) {
+				c.Overrides = map[string]policy.Override{"relay-gone.test": {NextHop: "[gone.smarthost.test]"}}
+			},
+			want: outcome{mail: waits, by: policy.ByOperator, reason: "4.3.5"},
+			also: notConnected("mx.relay-gone.test"),
+		},
+		{
 			domain: "we-are-backup.test", situation: "we are its third mail host",
 			given:  steps{unsigned, mx(policytest.Refuse), mx(), host("mail.us.test"), mxAt("mail.us.test")},
 			config: func(c *policy.Config) { c.Self = []string{"mail.us.test"} },

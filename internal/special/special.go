@@ -1,4 +1,5 @@
-// Package special knows the IP addresses that no host on the public Internet has.
+// Package special knows the IP addresses that serve special purposes: those that no
+// host on the public Internet has, and those at which no mail host is.
 package special
 
 import "net/netip"

@@ -63,20 +63,17 @@ func isVersion(field, version string) bool {
 	return ok && TrimRight(value) == version
 }
 
-// Next returns the next field, without the white space around semicolons. ok is
-// false if there is none. The semicolon at the end is optional; white space after a
-// last field without one belongs to the field. Next does not check fields: its
-// caller knows some names, and others are extensions.
+// Next returns the next field, without the white space around it. ok is false if
+// there is none. The semicolon at the end is optional, and white space may follow
+// the last field in either case. Next does not check fields: its caller knows some
+// names, and others are extensions.
 func (f *Fields) Next() (field string, ok bool) {
 	if !f.more {
 		return "", false
 	}
 	field, f.rest, f.more = strings.Cut(f.rest, ";")
-	field = TrimLeft(field)
-	if f.more {
-		return TrimRight(field), true
-	}
-	return field, field != "" // the optional last semicolon
+	field = Trim(field)
+	return field, f.more || field != "" // the optional last semicolon
 }
 
 // maxExtensionName bounds the name of an extension field, in octets.

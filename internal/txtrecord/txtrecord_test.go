@@ -44,7 +44,7 @@ func TestParse(t *testing.T) {
 		"v=A \t; \t ":        nil,
 		"v=A;a=b":            {"a=b"},
 		"v=A; a=b ; c\t;":    {"a=b", "c"},
-		"v=A; a ":            {"a "},
+		"v=A; a ":            {"a"},
 		"v=A;; a; ;":         {"", "a", ""},
 		"v=A;\na":            {"\na"},
 		"v=A; v=B; " + "=;x": {"v=B", "=", "x"},
