@@ -154,7 +154,11 @@ func loop() *Error {
 }
 
 func notADomain(domain string, err error) *Error {
-	return &Error{Domain: domain, Permanent: true, Status: "5.1.2", Err: err}
+	failure := &Error{Domain: domain, Permanent: true, Status: "5.1.2", Err: err}
+	if domain == "" {
+		failure.Detail = "the domain is empty"
+	}
+	return failure
 }
 
 // mxLookup is the failure of a domain whose MX lookup failed (RFC 7672 section

@@ -48,17 +48,26 @@ type Dialer struct {
 	// its reply, or a block of the message. 0 stands for ten minutes, the
 	// longest timeout of RFC 5321 section 4.5.3.2.
 	IdleTimeout time.Duration
-	// DomainTimeout bounds what SendMail does for one domain, so that stalling
-	// hosts do not delay other domains; 0 stands for half an hour.
+	// DomainTimeout bounds what Send does for one domain, so that stalling hosts
+	// do not delay other domains; 0 stands for half an hour. Each host has a share
+	// of it. It does not bound a message whose octets have begun, which another
+	// attempt could deliver twice (RFC 5321 section 4.5.3.2.6).
 	DomainTimeout time.Duration
 	// MaxConnections bounds the connections of one call to one domain,
 	// including a second one to the same address; 0 stands for 16. At most four
 	// addresses of each host are tried.
 	MaxConnections int
 
-	// Delivered is called by SendMail for each host that accepted the message,
-	// with what a mail log needs. Calls for several domains are concurrent. nil
-	// is not called.
+	// MaxPerDomain bounds the deliveries to one domain that all calls of Send make
+	// at the same time, so that a domain that stalls does not occupy all workers
+	// of the caller. MaxPerHost bounds the sessions with one mail host, which may
+	// serve many domains. A delivery waits for its turn for a few seconds. Then it
+	// goes to the next host, or fails temporarily. 0 stands for 20 and 100.
+	MaxPerDomain, MaxPerHost int
+
+	// Delivered is called by Send for each transaction in which a mail host
+	// accepted the message, as soon as it did, with what a mail log needs. Calls
+	// for several domains are concurrent. nil is not called.
 	Delivered func(Delivery)
 
 	// SendingIP is the address that reports give as the sending one (RFC 8460
@@ -70,7 +79,9 @@ type Dialer struct {
 	// sent in cleartext because TLS failed. nil logs nothing.
 	Logger *slog.Logger
 
-	stalls stalls
+	stalls  stalls
+	domains limiter // deliveries by domain
+	hosts   limiter // sessions of Send by host
 }
 
 // sharedAddresses are those of carrier-grade NAT (RFC 6598).
@@ -82,6 +93,8 @@ const (
 	defaultIdleTimeout    = 10 * time.Minute
 	defaultDomainTimeout  = 30 * time.Minute
 	defaultMaxConnections = 16
+	defaultMaxPerDomain   = 20
+	defaultMaxPerHost     = 100
 )
 
 // Dial returns a Client in a session that meets the domain's plan. EHLO is sent, TLS
@@ -103,9 +116,12 @@ const (
 // RequireTLS if every host lacks what it requires. All other errors are temporary.
 //
 // ctx bounds Dial and interrupts it at once. If it has no deadline, a domain whose
-// hosts all stall takes as long as the timeouts of all steps together. ctx does not
+// hosts all stall takes as long as the timeouts of all steps together; if it has one,
+// each host has a share of the time. ctx does not
 // bound the Client, whose steps have IdleTimeout. A Client is for one goroutine at
 // a time.
+//
+// Options are those of package policy, and Bounce.
 func (d *Dialer) Dial(ctx context.Context, domain string, options ...policy.Option) (*Client, error) {
 	w, err := d.walk(ctx, domain, options)
 	if err != nil {

@@ -250,10 +250,8 @@ func TestBounceWithRequireTLS(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := oneHost(test.play)
-				w.options = []policy.Option{policy.RequireTLS()}
-				along := w.walk(w.planned(t, at(policy.Authenticated, "192.0.2.1")))
-				along.bounce = true
-				client, err := along.client(t.Context())
+				w.options = []policy.Option{policy.RequireTLS(), Bounce()}
+				client, err := w.walk(w.planned(t, at(policy.Authenticated, "192.0.2.1"))).client(t.Context())
 				if (err == nil) != test.want {
 					t.Fatalf("error %v", err)
 				}
