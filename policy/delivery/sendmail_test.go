@@ -29,6 +29,7 @@ func (w *world) serving(t *testing.T, config policy.Config) *Dialer {
 		all = append(all, fmt.Sprintf("example.org. MX %d %s.", i, host))
 	}
 	names.add(t, dnssec.Insecure, all...)
+	names.add(t, dnssec.Insecure, "two.example. MX 0 mx.a.example.", "two.example. MX 1 mx.b.example.")
 	names.add(t, dnssec.Insecure, "null.example. MX 0 .")
 	d := w.dialer()
 	d.Resolver = w.resolver(t, names, config)
