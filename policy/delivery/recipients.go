@@ -38,6 +38,9 @@ const maxPath = 512 - len("MAIL FROM:<>\r\n")
 // command.
 func parseMailbox(s string) (mailbox, error) {
 	bare := unbracketed(s)
+	if strings.HasSuffix(bare, ">") {
+		return mailbox{}, errors.New("there is text outside the angle brackets; give the address only, without a display name")
+	}
 	at := strings.LastIndexByte(bare, '@')
 	if at < 0 {
 		return mailbox{}, errors.New("an address has the form local-part@domain")
@@ -130,7 +133,7 @@ func checkLocalPart(s string) error {
 		case c == ' ':
 			return errors.New("the local part has a space outside quotes")
 		case c == '<' || c == '>':
-			return errors.New("the local part has an angle bracket outside quotes; give one address only, without a display name")
+			return errors.New("the local part has an angle bracket outside quotes")
 		case c == '@':
 			return errors.New("the local part has an @ outside quotes")
 		}

@@ -80,14 +80,14 @@ func (r Reply) String() string {
 
 // queueIDs find the queue ID in the replies of some servers.
 var queueIDs = []*regexp.Regexp{
-	regexp.MustCompile(`(?i)\bqueued as ([\w.-]*\w)`),                         // Postfix, Haraka
-	regexp.MustCompile(`(?i)\bOK id=([\w-]+)`),                                // Exim
-	regexp.MustCompile(`(?i)\[InternalId=(\d+)`),                              // Exchange
-	regexp.MustCompile(`(?i)([\w-]+) Message accepted for delivery`),          // Sendmail, OpenSMTPD
-	regexp.MustCompile(`(?i)\bMessage Queued \(([\w.-]+)\)`),                  // Haraka
-	regexp.MustCompile(`(?i)^ok \d+ qp (\d+)`),                                // qmail
-	regexp.MustCompile(`(?i)\bok\s+\d+ ([\w-]+(?:\.\d+)*) - gsmtp`),           // Gmail
-	regexp.MustCompile(`(?i)\b(?:queue id|mail queued|queued)[:= ]+([\w-]+)`), // others
+	regexp.MustCompile(`(?i)\bqueued as ([\w.-]*\w)`),                // Postfix, Haraka
+	regexp.MustCompile(`(?i)\bOK id=([\w-]+)`),                       // Exim
+	regexp.MustCompile(`(?i)\[InternalId=(\d+)`),                     // Exchange
+	regexp.MustCompile(`(?i)([\w-]+) Message accepted for delivery`), // Sendmail, OpenSMTPD
+	regexp.MustCompile(`(?i)\bMessage Queued \(([\w.-]+)\)`),         // Haraka
+	regexp.MustCompile(`(?i)^ok \d+ qp (\d+)`),                       // qmail
+	regexp.MustCompile(`(?i)\bok\s+\d+ ([\w-]+(?:\.\d+)*) - gsmtp`),  // Gmail
+	regexp.MustCompile(`(?i)\b(?:queue id|queued)[:=] *([\w-]+)`),    // others
 }
 
 // QueueID returns the server's queue ID for the message, or the empty string if the
