@@ -3,13 +3,14 @@
 //
 //	send -from me@example.net you@example.org team@example.com <message
 //
-// What became of it is said on standard error, domain by domain:
+// It writes what happened to standard error, domain by domain:
 //
-//	example.org: delivered: you@example.org
+//	example.org: delivered: you@example.org: host mx.example.org, level authenticated by DANE, TLS 1.3, reply 250 2.0.0 Ok: queued as 4Wx1Yz
 //	example.com: waits (451 4.7.5): team@example.com: policy: example.com: no mail host can be used: ...
 //
-// There is no queue: who "waits" did not get the message, and it may be sent
-// again later, to them alone. The others who did not get it never will.
+// There is no queue. Recipients that wait did not get the message; send it again
+// later, to them only. Recipients that "may have been delivered" may get it twice if
+// it is sent again. "Not delivered" is final.
 //
 // The options are
 //
@@ -18,6 +19,8 @@
 //	                 every next hop (RFC 8689); what cannot be sent so is returned
 //	-tls-optional    pass over DANE and MTA-STS, as the header field
 //	                 "TLS-Required: No" does (RFC 8689)
+//	-convert         convert 8-bit text for servers without 8BITMIME; signatures
+//	                 such as DKIM's do not survive this
 //	-server address  a DNS server, such as 192.0.2.1 or [2001:db8::1]:53; repeat it
 //	                 or separate several by commas. It need not be trusted. Default:
 //	                 those of /etc/resolv.conf
@@ -36,6 +39,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -82,7 +86,7 @@ type deps struct {
 type wishes struct {
 	from, helo              string
 	requireTLS, tlsOptional bool
-	verbose                 bool
+	convert, verbose        bool
 	to                      []string
 }
 
@@ -115,7 +119,12 @@ func run(ctx context.Context, args []string, stdin io.Reader, stderr io.Writer, 
 	if w.verbose {
 		dialer.Logger = slog.New(slog.NewTextHandler(stderr, nil))
 	}
-	return report(stderr, w.to, dialer.SendMail(ctx, w.from, w.to, message, w.options()...))
+	mail := delivery.Mail{From: w.from, Message: bytes.NewReader(message), Size: int64(len(message)), Convert8Bit: w.convert}
+	for _, address := range w.to {
+		mail.To = append(mail.To, delivery.Recipient{Address: address})
+	}
+	result, err := dialer.Send(ctx, mail, w.options()...)
+	return report(stderr, result, err)
 }
 
 // parse reads the command line. What is wrong with it has been said when it
@@ -135,6 +144,7 @@ func parse(args []string, stderr io.Writer, d *deps) (wishes, error) {
 	flags.StringVar(&w.helo, "helo", "", "the `name` to say in EHLO (default: the name of this machine)")
 	flags.BoolVar(&w.requireTLS, "requiretls", false, "send only over authenticated TLS, at every hop (RFC 8689)")
 	flags.BoolVar(&w.tlsOptional, "tls-optional", false, "pass over DANE and MTA-STS (RFC 8689, TLS-Required: No)")
+	flags.BoolVar(&w.convert, "convert", false, "convert 8-bit text for servers without 8BITMIME")
 	flags.BoolVar(&w.verbose, "v", false, "tell about every mail host that failed")
 	flags.StringVar(&d.dns.AnchorFile, "anchor", d.dns.AnchorFile, "a `file` of DNSSEC trust anchors (default: the root keys of IANA)")
 	flags.Func("server", "the `address` of a DNS server; may be repeated, or be several with commas (default: those of /etc/resolv.conf)", func(list string) error {
