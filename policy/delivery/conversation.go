@@ -97,7 +97,7 @@ func eventOf(reply wire.Reply, err error) event {
 	switch {
 	case err == nil:
 		return event(reply.Code)
-	case errors.Is(err, wire.ErrNotReply), errors.Is(err, wire.ErrTooLong), errors.Is(err, wire.ErrInjection):
+	case errors.Is(err, wire.ErrNotReply), errors.Is(err, wire.ErrTooLong), errors.Is(err, wire.ErrUnasked), errors.Is(err, wire.ErrInjection):
 		return garbage
 	case errors.As(err, &own):
 		return unverified
@@ -152,6 +152,10 @@ func (c *conversation) sayHello(s step) bool {
 		c.hello = wire.Reply{}
 		return c.judgeReply(stepHELO, reply, err).action == proceed
 	}
+	if c.last.result == failedTLS {
+		// In TLS 1.3 the server's verdict on the client comes after the handshake.
+		c.step, c.state = policy.Handshake, nil
+	}
 	return false
 }
 
@@ -178,6 +182,7 @@ func (c *conversation) startTLS(ctx context.Context) {
 		return
 	}
 	if c.judgeReply(stepSTARTTLS, reply, err).action != proceed {
+		c.fellBack = true
 		c.step = policy.StartTLSRefused
 		if err != nil {
 			c.step = policy.Handshake

@@ -57,8 +57,9 @@ type circumstances struct {
 	requireTLS bool
 	// inTLS means that the session is encrypted, as the host's level demands.
 	inTLS bool
-	// fellBack means that TLS failed on an earlier connection to the host, and
-	// that this one is in clear.
+	// fellBack means that the server offers TLS and that it failed, on an earlier
+	// connection or by another reply than 220 to STARTTLS, so that this session is
+	// in cleartext.
 	fellBack bool
 	// afterAccepted means, at RCPT, that the transaction has an accepted
 	// recipient already.
@@ -268,9 +269,10 @@ func ruleMessage(e event, c circumstances) ruling {
 		return ruling{action: decided, verdict: accepted, alive: true}
 	case e.class() == 5 && !c.unreliable(e):
 		return ruling{action: decided, verdict: permanent, alive: true}
-	case e.class() >= 3:
+	case e.class() > 3:
 		return ruling{action: decided, alive: e.listens()}
 	}
+	// A 3yz reply answers something else.
 	return ruling{action: decided, verdict: unknown}
 }
 
