@@ -174,8 +174,29 @@ func generateServer(r *rand.Rand, addr string, recipients int, fate string) []qu
 	case sendsAlert:
 		quirks = append(quirks, quirk{addr, -1, atHandshake, alert})
 	}
-	if chance(35) {
+	if chance(30) {
 		return quirks
+	}
+	recipient := fmt.Sprintf("RCPT %d", r.IntN(recipients))
+	if chance(25) {
+		// TLS is missing or fails, and then mail is refused for good.
+		quirks = append(quirks, pick(r, []quirk{
+			{addr, -1, atOffer, reaction{does: noSTARTTLS}},
+			{addr, -1, "STARTTLS", reaction{does: answers, code: 454}},
+			{addr, -1, atHandshake, reaction{does: closes}},
+			{addr, -1, atHandshake, alert},
+		}), quirk{addr, -1, pick(r, []string{"greeting", "EHLO", "MAIL", recipient, "DATA", "."}), reaction{
+			does: answers, code: pick(r, []int{530, 550, 554}), text: "5.7.0 STARTTLS first",
+		}})
+	}
+	if chance(10) {
+		quirks = append(quirks, quirk{addr, -1, "EHLO", reaction{does: answers, code: pick(r, []int{421, 450, 451, 454})}})
+	}
+	if chance(10) {
+		quirks = append(quirks, quirk{addr, -1, recipient, reaction{does: answers, code: pick(r, []int{452, 552}), text: "too many"}})
+	}
+	if chance(10) {
+		quirks = append(quirks, quirk{addr, -1, recipient, reaction{does: repeats, code: 550}})
 	}
 	steps := []string{atDial, "greeting", "EHLO", "HELO", "STARTTLS", atHandshake, "MAIL", "DATA", ".", "RSET", "QUIT"}
 	for i := range recipients {
