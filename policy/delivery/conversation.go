@@ -23,6 +23,7 @@ type conversation struct {
 	localName string
 	timeouts  timeouts
 	offer     offer
+	small     bool // the ClientHello fits one packet
 	circumstances
 
 	greeting string     // the server's name
@@ -38,6 +39,9 @@ type conversation struct {
 	at step
 	// counts means that TLS-RPT counts the conversation.
 	counts bool
+	// uncounted is for TLS-RPT if mail then goes to the same address with less TLS:
+	// it is no network failure any more.
+	uncounted *tlsrpt.Session
 }
 
 // offer is the TLS that a connection asks for.
@@ -201,6 +205,9 @@ func (c *conversation) startTLS(ctx context.Context) {
 func (c *conversation) handshake(ctx context.Context) bool {
 	c.step = policy.Handshake
 	config := c.host.TLSConfig()
+	if c.small || c.offer == oldTLS {
+		config.CurvePreferences = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521}
+	}
 	if c.offer == oldTLS {
 		addOldTLS(config)
 	}
@@ -239,17 +246,34 @@ func (c *conversation) checkRequireTLS() {
 // that asks for less TLS than the first is not counted: the first one was, as a
 // failure.
 func (c *conversation) report(addr, sending netip.Addr) *tlsrpt.Session {
-	if c.offer != currentTLS || !c.counts {
+	if c.offer != currentTLS || !c.counts && c.last.action != retry {
 		return nil
 	}
-	session, _ := c.host.Attempted(c.step, c.state, c.err)
-	if len(session.Outcomes) == 0 {
-		return nil
+	var session tlsrpt.Session
+	if c.counts {
+		session, _ = c.host.Attempted(c.step, c.state, c.err)
 	}
 	session.HELO = c.greeting
 	session.ReceivingIP = addr
 	session.SendingIP = sending
 	return &session
+}
+
+// reportWithoutTLS completes a report of a connection on which TLS failed by what
+// looked like a network error.
+func (c *conversation) reportWithoutTLS(report *tlsrpt.Session) *tlsrpt.Session {
+	session, _ := c.host.Attempted(policy.Handshake, nil, silentTLS{c.err})
+	session.HELO, session.ReceivingIP, session.SendingIP = report.HELO, report.ReceivingIP, report.SendingIP
+	return &session
+}
+
+// silentTLS is a network error at the point where TLS should begin. A server that
+// then takes mail over another connection was reachable all the time.
+type silentTLS struct{ error }
+
+// TLSReport is for tlsrpt.Classify.
+func (silentTLS) TLSReport() (resultType, reasonCode string) {
+	return "validation-failure", "tls-no-answer"
 }
 
 // leave ends a conversation without mail, with QUIT if the server expects a command
@@ -262,10 +286,9 @@ func (c *conversation) leave() {
 	c.conn.Abort()
 }
 
-// addOldTLS makes a configuration that servers of twenty years ago understand:
-// RSA key exchange and 3DES, a ClientHello that fits one packet, but never RC4.
+// addOldTLS makes a configuration that servers of twenty years ago understand, with
+// RSA key exchange and 3DES, but never RC4.
 func addOldTLS(config *tls.Config) {
-	config.CurvePreferences = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521}
 	for _, suite := range tls.CipherSuites() {
 		config.CipherSuites = append(config.CipherSuites, suite.ID)
 	}

@@ -56,6 +56,12 @@ type Dialer struct {
 	// addresses of each host are tried.
 	MaxConnections int
 
+	// SmallClientHello leaves out the post-quantum key exchange of TLS, which makes
+	// the first message of a handshake too large for one packet. Some paths drop
+	// such messages: every handshake then times out. At level Opportunistic, a
+	// second attempt does so in any case.
+	SmallClientHello bool
+
 	// Delivered is called by SendMail for each host that accepted the message,
 	// with what a mail log needs. Calls for several domains are concurrent. nil
 	// is not called.

@@ -288,9 +288,20 @@ func (o *oracle) everywhere(addrs map[string]bool) bool {
 	return true
 }
 
-// checkReports: a report counts a success only for a session that the level permits,
+// checkReports: a report counts a failure for mail in cleartext. It counts a success only for a session that the level permits,
 // on the first connection to an address.
 func (o *oracle) checkReports() {
+	for _, c := range o.connections {
+		if !slices.ContainsFunc(c.exchanges, func(x exchange) bool { return x.verb == "." && x.tls == "" }) {
+			continue
+		}
+		counted := slices.ContainsFunc(o.recorded, func(session tlsrpt.Session) bool {
+			return session.ReceivingIP.String() == c.addr && len(session.Outcomes[0].Failures) > 0
+		})
+		if !counted {
+			o.complain("%s: mail was sent in cleartext, and no report counts a failure of TLS", c)
+		}
+	}
 	for _, session := range o.recorded {
 		for _, outcome := range session.Outcomes {
 			if len(outcome.Failures) > 0 {

@@ -189,7 +189,8 @@ func ruleEHLO(s step, e event, c circumstances) ruling {
 		// TLS 1.3 has the server's verdict on the client only after the handshake.
 		return ruleHandshake(e, c)
 	case e == lost && !c.mandatory:
-		return ruling{action: retry, verdict: pending, result: goodTLS}
+		// Some servers close the connection instead, without an alert.
+		return ruleHandshake(e, c)
 	}
 	return ruling{action: tryNext, alive: e.listens(), result: goodTLS}
 }

@@ -175,7 +175,7 @@ func TestRulings(t *testing.T) {
 		{stepHandshake, alerted, strict, tryNext, temporary, failedTLS},
 		{stepEHLOInTLS, alerted, open, retry, pending, failedTLS}, // S16
 		{stepEHLOInTLS, alerted, must, tryNext, temporary, failedTLS},
-		{stepEHLOInTLS, lost, open, retry, pending, goodTLS},
+		{stepEHLOInTLS, lost, open, retry, pending, failedTLS},
 		{stepEHLOInTLS, lost, must, tryNext, temporary, goodTLS},
 		{stepEHLOInTLS, 550, must, tryNext, temporary, goodTLS},
 		// S7
