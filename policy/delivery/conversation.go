@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/mxseal/mxseal/internal/names"
@@ -107,6 +108,9 @@ func eventOf(reply wire.Reply, err error) event {
 		return unverified
 	case errors.As(err, &remote) && remote.Op == "remote error":
 		return alertEvent(remote.Err)
+	case strings.HasPrefix(err.Error(), "tls: server selected unsupported protocol version"):
+		// The server lets the client send the alert. crypto/tls has no type for it.
+		return incapable
 	}
 	return lost
 }

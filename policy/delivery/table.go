@@ -41,8 +41,8 @@ const (
 	completed
 	// unverified is a server that the plan's verification rejects.
 	unverified
-	// incapable is an alert which says that the server lacks what TLS needs:
-	// protocol_version, handshake_failure or insufficient_security.
+	// incapable is a server that lacks what TLS needs: an alert protocol_version,
+	// handshake_failure or insufficient_security, or the choice of an old version.
 	incapable
 	// alerted is any other TLS alert.
 	alerted
