@@ -58,6 +58,12 @@ type Dialer struct {
 	// addresses of each host are tried.
 	MaxConnections int
 
+	// SmallClientHello leaves out the post-quantum key exchange of TLS, which makes
+	// the first message of a handshake too large for one packet. Some paths drop
+	// such messages: every handshake then times out. At level Opportunistic, a
+	// second attempt does so in any case.
+	SmallClientHello bool
+
 	// MaxPerDomain bounds the deliveries to one domain that all calls of Send make
 	// at the same time, so that a domain that stalls does not occupy all workers
 	// of the caller. MaxPerHost bounds the sessions with one mail host, which may
@@ -144,20 +150,28 @@ func (d *Dialer) walk(ctx context.Context, domain string, options []policy.Optio
 	return w, nil
 }
 
-// localName returns the name for EHLO over a connection. A host name without a
-// dot is no name in the DNS; RFC 5321 section 4.1.4 has the address instead.
+// localName returns the name for EHLO over a connection.
 func (d *Dialer) localName(conn net.Conn) string {
 	if d.LocalName != "" {
 		return d.LocalName
 	}
-	if name, err := os.Hostname(); err == nil && names.IsDomain(name) && strings.Contains(name, ".") {
-		return name
+	hostname, err := os.Hostname()
+	if err != nil {
+		hostname = ""
 	}
-	switch addr := localAddr(conn); {
-	case addr.Is4():
-		return "[" + addr.String() + "]"
-	case addr.IsValid():
-		return "[IPv6:" + addr.WithZone("").String() + "]"
+	return ehloName(hostname, localAddr(conn))
+}
+
+// ehloName returns the name of this host for EHLO. A host name without a dot is no
+// name in the DNS; RFC 5321 section 4.1.4 has the address instead.
+func ehloName(hostname string, local netip.Addr) string {
+	switch {
+	case names.IsDomain(hostname) && strings.Contains(strings.TrimSuffix(hostname, "."), "."):
+		return hostname
+	case local.Is4():
+		return "[" + local.String() + "]"
+	case local.IsValid():
+		return "[IPv6:" + local.WithZone("").String() + "]"
 	}
 	return "localhost"
 }
@@ -167,11 +181,16 @@ func (d *Dialer) sendingIP(conn net.Conn) netip.Addr {
 	if d.SendingIP.IsValid() {
 		return d.SendingIP
 	}
-	addr := localAddr(conn)
-	if addr.IsPrivate() || addr.IsLinkLocalUnicast() || sharedAddresses.Contains(addr) {
+	return reportedAddr(localAddr(conn))
+}
+
+// reportedAddr returns an address if it may be disclosed to third parties, and means
+// something to them.
+func reportedAddr(local netip.Addr) netip.Addr {
+	if local.IsPrivate() || local.IsLoopback() || local.IsLinkLocalUnicast() || sharedAddresses.Contains(local) {
 		return netip.Addr{}
 	}
-	return addr
+	return local
 }
 
 // localAddr returns the local address of a connection, if it has one.

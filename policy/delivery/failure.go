@@ -113,14 +113,14 @@ func (s *session) ended() *policy.Error {
 	return s.host.Replied("the session ended between two transactions", io.ErrUnexpectedEOF)
 }
 
-// final makes a failure permanent, with the reply that says so. The only reply
-// before the session that does is 521 (RFC 7504 section 3).
+// final makes a failure permanent: by a 521 reply (RFC 7504 section 3), or because
+// the server lacks what RequireTLS demands (RFC 8689 section 4.2.1).
 func final(failure *policy.Error, err error) *policy.Error {
 	changed := *failure
-	changed.Permanent, changed.Status = true, "5.3.2"
+	changed.Permanent, changed.Status = true, "5.7.10"
 	var reply *textproto.Error
 	if errors.As(err, &reply) {
-		changed.ReplyCode = reply.Code
+		changed.ReplyCode, changed.Status = reply.Code, "5.3.2"
 	}
 	return &changed
 }

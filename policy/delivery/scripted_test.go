@@ -16,6 +16,7 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -45,6 +46,7 @@ type server struct {
 // address serve its connections in turn, the last one again and again.
 type world struct {
 	scripts map[string][]script
+	silent  map[string]bool // addresses that nothing comes back from
 	options []policy.Option // of the plan
 
 	mu       sync.Mutex
@@ -74,6 +76,12 @@ func (w *world) dial(ctx context.Context, _, address string) (net.Conn, error) {
 		}
 	}
 	w.dialled = append(w.dialled, addr)
+	if w.silent[addr] {
+		w.mu.Unlock()
+		<-ctx.Done()
+		w.mu.Lock()
+		return nil, ctx.Err()
+	}
 	scripts := w.scripts[addr]
 	if len(scripts) == 0 {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
@@ -130,6 +138,29 @@ func (s *server) handshake(cert tls.Certificate) bool {
 	s.note("TLS")
 	s.conn, s.lines = conn, bufio.NewReader(conn)
 	return true
+}
+
+// asyncConn writes without waiting for the reader, as a socket does.
+type asyncConn struct {
+	net.Conn
+	queue chan []byte
+}
+
+func newAsyncConn(conn net.Conn) asyncConn {
+	c := asyncConn{conn, make(chan []byte, 16)}
+	go func() {
+		for p := range c.queue {
+			if _, err := c.Conn.Write(p); err != nil {
+				return
+			}
+		}
+	}()
+	return c
+}
+
+func (c asyncConn) Write(p []byte) (int, error) {
+	c.queue <- slices.Clone(p)
+	return len(p), nil
 }
 
 // serve answers commands until the client leaves, with replies by verb where
@@ -257,6 +288,21 @@ func at(level policy.Level, addrs ...string) mailHost { return mailHost{level, a
 // among them, by the web PKI; TLSA records raise the others.
 func (w *world) planned(t *testing.T, hosts ...mailHost) *policy.Plan {
 	t.Helper()
+	plan, err := w.published(t, hosts...).Resolve(t.Context(), "example.org", w.options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, h := range plan.Hosts {
+		if h.Level != hosts[i].level && len(hosts[i].addrs) > 0 {
+			t.Fatalf("%s is %v by %v, want %v: %s", h.Name, h.Level, h.By, hosts[i].level, h.Why)
+		}
+	}
+	return plan
+}
+
+// published returns the Resolver that makes such a plan.
+func (w *world) published(t *testing.T, hosts ...mailHost) *policy.Resolver {
+	t.Helper()
 	names := fakeDNS{}
 	floor := policy.Authenticated
 	for _, h := range hosts {
@@ -288,16 +334,7 @@ func (w *world) planned(t *testing.T, hosts ...mailHost) *policy.Plan {
 		}
 	}
 	names.add(t, dnssec.Secure, exchanges...)
-	plan, err := w.resolver(t, names, policy.Config{Floor: floor}).Resolve(t.Context(), "example.org", w.options...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, h := range plan.Hosts {
-		if h.Level != hosts[i].level && len(hosts[i].addrs) > 0 {
-			t.Fatalf("%s is %v by %v, want %v: %s", h.Name, h.Level, h.By, hosts[i].level, h.Why)
-		}
-	}
-	return plan
+	return w.resolver(t, names, policy.Config{Floor: floor})
 }
 
 // resolver makes a Resolver whose mail hosts are those of w.

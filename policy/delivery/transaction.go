@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"errors"
+	"io"
 	"net/textproto"
 	"slices"
 	"strings"
@@ -253,21 +254,27 @@ func namesOwnLimit(reply wire.Reply) bool {
 	return ok && (status == [3]int{5, 2, 2} || status == [3]int{5, 3, 4})
 }
 
-// drain receives the replies to commands that were sent ahead and are of no more
-// use. A server that expects a message for no recipient gets an empty one, and what
-// it says to that does not count (RFC 2920 section 3.1).
+// drain uses up the replies to commands that were sent ahead. A server that expects
+// a message for no recipient gets an empty one, and what it says to that does not
+// count (RFC 2920 section 3.1). If the server has accepted a recipient, that one would
+// get the empty message; the session ends instead.
 func (t *transaction) drain(d *dialogue) {
+	expected := false
 	for !t.over && d.answered < d.sent {
 		isData := d.commands[d.answered] == "DATA"
 		reply, err := d.next(t.timeout(rcptTimeout))
-		if err == nil && isData && reply.Class() == 3 {
+		switch {
+		case err != nil || reply.Code == 421 || isData && reply.Class() == 3 && expected:
+			t.over, t.alive = true, false
+		case isData && reply.Class() == 3:
 			if err = t.conn.Message(strings.NewReader(""), t.timeout(blockTimeout)); err == nil {
-				reply, err = t.conn.Receive(t.timeout(dataTimeout))
+				_, err = t.conn.Receive(t.timeout(dataTimeout))
+			}
+			if err != nil {
+				t.over, t.alive = true, false
 			}
 		}
-		if err != nil || reply.Code == 421 {
-			t.over, t.alive = true, false
-		}
+		expected = expected || reply.Class() == 2
 	}
 }
 
@@ -364,10 +371,17 @@ func (t *transaction) delivery(reply Reply) Delivery {
 // dialogue sends commands and receives their replies in order.
 type dialogue struct {
 	conn     *wire.Conn
-	commands []string
-	grouped  bool // the server supports PIPELINING
+	commands []string // the first is MAIL, the last is DATA
+	grouped  bool     // the server supports PIPELINING
 	sent     int
 	answered int
+	answers  []answer // that next has not returned yet
+}
+
+// answer is a reply, or the error instead of it.
+type answer struct {
+	reply wire.Reply
+	err   error
 }
 
 // maxGroup bounds the octets of the commands that are sent before their replies are
@@ -376,18 +390,73 @@ type dialogue struct {
 const maxGroup = 4000
 
 // next returns the reply to the next command, and sends it if it was not sent yet.
+// With PIPELINING, the first call sends all commands. Each reply has the time of
+// timeout.
 func (d *dialogue) next(timeout time.Duration) (wire.Reply, error) {
-	octets := 0
-	for d.sent < len(d.commands) && (d.sent == d.answered || d.grouped && octets > 0) {
-		octets += len(d.commands[d.sent]) + len("\r\n")
-		if d.sent > d.answered && octets > maxGroup {
-			break
+	if len(d.answers) == 0 {
+		d.exchange(timeout)
+		if d.grouped {
+			d.align(timeout)
 		}
-		if err := d.conn.Send(d.commands[d.sent]); err != nil {
-			return wire.Reply{}, err
-		}
-		d.sent++
 	}
-	d.answered++
-	return d.conn.Receive(timeout)
+	first := d.answers[0]
+	if first.err == nil {
+		d.answers = d.answers[1:]
+		d.answered++
+	}
+	return first.reply, first.err
+}
+
+// exchange sends the next command and receives its reply, or all commands in groups. An
+// error, a 421 reply and the refusal of MAIL end it.
+func (d *dialogue) exchange(timeout time.Duration) {
+	for {
+		first, octets := d.sent, 0
+		for d.sent < len(d.commands) && (d.sent == first || d.grouped) {
+			octets += len(d.commands[d.sent]) + len("\r\n")
+			if d.sent > first && octets > maxGroup {
+				break
+			}
+			if err := d.conn.Send(d.commands[d.sent]); err != nil {
+				d.answers = append(d.answers, answer{err: err})
+				return
+			}
+			d.sent++
+		}
+		for range d.sent - first {
+			reply, err := d.conn.Receive(timeout)
+			d.answers = append(d.answers, answer{reply, err})
+			switch {
+			case err != nil:
+				return
+			case reply.Code == 421:
+				d.answers = append(d.answers, answer{err: io.ErrUnexpectedEOF})
+				return
+			}
+		}
+		if !d.grouped || d.sent == len(d.commands) || d.answers[0].reply.Class() != 2 {
+			return
+		}
+	}
+}
+
+// align makes sure that the replies to groups of commands belong to these. A server
+// that answers a command twice would otherwise refuse the wrong recipient. A 3yz reply
+// to DATA proves it, because no other command has one. Otherwise RSET does, if it is
+// answered as it should be, or if nothing comes before the end of the connection. If
+// they do not belong, none of them counts.
+func (d *dialogue) align(timeout time.Duration) {
+	last := d.answers[len(d.answers)-1]
+	aligned := !errors.Is(last.err, wire.ErrUnasked)
+	for i, a := range d.answers {
+		isData := d.commands[min(i, len(d.commands)-1)] == "DATA"
+		aligned = aligned && (a.err != nil || isData && a.reply.Class() != 2 || !isData && a.reply.Class() != 3)
+	}
+	if aligned && last.err == nil && last.reply.Class() != 3 {
+		reply, err := d.conn.Command(timeout, "RSET")
+		aligned = errors.Is(err, io.ErrUnexpectedEOF) || err == nil && (reply.Class() == 2 || reply.Code == 421)
+	}
+	if !aligned {
+		d.answers = []answer{{err: wire.ErrUnasked}}
+	}
 }

@@ -163,8 +163,15 @@ func (w *walk) try(ctx context.Context, t target) (*conversation, *policy.Error)
 		w.record(&session)
 		return nil, refusal
 	}
+	var uncounted *tlsrpt.Session
 	for with := currentTLS; ; {
 		talk, failure := w.connect(ctx, t, with)
+		if failure == nil && talk.last.action != retry && uncounted != nil {
+			w.record(uncounted)
+		}
+		if talk != nil && with == currentTLS {
+			uncounted = talk.uncounted
+		}
 		if talk == nil || talk.last.action != retry || with == clearOnly || ctx.Err() != nil {
 			return talk, failure
 		}
@@ -193,6 +200,7 @@ func (w *walk) connect(ctx context.Context, t target, with offer) (*conversation
 	}
 	talk := &conversation{
 		host: t.host, conn: wire.NewConn(conn), localName: w.dialer.localName(conn), timeouts: w.dialer.timeouts(), offer: with,
+		small: w.dialer.SmallClientHello,
 		circumstances: circumstances{
 			mandatory:  t.host.Level > policy.Opportunistic,
 			requireTLS: w.plan.RequireTLS && !w.plan.Bounce,
@@ -201,8 +209,12 @@ func (w *walk) connect(ctx context.Context, t target, with offer) (*conversation
 	}
 	stop := talk.conn.Interruptible(ctx)
 	failure = talk.hold(ctx)
-	if report := talk.report(t.addr, w.dialer.sendingIP(conn)); report != nil && ctx.Err() == nil {
+	switch report := talk.report(t.addr, w.dialer.sendingIP(conn)); {
+	case report == nil || ctx.Err() != nil:
+	case len(report.Outcomes) > 0:
 		w.record(report)
+	case talk.last.action == retry:
+		talk.uncounted = talk.reportWithoutTLS(report)
 	}
 	if failure != nil || talk.last.action == retry {
 		talk.leave()
