@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -219,7 +220,11 @@ func (m *message) open(f form) io.ReadCloser {
 	if f.convert {
 		r, w := io.Pipe()
 		go func() {
-			_, err := content.Convert(w, m.text, m.size)
+			block := bufio.NewWriterSize(w, 16<<10)
+			_, err := content.Convert(block, m.text, m.size)
+			if err == nil {
+				err = block.Flush()
+			}
 			w.CloseWithError(err)
 		}()
 		return r

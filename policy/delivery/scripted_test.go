@@ -338,7 +338,7 @@ func (w *world) published(t *testing.T, hosts ...mailHost) *policy.Resolver {
 }
 
 // resolver makes a Resolver whose mail hosts are those of w.
-func (w *world) resolver(t *testing.T, names fakeDNS, config policy.Config) *policy.Resolver {
+func (w *world) resolver(t testing.TB, names fakeDNS, config policy.Config) *policy.Resolver {
 	t.Helper()
 	config.DNS, config.NoMTASTS, config.Dial, config.RootCAs = names, true, w.dial, certificates().roots
 	r, err := policy.New(config)
@@ -354,7 +354,7 @@ func (w *world) resolver(t *testing.T, names fakeDNS, config policy.Config) *pol
 type fakeDNS map[string]*dnssec.Answer
 
 // add adds records, all of one name and type, with a status.
-func (f fakeDNS) add(t *testing.T, status dnssec.Status, records ...string) {
+func (f fakeDNS) add(t testing.TB, status dnssec.Status, records ...string) {
 	t.Helper()
 	for i, text := range records {
 		record, err := dnssec.ParseRecord(text)

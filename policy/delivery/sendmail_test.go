@@ -17,7 +17,7 @@ import (
 
 // serving is a Dialer whose domains a.example to d.example have one mail host
 // each, at 192.0.2.1 to 192.0.2.4, and example.org all four in that order.
-func (w *world) serving(t *testing.T, config policy.Config) *Dialer {
+func (w *world) serving(t testing.TB, config policy.Config) *Dialer {
 	t.Helper()
 	names := fakeDNS{}
 	var all []string
