@@ -21,7 +21,7 @@ func (w *world) send(t *testing.T, hosts ...mailHost) string {
 	return strings.Join(failures(t, err), "; ")
 }
 
-// S2: HELO is for servers that do not know EHLO, and not for those that have no time
+// SMTP-2: S2: HELO is for servers that do not know EHLO, and not for those that have no time
 // (decision on RFC 5321 section 4.1.1.1).
 func TestS2NoHELOAfterATemporaryReply(t *testing.T) {
 	t.Parallel()
@@ -78,7 +78,7 @@ func verbs(heard []string) string {
 	return strings.Join(found, " ")
 }
 
-// S20: a host name without a dot is no name in the DNS; EHLO has the address then
+// SMTP-16: S20: a host name without a dot is no name in the DNS; EHLO has the address then
 // (RFC 5321 section 4.1.4). S23: reports do not disclose addresses behind a NAT.
 func TestS20AndS23TheSendersAddress(t *testing.T) {
 	t.Parallel()

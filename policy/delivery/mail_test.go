@@ -55,7 +55,7 @@ func (w *world) commands(addr string) string {
 	return strings.Join(commands, "|")
 }
 
-// TestS4Parameters: extensions are requested only for mail that needs them, and from
+// TestS4Parameters: SMTP-4: extensions are requested only for mail that needs them, and from
 // servers that offer them, in any case (S3).
 func TestS4Parameters(t *testing.T) {
 	t.Parallel()

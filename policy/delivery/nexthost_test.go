@@ -19,7 +19,7 @@ func mailReplies(inTLS bool, replies map[string]string) script {
 	return answering(replies)
 }
 
-// S7: what a host refuses for now goes to the next host, in cleartext and in TLS
+// SMTP-14: S7: what a host refuses for now goes to the next host, in cleartext and in TLS
 // (RFC 5321 section 5.1). What is refused for good does not.
 func TestS7NextHost(t *testing.T) {
 	t.Parallel()
@@ -135,7 +135,7 @@ func TestS8RefusedInCleartext(t *testing.T) {
 	}
 }
 
-// S9: 552 after an accepted recipient is about the transaction, unless it names the
+// SMTP-10: S9: 552 after an accepted recipient is about the transaction, unless it names the
 // mailbox or the size (RFC 5321 section 4.5.3.1.10). So is 452.
 func TestS9TooManyRecipients(t *testing.T) {
 	t.Parallel()

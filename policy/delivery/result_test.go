@@ -37,7 +37,7 @@ func TestQueueID(t *testing.T) {
 	}
 }
 
-// The result says how the message was delivered, with the server's last reply.
+// DSN-1: the result says how the message was delivered, with the server's last reply.
 func TestResult(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -67,8 +67,8 @@ func failures(t *testing.T, err error) []string {
 
 const letter = "From: s@example.net\r\nSubject: x\r\n\r\nHello\n.\nworld\n"
 
-// A message to several domains goes to each of them once, with its dots doubled
-// and CRLF at the end of its lines.
+// SMTP-7, SMTP-8, SMTP-17: a message to several domains goes to each of them once, with
+// its dots doubled and CRLF at the end of its lines, and QUIT ends the session.
 func TestSendMail(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -89,7 +89,7 @@ func TestSendMail(t *testing.T) {
 	})
 }
 
-// Every recipient that did not get the message is named, with the reason; the
+// SMTP-15: every recipient that did not get the message is named, with the reason; the
 // others got it.
 func TestSendMailFailures(t *testing.T) {
 	t.Parallel()
@@ -172,7 +172,7 @@ func TestSendMailFailures(t *testing.T) {
 	}
 }
 
-// What cannot be sent to anybody opens no connection.
+// SMTP-8: what cannot be sent to anybody opens no connection.
 func TestSendMailRefusesTheMessage(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ from, text, want string }{
@@ -271,7 +271,7 @@ func TestBounceWithRequireTLS(t *testing.T) {
 	}
 }
 
-// More recipients than a server must take in one transaction make another one.
+// SMTP-9: more recipients than a server must take in one transaction make another one.
 func TestManyRecipients(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
