@@ -49,14 +49,15 @@ type world struct {
 	silent  map[string]bool // addresses that nothing comes back from
 	options []policy.Option // of the plan
 
-	mu       sync.Mutex
-	dialled  []string            // addresses, in order
-	heard    map[string][]string // command lines by address, with "TLS" for a handshake
-	recorded []tlsrpt.Session
+	mu          sync.Mutex
+	dialled     []string            // addresses, in order
+	connections map[string]int      // by address
+	heard       map[string][]string // command lines by address, with "TLS" for a handshake
+	recorded    []tlsrpt.Session
 }
 
 func newWorld(scripts map[string][]script) *world {
-	return &world{scripts: scripts, heard: make(map[string][]string)}
+	return &world{scripts: scripts, heard: make(map[string][]string), connections: make(map[string]int)}
 }
 
 func (w *world) Record(s *tlsrpt.Session) {
@@ -69,12 +70,8 @@ func (w *world) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	addr := netip.MustParseAddrPort(address).Addr().String()
-	before := 0
-	for _, earlier := range w.dialled {
-		if earlier == addr {
-			before++
-		}
-	}
+	before := w.connections[addr]
+	w.connections[addr]++
 	w.dialled = append(w.dialled, addr)
 	if w.silent[addr] {
 		w.mu.Unlock()
