@@ -89,14 +89,10 @@ type Error struct {
 	kind error // the sentinel of a refusal; nil for other errors
 }
 
-// Error returns one line of printable ASCII: the domain, the host, what
+// Error returns one line of printable ASCII: the domain, if there is one, the host, what
 // happened, the cause and the enhanced status code.
 func (e *Error) Error() string {
-	domain := oneLine(e.Domain)
-	if domain == "" {
-		domain = `""`
-	}
-	text := "policy: " + domain + e.within(e.Domain)
+	text := "policy: " + strings.TrimPrefix(oneLine(e.Domain)+e.within(e.Domain), ": ")
 	if e.Status != "" {
 		text += " (" + oneLine(e.Status) + ")"
 	}

@@ -109,8 +109,17 @@ func (s Step) wording(err error, inTLS bool) wording {
 		}
 	case Handshake:
 		failure := tlsrpt.Classify(err)
-		if failure.Type == "" {
-			return wording{status: "4.4.2", detail: "the connection was lost in the TLS handshake"}
+		switch {
+		case failure.Type == "":
+			return wording{
+				status: "4.4.2",
+				detail: "the TLS handshake got no answer; the path may drop large packets, which a ClientHello without post-quantum key exchange avoids",
+			}
+		case isUnparsable(err):
+			return wording{
+				reason: failure.Type, reasonCode: failure.ReasonCode, status: "4.7.5",
+				detail: "the TLS handshake failed because Go cannot parse the certificate; if its serial number is negative, set GODEBUG=x509negativeserial=1",
+			}
 		}
 		return wording{reason: failure.Type, reasonCode: failure.ReasonCode, status: "4.7.5", detail: "the TLS handshake failed"}
 	case RequireTLSNotOffered:
@@ -120,6 +129,13 @@ func (s Step) wording(err error, inTLS bool) wording {
 	default:
 		return wording{status: "4.4.1", detail: "no connection to the host"}
 	}
+}
+
+// isUnparsable reports whether crypto/x509 does not read the server's certificate.
+// crypto/tls has no type for this error. A certificate that DANE names by its key is
+// refused as well, because only crypto/x509 finds the key in it.
+func isUnparsable(err error) bool {
+	return strings.Contains(err.Error(), "failed to parse certificate from server")
 }
 
 // failure returns the error for the host.
@@ -178,7 +194,11 @@ func loop() *Error {
 }
 
 func notADomain(domain string, err error) *Error {
-	return &Error{Domain: domain, Permanent: true, Status: "5.1.2", Err: err}
+	failure := &Error{Domain: domain, Permanent: true, Status: "5.1.2", Err: err}
+	if domain == "" {
+		failure.Detail = "the domain is empty"
+	}
+	return failure
 }
 
 // mxLookup is the failure of a domain whose MX lookup failed (RFC 7672 section

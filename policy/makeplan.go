@@ -40,6 +40,7 @@ func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) 
 		MXStatus:    route.status,
 		ImplicitMX:  route.implicit,
 		RequireTLS:  asked.requireTLS,
+		Bounce:      asked.bounce,
 		Expires:     route.expires,
 		made:        r.now().Round(0),
 		asked:       asked,

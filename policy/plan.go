@@ -34,6 +34,9 @@ type Plan struct {
 	// RequireTLS is true for a plan made with the option of that name. The
 	// client must then send REQUIRETLS in its MAIL command (RFC 8689).
 	RequireTLS bool
+	// Bounce is true for a plan made with RequireTLS and Bounce. The client sends
+	// REQUIRETLS to servers that offer it, and the mail to the others too.
+	Bounce bool
 	// Expires is when the plan must no longer be used: the earliest expiry of
 	// the records, signatures and policies that it was made from.
 	Expires time.Time

@@ -9,7 +9,8 @@ import (
 	"github.com/mxseal/mxseal/internal/names"
 )
 
-// Option changes what one call asks for. RequireTLS and TLSOptional return one.
+// Option changes what one call asks for. RequireTLS, TLSOptional and Bounce return
+// one.
 type Option func(*request)
 
 // request is what a plan is made for; equal requests share a plan.
@@ -17,6 +18,7 @@ type request struct {
 	domain      string
 	requireTLS  bool
 	tlsOptional bool
+	bounce      bool
 }
 
 // RequireTLS is for mail sent with REQUIRETLS (RFC 8689 section 2). The mail goes
@@ -32,8 +34,15 @@ func RequireTLS() Option { return requireTLS }
 // recipient's. RequireTLS takes precedence.
 func TLSOptional() Option { return tlsOptional }
 
+// Bounce is for mail with an empty return path, such as a bounce. It changes the
+// meaning of RequireTLS: the hosts and the sessions must still meet it, but a server
+// may lack the extension REQUIRETLS (RFC 8689 section 5). The mail would otherwise
+// be lost.
+func Bounce() Option { return bounce }
+
 func requireTLS(r *request)  { r.requireTLS = true }
 func tlsOptional(r *request) { r.tlsOptional = true }
+func bounce(r *request)      { r.bounce = true }
 
 func newRequest(domain string, options []Option) (request, error) {
 	asked := request{domain: domain}
@@ -56,6 +65,7 @@ func (q request) with(options []Option) request {
 	for _, option := range options {
 		option(&q)
 	}
+	q.bounce = q.bounce && q.requireTLS // other plans do not depend on it
 	return q
 }
 

@@ -289,11 +289,15 @@ func unknownPolicy(result mtasts.Result) error {
 // being made.
 func (r *Resolver) forget(domain string) {
 	r.forgets.Add(1)
-	for _, requireTLS := range []bool{false, true} {
-		for _, tlsOptional := range []bool{false, true} {
-			asked := request{domain, requireTLS, tlsOptional}
-			r.plans.Remove(asked)
-			r.inFlight.Forget(asked)
-		}
+	for _, asked := range []request{
+		{domain: domain},
+		{domain: domain, tlsOptional: true},
+		{domain: domain, requireTLS: true},
+		{domain: domain, requireTLS: true, tlsOptional: true},
+		{domain: domain, requireTLS: true, bounce: true},
+		{domain: domain, requireTLS: true, tlsOptional: true, bounce: true},
+	} {
+		r.plans.Remove(asked)
+		r.inFlight.Forget(asked)
 	}
 }

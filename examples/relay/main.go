@@ -145,6 +145,7 @@ func serve(ctx context.Context, s settings, d deps, logger *slog.Logger) error {
 		dialer.Recorder = reports.recorder
 	}
 	relay := relay{settings: s, dialer: dialer, log: logger}
+	dialer.Delivered = relay.delivered
 	err = relay.serve(ctx, listener, d.grace)
 	stop()
 	running.Wait()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -159,7 +160,22 @@ func (s *session) hand(r io.Reader) (envelope, map[string]error, error) {
 	ctx, cancel := context.WithTimeout(s.relay.delivering, deliveryTimeout)
 	defer cancel()
 	message = append(e.client.field(), message...)
-	return e, s.relay.replies(s.relay.dialer.SendMail(ctx, e.from, e.to, message)), nil
+	mail := delivery.Mail{From: e.from, Message: bytes.NewReader(message), Size: int64(len(message))}
+	for _, address := range e.to {
+		mail.To = append(mail.To, delivery.Recipient{Address: address})
+	}
+	_, err = s.relay.dialer.Send(ctx, mail)
+	return e, s.relay.replies(err), nil
+}
+
+// delivered logs how a message was delivered.
+func (r *relay) delivered(d delivery.Delivery) {
+	tls := d.TLSVersion()
+	if tls == "" {
+		tls = "none"
+	}
+	r.log.Info("delivered", "to", d.Recipients, "host", d.Host.Name, "level", d.Host.Level, "by", d.Host.By,
+		"tls", tls, "reply", d.Reply.String(), "queue_id", d.Reply.QueueID())
 }
 
 // replies returns the replies for the recipients that did not get a message.
@@ -172,7 +188,7 @@ func (r *relay) replies(err error) map[string]error {
 	for _, u := range failed.Undelivered {
 		reply := replyOf(u.Err)
 		for _, to := range u.Recipients {
-			r.log.Info("not delivered", "to", to, "code", reply.Code, "error", u.Err)
+			r.log.Info("not delivered", "to", to, "code", reply.Code, "outcome_unknown", u.OutcomeUnknown, "error", u.Err)
 			replies[to] = reply
 		}
 	}

@@ -70,6 +70,9 @@ func TestRelay(t *testing.T) {
 	if _, err := textproto.NewReader(bufio.NewReader(strings.NewReader(text))).ReadMIMEHeader(); err != nil {
 		t.Error(err)
 	}
+	if log := relay.log.String(); !strings.Contains(log, `msg=delivered to=[you@dane.test] host=mx.dane.test level=authenticated by=DANE tls="TLS 1.3" reply="250 `) {
+		t.Errorf("the log does not say how the message was delivered:\n%s", log)
+	}
 }
 
 // In SMTP a message has one reply, so it has one recipient.

@@ -5,12 +5,12 @@
 //
 // It prints the result for each domain to standard error:
 //
-//	example.org: delivered: you@example.org
+//	example.org: delivered: you@example.org: host mx.example.org, level authenticated by DANE, TLS 1.3, reply 250 2.0.0 Ok: queued as 4Wx1Yz
 //	example.com: waits (451 4.7.5): team@example.com: policy: example.com: no mail host can be used: ...
 //
-// There is no queue. To retry for a recipient that "waits", send the message
-// again, to that recipient only. For other recipients that did not get the
-// message, a retry cannot help.
+// There is no queue. Recipients that wait did not get the message; send it again
+// later, to them only. Recipients that "may have been delivered" may get it twice if
+// it is sent again. "Not delivered" is final.
 //
 // The options are
 //
@@ -20,6 +20,8 @@
 //	                 is not delivered
 //	-tls-optional    ignore DANE and MTA-STS, like the header field
 //	                 "TLS-Required: No" (RFC 8689)
+//	-convert         convert 8-bit text for servers without 8BITMIME; signatures
+//	                 such as DKIM's become invalid
 //	-server address  a DNS server, such as 192.0.2.1 or [2001:db8::1]:53; can be
 //	                 repeated or comma-separated. It need not be trusted. Default:
 //	                 the servers in /etc/resolv.conf
@@ -39,6 +41,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -85,7 +88,7 @@ type deps struct {
 type wishes struct {
 	from, helo              string
 	requireTLS, tlsOptional bool
-	verbose                 bool
+	convert, verbose        bool
 	to                      []string
 }
 
@@ -119,7 +122,12 @@ func run(ctx context.Context, args []string, stdin io.Reader, stderr io.Writer, 
 	if w.verbose {
 		dialer.Logger = slog.New(slog.NewTextHandler(stderr, nil))
 	}
-	return report(stderr, w.to, dialer.SendMail(ctx, w.from, w.to, message, w.options()...))
+	mail := delivery.Mail{From: w.from, Message: bytes.NewReader(message), Size: int64(len(message)), Convert8Bit: w.convert}
+	for _, address := range w.to {
+		mail.To = append(mail.To, delivery.Recipient{Address: address})
+	}
+	result, err := dialer.Send(ctx, mail, w.options()...)
+	return report(stderr, result, err)
 }
 
 // parse parses the command line. If it returns an error, it has printed it.
@@ -138,6 +146,7 @@ func parse(args []string, stderr io.Writer, d *deps) (wishes, error) {
 	flags.StringVar(&w.helo, "helo", "", "the `name` for EHLO (default: the host name of this machine)")
 	flags.BoolVar(&w.requireTLS, "requiretls", false, "send only over authenticated TLS, at every hop (RFC 8689)")
 	flags.BoolVar(&w.tlsOptional, "tls-optional", false, "ignore DANE and MTA-STS (RFC 8689, TLS-Required: No)")
+	flags.BoolVar(&w.convert, "convert", false, "convert 8-bit text for servers without 8BITMIME")
 	flags.BoolVar(&w.verbose, "v", false, "print every mail host that failed")
 	flags.StringVar(&d.dns.AnchorFile, "anchor", d.dns.AnchorFile, "a `file` of DNSSEC trust anchors (default: the root keys of IANA)")
 	flags.Func("server", "the `address` of a DNS server; can be repeated or comma-separated (default: the servers in /etc/resolv.conf)", func(list string) error {

@@ -4,65 +4,49 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/mxseal/mxseal/policy/delivery"
 )
 
-// report prints the result for each domain and returns the exit status.
-func report(w io.Writer, to []string, err error) int {
+// report writes what happened to a message and returns the exit status.
+func report(w io.Writer, result delivery.Result, err error) int {
+	for _, d := range result.Delivered {
+		fmt.Fprintf(w, "%s: delivered: %s: %s\n", clean(d.Plan.Domain), list(d.Recipients), how(d))
+	}
 	var failed *delivery.SendError
-	if err != nil && !errors.As(err, &failed) {
+	switch {
+	case err == nil:
+		return exitOK
+	case !errors.As(err, &failed):
 		fmt.Fprintf(w, "send: %s\n", clean(err.Error()))
 		return exitTemporary
 	}
-	var undelivered []delivery.Undelivered
-	if failed != nil {
-		undelivered = failed.Undelivered
-	}
-	for _, same := range byDomain(delivered(to, undelivered)) {
-		fmt.Fprintf(w, "%s: delivered: %s\n", clean(domainOf(same[0])), list(same))
-	}
-	for _, u := range undelivered {
+	for _, u := range failed.Undelivered {
 		state := "waits"
-		if u.Err.Permanent {
+		switch {
+		case u.OutcomeUnknown:
+			state = "may have been delivered"
+		case u.Err.Permanent:
 			state = "not delivered"
 		}
 		fmt.Fprintf(w, "%s: %s (%d %s): %s: %s\n", clean(domainOf(u.Recipients[0])), state,
 			u.Err.Code(), u.Err.Status, list(u.Recipients), clean(u.Err.Error()))
 	}
-	switch {
-	case len(undelivered) == 0:
-		return exitOK
-	case failed.Temporary():
+	if failed.Temporary() {
 		return exitTemporary
-	default:
-		return exitUnavailable
 	}
+	return exitUnavailable
 }
 
-// delivered returns the recipients that are not in undelivered.
-func delivered(to []string, undelivered []delivery.Undelivered) []string {
-	return slices.DeleteFunc(slices.Clone(to), func(recipient string) bool {
-		return slices.ContainsFunc(undelivered, func(u delivery.Undelivered) bool {
-			return slices.Contains(u.Recipients, recipient)
-		})
-	})
-}
-
-// byDomain groups recipients by domain, in the order of the first recipient of
-// each domain.
-func byDomain(recipients []string) [][]string {
-	var groups [][]string
-	for _, recipient := range recipients {
-		at := slices.IndexFunc(groups, func(g []string) bool { return domainOf(g[0]) == domainOf(recipient) })
-		if at < 0 {
-			at, groups = len(groups), append(groups, nil)
-		}
-		groups[at] = append(groups[at], recipient)
+// how says to which host a message was delivered, at which level and by which
+// mechanism, with which version of TLS, and what the server replied.
+func how(d delivery.Delivery) string {
+	session := "cleartext"
+	if version := d.TLSVersion(); version != "" {
+		session = version
 	}
-	return groups
+	return fmt.Sprintf("host %s, level %s by %s, %s, reply %s", clean(d.Host.Name), d.Host.Level, d.Host.By, session, clean(d.Reply.String()))
 }
 
 func domainOf(recipient string) string {

@@ -26,6 +26,8 @@ func network(t *testing.T) (*policytest.Internet, deps) {
 	inet.Domain("null.test").Add("@ MX 0 .")
 	inet.Domain("rude.test", policytest.Unsigned).MX("mx.rude.test")
 	inet.Host("mx.rude.test", policytest.Reply("RCPT", "550 5.1.1 \x1b[2Jgone"))
+	inet.Domain("clear.test", policytest.Unsigned).MX("mx.clear.test")
+	inet.Host("mx.clear.test", policytest.NoSTARTTLS)
 	return inet, deps{dns: inet.DNSConfig(), policy: inet.Config()}
 }
 
@@ -41,7 +43,10 @@ func TestSend(t *testing.T) {
 		want []string
 	}{
 		{"delivered", []string{"-from", "me@here.test", "you@good.test", "her@Good.test"}, exitOK,
-			[]string{"good.test: delivered: you@good.test, her@Good.test\n"}},
+			[]string{"good.test: delivered: you@good.test, her@Good.test: host mx.good.test, level authenticated by DANE, TLS 1.3, reply 250 "}},
+		{"in angle brackets", []string{"-from", "<me@here.test>", "<you@good.test>"}, exitOK, []string{"good.test: delivered: <you@good.test>: host"}},
+		{"in cleartext", []string{"-from", "me@here.test", "you@clear.test"}, exitOK,
+			[]string{"clear.test: delivered: you@clear.test: host mx.clear.test, level opportunistic by none, cleartext, reply 250 "}},
 		{"bounce", []string{"-from", "", "you@good.test"}, exitOK, []string{"good.test: delivered"}},
 		{"waits", []string{"-from", "me@here.test", "you@attacked.test"}, exitTemporary,
 			[]string{"attacked.test: waits (451 4.7.5): you@attacked.test: ", "no TLSA record authenticates the server"}},

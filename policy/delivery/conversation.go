@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/mxseal/mxseal/internal/names"
@@ -23,6 +24,7 @@ type conversation struct {
 	localName string
 	timeouts  timeouts
 	offer     offer
+	small     bool // the ClientHello fits one packet
 	circumstances
 
 	greeting string     // the server's name
@@ -38,6 +40,9 @@ type conversation struct {
 	at step
 	// counts means that TLS-RPT counts the conversation.
 	counts bool
+	// uncounted is for TLS-RPT if mail then goes to the same address with less TLS:
+	// it is no network failure any more.
+	uncounted *tlsrpt.Session
 }
 
 // offer is the TLS that a connection asks for.
@@ -97,12 +102,15 @@ func eventOf(reply wire.Reply, err error) event {
 	switch {
 	case err == nil:
 		return event(reply.Code)
-	case errors.Is(err, wire.ErrNotReply), errors.Is(err, wire.ErrTooLong), errors.Is(err, wire.ErrInjection):
+	case errors.Is(err, wire.ErrNotReply), errors.Is(err, wire.ErrTooLong), errors.Is(err, wire.ErrUnasked), errors.Is(err, wire.ErrInjection):
 		return garbage
 	case errors.As(err, &own):
 		return unverified
 	case errors.As(err, &remote) && remote.Op == "remote error":
 		return alertEvent(remote.Err)
+	case strings.HasPrefix(err.Error(), "tls: server selected unsupported protocol version"):
+		// The server lets the client send the alert. crypto/tls has no type for it.
+		return incapable
 	}
 	return lost
 }
@@ -152,6 +160,10 @@ func (c *conversation) sayHello(s step) bool {
 		c.hello = wire.Reply{}
 		return c.judgeReply(stepHELO, reply, err).action == proceed
 	}
+	if c.last.result == failedTLS {
+		// In TLS 1.3 the server's verdict on the client comes after the handshake.
+		c.step, c.state = policy.Handshake, nil
+	}
 	return false
 }
 
@@ -178,6 +190,7 @@ func (c *conversation) startTLS(ctx context.Context) {
 		return
 	}
 	if c.judgeReply(stepSTARTTLS, reply, err).action != proceed {
+		c.fellBack = true
 		c.step = policy.StartTLSRefused
 		if err != nil {
 			c.step = policy.Handshake
@@ -196,6 +209,9 @@ func (c *conversation) startTLS(ctx context.Context) {
 func (c *conversation) handshake(ctx context.Context) bool {
 	c.step = policy.Handshake
 	config := c.host.TLSConfig()
+	if c.small || c.offer == oldTLS {
+		config.CurvePreferences = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521}
+	}
 	if c.offer == oldTLS {
 		addOldTLS(config)
 	}
@@ -234,17 +250,34 @@ func (c *conversation) checkRequireTLS() {
 // that asks for less TLS than the first is not counted: the first one was, as a
 // failure.
 func (c *conversation) report(addr, sending netip.Addr) *tlsrpt.Session {
-	if c.offer != currentTLS || !c.counts {
+	if c.offer != currentTLS || !c.counts && c.last.action != retry {
 		return nil
 	}
-	session, _ := c.host.Attempted(c.step, c.state, c.err)
-	if len(session.Outcomes) == 0 {
-		return nil
+	var session tlsrpt.Session
+	if c.counts {
+		session, _ = c.host.Attempted(c.step, c.state, c.err)
 	}
 	session.HELO = c.greeting
 	session.ReceivingIP = addr
 	session.SendingIP = sending
 	return &session
+}
+
+// reportWithoutTLS completes a report of a connection on which TLS failed by what
+// looked like a network error.
+func (c *conversation) reportWithoutTLS(report *tlsrpt.Session) *tlsrpt.Session {
+	session, _ := c.host.Attempted(policy.Handshake, nil, silentTLS{c.err})
+	session.HELO, session.ReceivingIP, session.SendingIP = report.HELO, report.ReceivingIP, report.SendingIP
+	return &session
+}
+
+// silentTLS is a network error at the point where TLS should begin. A server that
+// then takes mail over another connection was reachable all the time.
+type silentTLS struct{ error }
+
+// TLSReport is for tlsrpt.Classify.
+func (silentTLS) TLSReport() (resultType, reasonCode string) {
+	return "validation-failure", "tls-no-answer"
 }
 
 // leave ends a conversation without mail, with QUIT if the server expects a command
@@ -257,10 +290,9 @@ func (c *conversation) leave() {
 	c.conn.Abort()
 }
 
-// addOldTLS makes a configuration that servers of twenty years ago understand:
-// RSA key exchange and 3DES, a ClientHello that fits one packet, but never RC4.
+// addOldTLS makes a configuration that servers of twenty years ago understand, with
+// RSA key exchange and 3DES, but never RC4.
 func addOldTLS(config *tls.Config) {
-	config.CurvePreferences = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521}
 	for _, suite := range tls.CipherSuites() {
 		config.CipherSuites = append(config.CipherSuites, suite.ID)
 	}

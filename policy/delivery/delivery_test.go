@@ -47,6 +47,42 @@ func TestDelivered(t *testing.T) {
 	}
 }
 
+// TestS21Dial: a session for a bounce (REQ-25) needs no REQUIRETLS:
+// by Dial with the option Bounce, and by SendMail with an empty return path. It still
+// needs verified TLS.
+func TestS21Dial(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	inet.Domain("good.example").MX("mx.good.example")
+	good := inet.Host("mx.good.example", policytest.TLSA("3 1 1"))
+	inet.Domain("bad.example").MX("mx.bad.example")
+	inet.Host("mx.bad.example", policytest.TLSA("3 1 1")).Break(policytest.Impostor)
+	dialer := delivery.Dialer{Resolver: resolver(t, inet)}
+	for _, test := range []struct {
+		domain  string
+		options []policy.Option
+		ok      bool
+	}{
+		{"good.example", []policy.Option{policy.RequireTLS(), delivery.Bounce()}, true},
+		{"good.example", []policy.Option{policy.RequireTLS()}, false},
+		{"bad.example", []policy.Option{policy.RequireTLS(), delivery.Bounce()}, false},
+	} {
+		client, err := dialer.Dial(t.Context(), test.domain, test.options...)
+		if (err == nil) != test.ok {
+			t.Errorf("%s with %d options: error %v", test.domain, len(test.options), err)
+		}
+		if err == nil {
+			if err := client.Mail(""); err != nil {
+				t.Error(err)
+			}
+			client.Close()
+		}
+	}
+	if err := dialer.SendMail(t.Context(), "", []string{"x@good.example"}, []byte("Subject: x\n\nx\n"), policy.RequireTLS()); err != nil || len(good.Messages()) != 1 {
+		t.Errorf("error %v, %d messages", err, len(good.Messages()))
+	}
+}
+
 // A name in a certificate is the attacker's to choose, and must not make a line
 // of its own in a log or move a terminal's cursor.
 func TestErrorsAreOneLineOfASCII(t *testing.T) {

@@ -48,17 +48,32 @@ type Dialer struct {
 	// its reply, or a block of the message. 0 stands for ten minutes, the
 	// longest timeout of RFC 5321 section 4.5.3.2.
 	IdleTimeout time.Duration
-	// DomainTimeout bounds what SendMail does for one domain, so that stalling
-	// hosts do not delay other domains; 0 stands for half an hour.
+	// DomainTimeout bounds what Send does for one domain, so that stalling hosts
+	// do not delay other domains; 0 stands for half an hour. Each host has a share
+	// of it. It does not bound a message whose octets have begun, which another
+	// attempt could deliver twice (RFC 5321 section 4.5.3.2.6).
 	DomainTimeout time.Duration
 	// MaxConnections bounds the connections of one call to one domain,
 	// including a second one to the same address; 0 stands for 16. At most four
 	// addresses of each host are tried.
 	MaxConnections int
 
-	// Delivered is called by SendMail for each host that accepted the message,
-	// with what a mail log needs. Calls for several domains are concurrent. nil
-	// is not called.
+	// SmallClientHello leaves out the post-quantum key exchange of TLS, which makes
+	// the first message of a handshake too large for one packet. Some paths drop
+	// such messages: every handshake then times out. At level Opportunistic, a
+	// second attempt does so in any case.
+	SmallClientHello bool
+
+	// MaxPerDomain bounds the deliveries to one domain that all calls of Send make
+	// at the same time, so that a domain that stalls does not occupy all workers
+	// of the caller. MaxPerHost bounds the sessions with one mail host, which may
+	// serve many domains. A delivery waits for its turn for a few seconds. Then it
+	// goes to the next host, or fails temporarily. 0 stands for 20 and 100.
+	MaxPerDomain, MaxPerHost int
+
+	// Delivered is called by Send for each transaction in which a mail host
+	// accepted the message, as soon as it did, with what a mail log needs. Calls
+	// for several domains are concurrent. nil is not called.
 	Delivered func(Delivery)
 
 	// SendingIP is the address that reports give as the sending one (RFC 8460
@@ -70,7 +85,9 @@ type Dialer struct {
 	// sent in cleartext because TLS failed. nil logs nothing.
 	Logger *slog.Logger
 
-	stalls stalls
+	stalls  stalls
+	domains limiter // deliveries by domain
+	hosts   limiter // sessions of Send by host
 }
 
 // sharedAddresses are those of carrier-grade NAT (RFC 6598).
@@ -82,6 +99,8 @@ const (
 	defaultIdleTimeout    = 10 * time.Minute
 	defaultDomainTimeout  = 30 * time.Minute
 	defaultMaxConnections = 16
+	defaultMaxPerDomain   = 20
+	defaultMaxPerHost     = 100
 )
 
 // Dial returns a Client in a session that meets the domain's plan. EHLO is sent, TLS
@@ -103,9 +122,12 @@ const (
 // RequireTLS if every host lacks what it requires. All other errors are temporary.
 //
 // ctx bounds Dial and interrupts it at once. If it has no deadline, a domain whose
-// hosts all stall takes as long as the timeouts of all steps together. ctx does not
+// hosts all stall takes as long as the timeouts of all steps together; if it has one,
+// each host has a share of the time. ctx does not
 // bound the Client, whose steps have IdleTimeout. A Client is for one goroutine at
 // a time.
+//
+// Options are those of package policy, and Bounce.
 func (d *Dialer) Dial(ctx context.Context, domain string, options ...policy.Option) (*Client, error) {
 	w, err := d.walk(ctx, domain, options)
 	if err != nil {
@@ -128,20 +150,28 @@ func (d *Dialer) walk(ctx context.Context, domain string, options []policy.Optio
 	return w, nil
 }
 
-// localName returns the name for EHLO over a connection. A host name without a
-// dot is no name in the DNS; RFC 5321 section 4.1.4 has the address instead.
+// localName returns the name for EHLO over a connection.
 func (d *Dialer) localName(conn net.Conn) string {
 	if d.LocalName != "" {
 		return d.LocalName
 	}
-	if name, err := os.Hostname(); err == nil && names.IsDomain(name) && strings.Contains(name, ".") {
-		return name
+	hostname, err := os.Hostname()
+	if err != nil {
+		hostname = ""
 	}
-	switch addr := localAddr(conn); {
-	case addr.Is4():
-		return "[" + addr.String() + "]"
-	case addr.IsValid():
-		return "[IPv6:" + addr.WithZone("").String() + "]"
+	return ehloName(hostname, localAddr(conn))
+}
+
+// ehloName returns the name of this host for EHLO. A host name without a dot is no
+// name in the DNS; RFC 5321 section 4.1.4 has the address instead.
+func ehloName(hostname string, local netip.Addr) string {
+	switch {
+	case names.IsDomain(hostname) && strings.Contains(strings.TrimSuffix(hostname, "."), "."):
+		return hostname
+	case local.Is4():
+		return "[" + local.String() + "]"
+	case local.IsValid():
+		return "[IPv6:" + local.WithZone("").String() + "]"
 	}
 	return "localhost"
 }
@@ -151,11 +181,16 @@ func (d *Dialer) sendingIP(conn net.Conn) netip.Addr {
 	if d.SendingIP.IsValid() {
 		return d.SendingIP
 	}
-	addr := localAddr(conn)
-	if addr.IsPrivate() || addr.IsLinkLocalUnicast() || sharedAddresses.Contains(addr) {
+	return reportedAddr(localAddr(conn))
+}
+
+// reportedAddr returns an address if it may be disclosed to third parties, and means
+// something to them.
+func reportedAddr(local netip.Addr) netip.Addr {
+	if local.IsPrivate() || local.IsLoopback() || local.IsLinkLocalUnicast() || sharedAddresses.Contains(local) {
 		return netip.Addr{}
 	}
-	return addr
+	return local
 }
 
 // localAddr returns the local address of a connection, if it has one.

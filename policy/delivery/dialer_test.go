@@ -394,8 +394,9 @@ func TestDialRecordsEachPolicy(t *testing.T) {
 	}
 }
 
-// What a Dial costs, beside the same conversation by net/smtp alone with the
-// certificate checked: both with their names resolved before.
+// What a Dial costs by DANE 3 1 1 with the plan cached, next to the same conversation
+// by net/smtp without verification, in turn and in the same run: the metric Dial/net-smtp
+// is the ratio of the two medians.
 func BenchmarkDial(b *testing.B) {
 	inet := policytest.New(b)
 	inet.Domain("dane.example").MX("mx.dane.example")
@@ -406,26 +407,38 @@ func BenchmarkDial(b *testing.B) {
 		b.Fatal(err)
 	}
 	addr := net.JoinHostPort(plan.Hosts[0].Addrs[0].String(), "25")
-	b.Run("Dialer", func(b *testing.B) {
-		for b.Loop() {
-			client, err := d.Dial(b.Context(), "dane.example")
-			if err != nil {
-				b.Fatal(err)
-			}
-			client.Quit()
+	ours := func() error {
+		client, err := d.Dial(b.Context(), "dane.example")
+		if err != nil {
+			return err
 		}
-	})
-	b.Run("net-smtp", func(b *testing.B) {
-		for b.Loop() {
-			conn, err := inet.Dial(b.Context(), "tcp", addr)
-			if err != nil {
-				b.Fatal(err)
-			}
-			if err := plainDial(conn, &tls.Config{ServerName: "mx.dane.example", RootCAs: inet.RootCAs(), Time: inet.Now}); err != nil {
-				b.Fatal(err)
-			}
+		return client.Quit()
+	}
+	theirs := func() error {
+		conn, err := inet.Dial(b.Context(), "tcp", addr)
+		if err != nil {
+			return err
 		}
-	})
+		return plainDial(conn, &tls.Config{ServerName: "mx.dane.example", InsecureSkipVerify: true})
+	}
+	var took, plain []time.Duration
+	for b.Loop() {
+		for _, each := range []struct {
+			dial func() error
+			took *[]time.Duration
+		}{{ours, &took}, {theirs, &plain}} {
+			start := time.Now()
+			if err := each.dial(); err != nil {
+				b.Fatal(err)
+			}
+			*each.took = append(*each.took, time.Since(start))
+		}
+	}
+	slices.Sort(took)
+	slices.Sort(plain)
+	b.ReportMetric(float64(took[len(took)/2]), "ns/Dial")
+	b.ReportMetric(float64(plain[len(plain)/2]), "ns/net-smtp")
+	b.ReportMetric(float64(took[len(took)/2])/float64(plain[len(plain)/2]), "Dial/net-smtp")
 }
 
 // plainDial is what a client without policies does.

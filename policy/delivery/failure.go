@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/textproto"
 	"strings"
@@ -12,9 +13,10 @@ import (
 // This file has the text, status and permanence of the failures that package
 // policy does not know: of the message, of addresses and of the Dialer.
 
-var (
-	errNoResolver = errors.New("delivery: Dialer.Resolver is nil; set it to the Resolver that policy.New returns")
-)
+// ErrNoRecipients means that a message has no recipients.
+var ErrNoRecipients = errors.New("delivery: the message has no recipients; give at least one")
+
+var errNoResolver = errors.New("delivery: Dialer.Resolver is nil; set it to the Resolver that policy.New returns")
 
 func badReturnPath(from string, err error) *policy.Error {
 	return &policy.Error{Permanent: true, ReplyCode: 553, Status: "5.1.7", Detail: "the return path " + from + " is not an address", Err: err}
@@ -28,11 +30,74 @@ func bareCR() *policy.Error {
 	return &policy.Error{Permanent: true, ReplyCode: 554, Status: "5.6.0", Detail: "the message has a CR without LF, which must not be sent"}
 }
 
-// lacksUTF8 is RFC 6531 section 3.5 for a message that cannot be sent on.
-func lacksUTF8(plan *policy.Plan, host *policy.Host) *policy.Error {
+// unreadable is a failure of the sender, and not of a server.
+func unreadable(err error) *policy.Error {
+	return &policy.Error{Status: "4.3.0", Detail: "the message cannot be read", Err: err}
+}
+
+func badParameter(err error) *policy.Error {
+	return &policy.Error{Permanent: true, ReplyCode: 501, Status: "5.5.4", Detail: "a parameter for delivery status notifications is malformed", Err: err}
+}
+
+func badReport(err error) error { return fmt.Errorf("delivery: the bounce cannot be written: %w", err) }
+
+// shortcoming is what a server lacks for a message or a recipient, by its reply to
+// EHLO.
+type shortcoming struct {
+	code   int
+	status string
+	detail string
+	err    error
+	// final means that the server's answer is the domain's, like a 5yz reply.
+	// Otherwise another host may have what this one lacks.
+	final bool
+}
+
+var (
+	// RFC 6531 section 3.5 has these reply codes.
+	lacksUTF8ForRecipient = shortcoming{code: 553, status: "5.6.7", detail: "the recipient's address is not ASCII, and the server does not support SMTPUTF8"}
+	lacksUTF8ForSender    = shortcoming{code: 550, status: "5.6.7", detail: "the return path is not ASCII, and the server does not support SMTPUTF8"}
+	lacksUTF8ForHeader    = shortcoming{code: 554, status: "5.6.7", detail: "the header is not ASCII, and the server does not support SMTPUTF8; use encoded words"}
+	lacks8BITMIME         = shortcoming{code: 554, status: "5.6.3", detail: "the message has 8-bit text, and the server does not support 8BITMIME; encode the text or set Mail.Convert8Bit"}
+)
+
+// notConverted is an 8-bit message that has no 7-bit form.
+func notConverted(err error) *shortcoming {
+	return &shortcoming{code: 554, status: "5.6.3", detail: "the message cannot be converted for a server without 8BITMIME", err: err}
+}
+
+// tooLarge is RFC 1870 section 6.1.
+func tooLarge(size, most int64) *shortcoming {
+	return &shortcoming{
+		code: 552, status: "5.3.4", final: true,
+		detail: fmt.Sprintf("the message has %d octets, and the server accepts at most %d", size, most),
+	}
+}
+
+// failure returns the error for a host.
+func (s *shortcoming) failure(plan *policy.Plan, host *policy.Host) *policy.Error {
 	return &policy.Error{
-		Domain: plan.Domain, Host: host.Name, By: host.By, Permanent: true, ReplyCode: 553, Status: "5.6.7",
-		Detail: "an address is not ASCII, and the server does not support SMTPUTF8",
+		Domain: plan.Domain, Host: host.Name, By: host.By,
+		Permanent: true, ReplyCode: s.code, Status: s.status, Detail: s.detail, Err: s.err,
+	}
+}
+
+func tooManyDeliveries(domain string) *policy.Error {
+	return &policy.Error{Domain: domain, Status: "4.4.5", Detail: "not tried: Dialer.MaxPerDomain deliveries to the domain are under way"}
+}
+
+func tooManySessions(plan *policy.Plan, host *policy.Host) *policy.Error {
+	return &policy.Error{
+		Domain: plan.Domain, Host: host.Name, By: host.By, Status: "4.4.5",
+		Detail: "not tried: Dialer.MaxPerHost sessions with the host are under way",
+	}
+}
+
+// shareIsOver means that a host took more than its part of the time for the domain.
+func shareIsOver(plan *policy.Plan, host *policy.Host) *policy.Error {
+	return &policy.Error{
+		Domain: plan.Domain, Host: host.Name, By: host.By, Status: "4.4.1",
+		Detail: "given up: the host took its share of the time for the domain",
 	}
 }
 
@@ -48,14 +113,14 @@ func (s *session) ended() *policy.Error {
 	return s.host.Replied("the session ended between two transactions", io.ErrUnexpectedEOF)
 }
 
-// final makes a failure permanent, with the reply that says so. The only reply
-// before the session that does is 521 (RFC 7504 section 3).
+// final makes a failure permanent: by a 521 reply (RFC 7504 section 3), or because
+// the server lacks what RequireTLS demands (RFC 8689 section 4.2.1).
 func final(failure *policy.Error, err error) *policy.Error {
 	changed := *failure
-	changed.Permanent, changed.Status = true, "5.3.2"
+	changed.Permanent, changed.Status = true, "5.7.10"
 	var reply *textproto.Error
 	if errors.As(err, &reply) {
-		changed.ReplyCode = reply.Code
+		changed.ReplyCode, changed.Status = reply.Code, "5.3.2"
 	}
 	return &changed
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery/internal/dsn"
 )
 
 // mailbox is an address in the form for an SMTP command.
@@ -18,31 +19,46 @@ type mailbox struct {
 	domain string // in lower-case A-labels, or an address literal
 	// international means that the local part needs SMTPUTF8 (RFC 6531).
 	international bool
-	// refused is why the last host that was asked does not take it for now.
-	refused *policy.Error
+	// parameters are those of RCPT, for a server with DSN.
+	parameters []string
+	// refused are the reasons of the hosts that were asked and do not take the
+	// mail for this recipient.
+	refused []*refusal
 }
 
-// maxPath is the longest address that fits a path with its angle brackets
-// (RFC 5321 section 4.5.3.1.3).
-const maxPath = 254
+// maxPath is the longest address that fits a command line with the longest verb
+// (RFC 5321 section 4.5.3.1.4). Section 4.5.3.1.3 has 256 octets, and section
+// 4.5.3.1.1 has 64 for a local part; some servers have longer ones.
+const maxPath = 512 - len("MAIL FROM:<>\r\n")
 
-// parseMailbox reads an address by RFC 5321 section 4.1.2 and RFC 6531 section 3.3,
-// without comments, display name or route.
+// parseMailbox reads an address with or without angle brackets, without comments,
+// display name or route. It is lenient with the local part, whose rules are the
+// server's: it refuses only what could be read as the end of the address or of the
+// command.
 func parseMailbox(s string) (mailbox, error) {
-	at := strings.LastIndexByte(s, '@')
+	bare := unbracketed(s)
+	if strings.HasSuffix(bare, ">") {
+		return mailbox{}, errors.New("there is text outside the angle brackets; give the address only, without a display name")
+	}
+	at := strings.LastIndexByte(bare, '@')
 	if at < 0 {
 		return mailbox{}, errors.New("an address has the form local-part@domain")
 	}
-	local, domain := s[:at], s[at+1:]
-	if !isLocalPart(local) {
-		return mailbox{}, errors.New("the local part is malformed; characters other than letters, digits and some symbols need quotes")
+	local, domain := bare[:at], bare[at+1:]
+	if err := checkLocalPart(local); err != nil {
+		return mailbox{}, err
 	}
 	m := mailbox{given: s, domain: strings.ToLower(domain), international: !names.IsASCII(local)}
 	var err error
-	if names.IsLiteral(domain) {
+	switch {
+	case domain == "":
+		err = errors.New("the domain is empty")
+	case names.IsLiteral(domain):
 		_, err = names.ParseLiteral(domain[1 : len(domain)-1])
-	} else if m.domain, err = names.Canonical(domain); err != nil {
-		err = fmt.Errorf("%w: %w", policy.ErrNotADomain, err)
+	default:
+		if m.domain, err = names.Canonical(domain); err != nil {
+			err = fmt.Errorf("%w: %w", policy.ErrNotADomain, err)
+		}
 	}
 	if err != nil {
 		return mailbox{}, err
@@ -52,61 +68,60 @@ func parseMailbox(s string) (mailbox, error) {
 		m.path = local + "@" + m.domain
 	}
 	if len(m.path) > maxPath {
-		return mailbox{}, errors.New("the address is too long")
+		return mailbox{}, fmt.Errorf("the address is longer than %d octets", maxPath)
 	}
 	return m, nil
 }
 
-// isLocalPart reports whether s is a dot-string or a quoted string.
-func isLocalPart(s string) bool {
-	switch {
-	case len(s) == 0 || len(s) > 64 || !utf8.ValidString(s):
-		return false
-	case s[0] == '"':
-		return isQuotedString(s)
+// parseReturnPath is parseMailbox, and the zero mailbox for an empty return path.
+func parseReturnPath(s string) (mailbox, error) {
+	if unbracketed(s) == "" {
+		return mailbox{}, nil
 	}
-	for atom := range strings.SplitSeq(s, ".") {
-		if atom == "" || strings.ContainsFunc(atom, func(c rune) bool { return !isAtomText(c) }) {
-			return false
-		}
-	}
-	return true
+	return parseMailbox(s)
 }
 
-func isAtomText(c rune) bool {
-	switch {
-	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		return true
-	case c >= utf8.RuneSelf:
-		return isInternational(c)
+// unbracketed returns an address without angle brackets around it.
+func unbracketed(s string) string {
+	if len(s) >= 2 && s[0] == '<' && s[len(s)-1] == '>' {
+		return s[1 : len(s)-1]
 	}
-	return strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", c)
+	return s
 }
 
-// isInternational excludes control and format characters, which no mailbox has.
-func isInternational(c rune) bool { return unicode.IsGraphic(c) }
-
-func isQuotedString(s string) bool {
-	if len(s) < 2 || s[len(s)-1] != '"' {
-		return false
+// checkLocalPart returns why a local part cannot stand in a command. Within quotes,
+// and behind a backslash, any printable character can (RFC 5321 section 4.1.2).
+func checkLocalPart(s string) error {
+	if s == "" {
+		return errors.New("the local part is empty")
 	}
-	escaped := false
-	for _, c := range s[1 : len(s)-1] {
+	if !utf8.ValidString(s) {
+		return errors.New("the local part is not UTF-8")
+	}
+	quoted, escaped := false, false
+	for _, c := range s {
 		switch {
-		case c < ' ' || c == 0x7f || c >= utf8.RuneSelf && !isInternational(c):
-			return false
-		case escaped:
-			if c >= utf8.RuneSelf {
-				return false
-			}
+		case unicode.IsControl(c):
+			return errors.New("the local part has a control character")
+		case escaped && (quoted || c != ' ' && c != '<' && c != '>'):
 			escaped = false
 		case c == '\\':
 			escaped = true
 		case c == '"':
-			return false
+			quoted = !quoted
+		case quoted:
+		case c == ' ':
+			return errors.New("the local part has a space outside quotes")
+		case c == '<' || c == '>':
+			return errors.New("the local part has an angle bracket outside quotes")
+		case c == '@':
+			return errors.New("the local part has an @ outside quotes")
 		}
 	}
-	return !escaped
+	if quoted || escaped {
+		return errors.New("the local part has a quote without an end")
+	}
+	return nil
 }
 
 // group is the recipients of one domain.
@@ -115,17 +130,14 @@ type group struct {
 	to     []mailbox
 }
 
-// byDomain groups addresses by domain, in the order given. Malformed addresses are
+// byDomain groups recipients by domain, in the order given. Malformed ones are
 // returned as undelivered.
-func byDomain(addresses []string) (groups []group, malformed []Undelivered) {
+func byDomain(recipients []Recipient) (groups []group, malformed []Undelivered) {
 	places := make(map[string]int)
-	for _, address := range addresses {
-		box, err := parseMailbox(address)
-		if err != nil {
-			malformed = append(malformed, Undelivered{
-				Recipients: []string{address},
-				Err:        badRecipient(address, err),
-			})
+	for _, recipient := range recipients {
+		box, failure := newRecipient(recipient)
+		if failure != nil {
+			malformed = append(malformed, Undelivered{Recipients: []string{recipient.Address}, Err: failure})
 			continue
 		}
 		place, found := places[box.domain]
@@ -137,4 +149,16 @@ func byDomain(addresses []string) (groups []group, malformed []Undelivered) {
 		groups[place].to = append(groups[place].to, box)
 	}
 	return groups, malformed
+}
+
+func newRecipient(r Recipient) (mailbox, *policy.Error) {
+	box, err := parseMailbox(r.Address)
+	if err != nil {
+		return mailbox{}, badRecipient(r.Address, err)
+	}
+	wanted := dsn.RecipientOptions{Notify: dsn.Notify(r.Notify), OriginalRecipient: dsn.Address(r.Original)}
+	if box.parameters, err = wanted.Parameters(); err != nil {
+		return mailbox{}, badParameter(err)
+	}
+	return box, nil
 }

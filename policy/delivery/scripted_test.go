@@ -16,6 +16,7 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -45,16 +46,18 @@ type server struct {
 // address serve its connections in turn, the last one again and again.
 type world struct {
 	scripts map[string][]script
+	silent  map[string]bool // addresses that nothing comes back from
 	options []policy.Option // of the plan
 
-	mu       sync.Mutex
-	dialled  []string            // addresses, in order
-	heard    map[string][]string // command lines by address, with "TLS" for a handshake
-	recorded []tlsrpt.Session
+	mu          sync.Mutex
+	dialled     []string            // addresses, in order
+	connections map[string]int      // by address
+	heard       map[string][]string // command lines by address, with "TLS" for a handshake
+	recorded    []tlsrpt.Session
 }
 
 func newWorld(scripts map[string][]script) *world {
-	return &world{scripts: scripts, heard: make(map[string][]string)}
+	return &world{scripts: scripts, heard: make(map[string][]string), connections: make(map[string]int)}
 }
 
 func (w *world) Record(s *tlsrpt.Session) {
@@ -67,13 +70,15 @@ func (w *world) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	addr := netip.MustParseAddrPort(address).Addr().String()
-	before := 0
-	for _, earlier := range w.dialled {
-		if earlier == addr {
-			before++
-		}
-	}
+	before := w.connections[addr]
+	w.connections[addr]++
 	w.dialled = append(w.dialled, addr)
+	if w.silent[addr] {
+		w.mu.Unlock()
+		<-ctx.Done()
+		w.mu.Lock()
+		return nil, ctx.Err()
+	}
 	scripts := w.scripts[addr]
 	if len(scripts) == 0 {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
@@ -130,6 +135,29 @@ func (s *server) handshake(cert tls.Certificate) bool {
 	s.note("TLS")
 	s.conn, s.lines = conn, bufio.NewReader(conn)
 	return true
+}
+
+// asyncConn writes without waiting for the reader, as a socket does.
+type asyncConn struct {
+	net.Conn
+	queue chan []byte
+}
+
+func newAsyncConn(conn net.Conn) asyncConn {
+	c := asyncConn{conn, make(chan []byte, 16)}
+	go func() {
+		for p := range c.queue {
+			if _, err := c.Conn.Write(p); err != nil {
+				return
+			}
+		}
+	}()
+	return c
+}
+
+func (c asyncConn) Write(p []byte) (int, error) {
+	c.queue <- slices.Clone(p)
+	return len(p), nil
 }
 
 // serve answers commands until the client leaves, with replies by verb where
@@ -257,6 +285,21 @@ func at(level policy.Level, addrs ...string) mailHost { return mailHost{level, a
 // among them, by the web PKI; TLSA records raise the others.
 func (w *world) planned(t *testing.T, hosts ...mailHost) *policy.Plan {
 	t.Helper()
+	plan, err := w.published(t, hosts...).Resolve(t.Context(), "example.org", w.options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, h := range plan.Hosts {
+		if h.Level != hosts[i].level && len(hosts[i].addrs) > 0 {
+			t.Fatalf("%s is %v by %v, want %v: %s", h.Name, h.Level, h.By, hosts[i].level, h.Why)
+		}
+	}
+	return plan
+}
+
+// published returns the Resolver that makes such a plan.
+func (w *world) published(t *testing.T, hosts ...mailHost) *policy.Resolver {
+	t.Helper()
 	names := fakeDNS{}
 	floor := policy.Authenticated
 	for _, h := range hosts {
@@ -288,20 +331,11 @@ func (w *world) planned(t *testing.T, hosts ...mailHost) *policy.Plan {
 		}
 	}
 	names.add(t, dnssec.Secure, exchanges...)
-	plan, err := w.resolver(t, names, policy.Config{Floor: floor}).Resolve(t.Context(), "example.org", w.options...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, h := range plan.Hosts {
-		if h.Level != hosts[i].level && len(hosts[i].addrs) > 0 {
-			t.Fatalf("%s is %v by %v, want %v: %s", h.Name, h.Level, h.By, hosts[i].level, h.Why)
-		}
-	}
-	return plan
+	return w.resolver(t, names, policy.Config{Floor: floor})
 }
 
 // resolver makes a Resolver whose mail hosts are those of w.
-func (w *world) resolver(t *testing.T, names fakeDNS, config policy.Config) *policy.Resolver {
+func (w *world) resolver(t testing.TB, names fakeDNS, config policy.Config) *policy.Resolver {
 	t.Helper()
 	config.DNS, config.NoMTASTS, config.Dial, config.RootCAs = names, true, w.dial, certificates().roots
 	r, err := policy.New(config)
@@ -317,7 +351,7 @@ func (w *world) resolver(t *testing.T, names fakeDNS, config policy.Config) *pol
 type fakeDNS map[string]*dnssec.Answer
 
 // add adds records, all of one name and type, with a status.
-func (f fakeDNS) add(t *testing.T, status dnssec.Status, records ...string) {
+func (f fakeDNS) add(t testing.TB, status dnssec.Status, records ...string) {
 	t.Helper()
 	for i, text := range records {
 		record, err := dnssec.ParseRecord(text)

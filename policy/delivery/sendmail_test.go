@@ -17,7 +17,7 @@ import (
 
 // serving is a Dialer whose domains a.example to d.example have one mail host
 // each, at 192.0.2.1 to 192.0.2.4, and example.org all four in that order.
-func (w *world) serving(t *testing.T, config policy.Config) *Dialer {
+func (w *world) serving(t testing.TB, config policy.Config) *Dialer {
 	t.Helper()
 	names := fakeDNS{}
 	var all []string
@@ -29,6 +29,7 @@ func (w *world) serving(t *testing.T, config policy.Config) *Dialer {
 		all = append(all, fmt.Sprintf("example.org. MX %d %s.", i, host))
 	}
 	names.add(t, dnssec.Insecure, all...)
+	names.add(t, dnssec.Insecure, "two.example. MX 0 mx.a.example.", "two.example. MX 1 mx.b.example.")
 	names.add(t, dnssec.Insecure, "null.example. MX 0 .")
 	d := w.dialer()
 	d.Resolver = w.resolver(t, names, config)
@@ -66,8 +67,8 @@ func failures(t *testing.T, err error) []string {
 
 const letter = "From: s@example.net\r\nSubject: x\r\n\r\nHello\n.\nworld\n"
 
-// A message to several domains goes to each of them once, with its dots doubled
-// and CRLF at the end of its lines.
+// SMTP-7, SMTP-8, SMTP-17: a message to several domains goes to each of them once, with
+// its dots doubled and CRLF at the end of its lines, and QUIT ends the session.
 func TestSendMail(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -88,7 +89,7 @@ func TestSendMail(t *testing.T) {
 	})
 }
 
-// Every recipient that did not get the message is named, with the reason; the
+// SMTP-15: every recipient that did not get the message is named, with the reason; the
 // others got it.
 func TestSendMailFailures(t *testing.T) {
 	t.Parallel()
@@ -171,7 +172,7 @@ func TestSendMailFailures(t *testing.T) {
 	}
 }
 
-// What cannot be sent to anybody opens no connection.
+// SMTP-8: what cannot be sent to anybody opens no connection.
 func TestSendMailRefusesTheMessage(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ from, text, want string }{
@@ -250,10 +251,8 @@ func TestBounceWithRequireTLS(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := oneHost(test.play)
-				w.options = []policy.Option{policy.RequireTLS()}
-				along := w.walk(w.planned(t, at(policy.Authenticated, "192.0.2.1")))
-				along.bounce = true
-				client, err := along.client(t.Context())
+				w.options = []policy.Option{policy.RequireTLS(), Bounce()}
+				client, err := w.walk(w.planned(t, at(policy.Authenticated, "192.0.2.1"))).client(t.Context())
 				if (err == nil) != test.want {
 					t.Fatalf("error %v", err)
 				}
@@ -272,7 +271,7 @@ func TestBounceWithRequireTLS(t *testing.T) {
 	}
 }
 
-// More recipients than a server must take in one transaction make another one.
+// SMTP-9: more recipients than a server must take in one transaction make another one.
 func TestManyRecipients(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

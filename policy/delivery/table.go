@@ -41,8 +41,8 @@ const (
 	completed
 	// unverified is a server that the plan's verification rejects.
 	unverified
-	// incapable is an alert which says that the server lacks what TLS needs:
-	// protocol_version, handshake_failure or insufficient_security.
+	// incapable is a server that lacks what TLS needs: an alert protocol_version,
+	// handshake_failure or insufficient_security, or the choice of an old version.
 	incapable
 	// alerted is any other TLS alert.
 	alerted
@@ -57,8 +57,9 @@ type circumstances struct {
 	requireTLS bool
 	// inTLS means that the session is encrypted, as the host's level demands.
 	inTLS bool
-	// fellBack means that TLS failed on an earlier connection to the host, and
-	// that this one is in clear.
+	// fellBack means that the server offers TLS and that it failed, on an earlier
+	// connection or by another reply than 220 to STARTTLS, so that this session is
+	// in cleartext.
 	fellBack bool
 	// afterAccepted means, at RCPT, that the transaction has an accepted
 	// recipient already.
@@ -188,7 +189,8 @@ func ruleEHLO(s step, e event, c circumstances) ruling {
 		// TLS 1.3 has the server's verdict on the client only after the handshake.
 		return ruleHandshake(e, c)
 	case e == lost && !c.mandatory:
-		return ruling{action: retry, verdict: pending, result: goodTLS}
+		// Some servers close the connection instead, without an alert.
+		return ruleHandshake(e, c)
 	}
 	return ruling{action: tryNext, alive: e.listens(), result: goodTLS}
 }
@@ -268,9 +270,10 @@ func ruleMessage(e event, c circumstances) ruling {
 		return ruling{action: decided, verdict: accepted, alive: true}
 	case e.class() == 5 && !c.unreliable(e):
 		return ruling{action: decided, verdict: permanent, alive: true}
-	case e.class() >= 3:
+	case e.class() > 3:
 		return ruling{action: decided, alive: e.listens()}
 	}
+	// A 3yz reply answers something else.
 	return ruling{action: decided, verdict: unknown}
 }
 

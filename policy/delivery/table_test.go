@@ -54,7 +54,7 @@ func TestEveryRuling(t *testing.T) {
 			return r.step == stepMessage && got.action != decided
 		}},
 		{"a session that ends in the message leaves the outcome unknown, and no other event does", func(r ruled, got ruling) bool {
-			return (got.verdict == unknown) != (r.step == stepMessage && r.event.class() < 2)
+			return (got.verdict == unknown) != (r.step == stepMessage && (r.event.class() < 2 || r.event.class() == 3))
 		}},
 		{"only 5yz replies and missing TLS are permanent", func(r ruled, got ruling) bool {
 			return got.verdict == permanent && r.event.class() != 5 && r.event != notOffered && r.event != unverified && r.event != incapable
@@ -175,7 +175,7 @@ func TestRulings(t *testing.T) {
 		{stepHandshake, alerted, strict, tryNext, temporary, failedTLS},
 		{stepEHLOInTLS, alerted, open, retry, pending, failedTLS}, // S16
 		{stepEHLOInTLS, alerted, must, tryNext, temporary, failedTLS},
-		{stepEHLOInTLS, lost, open, retry, pending, goodTLS},
+		{stepEHLOInTLS, lost, open, retry, pending, failedTLS},
 		{stepEHLOInTLS, lost, must, tryNext, temporary, goodTLS},
 		{stepEHLOInTLS, 550, must, tryNext, temporary, goodTLS},
 		// S7
@@ -210,6 +210,7 @@ func TestRulings(t *testing.T) {
 		{stepMessage, 421, inTLS, decided, temporary, notCounted},
 		{stepMessage, 550, inTLS, decided, permanent, notCounted},
 		{stepMessage, lost, inTLS, decided, unknown, notCounted},
+		{stepMessage, 354, inTLS, decided, unknown, notCounted},
 		{stepMessage, garbage, inTLS, decided, unknown, notCounted},
 	} {
 		t.Run(fmt.Sprintf("step %d event %d", tt.step, tt.event), func(t *testing.T) {

@@ -2,7 +2,11 @@ package delivery
 
 import (
 	"context"
+	"errors"
+	"io"
+	"net/textproto"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mxseal/mxseal/policy"
@@ -36,6 +40,8 @@ type session struct {
 	over bool
 	// alive means that the server expects a command.
 	alive bool
+	// begun means that a transaction has begun and was not completed.
+	begun bool
 }
 
 func newSession(c *conversation, plan *policy.Plan, idle time.Duration) *session {
@@ -76,10 +82,11 @@ func (s *session) judge(at step, reply wire.Reply, err error, c circumstances) r
 // domain.
 type transaction struct {
 	*session
-	ctx     context.Context
 	message *message
+	form    form
 
-	accepted []mailbox // by RCPT
+	bound    context.Context // of the current step
+	accepted []mailbox       // by RCPT
 	results  results
 }
 
@@ -95,71 +102,149 @@ type results struct {
 	reason *policy.Error
 }
 
-// run sends the message to recipients. Each of them is in one of the results.
-func (t *transaction) run(to []mailbox) {
-	if t.message.international && !t.extensions.Has("SMTPUTF8") {
-		t.refuse(to, lacksUTF8(t.plan, t.host))
+// run sends the message to recipients. Each of them is in one of the results. within
+// bounds the commands, and ctx the message.
+func (t *transaction) run(ctx, within context.Context, to []mailbox) {
+	t.bound = within
+	stop := t.conn.Interruptible(within)
+	defer func() { stop() }()
+	to = t.capable(to)
+	if len(to) == 0 || !t.reset(to) || !t.envelope(to) {
 		return
 	}
-	if !t.mail(to) {
+	if err := stop(); err != nil {
+		t.over = true
+		t.settle(ruling{}, t.accepted, t.failure("the session was interrupted", Reply{}, err, ruling{}), Reply{})
 		return
 	}
-	t.recipients(to)
-	if len(t.accepted) == 0 || t.over {
-		if !t.over {
-			t.reset()
-		}
-		return
-	}
-	t.data()
+	t.bound = ctx
+	stop = t.conn.Interruptible(ctx)
+	t.send()
 }
 
-// mail sends MAIL, and reports whether the server accepts it.
-func (t *transaction) mail(to []mailbox) bool {
-	command := "MAIL FROM:<" + t.message.from + ">"
-	if t.extensions.Has("8BITMIME") {
-		command += " BODY=8BITMIME"
+// capable returns the recipients for whom the server can take the message in some
+// form.
+func (t *transaction) capable(to []mailbox) []mailbox {
+	if !t.extensions.Has("SMTPUTF8") {
+		unable := func(m mailbox) bool { return m.international }
+		for _, box := range to {
+			if unable(box) {
+				t.lacks([]mailbox{box}, &lacksUTF8ForRecipient)
+			}
+		}
+		to = slices.DeleteFunc(slices.Clone(to), unable)
 	}
-	if t.message.international || slices.ContainsFunc(to, func(m mailbox) bool { return m.international }) && t.extensions.Has("SMTPUTF8") {
-		command += " SMTPUTF8"
+	if len(to) == 0 {
+		return nil
 	}
-	if t.plan.RequireTLS && t.inTLS && t.extensions.Has("REQUIRETLS") {
-		command += " REQUIRETLS"
+	var lack *shortcoming
+	t.form, lack = t.message.form(t.extensions, slices.ContainsFunc(to, func(m mailbox) bool { return m.international }))
+	if lack != nil {
+		t.lacks(to, lack)
+		return nil
 	}
-	reply, err := t.conn.Command(t.timeout(mailTimeout), command)
-	judged := t.judge(stepMAIL, reply, err, t.circumstances)
-	if judged.action == proceed {
+	return to
+}
+
+// lacks settles recipients whose mail the server cannot take, by its reply to EHLO.
+// In a session that fell back to cleartext, somebody else may have written that.
+func (t *transaction) lacks(to []mailbox, lack *shortcoming) {
+	failure := lack.failure(t.plan, t.host)
+	if t.fellBack {
+		failure = postponed(failure)
+	}
+	reason := &refusal{err: failure, host: t.host.Name}
+	if lack.final && failure.Permanent {
+		t.results.undelivered = append(t.results.undelivered, reason.undelivered(to))
+		return
+	}
+	t.leave(to, reason)
+}
+
+// reset ends the transaction before, if it was not completed.
+func (t *transaction) reset(to []mailbox) bool {
+	if !t.begun {
 		return true
 	}
-	t.settle(judged, to, t.failure("the server refuses MAIL", reply, err, judged))
-	return false
+	reply, err := t.conn.Command(t.timeout(mailTimeout), "RSET")
+	if err != nil || reply.Class() != 2 {
+		t.over = true
+		t.results.next, t.results.reason = append(t.results.next, to...), t.ended()
+		return false
+	}
+	t.begun = false
+	return true
 }
 
-// recipients sends RCPT for each recipient.
-func (t *transaction) recipients(to []mailbox) {
-	for i, box := range to {
-		if box.international && !t.extensions.Has("SMTPUTF8") {
-			t.refuse([]mailbox{box}, lacksUTF8(t.plan, t.host))
-			continue
-		}
-		reply, err := t.conn.Command(t.timeout(rcptTimeout), "RCPT TO:<"+box.path+">")
-		c := t.circumstances
-		c.afterAccepted = len(t.accepted) > 0
-		c.ownLimit = namesOwnLimit(reply)
-		judged := t.judge(stepRCPT, reply, err, c)
-		if judged.action == proceed {
-			t.accepted = append(t.accepted, box)
-			continue
-		}
-		failure := t.failure("the server refuses the recipient "+box.given, reply, err, judged)
-		if t.over {
-			// Nothing of the message was sent: another host may have all of it.
-			t.settle(judged, slices.Concat(t.accepted, to[i:]), failure)
-			t.accepted = nil
-			return
-		}
-		t.settle(judged, []mailbox{box}, failure)
+// envelope sends MAIL, RCPT for each recipient, and DATA. It reports whether the
+// server expects the message, for the recipients in t.accepted.
+func (t *transaction) envelope(to []mailbox) bool {
+	d := dialogue{conn: t.conn, grouped: t.extensions.Has("PIPELINING"), commands: t.commands(to)}
+	defer t.drain(&d)
+	t.begun = true
+	reply, err := d.next(t.timeout(mailTimeout))
+	if judged := t.judge(stepMAIL, reply, err, t.circumstances); judged.action != proceed {
+		t.settle(judged, to, t.failure("the server refuses MAIL", newReply(reply), err, judged), newReply(reply))
+		return false
 	}
+	for i, box := range to {
+		if !t.recipient(&d, box, to[i:]) {
+			return false
+		}
+	}
+	if len(t.accepted) == 0 {
+		return false
+	}
+	reply, err = d.next(t.timeout(dataTimeout))
+	judged := t.judge(stepDATA, reply, err, t.circumstances)
+	if judged.action != proceed {
+		t.settle(judged, t.accepted, t.failure("the server refuses DATA", newReply(reply), err, judged), newReply(reply))
+		return false
+	}
+	return true
+}
+
+// commands returns the commands of the transaction.
+func (t *transaction) commands(to []mailbox) []string {
+	mail := append([]string{"MAIL FROM:<" + t.message.from + ">"}, t.form.parameters...)
+	if t.plan.RequireTLS && t.inTLS && t.extensions.Has("REQUIRETLS") {
+		mail = append(mail, "REQUIRETLS")
+	}
+	if t.form.dsn {
+		mail = append(mail, t.message.mailParameters(t.plan.RequireTLS)...)
+	}
+	commands := []string{strings.Join(mail, " ")}
+	for _, box := range to {
+		command := "RCPT TO:<" + box.path + ">"
+		if t.form.dsn && len(box.parameters) > 0 {
+			command += " " + strings.Join(box.parameters, " ")
+		}
+		commands = append(commands, command)
+	}
+	return append(commands, "DATA")
+}
+
+// recipient judges the reply to RCPT. It reports whether the transaction goes on; if
+// not, the recipient and the rest are settled.
+func (t *transaction) recipient(d *dialogue, box mailbox, rest []mailbox) bool {
+	reply, err := d.next(t.timeout(rcptTimeout))
+	c := t.circumstances
+	c.afterAccepted = len(t.accepted) > 0
+	c.ownLimit = namesOwnLimit(reply)
+	judged := t.judge(stepRCPT, reply, err, c)
+	if judged.action == proceed {
+		t.accepted = append(t.accepted, box)
+		return true
+	}
+	failure := t.failure("the server refuses the recipient "+box.given, newReply(reply), err, judged)
+	if t.over {
+		// Nothing of the message was sent: another host may have all of it.
+		t.settle(judged, slices.Concat(t.accepted, rest), failure, newReply(reply))
+		t.accepted = nil
+		return false
+	}
+	t.settle(judged, []mailbox{box}, failure, newReply(reply))
+	return true
 }
 
 // namesOwnLimit reports whether a reply is about the mailbox or the size of the
@@ -169,75 +254,100 @@ func namesOwnLimit(reply wire.Reply) bool {
 	return ok && (status == [3]int{5, 2, 2} || status == [3]int{5, 3, 4})
 }
 
-// data sends the message to the recipients that the server accepted. Once its octets
-// have begun, no other host is tried: it could deliver the message a second time.
-func (t *transaction) data() {
-	reply, err := t.conn.Command(t.timeout(dataTimeout), "DATA")
-	judged := t.judge(stepDATA, reply, err, t.circumstances)
-	if judged.action != proceed {
-		t.settle(judged, t.accepted, t.failure("the server refuses DATA", reply, err, judged))
-		if !t.over {
-			t.reset()
+// drain uses up the replies to commands that were sent ahead. A server that expects
+// a message for no recipient gets an empty one, and what it says to that does not
+// count (RFC 2920 section 3.1). If the server has accepted a recipient, that one would
+// get the empty message; the session ends instead.
+func (t *transaction) drain(d *dialogue) {
+	expected := false
+	for !t.over && d.answered < d.sent {
+		isData := d.commands[d.answered] == "DATA"
+		reply, err := d.next(t.timeout(rcptTimeout))
+		switch {
+		case err != nil || reply.Code == 421 || isData && reply.Class() == 3 && expected:
+			t.over, t.alive = true, false
+		case isData && reply.Class() == 3:
+			if err = t.conn.Message(strings.NewReader(""), t.timeout(blockTimeout)); err == nil {
+				_, err = t.conn.Receive(t.timeout(dataTimeout))
+			}
+			if err != nil {
+				t.over, t.alive = true, false
+			}
 		}
+		expected = expected || reply.Class() == 2
+	}
+}
+
+// send sends the message to the recipients that the server accepted. Once its octets
+// have begun, no other host is tried: it could deliver the message a second time.
+func (t *transaction) send() {
+	text := t.message.open(t.form)
+	defer text.Close()
+	var reply wire.Reply
+	err := t.conn.Message(text, t.timeout(blockTimeout))
+	var source *wire.SourceError
+	if errors.As(err, &source) {
+		// Without its end, the server does not take the message.
+		t.over, t.alive = true, false
+		t.refuse(t.accepted, unreadable(source.Err), Reply{})
 		return
 	}
-	reply, err = wire.Reply{}, t.conn.Message(t.message.reader(), t.timeout(blockTimeout))
 	if err == nil {
 		reply, err = t.conn.Receive(t.timeout(messageTimeout))
 	}
-	judged = t.judge(stepMessage, reply, err, t.circumstances)
+	judged := t.judge(stepMessage, reply, err, t.circumstances)
+	t.begun = false
 	if judged.verdict == accepted {
-		t.results.delivered = append(t.results.delivered, t.delivery(t.accepted, reply))
+		t.results.delivered = append(t.results.delivered, t.delivery(newReply(reply)))
 		return
 	}
 	detail := "the server does not accept the message"
 	if judged.verdict == unknown {
 		detail = "the session ended in the message, and the server may or may not have it"
 	}
-	failure := t.failure(detail, reply, err, judged)
-	t.results.undelivered = append(t.results.undelivered, Undelivered{
-		Recipients: asGiven(t.accepted), Err: failure, OutcomeUnknown: judged.verdict == unknown,
-	})
-}
-
-// reset ends a transaction in which no message is sent.
-func (t *transaction) reset() {
-	reply, err := t.conn.Command(t.timeout(mailTimeout), "RSET")
-	if err != nil || reply.Class() != 2 {
-		t.over = true
-	}
+	t.refuse(t.accepted, t.failure(detail, newReply(reply), err, judged), newReply(reply))
+	t.results.undelivered[len(t.results.undelivered)-1].OutcomeUnknown = judged.verdict == unknown
 }
 
 // settle applies a ruling to recipients.
-func (t *transaction) settle(judged ruling, to []mailbox, failure *policy.Error) {
+func (t *transaction) settle(judged ruling, to []mailbox, failure *policy.Error, reply Reply) {
 	switch judged.action {
 	case again:
 		t.results.again = append(t.results.again, to...)
 	case tryNext:
-		for _, box := range to {
-			if judged.alive {
-				box.refused = failure // about the recipient, and not about the server
-			}
-			t.results.next = append(t.results.next, box)
+		if !judged.alive { // about the server, and not about the recipients
+			t.results.next = append(t.results.next, to...)
+			t.results.reason = failure
+			return
 		}
-		t.results.reason = failure
+		t.leave(to, &refusal{failure, t.host.Name, reply})
 	default:
-		t.refuse(to, failure)
+		t.refuse(to, failure, reply)
 	}
 }
 
-func (t *transaction) refuse(to []mailbox, failure *policy.Error) {
-	t.results.undelivered = append(t.results.undelivered, Undelivered{Recipients: asGiven(to), Err: failure})
+// leave leaves recipients to the next host.
+func (t *transaction) leave(to []mailbox, reason *refusal) {
+	for _, box := range to {
+		box.refused = append(slices.Clip(box.refused), reason)
+		t.results.next = append(t.results.next, box)
+	}
+	t.results.reason = reason.err
+}
+
+func (t *transaction) refuse(to []mailbox, failure *policy.Error, reply Reply) {
+	reason := refusal{failure, t.host.Name, reply}
+	t.results.undelivered = append(t.results.undelivered, reason.undelivered(to))
 }
 
 // failure returns the error for a reply, or for the error instead of it, as the
 // ruling has it.
-func (t *transaction) failure(detail string, reply wire.Reply, err error, judged ruling) *policy.Error {
+func (t *transaction) failure(detail string, reply Reply, err error, judged ruling) *policy.Error {
 	switch {
 	case err == nil:
-		err = reply.Err()
-	case t.ctx.Err() != nil:
-		err = t.ctx.Err()
+		err = &textproto.Error{Code: reply.Code, Msg: reply.Text}
+	case t.bound.Err() != nil:
+		err = t.bound.Err()
 	}
 	failure := t.host.Replied(detail, err)
 	if failure.Permanent && judged.verdict != permanent {
@@ -247,10 +357,106 @@ func (t *transaction) failure(detail string, reply wire.Reply, err error, judged
 }
 
 // delivery is what the server has accepted.
-func (t *transaction) delivery(to []mailbox, reply wire.Reply) Delivery {
-	d := Delivery{Recipients: asGiven(to), Host: t.host, Plan: t.plan, Reply: reply.String()}
+func (t *transaction) delivery(reply Reply) Delivery {
+	d := Delivery{
+		Recipients: asGiven(t.accepted), Host: t.host, Plan: t.plan, Reply: reply,
+		DSN: t.form.dsn, Converted: t.form.convert,
+	}
 	if state, ok := t.conn.TLS(); ok {
 		d.TLS = &state
 	}
 	return d
+}
+
+// dialogue sends commands and receives their replies in order.
+type dialogue struct {
+	conn     *wire.Conn
+	commands []string // the first is MAIL, the last is DATA
+	grouped  bool     // the server supports PIPELINING
+	sent     int
+	answered int
+	answers  []answer // that next has not returned yet
+}
+
+// answer is a reply, or the error instead of it.
+type answer struct {
+	reply wire.Reply
+	err   error
+}
+
+// maxGroup bounds the octets of the commands that are sent before their replies are
+// read. A group fits the buffer of the connection and the smallest usual TCP window,
+// so that neither side waits for the other to read (RFC 2920 section 3.1).
+const maxGroup = 4000
+
+// next returns the reply to the next command, and sends it if it was not sent yet.
+// With PIPELINING, the first call sends all commands. Each reply has the time of
+// timeout.
+func (d *dialogue) next(timeout time.Duration) (wire.Reply, error) {
+	if len(d.answers) == 0 {
+		d.exchange(timeout)
+		if d.grouped {
+			d.align(timeout)
+		}
+	}
+	first := d.answers[0]
+	if first.err == nil {
+		d.answers = d.answers[1:]
+		d.answered++
+	}
+	return first.reply, first.err
+}
+
+// exchange sends the next command and receives its reply, or all commands in groups. An
+// error, a 421 reply and the refusal of MAIL end it.
+func (d *dialogue) exchange(timeout time.Duration) {
+	for {
+		first, octets := d.sent, 0
+		for d.sent < len(d.commands) && (d.sent == first || d.grouped) {
+			octets += len(d.commands[d.sent]) + len("\r\n")
+			if d.sent > first && octets > maxGroup {
+				break
+			}
+			if err := d.conn.Send(d.commands[d.sent]); err != nil {
+				d.answers = append(d.answers, answer{err: err})
+				return
+			}
+			d.sent++
+		}
+		for range d.sent - first {
+			reply, err := d.conn.Receive(timeout)
+			d.answers = append(d.answers, answer{reply, err})
+			switch {
+			case err != nil:
+				return
+			case reply.Code == 421:
+				d.answers = append(d.answers, answer{err: io.ErrUnexpectedEOF})
+				return
+			}
+		}
+		if !d.grouped || d.sent == len(d.commands) || d.answers[0].reply.Class() != 2 {
+			return
+		}
+	}
+}
+
+// align makes sure that the replies to groups of commands belong to these. A server
+// that answers a command twice would otherwise refuse the wrong recipient. A 3yz reply
+// to DATA proves it, because no other command has one. Otherwise RSET does, if it is
+// answered as it should be, or if nothing comes before the end of the connection. If
+// they do not belong, none of them counts.
+func (d *dialogue) align(timeout time.Duration) {
+	last := d.answers[len(d.answers)-1]
+	aligned := !errors.Is(last.err, wire.ErrUnasked)
+	for i, a := range d.answers {
+		isData := d.commands[min(i, len(d.commands)-1)] == "DATA"
+		aligned = aligned && (a.err != nil || isData && a.reply.Class() != 2 || !isData && a.reply.Class() != 3)
+	}
+	if aligned && last.err == nil && last.reply.Class() != 3 {
+		reply, err := d.conn.Command(timeout, "RSET")
+		aligned = errors.Is(err, io.ErrUnexpectedEOF) || err == nil && (reply.Class() == 2 || reply.Code == 421)
+	}
+	if !aligned {
+		d.answers = []answer{{err: wire.ErrUnasked}}
+	}
 }

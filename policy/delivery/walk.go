@@ -17,9 +17,8 @@ import (
 // walk goes along the hosts of a plan, from one usable session to the next.
 type walk struct {
 	dialer *Dialer
-	// bounce is true for mail with an empty return path, which must not be lost
-	// because a server lacks REQUIRETLS (RFC 8689 section 5).
-	bounce bool
+	// limited means that Dialer.MaxPerHost applies.
+	limited bool
 
 	plan      *policy.Plan
 	targets   []target // not yet tried
@@ -28,6 +27,9 @@ type walk struct {
 	stale     bool  // a policy failure occurred, and an MTA-STS policy is in force
 	rechecked bool  // the policy was looked up again
 	recheck   error // that lookup failed
+	missed    bool  // a host gave no session, and may give one later
+
+	leaveHost func() // ends the place among the sessions with the current host
 }
 
 // target is one address of a host, or a refused host without an address.
@@ -51,13 +53,14 @@ func (w *walk) next(ctx context.Context) (*conversation, error) {
 		for len(w.targets) > 0 && ctx.Err() == nil {
 			t := w.targets[0]
 			w.targets = w.targets[1:]
-			talk, failure := w.try(ctx, t)
+			talk, failure := w.visit(ctx, t)
 			if failure == nil {
 				return talk, nil
 			}
 			if ctx.Err() != nil {
 				return nil, interrupted(w.plan.Domain, ctx.Err())
 			}
+			w.missed = w.missed || failure.Temporary()
 			w.fail(ctx, t.host, failure)
 		}
 		if !w.again(ctx) {
@@ -68,6 +71,58 @@ func (w *walk) next(ctx context.Context) (*conversation, error) {
 		return nil, interrupted(w.plan.Domain, ctx.Err())
 	}
 	return nil, w.exhausted()
+}
+
+// visit makes a session with one target in its share of the time, if ctx has a
+// deadline. A target that takes longer has stalled.
+func (w *walk) visit(ctx context.Context, t target) (*conversation, *policy.Error) {
+	if failure := w.enter(ctx, t.host); failure != nil {
+		return nil, failure
+	}
+	within, cancel := w.share(ctx)
+	defer cancel()
+	talk, failure := w.try(within, t)
+	if failure == nil {
+		return talk, nil
+	}
+	w.release()
+	if within.Err() != nil && ctx.Err() == nil {
+		w.dialer.stalls.note(t.addr)
+		failure = shareIsOver(w.plan, t.host)
+	}
+	return nil, failure
+}
+
+// share returns a context for the next target, with its part of the time that ctx
+// leaves, if ctx has a deadline.
+func (w *walk) share(ctx context.Context) (context.Context, context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok {
+		left := time.Until(deadline)
+		if share := max(left/time.Duration(len(w.targets)+1), shortestShare); share < left {
+			return context.WithTimeout(ctx, share)
+		}
+	}
+	return ctx, func() {}
+}
+
+// enter takes a place among the sessions with a host, and release ends it.
+func (w *walk) enter(ctx context.Context, host *policy.Host) *policy.Error {
+	if !w.limited || host.Level == policy.Refused {
+		return nil
+	}
+	leave, ok := w.dialer.hosts.enter(ctx, host.Name, cmp.Or(max(w.dialer.MaxPerHost, 0), defaultMaxPerHost))
+	if !ok {
+		return tooManySessions(w.plan, host)
+	}
+	w.leaveHost = leave
+	return nil
+}
+
+func (w *walk) release() {
+	if w.leaveHost != nil {
+		w.leaveHost()
+		w.leaveHost = nil
+	}
 }
 
 // fail logs and keeps the failure of a host.
@@ -108,8 +163,15 @@ func (w *walk) try(ctx context.Context, t target) (*conversation, *policy.Error)
 		w.record(&session)
 		return nil, refusal
 	}
+	var uncounted *tlsrpt.Session
 	for with := currentTLS; ; {
 		talk, failure := w.connect(ctx, t, with)
+		if failure == nil && talk.last.action != retry && uncounted != nil {
+			w.record(uncounted)
+		}
+		if talk != nil && with == currentTLS {
+			uncounted = talk.uncounted
+		}
 		if talk == nil || talk.last.action != retry || with == clearOnly || ctx.Err() != nil {
 			return talk, failure
 		}
@@ -138,16 +200,21 @@ func (w *walk) connect(ctx context.Context, t target, with offer) (*conversation
 	}
 	talk := &conversation{
 		host: t.host, conn: wire.NewConn(conn), localName: w.dialer.localName(conn), timeouts: w.dialer.timeouts(), offer: with,
+		small: w.dialer.SmallClientHello,
 		circumstances: circumstances{
 			mandatory:  t.host.Level > policy.Opportunistic,
-			requireTLS: w.plan.RequireTLS && !w.bounce,
+			requireTLS: w.plan.RequireTLS && !w.plan.Bounce,
 			fellBack:   with != currentTLS,
 		},
 	}
 	stop := talk.conn.Interruptible(ctx)
 	failure = talk.hold(ctx)
-	if report := talk.report(t.addr, w.dialer.sendingIP(conn)); report != nil && ctx.Err() == nil {
+	switch report := talk.report(t.addr, w.dialer.sendingIP(conn)); {
+	case report == nil || ctx.Err() != nil:
+	case len(report.Outcomes) > 0:
 		w.record(report)
+	case talk.last.action == retry:
+		talk.uncounted = talk.reportWithoutTLS(report)
 	}
 	if failure != nil || talk.last.action == retry {
 		talk.leave()
@@ -204,6 +271,8 @@ func (d *Dialer) timeouts() timeouts {
 }
 
 const (
+	// shortestShare is what a target has at least of the time for the domain.
+	shortestShare = 10 * time.Second
 	// greetingTimeout is shorter than RFC 5321 section 4.5.3.2.1 has it: a host
 	// that takes longer keeps the next one from the mail.
 	greetingTimeout = time.Minute

@@ -88,9 +88,23 @@ func (c *Conn) Send(command string) error {
 	if strings.ContainsAny(command, "\r\n\x00") {
 		return errors.New("a command must not contain CR, LF or NUL")
 	}
+	if c.pending == 0 && c.unasked() {
+		return ErrUnasked
+	}
 	c.pending++
 	_, err := c.w.WriteString(command + "\r\n")
 	return err
+}
+
+// unasked reports whether the server has said something that no command asked for. It
+// would be taken for the reply to the next command. 421 may come at any time
+// (RFC 5321 section 3.8).
+func (c *Conn) unasked() bool {
+	if c.r.Buffered() == 0 {
+		return false
+	}
+	start, _ := c.r.Peek(min(c.r.Buffered(), 3))
+	return string(start) != "421"
 }
 
 // Receive returns the reply to the oldest command without one, within timeout.
@@ -143,9 +157,14 @@ func (c *Conn) read() (Reply, error) {
 		reply.Mixed = reply.Mixed || reply.Code != 0 && reply.Code != code
 		reply.Code = code
 		reply.Lines = append(reply.Lines, text)
-		if last {
-			return reply, nil
+		if !last {
+			continue
 		}
+		if reply.Class() == 3 && c.r.Buffered() > 0 {
+			// The server waits for more of the command and cannot have an answer.
+			return Reply{}, ErrUnasked
+		}
+		return reply, nil
 	}
 }
 

@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// blockSize is that of the pieces in which a message is sent: a TLS record.
+const blockSize = 16 << 10
+
 // SourceError is a failure to read the message, as opposed to one to send it.
 type SourceError struct{ Err error }
 
@@ -18,13 +21,13 @@ func (e *SourceError) Unwrap() error { return e.Err }
 // Message sends a message and its end after the server's 354, and leaves the
 // reply to Receive. Lines of r end in CRLF or LF; they go out ending in CRLF, and
 // with a dot before each that starts with one (RFC 5321 section 4.5.2). Each
-// block of a few KiB has the time of timeout.
+// block of blockSize has the time of timeout.
 //
 // After an error the server has a part of the message that looks like the
 // beginning of it: the connection is to be aborted and not ended politely.
 func (c *Conn) Message(r io.Reader, timeout time.Duration) error {
 	out := message{lineStart: true}
-	block := make([]byte, bufferSize)
+	block := make([]byte, blockSize)
 	for {
 		n, err := r.Read(block)
 		if n > 0 {

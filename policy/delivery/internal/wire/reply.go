@@ -58,6 +58,9 @@ var (
 	ErrNotReply = errors.New("the server sent something that is not an SMTP reply")
 	// ErrTooLong means that a reply exceeds its bound.
 	ErrTooLong = errors.New("the server's reply is too long")
+	// ErrUnasked means that there is a reply that no command asked for. Replies can
+	// no longer be told apart.
+	ErrUnasked = errors.New("the server sent a reply that no command asked for")
 	// ErrInjection means that octets in clear came together with the reply to
 	// STARTTLS. Whoever sent them wants them taken for replies inside TLS
 	// (RFC 3207 section 6, CVE-2011-0411).

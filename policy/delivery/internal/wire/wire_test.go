@@ -35,7 +35,7 @@ func says(s string) (*Conn, *scripted) {
 	return NewConn(peer), peer
 }
 
-// S1: RFC 5321 section 4.2.1 has clients accept a code alone, and a code with a
+// SMTP-1, S1: RFC 5321 section 4.2.1 has clients accept a code alone, and a code with a
 // space and nothing behind it.
 func TestS1ReplyOfACodeAlone(t *testing.T) {
 	for _, tt := range []struct {
@@ -144,7 +144,7 @@ func TestEnhancedStatus(t *testing.T) {
 	}
 }
 
-// S3: keywords compare without regard to case (RFC 5321 section 2.4).
+// SMTP-3, S3: keywords compare without regard to case (RFC 5321 section 2.4).
 func TestS3KeywordsInAnyCase(t *testing.T) {
 	reply := Reply{Code: 250, Lines: []string{
 		"STARTTLS is no keyword in the first line", "SmtpUtf8", "starttls", "size 1000", "Size 2", "AUTH=LOGIN", "auth PLAIN LOGIN",
@@ -252,7 +252,7 @@ func TestOffers(t *testing.T) {
 	}
 }
 
-// RFC 5321 section 4.5.2, and lines that end in LF.
+// SMTP-7, SMTP-8: RFC 5321 section 4.5.2, and lines that end in LF.
 func TestMessage(t *testing.T) {
 	for _, tt := range []struct{ message, want string }{
 		{"", ".\r\n"},

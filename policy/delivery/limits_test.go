@@ -1,0 +1,272 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/policy"
+)
+
+// silent is a host that accepts connections and says nothing.
+func silent(s *server) { io.Copy(io.Discard, s.conn) }
+
+// slowly is a host without TLS that takes some time for each reply of a verb.
+func slowly(verb string, delay time.Duration) script {
+	return func(s *server) {
+		s.say(greeting)
+		for {
+			line, ok := s.hear()
+			if !ok {
+				return
+			}
+			command, _, _ := strings.Cut(line, " ")
+			if command == verb {
+				time.Sleep(delay)
+			}
+			switch command {
+			case "DATA":
+				s.say("354 go\r\n")
+				for line != "." {
+					if line, ok = s.hear(); !ok {
+						return
+					}
+				}
+				if verb == "." {
+					time.Sleep(delay)
+				}
+				s.say("250 2.0.0 queued as 1\r\n")
+			default:
+				s.say("250 ok\r\n")
+			}
+		}
+	}
+}
+
+// domains is a Dialer with domains d0.example, d1.example and so on, whose only host
+// is mx.d0.example and so on, at 10.0.0.0 and so on.
+func (w *world) domains(t *testing.T, n int) (d *Dialer, to []string) {
+	t.Helper()
+	names := fakeDNS{}
+	for i := range n {
+		host := fmt.Sprintf("mx.d%d.example", i)
+		names.add(t, dnssec.Insecure, fmt.Sprintf("d%d.example. MX 10 %s.", i, host))
+		names.add(t, dnssec.Insecure, fmt.Sprintf("%s. A 10.0.%d.%d", host, i/256, i%256))
+		names.deny(dnssec.Insecure, host+". AAAA")
+		to = append(to, fmt.Sprintf("x@d%d.example", i))
+	}
+	d = w.dialer()
+	d.Resolver = w.resolver(t, names, policy.Config{})
+	return d, to
+}
+
+// TestS24StallingDomains: SMTP-12: domains that stall do not delay the others.
+func TestS24StallingDomains(t *testing.T) {
+	t.Parallel()
+	for _, stalling := range []int{1, 8, 15, 16, 40, 200} {
+		t.Run(fmt.Sprint(stalling), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(map[string][]script{})
+				d, to := w.domains(t, stalling+1)
+				for i := range stalling {
+					w.scripts[fmt.Sprintf("10.0.%d.%d", i/256, i%256)] = []script{silent}
+				}
+				w.scripts[fmt.Sprintf("10.0.%d.%d", stalling/256, stalling%256)] = []script{inClearOnly}
+				start := time.Now()
+				var after time.Duration
+				d.Delivered = func(Delivery) { after = time.Since(start) }
+				result, err := d.Send(t.Context(), mailOf(letter, to...))
+				if len(result.Delivered) != 1 || len(failures(t, err)) != stalling {
+					t.Fatalf("%d delivered, error %v", len(result.Delivered), err)
+				}
+				if want := time.Duration(stalling/domainsAtOnce) * patience; after > want {
+					t.Errorf("delivered after %v, want %v at most", after, want)
+				}
+			})
+		})
+	}
+}
+
+// S24: the deliveries of one call are bounded.
+func TestDeliveriesAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		running, most := 0, 0
+		turns := newTurns()
+		var all sync.WaitGroup
+		for range 3 * domainsInAll {
+			done := turns.take()
+			all.Go(func() {
+				defer done()
+				mu.Lock()
+				running++
+				most = max(most, running)
+				mu.Unlock()
+				time.Sleep(time.Hour)
+				mu.Lock()
+				running--
+				mu.Unlock()
+			})
+		}
+		all.Wait()
+		if most != domainsInAll {
+			t.Errorf("%d at the same time, want %d", most, domainsInAll)
+		}
+	})
+}
+
+// TestS24OneDomain: a domain that stalls does not occupy all workers of the caller:
+// deliveries beyond the limit fail in a few seconds, and at once when the others have
+// been stalling for longer.
+func TestS24OneDomain(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		domain, host int
+		status       string
+	}{
+		"per domain": {3, 0, "4.4.5"},
+		"per host":   {0, 3, "4.4.5"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(map[string][]script{"10.0.0.0": {silent}})
+				d, to := w.domains(t, 1)
+				d.MaxPerDomain, d.MaxPerHost = test.domain, test.host
+				var all sync.WaitGroup
+				for range 3 {
+					all.Go(func() { d.SendMail(t.Context(), "s@example.net", to, []byte(letter)) })
+				}
+				synctest.Wait()
+				for i, want := range []time.Duration{patience, 0} {
+					start := time.Now()
+					err := d.SendMail(t.Context(), "s@example.net", to, []byte(letter))
+					if got := failures(t, err); !slices.Equal(got, []string{"x@d0.example: 451 " + test.status}) {
+						t.Errorf("failures %q", got)
+					}
+					if took := time.Since(start); took != want {
+						t.Errorf("%d failed after %v, want %v", i, took, want)
+					}
+					time.Sleep(time.Second)
+				}
+				if len(w.dialled) != 3 {
+					t.Errorf("%d connections", len(w.dialled))
+				}
+				all.Wait()
+				if len(d.domains.keys) != 0 || len(d.hosts.keys) != 0 {
+					t.Errorf("left: %v, %v", d.domains.keys, d.hosts.keys)
+				}
+			})
+		})
+	}
+}
+
+// A limit delays deliveries that do not stall, and fails none of them.
+func TestLimitOfQuickDeliveries(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(map[string][]script{"10.0.0.0": {slowly("MAIL", time.Second)}})
+		d, to := w.domains(t, 1)
+		d.MaxPerDomain = 3
+		var all sync.WaitGroup
+		for range 12 {
+			all.Go(func() {
+				if err := d.SendMail(t.Context(), "s@example.net", to, []byte(letter)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	})
+}
+
+// The interruption of a caller ends its wait for a place.
+func TestLimiterIsInterrupted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l limiter
+		leave, _ := l.enter(t.Context(), "x", 1)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		if _, ok := l.enter(ctx, "x", 1); ok || time.Since(start) != time.Second {
+			t.Errorf("entered %v after %v", ok, time.Since(start))
+		}
+		leave()
+		if len(l.keys) != 0 {
+			t.Errorf("left: %v", l.keys)
+		}
+	})
+}
+
+// TestS14TheFinalDot: SMTP-11: DomainTimeout bounds a delivery up to the message. The
+// reply to its end has ten minutes of its own, because another attempt would deliver
+// it twice.
+func TestS14TheFinalDot(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		verb    string
+		delay   time.Duration
+		want    []string
+		unknown bool
+		after   time.Duration
+	}{
+		"the reply in time":            {".", 9 * time.Minute, nil, false, 9 * time.Minute},
+		"the reply too late":           {".", 11 * time.Minute, []string{"x@d0.example: 451 4.4.2"}, true, 10 * time.Minute},
+		"MAIL after the domain's time": {"MAIL", 2 * time.Minute, []string{"x@d0.example: 451 4.4.7"}, false, time.Minute},
+		"RCPT after the domain's time": {"RCPT", 2 * time.Minute, []string{"x@d0.example: 451 4.4.7"}, false, time.Minute},
+		"DATA after the domain's time": {"DATA", 2 * time.Minute, []string{"x@d0.example: 451 4.4.7"}, false, time.Minute},
+		"MAIL in time":                 {"MAIL", 30 * time.Second, nil, false, 30 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				defer time.Sleep(time.Hour) // until the server has given up
+				w := newWorld(map[string][]script{"10.0.0.0": {slowly(test.verb, test.delay)}})
+				d, to := w.domains(t, 1)
+				d.DomainTimeout = time.Minute
+				start := time.Now()
+				err := d.SendMail(t.Context(), "s@example.net", to, []byte(letter))
+				if got := failures(t, err); !slices.Equal(got, test.want) {
+					t.Errorf("failures %q, want %q\n%v", got, test.want, err)
+				}
+				if took := time.Since(start); took != test.after {
+					t.Errorf("took %v, want %v", took, test.after)
+				}
+				if err != nil && err.(*SendError).Undelivered[0].OutcomeUnknown != test.unknown {
+					t.Errorf("outcome unknown: %v", !test.unknown)
+				}
+			})
+		})
+	}
+}
+
+// TestS13Shares: hosts that stall do not use up the time for the domain before the
+// next one is tried.
+func TestS13Shares(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(time.Hour) // until the servers have given up
+		w := newWorld(map[string][]script{"192.0.2.1": {silent}, "192.0.2.2": {silent}, "192.0.2.3": {slowly("EHLO", 4*time.Minute)}, "192.0.2.4": {inClearOnly}})
+		d := w.serving(t, policy.Config{})
+		d.DomainTimeout = 2 * time.Minute
+		start := time.Now()
+		err := d.SendMail(t.Context(), "s@example.net", []string{"x@example.org"}, []byte(letter))
+		if err != nil || time.Since(start) >= 2*time.Minute {
+			t.Errorf("error %v after %v", err, time.Since(start))
+		}
+		if !slices.Equal(w.dialled, []string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"}) {
+			t.Errorf("dialled %q", w.dialled)
+		}
+		w.dialled = nil
+		if err := d.SendMail(t.Context(), "s@example.net", []string{"x@example.org"}, []byte(letter)); err != nil || w.dialled[0] != "192.0.2.4" {
+			t.Errorf("error %v; dialled %q, want those that stalled last", err, w.dialled)
+		}
+	})
+}
