@@ -201,3 +201,23 @@ func TestNoPipelining(t *testing.T) {
 		}
 	})
 }
+
+// A transaction in which no message was sent is ended by RSET before the next one
+// begins (RFC 5321 section 4.1.4).
+func TestResetBetweenTransactions(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := oneHost(answering(map[string]string{"RCPT": "550 5.1.1 who?\r\n"}))
+		var to []string
+		for i := range 150 {
+			to = append(to, fmt.Sprintf("user%d@a.example", i))
+		}
+		if got := failures(t, w.serving(t, policy.Config{}).SendMail(t.Context(), "s@example.net", to, []byte(letter))); len(got) != 150 {
+			t.Errorf("%d failures", len(got))
+		}
+		heard := strings.Split(w.commands("192.0.2.1"), "|")
+		if len(heard) != 153 || heard[101] != "RSET" || !strings.HasPrefix(heard[102], "MAIL") {
+			t.Errorf("server heard %d commands, %q after the first transaction", len(heard), heard[min(101, len(heard)-1)])
+		}
+	})
+}
