@@ -244,7 +244,8 @@ func abandoned(ctx context.Context, domain string) *Error {
 // Failed returns the error for a domain none of whose hosts could be used.
 // failures are the errors of the hosts, in the order in which they were tried.
 // The error takes its reason from the most significant of them: a policy failure
-// comes before a network failure. It is permanent only if all of them are.
+// comes before a network failure. It is permanent only if all of them are
+// and the plan has all hosts of the domain.
 func (p *Plan) Failed(failures ...*Error) *Error {
 	if len(failures) == 0 {
 		return noHost(p.Domain)
@@ -256,7 +257,7 @@ func (p *Plan) Failed(failures ...*Error) *Error {
 		Reason:     worst.Reason,
 		ReasonCode: worst.ReasonCode,
 		Status:     worst.Status,
-		Permanent:  !slices.ContainsFunc(failures, (*Error).Temporary),
+		Permanent:  p.omitted == 0 && !slices.ContainsFunc(failures, (*Error).Temporary),
 		Detail:     "no mail host can be used",
 		Err:        hostErrors(failures),
 	}

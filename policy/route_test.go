@@ -329,3 +329,15 @@ func TestAnswerWithoutStatus(t *testing.T) {
 		t.Errorf("%+v", plan)
 	}
 }
+
+// A domain whose list of hosts was cut short does not fail permanently: a host that
+// was left out may take the mail.
+func TestOmittedHostsMayTakeTheMail(t *testing.T) {
+	final := &Error{Permanent: true, Status: "5.3.2"}
+	if e := (&Plan{}).Failed(final); !e.Permanent || e.Status != "5.3.2" {
+		t.Errorf("all hosts: %v", e)
+	}
+	if e := (&Plan{omitted: 1}).Failed(final); e.Permanent || e.Status != "4.3.2" {
+		t.Errorf("one host left out: %v", e)
+	}
+}

@@ -143,6 +143,9 @@ func TestS22MoreThanOneReplyToSTARTTLS(t *testing.T) {
 				if got := w.send(t, at(policy.Opportunistic, "192.0.2.1")); got != "" {
 					t.Error(got)
 				}
+				if inTLS := slices.Contains(w.said("192.0.2.1"), "TLS"); inTLS != (name != "several codes") {
+					t.Errorf("the message went in TLS: %v", inTLS)
+				}
 				if len(w.recorded) != 1 || len(w.recorded[0].Outcomes[0].Failures) != 1 {
 					t.Errorf("recorded %+v, want one failure", w.recorded)
 				}

@@ -348,3 +348,37 @@ func FuzzMessage(f *testing.F) {
 		}
 	})
 }
+
+// A reply that no command asked for is not taken for the reply to the next command,
+// and nothing follows a reply that asks for more. 421 may come at any time.
+func TestUnaskedReplies(t *testing.T) {
+	for _, tt := range []struct {
+		octets string
+		first  error // of the reply to the first command
+		second error // of the next command
+		code   int   // of its reply
+	}{
+		{"250 ok\r\n", nil, io.ErrUnexpectedEOF, 0},
+		{"250 ok\r\n250 ok\r\n", nil, ErrUnasked, 0},
+		{"550 no\r\n550 no\r\n", nil, ErrUnasked, 0},
+		{"250 ok\r\n2", nil, ErrUnasked, 0},
+		{"250 ok\r\n\r\n", nil, ErrUnasked, 0},
+		{"250 ok\r\n421 bye\r\n", nil, nil, 421},
+		{"354 go\r\n250 ok\r\n", ErrUnasked, nil, 0},
+		{"354 go\r\n354 go\r\n", ErrUnasked, nil, 0},
+		{"334 \r\n235 ok\r\n", ErrUnasked, nil, 0},
+	} {
+		c, _ := says(tt.octets)
+		_, err := c.Command(time.Minute, "NOOP")
+		if !errors.Is(err, tt.first) {
+			t.Errorf("%q: first reply: %v, want %v", tt.octets, err, tt.first)
+		}
+		if tt.first != nil {
+			continue
+		}
+		reply, err := c.Command(time.Minute, "NOOP")
+		if !errors.Is(err, tt.second) || reply.Code != tt.code {
+			t.Errorf("%q: second reply: %v %v, want %v", tt.octets, reply, err, tt.second)
+		}
+	}
+}
