@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -79,18 +80,11 @@ func (o *oracle) judge(to []string) []string {
 		for _, c := range o.connections {
 			o.complain("  %s", c)
 			for _, x := range c.exchanges {
-				o.complain("    %s -> %d %s (seen %v)", cmpOr(x.line, x.verb), x.code, x.text, x.seen)
+				o.complain("    %s -> %d %s (seen %v)", cmp.Or(x.line, x.verb), x.code, x.text, x.seen)
 			}
 		}
 	}
 	return o.complaints
-}
-
-func cmpOr(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // interrupted reports whether the time for the domain may have ended the delivery.

@@ -100,7 +100,7 @@ func (g *generated) react(verb, line string, code int, right ...string) (exchang
 	case closes:
 		g.blame("%s: closes", step)
 		return g.keep(x), false
-	case stalls_:
+	case stalling:
 		g.blame("%s: stalls", step)
 		g.keep(x)
 		io.Copy(io.Discard, g.lines)
@@ -262,7 +262,7 @@ func (g *generated) startTLS(line string) bool {
 		g.blame("closes in the handshake")
 		g.conn.Read(make([]byte, 5))
 		return false
-	case stalls_:
+	case stalling:
 		g.blame("stalls in the handshake")
 		io.Copy(io.Discard, g.conn)
 		return false

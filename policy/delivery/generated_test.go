@@ -57,11 +57,11 @@ type reaction struct {
 
 // What a server does.
 const (
-	answers = "answers"
-	stalls_ = "stalls"
-	closes  = "closes"
-	garbles = "garbles"
-	repeats = "answers twice"
+	answers  = "answers"
+	stalling = "stalls"
+	closes   = "closes"
+	garbles  = "garbles"
+	repeats  = "answers twice"
 
 	wrongCertificate = "wrong certificate"
 	sendsAlert       = "alert"
@@ -206,9 +206,9 @@ func generateServer(r *rand.Rand, addr string, recipients int, fate string) []qu
 		q := quirk{addr: addr, conn: pick(r, []int{-1, -1, 0, 0, 1, 2}), step: pick(r, steps)}
 		switch q.step {
 		case atDial:
-			q.does = pick(r, []string{closes, stalls_})
+			q.does = pick(r, []string{closes, stalling})
 		case atHandshake:
-			q.does = pick(r, []string{wrongCertificate, wrongCertificate, sendsAlert, wantsCertificate, speaksOldTLS, closes, stalls_, garbles})
+			q.does = pick(r, []string{wrongCertificate, wrongCertificate, sendsAlert, wantsCertificate, speaksOldTLS, closes, stalling, garbles})
 			if q.does == sendsAlert {
 				q.reaction = alert
 			}
@@ -226,7 +226,7 @@ func generateReaction(r *rand.Rand, step string) reaction {
 	case 0:
 		return reaction{does: closes}
 	case 1:
-		return reaction{does: stalls_}
+		return reaction{does: stalling}
 	case 2:
 		return reaction{does: garbles, text: pick(r, []string{"what?\r\n", "999 x\r\n", "250_ok\r\n", "2x0 ok\r\n", "\r\n\r\n", "SSH-2.0-OpenSSH\r\n"})}
 	case 3:
@@ -320,7 +320,7 @@ func (s *scenario) hold(t *testing.T, seen *tally) (complaints []string) {
 		for _, host := range s.hosts {
 			for _, addr := range host.addrs {
 				switch s.at(addr, 0, atDial).does {
-				case stalls_:
+				case stalling:
 					w.silent[addr] = true
 				case closes: // nothing listens
 				default:

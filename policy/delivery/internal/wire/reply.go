@@ -62,7 +62,7 @@ var (
 	// no longer be told apart.
 	ErrUnasked = errors.New("the server sent a reply that no command asked for")
 	// ErrInjection means that octets in clear came together with the reply to
-	// STARTTLS. Whoever sent them wants them taken for replies inside TLS
+	// STARTTLS. The one who sent them wants them taken for replies inside TLS
 	// (RFC 3207 section 6, CVE-2011-0411).
 	ErrInjection error = injectionError{}
 )
