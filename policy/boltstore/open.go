@@ -281,6 +281,27 @@ func (s *Store) view(f func(*bolt.Tx) error) error {
 	return closedError(guard(func() error { return s.db.View(f) }))
 }
 
+// ascend calls visit for the keys of a bucket that follow after, in order, until it
+// returns false. In a damaged file a cursor can come back to keys that it has
+// passed, and would never end.
+func ascend(b *bolt.Bucket, after string, visit func(k, v []byte) bool) error {
+	c := b.Cursor()
+	k, v := c.Seek([]byte(after))
+	if string(k) == after {
+		k, v = c.Next()
+	}
+	for last := after; k != nil; k, v = c.Next() {
+		if string(k) <= last {
+			return fmt.Errorf("%w: its keys are not in order", ErrDamaged)
+		}
+		last = string(k)
+		if !visit(k, v) {
+			break
+		}
+	}
+	return nil
+}
+
 // closedError returns ErrClosed for bbolt's error about a closed database, and
 // other errors unchanged.
 func closedError(err error) error {

@@ -150,6 +150,41 @@ func TestDamagedFile(t *testing.T) {
 	}
 }
 
+// A file whose keys are not in order, as after damage to a page, ends a walk with an
+// error: a cursor could walk in a circle.
+func TestKeysOutOfOrder(t *testing.T) {
+	t.Parallel()
+	path := filled(t, 10)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := []byte(entry(0).Domain)
+	if !bytes.Contains(data, first) {
+		t.Fatalf("%s is not in the file", first)
+	}
+	last := bytes.Clone(first)
+	last[0] = '~'
+	if err := os.WriteFile(path, bytes.ReplaceAll(data, first, last), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(path, Config{})
+	if errors.Is(err, ErrDamaged) {
+		return // found even earlier
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	damaged := false
+	for _, err := range s.All(t.Context()) {
+		damaged = damaged || errors.Is(err, ErrDamaged)
+	}
+	if !damaged {
+		t.Error("no error")
+	}
+}
+
 // With arbitrary damage, the result is an error or correct records, and never a
 // panic or a policy that was not put.
 func TestDamagedAnywhere(t *testing.T) {

@@ -115,22 +115,19 @@ func (r *Reports) page(ctx context.Context, day report.Day, after string) (page 
 		if b == nil {
 			return nil
 		}
-		c := b.Cursor()
-		k, v := c.Seek([]byte(after))
-		if string(k) == after {
-			k, v = c.Next()
-		}
 		n := 0
-		for ; k != nil && n < pageSize; k, v = c.Next() {
+		return ascend(b, after, func(k, v []byte) bool {
+			if more = n == pageSize; more {
+				return false
+			}
 			last = string(k)
 			n++
 			// A damaged record may have sums, so Sums must report its error.
 			if s := new(sums); s.decode(last, v) != nil || !s.isEmpty() {
 				page = append(page, last)
 			}
-		}
-		more = k != nil
-		return nil
+			return true
+		})
 	})
 	return page, last, more, err
 }
@@ -187,9 +184,15 @@ func (r *Reports) DeleteBefore(ctx context.Context, day report.Day) error {
 			return nil
 		}
 		var old [][]byte
-		c := b.Cursor()
-		for k, _ := c.First(); k != nil && string(k) < string(dayKey(day)); k, _ = c.Next() {
+		err := ascend(b, "", func(k, _ []byte) bool {
+			if string(k) >= string(dayKey(day)) {
+				return false
+			}
 			old = append(old, slices.Clone(k))
+			return true
+		})
+		if err != nil {
+			return err
 		}
 		for _, k := range old {
 			if err := b.DeleteBucket(k); err != nil {
@@ -289,11 +292,14 @@ func forgetWriters(tx *bolt.Tx, day report.Day) error {
 		return nil
 	}
 	var old [][]byte
-	c := b.Cursor()
-	for k, v := c.First(); k != nil; k, v = c.Next() {
+	err := ascend(b, "", func(k, v []byte) bool {
 		if len(v) != writerSize || string(v[:8]) < string(dayKey(day)) {
 			old = append(old, slices.Clone(k))
 		}
+		return true
+	})
+	if err != nil {
+		return err
 	}
 	for _, k := range old {
 		if err := b.Delete(k); err != nil {

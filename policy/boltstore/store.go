@@ -215,20 +215,15 @@ func (s *Store) page(ctx context.Context, after string, page []record) ([]record
 		return nil, err
 	}
 	err := s.view(func(tx *bolt.Tx) error {
-		c := tx.Bucket(policies).Cursor()
-		k, v := c.Seek([]byte(after))
-		if string(k) == after {
-			k, v = c.Next()
-		}
-		for ; k != nil && len(page) < pageSize; k, v = c.Next() {
+		return ascend(tx.Bucket(policies), after, func(k, v []byte) bool {
 			var r record
 			r.err = decode(&r.entry, string(k), v)
 			if r.err != nil {
 				r.entry = mtasts.Entry{Domain: string(k)}
 			}
 			page = append(page, r)
-		}
-		return nil
+			return len(page) < pageSize
+		})
 	})
 	return page, err
 }
