@@ -68,8 +68,12 @@ func (c *conversation) hold(ctx context.Context) *policy.Error {
 		c.startTLS(ctx)
 	}
 	_, failure := c.host.Attempted(c.step, c.state, c.err)
-	if failure != nil && c.last.verdict == permanent && !failure.Permanent {
+	switch {
+	case failure != nil && c.last.verdict == permanent && !failure.Permanent:
 		return final(failure, c.err)
+	case failure == nil && c.last.action == tryNext:
+		// Attempted does not know 421, after which there is no connection.
+		return c.host.Replied("the server closes the connection", c.err)
 	}
 	return failure
 }

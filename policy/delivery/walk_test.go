@@ -161,6 +161,23 @@ func TestRecording(t *testing.T) {
 	}
 }
 
+// After 421 to STARTTLS the connection is closed: the next host is tried, and no mail
+// over this one.
+func TestServerThatCloses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(map[string][]script{"192.0.2.1": {refusing("421 closing\r\n")}, "192.0.2.2": {inClearOnly}})
+		client, err := w.walk(w.planned(t, at(policy.Opportunistic, "192.0.2.1"), at(policy.Opportunistic, "192.0.2.2"))).client(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		client.Close()
+		if !slices.Equal(w.dialled, []string{"192.0.2.1", "192.0.2.2"}) {
+			t.Errorf("dialled %q", w.dialled)
+		}
+	})
+}
+
 // A nil Recorder and a nil Logger are as good as any.
 func TestZeroDialer(t *testing.T) {
 	t.Parallel()
