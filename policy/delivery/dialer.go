@@ -17,11 +17,12 @@ import (
 // Dialer connects to the mail hosts of recipient domains and enforces their plans.
 // Only Resolver is required:
 //
-//	d := delivery.Dialer{Resolver: r}
+//	d := &delivery.Dialer{Resolver: r}
 //	client, err := d.Dial(ctx, "example.org")
 //
-// Its methods do not change it and are safe for concurrent use. It holds no
-// connections between calls.
+// Its methods are safe for concurrent use. It remembers addresses that did not
+// answer, for some minutes, and holds no connections between calls. A Dialer must
+// not be copied after first use.
 type Dialer struct {
 	// Resolver makes the plans. It is required.
 	Resolver *policy.Resolver

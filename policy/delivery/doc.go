@@ -7,7 +7,7 @@
 //	resolver, err := policy.New(policy.Config{})
 //	...
 //	defer resolver.Close()
-//	dialer := delivery.Dialer{Resolver: resolver}
+//	dialer := &delivery.Dialer{Resolver: resolver}
 //	err = dialer.SendMail(ctx, "me@example.net", []string{"you@example.org"}, message)
 //
 // The error is a [*SendError] that names the recipients who did not get the message.
@@ -16,7 +16,9 @@
 //
 // # Speak SMTP yourself
 //
-// [Dialer.Dial] returns a [Client], a client of net/smtp after a verified STARTTLS:
+// [Dialer.Dial] returns a [Client], a client of net/smtp in a session that meets the
+// plan. Where no policy applies, that may be TLS without verification, or cleartext:
+// see [Client.TLS] and the level of the client's host.
 //
 //	client, err := dialer.Dial(ctx, "example.org")
 //	defer client.Close()
