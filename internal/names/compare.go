@@ -33,7 +33,18 @@ func EqualFold(a, b string) bool {
 		return false
 	}
 	for i := range len(a) {
-		if a[i]|b[i] >= 0x80 || lower(a[i]) != lower(b[i]) {
+		c := a[i]
+		if c != b[i] {
+			// Letters differ from their other case in one bit.
+			if c ^= b[i]; c != 0x20 {
+				return false
+			}
+			c = a[i] | 0x20
+			if c < 'a' || c > 'z' {
+				return false
+			}
+		}
+		if c >= 0x80 {
 			return false
 		}
 	}
