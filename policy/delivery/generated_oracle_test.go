@@ -237,8 +237,17 @@ func (o *oracle) refused(recipient string) bool {
 // mustTell, only replies count that the client can tell apart.
 func (o *oracle) refusedAtRCPT(recipient string, mustTell bool) bool {
 	for _, c := range o.connections {
+		mail := false // the server accepted the last MAIL
 		for _, x := range c.exchanges {
+			if x.verb == "MAIL" {
+				mail = x.code/100 == 2
+			}
 			if !strings.HasPrefix(x.line, "RCPT TO:<"+recipient+">") || !x.seen || !c.trusted(x) {
+				continue
+			}
+			// Without a transaction, which commands sent together cannot know, the
+			// reply is about that and not about the recipient.
+			if !mail && mustTell {
 				continue
 			}
 			if c.confused && mustTell {

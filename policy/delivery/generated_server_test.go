@@ -116,6 +116,10 @@ func (g *generated) react(verb, line string, code int, right ...string) (exchang
 		x.code, x.text = r.code, r.text
 		right = []string{r.text}
 	}
+	if x.code/100 == 3 && code/100 != 3 && g.has(offersPIPELINING) {
+		// The server waits for more of the command, and other commands follow.
+		g.confused = true
+	}
 	if x.code/100 != code/100 || code == 220 && verb == "STARTTLS" && x.code != 220 {
 		g.blame("%s: %d %s", step, x.code, x.text)
 	}
