@@ -116,8 +116,9 @@ func (g *generated) react(verb, line string, code int, right ...string) (exchang
 		x.code, x.text = r.code, r.text
 		right = []string{r.text}
 	}
-	if x.code/100 == 3 && code/100 != 3 && g.has(offersPIPELINING) {
-		// The server waits for more of the command, and other commands follow.
+	if x.code < 400 && (x.code/100 == 3) != (verb == "DATA") && g.has(offersPIPELINING) {
+		// A reply of success that belongs to another kind of command: it may be that
+		// of the next one.
 		g.confused = true
 	}
 	if x.code/100 != code/100 || code == 220 && verb == "STARTTLS" && x.code != 220 {
