@@ -17,7 +17,7 @@ import (
 )
 
 // conversation is one connection to a mail host, from the greeting to the point
-// where mail may be sent or the attempt ends. It follows the table in table.go.
+// where mail may be sent or the attempt ends. It follows the table in replies.go.
 type conversation struct {
 	host      *policy.Host
 	conn      *wire.Conn

@@ -24,7 +24,7 @@ func TestTableIsShown(t *testing.T) {
 	_, rest, begun := strings.Cut(string(page), "<!-- table -->\n")
 	shown, _, ended := strings.Cut(rest, "<!-- end of table -->")
 	if !begun || !ended || strings.TrimSpace(shown) != strings.TrimSpace(table) {
-		t.Error("docs/smtp.md does not show the table of table.go; replace its section by the output of: go test ./policy/delivery -run TestTableIsShown -args -table")
+		t.Error("docs/smtp.md does not show the table of replies.go; replace its section by the output of: go test ./policy/delivery -run TestTableIsShown -args -table")
 	}
 }
 
