@@ -1,3 +1,7 @@
+// The race detector allocates memory of its own.
+//
+//go:build !race
+
 package delivery
 
 import (
