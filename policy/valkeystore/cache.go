@@ -1,6 +1,7 @@
 package valkeystore
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -61,7 +62,7 @@ func (c *cache) fresh(domain string) (mtasts.Entry, bool) {
 	if !ok || s.stale || s.losses != c.now.losses {
 		return mtasts.Entry{}, false
 	}
-	return s.entry, true
+	return clone(s.entry), true
 }
 
 // last returns the last known entry of the server. lost reports whether contact
@@ -73,7 +74,7 @@ func (c *cache) last(domain string) (e mtasts.Entry, lost, ok bool) {
 	if !ok {
 		return mtasts.Entry{}, false, false
 	}
-	return s.entry, s.losses != c.now.losses, true
+	return clone(s.entry), s.losses != c.now.losses, true
 }
 
 // own reports whether this Store has put the entry that the server has for
@@ -113,7 +114,14 @@ func (c *cache) keep(e mtasts.Entry, asked moment, own bool) {
 		c.slots.Remove(e.Domain)
 		return
 	}
-	c.slots.Add(e.Domain, &slot{entry: e, losses: asked.losses, stale: asked.changes != c.now.changes, own: own})
+	c.slots.Add(e.Domain, &slot{entry: clone(e), losses: asked.losses, stale: asked.changes != c.now.changes, own: own})
+}
+
+// clone returns a copy of e that shares nothing with the caller's, which may be
+// modified later.
+func clone(e mtasts.Entry) mtasts.Entry {
+	e.Failures = slices.Clone(e.Failures)
+	return e
 }
 
 // remove removes the entry of domain, after it was deleted or found damaged.
