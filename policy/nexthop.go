@@ -64,14 +64,14 @@ func parseNextHop(s string, defaultPort uint16) (nextHop, error) {
 	return hop, err
 }
 
-// canonicalDomain is names.Canonical with errors that wrap ErrNotADomain.
+// canonicalDomain is names.Canonical with errors that wrap ErrDomain.
 func canonicalDomain(s string) (string, error) {
 	name, err := names.Canonical(s)
 	switch {
 	case errors.Is(err, names.ErrAddress):
-		return "", fmt.Errorf("%w: %w; put an address literal in brackets", ErrNotADomain, err)
+		return "", fmt.Errorf("%w: %w; put an address literal in brackets", ErrDomain, err)
 	case err != nil:
-		return "", fmt.Errorf("%w: %w", ErrNotADomain, err)
+		return "", fmt.Errorf("%w: %w", ErrDomain, err)
 	}
 	return name, nil
 }

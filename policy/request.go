@@ -137,7 +137,7 @@ func (r *Resolver) question(asked request) (question, *Error) {
 	if names.IsLiteral(asked.domain) {
 		addr, err := names.ParseLiteral(asked.domain[1 : len(asked.domain)-1])
 		if err != nil {
-			return question{}, notADomain(asked.domain, fmt.Errorf("%w: a bad address literal: %w", ErrNotADomain, err))
+			return question{}, notADomain(asked.domain, fmt.Errorf("%w: a bad address literal: %w", ErrDomain, err))
 		}
 		q.hop = nextHop{addr: addr, port: r.port, direct: true}
 	} else {
