@@ -13,7 +13,9 @@ type Query struct {
 	Name      string // canonical
 	Type      uint16
 	Transport string // "udp" or "tcp", or "" for Exchange
-	DO, CD    bool
+	// DO, CD and AD are set as in the query (RFC 3225 section 3, RFC 4035
+	// section 3.2.2, RFC 6840 section 5.7).
+	DO, CD, AD bool
 }
 
 // Where selects queries.
