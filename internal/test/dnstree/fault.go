@@ -156,6 +156,11 @@ func Forge(records ...string) Fault {
 	})
 }
 
+// SetAD sets the AD bit.
+func SetAD(q Query, reply []byte) []byte {
+	return edit(func(_ Query, reply *dns.Msg) { reply.AuthenticatedData = true })(q, reply)
+}
+
 // Inject adds records to the answer section.
 func Inject(records ...string) Fault {
 	injected := (&Zone{name: "."}).parse(records)
