@@ -111,8 +111,11 @@ func (d *Domain) Remove(name string, types ...dnssec.Type) *Domain {
 }
 
 // MX replaces the MX records of the domain. The first host gets preference 10,
-// the next 20, and so on. It returns d.
+// the next 20, and so on. A lone "." is a null MX (RFC 7505). It returns d.
 func (d *Domain) MX(hosts ...string) *Domain {
+	if len(hosts) == 1 && hosts[0] == "." {
+		return d.Set("@ MX 0 .")
+	}
 	var records []string
 	for i, host := range hosts {
 		records = append(records, fmt.Sprintf("@ MX %d %s.", 10*(i+1), normal(host)))

@@ -265,20 +265,12 @@ func (s *smtpConn) reply(step, text string) error {
 }
 
 // replyThen is like reply. If the host sends its usual reply, or another one of the
-// same kind, it calls then first, so that the effect is visible before the client
-// sees the reply.
+// same kind, it calls then first: before a pause, as a host that is slow to reply
+// may have done the work, and so that the client sees no reply without its effect.
 func (s *smtpConn) replyThen(step, text string, then func()) error {
 	action := s.script.next(s.does, step, s.session.TLS != nil)
-	s.host.domain.inet.pause(action.delay)
 	octets := action.text
 	switch {
-	case action.kind == silence:
-		io.Copy(io.Discard, s.in)
-		return errEnd
-	case action.kind == endless:
-		for s.write(text[:3]+"-and so on\r\n") == nil {
-		}
-		return errEnd
 	case action.kind == usual && s.does.bareReplies && text[3] == ' ':
 		octets = text[:3] + "\r\n"
 	case action.kind == usual:
@@ -290,6 +282,16 @@ func (s *smtpConn) replyThen(step, text string, then func()) error {
 	}
 	if strings.HasPrefix(octets, kind) {
 		then()
+	}
+	s.host.domain.inet.pause(action.delay)
+	switch action.kind {
+	case silence:
+		io.Copy(io.Discard, s.in)
+		return errEnd
+	case endless:
+		for s.write(text[:3]+"-and so on\r\n") == nil {
+		}
+		return errEnd
 	}
 	if step == "STARTTLS" {
 		octets += s.does.inject

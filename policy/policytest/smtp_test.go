@@ -182,6 +182,7 @@ func TestHostHangs(t *testing.T) {
 	}
 }
 
+// S22: the octets arrive with the reply.
 func TestInjectAfterSTARTTLS(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
