@@ -78,7 +78,7 @@ func New(config Config) (*Validator, error) {
 		ResolvConf: config.ResolvConf,
 		Dial:       config.Dial,
 		TLS:        config.TLS,
-		Timeout:    config.Timeout,
+		Options:    upstream.Options{Timeout: config.Timeout},
 		Records:    limits.Records,
 	})
 	if err != nil {
