@@ -3,13 +3,17 @@ package policy
 import (
 	"context"
 	"crypto/x509"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/mtasts"
 )
 
@@ -106,6 +110,22 @@ type Config struct {
 	// name in A-labels or U-labels; it does not cover subdomains.
 	Overrides map[string]Override
 
+	// OverrideFor returns the settings for a recipient domain, or false. It is asked
+	// for domains that are not in Overrides when a plan is made, with the domain in
+	// A-labels and lower case, never for an address literal. It must be a pure
+	// function of the domain, because plans are kept: after a change,
+	// Resolver.Forget drops the plans of a domain. If the Override is not valid,
+	// the mail waits: Resolve returns ErrConfig. The function must not block, and is
+	// called by several goroutines at the same time. nil means that there are only
+	// the Overrides.
+	OverrideFor func(domain string) (Override, bool)
+
+	// HostOverrides are settings for single mail hosts, whatever domain's mail they
+	// get. The key is the name in the MX record or in the next hop, in A-labels or
+	// U-labels, or an address in brackets. It does not cover other names of the
+	// same host.
+	HostOverrides map[string]HostOverride
+
 	// OpportunisticMinVersion is the minimum TLS version where no policy
 	// applies. 0 stands for TLS 1.0, which protects more than the cleartext that
 	// is permitted there. Wherever a policy applies, the minimum is TLS 1.2.
@@ -170,4 +190,114 @@ type Override struct {
 	// NoDANE and NoMTASTS switch off a standard for this domain, for example if
 	// its records are known to be wrong (RFC 7672 section 9.1).
 	NoDANE, NoMTASTS bool
+}
+
+// HostOverride changes the configuration for one mail host. Its zero value changes
+// nothing.
+//
+// Whoever controls the MX records of a domain chooses host names. So a HostOverride
+// lowers nothing but the DANE of this host. The host must still be in the recipient
+// domain's allow-list, have the certificate that an enforced MTA-STS policy
+// demands, and meet Config.Floor, Override and the options of the call.
+type HostOverride struct {
+	// NoDANE switches off DANE for this host, for example if its TLSA records are
+	// known to be wrong (RFC 7672 section 9.1). MTA-STS then decides about it, also
+	// for domains with secure MX records. While DANE is mandatory for a domain, the
+	// host is refused.
+	NoDANE bool
+
+	// Pin are TLSA records that replace those of this host in DNS, at whatever
+	// port. A session must match one of them, also for mail with TLS-Required: No.
+	// MTA-STS is not excused by them: they say nothing about who named the host. The
+	// certificate for a DANE-TA pin (usage 2) must be for the name of the host.
+	// Override.Pin takes precedence.
+	Pin []dane.Record
+
+	// Floor raises Config.Floor for this host.
+	Floor Level
+}
+
+// override is an Override as New has read it.
+type override struct {
+	Override
+	hop *nextHop // nil for the domain itself
+}
+
+// readOverride checks and copies an Override.
+func (r *Resolver) readOverride(wish Override) (override, error) {
+	if (wish.NoDANE || r.noDANE) && (wish.RequireDANE || r.general.requireDANE) {
+		return override{}, errors.New("NoDANE and RequireDANE exclude each other, also if one of them is in Config; remove one")
+	}
+	if wish.Floor > Authenticated {
+		return override{}, errFloor
+	}
+	pin, err := readPin(wish.Pin)
+	if err != nil {
+		return override{}, err
+	}
+	read := override{Override: wish}
+	read.Pin = pin
+	if wish.NextHop != "" {
+		hop, err := parseNextHop(wish.NextHop, r.port)
+		if err != nil {
+			return override{}, fmt.Errorf("the field NextHop %q: %w", names.Printable(wish.NextHop, maxText), err)
+		}
+		read.hop = &hop
+	}
+	return read, nil
+}
+
+// overrideOf returns the override for a domain; the zero value if there is none.
+func (r *Resolver) overrideOf(domain string) (override, error) {
+	wish, found := r.overrides[domain]
+	if found || r.overrideFor == nil || names.IsLiteral(domain) {
+		return wish, nil
+	}
+	given, found := r.overrideFor(domain)
+	if !found {
+		return override{}, nil
+	}
+	wish, err := r.readOverride(given)
+	if err != nil {
+		return override{}, fmt.Errorf("Config.OverrideFor: %w", err)
+	}
+	return wish, nil
+}
+
+// readHostOverride checks and copies a HostOverride. It returns Host.Name of the host
+// that it is for.
+func readHostOverride(host string, wish HostOverride, requireDANE bool) (string, HostOverride, error) {
+	if wish.Floor > Authenticated {
+		return "", HostOverride{}, errFloor
+	}
+	if wish.NoDANE && requireDANE && len(wish.Pin) == 0 {
+		return "", HostOverride{}, errors.New("NoDANE and Config.RequireDANE exclude each other; remove one")
+	}
+	pin, err := readPin(wish.Pin)
+	if err != nil {
+		return "", HostOverride{}, err
+	}
+	wish.Pin = pin
+	if names.IsLiteral(host) {
+		addr, err := names.ParseLiteral(host[1 : len(host)-1])
+		return addr.String(), wish, err
+	}
+	name, err := canonicalDomain(host)
+	return name, wish, err
+}
+
+var errFloor = errors.New("the field Floor is not a Level; use one of the constants")
+
+// readPin returns the records of a pin that DANE would use. It copies them, because
+// the caller may change them later.
+func readPin(pin []dane.Record) ([]dane.Record, error) {
+	cloned := slices.Clone(pin)
+	for i := range cloned {
+		cloned[i].Data = slices.Clone(cloned[i].Data)
+	}
+	usable := dane.Select(cloned)
+	if len(pin) > 0 && len(usable) == 0 {
+		return nil, errors.New("the field Pin has no usable record; use DANE-TA or DANE-EE records")
+	}
+	return usable, nil
 }

@@ -414,7 +414,7 @@ func TestForgottenPlanIsNotKept(t *testing.T) {
 		var caller sync.WaitGroup
 		caller.Go(func() { old, _ = r.Resolve(t.Context(), "example.org") })
 		synctest.Wait()
-		r.forget("example.org")
+		r.Forget("example.org")
 		close(f.wait)
 		caller.Wait()
 		kept, err := r.Resolve(t.Context(), "example.org")
