@@ -169,10 +169,8 @@ func ehloName(hostname string, local netip.Addr) string {
 	switch {
 	case names.IsDomain(hostname) && strings.Contains(strings.TrimSuffix(hostname, "."), "."):
 		return hostname
-	case local.Is4():
-		return "[" + local.String() + "]"
 	case local.IsValid():
-		return "[IPv6:" + local.WithZone("").String() + "]"
+		return literal(local.WithZone(""))
 	}
 	return "localhost"
 }

@@ -20,7 +20,9 @@ type Mail struct {
 	// From is the return path, with or without angle brackets. Empty or "<>" is
 	// the return path of a bounce.
 	From string
-	// To are the recipients, of any number of domains.
+	// To are the recipients, of any number of domains. A mailbox that occurs again,
+	// even if it is written in another way, gets the message once, with the
+	// parameters of its first occurrence.
 	To []Recipient
 	// Message is a message of RFC 5322 with its header, of Size octets, such as
 	// an *os.File or a *bytes.Reader. Its lines end in CRLF or LF. It is read
