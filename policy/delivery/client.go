@@ -9,6 +9,7 @@ import (
 	"net/smtp"
 	"net/textproto"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mxseal/mxseal/internal/names"
@@ -48,7 +49,9 @@ func (w *walk) client(ctx context.Context) (*Client, error) {
 		return nil, err
 	}
 	timeout := cmp.Or(max(w.dialer.IdleTimeout, 0), defaultIdleTimeout)
-	client, err := smtp.NewClient(newNetConn(talk.conn, talk.host.Name, talk.hello, timeout), talk.host.Name)
+	conn := newNetConn(talk.conn, talk.host.Name, talk.hello, timeout)
+	conn.ended = sync.OnceFunc(w.end)
+	client, err := smtp.NewClient(conn, talk.host.Name)
 	if err == nil {
 		err = client.Hello(talk.localName)
 	}
@@ -57,6 +60,13 @@ func (w *walk) client(ctx context.Context) (*Client, error) {
 		return nil, asError(w.plan.Domain, err)
 	}
 	return &Client{Client: client, Host: talk.host, Plan: w.plan, session: talk.conn, extensions: talk.hello.Extensions()}, nil
+}
+
+// Quit says QUIT and ends the session, even if the server does not answer. The error
+// is that of smtp.Client.Quit.
+func (c *Client) Quit() error {
+	defer c.Close()
+	return c.Client.Quit()
 }
 
 // TLS returns the state of the TLS session, and false if the session is in

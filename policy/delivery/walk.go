@@ -17,8 +17,6 @@ import (
 // walk goes along the hosts of a plan, from one usable session to the next.
 type walk struct {
 	dialer *Dialer
-	// limited means that Dialer.MaxPerHost applies.
-	limited bool
 
 	plan      *policy.Plan
 	targets   []target // not yet tried
@@ -29,7 +27,8 @@ type walk struct {
 	recheck   error // that lookup failed
 	missed    bool  // a host gave no session, and may give one later
 
-	leaveHost func() // ends the place among the sessions with the current host
+	// These end the places for the current host and for the domain.
+	leaveHost, leaveDomain func()
 }
 
 // target is one address of a host, or a refused host without an address.
@@ -107,7 +106,7 @@ func (w *walk) share(ctx context.Context) (context.Context, context.CancelFunc) 
 
 // enter takes a place among the sessions with a host, and release ends it.
 func (w *walk) enter(ctx context.Context, host *policy.Host) *policy.Error {
-	if !w.limited || host.Level == policy.Refused {
+	if host.Level == policy.Refused {
 		return nil
 	}
 	leave, ok := w.dialer.hosts.enter(ctx, host.Name, cmp.Or(max(w.dialer.MaxPerHost, 0), defaultMaxPerHost))
@@ -122,6 +121,15 @@ func (w *walk) release() {
 	if w.leaveHost != nil {
 		w.leaveHost()
 		w.leaveHost = nil
+	}
+}
+
+// end ends the walk and its session.
+func (w *walk) end() {
+	w.release()
+	if w.leaveDomain != nil {
+		w.leaveDomain()
+		w.leaveDomain = nil
 	}
 }
 
