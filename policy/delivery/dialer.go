@@ -111,7 +111,8 @@ const (
 // server offers it. The caller ends the session with Quit or Close,
 // also after an error: until then it counts for MaxPerDomain and MaxPerHost.
 //
-// The hosts of the plan are tried in order, each at its pinned addresses. A
+// The hosts of the plan are tried in order, each at its pinned addresses. A host that
+// refuses by a reply at one address gets its other ones tried after all other hosts. A
 // refused host gets no connection. The failure of one host, such as a bad
 // certificate or a timeout, does not affect the next. Cleartext is used only with
 // hosts of level Opportunistic: if STARTTLS is not offered or refused, and, over a

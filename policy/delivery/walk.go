@@ -3,9 +3,10 @@ package delivery
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"net"
-	"net/netip"
+	"net/textproto"
 	"strings"
 	"time"
 
@@ -29,12 +30,6 @@ type walk struct {
 
 	// These end the places for the current host and for the domain.
 	leaveHost, leaveDomain func()
-}
-
-// target is one address of a host, or a refused host without an address.
-type target struct {
-	host *policy.Host
-	addr netip.Addr
 }
 
 // follow starts along the hosts of plan.
@@ -133,11 +128,17 @@ func (w *walk) end() {
 	}
 }
 
-// fail logs and keeps the failure of a host.
+// fail logs and keeps the failure of a host. If it is a reply, the host has spoken for
+// all its addresses: the attempt at the host ends and the next host is tried. RFC 5321
+// section 5.1 has the mail try each address, so the others come after that.
 func (w *walk) fail(ctx context.Context, host *policy.Host, failure *policy.Error) {
 	w.dialer.log(ctx, slog.LevelInfo, "mail host failed",
 		slog.String("domain", w.plan.Domain), slog.String("host", host.Name), slog.Any("error", failure))
 	w.failures = append(w.failures, failure)
+	var reply *textproto.Error
+	if errors.As(failure.Err, &reply) {
+		putBack(w.targets, host)
+	}
 	if w.plan.MTASTS.Policy != nil && (failure.Reason != "" || failure.Permanent) {
 		w.stale = true
 	}
