@@ -29,7 +29,10 @@ const (
 	// NotOffered means that the reply to EHLO did not offer STARTTLS. err is nil.
 	NotOffered
 	// StartTLSRefused means that the server answered STARTTLS by another reply
-	// than 220. err is that reply. Without any reply the step is Handshake.
+	// than 220. err is that reply. Without any reply the step is Handshake. After
+	// a 421 reply, which must be a *textproto.Error to be recognized, the server
+	// closes the connection (RFC 5321 section 3.8): it is busy, and mail must not
+	// be sent over this connection.
 	StartTLSRefused
 	// Handshake means that STARTTLS was sent, and TLS was not established. err is
 	// the error of the handshake, or of the connection.
@@ -102,6 +105,9 @@ func (a *attempt) record() tlsrpt.Session {
 	case NotOffered:
 		return a.session([]tlsrpt.Failure{{Type: tlsrpt.STARTTLSNotSupported}})
 	case StartTLSRefused:
+		if a.closing() {
+			return a.unrecorded()
+		}
 		return a.session([]tlsrpt.Failure{{Type: tlsrpt.STARTTLSNotSupported, ReasonCode: startTLSRefused}})
 	case Handshake:
 		var own *Error
@@ -126,7 +132,7 @@ func (a *attempt) judge() *Error {
 	h := a.host
 	var own *Error
 	switch inTLS := a.state != nil && a.state.HandshakeComplete; {
-	case (a.step == NotOffered || a.step == StartTLSRefused || a.step == Done) && h.Level == Opportunistic:
+	case (a.step == NotOffered || a.step == StartTLSRefused && !a.closing() || a.step == Done) && h.Level == Opportunistic:
 		return nil
 	case a.step == Done && inTLS:
 		if err := h.Verify(*a.state); !errors.As(err, &own) {
@@ -143,6 +149,13 @@ func (a *attempt) judge() *Error {
 		return &final
 	}
 	return own
+}
+
+// closing reports whether the server's reply is 421, after which it closes the
+// connection. It says nothing about TLS.
+func (a *attempt) closing() bool {
+	var reply *textproto.Error
+	return errors.As(a.err, &reply) && reply.Code == 421
 }
 
 // lacking reports whether the server answered and does not have what RequireTLS

@@ -163,6 +163,7 @@ func TestAttemptedRequireTLS(t *testing.T) {
 	}{
 		{policy.NotConnected, nil, io.EOF, "4.4.1"},
 		{policy.NotOffered, nil, nil, "5.7.10"},
+		{policy.StartTLSRefused, nil, &textproto.Error{Code: 421}, "4.3.2"},
 		{policy.StartTLSRefused, nil, &textproto.Error{Code: 454}, "4.7.4"},
 		{policy.StartTLSRefused, nil, &textproto.Error{Code: 502}, "5.7.10"},
 		{policy.Handshake, nil, io.EOF, "4.7.5"},
@@ -180,6 +181,33 @@ func TestAttemptedRequireTLS(t *testing.T) {
 		}
 		if failure == nil || failure.Status != test.status || failure.Permanent != strings.HasPrefix(test.status, "5") {
 			t.Errorf("%v, %v: %v, want %s", test.step, test.err, failure, test.status)
+		}
+	}
+}
+
+// After 421 to STARTTLS there is no connection that mail could be sent over, and nothing
+// was said about TLS, at every level.
+func TestAttemptedClosing(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	inet.Domain("dane.example").MX("mx.dane.example")
+	inet.Host("mx.dane.example", policytest.TLSA("3 1 1"))
+	inet.Domain("plain.example", policytest.Unsigned).MX("mx.plain.example")
+	inet.Host("mx.plain.example")
+	r := resolver(t, inet)
+	for _, domain := range []string{"dane.example", "plain.example"} {
+		for code, closing := range map[int]bool{420: false, 421: true, 422: false, 454: false, 521: false} {
+			h := onlyHost(t, r, domain)
+			session, failure := h.Attempted(policy.StartTLSRefused, nil, fmt.Errorf("client: %w", &textproto.Error{Code: code, Msg: "4.3.2 bye"}))
+			if counted := len(session.Outcomes) > 0; counted == closing {
+				t.Errorf("%s, %d: counted %v", domain, code, counted)
+			}
+			switch {
+			case closing && (failure == nil || failure.Status != "4.3.2" || failure.Permanent || failure.Reason != ""):
+				t.Errorf("%s, %d: %v", domain, code, failure)
+			case !closing && (failure == nil) != (domain == "plain.example"):
+				t.Errorf("%s, %d: %v", domain, code, failure)
+			}
 		}
 	}
 }

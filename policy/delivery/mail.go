@@ -191,8 +191,8 @@ func (m *message) form(offered wire.Extensions, utf8 bool) (form, *shortcoming) 
 		}
 	}
 	if limit, ok := offered["SIZE"]; ok {
-		// RFC 1870 section 4: up to twenty digits; 0 and no number mean no limit.
-		if most, err := strconv.ParseInt(limit, 10, 64); err == nil && most > 0 && size > most {
+		// RFC 1870 section 3: up to twenty digits; 0 and no number mean no limit.
+		if most, err := strconv.ParseUint(limit, 10, 64); err == nil && most > 0 && uint64(size) > most {
 			return f, tooLarge(size, most)
 		}
 		f.parameters = append(f.parameters, fmt.Sprintf("SIZE=%d", size))
