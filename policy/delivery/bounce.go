@@ -107,9 +107,6 @@ func (r *BounceReport) recipients() []dsn.RecipientStatus {
 	}
 	for _, delayed := range r.Delayed {
 		status := undelivered(delayed, dsn.Delayed)
-		if status.Status[0] != 4 {
-			status.Status = [3]int{4, 0, 0} // RFC 3464 section 2.3.4
-		}
 		status.RetryUntil = r.RetryUntil
 		all = append(all, r.about(delayed.Recipients, NotifyDelay, status)...)
 	}
