@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/mxseal/mxseal/dane"
+	"github.com/mxseal/mxseal/internal/tlsalert"
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -20,7 +21,10 @@ const (
 	// Host.DialContext.
 	NotConnected Step = iota
 	// Greeting means that the server did not greet. err is its reply, such as
-	// 554, or the error of the connection.
+	// 554, or the error of the connection. 521 means that the host accepts no mail
+	// (RFC 7504 section 3). It is permanent at level Opportunistic, where nobody has
+	// to be authenticated to say so. A caller that has gone back to cleartext after
+	// a failed handshake must take it for temporary.
 	Greeting
 	// EHLO means that the server did not accept EHLO, before TLS or, if state is
 	// not nil, after the handshake. err is its reply or the error of the
@@ -143,7 +147,10 @@ func (a *attempt) judge() *Error {
 	default:
 		own = h.failure(a.step.wording(a.err, inTLS), bounded(a.err))
 	}
-	if h.plan != nil && h.plan.RequireTLS && own.Reason != "" && a.lacking() {
+	if a.step == Greeting && h.Level == Opportunistic && a.replyCode() == 521 {
+		own.Permanent, own.ReplyCode, own.Status = true, 521, "5.3.2"
+	}
+	if h.plan != nil && h.plan.RequireTLS && !h.plan.Bounce && own.Reason != "" && a.lacking() {
 		final := *own
 		final.Permanent, final.Status = true, "5.7.10"
 		return &final
@@ -153,24 +160,30 @@ func (a *attempt) judge() *Error {
 
 // closing reports whether the server's reply is 421, after which it closes the
 // connection. It says nothing about TLS.
-func (a *attempt) closing() bool {
+func (a *attempt) closing() bool { return a.replyCode() == 421 }
+
+// replyCode returns the code of the server's reply, and 0 if err is something else.
+func (a *attempt) replyCode() int {
 	var reply *textproto.Error
-	return errors.As(a.err, &reply) && reply.Code == 421
+	if errors.As(a.err, &reply) {
+		return reply.Code
+	}
+	return 0
 }
 
 // lacking reports whether the server answered and does not have what RequireTLS
-// demands: it does not offer STARTTLS, refuses it permanently, or was not verified.
-// A server with a temporary problem may have it later (RFC 3207 section 6).
+// demands: it does not offer STARTTLS, refuses it permanently, was not verified, or
+// says by an alert that it lacks the version or the cipher suites. A server with a
+// temporary problem may have it later (RFC 3207 section 6).
 func (a *attempt) lacking() bool {
-	var reply *textproto.Error
 	switch a.step {
 	case NotOffered:
 		return true
 	case StartTLSRefused:
-		return errors.As(a.err, &reply) && reply.Code >= 500
+		return a.replyCode() >= 500
 	case Handshake:
 		var own *Error
-		return a.state != nil && errors.As(a.err, &own)
+		return a.state != nil && errors.As(a.err, &own) || tlsalert.Incapable(a.err)
 	default:
 		return false
 	}
