@@ -4,13 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"net"
 	"net/netip"
-	"reflect"
-	"strings"
 	"time"
 
 	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/internal/tlsalert"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/delivery/internal/wire"
 	"github.com/mxseal/mxseal/tlsrpt"
@@ -38,8 +36,6 @@ type conversation struct {
 	last ruling
 	// at is the step of that event.
 	at step
-	// counts means that TLS-RPT counts the conversation.
-	counts bool
 	// uncounted is for TLS-RPT if mail then goes to the same address with less TLS:
 	// it is no network failure any more.
 	uncounted *tlsrpt.Session
@@ -68,12 +64,8 @@ func (c *conversation) hold(ctx context.Context) *policy.Error {
 		c.startTLS(ctx)
 	}
 	_, failure := c.host.Attempted(c.step, c.state, c.err)
-	switch {
-	case failure != nil && c.last.verdict == permanent && !failure.Permanent:
-		return final(failure, c.err)
-	case failure == nil && c.last.action == tryNext:
-		// Attempted does not know 421, after which there is no connection.
-		return c.host.Replied("the server closes the connection", c.err)
+	if failure != nil && failure.Permanent && c.last.verdict != permanent {
+		return postponed(failure) // Attempted does not know what came before
 	}
 	return failure
 }
@@ -82,9 +74,6 @@ func (c *conversation) hold(ctx context.Context) *policy.Error {
 // nil.
 func (c *conversation) judge(s step, e event, err error) ruling {
 	c.at, c.err, c.last = s, err, rule(s, e, c.circumstances)
-	if c.last.result != notCounted {
-		c.counts = true
-	}
 	return c.last
 }
 
@@ -99,10 +88,8 @@ func (c *conversation) judgeReply(s step, reply wire.Reply, err error) ruling {
 
 // eventOf returns a reply, or the error instead of it, as the table names it.
 func eventOf(reply wire.Reply, err error) event {
-	var (
-		own    *policy.Error
-		remote *net.OpError
-	)
+	var own *policy.Error
+	_, alert := tlsalert.Remote(err)
 	switch {
 	case err == nil:
 		return event(reply.Code)
@@ -110,26 +97,14 @@ func eventOf(reply wire.Reply, err error) event {
 		return garbage
 	case errors.As(err, &own):
 		return unverified
-	case errors.As(err, &remote) && remote.Op == "remote error":
-		return alertEvent(remote.Err)
-	case strings.HasPrefix(err.Error(), "tls: server selected unsupported protocol version"):
-		// The server lets the client send the alert. crypto/tls has no type for it.
+	case tlsalert.Incapable(err):
 		return incapable
+	case alert:
+		return alerted
+	case isTimeout(err):
+		return timedOut
 	}
 	return lost
-}
-
-// alertEvent distinguishes the alerts of a server. Package crypto/tls has a type
-// for them that it does not export.
-func alertEvent(err error) event {
-	const handshakeFailure, protocolVersion, insufficientSecurity = 40, 70, 71
-	if alert := reflect.ValueOf(err); alert.Kind() == reflect.Uint8 {
-		switch alert.Uint() {
-		case handshakeFailure, protocolVersion, insufficientSecurity:
-			return incapable
-		}
-	}
-	return alerted
 }
 
 func (c *conversation) greet() bool {
@@ -164,7 +139,7 @@ func (c *conversation) sayHello(s step) bool {
 		c.hello = wire.Reply{}
 		return c.judgeReply(stepHELO, reply, err).action == proceed
 	}
-	if c.last.result == failedTLS {
+	if c.last.action == retry || c.last.result == failedTLS {
 		// In TLS 1.3 the server's verdict on the client comes after the handshake.
 		c.step, c.state = policy.Handshake, nil
 	}
@@ -250,17 +225,14 @@ func (c *conversation) checkRequireTLS() {
 	}
 }
 
-// report returns what TLS-RPT counts of the conversation, or nil. A connection
-// that asks for less TLS than the first is not counted: the first one was, as a
-// failure.
+// report returns what TLS-RPT counts of the conversation, without outcomes if that is
+// nothing, or nil. A connection that asks for less TLS than the first is not counted: the
+// first one was, as a failure.
 func (c *conversation) report(addr, sending netip.Addr) *tlsrpt.Session {
-	if c.offer != currentTLS || !c.counts && c.last.action != retry {
+	if c.offer != currentTLS {
 		return nil
 	}
-	var session tlsrpt.Session
-	if c.counts {
-		session, _ = c.host.Attempted(c.step, c.state, c.err)
-	}
+	session, _ := c.host.Attempted(c.step, c.state, c.err)
 	session.HELO = c.greeting
 	session.ReceivingIP = addr
 	session.SendingIP = sending

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/textproto"
 	"strings"
 
 	"github.com/mxseal/mxseal/policy"
@@ -112,18 +111,6 @@ func tooManyConnections(plan *policy.Plan, host *policy.Host) *policy.Error {
 // ended means that the session ended between two transactions.
 func (s *session) ended() *policy.Error {
 	return s.host.Replied("the session ended between two transactions", io.ErrUnexpectedEOF)
-}
-
-// final makes a failure permanent: by a 521 reply (RFC 7504 section 3), or because
-// the server lacks what RequireTLS demands (RFC 8689 section 4.2.1).
-func final(failure *policy.Error, err error) *policy.Error {
-	changed := *failure
-	changed.Permanent, changed.Status = true, "5.7.10"
-	var reply *textproto.Error
-	if errors.As(err, &reply) {
-		changed.ReplyCode, changed.Status = reply.Code, "5.3.2"
-	}
-	return &changed
 }
 
 // postponed makes the failure for a permanent reply temporary.

@@ -30,9 +30,10 @@ const (
 type event int
 
 const (
-	// lost means that the connection ended or broke, or that the server stayed
-	// silent until the time of the step was over.
+	// lost means that the connection ended or broke.
 	lost event = iota
+	// timedOut means that the server said nothing until the time of the step was over.
+	timedOut
 	// garbage means that the server does not keep to the protocol.
 	garbage
 	// notOffered means that the reply to EHLO lacks STARTTLS.
@@ -188,7 +189,7 @@ func ruleEHLO(s step, e event, c circumstances) ruling {
 	case e == alerted || e == incapable:
 		// TLS 1.3 has the server's verdict on the client only after the handshake.
 		return ruleHandshake(e, c)
-	case e == lost && !c.mandatory:
+	case (e == lost || e == timedOut) && !c.mandatory:
 		// Some servers close the connection instead, without an alert.
 		return ruleHandshake(e, c)
 	}
@@ -222,13 +223,24 @@ func ruleSTARTTLS(e event, c circumstances) ruling {
 	case !c.mandatory && (e == notOffered || e.listens()):
 		return ruling{action: stayClear, verdict: pending, alive: true, result: noTLS}
 	case !c.mandatory && !e.closes():
-		return ruling{action: retry, verdict: pending, alive: e.listens()}
+		return ruling{action: retry, verdict: pending, result: unanswered(e)}
 	case c.mandatory && c.requireTLS && (e == notOffered || e.class() == 5):
 		return ruling{action: tryNext, verdict: permanent, alive: true, result: noTLS}
 	case e == notOffered || e.listens():
 		return ruling{action: tryNext, alive: true, result: noTLS}
+	case e.closes():
+		return ruling{action: tryNext} // it says nothing about TLS
 	}
-	return ruling{action: tryNext, alive: e.listens()}
+	return ruling{action: tryNext, result: unanswered(e)}
+}
+
+// unanswered is what a report counts when TLS does not come about: silence is a network
+// error (RFC 8460 section 4.3.4).
+func unanswered(e event) result {
+	if e == timedOut {
+		return notCounted
+	}
+	return failedTLS
 }
 
 // ruleHandshake: a failed handshake leaves nothing to say over the connection
@@ -238,11 +250,11 @@ func ruleHandshake(e event, c circumstances) ruling {
 	case e == completed:
 		return ruling{action: proceed, verdict: pending, alive: true}
 	case !c.mandatory:
-		return ruling{action: retry, verdict: pending, result: failedTLS}
+		return ruling{action: retry, verdict: pending, result: unanswered(e)}
 	case c.requireTLS && (e == unverified || e == incapable):
 		return ruling{action: tryNext, verdict: permanent, result: failedTLS}
 	}
-	return ruling{action: tryNext, result: failedTLS}
+	return ruling{action: tryNext, result: unanswered(e)}
 }
 
 // ruleCommand is MAIL, RCPT and DATA: nothing of the message was sent yet, so

@@ -59,13 +59,13 @@ func chapters() []chapter {
 		situation{"in TLS, after an accepted recipient", circumstances{inTLS: true, afterAccepted: true}},
 		situation{"the same, with 5.2.2 or 5.3.4", circumstances{inTLS: true, afterAccepted: true, ownLimit: true}},
 	)
-	common := []event{garbage, lost}
+	common := []event{garbage, lost, timedOut}
 	return []chapter{
 		{stepGreeting, "Greeting", common, true, beforeMail},
 		{stepEHLO, "EHLO in cleartext", common, true, beforeMail},
 		{stepHELO, "HELO", common, true, beforeMail[:2]},
 		{stepSTARTTLS, "STARTTLS", append([]event{notOffered}, common...), true, beforeMail},
-		{stepHandshake, "TLS handshake", []event{completed, unverified, incapable, alerted, garbage, lost}, false, beforeMail},
+		{stepHandshake, "TLS handshake", []event{completed, unverified, incapable, alerted, garbage, lost, timedOut}, false, beforeMail},
 		{stepEHLOInTLS, "EHLO in TLS", append([]event{incapable, alerted}, common...), true, beforeMail},
 		{stepMAIL, "MAIL", common, true, inMail},
 		{stepRCPT, "RCPT", common, true, atRCPT},
@@ -162,10 +162,19 @@ func named(events []event) string {
 			}
 		}
 	}
+	unanswered := slices.Contains(events, lost) && slices.Contains(events, timedOut)
 	for _, e := range events {
 		switch e {
 		case lost:
-			names = append(names, "closes or stays silent")
+			if unanswered {
+				names = append(names, "closes or stays silent")
+			} else {
+				names = append(names, "closes")
+			}
+		case timedOut:
+			if !unanswered {
+				names = append(names, "stays silent")
+			}
 		case garbage:
 			names = append(names, "does not keep to the protocol")
 		case notOffered:

@@ -9,7 +9,7 @@ import (
 // cases yields every step with every event in all circumstances.
 func cases() iter.Seq2[ruled, ruling] {
 	return func(yield func(ruled, ruling) bool) {
-		events := []event{lost, garbage, notOffered, completed, unverified, incapable, alerted}
+		events := []event{lost, timedOut, garbage, notOffered, completed, unverified, incapable, alerted}
 		for code := 200; code <= 599; code++ {
 			events = append(events, event(code))
 		}
@@ -86,7 +86,7 @@ func TestEveryRuling(t *testing.T) {
 			return (got.action == proceed) != want
 		}},
 		{"421 and silence end the session", func(r ruled, got ruling) bool {
-			return got.alive && (r.event == 421 || r.event == lost || r.event == garbage)
+			return got.alive && (r.event == 421 || r.event == lost || r.event == timedOut || r.event == garbage)
 		}},
 		{"another transaction is for recipients that came after an accepted one", func(r ruled, got ruling) bool {
 			return got.action == again && (r.step != stepRCPT || !r.afterAccepted || r.event != 452 && r.event != 552)
@@ -95,8 +95,12 @@ func TestEveryRuling(t *testing.T) {
 			goesOn := got.action == proceed || got.action == sayHELO || got.action == stayClear || got.action == retry
 			return goesOn && got.verdict != pending && got.verdict != accepted
 		}},
-		{"a report counts missing TLS only at STARTTLS, and failed TLS only at the handshake", func(r ruled, got ruling) bool {
-			return got.result == noTLS && r.step != stepSTARTTLS || got.result == failedTLS && r.step != stepHandshake && r.step != stepEHLOInTLS
+		{"a report counts missing TLS only at STARTTLS, and failed TLS only at the handshake or instead of it", func(r ruled, got ruling) bool {
+			begun := r.step == stepHandshake || r.step == stepEHLOInTLS || r.step == stepSTARTTLS && r.event.class() == 0 && r.event != notOffered
+			return got.result == noTLS && r.step != stepSTARTTLS || got.result == failedTLS && !begun
+		}},
+		{"a report does not count silence as a failure, nor 421", func(r ruled, got ruling) bool {
+			return (r.event == timedOut || r.event == 421 && r.step == stepSTARTTLS) && (got.result == noTLS || got.result == failedTLS)
 		}},
 	} {
 		t.Run(law.text, func(t *testing.T) {
@@ -160,13 +164,18 @@ func TestRulings(t *testing.T) {
 		{stepSTARTTLS, notOffered, open, stayClear, pending, noTLS},
 		{stepSTARTTLS, notOffered, must, tryNext, temporary, noTLS},
 		{stepSTARTTLS, notOffered, strict, tryNext, permanent, noTLS},
-		{stepSTARTTLS, lost, open, retry, pending, notCounted},
-		{stepSTARTTLS, lost, must, tryNext, temporary, notCounted},
-		{stepSTARTTLS, garbage, open, retry, pending, notCounted}, // S22
+		{stepSTARTTLS, lost, open, retry, pending, failedTLS},
+		{stepSTARTTLS, lost, must, tryNext, temporary, failedTLS},
+		{stepSTARTTLS, garbage, must, tryNext, temporary, failedTLS},
+		{stepSTARTTLS, timedOut, open, retry, pending, notCounted},
+		{stepSTARTTLS, timedOut, must, tryNext, temporary, notCounted},
+		{stepSTARTTLS, garbage, open, retry, pending, failedTLS}, // S22
 		{stepHandshake, completed, must, proceed, pending, notCounted},
 		{stepHandshake, lost, open, retry, pending, failedTLS}, // S15, S17
 		{stepHandshake, lost, must, tryNext, temporary, failedTLS},
 		{stepHandshake, lost, strict, tryNext, temporary, failedTLS},
+		{stepHandshake, timedOut, open, retry, pending, notCounted}, // S17
+		{stepHandshake, timedOut, strict, tryNext, temporary, notCounted},
 		{stepHandshake, unverified, must, tryNext, temporary, failedTLS},
 		{stepHandshake, unverified, strict, tryNext, permanent, failedTLS},
 		{stepEHLOInTLS, 250, must, proceed, pending, goodTLS},
@@ -177,6 +186,8 @@ func TestRulings(t *testing.T) {
 		{stepEHLOInTLS, alerted, must, tryNext, temporary, failedTLS},
 		{stepEHLOInTLS, lost, open, retry, pending, failedTLS},
 		{stepEHLOInTLS, lost, must, tryNext, temporary, goodTLS},
+		{stepEHLOInTLS, timedOut, open, retry, pending, notCounted},
+		{stepEHLOInTLS, timedOut, must, tryNext, temporary, goodTLS},
 		{stepEHLOInTLS, 550, must, tryNext, temporary, goodTLS},
 		// S7
 		{stepMAIL, 250, inTLS, proceed, accepted, notCounted},
