@@ -69,7 +69,7 @@ func parseMailbox(s string) (mailbox, error) {
 		}
 	default:
 		if m.domain, err = names.Canonical(domain); err != nil {
-			err = fmt.Errorf("%w: %w", policy.ErrNotADomain, err)
+			err = fmt.Errorf("%w: %w", policy.ErrDomain, err)
 		}
 	}
 	if err != nil {
