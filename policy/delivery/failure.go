@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/mxseal/mxseal/policy"
 )
@@ -111,14 +110,6 @@ func tooManyConnections(plan *policy.Plan, host *policy.Host) *policy.Error {
 // ended means that the session ended between two transactions.
 func (s *session) ended() *policy.Error {
 	return s.host.Replied("the session ended between two transactions", io.ErrUnexpectedEOF)
-}
-
-// postponed makes the failure for a permanent reply temporary.
-func postponed(failure *policy.Error) *policy.Error {
-	changed := *failure
-	changed.Permanent, changed.ReplyCode = false, 0
-	changed.Status = "4" + strings.TrimPrefix(failure.Status, "5")
-	return &changed
 }
 
 func interrupted(domain string, err error) *policy.Error {

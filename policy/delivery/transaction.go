@@ -152,7 +152,7 @@ func (t *transaction) capable(to []mailbox) []mailbox {
 func (t *transaction) lacks(to []mailbox, lack *shortcoming) {
 	failure := lack.failure(t.plan, t.host)
 	if t.FellBack {
-		failure = postponed(failure)
+		failure = conversation.Postponed(failure)
 	}
 	reason := &refusal{err: failure, host: t.host.Name}
 	if lack.final && failure.Permanent {
@@ -352,7 +352,7 @@ func (t *transaction) failure(detail string, reply Reply, err error, judged conv
 	}
 	failure := t.host.Replied(detail, err)
 	if failure.Permanent && judged.Verdict != conversation.Permanent {
-		return postponed(failure)
+		return conversation.Postponed(failure)
 	}
 	return failure
 }

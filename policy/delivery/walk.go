@@ -233,7 +233,7 @@ func (w *walk) connect(ctx context.Context, t target, with conversation.Offer) (
 		talk.Conn.Abort()
 		return nil, interrupted(w.plan.Domain, ctx.Err())
 	}
-	if talk.Last.Action == conversation.TryNext && talk.At < conversation.StepEHLOInTLS && isTimeout(talk.Err) {
+	if talk.Last.Action == conversation.TryNext && talk.At < conversation.StepEHLOInTLS && conversation.IsTimeout(talk.Err) {
 		w.dialer.stalls.note(t.addr)
 	}
 	return talk, failure
@@ -245,7 +245,7 @@ func (w *walk) dial(ctx context.Context, t target) (net.Conn, *policy.Error) {
 	defer cancel()
 	conn, err := t.host.DialAddr(dialing, t.addr)
 	if err != nil {
-		if ctx.Err() == nil && isTimeout(err) {
+		if ctx.Err() == nil && conversation.IsTimeout(err) {
 			w.dialer.stalls.note(t.addr)
 		}
 		_, failure := t.host.Attempted(policy.NotConnected, nil, err)
