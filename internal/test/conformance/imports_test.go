@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 	"policy/storetest":                      {"mtasts", "tlsrpt", "tlsrpt/report", "tlsrpt/reporter"},
 	"dane":                                  {"dane/dnssec"},
 	"dane/dnssec":                           {},
+	"dane/dnssec/internal/anchor":           {"dane/dnssec/internal/proof"},
 	"dane/dnssec/internal/upstream":         {},
 	"dane/dnssec/internal/proof":            {},
 	"mtasts":                                {},
