@@ -161,17 +161,17 @@ func TestDiscover(t *testing.T) {
 			world: world{"mx.example. A": "fail", "mx.example. AAAA": "secure 2001:db8::1", "_25._tcp.mx.example. TLSA": "secure"},
 			want:  none, asked: "mx.example.", addrs: "2001:db8::1",
 		}, {
-			name:  "A fails, AAAA insecure", // DANE-63
+			name:  "A fails, AAAA insecure", // DANE-63, D19
 			world: world{"mx.example. A": "fail", "mx.example. AAAA": "insecure 2001:db8::1"},
-			want:  failed,
+			want:  none, addrs: "2001:db8::1",
 		}, {
 			name:  "A fails, AAAA securely absent", // DANE-63
 			world: world{"mx.example. A": "fail", "mx.example. AAAA": "secure"},
 			want:  failed,
 		}, {
-			name:  "A fails, AAAA insecure behind a secure alias", // DANE-63
+			name:  "A fails, AAAA insecure behind a secure alias, TLSA fails", // DANE-63
 			world: world{"mx.example. A": "fail", "mx.example. AAAA": "insecure mx.example.!host.net. 2001:db8::1"},
-			want:  failed,
+			want:  failed, asked: "mx.example.",
 		}, {
 			name:  "an insecure denial of AAAA takes nothing from secure A",
 			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "insecure", "_25._tcp.mx.example. TLSA": "secure " + tlsa},

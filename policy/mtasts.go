@@ -97,6 +97,21 @@ func (m *MTASTS) failures() []tlsrpt.Failure {
 	return nil
 }
 
+// lookAhead starts the lookup of the TXT record of MTA-STS, if the resolver has the
+// method LookupAhead of dnssec.Validator, whose cache then has the record when package
+// mtasts asks for it. The caller calls stop when nobody will.
+func (r *Resolver) lookAhead(ctx context.Context, q question) (stop func()) {
+	resolver, ok := r.dns.(interface {
+		LookupAhead(ctx context.Context, name string, t dnssec.Type) func() (*dnssec.Answer, error)
+	})
+	if !ok || q.noMTASTS {
+		return func() {}
+	}
+	ctx, stop = context.WithCancel(ctx)
+	resolver.LookupAhead(ctx, "_mta-sts."+q.hop.name+".", dnssec.TypeTXT)
+	return stop
+}
+
 // policyResolver makes the resolver of package mtasts from a dnssec.Resolver.
 type policyResolver struct{ dns dnssec.Resolver }
 

@@ -29,6 +29,7 @@ type Limits struct {
 	Digests            int           // digests of DNSKEYs computed to compare them with DS records; default 128
 	Records            int           // records of one reply, in all sections; default 512
 	Octets             int           // octets of all replies; then no more questions are sent; default 1 MiB
+	Memory             int           // octets of memory for all replies, and half of it for one; default 1 MiB
 }
 
 func (l Limits) withDefaults() Limits {
@@ -49,6 +50,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Digests, 128)
 	set(&l.Records, 512)
 	set(&l.Octets, 1<<20)
+	set(&l.Memory, 1<<20)
 	if l.Duration <= 0 {
 		l.Duration = 30 * time.Second
 	}
@@ -61,6 +63,7 @@ type budget struct {
 	proofs  *proof.Budget
 	queries int
 	octets  int
+	memory  int
 }
 
 func newBudget(l Limits) *budget {
@@ -78,6 +81,7 @@ func newBudget(l Limits) *budget {
 		}),
 		queries: l.Queries,
 		octets:  l.Octets,
+		memory:  l.Memory,
 	}
 }
 
@@ -85,14 +89,21 @@ func (b *budget) query() error {
 	return proof.Spend(&b.queries, 1, b.limits.Queries, "queries")
 }
 
-func (b *budget) read(octets int) error {
-	return proof.Spend(&b.octets, octets, b.limits.Octets, "octets of replies")
+func (b *budget) read(r *reply) error {
+	if err := proof.Spend(&b.octets, r.octets, b.limits.Octets, "octets of replies"); err != nil {
+		return err
+	}
+	return proof.Spend(&b.memory, r.memory, b.limits.Memory, "octets of memory for replies")
 }
 
-// received checks the octets of all replies that have arrived, read or not.
-func (b *budget) received(octets int64) error {
-	if octets > int64(b.limits.Octets) {
+// received checks the octets and the memory of all replies that have arrived, read or
+// not.
+func (b *budget) received(octets, memory int64) error {
+	switch {
+	case octets > int64(b.limits.Octets):
 		return &proof.LimitError{What: "octets of replies", Limit: b.limits.Octets, Total: true}
+	case memory > int64(b.limits.Memory):
+		return &proof.LimitError{What: "octets of memory for replies", Limit: b.limits.Memory, Total: true}
 	}
 	return nil
 }

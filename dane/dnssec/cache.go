@@ -23,6 +23,7 @@ const (
 	cachedFailure                  // *Error
 	cachedCut                      // *cut
 	cachedZone                     // string: the apex of the zone that the name is in
+	cachedHabits                   // *habits: of the zone at the name
 )
 
 type cacheKey struct {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/miekg/dns"
@@ -80,10 +79,10 @@ func (l *lookup) follow(q question, so path) (*Answer, error) {
 	if l.local && isSpecialUse(q.name) {
 		return localAnswer(q, s.now), nil
 	}
-	if _, err := s.start(s.attempts[0], q); err != nil {
+	if _, err := s.start(exchangeKey{s.attempts[0], q, false}); err != nil {
 		return nil, err
 	}
-	l.prefetch(q.name)
+	l.guess(q)
 	asked := s.ask(q)
 	for asked.next() {
 		a, open, err := l.answer(q, so, asked.reply)
@@ -147,45 +146,6 @@ func (p path) follow(step Alias, q question, limit int) (path, error) {
 	return p, nil
 }
 
-// maxPrefetch bounds how many names on the way down are asked for in advance. Mail
-// hosts are no deeper.
-const maxPrefetch = 8
-
-// prefetch sends questions for the DS and DNSKEY records of name and its ancestors
-// that are not known yet. It sends all at once and does not wait, so that proving
-// the answer takes no longer than getting it. It does not know which names are
-// zones: a wrong guess costs a small query. Names that are surely no zones are left
-// out: names with an underscore (RFC 8552) and names known to be inside a zone.
-func (l *lookup) prefetch(name string) {
-	if l.local && isSpecialUse(name) {
-		return
-	}
-	s := &l.session
-	for i, at := range proof.Ancestors(name) {
-		if s.budget.queries < s.budget.limits.Queries/2 {
-			return // guesses must not use up what a long chain of aliases needs
-		}
-		if i > maxPrefetch || strings.HasPrefix(at, "_") {
-			return
-		}
-		known := l.chain.known(at)
-		if known != nil && known.kind != signed && known.kind != sameZone {
-			return
-		}
-		if known != nil || l.cache.get(cacheKey{name: at, kind: cachedZone}, s.now) != nil {
-			continue
-		}
-		for _, rtype := range []uint16{dns.TypeDS, dns.TypeDNSKEY} {
-			if at == "." && rtype == dns.TypeDS {
-				continue
-			}
-			if _, err := s.start(s.attempts[0], question{at, rtype}); err != nil {
-				return
-			}
-		}
-	}
-}
-
 // answer judges one reply. It follows the aliases in it, each judged separately,
 // and then judges the records or their absence. The answer is open if the last
 // alias leads out of the reply. Absence counts only for the name asked for.
@@ -224,7 +184,7 @@ func (l *lookup) answer(q question, so path, r *reply) (a *Answer, open bool, er
 		zones = append(zones, step.zone)
 		a.Aliases = append(a.Aliases, step.Alias)
 		a.Name = step.Target
-		l.prefetch(a.Name)
+		l.guess(question{a.Name, q.rtype})
 	}
 }
 

@@ -56,7 +56,7 @@ func TestUnpack(t *testing.T) {
 		for n := 12 + len(q.Name) + 1 + 4; n <= len(wire); n++ {
 			want, got := new(dns.Msg), (*dns.Msg)(nil)
 			wantErr := want.Unpack(wire[:n])
-			got, gotErr := unpack(wire[:n], q.Type)
+			got, _, gotErr := unpack(wire[:n], Question{Type: q.Type})
 			if (gotErr == nil) != (wantErr == nil) {
 				t.Fatalf("%v, %d octets: error %v, of the dns package %v", q, n, gotErr, wantErr)
 			}
@@ -100,7 +100,7 @@ func TestUnpackBomb(t *testing.T) {
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	msg, err := unpack(bomb, dns.TypeA)
+	msg, _, err := unpack(bomb, Question{Type: dns.TypeA})
 	runtime.ReadMemStats(&after)
 	if err != nil || len(msg.Answer) != 2 {
 		t.Fatalf("%v, %v", msg, err)
