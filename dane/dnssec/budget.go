@@ -57,6 +57,27 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
+// Skew is the difference that is tolerated between the clocks of a zone's signer and of
+// this host. Durations are rounded down to seconds.
+type Skew struct {
+	// Early is how long before its inception a signature is accepted. 0 means 10
+	// seconds, negative not at all.
+	Early time.Duration
+	// Late is how long after its expiration a signature is accepted. 0 means not at
+	// all: an attacker can replay records that the zone has replaced.
+	Late time.Duration
+}
+
+// maxSkew bounds both: a clock that is off by more is not a clock.
+const maxSkew = 24 * time.Hour
+
+func (s Skew) withDefaults() Skew {
+	if s.Early == 0 {
+		s.Early = 10 * time.Second
+	}
+	return Skew{Early: min(max(s.Early, 0), maxSkew), Late: min(max(s.Late, 0), maxSkew)}
+}
+
 // budget is what is left of the Limits of one top-level lookup.
 type budget struct {
 	limits  Limits
@@ -66,8 +87,8 @@ type budget struct {
 	memory  int
 }
 
-func newBudget(l Limits) *budget {
-	return &budget{
+func newBudget(l Limits, skew Skew, memory proof.Memory) *budget {
+	b := &budget{
 		limits: l,
 		proofs: proof.NewBudget(proof.Limits{
 			KeysPerTag:         l.KeysPerTag,
@@ -78,11 +99,15 @@ func newBudget(l Limits) *budget {
 			Verifications:      l.Verifications,
 			NSEC3Hashes:        l.NSEC3Hashes,
 			Digests:            l.Digests,
+			Early:              skew.Early,
+			Late:               skew.Late,
 		}),
 		queries: l.Queries,
 		octets:  l.Octets,
 		memory:  l.Memory,
 	}
+	b.proofs.Memory = memory
+	return b
 }
 
 func (b *budget) query() error {

@@ -26,13 +26,14 @@ type lookup struct {
 
 func (v *Validator) newLookup(ctx context.Context) *lookup {
 	servers, problem := v.client.Servers()
+	now := v.now()
 	l := &lookup{cache: v.cache, local: v.local}
 	l.session = session{
 		client:    v.client,
 		exchanges: &v.exchanges,
 		ctx:       ctx,
-		now:       v.now(),
-		budget:    newBudget(v.limits),
+		now:       now,
+		budget:    newBudget(v.limits, v.skew, &proven{v.cache, now}),
 		attempts:  upstream.Attempts(servers, time.Now()),
 		problem:   problem,
 		started:   make(map[exchangeKey]*flight.Flight[*reply]),
@@ -166,13 +167,20 @@ func (l *lookup) answer(q question, so path, r *reply) (a *Answer, open bool, er
 				return a, false, a.hold(set, step.expires.Sub(l.session.now))
 			}
 		case r.answer.find(at.name, at.rtype) != nil:
-			return a, false, l.finish(a, at, zones, r)
+			err = l.finish(a, at, zones, r)
+			if len(a.Aliases) > 0 && isUnsigned(r.answer.find(at.name, at.rtype)) && isMissing(err) {
+				return a, true, l.finishOpen(a, at, zones, r)
+			}
+			return a, false, err
 		case r.answer.find(at.name, dns.TypeCNAME) != nil:
 			step, err = l.cname(at, r)
 		case len(a.Aliases) > 0:
 			return a, true, l.finishOpen(a, at, zones, r)
 		default:
 			return a, false, l.finishAbsent(a, at, r)
+		}
+		if len(a.Aliases) > 0 && isUnsigned(r.answer.find(at.name, dns.TypeCNAME)) && isMissing(err) {
+			return a, true, l.finishOpen(a, at, zones, r)
 		}
 		if err != nil {
 			return nil, false, err
@@ -186,6 +194,17 @@ func (l *lookup) answer(q question, so path, r *reply) (a *Answer, open bool, er
 		a.Name = step.Target
 		l.guess(question{a.Name, q.rtype})
 	}
+}
+
+// isUnsigned reports whether an RRset of a reply came without signatures. Some servers
+// add the target of an alias from memory, without them.
+func isUnsigned(set *proof.RRset) bool { return set != nil && len(set.Sigs) == 0 }
+
+// isMissing reports whether err says that signatures are missing, so that the target of
+// an alias has to be asked for by its own name.
+func isMissing(err error) bool {
+	e := new(Error)
+	return errors.As(err, &e) && e.Reason == SignatureMissing && !e.final
 }
 
 // alias is one judged step.

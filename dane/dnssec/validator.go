@@ -48,6 +48,9 @@ type Config struct {
 	CacheBytes int
 	// Limits bounds the work of one lookup.
 	Limits Limits
+	// Skew is the tolerance for clocks. By default, signatures are accepted 10 seconds
+	// before their inception, and never after their expiration. It is at most a day.
+	Skew Skew
 	// SHA1 enables the signature algorithms 5 and 7. By default they are disabled, and
 	// zones that are signed only with them are insecure (RFC 9905 section 2).
 	SHA1 bool
@@ -61,6 +64,7 @@ type Validator struct {
 	anchors anchors
 	now     func() time.Time
 	limits  Limits
+	skew    Skew
 	sha1    bool
 	local   bool // special-use names are answered without a server
 
@@ -93,6 +97,7 @@ func New(config Config) (*Validator, error) {
 		anchors:   anchors,
 		now:       clock(config.Now),
 		limits:    limits,
+		skew:      config.Skew.withDefaults(),
 		sha1:      config.SHA1,
 		local:     anchors.areOfIANA(),
 		cache:     newCache(cacheBytes(config.CacheBytes)),
