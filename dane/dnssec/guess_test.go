@@ -257,4 +257,3 @@ func TestD11Bitmaps(t *testing.T) { // not parallel with other tests
 		runtime.KeepAlive(l)
 	}
 }
-

@@ -137,12 +137,12 @@ func TestValidity(t *testing.T) {
 		w.on("mx.", dns.TypeA, func(m *dns.Msg) {
 			w.resigned(z, m, ".", z.keys[0], tt.now.Add(tt.from), tt.now.Add(tt.to))
 		})
-		exact := func(c *Config) { c.Skew.Early = -1 }
+		w.skew.Early = -1
 		if tt.reason == 0 {
-			w.expect(t, "mx", dns.TypeA, Secure, exact)
+			w.expect(t, "mx", dns.TypeA, Secure)
 			continue
 		}
-		e := w.expectError(t, "mx", dns.TypeA, tt.reason, exact)
+		e := w.expectError(t, "mx", dns.TypeA, tt.reason)
 		if tt.reason == SignatureExpired {
 			mentions(t, e, "bogus-signature-expired", "clock")
 		}
@@ -278,12 +278,12 @@ func TestD18Skew(t *testing.T) {
 		w.on("mx.", dns.TypeA, func(m *dns.Msg) {
 			w.resigned(z, m, ".", z.keys[0], w.now.Add(tt.from), w.now.Add(tt.to))
 		})
-		use := func(c *Config) { c.Skew = tt.skew }
+		w.skew = tt.skew
 		if tt.reason != 0 {
-			w.expectError(t, "mx", dns.TypeA, tt.reason, use)
+			w.expectError(t, "mx", dns.TypeA, tt.reason)
 			continue
 		}
-		if a := w.expect(t, "mx", dns.TypeA, Secure, use); a.Expires.Sub(w.now) != tt.lasts {
+		if a := w.expect(t, "mx", dns.TypeA, Secure); a.Expires.Sub(w.now) != tt.lasts {
 			t.Errorf("%+v: lasts %v", tt, a.Expires.Sub(w.now))
 		}
 	}
