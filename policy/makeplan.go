@@ -70,8 +70,8 @@ func (r *Resolver) gather(ctx context.Context, q question, route route, plan *Pl
 	certain := route.status != dnssec.Secure || q.noDANE || q.wishes.requireBoth
 	if certain {
 		policy.Go(func() { plan.MTASTS = r.askMTASTS(ctx, q) })
-	} else {
-		defer r.lookAhead(ctx, q)()
+	} else if !q.noMTASTS {
+		defer lookAhead(ctx, r.dns, q.hop.name)()
 	}
 	found := r.askHosts(ctx, q, route)
 	policy.Wait()

@@ -100,15 +100,15 @@ func (m *MTASTS) failures() []tlsrpt.Failure {
 // lookAhead starts the lookup of the TXT record of MTA-STS, if the resolver has the
 // method LookupAhead of dnssec.Validator, whose cache then has the record when package
 // mtasts asks for it. The caller calls stop when nobody will.
-func (r *Resolver) lookAhead(ctx context.Context, q question) (stop func()) {
-	resolver, ok := r.dns.(interface {
+func lookAhead(ctx context.Context, resolver dnssec.Resolver, domain string) (stop func()) {
+	ahead, ok := resolver.(interface {
 		LookupAhead(ctx context.Context, name string, t dnssec.Type) func() (*dnssec.Answer, error)
 	})
-	if !ok || q.noMTASTS {
+	if !ok {
 		return func() {}
 	}
 	ctx, stop = context.WithCancel(ctx)
-	resolver.LookupAhead(ctx, "_mta-sts."+q.hop.name+".", dnssec.TypeTXT)
+	ahead.LookupAhead(ctx, "_mta-sts."+domain+".", dnssec.TypeTXT)
 	return stop
 }
 
