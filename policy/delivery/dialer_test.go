@@ -302,9 +302,9 @@ func TestDialRequireTLS(t *testing.T) {
 	inet.Domain("sts.example", policytest.Unsigned).MX("mx.sts.example").Policy("enforce", "mx.sts.example")
 	inet.Domain("insecure.example", policytest.Unsigned).MX("mx.good.example")
 	inet.Domain("clear.example").MX("mx.clear.example")
-	good := inet.Host("mx.good.example", policytest.TLSA("3 1 1"), policytest.RequireTLS)
+	good := inet.Host("mx.good.example", policytest.TLSA("3 1 1"), policytest.OfferREQUIRETLS)
 	inet.Host("mx.lacking.example", policytest.TLSA("3 1 1"))
-	sts := inet.Host("mx.sts.example", policytest.RequireTLS)
+	sts := inet.Host("mx.sts.example", policytest.OfferREQUIRETLS)
 	inet.Host("mx.clear.example", policytest.NoSTARTTLS)
 	d := delivery.Dialer{Resolver: resolver(t, inet)}
 	for _, test := range []struct {

@@ -124,7 +124,7 @@ func (d *Dialer) deliver(ctx context.Context, m *message, g group) results {
 		}
 		g.to = got.next
 		if got.reason != nil {
-			w.fail(ctx, talk.host, got.reason)
+			w.fail(ctx, talk.Host, got.reason)
 		}
 	}
 	return all
