@@ -9,6 +9,7 @@ import (
 	"net/smtp"
 	"net/textproto"
 	"strings"
+	"sync"
 
 	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/policy"
@@ -44,7 +45,9 @@ func (w *walk) client(ctx context.Context) (*Client, error) {
 		return nil, err
 	}
 	timeout := cmp.Or(max(w.dialer.IdleTimeout, 0), defaultIdleTimeout)
-	client, err := smtp.NewClient(newNetConn(talk.Conn, talk.Host.Name, talk.Hello, timeout), talk.Host.Name)
+	conn := newNetConn(talk.Conn, talk.Host.Name, talk.Hello, timeout)
+	conn.ended = sync.OnceFunc(w.end)
+	client, err := smtp.NewClient(conn, talk.Host.Name)
 	if err == nil {
 		err = client.Hello(talk.LocalName)
 	}
@@ -53,6 +56,13 @@ func (w *walk) client(ctx context.Context) (*Client, error) {
 		return nil, asError(w.plan.Domain, err)
 	}
 	return &Client{Client: client, Host: talk.Host, Plan: w.plan, session: talk.Conn, extensions: talk.Hello.Extensions()}, nil
+}
+
+// Quit says QUIT and ends the session, even if the server does not answer. The error
+// is that of smtp.Client.Quit.
+func (c *Client) Quit() error {
+	defer c.Close()
+	return c.Client.Quit()
 }
 
 // TLS returns the state of the TLS session, and false if the session is in
