@@ -346,7 +346,7 @@ func reasonOfKind(kind upstream.Kind) Reason {
 		return NotAuthenticated
 	case upstream.Malformed:
 		return Malformed
-	case upstream.TooManyRecords:
+	case upstream.TooManyRecords, upstream.TooLarge:
 		return WorkLimit
 	case upstream.BadQuestion:
 		return BadQuestion

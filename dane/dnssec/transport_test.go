@@ -21,7 +21,7 @@ func TestQueryBits(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	w.expect(t, "_25._tcp.mx.example.com", dns.TypeTLSA, Secure)
-	if len(w.queries) < 7 {
+	if len(w.queries) < 6 {
 		t.Fatalf("only %d queries", len(w.queries))
 	}
 	for _, m := range w.queries {

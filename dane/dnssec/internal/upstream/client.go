@@ -106,6 +106,9 @@ func (c *Client) Servers() ([]*Server, error) { return c.servers.list() }
 type Question struct {
 	Name string // canonical
 	Type uint16
+	// Memory bounds Message.Memory. A larger reply is an Error, TooLarge. 0 means no
+	// bound.
+	Memory int
 }
 
 // Exchange makes one attempt: it asks the server and returns the reply. It asks
@@ -203,7 +206,7 @@ func (c *Client) overUDP(ctx context.Context, s *Server, query *query) (*Message
 		if problem == nil {
 			return m, nil
 		}
-		if problem.Kind == TooManyRecords {
+		if problem.Kind == TooManyRecords || problem.Kind == TooLarge {
 			return nil, problem
 		}
 		stray = problem
