@@ -119,8 +119,8 @@ func (r *Resolver) askHosts(ctx context.Context, q question, route route) []host
 			if !q.hop.Exempt() {
 				found[i].leaveOut(r.trust.permits, ErrSpecialAddress)
 			}
-			if q.family != anyFamily {
-				found[i].leaveOut(q.family.has, errFamily)
+			if q.family != hop.AnyFamily {
+				found[i].leaveOut(q.family.Has, errFamily)
 			}
 			<-places
 		})
@@ -256,7 +256,7 @@ func (r *Resolver) newHost(q question, route route, exchange hop.Exchange, found
 		plan:               plan,
 		trust:              r.trust,
 	}
-	host.Addrs = inTurn(found.addrs)
+	host.Addrs = hop.InTurn(found.addrs)
 	if v.level == Refused {
 		wording := v.refusal.wording(found.err, plan.MTASTS.Err == nil)
 		if v.refusal == specialAddress && plan.literal {
@@ -309,27 +309,4 @@ func (h *Host) addDANE(q question, route route, exchange hop.Exchange) {
 	case !q.wishes.pinned && len(h.override.Pin) > 0:
 		h.ReferenceNames = []string{exchange.Name}
 	}
-}
-
-// inTurn returns addresses in the resolver's order (RFC 5321 section 5.1), with
-// the two families in turn, so that a sender without IPv6 does not use up its
-// attempts on IPv6.
-func inTurn(addrs []netip.Addr) []netip.Addr {
-	var first, second []netip.Addr
-	for _, addr := range addrs {
-		if addr.Is4() == addrs[0].Is4() {
-			first = append(first, addr)
-		} else {
-			second = append(second, addr)
-		}
-	}
-	if len(second) == 0 {
-		return addrs
-	}
-	mixed := make([]netip.Addr, 0, len(addrs))
-	for i := range max(len(first), len(second)) {
-		mixed = append(mixed, first[min(i, len(first)):min(i+1, len(first))]...)
-		mixed = append(mixed, second[min(i, len(second)):min(i+1, len(second))]...)
-	}
-	return mixed
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 	"unique"
 
@@ -30,25 +29,12 @@ type request struct {
 	domain      string
 	via         unique.Handle[hop.Next] // the zero Handle without Via
 	floor       Level                   // of AtLeast; Refused if it changes nothing
-	family      family
+	family      hop.Family
 	requireTLS  bool
 	tlsOptional bool
 	bounce      bool
 	login       bool
 }
-
-// family is the addresses that are used.
-type family uint8
-
-const (
-	anyFamily family = iota
-	ipv4
-	ipv6
-)
-
-// has reports whether an address is of the family. IPv4 is used for an IPv4 address in
-// the IPv6 form.
-func (f family) has(addr netip.Addr) bool { return addr.Unmap().Is4() == (f == ipv4) }
 
 // RequireTLS is for mail sent with REQUIRETLS (RFC 8689 section 2). The mail goes
 // only to hosts that the domain's owner named, over TLS authenticated by DANE or
@@ -115,8 +101,8 @@ func requireTLS(c *call)  { c.requireTLS = true }
 func tlsOptional(c *call) { c.tlsOptional = true }
 func bounce(c *call)      { c.bounce = true }
 func login(c *call)       { c.login = true }
-func ipv4Only(c *call)    { c.only(ipv4) }
-func ipv6Only(c *call)    { c.only(ipv6) }
+func ipv4Only(c *call)    { c.only(hop.IPv4) }
+func ipv6Only(c *call)    { c.only(hop.IPv6) }
 
 func (c *call) sendVia(next hop.Next, err error) {
 	if err != nil {
@@ -131,8 +117,8 @@ func (c *call) sendVia(next hop.Next, err error) {
 	c.via = via
 }
 
-func (c *call) only(wanted family) {
-	if c.family != anyFamily && c.family != wanted {
+func (c *call) only(wanted hop.Family) {
+	if c.family != hop.AnyFamily && c.family != wanted {
 		c.fail(errors.New("IPv4Only and IPv6Only exclude each other"))
 	}
 	c.family = wanted
@@ -154,18 +140,9 @@ func newRequest(domain string) (request, *Error) {
 	}
 	addr, err := names.ParseLiteral(domain[1 : len(domain)-1])
 	if err != nil {
-		return request{}, notADomain(domain, fmt.Errorf("%w: a bad address literal: %w", ErrNotADomain, err))
+		return request{}, notADomain(domain, fmt.Errorf("%w: a bad address literal: %w", ErrDomain, err))
 	}
-	return request{domain: literal(addr)}, nil
-}
-
-// literal returns an address as the domain of a mail address (RFC 5321 section
-// 4.1.3).
-func literal(addr netip.Addr) string {
-	if addr.Is4() {
-		return "[" + addr.String() + "]"
-	}
-	return "[IPv6:" + addr.String() + "]"
+	return request{domain: names.Literal(addr)}, nil
 }
 
 // with applies options. It is separate so that a request without options stays
@@ -207,8 +184,8 @@ func (q request) text() string {
 		{"Bounce", q.bounce},
 		{"TLSOptional", q.tlsOptional},
 		{"Login", q.login},
-		{"IPv4Only", q.family == ipv4},
-		{"IPv6Only", q.family == ipv6},
+		{"IPv4Only", q.family == hop.IPv4},
+		{"IPv6Only", q.family == hop.IPv6},
 		{"AtLeast(" + q.floor.String() + ")", q.floor != Refused},
 	} {
 		if option.set {
@@ -299,14 +276,14 @@ func (q request) nextHop(port uint16) hop.Next {
 	return hop.Next{Name: q.domain, Port: port}
 }
 
-// canonicalDomain is names.Canonical with errors that wrap ErrNotADomain.
+// canonicalDomain is names.Canonical with errors that wrap ErrDomain.
 func canonicalDomain(s string) (string, error) {
 	name, err := names.Canonical(s)
 	switch {
 	case errors.Is(err, names.ErrAddress):
-		return "", fmt.Errorf("%w: %w; put an address literal in brackets", ErrNotADomain, err)
+		return "", fmt.Errorf("%w: %w; put an address literal in brackets", ErrDomain, err)
 	case err != nil:
-		return "", fmt.Errorf("%w: %w", ErrNotADomain, err)
+		return "", fmt.Errorf("%w: %w", ErrDomain, err)
 	}
 	return name, nil
 }

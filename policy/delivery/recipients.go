@@ -57,7 +57,7 @@ func parseMailbox(s string) (mailbox, error) {
 		_, err = names.ParseLiteral(domain[1 : len(domain)-1])
 	default:
 		if m.domain, err = names.Canonical(domain); err != nil {
-			err = fmt.Errorf("%w: %w", policy.ErrNotADomain, err)
+			err = fmt.Errorf("%w: %w", policy.ErrDomain, err)
 		}
 	}
 	if err != nil {
