@@ -34,6 +34,7 @@ var mayImport = map[string][]string{
 	"policy/delivery/internal/wire":         {},
 	"policy/delivery/internal/dsn":          {"policy/delivery/internal/message"},
 	"policy/delivery/internal/message":      {},
+	"policy/internal/hop":                   {"dane/dnssec"},
 }
 
 // Imports go one way only.
