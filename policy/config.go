@@ -3,25 +3,30 @@ package policy
 import (
 	"context"
 	"crypto/x509"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/mtasts"
 )
 
 // Config configures New. The zero Config is secure: it validates DNSSEC itself
 // through the servers in /etc/resolv.conf, trusts the system's roots for MTA-STS,
-// and keeps policies in memory. New reads a Config once.
+// and keeps policies in memory. New reads a Config once, and returns an error if a number is
+// negative.
 type Config struct {
 	// Servers are the DNS servers to query, in the form of dnssec.Config. They
-	// are not trusted. Empty stands for those in /etc/resolv.conf.
+	// are not trusted. Empty means those in /etc/resolv.conf.
 	Servers []string
 
-	// DNS answers all DNS queries, including those of MTA-STS. nil stands for a
+	// DNS answers all DNS queries, including those of MTA-STS. nil means a
 	// dnssec.Validator over Servers. A dnssec.Trusting trusts a resolver that
 	// you operate.
 	DNS dnssec.Resolver
@@ -31,17 +36,17 @@ type Config struct {
 	// DNS can hide a policy again.
 	Store mtasts.Store
 
-	// MTASTS looks up and remembers MTA-STS policies. nil stands for a client
+	// MTASTS looks up and remembers MTA-STS policies. nil means a client
 	// made from DNS, Store, RootCAs, Dial, AllowPolicyHost, Now and Logger.
 	MTASTS *mtasts.Client
 
 	// RootCAs are the roots of the web PKI, for MTA-STS policy hosts and for the
-	// mail hosts that a policy lists. nil stands for the system's roots. DANE
+	// mail hosts that a policy lists. nil means the system's roots. DANE
 	// does not use them.
 	RootCAs *x509.CertPool
 
 	// Dial connects to mail hosts and policy hosts; addr is always an IP
-	// address and a port. nil stands for a net.Dialer.
+	// address and a port. nil means a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// AllowPolicyHost permits MTA-STS policy hosts at special-purpose addresses
@@ -63,7 +68,7 @@ type Config struct {
 	AllowMailHost func(netip.Addr) bool
 
 	// Port is the SMTP port of mail hosts found by MX records, and the port of
-	// their TLSA records. 0 stands for 25.
+	// their TLSA records. 0 means 25.
 	Port uint16
 
 	// Self are the names of the sending host in MX records. A host list ends
@@ -106,23 +111,39 @@ type Config struct {
 	// name in A-labels or U-labels; it does not cover subdomains.
 	Overrides map[string]Override
 
+	// OverrideFor returns the settings for a recipient domain, or false. It is asked
+	// for domains that are not in Overrides when a plan is made, with the domain in
+	// A-labels and lower case, never for an address literal. It must be a pure
+	// function of the domain, because plans are kept: after a change,
+	// Resolver.Forget drops the plans of a domain. If the Override is not valid,
+	// the mail waits: Resolve returns ErrConfig. The function must not block, and is
+	// called by several goroutines at the same time. nil means that there are only
+	// the Overrides.
+	OverrideFor func(domain string) (Override, bool)
+
+	// HostOverrides are settings for single mail hosts, whatever domain's mail they
+	// get. The key is the name in the MX record or in the next hop, in A-labels or
+	// U-labels, or an address in brackets. It does not cover other names of the
+	// same host.
+	HostOverrides map[string]HostOverride
+
 	// OpportunisticMinVersion is the minimum TLS version where no policy
-	// applies. 0 stands for TLS 1.0, which protects more than the cleartext that
+	// applies. 0 means TLS 1.0, which protects more than the cleartext that
 	// is permitted there. Wherever a policy applies, the minimum is TLS 1.2.
 	OpportunisticMinVersion uint16
 
 	// MaxPlans bounds the plans kept in memory, and their size to 2 KiB for each
 	// on average: a plan with one host takes about that, and one with five hosts
 	// about 8 KiB. Plans that are used again stay longer, so that a run over more
-	// domains than fit does not displace them. 0 stands for 100,000 plans, which
+	// domains than fit does not displace them. 0 means 100,000 plans, which
 	// take at most 200 MiB.
 	MaxPlans int
 
-	// Timeout bounds the lookups for one plan. 0 stands for two minutes, because
+	// Timeout bounds the lookups for one plan. 0 means two minutes, because
 	// the fetch of an MTA-STS policy alone may take one.
 	Timeout time.Duration
 
-	// Now is the clock; nil stands for time.Now.
+	// Now is the clock. nil means time.Now.
 	Now func() time.Time
 
 	// Logger gets events that the operator should see. nil logs nothing.
@@ -170,4 +191,114 @@ type Override struct {
 	// NoDANE and NoMTASTS switch off a standard for this domain, for example if
 	// its records are known to be wrong (RFC 7672 section 9.1).
 	NoDANE, NoMTASTS bool
+}
+
+// HostOverride changes the configuration for one mail host. Its zero value changes
+// nothing.
+//
+// Whoever controls the MX records of a domain chooses host names. So a HostOverride
+// lowers nothing but the DANE of this host. The host must still be in the recipient
+// domain's allow-list, have the certificate that an enforced MTA-STS policy
+// demands, and meet Config.Floor, Override and the options of the call.
+type HostOverride struct {
+	// NoDANE switches off DANE for this host, for example if its TLSA records are
+	// known to be wrong (RFC 7672 section 9.1). MTA-STS then decides about it, also
+	// for domains with secure MX records. While DANE is mandatory for a domain, the
+	// host is refused.
+	NoDANE bool
+
+	// Pin are TLSA records that replace those of this host in DNS, at whatever
+	// port. A session must match one of them, also for mail with TLS-Required: No.
+	// MTA-STS is not excused by them: they say nothing about who named the host. The
+	// certificate for a DANE-TA pin (usage 2) must be for the name of the host.
+	// Override.Pin takes precedence.
+	Pin []dane.Record
+
+	// Floor raises Config.Floor for this host.
+	Floor Level
+}
+
+// override is an Override as New has read it.
+type override struct {
+	Override
+	hop *nextHop // nil for the domain itself
+}
+
+// readOverride checks and copies an Override.
+func (r *Resolver) readOverride(wish Override) (override, error) {
+	if (wish.NoDANE || r.noDANE) && (wish.RequireDANE || r.general.requireDANE) {
+		return override{}, errors.New("NoDANE and RequireDANE exclude each other, also if one of them is in Config; remove one")
+	}
+	if wish.Floor > Authenticated {
+		return override{}, errFloor
+	}
+	pin, err := readPin(wish.Pin)
+	if err != nil {
+		return override{}, err
+	}
+	read := override{Override: wish}
+	read.Pin = pin
+	if wish.NextHop != "" {
+		hop, err := parseNextHop(wish.NextHop, r.port)
+		if err != nil {
+			return override{}, fmt.Errorf("the field NextHop %q: %w", names.Printable(wish.NextHop, maxText), err)
+		}
+		read.hop = &hop
+	}
+	return read, nil
+}
+
+// overrideOf returns the override for a domain; the zero value if there is none.
+func (r *Resolver) overrideOf(domain string) (override, error) {
+	wish, found := r.overrides[domain]
+	if found || r.overrideFor == nil || names.IsLiteral(domain) {
+		return wish, nil
+	}
+	given, found := r.overrideFor(domain)
+	if !found {
+		return override{}, nil
+	}
+	wish, err := r.readOverride(given)
+	if err != nil {
+		return override{}, fmt.Errorf("Config.OverrideFor: %w", err)
+	}
+	return wish, nil
+}
+
+// readHostOverride checks and copies a HostOverride. It returns Host.Name of the host
+// that it is for.
+func readHostOverride(host string, wish HostOverride, requireDANE bool) (string, HostOverride, error) {
+	if wish.Floor > Authenticated {
+		return "", HostOverride{}, errFloor
+	}
+	if wish.NoDANE && requireDANE && len(wish.Pin) == 0 {
+		return "", HostOverride{}, errors.New("NoDANE and Config.RequireDANE exclude each other; remove one")
+	}
+	pin, err := readPin(wish.Pin)
+	if err != nil {
+		return "", HostOverride{}, err
+	}
+	wish.Pin = pin
+	if names.IsLiteral(host) {
+		addr, err := names.ParseLiteral(host[1 : len(host)-1])
+		return addr.String(), wish, err
+	}
+	name, err := canonicalDomain(host)
+	return name, wish, err
+}
+
+var errFloor = errors.New("the field Floor is not a Level; use one of the constants")
+
+// readPin returns the records of a pin that DANE would use. It copies them, because
+// the caller may change them later.
+func readPin(pin []dane.Record) ([]dane.Record, error) {
+	cloned := slices.Clone(pin)
+	for i := range cloned {
+		cloned[i].Data = slices.Clone(cloned[i].Data)
+	}
+	usable := dane.Select(cloned)
+	if len(pin) > 0 && len(usable) == 0 {
+		return nil, errors.New("the field Pin has no usable record; use DANE-TA or DANE-EE records")
+	}
+	return usable, nil
 }

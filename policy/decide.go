@@ -46,6 +46,7 @@ type wishes struct {
 	requireTLS   bool // RFC 8689 section 2
 	tlsOptional  bool // RFC 8689 section 3, "TLS-Required: No"
 	pinned       bool // the operator pinned TLSA records (Override.Pin)
+	hostPinned   bool // the same for this host only (HostOverride.Pin)
 }
 
 // demands is what a session must prove, by mechanism. It only has a meaning
@@ -85,6 +86,7 @@ const (
 	routeUnauthenticated
 	unreachable    // has no address, whatever the policies say
 	specialAddress // has only addresses that are not dialed
+	otherFamily    // has only addresses of the family that the call leaves out
 )
 
 // decide returns what a session with a host must prove. It depends on nothing but
@@ -94,7 +96,7 @@ func decide(f facts, w wishes) verdict {
 	if w.tlsOptional && !w.requireTLS {
 		v = ignorePolicies(v)
 	}
-	if w.pinned {
+	if w.pinned || w.hostPinned {
 		v = demandPin(v)
 	}
 	v.routeAuthenticated = f.routeAuthenticated()
@@ -216,7 +218,8 @@ func demandRequireTLS(v verdict) verdict {
 }
 
 // demandRoute requires an authenticated route. A policy in testing mode does not
-// authenticate it: its failures do not count. Without anything that names the host,
+// authenticate it: its failures do not count. Nor does a pin of the host, which a
+// forged MX record may name. Without anything that names the host,
 // the certificate has to be for the domain that the mail is for.
 func demandRoute(v verdict, f facts, w wishes) verdict {
 	switch {

@@ -17,12 +17,17 @@ var (
 	ErrNullMX = errors.New("null MX")
 	// ErrNoDomain means that the domain does not exist.
 	ErrNoDomain = errors.New("no such domain")
-	// ErrNotADomain means that the text is neither a domain name nor an address
+	// ErrDomain means that the text is neither a domain name nor an address
 	// literal.
-	ErrNotADomain = errors.New("not a domain name")
+	ErrDomain = errors.New("not a domain name")
 	// ErrLoop means that the best mail host of the domain is the sending host
 	// (Config.Self).
 	ErrLoop = errors.New("mail loop")
+	// ErrConfig means that the operator's settings for this call cannot be used: an
+	// option is not valid, options or overrides contradict each other, or
+	// Config.OverrideFor returned an Override that is not valid. The mail waits
+	// until that is corrected.
+	ErrConfig = errors.New("settings that cannot be used")
 )
 
 // These sentinels say why a host is refused. They are found with errors.Is in
@@ -75,7 +80,7 @@ type Error struct {
 	// Permanent is true if another attempt cannot help.
 	Permanent bool
 	// ReplyCode is the SMTP reply code for the sender of the mail, such as 451
-	// or 556. 0 stands for 451, or for 550 if the failure is permanent. Code
+	// or 556. 0 means 451, or for 550 if the failure is permanent. Code
 	// returns the one that applies.
 	ReplyCode int
 	// Status is the enhanced status code of RFC 3463, such as "4.7.5".
@@ -86,7 +91,7 @@ type Error struct {
 	// Err is the cause; nil if there is no other error.
 	Err error
 
-	kind error // the sentinel of a refusal; nil for other errors
+	kind error // a sentinel that is not in Err; may be nil
 }
 
 // Error returns one line of printable ASCII: the domain, if there is one, the host, what
@@ -123,8 +128,8 @@ func (e *Error) within(known string) string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Is reports whether target is the sentinel for the reason of a refusal, such as
-// ErrNotListed. It is for errors.Is.
+// Is reports whether target is the sentinel for the reason of a refusal or failure,
+// such as ErrNotListed. It is for errors.Is.
 func (e *Error) Is(target error) bool { return e.kind != nil && e.kind == target }
 
 // Temporary reports whether another attempt can help.

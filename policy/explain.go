@@ -53,7 +53,7 @@ func (b *explanation) route(p *Plan) {
 	if p.RequireTLS {
 		fmt.Fprintln(b, "  the mail requires TLS (REQUIRETLS)")
 	}
-	if p.tlsOptional {
+	if p.asked.tlsOptional {
 		fmt.Fprintln(b, "  the mail says TLS-Required: No")
 	}
 }
@@ -159,7 +159,7 @@ func (h *Host) explain(f facts) string {
 		return "secure TLSA records, none of them usable: encryption without authentication"
 	case h.Level == Encrypted:
 		return "no policy found; the operator requires encryption"
-	case h.plan.tlsOptional:
+	case h.plan.asked.tlsOptional:
 		return "the mail says TLS-Required: No: DANE and MTA-STS do not apply"
 	case h.demands.observe && !f.listed:
 		return "an MTA-STS policy in testing mode does not list the host: enforce would refuse it"

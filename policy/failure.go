@@ -68,6 +68,8 @@ func (r refusal) wording(err error, policyKnown bool) wording {
 			kind: ErrSpecialAddress, status: "4.4.4",
 			detail: "no mail is sent to the host's addresses unless Config.AllowMailHost permits them",
 		}
+	case otherFamily:
+		return wording{kind: ErrUnreachable, status: "4.4.4", detail: "the host has no address that the call may use"}
 	default:
 		return wording{status: "4.7.5", detail: "the host is refused"}
 	}
@@ -103,6 +105,10 @@ func (s Step) wording(err error, inTLS bool) wording {
 	case NotOffered:
 		return wording{reason: tlsrpt.STARTTLSNotSupported, status: "4.7.4", detail: "TLS is required, and the server does not offer STARTTLS"}
 	case StartTLSRefused:
+		if reply != nil && reply.Code == 421 {
+			broken.detail = "the server closes the connection instead of starting TLS"
+			return broken
+		}
 		return wording{
 			reason: tlsrpt.STARTTLSNotSupported, reasonCode: startTLSRefused, status: "4.7.4",
 			detail: "TLS is required, and the server refuses STARTTLS",
@@ -215,8 +221,24 @@ func mxLookup(err error) *Error {
 func (e *Error) atNextHop(hop nextHop) *Error {
 	e.Permanent, e.ReplyCode, e.By = false, 0, ByOperator
 	e.Status = "4.3.5"
-	e.Detail = "the configured next hop " + hop.String() + " cannot be used; correct Override.NextHop or the records of the next hop"
+	e.Detail = "the configured next hop " + hop.String() + " cannot be used; correct Override.NextHop, the option Via or the records of the next hop"
 	return e
+}
+
+// badOptions and badOverride are the failures of settings that cannot be used.
+
+func badOptions(domain string, err error) *Error {
+	return &Error{
+		Domain: domain, By: ByOperator, Status: "4.3.5", kind: ErrConfig,
+		Detail: "the options of the call cannot be used; correct them, the mail waits", Err: err,
+	}
+}
+
+func badOverride(err error) *Error {
+	return &Error{
+		By: ByOperator, Status: "4.3.5", kind: ErrConfig,
+		Detail: "the override for the domain cannot be used; correct it, the mail waits", Err: err,
+	}
 }
 
 // unproven makes a permanent failure of a domain temporary because it rests on

@@ -73,9 +73,11 @@ type Host struct {
 
 	demands demands
 	refusal refusal
-	exempt  bool // configured by the operator: all its addresses may be dialed
-	plan    *Plan
-	trust   *trust
+	// override is the one of Config.HostOverrides.
+	override HostOverride
+	exempt   bool // configured by the operator: all its addresses may be dialed
+	plan     *Plan
+	trust    *trust
 }
 
 // trust is what sessions need from the Resolver that made the plan.

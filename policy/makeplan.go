@@ -20,6 +20,10 @@ const hostsAtOnce = 8
 // name. No connection is made to it (RFC 5321 section 5.1, RFC 7672 section 2.2).
 var errNotAHost = errors.New("the MX record does not name a host")
 
+// errFamily means that the host has addresses only of the family that the call leaves
+// out.
+var errFamily = errors.New("no address of the family that the call uses, only")
+
 // errNoStatus means that a dnssec.Resolver returned an answer that is neither
 // secure nor insecure.
 var errNoStatus = errors.New("the resolver gave no DNSSEC status")
@@ -35,18 +39,21 @@ func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) 
 		return nil, failure
 	}
 	plan := &Plan{
-		Domain:      asked.domain,
-		NextHop:     q.hop.String(),
-		MXStatus:    route.status,
-		ImplicitMX:  route.implicit,
-		RequireTLS:  asked.requireTLS,
-		Bounce:      asked.bounce,
-		Expires:     route.expires,
-		made:        r.now().Round(0),
-		asked:       asked,
-		tlsOptional: asked.tlsOptional && !asked.requireTLS,
-		literal:     q.hop.addr.IsValid(),
-		omitted:     route.omitted,
+		Domain:     asked.domain,
+		NextHop:    q.hop.String(),
+		MXStatus:   route.status,
+		ImplicitMX: route.implicit,
+		RequireTLS: asked.requireTLS,
+		Bounce:     asked.bounce,
+		Login:      asked.login,
+		Expires:    route.expires,
+		made:       r.now().Round(0),
+		asked:      asked,
+		literal:    q.hop.addr.IsValid(),
+		omitted:    route.omitted,
+	}
+	if q.hop.configured {
+		plan.Via = q.hop.text()
 	}
 	found := r.gather(ctx, q, route, plan)
 	for i, exchange := range route.exchanges {
@@ -109,7 +116,10 @@ func (r *Resolver) askHosts(ctx context.Context, q question, route route) []host
 		hosts.Go(func() {
 			found[i] = r.askHost(ctx, q, route, exchange)
 			if !q.hop.exempt() {
-				found[i].leaveOut(r.trust.permits)
+				found[i].leaveOut(r.trust.permits, ErrSpecialAddress)
+			}
+			if q.family != anyFamily {
+				found[i].leaveOut(q.family.has, errFamily)
 			}
 			<-places
 		})
@@ -126,8 +136,9 @@ type hostFacts struct {
 	err   error // why there are no addresses or no TLSA answer
 }
 
-// leaveOut leaves out the addresses that are not permitted.
-func (f *hostFacts) leaveOut(permitted func(netip.Addr) bool) {
+// leaveOut leaves out the addresses that are not permitted. If that leaves none, why
+// is the reason.
+func (f *hostFacts) leaveOut(permitted func(netip.Addr) bool, why error) {
 	all := f.addrs
 	f.addrs = nil
 	for _, addr := range all {
@@ -136,7 +147,7 @@ func (f *hostFacts) leaveOut(permitted func(netip.Addr) bool) {
 		}
 	}
 	if len(all) > 0 && len(f.addrs) == 0 {
-		f.err = fmt.Errorf("%w %s", ErrSpecialAddress, all[0])
+		f.err = fmt.Errorf("%w %s", why, all[0])
 	}
 }
 
@@ -152,7 +163,9 @@ func (r *Resolver) askHost(ctx context.Context, q question, route route, host ex
 	if host.malformed {
 		return hostFacts{err: errNotAHost}
 	}
-	noTLSA := q.noDANE || q.wishes.pinned || r.mxSecure && route.status != dnssec.Secure
+	override := r.hosts[host.name]
+	off := q.noDANE || q.wishes.pinned || override.NoDANE || len(override.Pin) > 0
+	noTLSA := off || r.mxSecure && route.status != dnssec.Secure
 	if noTLSA {
 		addresses, err := dane.Addresses(ctx, r.dns, host.name)
 		if err != nil {
@@ -211,11 +224,17 @@ func (r *Resolver) newHost(q question, route route, exchange exchange, found hos
 		mtasts: plan.MTASTS.fact(),
 		listed: plan.MTASTS.lists(exchange.name),
 	}
-	v := decide(facts, q.wishes)
+	override := r.hosts[exchange.name]
+	wishes := q.wishes
+	wishes.floor = max(wishes.floor, override.Floor)
+	wishes.hostPinned = len(override.Pin) > 0
+	v := decide(facts, wishes)
 	switch {
 	case found.err == nil || v.refusal == mxLookupFailed:
 	case errors.Is(found.err, ErrSpecialAddress):
 		v = refuse(specialAddress, 0)
+	case errors.Is(found.err, errFamily):
+		v = refuse(otherFamily, 0)
 	case !errors.Is(found.err, dane.ErrLookupFailed):
 		v = refuse(unreachable, 0) // no address or no host name: no policy refuses it
 	case v.level != Refused:
@@ -231,6 +250,7 @@ func (r *Resolver) newHost(q question, route route, exchange exchange, found hos
 		DANE:               found.dane,
 		demands:            v.demands,
 		refusal:            v.refusal,
+		override:           override,
 		exempt:             q.hop.exempt(),
 		plan:               plan,
 		trust:              r.trust,
@@ -265,8 +285,12 @@ func (h *Host) refuseFor(why *Error) {
 // differ only if the host is an alias; then DANE decides.
 func (h *Host) addDANE(q question, route route, exchange exchange) {
 	base := exchange.name
-	h.TLSA = q.pin
-	if len(q.pin) == 0 {
+	switch {
+	case q.wishes.pinned:
+		h.TLSA = q.pin
+	case len(h.override.Pin) > 0:
+		h.TLSA = h.override.Pin
+	default:
 		base = h.DANE.BaseDomain
 		h.TLSA = h.DANE.Usable
 	}
@@ -276,10 +300,13 @@ func (h *Host) addDANE(q question, route route, exchange exchange) {
 		NextHop:  q.hop.name,
 		Expanded: route.expansion,
 	})
-	if q.wishes.pinned && route.status != dnssec.Secure {
-		// A pinned authority certifies other hosts as well, and a forged MX
-		// record may name one of those.
+	// A pinned authority certifies other hosts as well, and a forged MX record may
+	// name one of those.
+	switch {
+	case q.wishes.pinned && route.status != dnssec.Secure:
 		h.ReferenceNames = []string{q.hop.name}
+	case !q.wishes.pinned && len(h.override.Pin) > 0:
+		h.ReferenceNames = []string{exchange.name}
 	}
 }
 

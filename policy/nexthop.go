@@ -18,7 +18,7 @@ type nextHop struct {
 	port uint16
 	// direct means that the name is the mail host itself: no MX lookup.
 	direct bool
-	// configured means that it comes from an Override.
+	// configured means that it comes from an Override or the option Via.
 	configured bool
 }
 
@@ -30,11 +30,20 @@ func (n nextHop) String() string {
 	return n.name
 }
 
+// text returns a configured next hop as parseNextHop reads it, with its port.
+func (n nextHop) text() string {
+	host := n.String()
+	if n.direct {
+		host = "[" + host + "]"
+	}
+	return host + ":" + strconv.Itoa(int(n.port))
+}
+
 // exempt reports whether mail goes to the next hop at whatever address: the
 // operator, and not somebody's DNS records, says that it is the mail host.
 func (n nextHop) exempt() bool { return n.configured && n.direct }
 
-// parseNextHop reads an Override.NextHop: "name", "[name]" or "[address]",
+// parseNextHop reads an Override.NextHop or what Via is given: "name", "[name]" or "[address]",
 // each optionally with ":port".
 func parseNextHop(s string, defaultPort uint16) (nextHop, error) {
 	hop := nextHop{port: defaultPort, configured: true}
@@ -64,14 +73,14 @@ func parseNextHop(s string, defaultPort uint16) (nextHop, error) {
 	return hop, err
 }
 
-// canonicalDomain is names.Canonical with errors that wrap ErrNotADomain.
+// canonicalDomain is names.Canonical with errors that wrap ErrDomain.
 func canonicalDomain(s string) (string, error) {
 	name, err := names.Canonical(s)
 	switch {
 	case errors.Is(err, names.ErrAddress):
-		return "", fmt.Errorf("%w: %w; put an address literal in brackets", ErrNotADomain, err)
+		return "", fmt.Errorf("%w: %w; put an address literal in brackets", ErrDomain, err)
 	case err != nil:
-		return "", fmt.Errorf("%w: %w", ErrNotADomain, err)
+		return "", fmt.Errorf("%w: %w", ErrDomain, err)
 	}
 	return name, nil
 }

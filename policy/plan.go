@@ -18,6 +18,9 @@ type Plan struct {
 	// NextHop is the domain or host whose mail hosts these are: Domain, unless
 	// the operator configured another.
 	NextHop string
+	// Via is the next hop that the operator configured, by Override.NextHop or the
+	// option Via, in that syntax and with its port. It is empty if there is none.
+	Via string
 	// MXStatus is the DNSSEC status of the MX records or of their denial;
 	// Secure for a next hop that the operator configured.
 	MXStatus dnssec.Status
@@ -37,16 +40,25 @@ type Plan struct {
 	// Bounce is true for a plan made with RequireTLS and Bounce. The client sends
 	// REQUIRETLS to servers that offer it, and the mail to the others too.
 	Bounce bool
+	// Login is true for a plan made with the option of that name: its hosts are the
+	// host that the operator named, and credentials may be sent in a session that is
+	// verified.
+	Login bool
 	// Expires is when the plan must no longer be used: the earliest expiry of
 	// the records, signatures and policies that it was made from.
 	Expires time.Time
 
-	made        time.Time
-	asked       request
-	tlsOptional bool // made with TLSOptional, and not with RequireTLS
-	literal     bool // the next hop is an address
-	omitted     int  // mail hosts of the worst preference, left out
+	made    time.Time
+	asked   request
+	literal bool // the next hop is an address
+	omitted int  // mail hosts of the worst preference, left out
 }
+
+// Key identifies what the plan was made for: the domain and all options. Of one
+// Resolver, plans with equal keys were made for equal calls, though perhaps at
+// different times. It says nothing about what the plan demands. It is for caches, such
+// as that of TLS sessions, and has no meaning elsewhere.
+func (p *Plan) Key() string { return p.asked.domain + p.asked.text() }
 
 // holds reports whether the plan may still be used. Both clocks must agree: the
 // monotonic clock stands still while the machine is suspended, and the wall clock

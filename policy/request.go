@@ -1,25 +1,53 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"slices"
+	"net/netip"
+	"strings"
+	"unique"
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/internal/names"
 )
 
-// Option changes what one call asks for. RequireTLS, TLSOptional and Bounce return
-// one.
-type Option func(*request)
+// Option changes what one call asks for. An option with a value that is not valid,
+// and options that contradict each other, make the call fail with ErrConfig. No option
+// makes a session prove less than Config and the overrides demand.
+type Option func(*call)
+
+// call is a request while its options are applied one after the other.
+type call struct {
+	request
+	port uint16 // of a next hop without one
+	err  error  // the first option that cannot be used
+}
 
 // request is what a plan is made for; equal requests share a plan.
 type request struct {
 	domain      string
+	via         unique.Handle[nextHop] // the zero Handle without Via
+	floor       Level                  // of AtLeast; Refused if it changes nothing
+	family      family
 	requireTLS  bool
 	tlsOptional bool
 	bounce      bool
+	login       bool
 }
+
+// family is the addresses that are used.
+type family uint8
+
+const (
+	anyFamily family = iota
+	ipv4
+	ipv6
+)
+
+// has reports whether an address is of the family. IPv4 is used for an IPv4 address in
+// the IPv6 form.
+func (f family) has(addr netip.Addr) bool { return addr.Unmap().Is4() == (f == ipv4) }
 
 // RequireTLS is for mail sent with REQUIRETLS (RFC 8689 section 2). The mail goes
 // only to hosts that the domain's owner named, over TLS authenticated by DANE or
@@ -29,9 +57,9 @@ type request struct {
 func RequireTLS() Option { return requireTLS }
 
 // TLSOptional is for mail with the header field "TLS-Required: No" (RFC 8689
-// section 3). It is sent as if DANE and MTA-STS did not exist. Config.Floor and
-// overrides stay in force because they are the operator's and not the
-// recipient's. RequireTLS takes precedence.
+// section 3). It is sent as if DANE and MTA-STS did not exist. Config.Floor,
+// overrides, AtLeast and Login stay in force because they are the operator's and not
+// the recipient's. RequireTLS takes precedence.
 func TLSOptional() Option { return tlsOptional }
 
 // Bounce is for mail with an empty return path, such as a bounce. It changes the
@@ -40,78 +68,156 @@ func TLSOptional() Option { return tlsOptional }
 // be lost.
 func Bounce() Option { return bounce }
 
-func requireTLS(r *request)  { r.requireTLS = true }
-func tlsOptional(r *request) { r.tlsOptional = true }
-func bounce(r *request)      { r.bounce = true }
+// AtLeast raises Config.Floor for one call. A lower level than the floor changes
+// nothing. Refused is not a level that a session can have, and is an error.
+func AtLeast(level Level) Option {
+	return func(c *call) {
+		if level == Refused || level > Authenticated {
+			c.fail(fmt.Errorf("AtLeast: %d is not a level of sessions; use Opportunistic, Encrypted or Authenticated", level))
+		}
+		c.floor = max(c.floor, level)
+	}
+}
 
-func newRequest(domain string, options []Option) (request, error) {
-	asked := request{domain: domain}
+// Via sends the mail to a smart host, in the syntax of Override.NextHop. The smart
+// host's domain is the one whose MTA-STS policy, TLSA records and reports count (RFC
+// 8461 section 3.4).
+//
+// Of the Override of the recipient domain, only what raises applies to the smart
+// host: Floor, RequireDANE and RequireRoute. NoDANE and NoMTASTS are about the
+// recipient's records. If the Override has another NextHop, or a Pin, the call fails
+// with ErrConfig: the mail must not go to the smart host then.
+func Via(nextHop string) Option {
+	hop, err := parseNextHop(nextHop, 0)
+	if err != nil {
+		err = fmt.Errorf("Via(%q): %w", names.Printable(nextHop, maxText), err)
+	}
+	return func(c *call) { c.sendVia(hop, err) }
+}
+
+// Login is for a session in which the client sends credentials. They must reach
+// nobody but the host that the operator named. So the next hop must be a host: by
+// Via or Override.NextHop, in brackets. The session must be authenticated for its
+// name, by its TLSA records at the port in use or by the web PKI. TLSOptional changes
+// nothing then.
+func Login() Option { return login }
+
+// IPv4Only uses only the IPv4 addresses of mail hosts, and IPv6Only only the IPv6
+// addresses. What a session must prove depends on both families still. A host
+// without an address of the family is refused with ErrUnreachable.
+func IPv4Only() Option { return ipv4Only }
+
+// IPv6Only is described at IPv4Only.
+func IPv6Only() Option { return ipv6Only }
+
+func requireTLS(c *call)  { c.requireTLS = true }
+func tlsOptional(c *call) { c.tlsOptional = true }
+func bounce(c *call)      { c.bounce = true }
+func login(c *call)       { c.login = true }
+func ipv4Only(c *call)    { c.only(ipv4) }
+func ipv6Only(c *call)    { c.only(ipv6) }
+
+func (c *call) sendVia(hop nextHop, err error) {
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	hop.port = cmp.Or(hop.port, c.port)
+	via := unique.Make(hop)
+	if c.via != (unique.Handle[nextHop]{}) && c.via != via {
+		c.fail(fmt.Errorf("Via: the next hops %s and %s exclude each other", c.via.Value().text(), hop.text()))
+	}
+	c.via = via
+}
+
+func (c *call) only(wanted family) {
+	if c.family != anyFamily && c.family != wanted {
+		c.fail(errors.New("IPv4Only and IPv6Only exclude each other"))
+	}
+	c.family = wanted
+}
+
+func (c *call) fail(err error) {
+	if c.err == nil {
+		c.err = err
+	}
+}
+
+func newRequest(domain string) (request, *Error) {
 	if !names.IsLiteral(domain) {
 		name, err := canonicalDomain(domain)
 		if err != nil {
 			return request{}, notADomain(domain, err)
 		}
-		asked.domain = name
+		return request{domain: name}, nil
 	}
-	if len(options) > 0 {
-		asked = asked.with(options)
+	addr, err := names.ParseLiteral(domain[1 : len(domain)-1])
+	if err != nil {
+		return request{}, notADomain(domain, fmt.Errorf("%w: a bad address literal: %w", ErrDomain, err))
 	}
-	return asked, nil
+	return request{domain: literal(addr)}, nil
+}
+
+// literal returns an address as the domain of a mail address (RFC 5321 section
+// 4.1.3).
+func literal(addr netip.Addr) string {
+	if addr.Is4() {
+		return "[" + addr.String() + "]"
+	}
+	return "[IPv6:" + addr.String() + "]"
 }
 
 // with applies options. It is separate so that a request without options stays
-// off the heap.
-func (q request) with(options []Option) request {
+// off the heap. Requests that ask for the same are equal afterwards: the floor is
+// that of Config, and port the port of a next hop without one.
+func (q request) with(options []Option, floor Level, port uint16) (request, *Error) {
+	c := call{request: q, port: port}
 	for _, option := range options {
-		option(&q)
-	}
-	q.bounce = q.bounce && q.requireTLS // other plans do not depend on it
-	return q
-}
-
-// override is an Override as New has read it.
-type override struct {
-	Override
-	hop *nextHop // nil for the domain itself
-}
-
-func (r *Resolver) addOverride(domain string, wish Override) error {
-	name, err := canonicalDomain(domain)
-	if err != nil {
-		return err
-	}
-	if _, again := r.overrides[name]; again {
-		return fmt.Errorf("two overrides are for the domain %s; remove one", name)
-	}
-	if (wish.NoDANE || r.noDANE) && (wish.RequireDANE || r.general.requireDANE) {
-		return errors.New("NoDANE and RequireDANE exclude each other, also if one of them is in Config; remove one")
-	}
-	if wish.Floor > Authenticated {
-		return errors.New("the field Floor is not a Level; use one of the constants")
-	}
-	read := override{Override: wish}
-	read.Pin = dane.Select(cloneRecords(wish.Pin))
-	if len(wish.Pin) > 0 && len(read.Pin) == 0 {
-		return errors.New("the field Pin has no usable record; use DANE-TA or DANE-EE records")
-	}
-	if wish.NextHop != "" {
-		hop, err := parseNextHop(wish.NextHop, r.port)
-		if err != nil {
-			return fmt.Errorf("the field NextHop %q: %w", wish.NextHop, err)
+		if option == nil {
+			c.fail(errors.New("an option is nil"))
+			break
 		}
-		read.hop = &hop
+		option(&c)
 	}
-	r.overrides[name] = read
-	return nil
+	if c.err != nil {
+		return request{}, badOptions(q.domain, c.err)
+	}
+	q = c.request
+	// Both require an authenticated server, and what the mail's sender says in
+	// TLS-Required does not count then (RFC 8689 section 4.1).
+	authenticated := q.requireTLS || q.login
+	if authenticated || q.floor <= max(floor, Opportunistic) {
+		q.floor = Refused
+	}
+	q.tlsOptional = q.tlsOptional && !authenticated
+	q.bounce = q.bounce && q.requireTLS // other plans do not depend on it
+	return q, nil
 }
 
-// cloneRecords copies records, which the caller may change after New.
-func cloneRecords(records []dane.Record) []dane.Record {
-	cloned := slices.Clone(records)
-	for i := range cloned {
-		cloned[i].Data = slices.Clone(cloned[i].Data)
+// text returns the options of the request in a fixed order, each with a space before
+// it.
+func (q request) text() string {
+	var b strings.Builder
+	for _, option := range []struct {
+		text string
+		set  bool
+	}{
+		{"RequireTLS", q.requireTLS},
+		{"Bounce", q.bounce},
+		{"TLSOptional", q.tlsOptional},
+		{"Login", q.login},
+		{"IPv4Only", q.family == ipv4},
+		{"IPv6Only", q.family == ipv6},
+		{"AtLeast(" + q.floor.String() + ")", q.floor != Refused},
+	} {
+		if option.set {
+			b.WriteString(" " + option.text)
+		}
 	}
-	return cloned
+	if q.via != (unique.Handle[nextHop]{}) {
+		b.WriteString(" Via(" + q.via.Value().text() + ")")
+	}
+	return b.String()
 }
 
 // question is one request with the operator's wishes for its domain.
@@ -126,6 +232,10 @@ type question struct {
 
 // question adds the operator's wishes to a request.
 func (r *Resolver) question(asked request) (question, *Error) {
+	wish, err := r.overrideOf(asked.domain)
+	if err != nil {
+		return question{}, badOverride(err)
+	}
 	q := question{
 		request:  asked,
 		wishes:   r.general,
@@ -134,31 +244,56 @@ func (r *Resolver) question(asked request) (question, *Error) {
 	}
 	q.wishes.requireTLS = asked.requireTLS
 	q.wishes.tlsOptional = asked.tlsOptional
-	if names.IsLiteral(asked.domain) {
-		addr, err := names.ParseLiteral(asked.domain[1 : len(asked.domain)-1])
-		if err != nil {
-			return question{}, notADomain(asked.domain, fmt.Errorf("%w: a bad address literal: %w", ErrNotADomain, err))
-		}
-		q.hop = nextHop{addr: addr, port: r.port, direct: true}
-	} else {
-		q.hop = nextHop{name: asked.domain, port: r.port}
-	}
-	if wish, found := r.overrides[asked.domain]; found {
-		q.wishes.floor = max(q.wishes.floor, wish.Floor)
-		q.wishes.requireDANE = q.wishes.requireDANE || wish.RequireDANE
-		q.wishes.requireRoute = q.wishes.requireRoute || wish.RequireRoute
-		q.noDANE = q.noDANE || wish.NoDANE
-		q.noMTASTS = q.noMTASTS || wish.NoMTASTS
-		q.pin = wish.Pin
-		q.wishes.pinned = len(wish.Pin) > 0
+	q.wishes.floor = max(q.wishes.floor, wish.Floor, asked.floor)
+	q.wishes.requireDANE = q.wishes.requireDANE || wish.RequireDANE
+	q.wishes.requireRoute = q.wishes.requireRoute || wish.RequireRoute
+	switch hop := asked.nextHop(r.port); {
+	case asked.via == (unique.Handle[nextHop]{}):
+		q.hop = hop
 		if wish.hop != nil {
 			q.hop = *wish.hop
 		}
+		q.follow(wish)
+	case wish.hop != nil && *wish.hop == hop:
+		q.hop = hop
+		q.follow(wish)
+	case wish.hop != nil:
+		return question{}, badOptions("", fmt.Errorf("Via(%s) and Override.NextHop, which is %s, exclude each other", hop.text(), wish.hop.text()))
+	case len(wish.Pin) > 0:
+		return question{}, badOptions("", fmt.Errorf("Via(%s) and Override.Pin exclude each other: the pin is for the hosts of the domain", hop.text()))
+	default:
+		q.hop = hop
+	}
+	if asked.login {
+		if !q.hop.exempt() {
+			return question{}, badOptions("", errors.New("Login needs a next hop in brackets, so that credentials go to the named host only; use Via or Override.NextHop"))
+		}
+		q.wishes.floor = Authenticated
 	}
 	// Neither standard applies to an address (RFC 7672 section 2.2, RFC 8461
 	// section 3.4), nor to mail with TLS-Required: No (RFC 8689 section 3).
-	if q.hop.addr.IsValid() || asked.tlsOptional && !asked.requireTLS {
+	if q.hop.addr.IsValid() || asked.tlsOptional {
 		q.noDANE, q.noMTASTS = true, true
 	}
 	return q, nil
+}
+
+// follow applies what an override says about the next hop that it is for.
+func (q *question) follow(wish override) {
+	q.noDANE = q.noDANE || wish.NoDANE
+	q.noMTASTS = q.noMTASTS || wish.NoMTASTS
+	q.pin = wish.Pin
+	q.wishes.pinned = len(wish.Pin) > 0
+}
+
+// nextHop returns the next hop without an override.
+func (q request) nextHop(port uint16) nextHop {
+	if q.via != (unique.Handle[nextHop]{}) {
+		return q.via.Value()
+	}
+	if names.IsLiteral(q.domain) {
+		addr, _ := names.ParseLiteral(q.domain[1 : len(q.domain)-1]) // newRequest has read it
+		return nextHop{addr: addr, port: port, direct: true}
+	}
+	return nextHop{name: q.domain, port: port}
 }

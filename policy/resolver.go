@@ -57,11 +57,14 @@ type Resolver struct {
 	noMTASTS  bool
 	mxSecure  bool // DANE only for hosts of secure MX records
 	overrides map[string]override
+	hosts     map[string]HostOverride // by Host.Name
 	now       func() time.Time
 	logger    *slog.Logger
+	// overrideFor is Config.OverrideFor.
+	overrideFor func(domain string) (Override, bool)
 
 	plans    *cache.Cache[request, *Plan]
-	forgets  atomic.Uint64 // calls of forget
+	forgets  atomic.Uint64 // calls of Forget
 	inFlight flight.Group[request, *Plan]
 	made     []io.Closer // what New made, in the order in which Close closes it
 }
@@ -77,7 +80,8 @@ func New(config Config) (*Resolver, error) {
 		noMTASTS:  config.NoMTASTS,
 		mxSecure:  config.NoDANEForInsecureMX,
 		overrides: make(map[string]override, len(config.Overrides)),
-		inFlight:  flight.Group[request, *Plan]{Limit: cmp.Or(max(config.Timeout, 0), defaultTimeout)},
+		hosts:     make(map[string]HostOverride, len(config.HostOverrides)),
+		inFlight:  flight.Group[request, *Plan]{Limit: cmp.Or(config.Timeout, defaultTimeout)},
 		now:       config.Now,
 		logger:    config.Logger,
 		general: wishes{
@@ -86,6 +90,7 @@ func New(config Config) (*Resolver, error) {
 			requireBoth:  config.Precedence == RequireBoth,
 			requireRoute: config.RequireRoute,
 		},
+		overrideFor: config.OverrideFor,
 	}
 	if resolver.now == nil {
 		resolver.now = time.Now
@@ -105,6 +110,9 @@ func New(config Config) (*Resolver, error) {
 
 		allowMailHost: config.AllowMailHost,
 	}
+	if config.MaxPlans < 0 || config.Timeout < 0 {
+		return nil, errors.New("policy: Config.MaxPlans and Timeout must not be negative; 0 means the default")
+	}
 	if config.NoDANE && config.RequireDANE {
 		return nil, errors.New("policy: Config.NoDANE and Config.RequireDANE exclude each other; set only one")
 	}
@@ -118,13 +126,8 @@ func New(config Config) (*Resolver, error) {
 		}
 		resolver.self[own] = true
 	}
-	for domain, wish := range config.Overrides {
-		if err := resolver.addOverride(domain, wish); err != nil {
-			return nil, fmt.Errorf("policy: Config.Overrides: %q: %w", domain, err)
-		}
-	}
-	if config.MaxPlans < 0 {
-		return nil, errors.New("policy: Config.MaxPlans is negative; use 0 for the default")
+	if err := resolver.addOverrides(config); err != nil {
+		return nil, err
 	}
 	maxPlans := cmp.Or(config.MaxPlans, defaultMaxPlans)
 	plans, err := cache.New[request, *Plan](cache.Config{
@@ -136,6 +139,33 @@ func New(config Config) (*Resolver, error) {
 	}
 	resolver.plans = plans
 	return resolver, resolver.addSources(config)
+}
+
+// addOverrides reads the overrides for domains and for mail hosts.
+func (r *Resolver) addOverrides(config Config) error {
+	for domain, wish := range config.Overrides {
+		name, err := canonicalDomain(domain)
+		if _, again := r.overrides[name]; again && err == nil {
+			err = fmt.Errorf("two overrides are for the domain %s; remove one", name)
+		}
+		if err == nil {
+			r.overrides[name], err = r.readOverride(wish)
+		}
+		if err != nil {
+			return fmt.Errorf("policy: Config.Overrides: %q: %w", domain, err)
+		}
+	}
+	for host, wish := range config.HostOverrides {
+		name, read, err := readHostOverride(host, wish, config.RequireDANE)
+		if _, again := r.hosts[name]; again && err == nil {
+			err = fmt.Errorf("two overrides are for the mail host %s; remove one", name)
+		}
+		if err != nil {
+			return fmt.Errorf("policy: Config.HostOverrides: %q: %w", host, err)
+		}
+		r.hosts[name] = read
+	}
+	return nil
 }
 
 // addSources makes the validator and the MTA-STS client that the configuration
@@ -159,13 +189,13 @@ func (r *Resolver) addSources(config Config) error {
 	r.mtasts = config.MTASTS
 	if r.mtasts == nil {
 		client, err := mtasts.New(mtasts.Config{
-			Resolver:  policyResolver{r.dns},
-			RootCAs:   config.RootCAs,
-			Dial:      config.Dial,
-			AllowAddr: config.AllowPolicyHost,
-			Now:       config.Now,
-			Store:     config.Store,
-			Logger:    config.Logger,
+			Resolver:        policyResolver{r.dns},
+			RootCAs:         config.RootCAs,
+			Dial:            config.Dial,
+			AllowPolicyHost: config.AllowPolicyHost,
+			Now:             config.Now,
+			Store:           config.Store,
+			Logger:          config.Logger,
 		})
 		if err != nil {
 			return fmt.Errorf("policy: %w", err)
@@ -208,15 +238,19 @@ func (r *Resolver) Run(ctx context.Context) { r.mtasts.Run(ctx) }
 //
 // A plan is returned even if every host in it is refused; see Plan.Err. The error
 // is an *Error: permanent for a domain that accepts no mail or does not exist
-// (ErrNullMX, ErrNoDomain, ErrNotADomain, ErrLoop), temporary if the MX lookup
+// (ErrNullMX, ErrNoDomain, ErrDomain, ErrLoop), temporary if the MX lookup
 // failed or ctx ended. A DNS answer that is not secure makes ErrNullMX, ErrNoDomain
 // and ErrLoop temporary while DANE is mandatory, an enforced MTA-STS policy is in
 // force, or the store of policies cannot be read: the answer may be forged. They are
-// temporary too for an Override.NextHop, which the operator can correct.
+// temporary too for an Override.NextHop or the option Via, which the operator can
+// correct, and so is ErrConfig.
 func (r *Resolver) Resolve(ctx context.Context, domain string, options ...Option) (*Plan, error) {
-	asked, err := newRequest(domain, options)
-	if err != nil {
-		return nil, err
+	asked, failure := newRequest(domain)
+	if failure == nil && len(options) > 0 {
+		asked, failure = asked.with(options, r.general.floor, r.port)
+	}
+	if failure != nil {
+		return nil, failure
 	}
 	now := r.now()
 	if plan, found := r.plans.Get(asked, now); found && plan.holds(now) {
@@ -267,7 +301,7 @@ func (r *Resolver) Recheck(ctx context.Context, plan *Plan) (fresh *Plan, change
 	if err != nil {
 		return plan, false, err
 	}
-	r.forget(plan.asked.domain)
+	r.Forget(plan.asked.domain)
 	fresh, err = r.share(ctx, plan.asked)
 	if err != nil {
 		return plan, false, err
@@ -285,19 +319,17 @@ func unknownPolicy(result mtasts.Result) error {
 	return nil
 }
 
-// forget drops the plans of a domain, whatever their options, and those that are
-// being made.
-func (r *Resolver) forget(domain string) {
-	r.forgets.Add(1)
-	for _, asked := range []request{
-		{domain: domain},
-		{domain: domain, tlsOptional: true},
-		{domain: domain, requireTLS: true},
-		{domain: domain, requireTLS: true, tlsOptional: true},
-		{domain: domain, requireTLS: true, bounce: true},
-		{domain: domain, requireTLS: true, tlsOptional: true, bounce: true},
-	} {
-		r.plans.Remove(asked)
-		r.inFlight.Forget(asked)
+// Forget drops the plans of a recipient domain, whatever their options, and those
+// that are being made, so that the next call makes a new one. It is for a change of
+// what Config.OverrideFor returns. Remembered MTA-STS policies and DNS answers stay:
+// nothing that protects the domain is forgotten.
+func (r *Resolver) Forget(domain string) {
+	asked, failure := newRequest(domain)
+	if failure != nil {
+		return // there is no plan
 	}
+	ofDomain := func(other request) bool { return other.domain == asked.domain }
+	r.forgets.Add(1)
+	r.plans.RemoveFunc(asked, ofDomain)
+	r.inFlight.ForgetFunc(ofDomain)
 }

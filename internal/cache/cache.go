@@ -144,6 +144,19 @@ func (c *Cache[K, V]) Remove(key K) {
 	}
 }
 
+// RemoveFunc removes the keys for which match returns true, among those with the
+// same hash as key. match must not use the cache.
+func (c *Cache[K, V]) RemoveFunc(key K, match func(K) bool) {
+	s := &c.shards[c.index(key)]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, other := range append(s.window.Keys(), s.main.Keys()...) {
+		if match(other) {
+			c.removed(s.remove(other))
+		}
+	}
+}
+
 // Values yields the values that have not expired at now, in no order. The cache
 // may be changed meanwhile; values that are put meanwhile may be left out.
 func (c *Cache[K, V]) Values(now time.Time) iter.Seq[V] {

@@ -3,6 +3,7 @@ package flight
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -105,6 +106,14 @@ func (g *Group[K, V]) Forget(key K) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.m, key)
+}
+
+// ForgetFunc is Forget for every key for which match returns true. match must not use
+// the group.
+func (g *Group[K, V]) ForgetFunc(match func(K) bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	maps.DeleteFunc(g.m, func(key K, _ *Flight[V]) bool { return match(key) })
 }
 
 // add is called with mu held.
