@@ -11,6 +11,7 @@ import (
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/mtasts"
+	"github.com/mxseal/mxseal/policy/internal/hop"
 )
 
 // hostsAtOnce bounds the hosts of one plan that are looked up concurrently.
@@ -49,11 +50,11 @@ func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) 
 		Expires:    route.expires,
 		made:       r.now().Round(0),
 		asked:      asked,
-		literal:    q.hop.addr.IsValid(),
+		literal:    q.hop.Addr.IsValid(),
 		omitted:    route.omitted,
 	}
-	if q.hop.configured {
-		plan.Via = q.hop.text()
+	if q.hop.Configured {
+		plan.Via = q.hop.Text()
 	}
 	found := r.gather(ctx, q, route, plan)
 	for i, exchange := range route.exchanges {
@@ -96,7 +97,7 @@ func (r *Resolver) askMTASTS(ctx context.Context, q question) MTASTS {
 	if q.noMTASTS {
 		return MTASTS{Asked: true, off: true}
 	}
-	result, err := r.mtasts.Lookup(ctx, q.hop.name)
+	result, err := r.mtasts.Lookup(ctx, q.hop.Name)
 	switch {
 	case errors.Is(err, mtasts.ErrDomain):
 		return MTASTS{Asked: true, off: true} // the name is too long for a policy host
@@ -115,7 +116,7 @@ func (r *Resolver) askHosts(ctx context.Context, q question, route route) []host
 		places <- struct{}{}
 		hosts.Go(func() {
 			found[i] = r.askHost(ctx, q, route, exchange)
-			if !q.hop.exempt() {
+			if !q.hop.Exempt() {
 				found[i].leaveOut(r.trust.permits, ErrSpecialAddress)
 			}
 			if q.family != anyFamily {
@@ -151,29 +152,29 @@ func (f *hostFacts) leaveOut(permitted func(netip.Addr) bool, why error) {
 	}
 }
 
-func (r *Resolver) askHost(ctx context.Context, q question, route route, host exchange) hostFacts {
+func (r *Resolver) askHost(ctx context.Context, q question, route route, host hop.Exchange) hostFacts {
 	pinned := tlsaNone
 	if q.wishes.pinned {
 		pinned = tlsaUsable
 	}
-	if q.hop.addr.IsValid() {
-		literal := &dane.Discovery{Name: host.name, Addrs: []netip.Addr{q.hop.addr}, State: dane.NotApplicable}
+	if q.hop.Addr.IsValid() {
+		literal := &dane.Discovery{Name: host.Name, Addrs: []netip.Addr{q.hop.Addr}, State: dane.NotApplicable}
 		return hostFacts{tlsa: pinned, dane: literal, addrs: literal.Addrs}
 	}
-	if host.malformed {
+	if host.Malformed {
 		return hostFacts{err: errNotAHost}
 	}
-	override := r.hosts[host.name]
+	override := r.overrides.hosts[host.Name]
 	off := q.noDANE || q.wishes.pinned || override.NoDANE || len(override.Pin) > 0
 	noTLSA := off || r.mxSecure && route.status != dnssec.Secure
 	if noTLSA {
-		addresses, err := dane.Addresses(ctx, r.dns, host.name)
+		addresses, err := dane.Addresses(ctx, r.dns, host.Name)
 		if err != nil {
 			return hostFacts{err: err}
 		}
 		return hostFacts{dane: addresses, tlsa: pinned, addrs: addresses.Addrs}
 	}
-	discovered, err := dane.Discover(ctx, r.dns, host.name, q.hop.port)
+	discovered, err := dane.Discover(ctx, r.dns, host.Name, q.hop.Port)
 	if err != nil {
 		return hostFacts{tlsa: tlsaFailed, err: err}
 	}
@@ -217,14 +218,14 @@ func (r *Resolver) setExpiry(plan *Plan, found []hostFacts) {
 }
 
 // newHost decides about one host and writes down the decision.
-func (r *Resolver) newHost(q question, route route, exchange exchange, found hostFacts, plan *Plan) *Host {
+func (r *Resolver) newHost(q question, route route, exchange hop.Exchange, found hostFacts, plan *Plan) *Host {
 	facts := facts{
 		mx:     route.status,
 		tlsa:   found.tlsa,
 		mtasts: plan.MTASTS.fact(),
-		listed: plan.MTASTS.lists(exchange.name),
+		listed: plan.MTASTS.lists(exchange.Name),
 	}
-	override := r.hosts[exchange.name]
+	override := r.overrides.hosts[exchange.Name]
 	wishes := q.wishes
 	wishes.floor = max(wishes.floor, override.Floor)
 	wishes.hostPinned = len(override.Pin) > 0
@@ -241,9 +242,9 @@ func (r *Resolver) newHost(q question, route route, exchange exchange, found hos
 		v = refuse(tlsaLookupFailed, 0)
 	}
 	host := &Host{
-		Name:               exchange.name,
-		Preference:         exchange.preference,
-		Port:               q.hop.port,
+		Name:               exchange.Name,
+		Preference:         exchange.Preference,
+		Port:               q.hop.Port,
 		Level:              v.level,
 		By:                 v.by,
 		RouteAuthenticated: v.routeAuthenticated,
@@ -251,7 +252,7 @@ func (r *Resolver) newHost(q question, route route, exchange exchange, found hos
 		demands:            v.demands,
 		refusal:            v.refusal,
 		override:           override,
-		exempt:             q.hop.exempt(),
+		exempt:             q.hop.Exempt(),
 		plan:               plan,
 		trust:              r.trust,
 	}
@@ -265,8 +266,8 @@ func (r *Resolver) newHost(q question, route route, exchange exchange, found hos
 		return host
 	}
 	host.Why = host.explain(facts)
-	if !q.hop.addr.IsValid() {
-		host.ServerName = exchange.name
+	if !q.hop.Addr.IsValid() {
+		host.ServerName = exchange.Name
 	}
 	if v.demands.dane {
 		host.addDANE(q, route, exchange)
@@ -283,8 +284,8 @@ func (h *Host) refuseFor(why *Error) {
 // as well, one certificate has to satisfy both. RFC 8461 section 7.1 asks for the
 // MX host name in SNI and RFC 7672 section 8.1 for the TLSA base domain. They
 // differ only if the host is an alias; then DANE decides.
-func (h *Host) addDANE(q question, route route, exchange exchange) {
-	base := exchange.name
+func (h *Host) addDANE(q question, route route, exchange hop.Exchange) {
+	base := exchange.Name
 	switch {
 	case q.wishes.pinned:
 		h.TLSA = q.pin
@@ -297,16 +298,16 @@ func (h *Host) addDANE(q question, route route, exchange exchange) {
 	h.ServerName = base
 	h.ReferenceNames = dane.ReferenceNames(base, dane.Route{
 		Secure:   route.status == dnssec.Secure,
-		NextHop:  q.hop.name,
+		NextHop:  q.hop.Name,
 		Expanded: route.expansion,
 	})
 	// A pinned authority certifies other hosts as well, and a forged MX record may
 	// name one of those.
 	switch {
 	case q.wishes.pinned && route.status != dnssec.Secure:
-		h.ReferenceNames = []string{q.hop.name}
+		h.ReferenceNames = []string{q.hop.Name}
 	case !q.wishes.pinned && len(h.override.Pin) > 0:
-		h.ReferenceNames = []string{exchange.name}
+		h.ReferenceNames = []string{exchange.Name}
 	}
 }
 

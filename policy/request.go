@@ -10,6 +10,7 @@ import (
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/policy/internal/hop"
 )
 
 // Option changes what one call asks for. An option with a value that is not valid,
@@ -27,8 +28,8 @@ type call struct {
 // request is what a plan is made for; equal requests share a plan.
 type request struct {
 	domain      string
-	via         unique.Handle[nextHop] // the zero Handle without Via
-	floor       Level                  // of AtLeast; Refused if it changes nothing
+	via         unique.Handle[hop.Next] // the zero Handle without Via
+	floor       Level                   // of AtLeast; Refused if it changes nothing
 	family      family
 	requireTLS  bool
 	tlsOptional bool
@@ -88,11 +89,11 @@ func AtLeast(level Level) Option {
 // recipient's records. If the Override has another NextHop, or a Pin, the call fails
 // with ErrConfig: the mail must not go to the smart host then.
 func Via(nextHop string) Option {
-	hop, err := parseNextHop(nextHop, 0)
+	next, err := hop.Parse(nextHop, 0)
 	if err != nil {
 		err = fmt.Errorf("Via(%q): %w", names.Printable(nextHop, maxText), err)
 	}
-	return func(c *call) { c.sendVia(hop, err) }
+	return func(c *call) { c.sendVia(next, err) }
 }
 
 // Login is for a session in which the client sends credentials. They must reach
@@ -117,15 +118,15 @@ func login(c *call)       { c.login = true }
 func ipv4Only(c *call)    { c.only(ipv4) }
 func ipv6Only(c *call)    { c.only(ipv6) }
 
-func (c *call) sendVia(hop nextHop, err error) {
+func (c *call) sendVia(next hop.Next, err error) {
 	if err != nil {
 		c.fail(err)
 		return
 	}
-	hop.port = cmp.Or(hop.port, c.port)
-	via := unique.Make(hop)
-	if c.via != (unique.Handle[nextHop]{}) && c.via != via {
-		c.fail(fmt.Errorf("Via: the next hops %s and %s exclude each other", c.via.Value().text(), hop.text()))
+	next.Port = cmp.Or(next.Port, c.port)
+	via := unique.Make(next)
+	if c.via != (unique.Handle[hop.Next]{}) && c.via != via {
+		c.fail(fmt.Errorf("Via: the next hops %s and %s exclude each other", c.via.Value().Text(), next.Text()))
 	}
 	c.via = via
 }
@@ -214,8 +215,8 @@ func (q request) text() string {
 			b.WriteString(" " + option.text)
 		}
 	}
-	if q.via != (unique.Handle[nextHop]{}) {
-		b.WriteString(" Via(" + q.via.Value().text() + ")")
+	if q.via != (unique.Handle[hop.Next]{}) {
+		b.WriteString(" Via(" + q.via.Value().Text() + ")")
 	}
 	return b.String()
 }
@@ -223,7 +224,7 @@ func (q request) text() string {
 // question is one request with the operator's wishes for its domain.
 type question struct {
 	request
-	hop    nextHop
+	hop    hop.Next
 	wishes wishes
 	pin    []dane.Record
 	// Lookups to leave out: switched off by the operator, or without effect.
@@ -232,7 +233,7 @@ type question struct {
 
 // question adds the operator's wishes to a request.
 func (r *Resolver) question(asked request) (question, *Error) {
-	wish, err := r.overrideOf(asked.domain)
+	wish, err := r.overrides.of(asked.domain)
 	if err != nil {
 		return question{}, badOverride(err)
 	}
@@ -247,39 +248,39 @@ func (r *Resolver) question(asked request) (question, *Error) {
 	q.wishes.floor = max(q.wishes.floor, wish.Floor, asked.floor)
 	q.wishes.requireDANE = q.wishes.requireDANE || wish.RequireDANE
 	q.wishes.requireRoute = q.wishes.requireRoute || wish.RequireRoute
-	switch hop := asked.nextHop(r.port); {
-	case asked.via == (unique.Handle[nextHop]{}):
-		q.hop = hop
+	switch next := asked.nextHop(r.port); {
+	case asked.via == (unique.Handle[hop.Next]{}):
+		q.hop = next
 		if wish.hop != nil {
 			q.hop = *wish.hop
 		}
 		q.follow(wish)
-	case wish.hop != nil && *wish.hop == hop:
-		q.hop = hop
+	case wish.hop != nil && *wish.hop == next:
+		q.hop = next
 		q.follow(wish)
 	case wish.hop != nil:
-		return question{}, badOptions("", fmt.Errorf("Via(%s) and Override.NextHop, which is %s, exclude each other", hop.text(), wish.hop.text()))
+		return question{}, badOptions("", fmt.Errorf("Via(%s) and Override.NextHop, which is %s, exclude each other", next.Text(), wish.hop.Text()))
 	case len(wish.Pin) > 0:
-		return question{}, badOptions("", fmt.Errorf("Via(%s) and Override.Pin exclude each other: the pin is for the hosts of the domain", hop.text()))
+		return question{}, badOptions("", fmt.Errorf("Via(%s) and Override.Pin exclude each other: the pin is for the hosts of the domain", next.Text()))
 	default:
-		q.hop = hop
+		q.hop = next
 	}
 	if asked.login {
-		if !q.hop.exempt() {
+		if !q.hop.Exempt() {
 			return question{}, badOptions("", errors.New("Login needs a next hop in brackets, so that credentials go to the named host only; use Via or Override.NextHop"))
 		}
 		q.wishes.floor = Authenticated
 	}
 	// Neither standard applies to an address (RFC 7672 section 2.2, RFC 8461
 	// section 3.4), nor to mail with TLS-Required: No (RFC 8689 section 3).
-	if q.hop.addr.IsValid() || asked.tlsOptional {
+	if q.hop.Addr.IsValid() || asked.tlsOptional {
 		q.noDANE, q.noMTASTS = true, true
 	}
 	return q, nil
 }
 
 // follow applies what an override says about the next hop that it is for.
-func (q *question) follow(wish override) {
+func (q *question) follow(wish domainOverride) {
 	q.noDANE = q.noDANE || wish.NoDANE
 	q.noMTASTS = q.noMTASTS || wish.NoMTASTS
 	q.pin = wish.Pin
@@ -287,13 +288,25 @@ func (q *question) follow(wish override) {
 }
 
 // nextHop returns the next hop without an override.
-func (q request) nextHop(port uint16) nextHop {
-	if q.via != (unique.Handle[nextHop]{}) {
+func (q request) nextHop(port uint16) hop.Next {
+	if q.via != (unique.Handle[hop.Next]{}) {
 		return q.via.Value()
 	}
 	if names.IsLiteral(q.domain) {
 		addr, _ := names.ParseLiteral(q.domain[1 : len(q.domain)-1]) // newRequest has read it
-		return nextHop{addr: addr, port: port, direct: true}
+		return hop.Next{Addr: addr, Port: port, Direct: true}
 	}
-	return nextHop{name: q.domain, port: port}
+	return hop.Next{Name: q.domain, Port: port}
+}
+
+// canonicalDomain is names.Canonical with errors that wrap ErrNotADomain.
+func canonicalDomain(s string) (string, error) {
+	name, err := names.Canonical(s)
+	switch {
+	case errors.Is(err, names.ErrAddress):
+		return "", fmt.Errorf("%w: %w; put an address literal in brackets", ErrNotADomain, err)
+	case err != nil:
+		return "", fmt.Errorf("%w: %w", ErrNotADomain, err)
+	}
+	return name, nil
 }
