@@ -40,7 +40,7 @@ import (
 // The first name with a secure RRset is the TLSA base domain.
 //
 // Every error is an [*Error] and means that the host must not be used now:
-// [ErrName], [ErrAddressLiteral], [ErrNoAddress], [ErrLookupFailed], or the error
+// [ErrDomain], [ErrAddressLiteral], [ErrNoAddress], [ErrLookupFailed], or the error
 // of ctx.
 func Discover(ctx context.Context, resolver dnssec.Resolver, host string, port uint16) (*Discovery, error) {
 	name, err := hostName(host)
@@ -99,7 +99,7 @@ func hostName(host string) (string, error) {
 	}
 	name, err := names.Canonical(host)
 	if err != nil {
-		return "", &Error{Host: host, Err: err, kind: ErrName}
+		return "", &Error{Host: host, Err: err, kind: ErrDomain}
 	}
 	return name, nil
 }

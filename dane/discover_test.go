@@ -404,7 +404,7 @@ func TestDiscoverNames(t *testing.T) {
 	}
 	for _, name := range []string{"", ".", "a..b", strings.Repeat("a", 64) + ".example", strings.Repeat("a.", 200), "\xff.example", "b\u00fc cher.example"} {
 		resolver := &asked{}
-		if _, err := dane.Discover(t.Context(), resolver, name, 25); !errors.Is(err, dane.ErrName) || len(resolver.questions) != 0 {
+		if _, err := dane.Discover(t.Context(), resolver, name, 25); !errors.Is(err, dane.ErrDomain) || len(resolver.questions) != 0 {
 			t.Errorf("%q: error %v, asked %q", name, err, resolver.questions)
 		}
 	}

@@ -12,8 +12,8 @@ import (
 
 // These sentinels say what an [*Error] is about. errors.Is finds them in it.
 var (
-	// ErrName means that the host is not a domain name.
-	ErrName = errors.New("dane: not a domain name")
+	// ErrDomain means that the host is not a domain name.
+	ErrDomain = errors.New("dane: not a domain name")
 	// ErrAddressLiteral means that the host is an IP address. DANE does not apply
 	// to it (RFC 7672 section 2.2), and nothing is looked up.
 	ErrAddressLiteral = errors.New("dane: the host is an IP address; DANE does not apply")
@@ -65,7 +65,7 @@ type Attempt struct {
 func (e *Error) Error() string {
 	host := names.Quote(e.Host, 64)
 	switch e.kind {
-	case ErrName:
+	case ErrDomain:
 		return fmt.Sprintf("dane: host %s is not a domain name: %v", host, e.Err)
 	case ErrAddressLiteral:
 		return fmt.Sprintf("dane: host %s is an IP address; DANE does not apply", host)
@@ -144,7 +144,7 @@ func (e *Error) Unwrap() []error {
 // mismatch it can: zones, records and certificates change, so the mail waits.
 func (e *Error) Temporary() bool {
 	switch e.kind {
-	case ErrName, ErrAddressLiteral, ErrNoAddress, ErrRecord:
+	case ErrDomain, ErrAddressLiteral, ErrNoAddress, ErrRecord:
 		return false
 	}
 	return true

@@ -14,7 +14,7 @@ import (
 // zero Verifier has the policy that [Select] and [Verify] use.
 type Verifier struct {
 	// Digests are the accepted digests, the strongest first (RFC 7671 section
-	// 9). Nil means SHA2-512, then SHA2-256. A record is unusable if its digest is
+	// 9). nil means SHA2-512, then SHA2-256. A record is unusable if its digest is
 	// not listed, or if the package of the hash function is not linked into the
 	// program.
 	Digests []Digest

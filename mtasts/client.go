@@ -26,7 +26,7 @@ const (
 )
 
 // Config configures a [Client]. The zero value is ready for use. [New] reads it
-// once.
+// once, and returns an error if a number is negative.
 type Config struct {
 	// Resolver looks up TXT records and the addresses of policy hosts. nil means
 	// net.DefaultResolver. If it has a method LookupTXTUntil, the Client follows
@@ -36,14 +36,14 @@ type Config struct {
 	// system roots.
 	RootCAs *x509.CertPool
 	// Dial connects to a policy host. Its arguments are "tcp" and an IP address
-	// with port 443, which has been checked (see AllowAddr). It must return when
+	// with port 443, which has been checked (see AllowPolicyHost). It must return when
 	// ctx is done. nil means a [net.Dialer]. Proxy settings are not used.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	// AllowAddr permits policy hosts at special-purpose addresses (loopback,
+	// AllowPolicyHost permits policy hosts at special-purpose addresses (loopback,
 	// private, link-local, multicast, and others). nil permits none, so that a
-	// DNS record cannot make the sender connect to its own network. AllowAddr
+	// DNS record cannot make the sender connect to its own network. AllowPolicyHost
 	// is not called for addresses of the public Internet.
-	AllowAddr func(netip.Addr) bool
+	AllowPolicyHost func(netip.Addr) bool
 	// Now is the clock. nil means time.Now.
 	Now func() time.Time
 	// Store keeps policies when the program restarts, and policies for which
@@ -72,37 +72,37 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// withDefaults returns cfg with the zero fields set.
-func (cfg Config) withDefaults() (Config, error) {
-	if cfg.MaxPolicies < 0 || cfg.MaxRefreshes < 0 || cfg.FetchTimeout < 0 {
-		return cfg, errors.New("mtasts: Config.MaxPolicies, MaxRefreshes and FetchTimeout must not be negative")
+// withDefaults returns config with the zero fields set.
+func (config Config) withDefaults() (Config, error) {
+	if config.MaxPolicies < 0 || config.MaxRefreshes < 0 || config.FetchTimeout < 0 {
+		return config, errors.New("mtasts: Config.MaxPolicies, MaxRefreshes and FetchTimeout must not be negative; 0 means the default")
 	}
-	if cfg.Resolver == nil {
-		cfg.Resolver = net.DefaultResolver
+	if config.Resolver == nil {
+		config.Resolver = net.DefaultResolver
 	}
-	if cfg.Dial == nil {
-		cfg.Dial = new(net.Dialer).DialContext
+	if config.Dial == nil {
+		config.Dial = new(net.Dialer).DialContext
 	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
+	if config.Now == nil {
+		config.Now = time.Now
 	}
 	// The monotonic clock stops while the machine sleeps, and policies would
 	// last longer than max_age. So only the wall clock is read.
-	clock := cfg.Now
-	cfg.Now = func() time.Time { return clock().Round(0) }
-	if cfg.MaxPolicies == 0 {
-		cfg.MaxPolicies = defaultMaxPolicies
+	clock := config.Now
+	config.Now = func() time.Time { return clock().Round(0) }
+	if config.MaxPolicies == 0 {
+		config.MaxPolicies = defaultMaxPolicies
 	}
-	if cfg.MaxRefreshes == 0 {
-		cfg.MaxRefreshes = defaultRefreshes
+	if config.MaxRefreshes == 0 {
+		config.MaxRefreshes = defaultRefreshes
 	}
-	if cfg.FetchTimeout == 0 {
-		cfg.FetchTimeout = defaultFetchTimeout
+	if config.FetchTimeout == 0 {
+		config.FetchTimeout = defaultFetchTimeout
 	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	return cfg, nil
+	return config, nil
 }
 
 // Client finds the policies of domains and remembers them. What it remembers is
@@ -113,7 +113,7 @@ func (cfg Config) withDefaults() (Config, error) {
 //
 // A Client is safe for concurrent use. Close it when it is no longer needed.
 type Client struct {
-	cfg     Config
+	config  Config
 	memory  *cache
 	storage *storage
 	fetcher *fetcher
@@ -125,23 +125,23 @@ type Client struct {
 }
 
 // New returns a Client that remembers nothing yet. New uses neither the network
-// nor the Store. It returns an error if a number in cfg is negative.
-func New(cfg Config) (*Client, error) {
-	cfg, err := cfg.withDefaults()
+// nor the Store. An error names the fields that are wrong.
+func New(config Config) (*Client, error) {
+	config, err := config.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	events := &notifier{logger: cfg.Logger, onEvent: cfg.OnEvent, now: cfg.Now}
+	events := &notifier{logger: config.Logger, onEvent: config.OnEvent, now: config.Now}
 	c := &Client{
-		cfg:     cfg,
-		memory:  newCache(cfg.MaxPolicies),
-		storage: newStorage(cfg.Store, events, cfg.Now),
+		config:  config,
+		memory:  newCache(config.MaxPolicies),
+		storage: newStorage(config.Store, events, config.Now),
 		fetcher: &fetcher{
 			dialer: guarded.Dialer{
-				Resolver: cfg.Resolver, Dial: cfg.Dial, AllowAddr: cfg.AllowAddr, RootCAs: cfg.RootCAs, Now: cfg.Now,
+				Resolver: config.Resolver, Dial: config.Dial, AllowAddr: config.AllowPolicyHost, RootCAs: config.RootCAs, Now: config.Now,
 			},
-			now:     cfg.Now,
-			timeout: cfg.FetchTimeout,
+			now:     config.Now,
+			timeout: config.FetchTimeout,
 		},
 		events: events,
 	}
@@ -173,7 +173,7 @@ func (c *Client) Close() error {
 func (c *Client) Preload(ctx context.Context, domains ...string) error {
 	errs := make([]error, len(domains))
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, c.cfg.MaxRefreshes)
+	slots := make(chan struct{}, c.config.MaxRefreshes)
 	for i, domain := range domains {
 		select {
 		case slots <- struct{}{}:

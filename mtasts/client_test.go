@@ -489,7 +489,7 @@ func TestRecheckDuringLookup(t *testing.T) {
 func TestBoundOfDomains(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
-		c := w.client(t, func(cfg *mtasts.Config) { cfg.MaxPolicies = 10 })
+		c := w.client(t, func(config *mtasts.Config) { config.MaxPolicies = 10 })
 		lookup(t, c)
 		for i := range 100 {
 			if _, err := c.Lookup(context.Background(), fmt.Sprintf("d%d.example", i)); err != nil {
@@ -509,7 +509,7 @@ func TestBoundOfDomains(t *testing.T) {
 func TestResolverWithoutTTL(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
-		c := w.client(t, func(cfg *mtasts.Config) { cfg.Resolver = plainResolver{w} })
+		c := w.client(t, func(config *mtasts.Config) { config.Resolver = plainResolver{w} })
 		r := lookup(t, c)
 		wantMode(t, r, mtasts.Enforce)
 		if !r.NextCheck.Equal(time.Now().Add(5 * time.Minute)) {
@@ -520,9 +520,9 @@ func TestResolverWithoutTTL(t *testing.T) {
 
 func TestNewRefusesNegativeNumbers(t *testing.T) {
 	t.Parallel()
-	for _, cfg := range []mtasts.Config{{MaxPolicies: -1}, {FetchTimeout: -1}} {
-		if _, err := mtasts.New(cfg); err == nil {
-			t.Errorf("%+v is accepted", cfg)
+	for _, config := range []mtasts.Config{{MaxPolicies: -1}, {FetchTimeout: -1}} {
+		if _, err := mtasts.New(config); err == nil {
+			t.Errorf("%+v is accepted", config)
 		}
 	}
 	if _, err := mtasts.New(mtasts.Config{}); err != nil {

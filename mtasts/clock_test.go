@@ -14,8 +14,8 @@ func TestClockSetBack(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		var offset time.Duration
-		c := w.client(t, func(cfg *mtasts.Config) {
-			cfg.Now = func() time.Time { return time.Now().Add(offset) }
+		c := w.client(t, func(config *mtasts.Config) {
+			config.Now = func() time.Time { return time.Now().Add(offset) }
 		})
 		lookup(t, c)
 		w.setTXT(txtAnswer{err: servfail("x")})
@@ -35,8 +35,8 @@ func TestClockSetBackDuringBackOff(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		var offset time.Duration
-		c := w.client(t, func(cfg *mtasts.Config) {
-			cfg.Now = func() time.Time { return time.Now().Add(offset) }
+		c := w.client(t, func(config *mtasts.Config) {
+			config.Now = func() time.Time { return time.Now().Add(offset) }
 		})
 		w.setHost(nil)
 		wantError(t, lookup(t, c), mtasts.KindFetch, "connect")
@@ -68,8 +68,8 @@ func TestLookupComesLate(t *testing.T) {
 		w := newWorld(t)
 		var c *mtasts.Client
 		late := 0 // counts down to the moment at which another Lookup comes first
-		c = w.client(t, func(cfg *mtasts.Config) {
-			cfg.Now = func() time.Time {
+		c = w.client(t, func(config *mtasts.Config) {
+			config.Now = func() time.Time {
 				if late--; late == 0 {
 					lookup(t, c)
 				}

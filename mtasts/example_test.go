@@ -69,9 +69,9 @@ func exampleConfig() mtasts.Config {
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate()) // it is valid for *.example.com
 	return mtasts.Config{
-		Resolver:  exampleResolver{},
-		RootCAs:   roots,
-		AllowAddr: netip.Addr.IsLoopback,
+		Resolver:        exampleResolver{},
+		RootCAs:         roots,
+		AllowPolicyHost: netip.Addr.IsLoopback,
 		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, server.Listener.Addr().String())
 		},

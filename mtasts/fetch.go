@@ -147,7 +147,7 @@ func dialError(ctx context.Context, failed *guarded.Error, now time.Time) *Error
 	case errors.Is(err, guarded.ErrNoAddress):
 		return &Error{Kind: KindFetch, ReasonCode: "dns-not-found", Err: err}
 	case errors.Is(err, guarded.ErrSpecialAddress):
-		return failf(KindFetch, "address-refused", "%w, which Config.AllowAddr does not permit", err)
+		return failf(KindFetch, "address-refused", "%w, which Config.AllowPolicyHost does not permit", err)
 	case failed.Step == guarded.Resolve:
 		return &Error{Kind: KindFetch, ReasonCode: dnsReason(err), Err: err}
 	case failed.Step == guarded.Handshake:

@@ -320,7 +320,7 @@ func TestSpecialAddresses(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				w := newWorld(t)
 				w.setAddrs(test.addrs...)
-				r := lookup(t, w.client(t, func(cfg *mtasts.Config) { cfg.AllowAddr = test.allow }))
+				r := lookup(t, w.client(t, func(config *mtasts.Config) { config.AllowPolicyHost = test.allow }))
 				if got := strings.Join(w.dials, ", "); got != test.dials {
 					t.Errorf("dialed %q, want %q", got, test.dials)
 				}
@@ -347,8 +347,8 @@ func TestSeveralAddresses(t *testing.T) {
 		}
 		w.setAddrs(addrs...)
 		dial := w.Dial
-		c := w.client(t, func(cfg *mtasts.Config) {
-			cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c := w.client(t, func(config *mtasts.Config) {
+			config.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 				conn, err := dial(ctx, network, addr)
 				if addr == "11.0.0.4:443" {
 					return conn, err
@@ -379,7 +379,7 @@ func TestLog(t *testing.T) {
 				w := newWorld(t)
 				w.publish("1", policyWith("mode: "+mode))
 				var log bytes.Buffer
-				c := w.client(t, func(cfg *mtasts.Config) { cfg.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+				c := w.client(t, func(config *mtasts.Config) { config.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 				lookup(t, c)
 				if !strings.Contains(log.String(), `msg="MTA-STS policy found" domain=example.com id=1 mode=`+mode) {
 					t.Errorf("log %q", log.String())

@@ -121,7 +121,7 @@ func TestRebinding(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		r := &rebinding{world: w}
-		c := w.client(t, func(cfg *mtasts.Config) { cfg.Resolver = r })
+		c := w.client(t, func(config *mtasts.Config) { config.Resolver = r })
 		wantMode(t, lookup(t, c), mtasts.Enforce)
 		if r.asked != 1 || len(w.dials) != 1 || w.dials[0] != "tcp 11.0.0.1:443" {
 			t.Errorf("asked %d times, dialed %q", r.asked, w.dials)

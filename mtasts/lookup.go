@@ -47,7 +47,7 @@ func (c *Client) Lookup(ctx context.Context, domain string) (r Result, err error
 
 // fresh returns the state of domain in memory if it needs no lookup, or nil.
 func (c *Client) fresh(domain string) *state {
-	if s := c.memory.get(domain); s != nil && s.used && s.isFresh(c.cfg.Now()) {
+	if s := c.memory.get(domain); s != nil && s.used && s.isFresh(c.config.Now()) {
 		return s
 	}
 	return nil
@@ -68,7 +68,7 @@ func (c *Client) Recheck(ctx context.Context, domain string) (r Result, changed 
 	}
 	var before *Policy
 	if s := c.memory.get(domain); s != nil {
-		before = s.at(c.cfg.Now()).policy
+		before = s.at(c.config.Now()).policy
 	}
 	s, err := c.search(ctx, domain, recheck)
 	if err != nil {
@@ -91,10 +91,10 @@ func (c *Client) Remembered(ctx context.Context, domain string) (*Policy, error)
 		return nil, err
 	}
 	s := c.memory.get(domain)
-	if s == nil || s.unread || s.hasRunOut(c.cfg.Now()) { // another Client may have fetched it again
+	if s == nil || s.unread || s.hasRunOut(c.config.Now()) { // another Client may have fetched it again
 		s = c.storage.read(ctx, domain)
 	}
-	switch s = s.at(c.cfg.Now()); {
+	switch s = s.at(c.config.Now()); {
 	case s.policy != nil:
 		return s.policy, nil
 	case s.unread && ctx.Err() != nil:
@@ -147,7 +147,7 @@ func (c *Client) search(ctx context.Context, domain string, t task) (*state, err
 		if err != nil {
 			return nil, err
 		}
-		found, err := wait(ctx, f, t == lookUp, c.cfg.Now)
+		found, err := wait(ctx, f, t == lookUp, c.config.Now)
 		if err != nil || found.state != nil && (t == lookUp || found.task != lookUp) {
 			return found.state, err
 		}
@@ -181,7 +181,7 @@ func (c *Client) board(ctx context.Context, domain string, t task) (*flight.Flig
 	if w.remembered == nil && t == lookUp {
 		// Usually there is nothing to do after this, and no goroutine is needed.
 		w.stored = c.storage.read(ctx, domain)
-		if now := c.cfg.Now(); w.stored.used && w.stored.isFresh(now) {
+		if now := c.config.Now(); w.stored.used && w.stored.isFresh(now) {
 			s := w.stored.at(now)
 			c.memory.put(s)
 			c.storage.write(ctx, w.stored, s)
@@ -280,7 +280,7 @@ func (w *work) run(ctx context.Context) *state {
 	if ctx.Err() != nil {
 		return nil
 	}
-	news := changes(before, next, c.cfg.Now())
+	news := changes(before, next, c.config.Now())
 	written := c.storage.write(ctx, w.stored, next)
 	switch {
 	case w.task == refresh && next.policy == nil:
@@ -305,7 +305,7 @@ func (w *work) run(ctx context.Context) *state {
 // store was read.
 func (w *work) load(ctx context.Context) (before, old *state) {
 	c := w.client
-	if w.remembered != nil && w.task != reread && !w.remembered.unread && !w.remembered.hasRunOut(c.cfg.Now()) {
+	if w.remembered != nil && w.task != reread && !w.remembered.unread && !w.remembered.hasRunOut(c.config.Now()) {
 		w.stored = w.remembered
 		w.flight.Publish(outcome{w.task, w.remembered})
 		return w.remembered, w.remembered
@@ -335,7 +335,7 @@ func (w *work) load(ctx context.Context) (before, old *state) {
 // force.
 func (w *work) step(ctx context.Context, old *state) (_ *state, looked bool) {
 	c := w.client
-	next := old.at(c.cfg.Now())
+	next := old.at(c.config.Now())
 	switch {
 	case w.task == reread, w.task == refresh && !next.used:
 		return next, false
@@ -343,8 +343,8 @@ func (w *work) step(ctx context.Context, old *state) (_ *state, looked bool) {
 		next.used = true
 		return next, true
 	}
-	found := discover(ctx, c.cfg.Resolver, c.cfg.Now, w.domain)
-	next = old.at(c.cfg.Now())
+	found := discover(ctx, c.config.Resolver, c.config.Now, w.domain)
+	next = old.at(c.config.Now())
 	if w.task == refresh && next.policy != nil {
 		return w.renew(ctx, next, found), true
 	}
@@ -427,15 +427,15 @@ func (w *work) share(ctx context.Context, mine *state, id string) (theirs *state
 	if c.storage.leaser == nil {
 		return nil, nothing
 	}
-	for end := time.Now().Add(c.cfg.FetchTimeout); ; {
-		release, ok, err := c.storage.lease(ctx, w.domain, c.cfg.FetchTimeout+2*storeTimeout)
+	for end := time.Now().Add(c.config.FetchTimeout); ; {
+		release, ok, err := c.storage.lease(ctx, w.domain, c.config.FetchTimeout+2*storeTimeout)
 		if err != nil {
 			return nil, nothing
 		}
 		if !ok {
 			release = nothing
 		}
-		if s := c.storage.read(ctx, w.domain).at(c.cfg.Now()); s.supersedes(mine, id) {
+		if s := c.storage.read(ctx, w.domain).at(c.config.Now()); s.supersedes(mine, id) {
 			release()
 			return s, nothing
 		}
@@ -451,7 +451,7 @@ func (w *work) share(ctx context.Context, mine *state, id string) (theirs *state
 func (w *work) fetchItself(ctx context.Context, old *state, found discovery) (_ *state, ok bool) {
 	c := w.client
 	policy, text, err := c.fetcher.fetch(ctx, w.domain)
-	now := c.cfg.Now()
+	now := c.config.Now()
 	next := old.at(now)
 	if err != nil {
 		next.fetchFailed(failure{id: found.record.ID, when: now, err: err, text: shorten(text)})

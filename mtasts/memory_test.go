@@ -102,7 +102,7 @@ func (m *memStore) setErr(get, put error) {
 }
 
 func withStore(s mtasts.Store) func(*mtasts.Config) {
-	return func(cfg *mtasts.Config) { cfg.Store = s }
+	return func(config *mtasts.Config) { config.Store = s }
 }
 
 // eventLog keeps the events of a client.
@@ -111,8 +111,8 @@ type eventLog struct {
 	events []mtasts.Event
 }
 
-func (l *eventLog) configure(cfg *mtasts.Config) {
-	cfg.OnEvent = func(e mtasts.Event) {
+func (l *eventLog) configure(config *mtasts.Config) {
+	config.OnEvent = func(e mtasts.Event) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.events = append(l.events, e)
@@ -173,5 +173,5 @@ func remembered(t testing.TB, c *mtasts.Client, domain string) *mtasts.Policy {
 func sleepTo(start time.Time, after time.Duration) { time.Sleep(time.Until(start.Add(after))) }
 
 func withLog(out io.Writer) func(*mtasts.Config) {
-	return func(cfg *mtasts.Config) { cfg.Logger = slog.New(slog.NewTextHandler(out, nil)) }
+	return func(config *mtasts.Config) { config.Logger = slog.New(slog.NewTextHandler(out, nil)) }
 }

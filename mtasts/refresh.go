@@ -43,26 +43,26 @@ func (c *Client) Run(ctx context.Context) {
 	defer cancel()
 	defer context.AfterFunc(c.closing, cancel)()
 
-	r := &refresher{client: c, seed: maphash.MakeSeed(), start: c.cfg.Now(), work: make(chan string)}
+	r := &refresher{client: c, seed: maphash.MakeSeed(), start: c.config.Now(), work: make(chan string)}
 	var workers sync.WaitGroup
-	for range c.cfg.MaxRefreshes {
+	for range c.config.MaxRefreshes {
 		workers.Go(func() {
 			for domain := range r.work {
 				c.fly(ctx, domain, refresh)
 			}
 		})
 	}
-	if w, ok := c.cfg.Store.(Watcher); ok {
+	if w, ok := c.config.Store.(Watcher); ok {
 		workers.Go(func() { c.watch(ctx, w) })
 	}
 	for ctx.Err() == nil {
-		next := c.cfg.Now().Add(sweepEvery)
+		next := c.config.Now().Add(sweepEvery)
 		for _, j := range r.sweep(ctx, next) {
 			if !r.hand(ctx, j) {
 				break
 			}
 		}
-		sleep(ctx, next.Sub(c.cfg.Now()))
+		sleep(ctx, next.Sub(c.config.Now()))
 	}
 	close(r.work)
 	workers.Wait()
@@ -86,20 +86,20 @@ type job struct {
 // store. It returns at most MaxPolicies jobs; the next sweep finds the others.
 func (r *refresher) sweep(ctx context.Context, end time.Time) []job {
 	c := r.client
-	now := c.cfg.Now()
+	now := c.config.Now()
 	r.start = earlier(r.start, now) // a clock that was set back must not delay everything
 	var jobs []job
 	add := func(domain string, used bool, s schedule) {
 		due := r.due(domain, used, s, now)
-		if due.Before(end) && len(jobs) < c.cfg.MaxPolicies {
+		if due.Before(end) && len(jobs) < c.config.MaxPolicies {
 			jobs = append(jobs, job{domain, due})
 		}
 	}
 	for s := range c.memory.all() {
 		add(s.domain, s.used, s.schedule())
 	}
-	if c.cfg.Store != nil {
-		for e, err := range c.cfg.Store.All(ctx) {
+	if c.config.Store != nil {
+		for e, err := range c.config.Store.All(ctx) {
 			switch {
 			case ctx.Err() != nil:
 				return nil
@@ -138,7 +138,7 @@ func (r *refresher) due(domain string, used bool, s schedule, now time.Time) tim
 // hand waits until j is due and a worker is free. It returns false if ctx is
 // done before.
 func (r *refresher) hand(ctx context.Context, j job) bool {
-	sleep(ctx, j.due.Sub(r.client.cfg.Now()))
+	sleep(ctx, j.due.Sub(r.client.config.Now()))
 	select {
 	case r.work <- j.domain:
 		return true

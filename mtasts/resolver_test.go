@@ -57,7 +57,7 @@ func TestDNSTimeout(t *testing.T) {
 			return nil, ctx.Err()
 		})
 		start := time.Now()
-		r := lookup(t, newWorld(t).client(t, func(cfg *mtasts.Config) { cfg.Resolver = silent }))
+		r := lookup(t, newWorld(t).client(t, func(config *mtasts.Config) { config.Resolver = silent }))
 		wantError(t, r, mtasts.KindDNS, "dns-timeout")
 		if time.Since(start) > 10*time.Second {
 			t.Errorf("took %v", time.Since(start))
@@ -70,9 +70,9 @@ func TestAddressTimeout(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		half := resolverFunc(func(ctx context.Context) ([]string, error) { return []string{"v=STSv1; id=1"}, nil })
 		start := time.Now()
-		r := lookup(t, newWorld(t).client(t, func(cfg *mtasts.Config) {
-			cfg.Resolver = half
-			cfg.FetchTimeout = 5 * time.Second
+		r := lookup(t, newWorld(t).client(t, func(config *mtasts.Config) {
+			config.Resolver = half
+			config.FetchTimeout = 5 * time.Second
 		}))
 		wantError(t, r, mtasts.KindFetch, "dns-timeout")
 		if time.Since(start) != 5*time.Second {

@@ -73,7 +73,7 @@ func TestStoreBehindMemory(t *testing.T) {
 				Domain: name, ID: "1", Text: enforce, Fetched: time.Now(), NextCheck: time.Now().Add(time.Hour), Used: true,
 			})
 		}
-		c := w.client(t, withStore(store), func(cfg *mtasts.Config) { cfg.MaxPolicies = 1 })
+		c := w.client(t, withStore(store), func(config *mtasts.Config) { config.MaxPolicies = 1 })
 		for range 3 {
 			for _, name := range []string{"a.example", "b.example", "c.example"} {
 				r, err := c.Lookup(t.Context(), name)

@@ -60,11 +60,11 @@ func newWorld(t testing.TB) *world {
 
 func (w *world) client(t testing.TB, change ...func(*mtasts.Config)) *mtasts.Client {
 	t.Helper()
-	cfg := mtasts.Config{Resolver: w, RootCAs: w.roots, Dial: w.Dial}
+	config := mtasts.Config{Resolver: w, RootCAs: w.roots, Dial: w.Dial}
 	for _, f := range change {
-		f(&cfg)
+		f(&config)
 	}
-	client, err := mtasts.New(cfg)
+	client, err := mtasts.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}

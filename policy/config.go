@@ -14,13 +14,14 @@ import (
 
 // Config configures New. The zero Config is secure: it validates DNSSEC itself
 // through the servers in /etc/resolv.conf, trusts the system's roots for MTA-STS,
-// and keeps policies in memory. New reads a Config once.
+// and keeps policies in memory. New reads a Config once, and returns an error if a number is
+// negative.
 type Config struct {
 	// Servers are the DNS servers to query, in the form of dnssec.Config. They
-	// are not trusted. Empty stands for those in /etc/resolv.conf.
+	// are not trusted. Empty means those in /etc/resolv.conf.
 	Servers []string
 
-	// DNS answers all DNS queries, including those of MTA-STS. nil stands for a
+	// DNS answers all DNS queries, including those of MTA-STS. nil means a
 	// dnssec.Validator over Servers. A dnssec.Trusting trusts a resolver that
 	// you operate.
 	DNS dnssec.Resolver
@@ -30,17 +31,17 @@ type Config struct {
 	// DNS can hide a policy again.
 	Store mtasts.Store
 
-	// MTASTS looks up and remembers MTA-STS policies. nil stands for a client
+	// MTASTS looks up and remembers MTA-STS policies. nil means a client
 	// made from DNS, Store, RootCAs, Dial, AllowPolicyHost, Now and Logger.
 	MTASTS *mtasts.Client
 
 	// RootCAs are the roots of the web PKI, for MTA-STS policy hosts and for the
-	// mail hosts that a policy lists. nil stands for the system's roots. DANE
+	// mail hosts that a policy lists. nil means the system's roots. DANE
 	// does not use them.
 	RootCAs *x509.CertPool
 
 	// Dial connects to mail hosts and policy hosts; addr is always an IP
-	// address and a port. nil stands for a net.Dialer.
+	// address and a port. nil means a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// AllowPolicyHost permits MTA-STS policy hosts at special-purpose addresses
@@ -62,7 +63,7 @@ type Config struct {
 	AllowMailHost func(netip.Addr) bool
 
 	// Port is the SMTP port of mail hosts found by MX records, and the port of
-	// their TLSA records. 0 stands for 25.
+	// their TLSA records. 0 means 25.
 	Port uint16
 
 	// Self are the names of the sending host in MX records. A host list ends
@@ -122,22 +123,22 @@ type Config struct {
 	HostOverrides map[string]HostOverride
 
 	// OpportunisticMinVersion is the minimum TLS version where no policy
-	// applies. 0 stands for TLS 1.0, which protects more than the cleartext that
+	// applies. 0 means TLS 1.0, which protects more than the cleartext that
 	// is permitted there. Wherever a policy applies, the minimum is TLS 1.2.
 	OpportunisticMinVersion uint16
 
 	// MaxPlans bounds the plans kept in memory, and their size to 2 KiB for each
 	// on average: a plan with one host takes about that, and one with five hosts
 	// about 8 KiB. Plans that are used again stay longer, so that a run over more
-	// domains than fit does not displace them. 0 stands for 100,000 plans, which
+	// domains than fit does not displace them. 0 means 100,000 plans, which
 	// take at most 200 MiB.
 	MaxPlans int
 
-	// Timeout bounds the lookups for one plan. 0 stands for two minutes, because
+	// Timeout bounds the lookups for one plan. 0 means two minutes, because
 	// the fetch of an MTA-STS policy alone may take one.
 	Timeout time.Duration
 
-	// Now is the clock; nil stands for time.Now.
+	// Now is the clock. nil means time.Now.
 	Now func() time.Time
 
 	// Logger gets events that the operator should see. nil logs nothing.

@@ -17,9 +17,9 @@ var (
 	ErrNullMX = errors.New("null MX")
 	// ErrNoDomain means that the domain does not exist.
 	ErrNoDomain = errors.New("no such domain")
-	// ErrNotADomain means that the text is neither a domain name nor an address
+	// ErrDomain means that the text is neither a domain name nor an address
 	// literal.
-	ErrNotADomain = errors.New("not a domain name")
+	ErrDomain = errors.New("not a domain name")
 	// ErrLoop means that the best mail host of the domain is the sending host
 	// (Config.Self).
 	ErrLoop = errors.New("mail loop")
@@ -80,7 +80,7 @@ type Error struct {
 	// Permanent is true if another attempt cannot help.
 	Permanent bool
 	// ReplyCode is the SMTP reply code for the sender of the mail, such as 451
-	// or 556. 0 stands for 451, or for 550 if the failure is permanent. Code
+	// or 556. 0 means 451, or for 550 if the failure is permanent. Code
 	// returns the one that applies.
 	ReplyCode int
 	// Status is the enhanced status code of RFC 3463, such as "4.7.5".

@@ -154,7 +154,7 @@ func newRequest(domain string) (request, *Error) {
 	}
 	addr, err := names.ParseLiteral(domain[1 : len(domain)-1])
 	if err != nil {
-		return request{}, notADomain(domain, fmt.Errorf("%w: a bad address literal: %w", ErrNotADomain, err))
+		return request{}, notADomain(domain, fmt.Errorf("%w: a bad address literal: %w", ErrDomain, err))
 	}
 	return request{domain: literal(addr)}, nil
 }
@@ -299,14 +299,14 @@ func (q request) nextHop(port uint16) hop.Next {
 	return hop.Next{Name: q.domain, Port: port}
 }
 
-// canonicalDomain is names.Canonical with errors that wrap ErrNotADomain.
+// canonicalDomain is names.Canonical with errors that wrap ErrDomain.
 func canonicalDomain(s string) (string, error) {
 	name, err := names.Canonical(s)
 	switch {
 	case errors.Is(err, names.ErrAddress):
-		return "", fmt.Errorf("%w: %w; put an address literal in brackets", ErrNotADomain, err)
+		return "", fmt.Errorf("%w: %w; put an address literal in brackets", ErrDomain, err)
 	case err != nil:
-		return "", fmt.Errorf("%w: %w", ErrNotADomain, err)
+		return "", fmt.Errorf("%w: %w", ErrDomain, err)
 	}
 	return name, nil
 }

@@ -449,6 +449,7 @@ func TestNewRefuses(t *testing.T) {
 		"no such level":           {Floor: 9},
 		"Self":                    {Self: []string{"not a name"}},
 		"MaxPlans":                {MaxPlans: -1},
+		"Timeout":                 {Timeout: -1},
 		"Store with MTASTS":       {Store: noStore{}, MTASTS: new(mtasts.Client)},
 		"Servers with DNS":        {Servers: []string{"192.0.2.53"}},
 		"override domain":         {Overrides: map[string]Override{"a..b": {}}},
@@ -474,7 +475,7 @@ func TestMalformedDomains(t *testing.T) {
 	for _, domain := range []string{"", ".", "a..b", "192.0.2.1", "example.org\r\nX", "[", "[]", strings.Repeat("a", 300)} {
 		_, err := r.Resolve(t.Context(), domain)
 		var failure *Error
-		if !errors.As(err, &failure) || !failure.Permanent || !errors.Is(err, ErrNotADomain) {
+		if !errors.As(err, &failure) || !failure.Permanent || !errors.Is(err, ErrDomain) {
 			t.Errorf("%q: %v", domain, err)
 		}
 		if err != nil && strings.ContainsAny(err.Error(), "\r\n") {

@@ -75,7 +75,7 @@ func New(config Config) (*Resolver, error) {
 		noDANE:   config.NoDANE,
 		noMTASTS: config.NoMTASTS,
 		mxSecure: config.NoDANEForInsecureMX,
-		inFlight: flight.Group[request, *Plan]{Limit: cmp.Or(max(config.Timeout, 0), defaultTimeout)},
+		inFlight: flight.Group[request, *Plan]{Limit: cmp.Or(config.Timeout, defaultTimeout)},
 		now:      config.Now,
 		logger:   config.Logger,
 		general: wishes{
@@ -99,6 +99,9 @@ func New(config Config) (*Resolver, error) {
 
 		allowMailHost: config.AllowMailHost,
 	}
+	if config.MaxPlans < 0 || config.Timeout < 0 {
+		return nil, errors.New("policy: Config.MaxPlans and Timeout must not be negative; 0 means the default")
+	}
 	if config.NoDANE && config.RequireDANE {
 		return nil, errors.New("policy: Config.NoDANE and Config.RequireDANE exclude each other; set only one")
 	}
@@ -115,9 +118,6 @@ func New(config Config) (*Resolver, error) {
 	var err error
 	if resolver.overrides, err = newOverrides(config, resolver.port); err != nil {
 		return nil, err
-	}
-	if config.MaxPlans < 0 {
-		return nil, errors.New("policy: Config.MaxPlans is negative; use 0 for the default")
 	}
 	maxPlans := cmp.Or(config.MaxPlans, defaultMaxPlans)
 	resolver.plans, err = cache.New[request, *Plan](cache.Config{
@@ -151,13 +151,13 @@ func (r *Resolver) addSources(config Config) error {
 	r.mtasts = config.MTASTS
 	if r.mtasts == nil {
 		client, err := mtasts.New(mtasts.Config{
-			Resolver:  policyResolver{r.dns},
-			RootCAs:   config.RootCAs,
-			Dial:      config.Dial,
-			AllowAddr: config.AllowPolicyHost,
-			Now:       config.Now,
-			Store:     config.Store,
-			Logger:    config.Logger,
+			Resolver:        policyResolver{r.dns},
+			RootCAs:         config.RootCAs,
+			Dial:            config.Dial,
+			AllowPolicyHost: config.AllowPolicyHost,
+			Now:             config.Now,
+			Store:           config.Store,
+			Logger:          config.Logger,
 		})
 		if err != nil {
 			return fmt.Errorf("policy: %w", err)
@@ -200,7 +200,7 @@ func (r *Resolver) Run(ctx context.Context) { r.mtasts.Run(ctx) }
 //
 // A plan is returned even if every host in it is refused; see Plan.Err. The error
 // is an *Error: permanent for a domain that accepts no mail or does not exist
-// (ErrNullMX, ErrNoDomain, ErrNotADomain, ErrLoop), temporary if the MX lookup
+// (ErrNullMX, ErrNoDomain, ErrDomain, ErrLoop), temporary if the MX lookup
 // failed or ctx ended. A DNS answer that is not secure makes ErrNullMX, ErrNoDomain
 // and ErrLoop temporary while DANE is mandatory, an enforced MTA-STS policy is in
 // force, or the store of policies cannot be read: the answer may be forged. They are

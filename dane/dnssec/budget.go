@@ -16,19 +16,19 @@ import (
 // proofs are not computed, and the answers that depend on them are insecure (RFC 9276
 // section 3.2). An attacker cannot cause that, because the number is signed.
 type Limits struct {
-	KeysPerTag         int           // DNSKEYs tried of one tag and algorithm (CVE-2023-50387); default 4
-	SignaturesPerRRset int           // RRSIGs tried of one RRset; default 8
-	Verifications      int           // public-key operations; default 64
-	NSEC3Hashes        int           // names hashed for NSEC3 proofs (CVE-2023-50868); default 64
-	NSEC3Iterations    int           // additional iterations of such a hash; default 100; more is insecure
-	Aliases            int           // CNAME and DNAME steps; default 16
-	Queries            int           // questions sent, to all servers; default 128
-	Duration           time.Duration // wall-clock time; default 30 s
-	KeysPerZone        int           // DNSKEYs of a zone, and DS records of a delegation; default 32
-	DenialRecords      int           // NSEC or NSEC3 RRsets of one reply; default 12
-	Digests            int           // digests of DNSKEYs computed to compare them with DS records; default 128
-	Records            int           // records of one reply, in all sections; default 512
-	Octets             int           // octets of all replies; then no more questions are sent; default 1 MiB
+	KeysPerTag         int           // DNSKEYs tried of one tag and algorithm (CVE-2023-50387); 0 means 4
+	SignaturesPerRRset int           // RRSIGs tried of one RRset; 0 means 8
+	Verifications      int           // public-key operations; 0 means 64
+	NSEC3Hashes        int           // names hashed for NSEC3 proofs (CVE-2023-50868); 0 means 64
+	NSEC3Iterations    int           // additional iterations of such a hash; 0 means 100; more is insecure
+	Aliases            int           // CNAME and DNAME steps; 0 means 16
+	Queries            int           // questions sent, to all servers; 0 means 128
+	Duration           time.Duration // wall-clock time; 0 means 30 s
+	KeysPerZone        int           // DNSKEYs of a zone, and DS records of a delegation; 0 means 32
+	DenialRecords      int           // NSEC or NSEC3 RRsets of one reply; 0 means 12
+	Digests            int           // digests of DNSKEYs computed to compare them with DS records; 0 means 128
+	Records            int           // records of one reply, in all sections; 0 means 512
+	Octets             int           // octets of all replies; then no more questions are sent; 0 means 1 MiB
 }
 
 func (l Limits) withDefaults() Limits {

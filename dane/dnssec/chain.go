@@ -5,6 +5,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/mxseal/mxseal/dane/dnssec/internal/anchor"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 )
 
@@ -12,7 +13,7 @@ import (
 // session.
 type chain struct {
 	session *session
-	anchors anchors
+	anchors anchor.Set
 	sha1    bool
 	cache   *cache
 	cuts    map[string]cutResult // those that this session has looked for

@@ -181,7 +181,7 @@ func signers(q question, sets ...*proof.RRset) []string {
 func (j *judge) authenticate(q question, signers []string, missing Reason, check func(*zone) error) (*zone, error) {
 	var problem error
 	for _, signer := range signers {
-		if j.chain.anchors.between(signer, q.home()) {
+		if j.chain.anchors.Between(signer, q.home()) {
 			continue
 		}
 		z, err := j.chain.zone(signer)

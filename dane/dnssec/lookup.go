@@ -241,7 +241,7 @@ func (l *lookup) dname(at question, r *reply) (*alias, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.chain.anchors.between(set.Name, at.home()) {
+	if l.chain.anchors.Between(set.Name, at.home()) {
 		z, err := l.chain.zone(at.home())
 		if err != nil {
 			return nil, err

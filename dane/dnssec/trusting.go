@@ -59,7 +59,7 @@ func NewTrusting(config TrustingConfig) (*Trusting, error) {
 		Permit:     trustworthy,
 		Dial:       config.Dial,
 		TLS:        config.TLS,
-		Timeout:    config.Timeout,
+		Options:    upstream.Options{Timeout: config.Timeout},
 		Records:    limits.Records,
 		WantAD:     true,
 	})

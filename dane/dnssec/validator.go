@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/mxseal/mxseal/dane/dnssec/internal/anchor"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 	"github.com/mxseal/mxseal/internal/flight"
 )
@@ -58,7 +59,7 @@ type Config struct {
 // has the cache.
 type Validator struct {
 	client  *upstream.Client
-	anchors anchors
+	anchors anchor.Set
 	now     func() time.Time
 	limits  Limits
 	sha1    bool
@@ -78,15 +79,15 @@ func New(config Config) (*Validator, error) {
 		ResolvConf: config.ResolvConf,
 		Dial:       config.Dial,
 		TLS:        config.TLS,
-		Timeout:    config.Timeout,
+		Options:    upstream.Options{Timeout: config.Timeout},
 		Records:    limits.Records,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("dnssec: %w", err)
 	}
-	anchors, err := newAnchors(config.Anchors, config.AnchorFile, config.SHA1)
+	anchors, err := anchor.New(config.Anchors, config.AnchorFile, config.SHA1)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("dnssec: %w", err)
 	}
 	return &Validator{
 		client:    client,
@@ -94,7 +95,7 @@ func New(config Config) (*Validator, error) {
 		now:       clock(config.Now),
 		limits:    limits,
 		sha1:      config.SHA1,
-		local:     anchors.areOfIANA(),
+		local:     anchors.OfIANA(),
 		cache:     newCache(cacheBytes(config.CacheBytes)),
 		lookups:   flight.Group[question, *Answer]{Limit: limits.Duration},
 		exchanges: flight.Group[exchangeKey, *reply]{Limit: client.Timeout()},

@@ -22,15 +22,15 @@ func newReports(s settings, d deps, stores *stores, resolver *policy.Resolver, d
 		return nil, nil
 	}
 	cfg := reporter.Config{
-		Store:        stores.reports,
-		Organization: s.organization,
-		Contact:      s.contact,
-		Resolver:     dns,
-		Dial:         d.policy.Dial,
-		AllowAddr:    d.policy.AllowPolicyHost,
-		RootCAs:      d.policy.RootCAs,
-		Now:          d.policy.Now,
-		Logger:       logger,
+		Store:         stores.reports,
+		Organization:  s.organization,
+		Contact:       s.contact,
+		Resolver:      dns,
+		Dial:          d.policy.Dial,
+		AllowEndpoint: d.policy.AllowPolicyHost,
+		RootCAs:       d.policy.RootCAs,
+		Now:           d.policy.Now,
+		Logger:        logger,
 	}
 	if s.dkimKey != "" {
 		signer, err := newSigner(s)

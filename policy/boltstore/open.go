@@ -15,7 +15,7 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 )
 
-// Config configures a Store. The zero value is ready to use.
+// Config configures a Store. The zero value is ready for use. Open reads it once.
 type Config struct {
 	// MoveDamaged makes Open rename a damaged file and start an empty one. The
 	// new name is the old one with the time and ".damaged" appended. The
@@ -23,8 +23,8 @@ type Config struct {
 	// MoveDamaged is false, Open returns an error, so that an operator can
 	// inspect the file.
 	MoveDamaged bool
-	// Logger logs when a file is moved or opened read-only. If nil, nothing is
-	// logged.
+	// Logger logs when a file is moved or opened read-only. nil means that
+	// nothing is logged.
 	Logger *slog.Logger
 
 	openFile func(name string, flag int, perm fs.FileMode) (*os.File, error) // for tests
@@ -61,26 +61,26 @@ const schema = "1"
 // The error contains the path. It wraps [ErrInUse], [ErrDamaged] or [ErrSchema]
 // where that is the reason. A file that cannot be written is opened read-only,
 // and every Put returns an error.
-func Open(path string, cfg Config) (*Store, error) {
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
+func Open(path string, config Config) (*Store, error) {
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	if cfg.openFile == nil {
-		cfg.openFile = os.OpenFile
+	if config.openFile == nil {
+		config.openFile = os.OpenFile
 	}
-	db, err := openWritable(path, cfg)
-	if errors.Is(err, ErrDamaged) && cfg.MoveDamaged {
+	db, err := openWritable(path, config)
+	if errors.Is(err, ErrDamaged) && config.MoveDamaged {
 		moved := path + "." + time.Now().UTC().Format("20060102T150405.000000000") + ".damaged"
-		cfg.Logger.Error("boltstore: the file is damaged; it is renamed and an empty one is created", "file", path, "to", moved, "error", err.Error())
+		config.Logger.Error("boltstore: the file is damaged; it is renamed and an empty one is created", "file", path, "to", moved, "error", err.Error())
 		if err := os.Rename(path, moved); err != nil {
 			return nil, fmt.Errorf("boltstore: %w", err)
 		}
-		db, err = openWritable(path, cfg)
+		db, err = openWritable(path, config)
 	}
 	if isUnwritable(err) {
-		readable, failed := openDB(path, cfg, true)
+		readable, failed := openDB(path, config, true)
 		if failed == nil {
-			cfg.Logger.Error("boltstore: the file cannot be written and is opened read-only; changes are kept in memory", "file", path, "error", err.Error())
+			config.Logger.Error("boltstore: the file cannot be written and is opened read-only; changes are kept in memory", "file", path, "error", err.Error())
 			db, err = readable, nil
 		}
 	}
@@ -103,11 +103,11 @@ func isUnwritable(err error) bool {
 }
 
 // openWritable opens the file for writing and creates it if necessary.
-func openWritable(path string, cfg Config) (*bolt.DB, error) {
+func openWritable(path string, config Config) (*bolt.DB, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if err := create(path, cfg); err != nil {
+		if err := create(path, config); err != nil {
 			return nil, err
 		}
 	case err != nil:
@@ -124,13 +124,13 @@ func openWritable(path string, cfg Config) (*bolt.DB, error) {
 			return nil, err
 		}
 	}
-	return openDB(path, cfg, false)
+	return openDB(path, config, false)
 }
 
 // create creates an empty database. It is renamed into place when it is
 // complete, so a crash leaves no partial file. It does not replace a file that
 // another process has created in the meantime.
-func create(path string, cfg Config) error {
+func create(path string, config Config) error {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
 	if err != nil {
 		return err
@@ -161,13 +161,13 @@ func create(path string, cfg Config) error {
 }
 
 // openDB opens and checks an existing database.
-func openDB(path string, cfg Config, readOnly bool) (db *bolt.DB, err error) {
+func openDB(path string, config Config, readOnly bool) (db *bolt.DB, err error) {
 	var file *os.File
 	err = guard(func() (err error) {
 		db, err = bolt.Open(path, 0o600, &bolt.Options{
 			Timeout: lockTimeout, ReadOnly: readOnly, FreelistType: bolt.FreelistMapType, PreLoadFreelist: true,
 			OpenFile: func(name string, flag int, perm fs.FileMode) (f *os.File, err error) {
-				file, err = cfg.openFile(name, flag&^os.O_CREATE, perm)
+				file, err = config.openFile(name, flag&^os.O_CREATE, perm)
 				return file, err
 			},
 		})

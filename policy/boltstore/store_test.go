@@ -41,9 +41,9 @@ func entryOf(e mtasts.Entry) mtasts.Entry {
 
 func tempFile(t testing.TB) string { return filepath.Join(t.TempDir(), "policies.db") }
 
-func open(t testing.TB, path string, cfg Config) *Store {
+func open(t testing.TB, path string, config Config) *Store {
 	t.Helper()
-	s, err := Open(path, cfg)
+	s, err := Open(path, config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,7 @@ type Client struct {
 
 // client returns the next session as a Client.
 func (w *walk) client(ctx context.Context) (*Client, error) {
-	session, err := w.session(ctx)
+	session, err := w.session(ctx, w.end)
 	if err != nil {
 		return nil, err
 	}
@@ -45,10 +45,17 @@ func (w *walk) client(ctx context.Context) (*Client, error) {
 		err = client.Hello(session.localName)
 	}
 	if err != nil {
-		session.conn.Abort()
+		session.Close()
 		return nil, asError(w.plan.Domain, err)
 	}
 	return &Client{Client: client, Host: session.Host, Plan: w.plan, session: session}, nil
+}
+
+// Quit says QUIT and ends the session, even if the server does not answer. The error
+// is that of smtp.Client.Quit.
+func (c *Client) Quit() error {
+	defer c.Close()
+	return c.Client.Quit()
 }
 
 // TLS returns the state of the TLS session, and false if the session is in

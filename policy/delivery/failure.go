@@ -67,8 +67,9 @@ func notConverted(err error) *shortcoming {
 	return &shortcoming{code: 554, status: "5.6.3", detail: "the message cannot be converted for a server without 8BITMIME", err: err}
 }
 
-// tooLarge is RFC 1870 section 6.1.
-func tooLarge(size, most int64) *shortcoming {
+// tooLarge is what RFC 1870 sections 6.2 and 7 have a client do with a message that is
+// larger than the server's limit.
+func tooLarge(size int64, most uint64) *shortcoming {
 	return &shortcoming{
 		code: 552, status: "5.3.4", final: true,
 		detail: fmt.Sprintf("the message has %d octets, and the server accepts at most %d", size, most),

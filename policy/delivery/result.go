@@ -222,9 +222,9 @@ func (m *mailbox) lastWord() *refusal {
 }
 
 func asGiven(boxes []mailbox) []string {
-	given := make([]string, len(boxes))
-	for i, box := range boxes {
-		given[i] = box.given
+	var given []string
+	for _, box := range boxes {
+		given = append(given, box.given...)
 	}
 	return given
 }

@@ -95,16 +95,11 @@ func (d *Dialer) Send(ctx context.Context, mail Mail, options ...policy.Option) 
 func (d *Dialer) deliver(ctx context.Context, m *message, g group) results {
 	within, cancel := context.WithTimeout(ctx, cmp.Or(max(d.DomainTimeout, 0), defaultDomainTimeout))
 	defer cancel()
-	leave, ok := d.domains.enter(within, g.domain, cmp.Or(max(d.MaxPerDomain, 0), defaultMaxPerDomain))
-	if !ok {
-		return missed(g.to, tooManyDeliveries(g.domain))
-	}
-	defer leave()
 	w, err := d.walk(within, g.domain, m.options)
 	if err != nil {
 		return missed(g.to, asError(g.domain, err))
 	}
-	w.limited = true
+	defer w.end()
 	var all results
 	for len(g.to) > 0 {
 		talk, err := w.next(within)

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"net"
 	"strings"
+	"sync"
 
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/delivery/internal/conversation"
@@ -46,8 +47,9 @@ func (d *Dialer) Sessions(ctx context.Context, domain string, options ...policy.
 			yield(nil, err)
 			return
 		}
+		defer w.end()
 		for {
-			session, err := w.session(ctx)
+			session, err := w.session(ctx, w.release)
 			if err != nil {
 				yield(nil, err)
 				return
@@ -84,7 +86,7 @@ func (d *Dialer) DialHost(ctx context.Context, plan *policy.Plan, host string) (
 	w := &walk{dialer: d, rechecked: true}
 	w.follow(plan)
 	w.targets = order([]*policy.Host{found}, d.stalls.recent)
-	session, err := w.session(ctx)
+	session, err := w.session(ctx, w.release)
 	if err != nil && len(w.failures) > 0 && ctx.Err() == nil {
 		return nil, foremost(w.failures)
 	}
@@ -124,8 +126,8 @@ type Session struct {
 	reason *policy.Error
 }
 
-// session returns the next session of a walk.
-func (w *walk) session(ctx context.Context) (*Session, error) {
+// session returns the next session of a walk. It calls ended when the session ends.
+func (w *walk) session(ctx context.Context, ended func()) (*Session, error) {
 	talk, err := w.next(ctx)
 	if err != nil {
 		return nil, err
@@ -136,8 +138,8 @@ func (w *walk) session(ctx context.Context) (*Session, error) {
 		handed: handover.New(handover.Config{
 			Session: talk.Conn, Host: talk.Host.Name, Hello: talk.Hello,
 			Timeout:       cmp.Or(max(w.dialer.IdleTimeout, 0), defaultIdleTimeout),
-			Circumstances: talk.Circumstances,
-			RequireTLS:    w.plan.RequireTLS && (!w.plan.Bounce || talk.InTLS && offers.Has("REQUIRETLS")),
+			Circumstances: talk.Circumstances, Ended: sync.OnceFunc(ended),
+			RequireTLS: w.plan.RequireTLS && (!w.plan.Bounce || talk.InTLS && offers.Has("REQUIRETLS")),
 		}),
 	}, nil
 }
@@ -180,7 +182,7 @@ func (s *Session) Close() error {
 		s.handed.Leave(conversation.QuitTimeout)
 		return nil
 	}
-	s.conn.Abort()
+	s.handed.Close()
 	return nil
 }
 

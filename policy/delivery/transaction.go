@@ -237,7 +237,7 @@ func (t *transaction) recipient(d *dialogue, box mailbox, rest []mailbox) bool {
 		t.accepted = append(t.accepted, box)
 		return true
 	}
-	failure := t.failure(details["RCPT"]+" "+box.given, newReply(reply), err, judged)
+	failure := t.failure(details["RCPT"]+" "+box.given[0], newReply(reply), err, judged)
 	if t.over {
 		// Nothing of the message was sent: another host may have all of it.
 		t.settle(judged, slices.Concat(t.accepted, rest), failure, newReply(reply))

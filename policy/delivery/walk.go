@@ -4,9 +4,10 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"net"
-	"net/netip"
+	"net/textproto"
 	"strings"
 	"time"
 
@@ -19,8 +20,6 @@ import (
 // walk goes along the hosts of a plan, from one usable session to the next.
 type walk struct {
 	dialer *Dialer
-	// limited means that Dialer.MaxPerHost applies.
-	limited bool
 
 	plan      *policy.Plan
 	targets   []target // not yet tried
@@ -31,13 +30,8 @@ type walk struct {
 	recheck   error // that lookup failed
 	missed    bool  // a host gave no session, and may give one later
 
-	leaveHost func() // ends the place among the sessions with the current host
-}
-
-// target is one address of a host, or a refused host without an address.
-type target struct {
-	host *policy.Host
-	addr netip.Addr
+	// These end the places for the current host and for the domain.
+	leaveHost, leaveDomain func()
 }
 
 // follow starts along the hosts of plan.
@@ -109,7 +103,7 @@ func (w *walk) share(ctx context.Context) (context.Context, context.CancelFunc) 
 
 // enter takes a place among the sessions with a host, and release ends it.
 func (w *walk) enter(ctx context.Context, host *policy.Host) *policy.Error {
-	if !w.limited || host.Level == policy.Refused {
+	if host.Level == policy.Refused {
 		return nil
 	}
 	leave, ok := w.dialer.hosts.enter(ctx, host.Name, cmp.Or(max(w.dialer.MaxPerHost, 0), defaultMaxPerHost))
@@ -127,11 +121,26 @@ func (w *walk) release() {
 	}
 }
 
-// fail logs and keeps the failure of a host.
+// end ends the walk and its session.
+func (w *walk) end() {
+	w.release()
+	if w.leaveDomain != nil {
+		w.leaveDomain()
+		w.leaveDomain = nil
+	}
+}
+
+// fail logs and keeps the failure of a host. If it is a reply, the host has spoken for
+// all its addresses: the attempt at the host ends and the next host is tried. RFC 5321
+// section 5.1 has the mail try each address, so the others come after that.
 func (w *walk) fail(ctx context.Context, host *policy.Host, failure *policy.Error) {
 	w.dialer.log(ctx, slog.LevelInfo, "mail host failed",
 		slog.String("domain", w.plan.Domain), slog.String("host", host.Name), slog.Any("error", failure))
 	w.failures = append(w.failures, failure)
+	var reply *textproto.Error
+	if errors.As(failure.Err, &reply) {
+		putBack(w.targets, host)
+	}
 	if w.plan.MTASTS.Policy != nil && (failure.Reason != "" || failure.Permanent) {
 		w.stale = true
 	}

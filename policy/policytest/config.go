@@ -45,10 +45,10 @@ func (inet *Internet) DNSConfig() dnssec.Config {
 // Each call returns a new resolver with an empty cache.
 func (inet *Internet) MTASTSConfig() mtasts.Config {
 	return mtasts.Config{
-		Resolver:  inet.DNS(),
-		RootCAs:   inet.RootCAs(),
-		Dial:      inet.Dial,
-		AllowAddr: inet.Contains,
-		Now:       inet.Now,
+		Resolver:        inet.DNS(),
+		RootCAs:         inet.RootCAs(),
+		Dial:            inet.Dial,
+		AllowPolicyHost: inet.Contains,
+		Now:             inet.Now,
 	}
 }

@@ -47,7 +47,7 @@ func TestServerAway(t *testing.T) {
 			t.Parallel()
 			srv := startServer(t)
 			way := startProxy(t, srv.addr)
-			quick := func(cfg *Config) { cfg.Timeout = 200 * time.Millisecond }
+			quick := func(config *Config) { config.Timeout = 200 * time.Millisecond }
 			s := open(t, at(way.addr, quick))
 			heard := listen(t, s)
 			known, old := entry("known.example", time.Hour), entry("changed.example", time.Hour)
@@ -123,7 +123,7 @@ func TestExpiredIsNotWrittenAgain(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	now := time.Now()
-	s := open(t, at(srv.addr, func(cfg *Config) { cfg.Now = func() time.Time { return now } }))
+	s := open(t, at(srv.addr, func(config *Config) { config.Now = func() time.Time { return now } }))
 	put(t, s, entry(domain, time.Hour))
 	now = now.Add(24 * time.Hour)
 	heard := listen(t, s)
@@ -190,9 +190,9 @@ func TestConnectsNoFasterThanTheBeat(t *testing.T) {
 	srv.admin(t, "ACL", "SETUSER", "relay", "on", ">secret", "-@all", "+hello", "+client|tracking")
 	var dials atomic.Int32
 	began := time.Now()
-	open(t, at(srv.addr, func(cfg *Config) {
-		cfg.Server.Username, cfg.Server.Password = "relay", "secret"
-		cfg.Server.DialCtxFn = func(ctx context.Context, addr string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
+	open(t, at(srv.addr, func(config *Config) {
+		config.Server.Username, config.Server.Password = "relay", "secret"
+		config.Server.DialCtxFn = func(ctx context.Context, addr string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
 			dials.Add(1)
 			return d.DialContext(ctx, "tcp", addr)
 		}

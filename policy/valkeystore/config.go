@@ -19,7 +19,8 @@ const (
 	sentinelRefresh = 5 * time.Second
 )
 
-// Config configures a [Store]. Only Server is required.
+// Config configures a [Store]. Only Server is required. New reads a Config once, and
+// returns an error if a number is negative.
 type Config struct {
 	// Server contains the address, TLS configuration and credentials of the
 	// server. InitAddress contains one address, or those of several Sentinels
@@ -27,69 +28,69 @@ type Config struct {
 	// If TLSConfig is nil, all data, including the password, is sent in
 	// cleartext. Clusters are not supported.
 	//
-	// Timeouts that are zero default to Timeout. The fields for client-side
+	// In it, timeouts of 0 mean Timeout. The fields for client-side
 	// caching, replicas and RESP2 must not be set.
 	Server valkey.ClientOption
 	// Prefix is the prefix of all keys. Stores with the same prefix share their
-	// data. It can contain letters, digits and "-_.:/{}", at most 64. If empty,
-	// it is "mxseal:".
+	// data. It can contain letters, digits and "-_.:/{}", at most 64. Empty
+	// means "mxseal:".
 	Prefix string
 	// MaxCached limits the number of entries in memory. If there are more, the
 	// least recently used one is removed. Policies of more than 8 KiB are not
-	// kept in memory. If 0, it is 16384.
+	// kept in memory. 0 means 16384.
 	MaxCached int
 	// Timeout limits each call to the server. After a timeout, calls fail at
-	// once until the server answers again. If 0, it is one second.
+	// once until the server answers again. 0 means one second.
 	Timeout time.Duration
-	// Now is the clock. If nil, it is time.Now.
+	// Now is the clock. nil means time.Now.
 	Now func() time.Time
 }
 
 var prefixForm = regexp.MustCompile(`^[-A-Za-z0-9_.:/{}]{1,64}$`)
 
-// withDefaults returns cfg with the zero fields set.
-func (cfg Config) withDefaults() (Config, error) {
-	if cfg.Prefix == "" {
-		cfg.Prefix = defaultPrefix
+// withDefaults returns config with the zero fields set.
+func (config Config) withDefaults() (Config, error) {
+	if config.Prefix == "" {
+		config.Prefix = defaultPrefix
 	}
-	if cfg.MaxCached == 0 {
-		cfg.MaxCached = defaultMaxCached
+	if config.MaxCached == 0 {
+		config.MaxCached = defaultMaxCached
 	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = defaultTimeout
+	if config.Timeout == 0 {
+		config.Timeout = defaultTimeout
 	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
+	if config.Now == nil {
+		config.Now = time.Now
 	}
 	switch {
-	case cfg.MaxCached < 0 || cfg.Timeout < 0:
-		return cfg, errors.New("valkeystore: MaxCached and Timeout must not be negative")
-	case !prefixForm.MatchString(cfg.Prefix):
-		return cfg, fmt.Errorf("valkeystore: Prefix %.80q must have 1 to 64 letters, digits and characters of -_.:/{}", cfg.Prefix)
+	case config.MaxCached < 0 || config.Timeout < 0:
+		return config, errors.New("valkeystore: Config.MaxCached and Timeout must not be negative; 0 means the default")
+	case !prefixForm.MatchString(config.Prefix):
+		return config, fmt.Errorf("valkeystore: Config.Prefix %.80q must have 1 to 64 letters, digits and characters of -_.:/{}", config.Prefix)
 	}
-	return cfg, checkServer(cfg.Server)
+	return config, checkServer(config.Server)
 }
 
 // checkServer rejects options that a Store does not work with.
 func checkServer(o valkey.ClientOption) error {
 	switch {
 	case len(o.InitAddress) == 0:
-		return errors.New("valkeystore: Server.InitAddress is empty: set the address of the server")
+		return errors.New("valkeystore: Config.Server.InitAddress is empty; set the address of the server")
 	case len(o.InitAddress) > 1 && o.Sentinel.MasterSet == "":
-		return errors.New("valkeystore: Server.InitAddress has several addresses: set Sentinel.MasterSet, because clusters are not supported")
+		return errors.New("valkeystore: Config.Server.InitAddress has several addresses; set Sentinel.MasterSet, because clusters are not supported")
 	case o.ClientTrackingOptions != nil, o.OnInvalidations != nil, o.NewCacheStoreFn != nil, o.DisableCache:
-		return errors.New("valkeystore: the Store manages client-side caching: do not set ClientTrackingOptions, OnInvalidations, NewCacheStoreFn or DisableCache")
+		return errors.New("valkeystore: the Store manages client-side caching; in Config.Server, do not set ClientTrackingOptions, OnInvalidations, NewCacheStoreFn or DisableCache")
 	case o.ReplicaOnly, o.SendToReplicas != nil, len(o.Standalone.ReplicaAddress) > 0:
-		return errors.New("valkeystore: only the primary server is used: do not set ReplicaOnly, SendToReplicas or Standalone.ReplicaAddress")
+		return errors.New("valkeystore: only the primary server is used; in Config.Server, do not set ReplicaOnly, SendToReplicas or Standalone.ReplicaAddress")
 	case o.AlwaysRESP2, o.DisableAutoPipelining:
-		return errors.New("valkeystore: change notices need RESP3 and pipelining: do not set AlwaysRESP2 or DisableAutoPipelining")
+		return errors.New("valkeystore: change notices need RESP3 and pipelining; in Config.Server, do not set AlwaysRESP2 or DisableAutoPipelining")
 	}
 	return nil
 }
 
 // options returns the options of the client library.
-func (cfg Config) options(tracked string, changed func([]valkey.ValkeyMessage)) valkey.ClientOption {
-	o := cfg.Server
+func (config Config) options(tracked string, changed func([]valkey.ValkeyMessage)) valkey.ClientOption {
+	o := config.Server
 	o.ForceSingleClient = o.Sentinel.MasterSet == ""
 	// There must be one connection only. Then notices of changes arrive before
 	// the replies to later commands, and the new holder of a lease sees what
@@ -103,7 +104,7 @@ func (cfg Config) options(tracked string, changed func([]valkey.ValkeyMessage)) 
 	}
 	for _, timeout := range []*time.Duration{&o.Dialer.Timeout, &o.Sentinel.Dialer.Timeout, &o.ConnWriteTimeout} {
 		if *timeout == 0 {
-			*timeout = cfg.Timeout
+			*timeout = config.Timeout
 		}
 	}
 	if !o.ForceSingleClient && o.Sentinel.TopologyRefreshInterval == 0 {

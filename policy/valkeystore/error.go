@@ -7,7 +7,7 @@ import (
 )
 
 // ErrClosed is returned by the methods of a closed [Store].
-var ErrClosed = errors.New("valkeystore: store is closed")
+var ErrClosed = errors.New("valkeystore: the store is closed")
 
 var errDamaged = errors.New("stored value is not an entry of this domain")
 

@@ -230,7 +230,7 @@ func TestDeleteBeforeDamaged(t *testing.T) {
 func TestLargeSumsAreNotRead(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
-	r := open(t, at(srv.addr, func(cfg *Config) { cfg.Timeout = 30 * time.Second })).Reports()
+	r := open(t, at(srv.addr, func(config *Config) { config.Timeout = 30 * time.Second })).Reports()
 	srv.admin(t, "HSET", r.keys.open(today(), domain), "p", strings.Repeat("x", 50<<20))
 	srv.admin(t, "EVAL", "for i = 1, 100000 do redis.call('HSET', KEYS[1], i, i) end", "1", r.keys.sealed(today(), "many.example"))
 	srv.admin(t, "SADD", r.keys.domains(today()), strings.Repeat("x", 50<<20))

@@ -20,7 +20,7 @@ import (
 func TestStores(t *testing.T) {
 	srv := startServer(t)
 	openNamed := func(t *testing.T, name string) *Store {
-		return open(t, at(srv.addr, func(cfg *Config) { cfg.Prefix = name + ":" }))
+		return open(t, at(srv.addr, func(config *Config) { config.Prefix = name + ":" }))
 	}
 	storetest.Reports(t, func(t *testing.T, name string) reporter.Store { return openNamed(t, name).Reports() })
 	storetest.Policies(t, func(t *testing.T, name string) mtasts.Store { return openNamed(t, name) })

@@ -35,7 +35,7 @@ func TestACL(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	srv.admin(t, relayACL...)
-	relay := func(cfg *Config) { cfg.Server.Username, cfg.Server.Password = "relay", "secret" }
+	relay := func(config *Config) { config.Server.Username, config.Server.Password = "relay", "secret" }
 	a, b := open(t, at(srv.addr, relay)), open(t, at(srv.addr, relay))
 	heard := listen(t, b)
 	e := entry(domain, time.Minute)
@@ -63,7 +63,7 @@ func TestACL(t *testing.T) {
 		t.Errorf("a forbidden command: %v, %v", log, err)
 	}
 
-	elsewhere := open(t, at(srv.addr, relay, func(cfg *Config) { cfg.Prefix = "other:" }))
+	elsewhere := open(t, at(srv.addr, relay, func(config *Config) { config.Prefix = "other:" }))
 	if err := elsewhere.Put(t.Context(), e); err == nil || !strings.Contains(err.Error(), "NOPERM") {
 		t.Errorf("keys of others: %v", err)
 	}
@@ -75,7 +75,7 @@ func TestACLOfReports(t *testing.T) {
 	srv := startServer(t)
 	srv.admin(t, relayACL...)
 	srv.admin(t, reportsACL...)
-	r := open(t, at(srv.addr, func(cfg *Config) { cfg.Server.Username, cfg.Server.Password = "relay", "secret" })).Reports()
+	r := open(t, at(srv.addr, func(config *Config) { config.Server.Username, config.Server.Password = "relay", "secret" })).Reports()
 	old := today() - 5
 	aged := batch("w", 1, domain, sessions(noPolicy, 1))
 	aged.Sums[0].Day = old
@@ -117,7 +117,7 @@ func TestWrongPassword(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	srv.admin(t, relayACL...)
-	s := open(t, at(srv.addr, func(cfg *Config) { cfg.Server.Username, cfg.Server.Password = "relay", "guessed" }))
+	s := open(t, at(srv.addr, func(config *Config) { config.Server.Username, config.Server.Password = "relay", "guessed" }))
 	err := s.Put(t.Context(), entry(domain, 0))
 	if err == nil || !strings.Contains(err.Error(), "WRONGPASS") || strings.Contains(err.Error(), "guessed") {
 		t.Errorf("Put: %v", err)
@@ -129,7 +129,7 @@ func TestUserTakenAway(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	srv.admin(t, relayACL...)
-	s := open(t, at(srv.addr, func(cfg *Config) { cfg.Server.Username, cfg.Server.Password = "relay", "secret" }))
+	s := open(t, at(srv.addr, func(config *Config) { config.Server.Username, config.Server.Password = "relay", "secret" }))
 	e := entry(domain, time.Minute)
 	put(t, s, e)
 	srv.admin(t, "ACL", "SETUSER", "relay", "-getrange")
@@ -166,7 +166,7 @@ func TestTLS(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(root.Cert)
 	with := func(name string) Config {
-		return at(secure, func(cfg *Config) { cfg.Server.TLSConfig = &tls.Config{RootCAs: roots, ServerName: name} })
+		return at(secure, func(config *Config) { config.Server.TLSConfig = &tls.Config{RootCAs: roots, ServerName: name} })
 	}
 
 	a, b := open(t, with("valkey.example")), open(t, with("valkey.example"))

@@ -39,7 +39,7 @@ func TestFailover(t *testing.T) {
 		return len(list) == 1
 	})
 
-	bySentinel := func(cfg *Config) { cfg.Server.Sentinel.MasterSet = "policies" }
+	bySentinel := func(config *Config) { config.Server.Sentinel.MasterSet = "policies" }
 	a, b := open(t, at(sentinel.addr, bySentinel)), open(t, at(sentinel.addr, bySentinel))
 	heard := listen(t, b)
 	kept := entry("kept.example", time.Hour)

@@ -182,18 +182,18 @@ func (s *server) keys(t testing.TB, pattern string) []string {
 
 // at returns the configuration of a Store that uses the server at addr.
 func at(addr string, change ...func(*Config)) Config {
-	cfg := Config{Server: valkey.ClientOption{InitAddress: []string{addr}}}
+	config := Config{Server: valkey.ClientOption{InitAddress: []string{addr}}}
 	for _, f := range change {
-		f(&cfg)
+		f(&config)
 	}
-	return cfg
+	return config
 }
 
-func open(t testing.TB, cfg Config) *Store { return openVersion(t, cfg, formVersion) }
+func open(t testing.TB, config Config) *Store { return openVersion(t, config, formVersion) }
 
-func openVersion(t testing.TB, cfg Config, version string) *Store {
+func openVersion(t testing.TB, config Config, version string) *Store {
 	t.Helper()
-	s, err := newStore(cfg, version)
+	s, err := newStore(config, version)
 	if err != nil {
 		t.Fatal(err)
 	}

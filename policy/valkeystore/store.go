@@ -43,18 +43,18 @@ var (
 )
 
 // New returns a Store. It connects in the background, so the server need not be
-// reachable yet. New returns an error only if cfg is invalid.
-func New(cfg Config) (*Store, error) { return newStore(cfg, formVersion) }
+// reachable yet. New returns an error only if config is invalid.
+func New(config Config) (*Store, error) { return newStore(config, formVersion) }
 
-func newStore(cfg Config, version string) (*Store, error) {
-	cfg, err := cfg.withDefaults()
+func newStore(config Config, version string) (*Store, error) {
+	config, err := config.withDefaults()
 	if err != nil {
 		return nil, err
 	}
 	s := &Store{
-		keys:     newKeys(cfg.Prefix, version),
-		now:      cfg.Now,
-		cache:    newCache(cfg.MaxCached),
+		keys:     newKeys(config.Prefix, version),
+		now:      config.Now,
+		cache:    newCache(config.MaxCached),
 		closed:   make(chan struct{}),
 		watchers: make(map[*watcher]struct{}),
 	}
@@ -63,8 +63,8 @@ func newStore(cfg Config, version string) (*Store, error) {
 		s.link.close()
 	})
 	s.link = &link{
-		options: cfg.options(s.keys.policies, s.invalidated),
-		timeout: cfg.Timeout,
+		options: config.options(s.keys.policies, s.invalidated),
+		timeout: config.Timeout,
 		lost:    s.cache.lost,
 		found:   func() { s.tell("") },
 	}

@@ -105,7 +105,7 @@ func TestHitInMemory(t *testing.T) {
 func TestCacheIsBounded(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
-	s := open(t, at(srv.addr, func(cfg *Config) { cfg.MaxCached = 3 }))
+	s := open(t, at(srv.addr, func(config *Config) { config.MaxCached = 3 }))
 	for i := range 10 {
 		put(t, s, entry(fmt.Sprintf("d%d.example", i), time.Minute))
 	}

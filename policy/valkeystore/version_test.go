@@ -32,8 +32,8 @@ func TestKeysApart(t *testing.T) {
 	}
 	others := map[string]*Store{
 		"version": openVersion(t, at(srv.addr), "2"),
-		"prefix":  open(t, at(srv.addr, func(cfg *Config) { cfg.Prefix = "staging:" })),
-		"longer":  open(t, at(srv.addr, func(cfg *Config) { cfg.Prefix = "mxseal:1:policy:" })),
+		"prefix":  open(t, at(srv.addr, func(config *Config) { config.Prefix = "staging:" })),
+		"longer":  open(t, at(srv.addr, func(config *Config) { config.Prefix = "mxseal:1:policy:" })),
 	}
 	heard := listen(t, mine)
 	for name, s := range others {

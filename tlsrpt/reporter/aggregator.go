@@ -23,7 +23,7 @@ import (
 // [DetailsOmitted], because mail hosts choose some of the values that distinguish
 // them. No session is omitted from the totals.
 type Aggregator struct {
-	cfg     AggregatorConfig
+	config  AggregatorConfig
 	seed    maphash.Seed
 	shards  [aggregatorShards]shard
 	dropped atomic.Int64
@@ -53,25 +53,25 @@ type dayDomain struct {
 type AggregatorConfig struct {
 	// Store receives the sums. It is required.
 	Store Store
-	// Now is the clock for sessions without a time. The default is time.Now.
+	// Now is the clock for sessions without a time. nil means time.Now.
 	Now func() time.Time
-	// Logger logs errors of the Store. By default nothing is logged.
+	// Logger logs errors of the Store. nil means that nothing is logged.
 	Logger *slog.Logger
 }
 
 // NewAggregator returns an Aggregator. It passes sums to the Store only in Run and
-// Flush. NewAggregator returns an error if cfg has no Store.
-func NewAggregator(cfg AggregatorConfig) (*Aggregator, error) {
-	if cfg.Store == nil {
-		return nil, errors.New("reporter: AggregatorConfig: Store is required")
+// Flush. NewAggregator returns an error if config has no Store.
+func NewAggregator(config AggregatorConfig) (*Aggregator, error) {
+	if config.Store == nil {
+		return nil, errors.New("reporter: AggregatorConfig.Store is required")
 	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
+	if config.Now == nil {
+		config.Now = time.Now
 	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	a := &Aggregator{cfg: cfg, seed: maphash.MakeSeed(), outbox: outbox{writer: rand.Text()}}
+	a := &Aggregator{config: config, seed: maphash.MakeSeed(), outbox: outbox{writer: rand.Text()}}
 	for i := range a.shards {
 		a.shards[i].tallies = make(map[dayDomain]*tally)
 	}
@@ -87,7 +87,7 @@ func (a *Aggregator) Record(s *tlsrpt.Session) {
 	}
 	when := s.Time
 	if when.IsZero() {
-		when = a.cfg.Now()
+		when = a.config.Now()
 	}
 	key := dayDomain{report.DayOf(when), s.Domain}
 	if known := a.countKnown(key, s); known < len(s.Outcomes) {

@@ -94,9 +94,9 @@ func marshal(t testing.TB, r *report.Report) []byte {
 	return text
 }
 
-func newAggregator(t testing.TB, cfg reporter.AggregatorConfig) *reporter.Aggregator {
+func newAggregator(t testing.TB, config reporter.AggregatorConfig) *reporter.Aggregator {
 	t.Helper()
-	a, err := reporter.NewAggregator(cfg)
+	a, err := reporter.NewAggregator(config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func (r *Reporter) attempt(ctx context.Context, j job, p *progress) {
 	if !p.over {
 		release, ok := r.lease(ctx, j)
 		if !ok {
-			r.queue.postpone(p, r.cfg.Now().Add(retryFirst))
+			r.queue.postpone(p, r.config.Now().Add(retryFirst))
 			return
 		}
 		result, err := r.report(ctx, j, p)
@@ -56,7 +56,7 @@ func (r *Reporter) attempt(ctx context.Context, j job, p *progress) {
 
 // lease prevents other Reporters from working on the same job.
 func (r *Reporter) lease(ctx context.Context, j job) (release func(), ok bool) {
-	leaser, shared := r.cfg.Store.(Leaser)
+	leaser, shared := r.config.Store.(Leaser)
 	if !shared {
 		return func() {}, true
 	}
@@ -69,7 +69,7 @@ func (r *Reporter) lease(ctx context.Context, j job) (release func(), ok bool) {
 
 // report looks up the endpoints of the domain, builds the report and delivers it.
 func (r *Reporter) report(ctx context.Context, j job, p *progress) (result, error) {
-	if part, err := r.cfg.Store.Sums(ctx, j.day, j.domain); err != nil || part.Number == 0 {
+	if part, err := r.config.Store.Sums(ctx, j.day, j.domain); err != nil || part.Number == 0 {
 		return finishedUnless(err), err // another Reporter was faster
 	}
 	endpoints, err := r.endpoints(ctx, j.domain)
@@ -89,7 +89,7 @@ func (r *Reporter) report(ctx context.Context, j job, p *progress) (result, erro
 	if !ok {
 		return failed, errors.New("there are too many reports for the endpoint")
 	}
-	if turn.Sub(r.cfg.Now()) > shortWait {
+	if turn.Sub(r.config.Now()) > shortWait {
 		p.queued = true
 		r.queue.postpone(p, turn)
 		return queued, nil
@@ -118,7 +118,7 @@ func finishedUnless(err error) result {
 // seal seals the part to be reported, so that each attempt sends the same report
 // with the same ID.
 func (r *Reporter) seal(ctx context.Context, j job, p *progress) (Part, error) {
-	part, err := r.cfg.Store.Seal(ctx, j.day, j.domain)
+	part, err := r.config.Store.Seal(ctx, j.day, j.domain)
 	if err == nil {
 		p.part = part.Number
 	}
@@ -129,7 +129,7 @@ func (r *Reporter) seal(ctx context.Context, j job, p *progress) (Part, error) {
 func (r *Reporter) endpoints(ctx context.Context, domain string) ([]tlsrpt.Endpoint, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	txts, err := r.cfg.Resolver.LookupTXT(ctx, "_smtp._tls."+domain+".")
+	txts, err := r.config.Resolver.LookupTXT(ctx, "_smtp._tls."+domain+".")
 	var dns *net.DNSError
 	if errors.As(err, &dns) && dns.IsNotFound {
 		return nil, tlsrpt.ErrNoRecord
@@ -143,7 +143,7 @@ func (r *Reporter) endpoints(ctx context.Context, domain string) ([]tlsrpt.Endpo
 	}
 	var usable []tlsrpt.Endpoint
 	for _, endpoint := range record.Endpoints {
-		if endpoint.URL != "" || r.cfg.Mailer != nil {
+		if endpoint.URL != "" || r.config.Mailer != nil {
 			usable = append(usable, endpoint)
 		}
 	}
@@ -153,7 +153,7 @@ func (r *Reporter) endpoints(ctx context.Context, domain string) ([]tlsrpt.Endpo
 // turn returns when all endpoints are free for the report. It fails if that is
 // after the time of the last attempt.
 func (r *Reporter) turn(endpoints []tlsrpt.Endpoint, p *progress) (turn time.Time, ok bool) {
-	now := r.cfg.Now()
+	now := r.config.Now()
 	if p.queued {
 		p.queued = false
 		return now, true
@@ -189,7 +189,7 @@ func (r *Reporter) deliver(ctx context.Context, j job, s *submission, endpoints 
 	accepted := false
 	var errs []error
 	for _, endpoint := range endpoints {
-		r.sleep(ctx, r.pace.next(r.cfg.Now()))
+		r.sleep(ctx, r.pace.next(r.config.Now()))
 		if err := r.send(ctx, endpoint, s); err != nil {
 			err = fmt.Errorf("%s: %s", names.Mask(endpoint.String(), maxLogged), names.Mask(err.Error(), maxLogged))
 			r.log(ctx, slog.LevelInfo, "reporter: report not accepted", j, slog.Any("error", err))
@@ -222,5 +222,5 @@ func (r *Reporter) send(ctx context.Context, endpoint tlsrpt.Endpoint, s *submis
 
 func (r *Reporter) log(ctx context.Context, level slog.Level, message string, j job, attrs ...slog.Attr) {
 	attrs = append([]slog.Attr{slog.String("domain", j.domain), slog.String("day", j.day.String())}, attrs...)
-	r.cfg.Logger.LogAttrs(ctx, level, message, attrs...)
+	r.config.Logger.LogAttrs(ctx, level, message, attrs...)
 }

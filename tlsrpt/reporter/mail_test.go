@@ -133,11 +133,11 @@ func TestReportMailSignature(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
 				w.txt["example.com"] = []string{mailTXT}
 				w.count("example.com", today, met(noPolicy))
-				cfg := w.config()
-				cfg.Signer = reporter.SignerFunc(func(_ context.Context, message []byte, _ []string) ([]byte, error) {
+				config := w.config()
+				config.Signer = reporter.SignerFunc(func(_ context.Context, message []byte, _ []string) ([]byte, error) {
 					return append([]byte(test.signature), message...), nil
 				})
-				w.start(cfg)
+				w.start(config)
 				wait(allStarted)
 				if sent := len(w.mails()) > 0; sent != (test.says == "") || !strings.Contains(strings.ReplaceAll(w.log.String(), `\`, ""), test.says) {
 					t.Errorf("sent: %v; log:\n%s", sent, w.log.String())
@@ -154,14 +154,14 @@ func TestReportMailRetries(t *testing.T) {
 		w.mail = errors.New("451 later\r\n")
 		w.count("example.com", today, met(noPolicy))
 		signs := 0
-		cfg := w.config()
-		cfg.Signer = reporter.SignerFunc(func(ctx context.Context, message []byte, fields []string) ([]byte, error) {
+		config := w.config()
+		config.Signer = reporter.SignerFunc(func(ctx context.Context, message []byte, fields []string) ([]byte, error) {
 			if signs++; signs == 1 {
 				return nil, errors.New("no key")
 			}
 			return sign(ctx, message, fields)
 		})
-		w.start(cfg)
+		w.start(config)
 		wait(6 * time.Hour)
 		w.set(func() { w.mail = nil })
 		wait(8 * time.Hour)

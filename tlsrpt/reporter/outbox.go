@@ -53,10 +53,10 @@ func (a *Aggregator) flushAndLog(ctx context.Context, lastError string) string {
 	case err == nil && lastError == "":
 		return ""
 	case err == nil:
-		a.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "reporter: the Store accepts sums again", slog.Int64("dropped", a.Dropped()))
+		a.config.Logger.LogAttrs(ctx, slog.LevelInfo, "reporter: the Store accepts sums again", slog.Int64("dropped", a.Dropped()))
 		return ""
 	case err.Error() != lastError:
-		a.cfg.Logger.LogAttrs(ctx, slog.LevelError, "reporter: sums not stored, will be retried",
+		a.config.Logger.LogAttrs(ctx, slog.LevelError, "reporter: sums not stored, will be retried",
 			slog.Any("error", err), slog.Int64("dropped", a.Dropped()))
 	}
 	return err.Error()
@@ -111,7 +111,7 @@ func (a *Aggregator) send(ctx context.Context) error {
 		}
 		err := ctx.Err()
 		if err == nil {
-			err = a.cfg.Store.Add(ctx, first)
+			err = a.config.Store.Add(ctx, first)
 		}
 		switch {
 		case errors.Is(err, ErrStoreFull):

@@ -32,8 +32,8 @@ type Resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
-// Config configures a [Reporter]. New reads it once. Store, Organization and
-// Contact are required.
+// Config configures a [Reporter]. Store, Organization and Contact are required. New
+// reads a Config once, and returns an error if a number is negative.
 type Config struct {
 	// Store has the sums to report.
 	Store Store
@@ -47,7 +47,7 @@ type Config struct {
 	// and digits and must not change. Leave it empty if there is only one.
 	Instance string
 
-	// Resolver finds the endpoints. The default is net.DefaultResolver.
+	// Resolver finds the endpoints. nil means net.DefaultResolver.
 	Resolver Resolver
 
 	// Mailer and Signer deliver reports by mail. If both are nil, reports are sent
@@ -55,33 +55,33 @@ type Config struct {
 	Mailer Mailer
 	Signer Signer
 
-	// Dial connects to https endpoints; addr is an IP address and a port. The
-	// default is a net.Dialer.
+	// Dial connects to https endpoints; addr is an IP address and a port. nil
+	// means a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	// AllowAddr permits special-purpose addresses, such as loopback and private
-	// ones, for https endpoints. By default none is permitted, because any domain
-	// could otherwise direct reports into the sender's own network.
-	AllowAddr func(netip.Addr) bool
-	// RootCAs are the trusted authorities for https endpoints. The default is the
-	// system's.
+	// AllowEndpoint permits special-purpose addresses, such as loopback and private
+	// ones, for https endpoints. nil permits none, because any domain could
+	// otherwise direct reports into the sender's own network.
+	AllowEndpoint func(netip.Addr) bool
+	// RootCAs are the trusted authorities for https endpoints. nil means
+	// those of the system.
 	RootCAs *x509.CertPool
 	// IgnoreCertificates sends reports to https endpoints even if their
 	// certificates are not valid, which RFC 8460 section 3 permits.
 	IgnoreCertificates bool
 
-	// MaxSize limits the size of a report before compression, in octets. The
-	// default is ten million, a common limit of receivers (RFC 8460 section 5.2).
-	// The minimum is 256 KiB.
+	// MaxSize limits the size of a report before compression, in octets. 0 means
+	// ten million, a common limit of receivers (RFC 8460 section 5.2). The minimum
+	// is 256 KiB.
 	MaxSize int
-	// Interval is the time between two deliveries. The default is 50 milliseconds.
+	// Interval is the time between two deliveries. 0 means 50 milliseconds.
 	Interval time.Duration
 	// EndpointInterval is the time between two deliveries to the same https host
-	// or mail domain. The default is one second.
+	// or mail domain. 0 means one second.
 	EndpointInterval time.Duration
 
-	// Now is the clock. The default is time.Now.
+	// Now is the clock. nil means time.Now.
 	Now func() time.Time
-	// Logger logs the result of each attempt to report. By default nothing is
+	// Logger logs the result of each attempt to report. nil means that nothing is
 	// logged.
 	Logger *slog.Logger
 }
@@ -97,7 +97,7 @@ const (
 // that ask for it. Its methods are safe for concurrent use. It holds resources
 // only while Run is running.
 type Reporter struct {
-	cfg     Config
+	config  Config
 	builder builder
 	scanner scanner
 	queue   queue
@@ -106,41 +106,42 @@ type Reporter struct {
 	mail    mailSender
 }
 
-// New returns a Reporter. It sends nothing until Run is called.
-func New(cfg Config) (*Reporter, error) {
-	submitter, err := syntax.MailDomain(cfg.Contact)
+// New returns a Reporter. It sends nothing until Run is called. An error names the
+// field of the Config that is wrong.
+func New(config Config) (*Reporter, error) {
+	submitter, err := syntax.MailDomain(config.Contact)
 	switch {
-	case cfg.Store == nil:
-		return nil, errors.New("reporter: Store is required")
-	case cfg.Organization == "":
-		return nil, errors.New("reporter: Organization is required")
+	case config.Store == nil:
+		return nil, errors.New("reporter: Config.Store is required")
+	case config.Organization == "":
+		return nil, errors.New("reporter: Config.Organization is required")
 	case err != nil:
-		return nil, fmt.Errorf("reporter: Contact: %w", err)
-	case cfg.Instance != "" && !names.IsAlphanumeric(cfg.Instance):
-		return nil, fmt.Errorf("reporter: Instance %q does not consist of letters and digits", cfg.Instance)
-	case (cfg.Mailer == nil) != (cfg.Signer == nil):
-		return nil, errors.New("reporter: Mailer and Signer require each other, because reports by mail are signed (RFC 8460 section 3)")
-	case cfg.MaxSize != 0 && cfg.MaxSize < minMaxSize:
-		return nil, fmt.Errorf("reporter: MaxSize is less than %d", minMaxSize)
-	case cfg.Interval < 0 || cfg.EndpointInterval < 0:
-		return nil, errors.New("reporter: an interval is negative")
+		return nil, fmt.Errorf("reporter: Config.Contact: %w", err)
+	case config.Instance != "" && !names.IsAlphanumeric(config.Instance):
+		return nil, fmt.Errorf("reporter: Config.Instance %q does not consist of letters and digits", config.Instance)
+	case (config.Mailer == nil) != (config.Signer == nil):
+		return nil, errors.New("reporter: Config.Mailer and Signer require each other, because reports by mail are signed (RFC 8460 section 3)")
+	case config.MaxSize != 0 && config.MaxSize < minMaxSize:
+		return nil, fmt.Errorf("reporter: Config.MaxSize is less than %d; 0 means the default", minMaxSize)
+	case config.Interval < 0 || config.EndpointInterval < 0:
+		return nil, errors.New("reporter: Config.Interval and EndpointInterval must not be negative; 0 means the default")
 	}
-	cfg.Contact = cfg.Contact[:strings.LastIndexByte(cfg.Contact, '@')+1] + submitter
-	cfg.setDefaults()
+	config.Contact = config.Contact[:strings.LastIndexByte(config.Contact, '@')+1] + submitter
+	config.setDefaults()
 	return &Reporter{
-		cfg: cfg,
+		config: config,
 		builder: builder{
-			organization: cfg.Organization, contact: cfg.Contact, submitter: submitter,
-			instance: cfg.Instance, maxSize: cfg.MaxSize,
+			organization: config.Organization, contact: config.Contact, submitter: submitter,
+			instance: config.Instance, maxSize: config.MaxSize,
 		},
-		scanner: scanner{store: cfg.Store, logger: cfg.Logger, seed: maphash.MakeSeed()},
+		scanner: scanner{store: config.Store, logger: config.Logger, seed: maphash.MakeSeed()},
 		queue:   queue{pending: make(map[job]*progress)},
-		pace:    pace{every: cfg.Interval, everyKey: cfg.EndpointInterval, keys: make(map[string]time.Time)},
+		pace:    pace{every: config.Interval, everyKey: config.EndpointInterval, keys: make(map[string]time.Time)},
 		https: poster{guarded.Dialer{
-			Resolver: cfg.Resolver, Dial: cfg.Dial, AllowAddr: cfg.AllowAddr,
-			RootCAs: cfg.RootCAs, IgnoreCertificates: cfg.IgnoreCertificates, Now: cfg.Now,
+			Resolver: config.Resolver, Dial: config.Dial, AllowAddr: config.AllowEndpoint,
+			RootCAs: config.RootCAs, IgnoreCertificates: config.IgnoreCertificates, Now: config.Now,
 		}},
-		mail: mailSender{mailer: cfg.Mailer, signer: cfg.Signer, from: cfg.Contact, submitter: submitter, now: cfg.Now},
+		mail: mailSender{mailer: config.Mailer, signer: config.Signer, from: config.Contact, submitter: submitter, now: config.Now},
 	}, nil
 }
 
@@ -181,12 +182,12 @@ func (c *Config) setDefaults() {
 func (r *Reporter) Run(ctx context.Context) {
 	var nextScan time.Time
 	for ctx.Err() == nil {
-		now := r.cfg.Now()
+		now := r.config.Now()
 		if wait := nextScan.Sub(now); wait <= 0 || wait > scanEvery { // or the clock was set back
 			nextScan = r.scanner.scan(ctx, now, &r.queue)
 		}
 		r.attemptDue(ctx)
-		r.sleep(ctx, earlier(nextScan, r.queue.next(r.cfg.Now())))
+		r.sleep(ctx, earlier(nextScan, r.queue.next(r.config.Now())))
 	}
 }
 
@@ -197,13 +198,13 @@ const attemptsAtOnce = 16
 // answer must not delay other domains' reports: jobs that failed before come last,
 // and attempts that have not begun after a while wait until the next call.
 func (r *Reporter) attemptDue(ctx context.Context) {
-	now := r.cfg.Now()
+	now := r.config.Now()
 	until := now.Add(scanEvery)
 	var workers errgroup.Group
 	workers.SetLimit(attemptsAtOnce)
 	for _, due := range r.queue.due(now) {
 		workers.Go(func() error {
-			if ctx.Err() == nil && r.cfg.Now().Before(until) {
+			if ctx.Err() == nil && r.config.Now().Before(until) {
 				r.attempt(ctx, due.job, due.progress)
 			}
 			return nil
@@ -214,7 +215,7 @@ func (r *Reporter) attemptDue(ctx context.Context) {
 
 // sleep waits until the clock reads at, or ctx is done.
 func (r *Reporter) sleep(ctx context.Context, at time.Time) {
-	timer := time.NewTimer(at.Sub(r.cfg.Now()))
+	timer := time.NewTimer(at.Sub(r.config.Now()))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -236,7 +237,7 @@ func (r *Reporter) Preview(ctx context.Context, domain string, day report.Day) (
 	if err != nil {
 		return nil, fmt.Errorf("reporter: %.255q is not a domain name: %w", domain, err)
 	}
-	part, err := r.cfg.Store.Sums(ctx, day, name)
+	part, err := r.config.Store.Sums(ctx, day, name)
 	if err != nil || part.Number == 0 {
 		return nil, err
 	}

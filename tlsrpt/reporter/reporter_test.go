@@ -228,15 +228,15 @@ func TestReporterRefusesSpecialAddresses(t *testing.T) {
 				w.txt["literal.example"] = []string{"v=TLSRPTv1; rua=https://" + literal(addr) + "/"}
 				w.count("example.com", today, met(noPolicy))
 				w.count("literal.example", today, met(noPolicy))
-				cfg := w.config()
-				stop := w.startFor(cfg)
+				config := w.config()
+				stop := w.startFor(config)
 				wait(5 * time.Hour)
 				if len(w.posts()) != 0 || !strings.Contains(w.log.String(), "special-purpose address") {
 					t.Errorf("%d reports posted; log:\n%s", len(w.posts()), w.log.String())
 				}
 				stop()
-				cfg.AllowAddr = func(a netip.Addr) bool { return a == w.addrs[0].Unmap() }
-				w.start(cfg)
+				config.AllowEndpoint = func(a netip.Addr) bool { return a == w.addrs[0].Unmap() }
+				w.start(config)
 				wait(time.Minute)
 				if len(w.posts()) != 1 { // the certificate is only for reports.example
 					t.Errorf("%d reports posted when allowed", len(w.posts()))
@@ -261,9 +261,9 @@ func TestReporterCertificates(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
 				w.cert = testpki.SelfSigned(t, []string{"reports.example"})
 				w.count("example.com", today, met(noPolicy))
-				cfg := w.config()
-				cfg.IgnoreCertificates = ignore
-				w.start(cfg)
+				config := w.config()
+				config.IgnoreCertificates = ignore
+				w.start(config)
 				wait(allStarted)
 				if got := len(w.posts()) > 0; got != ignore {
 					t.Errorf("posted: %v; log:\n%s", got, w.log.String())
@@ -280,9 +280,9 @@ func TestReporterWithoutMail(t *testing.T) {
 		w.txt["both.example"] = []string{bothTXT}
 		w.count("example.com", today, met(noPolicy))
 		w.count("both.example", today, met(noPolicy))
-		cfg := w.config()
-		cfg.Mailer, cfg.Signer = nil, nil
-		w.start(cfg)
+		config := w.config()
+		config.Mailer, config.Signer = nil, nil
+		w.start(config)
 		wait(allStarted)
 		if len(w.posts()) != 1 || len(w.mails()) != 0 || w.left("example.com", today) != nil {
 			t.Errorf("%d posted, %d mailed", len(w.posts()), len(w.mails()))
@@ -299,9 +299,9 @@ func TestReporterRates(t *testing.T) {
 			w.txt[domain] = []string{postTXT}
 			w.count(domain, today, met(noPolicy))
 		}
-		cfg := w.config()
-		cfg.EndpointInterval = time.Minute
-		w.start(cfg)
+		config := w.config()
+		config.EndpointInterval = time.Minute
+		w.start(config)
 		wait(6 * time.Hour)
 		if len(w.posts()) != domains {
 			t.Fatalf("%d reports posted; log:\n%s", len(w.posts()), w.log.String())
@@ -324,9 +324,9 @@ func TestReporterInterval(t *testing.T) {
 			w.txt[domain] = []string{fmt.Sprintf("v=TLSRPTv1; rua=mailto:tls@host%d.example", i)}
 			w.count(domain, today, met(noPolicy))
 		}
-		cfg := w.config()
-		cfg.Interval = 10 * time.Second
-		w.start(cfg)
+		config := w.config()
+		config.Interval = 10 * time.Second
+		w.start(config)
 		wait(5 * time.Hour)
 		for i := range w.mails()[1:] {
 			if apart := w.mails()[i+1].after - w.mails()[i].after; apart < 10*time.Second {
@@ -347,15 +347,15 @@ func TestReporterSlowEndpoints(t *testing.T) {
 			w.txt[domain] = []string{fmt.Sprintf("v=TLSRPTv1; rua=mailto:tls@slow%d.example", i)}
 			w.count(domain, today, met(noPolicy))
 		}
-		cfg := w.config()
-		cfg.Mailer = reporter.MailerFunc(func(ctx context.Context, from string, to []string, message []byte) error {
+		config := w.config()
+		config.Mailer = reporter.MailerFunc(func(ctx context.Context, from string, to []string, message []byte) error {
 			if strings.Contains(to[0], "@slow") {
 				<-ctx.Done()
 				return ctx.Err()
 			}
 			return w.sendMail(ctx, from, to, message)
 		})
-		w.start(cfg)
+		w.start(config)
 		wait(allStarted + 5*time.Hour) // all were tried once
 		for i := range 5 {
 			domain := fmt.Sprintf("late%d.example", i)
@@ -376,9 +376,9 @@ func TestReporterStoreFails(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
 				store := &brokenStore{MemoryStore: &w.store, method: method, until: w.began.Add(5 * time.Hour)}
 				w.count("example.com", today, met(noPolicy))
-				cfg := w.config()
-				cfg.Store = store
-				w.start(cfg)
+				config := w.config()
+				config.Store = store
+				w.start(config)
 				wait(9 * time.Hour)
 				if len(w.posts()) != 1 || w.left("example.com", today) != nil {
 					t.Errorf("%d reports; log:\n%s", len(w.posts()), w.log.String())
@@ -399,10 +399,10 @@ func TestReportersShareStore(t *testing.T) {
 			w.txt[domain] = []string{postTXT}
 			w.count(domain, today, met(noPolicy))
 		}
-		cfg := w.config()
+		config := w.config()
 		time.Sleep(5 * time.Hour) // so that all begin at the same time
 		for range 3 {
-			w.start(cfg)
+			w.start(config)
 		}
 		wait(24 * time.Hour)
 		seen := make(map[string]bool)
@@ -423,9 +423,9 @@ func TestReporterInstance(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.txt["example.com"] = []string{mailTXT}
 		w.count("example.com", today, met(noPolicy))
-		cfg := w.config()
-		cfg.Instance = "mta7"
-		w.start(cfg)
+		config := w.config()
+		config.Instance = "mta7"
+		w.start(config)
 		wait(allStarted)
 		if len(w.mails()) != 1 || w.mails()[0].report.ID != "20260301.example.com.mta7@sender.example" ||
 			!strings.Contains(string(w.mails()[0].octets), "!1772409599!mta7.json.gz\"") {
@@ -456,9 +456,9 @@ func TestNewReporterRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cfg := good()
-			change(&cfg)
-			if _, err := reporter.New(cfg); err == nil {
+			config := good()
+			change(&config)
+			if _, err := reporter.New(config); err == nil {
 				t.Error("no error")
 			}
 		})
@@ -502,9 +502,9 @@ func TestReporterMakesDoWithSums(t *testing.T) {
 			}},
 			{Policy: odd, Summary: report.Summary{Successes: 2}},
 		}
-		cfg := w.config()
-		cfg.Store = uniformStore{&w.store, sums}
-		r, err := reporter.New(cfg)
+		config := w.config()
+		config.Store = uniformStore{&w.store, sums}
+		r, err := reporter.New(config)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -542,9 +542,9 @@ func TestReporterMaxSize(t *testing.T) {
 		if err := a.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		cfg := w.config()
-		cfg.MaxSize = maxSize
-		r, err := reporter.New(cfg)
+		config := w.config()
+		config.MaxSize = maxSize
+		r, err := reporter.New(config)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -26,7 +26,7 @@ func (r *Reporter) retry(ctx context.Context, j job, p *progress, last result, e
 	if ctx.Err() != nil || last == queued {
 		return
 	}
-	now := r.cfg.Now()
+	now := r.config.Now()
 	if last == refused && p.first.IsZero() {
 		p.first = now
 	}
@@ -49,9 +49,9 @@ func (r *Reporter) finish(ctx context.Context, j job, p *progress) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	if p.part != 0 {
-		if err := r.cfg.Store.Delete(ctx, j.day, j.domain, p.part); err != nil {
+		if err := r.config.Store.Delete(ctx, j.day, j.domain, p.part); err != nil {
 			r.log(ctx, slog.LevelError, "reporter: sums not deleted, will be retried", j, slog.Any("error", err))
-			r.queue.postpone(p, r.cfg.Now().Add(deleteAgain))
+			r.queue.postpone(p, r.config.Now().Add(deleteAgain))
 			return
 		}
 	}

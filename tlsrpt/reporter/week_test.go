@@ -146,10 +146,10 @@ func (f *fleet) chance(n int) bool {
 func (f *fleet) begin() *relay {
 	r := &relay{fleet: f, store: &unreliable{MemoryStore: &f.store, fleet: f}}
 	r.recorder = newAggregator(f.t, reporter.AggregatorConfig{Store: r.store, Now: f.now})
-	cfg := f.config()
-	cfg.Store, cfg.Resolver, cfg.Mailer = r.store, f, reporter.MailerFunc(r.sendMail)
-	cfg.EndpointInterval = time.Millisecond // all https endpoints are on one host
-	r.stop = f.startFor(cfg)
+	config := f.config()
+	config.Store, config.Resolver, config.Mailer = r.store, f, reporter.MailerFunc(r.sendMail)
+	config.EndpointInterval = time.Millisecond // all https endpoints are on one host
+	r.stop = f.startFor(config)
 	return r
 }
 

@@ -144,15 +144,15 @@ func (w *world) mails() []delivery {
 }
 
 // start starts a Reporter. It stops when the test ends.
-func (w *world) start(cfg reporter.Config) {
+func (w *world) start(config reporter.Config) {
 	w.t.Helper()
-	w.startFor(cfg)
+	w.startFor(config)
 }
 
 // startFor is like start, and returns a function to stop earlier.
-func (w *world) startFor(cfg reporter.Config) (stop func()) {
+func (w *world) startFor(config reporter.Config) (stop func()) {
 	w.t.Helper()
-	r, err := reporter.New(cfg)
+	r, err := reporter.New(config)
 	if err != nil {
 		w.t.Fatal(err)
 	}

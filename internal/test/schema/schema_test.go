@@ -68,9 +68,11 @@ var modules = map[string]int{
 // Each report that a test of the library produces has the form of the schema. The tests
 // run again with the environment variable that makes package reporttest save them.
 func TestReportsOfAllTests(t *testing.T) {
+	t.Parallel()
 	checker := newChecker(t)
 	for module, least := range modules {
 		t.Run(filepath.Base(module), func(t *testing.T) {
+			t.Parallel() // most of these tests wait for servers
 			dir := t.TempDir()
 			packages := reportPackages(t, module)
 			command(t, module, []string{"MXSEAL_REPORTS=" + dir}, append([]string{"test", "-count=1"}, packages...)...)

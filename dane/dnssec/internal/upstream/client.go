@@ -27,8 +27,8 @@ type Config struct {
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// TLS is a template for connections over TLS. It may be nil.
 	TLS *tls.Config
-	// Timeout bounds one attempt at one server. Default: 3 seconds.
-	Timeout time.Duration
+	// Options take precedence over those of ResolvConf.
+	Options
 	// Records bounds the records of one reply.
 	Records int
 	// WantAD asks the server for its own verdict (RFC 6840 section 5.7) instead of
@@ -41,7 +41,6 @@ type Client struct {
 	servers *serverList
 	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
 	tls     *tls.Config
-	timeout time.Duration
 	records int
 	wantAD  bool
 	// buffers holds what datagrams are read into. An unpacked message refers to
@@ -61,7 +60,7 @@ const datagramSize = 4096
 
 // New returns a Client. It fails if there is no server to ask.
 func New(config Config) (*Client, error) {
-	servers, err := newServerList(config.Servers, config.ResolvConf, config.Permit)
+	servers, err := newServerList(config.Servers, config.ResolvConf, config.Permit, config.Options)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +68,6 @@ func New(config Config) (*Client, error) {
 		servers: servers,
 		dial:    config.Dial,
 		tls:     config.TLS,
-		timeout: config.Timeout,
 		records: config.Records,
 		wantAD:  config.WantAD,
 		buffers: &sync.Pool{New: func() any { return new([datagramSize]byte) }},
@@ -77,15 +75,12 @@ func New(config Config) (*Client, error) {
 	if c.dial == nil {
 		c.dial = new(net.Dialer).DialContext
 	}
-	if c.timeout <= 0 {
-		c.timeout = 3 * time.Second
-	}
 	c.open, c.close = context.WithCancelCause(context.Background())
 	return c, nil
 }
 
 // Timeout returns the time that one attempt may take.
-func (c *Client) Timeout() time.Duration { return c.timeout }
+func (c *Client) Timeout() time.Duration { return c.servers.options().Timeout }
 
 // Close closes the connections over TLS. Later attempts fail with net.ErrClosed.
 // Attempts over UDP and TCP that have begun end by their own timeout. Close may be
@@ -98,7 +93,7 @@ func (c *Client) Close() error {
 // Only returns a Client that asks one of the servers. It is closed with c.
 func (c *Client) Only(s *Server) *Client {
 	only := *c
-	only.servers = &serverList{servers: []*Server{s}}
+	only.servers = c.servers.only(s)
 	return &only
 }
 
@@ -237,7 +232,7 @@ func (c *Client) overTLS(ctx context.Context, s *Server, query *query) (*Message
 		if c.open.Err() != nil {
 			return nil, net.ErrClosed
 		}
-		ctx, cancel := context.WithTimeout(ctx, c.timeout) // ctx lasts while anyone waits
+		ctx, cancel := context.WithTimeout(ctx, c.Timeout()) // ctx lasts while anyone waits
 		defer cancel()
 		conn, err := c.dial(ctx, "tcp", s.hostPort)
 		if err != nil {

@@ -17,9 +17,11 @@ import (
 type serverList struct {
 	file   string              // empty if the servers are fixed
 	permit func(*Server) error // may be nil
+	given  Options             // take precedence over those of the file
 
 	mu      sync.Mutex
 	servers []*Server
+	inFile  Options     // those of the file
 	seen    os.FileInfo // the file as it was read
 	checked time.Time
 	problem error // why the file cannot be used as it is now
@@ -28,8 +30,8 @@ type serverList struct {
 // fileCheckTime is the least time between two checks of the file.
 const fileCheckTime = 5 * time.Second
 
-func newServerList(names []string, file string, permit func(*Server) error) (*serverList, error) {
-	l := &serverList{permit: permit}
+func newServerList(names []string, file string, permit func(*Server) error, given Options) (*serverList, error) {
+	l := &serverList{permit: permit, given: given}
 	if len(names) > 0 {
 		servers, err := l.parse(names)
 		l.servers = servers
@@ -53,6 +55,18 @@ func (l *serverList) list() ([]*Server, error) {
 		l.refresh()
 	}
 	return l.servers, l.problem
+}
+
+// options returns how the servers are asked, without zero values.
+func (l *serverList) options() Options {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.given.over(l.inFile).over(defaults)
+}
+
+// only returns a list of one of the servers.
+func (l *serverList) only(s *Server) *serverList {
+	return &serverList{servers: []*Server{s}, given: l.options()}
 }
 
 // refresh reads the file if it has changed. Servers that stay in it keep their

@@ -28,6 +28,7 @@ type Conn struct {
 	host    string
 	hello   wire.Reply    // the server's last reply to EHLO
 	timeout time.Duration // of each step
+	ended   func()
 
 	track   track
 	replies []byte // to read next
@@ -51,6 +52,8 @@ type Config struct {
 	// RequireTLS means that MAIL without the parameter REQUIRETLS must not reach the
 	// server (RFC 8689 section 4.2.1).
 	RequireTLS bool
+	// Ended is called when the connection is closed, any number of times.
+	Ended func()
 }
 
 // New returns a Conn.
@@ -60,6 +63,7 @@ func New(c Config) *Conn {
 		host:    c.Host,
 		hello:   c.Hello,
 		timeout: c.Timeout,
+		ended:   c.Ended,
 		track:   track{circumstances: c.Circumstances, requireTLS: c.RequireTLS},
 		replies: appendReply(nil, wire.Reply{Code: 220, Lines: []string{c.Host + " ESMTP"}}),
 	}
@@ -74,6 +78,7 @@ func (c *Conn) Idle() bool { return c.track.idle() }
 
 // Leave says QUIT, if the client has not, and closes the connection.
 func (c *Conn) Leave(timeout time.Duration) {
+	defer c.ended()
 	c.track.lost()
 	c.session.Quit(timeout)
 }
@@ -206,6 +211,7 @@ func (c *Conn) SetWriteDeadline(t time.Time) error { return c.SetDeadline(t) }
 
 // Close closes the connection without a farewell.
 func (c *Conn) Close() error {
+	defer c.ended()
 	c.track.lost()
 	return c.session.Abort()
 }
