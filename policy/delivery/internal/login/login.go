@@ -41,6 +41,8 @@ const (
 	maxInitial = 512 - len("\r\n")
 	// maxResponse bounds a response (RFC 4954 section 4).
 	maxResponse = 12288 - len("\r\n")
+	// maxChallenge bounds a challenge: those of these mechanisms are short.
+	maxChallenge = 2 << 10
 )
 
 // mechanism is a SASL mechanism as a list of responses: each follows a challenge.
@@ -133,7 +135,7 @@ func (m mechanism) exchange(conn *wire.Conn, timeout time.Duration, secret Crede
 
 // isChallenge reports whether a reply is one line of base64.
 func isChallenge(reply wire.Reply) bool {
-	if len(reply.Lines) != 1 {
+	if len(reply.Lines) != 1 || len(reply.Lines[0]) > maxChallenge {
 		return false
 	}
 	_, err := base64.StdEncoding.Strict().DecodeString(strings.TrimSpace(reply.Lines[0]))
