@@ -33,6 +33,8 @@ var mayImport = map[string][]string{
 	"tlsrpt/reporter":                       {"tlsrpt", "tlsrpt/report", "tlsrpt/internal/syntax"},
 	"policy/delivery/internal/conversation": {"policy", "policy/delivery/internal/wire", "tlsrpt"},
 	"policy/delivery/internal/wire":         {},
+	"policy/delivery/internal/login":        {"policy/delivery/internal/wire"},
+	"policy/delivery/internal/handover":     {"policy/delivery/internal/conversation", "policy/delivery/internal/wire"},
 	"policy/delivery/internal/dsn":          {"policy/delivery/internal/message"},
 	"policy/delivery/internal/message":      {},
 	"policy/internal/hop":                   {"dane/dnssec"},
