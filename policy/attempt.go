@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/mxseal/mxseal/dane"
+	"github.com/mxseal/mxseal/internal/tlsalert"
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -20,7 +21,10 @@ const (
 	// Host.DialContext.
 	NotConnected Step = iota
 	// Greeting means that the server did not greet. err is its reply, such as
-	// 554, or the error of the connection.
+	// 554, or the error of the connection. 521 means that the host accepts no mail
+	// (RFC 7504 section 3). It is permanent at level Opportunistic, where nobody has
+	// to be authenticated to say so. A caller that has gone back to cleartext after
+	// a failed handshake must take it for temporary.
 	Greeting
 	// EHLO means that the server did not accept EHLO, before TLS or, if state is
 	// not nil, after the handshake. err is its reply or the error of the
@@ -29,7 +33,10 @@ const (
 	// NotOffered means that the reply to EHLO did not offer STARTTLS. err is nil.
 	NotOffered
 	// StartTLSRefused means that the server answered STARTTLS by another reply
-	// than 220. err is that reply. Without any reply the step is Handshake.
+	// than 220. err is that reply. Without any reply the step is Handshake. After
+	// a 421 reply, which must be a *textproto.Error to be recognized, the server
+	// closes the connection (RFC 5321 section 3.8): it is busy, and mail must not
+	// be sent over this connection.
 	StartTLSRefused
 	// Handshake means that STARTTLS was sent, and TLS was not established. err is
 	// the error of the handshake, or of the connection.
@@ -102,6 +109,9 @@ func (a *attempt) record() tlsrpt.Session {
 	case NotOffered:
 		return a.session([]tlsrpt.Failure{{Type: tlsrpt.STARTTLSNotSupported}})
 	case StartTLSRefused:
+		if a.closing() {
+			return a.unrecorded()
+		}
 		return a.session([]tlsrpt.Failure{{Type: tlsrpt.STARTTLSNotSupported, ReasonCode: startTLSRefused}})
 	case Handshake:
 		var own *Error
@@ -126,7 +136,7 @@ func (a *attempt) judge() *Error {
 	h := a.host
 	var own *Error
 	switch inTLS := a.state != nil && a.state.HandshakeComplete; {
-	case (a.step == NotOffered || a.step == StartTLSRefused || a.step == Done) && h.Level == Opportunistic:
+	case (a.step == NotOffered || a.step == StartTLSRefused && !a.closing() || a.step == Done) && h.Level == Opportunistic:
 		return nil
 	case a.step == Done && inTLS:
 		if err := h.Verify(*a.state); !errors.As(err, &own) {
@@ -137,7 +147,10 @@ func (a *attempt) judge() *Error {
 	default:
 		own = h.failure(a.step.wording(a.err, inTLS), bounded(a.err))
 	}
-	if h.plan != nil && h.plan.RequireTLS && own.Reason != "" && a.lacking() {
+	if a.step == Greeting && h.Level == Opportunistic && a.replyCode() == 521 {
+		own.Permanent, own.ReplyCode, own.Status = true, 521, "5.3.2"
+	}
+	if h.plan != nil && h.plan.RequireTLS && !h.plan.Bounce && own.Reason != "" && a.lacking() {
 		final := *own
 		final.Permanent, final.Status = true, "5.7.10"
 		return &final
@@ -145,19 +158,32 @@ func (a *attempt) judge() *Error {
 	return own
 }
 
-// lacking reports whether the server answered and does not have what RequireTLS
-// demands: it does not offer STARTTLS, refuses it permanently, or was not verified.
-// A server with a temporary problem may have it later (RFC 3207 section 6).
-func (a *attempt) lacking() bool {
+// closing reports whether the server's reply is 421, after which it closes the
+// connection. It says nothing about TLS.
+func (a *attempt) closing() bool { return a.replyCode() == 421 }
+
+// replyCode returns the code of the server's reply, and 0 if err is something else.
+func (a *attempt) replyCode() int {
 	var reply *textproto.Error
+	if errors.As(a.err, &reply) {
+		return reply.Code
+	}
+	return 0
+}
+
+// lacking reports whether the server answered and does not have what RequireTLS
+// demands: it does not offer STARTTLS, refuses it permanently, was not verified, or
+// says by an alert that it lacks the version or the cipher suites. A server with a
+// temporary problem may have it later (RFC 3207 section 6).
+func (a *attempt) lacking() bool {
 	switch a.step {
 	case NotOffered:
 		return true
 	case StartTLSRefused:
-		return errors.As(a.err, &reply) && reply.Code >= 500
+		return a.replyCode() >= 500
 	case Handshake:
 		var own *Error
-		return a.state != nil && errors.As(a.err, &own)
+		return a.state != nil && errors.As(a.err, &own) || tlsalert.Incapable(a.err)
 	default:
 		return false
 	}

@@ -106,6 +106,10 @@ func (s Step) wording(err error, inTLS bool) wording {
 	case NotOffered:
 		return wording{reason: tlsrpt.STARTTLSNotSupported, status: "4.7.4", detail: "TLS is required, and the server does not offer STARTTLS"}
 	case StartTLSRefused:
+		if reply != nil && reply.Code == 421 {
+			broken.detail = "the server closes the connection instead of starting TLS"
+			return broken
+		}
 		return wording{
 			reason: tlsrpt.STARTTLSNotSupported, reasonCode: startTLSRefused, status: "4.7.4",
 			detail: "TLS is required, and the server refuses STARTTLS",

@@ -71,12 +71,15 @@ func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) 
 
 // gather looks up every host, and the MTA-STS policy unless DANE alone decides
 // for all of them. If the policy is needed in any case, the lookups are
-// concurrent.
+// concurrent. Otherwise only its TXT record is queried early, and nothing in it is
+// used where DANE decides.
 func (r *Resolver) gather(ctx context.Context, q question, route route, plan *Plan) []hostFacts {
 	var policy sync.WaitGroup
 	certain := route.status != dnssec.Secure || q.noDANE || q.wishes.requireBoth
 	if certain {
 		policy.Go(func() { plan.MTASTS = r.askMTASTS(ctx, q) })
+	} else if !q.noMTASTS {
+		defer lookAhead(ctx, r.dns, q.hop.Name)()
 	}
 	found := r.askHosts(ctx, q, route)
 	policy.Wait()

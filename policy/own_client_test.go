@@ -142,6 +142,53 @@ func TestAttemptedHandshake(t *testing.T) {
 	}
 }
 
+// REQ-25: a bounce is not discarded because a host lacks what RequireTLS demands.
+func TestAttemptedBounce(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	inet.Domain("dane.example").MX("mx.dane.example")
+	inet.Host("mx.dane.example", policytest.TLSA("3 1 1"))
+	h := onlyHost(t, resolver(t, inet), "dane.example", policy.RequireTLS(), policy.Bounce())
+	if _, failure := h.Attempted(policy.NotOffered, nil, nil); failure == nil || failure.Permanent || failure.Status != "4.7.4" {
+		t.Errorf("%v", failure)
+	}
+}
+
+// alert is like the type that crypto/tls has for the alerts of a server.
+type alert uint8
+
+func (a alert) Error() string { return fmt.Sprintf("tls: alert %d", uint8(a)) }
+
+// S26: a greeting of 521 is permanent at level Opportunistic, and for the domain if every
+// host says it.
+func TestS26Attempted(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	inet.Domain("dane.example").MX("mx.dane.example")
+	inet.Host("mx.dane.example", policytest.TLSA("3 1 1"))
+	inet.Domain("plain.example", policytest.Unsigned).MX("mx.plain.example")
+	inet.Host("mx.plain.example")
+	inet.Domain("mixed.example", policytest.Unsigned).MX("mx.plain.example", "mx.dane.example")
+	r := resolver(t, inet)
+	for domain, permanent := range map[string]bool{"plain.example": true, "dane.example": false, "mixed.example": false} {
+		for code := 500; code <= 599; code++ {
+			plan := onlyPlan(t, r, domain)
+			var failures []*policy.Error
+			for _, h := range plan.Hosts {
+				session, failure := h.Attempted(policy.Greeting, nil, fmt.Errorf("client: %w", &textproto.Error{Code: code, Msg: "5.1.1 no"}))
+				if len(session.Outcomes) > 0 {
+					t.Errorf("%s, %d: recorded %+v", h.Name, code, session)
+				}
+				failures = append(failures, failure)
+			}
+			e := plan.Failed(failures...)
+			if e.Permanent != (permanent && code == 521) || e.Permanent && e.Status != "5.3.2" {
+				t.Errorf("%s, %d: %v", domain, code, e)
+			}
+		}
+	}
+}
+
 // RFC 8689 section 4.2.1: with RequireTLS the failure is permanent if the server
 // answered and lacks what the mail requires, and temporary otherwise.
 func TestAttemptedRequireTLS(t *testing.T) {
@@ -163,10 +210,18 @@ func TestAttemptedRequireTLS(t *testing.T) {
 	}{
 		{policy.NotConnected, nil, io.EOF, "4.4.1"},
 		{policy.NotOffered, nil, nil, "5.7.10"},
+		{policy.StartTLSRefused, nil, &textproto.Error{Code: 421}, "4.3.2"},
 		{policy.StartTLSRefused, nil, &textproto.Error{Code: 454}, "4.7.4"},
 		{policy.StartTLSRefused, nil, &textproto.Error{Code: 502}, "5.7.10"},
 		{policy.Handshake, nil, io.EOF, "4.7.5"},
 		{policy.Handshake, seen, verified, "5.7.10"},
+		// S19: what a server says that lacks what TLS needs, and what others say.
+		{policy.Handshake, nil, &net.OpError{Op: "remote error", Err: alert(40)}, "5.7.10"},
+		{policy.Handshake, nil, fmt.Errorf("client: %w", &net.OpError{Op: "remote error", Err: alert(70)}), "5.7.10"},
+		{policy.Handshake, &tls.ConnectionState{}, &net.OpError{Op: "remote error", Err: alert(71)}, "5.7.10"},
+		{policy.Handshake, nil, errors.New("tls: server selected unsupported protocol version 301"), "5.7.10"},
+		{policy.Handshake, nil, &net.OpError{Op: "remote error", Err: alert(80)}, "4.7.5"},
+		{policy.Handshake, nil, &net.OpError{Op: "remote error", Err: alert(116)}, "4.7.5"},
 		{policy.EHLO, seen, &textproto.Error{Code: 554}, "4.3.2"},
 		{policy.RequireTLSNotOffered, seen, nil, "5.7.30"},
 		{policy.Done, seen, nil, ""},
@@ -180,6 +235,33 @@ func TestAttemptedRequireTLS(t *testing.T) {
 		}
 		if failure == nil || failure.Status != test.status || failure.Permanent != strings.HasPrefix(test.status, "5") {
 			t.Errorf("%v, %v: %v, want %s", test.step, test.err, failure, test.status)
+		}
+	}
+}
+
+// After 421 to STARTTLS there is no connection that mail could be sent over, and nothing
+// was said about TLS, at every level.
+func TestAttemptedClosing(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	inet.Domain("dane.example").MX("mx.dane.example")
+	inet.Host("mx.dane.example", policytest.TLSA("3 1 1"))
+	inet.Domain("plain.example", policytest.Unsigned).MX("mx.plain.example")
+	inet.Host("mx.plain.example")
+	r := resolver(t, inet)
+	for _, domain := range []string{"dane.example", "plain.example"} {
+		for code, closing := range map[int]bool{420: false, 421: true, 422: false, 454: false, 521: false} {
+			h := onlyHost(t, r, domain)
+			session, failure := h.Attempted(policy.StartTLSRefused, nil, fmt.Errorf("client: %w", &textproto.Error{Code: code, Msg: "4.3.2 bye"}))
+			if counted := len(session.Outcomes) > 0; counted == closing {
+				t.Errorf("%s, %d: counted %v", domain, code, counted)
+			}
+			switch {
+			case closing && (failure == nil || failure.Status != "4.3.2" || failure.Permanent || failure.Reason != ""):
+				t.Errorf("%s, %d: %v", domain, code, failure)
+			case !closing && (failure == nil) != (domain == "plain.example"):
+				t.Errorf("%s, %d: %v", domain, code, failure)
+			}
 		}
 	}
 }

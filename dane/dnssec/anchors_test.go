@@ -7,17 +7,19 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/anchor"
 )
 
 // SEC-28: the built-in anchors are the keys of IANA, which Debian has in
 // /usr/share/dns/root.key. A file with several keys is read completely.
 func TestKeysOfIANA(t *testing.T) {
 	t.Parallel()
-	records, err := readAnchorFile("testdata/root.key")
+	records, err := anchor.ReadFile("testdata/root.key")
 	if err != nil || len(records) != 2 {
 		t.Fatalf("%v, %v", records, err)
 	}
-	for i, built := range rootAnchors() {
+	for i, built := range anchor.Root() {
 		built, key := built.(*dns.DS), records[i].(*dns.DNSKEY)
 		if ds := key.ToDS(dns.SHA256); ds.KeyTag != built.KeyTag || ds.Algorithm != built.Algorithm || !strings.EqualFold(ds.Digest, built.Digest) {
 			t.Errorf("built in is %v, the key's %v", built, ds)
@@ -86,7 +88,7 @@ func TestRollover(t *testing.T) {
 // SEC-28: if a file cannot be read completely, none of its keys is used.
 func TestBrokenAnchorFile(t *testing.T) {
 	t.Parallel()
-	key := rootAnchors()[0].String() + "\n"
+	key := anchor.Root()[0].String() + "\n"
 	for what, text := range map[string]string{
 		"empty":          "",
 		"blank":          "\n \n",
@@ -104,7 +106,7 @@ func TestBrokenAnchorFile(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		for _, extra := range []string{"", zoneText(rootAnchors()...)} {
+		for _, extra := range []string{"", zoneText(anchor.Root()...)} {
 			if v, err := New(Config{Servers: []string{"192.0.2.53"}, AnchorFile: file, Anchors: extra}); err == nil {
 				t.Errorf("%s: trusted %v", what, v.anchors)
 			}

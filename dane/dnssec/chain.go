@@ -5,6 +5,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/mxseal/mxseal/dane/dnssec/internal/anchor"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 )
 
@@ -12,7 +13,7 @@ import (
 // session.
 type chain struct {
 	session *session
-	anchors anchors
+	anchors anchor.Set
 	sha1    bool
 	cache   *cache
 	cuts    map[string]cutResult // those that this session has looked for
@@ -122,6 +123,7 @@ func (c *chain) cut(above *zone, name string) (*cut, error) {
 	found, err := c.find(above, name)
 	c.cuts[name] = cutResult{found, err}
 	if err == nil {
+		c.learn(above, found)
 		size := 64
 		if found.keys != nil {
 			for _, k := range found.keys.Keys {
@@ -131,6 +133,19 @@ func (c *chain) cut(above *zone, name string) (*cut, error) {
 		c.cache.put(key, found, size, found.expires, c.session.now)
 	}
 	return found, err
+}
+
+// learn notes a delegation from a signed zone, for guesses about others.
+func (c *chain) learn(above *zone, found *cut) {
+	if !above.secure() {
+		return
+	}
+	switch h := c.cache.habits(above.apex, c.session.now); found.kind {
+	case signed:
+		h.signed.Add(1)
+	case unsigned:
+		h.unsigned.Add(1)
+	}
 }
 
 // find proves what name is. A trust anchor for the name itself and the DS records

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/anchor"
 )
 
 // SEC-11, SEC-28, field note 32: the key of the trust anchor must be in the DNSKEY
@@ -38,7 +40,7 @@ func TestAnchorMustMatch(t *testing.T) {
 			}
 		}
 	}
-	_, err := w.lookup("mx.plain.com", dns.TypeA, func(c *Config) { c.Anchors = zoneText(rootAnchors()...) })
+	_, err := w.lookup("mx.plain.com", dns.TypeA, func(c *Config) { c.Anchors = zoneText(anchor.Root()...) })
 	mentions(t, err, "bogus-trust-anchor-mismatch", "update the trust anchors")
 }
 
@@ -508,13 +510,13 @@ func TestAnchors(t *testing.T) {
 	revoked.Flags |= dns.REVOKE
 	pending := newKey(t, ".", dns.ECDSAP256SHA256, 257).record // RFC 5011 section 2.2
 	file := filepath.Join(t.TempDir(), "root.key")
-	text := "; autotrust trust anchor file\n" + revoked.String() + "\n" + key.String() + " ;;state=2 [  VALID  ] ;;count=0\n" + pending.String() + " ;;state=1 [ ADDPEND ] ;;count=1\n" + rootAnchors()[0].String() + "\n"
+	text := "; autotrust trust anchor file\n" + revoked.String() + "\n" + key.String() + " ;;state=2 [  VALID  ] ;;count=0\n" + pending.String() + " ;;state=1 [ ADDPEND ] ;;count=1\n" + anchor.Root()[0].String() + "\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	w.expect(t, "mx.example.com", dns.TypeA, Secure, func(c *Config) { c.Anchors, c.AnchorFile = "", file })
 	w.expect(t, "mx.example.com", dns.TypeA, Secure, func(c *Config) { c.Anchors = key.String() })
-	if records, err := readAnchorFile(file); err != nil || len(records) != 2 {
+	if records, err := anchor.ReadFile(file); err != nil || len(records) != 2 {
 		t.Errorf("anchors %v, %v", records, err)
 	}
 
@@ -541,7 +543,7 @@ func TestAnchors(t *testing.T) {
 	if _, err := New(Config{Servers: []string{"::1"}, AnchorFile: empty}); err == nil {
 		t.Error("an anchor file of garbage was accepted")
 	}
-	built := rootAnchors()
+	built := anchor.Root()
 	if len(built) != 2 || built[0].(*dns.DS).KeyTag != 20326 || built[1].(*dns.DS).KeyTag != 38696 {
 		t.Errorf("built-in anchors: %v", built)
 	}

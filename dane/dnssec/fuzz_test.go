@@ -10,6 +10,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/mxseal/mxseal/dane/dnssec/internal/anchor"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 )
@@ -154,9 +155,9 @@ func FuzzMessage(f *testing.F) {
 // FuzzAnchors parses anchor files.
 func FuzzAnchors(f *testing.F) {
 	f.Add(". 172800 IN DNSKEY 257 3 8 AwEAAaz/tAm8yTn4Mfeh5eyI96WSVexTBAvkMgJzkKTOiW1vkIbzxeF3 ;;state=2\n")
-	f.Add(rootAnchors()[0].String())
+	f.Add(anchor.Root()[0].String())
 	f.Add("$INCLUDE /etc/passwd\n$GENERATE 1-65535 $ A 1.2.3.4\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		newAnchors(text, "", true)
+		anchor.New(text, "", true)
 	})
 }

@@ -109,7 +109,7 @@ func (p *probe) run(ctx context.Context, names []string) {
 		p.lookup(ctx, zone, TypeSOA)
 		p.lookup(ctx, strings.ToLower(rand.Text())+"."+strings.TrimPrefix(zone, "."), TypeA)
 	}
-	if p.v.anchors.areOfIANA() {
+	if p.v.anchors.OfIANA() {
 		for _, name := range delegations() {
 			p.lookup(ctx, name, TypeDS)
 		}

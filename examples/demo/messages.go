@@ -12,19 +12,19 @@ func messageScenarios() []scenario {
 	return []scenario{
 		{
 			domain: "require.test", situation: "REQUIRETLS, and the host has it",
-			given:   steps{signed, mx(policytest.TLSA("3 1 1"), policytest.RequireTLS)},
+			given:   steps{signed, mx(policytest.TLSA("3 1 1"), policytest.OfferREQUIRETLS)},
 			options: required,
 			want:    outcome{mail: authenticated, by: policy.ByDANE, at: "mx.require.test"},
 		},
 		{
 			domain: "require-sts.test", situation: "REQUIRETLS, mode testing names hosts",
-			given:   steps{unsigned, mx(policytest.RequireTLS), policyFor("testing")},
+			given:   steps{unsigned, mx(policytest.OfferREQUIRETLS), policyFor("testing")},
 			options: required,
 			want:    outcome{mail: authenticated, by: policy.ByOperator, at: "mx.require-sts.test"},
 		},
 		{
 			domain: "require-route.test", situation: "REQUIRETLS, the MX could be forged",
-			given:   steps{unsigned, mx(policytest.RequireTLS)},
+			given:   steps{unsigned, mx(policytest.OfferREQUIRETLS)},
 			options: required,
 			want:    outcome{mail: returned, by: policy.ByOperator, reason: "5.7.10"},
 			also:    notConnected("mx.require-route.test"),

@@ -20,7 +20,7 @@ func network(t *testing.T) (*policytest.Internet, deps) {
 	inet.Domain("good.test").MX("mx.good.test")
 	inet.Host("mx.good.test", policytest.TLSA("3 1 1"))
 	inet.Domain("strict.test").MX("mx.strict.test")
-	inet.Host("mx.strict.test", policytest.TLSA("3 1 1"), policytest.RequireTLS)
+	inet.Host("mx.strict.test", policytest.TLSA("3 1 1"), policytest.OfferREQUIRETLS)
 	inet.Domain("attacked.test").MX("mx.attacked.test")
 	inet.Host("mx.attacked.test", policytest.TLSA("3 1 1")).Break(policytest.Impostor)
 	inet.Domain("null.test").Add("@ MX 0 .")

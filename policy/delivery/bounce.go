@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"slices"
@@ -18,11 +19,12 @@ import (
 func Bounce() policy.Option { return policy.Bounce() }
 
 // ErrNoBounce means that no report is due: the return path of the message is empty
-// (RFC 3461 section 5.2), or no recipient wants a report of failure.
+// (RFC 3461 section 5.2), or none of the recipients has the Notify for it.
 var ErrNoBounce = errors.New("delivery: no bounce is due")
 
 // BounceReport is a bounce: a delivery status notification (RFC 3464) about recipients
-// that will not get a message. WriteTo writes it.
+// that will not get a message, or not yet, or of whom no other server will report that
+// they got it. WriteTo writes it.
 //
 //	report := delivery.BounceReport{ReportingMTA: "mail.example.net", Mail: mail, Failed: failed.Undelivered}
 //	_, err := report.WriteTo(file)
@@ -37,13 +39,22 @@ type BounceReport struct {
 	// for postmaster at ReportingMTA.
 	From string
 	// Mail is the message that was not delivered. Its return path gets the
-	// report. Recipients with a Notify that lacks NotifyFailure are left out, and
-	// Return says how much of the message is returned.
+	// report. Recipients whose Notify lacks the event are left out, and Return says
+	// how much of the message is returned.
 	Mail Mail
 	// Failed are the recipients that will not get the message, usually those of a
 	// SendError whose error is permanent, and all of them when the caller gives
 	// up.
 	Failed []Undelivered
+	// Delayed are the recipients that have waited for long and still may get the
+	// message (RFC 3461 section 5.2.5). RetryUntil is when the caller gives up;
+	// zero means unknown.
+	Delayed    []Undelivered
+	RetryUntil time.Time
+	// Relayed are deliveries of the message. A report about a recipient with
+	// NotifySuccess is due if the server does not offer DSN (RFC 3461 section
+	// 5.2.2); other recipients and deliveries are left out.
+	Relayed []Delivery
 	// RequireTLS is true if the message came with REQUIRETLS. Only its header is
 	// then returned (RFC 8689 section 5).
 	RequireTLS bool
@@ -88,30 +99,57 @@ func (r *BounceReport) WriteTo(w io.Writer) (int64, error) {
 	return n, err
 }
 
-// recipients returns those who failed and of whom a report is wanted (RFC 3461
-// section 5.2.3).
+// recipients returns those of whom a report is wanted (RFC 3461 sections 5.2.2 to 5.2.5).
 func (r *BounceReport) recipients() []dsn.RecipientStatus {
 	var all []dsn.RecipientStatus
 	for _, failed := range r.Failed {
-		for _, address := range failed.Recipients {
-			status := dsn.RecipientStatus{
-				Final:       dsn.Address{Mailbox: unbracketed(address)},
-				Action:      dsn.Failed,
-				Status:      failed.Err.EnhancedCode(),
-				RemoteMTA:   failed.Host,
-				Reply:       failed.Reply.String(),
-				Reason:      strings.TrimPrefix(failed.Err.Error(), "policy: "),
-				LastAttempt: r.LastAttempt,
-			}
-			place := slices.IndexFunc(r.Mail.To, func(to Recipient) bool { return to.Address == address })
-			if place >= 0 {
-				if notify := r.Mail.To[place].Notify; notify != 0 && notify&NotifyFailure == 0 {
-					continue
-				}
-				status.Original = dsn.Address(r.Mail.To[place].Original)
-			}
-			all = append(all, status)
+		all = append(all, r.about(failed.Recipients, NotifyFailure, undelivered(failed, dsn.Failed))...)
+	}
+	for _, delayed := range r.Delayed {
+		status := undelivered(delayed, dsn.Delayed)
+		status.RetryUntil = r.RetryUntil
+		all = append(all, r.about(delayed.Recipients, NotifyDelay, status)...)
+	}
+	for _, delivery := range r.Relayed {
+		if delivery.DSN {
+			continue // the next server reports
 		}
+		all = append(all, r.about(delivery.Recipients, NotifySuccess, dsn.RecipientStatus{
+			Action:    dsn.Relayed,
+			RemoteMTA: delivery.Host.Name,
+			Reply:     delivery.Reply.String(),
+			Reason:    "the message was relayed to a server that sends no notifications",
+		})...)
+	}
+	return all
+}
+
+func undelivered(u Undelivered, action dsn.Action) dsn.RecipientStatus {
+	return dsn.RecipientStatus{
+		Action:    action,
+		Status:    u.Err.EnhancedCode(),
+		RemoteMTA: u.Host,
+		Reply:     u.Reply.String(),
+		Reason:    strings.TrimPrefix(u.Err.Error(), "policy: "),
+	}
+}
+
+// about returns a status for each recipient whose sender wants to know of an event. A
+// sender who did not say when to report wants to know of failures and delays.
+func (r *BounceReport) about(addresses []string, event Notify, status dsn.RecipientStatus) []dsn.RecipientStatus {
+	var all []dsn.RecipientStatus
+	for _, address := range addresses {
+		var recipient Recipient
+		if place := slices.IndexFunc(r.Mail.To, func(to Recipient) bool { return to.Address == address }); place >= 0 {
+			recipient = r.Mail.To[place]
+		}
+		if cmp.Or(recipient.Notify, NotifyFailure|NotifyDelay)&event == 0 {
+			continue
+		}
+		status.Final = dsn.Address{Mailbox: unbracketed(address)}
+		status.Original = dsn.Address(recipient.Original)
+		status.LastAttempt = r.LastAttempt
+		all = append(all, status)
 	}
 	return all
 }

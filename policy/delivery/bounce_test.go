@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/mxseal/mxseal/policy"
 )
@@ -143,6 +144,7 @@ func bounceParts(t *testing.T, text []byte) []string {
 func TestBounceReportLimits(t *testing.T) {
 	t.Parallel()
 	failed := []Undelivered{{Recipients: []string{"x@a.example"}, Err: &policy.Error{Domain: "a.example", Permanent: true, Status: "5.1.1"}}}
+	relayed := []Delivery{{Recipients: []string{"x@a.example"}, Host: &policy.Host{Name: "mx.a.example"}, Reply: Reply{Code: 250, Text: "2.0.0 ok"}}}
 	for name, test := range map[string]struct {
 		change func(*BounceReport)
 		want   error // nil for any error
@@ -152,8 +154,16 @@ func TestBounceReportLimits(t *testing.T) {
 		"nobody":                      {func(r *BounceReport) { r.Failed = nil }, ErrNoBounce},
 		"DSN-10 never":                {func(r *BounceReport) { r.Mail.To[0].Notify = NotifyNever }, ErrNoBounce},
 		"DSN-10 only of success":      {func(r *BounceReport) { r.Mail.To[0].Notify = NotifySuccess }, ErrNoBounce},
-		"no name":                     {func(r *BounceReport) { r.ReportingMTA = "" }, nil},
-		"bad return path":             {func(r *BounceReport) { r.Mail.From = "a b" }, nil},
+		"DSN-12 no report of delay":   {func(r *BounceReport) { r.Failed, r.Delayed = nil, failed; r.Mail.To[0].Notify = NotifyFailure }, ErrNoBounce},
+		"DSN-12 never":                {func(r *BounceReport) { r.Failed, r.Delayed = nil, failed; r.Mail.To[0].Notify = NotifyNever }, ErrNoBounce},
+		"DSN-11 no report of success": {func(r *BounceReport) { r.Failed, r.Relayed = nil, relayed }, ErrNoBounce},
+		"DSN-11 never":                {func(r *BounceReport) { r.Failed, r.Relayed = nil, relayed; r.Mail.To[0].Notify = NotifyNever }, ErrNoBounce},
+		"DSN-11 the server reports": {func(r *BounceReport) {
+			r.Failed, r.Relayed = nil, []Delivery{{Recipients: []string{"x@a.example"}, Host: &policy.Host{Name: "mx.a.example"}, DSN: true}}
+			r.Mail.To[0].Notify = NotifySuccess
+		}, ErrNoBounce},
+		"no name":         {func(r *BounceReport) { r.ReportingMTA = "" }, nil},
+		"bad return path": {func(r *BounceReport) { r.Mail.From = "a b" }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := BounceReport{ReportingMTA: "mail.sender.example", Mail: mailOf(letter, "x@a.example"), Failed: failed}
@@ -172,5 +182,64 @@ func TestBounceReportLimits(t *testing.T) {
 	}
 	if parts := bounceParts(t, text.Bytes()); strings.Contains(parts[2], "Hello") || !strings.Contains(parts[2], "Subject: x") {
 		t.Errorf("returned %q", parts[2])
+	}
+}
+
+// DSN-11, DSN-12: a report of delay, and one of a message that was relayed to a server
+// without DSN, each about the recipients for whom it is wanted. Neither returns the
+// message (RFC 3461 section 6.2).
+func TestReportsOfDelayAndRelaying(t *testing.T) {
+	t.Parallel()
+	waits := &policy.Error{Domain: "a.example", Host: "mx.a.example", Status: "4.2.1", ReplyCode: 450, Detail: "the server refuses the recipient"}
+	m := mailOf(letter, "slow@a.example", "quiet@a.example", "there@b.example", "fine@b.example")
+	m.To[1].Notify = NotifyFailure
+	m.To[2].Notify = NotifySuccess | NotifyDelay
+	m.To[2].Original = Address{Mailbox: "first@example.com"}
+	r := BounceReport{
+		ReportingMTA: "mail.sender.example", Mail: m,
+		Delayed:    []Undelivered{{Recipients: []string{"slow@a.example", "quiet@a.example"}, Err: waits, Host: "mx.a.example", Reply: Reply{Code: 450, Text: "4.2.1 later"}}},
+		RetryUntil: time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC),
+		Relayed: []Delivery{{
+			Recipients: []string{"there@b.example", "fine@b.example"}, Host: &policy.Host{Name: "mx.b.example"}, Reply: Reply{Code: 250, Text: "2.0.0 queued as 1"},
+		}},
+	}
+	var text bytes.Buffer
+	if _, err := r.WriteTo(&text); err != nil {
+		t.Fatal(err)
+	}
+	parts := bounceParts(t, text.Bytes())
+	groups := strings.Split(strings.TrimSpace(parts[1]), "\r\n\r\n")
+	if len(groups) != 3 {
+		t.Fatalf("the status has %d groups:\n%s", len(groups), parts[1])
+	}
+	for i, wanted := range [][]string{
+		{"Final-Recipient: rfc822; slow@a.example", "Action: delayed", "Status: 4.2.1", "Remote-MTA: dns; mx.a.example", "Diagnostic-Code: smtp; 450 4.2.1 later", "Will-Retry-Until: Tue, 01 Dec 2026 12:00:00 +0000"},
+		{"Original-Recipient: rfc822; first@example.com", "Final-Recipient: rfc822; there@b.example", "Action: relayed", "Status: 2.0.0", "Remote-MTA: dns; mx.b.example"},
+	} {
+		for _, want := range wanted {
+			if !strings.Contains(groups[i+1], want) {
+				t.Errorf("the status lacks %q:\n%s", want, groups[i+1])
+			}
+		}
+	}
+	if strings.Contains(groups[2], "Will-Retry-Until") || strings.Contains(parts[2], "Hello") || !strings.Contains(parts[2], "Subject: x") {
+		t.Errorf("parts %q", parts)
+	}
+	for _, wrong := range []string{"quiet@a.example", "fine@b.example"} {
+		if strings.Contains(parts[0]+parts[1], wrong) {
+			t.Errorf("the report is about %s", wrong)
+		}
+	}
+	// A failure that is permanent, of which the caller has not given up, is no status of
+	// a delay.
+	gone := *waits
+	gone.Permanent, gone.Status = true, "5.1.1"
+	r.Delayed[0].Err = &gone
+	text.Reset()
+	if _, err := r.WriteTo(&text); err != nil {
+		t.Fatal(err)
+	}
+	if parts := bounceParts(t, text.Bytes()); !strings.Contains(parts[1], "Status: 4.0.0") {
+		t.Errorf("status\n%s", parts[1])
 	}
 }

@@ -9,15 +9,12 @@ import (
 	"net/smtp"
 	"net/textproto"
 	"strings"
-	"time"
+	"sync"
 
 	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/delivery/internal/wire"
 )
-
-// quitTimeout bounds QUIT: nothing depends on the reply.
-const quitTimeout = 5 * time.Second
 
 // Client is an SMTP session that meets a plan. Dialer.Dial returns it. It has all
 // methods of smtp.Client and may begin a mail transaction at once. The field Client
@@ -48,15 +45,24 @@ func (w *walk) client(ctx context.Context) (*Client, error) {
 		return nil, err
 	}
 	timeout := cmp.Or(max(w.dialer.IdleTimeout, 0), defaultIdleTimeout)
-	client, err := smtp.NewClient(newNetConn(talk.conn, talk.host.Name, talk.hello, timeout), talk.host.Name)
+	conn := newNetConn(talk.Conn, talk.Host.Name, talk.Hello, timeout)
+	conn.ended = sync.OnceFunc(w.end)
+	client, err := smtp.NewClient(conn, talk.Host.Name)
 	if err == nil {
-		err = client.Hello(talk.localName)
+		err = client.Hello(talk.LocalName)
 	}
 	if err != nil {
-		talk.conn.Abort()
+		talk.Conn.Abort()
 		return nil, asError(w.plan.Domain, err)
 	}
-	return &Client{Client: client, Host: talk.host, Plan: w.plan, session: talk.conn, extensions: talk.hello.Extensions()}, nil
+	return &Client{Client: client, Host: talk.Host, Plan: w.plan, session: talk.Conn, extensions: talk.Hello.Extensions()}, nil
+}
+
+// Quit says QUIT and ends the session, even if the server does not answer. The error
+// is that of smtp.Client.Quit.
+func (c *Client) Quit() error {
+	defer c.Close()
+	return c.Client.Quit()
 }
 
 // TLS returns the state of the TLS session, and false if the session is in

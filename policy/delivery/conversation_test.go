@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery/internal/conversation"
 	"github.com/mxseal/mxseal/policy/delivery/internal/wire"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -406,14 +407,14 @@ func TestRefusedHostGetsNoMail(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					talk := conversation{
-						host: host, conn: wire.NewConn(conn), localName: "sender.example",
-						timeouts: timeouts{time.Minute, time.Minute, time.Minute},
+					talk := conversation.Conversation{
+						Host: host, Conn: wire.NewConn(conn), LocalName: "sender.example",
+						Timeouts: conversation.Timeouts{Greeting: time.Minute, Command: time.Minute, Handshake: time.Minute},
 					}
 					if !withTLS {
-						talk.offer = clearOnly
+						talk.Offer = conversation.ClearOnly
 					}
-					if failure := talk.hold(t.Context()); failure != host.Refusal {
+					if failure := talk.Hold(t.Context()); failure != host.Refusal {
 						t.Errorf("a session with a refused host, with TLS asked for %v: %v", withTLS, failure)
 					}
 					conn.Close()
@@ -489,21 +490,5 @@ func TestDialIsInterrupted(t *testing.T) {
 				}
 			})
 		})
-	}
-}
-
-func TestGreetingName(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]string{
-		"mx.example.net ESMTP":  "mx.example.net",
-		"mx.example.net":        "mx.example.net",
-		"***********":           "",
-		"<script>":              "",
-		"":                      "",
-		strings.Repeat("a", 64): "",
-	} {
-		if got := greetingName(wire.Reply{Code: 220, Lines: []string{text}}); got != want {
-			t.Errorf("greetingName(%q) = %q", text, got)
-		}
 	}
 }

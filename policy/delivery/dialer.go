@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net"
@@ -65,11 +66,12 @@ type Dialer struct {
 	// second attempt does so in any case.
 	SmallClientHello bool
 
-	// MaxPerDomain bounds the deliveries to one domain that all calls of Send make
-	// at the same time, so that a domain that stalls does not occupy all workers
-	// of the caller. MaxPerHost bounds the sessions with one mail host, which may
-	// serve many domains. A delivery waits for its turn for a few seconds. Then it
-	// goes to the next host, or fails temporarily. 0 stands for 20 and 100.
+	// MaxPerDomain bounds what all calls of Send and Dial do for one domain at the
+	// same time, so that a domain that stalls does not occupy all workers of the
+	// caller. MaxPerHost bounds the sessions with one mail host, which may serve
+	// many domains. A Client keeps its places until Quit or Close. A call waits for
+	// a place for a few seconds. Then it goes to the next host, or fails temporarily
+	// with the status 4.4.5. 0 means 20 and 100.
 	MaxPerDomain, MaxPerHost int
 
 	// Delivered is called by Send for each transaction in which a mail host
@@ -87,8 +89,8 @@ type Dialer struct {
 	Logger *slog.Logger
 
 	stalls  stalls
-	domains limiter // deliveries by domain
-	hosts   limiter // sessions of Send by host
+	domains limiter // deliveries and Clients by domain
+	hosts   limiter // sessions by host
 }
 
 // sharedAddresses are those of carrier-grade NAT (RFC 6598).
@@ -106,9 +108,11 @@ const (
 
 // Dial returns a Client in a session that meets the domain's plan. EHLO is sent, TLS
 // is verified if a policy or the operator demands it, and TLS is used whenever the
-// server offers it. The caller ends the session with Quit or Close.
+// server offers it. The caller ends the session with Quit or Close,
+// also after an error: until then it counts for MaxPerDomain and MaxPerHost.
 //
-// The hosts of the plan are tried in order, each at its pinned addresses. A
+// The hosts of the plan are tried in order, each at its pinned addresses. A host that
+// refuses by a reply at one address gets its other ones tried after all other hosts. A
 // refused host gets no connection. The failure of one host, such as a bad
 // certificate or a timeout, does not affect the next. Cleartext is used only with
 // hosts of level Opportunistic: if STARTTLS is not offered or refused, and, over a
@@ -134,19 +138,40 @@ func (d *Dialer) Dial(ctx context.Context, domain string, options ...policy.Opti
 	if err != nil {
 		return nil, err
 	}
-	return w.client(ctx)
+	client, err := w.client(ctx)
+	if err != nil {
+		w.end()
+		return nil, err
+	}
+	return client, nil
 }
 
-// walk resolves the domain for a walk along its hosts.
+// walk takes a place for a domain and resolves it, for a walk along its hosts. The
+// caller ends the walk.
 func (d *Dialer) walk(ctx context.Context, domain string, options []policy.Option) (*walk, error) {
 	if d.Resolver == nil {
 		return nil, errNoResolver
 	}
+	key, err := names.Canonical(domain)
+	if err != nil {
+		key = domain // an address literal, or Resolve fails
+	}
+	leave, ok := d.domains.enter(ctx, key, cmp.Or(max(d.MaxPerDomain, 0), defaultMaxPerDomain))
+	switch {
+	case ctx.Err() != nil:
+		if ok {
+			leave()
+		}
+		return nil, interrupted(domain, ctx.Err())
+	case !ok:
+		return nil, tooManyDeliveries(domain)
+	}
 	plan, err := d.Resolver.Resolve(ctx, domain, options...)
 	if err != nil {
+		leave()
 		return nil, err
 	}
-	w := &walk{dialer: d}
+	w := &walk{dialer: d, leaveDomain: leave}
 	w.follow(plan)
 	return w, nil
 }
@@ -169,10 +194,8 @@ func ehloName(hostname string, local netip.Addr) string {
 	switch {
 	case names.IsDomain(hostname) && strings.Contains(strings.TrimSuffix(hostname, "."), "."):
 		return hostname
-	case local.Is4():
-		return "[" + local.String() + "]"
 	case local.IsValid():
-		return "[IPv6:" + local.WithZone("").String() + "]"
+		return literal(local.WithZone(""))
 	}
 	return "localhost"
 }

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/textproto"
-	"strings"
 
 	"github.com/mxseal/mxseal/policy"
 )
@@ -66,8 +64,9 @@ func notConverted(err error) *shortcoming {
 	return &shortcoming{code: 554, status: "5.6.3", detail: "the message cannot be converted for a server without 8BITMIME", err: err}
 }
 
-// tooLarge is RFC 1870 section 6.1.
-func tooLarge(size, most int64) *shortcoming {
+// tooLarge is what RFC 1870 sections 6.2 and 7 have a client do with a message that is
+// larger than the server's limit.
+func tooLarge(size int64, most uint64) *shortcoming {
 	return &shortcoming{
 		code: 552, status: "5.3.4", final: true,
 		detail: fmt.Sprintf("the message has %d octets, and the server accepts at most %d", size, most),
@@ -111,31 +110,6 @@ func tooManyConnections(plan *policy.Plan, host *policy.Host) *policy.Error {
 // ended means that the session ended between two transactions.
 func (s *session) ended() *policy.Error {
 	return s.host.Replied("the session ended between two transactions", io.ErrUnexpectedEOF)
-}
-
-// final makes a failure permanent: by a 521 reply (RFC 7504 section 3), or because
-// the server lacks what RequireTLS demands (RFC 8689 section 4.2.1).
-func final(failure *policy.Error, err error) *policy.Error {
-	changed := *failure
-	changed.Permanent, changed.Status = true, "5.7.10"
-	var reply *textproto.Error
-	if errors.As(err, &reply) {
-		changed.ReplyCode, changed.Status = reply.Code, "5.3.2"
-	}
-	return &changed
-}
-
-// postponed makes the failure for a permanent reply temporary.
-func postponed(failure *policy.Error) *policy.Error {
-	changed := *failure
-	changed.Permanent, changed.ReplyCode = false, 0
-	changed.Status = "4" + strings.TrimPrefix(failure.Status, "5")
-	return &changed
-}
-
-// noReplyToSTARTTLS means that the server stopped speaking SMTP.
-func noReplyToSTARTTLS(host *policy.Host, err error) *policy.Error {
-	return host.Replied("the server does not answer STARTTLS by an SMTP reply", err)
 }
 
 func interrupted(domain string, err error) *policy.Error {

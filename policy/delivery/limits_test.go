@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -269,4 +270,100 @@ func TestS13Shares(t *testing.T) {
 			t.Errorf("error %v; dialled %q, want those that stalled last", err, w.dialled)
 		}
 	})
+}
+
+// TestS24Clients: a Client counts for the limits until it ends, in whatever way.
+func TestS24Clients(t *testing.T) {
+	t.Parallel()
+	for limit, set := range map[string]func(*Dialer){
+		"per domain": func(d *Dialer) { d.MaxPerDomain = 2 },
+		"per host":   func(d *Dialer) { d.MaxPerHost = 2 },
+	} {
+		for name, end := range map[string]func(*Client) error{
+			"Quit":                  (*Client).Quit,
+			"Close":                 (*Client).Close,
+			"Close twice":           func(c *Client) error { c.Close(); c.Close(); return nil },
+			"Quit of smtp.Client":   func(c *Client) error { return c.Client.Quit() },
+			"Quit without a reply":  func(c *Client) error { c.command("SILENCE", 2); c.Quit(); return nil },
+			"Quit after the server": func(c *Client) error { c.command("CLOSE", 2); c.Quit(); return nil },
+		} {
+			t.Run(limit+", "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(map[string][]script{"10.0.0.0": {func(s *server) {
+						s.say(greeting)
+						for {
+							line, ok := s.hear()
+							switch {
+							case !ok || line == "CLOSE":
+								return
+							case line == "SILENCE":
+								s.say("250 from now on\r\n")
+								io.Copy(io.Discard, s.conn)
+								return
+							case line == "QUIT":
+								s.say("221 bye\r\n")
+								return
+							}
+							s.say("250 ok\r\n")
+						}
+					}}})
+					d, to := w.domains(t, 1)
+					set(d)
+					dial := func(domain string) (*Client, time.Duration) {
+						start := time.Now()
+						client, err := d.Dial(t.Context(), domain)
+						if err != nil && (hostStatus(err) != "4.4.5" || !err.(*policy.Error).Temporary()) {
+							t.Errorf("error %v", err)
+						}
+						return client, time.Since(start)
+					}
+					first, _ := dial("d0.example")
+					second, _ := dial("D0.Example.")
+					if _, took := dial("d0.example"); took != patience {
+						t.Errorf("the third was refused after %v, want %v", took, patience)
+					}
+					err := d.SendMail(t.Context(), "s@example.net", to, []byte(letter))
+					if got := failures(t, err); !slices.Equal(got, []string{"x@d0.example: 451 4.4.5"}) {
+						t.Errorf("failures %q", got)
+					}
+					end(first)
+					third, _ := dial("d0.example")
+					if third == nil {
+						t.Fatal("the place is not free")
+					}
+					if fourth, _ := dial("d0.example"); fourth != nil {
+						t.Error("two places became free")
+					}
+					second.Close()
+					third.Close()
+					if len(d.domains.keys) != 0 || len(d.hosts.keys) != 0 {
+						t.Errorf("left: %v, %v", d.domains.keys, d.hosts.keys)
+					}
+				})
+			})
+		}
+	}
+	t.Run("no Client", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(map[string][]script{"10.0.0.0": {refusing("421 bye\r\n")}})
+			d, _ := w.domains(t, 1)
+			for _, domain := range []string{"d0.example", "d1.example", "[10.0.0.9]", "not a domain"} {
+				if _, err := d.Dial(t.Context(), domain); err == nil {
+					t.Errorf("a session with %s", domain)
+				}
+			}
+			if len(d.domains.keys) != 0 || len(d.hosts.keys) != 0 {
+				t.Errorf("left: %v, %v", d.domains.keys, d.hosts.keys)
+			}
+		})
+	})
+}
+
+// hostStatus is the status of an error of Dial.
+func hostStatus(err error) string {
+	var failure *policy.Error
+	if errors.As(err, &failure) {
+		return failure.Status
+	}
+	return ""
 }

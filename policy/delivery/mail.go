@@ -20,7 +20,9 @@ type Mail struct {
 	// From is the return path, with or without angle brackets. Empty or "<>" is
 	// the return path of a bounce.
 	From string
-	// To are the recipients, of any number of domains.
+	// To are the recipients, of any number of domains. A mailbox that occurs again,
+	// even if it is written in another way, gets the message once, with the
+	// parameters of its first occurrence.
 	To []Recipient
 	// Message is a message of RFC 5322 with its header, of Size octets, such as
 	// an *os.File or a *bytes.Reader. Its lines end in CRLF or LF. It is read
@@ -189,8 +191,8 @@ func (m *message) form(offered wire.Extensions, utf8 bool) (form, *shortcoming) 
 		}
 	}
 	if limit, ok := offered["SIZE"]; ok {
-		// RFC 1870 section 4: up to twenty digits; 0 and no number mean no limit.
-		if most, err := strconv.ParseInt(limit, 10, 64); err == nil && most > 0 && size > most {
+		// RFC 1870 section 3: up to twenty digits; 0 and no number mean no limit.
+		if most, err := strconv.ParseUint(limit, 10, 64); err == nil && most > 0 && uint64(size) > most {
 			return f, tooLarge(size, most)
 		}
 		f.parameters = append(f.parameters, fmt.Sprintf("SIZE=%d", size))

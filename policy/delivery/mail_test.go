@@ -81,6 +81,12 @@ func TestS4Parameters(t *testing.T) {
 		"SIZE-3 the limit itself":          {letter, "s@example.net", "x@a.example", []string{"SIZE 52"}, nil, "MAIL FROM:<s@example.net> SIZE=52|RCPT TO:<x@a.example>|DATA"},
 		"SIZE-2 no number":                 {letter, "s@example.net", "x@a.example", []string{"SIZE many"}, nil, "MAIL FROM:<s@example.net> SIZE=52|RCPT TO:<x@a.example>|DATA"},
 		"SIZE-2 twenty digits":             {letter, "s@example.net", "x@a.example", []string{"SIZE 99999999999999999999"}, nil, "MAIL FROM:<s@example.net> SIZE=52|RCPT TO:<x@a.example>|DATA"},
+		"SIZE-2 a sign":                    {letter, "s@example.net", "x@a.example", []string{"SIZE +1"}, nil, "MAIL FROM:<s@example.net> SIZE=52|RCPT TO:<x@a.example>|DATA"},
+		"SIZE-2 a negative number":         {letter, "s@example.net", "x@a.example", []string{"SIZE -1"}, nil, "MAIL FROM:<s@example.net> SIZE=52|RCPT TO:<x@a.example>|DATA"},
+		"SIZE-2 two numbers":               {letter, "s@example.net", "x@a.example", []string{"SIZE 1 2"}, nil, "MAIL FROM:<s@example.net> SIZE=52|RCPT TO:<x@a.example>|DATA"},
+		"SIZE-2 of the largest integers":   {letter, "s@example.net", "x@a.example", []string{"SIZE 9223372036854775808"}, nil, "MAIL FROM:<s@example.net> SIZE=52|RCPT TO:<x@a.example>|DATA"},
+		"SIZE-3 zeros before the limit":    {letter, "s@example.net", "x@a.example", []string{"size  00000000000000000052 "}, nil, "MAIL FROM:<s@example.net> SIZE=52|RCPT TO:<x@a.example>|DATA"},
+		"SIZE-3 the first line counts":     {letter, "s@example.net", "x@a.example", []string{"SIZE 52", "SIZE 1"}, nil, "MAIL FROM:<s@example.net> SIZE=52|RCPT TO:<x@a.example>|DATA"},
 		"brackets":                         {letter, "<s@example.net>", "<x@a.example>", nil, nil, "MAIL FROM:<s@example.net>|RCPT TO:<x@a.example>|DATA"},
 		"SMTP-6 empty return path":         {letter, "", "x@a.example", nil, nil, "MAIL FROM:<>|RCPT TO:<x@a.example>|DATA"},
 		"empty return path in brackets":    {letter, "<>", "x@a.example", nil, nil, "MAIL FROM:<>|RCPT TO:<x@a.example>|DATA"},
@@ -149,6 +155,37 @@ func TestNoRecipients(t *testing.T) {
 	w := newWorld(nil)
 	if err := w.serving(t, policy.Config{}).SendMail(t.Context(), "s@example.net", nil, []byte(letter)); !errors.Is(err, ErrNoRecipients) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// SIZE-7, SIZE-8, SIZE-9: a server that has no room for a message gets it later, or
+// another host does; one to which it is too large never does, whenever it says so. The
+// size that a recipient may receive is the recipient's own.
+func TestSizeRefused(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ verb, reply, want string }{
+		"SIZE-7 at MAIL":                   {"MAIL", "452 insufficient system storage", "x@a.example: 452 4.0.0"},
+		"SIZE-7 at DATA":                   {"DATA", "452 4.3.1 no room", "x@a.example: 452 4.3.1"},
+		"SIZE-7 after the message":         {".", "452 4.3.1 no room", "x@a.example: 452 4.3.1"},
+		"SIZE-8 at MAIL":                   {"MAIL", "552 message size exceeds fixed maximum message size", "x@a.example: 552 5.0.0"},
+		"SIZE-8 at DATA":                   {"DATA", "552 5.3.4 too big", "x@a.example: 552 5.3.4"},
+		"SIZE-8 after the message":         {".", "552 5.3.4 too big", "x@a.example: 552 5.3.4"},
+		"SIZE-9 one recipient":             {"RCPT", "552 5.3.4 too big for you", "x@a.example: 552 5.3.4"},
+		"SIZE-9 one recipient for now":     {"RCPT", "452 4.2.2 full", "x@a.example: 452 4.2.2"},
+		"SIZE-9 one recipient, no details": {"RCPT", "552 too big for you", "x@a.example: 552 5.0.0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := oneHost(answering(map[string]string{"EHLO": offers("SIZE"), test.verb: test.reply + "\r\n"}))
+				err := w.serving(t, policy.Config{}).SendMail(t.Context(), "s@example.net", []string{"x@a.example"}, []byte(letter))
+				if got := failures(t, err); !slices.Equal(got, []string{test.want}) {
+					t.Errorf("failures %q, want %q", got, test.want)
+				}
+				if heard := w.said("192.0.2.1"); heard[len(heard)-1] != "QUIT" {
+					t.Errorf("server heard %q", heard)
+				}
+			})
+		})
 	}
 }
 

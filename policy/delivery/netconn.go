@@ -26,6 +26,7 @@ type netConn struct {
 	host    string
 	hello   wire.Reply    // the server's last reply to EHLO
 	timeout time.Duration // of each step
+	ended   func()        // called by Close, any number of times
 
 	greeted bool   // the client said EHLO or HELO
 	line    []byte // what it said so far
@@ -41,6 +42,7 @@ func newNetConn(session *wire.Conn, host string, hello wire.Reply, timeout time.
 		host:    host,
 		hello:   hello,
 		timeout: timeout,
+		ended:   func() {},
 		replies: []byte("220 " + host + " ESMTP\r\n"),
 	}
 }
@@ -173,7 +175,10 @@ func (c *netConn) SetReadDeadline(t time.Time) error { return c.SetDeadline(t) }
 func (c *netConn) SetWriteDeadline(t time.Time) error { return c.SetDeadline(t) }
 
 // Close closes the connection without a farewell.
-func (c *netConn) Close() error { return c.session.Abort() }
+func (c *netConn) Close() error {
+	defer c.ended()
+	return c.session.Abort()
+}
 
 // LocalAddr returns the local address of the connection.
 func (c *netConn) LocalAddr() net.Addr { return c.session.NetConn().LocalAddr() }

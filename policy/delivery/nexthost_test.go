@@ -1,7 +1,9 @@
 package delivery
 
 import (
+	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -58,6 +60,107 @@ func TestS7NextHost(t *testing.T) {
 	}
 }
 
+// S7: a reply that leaves the mail to the next host ends the attempt at the host: the
+// next address is one of another host, at every step. Without a reply, it is the next
+// address of the same host. NMX-12: no address is left out (RFC 5321 section 5.1).
+func TestS7NextHostAndNextAddress(t *testing.T) {
+	t.Parallel()
+	const bad, other, next, after = "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"
+	offers := "250-mx.example.net\r\n250 STARTTLS\r\n"
+	type play struct {
+		level policy.Level
+		at    string
+		reply string
+	}
+	var plays []play
+	for _, reply := range []string{"421 bye", "450 later", "554 no"} {
+		for _, at := range []string{"greeting", "EHLO", "MAIL", "RCPT", "DATA"} {
+			for _, level := range []policy.Level{policy.Opportunistic, policy.Authenticated} {
+				final := reply == "554 no" && (at == "MAIL" || at == "RCPT" || at == "DATA" || at == "EHLO" && level == policy.Opportunistic)
+				if !final {
+					plays = append(plays, play{level, at, reply})
+				}
+			}
+		}
+		plays = append(plays, play{policy.Authenticated, "STARTTLS", reply})
+	}
+	for _, reply := range []string{"what?", ""} { // and no reply at all
+		for _, at := range []string{"greeting", "EHLO", "MAIL", "RCPT", "DATA"} {
+			plays = append(plays, play{policy.Opportunistic, at, reply}, play{policy.Authenticated, at, reply})
+		}
+		plays = append(plays, play{policy.Authenticated, "STARTTLS", reply})
+	}
+	for _, p := range plays {
+		t.Run(fmt.Sprintf("%v, %s: %q", p.level, p.at, p.reply), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				refuses := func(s *server) {
+					answer := func(verb, usual string) bool {
+						if verb == p.at && p.reply == "" {
+							return false
+						}
+						if verb == p.at {
+							usual = p.reply + "\r\n"
+						}
+						s.say(usual)
+						return true
+					}
+					if !answer("greeting", greeting) {
+						return
+					}
+					for {
+						line, ok := s.hear()
+						verb, _, _ := strings.Cut(line, " ")
+						usual := map[string]string{"EHLO": offers, "STARTTLS": "220 go\r\n", "DATA": "354 go\r\n"}[verb]
+						if p.level == policy.Opportunistic && verb == "EHLO" {
+							usual = "250 mx\r\n"
+						}
+						if !ok || !answer(verb, cmp.Or(usual, "250 ok\r\n")) || verb == "STARTTLS" && p.at != verb && !s.handshake(certificates().good) {
+							return
+						}
+					}
+				}
+				good := withTLS(certificates().good)
+				for hosts, want := range map[string]struct{ afterReply, afterNone []string }{
+					"another host":    {[]string{bad, next}, []string{bad, other}},
+					"no other":        {[]string{bad, other}, []string{bad, other}},
+					"others down":     {[]string{bad, next, after, other}, []string{bad, other}},
+					"others stalled":  {[]string{bad, other}, []string{bad, other}},
+					"all others down": {[]string{bad, next, after, other}, []string{bad, other, next, after}},
+				} {
+					w := newWorld(map[string][]script{bad: {refuses}, other: {good}, next: {good}, after: {good}})
+					plan := []mailHost{at(p.level, bad, other), at(p.level, next), at(p.level, after)}
+					d := w.dialer()
+					switch hosts {
+					case "no other":
+						plan = plan[:1]
+					case "all others down":
+						delete(w.scripts, other)
+						fallthrough
+					case "others down":
+						delete(w.scripts, next)
+						delete(w.scripts, after)
+					case "others stalled":
+						d.stalls.note(netip.MustParseAddr(next))
+						d.stalls.note(netip.MustParseAddr(after))
+					}
+					d.Resolver = w.published(t, plan...)
+					err := d.SendMail(t.Context(), "s@example.net", []string{"x@example.org"}, []byte(letter))
+					if (err != nil) != (hosts == "all others down") {
+						t.Errorf("%s: error %v", hosts, err)
+					}
+					dialled := want.afterNone
+					if p.reply != "" && p.reply != "what?" {
+						dialled = want.afterReply
+					}
+					if !slices.Equal(w.dialled, dialled) {
+						t.Errorf("%s: dialled %q, want %q", hosts, w.dialled, dialled)
+					}
+				}
+			})
+		})
+	}
+}
+
 // S7: the recipients that a host accepts get the message there, and only the others
 // go to the next host.
 func TestS7OnlyTheOthersGoOn(t *testing.T) {
@@ -102,7 +205,7 @@ func TestS8RefusedInCleartext(t *testing.T) {
 		s.conn.Close()
 	}
 	for _, verb := range []string{"greeting", "EHLO", "MAIL", "RCPT", "DATA", "."} {
-		for _, code := range []string{"530", "550", "554", "500", "599"} {
+		for _, code := range []string{"530", "550", "554", "500", "599", "521"} {
 			for name, before := range map[string][]script{"no TLS": nil, "failed": {cutOff, cutOff}, "refused": {nil}} {
 				t.Run(verb+" "+code+", TLS "+name, func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
@@ -125,6 +228,9 @@ func TestS8RefusedInCleartext(t *testing.T) {
 						w := oneHost(append(slices.Clone(before), play)...)
 						got := w.send(t, at(policy.Opportunistic, "192.0.2.1"))
 						temporary := verb == "greeting" || verb == "EHLO" || code == "530" || name != "no TLS"
+						if verb == "greeting" && code == "521" && name != "failed" {
+							temporary = false // S26: TLS has not failed yet
+						}
 						if is := strings.Contains(got, ": 451 4."); is != temporary || got == "" {
 							t.Errorf("got %q, want a temporary failure: %v", got, temporary)
 						}

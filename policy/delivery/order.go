@@ -1,11 +1,8 @@
 package delivery
 
 import (
-	"context"
-	"errors"
-	"net"
+	"cmp"
 	"net/netip"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -21,31 +18,66 @@ const (
 	addressesPerHost = 4
 )
 
-// order returns the addresses of hosts, which are in the order of preference, in
-// the order in which to try them: two addresses of each host, then the others, then
-// those that stalled recently. A host whose addresses all stall then does not keep
-// the mail from the next one.
+// target is one address of a host, or a refused host without an address.
+type target struct {
+	host *policy.Host
+	addr netip.Addr
+	turn turn
+}
+
+// turn is when an address is tried: those of the same turn in the order of the plan.
+type turn uint8
+
+const (
+	// firstTurn has two addresses of each host, and the refused hosts.
+	firstTurn turn = iota
+	// secondTurn has the other addresses.
+	secondTurn
+	// afterReply has those of hosts that have refused the mail at one address by a
+	// reply.
+	afterReply
+	// stalledTurn has those that stalled recently.
+	stalledTurn
+)
+
+// order returns the addresses of hosts, which are in the order of preference, in the
+// order in which to try them. A host whose addresses all stall then does not keep the
+// mail from the next one.
 func order(hosts []*policy.Host, stalled func(netip.Addr) bool) []target {
-	var first, others, slow []target
+	var targets []target
 	for _, host := range hosts {
 		if host.Level == policy.Refused {
-			first = append(first, target{host: host})
+			targets = append(targets, target{host: host})
 			continue
 		}
 		tried := 0
 		for _, addr := range host.Addrs[:min(len(host.Addrs), addressesPerHost)] {
-			switch t := (target{host, addr}); {
+			t := target{host, addr, secondTurn}
+			switch {
 			case stalled(addr):
-				slow = append(slow, t)
+				t.turn = stalledTurn
 			case tried < firstAddresses:
 				tried++
-				first = append(first, t)
-			default:
-				others = append(others, t)
+				t.turn = firstTurn
 			}
+			targets = append(targets, t)
 		}
 	}
-	return slices.Concat(first, others, slow)
+	slices.SortStableFunc(targets, byTurn)
+	return targets
+}
+
+func byTurn(a, b target) int { return cmp.Compare(a.turn, b.turn) }
+
+// putBack gives the other addresses of a host their turn after the hosts that were not
+// asked yet.
+func putBack(targets []target, host *policy.Host) {
+	for i := range targets {
+		if targets[i].host == host {
+			targets[i].turn = max(targets[i].turn, afterReply)
+		}
+	}
+	slices.SortStableFunc(targets, byTurn)
 }
 
 const (
@@ -92,11 +124,4 @@ func (s *stalls) recent(addr netip.Addr) bool {
 		return false
 	}
 	return known
-}
-
-// isTimeout reports whether a step or a connection took too long.
-func isTimeout(err error) bool {
-	var network net.Error
-	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) ||
-		errors.As(err, &network) && network.Timeout()
 }

@@ -3,6 +3,8 @@ package delivery
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -14,9 +16,13 @@ import (
 
 // mailbox is an address in the form for an SMTP command.
 type mailbox struct {
-	given  string // as the caller wrote it
+	// given is what the caller wrote, and how, if the same mailbox occurs again.
+	given  []string
 	path   string // local part and domain, the domain in ASCII
 	domain string // in lower-case A-labels, or an address literal
+	// key is equal for mailboxes that are the same: a domain is the same in any
+	// case, and a local part with or without quotes (RFC 5321 section 4.1.2).
+	key string
 	// international means that the local part needs SMTPUTF8 (RFC 6531).
 	international bool
 	// parameters are those of RCPT, for a server with DSN.
@@ -48,13 +54,19 @@ func parseMailbox(s string) (mailbox, error) {
 	if err := checkLocalPart(local); err != nil {
 		return mailbox{}, err
 	}
-	m := mailbox{given: s, domain: strings.ToLower(domain), international: !names.IsASCII(local)}
+	m := mailbox{given: []string{s}, international: !names.IsASCII(local)}
 	var err error
 	switch {
 	case domain == "":
 		err = errors.New("the domain is empty")
 	case names.IsLiteral(domain):
-		_, err = names.ParseLiteral(domain[1 : len(domain)-1])
+		var addr netip.Addr
+		if addr, err = names.ParseLiteral(domain[1 : len(domain)-1]); err == nil {
+			m.domain = strings.ToLower(literal(addr))
+			if addr.Is6() && !strings.HasPrefix(strings.ToLower(domain), "[ipv6:") {
+				domain = literal(addr)
+			}
+		}
 	default:
 		if m.domain, err = names.Canonical(domain); err != nil {
 			err = fmt.Errorf("%w: %w", policy.ErrDomain, err)
@@ -70,7 +82,31 @@ func parseMailbox(s string) (mailbox, error) {
 	if len(m.path) > maxPath {
 		return mailbox{}, fmt.Errorf("the address is longer than %d octets", maxPath)
 	}
+	m.key = unquoted(local) + "@" + m.domain
 	return m, nil
+}
+
+// literal returns an address as the domain of a mailbox (RFC 5321 section 4.1.3).
+func literal(addr netip.Addr) string {
+	if addr.Is4() {
+		return "[" + addr.String() + "]"
+	}
+	return "[IPv6:" + addr.String() + "]"
+}
+
+// unquoted returns the characters that a local part stands for.
+func unquoted(local string) string {
+	var b strings.Builder
+	escaped := false
+	for _, c := range local {
+		if !escaped && (c == '"' || c == '\\') {
+			escaped = c == '\\'
+			continue
+		}
+		escaped = false
+		b.WriteRune(c)
+	}
+	return b.String()
 }
 
 // parseReturnPath is parseMailbox, and the zero mailbox for an empty return path.
@@ -130,10 +166,12 @@ type group struct {
 	to     []mailbox
 }
 
-// byDomain groups recipients by domain, in the order given. Malformed ones are
-// returned as undelivered.
+// byDomain groups recipients by domain, in the order given. A mailbox that occurs again
+// is one recipient, so that it gets the message once. Malformed ones are returned as
+// undelivered.
 func byDomain(recipients []Recipient) (groups []group, malformed []Undelivered) {
-	places := make(map[string]int)
+	places := make(map[string]int) // of domains
+	seen := make(map[string]int)   // of mailboxes, in their group
 	for _, recipient := range recipients {
 		box, failure := newRecipient(recipient)
 		if failure != nil {
@@ -146,7 +184,14 @@ func byDomain(recipients []Recipient) (groups []group, malformed []Undelivered) 
 			places[box.domain] = place
 			groups = append(groups, group{domain: box.domain})
 		}
-		groups[place].to = append(groups[place].to, box)
+		to := groups[place].to
+		switch first, again := seen[box.key]; {
+		case !again:
+			seen[box.key] = len(to)
+			groups[place].to = append(to, box)
+		case !slices.Contains(to[first].given, recipient.Address):
+			to[first].given = append(to[first].given, recipient.Address)
+		}
 	}
 	return groups, malformed
 }

@@ -25,6 +25,9 @@ func TestS6Addresses(t *testing.T) {
 		{`""@example.org`, `""@example.org`, "example.org"},
 		{"user@[192.0.2.1]", "user@[192.0.2.1]", "[192.0.2.1]"},
 		{"user@[IPv6:2001:DB8::1]", "user@[IPv6:2001:DB8::1]", "[ipv6:2001:db8::1]"},
+		{"user@[2001:db8:0::1]", "user@[IPv6:2001:db8::1]", "[ipv6:2001:db8::1]"},
+		{"user@[IPv6:2001:db8:0:0::1]", "user@[IPv6:2001:db8:0:0::1]", "[ipv6:2001:db8::1]"},
+		{"user@[::ffff:192.0.2.1]", "user@[IPv6:::ffff:192.0.2.1]", "[ipv6:::ffff:192.0.2.1]"},
 		{"user@bücher.example", "user@xn--bcher-kva.example", "xn--bcher-kva.example"},
 		{"jürgen@bücher.example", "jürgen@xn--bcher-kva.example", "xn--bcher-kva.example"},
 		{"<user@example.org>", "user@example.org", "example.org"},
@@ -88,12 +91,15 @@ func TestS6Addresses(t *testing.T) {
 	}
 }
 
-// One domain is one group, however it is spelled.
+// One domain is one group, however it is spelled. One mailbox is one recipient.
 func TestByDomain(t *testing.T) {
 	t.Parallel()
 	var to []Recipient
 	for _, address := range []string{
 		"a@example.org", "b@bücher.example", "<c@EXAMPLE.org.>", "nonsense", "d@XN--BCHER-KVA.example", "e@[IPv6:2001:db8::1]", "f@[ipv6:2001:DB8::1]",
+		// A mailbox that is repeated, in the same way or in another.
+		"a@example.org", "A@example.org", "<a@EXAMPLE.ORG>", `"a"@example.org`, `"\a"@example.org`, "<a@EXAMPLE.ORG>", "b@xn--bcher-kva.example",
+		"f@[2001:db8:0:0::1]", "a.b@example.org", `a."b"@example.org`, `"a b"@example.org`,
 	} {
 		to = append(to, Recipient{Address: address})
 	}
@@ -102,14 +108,15 @@ func TestByDomain(t *testing.T) {
 	for _, g := range groups {
 		line := g.domain + ":"
 		for _, box := range g.to {
-			line += " " + box.given
+			line += " " + strings.Join(box.given, "=")
 		}
 		got = append(got, line)
 	}
 	want := []string{
-		"example.org: a@example.org <c@EXAMPLE.org.>",
-		"xn--bcher-kva.example: b@bücher.example d@XN--BCHER-KVA.example",
-		"[ipv6:2001:db8::1]: e@[IPv6:2001:db8::1] f@[ipv6:2001:DB8::1]",
+		`example.org: a@example.org=<a@EXAMPLE.ORG>="a"@example.org="\a"@example.org <c@EXAMPLE.org.> A@example.org ` +
+			`a.b@example.org=a."b"@example.org "a b"@example.org`,
+		"xn--bcher-kva.example: b@bücher.example=b@xn--bcher-kva.example d@XN--BCHER-KVA.example",
+		"[ipv6:2001:db8::1]: e@[IPv6:2001:db8::1] f@[ipv6:2001:DB8::1]=f@[2001:db8:0:0::1]",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("groups %q, want %q", got, want)

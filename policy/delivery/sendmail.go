@@ -95,16 +95,11 @@ func (d *Dialer) Send(ctx context.Context, mail Mail, options ...policy.Option) 
 func (d *Dialer) deliver(ctx context.Context, m *message, g group) results {
 	within, cancel := context.WithTimeout(ctx, cmp.Or(max(d.DomainTimeout, 0), defaultDomainTimeout))
 	defer cancel()
-	leave, ok := d.domains.enter(within, g.domain, cmp.Or(max(d.MaxPerDomain, 0), defaultMaxPerDomain))
-	if !ok {
-		return missed(g.to, tooManyDeliveries(g.domain))
-	}
-	defer leave()
 	w, err := d.walk(within, g.domain, m.options)
 	if err != nil {
 		return missed(g.to, asError(g.domain, err))
 	}
-	w.limited = true
+	defer w.end()
 	var all results
 	for len(g.to) > 0 {
 		talk, err := w.next(within)
@@ -124,7 +119,7 @@ func (d *Dialer) deliver(ctx context.Context, m *message, g group) results {
 		}
 		g.to = got.next
 		if got.reason != nil {
-			w.fail(ctx, talk.host, got.reason)
+			w.fail(ctx, talk.Host, got.reason)
 		}
 	}
 	return all

@@ -397,3 +397,44 @@ func TestSendMailIsInterrupted(t *testing.T) {
 		}
 	})
 }
+
+// Each recipient's message is accepted at most once, even if the caller repeats the
+// recipient, and the caller finds each of the spellings in the result.
+func TestRepeatedRecipients(t *testing.T) {
+	t.Parallel()
+	for name, reply := range map[string]string{"accepted": "250 ok\r\n", "refused": "550 5.1.1 no\r\n", "refused for now": "450 4.2.1 later\r\n"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := oneHost(answering(map[string]string{"RCPT": reply}))
+				to := []string{"x@a.example", "y@a.example", "x@A.example.", "<x@a.example>", "x@a.example"}
+				result, err := w.serving(t, policy.Config{}).Send(t.Context(), mailOf(letter, to...))
+				heard := w.said("192.0.2.1")
+				for _, path := range []string{"x@a.example", "y@a.example"} {
+					count := 0
+					for _, line := range heard {
+						if line == "RCPT TO:<"+path+">" {
+							count++
+						}
+					}
+					if count != 1 {
+						t.Errorf("%s was a recipient %d times: %q", path, count, heard)
+					}
+				}
+				var reported []string
+				for _, delivery := range result.Delivered {
+					reported = append(reported, delivery.Recipients...)
+				}
+				var failed *SendError
+				if errors.As(err, &failed) {
+					for _, each := range failed.Undelivered {
+						reported = append(reported, each.Recipients...)
+					}
+				}
+				slices.Sort(reported)
+				if want := []string{"<x@a.example>", "x@A.example.", "x@a.example", "y@a.example"}; !slices.Equal(reported, want) {
+					t.Errorf("reported %q, want %q", reported, want)
+				}
+			})
+		})
+	}
+}

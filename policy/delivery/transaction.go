@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery/internal/conversation"
 	"github.com/mxseal/mxseal/policy/delivery/internal/wire"
 )
 
@@ -33,7 +34,7 @@ type session struct {
 	plan       *policy.Plan
 	conn       *wire.Conn
 	extensions wire.Extensions
-	circumstances
+	conversation.Circumstances
 	idle time.Duration // 0 for the timeouts above
 
 	// over means that the connection is of no more use.
@@ -44,10 +45,10 @@ type session struct {
 	begun bool
 }
 
-func newSession(c *conversation, plan *policy.Plan, idle time.Duration) *session {
+func newSession(c *conversation.Conversation, plan *policy.Plan, idle time.Duration) *session {
 	return &session{
-		host: c.host, plan: plan, conn: c.conn, extensions: c.hello.Extensions(),
-		circumstances: c.circumstances, idle: idle, alive: true,
+		host: c.Host, plan: plan, conn: c.Conn, extensions: c.Hello.Extensions(),
+		Circumstances: c.Circumstances, idle: idle, alive: true,
 	}
 }
 
@@ -62,17 +63,17 @@ func (s *session) timeout(usual time.Duration) time.Duration {
 // end ends the session.
 func (s *session) end() {
 	if s.alive && !s.over {
-		s.conn.Quit(quitTimeout)
+		s.conn.Quit(conversation.QuitTimeout)
 		return
 	}
 	s.conn.Abort()
 }
 
 // judge applies the table to a reply, or to the error instead of it.
-func (s *session) judge(at step, reply wire.Reply, err error, c circumstances) ruling {
-	judged := rule(at, eventOf(reply, err), c)
-	s.alive = judged.alive
-	if !judged.alive {
+func (s *session) judge(at conversation.Step, reply wire.Reply, err error, c conversation.Circumstances) conversation.Ruling {
+	judged := conversation.Rule(at, conversation.EventOf(reply, err), c)
+	s.alive = judged.Alive
+	if !judged.Alive {
 		s.over = true
 	}
 	return judged
@@ -114,7 +115,7 @@ func (t *transaction) run(ctx, within context.Context, to []mailbox) {
 	}
 	if err := stop(); err != nil {
 		t.over = true
-		t.settle(ruling{}, t.accepted, t.failure("the session was interrupted", Reply{}, err, ruling{}), Reply{})
+		t.settle(conversation.Ruling{}, t.accepted, t.failure("the session was interrupted", Reply{}, err, conversation.Ruling{}), Reply{})
 		return
 	}
 	t.bound = ctx
@@ -150,8 +151,8 @@ func (t *transaction) capable(to []mailbox) []mailbox {
 // In a session that fell back to cleartext, somebody else may have written that.
 func (t *transaction) lacks(to []mailbox, lack *shortcoming) {
 	failure := lack.failure(t.plan, t.host)
-	if t.fellBack {
-		failure = postponed(failure)
+	if t.FellBack {
+		failure = conversation.Postponed(failure)
 	}
 	reason := &refusal{err: failure, host: t.host.Name}
 	if lack.final && failure.Permanent {
@@ -183,7 +184,7 @@ func (t *transaction) envelope(to []mailbox) bool {
 	defer t.drain(&d)
 	t.begun = true
 	reply, err := d.next(t.timeout(mailTimeout))
-	if judged := t.judge(stepMAIL, reply, err, t.circumstances); judged.action != proceed {
+	if judged := t.judge(conversation.StepMAIL, reply, err, t.Circumstances); judged.Action != conversation.Proceed {
 		t.settle(judged, to, t.failure("the server refuses MAIL", newReply(reply), err, judged), newReply(reply))
 		return false
 	}
@@ -196,8 +197,8 @@ func (t *transaction) envelope(to []mailbox) bool {
 		return false
 	}
 	reply, err = d.next(t.timeout(dataTimeout))
-	judged := t.judge(stepDATA, reply, err, t.circumstances)
-	if judged.action != proceed {
+	judged := t.judge(conversation.StepDATA, reply, err, t.Circumstances)
+	if judged.Action != conversation.Proceed {
 		t.settle(judged, t.accepted, t.failure("the server refuses DATA", newReply(reply), err, judged), newReply(reply))
 		return false
 	}
@@ -207,7 +208,7 @@ func (t *transaction) envelope(to []mailbox) bool {
 // commands returns the commands of the transaction.
 func (t *transaction) commands(to []mailbox) []string {
 	mail := append([]string{"MAIL FROM:<" + t.message.from + ">"}, t.form.parameters...)
-	if t.plan.RequireTLS && t.inTLS && t.extensions.Has("REQUIRETLS") {
+	if t.plan.RequireTLS && t.InTLS && t.extensions.Has("REQUIRETLS") {
 		mail = append(mail, "REQUIRETLS")
 	}
 	if t.form.dsn {
@@ -228,15 +229,15 @@ func (t *transaction) commands(to []mailbox) []string {
 // not, the recipient and the rest are settled.
 func (t *transaction) recipient(d *dialogue, box mailbox, rest []mailbox) bool {
 	reply, err := d.next(t.timeout(rcptTimeout))
-	c := t.circumstances
-	c.afterAccepted = len(t.accepted) > 0
-	c.ownLimit = namesOwnLimit(reply)
-	judged := t.judge(stepRCPT, reply, err, c)
-	if judged.action == proceed {
+	c := t.Circumstances
+	c.AfterAccepted = len(t.accepted) > 0
+	c.OwnLimit = namesOwnLimit(reply)
+	judged := t.judge(conversation.StepRCPT, reply, err, c)
+	if judged.Action == conversation.Proceed {
 		t.accepted = append(t.accepted, box)
 		return true
 	}
-	failure := t.failure("the server refuses the recipient "+box.given, newReply(reply), err, judged)
+	failure := t.failure("the server refuses the recipient "+box.given[0], newReply(reply), err, judged)
 	if t.over {
 		// Nothing of the message was sent: another host may have all of it.
 		t.settle(judged, slices.Concat(t.accepted, rest), failure, newReply(reply))
@@ -295,27 +296,27 @@ func (t *transaction) send() {
 	if err == nil {
 		reply, err = t.conn.Receive(t.timeout(messageTimeout))
 	}
-	judged := t.judge(stepMessage, reply, err, t.circumstances)
+	judged := t.judge(conversation.StepMessage, reply, err, t.Circumstances)
 	t.begun = false
-	if judged.verdict == accepted {
+	if judged.Verdict == conversation.Accepted {
 		t.results.delivered = append(t.results.delivered, t.delivery(newReply(reply)))
 		return
 	}
 	detail := "the server does not accept the message"
-	if judged.verdict == unknown {
+	if judged.Verdict == conversation.Unknown {
 		detail = "the session ended in the message, and the server may or may not have it"
 	}
 	t.refuse(t.accepted, t.failure(detail, newReply(reply), err, judged), newReply(reply))
-	t.results.undelivered[len(t.results.undelivered)-1].OutcomeUnknown = judged.verdict == unknown
+	t.results.undelivered[len(t.results.undelivered)-1].OutcomeUnknown = judged.Verdict == conversation.Unknown
 }
 
 // settle applies a ruling to recipients.
-func (t *transaction) settle(judged ruling, to []mailbox, failure *policy.Error, reply Reply) {
-	switch judged.action {
-	case again:
+func (t *transaction) settle(judged conversation.Ruling, to []mailbox, failure *policy.Error, reply Reply) {
+	switch judged.Action {
+	case conversation.Again:
 		t.results.again = append(t.results.again, to...)
-	case tryNext:
-		if !judged.alive { // about the server, and not about the recipients
+	case conversation.TryNext:
+		if !judged.Alive { // about the server, and not about the recipients
 			t.results.next = append(t.results.next, to...)
 			t.results.reason = failure
 			return
@@ -342,7 +343,7 @@ func (t *transaction) refuse(to []mailbox, failure *policy.Error, reply Reply) {
 
 // failure returns the error for a reply, or for the error instead of it, as the
 // ruling has it.
-func (t *transaction) failure(detail string, reply Reply, err error, judged ruling) *policy.Error {
+func (t *transaction) failure(detail string, reply Reply, err error, judged conversation.Ruling) *policy.Error {
 	switch {
 	case err == nil:
 		err = &textproto.Error{Code: reply.Code, Msg: reply.Text}
@@ -350,8 +351,8 @@ func (t *transaction) failure(detail string, reply Reply, err error, judged ruli
 		err = t.bound.Err()
 	}
 	failure := t.host.Replied(detail, err)
-	if failure.Permanent && judged.verdict != permanent {
-		return postponed(failure)
+	if failure.Permanent && judged.Verdict != conversation.Permanent {
+		return conversation.Postponed(failure)
 	}
 	return failure
 }

@@ -3,13 +3,15 @@ package delivery
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"net"
-	"net/netip"
+	"net/textproto"
 	"strings"
 	"time"
 
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery/internal/conversation"
 	"github.com/mxseal/mxseal/policy/delivery/internal/wire"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -17,8 +19,6 @@ import (
 // walk goes along the hosts of a plan, from one usable session to the next.
 type walk struct {
 	dialer *Dialer
-	// limited means that Dialer.MaxPerHost applies.
-	limited bool
 
 	plan      *policy.Plan
 	targets   []target // not yet tried
@@ -29,13 +29,8 @@ type walk struct {
 	recheck   error // that lookup failed
 	missed    bool  // a host gave no session, and may give one later
 
-	leaveHost func() // ends the place among the sessions with the current host
-}
-
-// target is one address of a host, or a refused host without an address.
-type target struct {
-	host *policy.Host
-	addr netip.Addr
+	// These end the places for the current host and for the domain.
+	leaveHost, leaveDomain func()
 }
 
 // follow starts along the hosts of plan.
@@ -48,7 +43,7 @@ func (w *walk) follow(plan *policy.Plan) {
 
 // next returns a session with the next host that meets the plan. After the last
 // host it returns the error for the domain.
-func (w *walk) next(ctx context.Context) (*conversation, error) {
+func (w *walk) next(ctx context.Context) (*conversation.Conversation, error) {
 	for {
 		for len(w.targets) > 0 && ctx.Err() == nil {
 			t := w.targets[0]
@@ -75,7 +70,7 @@ func (w *walk) next(ctx context.Context) (*conversation, error) {
 
 // visit makes a session with one target in its share of the time, if ctx has a
 // deadline. A target that takes longer has stalled.
-func (w *walk) visit(ctx context.Context, t target) (*conversation, *policy.Error) {
+func (w *walk) visit(ctx context.Context, t target) (*conversation.Conversation, *policy.Error) {
 	if failure := w.enter(ctx, t.host); failure != nil {
 		return nil, failure
 	}
@@ -107,7 +102,7 @@ func (w *walk) share(ctx context.Context) (context.Context, context.CancelFunc) 
 
 // enter takes a place among the sessions with a host, and release ends it.
 func (w *walk) enter(ctx context.Context, host *policy.Host) *policy.Error {
-	if !w.limited || host.Level == policy.Refused {
+	if host.Level == policy.Refused {
 		return nil
 	}
 	leave, ok := w.dialer.hosts.enter(ctx, host.Name, cmp.Or(max(w.dialer.MaxPerHost, 0), defaultMaxPerHost))
@@ -125,11 +120,26 @@ func (w *walk) release() {
 	}
 }
 
-// fail logs and keeps the failure of a host.
+// end ends the walk and its session.
+func (w *walk) end() {
+	w.release()
+	if w.leaveDomain != nil {
+		w.leaveDomain()
+		w.leaveDomain = nil
+	}
+}
+
+// fail logs and keeps the failure of a host. If it is a reply, the host has spoken for
+// all its addresses: the attempt at the host ends and the next host is tried. RFC 5321
+// section 5.1 has the mail try each address, so the others come after that.
 func (w *walk) fail(ctx context.Context, host *policy.Host, failure *policy.Error) {
 	w.dialer.log(ctx, slog.LevelInfo, "mail host failed",
 		slog.String("domain", w.plan.Domain), slog.String("host", host.Name), slog.Any("error", failure))
 	w.failures = append(w.failures, failure)
+	var reply *textproto.Error
+	if errors.As(failure.Err, &reply) {
+		putBack(w.targets, host)
+	}
 	if w.plan.MTASTS.Policy != nil && (failure.Reason != "" || failure.Permanent) {
 		w.stale = true
 	}
@@ -157,39 +167,39 @@ func (w *walk) again(ctx context.Context) bool {
 // try makes a session with one target. Where no policy demands TLS, a failure of
 // TLS is followed by a connection for old servers, and by one without TLS. Neither
 // is over the same connection: RFC 3207 section 4.
-func (w *walk) try(ctx context.Context, t target) (*conversation, *policy.Error) {
+func (w *walk) try(ctx context.Context, t target) (*conversation.Conversation, *policy.Error) {
 	if t.host.Level == policy.Refused {
 		session, refusal := t.host.Attempted(policy.NotConnected, nil, nil)
 		w.record(&session)
 		return nil, refusal
 	}
 	var uncounted *tlsrpt.Session
-	for with := currentTLS; ; {
+	for with := conversation.CurrentTLS; ; {
 		talk, failure := w.connect(ctx, t, with)
-		if failure == nil && talk.last.action != retry && uncounted != nil {
+		if failure == nil && talk.Last.Action != conversation.Retry && uncounted != nil {
 			w.record(uncounted)
 		}
-		if talk != nil && with == currentTLS {
-			uncounted = talk.uncounted
+		if talk != nil && with == conversation.CurrentTLS {
+			uncounted = talk.Uncounted
 		}
-		if talk == nil || talk.last.action != retry || with == clearOnly || ctx.Err() != nil {
+		if talk == nil || talk.Last.Action != conversation.Retry || with == conversation.ClearOnly || ctx.Err() != nil {
 			return talk, failure
 		}
 		// What helps an old server in the handshake does not help elsewhere.
-		if with == currentTLS && talk.at == stepHandshake {
-			with = oldTLS
+		if with == conversation.CurrentTLS && talk.At == conversation.StepHandshake {
+			with = conversation.OldTLS
 		} else {
-			with = clearOnly
+			with = conversation.ClearOnly
 		}
 		w.dialer.log(ctx, slog.LevelWarn, "TLS failed and no policy requires it: trying again with less",
-			slog.String("domain", w.plan.Domain), slog.String("host", t.host.Name), slog.Bool("cleartext", with == clearOnly), slog.Any("error", talk.err))
+			slog.String("domain", w.plan.Domain), slog.String("host", t.host.Name), slog.Bool("cleartext", with == conversation.ClearOnly), slog.Any("error", talk.Err))
 	}
 }
 
 // connect makes one connection and holds one conversation over it. The
 // conversation is nil if there was no connection. With an error, the connection is
 // closed.
-func (w *walk) connect(ctx context.Context, t target, with offer) (*conversation, *policy.Error) {
+func (w *walk) connect(ctx context.Context, t target, with conversation.Offer) (*conversation.Conversation, *policy.Error) {
 	if w.left == 0 {
 		return nil, tooManyConnections(w.plan, t.host)
 	}
@@ -198,32 +208,32 @@ func (w *walk) connect(ctx context.Context, t target, with offer) (*conversation
 	if failure != nil {
 		return nil, failure
 	}
-	talk := &conversation{
-		host: t.host, conn: wire.NewConn(conn), localName: w.dialer.localName(conn), timeouts: w.dialer.timeouts(), offer: with,
-		small: w.dialer.SmallClientHello,
-		circumstances: circumstances{
-			mandatory:  t.host.Level > policy.Opportunistic,
-			requireTLS: w.plan.RequireTLS && !w.plan.Bounce,
-			fellBack:   with != currentTLS,
+	talk := &conversation.Conversation{
+		Host: t.host, Conn: wire.NewConn(conn), LocalName: w.dialer.localName(conn), Timeouts: w.dialer.timeouts(), Offer: with,
+		SmallHello: w.dialer.SmallClientHello,
+		Circumstances: conversation.Circumstances{
+			Mandatory:  t.host.Level > policy.Opportunistic,
+			RequireTLS: w.plan.RequireTLS && !w.plan.Bounce,
+			FellBack:   with != conversation.CurrentTLS,
 		},
 	}
-	stop := talk.conn.Interruptible(ctx)
-	failure = talk.hold(ctx)
-	switch report := talk.report(t.addr, w.dialer.sendingIP(conn)); {
+	stop := talk.Conn.Interruptible(ctx)
+	failure = talk.Hold(ctx)
+	switch report := talk.Report(t.addr, w.dialer.sendingIP(conn)); {
 	case report == nil || ctx.Err() != nil:
 	case len(report.Outcomes) > 0:
 		w.record(report)
-	case talk.last.action == retry:
-		talk.uncounted = talk.reportWithoutTLS(report)
+	case talk.Last.Action == conversation.Retry:
+		talk.Uncounted = talk.ReportWithoutTLS(report)
 	}
-	if failure != nil || talk.last.action == retry {
-		talk.leave()
+	if failure != nil || talk.Last.Action == conversation.Retry {
+		talk.Leave()
 	}
 	if err := stop(); err != nil {
-		talk.conn.Abort()
+		talk.Conn.Abort()
 		return nil, interrupted(w.plan.Domain, ctx.Err())
 	}
-	if talk.last.action == tryNext && talk.at < stepEHLOInTLS && isTimeout(talk.err) {
+	if talk.Last.Action == conversation.TryNext && talk.At < conversation.StepEHLOInTLS && conversation.IsTimeout(talk.Err) {
 		w.dialer.stalls.note(t.addr)
 	}
 	return talk, failure
@@ -235,7 +245,7 @@ func (w *walk) dial(ctx context.Context, t target) (net.Conn, *policy.Error) {
 	defer cancel()
 	conn, err := t.host.DialAddr(dialing, t.addr)
 	if err != nil {
-		if ctx.Err() == nil && isTimeout(err) {
+		if ctx.Err() == nil && conversation.IsTimeout(err) {
 			w.dialer.stalls.note(t.addr)
 		}
 		_, failure := t.host.Attempted(policy.NotConnected, nil, err)
@@ -261,12 +271,12 @@ func (w *walk) exhausted() *policy.Error {
 }
 
 // timeouts returns those of a conversation.
-func (d *Dialer) timeouts() timeouts {
+func (d *Dialer) timeouts() conversation.Timeouts {
 	command := cmp.Or(max(d.CommandTimeout, 0), defaultCommandTimeout)
-	return timeouts{
-		greeting:  min(command, greetingTimeout),
-		command:   command,
-		handshake: min(command, handshakeTimeout),
+	return conversation.Timeouts{
+		Greeting:  min(command, greetingTimeout),
+		Command:   command,
+		Handshake: min(command, handshakeTimeout),
 	}
 }
 

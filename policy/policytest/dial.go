@@ -7,25 +7,30 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"syscall"
+	"time"
 
 	"github.com/miekg/dns"
 )
 
-// ranges returns the documentation ranges that contain all addresses of an
-// internet (RFC 5737, RFC 3849).
+// ranges returns the ranges that addresses are taken from, in this order: those
+// for documentation (RFC 5737), for benchmarks (RFC 2544), and for documentation in
+// IPv6 (RFC 3849).
 func ranges() []netip.Prefix {
 	return []netip.Prefix{
 		netip.MustParsePrefix("192.0.2.0/24"),
 		netip.MustParsePrefix("198.51.100.0/24"),
 		netip.MustParsePrefix("203.0.113.0/24"),
+		netip.MustParsePrefix("198.18.0.0/15"),
 		netip.MustParsePrefix("2001:db8::/32"),
 	}
 }
 
-// Contains reports whether addr is in one of the ranges that this internet
-// uses. Use it for settings that permit special-purpose addresses, such as
-// policy.Config.AllowPolicyHost.
+// Contains reports whether addr is in one of the ranges that this internet takes
+// addresses from: 192.0.2.0/24, 198.51.100.0/24, 203.0.113.0/24, 198.18.0.0/15 and
+// 2001:db8::/32. Use it for settings that permit special-purpose addresses, such
+// as policy.Config.AllowPolicyHost.
 func (inet *Internet) Contains(addr netip.Addr) bool {
 	for _, r := range ranges() {
 		if r.Contains(addr) {
@@ -35,48 +40,79 @@ func (inet *Internet) Contains(addr netip.Addr) bool {
 	return false
 }
 
-// endpoint is the listener behind a port of an address.
-type endpoint struct {
-	real   net.Addr // on the loopback interface
-	server *server
+// pool gives out addresses.
+type pool struct {
+	ranges []netip.Prefix
+	next   netip.Addr // in the first range, or the zero value for its first address
+	used   map[netip.Addr]bool
 }
 
-// allocate returns an unused IPv4 address.
-func (inet *Internet) allocate() string {
-	inet.mu.Lock()
-	defer inet.mu.Unlock()
-	for _, r := range ranges()[:3] {
-		for addr := r.Addr().Next(); addr.As4()[3] < 255; addr = addr.Next() {
-			if !inet.used[addr] {
-				inet.used[addr] = true
-				return addr.String()
-			}
+func newPool() pool { return pool{ranges: ranges(), used: make(map[netip.Addr]bool)} }
+
+// take returns an unused address.
+func (p *pool) take() netip.Addr {
+	for len(p.ranges) > 0 {
+		addr := p.next
+		if !addr.IsValid() {
+			addr = p.ranges[0].Addr().Next()
+		}
+		p.next = addr.Next()
+		switch {
+		case !p.ranges[0].Contains(p.next): // the last address of a range is for broadcasts, or the client
+			p.ranges, p.next = p.ranges[1:], netip.Addr{}
+		case !p.used[addr]:
+			p.used[addr] = true
+			return addr
 		}
 	}
 	panic("policytest: out of addresses")
 }
 
+// allocate returns an unused address. More than 130,000 are IPv4 addresses; the
+// next are IPv6 addresses.
+func (inet *Internet) allocate() netip.Addr {
+	inet.mu.Lock()
+	defer inet.mu.Unlock()
+	return inet.pool.take()
+}
+
 // attach makes a port of an address reachable by Dial.
-func (inet *Internet) attach(at netip.AddrPort, e endpoint) {
-	if !inet.Contains(at.Addr()) {
-		panic(fmt.Sprintf("policytest: address %s is outside the documentation ranges", at.Addr()))
-	}
+func (inet *Internet) attach(at netip.AddrPort, s *server) {
 	inet.mu.Lock()
 	defer inet.mu.Unlock()
 	if _, taken := inet.endpoints[at]; taken {
 		panic(fmt.Sprintf("policytest: %s is already in use", at))
 	}
-	inet.used[at.Addr()] = true
-	inet.endpoints[at] = e
+	inet.pool.used[at.Addr()] = true
+	inet.endpoints[at] = s
 }
 
 // Dial connects to a host of this internet, given by address or by name. It has
 // the signature of net.Dialer.DialContext; the network is "tcp", "tcp4" or
 // "tcp6". A connection to an address or port without a server is refused. Dial
-// never connects to anything outside this internet. LocalAddr and RemoteAddr of
-// the connection return addresses of this internet. Dial is safe for concurrent
-// use.
+// never connects to anything outside this internet, except to the programs that
+// were added with Server. LocalAddr and RemoteAddr of the connection return
+// addresses of this internet. Dial is safe for concurrent use.
 func (inet *Internet) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	return inet.dial(ctx, network, addr, func(server netip.Addr) netip.Addr {
+		if server.Is6() {
+			return netip.MustParseAddr("2001:db8:ffff::ffff")
+		}
+		return netip.MustParseAddr("203.0.113.255")
+	})
+}
+
+// DialFrom returns a function like Dial whose connections have this LocalAddr, such
+// as "10.0.0.5" for a client behind NAT.
+func (inet *Internet) DialFrom(local string) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	from := netip.MustParseAddr(local)
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return inet.dial(ctx, network, addr, func(netip.Addr) netip.Addr { return from })
+	}
+}
+
+// dial is Dial with a function that returns the client's address for the server's.
+func (inet *Internet) dial(ctx context.Context, network, addr string, local func(netip.Addr) netip.Addr) (net.Conn, error) {
 	fail := func(err error) error {
 		return &net.OpError{Op: "dial", Net: network, Addr: named(addr), Err: err}
 	}
@@ -87,7 +123,7 @@ func (inet *Internet) Dial(ctx context.Context, network, addr string) (net.Conn,
 	err = os.NewSyscallError("connect", syscall.ECONNREFUSED)
 	for _, target := range targets {
 		var c net.Conn
-		if c, err = inet.connect(ctx, target); err == nil {
+		if c, err = inet.connect(ctx, local(target.Addr()), target); err == nil {
 			return c, nil
 		}
 	}
@@ -142,34 +178,53 @@ func (inet *Internet) targets(network, addr string) (targets []netip.AddrPort, e
 	return targets, nil
 }
 
-// connect dials the loopback listener that belongs to target.
-func (inet *Internet) connect(ctx context.Context, target netip.AddrPort) (net.Conn, error) {
+// connect connects to the server at target.
+func (inet *Internet) connect(ctx context.Context, from netip.Addr, target netip.AddrPort) (net.Conn, error) {
 	refused := os.NewSyscallError("connect", syscall.ECONNREFUSED)
 	inet.mu.Lock()
-	e, ok := inet.endpoints[target]
+	s, ok := inet.endpoints[target]
 	inet.mu.Unlock()
 	if !ok {
 		return nil, refused
 	}
-	switch b := e.server.behaviour(); {
+	var c net.Conn
+	var err error
+	switch b := s.arrive(); {
 	case b.refuse:
 		return nil, refused
-	case b.blackhole:
+	case b.blackhole || slices.Contains(b.stalling, target.Addr()):
 		inet.wait(ctx)
 		return nil, cause(ctx)
+	case s.serve == nil:
+		c, err = new(net.Dialer).DialContext(ctx, "tcp", s.real)
+	case ctx.Err() != nil:
+		return nil, cause(ctx)
+	default:
+		c, err = inet.gate.connect(func(c net.Conn) { s.accept(c, b) })
 	}
-	var dialer net.Dialer
-	c, err := dialer.DialContext(ctx, "tcp", e.real.String())
 	if err != nil {
 		return nil, err
 	}
-	return &conn{Conn: c, local: client(target.Addr(), c), remote: net.TCPAddrFromAddrPort(target)}, nil
+	return &conn{Conn: c, local: client(from, c), remote: net.TCPAddrFromAddrPort(target)}, nil
 }
 
 // wait returns when the context ends or the internet is closed.
 func (inet *Internet) wait(ctx context.Context) {
 	select {
 	case <-ctx.Done():
+	case <-inet.closing:
+	}
+}
+
+// pause returns after a time, or when the internet is closed.
+func (inet *Internet) pause(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
 	case <-inet.closing:
 	}
 }
@@ -194,13 +249,8 @@ type conn struct {
 func (c *conn) LocalAddr() net.Addr  { return c.local }
 func (c *conn) RemoteAddr() net.Addr { return c.remote }
 
-// client returns the address of the client, which is the last address of a
-// range.
-func client(server netip.Addr, c net.Conn) net.Addr {
-	addr := netip.MustParseAddr("203.0.113.255")
-	if server.Is6() {
-		addr = netip.MustParseAddr("2001:db8:ffff::ffff")
-	}
+// client returns the address of the client.
+func client(addr netip.Addr, c net.Conn) net.Addr {
 	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, uint16(c.LocalAddr().(*net.TCPAddr).Port)))
 }
 

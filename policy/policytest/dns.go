@@ -1,6 +1,7 @@
 package policytest
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -101,4 +102,42 @@ func numbers(types []dnssec.Type) []uint16 {
 		list[i] = uint16(t)
 	}
 	return list
+}
+
+// ListenDNS makes the recursive name server available at a real address of the
+// caller's choice as well, such as "127.0.0.21:53", over UDP and TCP. If the port is
+// 0, it takes a free one. It returns the address. Like DNSAddr, it does not
+// validate and never sets the AD bit.
+func (inet *Internet) ListenDNS(addr string) string { return listening(inet.tree.Listen(addr)) }
+
+// ListenResolver is like ListenDNS, for a recursive resolver that validates. It
+// sets the AD bit in secure answers to queries with AD or DO, and replies SERVFAIL
+// to queries without CD if the answer is bogus (RFC 4035 section 3.2, RFC 6840
+// section 5.8). Programs that do DANE by the AD bit, such as Postfix, can use it.
+// It has no cache. Questions and RoundTrips count its queries to the name server,
+// not the queries to it. Forge, Bogus and the other faults are between it and the
+// name server.
+func (inet *Internet) ListenResolver(addr string) string {
+	return listening(inet.tree.ListenResolver(addr, inet.validate))
+}
+
+func listening(addr string, err error) string {
+	if err != nil {
+		panic("policytest: " + err.Error())
+	}
+	return addr
+}
+
+// validate returns what a validating resolver makes of a reply.
+func (inet *Internet) validate(q dnstree.Query, reply []byte) []byte {
+	resolver := inet.DNS()
+	defer resolver.Close()
+	answer, err := resolver.Lookup(context.Background(), q.Name, dnssec.Type(q.Type))
+	switch {
+	case err != nil && !q.CD:
+		return dnstree.ServFail(q, reply)
+	case err == nil && answer.Status == dnssec.Secure && (q.AD || q.DO):
+		return dnstree.SetAD(q, reply)
+	}
+	return reply
 }

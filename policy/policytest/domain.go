@@ -19,26 +19,28 @@ type Domain struct {
 }
 
 // DomainOption sets how a domain is signed.
-type DomainOption func(*signing)
+type DomainOption func(*Signing)
 
-type signing struct{ options []dnstree.Option }
+// Signing is how a domain is signed. Options change it. The zero value means an
+// ECDSA P-256 key and NSEC.
+type Signing struct{ options []dnstree.Option }
 
-func (s *signing) use(option dnstree.Option) { s.options = append(s.options, option) }
+func (s *Signing) use(option dnstree.Option) { s.options = append(s.options, option) }
 
 // Unsigned makes a domain without DNSSEC. The parent zone proves that there is
 // no DS record.
-func Unsigned(s *signing) { s.use(dnstree.Unsigned) }
+func Unsigned(s *Signing) { s.use(dnstree.Unsigned) }
 
 // NSEC3 makes the domain prove nonexistence with NSEC3 instead of NSEC.
-func NSEC3(s *signing) { s.use(dnstree.NSEC3(0, "", false)) }
+func NSEC3(s *Signing) { s.use(dnstree.NSEC3(0, "", false)) }
 
 // NSEC3OptOut is like NSEC3, with opt-out (RFC 5155 section 6), as used by
 // large top-level domains.
-func NSEC3OptOut(s *signing) { s.use(dnstree.NSEC3(0, "", true)) }
+func NSEC3OptOut(s *Signing) { s.use(dnstree.NSEC3(0, "", true)) }
 
 // UnknownAlgorithm signs the domain with an unassigned algorithm, so validators
 // treat it as insecure (RFC 4035 section 5.2).
-func UnknownAlgorithm(s *signing) { s.use(dnstree.Algorithm(200)) }
+func UnknownAlgorithm(s *Signing) { s.use(dnstree.Algorithm(200)) }
 
 // Domain adds a domain. Without options it is signed, with NSEC. If its
 // top-level domain does not exist yet, Domain adds it too, signed.
@@ -54,7 +56,7 @@ func (inet *Internet) addDomain(name string, options []DomainOption) *Domain {
 			inet.addDomain(tld, nil).implied = true
 		}
 	}
-	var s signing
+	var s Signing
 	for _, option := range options {
 		option(&s)
 	}
@@ -109,8 +111,11 @@ func (d *Domain) Remove(name string, types ...dnssec.Type) *Domain {
 }
 
 // MX replaces the MX records of the domain. The first host gets preference 10,
-// the next 20, and so on. It returns d.
+// the next 20, and so on. A lone "." is a null MX (RFC 7505). It returns d.
 func (d *Domain) MX(hosts ...string) *Domain {
+	if len(hosts) == 1 && hosts[0] == "." {
+		return d.Set("@ MX 0 .")
+	}
 	var records []string
 	for i, host := range hosts {
 		records = append(records, fmt.Sprintf("@ MX %d %s.", 10*(i+1), normal(host)))

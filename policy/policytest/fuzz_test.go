@@ -16,14 +16,14 @@ func FuzzHost(f *testing.F) {
 	}
 	inet := New(f)
 	h := inet.Host("mx.example.org")
-	config := h.tlsConfig()
+	config := tlsConfig()
 	f.Fuzz(func(t *testing.T, session []byte) {
 		client, server := net.Pipe()
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			defer server.Close()
-			h.attend(server, config)
+			h.attend(&transport{Conn: server, server: &h.server, does: h.arrive()}, config)
 		}()
 		go io.Copy(io.Discard, client)
 		client.Write(session)

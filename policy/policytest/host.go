@@ -1,13 +1,9 @@
 package policytest
 
 import (
-	"crypto/sha256"
-	"crypto/sha512"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 )
@@ -51,33 +47,35 @@ type Message struct {
 //	inet.Host("mx.example.org", policytest.TLSA("3 1 1"))
 func (inet *Internet) Host(name string, options ...Option) *Host {
 	name = normal(name)
-	h := &Host{server: server{domain: inet.domainOf(name), name: name, key: newKey(), traits: options}}
-	inet.mu.Lock()
-	if inet.hosts[name] != nil {
-		inet.mu.Unlock()
-		panic(fmt.Sprintf("policytest: host %s already exists", name))
-	}
-	inet.hosts[name] = h
-	inet.mu.Unlock()
-
-	starttls := h.tlsConfig()
-	real := inet.listen(func(l net.Listener) {
-		inet.accept(l, func(c net.Conn) { h.attend(c, starttls) })
-	}, func() error { return nil })
-	b := h.behaviour()
-	h.publish(b.port, real)
+	h := &Host{server: server{domain: inet.domainOf(name), name: name, traits: options}}
+	inet.addMailHost(name)
+	starttls := tlsConfig()
+	h.serve = func(t *transport) { inet.attend(t, func(t *transport) { h.attend(t, starttls) }) }
+	b := h.behavior()
+	h.port = b.port
+	h.publish(b)
 	h.PublishTLSA(b.tlsa...)
 	return h
+}
+
+// addMailHost panics if there is a mail host with this name.
+func (inet *Internet) addMailHost(name string) {
+	inet.mu.Lock()
+	defer inet.mu.Unlock()
+	if inet.hosts[name] {
+		panic(fmt.Sprintf("policytest: host %s already exists", name))
+	}
+	inet.hosts[name] = true
 }
 
 // PublishTLSA replaces the TLSA records of the host. The records have the same
 // form as those of the TLSA option. Without arguments it removes all of them.
 func (h *Host) PublishTLSA(records ...string) {
-	owner := fmt.Sprintf("_%d._tcp.%s.", h.behaviour().port, h.name)
-	h.domain.Remove(owner)
+	var complete []string
 	for _, record := range records {
-		h.domain.Add(owner + " TLSA " + h.tlsa(record))
+		complete = append(complete, h.tlsa(record))
 	}
+	h.publishTLSA(complete)
 }
 
 // tlsa returns the data of a TLSA record. A record with three fields is
@@ -87,39 +85,23 @@ func (h *Host) tlsa(record string) string {
 	if len(fields) != 3 {
 		return record
 	}
-	chain := h.chain()
-	if b := h.behaviour(); b.otherKey {
+	b := h.behavior()
+	shown := h.chain(b)
+	if b.otherKey {
 		b.otherKey = false
-		chain = h.domain.inet.issueChain(h.name, h.key, b)
+		shown = h.domain.inet.issueChain(h.name, h.key(b), b)
 	}
-	cert := chain.Leaf
-	if usage := fields[0]; (usage == "0" || usage == "2") && len(chain.Certificate) > 1 {
-		cert, _ = x509.ParseCertificate(chain.Certificate[1]) // issued by this package
+	cert := shown.cert
+	if usage := fields[0]; (usage == "0" || usage == "2") && shown.issuer != nil {
+		cert = shown.issuer
 	}
-	data := cert.Raw
-	if fields[1] == "1" {
-		data = cert.RawSubjectPublicKeyInfo
-	}
-	switch fields[2] {
-	case "0":
-	case "2":
-		sum := sha512.Sum512(data)
-		data = sum[:]
-	default:
-		sum := sha256.Sum256(data)
-		data = sum[:]
-	}
-	return record + " " + hex.EncodeToString(data)
+	return TLSARecord(cert, record)
 }
 
-// Certificates returns the chain that the host presents now, leaf first.
+// Certificates returns the chain that the host presents at the next connection,
+// leaf first.
 func (h *Host) Certificates() []*x509.Certificate {
-	var certs []*x509.Certificate
-	for _, der := range h.chain().Certificate {
-		cert, _ := x509.ParseCertificate(der) // issued by this package
-		certs = append(certs, cert)
-	}
-	return certs
+	return h.chain(h.behavior()).certificates()
 }
 
 // Messages returns the messages received so far.

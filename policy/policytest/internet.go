@@ -23,13 +23,15 @@ type Internet struct {
 	tree *dnstree.Tree
 	ca   *authority // trusted by RootCAs
 	fake *authority // not trusted
+	gate *gate
+	web  *webServer
 
 	mu        sync.Mutex
 	advanced  time.Duration
 	domains   map[string]*Domain
-	hosts     map[string]*Host
-	endpoints map[netip.AddrPort]endpoint
-	used      map[netip.Addr]bool
+	hosts     map[string]bool // mail hosts, by name
+	endpoints map[netip.AddrPort]*server
+	pool      pool
 	closers   []func() error
 	conns     map[net.Conn]bool
 	closing   chan struct{} // closed by Close
@@ -49,15 +51,23 @@ func New(tb TB) *Internet {
 		ca:        newAuthority("Test Internet"),
 		fake:      newAuthority("Untrusted"),
 		domains:   make(map[string]*Domain),
-		hosts:     make(map[string]*Host),
-		endpoints: make(map[netip.AddrPort]endpoint),
-		used:      make(map[netip.Addr]bool),
+		hosts:     make(map[string]bool),
+		endpoints: make(map[netip.AddrPort]*server),
+		pool:      newPool(),
 		conns:     make(map[net.Conn]bool),
 		closing:   make(chan struct{}),
 	}
-	if err := inet.tree.Start(); err != nil {
+	var err error
+	if inet.gate, err = newGate(); err == nil {
+		err = inet.tree.Start()
+	}
+	if err != nil {
 		panic("policytest: " + err.Error())
 	}
+	inet.web = newWebServer(inet.closing)
+	inet.closers = append(inet.closers, inet.gate.close, inet.web.http.Close)
+	inet.running.Go(inet.gate.run)
+	inet.running.Go(inet.web.run)
 	if tb != nil {
 		tb.Cleanup(inet.Close)
 	}
@@ -105,38 +115,35 @@ func (inet *Internet) Advance(by time.Duration) {
 // authority.
 func (inet *Internet) RootCAs() *x509.CertPool {
 	pool := x509.NewCertPool()
-	pool.AddCert(inet.ca.root.leaf())
+	pool.AddCert(inet.ca.root.cert)
 	return pool
 }
 
-// listen opens a loopback listener and calls serve in a goroutine. Close calls
-// shut, which must make serve return.
-func (inet *Internet) listen(serve func(net.Listener), shut func() error) net.Addr {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// listen listens at a real address and calls serve for each connection until
+// Close is called. serve returns at once. It returns the address.
+func (inet *Internet) listen(addr string, serve func(net.Conn)) string {
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		panic("policytest: " + err.Error())
 	}
 	inet.mu.Lock()
 	defer inet.mu.Unlock()
-	inet.closers = append(inet.closers, l.Close, shut)
-	inet.running.Go(func() { serve(l) })
-	return l.Addr()
-}
-
-// accept calls handle in a goroutine for each connection until l is closed.
-func (inet *Internet) accept(l net.Listener, handle func(net.Conn)) {
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return
+	inet.closers = append(inet.closers, l.Close)
+	inet.running.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serve(c)
 		}
-		inet.attend(c, handle)
-	}
+	})
+	return l.Addr().String()
 }
 
 // attend runs handle in a goroutine and then closes the connection. Close
 // closes it too.
-func (inet *Internet) attend(c net.Conn, handle func(net.Conn)) {
+func (inet *Internet) attend(c *transport, handle func(*transport)) {
 	inet.mu.Lock()
 	defer inet.mu.Unlock()
 	select {

@@ -20,7 +20,7 @@ type PolicyHost struct {
 const policyPath = "/.well-known/mta-sts.txt"
 
 func newPolicyHost(d *Domain) *PolicyHost {
-	p := &PolicyHost{Web: Web{server: server{domain: d, name: "mta-sts." + d.name, key: newKey()}}}
+	p := &PolicyHost{Web: Web{server: server{domain: d, name: "mta-sts." + d.name}}}
 	p.start(http.HandlerFunc(p.serve))
 	return p
 }

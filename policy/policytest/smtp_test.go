@@ -46,7 +46,7 @@ func startTLS(t *testing.T, inet *policytest.Internet, c *smtp.Client, host stri
 func TestHostReceivesMail(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
-	mx := inet.Host("mx.example.org", policytest.RequireTLS)
+	mx := inet.Host("mx.example.org", policytest.OfferREQUIRETLS)
 	c := connect(t, inet, "mx.example.org")
 	if ok, _ := c.Extension("REQUIRETLS"); ok {
 		t.Error("REQUIRETLS offered in cleartext")
@@ -182,6 +182,7 @@ func TestHostHangs(t *testing.T) {
 	}
 }
 
+// S22: the octets arrive with the reply.
 func TestInjectAfterSTARTTLS(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)

@@ -17,6 +17,9 @@
 // replies. Signatures are created when they are first needed, so that building
 // a large tree is fast.
 //
+// [Tree.Listen] serves the tree at another address as well, and
+// [Tree.ListenResolver] puts a resolver in front of it.
+//
 // [Tree.Break] changes replies, as an attacker or a broken server would, until
 // it is undone. [Tree.Slow] delays replies. [Tree.Count] returns the number of
 // queries, and [Tree.Rounds] the number of round trips.

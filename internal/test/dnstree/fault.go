@@ -13,7 +13,9 @@ type Query struct {
 	Name      string // canonical
 	Type      uint16
 	Transport string // "udp" or "tcp", or "" for Exchange
-	DO, CD    bool
+	// DO, CD and AD are set as in the query (RFC 3225 section 3, RFC 4035
+	// section 3.2.2, RFC 6840 section 5.7).
+	DO, CD, AD bool
 }
 
 // Where selects queries.
@@ -152,6 +154,11 @@ func Forge(records ...string) Fault {
 			reply.Answer = append(reply.Answer, dns.Copy(rr)) // packing modifies the record
 		}
 	})
+}
+
+// SetAD sets the AD bit.
+func SetAD(q Query, reply []byte) []byte {
+	return edit(func(_ Query, reply *dns.Msg) { reply.AuthenticatedData = true })(q, reply)
 }
 
 // Inject adds records to the answer section.

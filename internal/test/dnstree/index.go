@@ -89,7 +89,7 @@ func (z *Zone) completed() map[string]rrsets {
 		}
 	}
 	supply(z.name, z.parse([]string{"@ SOA ns.invalid. hostmaster.invalid. 1 3600 600 86400 300"})...)
-	supply(z.name, z.parse([]string{"@ NS ns.invalid."})...)
+	supply(z.name, z.nameServer())
 	if z.keys != nil {
 		for _, k := range z.keys {
 			all[z.name][dns.TypeDNSKEY] = append(slices.Clip(all[z.name][dns.TypeDNSKEY]), k.record)
@@ -98,15 +98,18 @@ func (z *Zone) completed() map[string]rrsets {
 			supply(z.name, z.nsec3)
 		}
 	}
-	for _, below := range z.tree.zones {
-		if below != z && z.tree.above(below.name) == z {
-			supply(below.name, below.parse([]string{"@ NS ns.invalid."})...)
-			if !below.undelegated {
-				supply(below.name, below.ds()...)
-			}
+	for _, below := range z.delegations {
+		supply(below.name, below.nameServer())
+		if !below.undelegated {
+			supply(below.name, below.ds()...)
 		}
 	}
 	return all
+}
+
+// nameServer returns the NS record of the zone. Nothing is at the name.
+func (z *Zone) nameServer() dns.RR {
+	return &dns.NS{Hdr: dns.RR_Header{Name: z.name, Rrtype: dns.TypeNS, Class: dns.ClassINET, Ttl: ttl}, Ns: "ns.invalid."}
 }
 
 // occluded reports whether name is below a delegation or a DNAME, so that the

@@ -12,37 +12,66 @@ import (
 
 // server is the network server of a tree.
 type server struct {
-	addr   string
-	stop   []func() error
+	addr   string        // of Start
 	done   chan struct{} // closed by Close
 	closed sync.Once
+
+	mu   sync.Mutex
+	stop []func() error
 }
 
 // Start serves the tree on a free port of 127.0.0.1, over UDP and TCP, until
 // Close is called.
-func (t *Tree) Start() error {
-	packets, listener, err := listen()
+func (t *Tree) Start() (err error) {
+	t.server.addr, err = t.Listen("127.0.0.1:0")
+	return err
+}
+
+// Listen also serves the tree at addr, over UDP and TCP, until Close is called.
+// If the port is 0, it takes a free one. It returns the address.
+func (t *Tree) Listen(addr string) (string, error) { return t.listen(addr, t.serve) }
+
+// ListenResolver is like Listen, for a resolver between the tree and its clients.
+// The queries at addr are neither counted nor delayed. resolve gets each reply,
+// after the faults, and returns what the resolver makes of it.
+func (t *Tree) ListenResolver(addr string, resolve Fault) (string, error) {
+	return t.listen(addr, func(transport string, query *dns.Msg) []byte {
+		q, ok := parseQuery(transport, query)
+		if !ok {
+			return notImplemented(query)
+		}
+		reply := t.answer(query, q)
+		if reply == nil {
+			return nil
+		}
+		return resolve(q, reply)
+	})
+}
+
+func (t *Tree) listen(addr string, serve func(transport string, query *dns.Msg) []byte) (string, error) {
+	packets, listener, err := listen(addr)
 	if err != nil {
-		return fmt.Errorf("dnstree: %w", err)
+		return "", fmt.Errorf("dnstree: %w", err)
 	}
-	t.server.addr = listener.Addr().String()
 	for _, s := range []*dns.Server{
-		{PacketConn: packets, Handler: t.handler("udp"), UDPSize: dns.MaxMsgSize},
-		{Listener: listener, Handler: t.handler("tcp"), MaxTCPQueries: -1},
+		{PacketConn: packets, Handler: handler("udp", serve), UDPSize: dns.MaxMsgSize},
+		{Listener: listener, Handler: handler("tcp", serve), MaxTCPQueries: -1},
 	} {
 		started := make(chan struct{})
 		s.NotifyStartedFunc = func() { close(started) }
 		go s.ActivateAndServe() // fails only after Shutdown
 		<-started
+		t.server.mu.Lock()
 		t.server.stop = append(t.server.stop, s.Shutdown)
+		t.server.mu.Unlock()
 	}
-	return nil
+	return listener.Addr().String(), nil
 }
 
-// listen opens the same free port for UDP and TCP.
-func listen() (packets net.PacketConn, listener net.Listener, err error) {
+// listen opens the same port for UDP and TCP.
+func listen(addr string) (packets net.PacketConn, listener net.Listener, err error) {
 	for range 16 { // another process may hold the UDP port of a free TCP port
-		if listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		if listener, err = net.Listen("tcp", addr); err != nil {
 			return nil, nil, err
 		}
 		if packets, err = net.ListenPacket("udp", listener.Addr().String()); err == nil {
@@ -62,6 +91,8 @@ func (t *Tree) Addr() string { return t.server.addr }
 func (t *Tree) Close() {
 	t.server.closed.Do(func() {
 		close(t.server.done)
+		t.server.mu.Lock()
+		defer t.server.mu.Unlock()
 		for _, stop := range t.server.stop {
 			stop()
 		}
@@ -78,9 +109,9 @@ func (t *Tree) Exchange(query *dns.Msg) *dns.Msg {
 	return reply
 }
 
-func (t *Tree) handler(transport string) dns.Handler {
+func handler(transport string, serve func(transport string, query *dns.Msg) []byte) dns.Handler {
 	return dns.HandlerFunc(func(w dns.ResponseWriter, query *dns.Msg) {
-		reply := t.serve(transport, query)
+		reply := serve(transport, query)
 		if reply == nil {
 			return
 		}
@@ -110,15 +141,10 @@ func udpSize(query *dns.Msg) int {
 
 // serve records a query, delays it according to Slow, and returns the reply.
 func (t *Tree) serve(transport string, query *dns.Msg) []byte {
-	if len(query.Question) != 1 || query.Opcode != dns.OpcodeQuery || query.Question[0].Qclass != dns.ClassINET {
-		return pack(new(dns.Msg).SetRcode(query, dns.RcodeNotImplemented))
+	q, ok := parseQuery(transport, query)
+	if !ok {
+		return notImplemented(query)
 	}
-	asked := query.Question[0]
-	q := Query{Name: canonical(asked.Name), Type: asked.Qtype, Transport: transport, CD: query.CheckingDisabled}
-	if opt := query.IsEdns0(); opt != nil {
-		q.DO = opt.Do()
-	}
-
 	t.mu.Lock()
 	round := t.log.begin(q)
 	wait := t.delay(q)
@@ -127,6 +153,36 @@ func (t *Tree) serve(transport string, query *dns.Msg) []byte {
 		return nil
 	}
 
+	wire := t.answer(query, q)
+	if wire == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.log.end(round)
+	return wire
+}
+
+// parseQuery reports whether the server answers such a query.
+func parseQuery(transport string, query *dns.Msg) (q Query, ok bool) {
+	if len(query.Question) != 1 || query.Opcode != dns.OpcodeQuery || query.Question[0].Qclass != dns.ClassINET {
+		return Query{}, false
+	}
+	asked := query.Question[0]
+	q = Query{Name: canonical(asked.Name), Type: asked.Qtype, Transport: transport,
+		CD: query.CheckingDisabled, AD: query.AuthenticatedData}
+	if opt := query.IsEdns0(); opt != nil {
+		q.DO = opt.Do()
+	}
+	return q, true
+}
+
+func notImplemented(query *dns.Msg) []byte {
+	return pack(new(dns.Msg).SetRcode(query, dns.RcodeNotImplemented))
+}
+
+// answer returns the reply to a query, after the faults.
+func (t *Tree) answer(query *dns.Msg, q Query) []byte {
 	t.mu.Lock()
 	reply := t.reply(query, q)
 	faults := slices.DeleteFunc(slices.Clone(t.faults), func(f *fault) bool { return !f.where(q) })
@@ -137,9 +193,6 @@ func (t *Tree) serve(transport string, query *dns.Msg) []byte {
 			return nil
 		}
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.log.end(round)
 	return wire
 }
 

@@ -13,19 +13,21 @@ const ttl = 300
 // Tree is a DNS tree with a server. It is safe for concurrent use. Zones,
 // records and faults can be added while it is served.
 type Tree struct {
-	mu     sync.Mutex
-	zones  map[string]*Zone
-	faults []*fault
-	delays []*delay
-	adBit  bool
-	log    tally
-	server server
+	mu    sync.Mutex
+	zones map[string]*Zone
+	// covered counts the zones at or below each name.
+	covered map[string]int
+	faults  []*fault
+	delays  []*delay
+	adBit   bool
+	log     tally
+	server  server
 }
 
 // New returns a tree with only a signed root zone. The options apply to the
 // root zone. Unsigned is not allowed.
 func New(options ...Option) *Tree {
-	t := &Tree{zones: make(map[string]*Zone)}
+	t := &Tree{zones: make(map[string]*Zone), covered: make(map[string]int)}
 	t.server.done = make(chan struct{})
 	if root := t.Zone(".", options...); root.keys == nil {
 		panic("dnstree: the root zone must be signed")
@@ -44,10 +46,35 @@ func (t *Tree) Zone(name string, options ...Option) *Zone {
 		panic(fmt.Sprintf("dnstree: zone %s is there already", z.name))
 	}
 	t.zones[z.name] = z
-	for _, other := range t.zones {
-		other.index = nil // delegations may be in other zones now
-	}
+	t.delegate(z)
 	return z
+}
+
+// delegate makes the zone above a new zone delegate to it. Delegations that the
+// zone above had to zones below the new one move to the new zone. The cost does
+// not depend on the number of zones, unless there are zones below.
+func (t *Tree) delegate(z *Zone) {
+	zonesBelow := t.covered[z.name] > 0
+	for name := z.name; ; name = parent(name) {
+		t.covered[name]++
+		if name == "." {
+			break
+		}
+	}
+	if z.name == "." {
+		return
+	}
+	above := t.above(z.name)
+	if zonesBelow {
+		for name, below := range above.delegations {
+			if isBelow(name, z.name) {
+				delete(above.delegations, name)
+				z.delegations[name] = below
+			}
+		}
+	}
+	above.delegations[z.name] = z
+	above.index = nil
 }
 
 // Anchors returns the trust anchors of the tree in zone-file syntax: the DS

@@ -22,8 +22,9 @@ type Zone struct {
 	optOut      bool
 	from, until time.Time
 
-	keys  []*key // nil if unsigned
-	index *index // nil after a change
+	keys        []*key           // nil if unsigned
+	delegations map[string]*Zone // the zones that this one delegates to, by name
+	index       *index           // nil after a change
 }
 
 // rrsets are the RRsets of one name.
@@ -77,11 +78,12 @@ func Valid(from, until time.Time) Option {
 
 func newZone(t *Tree, name string, options []Option) *Zone {
 	z := &Zone{
-		tree:       t,
-		name:       name,
-		sets:       make(map[string]rrsets),
-		algorithms: []uint8{dns.ECDSAP256SHA256},
-		digests:    []uint8{dns.SHA256},
+		tree:        t,
+		name:        name,
+		sets:        make(map[string]rrsets),
+		delegations: make(map[string]*Zone),
+		algorithms:  []uint8{dns.ECDSAP256SHA256},
+		digests:     []uint8{dns.SHA256},
 	}
 	z.from, z.until = validity()
 	for _, option := range options {

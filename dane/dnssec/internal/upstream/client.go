@@ -11,6 +11,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/resolvconf"
 )
 
 // Config configures a Client.
@@ -21,14 +23,14 @@ type Config struct {
 	// ResolvConf is read if Servers is empty, and read again when it changes.
 	// Default: /etc/resolv.conf.
 	ResolvConf string
-	// Permit returns an error for a server that must not be used. Nil permits all.
-	Permit func(*Server) error
+	// Permit says which servers may be used. Nil permits all.
+	Permit Permit
 	// Dial connects to a server. Default: a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// TLS is a template for connections over TLS. It may be nil.
 	TLS *tls.Config
-	// Timeout bounds one attempt at one server. Default: 3 seconds.
-	Timeout time.Duration
+	// Options take precedence over those of ResolvConf.
+	Options
 	// Records bounds the records of one reply.
 	Records int
 	// WantAD asks the server for its own verdict (RFC 6840 section 5.7) instead of
@@ -36,12 +38,15 @@ type Config struct {
 	WantAD bool
 }
 
+// Permit returns an error for a server that must not be used. The file is that which
+// names the server, or nil if the configuration does.
+type Permit func(s *Server, file *resolvconf.File) error
+
 // Client sends questions to servers. It is safe for concurrent use.
 type Client struct {
 	servers *serverList
 	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
 	tls     *tls.Config
-	timeout time.Duration
 	records int
 	wantAD  bool
 	// buffers holds what datagrams are read into. An unpacked message refers to
@@ -61,7 +66,7 @@ const datagramSize = 4096
 
 // New returns a Client. It fails if there is no server to ask.
 func New(config Config) (*Client, error) {
-	servers, err := newServerList(config.Servers, config.ResolvConf, config.Permit)
+	servers, err := newServerList(config.Servers, config.ResolvConf, config.Permit, config.Options)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +74,6 @@ func New(config Config) (*Client, error) {
 		servers: servers,
 		dial:    config.Dial,
 		tls:     config.TLS,
-		timeout: config.Timeout,
 		records: config.Records,
 		wantAD:  config.WantAD,
 		buffers: &sync.Pool{New: func() any { return new([datagramSize]byte) }},
@@ -77,15 +81,12 @@ func New(config Config) (*Client, error) {
 	if c.dial == nil {
 		c.dial = new(net.Dialer).DialContext
 	}
-	if c.timeout <= 0 {
-		c.timeout = 3 * time.Second
-	}
 	c.open, c.close = context.WithCancelCause(context.Background())
 	return c, nil
 }
 
 // Timeout returns the time that one attempt may take.
-func (c *Client) Timeout() time.Duration { return c.timeout }
+func (c *Client) Timeout() time.Duration { return c.servers.options().Timeout }
 
 // Close closes the connections over TLS. Later attempts fail with net.ErrClosed.
 // Attempts over UDP and TCP that have begun end by their own timeout. Close may be
@@ -98,7 +99,7 @@ func (c *Client) Close() error {
 // Only returns a Client that asks one of the servers. It is closed with c.
 func (c *Client) Only(s *Server) *Client {
 	only := *c
-	only.servers = &serverList{servers: []*Server{s}}
+	only.servers = c.servers.only(s)
 	return &only
 }
 
@@ -111,6 +112,9 @@ func (c *Client) Servers() ([]*Server, error) { return c.servers.list() }
 type Question struct {
 	Name string // canonical
 	Type uint16
+	// Memory bounds Message.Memory. A larger reply is an Error, TooLarge. 0 means no
+	// bound.
+	Memory int
 }
 
 // Exchange makes one attempt: it asks the server and returns the reply. It asks
@@ -208,7 +212,7 @@ func (c *Client) overUDP(ctx context.Context, s *Server, query *query) (*Message
 		if problem == nil {
 			return m, nil
 		}
-		if problem.Kind == TooManyRecords {
+		if problem.Kind == TooManyRecords || problem.Kind == TooLarge {
 			return nil, problem
 		}
 		stray = problem
@@ -237,7 +241,7 @@ func (c *Client) overTLS(ctx context.Context, s *Server, query *query) (*Message
 		if c.open.Err() != nil {
 			return nil, net.ErrClosed
 		}
-		ctx, cancel := context.WithTimeout(ctx, c.timeout) // ctx lasts while anyone waits
+		ctx, cancel := context.WithTimeout(ctx, c.Timeout()) // ctx lasts while anyone waits
 		defer cancel()
 		conn, err := c.dial(ctx, "tcp", s.hostPort)
 		if err != nil {

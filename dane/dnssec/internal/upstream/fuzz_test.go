@@ -30,9 +30,9 @@ func FuzzReadReply(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, wire []byte) {
 		const limit = 512
-		asked := Question{"example.com.", dns.TypeA}
+		asked := Question{Name: "example.com.", Type: dns.TypeA}
 		if msg := new(dns.Msg); msg.Unpack(wire) == nil && len(msg.Question) == 1 {
-			asked = Question{dns.CanonicalName(msg.Question[0].Name), msg.Question[0].Qtype}
+			asked = Question{Name: dns.CanonicalName(msg.Question[0].Name), Type: msg.Question[0].Qtype}
 		}
 		query, err := newQuery(asked, false)
 		if err != nil || len(wire) < 2 {

@@ -61,14 +61,22 @@ type RecursiveConfig struct {
 	// Authorities maps each zone to the port of its name server. It must
 	// contain all zones, because the addresses in delegations are not used.
 	Authorities map[string]int
-	AnchorFile  string
+	// Forward is the "address:port" of a resolver that is asked about everything
+	// else, or "".
+	Forward    string
+	AnchorFile string
+	// IP is the address to listen at, port 53. Default: a free port of 127.0.0.1.
+	IP string
 }
 
 // Unbound starts a recursive resolver.
 func Unbound(t testing.TB, c RecursiveConfig) *Recursive {
 	t.Helper()
 	unbound := interop.Need(t, "unbound")
-	dir, port := t.TempDir(), daemon.FreePort(t)
+	dir, ip, port := t.TempDir(), "127.0.0.1", daemon.FreePort(t)
+	if c.IP != "" {
+		ip, port = c.IP, 53
+	}
 	modules, anchor := "iterator", ""
 	if c.AnchorFile != "" {
 		modules = "validator iterator"
@@ -76,7 +84,7 @@ func Unbound(t testing.TB, c RecursiveConfig) *Recursive {
 	}
 	var conf strings.Builder
 	fmt.Fprintf(&conf, `server:
-	interface: 127.0.0.1@%d
+	interface: %s@%d
 	access-control: 127.0.0.0/8 allow
 	do-not-query-localhost: no
 	do-not-query-address: 192.0.2.0/24
@@ -95,22 +103,33 @@ func Unbound(t testing.TB, c RecursiveConfig) *Recursive {
 	qname-minimisation: no
 	trust-anchor-signaling: no
 	module-config: %q
-%s`, port, dir, modules, anchor)
+%s`, ip, port, dir, modules, anchor)
 	for zone, port := range c.Authorities {
 		fmt.Fprintf(&conf, "stub-zone:\n\tname: %q\n\tstub-addr: 127.0.0.1@%d\n", zone, port)
+	}
+	if c.Forward != "" {
+		host, port, err := net.SplitHostPort(c.Forward)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&conf, "forward-zone:\n\tname: \".\"\n\tforward-addr: %s@%s\n", host, port)
 	}
 	conf.WriteString("remote-control:\n\tcontrol-enable: no\n")
 	config := filepath.Join(dir, "unbound.conf")
 	WriteFile(t, config, conf.String())
-	d := daemon.Start(t, answers(port, "."), unbound, "-d", "-c", config)
+	d := daemon.Start(t, answersAt(net.JoinHostPort(ip, strconv.Itoa(port)), "."), unbound, "-d", "-c", config)
 	return &Recursive{Daemon: d, Port: port}
 }
 
 // answers returns a function that checks that the server answers for the zone.
 func answers(port int, zone string) func() error {
+	return answersAt(local(port), zone)
+}
+
+func answersAt(addr, zone string) func() error {
 	query := new(dns.Msg).SetQuestion(zone, dns.TypeSOA)
 	return func() error {
-		reply, err := Ask(port, query)
+		reply, err := AskAt(addr, query)
 		if err == nil && len(reply.Answer) == 0 {
 			err = fmt.Errorf("no SOA of %q: %s", zone, dns.RcodeToString[reply.Rcode])
 		}
@@ -120,8 +139,12 @@ func answers(port int, zone string) func() error {
 
 // Ask sends the query to 127.0.0.1 over UDP, and over TCP if the answer is
 // truncated.
-func Ask(port int, query *dns.Msg) (*dns.Msg, error) {
-	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+func Ask(port int, query *dns.Msg) (*dns.Msg, error) { return AskAt(local(port), query) }
+
+func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+// AskAt is like Ask, for a server at another address.
+func AskAt(addr string, query *dns.Msg) (*dns.Msg, error) {
 	client := dns.Client{Timeout: 5 * time.Second}
 	reply, _, err := client.Exchange(query, addr)
 	if err == nil && reply.Truncated {

@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/hex"
@@ -73,7 +74,17 @@ func issue(t testing.TB, template *x509.Certificate, issuer *Identity) Identity 
 // File writes the key and the certificate chain to a file and returns its name.
 func (id Identity) File(t testing.TB, issuers ...Identity) string {
 	t.Helper()
-	key, err := x509.MarshalPKCS8PrivateKey(id.key)
+	chain := tls.Certificate{PrivateKey: id.key, Certificate: [][]byte{id.Cert.Raw}}
+	for _, issuer := range issuers {
+		chain.Certificate = append(chain.Certificate, issuer.Cert.Raw)
+	}
+	return ChainFile(t, chain)
+}
+
+// ChainFile writes a key and its certificate chain to a file and returns its name.
+func ChainFile(t testing.TB, chain tls.Certificate) string {
+	t.Helper()
+	key, err := x509.MarshalPKCS8PrivateKey(chain.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,9 +95,8 @@ func (id Identity) File(t testing.TB, issuers ...Identity) string {
 		}
 	}
 	encode("PRIVATE KEY", key)
-	encode("CERTIFICATE", id.Cert.Raw)
-	for _, issuer := range issuers {
-		encode("CERTIFICATE", issuer.Cert.Raw)
+	for _, der := range chain.Certificate {
+		encode("CERTIFICATE", der)
 	}
 	name := filepath.Join(t.TempDir(), "chain.pem")
 	if err := os.WriteFile(name, text.Bytes(), 0o600); err != nil {

@@ -14,7 +14,7 @@ type Properties struct {
 	// the first line that is no header field, or the end of the message.
 	Body int64
 	// Size is the number of octets as sent, for the parameter SIZE (RFC 1870
-	// section 3): every line ends in CRLF, also the last one; dots that are
+	// section 5): every line ends in CRLF, also the last one; dots that are
 	// doubled for transparency and the final dot are not counted.
 	Size int64
 	// LongestLine is the length of the longest line in octets, without its end.

@@ -13,7 +13,7 @@ func scan(text string) (Properties, error) {
 	return Scan(strings.NewReader(text), int64(len(text)))
 }
 
-// RFC 5321 sections 2.3.8 and 4.5.3.1.6, RFC 1870 section 3, RFC 6531 section 3.5,
+// RFC 5321 sections 2.3.8 and 4.5.3.1.6, RFC 1870 section 5, RFC 6531 section 3.5,
 // RFC 6152 section 3.
 func TestScan(t *testing.T) {
 	t.Parallel()

@@ -1,4 +1,4 @@
-package delivery
+package conversation
 
 import (
 	"flag"
@@ -17,60 +17,60 @@ func TestTableIsShown(t *testing.T) {
 	if *printTable {
 		fmt.Print(table)
 	}
-	page, err := os.ReadFile("../../docs/smtp.md")
+	page, err := os.ReadFile("../../../../docs/smtp.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, rest, begun := strings.Cut(string(page), "<!-- table -->\n")
 	shown, _, ended := strings.Cut(rest, "<!-- end of table -->")
 	if !begun || !ended || strings.TrimSpace(shown) != strings.TrimSpace(table) {
-		t.Error("docs/smtp.md does not show the table of replies.go; replace its section by the output of: go test ./policy/delivery -run TestTableIsShown -args -table")
+		t.Error("docs/smtp.md does not show the table of replies.go; replace its section by the output of: go test ./policy/delivery/internal/conversation -run TestTableIsShown -args -table")
 	}
 }
 
 // situation is a column: circumstances under a name.
 type situation struct {
 	name string
-	circumstances
+	Circumstances
 }
 
 // chapter is the part of the table for a step.
 type chapter struct {
-	step       step
+	Step       Step
 	name       string
-	others     []event // that are no replies
+	others     []Event // that are no replies
 	replies    bool
 	situations []situation
 }
 
 func chapters() []chapter {
 	beforeMail := []situation{
-		{"Opportunistic", circumstances{}},
-		{"Opportunistic, after TLS failed", circumstances{fellBack: true}},
-		{"TLS is mandatory", circumstances{mandatory: true}},
-		{"RequireTLS", circumstances{mandatory: true, requireTLS: true}},
+		{"Opportunistic", Circumstances{}},
+		{"Opportunistic, after TLS failed", Circumstances{FellBack: true}},
+		{"TLS is mandatory", Circumstances{Mandatory: true}},
+		{"RequireTLS", Circumstances{Mandatory: true, RequireTLS: true}},
 	}
 	inMail := []situation{
-		{"in TLS", circumstances{inTLS: true}},
-		{"in cleartext", circumstances{}},
-		{"in cleartext, after TLS failed", circumstances{fellBack: true}},
+		{"in TLS", Circumstances{InTLS: true}},
+		{"in cleartext", Circumstances{}},
+		{"in cleartext, after TLS failed", Circumstances{FellBack: true}},
 	}
 	atRCPT := append(inMail[:len(inMail):len(inMail)],
-		situation{"in TLS, after an accepted recipient", circumstances{inTLS: true, afterAccepted: true}},
-		situation{"the same, with 5.2.2 or 5.3.4", circumstances{inTLS: true, afterAccepted: true, ownLimit: true}},
+		situation{"in TLS, after an accepted recipient", Circumstances{InTLS: true, AfterAccepted: true}},
+		situation{"the same, with 5.2.2 or 5.3.4", Circumstances{InTLS: true, AfterAccepted: true, OwnLimit: true}},
 	)
-	common := []event{garbage, lost}
+	common := []Event{Garbage, Lost, TimedOut}
 	return []chapter{
-		{stepGreeting, "Greeting", common, true, beforeMail},
-		{stepEHLO, "EHLO in cleartext", common, true, beforeMail},
-		{stepHELO, "HELO", common, true, beforeMail[:2]},
-		{stepSTARTTLS, "STARTTLS", append([]event{notOffered}, common...), true, beforeMail},
-		{stepHandshake, "TLS handshake", []event{completed, unverified, incapable, alerted, garbage, lost}, false, beforeMail},
-		{stepEHLOInTLS, "EHLO in TLS", append([]event{incapable, alerted}, common...), true, beforeMail},
-		{stepMAIL, "MAIL", common, true, inMail},
-		{stepRCPT, "RCPT", common, true, atRCPT},
-		{stepDATA, "DATA", common, true, inMail},
-		{stepMessage, "The message and its end", common, true, inMail},
+		{StepGreeting, "Greeting", common, true, beforeMail},
+		{StepEHLO, "EHLO in cleartext", common, true, beforeMail},
+		{StepHELO, "HELO", common, true, beforeMail[:2]},
+		{StepSTARTTLS, "STARTTLS", append([]Event{NotOffered}, common...), true, beforeMail},
+		{StepHandshake, "TLS handshake", []Event{Completed, Unverified, Incapable, Alerted, Garbage, Lost, TimedOut}, false, beforeMail},
+		{StepEHLOInTLS, "EHLO in TLS", append([]Event{Incapable, Alerted}, common...), true, beforeMail},
+		{StepMAIL, "MAIL", common, true, inMail},
+		{StepRCPT, "RCPT", common, true, atRCPT},
+		{StepDATA, "DATA", common, true, inMail},
+		{StepMessage, "The message and its end", common, true, inMail},
 	}
 }
 
@@ -85,11 +85,11 @@ func renderTable() string {
 		}
 		b.WriteString("\n|---|" + strings.Repeat("---|", len(c.situations)) + "\n")
 		var order []string
-		groups := make(map[string][]event)
+		groups := make(map[string][]Event)
 		for _, e := range c.events() {
 			var cells strings.Builder
 			for _, s := range c.situations {
-				fmt.Fprintf(&cells, " %s |", meaning(c.step, rule(c.step, e, s.circumstances)))
+				fmt.Fprintf(&cells, " %s |", meaning(c.Step, Rule(c.Step, e, s.Circumstances)))
 			}
 			if groups[cells.String()] == nil {
 				order = append(order, cells.String())
@@ -104,10 +104,10 @@ func renderTable() string {
 	return b.String()
 }
 
-func (c chapter) events() []event {
-	var all []event
+func (c chapter) events() []Event {
+	var all []Event
 	if c.replies {
-		for code := event(200); code <= 599; code++ {
+		for code := Event(200); code <= 599; code++ {
 			all = append(all, code)
 		}
 	}
@@ -115,31 +115,31 @@ func (c chapter) events() []event {
 }
 
 // meaning returns a ruling in words.
-func meaning(s step, r ruling) string {
-	text := map[action]string{
-		proceed: "go on", sayHELO: "HELO", stayClear: "go on in cleartext", retry: "new connection with less TLS",
-		tryNext: "next host", again: "another transaction",
-	}[r.action]
+func meaning(s Step, r Ruling) string {
+	text := map[Action]string{
+		Proceed: "go on", SayHELO: "HELO", StayClear: "go on in cleartext", Retry: "new connection with less TLS",
+		TryNext: "next host", Again: "another transaction",
+	}[r.Action]
 	switch {
-	case r.action == tryNext && r.verdict == permanent:
+	case r.Action == TryNext && r.Verdict == Permanent:
 		text += "; permanent if all hosts fail so"
-	case r.action == proceed && s == stepRCPT:
+	case r.Action == Proceed && s == StepRCPT:
 		text = "accepted"
-	case r.action == decided:
-		text = map[verdict]string{accepted: "delivered", permanent: "permanent failure", temporary: "temporary failure", unknown: "outcome unknown"}[r.verdict]
+	case r.Action == Decided:
+		text = map[Verdict]string{Accepted: "delivered", Permanent: "permanent failure", Temporary: "temporary failure", Unknown: "outcome unknown"}[r.Verdict]
 	}
-	if r.action == tryNext && r.alive && s <= stepEHLOInTLS {
+	if r.Action == TryNext && r.Alive && s <= StepEHLOInTLS {
 		text = "QUIT, " + text
 	}
-	return text + map[result]string{noTLS: " (report: no STARTTLS)", failedTLS: " (report: TLS failed)", goodTLS: " (report: success)"}[r.result]
+	return text + map[Result]string{NoTLS: " (report: no STARTTLS)", FailedTLS: " (report: TLS failed)", GoodTLS: " (report: success)"}[r.Result]
 }
 
 // named returns a list of events in words: classes of replies, with exceptions.
-func named(events []event) string {
+func named(events []Event) string {
 	codes := make(map[int][]int) // by class
 	var names []string
 	for _, e := range events {
-		if class := e.class(); class > 0 {
+		if class := e.Class(); class > 0 {
 			codes[class] = append(codes[class], int(e))
 		}
 	}
@@ -162,21 +162,30 @@ func named(events []event) string {
 			}
 		}
 	}
+	unanswered := slices.Contains(events, Lost) && slices.Contains(events, TimedOut)
 	for _, e := range events {
 		switch e {
-		case lost:
-			names = append(names, "closes or stays silent")
-		case garbage:
+		case Lost:
+			if unanswered {
+				names = append(names, "closes or stays silent")
+			} else {
+				names = append(names, "closes")
+			}
+		case TimedOut:
+			if !unanswered {
+				names = append(names, "stays silent")
+			}
+		case Garbage:
 			names = append(names, "does not keep to the protocol")
-		case notOffered:
+		case NotOffered:
 			names = append(names, "does not offer it")
-		case completed:
+		case Completed:
 			names = append(names, "completes it, verified as the plan demands")
-		case unverified:
+		case Unverified:
 			names = append(names, "is not the one that the plan demands")
-		case incapable:
+		case Incapable:
 			names = append(names, "lacks the TLS that is needed")
-		case alerted:
+		case Alerted:
 			names = append(names, "sends another alert")
 		}
 	}

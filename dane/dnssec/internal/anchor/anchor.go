@@ -1,4 +1,6 @@
-package dnssec
+// Package anchor reads trust anchors: the DS and DNSKEY records of a configuration, of
+// files, and those of the root zone that IANA publishes.
+package anchor
 
 import (
 	"encoding/hex"
@@ -14,10 +16,10 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 )
 
-// rootAnchors are the root zone's key signing keys as IANA publishes them
+// Root returns the root zone's key signing keys as IANA publishes them
 // (https://data.iana.org/root-anchors/root-anchors.xml): KSK-2017, key tag
 // 20326, and KSK-2024, key tag 38696.
-func rootAnchors() []dns.RR {
+func Root() []dns.RR {
 	ds := func(tag uint16, digest string) dns.RR {
 		return &dns.DS{
 			Hdr:    dns.RR_Header{Name: ".", Rrtype: dns.TypeDS, Class: dns.ClassINET},
@@ -30,26 +32,28 @@ func rootAnchors() []dns.RR {
 	}
 }
 
-// anchors maps the name of a zone to its trust anchors, as DS records.
-type anchors map[string][]*dns.DS
+// Set maps the name of a zone to its trust anchors, as DS records.
+type Set map[string][]*dns.DS
 
-// newAnchors returns the anchors of the configuration.
-func newAnchors(text, file string, sha1 bool) (anchors, error) {
-	records, err := parseAnchors(strings.NewReader(text), "Config.Anchors")
+// New returns the anchors in text and in file, or those of Root if both are empty. With
+// sha1, anchors of algorithms that use SHA-1 count. It returns an error if there is no
+// anchor whose algorithm is supported.
+func New(text, file string, sha1 bool) (Set, error) {
+	records, err := parse(strings.NewReader(text), "Config.Anchors")
 	if err != nil {
 		return nil, err
 	}
 	if text == "" && file == "" {
-		records = rootAnchors()
+		records = Root()
 	}
 	if file != "" {
-		more, err := readAnchorFile(file)
+		more, err := ReadFile(file)
 		if err != nil {
 			return nil, err
 		}
 		records = append(more, records...)
 	}
-	a := make(anchors)
+	a := make(Set)
 	for _, rr := range records {
 		ds, err := anchorDS(rr, sha1)
 		if err != nil {
@@ -60,26 +64,26 @@ func newAnchors(text, file string, sha1 bool) (anchors, error) {
 		}
 	}
 	if len(a) == 0 {
-		return nil, errors.New("dnssec: no usable trust anchor: without one every domain is insecure and DANE is off; " +
+		return nil, errors.New("no usable trust anchor: without one every domain is insecure and DANE is off; " +
 			"leave Anchors and AnchorFile unset to use the root keys that IANA publishes")
 	}
 	return a, nil
 }
 
-// areOfIANA reports whether a root key that IANA publishes is trusted, by default or
+// OfIANA reports whether a root key that IANA publishes is trusted, by default or
 // by configuration. Names then have their public meaning.
-func (a anchors) areOfIANA() bool {
+func (a Set) OfIANA() bool {
 	return slices.ContainsFunc(a["."], func(ds *dns.DS) bool {
-		return slices.ContainsFunc(rootAnchors(), func(rr dns.RR) bool {
+		return slices.ContainsFunc(Root(), func(rr dns.RR) bool {
 			return rr.(*dns.DS).DigestType == ds.DigestType && strings.EqualFold(rr.(*dns.DS).Digest, ds.Digest)
 		})
 	})
 }
 
-// between reports whether there is a trust anchor below zone and at name or above it.
+// Between reports whether there is a trust anchor below zone and at name or above it.
 // The name is within zone. What zone and the zones above it sign about names at and
 // below that anchor does not count.
-func (a anchors) between(zone, name string) bool {
+func (a Set) Between(zone, name string) bool {
 	for name != zone && name != "." {
 		if len(a[name]) > 0 {
 			return true
@@ -94,7 +98,7 @@ func (a anchors) between(zone, name string) bool {
 func anchorDS(rr dns.RR, sha1 bool) (*dns.DS, error) {
 	name, ok := proof.CanonicalName(rr.Header().Name)
 	if !ok {
-		return nil, fmt.Errorf("dnssec: trust anchor with the invalid name %q", rr.Header().Name)
+		return nil, fmt.Errorf("trust anchor with the invalid name %q", rr.Header().Name)
 	}
 	var ds *dns.DS
 	switch rr := rr.(type) {
@@ -102,40 +106,40 @@ func anchorDS(rr dns.RR, sha1 bool) (*dns.DS, error) {
 		ds = dns.Copy(rr).(*dns.DS)
 	case *dns.DNSKEY:
 		if rr.Flags&dns.REVOKE != 0 || rr.Flags&dns.ZONE == 0 || rr.Protocol != 3 {
-			return nil, fmt.Errorf("dnssec: trust anchor of %q with key tag %d is revoked or not a zone key", name, rr.KeyTag())
+			return nil, fmt.Errorf("trust anchor of %q with key tag %d is revoked or not a zone key", name, rr.KeyTag())
 		}
 		if ds = rr.ToDS(dns.SHA256); ds == nil || proof.SupportsAlgorithm(rr.Algorithm, sha1) && !proof.HasPublicKey(rr) {
-			return nil, fmt.Errorf("dnssec: trust anchor of %q is malformed", name)
+			return nil, fmt.Errorf("trust anchor of %q is malformed", name)
 		}
 	default:
-		return nil, fmt.Errorf("dnssec: trust anchor of %q is neither a DS nor a DNSKEY record", name)
+		return nil, fmt.Errorf("trust anchor of %q is neither a DS nor a DNSKEY record", name)
 	}
 	ds.Hdr.Name = name
 	if !proof.SupportsAlgorithm(ds.Algorithm, sha1) || proof.DigestSize(ds.DigestType) == 0 {
 		return nil, nil
 	}
 	if digest, err := hex.DecodeString(ds.Digest); err != nil || len(digest) != proof.DigestSize(ds.DigestType) {
-		return nil, fmt.Errorf("dnssec: trust anchor of %q with key tag %d has a malformed digest", name, ds.KeyTag)
+		return nil, fmt.Errorf("trust anchor of %q with key tag %d has a malformed digest", name, ds.KeyTag)
 	}
 	return ds, nil
 }
 
-// readAnchorFile reads the DS and DNSKEY records of a file in zone-file syntax.
+// ReadFile reads the DS and DNSKEY records of a file in zone-file syntax.
 // Software for RFC 5011 keeps other records and revoked keys in such files, so these
 // are ignored.
-func readAnchorFile(name string) ([]dns.RR, error) {
+func ReadFile(name string) ([]dns.RR, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("dnssec: trust anchors: %w", err)
+		return nil, fmt.Errorf("trust anchors: %w", err)
 	}
 	defer f.Close()
-	records, err := parseAnchors(f, name)
+	records, err := parse(f, name)
 	records = slices.DeleteFunc(records, func(rr dns.RR) bool {
 		key, isKey := rr.(*dns.DNSKEY)
 		return isKey && key.Flags&dns.REVOKE != 0 || !isKey && rr.Header().Rrtype != dns.TypeDS
 	})
 	if err == nil && len(records) == 0 {
-		err = fmt.Errorf("dnssec: trust anchors: %q has no DS or DNSKEY record", name)
+		err = fmt.Errorf("trust anchors: %q has no DS or DNSKEY record", name)
 	}
 	return records, err
 }
@@ -151,9 +155,9 @@ func notTrusted(comment string) bool {
 	return false
 }
 
-// parseAnchors reads records in zone-file syntax. Keys that are marked as not trusted
+// parse reads records in zone-file syntax. Keys that are marked as not trusted
 // are ignored.
-func parseAnchors(r io.Reader, name string) ([]dns.RR, error) {
+func parse(r io.Reader, name string) ([]dns.RR, error) {
 	parser := dns.NewZoneParser(io.LimitReader(r, 1<<20), ".", name)
 	parser.SetDefaultTTL(0)
 	var records []dns.RR
@@ -163,7 +167,7 @@ func parseAnchors(r io.Reader, name string) ([]dns.RR, error) {
 		}
 	}
 	if err := parser.Err(); err != nil {
-		return nil, fmt.Errorf("dnssec: trust anchors: %w", err)
+		return nil, fmt.Errorf("trust anchors: %w", err)
 	}
 	return records, nil
 }

@@ -1,0 +1,60 @@
+package mailserver
+
+import (
+	"fmt"
+	"net"
+	"net/smtp"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/mxseal/mxseal/internal/test/interop"
+	"github.com/mxseal/mxseal/internal/test/interop/daemon"
+	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
+)
+
+// A Sender is a running Postfix that sends mail with DANE, as far as its resolver
+// sets the AD bit.
+type Sender struct {
+	*daemon.Daemon
+	addr string
+}
+
+// StartSender starts a Postfix that asks the DNS server at port 53 of an address of
+// this machine, and connects to this port of mail hosts. It has its own
+// /etc/resolv.conf, in a mount namespace.
+func StartSender(t testing.TB, nameserver string, port int) *Sender {
+	t.Helper()
+	in := newInstance(t)
+	unshare := []string{interop.Need(t, "unshare"), "--mount", "--propagation", "private"}
+	err := exec.Command(unshare[0], append(unshare[1:], "true")...).Run()
+	interop.NeedThat(t, err == nil, "no mount namespace for a resolv.conf: %v", err)
+	resolvConf := filepath.Join(in.dir, "resolv.conf")
+	dnsserver.WriteFile(t, resolvConf, "nameserver "+nameserver+"\noptions trust-ad\n")
+
+	own := daemon.FreePort(t)
+	in.write(t, fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd\nsmtp unix - - n - - smtp\n", own), fmt.Sprintf(`inet_interfaces = 127.0.0.1
+mynetworks = 127.0.0.0/8
+smtpd_relay_restrictions = permit_mynetworks, reject
+smtpd_peername_lookup = no
+smtpd_tls_security_level = none
+smtp_tcp_port = %d
+smtp_host_lookup = dns
+smtp_dns_support_level = dnssec
+smtp_tls_security_level = dane
+smtp_tls_loglevel = 1
+`, port))
+	s := &Sender{addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(own))}
+	s.Daemon = in.start(t, func() error { return connects(own) },
+		append(unshare, "sh", "-c", `mount --bind "$0" /etc/resolv.conf && exec "$@"`, resolvConf)...)
+	return s
+}
+
+// Send gives a message to the Postfix, which sends it later.
+func (s *Sender) Send(t testing.TB, from, to, message string) {
+	t.Helper()
+	if err := smtp.SendMail(s.addr, nil, from, []string{to}, []byte(message)); err != nil {
+		t.Fatal(err)
+	}
+}
