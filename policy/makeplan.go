@@ -268,7 +268,7 @@ func (r *Resolver) newHost(q question, route route, exchange hop.Exchange, found
 		host.refuseFor(host.failure(wording, found.err))
 		return host
 	}
-	host.Why = host.explain(facts)
+	host.Why = host.explain(facts, wishes)
 	if !q.hop.Addr.IsValid() {
 		host.ServerName = exchange.Name
 	}

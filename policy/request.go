@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"strings"
 	"unique"
 
 	"github.com/mxseal/mxseal/dane"
@@ -172,10 +171,9 @@ func (q request) with(options []Option, floor Level, port uint16) (request, *Err
 	return q, nil
 }
 
-// text returns the options of the request in a fixed order, each with a space before
-// it.
-func (q request) text() string {
-	var b strings.Builder
+// options returns the options of the request in a fixed order.
+func (q request) options() []string {
+	var list []string
 	for _, option := range []struct {
 		text string
 		set  bool
@@ -189,13 +187,13 @@ func (q request) text() string {
 		{"AtLeast(" + q.floor.String() + ")", q.floor != Refused},
 	} {
 		if option.set {
-			b.WriteString(" " + option.text)
+			list = append(list, option.text)
 		}
 	}
 	if q.via != (unique.Handle[hop.Next]{}) {
-		b.WriteString(" Via(" + q.via.Value().Text() + ")")
+		list = append(list, "Via("+q.via.Value().Text()+")")
 	}
-	return b.String()
+	return list
 }
 
 // question is one request with the operator's wishes for its domain.
@@ -249,10 +247,11 @@ func (r *Resolver) question(asked request) (question, *Error) {
 		q.wishes.floor = Authenticated
 	}
 	// Neither standard applies to an address (RFC 7672 section 2.2, RFC 8461
-	// section 3.4), nor to mail with TLS-Required: No (RFC 8689 section 3).
-	if q.hop.Addr.IsValid() || asked.tlsOptional {
-		q.noDANE, q.noMTASTS = true, true
-	}
+	// section 3.4), nor to mail with TLS-Required: No (RFC 8689 section 3). But DANE
+	// that the operator requires is not the recipient's to waive.
+	literal := q.hop.Addr.IsValid()
+	q.noDANE = q.noDANE || literal || asked.tlsOptional && !q.wishes.requireDANE
+	q.noMTASTS = q.noMTASTS || literal || asked.tlsOptional
 	return q, nil
 }
 
