@@ -191,7 +191,7 @@ func (s *situation) run(t *testing.T, name string, client Client) {
 				how = "tls"
 			}
 			got = append(got, host+" "+how)
-			if message.From != hello.From || len(message.To) != 1 || message.To[0] != hello.To || !strings.Contains(string(message.Data), "Hello there.") {
+			if message.Session.Helo != "sender.test" || message.From != hello.From || len(message.To) != 1 || message.To[0] != hello.To || !strings.Contains(string(message.Data), "Hello there.") {
 				t.Errorf("%s received %+v", host, message)
 			}
 		}
