@@ -18,17 +18,14 @@ import (
 // TLSA records for a TCP port. The host is an MX exchange, a configured relay, or
 // a domain without MX records. Its name may have U-labels and a final dot.
 //
-// The A and AAAA records are looked up concurrently and judged one by one. A
-// family whose lookup failed gives no addresses. The host can then be used if the
-// addresses of the other family are secure. Otherwise the lookup of the host has
-// failed: without proof that the host is in an unsigned zone, an attacker may
-// have left only the answer that is useful to the attack. If the families differ
+// The A and AAAA records are looked up concurrently, and each family is judged by
+// its own status. A family whose lookup failed gives no addresses; if the other
+// family has none either, the lookup of the host has failed. If the families differ
 // in aliases or security, because the zone changed between the lookups, the
 // family for which DANE can do more gives all addresses; IPv4 does if there is no
 // difference.
 //
-// TLSA records are looked up only where they can be secure (RFC 7672 section
-// 2.2.2):
+// TLSA records count only where they can be secure (RFC 7672 section 2.2.2):
 //
 //   - If the addresses are secure, at the name that all aliases lead to, and then
 //     at the host's own name.
@@ -36,6 +33,13 @@ import (
 //     name.
 //   - Otherwise not at all. Many name servers of unsigned zones fail on TLSA
 //     queries.
+//
+// They are looked up after the addresses, with one exception to the order of that
+// section. If the resolver has the method LookupAhead of [dnssec.Validator], and as
+// far as it knows the host's own name is in a signed zone, the TLSA records at that
+// name are looked up together with the addresses. This saves a round trip. Discover
+// waits for them, and their failure counts, only if the rules above require the
+// lookup.
 //
 // The first name with a secure RRset is the TLSA base domain.
 //
@@ -48,7 +52,9 @@ func Discover(ctx context.Context, resolver dnssec.Resolver, host string, port u
 		return nil, err
 	}
 	d := &discoverer{ctx: ctx, resolver: resolver, found: &Discovery{Name: name}}
-	if err := d.addresses(securelyAddressed); err != nil {
+	stop := d.lookAhead(port)
+	defer stop()
+	if err := d.addresses(); err != nil {
 		return nil, err
 	}
 	candidates := d.found.candidates()
@@ -57,8 +63,8 @@ func Discover(ctx context.Context, resolver dnssec.Resolver, host string, port u
 		d.found.State = NotApplicable
 	}
 	for _, candidate := range candidates {
-		if _, ok := dns.IsDomainName(RecordName(candidate, port)); !ok {
-			continue // the name of its TLSA records would be too long
+		if !isRecordName(candidate, port) {
+			continue
 		}
 		found, err := d.records(candidate, port)
 		if err != nil {
@@ -72,16 +78,15 @@ func Discover(ctx context.Context, resolver dnssec.Resolver, host string, port u
 }
 
 // Addresses looks up the addresses of a mail host and no TLSA records. It is for
-// hosts to which the sender does not apply DANE. Unlike in [Discover], the
-// addresses of one family are enough if the lookup of the other failed. The State
-// of the result is Unknown. The errors are those of Discover.
+// hosts to which the sender does not apply DANE. The State of the result is
+// Unknown. The errors are those of [Discover].
 func Addresses(ctx context.Context, resolver dnssec.Resolver, host string) (*Discovery, error) {
 	name, err := hostName(host)
 	if err != nil {
 		return nil, err
 	}
 	d := &discoverer{ctx: ctx, resolver: resolver, found: &Discovery{Name: name}}
-	if err := d.addresses(insecurelyFound); err != nil {
+	if err := d.addresses(); err != nil {
 		return nil, err
 	}
 	return d.found, nil
@@ -109,12 +114,41 @@ type discoverer struct {
 	ctx      context.Context
 	resolver dnssec.Resolver
 	found    *Discovery
+	// ahead waits for the TLSA records at the host's own name; nil if they are not
+	// being looked up.
+	ahead func() (*dnssec.Answer, error)
 }
 
-// lookup makes one query. An answer that no Resolver may return is a failure, so
-// that it does not count as "no records".
+// lookAhead starts the lookup of the TLSA records at the host's own name, if the
+// resolver can tell that the host seems to be in a signed zone. The caller calls
+// stop when the answer is no longer of use.
+func (d *discoverer) lookAhead(port uint16) (stop func()) {
+	resolver, ok := d.resolver.(interface {
+		LookupAhead(ctx context.Context, name string, t dnssec.Type) func() (*dnssec.Answer, error)
+	})
+	if !ok || !isRecordName(d.found.Name, port) {
+		return func() {}
+	}
+	ctx, stop := context.WithCancel(d.ctx)
+	d.ahead = resolver.LookupAhead(ctx, RecordName(d.found.Name, port), dnssec.TypeTLSA)
+	return stop
+}
+
+// isRecordName reports whether the name of the TLSA records is not too long.
+func isRecordName(host string, port uint16) bool {
+	_, ok := dns.IsDomainName(RecordName(host, port))
+	return ok
+}
+
+// lookup makes one query.
 func (d *discoverer) lookup(name string, t dnssec.Type) Lookup {
 	answer, err := d.resolver.Lookup(d.ctx, name, t)
+	return newLookup(name, t, answer, err)
+}
+
+// newLookup returns what a Resolver returned. An answer that no Resolver may return is
+// a failure, so that it does not count as "no records".
+func newLookup(name string, t dnssec.Type, answer *dnssec.Answer, err error) Lookup {
 	switch {
 	case err != nil:
 	case answer == nil:
@@ -145,9 +179,8 @@ func (d *discoverer) failed(err error) error {
 	return &Error{Host: d.found.Name, Lookups: d.found.Lookups, Err: err, kind: ErrLookupFailed}
 }
 
-// addresses looks up A and AAAA and decides which of them count. enough is the
-// rank that one family must have if the lookup of the other failed.
-func (d *discoverer) addresses(enough rank) error {
+// addresses looks up A and AAAA and decides which of them count.
+func (d *discoverer) addresses() error {
 	var lookups [2]Lookup
 	var wait sync.WaitGroup
 	for i, t := range []dnssec.Type{dnssec.TypeA, dnssec.TypeAAAA} {
@@ -171,9 +204,10 @@ func (d *discoverer) addresses(enough rank) error {
 		}
 	}
 	switch {
-	case failure != nil && lead.rank() < enough:
+	case lead.rank() != notAddressed:
+	case failure != nil:
 		return d.failed(failure)
-	case lead.rank() == notAddressed:
+	default:
 		return &Error{Host: d.found.Name, Lookups: d.found.Lookups, Expires: d.found.Expires, kind: ErrNoAddress}
 	}
 	d.found.AddrStatus = lead.answer.Status
@@ -206,7 +240,7 @@ func (d *Discovery) candidates() []string {
 // the base domain (RFC 7672 section 2.2.3). An alias at the TLSA name does not
 // change the base domain.
 func (d *discoverer) records(candidate string, port uint16) (bool, error) {
-	l := d.lookup(RecordName(candidate, port), dnssec.TypeTLSA)
+	l := d.recordLookup(candidate, port)
 	var records []Record
 	if l.Err == nil {
 		records, l.Err = recordsOf(l.Answer)
@@ -228,6 +262,19 @@ func (d *discoverer) records(candidate string, port uint16) (bool, error) {
 		d.found.State = Unusable
 	}
 	return true, nil
+}
+
+// recordLookup returns the lookup of the TLSA records, which may be under way. If
+// that one fails, they are looked up like any other records: the resolver may not
+// have had room for it.
+func (d *discoverer) recordLookup(candidate string, port uint16) Lookup {
+	name := RecordName(candidate, port)
+	if d.ahead != nil && candidate == d.found.Name {
+		if answer, err := d.ahead(); err == nil {
+			return newLookup(name, dnssec.TypeTLSA, answer, nil)
+		}
+	}
+	return d.lookup(name, dnssec.TypeTLSA)
 }
 
 // recordsOf returns the content of a TLSA RRset.

@@ -161,17 +161,17 @@ func TestDiscover(t *testing.T) {
 			world: world{"mx.example. A": "fail", "mx.example. AAAA": "secure 2001:db8::1", "_25._tcp.mx.example. TLSA": "secure"},
 			want:  none, asked: "mx.example.", addrs: "2001:db8::1",
 		}, {
-			name:  "A fails, AAAA insecure", // DANE-63
+			name:  "A fails, AAAA insecure", // DANE-63, D19
 			world: world{"mx.example. A": "fail", "mx.example. AAAA": "insecure 2001:db8::1"},
-			want:  failed,
+			want:  none, addrs: "2001:db8::1",
 		}, {
 			name:  "A fails, AAAA securely absent", // DANE-63
 			world: world{"mx.example. A": "fail", "mx.example. AAAA": "secure"},
 			want:  failed,
 		}, {
-			name:  "A fails, AAAA insecure behind a secure alias", // DANE-63
+			name:  "A fails, AAAA insecure behind a secure alias, TLSA fails", // DANE-63
 			world: world{"mx.example. A": "fail", "mx.example. AAAA": "insecure mx.example.!host.net. 2001:db8::1"},
-			want:  failed,
+			want:  failed, asked: "mx.example.",
 		}, {
 			name:  "an insecure denial of AAAA takes nothing from secure A",
 			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "insecure", "_25._tcp.mx.example. TLSA": "secure " + tlsa},
@@ -323,6 +323,122 @@ func TestDiscover(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// DANE-63, D19: every combination of what the lookups of the two families give, with a
+// TLSA lookup that fails. Each family counts by its own status.
+func TestD19Families(t *testing.T) {
+	t.Parallel()
+	type outcome struct {
+		what, answer string
+		rank         int // 0 if there are no addresses
+		failed       bool
+	}
+	outcomes := []outcome{
+		{"failed", "fail", 0, true},
+		{"securely denied", "secure", 0, false},
+		{"insecurely denied", "insecure", 0, false},
+		{"insecure", "insecure ADDR", 1, false},
+		{"insecure behind an insecure alias", "insecure mx.example.?host.net. ADDR", 1, false},
+		{"insecure behind a secure alias", "insecure mx.example.!host.net. ADDR", 2, false},
+		{"secure", "secure ADDR", 3, false},
+		{"secure behind a secure alias", "secure mx.example.!host.net. ADDR", 3, false},
+	}
+	for _, four := range outcomes {
+		for _, six := range outcomes {
+			for _, records := range []string{"fail", "secure", "secure " + tlsa} {
+				name := fmt.Sprintf("A %s, AAAA %s, TLSA %.8s", four.what, six.what, records)
+				resolver := &asked{world: world{
+					"mx.example. A":             strings.ReplaceAll(four.answer, "ADDR", "192.0.2.1"),
+					"mx.example. AAAA":          strings.ReplaceAll(six.answer, "ADDR", "2001:db8::1"),
+					"_25._tcp.mx.example. TLSA": records,
+					"_25._tcp.host.net. TLSA":   records,
+				}}
+				host, err := dane.Discover(t.Context(), resolver, "mx.example", 25)
+				required := max(four.rank, six.rank) > 1
+				if got := len(resolver.tlsaQuestions()) > 0; got != required {
+					t.Errorf("%s: asked for TLSA %v, want %v", name, got, required)
+				}
+				switch {
+				case four.rank == 0 && six.rank == 0 && (four.failed || six.failed), required && records == "fail":
+					if !errors.Is(err, dane.ErrLookupFailed) {
+						t.Errorf("%s: %+v, %v; want a failed lookup", name, host, err)
+					}
+				case four.rank == 0 && six.rank == 0:
+					if !errors.Is(err, dane.ErrNoAddress) {
+						t.Errorf("%s: %+v, %v; want no address", name, host, err)
+					}
+				case err != nil:
+					t.Errorf("%s: %v", name, err)
+				default:
+					want := dane.NotApplicable
+					if required {
+						want = dane.NoRecords
+						if records != "secure" {
+							want = dane.Usable
+						}
+					}
+					if host.State != want {
+						t.Errorf("%s: %v, want %v", name, host.State, want)
+					}
+					for _, addr := range host.Addrs {
+						if rank := map[bool]int{true: four.rank, false: six.rank}[addr.Is4()]; rank != max(four.rank, six.rank) {
+							t.Errorf("%s: %v counts, although DANE can do less for it", name, addr)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// ahead is a resolver that looks up TLSA records early.
+type ahead struct {
+	*asked
+	early func() (*dnssec.Answer, error)
+	ended chan struct{}
+}
+
+func (a *ahead) LookupAhead(ctx context.Context, name string, qtype dnssec.Type) func() (*dnssec.Answer, error) {
+	context.AfterFunc(ctx, func() { close(a.ended) })
+	return a.early
+}
+
+// TLSA records that are looked up together with the addresses count only where the
+// addresses require them, and are not waited for elsewhere. A failure of the early
+// lookup alone is no failure.
+func TestDiscoverAhead(t *testing.T) {
+	t.Parallel()
+	forever := func() (*dnssec.Answer, error) { select {} }
+	found := func() (*dnssec.Answer, error) {
+		return &dnssec.Answer{Status: dnssec.Secure, Expires: testpki.Now, Records: []dnssec.Record{mustRecord("_25._tcp.mx.example. 60 IN TLSA " + tlsa)}}, nil
+	}
+	fails := func() (*dnssec.Answer, error) { return nil, errServfail }
+	for _, test := range []struct {
+		name    string
+		address string
+		late    string // the answer to a TLSA query that is not early
+		early   func() (*dnssec.Answer, error)
+		state   dane.State
+		failed  bool
+	}{
+		{"required", "secure 192.0.2.1", "fail", found, dane.Usable, false},
+		{"not required", "insecure 192.0.2.1", "fail", forever, dane.NotApplicable, false},
+		{"found, but does not count", "insecure 192.0.2.1", "fail", found, dane.NotApplicable, false},
+		{"no addresses", "secure", "fail", forever, 0, true},
+		{"the early lookup alone fails", "secure 192.0.2.1", "secure " + tlsa, fails, dane.Usable, false},
+		{"both fail", "secure 192.0.2.1", "fail", fails, 0, true},
+		{"nothing is known", "secure 192.0.2.1", "secure " + tlsa, nil, dane.Usable, false},
+		{"behind an alias, at the target", "secure mx.example.!host.net. 192.0.2.1", "secure " + tlsa, forever, dane.Usable, false},
+	} {
+		resolver := &ahead{&asked{world: world{"mx.example. A": test.address, "mx.example. AAAA": "secure",
+			"_25._tcp.mx.example. TLSA": test.late, "_25._tcp.host.net. TLSA": test.late}}, test.early, make(chan struct{})}
+		host, err := dane.Discover(t.Context(), resolver, "mx.example", 25)
+		if test.failed != (err != nil) || !test.failed && host.State != test.state {
+			t.Errorf("%s: %+v, %v", test.name, host, err)
+		}
+		<-resolver.ended
 	}
 }
 

@@ -3,17 +3,12 @@ package policy
 import (
 	"context"
 	"crypto/x509"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
 	"time"
 
-	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
-	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/mtasts"
 )
 
@@ -162,143 +157,3 @@ const (
 	// enforced policy.
 	RequireBoth
 )
-
-// Override changes the configuration for one recipient domain. Its zero value
-// changes nothing.
-type Override struct {
-	// NextHop replaces the domain's MX records. Of "relay.example.net" the MX
-	// records are looked up; "[relay.example.net]" or "[192.0.2.1]" is the host
-	// itself. A port may follow, as in "[relay.example.net]:587". A configured
-	// name is secure by definition (RFC 7672 section 2.2.2). The MTA-STS policy is
-	// that of NextHop, not of the recipient domain (RFC 8461 section 3.4).
-	NextHop string
-
-	// Floor raises Config.Floor for this domain.
-	Floor Level
-
-	// RequireRoute is Config.RequireRoute for this domain.
-	RequireRoute bool
-
-	// RequireDANE makes DANE mandatory for this domain (RFC 7672 section 6).
-	RequireDANE bool
-
-	// Pin are TLSA records that replace those in DNS, as if they were found
-	// securely. They also apply to mail with TLS-Required: No. If the MX records
-	// are not secure, the certificate for a DANE-TA pin (usage 2) must be for the
-	// domain itself, because the authority certifies other hosts as well.
-	Pin []dane.Record
-
-	// NoDANE and NoMTASTS switch off a standard for this domain, for example if
-	// its records are known to be wrong (RFC 7672 section 9.1).
-	NoDANE, NoMTASTS bool
-}
-
-// HostOverride changes the configuration for one mail host. Its zero value changes
-// nothing.
-//
-// Whoever controls the MX records of a domain chooses host names. So a HostOverride
-// lowers nothing but the DANE of this host. The host must still be in the recipient
-// domain's allow-list, have the certificate that an enforced MTA-STS policy
-// demands, and meet Config.Floor, Override and the options of the call.
-type HostOverride struct {
-	// NoDANE switches off DANE for this host, for example if its TLSA records are
-	// known to be wrong (RFC 7672 section 9.1). MTA-STS then decides about it, also
-	// for domains with secure MX records. While DANE is mandatory for a domain, the
-	// host is refused.
-	NoDANE bool
-
-	// Pin are TLSA records that replace those of this host in DNS, at whatever
-	// port. A session must match one of them, also for mail with TLS-Required: No.
-	// MTA-STS is not excused by them: they say nothing about who named the host. The
-	// certificate for a DANE-TA pin (usage 2) must be for the name of the host.
-	// Override.Pin takes precedence.
-	Pin []dane.Record
-
-	// Floor raises Config.Floor for this host.
-	Floor Level
-}
-
-// override is an Override as New has read it.
-type override struct {
-	Override
-	hop *nextHop // nil for the domain itself
-}
-
-// readOverride checks and copies an Override.
-func (r *Resolver) readOverride(wish Override) (override, error) {
-	if (wish.NoDANE || r.noDANE) && (wish.RequireDANE || r.general.requireDANE) {
-		return override{}, errors.New("NoDANE and RequireDANE exclude each other, also if one of them is in Config; remove one")
-	}
-	if wish.Floor > Authenticated {
-		return override{}, errFloor
-	}
-	pin, err := readPin(wish.Pin)
-	if err != nil {
-		return override{}, err
-	}
-	read := override{Override: wish}
-	read.Pin = pin
-	if wish.NextHop != "" {
-		hop, err := parseNextHop(wish.NextHop, r.port)
-		if err != nil {
-			return override{}, fmt.Errorf("the field NextHop %q: %w", names.Printable(wish.NextHop, maxText), err)
-		}
-		read.hop = &hop
-	}
-	return read, nil
-}
-
-// overrideOf returns the override for a domain; the zero value if there is none.
-func (r *Resolver) overrideOf(domain string) (override, error) {
-	wish, found := r.overrides[domain]
-	if found || r.overrideFor == nil || names.IsLiteral(domain) {
-		return wish, nil
-	}
-	given, found := r.overrideFor(domain)
-	if !found {
-		return override{}, nil
-	}
-	wish, err := r.readOverride(given)
-	if err != nil {
-		return override{}, fmt.Errorf("Config.OverrideFor: %w", err)
-	}
-	return wish, nil
-}
-
-// readHostOverride checks and copies a HostOverride. It returns Host.Name of the host
-// that it is for.
-func readHostOverride(host string, wish HostOverride, requireDANE bool) (string, HostOverride, error) {
-	if wish.Floor > Authenticated {
-		return "", HostOverride{}, errFloor
-	}
-	if wish.NoDANE && requireDANE && len(wish.Pin) == 0 {
-		return "", HostOverride{}, errors.New("NoDANE and Config.RequireDANE exclude each other; remove one")
-	}
-	pin, err := readPin(wish.Pin)
-	if err != nil {
-		return "", HostOverride{}, err
-	}
-	wish.Pin = pin
-	if names.IsLiteral(host) {
-		addr, err := names.ParseLiteral(host[1 : len(host)-1])
-		return addr.String(), wish, err
-	}
-	name, err := canonicalDomain(host)
-	return name, wish, err
-}
-
-var errFloor = errors.New("the field Floor is not a Level; use one of the constants")
-
-// readPin returns the records of a pin that DANE would use. It copies them, because
-// the caller may change them later.
-func readPin(pin []dane.Record) ([]dane.Record, error) {
-	cloned := slices.Clone(pin)
-	for i := range cloned {
-		cloned[i].Data = slices.Clone(cloned[i].Data)
-	}
-	usable := dane.Select(cloned)
-	if len(pin) > 0 && len(usable) == 0 {
-		return nil, errors.New("the field Pin has no usable record; use DANE-TA or DANE-EE records")
-	}
-	return usable, nil
-}

@@ -193,15 +193,18 @@ func demandPin(v verdict) verdict {
 }
 
 // demandDANE makes DANE mandatory: RFC 7672 section 6, and section 2.2.1 for
-// MX records that are not secure.
+// MX records that are not secure. It is the operator's requirement, so usable records
+// count also where "TLS-Required: No" makes the recipient's policies not apply.
 func demandDANE(v verdict, f facts) verdict {
 	switch {
 	case v.level == Refused:
 		return v
-	case f.mx != dnssec.Secure || !v.demands.dane:
+	case f.mx != dnssec.Secure || !v.demands.dane && f.tlsa != tlsaUsable:
 		return verdict{level: Refused, by: ByDANE | ByOperator, refusal: daneMissing, routeAuthenticated: v.routeAuthenticated}
 	}
-	v.by |= ByOperator
+	v.level = Authenticated
+	v.by |= ByDANE | ByOperator
+	v.demands.dane = true
 	return v
 }
 

@@ -125,10 +125,11 @@ func everyFact(yield func(facts) bool) {
 // everyWish yields every combination of wishes.
 func everyWish(yield func(wishes) bool) {
 	for _, floor := range []Level{Refused, Opportunistic, Encrypted, Authenticated} {
-		for bits := range 64 {
+		for bits := range 128 {
 			w := wishes{
 				floor: floor, requireDANE: bits&1 != 0, requireBoth: bits&2 != 0, requireTLS: bits&4 != 0,
 				tlsOptional: bits&8 != 0, pinned: bits&16 != 0, requireRoute: bits&32 != 0,
+				hostPinned: bits&64 != 0,
 			}
 			if !yield(w) {
 				return
@@ -203,7 +204,7 @@ func TestVerdictIsConsistent(t *testing.T) {
 				t.Errorf("%+v %+v: below the floor: %+v", f, w, v)
 			case v.level > Opportunistic && v.by == 0:
 				t.Errorf("%+v %+v: nothing decided: %+v", f, w, v)
-			case v.demands.dane && f.tlsa != tlsaUsable && !w.pinned:
+			case v.demands.dane && f.tlsa != tlsaUsable && !w.pinned && !w.hostPinned:
 				t.Errorf("%+v %+v: DANE demanded without records: %+v", f, w, v)
 			}
 		}
@@ -306,7 +307,7 @@ func TestRequireTLS(t *testing.T) {
 func TestPinIsAlwaysAskedFor(t *testing.T) {
 	for f := range everyFact {
 		for w := range everyWish {
-			if !w.pinned {
+			if !w.pinned && !w.hostPinned {
 				continue
 			}
 			if v := decide(f, w); v.level != Refused && (v.level != Authenticated || !v.demands.dane || !v.by.Has(ByOperator)) {

@@ -43,12 +43,15 @@ func (b *explanation) route(p *Plan) {
 	switch {
 	case p.literal:
 		fmt.Fprintln(b, "  an address literal: neither DANE nor MTA-STS applies")
-	case p.NextHop != p.Domain:
-		fmt.Fprintf(b, "  next hop: %s, configured by the operator (%s)\n", names.Printable(p.NextHop, maxText), p.MXStatus)
+	case p.Via != "":
+		fmt.Fprintf(b, "  next hop: %s, configured by the operator (%s)\n", names.Printable(p.Via, maxText), p.MXStatus)
 	case p.ImplicitMX:
 		fmt.Fprintf(b, "  MX records: none (%s); the domain is its own mail host\n", p.MXStatus)
 	default:
 		fmt.Fprintf(b, "  MX records: %s\n", p.MXStatus)
+	}
+	if options := p.asked.options(); len(options) > 0 {
+		fmt.Fprintf(b, "  options of the call: %s\n", strings.Join(options, ", "))
 	}
 	if p.RequireTLS {
 		fmt.Fprintln(b, "  the mail requires TLS (REQUIRETLS)")
@@ -88,6 +91,9 @@ func (b *explanation) host(h *Host) {
 		fmt.Fprintf(b, " by %s", h.By)
 	}
 	fmt.Fprintf(b, "\n    %s\n", h.Why)
+	for _, text := range h.override.texts() {
+		fmt.Fprintf(b, "    Config.HostOverrides: %s\n", text)
+	}
 	if h.Refusal != nil && h.Refusal.Err != nil {
 		fmt.Fprintf(b, "    %s\n", oneLine(h.Refusal.Err.Error()))
 	}
@@ -140,11 +146,33 @@ func sameRecord(a, b dane.Record) bool {
 	return a.Usage == b.Usage && a.Selector == b.Selector && a.MatchingType == b.MatchingType && bytes.Equal(a.Data, b.Data)
 }
 
+// texts says what the override changes.
+func (o HostOverride) texts() []string {
+	var list []string
+	if o.NoDANE {
+		list = append(list, "DANE is switched off for this host")
+	}
+	if len(o.Pin) > 0 {
+		list = append(list, "TLSA records are pinned for this host")
+	}
+	if o.Floor != Refused {
+		list = append(list, "the level is at least "+o.Floor.String())
+	}
+	return list
+}
+
 // explain says in one sentence why the host has its level.
-func (h *Host) explain(f facts) string {
+func (h *Host) explain(f facts, w wishes) string {
+	pinned := h.demands.dane && (w.pinned || w.hostPinned)
 	switch {
 	case h.demands.nextHop:
 		return "nothing authenticates the route; the operator requires a certificate for the next-hop domain"
+	case pinned && h.By.Has(ByMTASTS):
+		return "TLSA records that the operator pinned and an enforced MTA-STS policy: the session must meet both"
+	case pinned && !h.RouteAuthenticated:
+		return "TLSA records that the operator pinned, at a host found by an MX record that is not secure"
+	case pinned:
+		return "TLSA records that the operator pinned"
 	case h.demands.dane && h.By.Has(ByMTASTS):
 		return "usable TLSA records and an enforced MTA-STS policy: the session must meet both"
 	case h.demands.dane && !h.RouteAuthenticated:
@@ -176,14 +204,16 @@ func (h *Host) explain(f facts) string {
 func (p *Plan) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Domain     string        `json:"domain"`
+		Options    []string      `json:"options,omitempty"`
 		NextHop    string        `json:"next_hop"`
+		Via        string        `json:"via,omitempty"`
 		MXStatus   dnssec.Status `json:"mx_status"`
 		ImplicitMX bool          `json:"implicit_mx,omitempty"`
 		RequireTLS bool          `json:"require_tls,omitempty"`
 		MTASTS     *MTASTS       `json:"mta_sts,omitempty"`
 		Hosts      []*Host       `json:"hosts"`
 		Expires    time.Time     `json:"expires"`
-	}{p.Domain, p.NextHop, p.MXStatus, p.ImplicitMX, p.RequireTLS, p.MTASTS.present(), p.Hosts, p.Expires.UTC()})
+	}{p.Domain, p.asked.options(), p.NextHop, p.Via, p.MXStatus, p.ImplicitMX, p.RequireTLS, p.MTASTS.present(), p.Hosts, p.Expires.UTC()})
 }
 
 // present returns nil if there was no MTA-STS lookup.
@@ -228,11 +258,12 @@ func (h *Host) MarshalJSON() ([]byte, error) {
 		Used               []string       `json:"tlsa_used,omitempty"`
 		ReferenceNames     []string       `json:"reference_names,omitempty"`
 		ServerName         string         `json:"sni,omitempty"`
+		Overrides          []string       `json:"overrides,omitempty"`
 		Refusal            *Error         `json:"refusal,omitempty"`
 	}{
 		Name: h.Name, Preference: h.Preference, Port: h.Port, Level: h.Level, By: h.By, Why: h.Why,
 		RouteAuthenticated: h.RouteAuthenticated, Addrs: h.Addrs, Used: recordTexts(h.TLSA),
-		ReferenceNames: h.ReferenceNames, ServerName: h.ServerName, Refusal: h.Refusal,
+		ReferenceNames: h.ReferenceNames, ServerName: h.ServerName, Overrides: h.override.texts(), Refusal: h.Refusal,
 	}
 	if h.DANE != nil && !h.plan.literal {
 		view.AddrStatus = &h.DANE.AddrStatus

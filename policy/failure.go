@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/mxseal/mxseal/policy/internal/hop"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
@@ -218,10 +219,10 @@ func mxLookup(err error) *Error {
 
 // atNextHop makes the failure of a next hop that the operator configured temporary:
 // the operator can correct it, and the recipient's domain is not at fault.
-func (e *Error) atNextHop(hop nextHop) *Error {
+func (e *Error) atNextHop(next hop.Next) *Error {
 	e.Permanent, e.ReplyCode, e.By = false, 0, ByOperator
 	e.Status = "4.3.5"
-	e.Detail = "the configured next hop " + hop.String() + " cannot be used; correct Override.NextHop, the option Via or the records of the next hop"
+	e.Detail = "the configured next hop " + next.String() + " cannot be used; correct Override.NextHop, the option Via or the records of the next hop"
 	return e
 }
 

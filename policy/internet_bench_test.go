@@ -8,18 +8,22 @@ import (
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-// A validated plan for a DANE domain with all caches empty. Each name server
-// reply is 20 ms away, so that the time is nearly all round trips; the limit is
-// two, one for the MX records and one for what is at the hosts, and a third is
-// the price of asking for TLSA records only where the addresses are secure
+// A validated plan with all caches empty. Each name server reply is 20 ms away, so that
+// the time is nearly all round trips. The limits are two, if the MX records prove that the hosts are in a signed
+// zone: one round trip for the MX records, and one for what is at the hosts. A third is
+// the price of asking for TLSA records only where the addresses are known to be secure
 // (RFC 7672 section 2.2.2).
 func BenchmarkResolveCold(b *testing.B) {
 	const latency = 20 * time.Millisecond
 	for _, bench := range []struct {
 		name, domain string
+		by           policy.Mechanism
+		limit        float64
 	}{
-		{"host in the domain", "dane.example"},
-		{"host elsewhere", "hosted.example"},
+		{"host in the domain", "dane.example", policy.ByDANE, 2},
+		{"host elsewhere", "hosted.example", policy.ByDANE, 3},
+		{"signed, no TLSA", "signed.example", 0, 3},
+		{"unsigned", "unsigned.example", 0, 3},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			inet := policytest.New(b)
@@ -27,9 +31,13 @@ func BenchmarkResolveCold(b *testing.B) {
 			inet.Host("mx.dane.example", policytest.TLSA("3 1 1"))
 			inet.Domain("hosted.example").MX("mx.provider.test")
 			inet.Host("mx.provider.test", policytest.TLSA("3 1 1"))
+			inet.Domain("signed.example").MX("mx.signed.example")
+			inet.Host("mx.signed.example")
+			inet.Domain("unsigned.example", policytest.Unsigned).MX("mx.unsigned.example")
+			inet.Host("mx.unsigned.example")
 			resolve := func() {
 				plan, err := resolver(b, inet).Resolve(b.Context(), bench.domain)
-				if err != nil || plan.Hosts[0].By != policy.ByDANE {
+				if err != nil || plan.Hosts[0].By != bench.by {
 					b.Fatalf("%+v, %v", plan, err)
 				}
 			}
@@ -40,6 +48,7 @@ func BenchmarkResolveCold(b *testing.B) {
 				resolve()
 			}
 			b.ReportMetric(float64(inet.RoundTrips())/float64(b.N), "roundtrips/op")
+			b.ReportMetric(bench.limit, "limit-roundtrips/op")
 			b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(latency), "latencies/op")
 		})
 	}

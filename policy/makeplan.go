@@ -11,6 +11,7 @@ import (
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/mtasts"
+	"github.com/mxseal/mxseal/policy/internal/hop"
 )
 
 // hostsAtOnce bounds the hosts of one plan that are looked up concurrently.
@@ -49,11 +50,11 @@ func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) 
 		Expires:    route.expires,
 		made:       r.now().Round(0),
 		asked:      asked,
-		literal:    q.hop.addr.IsValid(),
+		literal:    q.hop.Addr.IsValid(),
 		omitted:    route.omitted,
 	}
-	if q.hop.configured {
-		plan.Via = q.hop.text()
+	if q.hop.Configured {
+		plan.Via = q.hop.Text()
 	}
 	found := r.gather(ctx, q, route, plan)
 	for i, exchange := range route.exchanges {
@@ -70,12 +71,15 @@ func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) 
 
 // gather looks up every host, and the MTA-STS policy unless DANE alone decides
 // for all of them. If the policy is needed in any case, the lookups are
-// concurrent.
+// concurrent. Otherwise only its TXT record is queried early, and nothing in it is
+// used where DANE decides.
 func (r *Resolver) gather(ctx context.Context, q question, route route, plan *Plan) []hostFacts {
 	var policy sync.WaitGroup
 	certain := route.status != dnssec.Secure || q.noDANE || q.wishes.requireBoth
 	if certain {
 		policy.Go(func() { plan.MTASTS = r.askMTASTS(ctx, q) })
+	} else if !q.noMTASTS {
+		defer lookAhead(ctx, r.dns, q.hop.Name)()
 	}
 	found := r.askHosts(ctx, q, route)
 	policy.Wait()
@@ -96,7 +100,7 @@ func (r *Resolver) askMTASTS(ctx context.Context, q question) MTASTS {
 	if q.noMTASTS {
 		return MTASTS{Asked: true, off: true}
 	}
-	result, err := r.mtasts.Lookup(ctx, q.hop.name)
+	result, err := r.mtasts.Lookup(ctx, q.hop.Name)
 	switch {
 	case errors.Is(err, mtasts.ErrDomain):
 		return MTASTS{Asked: true, off: true} // the name is too long for a policy host
@@ -115,11 +119,11 @@ func (r *Resolver) askHosts(ctx context.Context, q question, route route) []host
 		places <- struct{}{}
 		hosts.Go(func() {
 			found[i] = r.askHost(ctx, q, route, exchange)
-			if !q.hop.exempt() {
+			if !q.hop.Exempt() {
 				found[i].leaveOut(r.trust.permits, ErrSpecialAddress)
 			}
-			if q.family != anyFamily {
-				found[i].leaveOut(q.family.has, errFamily)
+			if q.family != hop.AnyFamily {
+				found[i].leaveOut(q.family.Has, errFamily)
 			}
 			<-places
 		})
@@ -151,29 +155,29 @@ func (f *hostFacts) leaveOut(permitted func(netip.Addr) bool, why error) {
 	}
 }
 
-func (r *Resolver) askHost(ctx context.Context, q question, route route, host exchange) hostFacts {
+func (r *Resolver) askHost(ctx context.Context, q question, route route, host hop.Exchange) hostFacts {
 	pinned := tlsaNone
 	if q.wishes.pinned {
 		pinned = tlsaUsable
 	}
-	if q.hop.addr.IsValid() {
-		literal := &dane.Discovery{Name: host.name, Addrs: []netip.Addr{q.hop.addr}, State: dane.NotApplicable}
+	if q.hop.Addr.IsValid() {
+		literal := &dane.Discovery{Name: host.Name, Addrs: []netip.Addr{q.hop.Addr}, State: dane.NotApplicable}
 		return hostFacts{tlsa: pinned, dane: literal, addrs: literal.Addrs}
 	}
-	if host.malformed {
+	if host.Malformed {
 		return hostFacts{err: errNotAHost}
 	}
-	override := r.hosts[host.name]
+	override := r.overrides.hosts[host.Name]
 	off := q.noDANE || q.wishes.pinned || override.NoDANE || len(override.Pin) > 0
 	noTLSA := off || r.mxSecure && route.status != dnssec.Secure
 	if noTLSA {
-		addresses, err := dane.Addresses(ctx, r.dns, host.name)
+		addresses, err := dane.Addresses(ctx, r.dns, host.Name)
 		if err != nil {
 			return hostFacts{err: err}
 		}
 		return hostFacts{dane: addresses, tlsa: pinned, addrs: addresses.Addrs}
 	}
-	discovered, err := dane.Discover(ctx, r.dns, host.name, q.hop.port)
+	discovered, err := dane.Discover(ctx, r.dns, host.Name, q.hop.Port)
 	if err != nil {
 		return hostFacts{tlsa: tlsaFailed, err: err}
 	}
@@ -217,14 +221,14 @@ func (r *Resolver) setExpiry(plan *Plan, found []hostFacts) {
 }
 
 // newHost decides about one host and writes down the decision.
-func (r *Resolver) newHost(q question, route route, exchange exchange, found hostFacts, plan *Plan) *Host {
+func (r *Resolver) newHost(q question, route route, exchange hop.Exchange, found hostFacts, plan *Plan) *Host {
 	facts := facts{
 		mx:     route.status,
 		tlsa:   found.tlsa,
 		mtasts: plan.MTASTS.fact(),
-		listed: plan.MTASTS.lists(exchange.name),
+		listed: plan.MTASTS.lists(exchange.Name),
 	}
-	override := r.hosts[exchange.name]
+	override := r.overrides.hosts[exchange.Name]
 	wishes := q.wishes
 	wishes.floor = max(wishes.floor, override.Floor)
 	wishes.hostPinned = len(override.Pin) > 0
@@ -241,9 +245,9 @@ func (r *Resolver) newHost(q question, route route, exchange exchange, found hos
 		v = refuse(tlsaLookupFailed, 0)
 	}
 	host := &Host{
-		Name:               exchange.name,
-		Preference:         exchange.preference,
-		Port:               q.hop.port,
+		Name:               exchange.Name,
+		Preference:         exchange.Preference,
+		Port:               q.hop.Port,
 		Level:              v.level,
 		By:                 v.by,
 		RouteAuthenticated: v.routeAuthenticated,
@@ -251,11 +255,11 @@ func (r *Resolver) newHost(q question, route route, exchange exchange, found hos
 		demands:            v.demands,
 		refusal:            v.refusal,
 		override:           override,
-		exempt:             q.hop.exempt(),
+		exempt:             q.hop.Exempt(),
 		plan:               plan,
 		trust:              r.trust,
 	}
-	host.Addrs = inTurn(found.addrs)
+	host.Addrs = hop.InTurn(found.addrs)
 	if v.level == Refused {
 		wording := v.refusal.wording(found.err, plan.MTASTS.Err == nil)
 		if v.refusal == specialAddress && plan.literal {
@@ -264,9 +268,9 @@ func (r *Resolver) newHost(q question, route route, exchange exchange, found hos
 		host.refuseFor(host.failure(wording, found.err))
 		return host
 	}
-	host.Why = host.explain(facts)
-	if !q.hop.addr.IsValid() {
-		host.ServerName = exchange.name
+	host.Why = host.explain(facts, wishes)
+	if !q.hop.Addr.IsValid() {
+		host.ServerName = exchange.Name
 	}
 	if v.demands.dane {
 		host.addDANE(q, route, exchange)
@@ -283,8 +287,8 @@ func (h *Host) refuseFor(why *Error) {
 // as well, one certificate has to satisfy both. RFC 8461 section 7.1 asks for the
 // MX host name in SNI and RFC 7672 section 8.1 for the TLSA base domain. They
 // differ only if the host is an alias; then DANE decides.
-func (h *Host) addDANE(q question, route route, exchange exchange) {
-	base := exchange.name
+func (h *Host) addDANE(q question, route route, exchange hop.Exchange) {
+	base := exchange.Name
 	switch {
 	case q.wishes.pinned:
 		h.TLSA = q.pin
@@ -297,38 +301,15 @@ func (h *Host) addDANE(q question, route route, exchange exchange) {
 	h.ServerName = base
 	h.ReferenceNames = dane.ReferenceNames(base, dane.Route{
 		Secure:   route.status == dnssec.Secure,
-		NextHop:  q.hop.name,
+		NextHop:  q.hop.Name,
 		Expanded: route.expansion,
 	})
 	// A pinned authority certifies other hosts as well, and a forged MX record may
 	// name one of those.
 	switch {
 	case q.wishes.pinned && route.status != dnssec.Secure:
-		h.ReferenceNames = []string{q.hop.name}
+		h.ReferenceNames = []string{q.hop.Name}
 	case !q.wishes.pinned && len(h.override.Pin) > 0:
-		h.ReferenceNames = []string{exchange.name}
+		h.ReferenceNames = []string{exchange.Name}
 	}
-}
-
-// inTurn returns addresses in the resolver's order (RFC 5321 section 5.1), with
-// the two families in turn, so that a sender without IPv6 does not use up its
-// attempts on IPv6.
-func inTurn(addrs []netip.Addr) []netip.Addr {
-	var first, second []netip.Addr
-	for _, addr := range addrs {
-		if addr.Is4() == addrs[0].Is4() {
-			first = append(first, addr)
-		} else {
-			second = append(second, addr)
-		}
-	}
-	if len(second) == 0 {
-		return addrs
-	}
-	mixed := make([]netip.Addr, 0, len(addrs))
-	for i := range max(len(first), len(second)) {
-		mixed = append(mixed, first[min(i, len(first)):min(i+1, len(first))]...)
-		mixed = append(mixed, second[min(i, len(second)):min(i+1, len(second))]...)
-	}
-	return mixed
 }

@@ -97,6 +97,21 @@ func (m *MTASTS) failures() []tlsrpt.Failure {
 	return nil
 }
 
+// lookAhead starts the lookup of the TXT record of MTA-STS, if the resolver has the
+// method LookupAhead of dnssec.Validator, whose cache then has the record when package
+// mtasts asks for it. The caller calls stop when nobody will.
+func lookAhead(ctx context.Context, resolver dnssec.Resolver, domain string) (stop func()) {
+	ahead, ok := resolver.(interface {
+		LookupAhead(ctx context.Context, name string, t dnssec.Type) func() (*dnssec.Answer, error)
+	})
+	if !ok {
+		return func() {}
+	}
+	ctx, stop = context.WithCancel(ctx)
+	ahead.LookupAhead(ctx, "_mta-sts."+domain+".", dnssec.TypeTXT)
+	return stop
+}
+
 // policyResolver makes the resolver of package mtasts from a dnssec.Resolver.
 type policyResolver struct{ dns dnssec.Resolver }
 

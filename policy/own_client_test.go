@@ -142,6 +142,18 @@ func TestAttemptedHandshake(t *testing.T) {
 	}
 }
 
+// REQ-25: a bounce is not discarded because a host lacks what RequireTLS demands.
+func TestAttemptedBounce(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	inet.Domain("dane.example").MX("mx.dane.example")
+	inet.Host("mx.dane.example", policytest.TLSA("3 1 1"))
+	h := onlyHost(t, resolver(t, inet), "dane.example", policy.RequireTLS(), policy.Bounce())
+	if _, failure := h.Attempted(policy.NotOffered, nil, nil); failure == nil || failure.Permanent || failure.Status != "4.7.4" {
+		t.Errorf("%v", failure)
+	}
+}
+
 // alert is like the type that crypto/tls has for the alerts of a server.
 type alert uint8
 

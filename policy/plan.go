@@ -3,6 +3,7 @@ package policy
 import (
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
@@ -58,7 +59,9 @@ type Plan struct {
 // Resolver, plans with equal keys were made for equal calls, though perhaps at
 // different times. It says nothing about what the plan demands. It is for caches, such
 // as that of TLS sessions, and has no meaning elsewhere.
-func (p *Plan) Key() string { return p.asked.domain + p.asked.text() }
+func (p *Plan) Key() string {
+	return strings.Join(append([]string{p.asked.domain}, p.asked.options()...), " ")
+}
 
 // holds reports whether the plan may still be used. Both clocks must agree: the
 // monotonic clock stands still while the machine is suspended, and the wall clock

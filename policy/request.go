@@ -4,12 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net/netip"
-	"strings"
 	"unique"
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/policy/internal/hop"
 )
 
 // Option changes what one call asks for. An option with a value that is not valid,
@@ -27,27 +26,14 @@ type call struct {
 // request is what a plan is made for; equal requests share a plan.
 type request struct {
 	domain      string
-	via         unique.Handle[nextHop] // the zero Handle without Via
-	floor       Level                  // of AtLeast; Refused if it changes nothing
-	family      family
+	via         unique.Handle[hop.Next] // the zero Handle without Via
+	floor       Level                   // of AtLeast; Refused if it changes nothing
+	family      hop.Family
 	requireTLS  bool
 	tlsOptional bool
 	bounce      bool
 	login       bool
 }
-
-// family is the addresses that are used.
-type family uint8
-
-const (
-	anyFamily family = iota
-	ipv4
-	ipv6
-)
-
-// has reports whether an address is of the family. IPv4 is used for an IPv4 address in
-// the IPv6 form.
-func (f family) has(addr netip.Addr) bool { return addr.Unmap().Is4() == (f == ipv4) }
 
 // RequireTLS is for mail sent with REQUIRETLS (RFC 8689 section 2). The mail goes
 // only to hosts that the domain's owner named, over TLS authenticated by DANE or
@@ -88,11 +74,11 @@ func AtLeast(level Level) Option {
 // recipient's records. If the Override has another NextHop, or a Pin, the call fails
 // with ErrConfig: the mail must not go to the smart host then.
 func Via(nextHop string) Option {
-	hop, err := parseNextHop(nextHop, 0)
+	next, err := hop.Parse(nextHop, 0)
 	if err != nil {
 		err = fmt.Errorf("Via(%q): %w", names.Printable(nextHop, maxText), err)
 	}
-	return func(c *call) { c.sendVia(hop, err) }
+	return func(c *call) { c.sendVia(next, err) }
 }
 
 // Login is for a session in which the client sends credentials. They must reach
@@ -114,24 +100,24 @@ func requireTLS(c *call)  { c.requireTLS = true }
 func tlsOptional(c *call) { c.tlsOptional = true }
 func bounce(c *call)      { c.bounce = true }
 func login(c *call)       { c.login = true }
-func ipv4Only(c *call)    { c.only(ipv4) }
-func ipv6Only(c *call)    { c.only(ipv6) }
+func ipv4Only(c *call)    { c.only(hop.IPv4) }
+func ipv6Only(c *call)    { c.only(hop.IPv6) }
 
-func (c *call) sendVia(hop nextHop, err error) {
+func (c *call) sendVia(next hop.Next, err error) {
 	if err != nil {
 		c.fail(err)
 		return
 	}
-	hop.port = cmp.Or(hop.port, c.port)
-	via := unique.Make(hop)
-	if c.via != (unique.Handle[nextHop]{}) && c.via != via {
-		c.fail(fmt.Errorf("Via: the next hops %s and %s exclude each other", c.via.Value().text(), hop.text()))
+	next.Port = cmp.Or(next.Port, c.port)
+	via := unique.Make(next)
+	if c.via != (unique.Handle[hop.Next]{}) && c.via != via {
+		c.fail(fmt.Errorf("Via: the next hops %s and %s exclude each other", c.via.Value().Text(), next.Text()))
 	}
 	c.via = via
 }
 
-func (c *call) only(wanted family) {
-	if c.family != anyFamily && c.family != wanted {
+func (c *call) only(wanted hop.Family) {
+	if c.family != hop.AnyFamily && c.family != wanted {
 		c.fail(errors.New("IPv4Only and IPv6Only exclude each other"))
 	}
 	c.family = wanted
@@ -155,16 +141,7 @@ func newRequest(domain string) (request, *Error) {
 	if err != nil {
 		return request{}, notADomain(domain, fmt.Errorf("%w: a bad address literal: %w", ErrDomain, err))
 	}
-	return request{domain: literal(addr)}, nil
-}
-
-// literal returns an address as the domain of a mail address (RFC 5321 section
-// 4.1.3).
-func literal(addr netip.Addr) string {
-	if addr.Is4() {
-		return "[" + addr.String() + "]"
-	}
-	return "[IPv6:" + addr.String() + "]"
+	return request{domain: names.Literal(addr)}, nil
 }
 
 // with applies options. It is separate so that a request without options stays
@@ -194,10 +171,9 @@ func (q request) with(options []Option, floor Level, port uint16) (request, *Err
 	return q, nil
 }
 
-// text returns the options of the request in a fixed order, each with a space before
-// it.
-func (q request) text() string {
-	var b strings.Builder
+// options returns the options of the request in a fixed order.
+func (q request) options() []string {
+	var list []string
 	for _, option := range []struct {
 		text string
 		set  bool
@@ -206,24 +182,24 @@ func (q request) text() string {
 		{"Bounce", q.bounce},
 		{"TLSOptional", q.tlsOptional},
 		{"Login", q.login},
-		{"IPv4Only", q.family == ipv4},
-		{"IPv6Only", q.family == ipv6},
+		{"IPv4Only", q.family == hop.IPv4},
+		{"IPv6Only", q.family == hop.IPv6},
 		{"AtLeast(" + q.floor.String() + ")", q.floor != Refused},
 	} {
 		if option.set {
-			b.WriteString(" " + option.text)
+			list = append(list, option.text)
 		}
 	}
-	if q.via != (unique.Handle[nextHop]{}) {
-		b.WriteString(" Via(" + q.via.Value().text() + ")")
+	if q.via != (unique.Handle[hop.Next]{}) {
+		list = append(list, "Via("+q.via.Value().Text()+")")
 	}
-	return b.String()
+	return list
 }
 
 // question is one request with the operator's wishes for its domain.
 type question struct {
 	request
-	hop    nextHop
+	hop    hop.Next
 	wishes wishes
 	pin    []dane.Record
 	// Lookups to leave out: switched off by the operator, or without effect.
@@ -232,7 +208,7 @@ type question struct {
 
 // question adds the operator's wishes to a request.
 func (r *Resolver) question(asked request) (question, *Error) {
-	wish, err := r.overrideOf(asked.domain)
+	wish, err := r.overrides.of(asked.domain)
 	if err != nil {
 		return question{}, badOverride(err)
 	}
@@ -247,39 +223,40 @@ func (r *Resolver) question(asked request) (question, *Error) {
 	q.wishes.floor = max(q.wishes.floor, wish.Floor, asked.floor)
 	q.wishes.requireDANE = q.wishes.requireDANE || wish.RequireDANE
 	q.wishes.requireRoute = q.wishes.requireRoute || wish.RequireRoute
-	switch hop := asked.nextHop(r.port); {
-	case asked.via == (unique.Handle[nextHop]{}):
-		q.hop = hop
+	switch next := asked.nextHop(r.port); {
+	case asked.via == (unique.Handle[hop.Next]{}):
+		q.hop = next
 		if wish.hop != nil {
 			q.hop = *wish.hop
 		}
 		q.follow(wish)
-	case wish.hop != nil && *wish.hop == hop:
-		q.hop = hop
+	case wish.hop != nil && *wish.hop == next:
+		q.hop = next
 		q.follow(wish)
 	case wish.hop != nil:
-		return question{}, badOptions("", fmt.Errorf("Via(%s) and Override.NextHop, which is %s, exclude each other", hop.text(), wish.hop.text()))
+		return question{}, badOptions("", fmt.Errorf("Via(%s) and Override.NextHop, which is %s, exclude each other", next.Text(), wish.hop.Text()))
 	case len(wish.Pin) > 0:
-		return question{}, badOptions("", fmt.Errorf("Via(%s) and Override.Pin exclude each other: the pin is for the hosts of the domain", hop.text()))
+		return question{}, badOptions("", fmt.Errorf("Via(%s) and Override.Pin exclude each other: the pin is for the hosts of the domain", next.Text()))
 	default:
-		q.hop = hop
+		q.hop = next
 	}
 	if asked.login {
-		if !q.hop.exempt() {
+		if !q.hop.Exempt() {
 			return question{}, badOptions("", errors.New("Login needs a next hop in brackets, so that credentials go to the named host only; use Via or Override.NextHop"))
 		}
 		q.wishes.floor = Authenticated
 	}
 	// Neither standard applies to an address (RFC 7672 section 2.2, RFC 8461
-	// section 3.4), nor to mail with TLS-Required: No (RFC 8689 section 3).
-	if q.hop.addr.IsValid() || asked.tlsOptional {
-		q.noDANE, q.noMTASTS = true, true
-	}
+	// section 3.4), nor to mail with TLS-Required: No (RFC 8689 section 3). But DANE
+	// that the operator requires is not the recipient's to waive.
+	literal := q.hop.Addr.IsValid()
+	q.noDANE = q.noDANE || literal || asked.tlsOptional && !q.wishes.requireDANE
+	q.noMTASTS = q.noMTASTS || literal || asked.tlsOptional
 	return q, nil
 }
 
 // follow applies what an override says about the next hop that it is for.
-func (q *question) follow(wish override) {
+func (q *question) follow(wish domainOverride) {
 	q.noDANE = q.noDANE || wish.NoDANE
 	q.noMTASTS = q.noMTASTS || wish.NoMTASTS
 	q.pin = wish.Pin
@@ -287,13 +264,25 @@ func (q *question) follow(wish override) {
 }
 
 // nextHop returns the next hop without an override.
-func (q request) nextHop(port uint16) nextHop {
-	if q.via != (unique.Handle[nextHop]{}) {
+func (q request) nextHop(port uint16) hop.Next {
+	if q.via != (unique.Handle[hop.Next]{}) {
 		return q.via.Value()
 	}
 	if names.IsLiteral(q.domain) {
 		addr, _ := names.ParseLiteral(q.domain[1 : len(q.domain)-1]) // newRequest has read it
-		return nextHop{addr: addr, port: port, direct: true}
+		return hop.Next{Addr: addr, Port: port, Direct: true}
 	}
-	return nextHop{name: q.domain, port: port}
+	return hop.Next{Name: q.domain, Port: port}
+}
+
+// canonicalDomain is names.Canonical with errors that wrap ErrDomain.
+func canonicalDomain(s string) (string, error) {
+	name, err := names.Canonical(s)
+	switch {
+	case errors.Is(err, names.ErrAddress):
+		return "", fmt.Errorf("%w: %w; put an address literal in brackets", ErrDomain, err)
+	case err != nil:
+		return "", fmt.Errorf("%w: %w", ErrDomain, err)
+	}
+	return name, nil
 }

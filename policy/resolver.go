@@ -10,7 +10,6 @@ import (
 	"io"
 	"log/slog"
 	"math"
-	"net"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -56,12 +55,9 @@ type Resolver struct {
 	noDANE    bool
 	noMTASTS  bool
 	mxSecure  bool // DANE only for hosts of secure MX records
-	overrides map[string]override
-	hosts     map[string]HostOverride // by Host.Name
+	overrides *overrides
 	now       func() time.Time
 	logger    *slog.Logger
-	// overrideFor is Config.OverrideFor.
-	overrideFor func(domain string) (Override, bool)
 
 	plans    *cache.Cache[request, *Plan]
 	forgets  atomic.Uint64 // calls of Forget
@@ -73,24 +69,21 @@ type Resolver struct {
 // the Config that is wrong, and what to do.
 func New(config Config) (*Resolver, error) {
 	resolver := &Resolver{
-		dns:       config.DNS,
-		port:      cmp.Or(config.Port, defaultPort),
-		self:      make(map[string]bool, len(config.Self)),
-		noDANE:    config.NoDANE,
-		noMTASTS:  config.NoMTASTS,
-		mxSecure:  config.NoDANEForInsecureMX,
-		overrides: make(map[string]override, len(config.Overrides)),
-		hosts:     make(map[string]HostOverride, len(config.HostOverrides)),
-		inFlight:  flight.Group[request, *Plan]{Limit: cmp.Or(config.Timeout, defaultTimeout)},
-		now:       config.Now,
-		logger:    config.Logger,
+		dns:      config.DNS,
+		port:     cmp.Or(config.Port, defaultPort),
+		self:     make(map[string]bool, len(config.Self)),
+		noDANE:   config.NoDANE,
+		noMTASTS: config.NoMTASTS,
+		mxSecure: config.NoDANEForInsecureMX,
+		inFlight: flight.Group[request, *Plan]{Limit: cmp.Or(config.Timeout, defaultTimeout)},
+		now:      config.Now,
+		logger:   config.Logger,
 		general: wishes{
 			floor:        config.Floor,
 			requireDANE:  config.RequireDANE,
 			requireBoth:  config.Precedence == RequireBoth,
 			requireRoute: config.RequireRoute,
 		},
-		overrideFor: config.OverrideFor,
 	}
 	if resolver.now == nil {
 		resolver.now = time.Now
@@ -98,14 +91,10 @@ func New(config Config) (*Resolver, error) {
 	if resolver.logger == nil {
 		resolver.logger = slog.New(slog.DiscardHandler)
 	}
-	dial := config.Dial
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
-	}
 	resolver.trust = &trust{
 		roots:      config.RootCAs,
 		now:        resolver.now,
-		dial:       dial,
+		dial:       config.Dial,
 		minVersion: cmp.Or(config.OpportunisticMinVersion, tls.VersionTLS10),
 
 		allowMailHost: config.AllowMailHost,
@@ -126,46 +115,19 @@ func New(config Config) (*Resolver, error) {
 		}
 		resolver.self[own] = true
 	}
-	if err := resolver.addOverrides(config); err != nil {
+	var err error
+	if resolver.overrides, err = newOverrides(config, resolver.port); err != nil {
 		return nil, err
 	}
 	maxPlans := cmp.Or(config.MaxPlans, defaultMaxPlans)
-	plans, err := cache.New[request, *Plan](cache.Config{
+	resolver.plans, err = cache.New[request, *Plan](cache.Config{
 		MaxEntries: maxPlans,
 		MaxBytes:   max(min(maxPlans, math.MaxInt/averagePlanSize)*averagePlanSize, minPlansSize),
 	}, func(seed maphash.Seed, asked request) uint64 { return maphash.String(seed, asked.domain) })
 	if err != nil {
 		return nil, fmt.Errorf("policy: Config.MaxPlans: %w", err)
 	}
-	resolver.plans = plans
 	return resolver, resolver.addSources(config)
-}
-
-// addOverrides reads the overrides for domains and for mail hosts.
-func (r *Resolver) addOverrides(config Config) error {
-	for domain, wish := range config.Overrides {
-		name, err := canonicalDomain(domain)
-		if _, again := r.overrides[name]; again && err == nil {
-			err = fmt.Errorf("two overrides are for the domain %s; remove one", name)
-		}
-		if err == nil {
-			r.overrides[name], err = r.readOverride(wish)
-		}
-		if err != nil {
-			return fmt.Errorf("policy: Config.Overrides: %q: %w", domain, err)
-		}
-	}
-	for host, wish := range config.HostOverrides {
-		name, read, err := readHostOverride(host, wish, config.RequireDANE)
-		if _, again := r.hosts[name]; again && err == nil {
-			err = fmt.Errorf("two overrides are for the mail host %s; remove one", name)
-		}
-		if err != nil {
-			return fmt.Errorf("policy: Config.HostOverrides: %q: %w", host, err)
-		}
-		r.hosts[name] = read
-	}
-	return nil
 }
 
 // addSources makes the validator and the MTA-STS client that the configuration

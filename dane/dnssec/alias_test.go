@@ -232,10 +232,23 @@ func TestForgedCNAME(t *testing.T) {
 	})
 	w.expectError(t, "mx.plain.com", dns.TypeA, AliasInvalid)
 	// The data of the target must validate: forged data of a signed zone behind an
-	// insecure alias is bogus (DANE-22).
+	// insecure alias is bogus (DANE-22). D16: the target is asked for by its own name.
 	w.on("back.plain.com.", dns.TypeA, func(m *dns.Msg) {
 		m.Answer = []dns.RR{m.Answer[0], rr(t, "mx.example.com. 60 IN A 203.0.113.66")}
 	})
+	if a := w.expect(t, "back.plain.com", dns.TypeA, Insecure); len(a.Records) != 1 || a.Records[0].Content() == "203.0.113.66" {
+		t.Errorf("the forged address counts: %+v", a)
+	}
+	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
+		switch q := m.Question[0]; {
+		case q.Qtype != dns.TypeA:
+		case q.Name == "back.plain.com.":
+			m.Answer = []dns.RR{m.Answer[0], rr(t, "mx.example.com. 60 IN A 203.0.113.66")}
+		case q.Name == "mx.example.com.":
+			m.Answer = []dns.RR{rr(t, "mx.example.com. 60 IN A 203.0.113.66")}
+		}
+		return m
+	}
 	w.expectError(t, "back.plain.com", dns.TypeA, SignatureMissing)
 	// The denial of the target of an alias counts only as the reply to a question
 	// for the target.
@@ -267,6 +280,22 @@ func TestRecordsBesideAlias(t *testing.T) {
 			if a, err := w.lookup("mx.example.org.", dns.TypeA); err == nil {
 				t.Errorf("%q beside %v: %+v", forged, at, a)
 			}
+		}
+	}
+}
+
+// D16: the target of an alias, or the alias that it leads to, may be without signatures
+// in the reply to the first name. It is then asked for by its own name.
+func TestD16UnsignedTarget(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	w.zones["example.com."].add(t, "twice.example.com. 300 IN CNAME alias.example.com.")
+	for _, name := range []string{"alias.example.com.", "twice.example.com."} {
+		w.on(name, dns.TypeA, func(m *dns.Msg) {
+			m.Answer = append(m.Answer[:2], without(m.Answer[2:], isType(dns.TypeRRSIG))...)
+		})
+		if a := w.expect(t, name, dns.TypeA, Secure); len(a.Records) != 1 || a.Name != "mx.example.com." {
+			t.Errorf("%s: %+v", name, a)
 		}
 	}
 }

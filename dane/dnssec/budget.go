@@ -29,6 +29,7 @@ type Limits struct {
 	Digests            int           // digests of DNSKEYs computed to compare them with DS records; 0 means 128
 	Records            int           // records of one reply, in all sections; 0 means 512
 	Octets             int           // octets of all replies; then no more questions are sent; 0 means 1 MiB
+	Memory             int           // octets of memory for all replies, and half of it for one; 0 means 1 MiB
 }
 
 func (l Limits) withDefaults() Limits {
@@ -49,10 +50,32 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Digests, 128)
 	set(&l.Records, 512)
 	set(&l.Octets, 1<<20)
+	set(&l.Memory, 1<<20)
 	if l.Duration <= 0 {
 		l.Duration = 30 * time.Second
 	}
 	return l
+}
+
+// Skew is the difference that is tolerated between the clocks of a zone's signer and of
+// this host. Durations are rounded down to seconds.
+type Skew struct {
+	// Early is how long before its inception a signature is accepted. 0 means 10
+	// seconds, negative not at all.
+	Early time.Duration
+	// Late is how long after its expiration a signature is accepted. 0 means not at
+	// all: an attacker can replay records that the zone has replaced.
+	Late time.Duration
+}
+
+// maxSkew bounds both: a clock that is off by more is not a clock.
+const maxSkew = 24 * time.Hour
+
+func (s Skew) withDefaults() Skew {
+	if s.Early == 0 {
+		s.Early = 10 * time.Second
+	}
+	return Skew{Early: min(max(s.Early, 0), maxSkew), Late: min(max(s.Late, 0), maxSkew)}
 }
 
 // budget is what is left of the Limits of one top-level lookup.
@@ -61,10 +84,11 @@ type budget struct {
 	proofs  *proof.Budget
 	queries int
 	octets  int
+	memory  int
 }
 
-func newBudget(l Limits) *budget {
-	return &budget{
+func newBudget(l Limits, skew Skew, memory proof.Memory) *budget {
+	b := &budget{
 		limits: l,
 		proofs: proof.NewBudget(proof.Limits{
 			KeysPerTag:         l.KeysPerTag,
@@ -75,24 +99,36 @@ func newBudget(l Limits) *budget {
 			Verifications:      l.Verifications,
 			NSEC3Hashes:        l.NSEC3Hashes,
 			Digests:            l.Digests,
+			Early:              skew.Early,
+			Late:               skew.Late,
 		}),
 		queries: l.Queries,
 		octets:  l.Octets,
+		memory:  l.Memory,
 	}
+	b.proofs.Memory = memory
+	return b
 }
 
 func (b *budget) query() error {
 	return proof.Spend(&b.queries, 1, b.limits.Queries, "queries")
 }
 
-func (b *budget) read(octets int) error {
-	return proof.Spend(&b.octets, octets, b.limits.Octets, "octets of replies")
+func (b *budget) read(r *reply) error {
+	if err := proof.Spend(&b.octets, r.octets, b.limits.Octets, "octets of replies"); err != nil {
+		return err
+	}
+	return proof.Spend(&b.memory, r.memory, b.limits.Memory, "octets of memory for replies")
 }
 
-// received checks the octets of all replies that have arrived, read or not.
-func (b *budget) received(octets int64) error {
-	if octets > int64(b.limits.Octets) {
+// received checks the octets and the memory of all replies that have arrived, read or
+// not.
+func (b *budget) received(octets, memory int64) error {
+	switch {
+	case octets > int64(b.limits.Octets):
 		return &proof.LimitError{What: "octets of replies", Limit: b.limits.Octets, Total: true}
+	case memory > int64(b.limits.Memory):
+		return &proof.LimitError{What: "octets of memory for replies", Limit: b.limits.Memory, Total: true}
 	}
 	return nil
 }

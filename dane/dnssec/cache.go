@@ -23,6 +23,8 @@ const (
 	cachedFailure                  // *Error
 	cachedCut                      // *cut
 	cachedZone                     // string: the apex of the zone that the name is in
+	cachedHabits                   // *habits: of the zone at the name
+	cachedProven                   // true: the signature that has the name as its digest is good
 )
 
 type cacheKey struct {
@@ -90,6 +92,24 @@ func (c *cache) get(key cacheKey, now time.Time) any {
 		e.used.Store(true)
 	}
 	return e.value
+}
+
+// proven is the part of the cache that remembers good signatures, for one lookup.
+type proven struct {
+	cache *cache
+	now   time.Time
+}
+
+func (p *proven) key(digest [32]byte) cacheKey {
+	return cacheKey{name: string(digest[:]), kind: cachedProven}
+}
+
+// Has reports whether the signature was verified before.
+func (p *proven) Has(digest [32]byte) bool { return p.cache.get(p.key(digest), p.now) != nil }
+
+// Add remembers that the signature is good, for as long as its RRset may be kept.
+func (p *proven) Add(digest [32]byte, ttl uint32) {
+	p.cache.put(p.key(digest), true, 0, after(p.now, ttl), p.now)
 }
 
 // put keeps a value of the given size until it expires.

@@ -123,6 +123,7 @@ func (c *chain) cut(above *zone, name string) (*cut, error) {
 	found, err := c.find(above, name)
 	c.cuts[name] = cutResult{found, err}
 	if err == nil {
+		c.learn(above, found)
 		size := 64
 		if found.keys != nil {
 			for _, k := range found.keys.Keys {
@@ -132,6 +133,19 @@ func (c *chain) cut(above *zone, name string) (*cut, error) {
 		c.cache.put(key, found, size, found.expires, c.session.now)
 	}
 	return found, err
+}
+
+// learn notes a delegation from a signed zone, for guesses about others.
+func (c *chain) learn(above *zone, found *cut) {
+	if !above.secure() {
+		return
+	}
+	switch h := c.cache.habits(above.apex, c.session.now); found.kind {
+	case signed:
+		h.signed.Add(1)
+	case unsigned:
+		h.unsigned.Add(1)
+	}
 }
 
 // find proves what name is. A trust anchor for the name itself and the DS records

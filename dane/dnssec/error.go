@@ -40,6 +40,7 @@ const (
 	AliasInvalid                           // a CNAME or DNAME is contradictory or malformed
 	AliasLoop                              // the aliases form a loop, or are too many
 	NotAuthenticated                       // the certificate of a server reached over TLS is not valid
+	NotValidating                          // a server that is trusted to validate does not
 )
 
 // String returns the reason in the form of a TLS-RPT failure-reason-code
@@ -88,6 +89,8 @@ func (r Reason) String() string {
 		return "alias-loop"
 	case NotAuthenticated:
 		return "server-not-authenticated"
+	case NotValidating:
+		return "server-not-validating"
 	default:
 		return "unknown"
 	}
@@ -114,6 +117,8 @@ func (r Reason) advice() string {
 		return "the domain's DNSSEC is broken or the answer is forged; its administrator must fix it"
 	case NotAuthenticated:
 		return "check the name after # in the configuration of the server, and whether someone impersonates the server"
+	case NotValidating:
+		return "enable validation in the DNS server, with the trust anchor of the root, or use a Validator, which validates itself"
 	case AnchorMismatch:
 		return "update the trust anchors; if they are current, the DNS server or someone on the network forges answers"
 	case WorkLimit:
@@ -260,13 +265,13 @@ func (e *Error) cause() string {
 	return text
 }
 
-// noting returns e with a remark on the servers that were asked.
+// noting returns e with a remark on the list of servers.
 func (e *Error) noting(problem error) *Error {
 	noted := *e
 	if noted.Detail != "" {
 		noted.Detail += "; "
 	}
-	noted.Detail += "older servers were asked: " + names.Printable(problem.Error(), 300)
+	noted.Detail += names.Printable(problem.Error(), 300)
 	return &noted
 }
 
@@ -346,7 +351,7 @@ func reasonOfKind(kind upstream.Kind) Reason {
 		return NotAuthenticated
 	case upstream.Malformed:
 		return Malformed
-	case upstream.TooManyRecords:
+	case upstream.TooManyRecords, upstream.TooLarge:
 		return WorkLimit
 	case upstream.BadQuestion:
 		return BadQuestion
@@ -359,6 +364,6 @@ func reasonOfKind(kind upstream.Kind) Reason {
 // way: there was no reply, the server refused, or it does not return the signatures of
 // keys.
 func (e *Error) concernsServer() bool {
-	return e.Reason == Timeout || e.Reason == Unreachable || e.Reason == NotAuthenticated || e.Reason == Refused ||
+	return e.Reason == Timeout || e.Reason == Unreachable || e.Reason == NotAuthenticated || e.Reason == NotValidating || e.Reason == Refused ||
 		e.Reason == SignatureMissing && e.Type == TypeDNSKEY
 }

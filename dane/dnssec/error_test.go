@@ -12,7 +12,7 @@ import (
 func TestReasons(t *testing.T) {
 	t.Parallel()
 	seen := make(map[string]Reason)
-	for r := Timeout; r <= NotAuthenticated; r++ {
+	for r := Timeout; r <= NotValidating; r++ {
 		code := r.String()
 		if code == "unknown" || seen[code] != 0 {
 			t.Errorf("reason %d is %q", r, code)
@@ -74,7 +74,7 @@ func TestStatus(t *testing.T) {
 
 func TestLimitsHaveDefaults(t *testing.T) {
 	t.Parallel()
-	want := Limits{4, 8, 64, 64, 100, 16, 128, 30 * time.Second, 32, 12, 128, 512, 1 << 20}
+	want := Limits{4, 8, 64, 64, 100, 16, 128, 30 * time.Second, 32, 12, 128, 512, 1 << 20, 1 << 20}
 	if got := (Limits{}).withDefaults(); got != want {
 		t.Errorf("defaults are %+v", got)
 	}

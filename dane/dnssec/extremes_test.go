@@ -276,23 +276,23 @@ func TestManyOctetsOfGuesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.latency = time.Millisecond // so that guesses are answered before the next alias is met
-		for i := range 10 {
-			w.zone(fmt.Sprintf("z%d.", i), fmt.Sprintf("a.b.z%d. 60 IN CNAME a.b.z%d.", i, i+1))
+		for i := range 15 {
+			w.zone(fmt.Sprintf("z%d.", i), fmt.Sprintf("a.b.c.z%d. 60 IN CNAME a.b.c.z%d.", i, i+1))
 		}
-		w.zone("z10.", "a.b.z10. 60 IN A 192.0.2.1")
+		w.zone("z15.", "a.b.c.z15. 60 IN A 192.0.2.1")
 		padding := &dns.TXT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeTXT, Class: dns.ClassINET}}
 		for range 200 {
 			padding.Txt = append(padding.Txt, strings.Repeat("x", 250))
 		}
 		w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
-			if q := m.Question[0]; strings.Contains(q.Name, "b.z") && q.Qtype != dns.TypeA {
+			if q := m.Question[0]; strings.Contains(q.Name, "c.z") && q.Qtype != dns.TypeA {
 				m.Answer = append(m.Answer, padding)
 			}
 			return m
 		}
-		w.expectLimit(t, "a.b.z0", dns.TypeA, "octets of replies")
+		w.expectLimit(t, "a.b.c.z0", dns.TypeA, "octets of replies")
 		// The same name within the limit.
-		w.expect(t, "a.b.z0", dns.TypeA, Secure, func(c *Config) { c.Limits.Octets = 16 << 20 })
+		w.expect(t, "a.b.c.z0", dns.TypeA, Secure, func(c *Config) { c.Limits.Octets = 16 << 20 })
 	})
 }
 

@@ -44,6 +44,9 @@ func (j *judge) set(q question, set *proof.RRset, r *reply) (*judgement, error) 
 	}
 	found.zone = z
 	j.locate(q, z, found)
+	if z.secure() {
+		j.chain.cache.habits(z.apex, now).records.Add(1)
+	}
 	return found, nil
 }
 
@@ -87,6 +90,9 @@ func (j *judge) absence(q question, r *reply) (*judgement, error) {
 		return nil, failure(q, NoRecursion, "the server refers to other servers instead of answering")
 	}
 	j.locate(q, z, found)
+	if home := q.home(); z.secure() && home != z.apex && proof.Below(proof.Parent(home), z.apex) {
+		j.chain.cache.habits(z.apex, now).denials.Add(1)
+	}
 	return found, nil
 }
 

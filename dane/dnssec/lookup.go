@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/miekg/dns"
@@ -27,13 +26,14 @@ type lookup struct {
 
 func (v *Validator) newLookup(ctx context.Context) *lookup {
 	servers, problem := v.client.Servers()
+	now := v.now()
 	l := &lookup{cache: v.cache, local: v.local}
 	l.session = session{
 		client:    v.client,
 		exchanges: &v.exchanges,
 		ctx:       ctx,
-		now:       v.now(),
-		budget:    newBudget(v.limits),
+		now:       now,
+		budget:    newBudget(v.limits, v.skew, &proven{v.cache, now}),
 		attempts:  upstream.Attempts(servers, time.Now()),
 		problem:   problem,
 		started:   make(map[exchangeKey]*flight.Flight[*reply]),
@@ -80,10 +80,10 @@ func (l *lookup) follow(q question, so path) (*Answer, error) {
 	if l.local && isSpecialUse(q.name) {
 		return localAnswer(q, s.now), nil
 	}
-	if _, err := s.start(s.attempts[0], q); err != nil {
+	if _, err := s.start(exchangeKey{s.attempts[0], q, false}); err != nil {
 		return nil, err
 	}
-	l.prefetch(q.name)
+	l.guess(q)
 	asked := s.ask(q)
 	for asked.next() {
 		a, open, err := l.answer(q, so, asked.reply)
@@ -147,45 +147,6 @@ func (p path) follow(step Alias, q question, limit int) (path, error) {
 	return p, nil
 }
 
-// maxPrefetch bounds how many names on the way down are asked for in advance. Mail
-// hosts are no deeper.
-const maxPrefetch = 8
-
-// prefetch sends questions for the DS and DNSKEY records of name and its ancestors
-// that are not known yet. It sends all at once and does not wait, so that proving
-// the answer takes no longer than getting it. It does not know which names are
-// zones: a wrong guess costs a small query. Names that are surely no zones are left
-// out: names with an underscore (RFC 8552) and names known to be inside a zone.
-func (l *lookup) prefetch(name string) {
-	if l.local && isSpecialUse(name) {
-		return
-	}
-	s := &l.session
-	for i, at := range proof.Ancestors(name) {
-		if s.budget.queries < s.budget.limits.Queries/2 {
-			return // guesses must not use up what a long chain of aliases needs
-		}
-		if i > maxPrefetch || strings.HasPrefix(at, "_") {
-			return
-		}
-		known := l.chain.known(at)
-		if known != nil && known.kind != signed && known.kind != sameZone {
-			return
-		}
-		if known != nil || l.cache.get(cacheKey{name: at, kind: cachedZone}, s.now) != nil {
-			continue
-		}
-		for _, rtype := range []uint16{dns.TypeDS, dns.TypeDNSKEY} {
-			if at == "." && rtype == dns.TypeDS {
-				continue
-			}
-			if _, err := s.start(s.attempts[0], question{at, rtype}); err != nil {
-				return
-			}
-		}
-	}
-}
-
 // answer judges one reply. It follows the aliases in it, each judged separately,
 // and then judges the records or their absence. The answer is open if the last
 // alias leads out of the reply. Absence counts only for the name asked for.
@@ -206,13 +167,20 @@ func (l *lookup) answer(q question, so path, r *reply) (a *Answer, open bool, er
 				return a, false, a.hold(set, step.expires.Sub(l.session.now))
 			}
 		case r.answer.find(at.name, at.rtype) != nil:
-			return a, false, l.finish(a, at, zones, r)
+			err = l.finish(a, at, zones, r)
+			if len(a.Aliases) > 0 && isUnsigned(r.answer.find(at.name, at.rtype)) && isMissing(err) {
+				return a, true, l.finishOpen(a, at, zones, r)
+			}
+			return a, false, err
 		case r.answer.find(at.name, dns.TypeCNAME) != nil:
 			step, err = l.cname(at, r)
 		case len(a.Aliases) > 0:
 			return a, true, l.finishOpen(a, at, zones, r)
 		default:
 			return a, false, l.finishAbsent(a, at, r)
+		}
+		if len(a.Aliases) > 0 && isUnsigned(r.answer.find(at.name, dns.TypeCNAME)) && isMissing(err) {
+			return a, true, l.finishOpen(a, at, zones, r)
 		}
 		if err != nil {
 			return nil, false, err
@@ -224,8 +192,19 @@ func (l *lookup) answer(q question, so path, r *reply) (a *Answer, open bool, er
 		zones = append(zones, step.zone)
 		a.Aliases = append(a.Aliases, step.Alias)
 		a.Name = step.Target
-		l.prefetch(a.Name)
+		l.guess(question{a.Name, q.rtype})
 	}
+}
+
+// isUnsigned reports whether an RRset of a reply came without signatures. Some servers
+// add the target of an alias from memory, without them.
+func isUnsigned(set *proof.RRset) bool { return set != nil && len(set.Sigs) == 0 }
+
+// isMissing reports whether err says that signatures are missing, so that the target of
+// an alias has to be asked for by its own name.
+func isMissing(err error) bool {
+	e := new(Error)
+	return errors.As(err, &e) && e.Reason == SignatureMissing && !e.final
 }
 
 // alias is one judged step.

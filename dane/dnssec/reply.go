@@ -16,6 +16,7 @@ import (
 type reply struct {
 	server    *upstream.Server
 	octets    int // of the message
+	memory    int // an estimate, of the message unpacked
 	rcode     int
 	ad        bool
 	answer    section
@@ -30,7 +31,7 @@ type section []*proof.RRset
 // newReply arranges msg. An rcode other than NOERROR and NXDOMAIN is an error,
 // because it says nothing about the name (RFC 7672 section 2.1.1).
 func newReply(msg *upstream.Message, q question) (*reply, error) {
-	r := &reply{server: msg.Server, octets: msg.Octets, rcode: msg.Rcode, ad: msg.AuthenticatedData, extended: extendedErrors(msg.Msg)}
+	r := &reply{server: msg.Server, octets: msg.Octets, memory: msg.Memory, rcode: msg.Rcode, ad: msg.AuthenticatedData, extended: extendedErrors(msg.Msg)}
 	if msg.Rcode != dns.RcodeSuccess && msg.Rcode != dns.RcodeNameError {
 		reason := OtherRcode
 		switch msg.Rcode {

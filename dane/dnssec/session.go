@@ -21,15 +21,17 @@ type session struct {
 	budget    *budget
 	attempts  []upstream.Attempt
 	problem   error // with the list of servers
+	ahead     bool  // the answer may turn out not to be needed: no server is blamed
 	started   map[exchangeKey]*flight.Flight[*reply]
-	// octets are those of all replies to the questions started here, including
+	// octets and memory are those of all replies to the questions started here, including
 	// questions sent in advance whose replies are never judged.
-	octets atomic.Int64
+	octets, memory atomic.Int64
 }
 
 type exchangeKey struct {
 	upstream.Attempt
 	question
+	guess bool // a large reply is dropped
 }
 
 // close drops the exchanges that were started and turned out not to be needed.
@@ -94,10 +96,12 @@ func (a *asking) accept(err error) bool {
 	}
 	// What the reply says is known now, so it need not be kept. The chain may have
 	// asked the same question while this reply was judged, and dropped it already.
-	key := exchangeKey{a.to, a.q}
-	if f := a.session.started[key]; f != nil {
-		a.session.exchanges.Leave(key, f)
-		delete(a.session.started, key)
+	for _, guess := range []bool{false, true} {
+		key := exchangeKey{a.to, a.q, guess}
+		if f := a.session.started[key]; f != nil {
+			a.session.exchanges.Leave(key, f)
+			delete(a.session.started, key)
+		}
 	}
 	return true
 }
@@ -107,7 +111,7 @@ func (a *asking) fail(e *Error) {
 		a.err = e
 		return
 	}
-	if e.concernsServer() {
+	if e.concernsServer() && !a.session.ahead {
 		a.to.Server.Failed(time.Now())
 	}
 	a.failures = addFailure(a.failures, e)
@@ -115,40 +119,72 @@ func (a *asking) fail(e *Error) {
 
 // receive waits for the reply of one server.
 func (s *session) receive(to upstream.Attempt, q question) (*reply, error) {
-	f, err := s.start(to, q)
+	f := s.started[exchangeKey{to, q, true}]
+	if f != nil {
+		r, err := f.Wait(s.ctx)
+		if tooLarge := new(upstream.Error); !errors.As(err, &tooLarge) || tooLarge.Kind != upstream.TooLarge {
+			return s.received(q, r, err)
+		}
+	}
+	f, err := s.start(exchangeKey{to, q, false})
 	if err != nil {
 		return nil, err
 	}
 	r, err := f.Wait(s.ctx)
+	return s.received(q, r, err)
+}
+
+// received takes a reply from the budget.
+func (s *session) received(q question, r *reply, err error) (*reply, error) {
 	if s.ctx.Err() != nil {
 		return nil, interrupted(q, s.ctx.Err())
 	}
 	if err != nil {
 		return nil, err
 	}
-	return r, s.budget.read(r.octets)
+	return r, s.budget.read(r)
+}
+
+// maxGuess bounds the memory for the reply to a guess. Those of honest zones are
+// smaller.
+const maxGuess = 32 << 10
+
+// guess sends a question whose reply may turn out not to be needed.
+func (s *session) guess(q question) error {
+	if s.started[exchangeKey{s.attempts[0], q, false}] != nil {
+		return nil
+	}
+	_, err := s.start(exchangeKey{s.attempts[0], q, true})
+	return err
 }
 
 // start sends a question without waiting for the reply.
-func (s *session) start(to upstream.Attempt, q question) (*flight.Flight[*reply], error) {
-	key := exchangeKey{to, q}
+func (s *session) start(key exchangeKey) (*flight.Flight[*reply], error) {
 	if f := s.started[key]; f != nil {
 		return f, nil
 	}
 	if err := s.budget.query(); err != nil {
 		return nil, err
 	}
-	if err := s.budget.received(s.octets.Load()); err != nil {
+	if err := s.budget.received(s.octets.Load(), s.memory.Load()); err != nil {
 		return nil, err
 	}
+	memory := s.budget.limits.Memory / 2
+	if key.guess {
+		memory = min(memory, maxGuess)
+	}
 	f := s.exchanges.Join(s.ctx, key, func(ctx context.Context) (*reply, error) {
-		msg, err := s.client.Exchange(ctx, to, upstream.Question{Name: q.name, Type: q.rtype})
+		msg, err := s.client.Exchange(ctx, key.Attempt, upstream.Question{Name: key.name, Type: key.rtype, Memory: memory})
 		if err != nil {
+			if e := new(upstream.Error); errors.As(err, &e) && e.Kind == upstream.TooLarge {
+				s.octets.Add(1 << 16) // at most
+			}
 			return nil, err
 		}
-		r, err := newReply(msg, q)
+		r, err := newReply(msg, key.question)
 		if err == nil {
 			s.octets.Add(int64(r.octets))
+			s.memory.Add(int64(r.memory))
 		}
 		return r, err
 	})

@@ -137,6 +137,7 @@ func TestValidity(t *testing.T) {
 		w.on("mx.", dns.TypeA, func(m *dns.Msg) {
 			w.resigned(z, m, ".", z.keys[0], tt.now.Add(tt.from), tt.now.Add(tt.to))
 		})
+		w.skew.Early = -1
 		if tt.reason == 0 {
 			w.expect(t, "mx", dns.TypeA, Secure)
 			continue
@@ -245,4 +246,45 @@ func TestOnlySignedAnswersCount(t *testing.T) {
 		m.Ns = append(m.Ns, rr(t, "mx.example.com. 300 IN AAAA 2001:db8::66"))
 	})
 	w.expectError(t, "mx.example.com", dns.TypeAAAA, SignatureMissing)
+}
+
+// D18: signatures that become valid a few seconds from now are accepted, and none that
+// have expired, unless Skew says so. An answer that rests on an expired signature does
+// not outlive the tolerance.
+func TestD18Skew(t *testing.T) {
+	t.Parallel()
+	day := 24 * time.Hour
+	for _, tt := range []struct {
+		skew     Skew
+		from, to time.Duration
+		reason   Reason
+		lasts    time.Duration
+	}{
+		{Skew{}, 5 * time.Second, day, 0, 300 * time.Second},
+		{Skew{}, 10 * time.Second, day, 0, 300 * time.Second},
+		{Skew{}, 11 * time.Second, day, SignatureNotYetValid, 0},
+		{Skew{}, -day, -time.Second, SignatureExpired, 0},
+		{Skew{Early: -1}, time.Second, day, SignatureNotYetValid, 0},
+		{Skew{Early: time.Minute}, time.Minute, day, 0, 300 * time.Second},
+		{Skew{Early: time.Minute}, 61 * time.Second, day, SignatureNotYetValid, 0},
+		{Skew{Late: time.Minute}, -day, -20 * time.Second, 0, 40 * time.Second},
+		{Skew{Late: time.Minute}, -day, -61 * time.Second, SignatureExpired, 0},
+		{Skew{Early: 1 << 62, Late: 1 << 62}, 2 * day, 3 * day, SignatureNotYetValid, 0},
+		{Skew{Early: 1 << 62, Late: 1 << 62}, -3 * day, -2 * day, SignatureExpired, 0},
+	} {
+		w := newWorld(t)
+		z := w.zones["."]
+		z.add(t, "mx. 300 IN A 192.0.2.1")
+		w.on("mx.", dns.TypeA, func(m *dns.Msg) {
+			w.resigned(z, m, ".", z.keys[0], w.now.Add(tt.from), w.now.Add(tt.to))
+		})
+		w.skew = tt.skew
+		if tt.reason != 0 {
+			w.expectError(t, "mx", dns.TypeA, tt.reason)
+			continue
+		}
+		if a := w.expect(t, "mx", dns.TypeA, Secure); a.Expires.Sub(w.now) != tt.lasts {
+			t.Errorf("%+v: lasts %v", tt, a.Expires.Sub(w.now))
+		}
+	}
 }

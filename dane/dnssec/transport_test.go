@@ -21,7 +21,7 @@ func TestQueryBits(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	w.expect(t, "_25._tcp.mx.example.com", dns.TypeTLSA, Secure)
-	if len(w.queries) < 7 {
+	if len(w.queries) < 6 {
 		t.Fatalf("only %d queries", len(w.queries))
 	}
 	for _, m := range w.queries {
@@ -521,7 +521,7 @@ func TestTrustingResolvConfChanges(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "resolv.conf")
 	synctest.Test(t, func(t *testing.T) {
-		for i, text := range []string{"nameserver 127.0.0.1\n", "nameserver 192.0.2.1\n"} {
+		for i, text := range []string{"nameserver 127.0.0.1\noptions trust-ad\n", "nameserver 192.0.2.1\noptions trust-ad\n"} {
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -530,11 +530,23 @@ func TestTrustingResolvConfChanges(t *testing.T) {
 				t.Errorf("%s: %v", text, err)
 			}
 			if i == 0 {
-				os.WriteFile(file, []byte("nameserver 192.0.2.1 # the router\n"), 0o600)
+				os.WriteFile(file, []byte("nameserver 192.0.2.1 # the router\noptions trust-ad\n"), 0o600)
 				time.Sleep(5 * time.Second)
 				if servers, problem := trusting.client.Servers(); len(servers) != 1 || !servers[0].IsLoopback() || problem == nil {
 					t.Errorf("servers %v, %v", servers, problem)
 				}
+				// D1: what the file no longer says is no longer trusted.
+				os.WriteFile(file, []byte("nameserver 127.0.0.1\n"), 0o600)
+				time.Sleep(5 * time.Second)
+				if servers, problem := trusting.client.Servers(); len(servers) != 0 || problem == nil {
+					t.Errorf("servers %v, %v", servers, problem)
+				}
+				_, err := trusting.Lookup(t.Context(), "example.com", TypeA)
+				var e *Error
+				if !errors.As(err, &e) || e.Reason != NotValidating {
+					t.Errorf("error is %v", err)
+				}
+				mentions(t, err, "trust-ad")
 			}
 		}
 	})
@@ -553,10 +565,30 @@ func TestResolvConf(t *testing.T) {
 	if err != nil || len(servers(v)) != 2 || servers(v)[1].String() != "[::1]:53" {
 		t.Errorf("servers %v, %v", servers(v), err)
 	}
+	// D13: the server of this host, if there is none; a bad line is skipped and reported.
+	for text, want := range map[string]string{
+		"":                     "127.0.0.1:53",
+		"search example.org\n": "127.0.0.1:53",
+		"# nameserver ::2\n":   "127.0.0.1:53",
+		"nameserver ::3\nnameserver resolver\nnameserver\n": "[::3]:53",
+	} {
+		v, err := New(Config{ResolvConf: file(text)})
+		if err != nil || len(servers(v)) != 1 || servers(v)[0].String() != want {
+			t.Errorf("%q: %v, %v", text, servers(v), err)
+			continue
+		}
+		_, problem := v.client.Servers()
+		if (problem != nil) != strings.Contains(text, "resolver") {
+			t.Errorf("%q: problem %v", text, problem)
+		}
+		if problem != nil {
+			mentions(t, problem, "line 2", "line 3", "resolver")
+		}
+	}
 	for name, text := range map[string]string{
-		file("search example.org\n"):    "names no DNS server",
-		file("nameserver resolver\n"):   "not an IP address",
-		filepath.Join(t.TempDir(), "x"): "cannot be read",
+		file("nameserver \nnameserver x"): "line 2",
+		file("nameserver resolver\n"):     "not an IP address",
+		filepath.Join(t.TempDir(), "x"):   "cannot be read",
 	} {
 		if _, err := New(Config{ResolvConf: name}); err == nil || !strings.Contains(err.Error(), text) {
 			t.Errorf("error is %v, want one with %q", err, text)

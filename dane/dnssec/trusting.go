@@ -5,25 +5,37 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
+	"github.com/mxseal/mxseal/dane/dnssec/internal/resolvconf"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 	"github.com/mxseal/mxseal/internal/flight"
 )
 
-// TrustingConfig configures a Trusting. The zero value asks the servers of
-// /etc/resolv.conf, which must then have loopback addresses.
+// TrustingConfig configures a Trusting. The zero value means the servers of
+// /etc/resolv.conf, which must have loopback addresses, and the option trust-ad beside
+// them.
 type TrustingConfig struct {
 	// Servers are validating servers, in the form of Config.Servers. Each must have
-	// a loopback address or be reached over TLS. Default: the servers in ResolvConf.
+	// a loopback address or be reached over TLS. To name a server here is to vouch for
+	// it: that it validates, and that nobody can forge the answers it gets from the
+	// servers that it asks in turn, which matters for 127.0.0.11 (Docker), 127.0.0.53
+	// and 127.0.0.54 (systemd-resolved). Empty means the servers in ResolvConf.
 	Servers []string
-	// ResolvConf, TLS, Dial, Now, Timeout and CacheBytes are as in Config.
+	// ResolvConf is read if Servers is empty, and read again when it changes. Its
+	// servers are used only if the file has "options trust-ad", because a container or
+	// a DHCP client may have written it. Those at 127.0.0.11, 127.0.0.53 and 127.0.0.54
+	// are not used even then. Empty means /etc/resolv.conf.
+	//
+	// TLS, Dial, Now, Timeout and CacheBytes are as in Config.
 	ResolvConf string
 	TLS        *tls.Config
 	Dial       func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -38,12 +50,18 @@ type TrustingConfig struct {
 // host or be authenticated by TLS. Most users want a [Validator], which trusts no
 // server.
 //
+// A server that does not validate is never used. A Trusting asks each server for the
+// SOA record of the root, which is signed, before the first lookup and once a minute
+// after that. If the AD bit is missing, lookups go to the other servers, and fail with
+// [NotValidating] if there is none.
+//
 // A Trusting is safe for concurrent use.
 type Trusting struct {
 	client  *upstream.Client
 	now     func() time.Time
 	cache   *cache
 	lookups flight.Group[question, *Answer]
+	vouched *vouched
 }
 
 // NewTrusting returns a Trusting. It returns an error if someone on the network
@@ -71,6 +89,7 @@ func NewTrusting(config TrustingConfig) (*Trusting, error) {
 		now:     clock(config.Now),
 		cache:   newCache(cacheBytes(config.CacheBytes)),
 		lookups: flight.Group[question, *Answer]{Limit: limits.Duration},
+		vouched: &vouched{until: make(map[*upstream.Server]time.Time)},
 	}, nil
 }
 
@@ -78,13 +97,72 @@ func NewTrusting(config TrustingConfig) (*Trusting, error) {
 // server return an *Error that wraps net.ErrClosed. Close may be called more than once.
 func (t *Trusting) Close() error { return t.client.Close() }
 
-// trustworthy refuses a server whose AD bit someone on the network can forge.
-func trustworthy(s *upstream.Server) error {
-	if s.IsLoopback() || s.IsTLS() {
+// trustworthy refuses a server whose AD bit someone on the network can forge, and a
+// server of a file whose author may not know where the AD bit comes from.
+func trustworthy(s *upstream.Server, file *resolvconf.File) error {
+	switch {
+	case !s.IsLoopback() && !s.IsTLS():
+		return fmt.Errorf("the AD bit of DNS server %s can be forged on the network: "+
+			"use a server on this host, \"tls://%s\", or a Validator", s, s.Addr())
+	case file == nil:
+		return nil
+	case isForwarder(s.Addr()):
+		return fmt.Errorf("DNS server %s is one of Docker or systemd-resolved, which may pass on the AD bit of any server: "+
+			"name it in TrustingConfig.Servers if it validates, or use a Validator", s)
+	case !file.TrustAD:
+		return fmt.Errorf("DNS server %s comes from a file without \"options trust-ad\": "+
+			"add the option or name the server in TrustingConfig.Servers if it validates, or use a Validator", s)
+	default:
 		return nil
 	}
-	return fmt.Errorf("the AD bit of DNS server %s can be forged on the network: "+
-		"use a server on this host, \"tls://%s\", or a Validator", s, s.Addr())
+}
+
+// isForwarder reports whether addr is one of Docker or systemd-resolved.
+func isForwarder(addr netip.Addr) bool {
+	a := addr.Unmap()
+	return a.Is4() && slices.Contains([][4]byte{{127, 0, 0, 11}, {127, 0, 0, 53}, {127, 0, 0, 54}}, a.As4())
+}
+
+// vouched remembers until when servers count as validating.
+type vouched struct {
+	mu    sync.Mutex
+	until map[*upstream.Server]time.Time
+}
+
+// vouchTime is how long a server counts as validating after it has shown it.
+const vouchTime = time.Minute
+
+func (v *vouched) has(s *upstream.Server) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return time.Now().Before(v.until[s])
+}
+
+// note remembers that the server validates, and forgets what is over.
+func (v *vouched) note(s *upstream.Server) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := time.Now()
+	maps.DeleteFunc(v.until, func(_ *upstream.Server, until time.Time) bool { return !now.Before(until) })
+	v.until[s] = now.Add(vouchTime)
+}
+
+// vouch returns an error unless the server sets the AD bit for the root zone. It asks
+// the server, unless it did so recently.
+func (t *Trusting) vouch(ctx context.Context, to upstream.Attempt) error {
+	if t.vouched.has(to.Server) {
+		return nil
+	}
+	root := question{".", dns.TypeSOA}
+	r, err := t.exchange(ctx, to, root)
+	switch {
+	case err != nil:
+		return err
+	case !r.ad || r.answer.find(root.name, root.rtype) == nil:
+		return r.blame(failure(root, NotValidating, "no AD bit for the root zone, which is signed"))
+	}
+	t.vouched.note(to.Server)
+	return nil
 }
 
 // Lookup returns the records of the type at name, or their absence. The answer is
@@ -155,20 +233,18 @@ func (t *Trusting) judgeFirst(ctx context.Context, a *Answer) error {
 	return nil
 }
 
+// ask asks one server after the other. Only a server that validates is asked.
 func (t *Trusting) ask(ctx context.Context, q question) (*reply, error) {
 	var failures []*Error
-	servers, _ := t.client.Servers()
+	servers, problem := t.client.Servers()
+	if len(servers) == 0 {
+		return nil, failure(q, NotValidating, "no server may be trusted").noting(problem)
+	}
 	for _, to := range upstream.Attempts(servers, time.Now()) {
 		if to.Stream && !worthStream(failures, to.Server) {
 			continue
 		}
-		var r *reply
-		bounded, cancel := context.WithTimeout(ctx, t.client.Timeout())
-		msg, err := t.client.Exchange(bounded, to, upstream.Question{Name: q.name, Type: q.rtype})
-		cancel()
-		if err == nil {
-			r, err = newReply(msg, q)
-		}
+		r, err := t.askOne(ctx, to, q)
 		if err == nil && !r.ad && slices.ContainsFunc(failures, mayBeBogus) {
 			// An insecure answer of one server does not outweigh a possibly bogus
 			// answer of another.
@@ -187,6 +263,26 @@ func (t *Trusting) ask(ctx context.Context, q question) (*reply, error) {
 		failures = addFailure(failures, e)
 	}
 	return nil, summary(q, failures)
+}
+
+// askOne asks one server, if it validates.
+func (t *Trusting) askOne(ctx context.Context, to upstream.Attempt, q question) (*reply, error) {
+	if err := t.vouch(ctx, to); err != nil {
+		e := asError(q, err).within(q)
+		e.Server = to.Server.String()
+		return nil, e
+	}
+	return t.exchange(ctx, to, q)
+}
+
+func (t *Trusting) exchange(ctx context.Context, to upstream.Attempt, q question) (*reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.client.Timeout())
+	defer cancel()
+	msg, err := t.client.Exchange(ctx, to, upstream.Question{Name: q.name, Type: q.rtype})
+	if err != nil {
+		return nil, err
+	}
+	return newReply(msg, q)
 }
 
 // mayBeBogus reports whether a validating server answers like this if the data is

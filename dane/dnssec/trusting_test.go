@@ -5,8 +5,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/miekg/dns"
@@ -16,9 +19,14 @@ import (
 func validating(w *world, secure func(q dns.Question) bool) {
 	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
 		strip(m)
-		m.AuthenticatedData = secure(m.Question[0])
+		m.AuthenticatedData = isRootSOA(m) || secure(m.Question[0])
 		return m
 	}
+}
+
+// isRootSOA reports whether m is about what every Trusting asks for first.
+func isRootSOA(m *dns.Msg) bool {
+	return m.Question[0].Name == "." && m.Question[0].Qtype == dns.TypeSOA
 }
 
 func (w *world) trusting(t *testing.T) *Trusting {
@@ -28,6 +36,137 @@ func (w *world) trusting(t *testing.T) *Trusting {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// D1, DANE-11: a file that something else than the administrator may have written does
+// not make a server trusted.
+func TestD1TrustingResolvConf(t *testing.T) {
+	t.Parallel()
+	for text, ok := range map[string]bool{
+		"nameserver 127.0.0.1\noptions trust-ad\n":                          true,
+		"options edns0 trust-ad\nnameserver ::1\n":                          true,
+		"options trust-ad\n":                                                true, // 127.0.0.1, by resolv.conf(5)
+		"":                                                                  false,
+		"nameserver 127.0.0.1\n":                                            false,
+		"nameserver 127.0.0.1\n#options trust-ad\n":                         false,
+		"nameserver 127.0.0.11\n":                                           false, // Docker
+		"nameserver 127.0.0.11\noptions trust-ad ndots:0\n":                 false,
+		"nameserver 127.0.0.53\noptions edns0 trust-ad\n":                   false, // systemd-resolved
+		"nameserver 127.0.0.54\noptions trust-ad\n":                         false,
+		"nameserver ::ffff:127.0.0.11\noptions trust-ad\n":                  false,
+		"nameserver 127.0.0.11:5353\noptions trust-ad\n":                    false,
+		"nameserver 127.0.0.1\nnameserver 127.0.0.11\noptions trust-ad\n":   false,
+		"nameserver 192.0.2.1\noptions trust-ad\n":                          false,
+		"nameserver tls://192.0.2.1#dns.example\noptions trust-ad\n":        false, // DHCP must not name the certificate
+		"nameserver 127.0.0.1\nnameserver 192.0.2.1\noptions trust-ad\n":    false,
+		"nameserver 127.0.0.2\nnameserver resolver\noptions trust-ad\n":     true,
+		"nameserver 127.0.0.2\noptions notrust-ad trust-ad:0 no-trust-ad\n": false,
+	} {
+		file := filepath.Join(t.TempDir(), "resolv.conf")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := NewTrusting(TrustingConfig{ResolvConf: file})
+		if (err == nil) != ok {
+			t.Errorf("%q: %v", text, err)
+		}
+		if err != nil && strings.Contains(text, "nameserver 127") {
+			mentions(t, err, "Validator")
+		}
+	}
+	for _, server := range []string{"127.0.0.11", "127.0.0.53", "127.0.0.54"} {
+		if _, err := NewTrusting(TrustingConfig{Servers: []string{server}}); err != nil {
+			t.Errorf("%s, named by the administrator: %v", server, err)
+		}
+	}
+}
+
+// D2: a server that does not validate is never used, and the error says so.
+func TestD2NotValidating(t *testing.T) {
+	t.Parallel()
+	for what, bend := range map[string]func(m *dns.Msg){
+		"no AD":             func(m *dns.Msg) { m.AuthenticatedData = false },
+		"no AD at the root": func(m *dns.Msg) { m.AuthenticatedData = !isRootSOA(m) },
+		"AD without the record": func(m *dns.Msg) {
+			if m.AuthenticatedData = true; isRootSOA(m) {
+				m.Answer = nil
+			}
+		},
+		"NXDOMAIN": func(m *dns.Msg) {
+			if m.AuthenticatedData = true; isRootSOA(m) {
+				m.Answer, m.Rcode = nil, dns.RcodeNameError
+			}
+		},
+	} {
+		w := mail(t)
+		w.mangle = func(server, _ string, m *dns.Msg) *dns.Msg {
+			if m.AuthenticatedData = true; server == "127.0.0.1:53" {
+				bend(m)
+			}
+			return m
+		}
+		_, err := w.trusting(t).Lookup(t.Context(), "mx.example.com", TypeA)
+		var e *Error
+		if !errors.As(err, &e) || e.Reason != NotValidating || e.Name != "mx.example.com." || e.Server != "127.0.0.1:53" {
+			t.Errorf("%s: %v", what, err)
+		}
+		mentions(t, err, "server-not-validating", "127.0.0.1:53", "enable validation")
+		// Another server is used instead, and never this one.
+		r, err := NewTrusting(TrustingConfig{Servers: []string{"127.0.0.1", "127.0.0.2"}, Dial: w.dial, Now: func() time.Time { return w.now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"mx.example.com", "none.example.com", "alias.example.com"} {
+			if a, err := r.Lookup(t.Context(), name, TypeA); err != nil || a.Status != Secure {
+				t.Errorf("%s, %s: %+v, %v", what, name, a, err)
+			}
+		}
+		w.mangle = func(server, _ string, m *dns.Msg) *dns.Msg {
+			if m.AuthenticatedData = true; server == "127.0.0.1:53" {
+				bend(m)
+				return m
+			}
+			return nil
+		}
+		if a, err := r.Lookup(t.Context(), "mx.example.com", TypeTXT); err == nil {
+			t.Errorf("%s: a server that does not validate was the fallback: %+v", what, a)
+		}
+	}
+}
+
+// D2: a server that stops to validate is noticed within a minute.
+func TestD2StopsToValidate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := mail(t)
+		validating(w, func(dns.Question) bool { return true })
+		r, err := NewTrusting(TrustingConfig{Servers: []string{"127.0.0.1"}, Dial: w.dial, CacheBytes: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lookup := func() error {
+			_, err := r.Lookup(t.Context(), "mx.example.com", TypeA)
+			w.settle()
+			return err
+		}
+		for range 3 {
+			if err := lookup(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := w.asked[". SOA"]; n != 1 {
+			t.Errorf("the root was asked for %d times", n)
+		}
+		w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg { m.AuthenticatedData = false; return m }
+		time.Sleep(time.Minute)
+		if err := lookup(); err == nil {
+			t.Error("not noticed")
+		}
+		validating(w, func(dns.Question) bool { return true })
+		if err := lookup(); err != nil {
+			t.Errorf("after it validates again: %v", err)
+		}
+	})
 }
 
 // DANE-10, DANE-11, TLSA-17, field note 14: the AD bit counts only from a server on
@@ -152,10 +291,10 @@ func TestTrustingServfail(t *testing.T) {
 	for _, authentic := range []bool{true, false} {
 		w := mail(t)
 		w.mangle = func(server, _ string, m *dns.Msg) *dns.Msg {
-			if server == "127.0.0.1:53" {
+			if server == "127.0.0.1:53" && !isRootSOA(m) {
 				m.Rcode = dns.RcodeServerFailure
 			}
-			m.AuthenticatedData = authentic
+			m.AuthenticatedData = authentic || isRootSOA(m)
 			return m
 		}
 		r, err := NewTrusting(TrustingConfig{Servers: []string{"127.0.0.1", "127.0.0.2"}, Dial: w.dial, Now: func() time.Time { return w.now }})
@@ -198,7 +337,12 @@ func TestTrustingFailures(t *testing.T) {
 		NoRecursion: func(m *dns.Msg) { m.Answer, m.Ns = nil, []dns.RR{rr(t, "com. NS a.com.")} },
 	} {
 		w := mail(t)
-		w.on("mx.example.com.", dns.TypeA, bend)
+		w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
+			if m.AuthenticatedData = isRootSOA(m); !isRootSOA(m) {
+				bend(m)
+			}
+			return m
+		}
 		a, err := w.trusting(t).Lookup(t.Context(), "mx.example.com", TypeA)
 		var e *Error
 		if !errors.As(err, &e) || e.Reason != reason {

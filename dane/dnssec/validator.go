@@ -21,9 +21,15 @@ type Config struct {
 	// need not be trusted or validate, but must return DNSSEC records. They are
 	// asked in this order: if one fails, the next is asked.
 	Servers []string
-	// ResolvConf is read if Servers is empty, and read again when it changes. If it
-	// then names no server, the old servers are kept, and errors say so.
-	// Default: /etc/resolv.conf.
+	// ResolvConf is read if Servers is empty, and read again when it changes. Empty
+	// means /etc/resolv.conf, which Windows does not have: set Servers there. A
+	// nameserver line without an IP address is skipped, and errors of lookups and of
+	// Probe say so. If New finds no nameserver line, the server at 127.0.0.1 is asked,
+	// as resolv.conf(5) says. If the file later names no usable server, the old servers
+	// are kept, and errors say so. The options timeout (at most 30), attempts (at most
+	// 5), rotate and use-vc are read from it; Timeout takes precedence. The other
+	// options and the environment variable RES_OPTIONS are ignored. The option trust-ad
+	// matters only to a Trusting.
 	ResolvConf string
 	// Anchors are the trust anchors, for the root or any other zone: DS or
 	// DNSKEY records in zone-file syntax, with absolute names, one in a line.
@@ -49,6 +55,9 @@ type Config struct {
 	CacheBytes int
 	// Limits bounds the work of one lookup.
 	Limits Limits
+	// Skew is the tolerance for clocks. By default, signatures are accepted 10 seconds
+	// before their inception, and never after their expiration. It is at most a day.
+	Skew Skew
 	// SHA1 enables the signature algorithms 5 and 7. By default they are disabled, and
 	// zones that are signed only with them are insecure (RFC 9905 section 2).
 	SHA1 bool
@@ -62,6 +71,7 @@ type Validator struct {
 	anchors anchor.Set
 	now     func() time.Time
 	limits  Limits
+	skew    Skew
 	sha1    bool
 	local   bool // special-use names are answered without a server
 
@@ -94,6 +104,7 @@ func New(config Config) (*Validator, error) {
 		anchors:   anchors,
 		now:       clock(config.Now),
 		limits:    limits,
+		skew:      config.Skew.withDefaults(),
 		sha1:      config.SHA1,
 		local:     anchors.OfIANA(),
 		cache:     newCache(cacheBytes(config.CacheBytes)),
@@ -132,11 +143,44 @@ func (v *Validator) Lookup(ctx context.Context, name string, t Type) (*Answer, e
 	if err != nil {
 		return nil, err
 	}
+	return v.lookup(ctx, q, false)
+}
+
+// LookupAhead starts a lookup that may turn out not to be needed, and returns a
+// function that waits for it. It returns nil, and sends nothing, unless name is in a
+// signed zone as far as is known: records of the zone were validated before, and no
+// zone cut is known between the zone and name. Name servers of unsigned zones may fail
+// on questions for some types. This knowledge only decides whether to ask early; the
+// answer is validated like any other.
+//
+// The lookup ends with ctx. If it fails, no server is counted as failing. A caller
+// that needs the answer then calls Lookup.
+func (v *Validator) LookupAhead(ctx context.Context, name string, t Type) (wait func() (*Answer, error)) {
+	q, err := newQuestion(name, t)
+	if err != nil || !v.cache.isInSignedZone(q.home(), v.now()) {
+		return nil
+	}
+	var a *Answer
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a, err = v.lookup(ctx, q, true)
+	}()
+	return func() (*Answer, error) {
+		<-done
+		return a, err
+	}
+}
+
+// lookup is Lookup. ahead means that the answer may turn out not to be needed.
+func (v *Validator) lookup(ctx context.Context, q question, ahead bool) (*Answer, error) {
 	if a, err := v.cached(q); a != nil || err != nil {
 		return a, err
 	}
 	f := v.lookups.Join(ctx, q, func(ctx context.Context) (*Answer, error) {
-		return v.newLookup(ctx).run(q)
+		l := v.newLookup(ctx)
+		l.session.ahead = ahead
+		return l.run(q)
 	})
 	defer v.lookups.Leave(q, f)
 	a, err := f.Wait(ctx)

@@ -23,6 +23,7 @@ type world struct {
 	zones map[string]*testZone
 	now   time.Time
 
+	skew Skew // of the validators
 	// latency is how long each exchange takes.
 	latency time.Duration
 	// mangle may change the honest reply, or return nil to drop it.
@@ -139,6 +140,7 @@ func (w *world) config() Config {
 		Dial:    w.dial,
 		Now:     func() time.Time { return w.now },
 		Timeout: 5 * time.Second,
+		Skew:    w.skew,
 	}
 }
 

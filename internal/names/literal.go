@@ -24,3 +24,12 @@ func ParseLiteral(s string) (netip.Addr, error) {
 	}
 	return addr, err
 }
+
+// Literal returns an address as an address literal, with the brackets (RFC 5321
+// section 4.1.3).
+func Literal(addr netip.Addr) string {
+	if addr.Is4() {
+		return "[" + addr.String() + "]"
+	}
+	return "[IPv6:" + addr.String() + "]"
+}

@@ -30,5 +30,12 @@ func TestParseLiteral(t *testing.T) {
 		if got != want || (err == nil) != want.IsValid() {
 			t.Errorf("ParseLiteral(%q) = %v, %v, want %v", s, got, err, want)
 		}
+		if err != nil {
+			continue
+		}
+		text := names.Literal(got)
+		if again, err := names.ParseLiteral(text[1 : len(text)-1]); !names.IsLiteral(text) || again != got || err != nil {
+			t.Errorf("Literal(%v) = %q, which is %v, %v", got, text, again, err)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package delivery
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -38,6 +39,24 @@ type Dialer struct {
 	// "localhost" if that is not a name. Many mail hosts expect the name that
 	// the sending address resolves to.
 	LocalName string
+
+	// LocalIPv4 and LocalIPv6 are the addresses to send from, for each family. The zero
+	// Addr means that the system chooses. With policy.Config.Dial, which chooses by
+	// itself, an address is an error: no host is reached.
+	LocalIPv4, LocalIPv6 netip.Addr
+
+	// SmartHost is the relay that all mail goes to; nil means the mail hosts of the
+	// recipients.
+	SmartHost *SmartHost
+
+	// CustomizeTLS changes the configuration of TLS for a host, for example to add a
+	// client certificate or to choose curves. These fields are taken over from config:
+	// Certificates, GetClientCertificate, CurvePreferences, NextProtos, KeyLogWriter,
+	// MaxVersion, MinVersion where it is higher, and of CipherSuites those that
+	// crypto/tls does not call insecure. All other changes are ignored, so that none
+	// weakens what a session must prove. It must be safe for concurrent use, and must not
+	// keep config. nil changes nothing.
+	CustomizeTLS func(host *policy.Host, config *tls.Config)
 
 	// ConnectTimeout bounds the connection to one address; 0 stands for 30
 	// seconds.
@@ -152,6 +171,10 @@ func (d *Dialer) walk(ctx context.Context, domain string, options []policy.Optio
 	if d.Resolver == nil {
 		return nil, errNoResolver
 	}
+	options, err := d.SmartHost.options(options)
+	if err != nil {
+		return nil, smartHostFailed(domain, err)
+	}
 	key, err := names.Canonical(domain)
 	if err != nil {
 		key = domain // an address literal, or Resolve fails
@@ -174,6 +197,14 @@ func (d *Dialer) walk(ctx context.Context, domain string, options []policy.Optio
 	w := &walk{dialer: d, leaveDomain: leave}
 	w.follow(plan)
 	return w, nil
+}
+
+// local returns the address to connect from.
+func (d *Dialer) local(to netip.Addr) netip.Addr {
+	if to.Unmap().Is4() {
+		return d.LocalIPv4
+	}
+	return d.LocalIPv6
 }
 
 // localName returns the name for EHLO over a connection.

@@ -16,8 +16,10 @@ func TestImports(t *testing.T) {
 	t.Parallel()
 	allowed := []string{
 		"github.com/mxseal/mxseal/policy", "github.com/mxseal/mxseal/tlsrpt", "github.com/mxseal/mxseal/internal/names",
+		"github.com/mxseal/mxseal/internal/tlsalert",
 		"github.com/mxseal/mxseal/policy/delivery/internal/message", "github.com/mxseal/mxseal/policy/delivery/internal/wire",
 		"github.com/mxseal/mxseal/policy/delivery/internal/dsn", "github.com/mxseal/mxseal/policy/delivery/internal/conversation",
+		"github.com/mxseal/mxseal/policy/delivery/internal/handover", "github.com/mxseal/mxseal/policy/delivery/internal/login",
 	}
 	files, err := os.ReadDir(".")
 	if err != nil {

@@ -2,11 +2,7 @@ package delivery
 
 import (
 	"cmp"
-	"context"
-	"errors"
-	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -128,11 +124,4 @@ func (s *stalls) recent(addr netip.Addr) bool {
 		return false
 	}
 	return known
-}
-
-// isTimeout reports whether a step or a connection took too long.
-func isTimeout(err error) bool {
-	var network net.Error
-	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) ||
-		errors.As(err, &network) && network.Timeout()
 }

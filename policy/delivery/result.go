@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery/internal/conversation"
 	"github.com/mxseal/mxseal/policy/delivery/internal/wire"
 )
 
@@ -200,7 +201,7 @@ func exhausted(to []mailbox, domain *refusal, all bool) []Undelivered {
 	undelivered := make([]Undelivered, len(reasons))
 	for i, reason := range reasons {
 		if reason != domain && reason.err.Permanent && !all {
-			reason = &refusal{postponed(reason.err), reason.host, reason.reply}
+			reason = &refusal{conversation.Postponed(reason.err), reason.host, reason.reply}
 		}
 		undelivered[i] = reason.undelivered(boxes[i])
 	}

@@ -145,7 +145,7 @@ func (inet *Internet) issueChain(name string, key crypto.Signer, b *Behavior) *c
 func negateSerial(cert *x509.Certificate, signer crypto.Signer) *x509.Certificate {
 	signed := bytes.Clone(cert.RawTBSCertificate)
 	serial, _ := asn1.Marshal(cert.SerialNumber)
-	signed[bytes.Index(signed, serial)+2] |= 0x80 // the first octet after tag and length
+	signed[bytes.Index(signed, serial)+2] = 0x80 // the octet after tag and length, which begins the shortest form of a number
 	sum := sha256.Sum256(signed)
 	signature, err := signer.Sign(rand.Reader, sum[:], crypto.SHA256)
 	if err != nil {

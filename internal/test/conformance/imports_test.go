@@ -23,7 +23,9 @@ var mayImport = map[string][]string{
 	"policy/storetest":                      {"mtasts", "tlsrpt", "tlsrpt/report", "tlsrpt/reporter"},
 	"dane":                                  {"dane/dnssec"},
 	"dane/dnssec":                           {},
-	"dane/dnssec/internal/upstream":         {},
+	"dane/dnssec/internal/upstream":         {"dane/dnssec/internal/resolvconf"},
+	"dane/dnssec/internal/anchor":           {"dane/dnssec/internal/proof"},
+	"dane/dnssec/internal/resolvconf":       {},
 	"dane/dnssec/internal/proof":            {},
 	"mtasts":                                {},
 	"tlsrpt":                                {},
@@ -31,8 +33,11 @@ var mayImport = map[string][]string{
 	"tlsrpt/reporter":                       {"tlsrpt", "tlsrpt/report", "tlsrpt/internal/syntax"},
 	"policy/delivery/internal/conversation": {"policy", "policy/delivery/internal/wire", "tlsrpt"},
 	"policy/delivery/internal/wire":         {},
+	"policy/delivery/internal/login":        {"policy/delivery/internal/wire"},
+	"policy/delivery/internal/handover":     {"policy/delivery/internal/conversation", "policy/delivery/internal/wire"},
 	"policy/delivery/internal/dsn":          {"policy/delivery/internal/message"},
 	"policy/delivery/internal/message":      {},
+	"policy/internal/hop":                   {"dane/dnssec"},
 }
 
 // Imports go one way only.

@@ -1,6 +1,9 @@
 package proof
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Limits bounds the work of proofs.
 type Limits struct {
@@ -12,6 +15,16 @@ type Limits struct {
 	Verifications      int // public-key operations, in total
 	NSEC3Hashes        int // names hashed for NSEC3, in total
 	Digests            int // digests of keys compared with DS records, in total
+	// Early and Late are how long before its inception, and after its expiration, a
+	// signature is accepted, in whole seconds.
+	Early, Late time.Duration
+}
+
+// Memory remembers which signatures were verified. Its methods are called with a digest
+// of all that the verification depends on, except for the time.
+type Memory interface {
+	Has(digest [32]byte) bool
+	Add(digest [32]byte, ttl uint32)
 }
 
 // Budget is what is left of the Limits during one lookup. It is not safe for
@@ -20,6 +33,9 @@ type Budget struct {
 	Limits Limits
 	// Verifications, NSEC3Hashes and Digests are how many are left.
 	Verifications, NSEC3Hashes, Digests int
+	// Memory, if it is not nil, saves verifications of records that many proofs of one
+	// zone share.
+	Memory Memory
 }
 
 // NewBudget returns a Budget of which nothing has been spent.

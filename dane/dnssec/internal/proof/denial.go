@@ -108,7 +108,10 @@ func (d *Denials) addVerified(set *RRset) {
 	}
 	switch rr := records[0].(type) {
 	case *dns.NSEC:
-		d.nsec = append(d.nsec, newNSEC(rr, d.zone.Apex))
+		// The next name is in the same zone (RFC 4034 section 4.1.1).
+		if record := newNSEC(rr, d.zone.Apex); Within(record.next, record.apex) {
+			d.nsec = append(d.nsec, record)
+		}
 	case *dns.NSEC3:
 		record, ok := newNSEC3(rr, d.zone.Apex)
 		if !ok {

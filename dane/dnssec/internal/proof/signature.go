@@ -2,6 +2,7 @@ package proof
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"slices"
@@ -60,7 +61,7 @@ func verify(set *RRset, zone *KeySet, now time.Time, b *Budget) (*Verified, erro
 			continue
 		}
 		keys := zone.matching(sig)
-		if f := checkSignature(set, sig, keys, now); f.fault != 0 {
+		if f := checkSignature(set, sig, keys, now, b.Limits); f.fault != 0 {
 			worst = worst.or(f)
 			continue
 		}
@@ -81,16 +82,45 @@ func verify(set *RRset, zone *KeySet, now time.Time, b *Budget) (*Verified, erro
 		}
 		covered := data.covered(sig)
 		for _, key := range keys {
-			if err := b.verification(); err != nil {
+			good, err := b.verifies(key, set, covered, signature)
+			if err != nil {
 				return nil, err
 			}
-			if key.verifies(covered, signature) {
-				return accept(set, sig, now), nil
+			if good {
+				return accept(set, sig, now, b.Limits.Late), nil
 			}
 		}
 		worst = worst.or(flaw{SignatureInvalid, "does not verify", sig})
 	}
 	return nil, worst.error(set, zone)
+}
+
+// verifies reports whether the signature is good. Proofs of absence in one zone share
+// records: the NSEC3 record of the apex is in nearly all of them. A good signature over
+// such a record is remembered together with the key, so that the same octets are not
+// verified again.
+func (b *Budget) verifies(key Key, set *RRset, covered, signature []byte) (bool, error) {
+	shared := b.Memory != nil && (set.Denies() || set.Type == dns.TypeSOA)
+	var digest [32]byte
+	if shared {
+		h := sha256.New()
+		for _, part := range [][]byte{key.rdata, covered, signature} {
+			h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(part))))
+			h.Write(part)
+		}
+		h.Sum(digest[:0])
+		if b.Memory.Has(digest) {
+			return true, nil
+		}
+	}
+	if err := b.verification(); err != nil {
+		return false, err
+	}
+	good := key.verifies(covered, signature)
+	if good && shared {
+		b.Memory.Add(digest, set.TTL())
+	}
+	return good, nil
 }
 
 // flaw is what is wrong with a signature. There may be hundreds of bad signatures
@@ -137,8 +167,8 @@ func mayBeSignedBy(set *RRset, apex string) bool {
 
 // checkSignature makes the checks of RFC 4035 section 5.3.1 that cost nothing.
 // The owner, class, type and signer have been compared already.
-func checkSignature(set *RRset, sig *dns.RRSIG, keys []Key, now time.Time) flaw {
-	t := uint32(now.Unix())
+func checkSignature(set *RRset, sig *dns.RRSIG, keys []Key, now time.Time, l Limits) flaw {
+	t, early, late := uint32(now.Unix()), uint32(l.Early/time.Second), uint32(l.Late/time.Second)
 	switch {
 	case int(sig.Labels) > signedLabels(set.Name):
 		return flaw{SignatureInvalid, "has more labels than its owner", sig}
@@ -147,9 +177,9 @@ func checkSignature(set *RRset, sig *dns.RRSIG, keys []Key, now time.Time) flaw 
 	// RFC 4034 section 3.1.5: serial number arithmetic (RFC 1982).
 	case int32(sig.Expiration-sig.Inception) < 0:
 		return flaw{SignatureInvalid, "expires before its inception", sig}
-	case int32(sig.Expiration-t) < 0:
+	case int32(sig.Expiration+late-t) < 0:
 		return flaw{SignatureExpired, "", sig}
-	case int32(t-sig.Inception) < 0:
+	case int32(t+early-sig.Inception) < 0:
 		return flaw{SignatureNotYetValid, "", sig}
 	case len(keys) == 0:
 		return flaw{KeyMissing, "", sig}
@@ -158,8 +188,8 @@ func checkSignature(set *RRset, sig *dns.RRSIG, keys []Key, now time.Time) flaw 
 }
 
 // accept computes the TTL of RFC 4035 section 5.3.3.
-func accept(set *RRset, sig *dns.RRSIG, now time.Time) *Verified {
-	left := sig.Expiration - uint32(now.Unix())
+func accept(set *RRset, sig *dns.RRSIG, now time.Time, late time.Duration) *Verified {
+	left := sig.Expiration + uint32(late/time.Second) - uint32(now.Unix())
 	v := &Verified{TTL: min(set.TTL(), minTTL(sig), sig.OrigTtl, left), source: set.Name}
 	if int(sig.Labels) < signedLabels(set.Name) {
 		v.source = WildcardOf(lastLabels(set.Name, int(sig.Labels)))

@@ -11,6 +11,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/resolvconf"
 )
 
 // Config configures a Client.
@@ -21,8 +23,8 @@ type Config struct {
 	// ResolvConf is read if Servers is empty, and read again when it changes.
 	// Default: /etc/resolv.conf.
 	ResolvConf string
-	// Permit returns an error for a server that must not be used. Nil permits all.
-	Permit func(*Server) error
+	// Permit says which servers may be used. Nil permits all.
+	Permit Permit
 	// Dial connects to a server. Default: a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// TLS is a template for connections over TLS. It may be nil.
@@ -35,6 +37,10 @@ type Config struct {
 	// the records that prove it.
 	WantAD bool
 }
+
+// Permit returns an error for a server that must not be used. The file is that which
+// names the server, or nil if the configuration does.
+type Permit func(s *Server, file *resolvconf.File) error
 
 // Client sends questions to servers. It is safe for concurrent use.
 type Client struct {
@@ -106,6 +112,9 @@ func (c *Client) Servers() ([]*Server, error) { return c.servers.list() }
 type Question struct {
 	Name string // canonical
 	Type uint16
+	// Memory bounds Message.Memory. A larger reply is an Error, TooLarge. 0 means no
+	// bound.
+	Memory int
 }
 
 // Exchange makes one attempt: it asks the server and returns the reply. It asks
@@ -203,7 +212,7 @@ func (c *Client) overUDP(ctx context.Context, s *Server, query *query) (*Message
 		if problem == nil {
 			return m, nil
 		}
-		if problem.Kind == TooManyRecords {
+		if problem.Kind == TooManyRecords || problem.Kind == TooLarge {
 			return nil, problem
 		}
 		stray = problem

@@ -10,6 +10,7 @@ const (
 	NotAuthenticated                 // the certificate of a TLS server is not valid
 	Malformed                        // the reply breaks the protocol
 	TooManyRecords                   // the reply exceeds Config.Records
+	TooLarge                         // the reply exceeds Question.Memory
 	BadQuestion                      // the question cannot be written in a message
 )
 

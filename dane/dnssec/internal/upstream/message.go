@@ -15,6 +15,7 @@ import (
 type Message struct {
 	*dns.Msg
 	Octets int // in wire form
+	Memory int // an estimate of what Msg takes, unpacked
 	Server *Server
 }
 
@@ -29,24 +30,39 @@ func Relevant(rtype, qtype uint16) bool {
 	}
 }
 
-// readReply parses a message that answers the query. The ID is compared first: it
-// drops a flood of forged messages at little cost. So does the number of records,
-// because each may be 16 octets and unpack to a thousand.
+// readReply parses a message that answers the query. The ID, the question and the TC
+// bit are compared before any record is read: this drops a flood of forged messages at
+// little cost, and a truncated reply may end in the middle of a record (RFC 2181 section
+// 9), so its records do not count. The number of records is limited, because each may be
+// 16 octets and unpack to a thousand.
 func readReply(wire []byte, query *query, limit int) (*Message, *Error) {
 	if len(wire) < 2 || binary.BigEndian.Uint16(wire) != query.id() {
 		return nil, &Error{Kind: Malformed, Detail: "a message with another ID"}
 	}
-	if n := countRecords(wire); n > limit {
-		return nil, &Error{Kind: TooManyRecords, Detail: fmt.Sprintf("more than %d records of one reply", limit)}
+	if len(wire) >= 6 && binary.BigEndian.Uint16(wire[4:]) > 1 {
+		return nil, &Error{Kind: Malformed, Detail: "a message with several questions"}
 	}
-	msg, err := unpack(wire, query.Type)
+	msg, _, err := unpackHead(wire)
 	if err != nil {
 		return nil, &Error{Kind: Malformed, Detail: "a message that cannot be parsed"}
 	}
 	if problem := mismatch(msg, query.Question); problem != "" {
 		return nil, &Error{Kind: Malformed, Detail: problem}
 	}
-	return &Message{Msg: msg, Octets: len(wire)}, nil
+	if msg.Truncated || len(msg.Question) == 0 {
+		return &Message{Msg: msg, Octets: len(wire)}, nil
+	}
+	if n := countRecords(wire); n > limit {
+		return nil, &Error{Kind: TooManyRecords, Detail: fmt.Sprintf("more than %d records of one reply", limit)}
+	}
+	msg, memory, err := unpack(wire, query.Question)
+	if err == errTooLarge {
+		return nil, &Error{Kind: TooLarge, Detail: fmt.Sprintf("a reply that would take more than %d octets of memory", query.Memory)}
+	}
+	if err != nil {
+		return nil, &Error{Kind: Malformed, Detail: "a message that cannot be parsed"}
+	}
+	return &Message{Msg: msg, Octets: len(wire), Memory: memory}, nil
 }
 
 // countRecords adds the counts of the header (RFC 1035 section 4.1.1), except for
@@ -66,8 +82,8 @@ func mismatch(msg *dns.Msg, asked Question) string {
 	switch {
 	case !msg.Response || msg.Opcode != dns.OpcodeQuery:
 		return "a message that is not a reply"
-	case msg.Rcode == dns.RcodeFormatError && len(msg.Question) == 0:
-		return "" // from a server that could not read the question
+	case len(msg.Question) == 0 && (msg.Truncated || saysNothing(msg.Rcode)):
+		return ""
 	case len(msg.Question) != 1:
 		return "a reply without the question"
 	}
@@ -76,6 +92,17 @@ func mismatch(msg *dns.Msg, asked Question) string {
 		return "a reply to another question"
 	}
 	return ""
+}
+
+// saysNothing reports whether some servers leave out the question in a reply with the
+// rcode. Such a reply only ends the attempt. Nothing else in it is read.
+func saysNothing(rcode int) bool {
+	switch rcode {
+	case dns.RcodeFormatError, dns.RcodeServerFailure, dns.RcodeNotImplemented, dns.RcodeRefused:
+		return true
+	default:
+		return false
+	}
 }
 
 func receiveStream(conn net.Conn) ([]byte, error) {
@@ -88,21 +115,49 @@ func receiveStream(conn net.Conn) ([]byte, error) {
 	return buf, err
 }
 
-var errCutShort = errors.New("a message that ends early")
+var (
+	errCutShort = errors.New("a message that ends early")
+	errTooLarge = errors.New("a message that takes too much memory")
+)
 
-// unpack parses a reply to a question for rtype. Records that are not Relevant are
+// unpack parses a reply to q, and returns an estimate of the memory that it takes. Records that are not Relevant are
 // kept without their data: some unpack to hundreds of times their size, such as
 // HIP, which lists names, or TXT, which lists strings. Of the additional section
 // only the OPT record has data. Like the dns package, unpack accepts counts in the
 // header that are too high.
-func unpack(wire []byte, rtype uint16) (*dns.Msg, error) {
+func unpack(wire []byte, q Question) (*dns.Msg, int, error) {
+	msg, u, err := unpackHead(wire)
+	if err != nil {
+		return nil, 0, err
+	}
+	u.limit = q.Memory
+	needed := func(t uint16) bool { return t == dns.TypeRRSIG || Relevant(t, q.Type) }
+	if msg.Answer, err = u.records(binary.BigEndian.Uint16(wire[6:]), needed); err != nil {
+		return nil, 0, err
+	}
+	if msg.Ns, err = u.records(binary.BigEndian.Uint16(wire[8:]), needed); err != nil {
+		return nil, 0, err
+	}
+	isOPT := func(t uint16) bool { return t == dns.TypeOPT }
+	if msg.Extra, err = u.records(binary.BigEndian.Uint16(wire[10:]), isOPT); err != nil {
+		return nil, 0, err
+	}
+	if opt := msg.IsEdns0(); opt != nil {
+		msg.Rcode |= opt.ExtendedRcode() // RFC 6891 section 6.1.3
+	}
+	return msg, u.memory, nil
+}
+
+// unpackHead parses the header and the question. The unpacker that it returns is at the
+// records.
+func unpackHead(wire []byte) (*dns.Msg, *unpacker, error) {
 	const header = 12 // RFC 1035 section 4.1.1
 	if len(wire) < header {
-		return nil, errCutShort
+		return nil, nil, errCutShort
 	}
 	msg := new(dns.Msg)
 	if err := msg.Unpack(wire[:header]); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	u := &unpacker{wire: wire, off: header}
 	for range binary.BigEndian.Uint16(wire[4:]) {
@@ -111,32 +166,19 @@ func unpack(wire []byte, rtype uint16) (*dns.Msg, error) {
 		}
 		h, err := u.name(4)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		msg.Question = append(msg.Question, dns.Question{Name: h.Name, Qtype: h.Rrtype, Qclass: h.Class})
 	}
-	needed := func(t uint16) bool { return t == dns.TypeRRSIG || Relevant(t, rtype) }
-	var err error
-	if msg.Answer, err = u.records(binary.BigEndian.Uint16(wire[6:]), needed); err != nil {
-		return nil, err
-	}
-	if msg.Ns, err = u.records(binary.BigEndian.Uint16(wire[8:]), needed); err != nil {
-		return nil, err
-	}
-	isOPT := func(t uint16) bool { return t == dns.TypeOPT }
-	if msg.Extra, err = u.records(binary.BigEndian.Uint16(wire[10:]), isOPT); err != nil {
-		return nil, err
-	}
-	if opt := msg.IsEdns0(); opt != nil {
-		msg.Rcode |= opt.ExtendedRcode() // RFC 6891 section 6.1.3
-	}
-	return msg, nil
+	return msg, u, nil
 }
 
 // unpacker reads a message, beginning at off.
 type unpacker struct {
-	wire []byte
-	off  int
+	wire   []byte
+	off    int
+	memory int // of the records so far
+	limit  int // of memory, or 0
 }
 
 func (u *unpacker) atEnd() bool { return u.off == len(u.wire) }
@@ -175,15 +217,30 @@ func (u *unpacker) records(n uint16, needed func(rtype uint16) bool) (records []
 		if u.off += int(h.Rdlength); u.off > len(u.wire) {
 			return nil, errCutShort
 		}
-		if !needed(h.Rrtype) {
-			records = append(records, &dns.RFC3597{Hdr: h})
-			continue
+		rr := dns.RR(&dns.RFC3597{Hdr: h})
+		if needed(h.Rrtype) {
+			if rr, _, err = dns.UnpackRRWithHeader(h, u.wire[:u.off], data); err != nil {
+				return nil, err
+			}
 		}
-		rr, _, err := dns.UnpackRRWithHeader(h, u.wire[:u.off], data)
-		if err != nil {
-			return nil, err
+		if u.memory += size(rr); u.limit > 0 && u.memory > u.limit {
+			return nil, errTooLarge
 		}
 		records = append(records, rr)
 	}
 	return records, nil
+}
+
+// size estimates the memory that a record takes. Strings of escaped, hexadecimal or
+// base64 text are up to four times as long as the octets that they stand for, and a
+// bitmap of types has two octets for each bit.
+func size(rr dns.RR) int {
+	n := 100 + 4*dns.Len(rr)
+	switch rr := rr.(type) {
+	case *dns.NSEC:
+		n += 2 * cap(rr.TypeBitMap)
+	case *dns.NSEC3:
+		n += 2 * cap(rr.TypeBitMap)
+	}
+	return n
 }

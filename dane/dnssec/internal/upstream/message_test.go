@@ -20,19 +20,19 @@ func TestUnpack(t *testing.T) {
 		q                 Question
 		answer, authority []string
 	}{
-		{Question{"mx.example.com.", dns.TypeA}, []string{"mx.example.com. 300 IN A 192.0.2.1", "mx.example.com. 300 IN RRSIG A " + sig}, nil},
-		{Question{"none.example.com.", dns.TypeTXT}, nil, []string{
+		{Question{Name: "mx.example.com.", Type: dns.TypeA}, []string{"mx.example.com. 300 IN A 192.0.2.1", "mx.example.com. 300 IN RRSIG A " + sig}, nil},
+		{Question{Name: "none.example.com.", Type: dns.TypeTXT}, nil, []string{
 			"example.com. 300 IN SOA ns.example.com. host.example.com. 1 2 3 4 5", "example.com. 300 IN RRSIG SOA " + sig,
 			"2t7b4g4vsa5smi47k61mv5bv1a22bojr.example.com. 300 IN NSEC3 1 1 12 AABB 2VPTU5TIMAMQTTGL4LUU9KG21E0AOR3S A RRSIG",
 			"2t7b4g4vsa5smi47k61mv5bv1a22bojr.example.com. 300 IN RRSIG NSEC3 " + sig,
 		}},
-		{Question{"mx.old.example.com.", dns.TypeA}, []string{
+		{Question{Name: "mx.old.example.com.", Type: dns.TypeA}, []string{
 			"old.example.com. 300 IN DNAME new.example.com.", "old.example.com. 300 IN RRSIG DNAME " + sig,
 			"mx.old.example.com. 300 IN CNAME mx.new.example.com.", "mx.new.example.com. 300 IN A 192.0.2.3",
 		}, nil},
-		{Question{"example.com.", dns.TypeDNSKEY}, []string{"example.com. 300 IN DNSKEY 257 3 8 AwEAAaz/tAm8", "example.com. 300 IN RRSIG DNSKEY " + sig}, nil},
-		{Question{"plain.com.", dns.TypeDS}, nil, []string{"plain.com. 300 IN NSEC x.com. NS RRSIG NSEC", "plain.com. 300 IN RRSIG NSEC " + sig}},
-		{Question{"example.com.", dns.TypeMX}, []string{"example.com. 300 IN MX 10 mx.example.com.", "example.com. 300 IN MX 20 mx2.example.com."}, nil},
+		{Question{Name: "example.com.", Type: dns.TypeDNSKEY}, []string{"example.com. 300 IN DNSKEY 257 3 8 AwEAAaz/tAm8", "example.com. 300 IN RRSIG DNSKEY " + sig}, nil},
+		{Question{Name: "plain.com.", Type: dns.TypeDS}, nil, []string{"plain.com. 300 IN NSEC x.com. NS RRSIG NSEC", "plain.com. 300 IN RRSIG NSEC " + sig}},
+		{Question{Name: "example.com.", Type: dns.TypeMX}, []string{"example.com. 300 IN MX 10 mx.example.com.", "example.com. 300 IN MX 20 mx2.example.com."}, nil},
 	} {
 		q := tt.q
 		m := new(dns.Msg).SetQuestion(q.Name, q.Type)
@@ -56,7 +56,7 @@ func TestUnpack(t *testing.T) {
 		for n := 12 + len(q.Name) + 1 + 4; n <= len(wire); n++ {
 			want, got := new(dns.Msg), (*dns.Msg)(nil)
 			wantErr := want.Unpack(wire[:n])
-			got, gotErr := unpack(wire[:n], q.Type)
+			got, _, gotErr := unpack(wire[:n], Question{Type: q.Type})
 			if (gotErr == nil) != (wantErr == nil) {
 				t.Fatalf("%v, %d octets: error %v, of the dns package %v", q, n, gotErr, wantErr)
 			}
@@ -100,7 +100,7 @@ func TestUnpackBomb(t *testing.T) {
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	msg, err := unpack(bomb, dns.TypeA)
+	msg, _, err := unpack(bomb, Question{Type: dns.TypeA})
 	runtime.ReadMemStats(&after)
 	if err != nil || len(msg.Answer) != 2 {
 		t.Fatalf("%v, %v", msg, err)
@@ -137,7 +137,7 @@ func TestMessagesKeepNothingOfTheBuffer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	query, err := newQuery(Question{"example.", dns.TypeTXT}, false)
+	query, err := newQuery(Question{Name: "example.", Type: dns.TypeTXT}, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ func TestQueryForm(t *testing.T) {
 	}
 	for _, wantAD := range []bool{false, true} {
 		for _, name := range []string{".", "mx.example.com.", `a\.b\255\\.example.`} {
-			q := Question{name, dns.TypeTLSA}
+			q := Question{Name: name, Type: dns.TypeTLSA}
 			query, err := newQuery(q, wantAD)
 			if err != nil {
 				t.Fatal(err)
@@ -36,7 +36,7 @@ func TestQueryForm(t *testing.T) {
 				t.Errorf("%s: length %d in front of %d octets", name, n, len(wire))
 			}
 		}
-		if _, err := newQuery(Question{long + ".", dns.TypeTLSA}, wantAD); err == nil {
+		if _, err := newQuery(Question{Name: long + ".", Type: dns.TypeTLSA}, wantAD); err == nil {
 			t.Error("a label of 125 octets is sent")
 		}
 	}

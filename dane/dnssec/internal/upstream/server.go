@@ -54,22 +54,23 @@ func ParseServer(text string) (*Server, error) {
 	if isTLS {
 		port = 853
 	}
-	s := new(Server)
+	var at netip.AddrPort
 	if addr, err := netip.ParseAddr(strings.Trim(rest, "[]")); err == nil {
-		s.addr = netip.AddrPortFrom(addr, port)
-	} else if s.addr, err = netip.ParseAddrPort(rest); err != nil || s.addr.Port() == 0 {
+		at = netip.AddrPortFrom(addr, port)
+	} else if at, err = netip.ParseAddrPort(rest); err != nil || at.Port() == 0 {
 		return nil, fmt.Errorf("DNS server %q is not an IP address with an optional port", text)
 	}
-	s.hostPort = s.addr.String()
 	switch {
 	case isTLS && name == "":
-		s.tlsName = s.addr.Addr().WithZone("").String()
-	case isTLS:
-		s.tlsName = name
-	case name != "":
+		name = at.Addr().WithZone("").String()
+	case !isTLS && name != "":
 		return nil, fmt.Errorf("DNS server %q has a certificate name and no tls://", text)
 	}
-	return s, nil
+	return newServer(at, name), nil
+}
+
+func newServer(addr netip.AddrPort, tlsName string) *Server {
+	return &Server{addr: addr, hostPort: addr.String(), tlsName: tlsName}
 }
 
 // Attempt says which server is asked, and how.

@@ -2,22 +2,23 @@ package upstream
 
 import (
 	"fmt"
-	"io"
+	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
-	"github.com/miekg/dns"
+	"github.com/mxseal/mxseal/dane/dnssec/internal/resolvconf"
 )
 
 // serverList is the servers of the configuration, or those of a file. The file is
 // read again when it changes, as it does when a laptop or a container changes
 // networks.
 type serverList struct {
-	file   string              // empty if the servers are fixed
-	permit func(*Server) error // may be nil
-	given  Options             // take precedence over those of the file
+	file   string  // empty if the servers are fixed
+	permit Permit  // may be nil
+	given  Options // take precedence over those of the file
 
 	mu      sync.Mutex
 	servers []*Server
@@ -27,23 +28,39 @@ type serverList struct {
 	problem error // why the file cannot be used as it is now
 }
 
+// defaultFile is that of resolv.conf(5). Windows has none.
+const defaultFile = "/etc/resolv.conf"
+
 // fileCheckTime is the least time between two checks of the file.
 const fileCheckTime = 5 * time.Second
 
-func newServerList(names []string, file string, permit func(*Server) error, given Options) (*serverList, error) {
+func newServerList(names []string, file string, permit Permit, given Options) (*serverList, error) {
 	l := &serverList{permit: permit, given: given}
 	if len(names) > 0 {
 		servers, err := l.parse(names)
 		l.servers = servers
 		return l, err
 	}
-	if file == "" {
-		file = "/etc/resolv.conf"
-	}
 	l.file = file
-	servers, seen, err := l.read()
-	l.servers, l.seen, l.checked = servers, seen, time.Now()
-	return l, err
+	if file == "" {
+		l.file = defaultFile
+	}
+	found, err := l.read()
+	if err != nil {
+		return l, fmt.Errorf("no DNS servers given and %w; set Config.Servers to the addresses of recursive DNS servers", err)
+	}
+	if !found.file.Listed {
+		if err := found.add(localServer(), l.permit); err != nil {
+			return l, err
+		}
+	}
+	l.use(found)
+	return l, nil
+}
+
+// localServer is the server if the file names none (resolv.conf(5)).
+func localServer() *Server {
+	return newServer(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 53), "")
 }
 
 // list implements Client.Servers.
@@ -70,52 +87,96 @@ func (l *serverList) only(s *Server) *serverList {
 }
 
 // refresh reads the file if it has changed. Servers that stay in it keep their
-// state.
+// state. A file that names no server may be one that is being written.
 func (l *serverList) refresh() {
 	now, err := os.Stat(l.file)
 	if err != nil {
-		l.problem, l.seen = fmt.Errorf("%q can no longer be read: %w", l.file, err), nil
+		l.problem, l.seen = fmt.Errorf("older servers were asked: %q can no longer be read: %w", l.file, err), nil
 		return
 	}
 	if l.seen != nil && os.SameFile(l.seen, now) && l.seen.Size() == now.Size() && l.seen.ModTime().Equal(now.ModTime()) {
 		return
 	}
-	servers, seen, err := l.read()
-	l.seen, l.problem = seen, err
-	if err != nil {
-		return
+	found, err := l.read()
+	l.seen = now
+	switch {
+	case found != nil && l.revoked(found.file):
+		l.servers, l.problem = nil, fmt.Errorf("no server may be asked: %w", err)
+	case err != nil:
+		l.problem = fmt.Errorf("older servers were asked: %w", err)
+	case !found.file.Listed:
+		l.problem = fmt.Errorf("older servers were asked: %q names no DNS server", l.file)
+	default:
+		l.use(found)
 	}
-	for i, s := range servers {
-		same := func(old *Server) bool { return old.String() == s.String() }
-		if at := slices.IndexFunc(l.servers, same); at >= 0 {
-			servers[i] = l.servers[at]
-		}
-	}
-	l.servers = servers
 }
 
-// read returns the servers of the file and the state of the file, which is nil if
-// the file cannot be read.
-func (l *serverList) read() ([]*Server, os.FileInfo, error) {
-	const advice = "name servers in Config.Servers"
+// revoked reports whether one of the servers must not be used by what the file says
+// now. It then names other servers to no avail, because none of the old ones has been
+// permitted by it.
+func (l *serverList) revoked(file *resolvconf.File) bool {
+	return l.permit != nil && slices.ContainsFunc(l.servers, func(s *Server) bool { return l.permit(s, file) != nil })
+}
+
+// found is what a file says.
+type found struct {
+	file    *resolvconf.File
+	seen    os.FileInfo
+	servers []*Server
+}
+
+// use takes over what the file says.
+func (l *serverList) use(f *found) {
+	for i, s := range f.servers {
+		same := func(old *Server) bool { return old.String() == s.String() }
+		if at := slices.IndexFunc(l.servers, same); at >= 0 {
+			f.servers[i] = l.servers[at]
+		}
+	}
+	l.servers, l.seen, l.checked, l.problem = f.servers, f.seen, time.Now(), nil
+	l.inFile = Options{Timeout: f.file.Timeout, Attempts: f.file.Attempts, Rotate: f.file.Rotate, UseTCP: f.file.UseTCP}
+	if len(f.file.Problems) > 0 {
+		l.problem = fmt.Errorf("%q was read in part, correct it: %s", l.file, strings.Join(f.file.Problems, ", "))
+	}
+}
+
+// read reads the file. If it was read and has no server that may be used, what it says
+// is returned with the error.
+func (l *serverList) read() (*found, error) {
 	f, err := os.Open(l.file)
 	if err != nil {
-		return nil, nil, fmt.Errorf("no DNS servers given and %q cannot be read: %w; %s", l.file, err, advice)
+		return nil, fmt.Errorf("%q cannot be read: %w", l.file, err)
 	}
 	defer f.Close()
 	seen, err := f.Stat()
 	if err != nil {
-		return nil, nil, fmt.Errorf("no DNS servers given and %q cannot be read: %w; %s", l.file, err, advice)
+		return nil, fmt.Errorf("%q cannot be read: %w", l.file, err)
 	}
-	config, err := dns.ClientConfigFromReader(io.LimitReader(f, 1<<16))
+	file, err := resolvconf.Read(f)
 	if err != nil {
-		return nil, seen, fmt.Errorf("no DNS servers given and %q cannot be read: %w; %s", l.file, err, advice)
+		return nil, fmt.Errorf("%q cannot be read: %w", l.file, err)
 	}
-	if len(config.Servers) == 0 {
-		return nil, seen, fmt.Errorf("%q names no DNS server; add a nameserver line or %s", l.file, advice)
+	said := &found{file: file, seen: seen}
+	for _, addr := range file.Servers {
+		if err := said.add(newServer(addr, ""), l.permit); err != nil {
+			return said, err
+		}
 	}
-	servers, err := l.parse(config.Servers)
-	return servers, seen, err
+	if file.Listed && len(said.servers) == 0 {
+		return said, fmt.Errorf("%q has no usable nameserver line: %s", l.file, strings.Join(file.Problems, ", "))
+	}
+	return said, nil
+}
+
+// add adds a server of the file.
+func (f *found) add(s *Server, permit Permit) error {
+	if permit != nil {
+		if err := permit(s, f.file); err != nil {
+			return err
+		}
+	}
+	f.servers = append(f.servers, s)
+	return nil
 }
 
 // parse reads server addresses, and drops duplicates.
@@ -127,7 +188,7 @@ func (l *serverList) parse(names []string) ([]*Server, error) {
 			return nil, err
 		}
 		if l.permit != nil {
-			if err := l.permit(s); err != nil {
+			if err := l.permit(s, nil); err != nil {
 				return nil, err
 			}
 		}

@@ -19,7 +19,7 @@ func pipeStream() (*stream, net.Conn) {
 }
 
 func streamQuery() *query {
-	q, _ := newQuery(Question{"mx.example.com.", dns.TypeA}, false)
+	q, _ := newQuery(Question{Name: "mx.example.com.", Type: dns.TypeA}, false)
 	return q
 }
 

@@ -6,12 +6,12 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"net/textproto"
-	"reflect"
+	"os"
 	"strings"
 	"time"
 
 	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/internal/tlsalert"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/delivery/internal/wire"
 	"github.com/mxseal/mxseal/tlsrpt"
@@ -34,6 +34,12 @@ type Conversation struct {
 	Offer Offer
 	// SmallHello makes a ClientHello that fits one packet.
 	SmallHello bool
+	// ImplicitTLS begins with the handshake (RFC 8314 section 3). Nothing is ever said
+	// in cleartext then, so Mandatory has to be set too.
+	ImplicitTLS bool
+	// Customize changes the configuration of TLS, as far as customized lets it; nil
+	// changes nothing.
+	Customize func(*tls.Config)
 	Circumstances
 
 	// Hello is the reply to the last EHLO.
@@ -52,8 +58,6 @@ type Conversation struct {
 	// step and state are where the conversation ended, for Host.Attempted.
 	step  policy.Step
 	state *tls.ConnectionState // of a session, established or not verified
-	// counts means that TLS-RPT counts the conversation.
-	counts bool
 }
 
 // QuitTimeout bounds QUIT: nothing depends on the reply.
@@ -78,16 +82,14 @@ type Timeouts struct{ Greeting, Command, Handshake time.Duration }
 // Hold leads the conversation to the step where it ends. It returns nil if mail
 // may be sent, and else why not.
 func (c *Conversation) Hold(ctx context.Context) *policy.Error {
-	if c.greet() && c.sayHello(StepEHLO) {
+	if c.ImplicitTLS {
+		c.beginTLS(ctx)
+	} else if c.greet() && c.sayHello(StepEHLO) {
 		c.startTLS(ctx)
 	}
 	_, failure := c.Host.Attempted(c.step, c.state, c.Err)
-	switch {
-	case failure != nil && c.Last.Verdict == Permanent && !failure.Permanent:
-		return final(failure, c.Err)
-	case failure == nil && c.Last.Action == TryNext:
-		// Attempted does not know 421, after which there is no connection.
-		return c.Host.Replied("the server closes the connection", c.Err)
+	if failure != nil && failure.Permanent && c.Last.Verdict != Permanent {
+		return Postponed(failure) // Attempted does not know what came before
 	}
 	return failure
 }
@@ -96,9 +98,6 @@ func (c *Conversation) Hold(ctx context.Context) *policy.Error {
 // nil.
 func (c *Conversation) judge(s Step, e Event, err error) Ruling {
 	c.At, c.Err, c.Last = s, err, Rule(s, e, c.Circumstances)
-	if c.Last.Result != NotCounted {
-		c.counts = true
-	}
 	return c.Last
 }
 
@@ -113,10 +112,8 @@ func (c *Conversation) judgeReply(s Step, reply wire.Reply, err error) Ruling {
 
 // EventOf returns a reply, or the error instead of it, as the table names it.
 func EventOf(reply wire.Reply, err error) Event {
-	var (
-		own    *policy.Error
-		remote *net.OpError
-	)
+	var own *policy.Error
+	_, alert := tlsalert.Remote(err)
 	switch {
 	case err == nil:
 		return Event(reply.Code)
@@ -124,30 +121,31 @@ func EventOf(reply wire.Reply, err error) Event {
 		return Garbage
 	case errors.As(err, &own):
 		return Unverified
-	case errors.As(err, &remote) && remote.Op == "remote error":
-		return alertEvent(remote.Err)
-	case strings.HasPrefix(err.Error(), "tls: server selected unsupported protocol version"):
-		// The server lets the client send the alert. crypto/tls has no type for it.
+	case tlsalert.Incapable(err):
 		return Incapable
+	case alert:
+		return Alerted
+	case IsTimeout(err):
+		return TimedOut
 	}
 	return Lost
 }
 
-// alertEvent distinguishes the alerts of a server. Package crypto/tls has a type
-// for them that it does not export.
-func alertEvent(err error) Event {
-	const handshakeFailure, protocolVersion, insufficientSecurity = 40, 70, 71
-	if alert := reflect.ValueOf(err); alert.Kind() == reflect.Uint8 {
-		switch alert.Uint() {
-		case handshakeFailure, protocolVersion, insufficientSecurity:
-			return Incapable
-		}
+// beginTLS makes the handshake before the greeting.
+func (c *Conversation) beginTLS(ctx context.Context) {
+	if !c.handshake(ctx) {
+		return
 	}
-	return Alerted
+	if c.greet() && c.sayHello(StepEHLOInTLS) {
+		c.checkRequireTLS()
+	}
 }
 
 func (c *Conversation) greet() bool {
 	c.step = policy.Greeting
+	if c.InTLS {
+		c.step = policy.EHLO // which has the session
+	}
 	reply, err := c.Conn.Receive(c.Timeouts.Greeting)
 	if c.judgeReply(StepGreeting, reply, err).Action != Proceed {
 		return false
@@ -178,7 +176,7 @@ func (c *Conversation) sayHello(s Step) bool {
 		c.Hello = wire.Reply{}
 		return c.judgeReply(StepHELO, reply, err).Action == Proceed
 	}
-	if c.Last.Result == FailedTLS {
+	if c.Last.Action == Retry || c.Last.Result == FailedTLS {
 		// In TLS 1.3 the server's verdict on the client comes after the handshake.
 		c.step, c.state = policy.Handshake, nil
 	}
@@ -226,13 +224,7 @@ func (c *Conversation) startTLS(ctx context.Context) {
 // handshake establishes TLS, and verifies the server inside it.
 func (c *Conversation) handshake(ctx context.Context) bool {
 	c.step = policy.Handshake
-	config := c.Host.TLSConfig()
-	if c.SmallHello || c.Offer == OldTLS {
-		config.CurvePreferences = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521}
-	}
-	if c.Offer == OldTLS {
-		addOldTLS(config)
-	}
+	config := c.tlsConfig()
 	verify := config.VerifyConnection
 	config.VerifyConnection = func(state tls.ConnectionState) error {
 		err := verify(state)
@@ -264,17 +256,14 @@ func (c *Conversation) checkRequireTLS() {
 	}
 }
 
-// Report returns what TLS-RPT counts of the conversation, or nil. A connection
-// that asks for less TLS than the first is not counted: the first one was, as a
-// failure.
+// Report returns what TLS-RPT counts of the conversation, without outcomes if that is
+// nothing, or nil. A connection that asks for less TLS than the first is not counted: the
+// first one was, as a failure.
 func (c *Conversation) Report(addr, sending netip.Addr) *tlsrpt.Session {
-	if c.Offer != CurrentTLS || !c.counts && c.Last.Action != Retry {
+	if c.Offer != CurrentTLS {
 		return nil
 	}
-	var session tlsrpt.Session
-	if c.counts {
-		session, _ = c.Host.Attempted(c.step, c.state, c.Err)
-	}
+	session, _ := c.Host.Attempted(c.step, c.state, c.Err)
 	session.HELO = c.greeting
 	session.ReceivingIP = addr
 	session.SendingIP = sending
@@ -308,30 +297,19 @@ func (c *Conversation) Leave() {
 	c.Conn.Abort()
 }
 
-// addOldTLS makes a configuration that servers of twenty years ago understand, with
-// RSA key exchange and 3DES, but never RC4.
-func addOldTLS(config *tls.Config) {
-	for _, suite := range tls.CipherSuites() {
-		config.CipherSuites = append(config.CipherSuites, suite.ID)
-	}
-	config.CipherSuites = append(config.CipherSuites,
-		tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256,
-		tls.TLS_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_RSA_WITH_AES_128_CBC_SHA256,
-		tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_256_CBC_SHA,
-		tls.TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA, tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA,
-	)
+// Postponed makes a permanent failure temporary.
+func Postponed(failure *policy.Error) *policy.Error {
+	changed := *failure
+	changed.Permanent, changed.ReplyCode = false, 0
+	changed.Status = "4" + strings.TrimPrefix(failure.Status, "5")
+	return &changed
 }
 
-// final makes a failure permanent: by a 521 reply (RFC 7504 section 3), or because
-// the server lacks what RequireTLS demands (RFC 8689 section 4.2.1).
-func final(failure *policy.Error, err error) *policy.Error {
-	changed := *failure
-	changed.Permanent, changed.Status = true, "5.7.10"
-	var reply *textproto.Error
-	if errors.As(err, &reply) {
-		changed.ReplyCode, changed.Status = reply.Code, "5.3.2"
-	}
-	return &changed
+// IsTimeout reports whether a step or a connection took too long.
+func IsTimeout(err error) bool {
+	var network net.Error
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.As(err, &network) && network.Timeout()
 }
 
 // noReplyToSTARTTLS means that the server stopped speaking SMTP.

@@ -1,5 +1,7 @@
 package conversation
 
+import "github.com/mxseal/mxseal/policy/delivery/internal/wire"
+
 // This file is the table of the SMTP conversation: what a reply, or the lack of
 // one, at each step means for the connection, the host and the recipients. It is
 // pure; the conversation and the transaction follow it and decide nothing else.
@@ -30,9 +32,10 @@ const (
 type Event int
 
 const (
-	// Lost means that the connection ended or broke, or that the server stayed
-	// silent until the time of the step was over.
+	// Lost means that the connection ended or broke.
 	Lost Event = iota
+	// TimedOut means that the server said nothing until the time of the step was over.
+	TimedOut
 	// Garbage means that the server does not keep to the protocol.
 	Garbage
 	// NotOffered means that the reply to EHLO lacks STARTTLS.
@@ -188,7 +191,7 @@ func ruleEHLO(s Step, e Event, c Circumstances) Ruling {
 	case e == Alerted || e == Incapable:
 		// TLS 1.3 has the server's verdict on the client only after the handshake.
 		return ruleHandshake(e, c)
-	case e == Lost && !c.Mandatory:
+	case (e == Lost || e == TimedOut) && !c.Mandatory:
 		// Some servers close the connection instead, without an alert.
 		return ruleHandshake(e, c)
 	}
@@ -222,13 +225,24 @@ func ruleSTARTTLS(e Event, c Circumstances) Ruling {
 	case !c.Mandatory && (e == NotOffered || e.listens()):
 		return Ruling{Action: StayClear, Verdict: Pending, Alive: true, Result: NoTLS}
 	case !c.Mandatory && !e.closes():
-		return Ruling{Action: Retry, Verdict: Pending, Alive: e.listens()}
+		return Ruling{Action: Retry, Verdict: Pending, Result: unanswered(e)}
 	case c.Mandatory && c.RequireTLS && (e == NotOffered || e.Class() == 5):
 		return Ruling{Action: TryNext, Verdict: Permanent, Alive: true, Result: NoTLS}
 	case e == NotOffered || e.listens():
 		return Ruling{Action: TryNext, Alive: true, Result: NoTLS}
+	case e.closes():
+		return Ruling{Action: TryNext} // it says nothing about TLS
 	}
-	return Ruling{Action: TryNext, Alive: e.listens()}
+	return Ruling{Action: TryNext, Result: unanswered(e)}
+}
+
+// unanswered is what a report counts when TLS does not come about: silence is a network
+// error (RFC 8460 section 4.3.4).
+func unanswered(e Event) Result {
+	if e == TimedOut {
+		return NotCounted
+	}
+	return FailedTLS
 }
 
 // ruleHandshake: a failed handshake leaves nothing to say over the connection
@@ -238,11 +252,11 @@ func ruleHandshake(e Event, c Circumstances) Ruling {
 	case e == Completed:
 		return Ruling{Action: Proceed, Verdict: Pending, Alive: true}
 	case !c.Mandatory:
-		return Ruling{Action: Retry, Verdict: Pending, Result: FailedTLS}
+		return Ruling{Action: Retry, Verdict: Pending, Result: unanswered(e)}
 	case c.RequireTLS && (e == Unverified || e == Incapable):
 		return Ruling{Action: TryNext, Verdict: Permanent, Result: FailedTLS}
 	}
-	return Ruling{Action: TryNext, Result: FailedTLS}
+	return Ruling{Action: TryNext, Result: unanswered(e)}
 }
 
 // ruleCommand is MAIL, RCPT and DATA: nothing of the message was sent yet, so
@@ -281,4 +295,11 @@ func ruleMessage(e Event, c Circumstances) Ruling {
 // or would not be said inside TLS.
 func (c Circumstances) unreliable(e Event) bool {
 	return c.FellBack || e == 530 && !c.InTLS
+}
+
+// NamesOwnLimit reports whether a reply is about the mailbox or the size of the
+// message, and not about the transaction (RFC 3463 sections 3.3 and 3.4).
+func NamesOwnLimit(reply wire.Reply) bool {
+	status, ok := reply.Enhanced()
+	return ok && (status == [3]int{5, 2, 2} || status == [3]int{5, 3, 4})
 }

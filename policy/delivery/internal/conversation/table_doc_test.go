@@ -59,13 +59,13 @@ func chapters() []chapter {
 		situation{"in TLS, after an accepted recipient", Circumstances{InTLS: true, AfterAccepted: true}},
 		situation{"the same, with 5.2.2 or 5.3.4", Circumstances{InTLS: true, AfterAccepted: true, OwnLimit: true}},
 	)
-	common := []Event{Garbage, Lost}
+	common := []Event{Garbage, Lost, TimedOut}
 	return []chapter{
 		{StepGreeting, "Greeting", common, true, beforeMail},
 		{StepEHLO, "EHLO in cleartext", common, true, beforeMail},
 		{StepHELO, "HELO", common, true, beforeMail[:2]},
 		{StepSTARTTLS, "STARTTLS", append([]Event{NotOffered}, common...), true, beforeMail},
-		{StepHandshake, "TLS handshake", []Event{Completed, Unverified, Incapable, Alerted, Garbage, Lost}, false, beforeMail},
+		{StepHandshake, "TLS handshake", []Event{Completed, Unverified, Incapable, Alerted, Garbage, Lost, TimedOut}, false, beforeMail},
 		{StepEHLOInTLS, "EHLO in TLS", append([]Event{Incapable, Alerted}, common...), true, beforeMail},
 		{StepMAIL, "MAIL", common, true, inMail},
 		{StepRCPT, "RCPT", common, true, atRCPT},
@@ -162,10 +162,19 @@ func named(events []Event) string {
 			}
 		}
 	}
+	unanswered := slices.Contains(events, Lost) && slices.Contains(events, TimedOut)
 	for _, e := range events {
 		switch e {
 		case Lost:
-			names = append(names, "closes or stays silent")
+			if unanswered {
+				names = append(names, "closes or stays silent")
+			} else {
+				names = append(names, "closes")
+			}
+		case TimedOut:
+			if !unanswered {
+				names = append(names, "stays silent")
+			}
 		case Garbage:
 			names = append(names, "does not keep to the protocol")
 		case NotOffered:

@@ -9,7 +9,7 @@ import (
 // cases yields every step with every event in all circumstances.
 func cases() iter.Seq2[ruled, Ruling] {
 	return func(yield func(ruled, Ruling) bool) {
-		events := []Event{Lost, Garbage, NotOffered, Completed, Unverified, Incapable, Alerted}
+		events := []Event{Lost, TimedOut, Garbage, NotOffered, Completed, Unverified, Incapable, Alerted}
 		for code := 200; code <= 599; code++ {
 			events = append(events, Event(code))
 		}
@@ -86,7 +86,7 @@ func TestEveryRuling(t *testing.T) {
 			return (got.Action == Proceed) != want
 		}},
 		{"421 and silence end the session", func(r ruled, got Ruling) bool {
-			return got.Alive && (r.Event == 421 || r.Event == Lost || r.Event == Garbage)
+			return got.Alive && (r.Event == 421 || r.Event == Lost || r.Event == TimedOut || r.Event == Garbage)
 		}},
 		{"another transaction is for recipients that came after an accepted one", func(r ruled, got Ruling) bool {
 			return got.Action == Again && (r.Step != StepRCPT || !r.AfterAccepted || r.Event != 452 && r.Event != 552)
@@ -95,8 +95,12 @@ func TestEveryRuling(t *testing.T) {
 			goesOn := got.Action == Proceed || got.Action == SayHELO || got.Action == StayClear || got.Action == Retry
 			return goesOn && got.Verdict != Pending && got.Verdict != Accepted
 		}},
-		{"a report counts missing TLS only at STARTTLS, and failed TLS only at the handshake", func(r ruled, got Ruling) bool {
-			return got.Result == NoTLS && r.Step != StepSTARTTLS || got.Result == FailedTLS && r.Step != StepHandshake && r.Step != StepEHLOInTLS
+		{"a report counts missing TLS only at STARTTLS, and failed TLS only at the handshake or instead of it", func(r ruled, got Ruling) bool {
+			begun := r.Step == StepHandshake || r.Step == StepEHLOInTLS || r.Step == StepSTARTTLS && r.Event.Class() == 0 && r.Event != NotOffered
+			return got.Result == NoTLS && r.Step != StepSTARTTLS || got.Result == FailedTLS && !begun
+		}},
+		{"a report does not count silence as a failure, nor 421", func(r ruled, got Ruling) bool {
+			return (r.Event == TimedOut || r.Event == 421 && r.Step == StepSTARTTLS) && (got.Result == NoTLS || got.Result == FailedTLS)
 		}},
 	} {
 		t.Run(law.text, func(t *testing.T) {
@@ -160,13 +164,18 @@ func TestRulings(t *testing.T) {
 		{StepSTARTTLS, NotOffered, open, StayClear, Pending, NoTLS},
 		{StepSTARTTLS, NotOffered, must, TryNext, Temporary, NoTLS},
 		{StepSTARTTLS, NotOffered, strict, TryNext, Permanent, NoTLS},
-		{StepSTARTTLS, Lost, open, Retry, Pending, NotCounted},
-		{StepSTARTTLS, Lost, must, TryNext, Temporary, NotCounted},
-		{StepSTARTTLS, Garbage, open, Retry, Pending, NotCounted}, // S22
+		{StepSTARTTLS, Lost, open, Retry, Pending, FailedTLS},
+		{StepSTARTTLS, Lost, must, TryNext, Temporary, FailedTLS},
+		{StepSTARTTLS, Garbage, must, TryNext, Temporary, FailedTLS},
+		{StepSTARTTLS, TimedOut, open, Retry, Pending, NotCounted},
+		{StepSTARTTLS, TimedOut, must, TryNext, Temporary, NotCounted},
+		{StepSTARTTLS, Garbage, open, Retry, Pending, FailedTLS}, // S22
 		{StepHandshake, Completed, must, Proceed, Pending, NotCounted},
 		{StepHandshake, Lost, open, Retry, Pending, FailedTLS}, // S15, S17
 		{StepHandshake, Lost, must, TryNext, Temporary, FailedTLS},
 		{StepHandshake, Lost, strict, TryNext, Temporary, FailedTLS},
+		{StepHandshake, TimedOut, open, Retry, Pending, NotCounted}, // S17
+		{StepHandshake, TimedOut, strict, TryNext, Temporary, NotCounted},
 		{StepHandshake, Unverified, must, TryNext, Temporary, FailedTLS},
 		{StepHandshake, Unverified, strict, TryNext, Permanent, FailedTLS},
 		{StepEHLOInTLS, 250, must, Proceed, Pending, GoodTLS},
@@ -177,6 +186,8 @@ func TestRulings(t *testing.T) {
 		{StepEHLOInTLS, Alerted, must, TryNext, Temporary, FailedTLS},
 		{StepEHLOInTLS, Lost, open, Retry, Pending, FailedTLS},
 		{StepEHLOInTLS, Lost, must, TryNext, Temporary, GoodTLS},
+		{StepEHLOInTLS, TimedOut, open, Retry, Pending, NotCounted},
+		{StepEHLOInTLS, TimedOut, must, TryNext, Temporary, GoodTLS},
 		{StepEHLOInTLS, 550, must, TryNext, Temporary, GoodTLS},
 		// S7
 		{StepMAIL, 250, inTLS, Proceed, Accepted, NotCounted},

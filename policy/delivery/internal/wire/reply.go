@@ -126,7 +126,9 @@ func (r Reply) Extensions() Extensions {
 		if i == 0 {
 			continue // the server's name
 		}
-		line = strings.Trim(line, " \t")
+		// A tab is no separator in RFC 5321. A server that writes one still offers the
+		// extension, and STARTTLS must not be missed.
+		line = strings.TrimSpace(strings.ReplaceAll(line, "\t", " "))
 		keyword, parameters, _ := strings.Cut(line, " ")
 		// AUTH=PLAIN is an old spelling of AUTH PLAIN that servers send beside it.
 		if before, after, ok := strings.Cut(keyword, "="); ok && parameters == "" {
@@ -136,7 +138,7 @@ func (r Reply) Extensions() Extensions {
 		if !isKeyword(keyword) || found.Has(keyword) {
 			continue
 		}
-		found[keyword] = strings.TrimLeft(parameters, " \t")
+		found[keyword] = strings.TrimLeft(parameters, " ")
 	}
 	return found
 }

@@ -148,10 +148,11 @@ func TestEnhancedStatus(t *testing.T) {
 func TestS3KeywordsInAnyCase(t *testing.T) {
 	reply := Reply{Code: 250, Lines: []string{
 		"STARTTLS is no keyword in the first line", "SmtpUtf8", "starttls", "size 1000", "Size 2", "AUTH=LOGIN", "auth PLAIN LOGIN",
-		"8bitMIME", "PIPELINING ", " DSN", "", "-X", "Size", "X-FOO bar  baz",
+		"8bitMIME", "PIPELINING ", " DSN", "", "-X", "Size", "X-FOO bar  baz", "RequireTLS\tx", "\tChunking\t",
 	}}
 	want := Extensions{
 		"SMTPUTF8": "", "STARTTLS": "", "SIZE": "1000", "AUTH": "LOGIN", "8BITMIME": "", "PIPELINING": "", "DSN": "", "X-FOO": "bar  baz",
+		"REQUIRETLS": "x", "CHUNKING": "",
 	}
 	got := reply.Extensions()
 	for keyword, parameters := range want {
