@@ -9,6 +9,7 @@ import (
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/internal/tlsalert"
 	"github.com/mxseal/mxseal/mtasts"
+	"github.com/mxseal/mxseal/policy/internal/reply"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
@@ -145,7 +146,7 @@ func (a *attempt) judge() *Error {
 		return own
 	case (a.step == NotConnected || a.step == Handshake) && errors.As(a.err, &own):
 	default:
-		own = h.failure(a.step.wording(a.err, inTLS), bounded(a.err))
+		own = h.failure(a.step.wording(a.err, inTLS), reply.Bounded(a.err))
 	}
 	if a.step == Greeting && h.Level == Opportunistic && a.replyCode() == 521 {
 		own.Permanent, own.ReplyCode, own.Status = true, 521, "5.3.2"

@@ -193,7 +193,7 @@ func TestM6RequireDANEOfMailThatNeedsNoTLS(t *testing.T) {
 	}
 }
 
-// RFC 8461 section 3.4: the smart host's domain is the policy domain. What the
+// STS-60, RFC 8461 section 3.4: the smart host's domain is the policy domain. What the
 // recipient publishes does not count, nor what an override switches off there.
 func TestVia(t *testing.T) {
 	t.Parallel()

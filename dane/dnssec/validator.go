@@ -47,17 +47,17 @@ type Config struct {
 	// they are signed or not.
 	PrivateZones []PrivateZone
 	// Dial connects to a server. The network is "udp" or "tcp"; over "udp", each Read
-	// must return one message. Default: a net.Dialer.
+	// must return one message. nil means a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// TLS is a template for connections to "tls://" servers, for example to set
-	// RootCAs. The name in the certificate is that in Servers. Default: the roots of
+	// RootCAs. The name in the certificate is that in Servers. nil means the roots of
 	// the system.
 	TLS *tls.Config
-	// Now is the clock for signatures and TTLs. Default: time.Now.
+	// Now is the clock for signatures and TTLs. nil means time.Now.
 	Now func() time.Time
-	// Timeout bounds one attempt at one server. Default: 3 seconds.
+	// Timeout bounds one attempt at one server. 0 means 3 seconds.
 	Timeout time.Duration
-	// CacheBytes is the approximate bound on the memory of the cache. Default: 16 MiB.
+	// CacheBytes is the approximate bound on the memory of the cache. 0 means 16 MiB.
 	CacheBytes int
 	// Limits bounds the work of one lookup.
 	Limits Limits
