@@ -5,11 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -60,7 +58,6 @@ type Trusting struct {
 	now     func() time.Time
 	cache   *cache
 	lookups flight.Group[question, *Answer]
-	vouched *vouched
 }
 
 // NewTrusting returns a Trusting. It returns an error if someone on the network
@@ -88,7 +85,6 @@ func NewTrusting(config TrustingConfig) (*Trusting, error) {
 		now:     clock(config.Now),
 		cache:   newCache(cacheBytes(config.CacheBytes)),
 		lookups: flight.Group[question, *Answer]{Limit: limits.Duration},
-		vouched: &vouched{until: make(map[*upstream.Server]time.Time)},
 	}, nil
 }
 
@@ -122,34 +118,13 @@ func isForwarder(addr netip.Addr) bool {
 	return a.Is4() && slices.Contains([][4]byte{{127, 0, 0, 11}, {127, 0, 0, 53}, {127, 0, 0, 54}}, a.As4())
 }
 
-// vouched remembers until when servers count as validating.
-type vouched struct {
-	mu    sync.Mutex
-	until map[*upstream.Server]time.Time
-}
-
 // vouchTime is how long a server counts as validating after it has shown it.
 const vouchTime = time.Minute
-
-func (v *vouched) has(s *upstream.Server) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return time.Now().Before(v.until[s])
-}
-
-// note remembers that the server validates, and forgets what is over.
-func (v *vouched) note(s *upstream.Server) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	now := time.Now()
-	maps.DeleteFunc(v.until, func(_ *upstream.Server, until time.Time) bool { return !now.Before(until) })
-	v.until[s] = now.Add(vouchTime)
-}
 
 // vouch returns an error unless the server sets the AD bit for the root zone. It asks
 // the server, unless it did so recently.
 func (t *Trusting) vouch(ctx context.Context, to upstream.Attempt) error {
-	if t.vouched.has(to.Server) {
+	if to.Server.IsVouchedFor(time.Now(), vouchTime) {
 		return nil
 	}
 	root := question{".", dns.TypeSOA}
@@ -160,7 +135,7 @@ func (t *Trusting) vouch(ctx context.Context, to upstream.Attempt) error {
 	case !r.ad || r.answer.Find(root.name, root.rtype) == nil:
 		return r.blame(failure(root, NotValidating, "no AD bit for the root zone, which is signed"))
 	}
-	t.vouched.note(to.Server)
+	to.Server.VouchFor(time.Now())
 	return nil
 }
 

@@ -17,6 +17,8 @@ type Server struct {
 	// failedAt is the time of the last call of Failed, in Unix nanoseconds.
 	failedAt atomic.Int64
 	streams  pool // if it is reached over TLS
+	// vouchedAt is the time of the last call of VouchFor, in Unix nanoseconds.
+	vouchedAt atomic.Int64
 }
 
 // IsTLS reports whether the server is reached over TLS.
@@ -43,6 +45,17 @@ func (s *Server) Failed(now time.Time) { s.failedAt.Store(now.UnixNano()) }
 func (s *Server) failedRecently(now time.Time) bool {
 	at := s.failedAt.Load()
 	return at != 0 && now.Sub(time.Unix(0, at)).Abs() < failureTime
+}
+
+// VouchFor notes that the server has shown that it validates.
+func (s *Server) VouchFor(now time.Time) { s.vouchedAt.Store(now.UnixNano()) }
+
+// IsVouchedFor reports whether it did so less than a time ago. If the clock was set back
+// since then, it has to do so again.
+func (s *Server) IsVouchedFor(now time.Time, d time.Duration) bool {
+	at := s.vouchedAt.Load()
+	since := now.Sub(time.Unix(0, at))
+	return at != 0 && 0 <= since && since < d
 }
 
 // ParseServer reads "192.0.2.1", "192.0.2.1:53", "2001:db8::1",
