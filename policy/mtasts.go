@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/special"
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -111,11 +112,12 @@ func (r policyResolver) LookupTXT(ctx context.Context, name string) ([]string, e
 	return texts, err
 }
 
-// LookupTXTUntil also returns when the answer expires, so that package mtasts can
-// remember records and their absence.
+// LookupTXTUntil lets package mtasts remember records, and their absence, until they expire.
 func (r policyResolver) LookupTXTUntil(ctx context.Context, name string) ([]string, time.Time, error) {
 	return dnssec.LookupTXT(ctx, r.dns, name)
 }
+
+func (r policyResolver) NAT64() netip.Prefix { return special.NAT64Of(r.dns) }
 
 func (r policyResolver) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	return dnssec.LookupNetIP(ctx, r.dns, network, host)

@@ -80,7 +80,7 @@ func (l *lookup) follow(q question, so path) (*Answer, error) {
 	if a, ok := l.cache.get(key, s.now).(*Answer); ok {
 		return a, l.extend(so, q, a)
 	}
-	if l.local && isSpecialUse(q.name) {
+	if l.local && private.IsSpecialUse(q.name) {
 		return localAnswer(q, s.now), nil
 	}
 	asked := s.ask(q)
@@ -164,7 +164,7 @@ func (l *lookup) answer(q question, so path, r *reply) (a *Answer, open bool, er
 		at := question{a.Name, q.rtype}
 		var step *alias
 		switch {
-		case l.local && isSpecialUse(at.name), l.private.Of(at.home()) != nil:
+		case l.local && private.IsSpecialUse(at.name), l.private.Of(at.home()) != nil:
 			return a, true, nil // the reply does not matter
 		case r.dname(at.name) != nil:
 			step, err = l.dname(at, r)

@@ -83,7 +83,7 @@ func NewTrusting(config TrustingConfig) (*Trusting, error) {
 	return &Trusting{
 		client:  client,
 		now:     clock(config.Now),
-		cache:   newCache(cacheBytes(config.CacheBytes)),
+		cache:   newCache(config.CacheBytes),
 		lookups: flight.Group[question, *Answer]{Limit: limits.Duration},
 	}, nil
 }
@@ -174,8 +174,7 @@ func (t *Trusting) lookup(ctx context.Context, q question, so path) (*Answer, er
 	if r.ad {
 		status = Secure
 	}
-	anywhere := func(question) bool { return true }
-	a, open, err := r.unvalidated(q, so, Limits{}.withDefaults().Aliases, status, t.now(), anywhere)
+	a, open, err := r.unvalidated(q, so, Limits{}.withDefaults().Aliases, status, t.now(), func(question) bool { return true })
 	if err != nil {
 		return nil, err
 	}

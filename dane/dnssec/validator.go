@@ -10,9 +10,9 @@ import (
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/anchor"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/private"
-	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 	"github.com/mxseal/mxseal/internal/flight"
+	"github.com/mxseal/mxseal/internal/special"
 )
 
 // Config configures a Validator. The zero value asks the servers of
@@ -46,6 +46,12 @@ type Config struct {
 	// contents there, such as "cluster.local". Answers from them are Insecure, whether
 	// they are signed or not.
 	PrivateZones []PrivateZone
+	// NAT64 is the prefix by which a host without IPv4 reaches IPv4 addresses (RFC 6052),
+	// such as 64:ff9b::/96. Names without AAAA records then have those that the NAT64
+	// translates to their A records, with the status of these. Packages mtasts and policy
+	// treat addresses in the prefix like the IPv4 addresses in them. The zero value means
+	// that there is none.
+	NAT64 netip.Prefix
 	// Dial connects to a server. The network is "udp" or "tcp"; over "udp", each Read
 	// must return one message. nil means a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -98,6 +104,7 @@ type Validator struct {
 	sha1    bool
 	local   bool // special-use names are answered without a server
 	private private.Zones
+	nat64   netip.Prefix
 
 	cache     *cache
 	lookups   flight.Group[question, *Answer]
@@ -123,11 +130,11 @@ func New(config Config) (*Validator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dnssec: %w", err)
 	}
+	if n := config.NAT64; n.IsValid() && !special.IsNAT64(n) {
+		return nil, fmt.Errorf("dnssec: NAT64 prefix %s is none of RFC 6052: give an IPv6 network of 32, 40, 48, 56, 64 or 96 bits", n)
+	}
 	zones := make(private.Zones)
 	for _, zone := range config.PrivateZones {
-		if name, _ := proof.CanonicalName(zone.Zone); anchors.OfIANA() && isSpecialUse(name) {
-			return nil, fmt.Errorf("dnssec: private zone %q is special-use, so no server is asked about it: leave it out", zone.Zone)
-		}
 		if err := zones.Add(zone.Zone, zone.Servers, anchors); err != nil {
 			return nil, fmt.Errorf("dnssec: %w", err)
 		}
@@ -141,7 +148,8 @@ func New(config Config) (*Validator, error) {
 		sha1:      config.SHA1,
 		local:     anchors.OfIANA(),
 		private:   zones,
-		cache:     newCache(cacheBytes(config.CacheBytes)),
+		nat64:     config.NAT64,
+		cache:     newCache(config.CacheBytes),
 		lookups:   flight.Group[question, *Answer]{Limit: limits.Duration},
 		exchanges: flight.Group[exchangeKey, *reply]{Limit: client.Timeout()},
 	}, nil
@@ -158,13 +166,6 @@ func clock(now func() time.Time) func() time.Time {
 	return now
 }
 
-func cacheBytes(n int) int {
-	if n <= 0 {
-		return 16 << 20
-	}
-	return n
-}
-
 // Lookup returns the records of the type at name, or their proven absence. The error
 // is an *[Error]. It never means that there are no records.
 //
@@ -177,8 +178,37 @@ func (v *Validator) Lookup(ctx context.Context, name string, t Type) (*Answer, e
 	if err != nil {
 		return nil, err
 	}
-	return v.lookup(ctx, q, false)
+	a, err := v.lookup(ctx, q, false)
+	if err != nil || t != TypeAAAA || !v.nat64.IsValid() || len(a.Records) > 0 || a.NXDomain {
+		return a, err
+	}
+	return v.synthesize(ctx, q.name, a)
 }
+
+// synthesize returns the AAAA records that the NAT64 translates to the A records of name
+// (RFC 6147 section 5.1.7). Without any, it returns absent.
+func (v *Validator) synthesize(ctx context.Context, name string, absent *Answer) (*Answer, error) {
+	a, err := v.lookup(ctx, question{name, uint16(TypeA)}, false)
+	if err != nil {
+		return nil, err
+	}
+	made := *a
+	made.Records, made.Expires = nil, earliest(a.Expires, absent.Expires)
+	for _, record := range a.Records {
+		addr, _ := record.Addr()
+		if translated, ok := special.Translate(v.nat64, addr); ok {
+			record.Type, record.Data = TypeAAAA, translated.AsSlice()
+			made.Records = append(made.Records, record)
+		}
+	}
+	if len(made.Records) == 0 {
+		return absent, nil
+	}
+	return &made, nil
+}
+
+// NAT64 returns Config.NAT64.
+func (v *Validator) NAT64() netip.Prefix { return v.nat64 }
 
 // LookupAhead starts a lookup that may turn out not to be needed, and returns a
 // function that waits for it. It returns nil, and sends nothing, unless name is in a

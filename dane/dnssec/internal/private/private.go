@@ -1,6 +1,7 @@
-// Package private holds the zones that an operator declares private: zones outside the
-// chain of trust, by the operator's word (negative trust anchors, RFC 7646), with servers
-// of their own.
+// Package private knows the names that do not have their public meaning: special-use
+// names, and the zones that an operator declares private. These are outside the chain of
+// trust by the operator's word (negative trust anchors, RFC 7646), and may have servers of
+// their own.
 package private
 
 import (
@@ -44,6 +45,8 @@ func (z Zones) Add(name string, servers []string, anchors anchor.Set) error {
 		return fmt.Errorf("private zone %q is not a domain name", name)
 	case canonical == ".":
 		return fmt.Errorf("private zone %q would make all names insecure: name the zones that are private", name)
+	case anchors.OfIANA() && IsSpecialUse(canonical):
+		return fmt.Errorf("private zone %q is special-use, so no server is asked about it: leave it out", name)
 	case strings.HasPrefix(canonical, "*."):
 		return fmt.Errorf("private zone %q has a wildcard: leave out \"*.\", because a zone covers all names below it", name)
 	case z[canonical] != nil:
