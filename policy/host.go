@@ -84,8 +84,8 @@ type Host struct {
 type trust struct {
 	roots      *x509.CertPool
 	now        func() time.Time
-	dial       func(ctx context.Context, network, addr string) (net.Conn, error)
-	minVersion uint16 // where no policy applies
+	dial       func(ctx context.Context, network, addr string) (net.Conn, error) // Config.Dial
+	minVersion uint16                                                            // where no policy applies
 	// allowMailHost is Config.AllowMailHost.
 	allowMailHost func(netip.Addr) bool
 }
@@ -98,11 +98,20 @@ func (t *trust) permits(addr netip.Addr) bool {
 
 // dial connects to one address of the host. It checks the address again, so that no
 // caller can connect to what the plan left out.
-func (h *Host) dial(ctx context.Context, addr netip.Addr) (net.Conn, error) {
+func (h *Host) dial(ctx context.Context, local, addr netip.Addr) (net.Conn, error) {
 	if !h.exempt && !h.trust.permits(addr) {
 		return nil, fmt.Errorf("%w %s", ErrSpecialAddress, addr)
 	}
-	return h.trust.dial(ctx, "tcp", netip.AddrPortFrom(addr, h.Port).String())
+	dial := h.trust.dial
+	switch {
+	case dial == nil && local.IsValid():
+		dial = (&net.Dialer{LocalAddr: &net.TCPAddr{IP: local.AsSlice(), Zone: local.Zone()}}).DialContext
+	case dial == nil:
+		dial = new(net.Dialer).DialContext
+	case local.IsValid():
+		return nil, fmt.Errorf("%w: Config.Dial chooses the local address; leave one of them out", ErrConfig)
+	}
+	return dial(ctx, "tcp", netip.AddrPortFrom(addr, h.Port).String())
 }
 
 // Addr returns the name and the port of the host as "name:port", for
@@ -137,7 +146,7 @@ func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn,
 	var failures []error
 	for _, ip := range addrs[:min(len(addrs), addressesPerHost)] {
 		connecting, cancel := context.WithTimeout(ctx, connectTimeout)
-		conn, err := h.dial(connecting, ip)
+		conn, err := h.dial(connecting, netip.Addr{}, ip)
 		cancel()
 		if err == nil {
 			return conn, nil
@@ -154,13 +163,20 @@ func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn,
 // a diagnosis does. An address that is not in Addrs is refused. Only ctx bounds
 // the time. The error is an *Error if the host is refused or does not answer.
 func (h *Host) DialAddr(ctx context.Context, addr netip.Addr) (net.Conn, error) {
+	return h.DialFrom(ctx, netip.Addr{}, addr)
+}
+
+// DialFrom is DialAddr from a local address of the same family; the zero Addr means
+// that the system chooses one. Config.Dial chooses it alone: with that, a local
+// address is an error.
+func (h *Host) DialFrom(ctx context.Context, local, addr netip.Addr) (net.Conn, error) {
 	switch {
 	case h.Level == Refused:
 		return nil, h.refused()
 	case !slices.Contains(h.Addrs, addr):
 		return nil, fmt.Errorf("policy: %s is not an address of the mail host %s; use one of Host.Addrs", addr, names.Printable(h.Name, maxText))
 	}
-	conn, err := h.dial(ctx, addr)
+	conn, err := h.dial(ctx, local, addr)
 	if err != nil {
 		return nil, h.failure(noConnection(addr), err)
 	}

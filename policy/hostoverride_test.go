@@ -395,7 +395,9 @@ func (s settings) raised(random *rand.Rand) settings {
 	case 3:
 		s.atLeast++
 	case 4:
-		s.requireTLS = true
+		// RequireTLS takes precedence over TLSOptional: the recipient's records, which
+		// that ignores, may then authenticate the route.
+		s.requireTLS = s.requireTLS || !s.optional
 	case 5:
 		s.requireDANE = !s.noDANE
 	case 6:

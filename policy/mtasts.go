@@ -67,17 +67,12 @@ func (m *MTASTS) fact() mtastsFact {
 	switch {
 	case !m.Asked:
 		return mtastsUnknown
-	case m.Policy == nil:
-		return mtastsNone
-	}
-	switch m.Policy.Mode {
-	case mtasts.Enforce:
+	case m.Mode() == mtasts.Enforce:
 		return mtastsEnforce
-	case mtasts.Testing:
+	case m.Mode() == mtasts.Testing:
 		return mtastsTesting
-	default:
-		return mtastsNone
 	}
+	return mtastsNone
 }
 
 // lists reports whether the policy in force has a pattern for the host.
@@ -97,19 +92,15 @@ func (m *MTASTS) failures() []tlsrpt.Failure {
 	return nil
 }
 
-// lookAhead starts the lookup of the TXT record of MTA-STS, if the resolver has the
-// method LookupAhead of dnssec.Validator, whose cache then has the record when package
-// mtasts asks for it. The caller calls stop when nobody will.
-func lookAhead(ctx context.Context, resolver dnssec.Resolver, domain string) (stop func()) {
-	ahead, ok := resolver.(interface {
+// lookAhead starts the lookup of the MTA-STS record of a domain, until ctx ends, if the
+// resolver has the method LookupAhead of dnssec.Validator. Package mtasts then finds the
+// record in the cache.
+func lookAhead(ctx context.Context, resolver dnssec.Resolver, domain string) {
+	if ahead, ok := resolver.(interface {
 		LookupAhead(ctx context.Context, name string, t dnssec.Type) func() (*dnssec.Answer, error)
-	})
-	if !ok {
-		return func() {}
+	}); ok {
+		ahead.LookupAhead(ctx, "_mta-sts."+domain+".", dnssec.TypeTXT)
 	}
-	ctx, stop = context.WithCancel(ctx)
-	ahead.LookupAhead(ctx, "_mta-sts."+domain+".", dnssec.TypeTXT)
-	return stop
 }
 
 // policyResolver makes the resolver of package mtasts from a dnssec.Resolver.

@@ -10,7 +10,6 @@ import (
 	"io"
 	"log/slog"
 	"math"
-	"net"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -92,14 +91,10 @@ func New(config Config) (*Resolver, error) {
 	if resolver.logger == nil {
 		resolver.logger = slog.New(slog.DiscardHandler)
 	}
-	dial := config.Dial
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
-	}
 	resolver.trust = &trust{
 		roots:      config.RootCAs,
 		now:        resolver.now,
-		dial:       dial,
+		dial:       config.Dial,
 		minVersion: cmp.Or(config.OpportunisticMinVersion, tls.VersionTLS10),
 
 		allowMailHost: config.AllowMailHost,

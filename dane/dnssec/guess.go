@@ -15,7 +15,7 @@ import (
 // so that proving the answer takes no longer than getting it. A wrong guess costs a
 // small query, and a missing one costs time: guesses decide nothing else.
 func (l *lookup) guess(q question) {
-	if l.local && isSpecialUse(q.name) {
+	if l.local && isSpecialUse(q.name) || l.private.Of(q.name) != nil {
 		return
 	}
 	s := &l.session

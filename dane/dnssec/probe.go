@@ -75,6 +75,7 @@ func (v *Validator) only(s *upstream.Server) *Validator {
 		now:       v.now,
 		limits:    v.limits,
 		sha1:      v.sha1,
+		private:   v.private,
 		cache:     newCache(1 << 20),
 		lookups:   flight.Group[question, *Answer]{Limit: v.lookups.Limit},
 		exchanges: flight.Group[exchangeKey, *reply]{Limit: v.exchanges.Limit},

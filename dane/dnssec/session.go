@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mxseal/mxseal/dane/dnssec/internal/private"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 	"github.com/mxseal/mxseal/internal/flight"
 )
@@ -15,6 +16,7 @@ import (
 // It is used by one goroutine. Only the exchanges run concurrently.
 type session struct {
 	client    *upstream.Client
+	private   private.Zones
 	exchanges *flight.Group[exchangeKey, *reply] // shared by all sessions
 	ctx       context.Context
 	now       time.Time
@@ -53,7 +55,11 @@ func (s *session) close() {
 //	}
 //	return asked.err
 func (s *session) ask(q question) *asking {
-	return &asking{session: s, q: q, attempts: s.attempts}
+	attempts := s.attempts
+	if zone := s.private.Of(q.home()); zone != nil && len(zone.Servers) > 0 {
+		attempts = upstream.Attempts(zone.Servers, time.Now())
+	}
+	return &asking{session: s, q: q, attempts: attempts}
 }
 
 // asking is one question on its way through the servers.

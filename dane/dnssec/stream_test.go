@@ -139,7 +139,7 @@ func TestStaleConnection(t *testing.T) {
 	v := w.validator(server.client)
 	for i, name := range []string{"mx.plain.com.", "a.wild.example.com.", "b.wild.example.com."} {
 		r, err := v.exchange(t.Context(), false, question{name, dns.TypeA})
-		if err != nil || r.answer.find(name, dns.TypeA) == nil {
+		if err != nil || r.answer.Find(name, dns.TypeA) == nil {
 			t.Errorf("%s: %+v, %v", name, r, err)
 		}
 		if n := int(server.connections.Load()); n != i+1 {

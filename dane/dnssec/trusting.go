@@ -14,7 +14,6 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/resolvconf"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 	"github.com/mxseal/mxseal/internal/flight"
@@ -158,7 +157,7 @@ func (t *Trusting) vouch(ctx context.Context, to upstream.Attempt) error {
 	switch {
 	case err != nil:
 		return err
-	case !r.ad || r.answer.find(root.name, root.rtype) == nil:
+	case !r.ad || r.answer.Find(root.name, root.rtype) == nil:
 		return r.blame(failure(root, NotValidating, "no AD bit for the root zone, which is signed"))
 	}
 	t.vouched.note(to.Server)
@@ -196,7 +195,12 @@ func (t *Trusting) lookup(ctx context.Context, q question, so path) (*Answer, er
 	if err != nil {
 		return nil, err
 	}
-	a, open, err := t.answer(q, so, r)
+	status := Insecure
+	if r.ad {
+		status = Secure
+	}
+	anywhere := func(question) bool { return true }
+	a, open, err := r.unvalidated(q, so, Limits{}.withDefaults().Aliases, status, t.now(), anywhere)
 	if err != nil {
 		return nil, err
 	}
@@ -223,7 +227,7 @@ func (t *Trusting) judgeFirst(ctx context.Context, a *Answer) error {
 	if err != nil {
 		return err
 	}
-	set := r.answer.find(first.Name, dns.TypeCNAME)
+	set := r.answer.Find(first.Name, dns.TypeCNAME)
 	if set == nil {
 		return nil
 	}
@@ -288,51 +292,6 @@ func (t *Trusting) exchange(ctx context.Context, to upstream.Attempt, q question
 // mayBeBogus reports whether a validating server answers like this if the data is
 // bogus (RFC 4035 section 5.5).
 func mayBeBogus(e *Error) bool { return e.Reason == ServerFailure }
-
-// answer reads a reply. Its AD bit covers all records in it. The answer is open if
-// its last alias leads out of the reply.
-func (t *Trusting) answer(q question, so path, r *reply) (a *Answer, open bool, err error) {
-	status := Insecure
-	if r.ad {
-		status = Secure
-	}
-	now := t.now()
-	a = &Answer{Name: q.name, Status: status, Expires: after(now, proof.MaxTTL)}
-	for {
-		set := r.answer.find(a.Name, q.rtype)
-		if set != nil {
-			if err := r.present(question{a.Name, q.rtype}); err != nil {
-				return nil, false, err
-			}
-			a.Expires = earliest(a.Expires, after(now, set.TTL()))
-			return a, false, a.hold(set, a.Expires.Sub(now))
-		}
-		cname := r.answer.find(a.Name, dns.TypeCNAME)
-		if cname == nil {
-			break
-		}
-		target, err := cnameTarget(cname)
-		if err != nil {
-			return nil, false, err
-		}
-		step := Alias{Name: a.Name, Target: target, DNAME: r.dname(a.Name) != nil, Status: status}
-		if so, err = so.follow(step, q, Limits{}.withDefaults().Aliases); err != nil {
-			return nil, false, err
-		}
-		a.Aliases = append(a.Aliases, step)
-		a.Expires = earliest(a.Expires, after(now, cname.TTL()))
-		a.Name = target
-	}
-	if len(a.Aliases) > 0 {
-		return a, true, nil
-	}
-	if r.isReferral() {
-		return nil, false, failure(q, NoRecursion, "the server refers to other servers instead of answering")
-	}
-	a.deny(r.rcode)
-	a.Expires = earliest(a.Expires, after(now, r.negativeTTL()))
-	return a, false, nil
-}
 
 // LookupTXT is like the method of *net.Resolver, over the answers of the server.
 func (t *Trusting) LookupTXT(ctx context.Context, name string) ([]string, error) {

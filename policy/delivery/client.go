@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
@@ -9,18 +8,16 @@ import (
 	"net/smtp"
 	"net/textproto"
 	"strings"
-	"sync"
 
 	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/policy"
-	"github.com/mxseal/mxseal/policy/delivery/internal/wire"
 )
 
 // Client is an SMTP session that meets a plan. Dialer.Dial returns it. It has all
 // methods of smtp.Client and may begin a mail transaction at once. The field Client
 // is for functions that take a *smtp.Client; its own Mail method does not send
-// REQUIRETLS and is not for plans with RequireTLS, and it does not see the TLS
-// session, which the methods of Client do.
+// REQUIRETLS, so that it fails under a plan with RequireTLS, and it does not see the
+// TLS session, which the methods of Client do.
 //
 // Dialer.IdleTimeout bounds each command with its reply and each block of a
 // message. The octets of each reply are bounded too. Extension reports what the
@@ -34,28 +31,24 @@ type Client struct {
 	// Plan is the plan that the session meets.
 	Plan *policy.Plan
 
-	session    *wire.Conn
-	extensions wire.Extensions
+	session *Session
 }
 
 // client returns the next session as a Client.
 func (w *walk) client(ctx context.Context) (*Client, error) {
-	talk, err := w.next(ctx)
+	session, err := w.session(ctx, w.end)
 	if err != nil {
 		return nil, err
 	}
-	timeout := cmp.Or(max(w.dialer.IdleTimeout, 0), defaultIdleTimeout)
-	conn := newNetConn(talk.Conn, talk.Host.Name, talk.Hello, timeout)
-	conn.ended = sync.OnceFunc(w.end)
-	client, err := smtp.NewClient(conn, talk.Host.Name)
+	client, err := smtp.NewClient(session.NetConn(), session.Host.Name)
 	if err == nil {
-		err = client.Hello(talk.LocalName)
+		err = client.Hello(session.localName)
 	}
 	if err != nil {
-		talk.Conn.Abort()
+		session.Close()
 		return nil, asError(w.plan.Domain, err)
 	}
-	return &Client{Client: client, Host: talk.Host, Plan: w.plan, session: talk.Conn, extensions: talk.Hello.Extensions()}, nil
+	return &Client{Client: client, Host: session.Host, Plan: w.plan, session: session}, nil
 }
 
 // Quit says QUIT and ends the session, even if the server does not answer. The error
@@ -74,10 +67,7 @@ func (c *Client) TLSConnectionState() (tls.ConnectionState, bool) { return c.ses
 
 // Extension reports whether the server offers an extension in the session as it
 // is, and with which parameters. The keyword may be in any case.
-func (c *Client) Extension(keyword string) (bool, string) {
-	parameters, ok := c.extensions[strings.ToUpper(keyword)]
-	return ok && !strings.EqualFold(keyword, "STARTTLS"), parameters
-}
+func (c *Client) Extension(keyword string) (bool, string) { return c.session.Extension(keyword) }
 
 // Mail begins a mail transaction, as smtp.Client.Mail does. from is the return path
 // without angle brackets, empty for a bounce. Under a plan with RequireTLS it
@@ -87,7 +77,7 @@ func (c *Client) Extension(keyword string) (bool, string) {
 // ASCII (RFC 6531 section 3.4).
 func (c *Client) Mail(from string) error {
 	command := "MAIL FROM:<" + from + ">"
-	if c.extensions.Has("8BITMIME") {
+	if c.session.offers.Has("8BITMIME") {
 		command += " BODY=8BITMIME"
 	}
 	if !names.IsASCII(from) {
@@ -96,7 +86,7 @@ func (c *Client) Mail(from string) error {
 	if c.Plan.RequireTLS {
 		_, encrypted := c.TLS()
 		switch {
-		case encrypted && c.extensions.Has("REQUIRETLS"):
+		case encrypted && c.session.offers.Has("REQUIRETLS"):
 			command += " REQUIRETLS"
 		case from != "" || !encrypted:
 			_, failure := c.Host.Attempted(policy.RequireTLSNotOffered, nil, nil)
@@ -125,7 +115,7 @@ func (c *Client) command(command string, class int) error {
 // in the session as it is. What it offered before TLS is discarded (RFC 3207
 // section 4.2).
 func (c *Client) Auth(a smtp.Auth) error {
-	mechanisms, ok := c.extensions["AUTH"]
+	mechanisms, ok := c.session.offers["AUTH"]
 	if !ok {
 		return errors.New("delivery: the server does not offer AUTH")
 	}

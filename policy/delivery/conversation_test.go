@@ -224,7 +224,7 @@ func TestExtensionsAreForgotten(t *testing.T) {
 // Whatever a host does instead of SMTP, it costs the sender neither its memory
 // nor its mail, and the next host gets its turn; STS-81. The clock is the
 // bubble's.
-func TestMisbehaviour(t *testing.T) {
+func TestMisbehavior(t *testing.T) {
 	t.Parallel()
 	endless := func(text string) func(s *server) {
 		return func(s *server) {

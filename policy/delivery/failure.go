@@ -14,6 +14,8 @@ import (
 // ErrNoRecipients means that a message has no recipients.
 var ErrNoRecipients = errors.New("delivery: the message has no recipients; give at least one")
 
+var errNoSmartHost = errors.New("DialHost is for the mail hosts of recipients; use Dial, Sessions or Send with a smart host")
+
 var errNoResolver = errors.New("delivery: Dialer.Resolver is nil; set it to the Resolver that policy.New returns")
 
 func badReturnPath(from string, err error) *policy.Error {
@@ -108,9 +110,17 @@ func tooManyConnections(plan *policy.Plan, host *policy.Host) *policy.Error {
 }
 
 // ended means that the session ended between two transactions.
-func (s *session) ended() *policy.Error {
+func (s *channel) ended() *policy.Error {
 	return s.host.Replied("the session ended between two transactions", io.ErrUnexpectedEOF)
 }
+
+func notInPlan(plan *policy.Plan, host string) *policy.Error {
+	return &policy.Error{Domain: plan.Domain, Host: host, Status: "4.4.4", Detail: "not tried: the plan of the domain does not have the host"}
+}
+
+// outcomeUnknown is the text for a session that ended between the first octet of a
+// message and the reply.
+const outcomeUnknown = "the session ended in the message, and the server may or may not have it"
 
 func interrupted(domain string, err error) *policy.Error {
 	return &policy.Error{Domain: domain, Status: "4.4.7", Detail: "interrupted", Err: err}
@@ -123,4 +133,18 @@ func asError(domain string, err error) *policy.Error {
 		return own
 	}
 	return &policy.Error{Domain: domain, Status: "4.3.5", Detail: "the Dialer is not usable", Err: err}
+}
+
+// smartHostFailed is about the Dialer's smart host before any connection to it.
+func smartHostFailed(domain string, err error) *policy.Error {
+	return &policy.Error{Domain: domain, By: policy.ByOperator, Status: "4.3.5", Detail: "Dialer.SmartHost is not usable", Err: err}
+}
+
+// notLoggedIn is a failed login. It is temporary even after 535, because it is the
+// operator who changes the credentials, and not the mail's sender.
+func notLoggedIn(host *policy.Host, domain string, err error) *policy.Error {
+	return &policy.Error{
+		Domain: domain, Host: host.Name, By: policy.ByOperator, Status: "4.7.8",
+		Detail: "the login at the smart host failed; check the credentials in Dialer.SmartHost", Err: err,
+	}
 }

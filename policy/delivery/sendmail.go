@@ -108,7 +108,7 @@ func (d *Dialer) deliver(ctx context.Context, m *message, g group) results {
 			all.undelivered = append(all.undelivered, exhausted(g.to, failure, within.Err() == nil && !w.missed && w.recheck == nil)...)
 			return all
 		}
-		got := m.send(ctx, within, newSession(talk, w.plan, d.IdleTimeout), g.to)
+		got := m.send(ctx, within, newChannel(talk, w.plan, d.IdleTimeout), g.to)
 		w.release()
 		all.undelivered = append(all.undelivered, got.undelivered...)
 		all.delivered = append(all.delivered, got.delivered...)
@@ -134,7 +134,7 @@ func missed(to []mailbox, failure *policy.Error) results {
 // send sends the message over one session, in as many transactions as it takes.
 // within bounds each transaction until the message begins. From then on only ctx
 // does: the server may have the message, and its reply says so.
-func (m *message) send(ctx, within context.Context, s *session, to []mailbox) results {
+func (m *message) send(ctx, within context.Context, s *channel, to []mailbox) results {
 	defer s.end()
 	var all results
 	for len(to) > 0 {
@@ -144,7 +144,7 @@ func (m *message) send(ctx, within context.Context, s *session, to []mailbox) re
 			return all
 		}
 		some := to[:min(len(to), maxRecipients)]
-		t := transaction{session: s, message: m}
+		t := transaction{channel: s, message: m}
 		t.run(ctx, within, some)
 		all.delivered = append(all.delivered, t.results.delivered...)
 		all.undelivered = append(all.undelivered, t.results.undelivered...)

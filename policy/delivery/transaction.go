@@ -28,8 +28,8 @@ const (
 // 4.5.3.1.8).
 const maxRecipients = 100
 
-// session is a verified session in which messages are sent.
-type session struct {
+// channel is a verified session in which Send sends messages.
+type channel struct {
 	host       *policy.Host
 	plan       *policy.Plan
 	conn       *wire.Conn
@@ -45,15 +45,15 @@ type session struct {
 	begun bool
 }
 
-func newSession(c *conversation.Conversation, plan *policy.Plan, idle time.Duration) *session {
-	return &session{
+func newChannel(c *conversation.Conversation, plan *policy.Plan, idle time.Duration) *channel {
+	return &channel{
 		host: c.Host, plan: plan, conn: c.Conn, extensions: c.Hello.Extensions(),
 		Circumstances: c.Circumstances, idle: idle, alive: true,
 	}
 }
 
 // timeout returns the time of a step.
-func (s *session) timeout(usual time.Duration) time.Duration {
+func (s *channel) timeout(usual time.Duration) time.Duration {
 	if s.idle > 0 {
 		return s.idle
 	}
@@ -61,7 +61,7 @@ func (s *session) timeout(usual time.Duration) time.Duration {
 }
 
 // end ends the session.
-func (s *session) end() {
+func (s *channel) end() {
 	if s.alive && !s.over {
 		s.conn.Quit(conversation.QuitTimeout)
 		return
@@ -70,7 +70,7 @@ func (s *session) end() {
 }
 
 // judge applies the table to a reply, or to the error instead of it.
-func (s *session) judge(at conversation.Step, reply wire.Reply, err error, c conversation.Circumstances) conversation.Ruling {
+func (s *channel) judge(at conversation.Step, reply wire.Reply, err error, c conversation.Circumstances) conversation.Ruling {
 	judged := conversation.Rule(at, conversation.EventOf(reply, err), c)
 	s.alive = judged.Alive
 	if !judged.Alive {
@@ -82,7 +82,7 @@ func (s *session) judge(at conversation.Step, reply wire.Reply, err error, c con
 // transaction is one mail transaction (RFC 5321 section 3.3) for recipients of one
 // domain.
 type transaction struct {
-	*session
+	*channel
 	message *message
 	form    form
 
@@ -185,7 +185,7 @@ func (t *transaction) envelope(to []mailbox) bool {
 	t.begun = true
 	reply, err := d.next(t.timeout(mailTimeout))
 	if judged := t.judge(conversation.StepMAIL, reply, err, t.Circumstances); judged.Action != conversation.Proceed {
-		t.settle(judged, to, t.failure("the server refuses MAIL", newReply(reply), err, judged), newReply(reply))
+		t.settle(judged, to, t.failure(details["MAIL"], newReply(reply), err, judged), newReply(reply))
 		return false
 	}
 	for i, box := range to {
@@ -199,7 +199,7 @@ func (t *transaction) envelope(to []mailbox) bool {
 	reply, err = d.next(t.timeout(dataTimeout))
 	judged := t.judge(conversation.StepDATA, reply, err, t.Circumstances)
 	if judged.Action != conversation.Proceed {
-		t.settle(judged, t.accepted, t.failure("the server refuses DATA", newReply(reply), err, judged), newReply(reply))
+		t.settle(judged, t.accepted, t.failure(details["DATA"], newReply(reply), err, judged), newReply(reply))
 		return false
 	}
 	return true
@@ -231,13 +231,13 @@ func (t *transaction) recipient(d *dialogue, box mailbox, rest []mailbox) bool {
 	reply, err := d.next(t.timeout(rcptTimeout))
 	c := t.Circumstances
 	c.AfterAccepted = len(t.accepted) > 0
-	c.OwnLimit = namesOwnLimit(reply)
+	c.OwnLimit = conversation.NamesOwnLimit(reply)
 	judged := t.judge(conversation.StepRCPT, reply, err, c)
 	if judged.Action == conversation.Proceed {
 		t.accepted = append(t.accepted, box)
 		return true
 	}
-	failure := t.failure("the server refuses the recipient "+box.given[0], newReply(reply), err, judged)
+	failure := t.failure(details["RCPT"]+" "+box.given[0], newReply(reply), err, judged)
 	if t.over {
 		// Nothing of the message was sent: another host may have all of it.
 		t.settle(judged, slices.Concat(t.accepted, rest), failure, newReply(reply))
@@ -246,13 +246,6 @@ func (t *transaction) recipient(d *dialogue, box mailbox, rest []mailbox) bool {
 	}
 	t.settle(judged, []mailbox{box}, failure, newReply(reply))
 	return true
-}
-
-// namesOwnLimit reports whether a reply is about the mailbox or the size of the
-// message, and not about the transaction (RFC 3463 sections 3.3 and 3.4).
-func namesOwnLimit(reply wire.Reply) bool {
-	status, ok := reply.Enhanced()
-	return ok && (status == [3]int{5, 2, 2} || status == [3]int{5, 3, 4})
 }
 
 // drain uses up the replies to commands that were sent ahead. A server that expects
@@ -302,9 +295,9 @@ func (t *transaction) send() {
 		t.results.delivered = append(t.results.delivered, t.delivery(newReply(reply)))
 		return
 	}
-	detail := "the server does not accept the message"
+	detail := details["."]
 	if judged.Verdict == conversation.Unknown {
-		detail = "the session ended in the message, and the server may or may not have it"
+		detail = outcomeUnknown
 	}
 	t.refuse(t.accepted, t.failure(detail, newReply(reply), err, judged), newReply(reply))
 	t.results.undelivered[len(t.results.undelivered)-1].OutcomeUnknown = judged.Verdict == conversation.Unknown

@@ -3,6 +3,7 @@ package delivery
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -208,15 +209,7 @@ func (w *walk) connect(ctx context.Context, t target, with conversation.Offer) (
 	if failure != nil {
 		return nil, failure
 	}
-	talk := &conversation.Conversation{
-		Host: t.host, Conn: wire.NewConn(conn), LocalName: w.dialer.localName(conn), Timeouts: w.dialer.timeouts(), Offer: with,
-		SmallHello: w.dialer.SmallClientHello,
-		Circumstances: conversation.Circumstances{
-			Mandatory:  t.host.Level > policy.Opportunistic,
-			RequireTLS: w.plan.RequireTLS && !w.plan.Bounce,
-			FellBack:   with != conversation.CurrentTLS,
-		},
-	}
+	talk := w.converse(t.host, conn, with)
 	stop := talk.Conn.Interruptible(ctx)
 	failure = talk.Hold(ctx)
 	switch report := talk.Report(t.addr, w.dialer.sendingIP(conn)); {
@@ -225,6 +218,9 @@ func (w *walk) connect(ctx context.Context, t target, with conversation.Offer) (
 		w.record(report)
 	case talk.Last.Action == conversation.Retry:
 		talk.Uncounted = talk.ReportWithoutTLS(report)
+	}
+	if failure == nil && talk.Last.Action != conversation.Retry && w.plan.Login {
+		failure = w.login(ctx, talk)
 	}
 	if failure != nil || talk.Last.Action == conversation.Retry {
 		talk.Leave()
@@ -239,11 +235,32 @@ func (w *walk) connect(ctx context.Context, t target, with conversation.Offer) (
 	return talk, failure
 }
 
+// converse returns a conversation that has not begun.
+func (w *walk) converse(host *policy.Host, conn net.Conn, with conversation.Offer) *conversation.Conversation {
+	implicit := host.Port == submissions
+	talk := &conversation.Conversation{
+		Host: host, Conn: wire.NewConn(conn), LocalName: w.dialer.localName(conn), Timeouts: w.dialer.timeouts(), Offer: with,
+		SmallHello: w.dialer.SmallClientHello, ImplicitTLS: implicit,
+		Circumstances: conversation.Circumstances{
+			Mandatory:  host.Level > policy.Opportunistic || implicit,
+			RequireTLS: w.plan.RequireTLS && !w.plan.Bounce,
+			FellBack:   with != conversation.CurrentTLS,
+		},
+	}
+	if customize := w.dialer.CustomizeTLS; customize != nil {
+		talk.Customize = func(config *tls.Config) { customize(host, config) }
+	}
+	return talk
+}
+
+// submissions is the port where TLS begins without STARTTLS (RFC 8314 section 3.3).
+const submissions = 465
+
 // dial connects to an address.
 func (w *walk) dial(ctx context.Context, t target) (net.Conn, *policy.Error) {
 	dialing, cancel := context.WithTimeout(ctx, cmp.Or(max(w.dialer.ConnectTimeout, 0), defaultConnectTimeout))
 	defer cancel()
-	conn, err := t.host.DialAddr(dialing, t.addr)
+	conn, err := t.host.DialFrom(dialing, w.dialer.local(t.addr), t.addr)
 	if err != nil {
 		if ctx.Err() == nil && conversation.IsTimeout(err) {
 			w.dialer.stalls.note(t.addr)

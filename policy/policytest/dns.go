@@ -90,7 +90,10 @@ func (inet *Internet) ForgetQuestions() { inet.tree.Reset() }
 
 // DNSAddr returns the "address:port" of the recursive name server, which
 // answers over UDP and TCP on the loopback interface.
-func (inet *Internet) DNSAddr() string { return inet.tree.Addr() }
+func (inet *Internet) DNSAddr() string {
+	inet.tree.Prepare()
+	return inet.tree.Addr()
+}
 
 // TrustAnchors returns the trust anchors of this internet: the DS records of
 // its root zone, in zone-file syntax.

@@ -3,7 +3,7 @@
 // policy hosts, a certificate authority for all of them, and the faults and
 // attacks that SMTP security must withstand.
 //
-// An internet starts in a few milliseconds:
+// An internet starts in one line, in a few milliseconds:
 //
 //	inet := policytest.New(t)
 //	inet.Domain("example.org").MX("mx.example.org")
@@ -27,10 +27,10 @@
 //	...
 //	defer r.Close()
 //
-// Hosts have addresses from the documentation ranges. These addresses exist
-// only in the DNS of the internet and in [Internet.Dial]. The servers listen on
-// free ports of the loopback interface, so many internets can run at the same
-// time. The name server is reachable at its loopback address,
+// Hosts have addresses from the ranges for documentation and benchmarks. These
+// addresses exist only in the DNS of the internet and in [Internet.Dial]. The
+// servers listen on free ports of the loopback interface, so many internets can run
+// at the same time. An internet can have 100,000 domains, each with its hosts. The name server is reachable at its loopback address,
 // [Internet.DNSAddr]. Any code with a dial hook can be tested:
 //
 //	conn, err := inet.Dial(ctx, "tcp", "mx.example.org:25")
@@ -53,11 +53,31 @@
 //	// no mail must be sent now
 //	restore()
 //
+// [On] is a script: what a host does when a step occurs, time after time. An
+// [Action] is a reply, octets, silence or the end of the connection, with a pause
+// before it if need be. [Reply], [Delay], [Stall], [HangUp] and [Endless] are short
+// forms, and [InTurn] is for whole connections:
+//
+//	policytest.On("RCPT", policytest.Usual(), policytest.Say("452 4.5.3 too many recipients"))
+//	policytest.Delay("DATA", time.Second)
+//	policytest.HangUp(policytest.InTLS("EHLO"))
+//
 // Policy hosts and other HTTPS hosts ([Internet.Web]) have the same Break
 // method. [Internet.BreakDNS] changes DNS replies. An attacker without keys can
 // forge everything that is not signed:
 //
 //	inet.BreakDNS(policytest.Forge("example.net. MX 0 evil.example."), "example.net", dnssec.TypeMX)
+//
+// # Real programs
+//
+// [Internet.Server] adds a program as a mail host, such as a Postfix. The option
+// [Listen] gives a host a real address, and [Internet.ListenDNS] and
+// [Internet.ListenResolver] answer DNS queries at one, so that programs without a
+// dial hook can be senders. ListenResolver validates and sets the AD bit, which
+// Postfix needs for DANE:
+//
+//	inet.Host("mx.example.org", policytest.TLSA("3 1 1"), policytest.Listen("127.0.0.21:2525"))
+//	inet.ListenResolver("127.0.0.20:53")
 //
 // # Time
 //

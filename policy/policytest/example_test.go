@@ -1,9 +1,11 @@
 package policytest_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
@@ -99,4 +101,65 @@ func ExampleInternet_Dial() {
 	// Output:
 	// 192.0.2.1:25 "554 5.3.2 no mail today\r\n"
 	// 1 session
+}
+
+// A host accepts one recipient in each transaction, by a script. The sender, which
+// this library's is, begins another transaction for the second.
+func ExampleOn() {
+	inet := policytest.New(nil)
+	defer inet.Close()
+	inet.Domain("example.org").MX("mx.example.org")
+	mx := inet.Host("mx.example.org", policytest.TLSA("3 1 1"),
+		policytest.On("RCPT", policytest.Usual(), policytest.Say("452 4.5.3 too many recipients"), policytest.Usual()))
+
+	resolver, err := policy.New(inet.Config())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer resolver.Close()
+	dialer := delivery.Dialer{Resolver: resolver, LocalName: "client.example"}
+	err = dialer.SendMail(context.Background(), "a@example.net", []string{"b@example.org", "c@example.org"}, []byte("Subject: hi\r\n\r\n"))
+	fmt.Println("sent:", err)
+	for _, m := range mx.Messages() {
+		fmt.Println(m.To)
+	}
+	// Output:
+	// sent: <nil>
+	// [b@example.org]
+	// [c@example.org]
+}
+
+// A real program is a mail host. Here it is a listener that only greets.
+func ExampleInternet_Server() {
+	program, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer program.Close()
+	go func() {
+		c, err := program.Accept()
+		if err == nil {
+			fmt.Fprint(c, "220 a real program\r\n")
+			c.Close()
+		}
+	}()
+
+	inet := policytest.New(nil)
+	defer inet.Close()
+	cert := inet.IssueCertificate("mx.example.org") // for the program
+	inet.Domain("example.org").MX("mx.example.org")
+	inet.Server("mx.example.org", program.Addr().String(), policytest.TLSARecord(cert.Leaf, "3 1 1"))
+
+	conn, err := inet.Dial(context.Background(), "tcp", "mx.example.org:25")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer conn.Close()
+	greeting, err := bufio.NewReader(conn).ReadString('\n')
+	fmt.Printf("%s %q %v\n", conn.RemoteAddr(), greeting, err)
+	// Output:
+	// 192.0.2.1:25 "220 a real program\r\n" <nil>
 }

@@ -55,6 +55,10 @@ func TestC14ZonesAreIndependent(t *testing.T) {
 	if n := len(tree.zones["test."].delegations); n != 2 {
 		t.Errorf("%d delegations, want 2", n)
 	}
+	tree.Prepare()
+	if tree.zones["test."].index == nil || tree.zones["two.test."].index != nil {
+		t.Error("Prepare is for zones with delegations")
+	}
 }
 
 func TestListen(t *testing.T) {

@@ -50,6 +50,19 @@ func (t *Tree) Zone(name string, options ...Option) *Zone {
 	return z
 }
 
+// Prepare makes what the first answers from zones with delegations need. Otherwise
+// the first query does, which for a zone of 100,000 delegations takes longer than
+// resolvers wait.
+func (t *Tree) Prepare() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, z := range t.zones {
+		if len(z.delegations) > 0 {
+			z.ready()
+		}
+	}
+}
+
 // delegate makes the zone above a new zone delegate to it. Delegations that the
 // zone above had to zones below the new one move to the new zone. The cost does
 // not depend on the number of zones, unless there are zones below.

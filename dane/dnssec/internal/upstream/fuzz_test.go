@@ -10,7 +10,8 @@ import (
 )
 
 // FuzzReadReply reads arbitrary bytes as the reply to the question that they hold.
-// What is accepted answers that question and has no more records than the limit.
+// What is accepted answers that question and has no more records than the limit. It has
+// none if it is truncated or has no question.
 func FuzzReadReply(f *testing.F) {
 	text, err := os.ReadFile("../../testdata/replies")
 	if err != nil {
@@ -43,8 +44,12 @@ func FuzzReadReply(f *testing.F) {
 		if problem != nil {
 			return
 		}
-		if n := len(m.Answer) + len(m.Ns) + len(m.Extra); n > limit {
+		n := len(m.Answer) + len(m.Ns) + len(m.Extra)
+		if n > limit || n > 0 && (m.Truncated || len(m.Question) != 1) {
 			t.Fatalf("%d records", n)
+		}
+		if len(m.Question) == 0 && !m.Truncated && !saysNothing(m.Rcode) {
+			t.Fatalf("%s without a question", dns.RcodeToString[m.Rcode])
 		}
 		if len(m.Question) == 1 && dns.CanonicalName(m.Question[0].Name) != asked.Name {
 			t.Fatalf("a reply to %v, asked for %v", m.Question, asked)

@@ -30,12 +30,27 @@ func Relevant(rtype, qtype uint16) bool {
 	}
 }
 
-// readReply parses a message that answers the query. The ID is compared first: it
-// drops a flood of forged messages at little cost. So does the number of records,
-// because each may be 16 octets and unpack to a thousand.
+// readReply parses a message that answers the query. The ID, the question and the TC
+// bit are compared before any record is read: this drops a flood of forged messages at
+// little cost, and a truncated reply may end in the middle of a record (RFC 2181 section
+// 9), so its records do not count. The number of records is limited, because each may be
+// 16 octets and unpack to a thousand.
 func readReply(wire []byte, query *query, limit int) (*Message, *Error) {
 	if len(wire) < 2 || binary.BigEndian.Uint16(wire) != query.id() {
 		return nil, &Error{Kind: Malformed, Detail: "a message with another ID"}
+	}
+	if len(wire) >= 6 && binary.BigEndian.Uint16(wire[4:]) > 1 {
+		return nil, &Error{Kind: Malformed, Detail: "a message with several questions"}
+	}
+	msg, _, err := unpackHead(wire)
+	if err != nil {
+		return nil, &Error{Kind: Malformed, Detail: "a message that cannot be parsed"}
+	}
+	if problem := mismatch(msg, query.Question); problem != "" {
+		return nil, &Error{Kind: Malformed, Detail: problem}
+	}
+	if msg.Truncated || len(msg.Question) == 0 {
+		return &Message{Msg: msg, Octets: len(wire)}, nil
 	}
 	if n := countRecords(wire); n > limit {
 		return nil, &Error{Kind: TooManyRecords, Detail: fmt.Sprintf("more than %d records of one reply", limit)}
@@ -46,9 +61,6 @@ func readReply(wire []byte, query *query, limit int) (*Message, *Error) {
 	}
 	if err != nil {
 		return nil, &Error{Kind: Malformed, Detail: "a message that cannot be parsed"}
-	}
-	if problem := mismatch(msg, query.Question); problem != "" {
-		return nil, &Error{Kind: Malformed, Detail: problem}
 	}
 	return &Message{Msg: msg, Octets: len(wire), Memory: memory}, nil
 }
@@ -70,8 +82,8 @@ func mismatch(msg *dns.Msg, asked Question) string {
 	switch {
 	case !msg.Response || msg.Opcode != dns.OpcodeQuery:
 		return "a message that is not a reply"
-	case msg.Rcode == dns.RcodeFormatError && len(msg.Question) == 0:
-		return "" // from a server that could not read the question
+	case len(msg.Question) == 0 && (msg.Truncated || saysNothing(msg.Rcode)):
+		return ""
 	case len(msg.Question) != 1:
 		return "a reply without the question"
 	}
@@ -80,6 +92,17 @@ func mismatch(msg *dns.Msg, asked Question) string {
 		return "a reply to another question"
 	}
 	return ""
+}
+
+// saysNothing reports whether some servers leave out the question in a reply with the
+// rcode. Such a reply only ends the attempt. Nothing else in it is read.
+func saysNothing(rcode int) bool {
+	switch rcode {
+	case dns.RcodeFormatError, dns.RcodeServerFailure, dns.RcodeNotImplemented, dns.RcodeRefused:
+		return true
+	default:
+		return false
+	}
 }
 
 func receiveStream(conn net.Conn) ([]byte, error) {
@@ -103,27 +126,12 @@ var (
 // only the OPT record has data. Like the dns package, unpack accepts counts in the
 // header that are too high.
 func unpack(wire []byte, q Question) (*dns.Msg, int, error) {
-	const header = 12 // RFC 1035 section 4.1.1
-	if len(wire) < header {
-		return nil, 0, errCutShort
-	}
-	msg := new(dns.Msg)
-	if err := msg.Unpack(wire[:header]); err != nil {
+	msg, u, err := unpackHead(wire)
+	if err != nil {
 		return nil, 0, err
 	}
-	u := &unpacker{wire: wire, off: header, limit: q.Memory}
-	for range binary.BigEndian.Uint16(wire[4:]) {
-		if u.atEnd() {
-			break
-		}
-		h, err := u.name(4)
-		if err != nil {
-			return nil, 0, err
-		}
-		msg.Question = append(msg.Question, dns.Question{Name: h.Name, Qtype: h.Rrtype, Qclass: h.Class})
-	}
+	u.limit = q.Memory
 	needed := func(t uint16) bool { return t == dns.TypeRRSIG || Relevant(t, q.Type) }
-	var err error
 	if msg.Answer, err = u.records(binary.BigEndian.Uint16(wire[6:]), needed); err != nil {
 		return nil, 0, err
 	}
@@ -138,6 +146,31 @@ func unpack(wire []byte, q Question) (*dns.Msg, int, error) {
 		msg.Rcode |= opt.ExtendedRcode() // RFC 6891 section 6.1.3
 	}
 	return msg, u.memory, nil
+}
+
+// unpackHead parses the header and the question. The unpacker that it returns is at the
+// records.
+func unpackHead(wire []byte) (*dns.Msg, *unpacker, error) {
+	const header = 12 // RFC 1035 section 4.1.1
+	if len(wire) < header {
+		return nil, nil, errCutShort
+	}
+	msg := new(dns.Msg)
+	if err := msg.Unpack(wire[:header]); err != nil {
+		return nil, nil, err
+	}
+	u := &unpacker{wire: wire, off: header}
+	for range binary.BigEndian.Uint16(wire[4:]) {
+		if u.atEnd() {
+			break
+		}
+		h, err := u.name(4)
+		if err != nil {
+			return nil, nil, err
+		}
+		msg.Question = append(msg.Question, dns.Question{Name: h.Name, Qtype: h.Rrtype, Qclass: h.Class})
+	}
+	return msg, u, nil
 }
 
 // unpacker reads a message, beginning at off.

@@ -34,6 +34,12 @@ type Conversation struct {
 	Offer Offer
 	// SmallHello makes a ClientHello that fits one packet.
 	SmallHello bool
+	// ImplicitTLS begins with the handshake (RFC 8314 section 3). Nothing is ever said
+	// in cleartext then, so Mandatory has to be set too.
+	ImplicitTLS bool
+	// Customize changes the configuration of TLS, as far as customized lets it; nil
+	// changes nothing.
+	Customize func(*tls.Config)
 	Circumstances
 
 	// Hello is the reply to the last EHLO.
@@ -76,7 +82,9 @@ type Timeouts struct{ Greeting, Command, Handshake time.Duration }
 // Hold leads the conversation to the step where it ends. It returns nil if mail
 // may be sent, and else why not.
 func (c *Conversation) Hold(ctx context.Context) *policy.Error {
-	if c.greet() && c.sayHello(StepEHLO) {
+	if c.ImplicitTLS {
+		c.beginTLS(ctx)
+	} else if c.greet() && c.sayHello(StepEHLO) {
 		c.startTLS(ctx)
 	}
 	_, failure := c.Host.Attempted(c.step, c.state, c.Err)
@@ -123,8 +131,21 @@ func EventOf(reply wire.Reply, err error) Event {
 	return Lost
 }
 
+// beginTLS makes the handshake before the greeting.
+func (c *Conversation) beginTLS(ctx context.Context) {
+	if !c.handshake(ctx) {
+		return
+	}
+	if c.greet() && c.sayHello(StepEHLOInTLS) {
+		c.checkRequireTLS()
+	}
+}
+
 func (c *Conversation) greet() bool {
 	c.step = policy.Greeting
+	if c.InTLS {
+		c.step = policy.EHLO // which has the session
+	}
 	reply, err := c.Conn.Receive(c.Timeouts.Greeting)
 	if c.judgeReply(StepGreeting, reply, err).Action != Proceed {
 		return false
@@ -203,13 +224,7 @@ func (c *Conversation) startTLS(ctx context.Context) {
 // handshake establishes TLS, and verifies the server inside it.
 func (c *Conversation) handshake(ctx context.Context) bool {
 	c.step = policy.Handshake
-	config := c.Host.TLSConfig()
-	if c.SmallHello || c.Offer == OldTLS {
-		config.CurvePreferences = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521}
-	}
-	if c.Offer == OldTLS {
-		addOldTLS(config)
-	}
+	config := c.tlsConfig()
 	verify := config.VerifyConnection
 	config.VerifyConnection = func(state tls.ConnectionState) error {
 		err := verify(state)
@@ -280,20 +295,6 @@ func (c *Conversation) Leave() {
 		return
 	}
 	c.Conn.Abort()
-}
-
-// addOldTLS makes a configuration that servers of twenty years ago understand, with
-// RSA key exchange and 3DES, but never RC4.
-func addOldTLS(config *tls.Config) {
-	for _, suite := range tls.CipherSuites() {
-		config.CipherSuites = append(config.CipherSuites, suite.ID)
-	}
-	config.CipherSuites = append(config.CipherSuites,
-		tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256,
-		tls.TLS_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_RSA_WITH_AES_128_CBC_SHA256,
-		tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_256_CBC_SHA,
-		tls.TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA, tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA,
-	)
 }
 
 // Postponed makes a permanent failure temporary.

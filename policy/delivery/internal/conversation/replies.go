@@ -1,5 +1,7 @@
 package conversation
 
+import "github.com/mxseal/mxseal/policy/delivery/internal/wire"
+
 // This file is the table of the SMTP conversation: what a reply, or the lack of
 // one, at each step means for the connection, the host and the recipients. It is
 // pure; the conversation and the transaction follow it and decide nothing else.
@@ -293,4 +295,11 @@ func ruleMessage(e Event, c Circumstances) Ruling {
 // or would not be said inside TLS.
 func (c Circumstances) unreliable(e Event) bool {
 	return c.FellBack || e == 530 && !c.InTLS
+}
+
+// NamesOwnLimit reports whether a reply is about the mailbox or the size of the
+// message, and not about the transaction (RFC 3463 sections 3.3 and 3.4).
+func NamesOwnLimit(reply wire.Reply) bool {
+	status, ok := reply.Enhanced()
+	return ok && (status == [3]int{5, 2, 2} || status == [3]int{5, 3, 4})
 }

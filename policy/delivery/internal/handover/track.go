@@ -1,0 +1,271 @@
+package handover
+
+import (
+	"bytes"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/mxseal/mxseal/policy/delivery/internal/conversation"
+	"github.com/mxseal/mxseal/policy/delivery/internal/wire"
+)
+
+// track follows the conversation of a client: which commands wait for a reply, where
+// a message begins and ends, and what the server refused. It is safe for concurrent
+// use.
+type track struct {
+	circumstances conversation.Circumstances
+	requireTLS    bool
+
+	mu      sync.Mutex
+	hello   bool      // the client has said EHLO or HELO
+	waiting []command // for a reply, the oldest first
+	line    []byte    // the beginning of a command
+	mode    mode
+	end     int    // in a message: how much of its end was seen
+	chunk   uint64 // octets of BDAT to come
+	prompt  string // the command that the next line continues, such as AUTH
+
+	accepted int     // recipients of the transaction
+	refusals []Heard // since the last MAIL
+	begun    bool    // octets of the message were sent, and it has no reply
+	taken    bool    // the server has accepted the message since the last MAIL
+	barred   bool    // the last MAIL was answered here: there is no transaction
+	over     bool    // the connection is of no more use
+}
+
+// command is one that waits for its reply.
+type command struct {
+	verb string // in upper case; "." for the end of a message
+	// code and own are the reply, if the server does not get the command.
+	code int
+	own  string
+}
+
+// greet is the own reply to the client's first EHLO or HELO.
+const greet = "greet"
+
+// mode is what the client's next octets are.
+type mode uint8
+
+const (
+	commands mode = iota
+	message       // up to the line with a dot
+	chunk         // of BDAT
+)
+
+const (
+	// maxCommand bounds a command line. RFC 5321 section 4.5.3.1.4 has 512 octets, and
+	// RFC 4954 section 4 has 12288 for a line of AUTH.
+	maxCommand = 16 << 10
+	// maxRefusals bounds the refusals that are remembered of one transaction.
+	maxRefusals = 1000
+)
+
+// endOfMessage is RFC 5321 section 4.1.1.4. A message begins at a line's start.
+const endOfMessage = "\r\n.\r\n"
+
+func (t *track) greeted() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.hello
+}
+
+// said takes what the client says, and returns what the server gets of it.
+func (t *track) said(p []byte) (forward []byte, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for len(p) > 0 {
+		switch t.mode {
+		case message:
+			n := t.scan(p)
+			forward = append(forward, p[:n]...)
+			p = p[n:]
+			t.begun = true
+		case chunk:
+			n := min(t.chunk, uint64(len(p)))
+			forward = append(forward, p[:n]...)
+			p = p[n:]
+			if t.chunk -= n; t.chunk == 0 {
+				t.mode = commands
+			}
+		default:
+			part, rest, complete := bytes.Cut(p, []byte("\n"))
+			p = rest
+			t.line = append(t.line, part...)
+			if len(t.line) > maxCommand {
+				return nil, wire.ErrTooLong
+			}
+			if !complete {
+				return forward, nil
+			}
+			line := append(t.line, '\n')
+			t.line = nil
+			if t.command(string(bytes.TrimSpace(line))) {
+				forward = append(forward, line...)
+			}
+		}
+	}
+	return forward, nil
+}
+
+// scan returns how many octets belong to the message, and ends it behind its end.
+func (t *track) scan(p []byte) int {
+	for i, c := range p {
+		switch {
+		case c == endOfMessage[t.end]:
+			t.end++
+		case c == '\r':
+			t.end = 1
+		default:
+			t.end = 0
+		}
+		if t.end == len(endOfMessage) {
+			t.mode = commands
+			t.waiting = append(t.waiting, command{verb: "."})
+			return i + 1
+		}
+	}
+	return len(p)
+}
+
+// command takes a command line, and reports whether the server gets it.
+func (t *track) command(line string) (forward bool) {
+	words := strings.Fields(strings.ToUpper(line))
+	sent := command{verb: t.prompt}
+	if t.prompt = ""; sent.verb == "" && len(words) > 0 {
+		sent.verb = words[0]
+	}
+	switch {
+	case !t.hello && (sent.verb == "EHLO" || sent.verb == "HELO"):
+		t.hello, sent.own = true, greet
+	case !t.hello:
+		sent.code, sent.own = 503, "5.5.1 EHLO first"
+	case sent.verb == "STARTTLS":
+		sent.code, sent.own = 503, "5.5.1 the session has the TLS that the server offers"
+	case sent.verb == "MAIL":
+		t.refusals, t.accepted, t.taken = nil, 0, false
+		if t.barred = t.requireTLS && !slices.Contains(parameters(line), "REQUIRETLS"); t.barred {
+			sent.code, sent.own = 451, "4.7.30 MAIL lacks the parameter REQUIRETLS, which the mail requires"
+		}
+	case t.barred && (sent.verb == "RCPT" || sent.verb == "DATA" || sent.verb == "BDAT"):
+		sent.code, sent.own = 503, "5.5.1 MAIL first"
+	}
+	if sent.verb == "BDAT" && len(words) > 1 {
+		// The octets follow in any case, and must not be read as commands.
+		if size, err := strconv.ParseUint(words[1], 10, 63); err == nil && size > 0 {
+			if sent.own != "" {
+				sent.code, sent.own = 0, "" // the server refuses it without a transaction
+			}
+			t.mode, t.chunk, t.begun = chunk, size, true
+		}
+	}
+	t.waiting = append(t.waiting, sent)
+	return sent.own == ""
+}
+
+// parameters returns the words behind the return path of MAIL, in upper case. What is
+// in the path does not count: it is the mail's sender who wrote it.
+func parameters(mail string) []string {
+	_, rest, _ := strings.Cut(mail, "<")
+	quoted, escaped := false, false
+	for i, c := range rest {
+		switch {
+		case escaped:
+			escaped = false
+		case c == '\\':
+			escaped = true
+		case c == '"':
+			quoted = !quoted
+		case c == '>' && !quoted:
+			return strings.Fields(strings.ToUpper(rest[i+1:]))
+		}
+	}
+	return nil
+}
+
+// next returns the command that waits longest for its reply.
+func (t *track) next() (command, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.waiting) == 0 {
+		return command{}, false
+	}
+	return t.waiting[0], true
+}
+
+// heard takes the reply to the command that waited longest, which the client reads.
+func (t *track) heard(reply wire.Reply) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	answered := command{verb: "."} // the server does not wait for the message's end
+	if len(t.waiting) > 0 {
+		answered, t.waiting = t.waiting[0], t.waiting[1:]
+	} else if t.mode != message {
+		answered.verb = ""
+	}
+	heard := t.at(answered.verb)
+	heard.Reply = reply
+	switch class := reply.Class(); {
+	case class == 3 && answered.verb == "DATA":
+		t.mode, t.end = message, len("\r\n")
+	case class == 3 && heard.InMail:
+		t.refuse(heard)
+	case class == 3:
+		t.prompt = answered.verb
+	case class != 2:
+		t.refuse(heard)
+	case answered.verb == "RCPT":
+		t.accepted++
+	case answered.verb == ".", answered.verb == "BDAT":
+		t.taken = true
+	}
+	if answered.verb == "." || answered.verb == "BDAT" {
+		t.begun = false
+	}
+	if reply.Code == 421 || answered.verb == "QUIT" {
+		t.over = true
+	}
+}
+
+// refuse keeps a refusal, the newest last.
+func (t *track) refuse(h Heard) {
+	if len(t.refusals) >= maxRefusals {
+		t.refusals = slices.Delete(t.refusals, 0, 1)
+	}
+	t.refusals = append(t.refusals, h)
+}
+
+// at returns the step of a command, in the circumstances of now.
+func (t *track) at(verb string) Heard {
+	h := Heard{Verb: verb, InMail: true, Circumstances: t.circumstances}
+	switch verb {
+	case "MAIL":
+		h.Step = conversation.StepMAIL
+	case "RCPT":
+		h.Step = conversation.StepRCPT
+		h.Circumstances.AfterAccepted = t.accepted > 0
+	case "DATA":
+		h.Step = conversation.StepDATA
+	case ".", "BDAT":
+		h.Step = conversation.StepMessage
+	default:
+		h.InMail = false
+	}
+	return h
+}
+
+// lost notes that the conversation has ended without a reply.
+func (t *track) lost() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.over = true
+}
+
+// idle reports whether the server waits for a command.
+func (t *track) idle() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.over && t.mode == commands && !t.begun && t.prompt == "" && len(t.line) == 0 && len(t.waiting) == 0
+}
