@@ -204,7 +204,7 @@ func (a *attempt) unrecorded() tlsrpt.Session {
 // certificates of the session.
 func (a *attempt) session(general []tlsrpt.Failure) tlsrpt.Session {
 	h, session := a.host, a.unrecorded()
-	if h.plan == nil || h.plan.asked.tlsOptional || h.plan.literal || h.refusal >= unreachable {
+	if h.plan == nil || h.plan.asked.tlsOptional || h.plan.literal || h.refusal == unreachable || h.refusal == specialAddress {
 		return session
 	}
 	session.Outcomes = append(session.Outcomes, a.outcomeOfDANE(general)...)

@@ -69,8 +69,6 @@ func (r refusal) wording(err error, policyKnown bool) wording {
 			kind: ErrSpecialAddress, status: "4.4.4",
 			detail: "no mail is sent to the host's addresses unless Config.AllowMailHost permits them",
 		}
-	case otherFamily:
-		return wording{kind: ErrUnreachable, status: "4.4.4", detail: "the host has no address that the call may use"}
 	default:
 		return wording{status: "4.7.5", detail: "the host is refused"}
 	}

@@ -236,8 +236,6 @@ func (r *Resolver) newHost(q question, route route, exchange hop.Exchange, found
 	case found.err == nil || v.refusal == mxLookupFailed:
 	case errors.Is(found.err, ErrSpecialAddress):
 		v = refuse(specialAddress, 0)
-	case errors.Is(found.err, errFamily):
-		v = refuse(otherFamily, 0)
 	case !errors.Is(found.err, dane.ErrLookupFailed):
 		v = refuse(unreachable, 0) // no address or no host name: no policy refuses it
 	case v.level != Refused:

@@ -328,7 +328,7 @@ func TestAddressFamily(t *testing.T) {
 	} {
 		host := onlyHost(t, r, test.domain, test.option)
 		if test.want == "" {
-			if host.Level != policy.Refused || !errors.Is(host.Refusal, policy.ErrUnreachable) || host.Refusal.Permanent || len(host.Addrs) > 0 {
+			if host.Level != policy.Refused || !errors.Is(host.Refusal, policy.ErrUnreachable) || host.Refusal.Permanent || len(host.Addrs) > 0 || !strings.Contains(host.Refusal.Error(), "family") {
 				t.Errorf("%s: %v, %v", test.domain, host.Level, host.Refusal)
 			}
 			if session, _ := host.Attempted(policy.NotConnected, nil, nil); len(session.Outcomes) > 0 {

@@ -11,7 +11,6 @@ import (
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/private"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
-	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 	"github.com/mxseal/mxseal/internal/flight"
 )
 
@@ -37,7 +36,7 @@ func (v *Validator) newLookup(ctx context.Context) *lookup {
 		ctx:       ctx,
 		now:       now,
 		budget:    newBudget(v.limits, v.skew, &proven{v.cache, now}),
-		attempts:  upstream.Attempts(servers, time.Now()),
+		attempts:  v.client.Attempts(servers, time.Now()),
 		problem:   problem,
 		started:   make(map[exchangeKey]*flight.Flight[*reply]),
 	}

@@ -218,8 +218,8 @@ func (t *Trusting) ask(ctx context.Context, q question) (*reply, error) {
 	if len(servers) == 0 {
 		return nil, failure(q, NotValidating, "no server may be trusted").noting(problem)
 	}
-	for _, to := range upstream.Attempts(servers, time.Now()) {
-		if to.Stream && !worthStream(failures, to.Server) {
+	for _, to := range t.client.Attempts(servers, time.Now()) {
+		if to.Again && !worthAgain(failures, to) {
 			continue
 		}
 		r, err := t.askOne(ctx, to, q)

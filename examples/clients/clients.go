@@ -1,0 +1,41 @@
+// Package clients shows how programs with an SMTP client of their own enforce DANE and
+// MTA-STS: one page each for net/smtp, for github.com/emersion/go-smtp and for
+// github.com/wneessen/go-mail. Take the loop of Send, and the page of your client.
+package clients
+
+import (
+	"context"
+	"errors"
+
+	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery"
+)
+
+// Mail is a message for one recipient.
+type Mail struct {
+	From, To string // addresses
+	Message  []byte // header and body
+}
+
+// Client sends a mail over a session, which is ready for it: in TLS and logged in, if
+// the plan demands that.
+type Client func(ctx context.Context, session *delivery.Session, mail Mail) error
+
+// Send sends a mail to a domain by any client: to its hosts in order, as long as one
+// says that the next may take the mail. The error is a *policy.Error. The mail returns
+// to its sender if the error is permanent, and waits otherwise.
+func Send(ctx context.Context, dialer *delivery.Dialer, client Client, domain string, mail Mail, options ...policy.Option) error {
+	for session, err := range dialer.Sessions(ctx, domain, options...) {
+		if err != nil {
+			return err
+		}
+		failure := session.Failure(client(ctx, session, mail))
+		if failure == nil {
+			return nil
+		}
+		if !failure.NextHost {
+			return failure.Err
+		}
+	}
+	return errors.New("unreachable: the loop ends with an error")
+}
