@@ -9,6 +9,7 @@ import (
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/internal/tlsalert"
 	"github.com/mxseal/mxseal/mtasts"
+	"github.com/mxseal/mxseal/policy/internal/reply"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
@@ -145,7 +146,7 @@ func (a *attempt) judge() *Error {
 		return own
 	case (a.step == NotConnected || a.step == Handshake) && errors.As(a.err, &own):
 	default:
-		own = h.failure(a.step.wording(a.err, inTLS), bounded(a.err))
+		own = h.failure(a.step.wording(a.err, inTLS), reply.Bounded(a.err))
 	}
 	if a.step == Greeting && h.Level == Opportunistic && a.replyCode() == 521 {
 		own.Permanent, own.ReplyCode, own.Status = true, 521, "5.3.2"
@@ -203,7 +204,7 @@ func (a *attempt) unrecorded() tlsrpt.Session {
 // certificates of the session.
 func (a *attempt) session(general []tlsrpt.Failure) tlsrpt.Session {
 	h, session := a.host, a.unrecorded()
-	if h.plan == nil || h.plan.asked.tlsOptional || h.plan.literal || h.refusal >= unreachable {
+	if h.plan == nil || h.plan.asked.tlsOptional || h.plan.literal || h.refusal == unreachable || h.refusal == specialAddress {
 		return session
 	}
 	session.Outcomes = append(session.Outcomes, a.outcomeOfDANE(general)...)

@@ -86,7 +86,6 @@ const (
 	routeUnauthenticated
 	unreachable    // has no address, whatever the policies say
 	specialAddress // has only addresses that are not dialed
-	otherFamily    // has only addresses of the family that the call leaves out
 )
 
 // decide returns what a session with a host must prove. It depends on nothing but

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/policy/internal/reply"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
@@ -152,27 +153,10 @@ func (e *Error) Code() int {
 // malformed or of another class, the last two numbers are 0.
 func (e *Error) EnhancedCode() [3]int {
 	class := e.Code() / 100
-	if code, ok := parseStatus(e.Status); ok && code[0] == class {
+	if code, ok := reply.ParseStatus(e.Status); ok && code[0] == class {
 		return code
 	}
 	return [3]int{class, 0, 0}
-}
-
-// parseStatus returns the three numbers of an enhanced status code: one digit, and
-// twice one to three (RFC 3463 section 2).
-func parseStatus(s string) (code [3]int, ok bool) {
-	parts := strings.SplitN(s, ".", len(code)+1)
-	if len(parts) != len(code) || len(parts[0]) != 1 {
-		return code, false
-	}
-	for i, part := range parts {
-		number, err := strconv.ParseUint(part, 10, 16)
-		if err != nil || len(part) > 3 {
-			return code, false
-		}
-		code[i] = int(number)
-	}
-	return code, true
 }
 
 // TLSReport returns the TLS-RPT result type and the failure-reason-code, both

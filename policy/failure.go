@@ -7,10 +7,10 @@ import (
 	"net/netip"
 	"net/textproto"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/mxseal/mxseal/policy/internal/hop"
+	"github.com/mxseal/mxseal/policy/internal/reply"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
@@ -69,8 +69,6 @@ func (r refusal) wording(err error, policyKnown bool) wording {
 			kind: ErrSpecialAddress, status: "4.4.4",
 			detail: "no mail is sent to the host's addresses unless Config.AllowMailHost permits them",
 		}
-	case otherFamily:
-		return wording{kind: ErrUnreachable, status: "4.4.4", detail: "the host has no address that the call may use"}
 	default:
 		return wording{status: "4.7.5", detail: "the host is refused"}
 	}
@@ -328,52 +326,17 @@ func (e hostErrors) Unwrap() []error {
 // none. The error is permanent after a 5yz reply and temporary otherwise. It has
 // the server's reply code and its enhanced status code.
 func (h *Host) Replied(detail string, err error) *Error {
-	e := h.failure(wording{status: "4.4.2", detail: detail}, bounded(err))
-	var reply *textproto.Error
-	if !errors.As(err, &reply) {
+	e := h.failure(wording{status: "4.4.2", detail: detail}, reply.Bounded(err))
+	var answer *textproto.Error
+	if !errors.As(err, &answer) {
 		return e
 	}
-	switch reply.Code / 100 {
+	switch answer.Code / 100 {
 	case 4, 5:
-		e.Permanent = reply.Code/100 == 5
-		e.ReplyCode, e.Status = reply.Code, enhancedStatus(reply)
+		e.Permanent = answer.Code/100 == 5
+		e.ReplyCode, e.Status = answer.Code, reply.Status(answer)
 	default:
 		e.Status = "4.5.0" // a reply of success that answers nothing
 	}
 	return e
-}
-
-// maxReplyText bounds the octets of a server's text in an error.
-const maxReplyText = 512
-
-// bounded shortens the text of the server in err. Both errors of net/textproto
-// quote it.
-func bounded(err error) error {
-	var reply *textproto.Error
-	if errors.As(err, &reply) {
-		return &textproto.Error{Code: reply.Code, Msg: shortened(reply.Msg)}
-	}
-	var garbage textproto.ProtocolError
-	if errors.As(err, &garbage) {
-		return textproto.ProtocolError(shortened(string(garbage)))
-	}
-	return err
-}
-
-func shortened(s string) string {
-	if len(s) > maxReplyText {
-		return s[:maxReplyText] + "..."
-	}
-	return s
-}
-
-// enhancedStatus returns the enhanced status code at the start of a reply
-// (RFC 2034) if it is of the reply's own class, and the general one otherwise.
-func enhancedStatus(reply *textproto.Error) string {
-	class := reply.Code / 100
-	status, _, _ := strings.Cut(reply.Msg, " ")
-	if code, ok := parseStatus(status); ok && code[0] == class {
-		return status
-	}
-	return strconv.Itoa(class) + ".0.0"
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane"
+	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/internal/special"
 )
@@ -82,18 +83,18 @@ type Host struct {
 
 // trust is what sessions need from the Resolver that made the plan.
 type trust struct {
-	roots      *x509.CertPool
-	now        func() time.Time
-	dial       func(ctx context.Context, network, addr string) (net.Conn, error) // Config.Dial
-	minVersion uint16                                                            // where no policy applies
-	// allowMailHost is Config.AllowMailHost.
-	allowMailHost func(netip.Addr) bool
+	roots         *x509.CertPool
+	now           func() time.Time
+	dial          func(ctx context.Context, network, addr string) (net.Conn, error) // Config.Dial
+	minVersion    uint16                                                            // where no policy applies
+	allowMailHost func(netip.Addr) bool                                             // Config.AllowMailHost
+	dns           dnssec.Resolver
 }
 
 // permits reports whether mail may go to an address of a host that was found in
 // DNS or in the address of a recipient.
 func (t *trust) permits(addr netip.Addr) bool {
-	return !special.IsNoMailHost(addr) || t.allowMailHost != nil && t.allowMailHost(addr.Unmap())
+	return !special.IsNoMailHost(special.Destination(special.NAT64Of(t.dns), addr)) || t.allowMailHost != nil && t.allowMailHost(addr.Unmap())
 }
 
 // dial connects to one address of the host. It checks the address again, so that no

@@ -35,8 +35,13 @@ func TestHostOverrideLowersDANEOnly(t *testing.T) {
 	inet.Domain("required.example").MX("mx.provider.example")
 	inet.Domain("floor.example").MX("mx.provider.example")
 	inet.Domain("other.example").MX("other.provider.example")
+	inet.Domain("raised.example").MX("raised.provider.example")
+	inet.Host("raised.provider.example")
 	r := resolver(t, inet, func(c *policy.Config) {
-		c.HostOverrides = map[string]policy.HostOverride{"MX.Provider.example.": {NoDANE: true}}
+		c.HostOverrides = map[string]policy.HostOverride{
+			"MX.Provider.example.":    {NoDANE: true},
+			"raised.provider.example": {NoDANE: true, Floor: policy.Encrypted},
+		}
 		c.Overrides = map[string]policy.Override{"required.example": {RequireDANE: true}, "floor.example": {Floor: policy.Authenticated}}
 	})
 	for _, test := range []struct {
@@ -55,6 +60,8 @@ func TestHostOverrideLowersDANEOnly(t *testing.T) {
 		{"plain.example", []policy.Option{policy.AtLeast(policy.Encrypted)}, policy.Encrypted, policy.ByOperator, nil},
 		{"plain.example", []policy.Option{policy.RequireTLS()}, policy.Authenticated, policy.ByOperator, nil},
 		{"other.example", nil, policy.Authenticated, policy.ByDANE, nil},
+		{"raised.example", nil, policy.Encrypted, policy.ByOperator, nil},
+		{"raised.example", []policy.Option{policy.TLSOptional()}, policy.Encrypted, policy.ByOperator, nil},
 	} {
 		host := onlyHost(t, r, test.domain, test.options...)
 		if host.Level != test.level || host.By != test.by || test.refusal != nil && !errors.Is(host.Refusal, test.refusal) {
@@ -371,8 +378,14 @@ func randomSettings(random *rand.Rand) settings {
 }
 
 // raised returns the settings with one more that raises, or that must change nothing.
+// For mail with TLS-Required: No, RequireTLS and RequireDANE bring back DANE instead of
+// the certificate of the web PKI. TestWishesNeverLower and TestM6 are about them.
 func (s settings) raised(random *rand.Rand) settings {
-	switch random.IntN(10) {
+	kind := random.IntN(10)
+	if s.optional && (kind == 4 || kind == 5) {
+		kind = 3
+	}
+	switch kind {
 	case 0:
 		s.floor++
 	case 1:
@@ -382,7 +395,9 @@ func (s settings) raised(random *rand.Rand) settings {
 	case 3:
 		s.atLeast++
 	case 4:
-		s.requireTLS = true
+		// RequireTLS takes precedence over TLSOptional: the recipient's records, which
+		// that ignores, may then authenticate the route.
+		s.requireTLS = s.requireTLS || !s.optional
 	case 5:
 		s.requireDANE = !s.noDANE
 	case 6:

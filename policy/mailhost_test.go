@@ -171,3 +171,47 @@ func TestS10AllowMailHostIsAsked(t *testing.T) {
 		t.Errorf("asked about %v", asked)
 	}
 }
+
+// nat64DNS is a resolver behind a NAT64.
+type nat64DNS struct {
+	dnssec.Resolver
+	prefix netip.Prefix
+}
+
+func (d nat64DNS) NAT64() netip.Prefix { return d.prefix }
+
+// D15: a mail host in the prefix of the NAT64 is judged by the IPv4 address in it, and so
+// is a policy host.
+func TestD15NAT64(t *testing.T) {
+	t.Parallel()
+	for addr, permitted := range map[string]bool{
+		"2001:db8:64::127.0.0.1":       false,
+		"2001:db8:64::169.254.169.254": false,
+		"2001:db8:64::0.0.0.0":         false,
+		"2001:db8:64::192.0.2.1":       true,
+		"2001:db8:64::10.0.0.1":        true, // private, as in IPv4
+		"2001:db8:65::127.0.0.1":       true, // not the NAT64
+	} {
+		f := newFakeDNS()
+		f.add(t, dnssec.Secure, "example.org. MX 1 mx.example.org.")
+		f.deny(dnssec.Secure, "mx.example.org", dnssec.TypeA, false)
+		f.add(t, dnssec.Secure, "mx.example.org. AAAA "+addr)
+		behind := nat64DNS{f, netip.MustParsePrefix("2001:db8:64::/96")}
+		var to dialed
+		r, err := New(Config{DNS: behind, Dial: to.dial})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { r.Close() })
+		plan, err := r.Resolve(t.Context(), "example.org")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if host := plan.Hosts[0]; (len(host.Addrs) == 1) != permitted {
+			t.Errorf("D15 %s: %v at %v: %v", addr, host.Level, host.Addrs, host.Refusal)
+		}
+		if got := (policyResolver{behind}).NAT64(); got != behind.prefix {
+			t.Errorf("the policy host is judged by the prefix %s", got)
+		}
+	}
+}

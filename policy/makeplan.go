@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -79,17 +80,15 @@ func (r *Resolver) gather(ctx context.Context, q question, route route, plan *Pl
 	if certain {
 		policy.Go(func() { plan.MTASTS = r.askMTASTS(ctx, q) })
 	} else if !q.noMTASTS {
-		defer lookAhead(ctx, r.dns, q.hop.Name)()
+		ahead, stop := context.WithCancel(ctx)
+		defer stop()
+		lookAhead(ahead, r.dns, q.hop.Name)
 	}
 	found := r.askHosts(ctx, q, route)
 	policy.Wait()
-	if !certain {
-		for i := range found {
-			if found[i].tlsa != tlsaUsable && found[i].tlsa != tlsaFailed {
-				plan.MTASTS = r.askMTASTS(ctx, q)
-				break
-			}
-		}
+	undecided := func(f hostFacts) bool { return f.tlsa != tlsaUsable && f.tlsa != tlsaFailed }
+	if !certain && slices.ContainsFunc(found, undecided) {
+		plan.MTASTS = r.askMTASTS(ctx, q)
 	}
 	return found
 }
@@ -237,8 +236,6 @@ func (r *Resolver) newHost(q question, route route, exchange hop.Exchange, found
 	case found.err == nil || v.refusal == mxLookupFailed:
 	case errors.Is(found.err, ErrSpecialAddress):
 		v = refuse(specialAddress, 0)
-	case errors.Is(found.err, errFamily):
-		v = refuse(otherFamily, 0)
 	case !errors.Is(found.err, dane.ErrLookupFailed):
 		v = refuse(unreachable, 0) // no address or no host name: no policy refuses it
 	case v.level != Refused:

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/special"
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -67,17 +68,12 @@ func (m *MTASTS) fact() mtastsFact {
 	switch {
 	case !m.Asked:
 		return mtastsUnknown
-	case m.Policy == nil:
-		return mtastsNone
-	}
-	switch m.Policy.Mode {
-	case mtasts.Enforce:
+	case m.Mode() == mtasts.Enforce:
 		return mtastsEnforce
-	case mtasts.Testing:
+	case m.Mode() == mtasts.Testing:
 		return mtastsTesting
-	default:
-		return mtastsNone
 	}
+	return mtastsNone
 }
 
 // lists reports whether the policy in force has a pattern for the host.
@@ -97,19 +93,15 @@ func (m *MTASTS) failures() []tlsrpt.Failure {
 	return nil
 }
 
-// lookAhead starts the lookup of the TXT record of MTA-STS, if the resolver has the
-// method LookupAhead of dnssec.Validator, whose cache then has the record when package
-// mtasts asks for it. The caller calls stop when nobody will.
-func lookAhead(ctx context.Context, resolver dnssec.Resolver, domain string) (stop func()) {
-	ahead, ok := resolver.(interface {
+// lookAhead starts the lookup of the MTA-STS record of a domain, until ctx ends, if the
+// resolver has the method LookupAhead of dnssec.Validator. Package mtasts then finds the
+// record in the cache.
+func lookAhead(ctx context.Context, resolver dnssec.Resolver, domain string) {
+	if ahead, ok := resolver.(interface {
 		LookupAhead(ctx context.Context, name string, t dnssec.Type) func() (*dnssec.Answer, error)
-	})
-	if !ok {
-		return func() {}
+	}); ok {
+		ahead.LookupAhead(ctx, "_mta-sts."+domain+".", dnssec.TypeTXT)
 	}
-	ctx, stop = context.WithCancel(ctx)
-	ahead.LookupAhead(ctx, "_mta-sts."+domain+".", dnssec.TypeTXT)
-	return stop
 }
 
 // policyResolver makes the resolver of package mtasts from a dnssec.Resolver.
@@ -120,11 +112,12 @@ func (r policyResolver) LookupTXT(ctx context.Context, name string) ([]string, e
 	return texts, err
 }
 
-// LookupTXTUntil also returns when the answer expires, so that package mtasts can
-// remember records and their absence.
+// LookupTXTUntil lets package mtasts remember records, and their absence, until they expire.
 func (r policyResolver) LookupTXTUntil(ctx context.Context, name string) ([]string, time.Time, error) {
 	return dnssec.LookupTXT(ctx, r.dns, name)
 }
+
+func (r policyResolver) NAT64() netip.Prefix { return special.NAT64Of(r.dns) }
 
 func (r policyResolver) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	return dnssec.LookupNetIP(ctx, r.dns, network, host)

@@ -430,6 +430,32 @@ func TestForgottenPlanIsNotKept(t *testing.T) {
 	})
 }
 
+// A call after Forget does not wait for the plan that was being made before.
+func TestForgottenPlanIsNotShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeDNS()
+		f.wait = make(chan struct{})
+		f.add(t, dnssec.Secure, "example.org. MX 1 mx.example.org.")
+		f.addHost(t, dnssec.Secure, "mx.example.org", someKey)
+		r := f.newResolver(t, Config{})
+		for _, option := range []Option{RequireTLS(), TLSOptional(), IPv4Only(), Via("[mx.example.org]")} {
+			var old, later *Plan
+			var callers sync.WaitGroup
+			callers.Go(func() { old, _ = r.Resolve(t.Context(), "example.org", option) })
+			synctest.Wait()
+			r.Forget("example.org")
+			callers.Go(func() { later, _ = r.Resolve(t.Context(), "example.org", option) })
+			synctest.Wait()
+			close(f.wait)
+			callers.Wait()
+			if old == nil || later == nil || later == old {
+				t.Errorf("%s: the old plan was shared", later.Key())
+			}
+			f.wait = make(chan struct{})
+		}
+	})
+}
+
 func TestTimeoutBoundsTheWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeDNS()

@@ -77,7 +77,7 @@ func New(config Config) (*Resolver, error) {
 		mxSecure: config.NoDANEForInsecureMX,
 		inFlight: flight.Group[request, *Plan]{Limit: cmp.Or(config.Timeout, defaultTimeout)},
 		now:      config.Now,
-		logger:   config.Logger,
+		logger:   cmp.Or(config.Logger, slog.New(slog.DiscardHandler)),
 		general: wishes{
 			floor:        config.Floor,
 			requireDANE:  config.RequireDANE,
@@ -88,16 +88,13 @@ func New(config Config) (*Resolver, error) {
 	if resolver.now == nil {
 		resolver.now = time.Now
 	}
-	if resolver.logger == nil {
-		resolver.logger = slog.New(slog.DiscardHandler)
-	}
 	resolver.trust = &trust{
-		roots:      config.RootCAs,
-		now:        resolver.now,
-		dial:       config.Dial,
-		minVersion: cmp.Or(config.OpportunisticMinVersion, tls.VersionTLS10),
-
+		roots:         config.RootCAs,
+		now:           resolver.now,
+		dial:          config.Dial,
+		minVersion:    cmp.Or(config.OpportunisticMinVersion, tls.VersionTLS10),
 		allowMailHost: config.AllowMailHost,
+		dns:           config.DNS,
 	}
 	if config.MaxPlans < 0 || config.Timeout < 0 {
 		return nil, errors.New("policy: Config.MaxPlans and Timeout must not be negative; 0 means the default")

@@ -65,7 +65,11 @@ func (e *entry) isGood(now time.Time) bool {
 // that in the map.
 const entryOverhead = 250
 
+// newCache returns a cache of the bytes, or of 16 MiB if they are not positive.
 func newCache(bytes int) *cache {
+	if bytes <= 0 {
+		bytes = 16 << 20
+	}
 	c := &cache{seed: maphash.MakeSeed()}
 	for i := range c.shards {
 		c.shards[i].entries = make(map[cacheKey]*entry)

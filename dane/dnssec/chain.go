@@ -194,7 +194,7 @@ func (c *chain) delegation(above *zone, name string) ([]*dns.DS, *cut, error) {
 
 func (c *chain) judgeDS(above *zone, q question, r *reply) ([]*dns.DS, *cut, error) {
 	now, budget := c.session.now, c.session.budget.proofs
-	if set := r.answer.find(q.name, dns.TypeDS); set != nil {
+	if set := r.answer.Find(q.name, dns.TypeDS); set != nil {
 		if err := r.present(q); err != nil {
 			return nil, nil, err
 		}
@@ -242,7 +242,7 @@ func (c *chain) aliasedCut(above *zone, q question, r *reply) (*cut, error) {
 		}
 		return &cut{kind: absent, expires: after(now, v.TTL)}, nil
 	}
-	if set := r.answer.find(q.name, dns.TypeCNAME); set != nil {
+	if set := r.answer.Find(q.name, dns.TypeCNAME); set != nil {
 		v, insecure, err := proof.VerifyAnswer(set, r.authority, above.keys, now, budget)
 		if err != nil {
 			return nil, err
@@ -275,7 +275,7 @@ func (c *chain) signedCut(apex string, ds []*dns.DS, mismatch Reason) (*cut, err
 
 func (c *chain) judgeKeys(q question, ds []*dns.DS, mismatch Reason, r *reply) (*cut, error) {
 	now, budget := c.session.now, c.session.budget.proofs
-	set := r.answer.find(q.name, dns.TypeDNSKEY)
+	set := r.answer.Find(q.name, dns.TypeDNSKEY)
 	if set == nil {
 		return nil, failure(q, mismatch, "the DNSKEY RRset is missing")
 	}

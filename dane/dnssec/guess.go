@@ -7,6 +7,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/mxseal/mxseal/dane/dnssec/internal/private"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 )
 
@@ -15,7 +16,7 @@ import (
 // so that proving the answer takes no longer than getting it. A wrong guess costs a
 // small query, and a missing one costs time: guesses decide nothing else.
 func (l *lookup) guess(q question) {
-	if l.local && isSpecialUse(q.name) {
+	if l.local && private.IsSpecialUse(q.name) || l.private.Of(q.name) != nil {
 		return
 	}
 	s := &l.session

@@ -9,8 +9,8 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/mxseal/mxseal/dane/dnssec/internal/private"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
-	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 	"github.com/mxseal/mxseal/internal/flight"
 )
 
@@ -22,19 +22,21 @@ type lookup struct {
 	judge   judge
 	cache   *cache
 	local   bool // special-use names are answered without a server
+	private private.Zones
 }
 
 func (v *Validator) newLookup(ctx context.Context) *lookup {
 	servers, problem := v.client.Servers()
 	now := v.now()
-	l := &lookup{cache: v.cache, local: v.local}
+	l := &lookup{cache: v.cache, local: v.local, private: v.private}
 	l.session = session{
 		client:    v.client,
+		private:   v.private,
 		exchanges: &v.exchanges,
 		ctx:       ctx,
 		now:       now,
 		budget:    newBudget(v.limits, v.skew, &proven{v.cache, now}),
-		attempts:  upstream.Attempts(servers, time.Now()),
+		attempts:  v.client.Attempts(servers, time.Now()),
 		problem:   problem,
 		started:   make(map[exchangeKey]*flight.Flight[*reply]),
 	}
@@ -77,14 +79,14 @@ func (l *lookup) follow(q question, so path) (*Answer, error) {
 	if a, ok := l.cache.get(key, s.now).(*Answer); ok {
 		return a, l.extend(so, q, a)
 	}
-	if l.local && isSpecialUse(q.name) {
+	if l.local && private.IsSpecialUse(q.name) {
 		return localAnswer(q, s.now), nil
 	}
-	if _, err := s.start(exchangeKey{s.attempts[0], q, false}); err != nil {
+	asked := s.ask(q)
+	if _, err := s.start(exchangeKey{asked.attempts[0], q, false}); err != nil {
 		return nil, err
 	}
 	l.guess(q)
-	asked := s.ask(q)
 	for asked.next() {
 		a, open, err := l.answer(q, so, asked.reply)
 		if !asked.accept(err) {
@@ -151,13 +153,17 @@ func (p path) follow(step Alias, q question, limit int) (path, error) {
 // and then judges the records or their absence. The answer is open if the last
 // alias leads out of the reply. Absence counts only for the name asked for.
 func (l *lookup) answer(q question, so path, r *reply) (a *Answer, open bool, err error) {
+	if zone := l.private.Of(q.home()); zone != nil {
+		inZone := func(at question) bool { return l.private.Of(at.home()) == zone }
+		return r.unvalidated(q, so, l.session.budget.limits.Aliases, Insecure, l.session.now, inZone)
+	}
 	a = &Answer{Name: q.name, Status: Secure, Expires: after(l.session.now, proof.MaxTTL)}
 	var zones []*zone // of the aliases
 	for {
 		at := question{a.Name, q.rtype}
 		var step *alias
 		switch {
-		case l.local && isSpecialUse(at.name):
+		case l.local && private.IsSpecialUse(at.name), l.private.Of(at.home()) != nil:
 			return a, true, nil // the reply does not matter
 		case r.dname(at.name) != nil:
 			step, err = l.dname(at, r)
@@ -166,20 +172,20 @@ func (l *lookup) answer(q question, so path, r *reply) (a *Answer, open bool, er
 				set := &proof.RRset{Name: at.name, Type: dns.TypeCNAME, Records: []dns.RR{step.record}}
 				return a, false, a.hold(set, step.expires.Sub(l.session.now))
 			}
-		case r.answer.find(at.name, at.rtype) != nil:
+		case r.answer.Find(at.name, at.rtype) != nil:
 			err = l.finish(a, at, zones, r)
-			if len(a.Aliases) > 0 && isUnsigned(r.answer.find(at.name, at.rtype)) && isMissing(err) {
+			if len(a.Aliases) > 0 && isUnsigned(r.answer.Find(at.name, at.rtype)) && isMissing(err) {
 				return a, true, l.finishOpen(a, at, zones, r)
 			}
 			return a, false, err
-		case r.answer.find(at.name, dns.TypeCNAME) != nil:
+		case r.answer.Find(at.name, dns.TypeCNAME) != nil:
 			step, err = l.cname(at, r)
 		case len(a.Aliases) > 0:
 			return a, true, l.finishOpen(a, at, zones, r)
 		default:
 			return a, false, l.finishAbsent(a, at, r)
 		}
-		if len(a.Aliases) > 0 && isUnsigned(r.answer.find(at.name, dns.TypeCNAME)) && isMissing(err) {
+		if len(a.Aliases) > 0 && isUnsigned(r.answer.Find(at.name, dns.TypeCNAME)) && isMissing(err) {
 			return a, true, l.finishOpen(a, at, zones, r)
 		}
 		if err != nil {
@@ -238,7 +244,7 @@ func (l *lookup) dname(at question, r *reply) (*alias, error) {
 }
 
 func (l *lookup) cname(at question, r *reply) (*alias, error) {
-	set := r.answer.find(at.name, dns.TypeCNAME)
+	set := r.answer.Find(at.name, dns.TypeCNAME)
 	q := questionOf(set)
 	if at.rtype == dns.TypeDS {
 		q = at // the records belong to the zone above
@@ -259,7 +265,7 @@ func (l *lookup) finish(a *Answer, at question, zones []*zone, r *reply) error {
 	if err := r.present(at); err != nil {
 		return err
 	}
-	set := r.answer.find(at.name, at.rtype)
+	set := r.answer.Find(at.name, at.rtype)
 	j, err := l.judge.set(questionOf(set), set, r)
 	if err != nil {
 		return err

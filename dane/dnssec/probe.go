@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -43,19 +44,52 @@ func (e *ProbeError) Unwrap() error { return e.Err }
 //   - if a root key of IANA is trusted, for the DS records of a top-level domain
 //     that is signed, and of one that is not;
 //   - for the SOA records of the names given. With other trust anchors, give a name
-//     in a signed zone and one in an unsigned zone.
+//     in a signed zone and one in an unsigned zone;
+//   - for names that do not exist below each wildcard given, as in "*.example.org". Give
+//     one that has records in a signed zone: some forwarders drop the proofs that come
+//     with records of wildcards, and nothing else shows it.
 //
 // The error wraps a *[ProbeError] for each server that fails. It is nil if none
 // does.
 func (v *Validator) Probe(ctx context.Context, names ...string) error {
-	servers, problem := v.client.Servers()
+	return probeEach(v.client, func(p *probe) {
+		alone := v.only(p.server)
+		p.client, p.resolver = alone.client, alone
+		zones := slices.Sorted(maps.Keys(v.anchors))
+		for _, zone := range zones {
+			p.transport(ctx, question{zone, dns.TypeDNSKEY}, p.inspect)
+		}
+		p.explained = len(p.found.Faults) > 0
+		p.names(ctx, zones, names)
+		if v.anchors.OfIANA() {
+			for _, name := range delegations() {
+				p.lookup(ctx, name, TypeDS)
+			}
+		}
+	})
+}
+
+// Probe checks whether each server validates and can be reached over UDP and TCP, or over
+// TLS. It is like [Validator.Probe], but asks for the root zone only, and for the names
+// given. It cannot find out whether someone forges the answers that a server gets.
+func (t *Trusting) Probe(ctx context.Context, names ...string) error {
+	return probeEach(t.client, func(p *probe) {
+		p.client = t.client.Only(p.server)
+		p.resolver = &Trusting{client: p.client, now: t.now, cache: newCache(1 << 20), lookups: flight.Group[question, *Answer]{Limit: t.lookups.Limit}}
+		p.transport(ctx, question{".", dns.TypeSOA}, func(*dns.Msg, question) {})
+		p.names(ctx, []string{"."}, names)
+	})
+}
+
+// probeEach probes all servers of the client at once.
+func probeEach(client *upstream.Client, run func(p *probe)) error {
+	servers, problem := client.Servers()
 	faults := make([]error, len(servers))
 	var probes sync.WaitGroup
 	for i, s := range servers {
 		probes.Go(func() {
-			p := &probe{v: v.only(s), server: s, found: &ProbeError{Server: s.String()}}
-			p.run(ctx, names)
-			if len(p.found.Faults) > 0 {
+			p := &probe{server: s, found: &ProbeError{Server: s.String()}}
+			if run(p); len(p.found.Faults) > 0 {
 				faults[i] = p.found
 			}
 		})
@@ -75,16 +109,19 @@ func (v *Validator) only(s *upstream.Server) *Validator {
 		now:       v.now,
 		limits:    v.limits,
 		sha1:      v.sha1,
+		private:   v.private,
 		cache:     newCache(1 << 20),
 		lookups:   flight.Group[question, *Answer]{Limit: v.lookups.Limit},
 		exchanges: flight.Group[exchangeKey, *reply]{Limit: v.exchanges.Limit},
 	}
 }
 
+// probe is the probe of one server.
 type probe struct {
-	v      *Validator
-	server *upstream.Server
-	found  *ProbeError
+	client   *upstream.Client
+	resolver Resolver // asks the server alone
+	server   *upstream.Server
+	found    *ProbeError
 	// explained is true if the replies for the keys already show what is wrong.
 	explained bool
 }
@@ -95,28 +132,39 @@ func (p *probe) fault(format string, args ...any) {
 	}
 }
 
-func (p *probe) run(ctx context.Context, names []string) {
-	zones := make([]string, 0, len(p.v.anchors))
-	for zone := range p.v.anchors {
-		zones = append(zones, zone)
-	}
-	slices.Sort(zones)
+// names looks up what exists in signed zones and what does not, and the names given. The
+// types are not those of addresses: systemd-resolved does not ask for addresses of names
+// with one label.
+func (p *probe) names(ctx context.Context, zones, given []string) {
 	for _, zone := range zones {
-		p.transport(ctx, question{zone, dns.TypeDNSKEY})
-	}
-	p.explained = len(p.found.Faults) > 0
-	for _, zone := range zones {
-		p.lookup(ctx, zone, TypeSOA)
-		p.lookup(ctx, strings.ToLower(rand.Text())+"."+strings.TrimPrefix(zone, "."), TypeA)
-	}
-	if p.v.anchors.OfIANA() {
-		for _, name := range delegations() {
-			p.lookup(ctx, name, TypeDS)
+		for _, name := range []string{zone, randomBelow(zone)} {
+			if a := p.lookup(ctx, name, TypeSOA); a != nil && a.Status != Secure && !p.explained {
+				p.fault("does not validate: its answer for SOA of %q is %s, and the zone %q is signed; enable validation", name, a.Status, zone)
+			}
 		}
 	}
-	for _, name := range names {
-		p.lookup(ctx, name, TypeSOA)
+	for _, name := range given {
+		if encloser, ok := strings.CutPrefix(name, "*."); ok {
+			p.wildcard(ctx, encloser)
+		} else {
+			p.lookup(ctx, name, TypeSOA)
+		}
 	}
+}
+
+func randomBelow(name string) string {
+	return strings.ToLower(rand.Text()) + "." + strings.TrimPrefix(name, ".")
+}
+
+// wildcard looks up names that only a wildcard can answer.
+func (p *probe) wildcard(ctx context.Context, encloser string) {
+	for _, t := range []Type{TypeTXT, TypeMX, TypeTLSA, TypeA, TypeAAAA} {
+		a := p.lookup(ctx, randomBelow(encloser), t)
+		if a == nil || len(a.Records) > 0 && a.Status == Secure {
+			return
+		}
+	}
+	p.fault("has no signed records for the wildcard %q: give a wildcard that has some, or enable validation", "*."+encloser)
 }
 
 // delegations returns a top-level domain that is signed, and one that is not. The
@@ -125,9 +173,9 @@ func (p *probe) run(ctx context.Context, names []string) {
 // nothing: the server must return proofs in either case.
 func delegations() []string { return []string{"com.", "bb."} }
 
-// transport asks for the keys of a zone over each transport, and inspects the
-// replies without validating them.
-func (p *probe) transport(ctx context.Context, q question) {
+// transport asks q over each transport, and inspects the replies without validating
+// them.
+func (p *probe) transport(ctx context.Context, q question, inspect func(*dns.Msg, question)) {
 	ways := map[string]bool{"UDP": false, "TCP": true}
 	if p.server.IsTLS() {
 		ways = map[string]bool{"TLS": true}
@@ -137,8 +185,8 @@ func (p *probe) transport(ctx context.Context, q question) {
 		if !ok {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(ctx, p.v.client.Timeout())
-		msg, err := p.v.client.Query(ctx, upstream.Attempt{Server: p.server, Stream: stream}, upstream.Question{Name: q.name, Type: q.rtype})
+		ctx, cancel := context.WithTimeout(ctx, p.client.Timeout())
+		msg, err := p.client.Query(ctx, upstream.Attempt{Server: p.server, Stream: stream}, upstream.Question{Name: q.name, Type: q.rtype})
 		cancel()
 		switch {
 		case err != nil:
@@ -146,7 +194,7 @@ func (p *probe) transport(ctx context.Context, q question) {
 		case msg.Truncated && stream:
 			p.fault("truncates replies over %s", way)
 		case !msg.Truncated:
-			p.inspect(msg.Msg, q)
+			inspect(msg.Msg, q)
 		}
 	}
 }
@@ -175,12 +223,12 @@ func (p *probe) inspect(msg *dns.Msg, q question) {
 	}
 }
 
-// lookup notes the error of a lookup that fails. It adds a fault unless the cause is
-// known already.
-func (p *probe) lookup(ctx context.Context, name string, t Type) {
-	_, err := p.v.Lookup(ctx, name, t)
+// lookup returns the answer. If there is none, it notes the error, and adds a fault
+// unless the cause is known already.
+func (p *probe) lookup(ctx context.Context, name string, t Type) *Answer {
+	a, err := p.resolver.Lookup(ctx, name, t)
 	if err == nil {
-		return
+		return a
 	}
 	if p.found.Err == nil {
 		p.found.Err = err
@@ -188,12 +236,15 @@ func (p *probe) lookup(ctx context.Context, name string, t Type) {
 	if !p.explained {
 		p.fault("%s", p.explain(asError(question{name, uint16(t)}, err)))
 	}
+	return nil
 }
 
 func (p *probe) explain(e *Error) string {
 	switch {
 	case e.Reason == AnchorMismatch:
 		return "has other keys than the trust anchors: the anchors are outdated, or the answers are forged"
+	case e.Reason == NotValidating:
+		return "does not validate: " + e.Reason.advice()
 	case e.Reason == DenialMissing:
 		return "does not return proofs of non-existence: no valid NSEC or NSEC3 records"
 	default:

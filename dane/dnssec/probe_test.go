@@ -127,3 +127,113 @@ func TestProbeAnchors(t *testing.T) {
 		}
 	}
 }
+
+// D5: systemd-resolved does not ask for addresses of names with one label, and works.
+func TestD5ProbeSingleLabel(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
+		if q := m.Question[0]; dns.CountLabel(q.Name) < 2 && (q.Qtype == dns.TypeA || q.Qtype == dns.TypeAAAA) {
+			m.Rcode, m.Answer, m.Ns = dns.RcodeRefused, nil, nil
+		}
+		return m
+	}
+	if err := w.validator().Probe(t.Context(), "example.com"); err != nil {
+		t.Error(err)
+	}
+	w.settle()
+}
+
+// D5: a forwarder that drops the proofs of wildcards from answers with records is found
+// by a wildcard.
+func TestD5ProbeWildcard(t *testing.T) {
+	t.Parallel()
+	honest := func(_, _ string, m *dns.Msg) *dns.Msg { return m }
+	drops := func(_, _ string, m *dns.Msg) *dns.Msg {
+		if len(m.Answer) > 0 {
+			m.Ns = nil
+		}
+		return m
+	}
+	for _, tt := range []struct {
+		what   string
+		mangle func(_, _ string, m *dns.Msg) *dns.Msg
+		names  []string
+		says   string // empty if there is no fault
+	}{
+		{"proofs, no wildcard", honest, nil, ""},
+		{"proofs", honest, []string{"*.wild.example.com"}, ""},
+		{"no proofs, no wildcard", drops, nil, ""},
+		{"no proofs", drops, []string{"*.wild.example.com"}, "no valid NSEC or NSEC3 records"},
+		{"not a wildcard", honest, []string{"*.ent.example.com"}, `no signed records for the wildcard "*.ent.example.com"`},
+		{"an unsigned zone", honest, []string{"*.plain.com"}, "no signed records"},
+	} {
+		w := mail(t)
+		w.zones["plain.com."].add(t, "*.plain.com. 60 IN A 192.0.2.1")
+		w.mangle = tt.mangle
+		err := w.validator().Probe(t.Context(), tt.names...)
+		w.settle()
+		switch {
+		case tt.says == "" && err != nil, tt.says != "" && err == nil:
+			t.Errorf("D5 %s: %v", tt.what, err)
+		case tt.says != "":
+			mentions(t, err, tt.says)
+		}
+	}
+}
+
+// D2, D5: the Probe of a Trusting says for each server whether it validates.
+func TestD5ProbeTrusting(t *testing.T) {
+	t.Parallel()
+	all := func(dns.Question) bool { return true }
+	for _, tt := range []struct {
+		what   string
+		secure func(q dns.Question) bool
+		bend   func(network string, m *dns.Msg) *dns.Msg
+		names  []string
+		says   []string
+	}{
+		{what: "validates", secure: all},
+		{what: "validates, with names", secure: all, names: []string{"example.com", "*.wild.example.com"}},
+		{what: "no AD bit", secure: all, bend: func(_ string, m *dns.Msg) *dns.Msg {
+			m.AuthenticatedData = false
+			return m
+		}, says: []string{"does not validate", "enable validation"}},
+		{what: "no AD bit in denials", secure: func(q dns.Question) bool { return q.Name == "." }, says: []string{"does not validate", "enable validation"}},
+		{what: "a name that fails", secure: all, names: []string{"example.com"}, bend: func(_ string, m *dns.Msg) *dns.Msg {
+			if m.Question[0].Name == "example.com." {
+				m.Rcode, m.Answer, m.Ns = dns.RcodeServerFailure, nil, nil
+			}
+			return m
+		}, says: []string{`SOA of "example.com."`}},
+		{what: "no signed wildcard", secure: func(q dns.Question) bool { return dns.CountLabel(q.Name) < 2 }, names: []string{"*.wild.example.com"}, says: []string{"no signed records"}},
+		{what: "no TCP", secure: all, bend: func(network string, m *dns.Msg) *dns.Msg {
+			if network == "tcp" {
+				return nil
+			}
+			return m
+		}, says: []string{"does not answer over TCP"}},
+	} {
+		t.Run("D5 "+tt.what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := mail(t)
+				validating(w, tt.secure)
+				honest := w.mangle
+				w.mangle = func(server, network string, m *dns.Msg) *dns.Msg {
+					if m = honest(server, network, m); tt.bend != nil {
+						m = tt.bend(network, m)
+					}
+					return m
+				}
+				err := w.trusting(t).Probe(t.Context(), tt.names...)
+				w.settle()
+				if len(tt.says) == 0 && err != nil || len(tt.says) > 0 && err == nil {
+					t.Errorf("error is %v", err)
+				}
+				for _, text := range tt.says {
+					mentions(t, err, "127.0.0.1:53", text)
+				}
+			})
+		})
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/private"
 )
 
 // RFC 6761 sections 6.3 and 6.4, RFC 7686: special-use names are answered without a
@@ -41,7 +43,7 @@ func TestLocalNames(t *testing.T) {
 		t.Errorf("%d queries", len(w.queries))
 	}
 	for _, name := range []string{"notlocalhost.", "10.in-addr.arpa.", "example.test.", "localhost.example.com.", "."} {
-		if isSpecialUse(name) {
+		if private.IsSpecialUse(name) {
 			t.Errorf("%s is local", name)
 		}
 	}

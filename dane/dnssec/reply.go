@@ -1,8 +1,8 @@
 package dnssec
 
 import (
-	"slices"
 	"strings"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -19,14 +19,11 @@ type reply struct {
 	memory    int // an estimate, of the message unpacked
 	rcode     int
 	ad        bool
-	answer    section
-	authority section
+	answer    proof.Section
+	authority proof.Section
 	foreign   bool // the authority section has records that no answer needs
 	extended  []ExtendedError
 }
-
-// section is the RRsets of the answer or the authority section.
-type section []*proof.RRset
 
 // newReply arranges msg. An rcode other than NOERROR and NXDOMAIN is an error,
 // because it says nothing about the name (RFC 7672 section 2.1.1).
@@ -42,9 +39,10 @@ func newReply(msg *upstream.Message, q question) (*reply, error) {
 		}
 		return nil, r.blame(failure(q, reason, "the server answered %s", rcodeName(msg.Rcode)))
 	}
-	r.answer, _ = newSection(msg.Answer, q)
-	r.authority, r.foreign = newSection(msg.Ns, q)
-	r.authority = r.authority.separated()
+	relevant := func(rtype uint16) bool { return upstream.Relevant(rtype, q.rtype) }
+	r.answer, _ = proof.NewSection(msg.Answer, relevant)
+	r.authority, r.foreign = proof.NewSection(msg.Ns, relevant)
+	r.authority = r.authority.Separated()
 	return r, nil
 }
 
@@ -55,7 +53,7 @@ func (r *reply) present(q question) error {
 	switch {
 	case r.rcode != dns.RcodeSuccess:
 		return failure(q, Malformed, "the server answers, and says %s", rcodeName(r.rcode))
-	case r.dname(q.name) != nil, q.rtype != dns.TypeCNAME && r.answer.find(q.name, dns.TypeCNAME) != nil:
+	case r.dname(q.name) != nil, q.rtype != dns.TypeCNAME && r.answer.Find(q.name, dns.TypeCNAME) != nil:
 		return failure(q, AliasInvalid, "the server answers, and says that the name is an alias")
 	default:
 		return nil
@@ -106,76 +104,6 @@ func extendedErrors(msg *dns.Msg) []ExtendedError {
 	return list
 }
 
-// newSection arranges the records that can be part of an answer to q, and reports
-// whether there are others. The others are not kept, to save memory.
-func newSection(records []dns.RR, q question) (sets section, foreign bool) {
-	index := make(map[question]*proof.RRset)
-	at := func(name string, rtype uint16) *proof.RRset {
-		key := question{name, rtype}
-		set := index[key]
-		if set == nil {
-			set = &proof.RRset{Name: name, Type: rtype}
-			index[key] = set
-			sets = append(sets, set)
-		}
-		return set
-	}
-	for _, rr := range records {
-		h := rr.Header()
-		if h.Class != dns.ClassINET || h.Rrtype == dns.TypeOPT {
-			continue
-		}
-		sig, isSig := rr.(*dns.RRSIG)
-		if isSig && !upstream.Relevant(sig.TypeCovered, q.rtype) {
-			continue
-		}
-		if !isSig && !upstream.Relevant(h.Rrtype, q.rtype) {
-			foreign = true
-			continue
-		}
-		h.Name = dns.CanonicalName(h.Name)
-		if isSig {
-			sig.SignerName = dns.CanonicalName(sig.SignerName)
-			set := at(h.Name, sig.TypeCovered)
-			set.Sigs = append(set.Sigs, sig)
-			continue
-		}
-		set := at(h.Name, h.Rrtype)
-		set.Records = append(set.Records, rr)
-	}
-	return sets, foreign
-}
-
-// separated separates the NSEC records of the two sides of a zone cut. Both have
-// the same owner and are RRsets of their own (RFC 4035 section 2.3). A resolver
-// that follows an alias from the zone above to the one below may send them in one
-// reply. Verification shows which signature belongs to which.
-func (s section) separated() section {
-	var sets section
-	for _, set := range s {
-		records := set.Distinct()
-		bySeveral := slices.ContainsFunc(set.Sigs, func(sig *dns.RRSIG) bool { return sig.SignerName != set.Sigs[0].SignerName })
-		if set.Type != dns.TypeNSEC || len(records) < 2 || !bySeveral {
-			sets = append(sets, set)
-			continue
-		}
-		for _, rr := range records {
-			sets = append(sets, &proof.RRset{Name: set.Name, Type: set.Type, Records: []dns.RR{rr}, Sigs: set.Sigs})
-		}
-	}
-	return sets
-}
-
-// find returns the RRset, or nil if there are no records of it.
-func (s section) find(name string, rtype uint16) *proof.RRset {
-	for _, set := range s {
-		if set.Type == rtype && set.Name == name && len(set.Records) > 0 {
-			return set
-		}
-	}
-	return nil
-}
-
 // dname returns the DNAME RRset of the answer that redirects name. It is at an
 // ancestor of name, never at name itself.
 func (r *reply) dname(name string) *proof.RRset {
@@ -207,7 +135,7 @@ func (r *reply) redirect(name string, set *proof.RRset) (*dns.CNAME, error) {
 	if !ok {
 		return nil, failure(q, AliasInvalid, "the name that the DNAME at %q makes is too long", set.Name)
 	}
-	if given := r.answer.find(name, dns.TypeCNAME); given != nil {
+	if given := r.answer.Find(name, dns.TypeCNAME); given != nil {
 		same := func(rr dns.RR) bool { return dns.CanonicalName(rr.(*dns.CNAME).Target) == target }
 		if records := given.Distinct(); len(records) != 1 || !same(records[0]) {
 			return nil, failure(q, AliasInvalid, "the CNAME is not what the DNAME at %q makes", set.Name)
@@ -230,6 +158,47 @@ func cnameTarget(set *proof.RRset) (string, error) {
 		return "", failure(questionOf(set), AliasInvalid, "the target is no domain name")
 	}
 	return target, nil
+}
+
+// unvalidated reads a reply that is not validated. All records in it have the status.
+// Those at names of which covers is false do not count: they are asked for separately.
+// The answer is open if its last alias leads to one of these, or out of the reply.
+func (r *reply) unvalidated(q question, so path, aliases int, status Status, now time.Time, covers func(question) bool) (a *Answer, open bool, err error) {
+	a = &Answer{Name: q.name, Status: status, Expires: after(now, proof.MaxTTL)}
+	for covers(question{a.Name, q.rtype}) {
+		set := r.answer.Find(a.Name, q.rtype)
+		if set != nil {
+			if err := r.present(question{a.Name, q.rtype}); err != nil {
+				return nil, false, err
+			}
+			a.Expires = earliest(a.Expires, after(now, set.TTL()))
+			return a, false, a.hold(set, a.Expires.Sub(now))
+		}
+		cname := r.answer.Find(a.Name, dns.TypeCNAME)
+		if cname == nil {
+			break
+		}
+		target, err := cnameTarget(cname)
+		if err != nil {
+			return nil, false, err
+		}
+		step := Alias{Name: a.Name, Target: target, DNAME: r.dname(a.Name) != nil, Status: status}
+		if so, err = so.follow(step, q, aliases); err != nil {
+			return nil, false, err
+		}
+		a.Aliases = append(a.Aliases, step)
+		a.Expires = earliest(a.Expires, after(now, cname.TTL()))
+		a.Name = target
+	}
+	if len(a.Aliases) > 0 {
+		return a, true, nil
+	}
+	if r.isReferral() {
+		return nil, false, failure(q, NoRecursion, "the server refers to other servers instead of answering")
+	}
+	a.deny(r.rcode)
+	a.Expires = earliest(a.Expires, after(now, r.negativeTTL()))
+	return a, false, nil
 }
 
 // isReferral reports whether the reply names other servers instead of answering,

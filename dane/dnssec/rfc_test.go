@@ -242,7 +242,7 @@ func TestRFC6672(t *testing.T) {
 		{"shortloop.x.", "x.", ".", "shortloop."},
 	} {
 		set := &proof.RRset{Name: tt.owner, Type: dns.TypeDNAME, Records: []dns.RR{rr(t, tt.owner+" 60 IN DNAME "+tt.target)}}
-		r := &reply{answer: section{set}}
+		r := &reply{answer: proof.Section{set}}
 		if found := r.dname(tt.name) != nil; found != (tt.result != "") {
 			t.Errorf("%s, DNAME at %s: match is %v", tt.name, tt.owner, found)
 		}

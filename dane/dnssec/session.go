@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mxseal/mxseal/dane/dnssec/internal/private"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 	"github.com/mxseal/mxseal/internal/flight"
 )
@@ -15,6 +16,7 @@ import (
 // It is used by one goroutine. Only the exchanges run concurrently.
 type session struct {
 	client    *upstream.Client
+	private   private.Zones
 	exchanges *flight.Group[exchangeKey, *reply] // shared by all sessions
 	ctx       context.Context
 	now       time.Time
@@ -53,7 +55,11 @@ func (s *session) close() {
 //	}
 //	return asked.err
 func (s *session) ask(q question) *asking {
-	return &asking{session: s, q: q, attempts: s.attempts}
+	attempts := s.attempts
+	if zone := s.private.Of(q.home()); zone != nil && len(zone.Servers) > 0 {
+		attempts = s.client.Attempts(zone.Servers, time.Now())
+	}
+	return &asking{session: s, q: q, attempts: attempts}
 }
 
 // asking is one question on its way through the servers.
@@ -72,7 +78,7 @@ type asking struct {
 func (a *asking) next() bool {
 	for a.err == nil && len(a.attempts) > 0 {
 		a.to, a.attempts = a.attempts[0], a.attempts[1:]
-		if a.to.Stream && !worthStream(a.failures, a.to.Server) {
+		if a.to.Again && !worthAgain(a.failures, a.to) {
 			continue
 		}
 		r, err := a.session.receive(a.to, a.q)
@@ -198,12 +204,13 @@ func addFailure(failures []*Error, e *Error) []*Error {
 	return append(slices.DeleteFunc(failures, same), e)
 }
 
-// worthStream reports whether the server may do better over TCP: it did not
-// answer, or its datagrams were malformed or bogus, which may have been sent by
-// someone else.
-func worthStream(failures []*Error, s *upstream.Server) bool {
+// worthAgain reports whether the server may do better in the way of an attempt: it did
+// not answer before, or its datagrams were malformed or bogus, which may have been sent
+// by someone else.
+func worthAgain(failures []*Error, to upstream.Attempt) bool {
 	for _, e := range failures {
-		if e.Server == s.String() && (e.Reason == Timeout || e.Reason == Malformed || e.Status == Bogus) {
+		if e.Server == to.Server.String() &&
+			(e.Reason == Timeout || e.Reason == Malformed || e.Status == Bogus || e.Reason == Unreachable && !to.Stream) {
 			return true
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math/big"
 	"net"
 	"strings"
@@ -139,7 +140,7 @@ func TestStaleConnection(t *testing.T) {
 	v := w.validator(server.client)
 	for i, name := range []string{"mx.plain.com.", "a.wild.example.com.", "b.wild.example.com."} {
 		r, err := v.exchange(t.Context(), false, question{name, dns.TypeA})
-		if err != nil || r.answer.find(name, dns.TypeA) == nil {
+		if err != nil || r.answer.Find(name, dns.TypeA) == nil {
 			t.Errorf("%s: %+v, %v", name, r, err)
 		}
 		if n := int(server.connections.Load()); n != i+1 {
@@ -247,5 +248,42 @@ func TestCloseTrusting(t *testing.T) {
 	}
 	if _, err := trusting.Lookup(t.Context(), "example.com", TypeA); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("error is %v", err)
+	}
+}
+
+// D9: a server over TLS closes its connections after some replies. The questions that
+// wait for a reply move to the next connection (RFC 7766 section 6.2.4).
+func TestD9ServerClosesConnections(t *testing.T) {
+	t.Parallel()
+	for _, perConn := range []int{1, 7, 20, 100} {
+		w := mail(t)
+		server := w.overTLS(t, perConn)
+		v := w.validator(server.client)
+		var questions sync.WaitGroup
+		for i := range 60 {
+			questions.Go(func() {
+				name := fmt.Sprintf("n%d.wild.example.com.", i)
+				r, err := v.exchange(t.Context(), false, question{name, dns.TypeA})
+				if err != nil || r.answer.Find(name, dns.TypeA) == nil {
+					t.Errorf("%d replies a connection: %s: %+v, %v", perConn, name, r, err)
+				}
+			})
+		}
+		questions.Wait()
+	}
+}
+
+// D9: a server that closes every connection without a reply is not asked forever.
+func TestD9ServerClosesConnectionsWithoutReply(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	server := w.overTLS(t, 1)
+	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg { return nil }
+	v := w.validator(server.client)
+	if _, err := v.exchange(t.Context(), false, question{"mx.plain.com.", dns.TypeA}); err == nil {
+		t.Error("no error")
+	}
+	if n := server.connections.Load(); n > 2 {
+		t.Errorf("%d connections", n)
 	}
 }

@@ -595,3 +595,36 @@ func TestResolvConf(t *testing.T) {
 		}
 	}
 }
+
+// D8: UDP is blocked. Only the first lookups wait for it.
+func TestD8LookupsWithUDPBlocked(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := mail(t)
+		v := w.validator()
+		w.mangle = func(_, network string, m *dns.Msg) *dns.Msg {
+			if network == "udp" {
+				return nil
+			}
+			return m
+		}
+		took := func(name string) time.Duration {
+			began := time.Now()
+			if a, err := v.Lookup(context.Background(), name, TypeA); err != nil || a.Status != Secure {
+				t.Errorf("%s: %+v, %v", name, a, err)
+			}
+			return time.Since(began)
+		}
+		took("mx.example.com")
+		if d := took("a.wild.example.com"); d > time.Second {
+			t.Errorf("the second lookup took %v", d)
+		}
+		w.mangle = func(_, network string, m *dns.Msg) *dns.Msg {
+			if network == "tcp" {
+				return nil
+			}
+			return m
+		}
+		took("b.wild.example.com") // now it is TCP that is blocked
+	})
+}

@@ -5,16 +5,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/miekg/dns"
 
-	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/resolvconf"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 	"github.com/mxseal/mxseal/internal/flight"
@@ -61,7 +58,6 @@ type Trusting struct {
 	now     func() time.Time
 	cache   *cache
 	lookups flight.Group[question, *Answer]
-	vouched *vouched
 }
 
 // NewTrusting returns a Trusting. It returns an error if someone on the network
@@ -87,9 +83,8 @@ func NewTrusting(config TrustingConfig) (*Trusting, error) {
 	return &Trusting{
 		client:  client,
 		now:     clock(config.Now),
-		cache:   newCache(cacheBytes(config.CacheBytes)),
+		cache:   newCache(config.CacheBytes),
 		lookups: flight.Group[question, *Answer]{Limit: limits.Duration},
-		vouched: &vouched{until: make(map[*upstream.Server]time.Time)},
 	}, nil
 }
 
@@ -123,34 +118,13 @@ func isForwarder(addr netip.Addr) bool {
 	return a.Is4() && slices.Contains([][4]byte{{127, 0, 0, 11}, {127, 0, 0, 53}, {127, 0, 0, 54}}, a.As4())
 }
 
-// vouched remembers until when servers count as validating.
-type vouched struct {
-	mu    sync.Mutex
-	until map[*upstream.Server]time.Time
-}
-
 // vouchTime is how long a server counts as validating after it has shown it.
 const vouchTime = time.Minute
-
-func (v *vouched) has(s *upstream.Server) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return time.Now().Before(v.until[s])
-}
-
-// note remembers that the server validates, and forgets what is over.
-func (v *vouched) note(s *upstream.Server) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	now := time.Now()
-	maps.DeleteFunc(v.until, func(_ *upstream.Server, until time.Time) bool { return !now.Before(until) })
-	v.until[s] = now.Add(vouchTime)
-}
 
 // vouch returns an error unless the server sets the AD bit for the root zone. It asks
 // the server, unless it did so recently.
 func (t *Trusting) vouch(ctx context.Context, to upstream.Attempt) error {
-	if t.vouched.has(to.Server) {
+	if to.Server.IsVouchedFor(time.Now(), vouchTime) {
 		return nil
 	}
 	root := question{".", dns.TypeSOA}
@@ -158,10 +132,10 @@ func (t *Trusting) vouch(ctx context.Context, to upstream.Attempt) error {
 	switch {
 	case err != nil:
 		return err
-	case !r.ad || r.answer.find(root.name, root.rtype) == nil:
+	case !r.ad || r.answer.Find(root.name, root.rtype) == nil:
 		return r.blame(failure(root, NotValidating, "no AD bit for the root zone, which is signed"))
 	}
-	t.vouched.note(to.Server)
+	to.Server.VouchFor(time.Now())
 	return nil
 }
 
@@ -196,7 +170,11 @@ func (t *Trusting) lookup(ctx context.Context, q question, so path) (*Answer, er
 	if err != nil {
 		return nil, err
 	}
-	a, open, err := t.answer(q, so, r)
+	status := Insecure
+	if r.ad {
+		status = Secure
+	}
+	a, open, err := r.unvalidated(q, so, Limits{}.withDefaults().Aliases, status, t.now(), func(question) bool { return true })
 	if err != nil {
 		return nil, err
 	}
@@ -223,7 +201,7 @@ func (t *Trusting) judgeFirst(ctx context.Context, a *Answer) error {
 	if err != nil {
 		return err
 	}
-	set := r.answer.find(first.Name, dns.TypeCNAME)
+	set := r.answer.Find(first.Name, dns.TypeCNAME)
 	if set == nil {
 		return nil
 	}
@@ -240,8 +218,8 @@ func (t *Trusting) ask(ctx context.Context, q question) (*reply, error) {
 	if len(servers) == 0 {
 		return nil, failure(q, NotValidating, "no server may be trusted").noting(problem)
 	}
-	for _, to := range upstream.Attempts(servers, time.Now()) {
-		if to.Stream && !worthStream(failures, to.Server) {
+	for _, to := range t.client.Attempts(servers, time.Now()) {
+		if to.Again && !worthAgain(failures, to) {
 			continue
 		}
 		r, err := t.askOne(ctx, to, q)
@@ -288,51 +266,6 @@ func (t *Trusting) exchange(ctx context.Context, to upstream.Attempt, q question
 // mayBeBogus reports whether a validating server answers like this if the data is
 // bogus (RFC 4035 section 5.5).
 func mayBeBogus(e *Error) bool { return e.Reason == ServerFailure }
-
-// answer reads a reply. Its AD bit covers all records in it. The answer is open if
-// its last alias leads out of the reply.
-func (t *Trusting) answer(q question, so path, r *reply) (a *Answer, open bool, err error) {
-	status := Insecure
-	if r.ad {
-		status = Secure
-	}
-	now := t.now()
-	a = &Answer{Name: q.name, Status: status, Expires: after(now, proof.MaxTTL)}
-	for {
-		set := r.answer.find(a.Name, q.rtype)
-		if set != nil {
-			if err := r.present(question{a.Name, q.rtype}); err != nil {
-				return nil, false, err
-			}
-			a.Expires = earliest(a.Expires, after(now, set.TTL()))
-			return a, false, a.hold(set, a.Expires.Sub(now))
-		}
-		cname := r.answer.find(a.Name, dns.TypeCNAME)
-		if cname == nil {
-			break
-		}
-		target, err := cnameTarget(cname)
-		if err != nil {
-			return nil, false, err
-		}
-		step := Alias{Name: a.Name, Target: target, DNAME: r.dname(a.Name) != nil, Status: status}
-		if so, err = so.follow(step, q, Limits{}.withDefaults().Aliases); err != nil {
-			return nil, false, err
-		}
-		a.Aliases = append(a.Aliases, step)
-		a.Expires = earliest(a.Expires, after(now, cname.TTL()))
-		a.Name = target
-	}
-	if len(a.Aliases) > 0 {
-		return a, true, nil
-	}
-	if r.isReferral() {
-		return nil, false, failure(q, NoRecursion, "the server refers to other servers instead of answering")
-	}
-	a.deny(r.rcode)
-	a.Expires = earliest(a.Expires, after(now, r.negativeTTL()))
-	return a, false, nil
-}
 
 // LookupTXT is like the method of *net.Resolver, over the answers of the server.
 func (t *Trusting) LookupTXT(ctx context.Context, name string) ([]string, error) {

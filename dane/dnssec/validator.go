@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/anchor"
+	"github.com/mxseal/mxseal/dane/dnssec/internal/private"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 	"github.com/mxseal/mxseal/internal/flight"
+	"github.com/mxseal/mxseal/internal/special"
 )
 
 // Config configures a Validator. The zero value asks the servers of
@@ -40,18 +42,28 @@ type Config struct {
 	// as Debian's /usr/share/dns/root.key. Other records and revoked keys in it
 	// are ignored. Its keys are trusted in addition to Anchors.
 	AnchorFile string
+	// PrivateZones are zones that exist only in a private network, or have other
+	// contents there, such as "cluster.local". Answers from them are Insecure, whether
+	// they are signed or not.
+	PrivateZones []PrivateZone
+	// NAT64 is the prefix by which a host without IPv4 reaches IPv4 addresses (RFC 6052),
+	// such as 64:ff9b::/96. Names without AAAA records then have those that the NAT64
+	// translates to their A records, with the status of these. Packages mtasts and policy
+	// treat addresses in the prefix like the IPv4 addresses in them. The zero value means
+	// that there is none.
+	NAT64 netip.Prefix
 	// Dial connects to a server. The network is "udp" or "tcp"; over "udp", each Read
-	// must return one message. Default: a net.Dialer.
+	// must return one message. nil means a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// TLS is a template for connections to "tls://" servers, for example to set
-	// RootCAs. The name in the certificate is that in Servers. Default: the roots of
+	// RootCAs. The name in the certificate is that in Servers. nil means the roots of
 	// the system.
 	TLS *tls.Config
-	// Now is the clock for signatures and TTLs. Default: time.Now.
+	// Now is the clock for signatures and TTLs. nil means time.Now.
 	Now func() time.Time
-	// Timeout bounds one attempt at one server. Default: 3 seconds.
+	// Timeout bounds one attempt at one server. 0 means 3 seconds.
 	Timeout time.Duration
-	// CacheBytes is the approximate bound on the memory of the cache. Default: 16 MiB.
+	// CacheBytes is the approximate bound on the memory of the cache. 0 means 16 MiB.
 	CacheBytes int
 	// Limits bounds the work of one lookup.
 	Limits Limits
@@ -61,6 +73,23 @@ type Config struct {
 	// SHA1 enables the signature algorithms 5 and 7. By default they are disabled, and
 	// zones that are signed only with them are insecure (RFC 9905 section 2).
 	SHA1 bool
+}
+
+// PrivateZone is a zone that is outside the chain of trust because the operator says so
+// (RFC 7646). Nothing in it is validated, so whoever can forge the answers of its servers
+// can forge its data, and DANE does not apply to its hosts.
+//
+// Only the names in the zone are concerned. If an alias leads out of the zone, its target
+// is looked up like any other name, but no answer that depends on an alias in the zone is
+// better than Insecure. Where private zones are nested, the one with the longest name
+// counts. DS records at the apex of the zone belong to the zone above.
+type PrivateZone struct {
+	// Zone is the name of the zone. It covers all names below it. It is neither the root
+	// nor special-use (see Validator.Lookup), and has no trust anchor in it.
+	Zone string
+	// Servers are asked about names in the zone, and about no others. They are in the
+	// form of Config.Servers. Empty means the servers that are asked about all names.
+	Servers []string
 }
 
 // Validator is a Resolver that validates each answer itself, from the trust anchors
@@ -74,6 +103,8 @@ type Validator struct {
 	skew    Skew
 	sha1    bool
 	local   bool // special-use names are answered without a server
+	private private.Zones
+	nat64   netip.Prefix
 
 	cache     *cache
 	lookups   flight.Group[question, *Answer]
@@ -99,6 +130,15 @@ func New(config Config) (*Validator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dnssec: %w", err)
 	}
+	if n := config.NAT64; n.IsValid() && !special.IsNAT64(n) {
+		return nil, fmt.Errorf("dnssec: NAT64 prefix %s is none of RFC 6052: give an IPv6 network of 32, 40, 48, 56, 64 or 96 bits", n)
+	}
+	zones := make(private.Zones)
+	for _, zone := range config.PrivateZones {
+		if err := zones.Add(zone.Zone, zone.Servers, anchors); err != nil {
+			return nil, fmt.Errorf("dnssec: %w", err)
+		}
+	}
 	return &Validator{
 		client:    client,
 		anchors:   anchors,
@@ -107,7 +147,9 @@ func New(config Config) (*Validator, error) {
 		skew:      config.Skew.withDefaults(),
 		sha1:      config.SHA1,
 		local:     anchors.OfIANA(),
-		cache:     newCache(cacheBytes(config.CacheBytes)),
+		private:   zones,
+		nat64:     config.NAT64,
+		cache:     newCache(config.CacheBytes),
 		lookups:   flight.Group[question, *Answer]{Limit: limits.Duration},
 		exchanges: flight.Group[exchangeKey, *reply]{Limit: client.Timeout()},
 	}, nil
@@ -124,13 +166,6 @@ func clock(now func() time.Time) func() time.Time {
 	return now
 }
 
-func cacheBytes(n int) int {
-	if n <= 0 {
-		return 16 << 20
-	}
-	return n
-}
-
 // Lookup returns the records of the type at name, or their proven absence. The error
 // is an *[Error]. It never means that there are no records.
 //
@@ -143,8 +178,37 @@ func (v *Validator) Lookup(ctx context.Context, name string, t Type) (*Answer, e
 	if err != nil {
 		return nil, err
 	}
-	return v.lookup(ctx, q, false)
+	a, err := v.lookup(ctx, q, false)
+	if err != nil || t != TypeAAAA || !v.nat64.IsValid() || len(a.Records) > 0 || a.NXDomain {
+		return a, err
+	}
+	return v.synthesize(ctx, q.name, a)
 }
+
+// synthesize returns the AAAA records that the NAT64 translates to the A records of name
+// (RFC 6147 section 5.1.7). Without any, it returns absent.
+func (v *Validator) synthesize(ctx context.Context, name string, absent *Answer) (*Answer, error) {
+	a, err := v.lookup(ctx, question{name, uint16(TypeA)}, false)
+	if err != nil {
+		return nil, err
+	}
+	made := *a
+	made.Records, made.Expires = nil, earliest(a.Expires, absent.Expires)
+	for _, record := range a.Records {
+		addr, _ := record.Addr()
+		if translated, ok := special.Translate(v.nat64, addr); ok {
+			record.Type, record.Data = TypeAAAA, translated.AsSlice()
+			made.Records = append(made.Records, record)
+		}
+	}
+	if len(made.Records) == 0 {
+		return absent, nil
+	}
+	return &made, nil
+}
+
+// NAT64 returns Config.NAT64.
+func (v *Validator) NAT64() netip.Prefix { return v.nat64 }
 
 // LookupAhead starts a lookup that may turn out not to be needed, and returns a
 // function that waits for it. It returns nil, and sends nothing, unless name is in a
@@ -157,7 +221,7 @@ func (v *Validator) Lookup(ctx context.Context, name string, t Type) (*Answer, e
 // that needs the answer then calls Lookup.
 func (v *Validator) LookupAhead(ctx context.Context, name string, t Type) (wait func() (*Answer, error)) {
 	q, err := newQuestion(name, t)
-	if err != nil || !v.cache.isInSignedZone(q.home(), v.now()) {
+	if err != nil || v.private.Of(q.home()) != nil || !v.cache.isInSignedZone(q.home(), v.now()) {
 		return nil
 	}
 	var a *Answer

@@ -37,6 +37,8 @@ type Resolver interface {
 // required. A Dialer is not changed once it is in use, and is then safe for
 // concurrent use.
 type Dialer struct {
+	// If Resolver has a method NAT64, which returns a prefix (RFC 6052), addresses in it
+	// are judged by the IPv4 addresses that they carry.
 	Resolver Resolver
 	// Dial connects to an address and port, both in numbers.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -142,11 +144,12 @@ func (d *Dialer) addrs(ctx context.Context, name string) ([]netip.Addr, error) {
 	}
 	var addrs []netip.Addr
 	var refused netip.Addr
+	nat64 := special.NAT64Of(d.Resolver)
 	room := map[bool]int{true: maxAddrs, false: maxAddrs}
 	for _, addr := range found {
 		addr = addr.Unmap()
 		switch {
-		case special.Is(addr) && (d.AllowAddr == nil || !d.AllowAddr(addr)):
+		case special.Is(special.Destination(nat64, addr)) && (d.AllowAddr == nil || !d.AllowAddr(addr)):
 			refused = addr
 		case room[addr.Is4()] > 0:
 			room[addr.Is4()]--

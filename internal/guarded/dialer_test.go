@@ -333,3 +333,37 @@ func TestErrorText(t *testing.T) {
 		t.Errorf("%q", text)
 	}
 }
+
+// nat64World is a world behind a NAT64.
+type nat64World struct {
+	*world
+	prefix netip.Prefix
+}
+
+func (w nat64World) NAT64() netip.Prefix { return w.prefix }
+
+// D15: an address in the prefix of the NAT64 is judged by the IPv4 address in it.
+func TestD15NAT64(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		prefix, addr string
+		dialed       bool
+	}{
+		{"2a00:64::/96", "2a00:64::11.0.0.1", true},
+		{"2a00:64::/96", "2a00:64::10.0.0.1", false},
+		{"2a00:64::/96", "2a00:64::127.0.0.1", false},
+		{"2a00:64::/96", "2a00:65::10.0.0.1", true},
+		{"2a00:64::/48", "2a00:64:0:a00:0:100::", false},
+		{"fd00:64::/96", "fd00:64::11.0.0.1", true},
+		{"fd00:64::/96", "fd00:64::192.168.0.1", false},
+		{"fd00:64::/96", "fd00:65::11.0.0.1", false},
+	} {
+		w := world{addrs: addrs(test.addr)}
+		d := w.dialer()
+		d.Resolver = nat64World{&w, netip.MustParsePrefix(test.prefix)}
+		_, err := d.DialTLS(t.Context(), "host.example", "443")
+		if (len(w.dialed) == 1) != test.dialed || errors.Is(err, guarded.ErrSpecialAddress) == test.dialed {
+			t.Errorf("D15 %s with %s: dialed %v: %v", test.addr, test.prefix, w.dialed, err)
+		}
+	}
+}

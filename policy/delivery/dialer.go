@@ -35,7 +35,7 @@ type Dialer struct {
 	// records nothing.
 	Recorder tlsrpt.Recorder
 
-	// LocalName is the name for EHLO; empty stands for os.Hostname, or for
+	// LocalName is the name for EHLO; empty means os.Hostname, or for
 	// "localhost" if that is not a name. Many mail hosts expect the name that
 	// the sending address resolves to.
 	LocalName string
@@ -58,24 +58,24 @@ type Dialer struct {
 	// keep config. nil changes nothing.
 	CustomizeTLS func(host *policy.Host, config *tls.Config)
 
-	// ConnectTimeout bounds the connection to one address; 0 stands for 30
+	// ConnectTimeout bounds the connection to one address; 0 means 30
 	// seconds.
 	ConnectTimeout time.Duration
 	// CommandTimeout bounds each step until Dial returns: the greeting, a
 	// command with the whole of its reply, a handshake with the EHLO after it.
-	// 0 stands for five minutes (RFC 5321 section 4.5.3.2.1).
+	// 0 means five minutes (RFC 5321 section 4.5.3.2.1).
 	CommandTimeout time.Duration
 	// IdleTimeout bounds each step of the Client: a command with the whole of
-	// its reply, or a block of the message. 0 stands for ten minutes, the
+	// its reply, or a block of the message. 0 means ten minutes, the
 	// longest timeout of RFC 5321 section 4.5.3.2.
 	IdleTimeout time.Duration
 	// DomainTimeout bounds what Send does for one domain, so that stalling hosts
-	// do not delay other domains; 0 stands for half an hour. Each host has a share
+	// do not delay other domains; 0 means half an hour. Each host has a share
 	// of it. It does not bound a message whose octets have begun, which another
 	// attempt could deliver twice (RFC 5321 section 4.5.3.2.6).
 	DomainTimeout time.Duration
 	// MaxConnections bounds the connections of one call to one domain,
-	// including a second one to the same address; 0 stands for 16. At most four
+	// including a second one to the same address; 0 means 16. At most four
 	// addresses of each host are tried.
 	MaxConnections int
 
@@ -99,7 +99,7 @@ type Dialer struct {
 	Delivered func(Delivery)
 
 	// SendingIP is the address that reports give as the sending one (RFC 8460
-	// section 4.4), for senders behind a NAT. The zero Addr stands for the local
+	// section 4.4), for senders behind a NAT. The zero Addr means the local
 	// address of each connection, which is left out if it is private.
 	SendingIP netip.Addr
 

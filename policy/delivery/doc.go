@@ -24,11 +24,22 @@
 //	defer client.Close()
 //	err = client.Mail("me@example.net")
 //
+// # Use your own SMTP client
+//
+// [Dialer.Sessions] yields verified sessions, host after host. [Session.NetConn] is a
+// connection for any SMTP client, which begins as though the server had just sent its
+// greeting. [Session.Failure] says what an error of that client means. A program with a
+// loop of its own over mail hosts uses [Dialer.DialHost].
+//
+//	for session, err := range dialer.Sessions(ctx, "example.org") {
+//		...
+//	}
+//
 // # Report
 //
 // Set [Dialer.Recorder] to record each session for TLS-RPT (RFC 8460), and
 // [Dialer.Delivered] to log how each message was delivered.
 //
-// A program with an SMTP client of its own does not need this package: package
-// policy has what this one is made from.
+// A program that speaks STARTTLS itself does not need this package: package policy
+// has what this one is made from.
 package delivery

@@ -90,7 +90,7 @@ const (
 // Address is an address with its type (RFC 3461 section 4.2). The zero value is
 // none.
 type Address struct {
-	// Type is the address type; empty stands for "rfc822", or for "utf-8" if
+	// Type is the address type; empty means "rfc822", or for "utf-8" if
 	// Mailbox is not ASCII.
 	Type string
 	// Mailbox is the address, decoded and without angle brackets.

@@ -242,6 +242,7 @@ func TestHostsSeeWhatSendersDo(t *testing.T) {
 		{"S6 without an end", nil, []string{"EHLO a", `MAIL FROM:<"a>@example.com>`}, "220 250 501"},
 		{"S9 one transaction after the other", []policytest.Option{policytest.MaxRecipients(1, "552 too many")},
 			[]string{"EHLO a", "MAIL FROM:<>", "RCPT TO:<a@b>", "RCPT TO:<c@d>", "RSET", "MAIL FROM:<>", "RCPT TO:<c@d>"}, "220 250 250 250 552 250 250 250"},
+		{"250 to STARTTLS is no TLS", []policytest.Option{policytest.Reply("STARTTLS", "250 2.0.0 ok")}, []string{"EHLO a", "STARTTLS", "NOOP"}, "220 250 250 250"},
 		{"S21", nil, []string{"EHLO a", "MAIL FROM:<>"}, "220 250 250"},
 		{"S8", []policytest.Option{policytest.MustSTARTTLS}, []string{"EHLO a", "NOOP", "MAIL FROM:<>", "VRFY a", "QUIT"}, "220 250 250 530 530 221"},
 		{"S1", []policytest.Option{policytest.BareReplies}, []string{"EHLO a", "MAIL FROM:<>", "RCPT TO:<a@b>", "DATA", "."}, "220 250 250 250 354 250"},

@@ -57,7 +57,7 @@ func TestWrongSnippets(t *testing.T) {
 
 // library lists the packages of the standard library that the snippets may use.
 var library = []string{
-	"context", "crypto/tls", "crypto/x509", "errors", "io", "log", "log/slog", "os", "sync", "testing", "time",
+	"context", "crypto/tls", "crypto/x509", "errors", "io", "log", "log/slog", "net", "os", "sync", "testing", "time",
 }
 
 // assumed declares what the snippets use and do not declare, because the text around
@@ -79,6 +79,7 @@ var (
 	signer    reporter.Signer
 	chain     []*x509.Certificate
 	names     []string
+	password  string
 )
 
 // The SMTP client of the reader.
@@ -87,6 +88,7 @@ type session struct{ state *tls.ConnectionState }
 func (session) close()                                                    {}
 func connect(context.Context, *policy.Host) (session, policy.Step, error) { return session{}, 0, nil }
 func deliver(session) error                                               { return nil }
+func send(net.Conn) error                                                 { return nil }
 `
 
 // snippet is a block of Go code in a page.

@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"dane/dnssec":                           {},
 	"dane/dnssec/internal/upstream":         {"dane/dnssec/internal/resolvconf"},
 	"dane/dnssec/internal/anchor":           {"dane/dnssec/internal/proof"},
+	"dane/dnssec/internal/private":          {"dane/dnssec/internal/anchor", "dane/dnssec/internal/proof", "dane/dnssec/internal/upstream"},
 	"dane/dnssec/internal/resolvconf":       {},
 	"dane/dnssec/internal/proof":            {},
 	"mtasts":                                {},

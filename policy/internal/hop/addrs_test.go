@@ -8,6 +8,16 @@ import (
 	"github.com/mxseal/mxseal/policy/internal/hop"
 )
 
+func TestFamily(t *testing.T) {
+	t.Parallel()
+	for addr, v4 := range map[string]bool{"192.0.2.1": true, "::ffff:192.0.2.1": true, "2001:db8::1": false} {
+		a := netip.MustParseAddr(addr)
+		if hop.IPv4.Has(a) != v4 || hop.IPv6.Has(a) == v4 {
+			t.Errorf("%s", addr)
+		}
+	}
+}
+
 // NMX-12: the addresses of a host in the resolver's order, at least two of
 // them, and of both families.
 func TestAddressesOfAHost(t *testing.T) {

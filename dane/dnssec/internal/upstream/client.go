@@ -123,7 +123,7 @@ type Question struct {
 func (c *Client) Exchange(ctx context.Context, to Attempt, q Question) (*Message, error) {
 	m, err := c.send(ctx, to, q)
 	if err == nil && m.Truncated && !to.Stream && !to.Server.IsTLS() {
-		m, err = c.send(ctx, Attempt{to.Server, true}, q)
+		m, err = c.send(ctx, Attempt{Server: to.Server, Stream: true}, q)
 	}
 	if err == nil && m.Truncated {
 		err = &Error{Kind: Malformed, Server: to.Server.String(), Detail: "reply over TCP is truncated"}
@@ -161,6 +161,7 @@ func (c *Client) send(ctx context.Context, to Attempt, q Question) (*Message, er
 		return nil, c.failure(ctx, to.Server, err)
 	}
 	m.Server = to.Server
+	to.Server.answered(to, time.Now())
 	return m, nil
 }
 

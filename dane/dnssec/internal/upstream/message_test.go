@@ -3,6 +3,7 @@ package upstream
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"runtime"
 	"slices"
 	"strings"
@@ -162,4 +163,54 @@ func rr(tb testing.TB, text string) dns.RR {
 		tb.Fatal(err)
 	}
 	return rr
+}
+
+// D11: the memory of a message is not underestimated, whatever its records are, and a
+// bound on it holds.
+func TestD11MemoryIsNotUnderestimated(t *testing.T) { // not parallel with other tests
+	var all []string
+	for i := range 1 << 16 {
+		all = append(all, fmt.Sprintf("TYPE%d", i))
+	}
+	long := strings.Repeat(strings.Repeat(`\001`, 60)+".", 4)
+	for what, record := range map[string]string{
+		"bitmaps":   "example. 300 IN NSEC x.example. " + strings.Join(all, " "),
+		"addresses": "example. 300 IN A 192.0.2.1",
+		"names":     long + " 300 IN NS " + long,
+		"keys":      "example. 300 IN DNSKEY 257 3 8 " + strings.Repeat("AwEAAaz/", 60),
+	} {
+		rr, err := dns.NewRR(record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := new(dns.Msg).SetQuestion("example.", rr.Header().Rrtype)
+		m.Response, m.Compress = true, true
+		for m.Answer = append(m.Answer, rr); m.Len() < 40000 && len(m.Answer) < 400; {
+			m.Answer = append(m.Answer, dns.Copy(rr))
+		}
+		wire, err := m.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := Question{Name: "example.", Type: rr.Header().Rrtype}
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		msg, memory, err := unpack(wire, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		heap := int(after.HeapAlloc) - int(before.HeapAlloc)
+		t.Logf("%s: %d octets of wire take %d, estimated %d", what, len(wire), heap, memory)
+		if heap > memory+memory/8+4096 {
+			t.Errorf("%s: %d octets of wire take %d, estimated %d", what, len(wire), heap, memory)
+		}
+		runtime.KeepAlive(msg)
+		q.Memory = memory - 1
+		if _, _, err := unpack(wire, q); err != errTooLarge {
+			t.Errorf("%s: beyond the bound: %v", what, err)
+		}
+	}
 }

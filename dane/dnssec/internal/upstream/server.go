@@ -3,7 +3,6 @@ package upstream
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -16,7 +15,13 @@ type Server struct {
 	tlsName  string // name in its certificate if it is reached over TLS
 	// failedAt is the time of the last call of Failed, in Unix nanoseconds.
 	failedAt atomic.Int64
-	streams  pool // if it is reached over TLS
+	// vouchedAt is the time of the last call of VouchFor, in Unix nanoseconds.
+	vouchedAt atomic.Int64
+	// unanswered counts questions in a row that were answered over TCP and not over UDP.
+	// blockedAt is when there were too many, in Unix nanoseconds.
+	unanswered atomic.Int32
+	blockedAt  atomic.Int64
+	streams    pool // if it is reached over TLS
 }
 
 // IsTLS reports whether the server is reached over TLS.
@@ -45,6 +50,17 @@ func (s *Server) failedRecently(now time.Time) bool {
 	return at != 0 && now.Sub(time.Unix(0, at)).Abs() < failureTime
 }
 
+// VouchFor notes that the server has shown that it validates.
+func (s *Server) VouchFor(now time.Time) { s.vouchedAt.Store(now.UnixNano()) }
+
+// IsVouchedFor reports whether it did so less than a time ago. If the clock was set back
+// since then, it has to do so again.
+func (s *Server) IsVouchedFor(now time.Time, d time.Duration) bool {
+	at := s.vouchedAt.Load()
+	since := now.Sub(time.Unix(0, at))
+	return at != 0 && 0 <= since && since < d
+}
+
 // ParseServer reads "192.0.2.1", "192.0.2.1:53", "2001:db8::1",
 // "[2001:db8::1]:53" and the same with "tls://" in front and "#name" behind.
 func ParseServer(text string) (*Server, error) {
@@ -71,37 +87,6 @@ func ParseServer(text string) (*Server, error) {
 
 func newServer(addr netip.AddrPort, tlsName string) *Server {
 	return &Server{addr: addr, hostPort: addr.String(), tlsName: tlsName}
-}
-
-// Attempt says which server is asked, and how.
-type Attempt struct {
-	Server *Server
-	Stream bool // over TCP, without asking over UDP first
-}
-
-// Attempts returns the order in which servers are tried: those that work, then
-// those that failed recently, then all again over TCP, which passes where large or
-// fragmented datagrams do not. The last round is for servers that did not answer in
-// the first.
-func Attempts(servers []*Server, now time.Time) []Attempt {
-	ordered := slices.Clone(servers)
-	slices.SortStableFunc(ordered, func(a, b *Server) int {
-		switch {
-		case a.failedRecently(now) == b.failedRecently(now):
-			return 0
-		case b.failedRecently(now):
-			return -1
-		default:
-			return 1
-		}
-	})
-	attempts := make([]Attempt, 0, 2*len(ordered))
-	for _, stream := range []bool{false, true} {
-		for _, s := range ordered {
-			attempts = append(attempts, Attempt{s, stream})
-		}
-	}
-	return attempts
 }
 
 // IsLoopback reports whether the server is on this host.

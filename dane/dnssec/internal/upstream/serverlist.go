@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/resolvconf"
@@ -16,9 +17,10 @@ import (
 // read again when it changes, as it does when a laptop or a container changes
 // networks.
 type serverList struct {
-	file   string  // empty if the servers are fixed
-	permit Permit  // may be nil
-	given  Options // take precedence over those of the file
+	file   string        // empty if the servers are fixed
+	permit Permit        // may be nil
+	given  Options       // take precedence over those of the file
+	turn   atomic.Uint64 // for Options.Rotate
 
 	mu      sync.Mutex
 	servers []*Server

@@ -37,32 +37,42 @@ type pool struct {
 	opening flight.Group[struct{}, *stream]
 }
 
-// exchange asks on the shared connection. The server may have closed one that was
-// opened earlier: then there is a second attempt.
+// maxBarren is how many connections in a row may close without a reply before a question
+// is given up.
+const maxBarren = 2
+
+// exchange asks on the shared connection. The server may close one before it has answered
+// all questions. The others are asked again on a new connection (RFC 7766 section 6.2.4),
+// as long as the server answers some questions on each.
 func (p *pool) exchange(ctx context.Context, query *query, open func(context.Context) (*stream, error)) ([]byte, error) {
-	for retried := false; ; {
-		s, isNew, err := p.get(ctx, open)
+	for barren := 0; ; {
+		s, err := p.get(ctx, open)
 		if err != nil {
 			return nil, err
 		}
 		reply, err := s.ask(ctx, query)
-		if errors.Is(err, errFull) {
+		switch {
+		case errors.Is(err, errFull):
 			continue // on the next connection
-		}
-		if err == nil || isNew || retried || ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		case err == nil, ctx.Err() != nil, errors.Is(err, os.ErrDeadlineExceeded):
 			return reply, err
+		case s.hasReplied():
+			barren = 0
+			continue
 		}
-		retried = true
+		if barren++; barren == maxBarren {
+			return nil, err
+		}
 	}
 }
 
 // get returns a stream, a new one if none takes more questions.
-func (p *pool) get(ctx context.Context, open func(context.Context) (*stream, error)) (s *stream, isNew bool, err error) {
+func (p *pool) get(ctx context.Context, open func(context.Context) (*stream, error)) (*stream, error) {
 	p.mu.Lock()
-	s = p.current
+	s := p.current
 	p.mu.Unlock()
 	if s != nil && s.takesMore() {
-		return s, false, nil
+		return s, nil
 	}
 	f := p.opening.Join(ctx, struct{}{}, func(ctx context.Context) (*stream, error) {
 		s, err := open(ctx)
@@ -75,8 +85,7 @@ func (p *pool) get(ctx context.Context, open func(context.Context) (*stream, err
 		return s, nil
 	})
 	defer p.opening.Leave(struct{}{}, f)
-	s, err = f.Wait(ctx)
-	return s, true, err
+	return f.Wait(ctx)
 }
 
 // secure makes the handshake with a server over TLS (RFC 7858 section 3.1). It is
@@ -104,6 +113,7 @@ type stream struct {
 	mu      sync.Mutex
 	err     error // the connection is closed
 	retired bool  // takes no more questions
+	replied bool  // at least one reply came
 	// waiting holds the questions by ID. An abandoned question is nil and keeps its ID,
 	// so that a late reply is not delivered to another question.
 	waiting map[uint16]chan []byte
@@ -135,9 +145,8 @@ func (s *stream) ask(ctx context.Context, query *query) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.send(ctx, query.stream()); err != nil {
-		s.close(err)
-		return nil, err
+	if s.send(ctx, query.stream()) != nil {
+		s.retire() // receive may still find replies, and then the end of the connection
 	}
 	select {
 	case wire, ok := <-reply:
@@ -177,6 +186,13 @@ func (s *stream) enter(query *query) (<-chan []byte, error) {
 	s.live++
 	s.idle.Stop()
 	return reply, nil
+}
+
+// retire keeps later questions off the connection.
+func (s *stream) retire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.retired = true
 }
 
 // abandon gives up a question. A server that does not answer in time gets no more
@@ -227,11 +243,18 @@ func (s *stream) deliver(wire []byte) bool {
 	id := binary.BigEndian.Uint16(wire)
 	reply, asked := s.waiting[id]
 	delete(s.waiting, id)
+	s.replied = s.replied || asked
 	if reply != nil {
 		reply <- wire
 		s.left()
 	}
 	return asked
+}
+
+func (s *stream) hasReplied() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.replied
 }
 
 func (s *stream) closeIfIdle() {

@@ -9,7 +9,7 @@ import (
 )
 
 // Reply is a reply of an SMTP server (RFC 5321 section 4.2). The zero Reply
-// stands for no reply at all.
+// means no reply at all.
 type Reply struct {
 	// Code is the reply code, 200 to 599, or 0.
 	Code int

@@ -1,0 +1,71 @@
+package upstream
+
+import (
+	"slices"
+	"time"
+)
+
+// Attempt says which server is asked, and how.
+type Attempt struct {
+	Server *Server
+	Stream bool // over TCP, without asking over UDP first
+	Again  bool // the server was asked before in another way
+}
+
+// Attempts returns the order in which servers are tried: those that work, then those
+// that failed recently. After that, all are tried again over TCP, which passes where
+// large or fragmented datagrams do not. A server whose replies over UDP seem to be
+// blocked is asked over TCP first.
+func (c *Client) Attempts(servers []*Server, now time.Time) []Attempt {
+	options := c.servers.options()
+	ordered := slices.Clone(servers)
+	if n := uint64(len(ordered)); options.Rotate && n > 0 {
+		first := c.servers.turn.Add(1) % n
+		ordered = slices.Concat(ordered[first:], ordered[:first])
+	}
+	slices.SortStableFunc(ordered, func(a, b *Server) int {
+		switch {
+		case a.failedRecently(now) == b.failedRecently(now):
+			return 0
+		case b.failedRecently(now):
+			return -1
+		default:
+			return 1
+		}
+	})
+	attempts := make([]Attempt, 0, options.Attempts*len(ordered))
+	for round := range options.Attempts {
+		again := round > 0
+		for _, s := range ordered {
+			stream := options.UseTCP || again != s.blocksUDP(now)
+			attempts = append(attempts, Attempt{Server: s, Stream: stream, Again: again})
+		}
+	}
+	return attempts
+}
+
+const (
+	// blockedAfter is after how many questions in a row that were answered over TCP,
+	// and not over UDP, UDP counts as blocked.
+	blockedAfter = 2
+	// blockedTime is how long UDP counts as blocked. The next question then tries it
+	// again. Whoever can block UDP gains nothing but TCP.
+	blockedTime = 10 * time.Minute
+)
+
+// answered notes how the server answered.
+func (s *Server) answered(to Attempt, now time.Time) {
+	switch {
+	case !to.Stream:
+		s.unanswered.Store(0)
+		s.blockedAt.Store(0)
+	case to.Again && s.unanswered.Add(1) >= blockedAfter:
+		s.blockedAt.Store(now.UnixNano())
+	}
+}
+
+// blocksUDP reports whether replies of the server over UDP seem to be blocked.
+func (s *Server) blocksUDP(now time.Time) bool {
+	at := s.blockedAt.Load()
+	return at != 0 && now.Sub(time.Unix(0, at)).Abs() < blockedTime
+}

@@ -1,0 +1,67 @@
+package special
+
+import "net/netip"
+
+// IsNAT64 reports whether a NAT64 can have the prefix (RFC 6052 section 2.2). The
+// network must be written with zeros behind the prefix. Octet 8 of it is zero.
+func IsNAT64(prefix netip.Prefix) bool {
+	if !prefix.IsValid() || !prefix.Addr().Is6() || prefix.Addr().Is4In6() || prefix.Masked() != prefix || prefix.Addr().As16()[8] != 0 {
+		return false
+	}
+	switch prefix.Bits() {
+	case 32, 40, 48, 56, 64, 96:
+		return true
+	default:
+		return false
+	}
+}
+
+// Translate returns the IPv6 address by which the NAT64 with the prefix reaches an IPv4
+// address. It returns false if there is none: the well-known prefix must not be used
+// for addresses that are not global (RFC 6052 section 3.1).
+func Translate(prefix netip.Prefix, addr netip.Addr) (netip.Addr, bool) {
+	if !IsNAT64(prefix) || !addr.Is4() || prefix == prefixNAT64 && Is(addr) {
+		return netip.Addr{}, false
+	}
+	octets := prefix.Addr().As16()
+	for i, at := range nat64Octets(prefix) {
+		octets[at] = addr.As4()[i]
+	}
+	return netip.AddrFrom16(octets), true
+}
+
+// Destination returns the IPv4 address that packets to addr end up at, if addr is in the
+// prefix of the NAT64, and else addr. What follows the IPv4 address does not count,
+// because a NAT64 may ignore it. The zero Prefix means that there is no NAT64.
+func Destination(prefix netip.Prefix, addr netip.Addr) netip.Addr {
+	if !IsNAT64(prefix) || !prefix.Contains(addr.WithZone("")) {
+		return addr
+	}
+	var carried [4]byte
+	for i, at := range nat64Octets(prefix) {
+		carried[i] = addr.As16()[at]
+	}
+	return netip.AddrFrom4(carried)
+}
+
+// nat64Octets returns which octets have the IPv4 address. It passes over octet 8.
+func nat64Octets(prefix netip.Prefix) (at [4]int) {
+	next := prefix.Bits() / 8
+	for i := range at {
+		if next == 8 {
+			next++
+		}
+		at[i] = next
+		next++
+	}
+	return at
+}
+
+// NAT64Of returns the prefix of the NAT64 that a resolver makes addresses for, if it says
+// so, and else the zero Prefix.
+func NAT64Of(resolver any) netip.Prefix {
+	if r, ok := resolver.(interface{ NAT64() netip.Prefix }); ok {
+		return r.NAT64()
+	}
+	return netip.Prefix{}
+}
