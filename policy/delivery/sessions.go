@@ -31,6 +31,7 @@ import (
 //			return failure.Err
 //		}
 //	}
+//	return errors.New("canceled") // not reached: the last round has an error
 //
 // Each session is as Dial returns it, logged in if that is asked for. The caller stops
 // as soon as all recipients have an answer. It goes on as long as Failure.NextHost is
