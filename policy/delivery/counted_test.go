@@ -19,7 +19,7 @@ type misstep struct {
 
 // server is a server that does everything right up to a step.
 func (m misstep) server() script {
-	say := func(s *server, usual string) bool {
+	say := func(s *server) bool {
 		switch m.event {
 		case conversation.Lost:
 			return false
@@ -27,17 +27,16 @@ func (m misstep) server() script {
 			io.Copy(io.Discard, s.conn)
 			return false
 		case conversation.Garbage:
-			usual = "what?\r\n"
+			s.say("what?\r\n")
 		default:
-			usual = fmt.Sprintf("%d 4.3.0 so\r\n", m.event)
+			s.say(fmt.Sprintf("%d 4.3.0 so\r\n", m.event))
 		}
-		s.say(usual)
 		return true
 	}
 	return func(s *server) {
 		answer := func(at conversation.Step, usual string) bool {
 			if at == m.step {
-				return say(s, usual)
+				return say(s)
 			}
 			s.say(usual)
 			return true
