@@ -245,7 +245,7 @@ func generateReaction(r *rand.Rand, step string) reaction {
 	return reaction{does: answers, code: code, text: text}
 }
 
-// TestGeneratedConversations holds 500 conversations, or as many as the
+// SMTP-19: TestGeneratedConversations holds 500 conversations, or as many as the
 // environment variable MXSEAL_CONVERSATIONS says. MXSEAL_SEED is the seed of the
 // first; each of the others has the next one.
 func TestGeneratedConversations(t *testing.T) {

@@ -60,7 +60,7 @@ func TestS7NextHost(t *testing.T) {
 	}
 }
 
-// S7: a reply that leaves the mail to the next host ends the attempt at the host: the
+// S7, SMTP-21: a reply that leaves the mail to the next host ends the attempt at the host: the
 // next address is one of another host, at every step. Without a reply, it is the next
 // address of the same host. NMX-12: no address is left out (RFC 5321 section 5.1).
 func TestS7NextHostAndNextAddress(t *testing.T) {
@@ -312,7 +312,7 @@ func TestS9TooManyRecipients(t *testing.T) {
 	}
 }
 
-// S13: addresses that stall do not keep the mail from a host that works. They are
+// S13, SMTP-22: addresses that stall do not keep the mail from a host that works. They are
 // remembered for ten minutes and tried last.
 func TestS13Stalls(t *testing.T) {
 	t.Parallel()

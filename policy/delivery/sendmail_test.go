@@ -398,7 +398,7 @@ func TestSendMailIsInterrupted(t *testing.T) {
 	})
 }
 
-// Each recipient's message is accepted at most once, even if the caller repeats the
+// SMTP-20: each recipient's message is accepted at most once, even if the caller repeats the
 // recipient, and the caller finds each of the spellings in the result.
 func TestRepeatedRecipients(t *testing.T) {
 	t.Parallel()

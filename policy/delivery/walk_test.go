@@ -83,7 +83,7 @@ func TestNoHostIsLeft(t *testing.T) {
 	})
 }
 
-// NMX-12: at most four addresses of a host are tried.
+// NMX-12, SMTP-21: at most four addresses of a host are tried.
 func TestFourAddressesOfAHost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -35,7 +35,7 @@ type ruled struct {
 	Circumstances
 }
 
-// What must hold for every reply at every step.
+// SMTP-18, SMTP-19: what must hold for every reply at every step.
 func TestEveryRuling(t *testing.T) {
 	for _, law := range []struct {
 		text   string

@@ -63,6 +63,7 @@ func TestS1ReplyOfACodeAlone(t *testing.T) {
 	}
 }
 
+// SMTP-18: what is not a reply.
 func TestWhatIsNoReply(t *testing.T) {
 	for _, tt := range []struct {
 		octets string
