@@ -209,7 +209,7 @@ type Failure struct {
 }
 
 // Failure returns what an error means that the client over NetConn returned, by the
-// table in docs/smtp.md. Call it before the client's next mail transaction. It returns
+// table in ARCHITECTURE.md. Call it before the client's next mail transaction. It returns
 // nil for nil, and for an error after the server has accepted the message, such as a
 // connection that ends at QUIT.
 //

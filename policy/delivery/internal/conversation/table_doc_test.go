@@ -9,22 +9,22 @@ import (
 	"testing"
 )
 
-var printTable = flag.Bool("table", false, "print the table of the conversation for docs/smtp.md")
+var printTable = flag.Bool("table", false, "print the table of the conversation for ARCHITECTURE.md")
 
-// docs/smtp.md shows the table as it is.
+// ARCHITECTURE.md shows the table as it is.
 func TestTableIsShown(t *testing.T) {
 	table := renderTable()
 	if *printTable {
 		fmt.Print(table)
 	}
-	page, err := os.ReadFile("../../../../docs/smtp.md")
+	page, err := os.ReadFile("../../../../ARCHITECTURE.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, rest, begun := strings.Cut(string(page), "<!-- table -->\n")
 	shown, _, ended := strings.Cut(rest, "<!-- end of table -->")
 	if !begun || !ended || strings.TrimSpace(shown) != strings.TrimSpace(table) {
-		t.Error("docs/smtp.md does not show the table of replies.go; replace its section by the output of: go test ./policy/delivery/internal/conversation -run TestTableIsShown -args -table")
+		t.Error("ARCHITECTURE.md does not show the table of replies.go; replace its section by the output of: go test ./policy/delivery/internal/conversation -run TestTableIsShown -args -table")
 	}
 }
 
