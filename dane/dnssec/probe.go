@@ -49,8 +49,7 @@ func (e *ProbeError) Unwrap() error { return e.Err }
 //     one that has records in a signed zone: some forwarders drop the proofs that come
 //     with records of wildcards, and nothing else shows it.
 //
-// The error wraps a *[ProbeError] for each server that fails. It is nil if none
-// does.
+// The error wraps a *[ProbeError] for each server that fails. It is nil if none does.
 func (v *Validator) Probe(ctx context.Context, names ...string) error {
 	return probeEach(v.client, func(p *probe) {
 		alone := v.only(p.server)
@@ -108,6 +107,7 @@ func (v *Validator) only(s *upstream.Server) *Validator {
 		anchors:   v.anchors,
 		now:       v.now,
 		limits:    v.limits,
+		skew:      v.skew,
 		sha1:      v.sha1,
 		private:   v.private,
 		cache:     newCache(1 << 20),

@@ -15,24 +15,24 @@ type Attempt struct {
 // Attempts returns the order in which servers are tried: those that work, then those
 // that failed recently. After that, all are tried again over TCP, which passes where
 // large or fragmented datagrams do not. A server whose replies over UDP seem to be
-// blocked is asked over TCP first.
+// blocked is asked over TCP first. Neither failures nor Options.Rotate put a plaintext
+// server before an authenticated one that is configured before it: whoever makes that one
+// slow could otherwise choose who answers.
 func (c *Client) Attempts(servers []*Server, now time.Time) []Attempt {
 	options := c.servers.options()
-	ordered := slices.Clone(servers)
-	if n := uint64(len(ordered)); options.Rotate && n > 0 {
-		first := c.servers.turn.Add(1) % n
-		ordered = slices.Concat(ordered[first:], ordered[:first])
+	turn := uint64(0)
+	if options.Rotate {
+		turn = c.servers.turn.Add(1)
 	}
-	slices.SortStableFunc(ordered, func(a, b *Server) int {
-		switch {
-		case a.failedRecently(now) == b.failedRecently(now):
-			return 0
-		case b.failedRecently(now):
-			return -1
-		default:
-			return 1
+	ordered := slices.Clone(servers)
+	for rest := ordered; len(rest) > 0; {
+		alike := slices.IndexFunc(rest, func(s *Server) bool { return s.isAuthenticated() != rest[0].isAuthenticated() })
+		if alike < 0 {
+			alike = len(rest)
 		}
-	})
+		arrange(rest[:alike], turn, now)
+		rest = rest[alike:]
+	}
 	attempts := make([]Attempt, 0, options.Attempts*len(ordered))
 	for round := range options.Attempts {
 		again := round > 0
@@ -42,6 +42,25 @@ func (c *Client) Attempts(servers []*Server, now time.Time) []Attempt {
 		}
 	}
 	return attempts
+}
+
+// isAuthenticated reports whether nobody on the network can answer for the server.
+func (s *Server) isAuthenticated() bool { return s.IsTLS() || s.IsLoopback() }
+
+// arrange rotates servers, and then puts those that failed recently last.
+func arrange(servers []*Server, turn uint64, now time.Time) {
+	first := turn % uint64(len(servers))
+	copy(servers, slices.Concat(servers[first:], servers[:first]))
+	slices.SortStableFunc(servers, func(a, b *Server) int {
+		switch {
+		case a.failedRecently(now) == b.failedRecently(now):
+			return 0
+		case b.failedRecently(now):
+			return -1
+		default:
+			return 1
+		}
+	})
 }
 
 const (

@@ -87,3 +87,37 @@ func TestD8BlockedUDP(t *testing.T) {
 		}
 	}
 }
+
+// Decision "Overtaking": neither a failure nor rotation puts a plaintext server before an
+// authenticated one.
+func TestPlaintextDoesNotOvertake(t *testing.T) {
+	t.Parallel()
+	c, err := New(Config{
+		Servers: []string{"tls://192.0.2.1#a.example", "127.0.0.2", "192.0.2.3", "192.0.2.4"},
+		Options: Options{Attempts: 1},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	servers, _ := c.Servers()
+	now := time.Now()
+	for _, failed := range []int{0, 2} {
+		servers[failed].Failed(now)
+	}
+	if got, want := orderOf(c.Attempts(servers, now)), "2 1 4 3"; got != want {
+		t.Errorf("after failures: %s, want %s", got, want)
+	}
+	c, err = New(Config{
+		Servers: []string{"127.0.0.1", "192.0.2.2", "192.0.2.3"},
+		Options: Options{Attempts: 1, Rotate: true},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	servers, _ = c.Servers()
+	for _, want := range []string{"1 3 2", "1 2 3", "1 3 2"} {
+		if got := orderOf(c.Attempts(servers, now)); got != want {
+			t.Errorf("rotated: %s, want %s", got, want)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package handover
 
 import (
 	"errors"
+	"net"
 	"net/textproto"
 	"slices"
 	"strconv"
@@ -104,6 +105,10 @@ func namesCode(err error, reply wire.Reply) bool {
 	}
 	if errors.As(err, &coded) && coded.ErrorCode() != 0 {
 		return coded.ErrorCode() == reply.Code
+	}
+	var broken *net.OpError
+	if errors.As(err, &broken) {
+		return false // its text has addresses, and no reply
 	}
 	words := strings.FieldsFunc(err.Error(), func(r rune) bool { return r < '0' || r > '9' })
 	return slices.Contains(words, strconv.Itoa(reply.Code))

@@ -41,6 +41,7 @@ type command struct {
 	// code and own are the reply, if the server does not get the command.
 	code int
 	own  string
+	last bool // the end of the message: ".", or BDAT with LAST
 }
 
 // greet is the own reply to the client's first EHLO or HELO.
@@ -123,7 +124,7 @@ func (t *track) scan(p []byte) int {
 		}
 		if t.end == len(endOfMessage) {
 			t.mode = commands
-			t.waiting = append(t.waiting, command{verb: "."})
+			t.waiting = append(t.waiting, command{verb: ".", last: true})
 			return i + 1
 		}
 	}
@@ -152,6 +153,7 @@ func (t *track) command(line string) (forward bool) {
 	case t.barred && (sent.verb == "RCPT" || sent.verb == "DATA" || sent.verb == "BDAT"):
 		sent.code, sent.own = 503, "5.5.1 MAIL first"
 	}
+	sent.last = sent.verb == "BDAT" && slices.Contains(words, "LAST")
 	if sent.verb == "BDAT" && len(words) > 1 {
 		// The octets follow in any case, and must not be read as commands.
 		if size, err := strconv.ParseUint(words[1], 10, 63); err == nil && size > 0 {
@@ -199,7 +201,7 @@ func (t *track) next() (command, bool) {
 func (t *track) heard(reply wire.Reply) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	answered := command{verb: "."} // the server does not wait for the message's end
+	answered := command{verb: ".", last: true} // the server does not wait for the message's end
 	if len(t.waiting) > 0 {
 		answered, t.waiting = t.waiting[0], t.waiting[1:]
 	} else if t.mode != message {
@@ -210,19 +212,18 @@ func (t *track) heard(reply wire.Reply) {
 	switch class := reply.Class(); {
 	case class == 3 && answered.verb == "DATA":
 		t.mode, t.end = message, len("\r\n")
-	case class == 3 && heard.InMail:
-		t.refuse(heard)
-	case class == 3:
+	case class == 3 && answered.verb == "AUTH":
 		t.prompt = answered.verb
 	case class != 2:
 		t.refuse(heard)
 	case answered.verb == "RCPT":
 		t.accepted++
-	case answered.verb == ".", answered.verb == "BDAT":
+	case answered.last:
 		t.taken = true
 	}
-	if answered.verb == "." || answered.verb == "BDAT" {
-		t.begun = false
+	switch class := reply.Class(); {
+	case answered.last, answered.verb == "BDAT" && class != 2, answered.verb == "RSET" && class == 2:
+		t.begun = slices.ContainsFunc(t.waiting, func(c command) bool { return c.verb == "BDAT" })
 	}
 	if reply.Code == 421 || answered.verb == "QUIT" {
 		t.over = true

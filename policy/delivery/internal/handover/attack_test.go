@@ -1,0 +1,66 @@
+package handover
+
+import (
+	"errors"
+	"io"
+	"net"
+	"testing"
+
+	"github.com/mxseal/mxseal/policy/delivery/internal/conversation"
+)
+
+// A message in chunks is accepted by the reply to the last one only (RFC 3030 section 2).
+func TestChunksAreNotTheMessage(t *testing.T) {
+	begin := []string{"C: EHLO x\r\n", "S: 250 x", "C: MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n", "S: 250 ok", "S: 250 ok"}
+	t.Run("pipelined", func(t *testing.T) {
+		tr := track{}
+		play(t, &tr, begin...)
+		play(t, &tr, "C: BDAT 3\r\nabcBDAT 3 LAST\r\ndef", "S: 250 chunk")
+		tr.lost()
+		about, ok := tr.about(io.EOF)
+		if !ok || about.Ruling().Verdict != conversation.Unknown {
+			t.Errorf("%v %+v", ok, about)
+		}
+	})
+	t.Run("lost between chunks", func(t *testing.T) {
+		tr := track{}
+		play(t, &tr, begin...)
+		play(t, &tr, "C: BDAT 3\r\nabc", "S: 250 chunk")
+		tr.lost()
+		if about, ok := tr.about(io.EOF); !ok {
+			t.Errorf("Failure is nil: no LAST was sent, the mail counts as accepted (%+v)", about)
+		}
+	})
+	t.Run("own error between chunks", func(t *testing.T) {
+		tr := track{}
+		play(t, &tr, begin...)
+		play(t, &tr, "C: BDAT 3\r\nabc", "S: 250 chunk")
+		if about, ok := tr.about(errors.New("read message: disk error")); !ok {
+			t.Errorf("Failure is nil (%+v)", about)
+		}
+	})
+}
+
+// The text of a network error has addresses, which are no reply codes.
+func TestNetworkErrorNamesNoReply(t *testing.T) {
+	for _, refusal := range []string{"S: 450 4.2.0 greylisted", "S: 550 5.1.1 nobody"} {
+		tr := track{circumstances: conversation.Circumstances{InTLS: true}}
+		play(t, &tr, "C: EHLO x\r\n", "S: 250 x", "C: MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nRCPT TO:<e@f>\r\nDATA\r\n",
+			"S: 250 ok", "S: 250 ok", refusal, "S: 354 go", "C: x\r\n.\r\n")
+		tr.lost()
+		addr, _ := net.ResolveTCPAddr("tcp", "[2001:db8:"+refusal[3:6]+"::25]:25")
+		about, ok := tr.about(&net.OpError{Op: "read", Net: "tcp", Addr: addr, Err: errors.New("connection reset by peer")})
+		if r := about.Ruling(); !ok || r.Verdict != conversation.Unknown {
+			t.Errorf("%s: verb %q ruling %+v, want outcome unknown", refusal, about.Verb, r)
+		}
+	}
+}
+
+// Only AUTH is continued by the next line: a server cannot let MAIL through.
+func TestOnlyAUTHIsContinued(t *testing.T) {
+	tr := track{requireTLS: true}
+	got := play(t, &tr, "C: EHLO x\r\n", "S: 250 x", "C: NOOP\r\n", "S: 334 x", "C: MAIL FROM:<a@b>\r\n")
+	if got != "NOOP\r\n" {
+		t.Errorf("%q", got)
+	}
+}
