@@ -264,9 +264,8 @@ func (d *discoverer) records(candidate string, port uint16) (bool, error) {
 	return true, nil
 }
 
-// recordLookup returns the lookup of the TLSA records, which may be under way. If
-// that one fails, they are looked up like any other records: the resolver may not
-// have had room for it.
+// recordLookup returns the lookup of the TLSA records, which may be under way. If that
+// one failed, the records are looked up once more, and that result counts.
 func (d *discoverer) recordLookup(candidate string, port uint16) Lookup {
 	name := RecordName(candidate, port)
 	if d.ahead != nil && candidate == d.found.Name {

@@ -14,8 +14,8 @@ import (
 
 // Config configures New. The zero Config is secure: it validates DNSSEC itself
 // through the servers in /etc/resolv.conf, trusts the system's roots for MTA-STS,
-// and keeps policies in memory. New reads a Config once, and returns an error if a number is
-// negative.
+// and keeps policies in memory. New reads a Config once, and returns an error if a
+// number is negative.
 type Config struct {
 	// Servers are the DNS servers to query, in the form of dnssec.Config. They
 	// are not trusted. Empty means those in /etc/resolv.conf.

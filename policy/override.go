@@ -43,8 +43,8 @@ type Override struct {
 // HostOverride changes the configuration for one mail host. Its zero value changes
 // nothing.
 //
-// Whoever controls the MX records of a domain chooses host names. So a HostOverride
-// lowers nothing but the DANE of this host. The host must still be in the recipient
+// Host names come from the MX records of other domains, and may be chosen by an attacker.
+// So a HostOverride lowers nothing except the DANE of this host. The host must still be in the recipient
 // domain's allow-list, have the certificate that an enforced MTA-STS policy
 // demands, and meet Config.Floor, Override and the options of the call.
 type HostOverride struct {

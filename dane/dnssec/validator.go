@@ -76,8 +76,8 @@ type Config struct {
 }
 
 // PrivateZone is a zone that is outside the chain of trust because the operator says so
-// (RFC 7646). Nothing in it is validated, so whoever can forge the answers of its servers
-// can forge its data, and DANE does not apply to its hosts.
+// (RFC 7646). Nothing in it is validated, so an attacker who can forge the answers of its
+// servers can forge its data, and DANE does not apply to its hosts.
 //
 // Only the names in the zone are concerned. If an alias leads out of the zone, its target
 // is looked up like any other name, but no answer that depends on an alias in the zone is

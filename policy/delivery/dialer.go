@@ -54,7 +54,8 @@ type Dialer struct {
 	// Certificates, GetClientCertificate, CurvePreferences, NextProtos, KeyLogWriter,
 	// MaxVersion, MinVersion where it is higher, and of CipherSuites those that
 	// crypto/tls does not call insecure. All other changes are ignored, so that none
-	// weakens what a session must prove. It must be safe for concurrent use, and must not
+	// weakens what a session must prove. At level Opportunistic, a server that lacks the
+	// versions which it leaves gets the mail in cleartext. It must be safe for concurrent use, and must not
 	// keep config. nil changes nothing.
 	CustomizeTLS func(host *policy.Host, config *tls.Config)
 

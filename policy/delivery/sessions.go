@@ -66,7 +66,7 @@ func (d *Dialer) Sessions(ctx context.Context, domain string, options ...policy.
 // DialHost returns a session with one host of a plan, for programs that go along the
 // mail hosts of a domain themselves. Each address of the host is tried, at level
 // Opportunistic with less TLS too, as Dial does. A host that is not in the plan is
-// refused.
+// refused. The domain is not resolved again: a plan counts until Plan.Expires.
 //
 // The error is the *policy.Error of the host. The caller goes on to its next host. After
 // the last one, Plan.Failed makes the error of the domain from those of the hosts;
@@ -140,7 +140,8 @@ func (w *walk) session(ctx context.Context, ended func()) (*Session, error) {
 			Session: talk.Conn, Host: talk.Host.Name, Hello: talk.Hello,
 			Timeout:       cmp.Or(max(w.dialer.IdleTimeout, 0), defaultIdleTimeout),
 			Circumstances: talk.Circumstances, Ended: sync.OnceFunc(ended),
-			RequireTLS: w.plan.RequireTLS && (!w.plan.Bounce || talk.InTLS && offers.Has("REQUIRETLS")),
+			Authenticated: talk.InTLS && talk.Host.Level == policy.Authenticated,
+			RequireTLS:    w.plan.RequireTLS && (!w.plan.Bounce || talk.InTLS && offers.Has("REQUIRETLS")),
 		}),
 	}, nil
 }
@@ -157,7 +158,8 @@ func (s *Session) lend(ctx context.Context, yield func(*Session, error) bool) bo
 
 // NetConn returns the session as a connection over which an SMTP client begins as
 // though the server had just sent its greeting. The client says EHLO, and not STARTTLS
-// or AUTH: the session has the TLS and the login that it can have. Dialer.IdleTimeout
+// or AUTH: the session has the TLS and the login that it can have. AUTH does not reach a
+// server below level Authenticated. Dialer.IdleTimeout
 // bounds each command with its reply, and each block of a message. It is the same
 // connection for each call, for one client.
 //
@@ -209,9 +211,9 @@ type Failure struct {
 }
 
 // Failure returns what an error means that the client over NetConn returned, by the
-// table in ARCHITECTURE.md. Call it before the client's next mail transaction. It returns
-// nil for nil, and for an error after the server has accepted the message, such as a
-// connection that ends at QUIT.
+// table in ARCHITECTURE.md. Call it with the result of each mail transaction, nil too,
+// before the next one begins. It returns nil for nil, and for an error after the server
+// has accepted the message, such as a connection that ends at QUIT.
 //
 // err may be of any client. It only tells which of the server's replies it is about: by
 // a *textproto.Error, by a method ErrorCode, or by the code in its text. At which step
@@ -219,6 +221,7 @@ type Failure struct {
 // reply explains is the client's own, and is temporary.
 func (s *Session) Failure(err error) *Failure {
 	if err == nil {
+		s.handed.Settle()
 		return nil
 	}
 	about, concerns := s.handed.About(err)

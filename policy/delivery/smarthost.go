@@ -1,9 +1,9 @@
 package delivery
 
 import (
-	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/textproto"
 	"slices"
 
@@ -86,7 +86,10 @@ func (s *SmartHost) login(ctx context.Context, plan *policy.Plan, talk *conversa
 		if err != nil {
 			return err
 		}
-		credentials.Password, credentials.Token = "", cmp.Or(token, "\x00") // an empty one cannot be sent
+		if token == "" {
+			return fmt.Errorf("%w: SmartHost.Token returned an empty token", login.ErrCredentials)
+		}
+		credentials.Password, credentials.Token = "", token
 	}
 	return login.Login(talk.Conn, talk.Timeouts.Command, talk.Hello.Extensions()["AUTH"], credentials)
 }

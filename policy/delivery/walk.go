@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/textproto"
-	"strings"
 	"time"
 
 	"github.com/mxseal/mxseal/policy"
@@ -282,7 +281,7 @@ func (w *walk) record(s *tlsrpt.Session) {
 func (w *walk) exhausted() *policy.Error {
 	e := w.plan.Failed(w.failures...)
 	if w.recheck != nil && e.Permanent {
-		e.Permanent, e.Status = false, "4"+strings.TrimPrefix(e.Status, "5")
+		return conversation.Postponed(e)
 	}
 	return e
 }

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"github.com/mxseal/mxseal/dane/dnssec/internal/resolvconf"
 )
 
@@ -161,7 +163,11 @@ func (c *Client) send(ctx context.Context, to Attempt, q Question) (*Message, er
 		return nil, c.failure(ctx, to.Server, err)
 	}
 	m.Server = to.Server
-	to.Server.answered(to, time.Now())
+	// SERVFAIL over TCP after silence over UDP means that the server is slow, and not that
+	// UDP is blocked.
+	if !to.Stream || m.Rcode == dns.RcodeSuccess || m.Rcode == dns.RcodeNameError {
+		to.Server.answered(to, time.Now())
+	}
 	return m, nil
 }
 

@@ -16,8 +16,8 @@ type Attempt struct {
 // that failed recently. After that, all are tried again over TCP, which passes where
 // large or fragmented datagrams do not. A server whose replies over UDP seem to be
 // blocked is asked over TCP first. Neither failures nor Options.Rotate put a plaintext
-// server before an authenticated one that is configured before it: whoever makes that one
-// slow could otherwise choose who answers.
+// server before an authenticated one that is configured before it: an attacker who makes
+// that one slow could otherwise choose the server that answers.
 func (c *Client) Attempts(servers []*Server, now time.Time) []Attempt {
 	options := c.servers.options()
 	turn := uint64(0)
@@ -68,7 +68,7 @@ const (
 	// and not over UDP, UDP counts as blocked.
 	blockedAfter = 2
 	// blockedTime is how long UDP counts as blocked. The next question then tries it
-	// again. Whoever can block UDP gains nothing but TCP.
+	// again. An attacker who blocks UDP only makes the questions go over TCP.
 	blockedTime = 10 * time.Minute
 )
 

@@ -101,9 +101,11 @@ func (l *serverList) refresh() {
 	}
 	found, err := l.read()
 	l.seen = now
+	if why := l.revoked(found); why != nil {
+		l.servers, l.problem = nil, fmt.Errorf("no server may be asked: %w", why)
+		return
+	}
 	switch {
-	case found != nil && l.revoked(found.file):
-		l.servers, l.problem = nil, fmt.Errorf("no server may be asked: %w", err)
 	case err != nil:
 		l.problem = fmt.Errorf("older servers were asked: %w", err)
 	case !found.file.Listed:
@@ -113,11 +115,18 @@ func (l *serverList) refresh() {
 	}
 }
 
-// revoked reports whether one of the servers must not be used by what the file says
-// now. It then names other servers to no avail, because none of the old ones has been
-// permitted by it.
-func (l *serverList) revoked(file *resolvconf.File) bool {
-	return l.permit != nil && slices.ContainsFunc(l.servers, func(s *Server) bool { return l.permit(s, file) != nil })
+// revoked returns why one of the servers must not be used any longer by what the file
+// says now, or nil.
+func (l *serverList) revoked(now *found) error {
+	if l.permit == nil || now == nil {
+		return nil
+	}
+	for _, s := range l.servers {
+		if err := l.permit(s, now.file); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // found is what a file says.

@@ -18,8 +18,8 @@ import (
 // the server offers in the session as it is. From then on it hands commands and
 // messages through as they are, and replies in the form that every client reads:
 // behind each code a space and a text, keywords in upper case. It answers itself what
-// must not reach the server: STARTTLS, and MAIL without REQUIRETLS where that is
-// required.
+// must not reach the server: STARTTLS, AUTH in a session that is not authenticated, and
+// MAIL without REQUIRETLS where that is required.
 //
 // As with any SMTP connection, one goroutine speaks at a time; Close and
 // SetDeadline may be called by another.
@@ -28,6 +28,7 @@ type Conn struct {
 	host    string
 	hello   wire.Reply    // the server's last reply to EHLO
 	timeout time.Duration // of each step
+	login   bool          // Config.Authenticated
 	ended   func()
 
 	track   track
@@ -49,6 +50,9 @@ type Config struct {
 	Timeout time.Duration
 	// Circumstances are those of the session.
 	Circumstances conversation.Circumstances
+	// Authenticated means that the client may log in: credentials do not go to a server
+	// that may be anyone.
+	Authenticated bool
 	// RequireTLS means that MAIL without the parameter REQUIRETLS must not reach the
 	// server (RFC 8689 section 4.2.1).
 	RequireTLS bool
@@ -63,8 +67,9 @@ func New(c Config) *Conn {
 		host:    c.Host,
 		hello:   c.Hello,
 		timeout: c.Timeout,
+		login:   c.Authenticated,
 		ended:   c.Ended,
-		track:   track{circumstances: c.Circumstances, requireTLS: c.RequireTLS},
+		track:   track{circumstances: c.Circumstances, requireTLS: c.RequireTLS, noLogin: !c.Authenticated},
 		replies: appendReply(nil, wire.Reply{Code: 220, Lines: []string{c.Host + " ESMTP"}}),
 	}
 }
@@ -72,6 +77,10 @@ func New(c Config) *Conn {
 // About returns what an error of the client is about, by what was said. ok is false
 // if the error does not matter, because the server has accepted the message.
 func (c *Conn) About(err error) (about Heard, ok bool) { return c.track.about(err) }
+
+// Settle notes that the caller knows what became of the mail so far. Errors from then
+// on are about the next one, except after QUIT.
+func (c *Conn) Settle() { c.track.settle() }
 
 // Idle reports whether the server waits for a command, so that it may be told QUIT.
 func (c *Conn) Idle() bool { return c.track.idle() }
@@ -116,7 +125,7 @@ func (c *Conn) reply() (wire.Reply, error) {
 		if reply, err = c.session.Receive(timeout); err == nil {
 			c.track.heard(reply)
 			if next.verb == "EHLO" && reply.Class() == 2 {
-				return offers(c.host, reply), nil
+				return c.offers(reply), nil
 			}
 			return reply, nil
 		}
@@ -129,7 +138,7 @@ func (c *Conn) reply() (wire.Reply, error) {
 func (c *Conn) greet(first command) wire.Reply {
 	reply := wire.Reply{Code: 250, Lines: []string{c.host}}
 	if first.verb == "EHLO" {
-		reply = offers(c.host, c.hello)
+		reply = c.offers(c.hello)
 	}
 	c.track.heard(reply)
 	return reply
@@ -151,13 +160,13 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// offers is the server's reply to EHLO without STARTTLS, which a session has at
-// most once (RFC 3207 section 4.2).
-func offers(host string, hello wire.Reply) wire.Reply {
-	reply := wire.Reply{Code: 250, Lines: []string{host}}
+// offers is the server's reply to EHLO without STARTTLS, which a session has at most
+// once (RFC 3207 section 4.2), and without AUTH where the client must not log in.
+func (c *Conn) offers(hello wire.Reply) wire.Reply {
+	reply := wire.Reply{Code: 250, Lines: []string{c.host}}
 	extensions := hello.Extensions()
 	for _, keyword := range slices.Sorted(maps.Keys(extensions)) {
-		if keyword != "STARTTLS" {
+		if keyword != "STARTTLS" && (keyword != "AUTH" || c.login) {
 			reply.Lines = append(reply.Lines, strings.TrimRight(keyword+" "+extensions[keyword], " "))
 		}
 	}

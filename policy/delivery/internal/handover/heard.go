@@ -48,17 +48,18 @@ func (h Heard) Ruling() conversation.Ruling {
 func (t *track) about(err error) (about Heard, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	accepted := t.taken && (!t.settled || t.quit)
 	for _, names := range []func(error, wire.Reply) bool{namesReply, namesCode} {
 		for _, refusal := range slices.Backward(t.refusals) {
 			if names(err, refusal.Reply) {
-				return refusal, refusal.InMail || !t.taken
+				return refusal, refusal.InMail || !accepted
 			}
 		}
 	}
 	switch {
 	case t.begun || t.mode != commands:
 		return t.at("."), true
-	case t.taken:
+	case accepted:
 		return Heard{}, false
 	case t.over && len(t.waiting) > 0:
 		return t.at(t.waiting[0].verb), true

@@ -17,6 +17,7 @@ import (
 type track struct {
 	circumstances conversation.Circumstances
 	requireTLS    bool
+	noLogin       bool // AUTH is answered here
 
 	mu      sync.Mutex
 	hello   bool      // the client has said EHLO or HELO
@@ -31,6 +32,8 @@ type track struct {
 	refusals []Heard // since the last MAIL
 	begun    bool    // octets of the message were sent, and it has no reply
 	taken    bool    // the server has accepted the message since the last MAIL
+	settled  bool    // and the caller knows that
+	quit     bool    // the client has said QUIT
 	barred   bool    // the last MAIL was answered here: there is no transaction
 	over     bool    // the connection is of no more use
 }
@@ -145,8 +148,12 @@ func (t *track) command(line string) (forward bool) {
 		sent.code, sent.own = 503, "5.5.1 EHLO first"
 	case sent.verb == "STARTTLS":
 		sent.code, sent.own = 503, "5.5.1 the session has the TLS that the server offers"
+	case sent.verb == "AUTH" && t.noLogin:
+		sent.code, sent.own = 538, "5.7.11 the session is not authenticated, and gets no credentials"
+	case sent.verb == "QUIT":
+		t.quit = true
 	case sent.verb == "MAIL":
-		t.refusals, t.accepted, t.taken = nil, 0, false
+		t.refusals, t.accepted, t.taken, t.settled = nil, 0, false, false
 		if t.barred = t.requireTLS && !slices.Contains(parameters(line), "REQUIRETLS"); t.barred {
 			sent.code, sent.own = 451, "4.7.30 MAIL lacks the parameter REQUIRETLS, which the mail requires"
 		}
@@ -176,7 +183,7 @@ func parameters(mail string) []string {
 		switch {
 		case escaped:
 			escaped = false
-		case c == '\\':
+		case c == '\\' && quoted:
 			escaped = true
 		case c == '"':
 			quoted = !quoted
@@ -255,6 +262,13 @@ func (t *track) at(verb string) Heard {
 		h.InMail = false
 	}
 	return h
+}
+
+// settle implements Conn.Settle.
+func (t *track) settle() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.refusals, t.settled = nil, t.taken
 }
 
 // lost notes that the conversation has ended without a reply.

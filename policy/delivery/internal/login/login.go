@@ -32,7 +32,7 @@ var (
 	// ErrChallenge means that the server does not keep to the mechanism.
 	ErrChallenge = errors.New("the server's challenge does not belong to the mechanism of AUTH")
 	// ErrCredentials means that the credentials cannot be sent.
-	ErrCredentials = errors.New("the credentials are too long, or have a character that the mechanism cannot send")
+	ErrCredentials = errors.New("the credentials cannot be sent: they are empty, too long, or have a character that the mechanism does not permit")
 )
 
 const (

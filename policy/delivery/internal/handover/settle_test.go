@@ -1,0 +1,56 @@
+package handover
+
+import (
+	"errors"
+	"io"
+	"net/textproto"
+	"testing"
+)
+
+// accepted is a transaction with a message that the server accepts.
+var accepted = []string{"C: EHLO x\r\n", "S: 250 x", "C: MAIL FROM:<a@b>\r\n", "S: 250 ok", "C: RCPT TO:<c@d>\r\n", "S: 250 ok",
+	"C: DATA\r\n", "S: 354 go", "C: x\r\n.\r\n", "S: 250 taken"}
+
+// After a message was accepted and the caller knows it, an error is about the next mail,
+// except after QUIT. As long as the caller does not know it, an error is about a message
+// that the server has.
+func TestErrorsAfterAnAcceptedMessage(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		script   []string
+		lost     bool
+		err      error
+		concerns bool // once the caller knows
+	}{
+		{"RSET answered 421", []string{"C: RSET\r\n", "S: 421 idle"}, false, &textproto.Error{Code: 421, Msg: "idle"}, true},
+		{"lost at RSET", []string{"C: RSET\r\n"}, true, io.EOF, true},
+		{"the client's own error", nil, false, errors.New("the server does not support SMTPUTF8"), true},
+		{"lost at QUIT", []string{"C: QUIT\r\n"}, true, io.EOF, false},
+	} {
+		for _, settled := range []bool{false, true} {
+			tr := new(track)
+			play(t, tr, accepted...)
+			if settled {
+				tr.settle()
+			}
+			play(t, tr, tt.script...)
+			if tt.lost {
+				tr.lost()
+			}
+			if about, ok := tr.about(tt.err); ok != (tt.concerns && settled) {
+				t.Errorf("%s, settled %v: %v, %+v", tt.name, settled, ok, about)
+			}
+		}
+	}
+}
+
+// Credentials do not reach a server that may be anyone. A backslash in a return path
+// escapes only what is in quotes, so a parameter cannot hide in the path.
+func TestCommandsThatDoNotReachTheServer(t *testing.T) {
+	for _, line := range []string{"AUTH PLAIN AHVzZXIAc2VjcmV0\r\n", `MAIL FROM:<\"a> REQUIRETLS "@x>` + "\r\n"} {
+		tr := &track{noLogin: true, requireTLS: true}
+		if got := play(t, tr, "C: EHLO x\r\n", "S: 250 x", "C: "+line); got != "" {
+			t.Errorf("the server gets %q", got)
+		}
+	}
+}
