@@ -213,7 +213,8 @@ func (r *Resolver) Resolve(ctx context.Context, domain string, options ...Option
 		return nil, failure
 	}
 	now := r.now()
-	if plan, found := r.plans.Get(asked, now); found && plan.holds(now) {
+	// A plan of the future was made before the wall clock was set back.
+	if plan, found := r.plans.Get(asked, now); found && !now.Before(plan.made) {
 		return plan, nil
 	}
 	return r.share(ctx, asked)

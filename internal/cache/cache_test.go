@@ -132,13 +132,13 @@ func checkCounts[K comparable, V any](t *testing.T, c *Cache[K, V]) {
 	for i := range c.shards {
 		for _, segment := range []segment[K, V]{c.shards[i].window, c.shards[i].main} {
 			sum := int64(0)
-			for _, e := range segment.Values() {
+			for _, e := range segment.values() {
 				sum += e.size
 			}
 			if sum != segment.bytes {
 				t.Errorf("a segment of shard %d has %d octets, counted %d", i, sum, segment.bytes)
 			}
-			entries += segment.Len()
+			entries += segment.len()
 			bytes += sum
 		}
 	}
