@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/test/seed"
 )
 
 // roundTrips returns how many round trips a lookup takes.
@@ -256,9 +257,7 @@ func TestCacheBound(t *testing.T) {
 	key := func(i int) cacheKey { return cacheKey{name: fmt.Sprintf("n%d.example.", i)} }
 	hot := key(-1)
 	c.put(hot, "hot", 10, now.Add(time.Hour), now)
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	random := seed.Rand(t)
 	for i := range 50000 {
 		c.put(key(i), i, random.IntN(2000), now.Add(time.Hour), now)
 		if i%50 == 0 && c.get(hot, now) == nil {

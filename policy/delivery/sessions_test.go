@@ -13,6 +13,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/mxseal/mxseal/internal/test/fakedns"
 	"github.com/mxseal/mxseal/policy"
 )
 
@@ -477,7 +478,7 @@ func TestLocalAddress(t *testing.T) {
 	}()
 	to := netip.MustParseAddrPort(listener.Addr().String())
 	for local, works := range map[string]bool{"127.0.0.7": true, "192.0.2.99": false} {
-		r, err := policy.New(policy.Config{DNS: fakeDNS{}, NoMTASTS: true})
+		r, err := policy.New(policy.Config{DNS: fakedns.Answers{}, NoMTASTS: true})
 		if err != nil {
 			t.Fatal(err)
 		}
