@@ -149,6 +149,14 @@ func sendOver(conn net.Conn) error {
 		return err
 	}
 	defer client.Close()
+	if err := transact(client); err != nil {
+		return err
+	}
+	return client.Quit()
+}
+
+// transact makes a mail transaction by net/smtp.
+func transact(client *smtp.Client) error {
 	if err := client.Mail("s@example.net"); err != nil {
 		return err
 	}
@@ -162,10 +170,7 @@ func sendOver(conn net.Conn) error {
 	if _, err := data.Write([]byte(letter)); err != nil {
 		return err
 	}
-	if err := data.Close(); err != nil {
-		return err
-	}
-	return client.Quit()
+	return data.Close()
 }
 
 // The loop of Sessions: an error for the domain comes last and has those of the hosts;
