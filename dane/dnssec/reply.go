@@ -167,21 +167,20 @@ func (r *reply) unvalidated(q question, so path, aliases int, status Status, now
 			a.Expires = earliest(a.Expires, after(now, set.TTL()))
 			return a, false, a.hold(set, a.Expires.Sub(now))
 		}
-		cname := r.answer.Find(a.Name, dns.TypeCNAME)
-		if cname == nil {
-			break
-		}
-		target, err := cnameTarget(cname)
+		step, ttl, err := r.step(a.Name)
 		if err != nil {
 			return nil, false, err
 		}
-		step := Alias{Name: a.Name, Target: target, DNAME: r.dname(a.Name) != nil, Status: status}
-		if so, err = so.follow(step, q, aliases); err != nil {
+		if step == nil {
+			break
+		}
+		step.Status = status
+		if so, err = so.follow(*step, q, aliases); err != nil {
 			return nil, false, err
 		}
-		a.Aliases = append(a.Aliases, step)
-		a.Expires = earliest(a.Expires, after(now, cname.TTL()))
-		a.Name = target
+		a.Aliases = append(a.Aliases, *step)
+		a.Expires = earliest(a.Expires, after(now, ttl))
+		a.Name = step.Target
 	}
 	if len(a.Aliases) > 0 {
 		return a, true, nil
@@ -189,9 +188,30 @@ func (r *reply) unvalidated(q question, so path, aliases int, status Status, now
 	if r.isReferral() {
 		return nil, false, failure(q, NoRecursion, "the server refers to other servers instead of answering")
 	}
+	if len(r.answer) > 0 {
+		return nil, false, failure(q, Malformed, "the answer has records that were not asked for")
+	}
 	a.deny(r.rcode)
 	a.Expires = earliest(a.Expires, after(now, r.negativeTTL()))
 	return a, false, nil
+}
+
+// step returns where the alias at name leads, and its TTL, or nil if there is no alias. A
+// DNAME may come without the CNAME that it makes: systemd-resolved does not add it.
+func (r *reply) step(name string) (step *Alias, ttl uint32, err error) {
+	if set := r.dname(name); set != nil {
+		cname, err := r.redirect(name, set)
+		if err != nil {
+			return nil, 0, err
+		}
+		return &Alias{Name: name, Target: cname.Target, DNAME: true}, set.TTL(), nil
+	}
+	set := r.answer.Find(name, dns.TypeCNAME)
+	if set == nil {
+		return nil, 0, nil
+	}
+	target, err := cnameTarget(set)
+	return &Alias{Name: name, Target: target}, set.TTL(), err
 }
 
 // isReferral reports whether the reply names other servers instead of answering,

@@ -136,7 +136,7 @@ var resolvers = []struct {
 func TestMatrix(t *testing.T) {
 	for _, resolver := range resolvers {
 		t.Run(resolver.name, func(t *testing.T) {
-			for _, program := range resolver.programs {
+			for _, program := range append(resolver.programs, "ip") {
 				interop.Need(t, program)
 			}
 			if !inside(t) {

@@ -7,9 +7,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"unsafe"
 
 	"github.com/mxseal/mxseal/internal/test/interop"
+	"github.com/mxseal/mxseal/internal/test/interop/daemon"
 )
 
 // insideVariable makes the test binary run a subtest inside the namespace.
@@ -23,7 +23,7 @@ const insideVariable = "MXSEAL_RESOLVERS_INSIDE"
 func inside(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(insideVariable) != "" {
-		loopbackUp(t)
+		network(t)
 		return true
 	}
 	plain := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
@@ -47,9 +47,9 @@ func inside(t *testing.T) bool {
 	return false
 }
 
-// The capabilities that resolvers need: CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_NET_RAW
-// and CAP_SYS_CHROOT.
-var capabilities = []uintptr{10, 12, 13, 18}
+// The capabilities that resolvers need: CAP_SETPCAP, CAP_NET_BIND_SERVICE, CAP_NET_ADMIN,
+// CAP_NET_RAW and CAP_SYS_CHROOT.
+var capabilities = []uintptr{8, 10, 12, 13, 18}
 
 func rerun(t *testing.T, attr *syscall.SysProcAttr) (output string, err error) {
 	parts := strings.Split(t.Name(), "/")
@@ -69,21 +69,19 @@ func isForbidden(err error) bool {
 	return err != nil && !started
 }
 
-// loopbackUp sets the only interface of a new namespace up.
-func loopbackUp(t *testing.T) {
+// network sets the interfaces of a new namespace up. Besides the loopback interface there
+// is one with an address, because systemd-resolved asks no server while the host seems to
+// be offline.
+func network(t *testing.T) {
 	t.Helper()
-	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer syscall.Close(socket)
-	request := struct {
-		name  [syscall.IFNAMSIZ]byte
-		flags uint16
-		_     [22]byte
-	}{flags: syscall.IFF_UP | syscall.IFF_RUNNING}
-	copy(request.name[:], "lo")
-	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(socket), syscall.SIOCSIFFLAGS, uintptr(unsafe.Pointer(&request))); errno != 0 {
-		t.Fatal(errno)
+	ip := interop.Need(t, "ip")
+	for _, command := range []string{
+		"link set lo up",
+		"link add eth0 type veth peer name eth1",
+		"address add 192.0.2.100/24 dev eth0",
+		"link set eth0 up",
+		"link set eth1 up",
+	} {
+		daemon.Run(t, "", ip, strings.Fields(command)...)
 	}
 }

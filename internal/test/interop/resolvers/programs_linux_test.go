@@ -174,7 +174,11 @@ func systemdResolved(dnssec string) start {
 		for _, file := range append(libraries(t, program), program) {
 			copyFile(t, file, filepath.Join(root, file))
 		}
-		dnsserver.WriteFile(t, filepath.Join(root, "etc/dnssec-trust-anchors.d/root.positive"), up.tree.Anchors())
+		var anchors strings.Builder
+		for _, ds := range up.root {
+			fmt.Fprintf(&anchors, ". IN DS %d %d %d %s\n", ds.KeyTag, ds.Algorithm, ds.DigestType, ds.Digest)
+		}
+		dnsserver.WriteFile(t, filepath.Join(root, "etc/dnssec-trust-anchors.d/root.positive"), anchors.String())
 		dnsserver.WriteFile(t, filepath.Join(root, "etc/systemd/resolved.conf"), fmt.Sprintf(`[Resolve]
 DNS=%s
 FallbackDNS=
