@@ -47,6 +47,8 @@ func newTree(t *testing.T) *dnstree.Tree {
 	return tree
 }
 
+const belowDNAME = "x.tree.signed.example"
+
 // questions are asked through each resolver, with the answers of one that passes
 // everything on.
 var questions = []struct {
@@ -70,7 +72,7 @@ var questions = []struct {
 	{"chain.signed.example", dnssec.TypeA, "secure 3 1"},
 	{"toplain.signed.example", dnssec.TypeA, "insecure 1 1"},
 	{"dangling.signed.example", dnssec.TypeA, "secure 1 0 no name"},
-	{"x.tree.signed.example", dnssec.TypeA, "secure 1 1"},
+	{belowDNAME, dnssec.TypeA, "secure 1 1"},
 	{"big.signed.example", dnssec.TypeTXT, "secure 0 1"},
 	{"huge.signed.example", dnssec.TypeTXT, "secure 0 1"},
 	{"mx.nsec3.example", dnssec.TypeA, "secure 0 1"},
@@ -85,54 +87,57 @@ var questions = []struct {
 	{"toexpired.signed.example", dnssec.TypeA, "bogus"},
 }
 
-// answer asks r, and returns the answer in the form of the table.
-func answer(t *testing.T, r dnssec.Resolver, name string, rtype dnssec.Type) (got, detail string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	a, err := r.Lookup(ctx, name, rtype)
-	var failure *dnssec.Error
-	switch {
-	case errors.As(err, &failure):
-		return failure.Status.String(), err.Error()
-	case err != nil:
-		return "no *dnssec.Error", err.Error()
-	}
-	got = fmt.Sprintf("%s %d %d", a.Status, len(a.Aliases), len(a.Records))
-	if a.NXDomain {
-		got += " no name"
-	}
-	return got, ""
-}
-
-// resolvers are the programs that people run, in the ways in which they run them.
-var resolvers = []struct {
+// resolver is a program that people run, in one of the ways in which they run it.
+type resolver struct {
 	name     string
 	programs []string
 	start    start
 	addr     string
-}{
-	{"unbound", []string{"unbound"}, unbound(true), "127.0.0.1"},
-	{"unbound, no validation", []string{"unbound"}, unbound(false), "127.0.0.1"},
-	{"BIND", []string{"named"}, bind("yes"), "127.0.0.1"},
-	{"BIND, no validation", []string{"named"}, bind("no"), "127.0.0.1"},
-	{"PowerDNS, validate", []string{"pdns_recursor"}, powerDNS("validate"), "127.0.0.1"},
-	{"PowerDNS, process", []string{"pdns_recursor"}, powerDNS("process"), "127.0.0.1"},
-	{"PowerDNS, process-no-validate", []string{"pdns_recursor"}, powerDNS("process-no-validate"), "127.0.0.1"},
-	{"PowerDNS, off", []string{"pdns_recursor"}, powerDNS("off"), "127.0.0.1"},
-	{"Knot Resolver", []string{"kresd"}, knot("FORWARD"), "127.0.0.1"},
-	{"Knot Resolver, stub", []string{"kresd"}, knot("STUB"), "127.0.0.1"},
-	{"dnsmasq", []string{"dnsmasq"}, dnsmasq(), "127.0.0.1"},
-	{"dnsmasq, dnssec", []string{"dnsmasq"}, dnsmasq("--dnssec"), "127.0.0.1"},
-	{"dnsmasq, proxy-dnssec", []string{"dnsmasq"}, dnsmasq("--proxy-dnssec"), "127.0.0.1"},
-	{"systemd-resolved, DNSSEC=yes", []string{"systemd-resolved"}, systemdResolved("yes"), "127.0.0.53"},
-	{"systemd-resolved, DNSSEC=allow-downgrade", []string{"systemd-resolved"}, systemdResolved("allow-downgrade"), "127.0.0.53"},
-	{"systemd-resolved, DNSSEC=no", []string{"systemd-resolved"}, systemdResolved("no"), "127.0.0.53"},
-	{"systemd-resolved, DNSSEC=yes, proxy", []string{"systemd-resolved"}, systemdResolved("yes"), "127.0.0.54"},
-	{"systemd-resolved, DNSSEC=no, proxy", []string{"systemd-resolved"}, systemdResolved("no"), "127.0.0.54"},
-	{"Docker", nil, docker, "127.0.0.11"},
+	// strips is true if signatures do not pass, so that a Validator gets no answer.
+	strips bool
+	// validates is true if a Trusting may use the resolver.
+	validates bool
+	// ignoresCD is true if the resolver does not answer for what it believes to be bogus,
+	// although a Validator asks it to.
+	ignoresCD bool
+	// noDNAME is true if its own validation fails for DNAME records.
+	noDNAME bool
 }
 
+const (
+	local    = "127.0.0.1"
+	resolved = "127.0.0.53"
+	bypass   = "127.0.0.54" // where systemd-resolved passes everything on
+)
+
+var resolvers = []resolver{
+	{name: "unbound", programs: []string{"unbound"}, start: unbound(true), addr: local, validates: true},
+	{name: "unbound, no validation", programs: []string{"unbound"}, start: unbound(false), addr: local},
+	{name: "BIND", programs: []string{"named"}, start: bind("yes"), addr: local, validates: true},
+	{name: "BIND, no validation", programs: []string{"named"}, start: bind("no"), addr: local},
+	{name: "PowerDNS, validate", programs: []string{"pdns_recursor"}, start: powerDNS("validate"), addr: local, validates: true, ignoresCD: true},
+	{name: "PowerDNS, process", programs: []string{"pdns_recursor"}, start: powerDNS("process"), addr: local, validates: true, ignoresCD: true},
+	{name: "PowerDNS, process-no-validate", programs: []string{"pdns_recursor"}, start: powerDNS("process-no-validate"), addr: local},
+	{name: "PowerDNS, off", programs: []string{"pdns_recursor"}, start: powerDNS("off"), addr: local, strips: true},
+	{name: "Knot Resolver", programs: []string{"kresd"}, start: knot("FORWARD"), addr: local, validates: true},
+	{name: "Knot Resolver, stub", programs: []string{"kresd"}, start: knot("STUB"), addr: local, strips: true},
+	{name: "dnsmasq", programs: []string{"dnsmasq"}, start: dnsmasq(), addr: local},
+	{name: "dnsmasq, dnssec", programs: []string{"dnsmasq"}, start: dnsmasq("--dnssec"), addr: local, validates: true, noDNAME: true},
+	{name: "dnsmasq, proxy-dnssec", programs: []string{"dnsmasq"}, start: dnsmasq("--proxy-dnssec"), addr: local},
+	{name: "systemd-resolved, yes", programs: []string{"systemd-resolved", "ldd"}, start: systemdResolved("yes"), addr: resolved, validates: true},
+	{name: "systemd-resolved, allow-downgrade", programs: []string{"systemd-resolved", "ldd"}, start: systemdResolved("allow-downgrade"), addr: resolved, validates: true},
+	{name: "systemd-resolved, no", programs: []string{"systemd-resolved", "ldd"}, start: systemdResolved("no"), addr: resolved},
+	{name: "systemd-resolved, yes, bypass", programs: []string{"systemd-resolved", "ldd"}, start: systemdResolved("yes"), addr: bypass},
+	{name: "systemd-resolved, no, bypass", programs: []string{"systemd-resolved", "ldd"}, start: systemdResolved("no"), addr: bypass},
+	{name: "Docker", start: docker, addr: "127.0.0.11"},
+}
+
+// given are the names that the probes are asked about.
+var given = []string{"signed.example", "plain.example", "*.wild.signed.example"}
+
+// Through each resolver, a Validator finds what is there, or says that the resolver strips
+// signatures; a Trusting finds the same, or says that the resolver does not validate. The
+// probes say in advance which it is.
 func TestMatrix(t *testing.T) {
 	for _, resolver := range resolvers {
 		t.Run(resolver.name, func(t *testing.T) {
@@ -144,29 +149,85 @@ func TestMatrix(t *testing.T) {
 			}
 			tree := newTree(t)
 			resolver.start(t, newUpstream(t, tree), resolver.addr)
-			v, err := dnssec.New(dnssec.Config{Servers: []string{resolver.addr}, Anchors: tree.Anchors()})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer v.Close()
-			for _, q := range questions {
-				if got, detail := answer(t, v, q.name, q.rtype); got != q.want {
-					t.Errorf("%s %s: %s, want %s: %s", q.name, q.rtype, got, q.want, detail)
+
+			t.Run("Validator", func(t *testing.T) {
+				v, err := dnssec.New(dnssec.Config{Servers: []string{resolver.addr}, Anchors: tree.Anchors()})
+				if err != nil {
+					t.Fatal(err)
 				}
-			}
-			t.Logf("PROBE %v", v.Probe(t.Context(), "signed.example", "plain.example", "*.wild.signed.example"))
-			tr, err := dnssec.NewTrusting(dnssec.TrustingConfig{Servers: []string{resolver.addr}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer tr.Close()
-			for _, q := range questions {
-				got, detail := answer(t, tr, q.name, q.rtype)
-				if got != q.want {
-					t.Logf("TRUSTING %s %s: %s, want %s: %s", q.name, q.rtype, got, q.want, detail)
+				defer v.Close()
+				for _, q := range questions {
+					want, detail := q.want, ""
+					switch {
+					case resolver.strips:
+						want, detail = "bogus", "the DNS server strips DNSSEC records"
+					case resolver.ignoresCD && want == "bogus":
+						want, detail = "indeterminate", "SERVFAIL"
+					}
+					expect(t, v, q.name, q.rtype, want, detail)
 				}
-			}
-			t.Logf("TPROBE %v", tr.Probe(t.Context(), "signed.example", "plain.example", "*.wild.signed.example"))
+				says := ""
+				if resolver.strips {
+					says = "strips the signatures: no RRSIG records; let it return DNSSEC records"
+				}
+				probed(t, v.Probe(t.Context(), given...), resolver.addr, says)
+			})
+
+			t.Run("Trusting", func(t *testing.T) {
+				tr, err := dnssec.NewTrusting(dnssec.TrustingConfig{Servers: []string{resolver.addr}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer tr.Close()
+				for _, q := range questions {
+					want, detail := q.want, ""
+					switch {
+					case !resolver.validates:
+						want, detail = "indeterminate", "server-not-validating"
+					case want == "bogus", resolver.noDNAME && q.name == belowDNAME:
+						want, detail = "indeterminate", "SERVFAIL"
+					}
+					expect(t, tr, q.name, q.rtype, want, detail)
+				}
+				says := ""
+				if !resolver.validates {
+					says = "does not validate; enable validation in it"
+				}
+				probed(t, tr.Probe(t.Context(), given...), resolver.addr, says)
+			})
 		})
+	}
+}
+
+// expect asks r. If the lookup fails, the error says detail.
+func expect(t *testing.T, r dnssec.Resolver, name string, rtype dnssec.Type, want, detail string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	a, err := r.Lookup(ctx, name, rtype)
+	var failure *dnssec.Error
+	if err != nil {
+		if !errors.As(err, &failure) || failure.Status.String() != want || !strings.Contains(err.Error(), detail) {
+			t.Errorf("%s %s: %v; want %s, %s", name, rtype, err, want, detail)
+		}
+		return
+	}
+	got := fmt.Sprintf("%s %d %d", a.Status, len(a.Aliases), len(a.Records))
+	if a.NXDomain {
+		got += " no name"
+	}
+	if got != want {
+		t.Errorf("%s %s: %s, want %s", name, rtype, got, want)
+	}
+}
+
+// probed checks the error of a probe. It is nil if says is empty.
+func probed(t *testing.T, err error, server, says string) {
+	t.Helper()
+	var found *dnssec.ProbeError
+	switch {
+	case says == "" && err == nil:
+	case says == "" || !errors.As(err, &found) || found.Server != server+":53" || len(found.Faults) != 1 || !strings.HasPrefix(found.Faults[0], says):
+		t.Errorf("the probe says %v, want %q of %s", err, says, server)
 	}
 }

@@ -1,9 +1,11 @@
 package resolvers
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -63,10 +65,11 @@ func rerun(t *testing.T, attr *syscall.SysProcAttr) (output string, err error) {
 	return string(out), err
 }
 
-// isForbidden reports whether the process could not be started in the namespace.
+// isForbidden reports whether the namespace could not be made.
 func isForbidden(err error) bool {
-	_, started := err.(*exec.ExitError)
-	return err != nil && !started
+	var errno syscall.Errno
+	return errors.As(err, &errno) &&
+		slices.Contains([]syscall.Errno{syscall.EPERM, syscall.EINVAL, syscall.ENOSPC, syscall.EUSERS, syscall.ENOSYS}, errno)
 }
 
 // network sets the interfaces of a new namespace up. Besides the loopback interface there
