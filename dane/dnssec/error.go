@@ -374,6 +374,8 @@ func reasonOfFault(fault proof.Fault) Reason {
 		return KeyMissing
 	case proof.DenialMissing:
 		return DenialMissing
+	case proof.AliasInvalid:
+		return AliasInvalid
 	case proof.Malformed:
 		return Malformed
 	default:

@@ -146,10 +146,10 @@ func FuzzMessage(f *testing.F) {
 				d.Deny(q.name, q.rtype, r.rcode)
 			}
 		}
-		if set := r.dname(q.name); set != nil {
-			r.redirect(q.name, set)
+		if set := r.answer.DNAME(q.name); set != nil {
+			proof.Redirect(q.name, set, r.answer)
 		}
-		r.negativeTTL()
+		r.authority.NegativeTTL()
 	})
 }
 
