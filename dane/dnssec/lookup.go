@@ -65,7 +65,7 @@ func (l *lookup) run(q question) (*Answer, error) {
 	if e.Name != q.name || e.Type != Type(q.rtype) {
 		e = e.within(q)
 	}
-	if !errors.Is(l.session.ctx.Err(), context.Canceled) {
+	if e.Reason != Busy && !errors.Is(l.session.ctx.Err(), context.Canceled) {
 		now := l.session.now
 		l.cache.Put(q.key(memory.Failure), e, len(e.Error()), now.Add(failureTTL), now)
 	}

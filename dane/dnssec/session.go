@@ -28,6 +28,7 @@ type session struct {
 	// octets and memory are those of all replies to the questions started here, including
 	// questions sent in advance whose replies are never judged.
 	octets, memory atomic.Int64
+	lease          *upstream.Lease // of the memory of all lookups
 }
 
 type exchangeKey struct {
@@ -128,7 +129,7 @@ func (s *session) receive(to upstream.Attempt, q question) (*reply, error) {
 	f := s.started[exchangeKey{to, q, true}]
 	if f != nil {
 		r, err := f.Wait(s.ctx)
-		if tooLarge := new(upstream.Error); !errors.As(err, &tooLarge) || tooLarge.Kind != upstream.TooLarge {
+		if dropped := new(upstream.Error); !errors.As(err, &dropped) || dropped.Kind != upstream.TooLarge && dropped.Kind != upstream.Busy {
 			return s.received(q, r, err)
 		}
 	}
@@ -180,7 +181,7 @@ func (s *session) start(key exchangeKey) (*flight.Flight[*reply], error) {
 		memory = min(memory, maxGuess)
 	}
 	f := s.exchanges.Join(s.ctx, key, func(ctx context.Context) (*reply, error) {
-		msg, err := s.client.Exchange(ctx, key.Attempt, upstream.Question{Name: key.name, Type: key.rtype, Memory: memory})
+		msg, err := s.client.Exchange(ctx, key.Attempt, upstream.Question{Name: key.name, Type: key.rtype, Memory: memory, Spare: key.guess})
 		if err != nil {
 			if e := new(upstream.Error); errors.As(err, &e) && e.Kind == upstream.TooLarge {
 				s.octets.Add(1 << 16) // at most
@@ -188,11 +189,12 @@ func (s *session) start(key exchangeKey) (*flight.Flight[*reply], error) {
 			return nil, err
 		}
 		r, err := newReply(msg, key.question)
-		if err == nil {
-			s.octets.Add(int64(r.octets))
-			s.memory.Add(int64(r.memory))
+		if err != nil {
+			return nil, err
 		}
-		return r, err
+		s.octets.Add(int64(r.octets))
+		s.memory.Add(int64(r.memory))
+		return r, s.lease.Grow(r.memory)
 	})
 	s.started[key] = f
 	return f, nil
@@ -217,8 +219,9 @@ func worthAgain(failures []*Error, to upstream.Attempt) bool {
 	return false
 }
 
-// summary is the error of a question that all servers failed. A bogus answer says
-// more than none.
+// summary is the error of a question that all servers failed. A bogus answer says more
+// than another, which says more than none. A lack of room at this host comes before
+// silence, which it may have caused.
 func summary(q question, failures []*Error) *Error {
 	if len(failures) == 1 {
 		return failures[0]
@@ -227,7 +230,7 @@ func summary(q question, failures []*Error) *Error {
 	causes := make([]error, len(failures))
 	for i, e := range failures {
 		causes[i] = e
-		if e.Status == Bogus && worst.Status != Bogus {
+		if e.weight() > worst.weight() {
 			worst = e
 		}
 	}

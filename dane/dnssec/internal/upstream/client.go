@@ -33,6 +33,8 @@ type Config struct {
 	TLS *tls.Config
 	// Options take precedence over those of ResolvConf.
 	Options
+	// Bounds bound all questions together.
+	Bounds Bounds
 	// Records bounds the records of one reply.
 	Records int
 	// WantAD asks the server for its own verdict (RFC 6840 section 5.7) instead of
@@ -49,6 +51,7 @@ type Client struct {
 	servers *serverList
 	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
 	tls     *tls.Config
+	bounds  *bounds
 	records int
 	wantAD  bool
 	// buffers holds what datagrams are read into. An unpacked message refers to
@@ -76,6 +79,7 @@ func New(config Config) (*Client, error) {
 		servers: servers,
 		dial:    config.Dial,
 		tls:     config.TLS,
+		bounds:  newBounds(config.Bounds),
 		records: config.Records,
 		wantAD:  config.WantAD,
 		buffers: &sync.Pool{New: func() any { return new([datagramSize]byte) }},
@@ -117,28 +121,56 @@ type Question struct {
 	// Memory bounds Message.Memory. A larger reply is an Error, TooLarge. 0 means no
 	// bound.
 	Memory int
+	// Spare is set if nobody may need the reply. The question is then not sent unless
+	// a quarter of the room is free.
+	Spare bool
 }
 
 // Exchange makes one attempt: it asks the server and returns the reply. It asks
-// over TCP if the reply over UDP is truncated (RFC 7766 section 5). The caller
-// limits ctx to Timeout. The error is an *Error.
+// over TCP if the reply over UDP is truncated (RFC 7766 section 5). It waits for
+// room for at most Timeout, and then for the reply for at most Timeout. The error is
+// an *Error.
 func (c *Client) Exchange(ctx context.Context, to Attempt, q Question) (*Message, error) {
-	m, err := c.send(ctx, to, q)
-	if err == nil && m.Truncated && !to.Stream && !to.Server.IsTLS() {
-		m, err = c.send(ctx, Attempt{Server: to.Server, Stream: true}, q)
-	}
+	m, err := c.attempt(ctx, to, q, true)
 	if err == nil && m.Truncated {
-		err = &Error{Kind: Malformed, Server: to.Server.String(), Detail: "reply over TCP is truncated"}
+		return nil, &Error{Kind: Malformed, Server: to.Server.String(), Detail: "reply over TCP is truncated"}
 	}
-	if err != nil {
-		return nil, err
-	}
-	return m, nil
+	return m, err
 }
 
 // Query is Exchange, but returns a truncated reply as it is.
 func (c *Client) Query(ctx context.Context, to Attempt, q Question) (*Message, error) {
-	return c.send(ctx, to, q)
+	return c.attempt(ctx, to, q, false)
+}
+
+// attempt sends the question when there is room, and again over TCP if whole is set and
+// the reply over UDP is truncated.
+func (c *Client) attempt(ctx context.Context, to Attempt, q Question, whole bool) (*Message, error) {
+	room, err := c.enter(ctx, to, q.Spare)
+	if err != nil {
+		return nil, c.failure(ctx, to.Server, err)
+	}
+	defer room.leave()
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout())
+	defer cancel()
+	m, err := c.send(ctx, to, q)
+	if err == nil && m.Truncated && whole && !to.Stream && !to.Server.IsTLS() {
+		m, err = c.send(ctx, Attempt{Server: to.Server, Stream: true}, q)
+	}
+	return m, err
+}
+
+// enter takes the room for an attempt.
+func (c *Client) enter(ctx context.Context, to Attempt, spare bool) (seat, error) {
+	if s, ok := c.bounds.tryEnter(to, spare); ok {
+		return s, nil
+	}
+	if spare {
+		return seat{}, &Error{Kind: Busy, Detail: "no room for a question that may not be needed"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout())
+	defer cancel()
+	return c.bounds.enter(ctx, to)
 }
 
 // send sends one query and waits for the reply. Over UDP and TCP each query has a
@@ -146,6 +178,7 @@ func (c *Client) Query(ctx context.Context, to Attempt, q Question) (*Message, e
 // section 9.2). Over TLS only the server can answer, and queries share a
 // connection.
 func (c *Client) send(ctx context.Context, to Attempt, q Question) (*Message, error) {
+	to.Server.counts.queries.Add(1)
 	var m *Message
 	query, err := newQuery(q, c.wantAD)
 	switch {
@@ -160,8 +193,13 @@ func (c *Client) send(ctx context.Context, to Attempt, q Question) (*Message, er
 		m, err = c.overUDP(ctx, to.Server, query)
 	}
 	if err != nil {
-		return nil, c.failure(ctx, to.Server, err)
+		failed := c.failure(ctx, to.Server, err)
+		if !errors.Is(ctx.Err(), context.Canceled) {
+			to.Server.counts.failed(failed)
+		}
+		return nil, failed
 	}
+	to.Server.counts.replies.Add(1)
 	m.Server = to.Server
 	// SERVFAIL over TCP after silence over UDP means that the server is slow, and not that
 	// UDP is blocked.
@@ -176,7 +214,9 @@ func (c *Client) send(ctx context.Context, to Attempt, q Question) (*Message, er
 func (c *Client) failure(ctx context.Context, s *Server, err error) *Error {
 	var e *Error
 	if !errors.As(err, &e) {
-		e = &Error{Kind: Unreachable, Err: err}
+		if e = lack(err); e == nil {
+			e = &Error{Kind: Unreachable, Err: err}
+		}
 	}
 	e.Server = s.String()
 	var certificate *tls.CertificateVerificationError
@@ -244,21 +284,25 @@ func (c *Client) overTCP(ctx context.Context, s *Server, query *query) (*Message
 }
 
 func (c *Client) overTLS(ctx context.Context, s *Server, query *query) (*Message, error) {
-	wire, err := s.streams.exchange(ctx, query, func(ctx context.Context) (*stream, error) {
+	wire, err := s.streams.exchange(ctx, query, func(ctx context.Context) (*stream, error) { // ctx lasts while anyone waits
 		if c.open.Err() != nil {
 			return nil, net.ErrClosed
 		}
-		ctx, cancel := context.WithTimeout(ctx, c.Timeout()) // ctx lasts while anyone waits
-		defer cancel()
-		conn, err := c.dial(ctx, "tcp", s.hostPort)
-		if err != nil {
-			return nil, err
-		}
-		secured, err := secure(ctx, conn, c.tls, s.tlsName)
-		if err != nil {
-			return nil, err
-		}
-		return newStream(c.open, secured), nil
+		// The wait for a socket ends before the attempts of those who wait for the
+		// connection, so it is not held against the server.
+		return c.bounds.keep(ctx, c.Timeout()/2, func(leave func()) (*stream, error) {
+			ctx, cancel := context.WithTimeout(ctx, c.Timeout())
+			defer cancel()
+			conn, err := persist(ctx, func() (net.Conn, error) { return c.dial(ctx, "tcp", s.hostPort) })
+			if err != nil {
+				return nil, err
+			}
+			secured, err := secure(ctx, conn, c.tls, s.tlsName)
+			if err != nil {
+				return nil, err
+			}
+			return newStream(c.open, secured, leave), nil
+		})
 	})
 	if err != nil {
 		return nil, err
@@ -268,7 +312,7 @@ func (c *Client) overTLS(ctx context.Context, s *Server, query *query) (*Message
 
 // connect dials a connection that fails when ctx ends.
 func (c *Client) connect(ctx context.Context, network string, s *Server) (net.Conn, func(), error) {
-	conn, err := c.dial(ctx, network, s.hostPort)
+	conn, err := persist(ctx, func() (net.Conn, error) { return c.dial(ctx, network, s.hostPort) })
 	if err != nil {
 		return nil, nil, err
 	}

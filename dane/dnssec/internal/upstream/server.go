@@ -22,6 +22,7 @@ type Server struct {
 	unanswered atomic.Int32
 	blockedAt  atomic.Int64
 	streams    pool // if it is reached over TLS
+	counts     counts
 }
 
 // IsTLS reports whether the server is reached over TLS.
