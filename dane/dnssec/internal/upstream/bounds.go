@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -152,27 +151,6 @@ func (b *bounds) keep(ctx context.Context, wait time.Duration, open func(leave f
 		leave()
 	}
 	return s, err
-}
-
-// lackTime is how long an attempt waits between two tries to open a socket.
-const lackTime = 20 * time.Millisecond
-
-// persist calls open, and again while the program has too many files open, until ctx ends.
-// Others close theirs all the time.
-func persist(ctx context.Context, open func() (net.Conn, error)) (net.Conn, error) {
-	for {
-		conn, err := open()
-		if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
-			return conn, err
-		}
-		retry := time.NewTimer(lackTime)
-		select {
-		case <-retry.C:
-		case <-ctx.Done():
-			retry.Stop()
-			return nil, err
-		}
-	}
 }
 
 // lack returns an *Error if err says that this host, and not the server, lacks what an

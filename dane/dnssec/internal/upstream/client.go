@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/miekg/dns"
@@ -236,7 +237,7 @@ func (c *Client) failure(ctx context.Context, s *Server, err error) *Error {
 // datagrams, so those that do not answer the query are dropped, up to maxStrays, and are
 // not errors of the server (RFC 5452 section 9.1).
 func (c *Client) overUDP(ctx context.Context, s *Server, query *query) (*Message, error) {
-	conn, release, err := c.connect(ctx, "udp", s)
+	conn, release, err := c.connect(ctx, "udp", s, query)
 	if err != nil {
 		return nil, err
 	}
@@ -268,7 +269,7 @@ func (c *Client) overUDP(ctx context.Context, s *Server, query *query) (*Message
 }
 
 func (c *Client) overTCP(ctx context.Context, s *Server, query *query) (*Message, error) {
-	conn, release, err := c.connect(ctx, "tcp", s)
+	conn, release, err := c.connect(ctx, "tcp", s, query)
 	if err != nil {
 		return nil, err
 	}
@@ -293,7 +294,7 @@ func (c *Client) overTLS(ctx context.Context, s *Server, query *query) (*Message
 		return c.bounds.keep(ctx, c.Timeout()/2, func(leave func()) (*stream, error) {
 			ctx, cancel := context.WithTimeout(ctx, c.Timeout())
 			defer cancel()
-			conn, err := persist(ctx, func() (net.Conn, error) { return c.dial(ctx, "tcp", s.hostPort) })
+			conn, err := c.reach(ctx, "tcp", s, false)
 			if err != nil {
 				return nil, err
 			}
@@ -311,13 +312,35 @@ func (c *Client) overTLS(ctx context.Context, s *Server, query *query) (*Message
 }
 
 // connect dials a connection that fails when ctx ends.
-func (c *Client) connect(ctx context.Context, network string, s *Server) (net.Conn, func(), error) {
-	conn, err := persist(ctx, func() (net.Conn, error) { return c.dial(ctx, network, s.hostPort) })
+func (c *Client) connect(ctx context.Context, network string, s *Server, query *query) (net.Conn, func(), error) {
+	conn, err := c.reach(ctx, network, s, query.Spare)
 	if err != nil {
 		return nil, nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	return conn, func() { stop(); conn.Close() }, nil
+}
+
+// lackTime is how long an attempt waits between two tries to open a socket.
+const lackTime = 20 * time.Millisecond
+
+// reach dials the server. While this host has too many files open, it tries again until
+// ctx ends, because others are closed all the time; not so for a question that can be
+// left out.
+func (c *Client) reach(ctx context.Context, network string, s *Server, spare bool) (net.Conn, error) {
+	for {
+		conn, err := c.dial(ctx, network, s.hostPort)
+		if spare || !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
+			return conn, err
+		}
+		retry := time.NewTimer(lackTime)
+		select {
+		case <-retry.C:
+		case <-ctx.Done():
+			retry.Stop()
+			return nil, err
+		}
+	}
 }
 
 // onlyReply reads what came over a stream, where it can only be the reply.
