@@ -35,7 +35,7 @@ func (w *world) measure(v *Validator, name string, qtype uint16) (*Answer, cost,
 		verifications: limits.Verifications - left.proofs.Verifications,
 		hashes:        limits.NSEC3Hashes - left.proofs.NSEC3Hashes,
 		digests:       limits.Digests - left.proofs.Digests,
-		queries:       limits.Queries - left.queries,
+		queries:       limits.Queries - int(left.queries.Load()),
 		octets:        limits.Octets - left.octets,
 	}, err
 }

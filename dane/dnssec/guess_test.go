@@ -249,8 +249,8 @@ func TestD11Bitmaps(t *testing.T) {
 		guessed := 0
 		for key, f := range l.session.started {
 			<-f.Done()
-			if r, _ := f.Outcome(); key.guess && r != nil {
-				guessed = max(guessed, r.memory)
+			if o, _ := f.Outcome(); key.guess && o != nil && o.Reply != nil {
+				guessed = max(guessed, o.Reply.memory)
 			}
 		}
 		if held := l.session.memory.Load(); held > 1<<20 || guessed > maxGuess {

@@ -112,7 +112,7 @@ func (v *Validator) only(s *upstream.Server) *Validator {
 		private:   v.private,
 		cache:     newCache(1 << 20),
 		lookups:   flight.Group[question, *Answer]{Limit: v.lookups.Limit},
-		exchanges: flight.Group[exchangeKey, *reply]{Limit: v.exchanges.Limit},
+		exchanges: flight.Group[exchangeKey, *outcome]{Limit: v.exchanges.Limit},
 	}
 }
 

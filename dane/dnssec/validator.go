@@ -108,7 +108,7 @@ type Validator struct {
 
 	cache     *cache
 	lookups   flight.Group[question, *Answer]
-	exchanges flight.Group[exchangeKey, *reply]
+	exchanges flight.Group[exchangeKey, *outcome]
 }
 
 // New returns a Validator. It sends nothing. It returns an error if there is no DNS
@@ -151,7 +151,7 @@ func New(config Config) (*Validator, error) {
 		nat64:     config.NAT64,
 		cache:     newCache(config.CacheBytes),
 		lookups:   flight.Group[question, *Answer]{Limit: limits.Duration},
-		exchanges: flight.Group[exchangeKey, *reply]{Limit: client.Timeout()},
+		exchanges: flight.Group[exchangeKey, *outcome]{Limit: limits.Duration},
 	}, nil
 }
 

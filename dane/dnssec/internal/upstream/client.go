@@ -12,8 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"github.com/mxseal/mxseal/dane/dnssec/internal/resolvconf"
 )
 
@@ -147,6 +145,7 @@ func (c *Client) Query(ctx context.Context, to Attempt, q Question) (*Message, e
 // connection.
 func (c *Client) send(ctx context.Context, to Attempt, q Question) (*Message, error) {
 	var m *Message
+	began := time.Now()
 	query, err := newQuery(q, c.wantAD)
 	switch {
 	case err != nil:
@@ -163,10 +162,10 @@ func (c *Client) send(ctx context.Context, to Attempt, q Question) (*Message, er
 		return nil, c.failure(ctx, to.Server, err)
 	}
 	m.Server = to.Server
-	// SERVFAIL over TCP after silence over UDP means that the server is slow, and not that
-	// UDP is blocked.
-	if !to.Stream || m.Rcode == dns.RcodeSuccess || m.Rcode == dns.RcodeNameError {
-		to.Server.answered(to, time.Now())
+	now := time.Now()
+	to.Server.replied(now.Sub(began))
+	if !to.Stream {
+		to.Server.answered(to, now)
 	}
 	return m, nil
 }
@@ -215,6 +214,7 @@ func (c *Client) overUDP(ctx context.Context, s *Server, query *query) (*Message
 		if err != nil {
 			return nil, err
 		}
+		s.lives(time.Now())
 		m, problem := readReply(buf[:n], query, c.records)
 		if problem == nil {
 			return m, nil
@@ -240,7 +240,7 @@ func (c *Client) overTCP(ctx context.Context, s *Server, query *query) (*Message
 	if err != nil {
 		return nil, err
 	}
-	return c.onlyReply(wire, query)
+	return c.onlyReply(s, wire, query)
 }
 
 func (c *Client) overTLS(ctx context.Context, s *Server, query *query) (*Message, error) {
@@ -263,7 +263,7 @@ func (c *Client) overTLS(ctx context.Context, s *Server, query *query) (*Message
 	if err != nil {
 		return nil, err
 	}
-	return c.onlyReply(wire, query)
+	return c.onlyReply(s, wire, query)
 }
 
 // connect dials a connection that fails when ctx ends.
@@ -277,7 +277,8 @@ func (c *Client) connect(ctx context.Context, network string, s *Server) (net.Co
 }
 
 // onlyReply reads what came over a stream, where it can only be the reply.
-func (c *Client) onlyReply(wire []byte, query *query) (*Message, error) {
+func (c *Client) onlyReply(s *Server, wire []byte, query *query) (*Message, error) {
+	s.lives(time.Now())
 	m, problem := readReply(wire, query, c.records)
 	if problem != nil {
 		return nil, problem

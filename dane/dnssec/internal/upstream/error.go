@@ -12,6 +12,7 @@ const (
 	TooManyRecords                   // the reply exceeds Config.Records
 	TooLarge                         // the reply exceeds Question.Memory
 	BadQuestion                      // the question cannot be written in a message
+	Failing                          // the server did not reply to a check, so the question was not sent, or not waited for
 )
 
 // Error reports that an attempt at a server brought no reply.
