@@ -41,6 +41,7 @@ const (
 	AliasLoop                              // the aliases form a loop, or are too many
 	NotAuthenticated                       // the certificate of a server reached over TLS is not valid
 	NotValidating                          // a server that is trusted to validate does not
+	Busy                                   // no room within Bounds, or this host lacks files, ports or memory
 )
 
 // String returns the reason in the form of a TLS-RPT failure-reason-code
@@ -91,6 +92,8 @@ func (r Reason) String() string {
 		return "server-not-authenticated"
 	case NotValidating:
 		return "server-not-validating"
+	case Busy:
+		return "busy"
 	default:
 		return "unknown"
 	}
@@ -121,6 +124,8 @@ func (r Reason) advice() string {
 		return "enable validation in the DNS server, with the trust anchor of the root, or use a Validator, which validates itself"
 	case AnchorMismatch:
 		return "update the trust anchors; if they are current, the DNS server or someone on the network forges answers"
+	case Busy:
+		return "look up fewer names at once, or raise Bounds and the limit of open files (ulimit -n) of this program"
 	case WorkLimit:
 		return "the answer costs more work than Limits allows, which may be an attack"
 	default:
@@ -319,7 +324,7 @@ func asError(q question, err error) *Error {
 		e.final = limit.Total
 	case errors.As(err, &failed):
 		e = failure(q, reasonOf(failed), "%s", failed.Detail)
-		e.Server, e.Err, e.fleeting = failed.Server, failed.Err, failed.Kind == upstream.Failing
+		e.Server, e.Err, e.final, e.fleeting = failed.Server, failed.Err, failed.Final, failed.Kind == upstream.Failing
 	default:
 		e = failure(q, Unreachable, "")
 		e.Err = err
@@ -363,8 +368,24 @@ func reasonOf(failed *upstream.Error) Reason {
 		return WorkLimit
 	case upstream.BadQuestion:
 		return BadQuestion
+	case upstream.Busy:
+		return Busy
 	default:
 		return Unreachable
+	}
+}
+
+// weight orders errors by how much they say about the name.
+func (e *Error) weight() int {
+	switch {
+	case e.Status == Bogus:
+		return 3
+	case e.Reason == Busy:
+		return 1
+	case e.concernsServer() && e.Reason != Refused:
+		return 0
+	default:
+		return 2
 	}
 }
 

@@ -37,7 +37,7 @@ func newReply(msg *upstream.Message, q question) (*reply, error) {
 		case dns.RcodeRefused:
 			reason = Refused
 		}
-		return nil, r.blame(failure(q, reason, "the server answered %s", rcodeName(msg.Rcode)))
+		return nil, r.blame(failure(q, reason, "the server answered %s", upstream.RcodeName(msg.Rcode)))
 	}
 	relevant := func(rtype uint16) bool { return upstream.Relevant(rtype, q.rtype) }
 	r.answer, _ = proof.NewSection(msg.Answer, relevant)
@@ -52,7 +52,7 @@ func newReply(msg *upstream.Message, q question) (*reply, error) {
 func (r *reply) present(q question) error {
 	switch {
 	case r.rcode != dns.RcodeSuccess:
-		return failure(q, Malformed, "the server answers, and says %s", rcodeName(r.rcode))
+		return failure(q, Malformed, "the server answers, and says %s", upstream.RcodeName(r.rcode))
 	case r.dname(q.name) != nil, q.rtype != dns.TypeCNAME && r.answer.Find(q.name, dns.TypeCNAME) != nil:
 		return failure(q, AliasInvalid, "the server answers, and says that the name is an alias")
 	default:
@@ -80,13 +80,6 @@ func (r *reply) blamed(e *Error, q question) *Error {
 	default:
 		return r.blame(e.within(q))
 	}
-}
-
-func rcodeName(rcode int) string {
-	if name := dns.RcodeToString[rcode]; name != "" {
-		return name
-	}
-	return "an unknown code"
 }
 
 // extendedErrors returns the Extended DNS Errors of msg, made safe to print.

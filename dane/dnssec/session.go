@@ -28,6 +28,7 @@ type session struct {
 	// octets and memory are those of all replies to the questions started here, including
 	// questions sent in advance whose replies are never judged.
 	octets, memory atomic.Int64
+	lease          *upstream.Lease // of the memory of all lookups
 }
 
 // outcome is that of the servers' race for one question. The reply is nil if all failed,
@@ -141,7 +142,9 @@ func (s *session) receive(a *asking) (*outcome, error) {
 	key := exchangeKey{a.q, a.tried, true}
 	if f := s.started[key]; f != nil {
 		o, err := f.Wait(s.ctx)
-		if err != nil || o.Reply != nil || o.By.Server == nil {
+		if busy := new(upstream.Error); errors.As(err, &busy) && busy.Kind == upstream.Busy {
+			err = nil // not sent, because it was a guess
+		} else if err != nil || o.Reply != nil || o.By.Server == nil {
 			return s.received(a.q, o, err)
 		}
 	}
@@ -198,7 +201,7 @@ func (s *session) start(key exchangeKey) (*flight.Flight[*outcome], error) {
 
 // race asks the servers given, or those for the name.
 func (s *session) race(ctx context.Context, key exchangeKey, only []*upstream.Server) (*outcome, error) {
-	r := upstream.Race[*reply]{Name: key.name, Servers: s.servers, Apex: ".", Tried: key.tried, Spend: s.budget.query}
+	r := upstream.Race[*reply]{Name: key.name, Servers: s.servers, Apex: ".", Tried: key.tried, Spare: key.guess, Spend: s.budget.query}
 	if zone := s.private.Of(key.home()); zone != nil && len(zone.Servers) > 0 {
 		r.Servers, r.Apex = zone.Servers, zone.Name
 	}
@@ -215,7 +218,7 @@ func (s *session) exchange(ctx context.Context, key exchangeKey, to upstream.Att
 	if key.guess {
 		memory = min(memory, maxGuess)
 	}
-	msg, err := s.client.Exchange(ctx, to, upstream.Question{Name: key.name, Type: key.rtype, Memory: memory})
+	msg, err := s.client.Exchange(ctx, to, upstream.Question{Name: key.name, Type: key.rtype, Memory: memory, Spare: key.guess})
 	if e := new(upstream.Error); errors.As(err, &e) && e.Kind == upstream.TooLarge {
 		s.octets.Add(1 << 16) // at most
 		if key.guess {
@@ -230,6 +233,7 @@ func (s *session) exchange(ctx context.Context, key exchangeKey, to upstream.Att
 	case err == nil:
 		s.octets.Add(int64(r.octets))
 		s.memory.Add(int64(r.memory))
+		err = s.lease.Grow(r.memory)
 	case asError(key.question, err).Reason == Refused && !key.guess && !s.ahead:
 		to.Server.Poor(key.name, time.Now())
 	}
@@ -242,8 +246,9 @@ func addFailure(failures []*Error, e *Error) []*Error {
 	return append(slices.DeleteFunc(failures, same), e)
 }
 
-// summary is the error of a question that all servers failed. A bogus answer says
-// more than none.
+// summary is the error of a question that all servers failed. A bogus answer says more
+// than another, which says more than none. A lack of room at this host comes before
+// silence, which it may have caused.
 func summary(q question, failures []*Error) *Error {
 	switch len(failures) {
 	case 0:
@@ -256,7 +261,7 @@ func summary(q question, failures []*Error) *Error {
 	for i, e := range failures {
 		causes[i] = e
 		fleeting = fleeting && e.fleeting
-		if e.Status == Bogus && worst.Status != Bogus {
+		if e.weight() > worst.weight() {
 			worst = e
 		}
 	}

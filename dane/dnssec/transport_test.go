@@ -321,8 +321,6 @@ func TestAilingServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := mail(t)
 		v := w.validator(func(c *Config) { c.Servers = []string{"192.0.2.1", "192.0.2.2"} })
-		defer w.settle()
-		defer v.Close()
 		var toFirst atomic.Int64
 		w.mangle = func(server, _ string, m *dns.Msg) *dns.Msg {
 			if server == "192.0.2.1:53" {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -12,9 +11,8 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/mxseal/mxseal/dane/dnssec/internal/resolvconf"
+	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
-	"github.com/mxseal/mxseal/internal/flight"
 )
 
 // TrustingConfig configures a Trusting. The zero value means the servers of
@@ -39,6 +37,8 @@ type TrustingConfig struct {
 	Now        func() time.Time
 	Timeout    time.Duration
 	CacheBytes int
+	// Bounds bounds what all lookups hold together.
+	Bounds Bounds
 }
 
 // Trusting is a Resolver that leaves validation to a server and trusts its AD bit
@@ -54,10 +54,8 @@ type TrustingConfig struct {
 //
 // A Trusting is safe for concurrent use.
 type Trusting struct {
-	client  *upstream.Client
-	now     func() time.Time
-	cache   *cache
-	lookups flight.Group[question, *Answer]
+	front
+	limits Limits // the defaults
 }
 
 // NewTrusting returns a Trusting. It returns an error if someone on the network
@@ -67,56 +65,29 @@ func NewTrusting(config TrustingConfig) (*Trusting, error) {
 		return nil, errors.New("dnssec: TrustingConfig.TLS does not verify certificates, so anyone could impersonate the server; set RootCAs to its issuer instead")
 	}
 	limits := Limits{}.withDefaults()
-	client, err := upstream.New(upstream.Config{
+	front, err := newFront(upstream.Config{
 		Servers:    config.Servers,
 		ResolvConf: config.ResolvConf,
-		Permit:     trustworthy,
+		Permit:     upstream.Trustworthy,
 		Dial:       config.Dial,
 		TLS:        config.TLS,
 		Options:    upstream.Options{Timeout: config.Timeout},
 		Records:    limits.Records,
 		WantAD:     true,
-	})
+		Bounds:     upstream.Bounds(config.Bounds),
+	}, config.Now, config.CacheBytes, limits.Duration)
 	if err != nil {
-		return nil, fmt.Errorf("dnssec: %w", err)
+		return nil, err
 	}
-	return &Trusting{
-		client:  client,
-		now:     clock(config.Now),
-		cache:   newCache(config.CacheBytes),
-		lookups: flight.Group[question, *Answer]{Limit: limits.Duration},
-	}, nil
+	return &Trusting{front, limits}, nil
 }
 
 // Close closes the connections over TLS to the servers. Later lookups that need a
 // server return an *Error that wraps net.ErrClosed. Close may be called more than once.
 func (t *Trusting) Close() error { return t.client.Close() }
 
-// trustworthy refuses a server whose AD bit someone on the network can forge, and a
-// server of a file whose author may not know where the AD bit comes from.
-func trustworthy(s *upstream.Server, file *resolvconf.File) error {
-	switch {
-	case !s.IsLoopback() && !s.IsTLS():
-		return fmt.Errorf("the AD bit of DNS server %s can be forged on the network: "+
-			"use a server on this host, \"tls://%s\", or a Validator", s, s.Addr())
-	case file == nil:
-		return nil
-	case isForwarder(s.Addr()):
-		return fmt.Errorf("DNS server %s is one of Docker or systemd-resolved, which may pass on the AD bit of any server: "+
-			"name it in TrustingConfig.Servers if it validates, or use a Validator", s)
-	case !file.TrustAD:
-		return fmt.Errorf("DNS server %s comes from a file without \"options trust-ad\": "+
-			"add the option or name the server in TrustingConfig.Servers if it validates, or use a Validator", s)
-	default:
-		return nil
-	}
-}
-
-// isForwarder reports whether addr is one of Docker or systemd-resolved.
-func isForwarder(addr netip.Addr) bool {
-	a := addr.Unmap()
-	return a.Is4() && slices.Contains([][4]byte{{127, 0, 0, 11}, {127, 0, 0, 53}, {127, 0, 0, 54}}, a.As4())
-}
+// Stats returns what the lookups did so far, and what they hold now.
+func (t *Trusting) Stats() Stats { return t.front.stats(nil) }
 
 // vouchTime is how long a server counts as validating after it has shown it.
 const vouchTime = time.Minute
@@ -146,22 +117,16 @@ func (t *Trusting) Lookup(ctx context.Context, name string, rtype Type) (*Answer
 	if err != nil {
 		return nil, err
 	}
-	if a, ok := t.cache.get(cacheKey{q.name, q.rtype, cachedAnswer}, t.now()).(*Answer); ok {
-		return a, nil
+	if a, err := t.cached(q); a != nil || err != nil {
+		return a, err
 	}
-	f := t.lookups.Join(ctx, q, func(ctx context.Context) (*Answer, error) {
+	return t.front.lookup(ctx, q, func(ctx context.Context, lease *upstream.Lease) (*Answer, error) {
 		a, err := t.lookup(ctx, q, nil)
 		if err == nil {
-			t.cache.put(cacheKey{q.name, q.rtype, cachedAnswer}, a, a.size(), a.Expires, t.now())
+			t.cache.Put(q.key(memory.Answer), a, a.size(), a.Expires, t.now())
 		}
 		return a, err
 	})
-	defer t.lookups.Leave(q, f)
-	a, err := f.Wait(ctx)
-	if err != nil && ctx.Err() != nil {
-		return nil, interrupted(q, ctx.Err())
-	}
-	return a, err
 }
 
 // lookup asks for q. If the reply ends in an alias, it also asks for the target.
@@ -174,7 +139,7 @@ func (t *Trusting) lookup(ctx context.Context, q question, so path) (*Answer, er
 	if r.ad {
 		status = Secure
 	}
-	a, open, err := r.unvalidated(q, so, Limits{}.withDefaults().Aliases, status, t.now(), func(question) bool { return true })
+	a, open, err := r.unvalidated(q, so, t.limits.Aliases, status, t.now(), func(question) bool { return true })
 	if err != nil {
 		return nil, err
 	}
@@ -238,7 +203,7 @@ func (t *Trusting) askThese(ctx context.Context, q question, servers []*upstream
 	for {
 		o, err := race.Run(ctx, t.client)
 		if err != nil {
-			return nil, addFailure(failures, interrupted(q, err))
+			return nil, addFailure(failures, asError(q, err))
 		}
 		for _, err := range o.Failures {
 			failures = addFailure(failures, asError(q, err))
@@ -281,7 +246,7 @@ func (t *Trusting) askOne(ctx context.Context, to upstream.Attempt, q question) 
 }
 
 func (t *Trusting) exchange(ctx context.Context, to upstream.Attempt, q question) (*reply, error) {
-	msg, err := t.client.Exchange(ctx, to, upstream.Question{Name: q.name, Type: q.rtype})
+	msg, err := t.client.Exchange(ctx, to, upstream.Question{Name: q.name, Type: q.rtype, Memory: t.limits.Memory / 2})
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,8 @@ var mayImport = map[string][]string{
 	"dane/dnssec/internal/upstream":         {"dane/dnssec/internal/resolvconf"},
 	"dane/dnssec/internal/anchor":           {"dane/dnssec/internal/proof"},
 	"dane/dnssec/internal/private":          {"dane/dnssec/internal/anchor", "dane/dnssec/internal/proof", "dane/dnssec/internal/upstream"},
+	"dane/dnssec/internal/memory":           {},
+	"dane/dnssec/internal/probe":            {"dane/dnssec/internal/upstream"},
 	"dane/dnssec/internal/resolvconf":       {},
 	"dane/dnssec/internal/proof":            {},
 	"mtasts":                                {},

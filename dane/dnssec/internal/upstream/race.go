@@ -20,6 +20,9 @@ type Race[R any] struct {
 	// Ask makes one attempt. The context ends after Client.Timeout, or when the race is
 	// over. It is called by several goroutines, like Spend.
 	Ask func(ctx context.Context, to Attempt) (R, error)
+	// Spare means that nobody may need the reply. The question is then not sent unless a
+	// quarter of the room is free; the error of Run is an *Error, Busy.
+	Spare bool
 	// Spend is called before each attempt for the question but the first. Its error ends
 	// the race if no attempt under way brings a reply.
 	Spend func() error
@@ -46,8 +49,8 @@ const giveUpTime = 1500 * time.Millisecond
 // lookTime is how often a race looks at the servers that it waits for.
 const lookTime = 100 * time.Millisecond
 
-// Run runs the race. It returns an error if ctx ended or Spend returned one. If all
-// attempts failed, the error is nil and Outcome.By is zero.
+// Run runs the race. It returns an error if ctx ended, Spend returned one, or this host
+// has no room. If all attempts failed, the error is nil and Outcome.By is zero.
 func (r Race[R]) Run(ctx context.Context, c *Client) (*Outcome[R], error) {
 	options := c.servers.options()
 	run := &running[R]{Race: r, client: c, ctx: ctx, timeout: options.Timeout, rotated: options.Rotate, began: time.Now(), done: make(chan struct{})}
@@ -74,7 +77,7 @@ type running[R any] struct {
 	timer   *time.Timer
 	over    bool
 	outcome Outcome[R]
-	err     error // of Spend
+	err     error // why no more attempts begin
 }
 
 // entry is an attempt of a race.
@@ -117,7 +120,14 @@ func (r *running[R]) work() {
 	}
 }
 
-func (r *running[R]) attempt(e *entry) (R, error) {
+// attempt makes an attempt when there is room. A wait for room is not held against the
+// server.
+func (r *running[R]) attempt(e *entry) (reply R, err error) {
+	room, err := r.client.enter(r.ctx, e.Attempt, r.Spare)
+	if err != nil {
+		return reply, err
+	}
+	defer room.leave()
 	ctx, cancel := context.WithTimeout(r.ctx, r.timeout)
 	defer cancel()
 	r.sent(e, cancel)
@@ -131,8 +141,8 @@ func (r *running[R]) begin() *entry {
 	if r.over {
 		return nil
 	}
-	at := -1
-	if r.err == nil && r.ctx.Err() == nil {
+	at, alone := -1, !slices.ContainsFunc(r.entries, (*entry).isUnderWay)
+	if r.err == nil && r.ctx.Err() == nil && (alone || r.client.HasSpare()) {
 		at = slices.IndexFunc(r.left, r.mayBegin)
 	}
 	if at >= 0 && r.Spend != nil && (r.Tried != "" || slices.ContainsFunc(r.entries, (*entry).isMade)) {
@@ -141,7 +151,7 @@ func (r *running[R]) begin() *entry {
 		}
 	}
 	if at < 0 {
-		if !slices.ContainsFunc(r.entries, (*entry).isUnderWay) {
+		if alone {
 			r.finish()
 		}
 		return nil
@@ -236,6 +246,12 @@ func (r *running[R]) ended(e *entry, reply R, err error) {
 		r.outcome.Overtaken = r.overtaken(e.Server)
 		r.finish()
 		return
+	}
+	if busy := new(Error); errors.As(err, &busy) && busy.Kind == Busy && (busy.Final || r.Spare) {
+		if r.err = err; !slices.ContainsFunc(r.entries[:slices.Index(r.entries, e)], (*entry).isUnderWay) {
+			r.finish() // what began later lacks the same
+			return
+		}
 	}
 	if e.err = err; e.givenUp {
 		e.err = e.Server.failingError()

@@ -21,6 +21,7 @@ type Server struct {
 	blockedAt  atomic.Int64
 	streams    pool // if it is reached over TLS
 	health
+	counts counts
 }
 
 // IsTLS reports whether the server is reached over TLS.

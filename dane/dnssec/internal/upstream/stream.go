@@ -129,11 +129,13 @@ type stream struct {
 	live    int // of waiting, not nil
 	idle    *time.Timer
 	detach  func() bool // from the Client, whose Close closes the stream
+	leave   func()      // gives the socket back
 }
 
-// newStream returns a stream that is closed when open ends.
-func newStream(open context.Context, conn net.Conn) *stream {
-	s := &stream{conn: conn, waiting: make(map[uint16]chan []byte)}
+// newStream returns a stream that is closed when open ends. It calls leave when it is
+// closed.
+func newStream(open context.Context, conn net.Conn, leave func()) *stream {
+	s := &stream{conn: conn, waiting: make(map[uint16]chan []byte), leave: leave}
 	s.mu.Lock() // open may have ended, and close is then called at once
 	defer s.mu.Unlock()
 	s.idle = time.AfterFunc(idleTime, s.closeIfIdle)
@@ -286,6 +288,7 @@ func (s *stream) close(err error) {
 	s.detach()
 	s.idle.Stop()
 	s.conn.Close()
+	s.leave()
 	for _, reply := range s.waiting {
 		if reply != nil {
 			close(reply)
