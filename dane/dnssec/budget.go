@@ -3,6 +3,7 @@ package dnssec
 import (
 	"cmp"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
@@ -110,7 +111,7 @@ func (s Skew) withDefaults() Skew {
 type budget struct {
 	limits  Limits
 	proofs  *proof.Budget
-	queries int
+	queries atomic.Int64 // also spent by races
 	octets  int
 	memory  int
 }
@@ -130,16 +131,19 @@ func newBudget(l Limits, skew Skew, memory proof.Memory) *budget {
 			Early:              skew.Early,
 			Late:               skew.Late,
 		}),
-		queries: l.Queries,
-		octets:  l.Octets,
-		memory:  l.Memory,
+		octets: l.Octets,
+		memory: l.Memory,
 	}
+	b.queries.Store(int64(l.Queries))
 	b.proofs.Memory = memory
 	return b
 }
 
 func (b *budget) query() error {
-	return proof.Spend(&b.queries, 1, b.limits.Queries, "queries")
+	if b.queries.Add(-1) < 0 {
+		return &proof.LimitError{What: "queries", Limit: b.limits.Queries, Total: true}
+	}
+	return nil
 }
 
 func (b *budget) read(r *reply) error {

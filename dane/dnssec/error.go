@@ -170,6 +170,9 @@ type Error struct {
 	// final means that no other server can help: the context has ended, or a limit
 	// of the whole lookup was reached.
 	final bool
+	// fleeting means that the same lookup may succeed at once: the failure is not
+	// remembered.
+	fleeting bool
 }
 
 // Error returns one line of printable ASCII: the question, the server, the reason,
@@ -253,7 +256,7 @@ func failure(q question, reason Reason, format string, args ...any) *Error {
 
 // within returns the error of q that e, which is about another question, caused.
 func (e *Error) within(q question) *Error {
-	return &Error{Name: q.name, Type: Type(q.rtype), Status: e.Status, Reason: e.Reason, Err: e, final: e.final}
+	return &Error{Name: q.name, Type: Type(q.rtype), Status: e.Status, Reason: e.Reason, Err: e, final: e.final, fleeting: e.fleeting}
 }
 
 // cause returns the reason, the detail and the causes.
@@ -320,8 +323,8 @@ func asError(q question, err error) *Error {
 		e = failure(q, WorkLimit, "%v", limit)
 		e.final = limit.Total
 	case errors.As(err, &failed):
-		e = failure(q, reasonOfKind(failed.Kind), "%s", failed.Detail)
-		e.Server, e.Err, e.final = failed.Server, failed.Err, failed.Final
+		e = failure(q, reasonOf(failed), "%s", failed.Detail)
+		e.Server, e.Err, e.final, e.fleeting = failed.Server, failed.Err, failed.Final, failed.Kind == upstream.Failing
 	default:
 		e = failure(q, Unreachable, "")
 		e.Err = err
@@ -348,8 +351,13 @@ func reasonOfFault(fault proof.Fault) Reason {
 	}
 }
 
-func reasonOfKind(kind upstream.Kind) Reason {
-	switch kind {
+func reasonOf(failed *upstream.Error) Reason {
+	switch failed.Kind {
+	case upstream.Failing:
+		if check := new(upstream.Error); errors.As(failed.Err, &check) {
+			return reasonOf(check)
+		}
+		return Unreachable
 	case upstream.Timeout:
 		return Timeout
 	case upstream.NotAuthenticated:
@@ -386,5 +394,11 @@ func (e *Error) weight() int {
 // keys.
 func (e *Error) concernsServer() bool {
 	return e.Reason == Timeout || e.Reason == Unreachable || e.Reason == NotAuthenticated || e.Reason == NotValidating || e.Reason == Refused ||
-		e.Reason == SignatureMissing && e.Type == TypeDNSKEY
+		e.stripsKeys()
+}
+
+// stripsKeys reports whether the server does not return the signatures of the keys of a
+// zone that no attacker controls: the root, or a top-level domain.
+func (e *Error) stripsKeys() bool {
+	return e.Reason == SignatureMissing && e.Type == TypeDNSKEY && len(proof.Ancestors(e.Name)) <= 2
 }

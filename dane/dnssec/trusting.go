@@ -176,46 +176,73 @@ func (t *Trusting) judgeFirst(ctx context.Context, a *Answer) error {
 	return nil
 }
 
-// ask asks one server after the other. Only a server that validates is asked.
+// ask asks the servers. Only a server that validates is asked.
 func (t *Trusting) ask(ctx context.Context, q question) (*reply, error) {
-	var failures []*Error
 	servers, problem := t.client.Servers()
 	if len(servers) == 0 {
 		return nil, failure(q, NotValidating, "no server may be trusted").noting(problem)
 	}
-	for _, to := range t.client.Attempts(servers, time.Now()) {
-		if to.Again && !worthAgain(failures, to) {
-			continue
-		}
-		r, err := t.askOne(ctx, to, q)
-		if err == nil && !r.ad && slices.ContainsFunc(failures, mayBeBogus) {
-			// An insecure answer of one server does not outweigh a possibly bogus
-			// answer of another.
-			err = r.blame(failure(q, ServerFailure, "another server failed, and the answer of this server is not authenticated"))
-		}
-		if err == nil {
-			return r, nil
-		}
-		if ctx.Err() != nil {
-			return nil, interrupted(q, ctx.Err())
-		}
-		e := asError(q, err)
-		if e.concernsServer() {
-			to.Server.Failed(time.Now())
-		}
-		failures = addFailure(failures, e)
+	r, failures := t.askThese(ctx, q, servers, "")
+	if ctx.Err() != nil {
+		return nil, interrupted(q, ctx.Err())
 	}
-	return nil, summary(q, failures)
+	if r == nil {
+		return nil, summary(q, failures)
+	}
+	return r, nil
+}
+
+// askThese returns a reply, or why there is none. An answer that is not authenticated
+// does not outweigh a possibly bogus answer of another server. From a server that was
+// asked in parallel with slower ones it counts only if these have nothing to say;
+// otherwise, what they say counts.
+func (t *Trusting) askThese(ctx context.Context, q question, servers []*upstream.Server, tried upstream.Tried) (*reply, []*Error) {
+	race := upstream.Race[*reply]{Name: q.name, Servers: servers, Apex: ".", Tried: tried}
+	race.Ask = func(ctx context.Context, to upstream.Attempt) (*reply, error) { return t.askOne(ctx, to, q) }
+	var failures []*Error
+	for {
+		o, err := race.Run(ctx, t.client)
+		if err != nil {
+			return nil, addFailure(failures, asError(q, err))
+		}
+		for _, err := range o.Failures {
+			failures = addFailure(failures, asError(q, err))
+		}
+		r := o.Reply
+		if r != nil && !r.ad && len(o.Overtaken) > 0 {
+			slower, reasons := t.askThese(ctx, q, o.Overtaken, o.Tried)
+			if slower != nil {
+				return slower, failures
+			}
+			for _, e := range reasons {
+				failures = addFailure(failures, e)
+			}
+		}
+		switch {
+		case r == nil, r.ad, !slices.ContainsFunc(failures, mayBeBogus):
+			return r, failures
+		}
+		failures = addFailure(failures, r.blame(failure(q, ServerFailure, "another server failed, and the answer of this server is not authenticated")))
+		race.Tried = o.Tried.With(o.By, false)
+	}
 }
 
 // askOne asks one server, if it validates.
 func (t *Trusting) askOne(ctx context.Context, to upstream.Attempt, q question) (*reply, error) {
-	if err := t.vouch(ctx, to); err != nil {
-		e := asError(q, err).within(q)
+	err := t.vouch(ctx, to)
+	if e := new(Error); errors.As(err, &e) {
+		e = e.within(q)
 		e.Server = to.Server.String()
-		return nil, e
+		err = e
 	}
-	return t.exchange(ctx, to, q)
+	var r *reply
+	if err == nil {
+		r, err = t.exchange(ctx, to, q)
+	}
+	if e := new(Error); errors.As(err, &e) && e.concernsServer() {
+		to.Server.Poor(q.name, time.Now())
+	}
+	return r, err
 }
 
 func (t *Trusting) exchange(ctx context.Context, to upstream.Attempt, q question) (*reply, error) {

@@ -107,7 +107,7 @@ type Validator struct {
 	private private.Zones
 	nat64   netip.Prefix
 
-	exchanges flight.Group[exchangeKey, *reply]
+	exchanges flight.Group[exchangeKey, *outcome]
 }
 
 // New returns a Validator. It sends nothing. It returns an error if there is no DNS

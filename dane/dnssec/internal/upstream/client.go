@@ -13,8 +13,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"github.com/mxseal/mxseal/dane/dnssec/internal/resolvconf"
 )
 
@@ -122,56 +120,52 @@ type Question struct {
 	// Memory bounds Message.Memory. A larger reply is an Error, TooLarge. 0 means no
 	// bound.
 	Memory int
-	// Spare is set if nobody may need the reply. The question is then not sent unless
-	// a quarter of the room is free.
+	// Spare means that nobody may need the reply.
 	Spare bool
 }
 
-// Exchange makes one attempt: it asks the server and returns the reply. It asks
-// over TCP if the reply over UDP is truncated (RFC 7766 section 5). It waits for
-// room for at most Timeout, and then for the reply for at most Timeout. The error is
-// an *Error.
+// Exchange asks the server and returns the reply. It asks over TCP if the reply over UDP
+// is truncated (RFC 7766 section 5). The caller is a Race, which has the room and limits
+// the time. The error is an *Error.
 func (c *Client) Exchange(ctx context.Context, to Attempt, q Question) (*Message, error) {
-	m, err := c.attempt(ctx, to, q, true)
+	m, err := c.send(ctx, to, q)
+	if err == nil && m.Truncated && !to.Stream && !to.Server.IsTLS() {
+		m, err = c.send(ctx, Attempt{Server: to.Server, Stream: true}, q)
+	}
 	if err == nil && m.Truncated {
 		return nil, &Error{Kind: Malformed, Server: to.Server.String(), Detail: "reply over TCP is truncated"}
 	}
 	return m, err
 }
 
-// Query is Exchange, but returns a truncated reply as it is.
+// Query makes one attempt outside of a Race, and returns a truncated reply as it is. It
+// waits for room for at most Timeout, and then for the reply for at most Timeout.
 func (c *Client) Query(ctx context.Context, to Attempt, q Question) (*Message, error) {
-	return c.attempt(ctx, to, q, false)
-}
-
-// attempt sends the question when there is room, and again over TCP if whole is set and
-// the reply over UDP is truncated.
-func (c *Client) attempt(ctx context.Context, to Attempt, q Question, whole bool) (*Message, error) {
-	room, err := c.enter(ctx, to, q.Spare)
+	room, err := c.enter(ctx, to, false)
 	if err != nil {
-		return nil, c.failure(ctx, to.Server, err)
+		return nil, err
 	}
 	defer room.leave()
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout())
 	defer cancel()
-	m, err := c.send(ctx, to, q)
-	if err == nil && m.Truncated && whole && !to.Stream && !to.Server.IsTLS() {
-		m, err = c.send(ctx, Attempt{Server: to.Server, Stream: true}, q)
-	}
-	return m, err
+	return c.send(ctx, to, q)
 }
 
-// enter takes the room for an attempt.
+// enter takes the room for an attempt. Spare means that the attempt can be left out.
 func (c *Client) enter(ctx context.Context, to Attempt, spare bool) (seat, error) {
 	if s, ok := c.bounds.tryEnter(to, spare); ok {
 		return s, nil
 	}
 	if spare {
-		return seat{}, &Error{Kind: Busy, Detail: "no room for a question that may not be needed"}
+		return seat{}, &Error{Kind: Busy, Server: to.Server.String(), Detail: "no room for a question that may not be needed"}
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.Timeout())
+	waiting, cancel := context.WithTimeout(ctx, c.Timeout())
 	defer cancel()
-	return c.bounds.enter(ctx, to)
+	room, err := c.bounds.enter(waiting, to)
+	if err != nil {
+		return seat{}, c.failure(ctx, to.Server, err)
+	}
+	return room, nil
 }
 
 // send sends one query and waits for the reply. Over UDP and TCP each query has a
@@ -181,6 +175,7 @@ func (c *Client) enter(ctx context.Context, to Attempt, spare bool) (seat, error
 func (c *Client) send(ctx context.Context, to Attempt, q Question) (*Message, error) {
 	to.Server.counts.queries.Add(1)
 	var m *Message
+	began := time.Now()
 	query, err := newQuery(q, c.wantAD)
 	switch {
 	case err != nil:
@@ -202,10 +197,10 @@ func (c *Client) send(ctx context.Context, to Attempt, q Question) (*Message, er
 	}
 	to.Server.counts.replies.Add(1)
 	m.Server = to.Server
-	// SERVFAIL over TCP after silence over UDP means that the server is slow, and not that
-	// UDP is blocked.
-	if !to.Stream || m.Rcode == dns.RcodeSuccess || m.Rcode == dns.RcodeNameError {
-		to.Server.answered(to, time.Now())
+	now := time.Now()
+	to.Server.replied(now.Sub(began))
+	if !to.Stream {
+		to.Server.answered(to, now)
 	}
 	return m, nil
 }
@@ -256,6 +251,7 @@ func (c *Client) overUDP(ctx context.Context, s *Server, query *query) (*Message
 		if err != nil {
 			return nil, err
 		}
+		s.lives(time.Now())
 		m, problem := readReply(buf[:n], query, c.records)
 		if problem == nil {
 			return m, nil
@@ -281,7 +277,7 @@ func (c *Client) overTCP(ctx context.Context, s *Server, query *query) (*Message
 	if err != nil {
 		return nil, err
 	}
-	return c.onlyReply(wire, query)
+	return c.onlyReply(s, wire, query)
 }
 
 func (c *Client) overTLS(ctx context.Context, s *Server, query *query) (*Message, error) {
@@ -308,7 +304,7 @@ func (c *Client) overTLS(ctx context.Context, s *Server, query *query) (*Message
 	if err != nil {
 		return nil, err
 	}
-	return c.onlyReply(wire, query)
+	return c.onlyReply(s, wire, query)
 }
 
 // connect dials a connection that fails when ctx ends.
@@ -328,23 +324,33 @@ const lackTime = 20 * time.Millisecond
 // ctx ends, because others are closed all the time; not so for a question that can be
 // left out.
 func (c *Client) reach(ctx context.Context, network string, s *Server, spare bool) (net.Conn, error) {
+	var lack error
 	for {
 		conn, err := c.dial(ctx, network, s.hostPort)
-		if spare || !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
+		switch {
+		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+			lack = err
+		case err != nil && ctx.Err() != nil && lack != nil:
+			return nil, lack // the server is not the reason
+		default:
 			return conn, err
+		}
+		if spare {
+			return nil, lack
 		}
 		retry := time.NewTimer(lackTime)
 		select {
 		case <-retry.C:
 		case <-ctx.Done():
 			retry.Stop()
-			return nil, err
+			return nil, lack
 		}
 	}
 }
 
 // onlyReply reads what came over a stream, where it can only be the reply.
-func (c *Client) onlyReply(wire []byte, query *query) (*Message, error) {
+func (c *Client) onlyReply(s *Server, wire []byte, query *query) (*Message, error) {
+	s.lives(time.Now())
 	m, problem := readReply(wire, query, c.records)
 	if problem != nil {
 		return nil, problem

@@ -13,6 +13,7 @@ const (
 	TooLarge                         // the reply exceeds Question.Memory
 	BadQuestion                      // the question cannot be written in a message
 	Busy                             // Bounds, or this host, left no room: says nothing about the server
+	Failing                          // the server did not reply to a check, so the question was not sent, or not waited for
 )
 
 // Error reports that an attempt at a server brought no reply.

@@ -88,6 +88,15 @@ func (p *pool) get(ctx context.Context, open func(context.Context) (*stream, err
 	return f.Wait(ctx)
 }
 
+// renew makes later questions open a new connection.
+func (p *pool) renew() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.current != nil {
+		p.current.retire()
+	}
+}
+
 // secure makes the handshake with a server over TLS (RFC 7858 section 3.1). It is
 // as strict as the profile of RFC 8310 section 5. It closes conn if it fails.
 func secure(ctx context.Context, conn net.Conn, template *tls.Config, name string) (net.Conn, error) {
