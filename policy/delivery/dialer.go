@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/internal/special"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -113,8 +114,12 @@ type Dialer struct {
 	hosts   limiter // sessions by host
 }
 
-// sharedAddresses are those of carrier-grade NAT (RFC 6598).
-var sharedAddresses = netip.MustParsePrefix("100.64.0.0/10")
+var (
+	// sharedAddresses are those of carrier-grade NAT (RFC 6598).
+	sharedAddresses = netip.MustParsePrefix("100.64.0.0/10")
+	// translatedAddresses are those of hosts that have IPv6 only (RFC 7335).
+	translatedAddresses = netip.MustParsePrefix("192.0.0.0/24")
+)
 
 const (
 	defaultConnectTimeout = 30 * time.Second
@@ -220,16 +225,28 @@ func (d *Dialer) localName(conn net.Conn) string {
 	return ehloName(hostname, localAddr(conn))
 }
 
-// ehloName returns the name of this host for EHLO. A host name without a dot is no
-// name in the DNS; RFC 5321 section 4.1.4 has the address instead.
+// ehloName returns the name of this host for EHLO. A host name without a dot, or in a
+// domain that only the local network has, is no name in the DNS; RFC 5321 section
+// 4.1.4 has the address instead.
 func ehloName(hostname string, local netip.Addr) string {
+	name, err := names.Canonical(hostname)
 	switch {
-	case names.IsDomain(hostname) && strings.Contains(strings.TrimSuffix(hostname, "."), "."):
-		return hostname
+	case err == nil && names.IsHostName(name) && isPublicName(name):
+		return name
 	case local.IsValid():
 		return literal(local.WithZone(""))
 	}
 	return "localhost"
+}
+
+// isPublicName reports whether a canonical name may be in the DNS of the Internet
+// (RFC 6761, RFC 6762).
+func isPublicName(name string) bool {
+	switch top := name[strings.LastIndexByte(name, '.')+1:]; top {
+	case name, "internal", "invalid", "local", "localdomain", "localhost":
+		return false
+	}
+	return true
 }
 
 // sendingIP returns the sending address for reports.
@@ -243,7 +260,7 @@ func (d *Dialer) sendingIP(conn net.Conn) netip.Addr {
 // reportedAddr returns an address if it may be disclosed to third parties, and means
 // something to them.
 func reportedAddr(local netip.Addr) netip.Addr {
-	if local.IsPrivate() || local.IsLoopback() || local.IsLinkLocalUnicast() || sharedAddresses.Contains(local) {
+	if special.IsNoMailHost(local) || local.IsPrivate() || sharedAddresses.Contains(local) || translatedAddresses.Contains(local) {
 		return netip.Addr{}
 	}
 	return local

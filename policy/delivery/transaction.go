@@ -288,6 +288,9 @@ func (t *transaction) send() {
 	}
 	if err == nil {
 		reply, err = t.conn.Receive(t.timeout(messageTimeout))
+	} else if early, ok := t.conn.Early(conversation.QuitTimeout); ok {
+		reply, err = early, nil
+		defer func() { t.over, t.alive = true, false }()
 	}
 	judged := t.judge(conversation.StepMessage, reply, err, t.Circumstances)
 	t.begun = false
