@@ -8,11 +8,11 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/mxseal/mxseal/internal/names"
-	"github.com/mxseal/mxseal/internal/special"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -72,8 +72,8 @@ type Dialer struct {
 	// longest timeout of RFC 5321 section 4.5.3.2.
 	IdleTimeout time.Duration
 	// DomainTimeout bounds what Send does for one domain, so that stalling hosts
-	// do not delay other domains; 0 means half an hour. Each host has a share
-	// of it. It does not bound a message whose octets have begun, which another
+	// do not delay other domains; 0 means half an hour. Each address has a share
+	// of it for its session, and one for each transaction up to the message. It does not bound a message whose octets have begun, which another
 	// attempt could deliver twice (RFC 5321 section 4.5.3.2.6).
 	DomainTimeout time.Duration
 	// MaxConnections bounds the connections of one call to one domain,
@@ -114,12 +114,12 @@ type Dialer struct {
 	hosts   limiter // sessions by host
 }
 
-var (
-	// sharedAddresses are those of carrier-grade NAT (RFC 6598).
-	sharedAddresses = netip.MustParsePrefix("100.64.0.0/10")
-	// translatedAddresses are those of hosts that have IPv6 only (RFC 7335).
-	translatedAddresses = netip.MustParsePrefix("192.0.0.0/24")
-)
+// localNetworks are those, besides private ones, whose addresses mean nothing to others.
+var localNetworks = [...]netip.Prefix{
+	netip.MustParsePrefix("100.64.0.0/10"), // carrier-grade NAT (RFC 6598)
+	netip.MustParsePrefix("192.0.0.0/24"),  // hosts with IPv6 only (RFC 7335)
+	netip.MustParsePrefix("fec0::/10"),     // site-local, deprecated (RFC 3879)
+}
 
 const (
 	defaultConnectTimeout = 30 * time.Second
@@ -260,7 +260,8 @@ func (d *Dialer) sendingIP(conn net.Conn) netip.Addr {
 // reportedAddr returns an address if it may be disclosed to third parties, and means
 // something to them.
 func reportedAddr(local netip.Addr) netip.Addr {
-	if special.IsNoMailHost(local) || local.IsPrivate() || sharedAddresses.Contains(local) || translatedAddresses.Contains(local) {
+	isIn := func(network netip.Prefix) bool { return network.Contains(local) }
+	if !local.IsGlobalUnicast() || local.IsPrivate() || slices.ContainsFunc(localNetworks[:], isIn) {
 		return netip.Addr{}
 	}
 	return local

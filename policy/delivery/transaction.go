@@ -36,6 +36,8 @@ type channel struct {
 	extensions wire.Extensions
 	conversation.Circumstances
 	idle time.Duration // 0 for the timeouts above
+	// share returns the context of a transaction up to its message.
+	share func(context.Context) (context.Context, context.CancelFunc)
 
 	// over means that the connection is of no more use.
 	over bool
@@ -45,10 +47,10 @@ type channel struct {
 	begun bool
 }
 
-func newChannel(c *conversation.Conversation, plan *policy.Plan, idle time.Duration) *channel {
+func (w *walk) newChannel(c *conversation.Conversation) *channel {
 	return &channel{
-		host: c.Host, plan: plan, conn: c.Conn, extensions: c.Hello.Extensions(),
-		Circumstances: c.Circumstances, idle: idle, alive: true,
+		host: c.Host, plan: w.plan, conn: c.Conn, extensions: c.Hello.Extensions(),
+		Circumstances: c.Circumstances, idle: w.dialer.IdleTimeout, share: w.share, alive: true,
 	}
 }
 
