@@ -313,6 +313,49 @@ func TestS13StallsAtEveryStep(t *testing.T) {
 	}
 }
 
+// S13: a host that is slow and within the time of a step, which is five minutes for MAIL (RFC
+// 5321 section 4.5.3.2), gets the mail, however many addresses come after it. It has not
+// stalled, and neither has one that refuses the mail or closes the connection.
+func TestS13SlowIsNotStalled(t *testing.T) {
+	t.Parallel()
+	addr := func(i int) string { return fmt.Sprintf("192.0.2.%d", i) }
+	for name, tt := range map[string]struct {
+		first   script
+		dialled []string // for each message
+	}{
+		"slow":    {slowly("MAIL", 4*time.Minute), []string{addr(1)}},
+		"refuses": {answering(map[string]string{"MAIL": "450 later\r\n"}), []string{addr(1), addr(3)}},
+		"421":     {func(s *server) { s.say("421 busy\r\n") }, []string{addr(1), addr(3)}},
+		"closes":  {func(s *server) { s.say(greeting) }, []string{addr(1), addr(2)}},
+		"garbage": {func(s *server) { s.say("what?\r\n") }, []string{addr(1), addr(2)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(map[string][]script{addr(1): {tt.first}})
+				var hosts []mailHost
+				for i := 1; i <= 9; i += 2 {
+					hosts = append(hosts, at(policy.Opportunistic, addr(i), addr(i+1)))
+					w.scripts[addr(i+1)] = []script{inClearOnly}
+					if i > 1 {
+						w.scripts[addr(i)] = []script{inClearOnly}
+					}
+				}
+				d := w.dialer()
+				d.Resolver = w.published(t, hosts...)
+				for range 2 {
+					w.dialled = nil
+					if err := d.SendMail(t.Context(), "s@example.net", []string{"x@example.org"}, []byte(letter)); err != nil {
+						t.Fatal(err)
+					}
+					if !slices.Equal(w.dialled, tt.dialled) {
+						t.Errorf("dialled %q, want %q", w.dialled, tt.dialled)
+					}
+				}
+			})
+		})
+	}
+}
+
 // stallingAt is a host with TLS that says nothing any more from a step on.
 func stallingAt(step string) script {
 	return func(s *server) {
