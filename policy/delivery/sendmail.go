@@ -108,7 +108,7 @@ func (d *Dialer) deliver(ctx context.Context, m *message, g group) results {
 			all.undelivered = append(all.undelivered, exhausted(g.to, failure, within.Err() == nil && !w.missed && w.recheck == nil)...)
 			return all
 		}
-		got := m.send(ctx, within, newChannel(talk, w.plan, d.IdleTimeout), g.to)
+		got := m.send(ctx, within, w.newChannel(talk), g.to)
 		w.release()
 		all.undelivered = append(all.undelivered, got.undelivered...)
 		all.delivered = append(all.delivered, got.delivered...)
@@ -132,8 +132,8 @@ func missed(to []mailbox, failure *policy.Error) results {
 }
 
 // send sends the message over one session, in as many transactions as it takes.
-// within bounds each transaction until the message begins. From then on only ctx
-// does: the server may have the message, and its reply says so.
+// A share of within bounds each transaction until the message begins. From then on
+// only ctx does: the server may have the message, and its reply says so.
 func (m *message) send(ctx, within context.Context, s *channel, to []mailbox) results {
 	defer s.end()
 	var all results
@@ -145,7 +145,9 @@ func (m *message) send(ctx, within context.Context, s *channel, to []mailbox) re
 		}
 		some := to[:min(len(to), maxRecipients)]
 		t := transaction{channel: s, message: m}
-		t.run(ctx, within, some)
+		part, cancel := s.share(within)
+		t.run(ctx, part, some)
+		cancel()
 		all.delivered = append(all.delivered, t.results.delivered...)
 		all.undelivered = append(all.undelivered, t.results.undelivered...)
 		all.next = append(all.next, t.results.next...)
