@@ -53,6 +53,7 @@ func (c *Conn) use(conn net.Conn) {
 type boundedConn struct {
 	net.Conn
 	left atomic.Int64
+	now  bool // Read does not wait
 }
 
 func (c *boundedConn) Read(p []byte) (int, error) {
@@ -60,7 +61,11 @@ func (c *boundedConn) Read(p []byte) (int, error) {
 	if left <= 0 {
 		return 0, ErrTooLong
 	}
-	n, err := c.Conn.Read(p[:min(int64(len(p)), left)])
+	read := c.Conn.Read
+	if c.now {
+		read = func(p []byte) (int, error) { return readNow(c.Conn, p) }
+	}
+	n, err := read(p[:min(int64(len(p)), left)])
 	c.left.Add(-int64(n))
 	return n, err
 }
