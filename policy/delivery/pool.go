@@ -129,16 +129,16 @@ func (p *Pool) Close(ctx context.Context) error {
 	p.closed = true
 	lot := p.lot
 	p.mu.Unlock()
-	if lot != nil {
-		lot.Close()
-	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if lot != nil {
+			lot.Close()
+		}
+		<-p.drained
+	}()
 	select {
-	case <-p.drained:
-		return nil
-	default:
-	}
-	select {
-	case <-p.drained:
+	case <-done:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -182,7 +182,8 @@ func (p *Pool) enter() bool {
 			PerDomain: cmp.Or(max(p.Dialer.MaxPerDomain, 0), defaultMaxPerDomain),
 			IdleTime:  cmp.Or(max(p.IdleTime, 0), defaultIdle),
 			Patience:  patience,
-			Leave:     func(kept *conversation.Conversation) { kept.Conn.Part() },
+			Leave:     func(kept *conversation.Conversation) { kept.Conn.Quit(conversation.QuitTimeout) },
+			Hurry:     func(kept *conversation.Conversation) { kept.Conn.Part() },
 		})
 	}
 	p.walks++

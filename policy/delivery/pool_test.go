@@ -67,7 +67,7 @@ func clearThen(replies map[string]string) script {
 	}
 }
 
-// The columns of decision "Pool" (SMTP-20): a session serves another message only if a
+// The columns of decision "Pool": a session serves another message only if a
 // new connection would be the same, and if it meets the plan of that message. Every
 // message is delivered in any case, unless a new connection would not do either.
 func TestPoolColumns(t *testing.T) {
@@ -595,7 +595,7 @@ func TestPoolBounds(t *testing.T) {
 				defer pool.Close(t.Context())
 				var sending sync.WaitGroup
 				for _, address := range to {
-					for range 4 / len(to) + 1 {
+					for range 4/len(to) + 1 {
 						sending.Go(func() {
 							if err := pool.SendMail(t.Context(), "s@example.net", []string{address}, []byte(letter)); err != nil {
 								t.Error(err)

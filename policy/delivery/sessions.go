@@ -160,7 +160,7 @@ func (w *walk) session(ctx context.Context, ended func()) (*Session, error) {
 	if w.pool != nil {
 		session.keep = func() {
 			if !w.pool.keep(w, talk) {
-				talk.Conn.Part()
+				talk.Conn.Quit(conversation.QuitTimeout)
 			}
 			ended()
 		}

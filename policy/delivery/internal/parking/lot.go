@@ -17,9 +17,10 @@ type Config[S any] struct {
 	IdleTime time.Duration
 	// Patience is how long Enter waits.
 	Patience time.Duration
-	// Leave ends an idle session. It must not wait for the server, and must not use the
-	// Lot. It is called by several goroutines.
-	Leave func(S)
+	// Leave ends an idle session, and Hurry ends one without waiting for the server,
+	// because another one needs its place. They must not use the Lot. They are called by
+	// several goroutines.
+	Leave, Hurry func(S)
 }
 
 // Place is what a session counts for.
@@ -79,7 +80,7 @@ func (l *Lot[K, S]) Enter(ctx context.Context, p Place) bool {
 		l.waiting = append(l.waiting, w)
 	}
 	l.mu.Unlock()
-	l.leave(surplus)
+	l.hurry(surplus)
 	if w == nil {
 		return true
 	}
@@ -114,7 +115,7 @@ func (l *Lot[K, S]) Take(key K, p Place, fits func(S) bool) (session S, ok bool)
 		surplus := l.makeRoom(p)
 		l.count(p, 1)
 		l.mu.Unlock()
-		l.leave(surplus)
+		l.hurry(surplus)
 		return e.session, true
 	}
 	l.mu.Unlock()
@@ -145,7 +146,8 @@ func (l *Lot[K, S]) Exit(p Place) {
 	l.serve()
 }
 
-// Close ends the idle sessions. Sessions in use are not kept any more, and go on.
+// Close ends the idle sessions, and returns when they have ended. Sessions in use are not
+// kept any more, and go on.
 func (l *Lot[K, S]) Close() {
 	l.mu.Lock()
 	l.closed = true
@@ -156,10 +158,14 @@ func (l *Lot[K, S]) Close() {
 		all = append(all, e)
 	}
 	l.mu.Unlock()
+	var leaving sync.WaitGroup
 	for _, e := range all {
-		l.config.Leave(e.session)
-		l.Exit(e.place)
+		leaving.Go(func() {
+			l.config.Leave(e.session)
+			l.Exit(e.place)
+		})
 	}
+	leaving.Wait()
 }
 
 // expire ends a session that was idle for too long.
@@ -237,8 +243,8 @@ func (l *Lot[K, S]) count(p Place, n int) {
 	}
 }
 
-func (l *Lot[K, S]) leave(sessions []S) {
+func (l *Lot[K, S]) hurry(sessions []S) {
 	for _, session := range sessions {
-		l.config.Leave(session)
+		l.config.Hurry(session)
 	}
 }

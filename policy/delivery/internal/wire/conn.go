@@ -224,15 +224,6 @@ func (c *Conn) StartTLS(ctx context.Context, timeout time.Duration, config *tls.
 	if c.r.Buffered() > 0 {
 		return ErrInjection
 	}
-	return c.handshake(ctx, timeout, config)
-}
-
-// Discard throws away what the server sent behind a reply, for a handshake
-// that need not prove anything (RFC 3207 section 4.2: whatever was learned in
-// clear is forgotten).
-func (c *Conn) Discard() { c.r.Discard(c.r.Buffered()) }
-
-func (c *Conn) handshake(ctx context.Context, timeout time.Duration, config *tls.Config) error {
 	if err := c.begin(timeout, maxHandshake); err != nil {
 		return err
 	}
@@ -244,6 +235,11 @@ func (c *Conn) handshake(ctx context.Context, timeout time.Duration, config *tls
 	c.use(conn)
 	return nil
 }
+
+// Discard throws away what the server sent behind a reply, for a handshake
+// that need not prove anything (RFC 3207 section 4.2: whatever was learned in
+// clear is forgotten).
+func (c *Conn) Discard() { c.r.Discard(c.r.Buffered()) }
 
 // Abort closes the connection without a farewell, neither of SMTP nor of TLS. It
 // may be called at any time and by any goroutine.

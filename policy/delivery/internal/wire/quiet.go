@@ -26,9 +26,9 @@ func (c *Conn) Quiet() bool {
 	return errors.Is(err, errNothing)
 }
 
-// Part says QUIT and closes the connection without waiting for the reply (RFC 5321
-// section 4.1.1.10 asks for that). It is for sessions whose mail is all answered, so
-// that a server which stalls holds up nobody.
+// Part says QUIT and closes the connection without waiting for the reply. RFC 5321
+// section 4.1.1.10 has clients wait for it; but here other mail would wait too, and a
+// server that stalls must not hold it up. All mail of the session is answered.
 func (c *Conn) Part() {
 	if err := c.begin(partTimeout, maxReply); err == nil && c.Send("QUIT") == nil {
 		c.w.Flush()
