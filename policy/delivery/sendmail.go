@@ -121,7 +121,7 @@ func (d *Dialer) deliver(ctx context.Context, along walker, m *message, g group)
 			all.undelivered = append(all.undelivered, exhausted(g.to, failure, within.Err() == nil && !w.missed && w.recheck == nil)...)
 			return all
 		}
-		s := newChannel(talk, w.plan, d.IdleTimeout)
+		s := w.newChannel(talk)
 		got := m.send(ctx, within, s, g.to)
 		if w.pool == nil || !s.clean() || !w.pool.keep(w, talk) {
 			s.end()
@@ -152,8 +152,8 @@ func missed(to []mailbox, failure *policy.Error) results {
 }
 
 // send sends the message over one session, in as many transactions as it takes.
-// within bounds each transaction until the message begins. From then on only ctx
-// does: the server may have the message, and its reply says so.
+// A share of within bounds each transaction until the message begins. From then on
+// only ctx does: the server may have the message, and its reply says so.
 func (m *message) send(ctx, within context.Context, s *channel, to []mailbox) results {
 	var all results
 	for len(to) > 0 {
@@ -164,7 +164,9 @@ func (m *message) send(ctx, within context.Context, s *channel, to []mailbox) re
 		}
 		some := to[:min(len(to), maxRecipients)]
 		t := transaction{channel: s, message: m}
-		t.run(ctx, within, some)
+		part, cancel := s.share(within)
+		t.run(ctx, part, some)
+		cancel()
 		all.delivered = append(all.delivered, t.results.delivered...)
 		all.undelivered = append(all.undelivered, t.results.undelivered...)
 		all.next = append(all.next, t.results.next...)

@@ -36,6 +36,8 @@ type channel struct {
 	extensions wire.Extensions
 	conversation.Circumstances
 	idle time.Duration // 0 for the timeouts above
+	// share returns the context of a transaction up to its message.
+	share func(context.Context) (context.Context, context.CancelFunc)
 
 	// over means that the connection is of no more use.
 	over bool
@@ -51,10 +53,10 @@ type channel struct {
 	odd bool
 }
 
-func newChannel(c *conversation.Conversation, plan *policy.Plan, idle time.Duration) *channel {
+func (w *walk) newChannel(c *conversation.Conversation) *channel {
 	return &channel{
-		host: c.Host, plan: plan, conn: c.Conn, extensions: c.Hello.Extensions(),
-		Circumstances: c.Circumstances, idle: idle, alive: true, untried: c.Reused,
+		host: c.Host, plan: w.plan, conn: c.Conn, extensions: c.Hello.Extensions(),
+		Circumstances: c.Circumstances, idle: w.dialer.IdleTimeout, share: w.share, alive: true, untried: c.Reused,
 	}
 }
 
@@ -312,6 +314,9 @@ func (t *transaction) send() {
 	}
 	if err == nil {
 		reply, err = t.conn.Receive(t.timeout(messageTimeout))
+	} else if early, ok := t.conn.Early(conversation.QuitTimeout); ok {
+		reply, err = early, nil
+		defer func() { t.over, t.alive = true, false }()
 	}
 	judged := t.judge(conversation.StepMessage, reply, err, t.Circumstances)
 	t.begun = false

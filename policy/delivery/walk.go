@@ -24,7 +24,7 @@ type walk struct {
 
 	plan      *policy.Plan
 	targets   []target // not yet tried
-	current   target   // of the session
+	current   target   // the last that was tried
 	left      int      // connections that may still be made
 	failures  []*policy.Error
 	stale     bool  // a policy failure occurred, and an MTA-STS policy is in force
@@ -94,12 +94,13 @@ func (w *walk) visit(ctx context.Context, t target) (*conversation.Conversation,
 	return nil, failure
 }
 
-// share returns a context for the next target, with its part of the time that ctx
-// leaves, if ctx has a deadline.
+// share returns a context for a session with the present target, or for a transaction
+// in it, with its part of the time that ctx leaves, if ctx has a deadline. The
+// targets after it have the rest.
 func (w *walk) share(ctx context.Context) (context.Context, context.CancelFunc) {
 	if deadline, ok := ctx.Deadline(); ok {
 		left := time.Until(deadline)
-		if share := max(left/time.Duration(len(w.targets)+1), shortestShare); share < left {
+		if share := max(left/time.Duration(min(len(w.targets)+1, mostShares)), shortestShare); share < left {
 			return context.WithTimeout(ctx, share)
 		}
 	}
@@ -141,7 +142,8 @@ func (w *walk) end() {
 
 // fail logs and keeps the failure of a host. If it is a reply, the host has spoken for
 // all its addresses: the attempt at the host ends and the next host is tried. RFC 5321
-// section 5.1 has the mail try each address, so the others come after that.
+// section 5.1 has the mail try each address, so the others come after that. If the
+// present target took too long, it has stalled.
 func (w *walk) fail(ctx context.Context, host *policy.Host, failure *policy.Error) {
 	w.dialer.log(ctx, slog.LevelInfo, "mail host failed",
 		slog.String("domain", w.plan.Domain), slog.String("host", host.Name), slog.Any("error", failure))
@@ -149,6 +151,9 @@ func (w *walk) fail(ctx context.Context, host *policy.Host, failure *policy.Erro
 	var reply *textproto.Error
 	if errors.As(failure.Err, &reply) {
 		putBack(w.targets, host)
+	}
+	if w.current.addr.IsValid() && conversation.IsTimeout(failure.Err) && ctx.Err() == nil {
+		w.dialer.stalls.note(w.current.addr)
 	}
 	if w.plan.MTASTS.Policy != nil && (failure.Reason != "" || failure.Permanent) {
 		w.stale = true
@@ -250,9 +255,6 @@ func (w *walk) connect(ctx context.Context, t target, with conversation.Offer, f
 		talk.Conn.Abort()
 		return nil, interrupted(w.plan.Domain, ctx.Err())
 	}
-	if talk.Last.Action == conversation.TryNext && talk.At < conversation.StepEHLOInTLS && conversation.IsTimeout(talk.Err) {
-		w.dialer.stalls.note(t.addr)
-	}
 	return talk, failure
 }
 
@@ -286,9 +288,6 @@ func (w *walk) dial(ctx context.Context, t target) (net.Conn, *policy.Error) {
 	defer cancel()
 	conn, err := t.host.DialFrom(dialing, w.dialer.local(t.addr), t.addr)
 	if err != nil {
-		if ctx.Err() == nil && conversation.IsTimeout(err) {
-			w.dialer.stalls.note(t.addr)
-		}
 		_, failure := t.host.Attempted(policy.NotConnected, nil, err)
 		return nil, failure
 	}
@@ -324,6 +323,9 @@ func (d *Dialer) timeouts() conversation.Timeouts {
 const (
 	// shortestShare is what a target has at least of the time for the domain.
 	shortestShare = 10 * time.Second
+	// mostShares bounds the parts of that time, so that a domain with many addresses
+	// leaves the first ones the time of a step (RFC 5321 section 4.5.3.2).
+	mostShares = 4
 	// greetingTimeout is shorter than RFC 5321 section 4.5.3.2.1 has it: a host
 	// that takes longer keeps the next one from the mail.
 	greetingTimeout = time.Minute

@@ -19,7 +19,8 @@ import (
 // greeting. It greets and answers the client's first EHLO or HELO itself, with what
 // the server offers in the session as it is. From then on it hands commands and
 // messages through as they are, and replies in the form that every client reads:
-// behind each code a space and a text, keywords in upper case. It answers itself what
+// behind each code a space and a text, the usual code for each success, keywords in
+// upper case. It answers itself what
 // must not reach the server: STARTTLS, AUTH in a session that is not authenticated, and
 // MAIL without REQUIRETLS where that is required.
 //
@@ -190,6 +191,7 @@ func (c *Conn) reply() (wire.Reply, error) {
 			if next.verb == "EHLO" && reply.Class() == 2 {
 				return c.offers(reply), nil
 			}
+			reply.Code = expected(next.verb, reply.Code)
 			return reply, nil
 		}
 	}
@@ -239,6 +241,23 @@ func (c *Conn) offers(hello wire.Reply) wire.Reply {
 		}
 	}
 	return reply
+}
+
+// expected returns the code of a reply as clients know it that compare all of it. The
+// first digit decides (RFC 5321 section 4.3.2): a client that takes 251 after the
+// message for a failure would send the message again.
+func expected(verb string, code int) int {
+	switch class := code / 100; {
+	case class == 3 && verb == "DATA":
+		return 354
+	case class == 2 && verb == "QUIT":
+		return 221
+	case class == 2 && verb == "RCPT" && code/10 == 25:
+		return code
+	case class == 2 && slices.Contains([]string{"HELO", "MAIL", "RCPT", ".", "BDAT", "RSET", "NOOP"}, verb):
+		return 250
+	}
+	return code
 }
 
 // appendReply writes a reply so that clients which are strict read it.

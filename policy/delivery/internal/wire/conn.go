@@ -145,8 +145,8 @@ func (c *Conn) Write(octets []byte, timeout time.Duration) error {
 	return c.w.Flush()
 }
 
-// read reads one reply. Lines end in CRLF; a bare LF is accepted as well. The
-// lines of a reply all have the same code (RFC 5321 section 4.2.1); where a
+// read reads one reply. Lines end in CRLF; a bare LF and more than one CR are accepted
+// as well. The lines of a reply all have the same code (RFC 5321 section 4.2.1); where a
 // server sends different ones, the last counts, as it does for other senders.
 func (c *Conn) read() (Reply, error) {
 	var reply Reply
@@ -192,7 +192,7 @@ func (c *Conn) line() (string, error) {
 		if err != nil {
 			return "", unexpected(err)
 		}
-		return strings.TrimSuffix(strings.TrimSuffix(string(line), "\n"), "\r"), nil
+		return strings.TrimRight(strings.TrimSuffix(string(line), "\n"), "\r"), nil
 	}
 }
 
