@@ -183,7 +183,7 @@ func (p *Pool) enter() bool {
 			IdleTime:  cmp.Or(max(p.IdleTime, 0), defaultIdle),
 			Patience:  patience,
 			Leave:     func(kept *conversation.Conversation) { kept.Conn.Quit(conversation.QuitTimeout) },
-			Hurry:     func(kept *conversation.Conversation) { kept.Conn.Part() },
+			Hurry:     func(kept *conversation.Conversation) { kept.Conn.Quit(0) },
 		})
 	}
 	p.walks++

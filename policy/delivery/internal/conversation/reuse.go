@@ -36,7 +36,7 @@ func (c *Conversation) TakeOver(ctx context.Context, kept *Conversation) bool {
 		return false
 	}
 	if !c.Fits(kept) || !c.contentWith(kept) {
-		kept.Conn.Part()
+		kept.Conn.Quit(0)
 		return false
 	}
 	stop := kept.Conn.Interruptible(ctx)

@@ -24,6 +24,8 @@ const (
 	maxHandshake = 512 << 10
 	// bufferSize is that of the buffers for commands and replies.
 	bufferSize = 4 << 10
+	// partTimeout bounds a QUIT whose reply is not waited for.
+	partTimeout = time.Second
 )
 
 // Conn is a connection to an SMTP server. It is for one goroutine at a time,
@@ -245,10 +247,15 @@ func (c *Conn) Discard() { c.r.Discard(c.r.Buffered()) }
 // may be called at any time and by any goroutine.
 func (c *Conn) Abort() error { return c.raw.Close() }
 
-// Quit says QUIT, waits for the reply at most so long, and closes the
-// connection. Nothing depends on the reply.
+// Quit says QUIT, waits for the reply at most so long, and closes the connection.
+// Nothing depends on the reply. RFC 5321 section 4.1.1.10 has clients wait for it; 0 does
+// not, for a session whose place other mail needs at once.
 func (c *Conn) Quit(timeout time.Duration) {
-	c.Command(timeout, "QUIT")
+	if timeout > 0 {
+		c.Command(timeout, "QUIT")
+	} else if c.begin(partTimeout, maxReply) == nil && c.Send("QUIT") == nil {
+		c.w.Flush()
+	}
 	c.Abort()
 }
 

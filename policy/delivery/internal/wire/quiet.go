@@ -6,9 +6,6 @@ import (
 	"time"
 )
 
-// partTimeout bounds a farewell that nobody waits for.
-const partTimeout = time.Second
-
 // Quiet reports whether the connection is open and nothing that the server sent is
 // unread, as far as that is known without waiting: in the buffers, in records of TLS
 // that were received and not decrypted yet, and in the system. What is unread would be
@@ -17,23 +14,13 @@ func (c *Conn) Quiet() bool {
 	if c.pending > 0 || c.r.Buffered() > 0 || c.w.Buffered() > 0 {
 		return false
 	}
-	if err := c.begin(partTimeout, maxReply); err != nil {
+	if err := c.begin(time.Second, maxReply); err != nil {
 		return false
 	}
 	c.raw.now = true
 	_, err := c.r.Peek(1)
 	c.raw.now = false
 	return errors.Is(err, errNothing)
-}
-
-// Part says QUIT and closes the connection without waiting for the reply. RFC 5321
-// section 4.1.1.10 has clients wait for it; but here other mail would wait too, and a
-// server that stalls must not hold it up. All mail of the session is answered.
-func (c *Conn) Part() {
-	if err := c.begin(partTimeout, maxReply); err == nil && c.Send("QUIT") == nil {
-		c.w.Flush()
-	}
-	c.Abort()
 }
 
 // errNothing means that nothing has arrived. To package crypto/tls it is a timeout,
