@@ -1,10 +1,9 @@
-package main
+package situations
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -13,39 +12,42 @@ import (
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-// trial is a scenario with its site and resolver.
-type trial struct {
-	scenario
+// maxWhy is the width of the column of the demo for Result.Why.
+const maxWhy = 25
+
+// Trial is a situation with its site and resolver.
+type Trial struct {
+	Situation
 	site     *site
 	resolver *policy.Resolver
 	sender   string // the return path, which identifies the message
 }
 
-// build adds the sites of all scenarios to an internet. Then it advances the
-// clock by a day and starts the attacks against remembered policies.
-func build(ctx context.Context, inet *policytest.Internet, all []scenario) ([]*trial, error) {
+// Build adds the sites of all situations to an internet. Then it advances the
+// clock by a day and starts the attacks against remembered policies. The domains must differ.
+func Build(ctx context.Context, inet *policytest.Internet, all []Situation) ([]*Trial, error) {
 	w := &world{inet: inet, hosts: make(map[string]*policytest.Host)}
 	shared, err := policy.New(inet.Config())
 	if err != nil {
 		return nil, err
 	}
-	trials := make([]*trial, len(all))
+	trials := make([]*Trial, len(all))
 	for i, each := range all {
-		t := &trial{scenario: each, site: &site{world: w, name: each.domain}, resolver: shared,
+		t := &Trial{Situation: each, site: &site{world: w, name: each.Domain}, resolver: shared,
 			sender: fmt.Sprintf("demo-%d@sender.test", i)}
 		if each.config != nil {
 			config := inet.Config()
 			each.config(&config)
 			if t.resolver, err = policy.New(config); err != nil {
-				return nil, fmt.Errorf("%s: %w", each.domain, err)
+				return nil, fmt.Errorf("%s: %w", each.Domain, err)
 			}
 		}
 		t.given.take(t.site)
 		trials[i] = t
 	}
-	atOnce(trials, func(t *trial) {
+	AtOnce(trials, func(t *Trial) {
 		if t.nextDay != nil {
-			t.resolver.Resolve(ctx, t.domain) // only remembers the policy; run checks the result
+			t.resolver.Resolve(ctx, t.Domain) // only remembers the policy; Run checks the result
 		}
 	})
 	for _, t := range trials {
@@ -55,8 +57,8 @@ func build(ctx context.Context, inet *policytest.Internet, all []scenario) ([]*t
 	return trials, nil
 }
 
-// atOnce calls do for all trials concurrently.
-func atOnce(trials []*trial, do func(*trial)) {
+// AtOnce calls do for all trials concurrently.
+func AtOnce(trials []*Trial, do func(*Trial)) {
 	var running sync.WaitGroup
 	for _, t := range trials {
 		running.Go(func() { do(t) })
@@ -64,44 +66,59 @@ func atOnce(trials []*trial, do func(*trial)) {
 	running.Wait()
 }
 
-// result is the result of a trial.
-type result struct {
-	*trial
-	got outcome
-	// why is the reason in short form, explanation in long form.
-	why, explanation string
-	// wrong is the difference from the expected result, or nil.
-	wrong error
+// Plan returns the plan for the message.
+func (t *Trial) Plan(ctx context.Context) (*policy.Plan, error) {
+	return t.resolver.Resolve(ctx, t.Recipient(), t.options...)
 }
 
-// run sends the message of the scenario and looks for it at all mail hosts.
-func (t *trial) run(ctx context.Context) result {
-	r := result{trial: t}
-	plan, err := t.resolver.Resolve(ctx, t.recipient(), t.options...)
+// Result is the result of a trial.
+type Result struct {
+	*Trial
+	Got Outcome
+	// Why is the reason in short form, which fits into the column of the demo, and
+	// Explanation in long form.
+	Why, Explanation string
+	// Wrong is the difference from the expected result, or nil.
+	Wrong error
+}
+
+// A Send sends a message for one recipient with a Dialer, by any client. Its errors are
+// *policy.Error, or wrap one.
+type Send func(ctx context.Context, dialer *delivery.Dialer, from, to string, message []byte, options ...policy.Option) error
+
+// SendMail is the Send of package delivery.
+func SendMail(ctx context.Context, dialer *delivery.Dialer, from, to string, message []byte, options ...policy.Option) error {
+	return dialer.SendMail(ctx, from, []string{to}, message, options...)
+}
+
+// Run sends the message of the situation and looks for it at all mail hosts.
+func (t *Trial) Run(ctx context.Context, send Send) Result {
+	r := Result{Trial: t}
+	plan, err := t.Plan(ctx)
 	if err == nil {
-		dialer := delivery.Dialer{Resolver: t.resolver, LocalName: "mail.sender.test", Recorder: t.site}
-		err = dialer.SendMail(ctx, t.sender, []string{"you@" + t.recipient()}, t.message(), t.options...)
+		dialer := &delivery.Dialer{Resolver: t.resolver, LocalName: "mail.sender.test", Recorder: t.site}
+		err = send(ctx, dialer, t.sender, "you@"+t.Recipient(), t.message(), t.options...)
 	}
 	places := t.site.find(t.sender)
 	switch {
 	case err == nil && len(places) == 1:
 		r.deliver(plan, places[0])
 	case err == nil:
-		r.got.mail = lost
+		r.Got.Mail = Lost
 	case len(places) > 0:
-		r.got.mail, r.got.at = leaked, places[0].host
+		r.Got.Mail, r.Got.At = Leaked, places[0].host
 	default:
 		r.fail(plan, err)
 	}
-	r.wrong = r.check()
+	r.Wrong = r.check()
 	return r
 }
 
 // check compares the result with the expected one.
-func (r *result) check() error {
+func (r *Result) check() error {
 	var wrong []error
-	if r.got != r.want {
-		wrong = append(wrong, fmt.Errorf("expected %q, got %q (%s)", r.want, r.got, r.explanation))
+	if r.Got != r.Want {
+		wrong = append(wrong, fmt.Errorf("expected %q, got %q (%s)", r.Want, r.Got, r.Explanation))
 	}
 	if r.also != nil {
 		wrong = append(wrong, r.also(r.site))
@@ -109,8 +126,8 @@ func (r *result) check() error {
 	return errors.Join(wrong...)
 }
 
-func (t *trial) message() []byte {
-	return []byte(t.header + "From: " + t.sender + "\r\nSubject: " + t.situation + "\r\n\r\nHello.\r\n")
+func (t *Trial) message() []byte {
+	return []byte(t.header + "From: " + t.sender + "\r\nSubject: " + t.Title + "\r\n\r\nHello.\r\n")
 }
 
 // place is a mail host that has received a message.
@@ -135,23 +152,23 @@ func (w *world) find(sender string) []place {
 }
 
 // deliver sets the result of a message that was received.
-func (r *result) deliver(plan *policy.Plan, at place) {
+func (r *Result) deliver(plan *policy.Plan, at place) {
 	host := hostOf(plan, at.host)
 	if host == nil {
-		r.got = outcome{mail: leaked, at: at.host}
+		r.Got = Outcome{Mail: Leaked, At: at.host}
 		return
 	}
-	r.got = outcome{mail: encrypted, by: host.By, at: at.host}
-	r.explanation = host.Why
+	r.Got = Outcome{Mail: Encrypted, By: host.By, At: at.host}
+	r.Explanation = host.Why
 	switch {
 	case !at.tls:
-		r.got.mail, r.why = inClear, "no TLS, and no policy"
+		r.Got.Mail, r.Why = InClear, "no TLS, and no policy"
 	case host.Level < policy.Authenticated && host.By == 0:
-		r.why = "TLS was offered"
+		r.Why = "TLS was offered"
 	case host.Level < policy.Authenticated:
-		r.why = "TLS is asked for"
+		r.Why = "TLS is asked for"
 	default:
-		r.got.mail, r.why = authenticated, proof(host)
+		r.Got.Mail, r.Why = Authenticated, proof(host)
 	}
 }
 
@@ -194,39 +211,30 @@ func hostOf(plan *policy.Plan, name string) *policy.Host {
 }
 
 // fail sets the result of a message that was not received.
-func (r *result) fail(plan *policy.Plan, err error) {
-	r.explanation = err.Error()
+func (r *Result) fail(plan *policy.Plan, err error) {
+	r.Explanation = err.Error()
 	var failure *policy.Error
 	if !errors.As(err, &failure) {
-		r.got.mail = lost
+		r.Got.Mail = Lost
 		return
 	}
-	r.got.mail = waits
+	r.Got.Mail = Waits
 	if failure.Permanent {
-		r.got.mail = returned
+		r.Got.Mail = Returned
 	}
 	if plan != nil && len(plan.Hosts) > 0 {
-		r.got.by = plan.Hosts[0].By
+		r.Got.By = plan.Hosts[0].By
 	}
 	reason, code := failure.TLSReport()
 	switch {
 	case reason == "":
-		r.got.reason, r.why = failure.Status, fmt.Sprint(failure.Code(), " ", failure.Status)
+		r.Got.Reason, r.Why = failure.Status, fmt.Sprint(failure.Code(), " ", failure.Status)
 	case code == "":
-		r.got.reason, r.why = reason, reason
+		r.Got.Reason, r.Why = reason, reason
 	default:
-		r.got.reason, r.why = reason+"/"+code, code
-		if len(code) > whyWidth {
-			r.why = reason
+		r.Got.Reason, r.Why = reason+"/"+code, code
+		if len(code) > maxWhy {
+			r.Why = reason
 		}
 	}
-}
-
-// all returns the scenarios of all groups, in order.
-func all(groups []group) []scenario {
-	var list []scenario
-	for _, g := range groups {
-		list = slices.Concat(list, g.scenarios)
-	}
-	return list
 }
