@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/delivery"
 	"github.com/mxseal/mxseal/policy/policytest"
+	"github.com/mxseal/mxseal/tlsrpt"
 )
 
 // maxWhy is the width of the column of the demo for Result.Why.
@@ -69,6 +72,13 @@ func AtOnce(trials []*Trial, do func(*Trial)) {
 // Plan returns the plan for the message.
 func (t *Trial) Plan(ctx context.Context) (*policy.Plan, error) {
 	return t.resolver.Resolve(ctx, t.Recipient(), t.options...)
+}
+
+// Reports returns the sessions that were recorded for TLS-RPT, in order.
+func (t *Trial) Reports() []tlsrpt.Session {
+	t.site.reports.Lock()
+	defer t.site.reports.Unlock()
+	return slices.Clone(t.site.report)
 }
 
 // Result is the result of a trial.
@@ -133,6 +143,7 @@ func (t *Trial) message() []byte {
 // place is a mail host that has received a message.
 type place struct {
 	host string
+	to   string
 	tls  bool
 }
 
@@ -144,7 +155,7 @@ func (w *world) find(sender string) []place {
 	for name, host := range w.hosts {
 		for _, message := range host.Messages() {
 			if message.From == sender {
-				places = append(places, place{name, message.Session.TLS != nil})
+				places = append(places, place{name, strings.Join(message.To, " "), message.Session.TLS != nil})
 			}
 		}
 	}
@@ -154,8 +165,8 @@ func (w *world) find(sender string) []place {
 // deliver sets the result of a message that was received.
 func (r *Result) deliver(plan *policy.Plan, at place) {
 	host := hostOf(plan, at.host)
-	if host == nil {
-		r.Got = Outcome{Mail: Leaked, At: at.host}
+	if host == nil || at.to != "you@"+plan.Domain { // in A-labels
+		r.Got, r.Explanation = Outcome{Mail: Leaked, At: at.host}, "to "+at.to
 		return
 	}
 	r.Got = Outcome{Mail: Encrypted, By: host.By, At: at.host}
