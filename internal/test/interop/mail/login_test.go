@@ -40,9 +40,9 @@ var relays = []struct {
 }
 
 // A real Postfix takes mail after a login by each mechanism, at both ports (decision
-// "Login"; AUTH-1 to AUTH-4, AUTH-7, AUTH-8, SUB-1 to SUB-3, OAUTH-1, OAUTH-2). Wrong
-// credentials are sent once, and the mail waits. None are sent to a server that is not
-// authenticated.
+// "Login"; AUTH-3, AUTH-5, AUTH-8, SUB-1, OAUTH-1). Wrong credentials are sent once, and
+// the mail waits (AUTH-7, AUTH-11, AUTH-12, OAUTH-3). None are sent to a server that is not
+// authenticated (AUTH-10, SUB-2, SUB-3, SUB-5, OAUTH-5).
 func TestLogin(t *testing.T) {
 	accounts := mailserver.StartDovecot(t, username, password)
 	s := startRelays(t, accounts)
