@@ -307,3 +307,34 @@ func TestCredentialsAreNotRepeated(t *testing.T) {
 		})
 	}
 }
+
+// At port 465 there is TLS or nothing, also without credentials and where no policy asks for
+// it: a server that begins in cleartext, or fails the handshake, gets no mail (SUB-5).
+func TestImplicitTLSHasNoWayBack(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		play script
+		sent bool
+	}{
+		"cleartext": {inClearOnly, false},
+		"STARTTLS":  {withTLS(certificates().good), false},
+		"hangs up":  {func(*server) {}, false},
+		"an alert": {func(s *server) {
+			s.say("\x15\x03\x01\x00\x02\x02\x28") // handshake_failure
+		}, false},
+		"TLS, and not verified": {relay(true, certificates().unknown, ""), true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(map[string][]script{"192.0.2.1": {tt.play, tt.play, inClearOnly, inClearOnly}})
+			d := w.relayed(t, "465")
+			d.SmartHost = &SmartHost{Host: "[mx.example.net]:465"}
+			result, err := d.Send(t.Context(), mailOf(letter, "x@example.org"))
+			if (err == nil) != tt.sent || tt.sent && result.Delivered[0].TLS == nil || len(w.dialled) != 1 {
+				t.Errorf("%s: %v after %q", name, err, w.dialled)
+			}
+			if said := verbs(w.said("192.0.2.1")); !tt.sent && (strings.Contains(said, "MAIL") || strings.Contains(said, "EHLO")) {
+				t.Errorf("%s: heard %s", name, said)
+			}
+		})
+	}
+}
