@@ -19,6 +19,7 @@ func TestM2PlantedEntry(t *testing.T) {
 	}{
 		"none":                       {noneWeek, 0},
 		"testing":                    {testing_, 0},
+		"testing, as long":           {strings.Replace(enforceWeek, "enforce", "testing", 1), time.Second},
 		"other hosts":                {other, 0},
 		"another host":               {enforceWeek + "mx: mail.evil.example\n", 0},
 		"no more hosts":              {strings.Replace(enforceWeek, "mail", "*", 1), 0},
@@ -54,6 +55,10 @@ func TestM2PlantedEntry(t *testing.T) {
 				}
 				if _, dials := w.counts(); dials != 1 {
 					t.Errorf("%d fetches", dials)
+				}
+				// Otherwise relays that disagree would write in turns without end.
+				if store.puts != 1+20 {
+					t.Errorf("%d writes", store.puts)
 				}
 			})
 		})
