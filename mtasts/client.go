@@ -33,7 +33,7 @@ type Config struct {
 	// the TTLs of records; see [Resolver].
 	Resolver Resolver
 	// RootCAs are the authorities that certify policy hosts. nil means the
-	// system roots.
+	// system roots; New fails if there are none.
 	RootCAs *x509.CertPool
 	// Dial connects to a policy host. Its arguments are "tcp" and an IP address
 	// with port 443, which has been checked (see AllowPolicyHost). It must return when
@@ -92,6 +92,9 @@ func (config Config) withDefaults() (Config, error) {
 	if config.StoreKey != nil && len(config.StoreKey) < minStoreKey {
 		return config, fmt.Errorf("mtasts: Config.StoreKey has %d octets; use %d random octets or more", len(config.StoreKey), minStoreKey)
 	}
+	if config.RootCAs == nil && !hasSystemRoots() {
+		return config, errors.New("mtasts: this system has no CA certificates, so no policy host can be verified and no policy found; install them (package ca-certificates), or set Config.RootCAs")
+	}
 	if config.Resolver == nil {
 		config.Resolver = net.DefaultResolver
 	}
@@ -118,6 +121,12 @@ func (config Config) withDefaults() (Config, error) {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	return config, nil
+}
+
+// hasSystemRoots reports whether crypto/x509 finds authorities to trust.
+func hasSystemRoots() bool {
+	roots, err := x509.SystemCertPool()
+	return err == nil && !roots.Equal(x509.NewCertPool())
 }
 
 // Client finds the policies of domains and remembers them. What it remembers is

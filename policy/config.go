@@ -47,8 +47,8 @@ type Config struct {
 	MTASTS *mtasts.Client
 
 	// RootCAs are the roots of the web PKI, for MTA-STS policy hosts and for the
-	// mail hosts that a policy lists. nil means the system's roots. DANE
-	// does not use them.
+	// mail hosts that a policy lists. nil means the system's roots. If there are none,
+	// New fails unless NoMTASTS is set. DANE does not use them.
 	RootCAs *x509.CertPool
 
 	// Dial connects to mail hosts and policy hosts; addr is always an IP

@@ -28,9 +28,9 @@ var errNotAHost = errors.New("the MX record does not name a host")
 // out.
 var errFamily = errors.New("no address of the family that the call uses, only")
 
-// errNoStatus means that a dnssec.Resolver returned an answer that is neither
+// errNoStatus means that a dnssec.Resolver returned no answer, or one that is neither
 // secure nor insecure.
-var errNoStatus = errors.New("the resolver gave no DNSSEC status")
+var errNoStatus = errors.New("the resolver gave no answer with a DNSSEC status")
 
 // makePlan gathers the facts and decides about each host.
 func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) {

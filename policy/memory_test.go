@@ -2,7 +2,11 @@ package policy
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
+	"os"
+	"os/exec"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -180,4 +184,68 @@ func TestM5InterruptedPlanIsNotKept(t *testing.T) {
 			t.Errorf("the next caller got %v", err)
 		}
 	})
+}
+
+// M8: without CA certificates New fails and says what to do, unless MTA-STS is off or
+// RootCAs are given. Package x509 reads the system's roots once, so the test runs in a
+// process of its own.
+func TestM8NoRoots(t *testing.T) {
+	const child = "MXSEAL_TEST_NO_ROOTS"
+	if os.Getenv(child) == "" {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestM8NoRoots$")
+		cmd.Env = append(os.Environ(), child+"=1", "SSL_CERT_FILE=/nonexistent", "SSL_CERT_DIR=/nonexistent")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	if _, err := New(Config{DNS: newFakeDNS()}); err == nil || !strings.Contains(err.Error(), "ca-certificates") || !strings.Contains(err.Error(), "NoMTASTS") {
+		t.Errorf("no roots: %v", err)
+	}
+	for name, config := range map[string]Config{"NoMTASTS": {NoMTASTS: true}, "own roots": {RootCAs: x509.NewCertPool()}} {
+		config.DNS = newFakeDNS()
+		r, err := New(config)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		r.Close()
+	}
+}
+
+// M13: a resolver that returns neither an answer nor an error, for any type, is an
+// error and no panic.
+func TestM13NoAnswer(t *testing.T) {
+	types := []dnssec.Type{dnssec.TypeMX, dnssec.TypeA, dnssec.TypeAAAA, dnssec.TypeTLSA, dnssec.TypeTXT}
+	for _, broken := range types {
+		f := forged(t)
+		f.addHost(t, dnssec.Insecure, "mta-sts.other.example")
+		f.add(t, dnssec.Insecure, `_mta-sts.other.example. TXT "v=STSv1; id=1;"`)
+		r := newFakeDNS().newResolver(t, Config{})
+		r.dns = resolverFunc(func(ctx context.Context, name string, qtype dnssec.Type) (*dnssec.Answer, error) {
+			if qtype == broken {
+				return nil, nil
+			}
+			return f.Lookup(ctx, name, qtype)
+		})
+		for _, domain := range []string{"dane.example", "other.example"} {
+			plan, err := r.Resolve(t.Context(), domain)
+			var failure *Error
+			switch {
+			case err != nil && (!errors.As(err, &failure) || failure.Permanent):
+				t.Errorf("%s, %v: %v", domain, broken, err)
+			case broken == dnssec.TypeMX && err == nil:
+				t.Errorf("%s: a route without MX records", domain)
+			case broken == dnssec.TypeTLSA && domain == "dane.example" && plan.Err() == nil:
+				t.Errorf("%s: no TLSA records", domain)
+			}
+		}
+		resolver := policyResolver{resolverFunc(func(context.Context, string, dnssec.Type) (*dnssec.Answer, error) { return nil, nil })}
+		if _, err := resolver.LookupTXT(t.Context(), "example."); err == nil {
+			t.Error("TXT: no error")
+		}
+		if _, err := resolver.LookupNetIP(t.Context(), "ip", "example."); err == nil {
+			t.Error("addresses: no error")
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -150,9 +151,16 @@ func (r *Resolver) addSources(config Config) error {
 	}
 	r.mtasts = config.MTASTS
 	if r.mtasts == nil {
+		roots := config.RootCAs
+		if roots == nil && config.NoMTASTS {
+			// No policy is looked up, so a system without roots is no error.
+			if roots, _ = x509.SystemCertPool(); roots == nil {
+				roots = x509.NewCertPool()
+			}
+		}
 		client, err := mtasts.New(mtasts.Config{
 			Resolver:        policyResolver{r.dns},
-			RootCAs:         config.RootCAs,
+			RootCAs:         roots,
 			Dial:            config.Dial,
 			AllowPolicyHost: config.AllowPolicyHost,
 			Now:             config.Now,
@@ -162,7 +170,7 @@ func (r *Resolver) addSources(config Config) error {
 			Logger:          config.Logger,
 		})
 		if err != nil {
-			return fmt.Errorf("policy: %w", err)
+			return fmt.Errorf("policy: Config.Store, StoreKey and RootCAs make no MTA-STS client; correct them, or set Config.NoMTASTS: %w", err)
 		}
 		r.mtasts = client
 		made = append(made, client)
