@@ -11,6 +11,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/anchor"
+	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 )
@@ -78,7 +79,7 @@ func FuzzReply(f *testing.F) {
 			return [][]byte{forged, honest}
 		}
 		w.mu.Unlock()
-		v.cache = newCache(1 << 20)
+		v.cache = memory.New(1 << 20)
 		a, err := v.Lookup(context.Background(), q.name, Type(q.qtype))
 		if err != nil {
 			return

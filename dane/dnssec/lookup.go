@@ -9,6 +9,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/private"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 	"github.com/mxseal/mxseal/internal/flight"
@@ -20,7 +21,7 @@ type lookup struct {
 	session session
 	chain   chain
 	judge   judge
-	cache   *cache
+	cache   *memory.Cache
 	local   bool // special-use names are answered without a server
 	private private.Zones
 }
@@ -35,7 +36,7 @@ func (v *Validator) newLookup(ctx context.Context) *lookup {
 		exchanges: &v.exchanges,
 		ctx:       ctx,
 		now:       now,
-		budget:    newBudget(v.limits, v.skew, &proven{v.cache, now}),
+		budget:    newBudget(v.limits, v.skew, v.cache.Signatures(now)),
 		attempts:  v.client.Attempts(servers, time.Now()),
 		problem:   problem,
 		started:   make(map[exchangeKey]*flight.Flight[*reply]),
@@ -66,7 +67,7 @@ func (l *lookup) run(q question) (*Answer, error) {
 	}
 	if !errors.Is(l.session.ctx.Err(), context.Canceled) {
 		now := l.session.now
-		l.cache.put(cacheKey{q.name, q.rtype, cachedFailure}, e, len(e.Error()), now.Add(failureTTL), now)
+		l.cache.Put(q.key(memory.Failure), e, len(e.Error()), now.Add(failureTTL), now)
 	}
 	return nil, e
 }
@@ -75,8 +76,8 @@ func (l *lookup) run(q question) (*Answer, error) {
 // ends in an alias, the target is asked for by its own name.
 func (l *lookup) follow(q question, so path) (*Answer, error) {
 	s := &l.session
-	key := cacheKey{q.name, q.rtype, cachedAnswer}
-	if a, ok := l.cache.get(key, s.now).(*Answer); ok {
+	key := q.key(memory.Answer)
+	if a, ok := l.cache.Get(key, s.now).(*Answer); ok {
 		return a, l.extend(so, q, a)
 	}
 	if l.local && private.IsSpecialUse(q.name) {
@@ -99,7 +100,7 @@ func (l *lookup) follow(q question, so path) (*Answer, error) {
 			}
 			a = a.followedBy(rest)
 		}
-		l.cache.put(key, a, a.size(), a.Expires, s.now)
+		l.cache.Put(key, a, a.size(), a.Expires, s.now)
 		return a, nil
 	}
 	return nil, asked.err

@@ -37,7 +37,7 @@ func newReply(msg *upstream.Message, q question) (*reply, error) {
 		case dns.RcodeRefused:
 			reason = Refused
 		}
-		return nil, r.blame(failure(q, reason, "the server answered %s", rcodeName(msg.Rcode)))
+		return nil, r.blame(failure(q, reason, "the server answered %s", upstream.RcodeName(msg.Rcode)))
 	}
 	relevant := func(rtype uint16) bool { return upstream.Relevant(rtype, q.rtype) }
 	r.answer, _ = proof.NewSection(msg.Answer, relevant)
@@ -52,7 +52,7 @@ func newReply(msg *upstream.Message, q question) (*reply, error) {
 func (r *reply) present(q question) error {
 	switch {
 	case r.rcode != dns.RcodeSuccess:
-		return failure(q, Malformed, "the server answers, and says %s", rcodeName(r.rcode))
+		return failure(q, Malformed, "the server answers, and says %s", upstream.RcodeName(r.rcode))
 	case r.dname(q.name) != nil, q.rtype != dns.TypeCNAME && r.answer.Find(q.name, dns.TypeCNAME) != nil:
 		return failure(q, AliasInvalid, "the server answers, and says that the name is an alias")
 	default:
@@ -80,13 +80,6 @@ func (r *reply) blamed(e *Error, q question) *Error {
 	default:
 		return r.blame(e.within(q))
 	}
-}
-
-func rcodeName(rcode int) string {
-	if name := dns.RcodeToString[rcode]; name != "" {
-		return name
-	}
-	return "an unknown code"
 }
 
 // extendedErrors returns the Extended DNS Errors of msg, made safe to print.
@@ -174,21 +167,20 @@ func (r *reply) unvalidated(q question, so path, aliases int, status Status, now
 			a.Expires = earliest(a.Expires, after(now, set.TTL()))
 			return a, false, a.hold(set, a.Expires.Sub(now))
 		}
-		cname := r.answer.Find(a.Name, dns.TypeCNAME)
-		if cname == nil {
-			break
-		}
-		target, err := cnameTarget(cname)
+		step, ttl, err := r.step(a.Name)
 		if err != nil {
 			return nil, false, err
 		}
-		step := Alias{Name: a.Name, Target: target, DNAME: r.dname(a.Name) != nil, Status: status}
-		if so, err = so.follow(step, q, aliases); err != nil {
+		if step == nil {
+			break
+		}
+		step.Status = status
+		if so, err = so.follow(*step, q, aliases); err != nil {
 			return nil, false, err
 		}
-		a.Aliases = append(a.Aliases, step)
-		a.Expires = earliest(a.Expires, after(now, cname.TTL()))
-		a.Name = target
+		a.Aliases = append(a.Aliases, *step)
+		a.Expires = earliest(a.Expires, after(now, ttl))
+		a.Name = step.Target
 	}
 	if len(a.Aliases) > 0 {
 		return a, true, nil
@@ -196,9 +188,30 @@ func (r *reply) unvalidated(q question, so path, aliases int, status Status, now
 	if r.isReferral() {
 		return nil, false, failure(q, NoRecursion, "the server refers to other servers instead of answering")
 	}
+	if len(r.answer) > 0 {
+		return nil, false, failure(q, Malformed, "the answer has records that were not asked for")
+	}
 	a.deny(r.rcode)
 	a.Expires = earliest(a.Expires, after(now, r.negativeTTL()))
 	return a, false, nil
+}
+
+// step returns where the alias at name leads, and its TTL, or nil if there is no alias. A
+// DNAME may come without the CNAME that it makes: systemd-resolved does not add it.
+func (r *reply) step(name string) (step *Alias, ttl uint32, err error) {
+	if set := r.dname(name); set != nil {
+		cname, err := r.redirect(name, set)
+		if err != nil {
+			return nil, 0, err
+		}
+		return &Alias{Name: name, Target: cname.Target, DNAME: true}, set.TTL(), nil
+	}
+	set := r.answer.Find(name, dns.TypeCNAME)
+	if set == nil {
+		return nil, 0, nil
+	}
+	target, err := cnameTarget(set)
+	return &Alias{Name: name, Target: target}, set.TTL(), err
 }
 
 // isReferral reports whether the reply names other servers instead of answering,

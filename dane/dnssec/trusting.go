@@ -12,7 +12,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/mxseal/mxseal/dane/dnssec/internal/resolvconf"
+	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 	"github.com/mxseal/mxseal/internal/flight"
 )
@@ -56,7 +56,7 @@ type TrustingConfig struct {
 type Trusting struct {
 	client  *upstream.Client
 	now     func() time.Time
-	cache   *cache
+	cache   *memory.Cache
 	lookups flight.Group[question, *Answer]
 }
 
@@ -70,7 +70,7 @@ func NewTrusting(config TrustingConfig) (*Trusting, error) {
 	client, err := upstream.New(upstream.Config{
 		Servers:    config.Servers,
 		ResolvConf: config.ResolvConf,
-		Permit:     trustworthy,
+		Permit:     upstream.Trustworthy,
 		Dial:       config.Dial,
 		TLS:        config.TLS,
 		Options:    upstream.Options{Timeout: config.Timeout},
@@ -83,7 +83,7 @@ func NewTrusting(config TrustingConfig) (*Trusting, error) {
 	return &Trusting{
 		client:  client,
 		now:     clock(config.Now),
-		cache:   newCache(config.CacheBytes),
+		cache:   memory.New(config.CacheBytes),
 		lookups: flight.Group[question, *Answer]{Limit: limits.Duration},
 	}, nil
 }
@@ -91,32 +91,6 @@ func NewTrusting(config TrustingConfig) (*Trusting, error) {
 // Close closes the connections over TLS to the servers. Later lookups that need a
 // server return an *Error that wraps net.ErrClosed. Close may be called more than once.
 func (t *Trusting) Close() error { return t.client.Close() }
-
-// trustworthy refuses a server whose AD bit someone on the network can forge, and a
-// server of a file whose author may not know where the AD bit comes from.
-func trustworthy(s *upstream.Server, file *resolvconf.File) error {
-	switch {
-	case !s.IsLoopback() && !s.IsTLS():
-		return fmt.Errorf("the AD bit of DNS server %s can be forged on the network: "+
-			"use a server on this host, \"tls://%s\", or a Validator", s, s.Addr())
-	case file == nil:
-		return nil
-	case isForwarder(s.Addr()):
-		return fmt.Errorf("DNS server %s is one of Docker or systemd-resolved, which may pass on the AD bit of any server: "+
-			"name it in TrustingConfig.Servers if it validates, or use a Validator", s)
-	case !file.TrustAD:
-		return fmt.Errorf("DNS server %s comes from a file without \"options trust-ad\": "+
-			"add the option or name the server in TrustingConfig.Servers if it validates, or use a Validator", s)
-	default:
-		return nil
-	}
-}
-
-// isForwarder reports whether addr is one of Docker or systemd-resolved.
-func isForwarder(addr netip.Addr) bool {
-	a := addr.Unmap()
-	return a.Is4() && slices.Contains([][4]byte{{127, 0, 0, 11}, {127, 0, 0, 53}, {127, 0, 0, 54}}, a.As4())
-}
 
 // vouchTime is how long a server counts as validating after it has shown it.
 const vouchTime = time.Minute
@@ -146,13 +120,13 @@ func (t *Trusting) Lookup(ctx context.Context, name string, rtype Type) (*Answer
 	if err != nil {
 		return nil, err
 	}
-	if a, ok := t.cache.get(cacheKey{q.name, q.rtype, cachedAnswer}, t.now()).(*Answer); ok {
+	if a, ok := t.cache.Get(q.key(memory.Answer), t.now()).(*Answer); ok {
 		return a, nil
 	}
 	f := t.lookups.Join(ctx, q, func(ctx context.Context) (*Answer, error) {
 		a, err := t.lookup(ctx, q, nil)
 		if err == nil {
-			t.cache.put(cacheKey{q.name, q.rtype, cachedAnswer}, a, a.size(), a.Expires, t.now())
+			t.cache.Put(q.key(memory.Answer), a, a.size(), a.Expires, t.now())
 		}
 		return a, err
 	})

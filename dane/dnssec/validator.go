@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/anchor"
+	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/private"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 	"github.com/mxseal/mxseal/internal/flight"
@@ -106,7 +107,7 @@ type Validator struct {
 	private private.Zones
 	nat64   netip.Prefix
 
-	cache     *cache
+	cache     *memory.Cache
 	lookups   flight.Group[question, *Answer]
 	exchanges flight.Group[exchangeKey, *reply]
 }
@@ -149,7 +150,7 @@ func New(config Config) (*Validator, error) {
 		local:     anchors.OfIANA(),
 		private:   zones,
 		nat64:     config.NAT64,
-		cache:     newCache(config.CacheBytes),
+		cache:     memory.New(config.CacheBytes),
 		lookups:   flight.Group[question, *Answer]{Limit: limits.Duration},
 		exchanges: flight.Group[exchangeKey, *reply]{Limit: client.Timeout()},
 	}, nil
@@ -221,7 +222,7 @@ func (v *Validator) NAT64() netip.Prefix { return v.nat64 }
 // that needs the answer then calls Lookup.
 func (v *Validator) LookupAhead(ctx context.Context, name string, t Type) (wait func() (*Answer, error)) {
 	q, err := newQuestion(name, t)
-	if err != nil || v.private.Of(q.home()) != nil || !v.cache.isInSignedZone(q.home(), v.now()) {
+	if err != nil || v.private.Of(q.home()) != nil || !isInSignedZone(v.cache, q.home(), v.now()) {
 		return nil
 	}
 	var a *Answer
@@ -260,10 +261,10 @@ func (v *Validator) lookup(ctx context.Context, q question, ahead bool) (*Answer
 // cached returns the answer, or the failure, if the cache has one.
 func (v *Validator) cached(q question) (*Answer, error) {
 	now := v.now()
-	if a, ok := v.cache.get(cacheKey{q.name, q.rtype, cachedAnswer}, now).(*Answer); ok {
+	if a, ok := v.cache.Get(q.key(memory.Answer), now).(*Answer); ok {
 		return a, nil
 	}
-	if e, ok := v.cache.get(cacheKey{q.name, q.rtype, cachedFailure}, now).(*Error); ok {
+	if e, ok := v.cache.Get(q.key(memory.Failure), now).(*Error); ok {
 		return nil, e
 	}
 	return nil, nil

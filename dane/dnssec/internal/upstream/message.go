@@ -244,3 +244,11 @@ func size(rr dns.RR) int {
 	}
 	return n
 }
+
+// RcodeName returns the name of a response code.
+func RcodeName(rcode int) string {
+	if name := dns.RcodeToString[rcode]; name != "" {
+		return name
+	}
+	return "an unknown code"
+}

@@ -1,4 +1,6 @@
-package dnssec
+// Package memory is what a resolver remembers: values of several kinds, by name and type,
+// until they expire.
+package memory
 
 import (
 	"hash/maphash"
@@ -7,37 +9,39 @@ import (
 	"time"
 )
 
-// cache keeps values until they expire. It is bounded in bytes. It consists of shards,
+// Cache keeps values until they expire. It is bounded in bytes. It consists of shards,
 // and a hit takes a read lock and at most one atomic store, so goroutines that look up
 // the same name do not wait for each other.
-type cache struct {
+type Cache struct {
 	seed   maphash.Seed
 	shards [64]shard
 }
 
-// cacheKind says what a value is.
-type cacheKind uint8
+// Kind says what a value is.
+type Kind uint8
 
+// The kinds of values.
 const (
-	cachedAnswer  cacheKind = iota // *Answer
-	cachedFailure                  // *Error
-	cachedCut                      // *cut
-	cachedZone                     // string: the apex of the zone that the name is in
-	cachedHabits                   // *habits: of the zone at the name
-	cachedProven                   // true: the signature that has the name as its digest is good
+	Answer  Kind = iota // the answer to the question for the name and the type
+	Failure             // why that question could not be answered
+	Cut                 // what the name is to the zone above
+	Zone                // the zone that the name is in
+	usual               // what is usual in the zone at the name
+	proven              // the signature that has the name as its digest is good
 )
 
-type cacheKey struct {
-	name  string
-	rtype uint16
-	kind  cacheKind
+// Key is the key of a value.
+type Key struct {
+	Name string
+	Type uint16
+	Kind Kind
 }
 
 // shard evicts with the SIEVE algorithm: a hand moves from the oldest entry to the
 // newest, and removes the first one that was not used since the hand last passed it.
 type shard struct {
 	mu      sync.RWMutex
-	entries map[cacheKey]*entry
+	entries map[Key]*entry
 	newest  *entry
 	oldest  *entry
 	hand    *entry
@@ -46,7 +50,7 @@ type shard struct {
 }
 
 type entry struct {
-	key          cacheKey
+	key          Key
 	value        any
 	expires      time.Time
 	size         int
@@ -65,26 +69,26 @@ func (e *entry) isGood(now time.Time) bool {
 // that in the map.
 const entryOverhead = 250
 
-// newCache returns a cache of the bytes, or of 16 MiB if they are not positive.
-func newCache(bytes int) *cache {
+// New returns a Cache of the bytes, or of 16 MiB if they are not positive.
+func New(bytes int) *Cache {
 	if bytes <= 0 {
 		bytes = 16 << 20
 	}
-	c := &cache{seed: maphash.MakeSeed()}
+	c := &Cache{seed: maphash.MakeSeed()}
 	for i := range c.shards {
-		c.shards[i].entries = make(map[cacheKey]*entry)
+		c.shards[i].entries = make(map[Key]*entry)
 		c.shards[i].limit = bytes / len(c.shards)
 	}
 	return c
 }
 
-func (c *cache) shard(key cacheKey) *shard {
-	hash := maphash.String(c.seed, key.name) + uint64(key.rtype)
+func (c *Cache) shard(key Key) *shard {
+	hash := maphash.String(c.seed, key.Name) + uint64(key.Type)
 	return &c.shards[hash%uint64(len(c.shards))]
 }
 
-// get returns the value, or nil if there is none that may be used at now.
-func (c *cache) get(key cacheKey, now time.Time) any {
+// Get returns the value, or nil if there is none that may be used at now.
+func (c *Cache) Get(key Key, now time.Time) any {
 	s := c.shard(key)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -98,30 +102,12 @@ func (c *cache) get(key cacheKey, now time.Time) any {
 	return e.value
 }
 
-// proven is the part of the cache that remembers good signatures, for one lookup.
-type proven struct {
-	cache *cache
-	now   time.Time
-}
-
-func (p *proven) key(digest [32]byte) cacheKey {
-	return cacheKey{name: string(digest[:]), kind: cachedProven}
-}
-
-// Has reports whether the signature was verified before.
-func (p *proven) Has(digest [32]byte) bool { return p.cache.get(p.key(digest), p.now) != nil }
-
-// Add remembers that the signature is good, for as long as its RRset may be kept.
-func (p *proven) Add(digest [32]byte, ttl uint32) {
-	p.cache.put(p.key(digest), true, 0, after(p.now, ttl), p.now)
-}
-
-// put keeps a value of the given size until it expires.
-func (c *cache) put(key cacheKey, value any, size int, expires, now time.Time) {
+// Put keeps a value of the given size until it expires.
+func (c *Cache) Put(key Key, value any, size int, expires, now time.Time) {
 	if !now.Before(expires) {
 		return
 	}
-	e := &entry{key: key, value: value, expires: expires, size: size + len(key.name) + entryOverhead}
+	e := &entry{key: key, value: value, expires: expires, size: size + len(key.Name) + entryOverhead}
 	s := c.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,6 +129,18 @@ func (c *cache) put(key cacheKey, value any, size int, expires, now time.Time) {
 		s.oldest = e
 	}
 	s.newest = e
+}
+
+// Size returns the number of entries, and the bytes that they take.
+func (c *Cache) Size() (entries, bytes int) {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.RLock()
+		entries += len(s.entries)
+		bytes += s.bytes
+		s.mu.RUnlock()
+	}
+	return entries, bytes
 }
 
 func (s *shard) evict(now time.Time) {
