@@ -95,7 +95,7 @@ func (c *cache) put(s *state) {
 	e.hit.Store(hit)
 	ring, class := c.place(sh, s)
 	class.count.Add(1)
-	class.size.Add(s.kept().size())
+	class.size.Add(kept(s).size())
 	ring.add(e)
 	sh.entries[s.domain] = e
 	for class.count.Load() > c.limit || class.size.Load() > c.maxSize {
@@ -122,7 +122,7 @@ func (c *cache) drop(sh *shard, e *cacheEntry) (hit bool) {
 	}
 	ring, class := c.place(sh, e.state)
 	class.count.Add(-1)
-	class.size.Add(-e.state.kept().size())
+	class.size.Add(-kept(e.state).size())
 	ring.remove(e)
 	delete(sh.entries, e.state.domain)
 	return e.hit.Load()
@@ -130,7 +130,7 @@ func (c *cache) drop(sh *shard, e *cacheEntry) (hit bool) {
 
 // place returns the ring in sh and the class to which s belongs.
 func (c *cache) place(sh *shard, s *state) (*ring, *class) {
-	switch p := s.kept(); {
+	switch p := kept(s); {
 	case p == nil:
 		return &sh.others, &c.others
 	case p.size() > textPerPolicy:
@@ -210,7 +210,7 @@ func (r *ring) states(mu *sync.RWMutex, states []*state) []*state {
 
 // kept returns the policy that the state keeps in memory, in force or expired; nil for
 // none.
-func (s *state) kept() *Policy {
+func kept(s *state) *Policy {
 	if s.policy == nil && s.lapsed != nil {
 		return s.lapsed.policy
 	}

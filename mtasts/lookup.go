@@ -55,9 +55,10 @@ func (c *Client) fresh(domain string) *state {
 	return nil
 }
 
-// unknown returns ErrStoreUnread if mail has to wait for the store.
+// unknown returns ErrStoreUnread if mail has to wait because the store may have a
+// policy: it has given no answer about the domain yet, and nothing else is known.
 func (c *Client) unknown(s *state) error {
-	if s.waits() && !c.config.ProceedUnread {
+	if s.unread && !s.answered && s.policy == nil && !c.config.ProceedUnread {
 		return ErrStoreUnread
 	}
 	return nil
@@ -359,7 +360,7 @@ func (w *work) load(ctx context.Context) (before, old *state) {
 		before, old = mine, &same
 	case !mine.inForce(now):
 		before, old = mine, theirs
-	case theirs.policy != nil && !theirs.mayReplace(mine, now):
+	case theirs.policy != nil && !mayReplace(theirs, mine, now):
 		// What is older is replaced in the store. Anything else stays there until this
 		// Client has fetched the policy itself.
 		w.refused = theirs.fetched.After(mine.fetched)
@@ -383,7 +384,7 @@ func (w *work) step(ctx context.Context, old *state) (_ *state, looked bool) {
 	c := w.client
 	next := old.at(c.config.Now())
 	switch {
-	case w.task == reread && (!w.refused || w.stored.isFuture(next.made)), w.task == refresh && !next.used:
+	case w.task == reread && (!w.refused || isFuture(w.stored, next.made)), w.task == refresh && !next.used:
 		return next, false
 	case w.task == lookUp && old.isFresh(next.made):
 		next.used = true
@@ -483,7 +484,7 @@ func (w *work) share(ctx context.Context, mine *state, id string) (theirs *state
 		}
 		now := c.config.Now()
 		if s := c.storage.read(ctx, w.domain).at(now); s.supersedes(mine, id) {
-			if !s.mayReplace(mine, now) {
+			if !mayReplace(s, mine, now) {
 				return nil, release
 			}
 			release()

@@ -99,7 +99,7 @@ func (r *refresher) sweep(ctx context.Context, end time.Time) []job {
 		switch {
 		case s.policy != nil:
 			add(s.domain, s.used, s.schedule())
-		case s.at(now).kept() == nil:
+		case kept(s.at(now)) == nil:
 			c.memory.remove(s.domain)
 		}
 	}
@@ -193,7 +193,7 @@ func part(d time.Duration, of float64) time.Duration { return time.Duration(floa
 func (s *state) schedule() schedule {
 	plan := schedule{fetched: s.fetched, expires: s.expires()}
 	if s.behind != 0 {
-		plan.fetched = s.begin(s.made)
+		plan.fetched = plan.expires.Add(-s.policy.MaxAge)
 	}
 	if last := s.problems.last(); s.problems.failing() && last != nil {
 		plan.failed, plan.lastFailed = s.problems.failed, last.when

@@ -155,7 +155,11 @@ func (st *storage) write(ctx context.Context, old, next *state) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	st.absent.remove(next.domain)
-	err := st.store.Put(ctx, next.entry(st.key))
+	e := next.entry()
+	if st.key != nil {
+		e.Tag = e.tag(st.key)
+	}
+	err := st.store.Put(ctx, e)
 	if err != nil {
 		st.events.storeFailed(next.domain, err)
 	}
@@ -181,16 +185,8 @@ func (s *state) essentials() essentials {
 	return e
 }
 
-// entry returns the entry for s, whose policy is not nil, with a tag unless key is nil.
-func (s *state) entry(key []byte) Entry {
-	e := s.untagged()
-	if key != nil {
-		e.Tag = e.tag(key)
-	}
-	return e
-}
-
-func (s *state) untagged() Entry {
+// entry returns the entry for s, whose policy is not nil, without a tag.
+func (s *state) entry() Entry {
 	e := Entry{
 		Domain: s.domain, ID: s.id, Text: s.policy.Text,
 		Fetched: s.fetched, Expires: s.fetched.Add(s.policy.MaxAge), NextCheck: s.next, Used: s.used,

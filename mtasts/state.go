@@ -199,18 +199,15 @@ func (s *state) expires() time.Time { return s.expiresAt(s.made) }
 
 // expiresAt returns when the policy, which is not nil, expires according to a clock
 // that says now: never later than max_age from now.
-func (s *state) expiresAt(now time.Time) time.Time { return s.begin(now).Add(s.policy.MaxAge) }
-
-// begin returns when the age of the policy begins according to a clock that says now.
-func (s *state) begin(now time.Time) time.Time {
-	switch {
-	case !now.Before(s.fetched):
-		return s.fetched
-	case s.behind == 0:
-		return now
-	default:
-		return earlier(now, time.UnixMilli(s.behind))
+func (s *state) expiresAt(now time.Time) time.Time {
+	begin := s.fetched
+	if now.Before(begin) {
+		begin = now
+		if s.behind != 0 {
+			begin = earlier(now, time.UnixMilli(s.behind))
+		}
 	}
+	return begin.Add(s.policy.MaxAge)
 }
 
 // hasRunOut reports whether there was a policy that has expired.
@@ -218,10 +215,6 @@ func (s *state) hasRunOut(now time.Time) bool { return s.policy != nil && now.Af
 
 // inForce reports whether there is a policy that has not expired.
 func (s *state) inForce(now time.Time) bool { return s.policy != nil && !now.After(s.expiresAt(now)) }
-
-// waits reports whether mail has to wait because the store may have a policy: it has
-// given no answer about the domain yet, and nothing else is known.
-func (s *state) waits() bool { return s.unread && !s.answered && s.policy == nil }
 
 // isFresh reports whether DNS need not be asked. After the clock was set back,
 // nothing is fresh.

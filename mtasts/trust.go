@@ -20,19 +20,19 @@ const maxSkew = time.Minute
 
 // isFuture reports whether the policy was fetched by a clock that is ahead of this
 // one, or was planted to look so.
-func (s *state) isFuture(now time.Time) bool { return s.fetched.After(now.Add(maxSkew)) }
+func isFuture(s *state, now time.Time) bool { return s.fetched.After(now.Add(maxSkew)) }
 
-// mayReplace reports whether s, which a store has, may replace mine without a fetch:
-// mine has no policy in force, or that of s is at least as strong, names the same
+// mayReplace reports whether theirs, which a store has, may replace mine without a
+// fetch: mine has no policy in force, or theirs is at least as strong, names the same
 // hosts and expires no earlier.
-func (s *state) mayReplace(mine *state, now time.Time) bool {
+func mayReplace(theirs, mine *state, now time.Time) bool {
 	if !mine.inForce(now) {
 		return true
 	}
-	return s.policy != nil && !s.isFuture(now) &&
-		s.policy.Mode.strength() >= mine.policy.Mode.strength() &&
-		sameHosts(s.policy, mine.policy) &&
-		!s.expiresAt(now).Before(mine.expiresAt(now))
+	return theirs.policy != nil && !isFuture(theirs, now) &&
+		theirs.policy.Mode.strength() >= mine.policy.Mode.strength() &&
+		sameHosts(theirs.policy, mine.policy) &&
+		!theirs.expiresAt(now).Before(mine.expiresAt(now))
 }
 
 // strength orders the modes by what they refuse or report.
