@@ -127,13 +127,16 @@ func (q *queue) due(now time.Time) []dueJob {
 			due = append(due, dueJob{j, p, 0})
 		}
 	}
+	// Two counters for each share, chosen by its hash, cost less than a map. The
+	// lower one is right unless both are also those of other shares.
 	seed := maphash.MakeSeed()
-	taken := make([]int, 2*len(due)) // by hash, which costs less than a map
+	taken := make([]int, 4*len(due))
 	for i := range due {
 		hash := maphash.Comparable(seed, share{names.Registrable(due[i].domain), due[i].failed})
-		of := &taken[hash%uint64(len(taken))]
-		due[i].rank = *of
-		*of++
+		a, b := &taken[hash%uint64(len(taken))], &taken[hash>>32%uint64(len(taken))]
+		due[i].rank = min(*a, *b)
+		*a++
+		*b++
 	}
 	slices.SortFunc(due, func(a, b dueJob) int {
 		return cmp.Or(cmp.Compare(a.failed, b.failed), cmp.Compare(a.rank, b.rank))
