@@ -145,7 +145,7 @@ func (r *reply) step(name string) (step *Alias, ttl uint32, err error) {
 	if set := r.answer.DNAME(name); set != nil {
 		cname, err := proof.Redirect(name, set, r.answer)
 		if err != nil {
-			return nil, 0, err
+			return nil, 0, asError(question{name, dns.TypeCNAME}, err)
 		}
 		return &Alias{Name: name, Target: cname.Target, DNAME: true}, set.TTL(), nil
 	}
@@ -154,5 +154,8 @@ func (r *reply) step(name string) (step *Alias, ttl uint32, err error) {
 		return nil, 0, nil
 	}
 	target, err := proof.CNAMETarget(set)
-	return &Alias{Name: name, Target: target}, set.TTL(), err
+	if err != nil {
+		return nil, 0, asError(questionOf(set), err)
+	}
+	return &Alias{Name: name, Target: target}, set.TTL(), nil
 }
