@@ -42,6 +42,7 @@ const (
 	AliasLoop                              // the aliases form a loop, or are too many
 	NotAuthenticated                       // the certificate of a server reached over TLS is not valid
 	NotValidating                          // a server that is trusted to validate does not
+	Busy                                   // no room within Bounds, or this host lacks files, ports or memory
 )
 
 // String returns the reason in the form of a TLS-RPT failure-reason-code
@@ -92,6 +93,8 @@ func (r Reason) String() string {
 		return "server-not-authenticated"
 	case NotValidating:
 		return "server-not-validating"
+	case Busy:
+		return "busy"
 	default:
 		return "unknown"
 	}
@@ -122,6 +125,8 @@ func (r Reason) advice() string {
 		return "enable validation in the DNS server, with the trust anchor of the root, or use a Validator, which validates itself"
 	case AnchorMismatch:
 		return "update the trust anchors; if they are current, the DNS server or someone on the network forges answers"
+	case Busy:
+		return "look up fewer names at once, or raise Bounds and the limit of open files (ulimit -n) of this program"
 	case WorkLimit:
 		return "the answer costs more work than Limits allows, which may be an attack"
 	default:
@@ -167,6 +172,9 @@ type Error struct {
 	// final means that no other server can help: the context has ended, or a limit
 	// of the whole lookup was reached.
 	final bool
+	// fleeting means that the same lookup may succeed at once: the failure is not
+	// remembered.
+	fleeting bool
 }
 
 // Error returns one line of printable ASCII: the question, the server, the reason,
@@ -282,7 +290,7 @@ func failure(q question, reason Reason, format string, args ...any) *Error {
 
 // within returns the error of q that e, which is about another question, caused.
 func (e *Error) within(q question) *Error {
-	return &Error{Name: q.name, Type: Type(q.rtype), Status: e.Status, Reason: e.Reason, Err: e, final: e.final}
+	return &Error{Name: q.name, Type: Type(q.rtype), Status: e.Status, Reason: e.Reason, Err: e, final: e.final, fleeting: e.fleeting}
 }
 
 // cause returns the reason, the detail, what the server says about it, and the causes.
@@ -353,8 +361,8 @@ func asError(q question, err error) *Error {
 		e = failure(q, WorkLimit, "%v", limit)
 		e.final = limit.Total
 	case errors.As(err, &failed):
-		e = failure(q, reasonOfKind(failed.Kind), "%s", failed.Detail)
-		e.Server, e.Err = failed.Server, failed.Err
+		e = failure(q, reasonOf(failed), "%s", failed.Detail)
+		e.Server, e.Err, e.final, e.fleeting = failed.Server, failed.Err, failed.Final, failed.Kind == upstream.Failing
 	default:
 		e = failure(q, Unreachable, "")
 		e.Err = err
@@ -383,8 +391,13 @@ func reasonOfFault(fault proof.Fault) Reason {
 	}
 }
 
-func reasonOfKind(kind upstream.Kind) Reason {
-	switch kind {
+func reasonOf(failed *upstream.Error) Reason {
+	switch failed.Kind {
+	case upstream.Failing:
+		if check := new(upstream.Error); errors.As(failed.Err, &check) {
+			return reasonOf(check)
+		}
+		return Unreachable
 	case upstream.Timeout:
 		return Timeout
 	case upstream.NotAuthenticated:
@@ -395,8 +408,24 @@ func reasonOfKind(kind upstream.Kind) Reason {
 		return WorkLimit
 	case upstream.BadQuestion:
 		return BadQuestion
+	case upstream.Busy:
+		return Busy
 	default:
 		return Unreachable
+	}
+}
+
+// weight orders errors by how much they say about the name.
+func (e *Error) weight() int {
+	switch {
+	case e.Status == Bogus:
+		return 3
+	case e.Reason == Busy:
+		return 1
+	case e.concernsServer() && e.Reason != Refused:
+		return 0
+	default:
+		return 2
 	}
 }
 
@@ -405,5 +434,11 @@ func reasonOfKind(kind upstream.Kind) Reason {
 // keys.
 func (e *Error) concernsServer() bool {
 	return e.Reason == Timeout || e.Reason == Unreachable || e.Reason == NotAuthenticated || e.Reason == NotValidating || e.Reason == Refused ||
-		e.Reason == SignatureMissing && e.Type == TypeDNSKEY
+		e.stripsKeys()
+}
+
+// stripsKeys reports whether the server does not return the signatures of the keys of a
+// zone that no attacker controls: the root, or a top-level domain.
+func (e *Error) stripsKeys() bool {
+	return e.Reason == SignatureMissing && e.Type == TypeDNSKEY && len(proof.Ancestors(e.Name)) <= 2
 }

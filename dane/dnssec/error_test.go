@@ -12,7 +12,7 @@ import (
 func TestReasons(t *testing.T) {
 	t.Parallel()
 	seen := make(map[string]Reason)
-	for r := Timeout; r <= NotValidating; r++ {
+	for r := Timeout; r <= Busy; r++ {
 		code := r.String()
 		if code == "unknown" || seen[code] != 0 {
 			t.Errorf("reason %d is %q", r, code)

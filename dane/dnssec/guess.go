@@ -44,7 +44,7 @@ func (l *lookup) guess(q question) {
 			guesses = guesses[:1]
 		}
 		for _, rtype := range guesses {
-			if s.budget.queries < s.budget.limits.Queries/2 {
+			if s.budget.queries.Load() < int64(s.budget.limits.Queries/2) {
 				return // guesses must not use up what a long chain of aliases needs
 			}
 			if err := s.guess(question{at, rtype}); err != nil {

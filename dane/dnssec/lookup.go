@@ -37,9 +37,9 @@ func (v *Validator) newLookup(ctx context.Context) *lookup {
 		ctx:       ctx,
 		now:       now,
 		budget:    newBudget(v.limits, v.skew, v.cache.Signatures(now)),
-		attempts:  v.client.Attempts(servers, time.Now()),
+		servers:   servers,
 		problem:   problem,
-		started:   make(map[exchangeKey]*flight.Flight[*reply]),
+		started:   make(map[exchangeKey]*flight.Flight[*outcome]),
 	}
 	l.chain = chain{session: &l.session, anchors: v.anchors, sha1: v.sha1, cache: v.cache, cuts: make(map[string]cutResult)}
 	l.judge = judge{session: &l.session, chain: &l.chain}
@@ -65,7 +65,7 @@ func (l *lookup) run(q question) (*Answer, error) {
 	if e.Name != q.name || e.Type != Type(q.rtype) {
 		e = e.within(q)
 	}
-	if !errors.Is(l.session.ctx.Err(), context.Canceled) {
+	if e.Reason != Busy && !e.fleeting && !errors.Is(l.session.ctx.Err(), context.Canceled) {
 		now := l.session.now
 		l.cache.Put(q.key(memory.Failure), e, len(e.Error()), now.Add(failureTTL), now)
 	}
@@ -83,11 +83,20 @@ func (l *lookup) follow(q question, so path) (*Answer, error) {
 	if l.local && private.IsSpecialUse(q.name) {
 		return localAnswer(q, s.now), nil
 	}
-	asked := s.ask(q)
-	if _, err := s.start(exchangeKey{asked.attempts[0], q, false}); err != nil {
+	if _, err := s.start(exchangeKey{question: q}); err != nil {
 		return nil, err
 	}
 	l.guess(q)
+	a, err := l.firstAccepted(q, so, s.ask(q))
+	if err != nil {
+		return nil, err
+	}
+	l.cache.Put(key, a, a.size(), a.Expires, s.now)
+	return a, nil
+}
+
+// firstAccepted answers q by the first reply that is accepted.
+func (l *lookup) firstAccepted(q question, so path, asked *asking) (*Answer, error) {
 	for asked.next() {
 		a, open, err := l.answer(q, so, asked.reply)
 		if !asked.accept(err) {
@@ -100,10 +109,24 @@ func (l *lookup) follow(q question, so path) (*Answer, error) {
 			}
 			a = a.followedBy(rest)
 		}
-		l.cache.Put(key, a, a.size(), a.Expires, s.now)
+		if len(a.Records) == 0 && a.Status != Secure && len(asked.overtaken) > 0 {
+			return l.confirm(a, q, so, asked)
+		}
 		return a, nil
 	}
 	return nil, asked.err
+}
+
+// confirm is called with an insecure denial from a server that was asked in parallel with
+// slower ones. Nothing proves it, and it may make mail bounce. So it counts only if the
+// slower servers have nothing to say; otherwise, what they say counts.
+func (l *lookup) confirm(a *Answer, q question, so path, asked *asking) (*Answer, error) {
+	slower := &asking{session: &l.session, q: q, only: asked.overtaken, tried: asked.tried}
+	earlier, err := l.firstAccepted(q, so, slower)
+	if err != nil && slower.err != nil && slower.silence() {
+		return a, nil
+	}
+	return earlier, err
 }
 
 // localAnswer answers a question for a special-use name: localhost is this host,

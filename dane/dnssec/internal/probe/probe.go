@@ -104,9 +104,7 @@ func (p *Probe) transport(ctx context.Context, found *Result, name string, rtype
 	}
 	for _, way := range ways {
 		stream := way != "UDP"
-		ctx, cancel := context.WithTimeout(ctx, p.Client.Timeout())
 		msg, err := p.Client.Query(ctx, upstream.Attempt{Server: p.Server, Stream: stream}, upstream.Question{Name: name, Type: rtype})
-		cancel()
 		switch {
 		case err != nil:
 			cause, _ := p.Resolver.Explain(name, rtype, err)
