@@ -9,6 +9,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/mxseal/mxseal/dane/dnssec/internal/guess"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/private"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
@@ -127,6 +128,33 @@ func (l *lookup) confirm(a *Answer, q question, so path, asked *asking) (*Answer
 		return a, nil
 	}
 	return earlier, err
+}
+
+// guess sends questions for the records that the proof of an answer to q is likely to need
+// and that are not known yet. It sends all at once and does not wait, so that proving the
+// answer takes no longer than getting it. A wrong guess costs a small query, and a missing
+// one costs time: guesses decide nothing else.
+func (l *lookup) guess(q question) {
+	if l.local && private.IsSpecialUse(q.name) || l.private.Of(q.name) != nil {
+		return
+	}
+	s := &l.session
+	known := func(at string) (guess.Known, *memory.Habits) {
+		switch known := l.chain.known(at); {
+		case known != nil && known.kind == signed:
+			return guess.Signed, l.cache.Habits(at, s.now)
+		case known != nil && known.kind != sameZone:
+			return guess.Ended, nil
+		case known != nil, l.cache.Get(memory.Key{Name: at, Kind: memory.Zone}, s.now) != nil:
+			return guess.Inside, nil
+		default:
+			return guess.Nothing, nil
+		}
+	}
+	guess.Questions(q.name, q.rtype, known, func(at string, rtype uint16) bool {
+		// Guesses must not use up what a long chain of aliases needs.
+		return s.budget.queries.Load() >= int64(s.budget.limits.Queries/2) && s.guess(question{at, rtype}) == nil
+	})
 }
 
 // localAnswer answers a question for a special-use name: localhost is this host,

@@ -117,7 +117,7 @@ func (p probed) Explain(name string, rtype uint16, err error) (cause, fault stri
 	cause = e.cause()
 	switch e.Reason {
 	case AnchorMismatch:
-		return cause, "has other keys than the trust anchors: the anchors are outdated, or the answers are forged; " + e.Reason.advice()
+		return cause, "has other keys than the trust anchors: the anchors are outdated, or the answers are forged; " + e.advice()
 	case NotValidating:
 		return cause, "does not validate; " + probe.EnableValidation + ", or use a Validator, which validates itself"
 	case DenialMissing:
