@@ -43,6 +43,7 @@ const (
 	NotAuthenticated                       // the certificate of a server reached over TLS is not valid
 	NotValidating                          // a server that is trusted to validate does not
 	Busy                                   // no room within Bounds, or this host lacks files, ports or memory
+	NAT64Unknown                           // the prefix of the NAT64 could not be discovered
 )
 
 // String returns the reason in the form of a TLS-RPT failure-reason-code
@@ -72,6 +73,7 @@ func (r Reason) String() string {
 		NotAuthenticated:     "server-not-authenticated",
 		NotValidating:        "server-not-validating",
 		Busy:                 "busy",
+		NAT64Unknown:         "nat64-unknown",
 	}
 	if r == 0 || int(r) >= len(codes) {
 		return "unknown"

@@ -14,7 +14,7 @@ import (
 func TestReasons(t *testing.T) {
 	t.Parallel()
 	seen := make(map[string]Reason)
-	for r := Timeout; r <= Busy; r++ {
+	for r := Timeout; r <= NAT64Unknown; r++ {
 		code := r.String()
 		if code == "unknown" || seen[code] != 0 {
 			t.Errorf("reason %d is %q", r, code)

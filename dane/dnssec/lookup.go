@@ -3,7 +3,6 @@ package dnssec
 import (
 	"context"
 	"errors"
-	"net"
 	"slices"
 	"time"
 
@@ -82,7 +81,7 @@ func (l *lookup) follow(q question, so path) (*Answer, error) {
 		return a, l.extend(so, q, a)
 	}
 	if l.local && private.IsSpecialUse(q.name) {
-		return localAnswer(q, s.now), nil
+		return specialUseAnswer(q, s.now), nil
 	}
 	if _, err := s.start(exchangeKey{question: q}); err != nil {
 		return nil, err
@@ -155,25 +154,6 @@ func (l *lookup) guess(q question) {
 		// Guesses must not use up what a long chain of aliases needs.
 		return s.budget.queries.Load() >= int64(s.budget.limits.Queries/2) && s.guess(question{at, rtype}) == nil
 	})
-}
-
-// localAnswer answers a question for a special-use name: localhost is this host,
-// and nothing exists below the others. The answer is insecure, because it is not
-// signed.
-func localAnswer(q question, now time.Time) *Answer {
-	a := &Answer{Name: q.name, Status: Insecure, Expires: after(now, proof.MaxTTL)}
-	record := Record{Name: q.name, Type: Type(q.rtype), TTL: proof.MaxTTL * time.Second}
-	switch {
-	case !proof.Within(q.name, "localhost."):
-		a.NXDomain = true
-	case record.Type == TypeA:
-		record.Data = []byte{127, 0, 0, 1}
-		a.Records = []Record{record}
-	case record.Type == TypeAAAA:
-		record.Data = net.IPv6loopback
-		a.Records = []Record{record}
-	}
-	return a
 }
 
 // extend checks the aliases of a cached answer as if they were followed now.

@@ -68,6 +68,8 @@ func OfReason(code string) string {
 		return "update the trust anchors; if they are current, the DNS server or someone on the network forges answers"
 	case "busy":
 		return "look up fewer names at once, or raise Bounds and the limit of open files (ulimit -n) of this program"
+	case "nat64-unknown":
+		return "set NAT64 to the prefix of the network, or do not discover it"
 	case "work-limit":
 		return "the answer costs more work than Limits allows, which may be an attack"
 	default:

@@ -122,6 +122,8 @@ type Question struct {
 	Memory int
 	// Spare means that nobody may need the reply.
 	Spare bool
+	// Plain asks for the server's own view, as Config.WantAD does.
+	Plain bool
 }
 
 // Exchange asks the server and returns the reply. It asks over TCP if the reply over UDP
@@ -176,7 +178,7 @@ func (c *Client) send(ctx context.Context, to Attempt, q Question) (*Message, er
 	to.Server.counts.queries.Add(1)
 	var m *Message
 	began := time.Now()
-	query, err := newQuery(q, c.wantAD)
+	query, err := newQuery(q, c.wantAD || q.Plain)
 	switch {
 	case err != nil:
 	case c.open.Err() != nil:
