@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -27,27 +28,27 @@ const (
 
 // doubt arranges a check of a server with an overdue reply, unless there is a sign of
 // life before it begins.
-func (c *Client) doubt(s *Server, apex string) {
+func (s *Server) doubt(c *Client, apex string) {
 	if c.open.Err() != nil || !s.reserve(time.Now().Add(checkDelay)) {
 		return
 	}
 	time.AfterFunc(checkDelay, func() {
 		if s.standsTrial() {
-			c.check(s, apex)
+			s.check(c, apex)
 		}
 	})
 }
 
 // review begins a check of a server that failed one.
-func (c *Client) review(s *Server, apex string) {
+func (s *Server) review(c *Client, apex string) {
 	now := time.Now()
 	if s.standing(now) >= failed && s.reserve(now) {
-		go c.check(s, apex)
+		go s.check(c, apex)
 	}
 }
 
 // check asks for the SOA record at apex.
-func (c *Client) check(s *Server, apex string) {
+func (s *Server) check(c *Client, apex string) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(c.open, s.checkTime())
 	defer cancel()
@@ -60,6 +61,7 @@ func (c *Client) check(s *Server, apex string) {
 		return err
 	}
 	var second sync.WaitGroup
+	var overTCP error
 	if s.IsTLS() {
 		s.streams.renew() // the connection may be what is broken
 	} else {
@@ -68,14 +70,14 @@ func (c *Client) check(s *Server, apex string) {
 			defer delay.Stop()
 			select {
 			case <-delay.C:
-				_ = ask(Attempt{Server: s, Stream: true})
+				overTCP = ask(Attempt{Server: s, Stream: true})
 			case <-ctx.Done():
 			}
 		})
 	}
 	err := ask(Attempt{Server: s})
 	second.Wait()
-	s.checkedBy(began, err)
+	s.checkedBy(began, cmp.Or(overTCP, err))
 }
 
 // reserve reports whether a check may begin at the time. If so, no other one may until
@@ -113,8 +115,8 @@ func (h *health) livesSince(t time.Time) bool {
 	return !h.heard.Before(t)
 }
 
-// checkedBy ends the check that began at the time, in which err is the outcome over UDP
-// or TLS. Without a sign of life since then, the server fails until there is one.
+// checkedBy ends the check that began at the time, with the last error. Without a sign of
+// life since then, the server fails until there is one.
 func (h *health) checkedBy(began time.Time, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -17,13 +17,27 @@ type Attempt struct {
 // Attempts returns the order in which servers are tried: those that work, then those
 // that did badly of late. After that, all are tried again over TCP, which passes where
 // large or fragmented datagrams do not. A server whose replies over UDP seem to be
-// blocked is asked over TCP first. Neither that nor Options.Rotate puts a plaintext
+// blocked is asked over TCP first. Neither failures nor Options.Rotate put a plaintext
 // server before an authenticated one that is configured before it: an attacker who makes
-// that one slow could otherwise choose the server that answers. Only servers that do not
-// reply to anything come after all others.
+// that one slow could otherwise choose the server that answers.
 func (c *Client) Attempts(servers []*Server, now time.Time) []Attempt {
 	options := c.servers.options()
-	ordered := c.ordered(servers, options.Rotate, now)
+	turn := uint64(0)
+	if options.Rotate {
+		turn = c.servers.turn.Add(1)
+	}
+	ordered := servers
+	if len(servers) > 1 {
+		ordered = slices.Clone(servers)
+	}
+	for rest := ordered; len(rest) > 1; {
+		alike := slices.IndexFunc(rest, func(s *Server) bool { return s.isAuthenticated() != rest[0].isAuthenticated() })
+		if alike < 0 {
+			alike = len(rest)
+		}
+		arrange(rest[:alike], turn, now)
+		rest = rest[alike:]
+	}
 	attempts := make([]Attempt, 0, options.Attempts*len(ordered))
 	for round := range options.Attempts {
 		again := round > 0
@@ -33,30 +47,6 @@ func (c *Client) Attempts(servers []*Server, now time.Time) []Attempt {
 		}
 	}
 	return attempts
-}
-
-// ordered returns the servers in the order in which they are asked.
-func (c *Client) ordered(servers []*Server, rotate bool, now time.Time) []*Server {
-	if len(servers) < 2 {
-		return servers
-	}
-	turn := uint64(0)
-	if rotate {
-		turn = c.servers.turn.Add(1)
-	}
-	ordered := slices.Clone(servers)
-	for rest := ordered; len(rest) > 0; {
-		alike := slices.IndexFunc(rest, func(s *Server) bool { return s.isAuthenticated() != rest[0].isAuthenticated() })
-		if alike < 0 {
-			alike = len(rest)
-		}
-		arrange(rest[:alike], turn, now)
-		rest = rest[alike:]
-	}
-	slices.SortStableFunc(ordered, func(a, b *Server) int {
-		return cmp.Compare(max(a.standing(now), doubtful), max(b.standing(now), doubtful))
-	})
-	return ordered
 }
 
 // isAuthenticated reports whether nobody on the network can answer for the server.

@@ -54,7 +54,7 @@ const lookTime = 100 * time.Millisecond
 func (r Race[R]) Run(ctx context.Context, c *Client) (*Outcome[R], error) {
 	options := c.servers.options()
 	run := &running[R]{Race: r, client: c, ctx: ctx, timeout: options.Timeout, rotated: options.Rotate, began: time.Now(), done: make(chan struct{})}
-	run.outcome.Tried = r.Tried
+	run.outcome = &Outcome[R]{Tried: r.Tried}
 	run.line(c.Attempts(r.Servers, run.began))
 	run.work()
 	<-run.done
@@ -76,7 +76,7 @@ type running[R any] struct {
 	entries []*entry  // begun, or refused
 	timer   *time.Timer
 	over    bool
-	outcome Outcome[R]
+	outcome *Outcome[R]
 	err     error // why no more attempts begin
 }
 
@@ -98,7 +98,7 @@ func (r *running[R]) line(attempts []Attempt) {
 		to.Stream = to.Stream || r.Tried.overUDP(to.Server)
 		switch {
 		case r.Tried.has(to):
-		case to.Server.standing(r.began) == failing:
+		case to.Server.standing(r.began) == failing && r.client.open.Err() == nil:
 			if !slices.ContainsFunc(r.entries, func(e *entry) bool { return e.Server == to.Server }) {
 				r.entries = append(r.entries, &entry{Attempt: to, err: to.Server.failingError()})
 			}
@@ -106,7 +106,7 @@ func (r *running[R]) line(attempts []Attempt) {
 			r.left = append(r.left, to)
 		}
 		if to.Round == 0 {
-			r.client.review(to.Server, r.Apex)
+			to.Server.review(r.client, r.Apex)
 		}
 	}
 }
@@ -174,7 +174,7 @@ func (r *running[R]) mayBegin(to Attempt) bool {
 	for _, e := range r.entries {
 		switch {
 		case !e.underWay:
-		case e.Server.isAuthenticated() && !to.Server.isAuthenticated() && !e.doubted:
+		case e.Server.isAuthenticated() && !to.Server.isAuthenticated():
 			return false
 		case e.Server == to.Server:
 			overdue = overdue || e.missed
@@ -244,7 +244,7 @@ func (r *running[R]) checkNext(now time.Time) {
 func (r *running[R]) missed(e *entry) {
 	e.missed = true
 	if e.Server.missed(r.Name, e.began) {
-		r.client.doubt(e.Server, r.Apex)
+		e.Server.doubt(r.client, r.Apex)
 	}
 }
 
@@ -327,13 +327,13 @@ func (r *running[R]) end() (*Outcome[R], error) {
 	}
 	switch {
 	case r.outcome.By.Server != nil:
-		return &r.outcome, nil
+		return r.outcome, nil
 	case r.ctx.Err() != nil:
 		return nil, r.ctx.Err()
 	case r.err != nil:
 		return nil, r.err
 	default:
-		return &r.outcome, nil
+		return r.outcome, nil
 	}
 }
 
