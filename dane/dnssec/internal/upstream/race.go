@@ -145,7 +145,7 @@ func (r *running[R]) begin() *entry {
 		return nil
 	}
 	at, alone := -1, !slices.ContainsFunc(r.entries, (*entry).isUnderWay)
-	if r.err == nil && r.ctx.Err() == nil && (alone || r.client.HasSpare()) {
+	if r.err == nil && r.ctx.Err() == nil && (alone || r.client.Room.HasSpare()) {
 		at = slices.IndexFunc(r.left, r.mayBegin)
 	}
 	if at >= 0 && r.Spend != nil && (r.Tried != "" || slices.ContainsFunc(r.entries, (*entry).isMade)) {
@@ -222,7 +222,7 @@ func (r *running[R]) look() {
 			e.cancel()
 		}
 	}
-	if slow && !r.client.HasSpare() {
+	if slow && !r.client.Room.HasSpare() {
 		r.checkNext(now)
 	}
 	r.timer.Reset(lookTime)
@@ -235,7 +235,7 @@ func (r *running[R]) look() {
 func (r *running[R]) checkNext(now time.Time) {
 	for _, to := range r.left {
 		if to.Round == 0 && to.Server.reserve(now) {
-			go r.client.check(to.Server, r.Apex)
+			go to.Server.check(r.client, r.Apex)
 		}
 	}
 }
