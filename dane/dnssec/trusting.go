@@ -204,7 +204,7 @@ func (t *Trusting) ask(ctx context.Context, q question) (*reply, error) {
 	if len(servers) == 0 {
 		return nil, failure(q, NotValidating, "no server may be trusted").noting(problem)
 	}
-	r, failures := t.askThese(ctx, q, servers, "")
+	r, failures, _ := t.askThese(ctx, q, servers, "")
 	if ctx.Err() != nil {
 		return nil, interrupted(q, ctx.Err())
 	}
@@ -214,38 +214,39 @@ func (t *Trusting) ask(ctx context.Context, q question) (*reply, error) {
 	return r, nil
 }
 
-// askThese returns a reply, or why there is none. An answer that is not authenticated
+// askThese returns a reply, or why there is none, and the attempts made. An answer that is not authenticated
 // does not outweigh a possibly bogus answer of another server. From a server that was
 // asked in parallel with slower ones it counts only if these have nothing to say;
 // otherwise, what they say counts.
-func (t *Trusting) askThese(ctx context.Context, q question, servers []*upstream.Server, tried upstream.Tried) (*reply, []*Error) {
+func (t *Trusting) askThese(ctx context.Context, q question, servers []*upstream.Server, tried upstream.Tried) (*reply, []*Error, upstream.Tried) {
 	race := upstream.Race[*reply]{Name: q.name, Servers: servers, Apex: ".", Tried: tried}
 	race.Ask = func(ctx context.Context, to upstream.Attempt) (*reply, error) { return t.askOne(ctx, to, q) }
 	var failures []*Error
 	for {
 		o, err := race.Run(ctx, t.client)
 		if err != nil {
-			return nil, addFailure(failures, asError(q, err))
+			return nil, addFailure(failures, asError(q, err)), race.Tried
 		}
 		for _, err := range o.Failures {
 			failures = addFailure(failures, asError(q, err))
 		}
 		r := o.Reply
+		race.Tried = o.Tried
 		if r != nil && !r.ad && len(o.Overtaken) > 0 {
-			slower, reasons := t.askThese(ctx, q, o.Overtaken, o.Tried)
+			slower, reasons, tried := t.askThese(ctx, q, o.Overtaken, o.Tried)
 			if slower != nil {
-				return slower, failures
+				return slower, failures, tried
 			}
 			for _, e := range reasons {
 				failures = addFailure(failures, e)
 			}
+			race.Tried = tried
 		}
-		switch {
-		case r == nil, r.ad, !slices.ContainsFunc(failures, mayBeBogus):
-			return r, failures
+		if r == nil || r.ad || !slices.ContainsFunc(failures, mayBeBogus) {
+			return r, failures, race.Tried
 		}
 		failures = addFailure(failures, r.blame(failure(q, ServerFailure, "another server failed, and the answer of this server is not authenticated")))
-		race.Tried = o.Tried.With(o.By, false)
+		race.Tried = race.Tried.With(o.By, false)
 	}
 }
 
