@@ -1,6 +1,7 @@
 package dnssec
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -321,48 +322,30 @@ func asError(q question, err error) *Error {
 }
 
 func reasonOfFault(fault proof.Fault) Reason {
-	switch fault {
-	case proof.SignatureMissing:
-		return SignatureMissing
-	case proof.SignatureExpired:
-		return SignatureExpired
-	case proof.SignatureNotYetValid:
-		return SignatureNotYetValid
-	case proof.KeyMissing:
-		return KeyMissing
-	case proof.DenialMissing:
-		return DenialMissing
-	case proof.AliasInvalid:
-		return AliasInvalid
-	case proof.Malformed:
-		return Malformed
-	default:
-		return SignatureInvalid
-	}
+	return cmp.Or(map[proof.Fault]Reason{
+		proof.SignatureMissing:     SignatureMissing,
+		proof.SignatureExpired:     SignatureExpired,
+		proof.SignatureNotYetValid: SignatureNotYetValid,
+		proof.KeyMissing:           KeyMissing,
+		proof.DenialMissing:        DenialMissing,
+		proof.AliasInvalid:         AliasInvalid,
+		proof.Malformed:            Malformed,
+	}[fault], SignatureInvalid)
 }
 
 func reasonOf(failed *upstream.Error) Reason {
-	switch failed.Kind {
-	case upstream.Failing:
-		if check := new(upstream.Error); errors.As(failed.Err, &check) {
-			return reasonOf(check)
-		}
-		return Unreachable
-	case upstream.Timeout:
-		return Timeout
-	case upstream.NotAuthenticated:
-		return NotAuthenticated
-	case upstream.Malformed:
-		return Malformed
-	case upstream.TooManyRecords, upstream.TooLarge:
-		return WorkLimit
-	case upstream.BadQuestion:
-		return BadQuestion
-	case upstream.Busy:
-		return Busy
-	default:
-		return Unreachable
+	if check := new(upstream.Error); failed.Kind == upstream.Failing && errors.As(failed.Err, &check) {
+		return reasonOf(check)
 	}
+	return cmp.Or(map[upstream.Kind]Reason{
+		upstream.Timeout:          Timeout,
+		upstream.NotAuthenticated: NotAuthenticated,
+		upstream.Malformed:        Malformed,
+		upstream.TooManyRecords:   WorkLimit,
+		upstream.TooLarge:         WorkLimit,
+		upstream.BadQuestion:      BadQuestion,
+		upstream.Busy:             Busy,
+	}[failed.Kind], Unreachable)
 }
 
 // weight orders errors by how much they say about the name.
