@@ -27,10 +27,8 @@ type Config struct {
 	// nameserver line without an IP address is skipped, and errors of lookups and of
 	// Probe say so. If New finds no nameserver line, the server at 127.0.0.1 is asked,
 	// as resolv.conf(5) says. If the file later names no usable server, the old servers
-	// are kept, and errors say so. The options timeout (at most 30), attempts (at most
-	// 5), rotate and use-vc are read from it; Timeout takes precedence. The other
-	// options and the environment variable RES_OPTIONS are ignored. The option trust-ad
-	// matters only to a Trusting.
+	// are kept, and errors say so. Of the options, timeout (at most 30), attempts (at most
+	// 5), rotate and use-vc count; Timeout takes precedence.
 	ResolvConf string
 	// Anchors are the trust anchors, for the root or any other zone: DS or
 	// DNSKEY records in zone-file syntax, with absolute names, one in a line.
