@@ -317,9 +317,6 @@ func (c *Client) connect(ctx context.Context, network string, s *Server, query *
 	return conn, func() { stop(); conn.Close() }, nil
 }
 
-// lackTime is how long an attempt waits between two tries to open a socket.
-const lackTime = 20 * time.Millisecond
-
 // reach dials the server. While this host has too many files open, it tries again until
 // ctx ends, because others are closed all the time; not so for a question that can be
 // left out.
@@ -330,6 +327,7 @@ func (c *Client) reach(ctx context.Context, network string, s *Server, spare boo
 		switch {
 		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 			lack = err
+			c.Room.lacked.Store(time.Now().UnixNano())
 		case err != nil && ctx.Err() != nil && lack != nil:
 			return nil, lack // the server is not the reason
 		default:
