@@ -282,6 +282,7 @@ func TestD11GuessesTogether(t *testing.T) {
 				return m
 			}
 			s := &w.validator().newLookup(t.Context()).session
+			defer w.settle()
 			defer s.close()
 			sent, limit := 0, s.budget.limits.Memory
 			for round := range 5 {

@@ -222,7 +222,7 @@ func (c *Client) failure(ctx context.Context, s *Server, err error) *Error {
 		e.Err = net.ErrClosed
 	case errors.As(err, &certificate):
 		e.Kind = NotAuthenticated
-	case errors.Is(err, os.ErrDeadlineExceeded), ctx.Err() != nil:
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), ctx.Err() != nil:
 		e.Kind = Timeout
 	}
 	return e
@@ -328,7 +328,7 @@ func (c *Client) reach(ctx context.Context, network string, s *Server, spare boo
 		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 			lack = err
 			c.Room.lacked.Store(time.Now().UnixNano())
-		case err != nil && ctx.Err() != nil && lack != nil:
+		case lack != nil && (errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil && err != nil):
 			return nil, lack // the server is not the reason
 		default:
 			return conn, err
