@@ -32,7 +32,7 @@ type Limits struct {
 	Digests            int           // digests of DNSKEYs computed to compare them with DS records; 0 means 128
 	Records            int           // records of one reply, in all sections; 0 means 512
 	Octets             int           // octets of all replies; then no more questions are sent; 0 means 1 MiB
-	Memory             int           // octets of memory for all replies, and half of it for one; 0 means 1 MiB
+	Memory             int           // octets of memory for all replies, also those not needed, and half of it for one; 0 means 1 MiB
 }
 
 // check returns an error if a field is negative.

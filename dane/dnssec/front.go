@@ -86,7 +86,7 @@ func (f *front) join(ctx context.Context, q question, work func(context.Context,
 	if ctx.Err() != nil {
 		return nil, interrupted(q, ctx.Err())
 	}
-	return nil, err
+	return nil, asError(q, err)
 }
 
 // admit waits for the memory of one more lookup.

@@ -32,6 +32,8 @@ const (
 // socket. What has these waits for the network only, so all of it is free again some time.
 type Room struct {
 	sockets, exchanges, memory *gate
+	// lacked is when this host last had no file for a socket, in Unix nanoseconds.
+	lacked atomic.Int64
 }
 
 func newRoom(b Bounds) *Room {
@@ -134,7 +136,17 @@ func (s seat) leave() {
 // HasSpare reports whether there is room for what may turn out not to be needed: a quarter
 // of everything.
 func (r *Room) HasSpare() bool {
-	return r.sockets.hasSpare() && r.exchanges.hasSpare() && r.memory.hasSpare()
+	return !r.lacksFiles(time.Now()) && r.sockets.hasSpare() && r.exchanges.hasSpare() && r.memory.hasSpare()
+}
+
+// lackTime is how long an attempt waits between two tries to open a socket.
+const lackTime = 20 * time.Millisecond
+
+// lacksFiles reports whether attempts wait because this host has too many files open. That
+// there are no replies then says nothing about the servers.
+func (r *Room) lacksFiles(now time.Time) bool {
+	at := r.lacked.Load()
+	return at != 0 && now.Sub(time.Unix(0, at)).Abs() < 5*lackTime
 }
 
 // keep takes a socket for a stream, which keeps it while it is open, whether anyone uses

@@ -224,7 +224,7 @@ func (c *Client) failure(ctx context.Context, s *Server, err error) *Error {
 		e.Err = net.ErrClosed
 	case errors.As(err, &certificate):
 		e.Kind = NotAuthenticated
-	case errors.Is(err, os.ErrDeadlineExceeded), ctx.Err() != nil:
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), ctx.Err() != nil:
 		e.Kind = Timeout
 	}
 	return e
@@ -319,9 +319,6 @@ func (c *Client) connect(ctx context.Context, network string, s *Server, query *
 	return conn, func() { stop(); conn.Close() }, nil
 }
 
-// lackTime is how long an attempt waits between two tries to open a socket.
-const lackTime = 20 * time.Millisecond
-
 // reach dials the server. While this host has too many files open, it tries again until
 // ctx ends, because others are closed all the time; not so for a question that can be
 // left out.
@@ -332,7 +329,8 @@ func (c *Client) reach(ctx context.Context, network string, s *Server, spare boo
 		switch {
 		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 			lack = err
-		case err != nil && ctx.Err() != nil && lack != nil:
+			c.Room.lacked.Store(time.Now().UnixNano())
+		case lack != nil && (errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil && err != nil):
 			return nil, lack // the server is not the reason
 		default:
 			return conn, err

@@ -213,7 +213,7 @@ func (r *running[R]) look() {
 		if !e.underWay || e.began.IsZero() {
 			continue
 		}
-		if wait := e.Server.patience(); now.Sub(e.began) >= wait {
+		if wait := e.Server.patience(); now.Sub(e.began) >= wait && !r.client.Room.lacksFiles(now) {
 			r.missed(e)
 			slow = true
 		}
