@@ -128,6 +128,9 @@ func (r *running[R]) attempt(e *entry) (reply R, err error) {
 		return reply, err
 	}
 	defer room.leave()
+	if e.Server.standing(time.Now()) == failing { // by now
+		return reply, e.Server.failingError()
+	}
 	ctx, cancel := context.WithTimeout(r.ctx, r.timeout)
 	defer cancel()
 	r.sent(e, cancel)
@@ -142,7 +145,7 @@ func (r *running[R]) begin() *entry {
 		return nil
 	}
 	at, alone := -1, !slices.ContainsFunc(r.entries, (*entry).isUnderWay)
-	if r.err == nil && r.ctx.Err() == nil && (alone || r.client.HasSpare()) {
+	if r.err == nil && r.ctx.Err() == nil && (alone || r.client.Room.HasSpare()) {
 		at = slices.IndexFunc(r.left, r.mayBegin)
 	}
 	if at >= 0 && r.Spend != nil && (r.Tried != "" || slices.ContainsFunc(r.entries, (*entry).isMade)) {
@@ -205,21 +208,36 @@ func (r *running[R]) look() {
 		return
 	}
 	now := time.Now()
+	slow := false
 	for _, e := range r.entries {
 		if !e.underWay || e.began.IsZero() {
 			continue
 		}
-		if wait := e.Server.patience(); now.Sub(e.began) >= wait {
+		if wait := e.Server.patience(); now.Sub(e.began) >= wait && !r.client.Room.lacksFiles(now) {
 			r.missed(e)
+			slow = true
 		}
 		if e.Server.standing(now) == failing && (e.doubted || now.Sub(r.began) >= giveUpTime) {
 			e.givenUp = true
 			e.cancel()
 		}
 	}
+	if slow && !r.client.Room.HasSpare() {
+		r.checkNext(now)
+	}
 	r.timer.Reset(lookTime)
 	r.mu.Unlock()
 	r.work()
+}
+
+// checkNext checks the servers that are not asked yet, for lack of room. Otherwise, to find
+// out that all are dead would take the races the time of all of them.
+func (r *running[R]) checkNext(now time.Time) {
+	for _, to := range r.left {
+		if to.Round == 0 && to.Server.reserve(now) {
+			go to.Server.check(r.client, r.Apex)
+		}
+	}
 }
 
 // missed notes that there is no reply to an attempt, at least not in the usual time.
