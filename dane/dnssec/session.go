@@ -218,7 +218,7 @@ func (s *session) exchange(ctx context.Context, key exchangeKey, to upstream.Att
 	if key.guess {
 		memory = min(memory, maxGuess)
 	}
-	msg, err := s.client.Exchange(ctx, to, upstream.Question{Name: key.name, Type: key.rtype, Memory: memory, Spare: key.guess})
+	msg, err := s.client.Exchange(ctx, to, upstream.Question{Name: key.name, Type: key.rtype, Memory: memory})
 	if e := new(upstream.Error); errors.As(err, &e) && e.Kind == upstream.TooLarge {
 		s.octets.Add(1 << 16) // at most
 		if key.guess {

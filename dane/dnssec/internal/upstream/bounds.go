@@ -174,6 +174,12 @@ func lack(err error) *Error {
 	return nil
 }
 
+// tooManyFiles reports whether err says that this host, or the program, has too many files
+// open.
+func tooManyFiles(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
+
 // Lease is the memory that one lookup holds. It is safe for concurrent use. A nil Lease has
 // all memory.
 type Lease struct {
