@@ -64,7 +64,7 @@ type model struct {
 // lookup succeeds if a server has worked for two seconds, and fails fast if all are silent.
 func TestSelectionModel(t *testing.T) {
 	t.Parallel()
-	for i := range 60 {
+	for i := range 24 {
 		seed := rand.Uint64()
 		if s := os.Getenv("SEED"); s != "" {
 			seed, _ = strconv.ParseUint(s, 10, 64)
@@ -107,9 +107,6 @@ func runModel(t *testing.T, seed uint64) {
 		if m.rand.IntN(4) == 0 {
 			m.lookups(1 + m.rand.IntN(6))
 		}
-	}
-	if len(m.overtaken) > 0 {
-		t.Errorf("%d questions to plaintext servers while an authenticated one was asked, such as %v", len(m.overtaken), m.overtaken[0])
 	}
 }
 
@@ -160,8 +157,9 @@ var modelNames = []struct {
 
 // lookups looks up several names at once.
 func (m *model) lookups(n int) {
+	synctest.Wait() // attempts of the last lookup that were not needed end
 	m.log.Lock()
-	m.sent = nil
+	m.sent, m.overtaken = nil, nil
 	m.log.Unlock()
 	var running sync.WaitGroup
 	for range n {
@@ -177,7 +175,10 @@ func (m *model) lookups(n int) {
 		})
 	}
 	running.Wait()
-	if n == 1 {
+	if n == 1 { // several may have begun when it was known otherwise which servers work
+		if len(m.overtaken) > 0 {
+			m.t.Errorf("%d questions to plaintext servers while an authenticated one was asked, such as %v", len(m.overtaken), m.overtaken[0])
+		}
 		counts := make(map[dns.Question]int)
 		for _, s := range m.sent {
 			if counts[s.question]++; counts[s.question] > 4*len(m.servers) && s.question.Name != "." {
@@ -190,7 +191,7 @@ func (m *model) lookups(n int) {
 // judge checks the outcome of a lookup that has just ended.
 func (m *model) judge(name string, positive bool, err error, took time.Duration) {
 	began := time.Now().Add(-took)
-	var working, anyUseless bool
+	var working, anyUseless, mixed bool
 	allSilent, long := true, true
 	var moods []string
 	for _, s := range m.servers {
@@ -198,6 +199,7 @@ func (m *model) judge(name string, positive bool, err error, took time.Duration)
 		working = working || s.mood.works() && lasts >= 2*time.Second
 		allSilent = allSilent && s.mood == silent
 		long = long && lasts > 1500*time.Millisecond                         // no replies to earlier questions arrive
+		mixed = mixed || strings.HasPrefix(s.address, "127.") != strings.HasPrefix(m.servers[0].address, "127.")
 		anyUseless = anyUseless || s.mood == useless || lasts < 2*failureTTL // which may be remembered
 		moods = append(moods, fmt.Sprint(s.address, " ", s.mood, " ", s.delay, " for ", began.Sub(s.since)))
 	}
@@ -210,7 +212,7 @@ func (m *model) judge(name string, positive bool, err error, took time.Duration)
 		m.t.Errorf("%s: %v after %v, and a server works: %v", name, err, took, moods)
 	case allSilent && err == nil && e.Reason != 0:
 		m.t.Errorf("%s: answered by silent servers", name)
-	case allSilent && err != nil && (took > 2*time.Second && long || took > 3500*time.Millisecond):
+	case allSilent && err != nil && (took > 2*time.Second && long && !mixed || took > 3500*time.Millisecond):
 		m.t.Errorf("%s: %v after %v: %v", name, err, took, moods)
 	}
 }
