@@ -221,7 +221,7 @@ func (c *chain) judgeDS(above *zone, q question, r *reply) ([]*dns.DS, *cut, err
 	if err != nil {
 		return nil, nil, err
 	}
-	found := &cut{kind: sameZone, expires: after(now, min(a.TTL, r.negativeTTL()))}
+	found := &cut{kind: sameZone, expires: after(now, min(a.TTL, r.authority.NegativeTTL()))}
 	switch {
 	case a.Insecure || a.Delegation:
 		found.kind = unsigned
@@ -236,7 +236,7 @@ func (c *chain) judgeDS(above *zone, q question, r *reply) ([]*dns.DS, *cut, err
 // reply has no alias.
 func (c *chain) aliasedCut(above *zone, q question, r *reply) (*cut, error) {
 	now, budget := c.session.now, c.session.budget.proofs
-	if set := r.dname(q.name); set != nil && proof.Within(set.Name, above.apex) {
+	if set := r.answer.DNAME(q.name); set != nil && proof.Within(set.Name, above.apex) {
 		v, err := proof.Verify(set, above.keys, now, budget)
 		if err != nil {
 			return nil, err

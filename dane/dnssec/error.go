@@ -8,6 +8,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/mxseal/mxseal/dane/dnssec/internal/ede"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 	"github.com/mxseal/mxseal/internal/names"
@@ -134,7 +135,8 @@ func (r Reason) advice() string {
 }
 
 // ExtendedError is an Extended DNS Error (RFC 8914) that a server sent. It is not
-// authenticated. Use it for diagnosis only.
+// authenticated. Use it for diagnosis only. If a lookup fails because the server does not
+// answer, the text of the [Error] says what to do about the code.
 type ExtendedError struct {
 	Code uint16 // INFO-CODE
 	Text string // EXTRA-TEXT, printable ASCII, at most 200 octets
@@ -181,11 +183,43 @@ func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("dnssec: ")
 	e.describe(&b)
-	if advice := e.Reason.advice(); advice != "" {
+	if advice := e.advice(); advice != "" {
 		b.WriteString("; ")
 		b.WriteString(advice)
 	}
 	return b.String()
+}
+
+// advice says what the administrator should do. If a server says why it does not answer,
+// this decides.
+func (e *Error) advice() string {
+	if e.Reason == ServerFailure || e.Reason == Refused || e.Reason == OtherRcode {
+		if advice := adviceOfServers(e); advice != "" {
+			return advice
+		}
+	}
+	return e.Reason.advice()
+}
+
+// adviceOfServers returns the advice about the first Extended DNS Error in err that says
+// enough.
+func adviceOfServers(err error) string {
+	switch err := err.(type) {
+	case *Error:
+		for _, x := range err.Extended {
+			if advice := ede.Advice(x.Code); advice != "" {
+				return advice
+			}
+		}
+		return adviceOfServers(err.Err)
+	case interface{ Unwrap() []error }:
+		for _, cause := range err.Unwrap() {
+			if advice := adviceOfServers(cause); advice != "" {
+				return advice
+			}
+		}
+	}
+	return ""
 }
 
 // describe writes the error without the package name and the advice, which appear
@@ -259,18 +293,22 @@ func (e *Error) within(q question) *Error {
 	return &Error{Name: q.name, Type: Type(q.rtype), Status: e.Status, Reason: e.Reason, Err: e, final: e.final, fleeting: e.fleeting}
 }
 
-// cause returns the reason, the detail and the causes.
+// cause returns the reason, the detail, what the server says about it, and the causes.
 func (e *Error) cause() string {
-	text := e.Reason.String()
+	var b strings.Builder
+	b.WriteString(e.Reason.String())
 	if e.Detail != "" {
-		text += ", " + e.Detail
+		b.WriteString(", " + e.Detail)
+	}
+	for _, x := range e.Extended {
+		fmt.Fprintf(&b, ", %s", x)
 	}
 	if e.Err != nil {
-		var b strings.Builder
+		b.WriteString(" [")
 		describeCause(&b, e.Err)
-		text += " [" + b.String() + "]"
+		b.WriteString("]")
 	}
-	return text
+	return b.String()
 }
 
 // noting returns e with a remark on the list of servers.
@@ -344,6 +382,8 @@ func reasonOfFault(fault proof.Fault) Reason {
 		return KeyMissing
 	case proof.DenialMissing:
 		return DenialMissing
+	case proof.AliasInvalid:
+		return AliasInvalid
 	case proof.Malformed:
 		return Malformed
 	default:

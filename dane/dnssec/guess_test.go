@@ -3,7 +3,6 @@ package dnssec
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
+	"github.com/mxseal/mxseal/internal/test/seed"
 )
 
 // countAsked returns how many questions were sent, and forgets them.
@@ -31,9 +31,7 @@ func (w *world) countAsked() int {
 func TestD12GuessesStopAtTheZone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) { // time stands still while replies are made
-		seed := rand.Uint64()
-		t.Logf("seed %d", seed)
-		random := rand.New(rand.NewPCG(seed, 0))
+		random := seed.Rand(t)
 		w := mail(t)
 		w.zones["example.com."].add(t, "*.aliases.example.com. 300 IN CNAME a.b.c.d.wild.example.com.")
 		v := w.validator()

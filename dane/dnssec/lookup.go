@@ -189,7 +189,7 @@ func (l *lookup) answer(q question, so path, r *reply) (a *Answer, open bool, er
 		switch {
 		case l.local && private.IsSpecialUse(at.name), l.private.Of(at.home()) != nil:
 			return a, true, nil // the reply does not matter
-		case r.dname(at.name) != nil:
+		case r.answer.DNAME(at.name) != nil:
 			step, err = l.dname(at, r)
 			if err == nil && q.rtype == dns.TypeCNAME {
 				a.weaken(step.judgement)
@@ -245,7 +245,7 @@ type alias struct {
 }
 
 func (l *lookup) dname(at question, r *reply) (*alias, error) {
-	set := r.dname(at.name)
+	set := r.answer.DNAME(at.name)
 	j, err := l.judge.set(questionOf(set), set, r)
 	if err != nil {
 		return nil, err
@@ -260,7 +260,7 @@ func (l *lookup) dname(at question, r *reply) (*alias, error) {
 		}
 		j.status, j.expires = Insecure, earliest(j.expires, z.expires)
 	}
-	record, err := r.redirect(at.name, set)
+	record, err := proof.Redirect(at.name, set, r.answer)
 	if err != nil {
 		return nil, err
 	}
@@ -277,7 +277,7 @@ func (l *lookup) cname(at question, r *reply) (*alias, error) {
 	if err != nil {
 		return nil, err
 	}
-	target, err := cnameTarget(set)
+	target, err := proof.CNAMETarget(set)
 	if err != nil {
 		return nil, err
 	}

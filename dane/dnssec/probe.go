@@ -13,10 +13,11 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 )
 
-// ProbeError reports that a DNS server lacks something that a Validator needs.
+// ProbeError reports that a DNS server lacks something that a Validator or a Trusting
+// needs.
 type ProbeError struct {
 	Server string // in the form of Config.Servers
-	// Faults describe what is wrong, in sentences for the administrator.
+	// Faults describe what is wrong, and what to do, in sentences for the administrator.
 	Faults []string
 	// Err is the *Error of the first lookup that failed with this server alone, or
 	// nil.
@@ -36,8 +37,8 @@ func (e *ProbeError) Unwrap() error { return e.Err }
 // separately, without the cache:
 //
 //   - for the keys of the zones of the trust anchors, over UDP and TCP;
-//   - for the SOA records of these zones, and for a name in each that does not
-//     exist;
+//   - for the SOA records of these zones, and for the TLSA records of a name in each
+//     that does not exist;
 //   - if a root key of IANA is trusted, for the DS records of a top-level domain
 //     that is signed, and of one that is not;
 //   - for the SOA records of the names given. With other trust anchors, give a name
@@ -116,12 +117,12 @@ func (p probed) Explain(name string, rtype uint16, err error) (cause, fault stri
 	cause = e.cause()
 	switch e.Reason {
 	case AnchorMismatch:
-		return cause, "has other keys than the trust anchors: the anchors are outdated, or the answers are forged"
+		return cause, "has other keys than the trust anchors: the anchors are outdated, or the answers are forged; " + e.Reason.advice()
 	case NotValidating:
-		return cause, "does not validate: " + e.Reason.advice()
+		return cause, "does not validate; " + probe.EnableValidation + ", or use a Validator, which validates itself"
 	case DenialMissing:
-		return cause, "does not return proofs of non-existence: no valid NSEC or NSEC3 records"
+		return cause, "does not return proofs of non-existence: no valid NSEC or NSEC3 records; " + probe.EnableDNSSEC
 	default:
-		return cause, fmt.Sprintf("fails to answer for %s of %q: %s", e.Type, e.Name, cause)
+		return cause, fmt.Sprintf("fails to answer for %s of %q: %s; %s", e.Type, e.Name, cause, e.advice())
 	}
 }

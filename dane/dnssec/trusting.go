@@ -12,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
+	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 )
 
@@ -170,7 +171,7 @@ func (t *Trusting) judgeFirst(ctx context.Context, a *Answer) error {
 	if set == nil {
 		return nil
 	}
-	if target, err := cnameTarget(set); r.ad && err == nil && target == first.Target {
+	if target, err := proof.CNAMETarget(set); r.ad && err == nil && target == first.Target {
 		first.Status = Secure
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/mxseal/mxseal/dane/dnssec/internal/ede"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 )
 
@@ -53,6 +54,14 @@ type Result struct {
 	// explained is true if the replies for the keys already show what is wrong.
 	explained bool
 }
+
+// What to change in a server that lacks something.
+const (
+	EnableDNSSEC = "let it return DNSSEC records (dnssec=process of PowerDNS, FORWARD and not STUB in Knot Resolver), " +
+		"let it forward to servers that do, or use another server"
+	EnableValidation = "enable validation in it, with the trust anchor of the root (auto-trust-anchor-file of unbound, dnssec-validation auto of BIND, " +
+		"DNSSEC=yes of systemd-resolved at 127.0.0.53, dnssec=process of PowerDNS, dnssec and trust-anchor of dnsmasq)"
+)
 
 // Run probes the server.
 func (p *Probe) Run(ctx context.Context) *Result {
@@ -99,9 +108,9 @@ func (p *Probe) transport(ctx context.Context, found *Result, name string, rtype
 		switch {
 		case err != nil:
 			cause, _ := p.Resolver.Explain(name, rtype, err)
-			found.fault("does not answer over %s: %s", way, cause)
+			found.fault("does not answer over %s: %s; open port 53 to it for UDP and TCP, 853 for TLS", way, cause)
 		case msg.Truncated && stream:
-			found.fault("truncates replies over %s", way)
+			found.fault("truncates replies over %s; use another server", way)
 		case !msg.Truncated && p.Keys:
 			found.inspect(msg.Msg, name)
 		}
@@ -114,32 +123,35 @@ func (r *Result) inspect(msg *dns.Msg, zone string) {
 		return slices.ContainsFunc(msg.Answer, func(rr dns.RR) bool { return rr.Header().Rrtype == rtype })
 	}
 	if msg.IsEdns0() == nil {
-		r.fault("does not support EDNS: no OPT record in its replies")
+		r.fault("does not support EDNS: no OPT record in its replies; use another server, or find the firewall that removes it")
 	}
 	if !msg.RecursionAvailable {
-		r.fault("does not offer recursion: the RA bit is clear")
+		r.fault("does not offer recursion: the RA bit is clear; %s", ede.Advice(dns.ExtendedErrorCodeNotAuthoritative))
 	}
 	switch {
+	case msg.Rcode == dns.RcodeRefused:
+		r.fault("answers REFUSED to the question for the keys of %q; %s", zone, ede.Advice(dns.ExtendedErrorCodeProhibited))
 	case msg.Rcode != dns.RcodeSuccess:
-		r.fault("answers %s to the question for the keys of %q", upstream.RcodeName(msg.Rcode), zone)
+		r.fault("answers %s to the question for the keys of %q; see the log of the DNS server", upstream.RcodeName(msg.Rcode), zone)
 	case !has(dns.TypeDNSKEY):
-		r.fault("does not return the keys of %q: no DNSKEY records", zone)
+		r.fault("does not return the keys of %q: no DNSKEY records; %s", zone, EnableDNSSEC)
 	case has(dns.TypeRRSIG):
 	case msg.AuthenticatedData:
-		r.fault("does not return the signatures: no RRSIG records, only the AD bit")
+		r.fault("does not return the signatures: no RRSIG records, only the AD bit; %s", EnableDNSSEC)
 	default:
-		r.fault("strips the signatures: no RRSIG records")
+		r.fault("strips the signatures: no RRSIG records; %s", EnableDNSSEC)
 	}
 }
 
-// names looks up what exists in signed zones and what does not, and the names given. The
-// types are not those of addresses: systemd-resolved does not ask for addresses of names
-// with one label.
+// names looks up what exists in signed zones and what does not, and the names given. TLSA
+// is a type that some servers and firewalls do not know. Addresses are not asked for:
+// systemd-resolved does not ask for those of names with one label.
 func (p *Probe) names(ctx context.Context, found *Result) {
 	for _, zone := range p.Zones {
-		for _, name := range []string{zone, randomBelow(zone)} {
-			if a, ok := p.lookup(ctx, found, name, dns.TypeSOA); ok && !a.Secure && !found.explained {
-				found.fault("does not validate: its answer for SOA of %q is %s, and the zone %q is signed; enable validation", name, a.Status, zone)
+		for _, q := range []dns.Question{{Name: zone, Qtype: dns.TypeSOA}, {Name: randomBelow(zone), Qtype: dns.TypeTLSA}} {
+			if a, ok := p.lookup(ctx, found, q.Name, q.Qtype); ok && !a.Secure && !found.explained {
+				found.fault("does not validate: its answer for %s of %q is %s, and the zone %q is signed; %s",
+					dns.Type(q.Qtype), q.Name, a.Status, zone, EnableValidation)
 			}
 		}
 	}
