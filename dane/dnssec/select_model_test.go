@@ -198,7 +198,7 @@ func (m *model) judge(name string, positive bool, err error, took time.Duration)
 		lasts := began.Sub(s.since)
 		working = working || s.mood.works() && lasts >= 2*time.Second
 		allSilent = allSilent && s.mood == silent
-		long = long && lasts > 1500*time.Millisecond                         // no replies to earlier questions arrive
+		long = long && lasts > 1500*time.Millisecond // no replies to earlier questions arrive
 		mixed = mixed || strings.HasPrefix(s.address, "127.") != strings.HasPrefix(m.servers[0].address, "127.")
 		anyUseless = anyUseless || s.mood == useless || lasts < 2*failureTTL // which may be remembered
 		moods = append(moods, fmt.Sprint(s.address, " ", s.mood, " ", s.delay, " for ", began.Sub(s.since)))
