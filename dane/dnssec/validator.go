@@ -217,7 +217,7 @@ func (v *Validator) NAT64() netip.Prefix { return v.nat64 }
 // that needs the answer then calls Lookup.
 func (v *Validator) LookupAhead(ctx context.Context, name string, t Type) (wait func() (*Answer, error)) {
 	q, err := newQuestion(name, t)
-	if err != nil || !v.client.HasSpare() || v.private.Of(q.home()) != nil || !isInSignedZone(v.cache, q.home(), v.now()) {
+	if err != nil || !v.client.Room.HasSpare() || v.private.Of(q.home()) != nil || !isInSignedZone(v.cache, q.home(), v.now()) {
 		return nil
 	}
 	var a *Answer

@@ -49,9 +49,9 @@ type Client struct {
 	servers *serverList
 	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
 	tls     *tls.Config
-	bounds  *bounds
 	records int
 	wantAD  bool
+	Room    *Room // is what all lookups share
 	// buffers holds what datagrams are read into. An unpacked message refers to
 	// nothing in it.
 	buffers *sync.Pool // of *[datagramSize]byte
@@ -77,7 +77,7 @@ func New(config Config) (*Client, error) {
 		servers: servers,
 		dial:    config.Dial,
 		tls:     config.TLS,
-		bounds:  newBounds(config.Bounds),
+		Room:    newRoom(config.Bounds),
 		records: config.Records,
 		wantAD:  config.WantAD,
 		buffers: &sync.Pool{New: func() any { return new([datagramSize]byte) }},
@@ -150,7 +150,7 @@ func (c *Client) Query(ctx context.Context, to Attempt, q Question) (*Message, e
 
 // enter takes the room for an attempt. Spare means that the attempt can be left out.
 func (c *Client) enter(ctx context.Context, to Attempt, spare bool) (seat, error) {
-	if s, ok := c.bounds.tryEnter(to, spare); ok {
+	if s, ok := c.Room.tryEnter(to, spare); ok {
 		return s, nil
 	}
 	if spare {
@@ -158,7 +158,7 @@ func (c *Client) enter(ctx context.Context, to Attempt, spare bool) (seat, error
 	}
 	waiting, cancel := context.WithTimeout(ctx, c.Timeout())
 	defer cancel()
-	room, err := c.bounds.enter(waiting, to)
+	room, err := c.Room.enter(waiting, to)
 	if err != nil {
 		return seat{}, c.failure(ctx, to.Server, err)
 	}
@@ -284,7 +284,7 @@ func (c *Client) overTLS(ctx context.Context, s *Server, query *query) (*Message
 		}
 		// The wait for a socket ends before the attempts of those who wait for the
 		// connection, so it is not held against the server.
-		return c.bounds.keep(ctx, c.Timeout()/2, func(leave func()) (*stream, error) {
+		return c.Room.keep(ctx, c.Timeout()/2, func(leave func()) (*stream, error) {
 			ctx, cancel := context.WithTimeout(ctx, c.Timeout())
 			defer cancel()
 			conn, err := c.dial(ctx, "tcp", s.hostPort)

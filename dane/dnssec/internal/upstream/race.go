@@ -124,6 +124,9 @@ func (r *running[R]) attempt(e *entry) (reply R, err error) {
 		return reply, err
 	}
 	defer room.leave()
+	if e.Server.standing(time.Now()) == failing { // by now
+		return reply, e.Server.failingError()
+	}
 	ctx, cancel := context.WithTimeout(r.ctx, r.timeout)
 	defer cancel()
 	var lack error
@@ -135,6 +138,7 @@ func (r *running[R]) attempt(e *entry) (reply R, err error) {
 			return reply, nil
 		case tooManyFiles(err):
 			lack = err
+			r.client.Room.lacked.Store(time.Now().UnixNano())
 		case lack != nil && isTimeout(err):
 			return reply, lack
 		default:
@@ -145,9 +149,6 @@ func (r *running[R]) attempt(e *entry) (reply R, err error) {
 		}
 	}
 }
-
-// lackTime is how long an attempt waits between two tries to open a socket.
-const lackTime = 20 * time.Millisecond
 
 // waits reports whether ctx lasts for the time, and waits for it.
 func waits(ctx context.Context, d time.Duration) bool {
@@ -169,7 +170,7 @@ func (r *running[R]) begin() *entry {
 		return nil
 	}
 	at, alone := -1, !slices.ContainsFunc(r.entries, (*entry).isUnderWay)
-	if r.err == nil && r.ctx.Err() == nil && (alone || r.client.HasSpare()) {
+	if r.err == nil && r.ctx.Err() == nil && (alone || r.client.Room.HasSpare()) {
 		at = slices.IndexFunc(r.left, r.mayBegin)
 	}
 	if at >= 0 && r.Spend != nil && (r.Tried != "" || slices.ContainsFunc(r.entries, (*entry).isMade)) {
@@ -356,10 +357,10 @@ func (e *entry) isUnderWay() bool { return e.underWay }
 func (e *entry) isMade() bool { return !e.began.IsZero() }
 
 // failingError is the error of an attempt that a failed check prevents or ends.
-func (h *Server) failingError() *Error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return &Error{Kind: Failing, Server: h.String(), Detail: "the server does not reply to anything, and is checked once a second", Err: h.failure}
+func (s *Server) failingError() *Error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &Error{Kind: Failing, Server: s.String(), Detail: "the server does not reply to anything; it is checked with each lookup", Err: s.failure}
 }
 
 // isSilence reports whether there was no reply at all.
