@@ -2,11 +2,9 @@ package upstream
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -164,27 +162,6 @@ func (r *Room) keep(ctx context.Context, wait time.Duration, open func(leave fun
 		leave()
 	}
 	return s, err
-}
-
-// lack returns an *Error if err says that this host, and not the server, lacks what an
-// exchange needs, and otherwise nil.
-func lack(err error) *Error {
-	for _, l := range []struct {
-		errno syscall.Errno
-		final bool
-	}{
-		{syscall.EMFILE, true},
-		{syscall.ENFILE, true},
-		{syscall.ENOBUFS, true},
-		{syscall.ENOMEM, true},
-		{syscall.EAGAIN, false},        // no free port to this server
-		{syscall.EADDRNOTAVAIL, false}, // the same, or no address of the server's family
-	} {
-		if errors.Is(err, l.errno) {
-			return &Error{Kind: Busy, Final: l.final, Err: err}
-		}
-	}
-	return nil
 }
 
 // Lease is the memory that one lookup holds. It is safe for concurrent use. A nil Lease has

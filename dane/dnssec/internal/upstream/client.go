@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/resolvconf"
+	"github.com/mxseal/mxseal/internal/lack"
 )
 
 // Config configures a Client.
@@ -210,8 +211,9 @@ func (c *Client) send(ctx context.Context, to Attempt, q Question) (*Message, er
 func (c *Client) failure(ctx context.Context, s *Server, err error) *Error {
 	var e *Error
 	if !errors.As(err, &e) {
-		if e = lack(err); e == nil {
-			e = &Error{Kind: Unreachable, Err: err}
+		e = &Error{Kind: Unreachable, Err: err}
+		if lack.Of(err) {
+			e.Kind, e.Final = Busy, lack.Everywhere(err)
 		}
 	}
 	e.Server = s.String()
@@ -321,27 +323,27 @@ func (c *Client) connect(ctx context.Context, network string, s *Server, query *
 // ctx ends, because others are closed all the time; not so for a question that can be
 // left out.
 func (c *Client) reach(ctx context.Context, network string, s *Server, spare bool) (net.Conn, error) {
-	var lack error
+	var lacking error
 	for {
 		conn, err := c.dial(ctx, network, s.hostPort)
 		switch {
 		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-			lack = err
+			lacking = err
 			c.Room.lacked.Store(time.Now().UnixNano())
-		case lack != nil && (errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil && err != nil):
-			return nil, lack // the server is not the reason
+		case lacking != nil && (errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil && err != nil):
+			return nil, lacking // the server is not the reason
 		default:
 			return conn, err
 		}
 		if spare {
-			return nil, lack
+			return nil, lacking
 		}
 		retry := time.NewTimer(lackTime)
 		select {
 		case <-retry.C:
 		case <-ctx.Done():
 			retry.Stop()
-			return nil, lack
+			return nil, lacking
 		}
 	}
 }
