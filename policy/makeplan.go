@@ -12,6 +12,7 @@ import (
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/lack"
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy/internal/decision"
 	"github.com/mxseal/mxseal/policy/internal/hop"
@@ -211,6 +212,9 @@ func (r *Resolver) setExpiry(plan *Plan, found []hostFacts) {
 		}
 		if facts.err != nil || plan.Hosts[i].Level == Refused {
 			end(now.Add(failedPlanAge))
+		}
+		if lack.Of(facts.err) {
+			end(now.Add(unreadPlanAge)) // this host was the reason, and may have room at once
 		}
 	}
 	if plan.MTASTS.Asked && !plan.MTASTS.off {

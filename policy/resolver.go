@@ -42,7 +42,8 @@ const (
 	// failedPlanAge bounds the age of plans in which a lookup failed: long enough
 	// to spare a broken domain, short enough to notice that it works again.
 	failedPlanAge = 30 * time.Second
-	// unreadPlanAge bounds the age of plans made while the store could not be read.
+	// unreadPlanAge bounds the age of plans made while the store could not be read, or
+	// while this host had no room for a lookup.
 	unreadPlanAge = 5 * time.Second
 )
 
