@@ -22,6 +22,7 @@ func TestRepliesInEveryForm(t *testing.T) {
 		"%d-2.0.0 a\r\n%d 5.1.1 b\r\n", "%d \x00\x1b[2J\xff text\r\n", "%d 250 ok\r\n", "%d " + strings.Repeat("x", 5000) + "\r\n",
 		"%d-" + strings.Repeat("-", 300) + "\r\n%d \r\n",
 	}
+	next := 0 // each combination of the rest has a sixth of the forms in turn
 	for _, step := range []string{"greeting", "EHLO", "HELO", "STARTTLS", "EHLO in TLS", "MAIL", "RCPT", "DATA", "."} {
 		for _, code := range []int{200, 251, 299, 354, 421, 452, 499, 500, 521, 530, 552, 599} {
 			for _, level := range []policy.Level{policy.Opportunistic, policy.Authenticated} {
@@ -30,7 +31,11 @@ func TestRepliesInEveryForm(t *testing.T) {
 				}
 				synctest.Test(t, func(t *testing.T) {
 					plain := outcomeOf(t, step, level, fmt.Sprintf("%d text\r\n", code))
-					for _, form := range forms {
+					next++
+					for i, form := range forms {
+						if (i+next)%6 != 0 {
+							continue
+						}
 						reply := strings.ReplaceAll(form, "%d", fmt.Sprint(code))
 						if step == "STARTTLS" && strings.Contains(form, "50-") {
 							continue // several codes are an injection there (S22)
