@@ -9,6 +9,7 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/internal/special"
 	"github.com/mxseal/mxseal/mtasts"
+	"github.com/mxseal/mxseal/policy/internal/decision"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
@@ -64,16 +65,16 @@ func (m *MTASTS) Mode() mtasts.Mode {
 }
 
 // fact returns the policy as a column of the decision table.
-func (m *MTASTS) fact() mtastsFact {
+func (m *MTASTS) fact() decision.MTASTS {
 	switch {
 	case !m.Asked:
-		return mtastsUnknown
+		return decision.MTASTSUnknown
 	case m.Mode() == mtasts.Enforce:
-		return mtastsEnforce
+		return decision.MTASTSEnforce
 	case m.Mode() == mtasts.Testing:
-		return mtastsTesting
+		return decision.MTASTSTesting
 	}
-	return mtastsNone
+	return decision.MTASTSNone
 }
 
 // lists reports whether the policy in force has a pattern for the host.

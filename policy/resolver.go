@@ -18,6 +18,7 @@ import (
 	"github.com/mxseal/mxseal/internal/cache"
 	"github.com/mxseal/mxseal/internal/flight"
 	"github.com/mxseal/mxseal/mtasts"
+	"github.com/mxseal/mxseal/policy/internal/decision"
 )
 
 const (
@@ -51,7 +52,7 @@ type Resolver struct {
 	trust     *trust
 	port      uint16
 	self      map[string]bool
-	general   wishes
+	general   decision.Wishes
 	noDANE    bool
 	noMTASTS  bool
 	mxSecure  bool // DANE only for hosts of secure MX records
@@ -78,11 +79,11 @@ func New(config Config) (*Resolver, error) {
 		inFlight: flight.Group[request, *Plan]{Limit: cmp.Or(config.Timeout, defaultTimeout)},
 		now:      config.Now,
 		logger:   cmp.Or(config.Logger, slog.New(slog.DiscardHandler)),
-		general: wishes{
-			floor:        config.Floor,
-			requireDANE:  config.RequireDANE,
-			requireBoth:  config.Precedence == RequireBoth,
-			requireRoute: config.RequireRoute,
+		general: decision.Wishes{
+			Floor:        decision.Level(config.Floor),
+			RequireDANE:  config.RequireDANE,
+			RequireBoth:  config.Precedence == RequireBoth,
+			RequireRoute: config.RequireRoute,
 		},
 	}
 	if resolver.now == nil {
@@ -206,13 +207,14 @@ func (r *Resolver) Run(ctx context.Context) { r.mtasts.Run(ctx) }
 func (r *Resolver) Resolve(ctx context.Context, domain string, options ...Option) (*Plan, error) {
 	asked, failure := newRequest(domain)
 	if failure == nil && len(options) > 0 {
-		asked, failure = asked.with(options, r.general.floor, r.port)
+		asked, failure = asked.with(options, Level(r.general.Floor), r.port)
 	}
 	if failure != nil {
 		return nil, failure
 	}
 	now := r.now()
-	if plan, found := r.plans.Get(asked, now); found && plan.holds(now) {
+	// A plan of the future was made before the wall clock was set back.
+	if plan, found := r.plans.Get(asked, now); found && !now.Before(plan.made) {
 		return plan, nil
 	}
 	return r.share(ctx, asked)

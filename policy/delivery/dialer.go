@@ -24,8 +24,8 @@ import (
 //	client, err := d.Dial(ctx, "example.org")
 //
 // Its methods are safe for concurrent use. It remembers addresses that did not
-// answer, for some minutes, and holds no connections between calls. A Dialer must
-// not be copied after first use.
+// answer, for some minutes, and holds no connections or TLS sessions between calls;
+// Pool does. A Dialer must not be copied after first use.
 type Dialer struct {
 	// Resolver makes the plans. It is required.
 	Resolver *policy.Resolver

@@ -7,12 +7,12 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"net/netip"
 	"net/textproto"
 	"time"
 
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/delivery/internal/conversation"
+	"github.com/mxseal/mxseal/policy/delivery/internal/parking"
 	"github.com/mxseal/mxseal/policy/delivery/internal/wire"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -20,19 +20,22 @@ import (
 // walk goes along the hosts of a plan, from one usable session to the next.
 type walk struct {
 	dialer *Dialer
+	pool   *Pool // nil without reuse
 
 	plan      *policy.Plan
-	targets   []target   // not yet tried
-	current   netip.Addr // of the last target that was tried
-	left      int        // connections that may still be made
+	targets   []target // not yet tried
+	current   target   // the last that was tried
+	left      int      // connections that may still be made
 	failures  []*policy.Error
 	stale     bool  // a policy failure occurred, and an MTA-STS policy is in force
 	rechecked bool  // the policy was looked up again
 	recheck   error // that lookup failed
 	missed    bool  // a host gave no session, and may give one later
 
-	// These end the places for the current host and for the domain.
+	// These end the places for the current host and for the domain. place is that of the
+	// pool, or nil.
 	leaveHost, leaveDomain func()
+	place                  *parking.Place
 }
 
 // follow starts along the hosts of plan.
@@ -73,7 +76,7 @@ func (w *walk) next(ctx context.Context) (*conversation.Conversation, error) {
 // visit makes a session with one target in its share of the time, if ctx has a
 // deadline. A target that takes longer has stalled.
 func (w *walk) visit(ctx context.Context, t target) (*conversation.Conversation, *policy.Error) {
-	w.current = t.addr
+	w.current = t
 	if failure := w.enter(ctx, t.host); failure != nil {
 		return nil, failure
 	}
@@ -118,6 +121,10 @@ func (w *walk) enter(ctx context.Context, host *policy.Host) *policy.Error {
 }
 
 func (w *walk) release() {
+	if w.place != nil {
+		w.pool.lot.Exit(*w.place)
+		w.place = nil
+	}
 	if w.leaveHost != nil {
 		w.leaveHost()
 		w.leaveHost = nil
@@ -145,8 +152,8 @@ func (w *walk) fail(ctx context.Context, host *policy.Host, failure *policy.Erro
 	if errors.As(failure.Err, &reply) {
 		putBack(w.targets, host)
 	}
-	if w.current.IsValid() && conversation.IsTimeout(failure.Err) && ctx.Err() == nil {
-		w.dialer.stalls.note(w.current)
+	if w.current.addr.IsValid() && conversation.IsTimeout(failure.Err) && ctx.Err() == nil {
+		w.dialer.stalls.note(w.current.addr)
 	}
 	if w.plan.MTASTS.Policy != nil && (failure.Reason != "" || failure.Permanent) {
 		w.stale = true
@@ -181,9 +188,20 @@ func (w *walk) try(ctx context.Context, t target) (*conversation.Conversation, *
 		w.record(&session)
 		return nil, refusal
 	}
+	if w.pool != nil {
+		if talk, failure := w.pool.find(ctx, w, t); talk != nil || failure != nil {
+			return talk, failure
+		}
+	}
 	var uncounted *tlsrpt.Session
+	full := false // the handshake
 	for with := conversation.CurrentTLS; ; {
-		talk, failure := w.connect(ctx, t, with)
+		talk, failure := w.connect(ctx, t, with, full)
+		if talk != nil && talk.TicketFailed && ctx.Err() == nil {
+			full = true
+			w.left++ // the failed connection was ours to avoid
+			continue
+		}
 		if failure == nil && talk.Last.Action != conversation.Retry && uncounted != nil {
 			w.record(uncounted)
 		}
@@ -207,7 +225,7 @@ func (w *walk) try(ctx context.Context, t target) (*conversation.Conversation, *
 // connect makes one connection and holds one conversation over it. The
 // conversation is nil if there was no connection. With an error, the connection is
 // closed.
-func (w *walk) connect(ctx context.Context, t target, with conversation.Offer) (*conversation.Conversation, *policy.Error) {
+func (w *walk) connect(ctx context.Context, t target, with conversation.Offer, full bool) (*conversation.Conversation, *policy.Error) {
 	if w.left == 0 {
 		return nil, tooManyConnections(w.plan, t.host)
 	}
@@ -216,7 +234,8 @@ func (w *walk) connect(ctx context.Context, t target, with conversation.Offer) (
 	if failure != nil {
 		return nil, failure
 	}
-	talk := w.converse(t.host, conn, with)
+	talk := w.converse(t.host, with)
+	talk.Conn, talk.LocalName, talk.FullHandshake = wire.NewConn(conn), w.dialer.localName(conn), full
 	stop := talk.Conn.Interruptible(ctx)
 	failure = talk.Hold(ctx)
 	switch report := talk.Report(t.addr, w.dialer.sendingIP(conn)); {
@@ -239,11 +258,11 @@ func (w *walk) connect(ctx context.Context, t target, with conversation.Offer) (
 	return talk, failure
 }
 
-// converse returns a conversation that has not begun.
-func (w *walk) converse(host *policy.Host, conn net.Conn, with conversation.Offer) *conversation.Conversation {
+// converse returns a conversation that has not begun, and has no connection.
+func (w *walk) converse(host *policy.Host, with conversation.Offer) *conversation.Conversation {
 	implicit := host.Port == submissions
 	talk := &conversation.Conversation{
-		Host: host, Conn: wire.NewConn(conn), LocalName: w.dialer.localName(conn), Timeouts: w.dialer.timeouts(), Offer: with,
+		Host: host, Timeouts: w.dialer.timeouts(), Offer: with,
 		SmallHello: w.dialer.SmallClientHello, ImplicitTLS: implicit,
 		Circumstances: conversation.Circumstances{
 			Mandatory:  host.Level > policy.Opportunistic || implicit,
@@ -253,6 +272,9 @@ func (w *walk) converse(host *policy.Host, conn net.Conn, with conversation.Offe
 	}
 	if customize := w.dialer.CustomizeTLS; customize != nil {
 		talk.Customize = func(config *tls.Config) { customize(host, config) }
+	}
+	if w.pool != nil {
+		talk.Tickets, talk.PlanKey = w.pool.tickets, w.plan.Key()
 	}
 	return talk
 }
