@@ -268,6 +268,17 @@ func (r *Resolver) share(ctx context.Context, asked request) (*Plan, error) {
 	return plan, err
 }
 
+// Holds reports whether a plan may still be used, by the clock of the Resolver. A plan
+// that Resolve returns holds at that moment. A caller that keeps plans asks before each
+// session, and resolves the domain again instead of using one that does not hold.
+func (r *Resolver) Holds(plan *Plan) bool {
+	// Both clocks must agree: the monotonic one stands still while the machine is
+	// suspended, and the wall clock may be set back to before the plan was made.
+	now := r.now()
+	wall := now.Round(0)
+	return now.Before(plan.Expires) && wall.Before(plan.Expires) && !wall.Before(plan.made)
+}
+
 // Recheck looks up the MTA-STS policy of a plan again. If the policy has changed, it
 // returns a new plan with the same options and true. Mail that a policy prevented
 // from being delivered must not be bounced before Recheck (RFC 8461 sections 5 and
