@@ -311,10 +311,10 @@ func (c *Conn) SetReadDeadline(t time.Time) error { return c.SetDeadline(t) }
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.SetDeadline(t) }
 
 // Close closes the connection without a farewell. If the session may be used by others,
-// that is left to Release, or to the next call of Close.
+// that is left to Release or Leave.
 func (c *Conn) Close() error {
 	c.mu.Lock()
-	postponed := c.keep && !c.closed && c.busy == 0 && c.track.reusable()
+	postponed := c.keep && c.busy == 0 && c.track.reusable()
 	c.closed = c.closed || postponed
 	c.mu.Unlock()
 	if postponed || !c.end() {
