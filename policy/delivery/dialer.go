@@ -234,7 +234,7 @@ func ehloName(hostname string, local netip.Addr) string {
 	case err == nil && names.IsHostName(name) && isPublicName(name):
 		return name
 	case local.IsValid():
-		return literal(local.WithZone(""))
+		return names.Literal(local.WithZone(""))
 	}
 	return "localhost"
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/fakedns"
 	"github.com/mxseal/mxseal/policy"
 )
 
@@ -38,10 +39,10 @@ func TestRefusedBeforeTheEnd(t *testing.T) {
 		t.Run(fmt.Sprintf("%.40q", reply), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(nil)
-			names := fakeDNS{}
-			names.add(t, dnssec.Insecure, "a.example. MX 10 mx.a.example.")
-			names.add(t, dnssec.Insecure, "mx.a.example. A 192.0.2.1")
-			names.deny(dnssec.Insecure, "mx.a.example. AAAA")
+			names := fakedns.Answers{}
+			names.Add(t, dnssec.Insecure, "a.example. MX 10 mx.a.example.")
+			names.Add(t, dnssec.Insecure, "mx.a.example. A 192.0.2.1")
+			names.Deny(dnssec.Insecure, "mx.a.example. AAAA")
 			resolver, err := policy.New(policy.Config{DNS: names, NoMTASTS: true, RootCAs: certificates().roots, Dial: refusingEarly(t, reply)})
 			if err != nil {
 				t.Fatal(err)

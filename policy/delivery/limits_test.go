@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/fakedns"
 	"github.com/mxseal/mxseal/policy"
 )
 
@@ -56,12 +57,12 @@ func slowly(verb string, delay time.Duration) script {
 // is mx.d0.example and so on, at 10.0.0.0 and so on.
 func (w *world) domains(t *testing.T, n int) (d *Dialer, to []string) {
 	t.Helper()
-	names := fakeDNS{}
+	names := fakedns.Answers{}
 	for i := range n {
 		host := fmt.Sprintf("mx.d%d.example", i)
-		names.add(t, dnssec.Insecure, fmt.Sprintf("d%d.example. MX 10 %s.", i, host))
-		names.add(t, dnssec.Insecure, fmt.Sprintf("%s. A 10.0.%d.%d", host, i/256, i%256))
-		names.deny(dnssec.Insecure, host+". AAAA")
+		names.Add(t, dnssec.Insecure, fmt.Sprintf("d%d.example. MX 10 %s.", i, host))
+		names.Add(t, dnssec.Insecure, fmt.Sprintf("%s. A 10.0.%d.%d", host, i/256, i%256))
+		names.Deny(dnssec.Insecure, host+". AAAA")
 		to = append(to, fmt.Sprintf("x@d%d.example", i))
 	}
 	d = w.dialer()

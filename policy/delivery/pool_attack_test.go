@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/fakedns"
 	"github.com/mxseal/mxseal/policy"
 )
 
@@ -80,8 +81,8 @@ func TestPoolSessionsHaveEnded(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			replies := map[string]string{}
 			p := newPooled(t, clearThen(replies))
-			p.names.add(t, dnssec.Insecure, "first.example. MX 10 mx.example.net.", "first.example. MX 20 mx2.example.net.")
-			p.names.add(t, dnssec.Secure, "mx2.example.net. A 192.0.2.2")
+			p.names.Add(t, dnssec.Insecure, "first.example. MX 10 mx.example.net.", "first.example. MX 20 mx2.example.net.")
+			p.names.Add(t, dnssec.Secure, "mx2.example.net. A 192.0.2.2")
 			p.scripts["192.0.2.2"] = []script{inClearOnly}
 			if err := p.send(t, "first.example"); err != nil {
 				t.Fatal(err)
@@ -182,10 +183,10 @@ func TestPoolSessionsAreOutOfReach(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := oneHost(slowly("DATA", time.Minute))
-		p := &pooled{world: w, names: fakeDNS{}, dialer: w.dialer()}
-		p.names.add(t, dnssec.Insecure, "first.example. MX 10 mx.example.net.")
-		p.names.add(t, dnssec.Insecure, "mx.example.net. A 192.0.2.1")
-		p.names.deny(dnssec.Insecure, "mx.example.net. AAAA")
+		p := &pooled{world: w, names: fakedns.Answers{}, dialer: w.dialer()}
+		p.names.Add(t, dnssec.Insecure, "first.example. MX 10 mx.example.net.")
+		p.names.Add(t, dnssec.Insecure, "mx.example.net. A 192.0.2.1")
+		p.names.Deny(dnssec.Insecure, "mx.example.net. AAAA")
 		p.dialer.Resolver = p.resolver(t, p.names, policy.Config{})
 		p.pool = &Pool{Dialer: p.dialer}
 		defer p.pool.Close(t.Context())

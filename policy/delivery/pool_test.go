@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/fakedns"
 	"github.com/mxseal/mxseal/policy"
 )
 
@@ -24,18 +25,18 @@ import (
 // have the mail host mx.example.net at 192.0.2.1, without a policy.
 type pooled struct {
 	*world
-	names  fakeDNS
+	names  fakedns.Answers
 	dialer *Dialer
 	pool   *Pool
 }
 
 func newPooled(t *testing.T, plays ...script) *pooled {
 	t.Helper()
-	p := &pooled{world: oneHost(plays...), names: fakeDNS{}}
-	p.names.deny(dnssec.Secure, "mx.example.net. AAAA", "_25._tcp.mx.example.net. TLSA", "mx2.example.net. AAAA", "_25._tcp.mx2.example.net. TLSA")
-	p.names.add(t, dnssec.Secure, "mx.example.net. A 192.0.2.1")
+	p := &pooled{world: oneHost(plays...), names: fakedns.Answers{}}
+	p.names.Deny(dnssec.Secure, "mx.example.net. AAAA", "_25._tcp.mx.example.net. TLSA", "mx2.example.net. AAAA", "_25._tcp.mx2.example.net. TLSA")
+	p.names.Add(t, dnssec.Secure, "mx.example.net. A 192.0.2.1")
 	for _, domain := range []string{"first", "second"} {
-		p.names.add(t, dnssec.Insecure, domain+".example. MX 10 mx.example.net.")
+		p.names.Add(t, dnssec.Insecure, domain+".example. MX 10 mx.example.net.")
 	}
 	p.dialer = p.world.dialer()
 	p.dialer.Resolver = p.resolver(t, p.names, policy.Config{})
@@ -94,16 +95,16 @@ func TestPoolColumns(t *testing.T) {
 		{name: "nothing changed, a certificate of nobody", plays: []script{withTLS(unknown)}, change: none, reused: true},
 
 		{name: "another host name", plays: []script{withTLS(good)}, change: func(t *testing.T, p *pooled) {
-			p.names.add(t, dnssec.Insecure, "second.example. MX 10 mx2.example.net.")
-			p.names.add(t, dnssec.Secure, "mx2.example.net. A 192.0.2.1")
+			p.names.Add(t, dnssec.Insecure, "second.example. MX 10 mx2.example.net.")
+			p.names.Add(t, dnssec.Secure, "mx2.example.net. A 192.0.2.1")
 		}},
 		{name: "another port", plays: []script{withTLS(good)}, first: via("[mx.example.net]:25"), change: none, second: via("[mx.example.net]:2525")},
 		{name: "another address", plays: []script{withTLS(good)}, change: func(t *testing.T, p *pooled) {
 			p.scripts["192.0.2.2"] = []script{withTLS(good)}
-			p.names.add(t, dnssec.Secure, "mx.example.net. A 192.0.2.2")
+			p.names.Add(t, dnssec.Secure, "mx.example.net. A 192.0.2.2")
 		}},
 		{name: "one more address", plays: []script{withTLS(good)}, change: func(t *testing.T, p *pooled) {
-			p.names.add(t, dnssec.Secure, "mx.example.net. A 192.0.2.1", "mx.example.net. A 192.0.2.2")
+			p.names.Add(t, dnssec.Secure, "mx.example.net. A 192.0.2.1", "mx.example.net. A 192.0.2.2")
 		}, reused: true},
 		{name: "another next hop, with the same host", plays: []script{withTLS(good)}, first: via("[mx.example.net]"), change: none},
 		{name: "the same next hop", plays: []script{withTLS(good)}, first: via("[mx.example.net]"), change: none, second: via("[mx.example.net]"), reused: true},
@@ -127,7 +128,7 @@ func TestPoolColumns(t *testing.T) {
 		{name: "names", plays: []script{withTLS(unknown)}, change: none, second: atLeast(policy.Authenticated), fails: true},
 		{name: "names that are right", plays: []script{withTLS(good)}, change: none, second: atLeast(policy.Authenticated), reused: true},
 		{name: "TLSA", plays: []script{withTLS(good)}, change: func(t *testing.T, p *pooled) {
-			p.names.add(t, dnssec.Secure, "_25._tcp.mx.example.net. TLSA 3 1 1 "+strings.Repeat("00", 32))
+			p.names.Add(t, dnssec.Secure, "_25._tcp.mx.example.net. TLSA 3 1 1 "+strings.Repeat("00", 32))
 		}, fails: true},
 		{name: "roots", plays: []script{withTLS(good)}, first: atLeast(policy.Authenticated), change: func(t *testing.T, p *pooled) {
 			r, err := policy.New(policy.Config{DNS: p.names, NoMTASTS: true, Dial: p.dial, RootCAs: x509.NewCertPool()})
@@ -187,10 +188,10 @@ func TestPoolColumns(t *testing.T) {
 }
 
 // farNames are names whose records do not expire before the clock of a test.
-type farNames struct{ fakeDNS }
+type farNames struct{ fakedns.Answers }
 
 func (f farNames) Lookup(ctx context.Context, name string, t dnssec.Type) (*dnssec.Answer, error) {
-	answer, err := f.fakeDNS.Lookup(ctx, name, t)
+	answer, err := f.Answers.Lookup(ctx, name, t)
 	if answer != nil {
 		answer.Expires = time.Date(2092, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
@@ -199,7 +200,7 @@ func (f farNames) Lookup(ctx context.Context, name string, t dnssec.Type) (*dnss
 
 // secureMX makes the MX record of the second domain secure, for RequireTLS.
 func secureMX(t *testing.T, p *pooled) {
-	p.names.add(t, dnssec.Secure, "second.example. MX 10 mx.example.net.")
+	p.names.Add(t, dnssec.Secure, "second.example. MX 10 mx.example.net.")
 }
 
 // tlsConfigured is a host with TLS as configured.
@@ -336,7 +337,7 @@ func TestPoolLocalAddress(t *testing.T) {
 			go serveConn(conn, inClearOnly)
 		}
 	}()
-	r, err := policy.New(policy.Config{DNS: fakeDNS{}, NoMTASTS: true})
+	r, err := policy.New(policy.Config{DNS: fakedns.Answers{}, NoMTASTS: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -370,8 +371,8 @@ func TestPoolTriesBetterHostsFirst(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := newPooled(t)
-		p.names.add(t, dnssec.Insecure, "first.example. MX 10 mx.example.net.", "first.example. MX 20 mx2.example.net.")
-		p.names.add(t, dnssec.Secure, "mx2.example.net. A 192.0.2.2")
+		p.names.Add(t, dnssec.Insecure, "first.example. MX 10 mx.example.net.", "first.example. MX 20 mx2.example.net.")
+		p.names.Add(t, dnssec.Secure, "mx2.example.net. A 192.0.2.2")
 		p.scripts["192.0.2.2"] = []script{inClearOnly}
 		if err := p.send(t, "first.example"); err != nil { // the better host refuses connections
 			t.Fatal(err)
@@ -485,8 +486,8 @@ func TestPoolSessionHasEnded(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				p := newPooled(t, play, inClearOnly)
-				p.names.add(t, dnssec.Insecure, "second.example. MX 10 mx.example.net.", "second.example. MX 20 mx2.example.net.")
-				p.names.add(t, dnssec.Secure, "mx2.example.net. A 192.0.2.2")
+				p.names.Add(t, dnssec.Insecure, "second.example. MX 10 mx.example.net.", "second.example. MX 20 mx2.example.net.")
+				p.names.Add(t, dnssec.Secure, "mx2.example.net. A 192.0.2.2")
 				p.scripts["192.0.2.2"] = []script{inClearOnly}
 				for i := range 2 {
 					result, err := p.pool.Send(t.Context(), mailOf(letter, "x@"+[]string{"first", "second"}[i]+".example"))

@@ -131,25 +131,12 @@ func TestS1UnusualCodes(t *testing.T) {
 	}
 }
 
-// sendWith sends a message by net/smtp.
+// sendWith sends a message by net/smtp, with NOOP before it and RSET after it.
 func sendWith(client *smtp.Client) error {
 	if err := client.Noop(); err != nil {
 		return err
 	}
-	if err := client.Mail("s@example.net"); err != nil {
-		return err
-	}
-	if err := client.Rcpt("x@example.org"); err != nil {
-		return err
-	}
-	w, err := client.Data()
-	if err != nil {
-		return err
-	}
-	if _, err := w.Write([]byte(letter)); err != nil {
-		return err
-	}
-	if err := w.Close(); err != nil {
+	if err := transact(client); err != nil {
 		return err
 	}
 	if err := client.Reset(); err != nil {

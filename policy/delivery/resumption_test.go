@@ -105,12 +105,12 @@ func TestResumptionKeys(t *testing.T) {
 		"not verified, from verified": {domain: "first.example", first: []policy.Option{policy.AtLeast(policy.Authenticated)}, want: "full"},
 		"another option":              {domain: "first.example", second: []policy.Option{policy.IPv4Only()}, want: "full"},
 		"another host name": {domain: "first.example", want: "full", change: func(t *testing.T, r *resuming) {
-			r.names.add(t, dnssec.Insecure, "first.example. MX 10 mx2.example.net.")
-			r.names.add(t, dnssec.Secure, "mx2.example.net. A 192.0.2.1")
+			r.names.Add(t, dnssec.Insecure, "first.example. MX 10 mx2.example.net.")
+			r.names.Add(t, dnssec.Secure, "mx2.example.net. A 192.0.2.1")
 			time.Sleep(2 * time.Hour)
 		}},
 		"a level by another plan": {domain: "first.example", want: "full", change: func(t *testing.T, r *resuming) {
-			r.names.add(t, dnssec.Secure, "_25._tcp.mx.example.net. TLSA "+tlsaOf(certificates().good))
+			r.names.Add(t, dnssec.Secure, "_25._tcp.mx.example.net. TLSA "+tlsaOf(certificates().good))
 			time.Sleep(2 * time.Hour)
 		}},
 		"another configuration": {domain: "first.example", want: "full", change: func(t *testing.T, r *resuming) {
@@ -170,7 +170,7 @@ func TestResumptionIsVerified(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := newResuming(t, tt.version)
-				r.names.add(t, dnssec.Secure, "_25._tcp.mx.example.net. TLSA "+tlsaOf(certificates().good))
+				r.names.Add(t, dnssec.Secure, "_25._tcp.mx.example.net. TLSA "+tlsaOf(certificates().good))
 				for range 2 {
 					if err := r.send(t, "first.example"); err != nil {
 						t.Fatal(err)
@@ -179,7 +179,7 @@ func TestResumptionIsVerified(t *testing.T) {
 				if got := r.seen(); got != "full resumed" {
 					t.Fatalf("before: %s", got)
 				}
-				r.names.add(t, dnssec.Secure, "_25._tcp.mx.example.net. TLSA "+tlsaOf(certificates().unknown))
+				r.names.Add(t, dnssec.Secure, "_25._tcp.mx.example.net. TLSA "+tlsaOf(certificates().unknown))
 				if tt.rolled {
 					r.mu.Lock()
 					r.cert = certificates().unknown
