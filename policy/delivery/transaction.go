@@ -46,8 +46,8 @@ type channel struct {
 	// begun means that a transaction has begun and was not completed, or that RSET is due
 	// because the session was kept.
 	begun bool
-	// untried means that the session was kept since another message, and has not
-	// answered MAIL yet.
+	// untried means that the session was kept since another message, and that no message
+	// has begun and nothing has timed out since.
 	untried bool
 	// odd means that the server does not quite keep to the protocol: no other message
 	// uses the session.
@@ -86,6 +86,7 @@ func (s *channel) end() {
 func (s *channel) judge(at conversation.Step, reply wire.Reply, err error, c conversation.Circumstances) conversation.Ruling {
 	judged := conversation.Rule(at, conversation.EventOf(reply, err), c)
 	s.alive, s.odd = judged.Alive, s.odd || reply.Mixed
+	s.untried = s.untried && !conversation.IsTimeout(err)
 	if !judged.Alive {
 		s.over = true
 	}
@@ -114,8 +115,8 @@ type results struct {
 	// take them.
 	next   []mailbox
 	reason *policy.Error
-	// stale means that the session had ended since the message before. That is no
-	// failure of the host.
+	// stale means that the session was kept since another message, and ended before this
+	// one began. That is no failure of the host.
 	stale bool
 }
 
@@ -138,7 +139,7 @@ func (t *transaction) run(ctx, within context.Context, to []mailbox) {
 		t.settle(conversation.Ruling{}, t.accepted, t.failure("the session was interrupted", Reply{}, err, conversation.Ruling{}), Reply{})
 		return
 	}
-	t.bound = ctx
+	t.bound, t.untried = ctx, false
 	stop = t.conn.Interruptible(ctx)
 	t.send()
 }
@@ -223,11 +224,10 @@ func (t *transaction) envelope(to []mailbox) bool {
 	t.begun = true
 	reply, err := d.next(t.timeout(mailTimeout))
 	judged := t.judge(conversation.StepMAIL, reply, err, t.Circumstances)
-	if errors.Is(err, errNoReset) || t.untried && !judged.Alive && !conversation.IsTimeout(err) {
+	if errors.Is(err, errNoReset) {
 		t.lose(to)
 		return false
 	}
-	t.untried = false
 	if judged.Action != conversation.Proceed {
 		t.settle(judged, to, t.failure(details["MAIL"], newReply(reply), err, judged), newReply(reply))
 		return false
@@ -359,7 +359,7 @@ func (t *transaction) settle(judged conversation.Ruling, to []mailbox, failure *
 	case conversation.TryNext:
 		if !judged.Alive { // about the server, and not about the recipients
 			t.results.next = append(t.results.next, to...)
-			t.results.reason = failure
+			t.results.reason, t.results.stale = failure, t.untried
 			return
 		}
 		t.leave(to, &refusal{failure, t.host.Name, reply})
