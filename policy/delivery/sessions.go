@@ -52,6 +52,7 @@ func sessions(ctx context.Context, along walker, domain string, options []policy
 			yield(nil, err)
 			return
 		}
+		w.lends = true
 		defer w.end()
 		for {
 			session, err := w.session(ctx, w.release)
