@@ -9,6 +9,7 @@ import (
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/internal/tlsalert"
 	"github.com/mxseal/mxseal/mtasts"
+	"github.com/mxseal/mxseal/policy/internal/decision"
 	"github.com/mxseal/mxseal/policy/internal/reply"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -204,7 +205,7 @@ func (a *attempt) unrecorded() tlsrpt.Session {
 // certificates of the session.
 func (a *attempt) session(general []tlsrpt.Failure) tlsrpt.Session {
 	h, session := a.host, a.unrecorded()
-	if h.plan == nil || h.plan.asked.tlsOptional || h.plan.literal || h.refusal == unreachable || h.refusal == specialAddress {
+	if h.plan == nil || h.plan.asked.tlsOptional || h.plan.literal || h.refusal == decision.Unreachable || h.refusal == decision.SpecialAddress {
 		return session
 	}
 	session.Outcomes = append(session.Outcomes, a.outcomeOfDANE(general)...)
@@ -224,7 +225,7 @@ func (a *attempt) outcomeOfDANE(general []tlsrpt.Failure) []tlsrpt.Outcome {
 	h := a.host
 	outcome := tlsrpt.Outcome{Policy: a.policyOfDANE(), Failures: general}
 	switch {
-	case h.refusal == tlsaLookupFailed || h.refusal == daneMissing:
+	case h.refusal == decision.TLSALookupFailed || h.refusal == decision.DANEMissing:
 		outcome.Failures = []tlsrpt.Failure{{Type: h.Refusal.Reason, ReasonCode: h.Refusal.ReasonCode}}
 	case len(outcome.Policy.Strings) == 0:
 		return nil
@@ -267,9 +268,9 @@ func (a *attempt) outcomeOfMTASTS(general []tlsrpt.Failure) []tlsrpt.Outcome {
 	found := h.plan.MTASTS
 	discovery := found.failures()
 	switch {
-	case found.fact() < mtastsTesting && len(discovery) == 0:
+	case found.fact() < decision.MTASTSTesting && len(discovery) == 0:
 		return nil
-	case found.fact() < mtastsTesting:
+	case found.fact() < decision.MTASTSTesting:
 		return []tlsrpt.Outcome{{
 			Policy:   tlsrpt.Policy{Type: tlsrpt.STS, Domain: h.plan.NextHop, Strings: mtasts.Lines(found.failedText)},
 			Failures: discovery,

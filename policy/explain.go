@@ -161,43 +161,6 @@ func (o HostOverride) texts() []string {
 	return list
 }
 
-// explain says in one sentence why the host has its level.
-func (h *Host) explain(f facts, w wishes) string {
-	pinned := h.demands.dane && (w.pinned || w.hostPinned)
-	switch {
-	case h.demands.nextHop:
-		return "nothing authenticates the route; the operator requires a certificate for the next-hop domain"
-	case pinned && h.By.Has(ByMTASTS):
-		return "TLSA records that the operator pinned and an enforced MTA-STS policy: the session must meet both"
-	case pinned && !h.RouteAuthenticated:
-		return "TLSA records that the operator pinned, at a host found by an MX record that is not secure"
-	case pinned:
-		return "TLSA records that the operator pinned"
-	case h.demands.dane && h.By.Has(ByMTASTS):
-		return "usable TLSA records and an enforced MTA-STS policy: the session must meet both"
-	case h.demands.dane && !h.RouteAuthenticated:
-		return "usable TLSA records, found by an MX record that is not secure: the host is authenticated, the route to it is not"
-	case h.demands.dane:
-		return "usable TLSA records, found securely"
-	case h.By.Has(ByMTASTS):
-		return "an enforced MTA-STS policy lists the host"
-	case h.demands.webPKI:
-		return "no policy found; the operator requires a certificate of the web PKI"
-	case h.Level == Encrypted && f.tlsa == tlsaUnusable:
-		return "secure TLSA records, none of them usable: encryption without authentication"
-	case h.Level == Encrypted:
-		return "no policy found; the operator requires encryption"
-	case h.plan.asked.tlsOptional:
-		return "the mail says TLS-Required: No: DANE and MTA-STS do not apply"
-	case h.demands.observe && !f.listed:
-		return "an MTA-STS policy in testing mode does not list the host: enforce would refuse it"
-	case h.demands.observe:
-		return "an MTA-STS policy in testing mode: a failure is only recorded"
-	default:
-		return "no policy found: TLS if the server offers it"
-	}
-}
-
 // MarshalJSON returns the plan as a JSON object for programs, with the facts that
 // Explain writes. Names are in snake case; absent fields are left out. Later
 // versions may add fields.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mxseal/mxseal/policy/internal/decision"
 	"github.com/mxseal/mxseal/policy/internal/hop"
 	"github.com/mxseal/mxseal/policy/internal/reply"
 	"github.com/mxseal/mxseal/tlsrpt"
@@ -27,29 +28,29 @@ type wording struct {
 	detail     string
 }
 
-// wording returns what Host.Refusal says. err is the cause, and policyKnown
+// refusalWording returns what Host.Refusal says. err is the cause, and policyKnown
 // reports whether the MTA-STS policy of the domain could be looked up.
-func (r refusal) wording(err error, policyKnown bool) wording {
-	switch r {
-	case tlsaLookupFailed:
+func refusalWording(refusal decision.Refusal, err error, policyKnown bool) wording {
+	switch refusal {
+	case decision.TLSALookupFailed:
 		failure := tlsrpt.Classify(err)
 		return wording{
 			kind: ErrLookupFailed, reason: failure.Type, reasonCode: failure.ReasonCode, status: "4.7.5",
 			detail: "the lookup of the host's addresses or TLSA records failed, which does not mean that there are none; the mail waits",
 		}
-	case policyNotAsked:
+	case decision.PolicyNotAsked:
 		return wording{kind: ErrPolicyUnknown, status: "4.7.5", detail: "the MTA-STS policy is not known; the mail waits"}
-	case notInAllowList:
+	case decision.NotInAllowList:
 		return wording{
 			kind: ErrNotListed, reason: tlsrpt.CertificateHostMismatch, reasonCode: mxNotInPolicy, status: "4.7.5",
 			detail: "the enforced MTA-STS policy does not list the host",
 		}
-	case daneMissing:
+	case decision.DANEMissing:
 		return wording{
 			kind: ErrNoDANE, reason: tlsrpt.DANERequired, status: "4.7.5",
 			detail: "DANE is required by the operator, and there are no secure MX records with usable TLSA records",
 		}
-	case routeUnauthenticated:
+	case decision.RouteUnauthenticated:
 		w := wording{
 			kind: ErrRoute, status: "4.7.5",
 			detail: "the mail requires TLS on its whole way, and neither secure MX records nor an MTA-STS policy name the host",
@@ -60,9 +61,9 @@ func (r refusal) wording(err error, policyKnown bool) wording {
 			w.status, w.permanent = "5.7.10", true
 		}
 		return w
-	case unreachable:
+	case decision.Unreachable:
 		return wording{kind: ErrUnreachable, status: "4.4.4", detail: "the host has no usable address"}
-	case specialAddress:
+	case decision.SpecialAddress:
 		// Temporary because the records may be forged or a passing error. The RFCs
 		// call only a denial permanent.
 		return wording{

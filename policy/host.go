@@ -16,6 +16,7 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/internal/special"
+	"github.com/mxseal/mxseal/policy/internal/decision"
 )
 
 const (
@@ -72,8 +73,8 @@ type Host struct {
 	// looked up.
 	DANE *dane.Discovery
 
-	demands demands
-	refusal refusal
+	demands decision.Demands
+	refusal decision.Refusal
 	// override is the one of Config.HostOverrides.
 	override HostOverride
 	exempt   bool // configured by the operator: all its addresses may be dialed
@@ -220,17 +221,17 @@ func (h *Host) Verify(state tls.ConnectionState) error {
 	case state.Version < h.minVersion():
 		return h.failure(oldTLS(tls.VersionName(state.Version)), nil)
 	}
-	if h.demands.dane {
+	if h.demands.DANE {
 		if err := h.verifyDANE(state.PeerCertificates); err != nil {
 			return h.failure(notVerified("DANE verification failed", err), err)
 		}
 	}
-	if h.demands.webPKI {
+	if h.demands.WebPKI {
 		if err := h.verifyWebPKI(state.PeerCertificates, h.Name); err != nil {
 			return h.failure(notVerified("the certificate is not valid for the mail host", err), err)
 		}
 	}
-	if h.demands.nextHop {
+	if h.demands.NextHop {
 		if err := h.verifyWebPKI(state.PeerCertificates, h.plan.NextHop); err != nil {
 			return h.failure(notVerified("the certificate is not valid for the next-hop domain", err), err)
 		}
@@ -241,7 +242,7 @@ func (h *Host) Verify(state tls.ConnectionState) error {
 // refused returns the refusal of a refused host. A zero Host has none of its own.
 func (h *Host) refused() *Error {
 	if h.Refusal == nil {
-		return h.failure(notRefused.wording(nil, true), nil)
+		return h.failure(refusalWording(decision.NotRefused, nil, true), nil)
 	}
 	return h.Refusal
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/seed"
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/policytest"
@@ -392,9 +393,7 @@ func (w *world) accepted(host *policy.Host) []bool {
 func TestSettingsNeverLower(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 1))
+	random := seed.Rand(t)
 	for range 300 {
 		domain := w.domains[random.IntN(len(w.domains))]
 		base := randomSettings(random)
@@ -415,9 +414,7 @@ func TestSettingsNeverLower(t *testing.T) {
 func TestHostNoDANEIsNoTLSA(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 1))
+	random := seed.Rand(t)
 	for range 300 {
 		domain := w.domains[random.IntN(len(w.domains))]
 		with := randomSettings(random)

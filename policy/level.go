@@ -1,6 +1,10 @@
 package policy
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/mxseal/mxseal/policy/internal/decision"
+)
 
 // Level says what a session with a mail host must prove before it may carry mail.
 // The zero value, Refused, permits no session. The other levels are in order: each
@@ -10,17 +14,17 @@ type Level uint8
 const (
 	// Refused means that no session with the host may carry mail. The client
 	// tries the next host, or the mail waits.
-	Refused Level = iota
+	Refused Level = Level(decision.Refused)
 	// Opportunistic means that unauthenticated TLS is used if the server offers
 	// it, and cleartext otherwise (RFC 7672 section 2.2, pre-DANE opportunistic
 	// TLS).
-	Opportunistic
+	Opportunistic Level = Level(decision.Opportunistic)
 	// Encrypted means that TLS is required, without authentication (RFC 7672
 	// section 2.2, secure but unusable TLSA records).
-	Encrypted
+	Encrypted Level = Level(decision.Encrypted)
 	// Authenticated means that TLS is required and that the server is
 	// authenticated by every mechanism in Host.By.
-	Authenticated
+	Authenticated Level = Level(decision.Authenticated)
 )
 
 // String returns the lower-case name of the level.
@@ -47,12 +51,12 @@ type Mechanism uint8
 
 const (
 	// ByDANE is RFC 7672.
-	ByDANE Mechanism = 1 << iota
+	ByDANE Mechanism = Mechanism(decision.ByDANE)
 	// ByMTASTS is RFC 8461.
-	ByMTASTS
+	ByMTASTS Mechanism = Mechanism(decision.ByMTASTS)
 	// ByOperator is the sender's own configuration: Config.Floor, an Override, or
 	// an option such as RequireTLS.
-	ByOperator
+	ByOperator Mechanism = Mechanism(decision.ByOperator)
 )
 
 // Has reports whether all mechanisms of other are in m.

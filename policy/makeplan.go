@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/mtasts"
+	"github.com/mxseal/mxseal/policy/internal/decision"
 	"github.com/mxseal/mxseal/policy/internal/hop"
 )
 
@@ -26,9 +28,9 @@ var errNotAHost = errors.New("the MX record does not name a host")
 // out.
 var errFamily = errors.New("no address of the family that the call uses, only")
 
-// errNoStatus means that a dnssec.Resolver returned an answer that is neither
+// errNoStatus means that a dnssec.Resolver returned no answer, or one that is neither
 // secure nor insecure.
-var errNoStatus = errors.New("the resolver gave no DNSSEC status")
+var errNoStatus = errors.New("the resolver gave no answer with a DNSSEC status")
 
 // makePlan gathers the facts and decides about each host.
 func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) {
@@ -76,7 +78,7 @@ func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) 
 // used where DANE decides.
 func (r *Resolver) gather(ctx context.Context, q question, route route, plan *Plan) []hostFacts {
 	var policy sync.WaitGroup
-	certain := route.status != dnssec.Secure || q.noDANE || q.wishes.requireBoth
+	certain := route.status != dnssec.Secure || q.noDANE || q.wishes.RequireBoth
 	if certain {
 		policy.Go(func() { plan.MTASTS = r.askMTASTS(ctx, q) })
 	} else if !q.noMTASTS {
@@ -86,7 +88,7 @@ func (r *Resolver) gather(ctx context.Context, q question, route route, plan *Pl
 	}
 	found := r.askHosts(ctx, q, route)
 	policy.Wait()
-	undecided := func(f hostFacts) bool { return f.tlsa != tlsaUsable && f.tlsa != tlsaFailed }
+	undecided := func(f hostFacts) bool { return f.tlsa != decision.TLSAUsable && f.tlsa != decision.TLSAFailed }
 	if !certain && slices.ContainsFunc(found, undecided) {
 		plan.MTASTS = r.askMTASTS(ctx, q)
 	}
@@ -104,7 +106,7 @@ func (r *Resolver) askMTASTS(ctx context.Context, q question) MTASTS {
 	case errors.Is(err, mtasts.ErrDomain):
 		return MTASTS{Asked: true, off: true} // the name is too long for a policy host
 	case err != nil:
-		return MTASTS{Err: err}
+		return MTASTS{Err: err, domain: q.hop.Name}
 	}
 	return newMTASTS(result)
 }
@@ -135,7 +137,7 @@ func (r *Resolver) askHosts(ctx context.Context, q question, route route) []host
 type hostFacts struct {
 	dane  *dane.Discovery
 	addrs []netip.Addr // those of dane that are dialed
-	tlsa  tlsaFact
+	tlsa  decision.TLSA
 	err   error // why there are no addresses or no TLSA answer
 }
 
@@ -155,9 +157,9 @@ func (f *hostFacts) leaveOut(permitted func(netip.Addr) bool, why error) {
 }
 
 func (r *Resolver) askHost(ctx context.Context, q question, route route, host hop.Exchange) hostFacts {
-	pinned := tlsaNone
-	if q.wishes.pinned {
-		pinned = tlsaUsable
+	pinned := decision.TLSANone
+	if q.wishes.Pinned {
+		pinned = decision.TLSAUsable
 	}
 	if q.hop.Addr.IsValid() {
 		literal := &dane.Discovery{Name: host.Name, Addrs: []netip.Addr{q.hop.Addr}, State: dane.NotApplicable}
@@ -167,7 +169,7 @@ func (r *Resolver) askHost(ctx context.Context, q question, route route, host ho
 		return hostFacts{err: errNotAHost}
 	}
 	override := r.overrides.hosts[host.Name]
-	off := q.noDANE || q.wishes.pinned || override.NoDANE || len(override.Pin) > 0
+	off := q.noDANE || q.wishes.Pinned || override.NoDANE || len(override.Pin) > 0
 	noTLSA := off || r.mxSecure && route.status != dnssec.Secure
 	if noTLSA {
 		addresses, err := dane.Addresses(ctx, r.dns, host.Name)
@@ -178,18 +180,18 @@ func (r *Resolver) askHost(ctx context.Context, q question, route route, host ho
 	}
 	discovered, err := dane.Discover(ctx, r.dns, host.Name, q.hop.Port)
 	if err != nil {
-		return hostFacts{tlsa: tlsaFailed, err: err}
+		return hostFacts{tlsa: decision.TLSAFailed, err: err}
 	}
 	facts := hostFacts{dane: discovered, addrs: discovered.Addrs}
 	switch discovered.State {
 	case dane.Usable:
-		facts.tlsa = tlsaUsable
+		facts.tlsa = decision.TLSAUsable
 	case dane.Unusable:
-		facts.tlsa = tlsaUnusable
+		facts.tlsa = decision.TLSAUnusable
 	case dane.NoRecords, dane.NotApplicable:
-		facts.tlsa = tlsaNone
+		facts.tlsa = decision.TLSANone
 	default:
-		facts.tlsa = tlsaFailed
+		facts.tlsa = decision.TLSAFailed
 	}
 	return facts
 }
@@ -214,62 +216,65 @@ func (r *Resolver) setExpiry(plan *Plan, found []hostFacts) {
 	if plan.MTASTS.Asked && !plan.MTASTS.off {
 		end(plan.MTASTS.recheck)
 	}
-	if plan.MTASTS.Err != nil {
+	switch err := plan.MTASTS.Err; {
+	case errors.Is(err, mtasts.ErrStoreUnread):
+		end(now.Add(unreadPlanAge))
+	case err != nil:
 		end(now.Add(failedPlanAge))
 	}
 }
 
 // newHost decides about one host and writes down the decision.
 func (r *Resolver) newHost(q question, route route, exchange hop.Exchange, found hostFacts, plan *Plan) *Host {
-	facts := facts{
-		mx:     route.status,
-		tlsa:   found.tlsa,
-		mtasts: plan.MTASTS.fact(),
-		listed: plan.MTASTS.lists(exchange.Name),
+	facts := decision.Facts{
+		MX:     route.status,
+		TLSA:   found.tlsa,
+		MTASTS: plan.MTASTS.fact(),
+		Listed: plan.MTASTS.lists(exchange.Name),
 	}
 	override := r.overrides.hosts[exchange.Name]
 	wishes := q.wishes
-	wishes.floor = max(wishes.floor, override.Floor)
-	wishes.hostPinned = len(override.Pin) > 0
-	v := decide(facts, wishes)
+	wishes.Floor = max(wishes.Floor, decision.Level(override.Floor))
+	wishes.HostPinned = len(override.Pin) > 0
+	v := decision.Decide(facts, wishes)
 	switch {
-	case found.err == nil || v.refusal == mxLookupFailed:
+	case found.err == nil || v.Refusal == decision.MXLookupFailed:
 	case errors.Is(found.err, ErrSpecialAddress):
-		v = refuse(specialAddress, 0)
+		v = decision.Verdict{Refusal: decision.SpecialAddress}
 	case !errors.Is(found.err, dane.ErrLookupFailed):
-		v = refuse(unreachable, 0) // no address or no host name: no policy refuses it
-	case v.level != Refused:
-		v = refuse(tlsaLookupFailed, 0)
+		v = decision.Verdict{Refusal: decision.Unreachable} // no address or no host name: no policy refuses it
+	case v.Level != decision.Refused:
+		v = decision.Verdict{Refusal: decision.TLSALookupFailed}
 	}
 	host := &Host{
 		Name:               exchange.Name,
 		Preference:         exchange.Preference,
 		Port:               q.hop.Port,
-		Level:              v.level,
-		By:                 v.by,
-		RouteAuthenticated: v.routeAuthenticated,
+		Level:              Level(v.Level),
+		By:                 Mechanism(v.By),
+		RouteAuthenticated: v.RouteAuthenticated,
 		DANE:               found.dane,
-		demands:            v.demands,
-		refusal:            v.refusal,
+		demands:            v.Demands,
+		refusal:            v.Refusal,
 		override:           override,
 		exempt:             q.hop.Exempt(),
 		plan:               plan,
 		trust:              r.trust,
 	}
 	host.Addrs = hop.InTurn(found.addrs)
-	if v.level == Refused {
-		wording := v.refusal.wording(found.err, plan.MTASTS.Err == nil)
-		if v.refusal == specialAddress && plan.literal {
+	if v.Level == decision.Refused {
+		wording := refusalWording(v.Refusal, found.err, plan.MTASTS.Err == nil)
+		if v.Refusal == decision.SpecialAddress && plan.literal {
 			wording = badLiteral()
 		}
-		host.refuseFor(host.failure(wording, found.err))
+		host.refuseFor(host.failure(wording, cmp.Or(found.err, plan.MTASTS.unasked())))
 		return host
 	}
-	host.Why = host.explain(facts, wishes)
+	host.Why = v.Why(facts, wishes)
 	if !q.hop.Addr.IsValid() {
 		host.ServerName = exchange.Name
 	}
-	if v.demands.dane {
+	if v.Demands.DANE {
 		host.addDANE(q, route, exchange)
 	}
 	return host
@@ -287,7 +292,7 @@ func (h *Host) refuseFor(why *Error) {
 func (h *Host) addDANE(q question, route route, exchange hop.Exchange) {
 	base := exchange.Name
 	switch {
-	case q.wishes.pinned:
+	case q.wishes.Pinned:
 		h.TLSA = q.pin
 	case len(h.override.Pin) > 0:
 		h.TLSA = h.override.Pin
@@ -304,9 +309,9 @@ func (h *Host) addDANE(q question, route route, exchange hop.Exchange) {
 	// A pinned authority certifies other hosts as well, and a forged MX record may
 	// name one of those.
 	switch {
-	case q.wishes.pinned && route.status != dnssec.Secure:
+	case q.wishes.Pinned && route.status != dnssec.Secure:
 		h.ReferenceNames = []string{q.hop.Name}
-	case !q.wishes.pinned && len(h.override.Pin) > 0:
+	case !q.wishes.Pinned && len(h.override.Pin) > 0:
 		h.ReferenceNames = []string{exchange.Name}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/internal/special"
 	"github.com/mxseal/mxseal/mtasts"
+	"github.com/mxseal/mxseal/policy/internal/decision"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
@@ -29,6 +30,8 @@ type MTASTS struct {
 	// A remembered policy stays in force after a failure.
 	Err error
 
+	// domain is the policy domain; empty if there was no lookup.
+	domain string
 	// failedText is the text of a policy that was fetched and is invalid.
 	failedText string
 	// reportable is whether Err belongs in a report.
@@ -42,6 +45,7 @@ type MTASTS struct {
 func newMTASTS(result mtasts.Result) MTASTS {
 	m := MTASTS{
 		Asked:      true,
+		domain:     result.Domain,
 		Policy:     result.Policy,
 		ID:         result.ID,
 		Err:        result.Err,
@@ -64,16 +68,24 @@ func (m *MTASTS) Mode() mtasts.Mode {
 }
 
 // fact returns the policy as a column of the decision table.
-func (m *MTASTS) fact() mtastsFact {
+func (m *MTASTS) fact() decision.MTASTS {
 	switch {
 	case !m.Asked:
-		return mtastsUnknown
+		return decision.MTASTSUnknown
 	case m.Mode() == mtasts.Enforce:
-		return mtastsEnforce
+		return decision.MTASTSEnforce
 	case m.Mode() == mtasts.Testing:
-		return mtastsTesting
+		return decision.MTASTSTesting
 	}
-	return mtastsNone
+	return decision.MTASTSNone
+}
+
+// unasked returns why the policy is not known; nil if it was looked up or not needed.
+func (m *MTASTS) unasked() error {
+	if m.Asked {
+		return nil
+	}
+	return m.Err
 }
 
 // lists reports whether the policy in force has a pattern for the host.

@@ -364,3 +364,11 @@ func TestEachPolicyJudgesForItself(t *testing.T) {
 		}
 	}
 }
+
+// The zero Host permits nothing.
+func TestZeroHostRefuses(t *testing.T) {
+	var h policy.Host
+	if h.Level != policy.Refused {
+		t.Errorf("the zero Host permits %v", h.Level)
+	}
+}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/policy/internal/decision"
 	"github.com/mxseal/mxseal/policy/internal/hop"
 )
 
@@ -200,7 +201,7 @@ func (q request) options() []string {
 type question struct {
 	request
 	hop    hop.Next
-	wishes wishes
+	wishes decision.Wishes
 	pin    []dane.Record
 	// Lookups to leave out: switched off by the operator, or without effect.
 	noDANE, noMTASTS bool
@@ -218,11 +219,11 @@ func (r *Resolver) question(asked request) (question, *Error) {
 		noDANE:   r.noDANE,
 		noMTASTS: r.noMTASTS,
 	}
-	q.wishes.requireTLS = asked.requireTLS
-	q.wishes.tlsOptional = asked.tlsOptional
-	q.wishes.floor = max(q.wishes.floor, wish.Floor, asked.floor)
-	q.wishes.requireDANE = q.wishes.requireDANE || wish.RequireDANE
-	q.wishes.requireRoute = q.wishes.requireRoute || wish.RequireRoute
+	q.wishes.RequireTLS = asked.requireTLS
+	q.wishes.TLSOptional = asked.tlsOptional
+	q.wishes.Floor = max(q.wishes.Floor, decision.Level(wish.Floor), decision.Level(asked.floor))
+	q.wishes.RequireDANE = q.wishes.RequireDANE || wish.RequireDANE
+	q.wishes.RequireRoute = q.wishes.RequireRoute || wish.RequireRoute
 	switch next := asked.nextHop(r.port); {
 	case asked.via == (unique.Handle[hop.Next]{}):
 		q.hop = next
@@ -244,13 +245,13 @@ func (r *Resolver) question(asked request) (question, *Error) {
 		if !q.hop.Exempt() {
 			return question{}, badOptions("", errors.New("Login needs a next hop in brackets, so that credentials go to the named host only; use Via or Override.NextHop"))
 		}
-		q.wishes.floor = Authenticated
+		q.wishes.Floor = decision.Authenticated
 	}
 	// Neither standard applies to an address (RFC 7672 section 2.2, RFC 8461
 	// section 3.4), nor to mail with TLS-Required: No (RFC 8689 section 3). But DANE
 	// that the operator requires is not the recipient's to waive.
 	literal := q.hop.Addr.IsValid()
-	q.noDANE = q.noDANE || literal || asked.tlsOptional && !q.wishes.requireDANE
+	q.noDANE = q.noDANE || literal || asked.tlsOptional && !q.wishes.RequireDANE
 	q.noMTASTS = q.noMTASTS || literal || asked.tlsOptional
 	return q, nil
 }
@@ -260,7 +261,7 @@ func (q *question) follow(wish domainOverride) {
 	q.noDANE = q.noDANE || wish.NoDANE
 	q.noMTASTS = q.noMTASTS || wish.NoMTASTS
 	q.pin = wish.Pin
-	q.wishes.pinned = len(wish.Pin) > 0
+	q.wishes.Pinned = len(wish.Pin) > 0
 }
 
 // nextHop returns the next hop without an override.
@@ -278,11 +279,12 @@ func (q request) nextHop(port uint16) hop.Next {
 // canonicalDomain is names.Canonical with errors that wrap ErrDomain.
 func canonicalDomain(s string) (string, error) {
 	name, err := names.Canonical(s)
-	switch {
-	case errors.Is(err, names.ErrAddress):
+	switch err {
+	case nil:
+		return name, nil
+	case names.ErrAddress:
 		return "", fmt.Errorf("%w: %w; put an address literal in brackets", ErrDomain, err)
-	case err != nil:
+	default:
 		return "", fmt.Errorf("%w: %w", ErrDomain, err)
 	}
-	return name, nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/mtasts"
+	"github.com/mxseal/mxseal/policy/internal/decision"
 	"github.com/mxseal/mxseal/policy/internal/hop"
 )
 
@@ -46,7 +47,7 @@ func (r *Resolver) findRoute(ctx context.Context, q question) (route, *Error) {
 	if err != nil {
 		return route{}, mxLookup(err)
 	}
-	if answer.Status != dnssec.Secure && answer.Status != dnssec.Insecure {
+	if answer == nil || answer.Status != dnssec.Secure && answer.Status != dnssec.Insecure {
 		return route{}, mxLookup(errNoStatus)
 	}
 	if answer.NXDomain {
@@ -86,7 +87,7 @@ func (r *Resolver) conclude(ctx context.Context, q question, status dnssec.Statu
 		return failure.atNextHop(q.hop)
 	case status == dnssec.Secure:
 		return failure
-	case q.wishes.requireDANE:
+	case q.wishes.RequireDANE:
 		return failure.unproven(ByOperator|ByDANE, nil)
 	case q.noMTASTS:
 		return failure
@@ -98,7 +99,7 @@ func (r *Resolver) conclude(ctx context.Context, q question, status dnssec.Statu
 	if !known.Asked && known.Err == nil {
 		*known = r.askMTASTS(ctx, q)
 	}
-	if known.fact() == mtastsEnforce || !known.Asked {
+	if known.fact() == decision.MTASTSEnforce || !known.Asked {
 		return failure.unproven(ByMTASTS, known.Err)
 	}
 	return failure

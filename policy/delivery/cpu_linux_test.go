@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/fakedns"
 	"github.com/mxseal/mxseal/policy"
 )
 
@@ -101,11 +102,11 @@ func BenchmarkSessionCPU(b *testing.B) {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", addr)
 	}
-	names := fakeDNS{}
-	names.add(b, dnssec.Secure, "example.org. MX 0 mx.example.net.")
-	names.add(b, dnssec.Secure, "mx.example.net. A 192.0.2.1")
-	names.deny(dnssec.Secure, "mx.example.net. AAAA")
-	names.add(b, dnssec.Secure, "_25._tcp.mx.example.net. TLSA 3 1 1 "+digest)
+	names := fakedns.Answers{}
+	names.Add(b, dnssec.Secure, "example.org. MX 0 mx.example.net.")
+	names.Add(b, dnssec.Secure, "mx.example.net. A 192.0.2.1")
+	names.Deny(dnssec.Secure, "mx.example.net. AAAA")
+	names.Add(b, dnssec.Secure, "_25._tcp.mx.example.net. TLSA 3 1 1 "+digest)
 	r, err := policy.New(policy.Config{DNS: names, NoMTASTS: true, Dial: dial})
 	if err != nil {
 		b.Fatal(err)

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/fakedns"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -302,7 +303,7 @@ func (w *world) planned(t *testing.T, hosts ...mailHost) *policy.Plan {
 // published returns the Resolver that makes such a plan.
 func (w *world) published(t *testing.T, hosts ...mailHost) *policy.Resolver {
 	t.Helper()
-	names := fakeDNS{}
+	names := fakedns.Answers{}
 	floor := policy.Authenticated
 	for _, h := range hosts {
 		if h.level != policy.Refused {
@@ -317,27 +318,27 @@ func (w *world) published(t *testing.T, hosts ...mailHost) *policy.Resolver {
 			name = fmt.Sprintf("mx%d.example.net", i)
 		}
 		exchanges = append(exchanges, fmt.Sprintf("example.org. MX %d %s.", i, name))
-		names.deny(dnssec.Secure, name+". A", name+". AAAA", "_25._tcp."+name+". TLSA")
+		names.Deny(dnssec.Secure, name+". A", name+". AAAA", "_25._tcp."+name+". TLSA")
 		var addresses []string
 		for _, addr := range h.addrs {
 			addresses = append(addresses, name+". A "+addr)
 		}
-		names.add(t, dnssec.Secure, addresses...)
+		names.Add(t, dnssec.Secure, addresses...)
 		switch {
 		case h.level == policy.Refused:
 			names["_25._tcp."+name+". TLSA"] = nil // the lookup fails
 		case h.level > floor && h.level == policy.Authenticated:
-			names.add(t, dnssec.Secure, fmt.Sprintf("_25._tcp.%s. TLSA 3 0 1 %x", name, digest))
+			names.Add(t, dnssec.Secure, fmt.Sprintf("_25._tcp.%s. TLSA 3 0 1 %x", name, digest))
 		case h.level > floor:
-			names.add(t, dnssec.Secure, "_25._tcp."+name+". TLSA 0 0 1 ab") // unusable
+			names.Add(t, dnssec.Secure, "_25._tcp."+name+". TLSA 0 0 1 ab") // unusable
 		}
 	}
-	names.add(t, dnssec.Secure, exchanges...)
+	names.Add(t, dnssec.Secure, exchanges...)
 	return w.resolver(t, names, policy.Config{Floor: floor})
 }
 
 // resolver makes a Resolver whose mail hosts are those of w.
-func (w *world) resolver(t testing.TB, names fakeDNS, config policy.Config) *policy.Resolver {
+func (w *world) resolver(t testing.TB, names fakedns.Answers, config policy.Config) *policy.Resolver {
 	t.Helper()
 	config.DNS, config.NoMTASTS, config.Dial, config.RootCAs = names, true, w.dial, certificates().roots
 	r, err := policy.New(config)
@@ -345,48 +346,6 @@ func (w *world) resolver(t testing.TB, names fakeDNS, config policy.Config) *pol
 		t.Fatal(err)
 	}
 	return r
-}
-
-// fakeDNS has an answer for each "name. TYPE"; the lookup of nil fails, and what
-// is missing does not exist, insecurely. Package policytest has real DNS, but not
-// in a synctest bubble.
-type fakeDNS map[string]*dnssec.Answer
-
-// add adds records, all of one name and type, with a status.
-func (f fakeDNS) add(t testing.TB, status dnssec.Status, records ...string) {
-	t.Helper()
-	for i, text := range records {
-		record, err := dnssec.ParseRecord(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		key := record.Name + " " + record.Type.String()
-		if i == 0 {
-			f[key] = &dnssec.Answer{Name: record.Name, Status: status}
-		}
-		f[key].Records = append(f[key].Records, record)
-	}
-}
-
-// deny adds answers without records.
-func (f fakeDNS) deny(status dnssec.Status, keys ...string) {
-	for _, key := range keys {
-		name, _, _ := strings.Cut(key, " ")
-		f[key] = &dnssec.Answer{Name: name, Status: status}
-	}
-}
-
-func (f fakeDNS) Lookup(_ context.Context, name string, t dnssec.Type) (*dnssec.Answer, error) {
-	name = strings.ToLower(strings.TrimSuffix(name, ".")) + "."
-	known, found := f[name+" "+t.String()]
-	answer := dnssec.Answer{Name: name, Status: dnssec.Insecure, NXDomain: true}
-	if found && known == nil {
-		return nil, errors.New("SERVFAIL")
-	} else if found {
-		answer = *known
-	}
-	answer.Expires = time.Now().Add(time.Hour)
-	return &answer, nil
 }
 
 func (w *world) dialer() *Dialer { return &Dialer{Recorder: w, LocalName: "sender.example"} }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/mxseal/mxseal/internal/test/fakedns"
 	"github.com/mxseal/mxseal/policy"
 )
 
@@ -148,6 +149,14 @@ func sendOver(conn net.Conn) error {
 		return err
 	}
 	defer client.Close()
+	if err := transact(client); err != nil {
+		return err
+	}
+	return client.Quit()
+}
+
+// transact makes a mail transaction by net/smtp.
+func transact(client *smtp.Client) error {
 	if err := client.Mail("s@example.net"); err != nil {
 		return err
 	}
@@ -161,10 +170,7 @@ func sendOver(conn net.Conn) error {
 	if _, err := data.Write([]byte(letter)); err != nil {
 		return err
 	}
-	if err := data.Close(); err != nil {
-		return err
-	}
-	return client.Quit()
+	return data.Close()
 }
 
 // The loop of Sessions: an error for the domain comes last and has those of the hosts;
@@ -477,7 +483,7 @@ func TestLocalAddress(t *testing.T) {
 	}()
 	to := netip.MustParseAddrPort(listener.Addr().String())
 	for local, works := range map[string]bool{"127.0.0.7": true, "192.0.2.99": false} {
-		r, err := policy.New(policy.Config{DNS: fakeDNS{}, NoMTASTS: true})
+		r, err := policy.New(policy.Config{DNS: fakedns.Answers{}, NoMTASTS: true})
 		if err != nil {
 			t.Fatal(err)
 		}

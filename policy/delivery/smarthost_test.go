@@ -14,6 +14,7 @@ import (
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/fakedns"
 	"github.com/mxseal/mxseal/policy"
 )
 
@@ -50,9 +51,9 @@ func relay(implicit bool, cert tls.Certificate, offers string, replies ...string
 // with a certificate of the web PKI.
 func (w *world) relayed(t *testing.T, port string) *Dialer {
 	t.Helper()
-	names := fakeDNS{}
-	names.deny(dnssec.Secure, "mx.example.net. AAAA", "_"+port+"._tcp.mx.example.net. TLSA")
-	names.add(t, dnssec.Secure, "mx.example.net. A 192.0.2.1")
+	names := fakedns.Answers{}
+	names.Deny(dnssec.Secure, "mx.example.net. AAAA", "_"+port+"._tcp.mx.example.net. TLSA")
+	names.Add(t, dnssec.Secure, "mx.example.net. A 192.0.2.1")
 	d := w.dialer()
 	d.Resolver = w.resolver(t, names, policy.Config{})
 	d.SmartHost = &SmartHost{Host: "[mx.example.net]:" + port, Username: "user", Password: "secret"}
@@ -283,9 +284,9 @@ func TestWrongCredentialsAreSentOnce(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			play := relay(false, certificates().good, "PLAIN", reply)
 			w := newWorld(map[string][]script{"192.0.2.1": {play}, "192.0.2.2": {play}})
-			names := fakeDNS{}
-			names.deny(dnssec.Secure, "mx.example.net. AAAA", "_587._tcp.mx.example.net. TLSA")
-			names.add(t, dnssec.Secure, "mx.example.net. A 192.0.2.1", "mx.example.net. A 192.0.2.2")
+			names := fakedns.Answers{}
+			names.Deny(dnssec.Secure, "mx.example.net. AAAA", "_587._tcp.mx.example.net. TLSA")
+			names.Add(t, dnssec.Secure, "mx.example.net. A 192.0.2.1", "mx.example.net. A 192.0.2.2")
 			d := w.dialer()
 			d.Resolver = w.resolver(t, names, policy.Config{})
 			d.SmartHost = &SmartHost{Host: "[mx.example.net]:587", Username: "user", Password: "secret"}

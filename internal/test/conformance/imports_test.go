@@ -26,6 +26,10 @@ var mayImport = map[string][]string{
 	"dane/dnssec/internal/upstream":         {"dane/dnssec/internal/resolvconf"},
 	"dane/dnssec/internal/anchor":           {"dane/dnssec/internal/proof"},
 	"dane/dnssec/internal/private":          {"dane/dnssec/internal/anchor", "dane/dnssec/internal/proof", "dane/dnssec/internal/upstream"},
+	"dane/dnssec/internal/hosts":            {"dane/dnssec/internal/proof"},
+	"dane/dnssec/internal/memory":           {},
+	"dane/dnssec/internal/nat64":            {},
+	"dane/dnssec/internal/probe":            {"dane/dnssec/internal/ede", "dane/dnssec/internal/upstream"},
 	"dane/dnssec/internal/resolvconf":       {},
 	"dane/dnssec/internal/proof":            {},
 	"mtasts":                                {},
@@ -38,6 +42,7 @@ var mayImport = map[string][]string{
 	"policy/delivery/internal/handover":     {"policy/delivery/internal/conversation", "policy/delivery/internal/wire"},
 	"policy/delivery/internal/dsn":          {"policy/delivery/internal/message"},
 	"policy/delivery/internal/message":      {},
+	"policy/internal/decision":              {"dane/dnssec"},
 	"policy/internal/hop":                   {"dane/dnssec"},
 }
 

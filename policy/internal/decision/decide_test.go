@@ -1,4 +1,4 @@
-package policy
+package decision
 
 import (
 	"fmt"
@@ -25,8 +25,8 @@ const (
 // tableRow is a row of the documented table; nil columns stand for "any".
 type tableRow struct {
 	mx      []dnssec.Status
-	tlsa    []tlsaFact
-	mtasts  []mtastsFact
+	tlsa    []TLSA
+	mtasts  []MTASTS
 	session outcome
 }
 
@@ -38,24 +38,24 @@ func documentedTable() []tableRow {
 	secure := []dnssec.Status{dnssec.Secure}
 	insecure := []dnssec.Status{dnssec.Insecure}
 	either := []dnssec.Status{dnssec.Secure, dnssec.Insecure}
-	noEnforce := []mtastsFact{mtastsNone, mtastsTesting}
-	enforce := []mtastsFact{mtastsEnforce}
+	noEnforce := []MTASTS{MTASTSNone, MTASTSTesting}
+	enforce := []MTASTS{MTASTSEnforce}
 	return []tableRow{
 		{failed, nil, nil, waits},
-		{nil, []tlsaFact{tlsaFailed}, nil, hostRefused},
-		{secure, []tlsaFact{tlsaUsable}, nil, byDANE},
-		{secure, []tlsaFact{tlsaUnusable}, noEnforce, encrypted},
-		{secure, []tlsaFact{tlsaUnusable}, enforce, allowListPKI},
-		{either, []tlsaFact{tlsaNone}, enforce, allowListPKI},
-		{either, []tlsaFact{tlsaNone}, []mtastsFact{mtastsTesting}, observed},
-		{either, []tlsaFact{tlsaNone}, []mtastsFact{mtastsNone}, opportunistic},
-		{insecure, []tlsaFact{tlsaUsable}, noEnforce, byDANE},
-		{insecure, []tlsaFact{tlsaUsable}, enforce, allThree},
-		{insecure, []tlsaFact{tlsaUnusable}, noEnforce, encrypted},
-		{insecure, []tlsaFact{tlsaUnusable}, enforce, allowListPKI},
+		{nil, []TLSA{TLSAFailed}, nil, hostRefused},
+		{secure, []TLSA{TLSAUsable}, nil, byDANE},
+		{secure, []TLSA{TLSAUnusable}, noEnforce, encrypted},
+		{secure, []TLSA{TLSAUnusable}, enforce, allowListPKI},
+		{either, []TLSA{TLSANone}, enforce, allowListPKI},
+		{either, []TLSA{TLSANone}, []MTASTS{MTASTSTesting}, observed},
+		{either, []TLSA{TLSANone}, []MTASTS{MTASTSNone}, opportunistic},
+		{insecure, []TLSA{TLSAUsable}, noEnforce, byDANE},
+		{insecure, []TLSA{TLSAUsable}, enforce, allThree},
+		{insecure, []TLSA{TLSAUnusable}, noEnforce, encrypted},
+		{insecure, []TLSA{TLSAUnusable}, enforce, allowListPKI},
 		// Not in the documented table, since no plan is made so: a policy that
 		// had to be asked and was not is an unknown, and an unknown is refused.
-		{either, nil, []mtastsFact{mtastsUnknown}, hostRefused},
+		{either, nil, []MTASTS{MTASTSUnknown}, hostRefused},
 	}
 }
 
@@ -71,11 +71,11 @@ func contains[T comparable](any []T, one T) bool {
 	return false
 }
 
-func documented(f facts) outcome {
+func documented(f Facts) outcome {
 	for _, row := range documentedTable() {
-		if contains(row.mx, f.mx) && contains(row.tlsa, f.tlsa) && contains(row.mtasts, f.mtasts) {
+		if contains(row.mx, f.MX) && contains(row.tlsa, f.TLSA) && contains(row.mtasts, f.MTASTS) {
 			if row.session == allowListPKI || row.session == allThree {
-				if !f.listed {
+				if !f.Listed {
 					return hostRefused
 				}
 			}
@@ -85,35 +85,35 @@ func documented(f facts) outcome {
 	return "no row"
 }
 
-func (v verdict) outcome() outcome {
-	switch d := v.demands; {
-	case v.level == Refused && v.refusal == mxLookupFailed:
+func (v Verdict) outcome() outcome {
+	switch d := v.Demands; {
+	case v.Level == Refused && v.Refusal == MXLookupFailed:
 		return waits
-	case v.level == Refused:
+	case v.Level == Refused:
 		return hostRefused
-	case v.level == Authenticated && d.dane && d.webPKI && v.by == ByDANE|ByMTASTS:
+	case v.Level == Authenticated && d.DANE && d.WebPKI && v.By == ByDANE|ByMTASTS:
 		return allThree
-	case v.level == Authenticated && d.dane && v.by == ByDANE:
+	case v.Level == Authenticated && d.DANE && v.By == ByDANE:
 		return byDANE
-	case v.level == Authenticated && d.webPKI && v.by == ByMTASTS:
+	case v.Level == Authenticated && d.WebPKI && v.By == ByMTASTS:
 		return allowListPKI
-	case v.level == Encrypted && v.by == ByDANE && !d.dane && !d.webPKI:
+	case v.Level == Encrypted && v.By == ByDANE && !d.DANE && !d.WebPKI:
 		return encrypted
-	case v.level == Opportunistic && v.by == 0 && d == demands{observe: true}:
+	case v.Level == Opportunistic && v.By == 0 && d == Demands{Observe: true}:
 		return observed
-	case v.level == Opportunistic && v.by == 0 && d == demands{}:
+	case v.Level == Opportunistic && v.By == 0 && d == Demands{}:
 		return opportunistic
 	}
 	return outcome(fmt.Sprintf("unexpected %+v", v))
 }
 
 // everyFact yields every combination of facts about a host.
-func everyFact(yield func(facts) bool) {
+func everyFact(yield func(Facts) bool) {
 	for _, mx := range []dnssec.Status{dnssec.Indeterminate, dnssec.Bogus, dnssec.Insecure, dnssec.Secure} {
-		for _, tlsa := range []tlsaFact{tlsaFailed, tlsaNone, tlsaUnusable, tlsaUsable} {
-			for _, mtasts := range []mtastsFact{mtastsUnknown, mtastsNone, mtastsTesting, mtastsEnforce} {
+		for _, tlsa := range []TLSA{TLSAFailed, TLSANone, TLSAUnusable, TLSAUsable} {
+			for _, mtasts := range []MTASTS{MTASTSUnknown, MTASTSNone, MTASTSTesting, MTASTSEnforce} {
 				for _, listed := range []bool{false, true} {
-					if !yield(facts{mx, tlsa, mtasts, listed}) {
+					if !yield(Facts{mx, tlsa, mtasts, listed}) {
 						return
 					}
 				}
@@ -123,13 +123,13 @@ func everyFact(yield func(facts) bool) {
 }
 
 // everyWish yields every combination of wishes.
-func everyWish(yield func(wishes) bool) {
+func everyWish(yield func(Wishes) bool) {
 	for _, floor := range []Level{Refused, Opportunistic, Encrypted, Authenticated} {
 		for bits := range 128 {
-			w := wishes{
-				floor: floor, requireDANE: bits&1 != 0, requireBoth: bits&2 != 0, requireTLS: bits&4 != 0,
-				tlsOptional: bits&8 != 0, pinned: bits&16 != 0, requireRoute: bits&32 != 0,
-				hostPinned: bits&64 != 0,
+			w := Wishes{
+				Floor: floor, RequireDANE: bits&1 != 0, RequireBoth: bits&2 != 0, RequireTLS: bits&4 != 0,
+				TLSOptional: bits&8 != 0, Pinned: bits&16 != 0, RequireRoute: bits&32 != 0,
+				HostPinned: bits&64 != 0,
 			}
 			if !yield(w) {
 				return
@@ -140,7 +140,7 @@ func everyWish(yield func(wishes) bool) {
 
 func TestDecisionTable(t *testing.T) {
 	for f := range everyFact {
-		if got, want := decide(f, wishes{}).outcome(), documented(f); got != want {
+		if got, want := Decide(f, Wishes{}).outcome(), documented(f); got != want {
 			t.Errorf("%+v: %q, want %q", f, got, want)
 		}
 	}
@@ -148,23 +148,23 @@ func TestDecisionTable(t *testing.T) {
 
 // AMB-10: the operator may ask for both standards where DANE alone decides.
 func TestRequireBoth(t *testing.T) {
-	w := wishes{requireBoth: true}
+	w := Wishes{RequireBoth: true}
 	for f := range everyFact {
-		if f.mx != dnssec.Secure || f.tlsa != tlsaUsable {
-			if got, want := decide(f, w), decide(f, wishes{}); got != want {
+		if f.MX != dnssec.Secure || f.TLSA != TLSAUsable {
+			if got, want := Decide(f, w), Decide(f, Wishes{}); got != want {
 				t.Errorf("%+v: RequireBoth changed %+v to %+v", f, want, got)
 			}
 			continue
 		}
 		want := byDANE
 		switch {
-		case f.mtasts == mtastsUnknown, f.mtasts == mtastsEnforce && !f.listed:
+		case f.MTASTS == MTASTSUnknown, f.MTASTS == MTASTSEnforce && !f.Listed:
 			want = hostRefused
-		case f.mtasts == mtastsEnforce:
+		case f.MTASTS == MTASTSEnforce:
 			want = allThree
 		}
-		v := decide(f, w)
-		v.demands.observe = false
+		v := Decide(f, w)
+		v.Demands.Observe = false
 		if got := v.outcome(); got != want {
 			t.Errorf("%+v: %q, want %q", f, got, want)
 		}
@@ -175,12 +175,12 @@ func TestRequireBoth(t *testing.T) {
 // safer. A refused host proves everything.
 type proof struct{ tls, dane, webPKI, never bool }
 
-func (v verdict) proof() proof {
+func (v Verdict) proof() proof {
 	return proof{
-		tls:    v.level >= Encrypted || v.level == Refused,
-		dane:   v.demands.dane || v.level == Refused,
-		webPKI: v.demands.webPKI || v.level == Refused,
-		never:  v.level == Refused,
+		tls:    v.Level >= Encrypted || v.Level == Refused,
+		dane:   v.Demands.DANE || v.Level == Refused,
+		webPKI: v.Demands.WebPKI || v.Level == Refused,
+		never:  v.Level == Refused,
 	}
 }
 
@@ -194,17 +194,17 @@ func TestVerdictIsConsistent(t *testing.T) {
 	for f := range everyFact {
 		for w := range everyWish {
 			combinations++
-			v := decide(f, w)
+			v := Decide(f, w)
 			switch {
-			case (v.level == Refused) != (v.refusal != notRefused):
+			case (v.Level == Refused) != (v.Refusal != NotRefused):
 				t.Errorf("%+v %+v: refused without a reason, or a reason without refusal: %+v", f, w, v)
-			case v.level == Authenticated != (v.demands.dane || v.demands.webPKI || v.demands.nextHop):
+			case v.Level == Authenticated != (v.Demands.DANE || v.Demands.WebPKI || v.Demands.NextHop):
 				t.Errorf("%+v %+v: the level and what is demanded disagree: %+v", f, w, v)
-			case v.level != Refused && v.level < w.floor:
+			case v.Level != Refused && v.Level < w.Floor:
 				t.Errorf("%+v %+v: below the floor: %+v", f, w, v)
-			case v.level > Opportunistic && v.by == 0:
+			case v.Level > Opportunistic && v.By == 0:
 				t.Errorf("%+v %+v: nothing decided: %+v", f, w, v)
-			case v.demands.dane && f.tlsa != tlsaUsable && !w.pinned && !w.hostPinned:
+			case v.Demands.DANE && f.TLSA != TLSAUsable && !w.Pinned && !w.HostPinned:
 				t.Errorf("%+v %+v: DANE demanded without records: %+v", f, w, v)
 			}
 		}
@@ -217,18 +217,18 @@ func TestVerdictIsConsistent(t *testing.T) {
 func TestRequireRoute(t *testing.T) {
 	for f := range everyFact {
 		for w := range everyWish {
-			v := decide(f, w)
-			named := f.mx == dnssec.Secure || f.mtasts == mtastsEnforce && f.listed || w.pinned
-			switch want := w.requireRoute && !named && v.level != Refused; {
-			case v.demands.nextHop != want:
+			v := Decide(f, w)
+			named := f.MX == dnssec.Secure || f.MTASTS == MTASTSEnforce && f.Listed || w.Pinned
+			switch want := w.RequireRoute && !named && v.Level != Refused; {
+			case v.Demands.NextHop != want:
 				t.Errorf("%+v %+v: a certificate for the next hop is demanded: %v, want %v", f, w, !want, want)
-			case w.requireRoute && v.level < Authenticated && v.level != Refused:
+			case w.RequireRoute && v.Level < Authenticated && v.Level != Refused:
 				t.Errorf("%+v %+v: %+v", f, w, v)
-			case want && v.demands.webPKI && !w.requireTLS:
+			case want && v.Demands.WebPKI && !w.RequireTLS:
 				t.Errorf("%+v %+v: a certificate for both names is demanded: %+v", f, w, v)
 			}
-			w.requireRoute = false
-			if without := decide(f, w); !v.proof().covers(without.proof()) && !v.demands.nextHop {
+			w.RequireRoute = false
+			if without := Decide(f, w); !v.proof().covers(without.proof()) && !v.Demands.NextHop {
 				t.Errorf("%+v %+v: RequireRoute lowered %+v to %+v", f, w, without, v)
 			}
 		}
@@ -240,17 +240,17 @@ func TestRequireRoute(t *testing.T) {
 // (REQ-21).
 func TestWishesNeverLower(t *testing.T) {
 	for f := range everyFact {
-		plain := decide(f, wishes{}).proof()
+		plain := Decide(f, Wishes{}).proof()
 		for w := range everyWish {
-			if w.requireBoth && f.mtasts == mtastsUnknown || w.tlsOptional && !w.requireTLS {
+			if w.RequireBoth && f.MTASTS == MTASTSUnknown || w.TLSOptional && !w.RequireTLS {
 				continue
 			}
-			if got := decide(f, w).proof(); !got.covers(plain) {
+			if got := Decide(f, w).proof(); !got.covers(plain) {
 				t.Errorf("%+v: wishes %+v lowered %+v to %+v", f, w, plain, got)
 			}
 			both := w
-			both.tlsOptional = true
-			if w.requireTLS && decide(f, both) != decide(f, w) {
+			both.TLSOptional = true
+			if w.RequireTLS && Decide(f, both) != Decide(f, w) {
 				t.Errorf("%+v %+v: TLSOptional changed what RequireTLS asks for", f, w)
 			}
 		}
@@ -261,16 +261,16 @@ func TestWishesNeverLower(t *testing.T) {
 // usable records, and by nothing else.
 func TestRequireDANE(t *testing.T) {
 	for f := range everyFact {
-		v := decide(f, wishes{requireDANE: true})
-		if v.level == Refused {
+		v := Decide(f, Wishes{RequireDANE: true})
+		if v.Level == Refused {
 			continue
 		}
-		if f.mx != dnssec.Secure || f.tlsa != tlsaUsable || !v.demands.dane || v.level != Authenticated {
+		if f.MX != dnssec.Secure || f.TLSA != TLSAUsable || !v.Demands.DANE || v.Level != Authenticated {
 			t.Errorf("%+v: %+v", f, v)
 		}
 	}
-	met := facts{mx: dnssec.Secure, tlsa: tlsaUsable}
-	if v := decide(met, wishes{requireDANE: true}); v.level != Authenticated {
+	met := Facts{MX: dnssec.Secure, TLSA: TLSAUsable}
+	if v := Decide(met, Wishes{RequireDANE: true}); v.Level != Authenticated {
 		t.Errorf("%+v: %+v", met, v)
 	}
 }
@@ -279,24 +279,24 @@ func TestRequireDANE(t *testing.T) {
 // server.
 func TestRequireTLS(t *testing.T) {
 	for f := range everyFact {
-		v := decide(f, wishes{requireTLS: true})
-		if v.level == Refused {
+		v := Decide(f, Wishes{RequireTLS: true})
+		if v.Level == Refused {
 			continue
 		}
-		named := f.listed && (f.mtasts == mtastsEnforce || f.mtasts == mtastsTesting)
-		if f.mx != dnssec.Secure && !named {
+		named := f.Listed && (f.MTASTS == MTASTSEnforce || f.MTASTS == MTASTSTesting)
+		if f.MX != dnssec.Secure && !named {
 			t.Errorf("%+v: a route that nobody vouched for: %+v", f, v)
 		}
-		if v.level != Authenticated {
+		if v.Level != Authenticated {
 			t.Errorf("%+v: %+v", f, v)
 		}
 	}
-	for _, f := range []facts{
-		{mx: dnssec.Secure, tlsa: tlsaNone, mtasts: mtastsNone},
-		{mx: dnssec.Insecure, tlsa: tlsaNone, mtasts: mtastsTesting, listed: true},
-		{mx: dnssec.Insecure, tlsa: tlsaUnusable, mtasts: mtastsEnforce, listed: true},
+	for _, f := range []Facts{
+		{MX: dnssec.Secure, TLSA: TLSANone, MTASTS: MTASTSNone},
+		{MX: dnssec.Insecure, TLSA: TLSANone, MTASTS: MTASTSTesting, Listed: true},
+		{MX: dnssec.Insecure, TLSA: TLSAUnusable, MTASTS: MTASTSEnforce, Listed: true},
 	} {
-		if v := decide(f, wishes{requireTLS: true}); v.level != Authenticated || !v.demands.webPKI {
+		if v := Decide(f, Wishes{RequireTLS: true}); v.Level != Authenticated || !v.Demands.WebPKI {
 			t.Errorf("%+v: %+v", f, v)
 		}
 	}
@@ -307,10 +307,10 @@ func TestRequireTLS(t *testing.T) {
 func TestPinIsAlwaysAskedFor(t *testing.T) {
 	for f := range everyFact {
 		for w := range everyWish {
-			if !w.pinned && !w.hostPinned {
+			if !w.Pinned && !w.HostPinned {
 				continue
 			}
-			if v := decide(f, w); v.level != Refused && (v.level != Authenticated || !v.demands.dane || !v.by.Has(ByOperator)) {
+			if v := Decide(f, w); v.Level != Refused && (v.Level != Authenticated || !v.Demands.DANE || v.By&ByOperator == 0) {
 				t.Errorf("%+v %+v: %+v", f, w, v)
 			}
 		}
@@ -321,15 +321,15 @@ func TestPinIsAlwaysAskedFor(t *testing.T) {
 // MX lookup that failed, nor over the operator's floor.
 func TestTLSOptional(t *testing.T) {
 	for f := range everyFact {
-		v := decide(f, wishes{tlsOptional: true})
+		v := Decide(f, Wishes{TLSOptional: true})
 		want := Opportunistic
-		if f.mx != dnssec.Secure && f.mx != dnssec.Insecure {
+		if f.MX != dnssec.Secure && f.MX != dnssec.Insecure {
 			want = Refused
 		}
-		if v.level != want || v.demands != (demands{}) {
+		if v.Level != want || v.Demands != (Demands{}) {
 			t.Errorf("%+v: %+v", f, v)
 		}
-		if v := decide(f, wishes{tlsOptional: true, floor: Encrypted}); v.level != Refused && v.level != Encrypted {
+		if v := Decide(f, Wishes{TLSOptional: true, Floor: Encrypted}); v.Level != Refused && v.Level != Encrypted {
 			t.Errorf("%+v: below the floor: %+v", f, v)
 		}
 	}
@@ -337,11 +337,11 @@ func TestTLSOptional(t *testing.T) {
 
 // zone is what a domain really publishes, and what a sender remembers of it.
 type zone struct {
-	mxSecure   bool       // the MX RRset is signed
-	hostSecure bool       // the host's addresses are signed
-	tlsa       tlsaFact   // what the host publishes: none, unusable, usable
-	policy     mtastsFact // what the policy host serves: none, testing, enforce
-	remembered mtastsFact // what an unexpired policy in the cache says
+	mxSecure   bool   // the MX RRset is signed
+	hostSecure bool   // the host's addresses are signed
+	tlsa       TLSA   // what the host publishes: none, unusable, usable
+	policy     MTASTS // what the policy host serves: none, testing, enforce
+	remembered MTASTS // what an unexpired policy in the cache says
 }
 
 // attack is what somebody on the path does. Nothing here breaks a signature or
@@ -355,26 +355,26 @@ type attack struct {
 // observedUnder returns the facts that a sender gathers about the host in hand,
 // as the validator and the policy cache turn attacks into facts: what is signed
 // becomes a failure when touched, what is not becomes what the attacker likes.
-func (z zone) observedUnder(a attack) facts {
-	f := facts{mx: dnssec.Insecure, tlsa: tlsaNone, mtasts: z.policy, listed: true}
+func (z zone) observedUnder(a attack) Facts {
+	f := Facts{MX: dnssec.Insecure, TLSA: TLSANone, MTASTS: z.policy, Listed: true}
 	if z.mxSecure {
-		f.mx = dnssec.Secure
+		f.MX = dnssec.Secure
 	}
 	if z.hostSecure {
-		f.tlsa = z.tlsa
+		f.TLSA = z.tlsa
 	}
 	switch {
 	case a.mx == 0:
 	case a.mx == 1 || z.mxSecure:
-		f.mx = dnssec.Bogus
+		f.MX = dnssec.Bogus
 	default:
-		f.listed = false // the attacker's own host is in nobody's allow-list
+		f.Listed = false // the attacker's own host is in nobody's allow-list
 	}
 	if a.tlsa != 0 && z.hostSecure {
-		f.tlsa = tlsaFailed
+		f.TLSA = TLSAFailed
 	}
 	if a.policy != 0 {
-		f.mtasts = z.remembered
+		f.MTASTS = z.remembered
 	}
 	return f
 }
@@ -387,9 +387,9 @@ func TestNoDowngradeOnThePath(t *testing.T) {
 	cases := 0
 	for _, mxSecure := range bools {
 		for _, hostSecure := range bools {
-			for _, tlsa := range []tlsaFact{tlsaNone, tlsaUnusable, tlsaUsable} {
-				for _, policy := range []mtastsFact{mtastsNone, mtastsTesting, mtastsEnforce} {
-					for _, remembered := range []mtastsFact{mtastsNone, policy} {
+			for _, tlsa := range []TLSA{TLSANone, TLSAUnusable, TLSAUsable} {
+				for _, policy := range []MTASTS{MTASTSNone, MTASTSTesting, MTASTSEnforce} {
+					for _, remembered := range []MTASTS{MTASTSNone, policy} {
 						z := zone{mxSecure, hostSecure, tlsa, policy, remembered}
 						for mx := range 3 {
 							for drop := range 3 {
@@ -410,7 +410,7 @@ func TestNoDowngradeOnThePath(t *testing.T) {
 
 func checkNoDowngrade(t *testing.T, z zone, a attack) {
 	t.Helper()
-	got := decide(z.observedUnder(a), wishes{})
+	got := Decide(z.observedUnder(a), Wishes{})
 	// What is owed without the attacker, with the policy as remembered: the
 	// first contact with a policy host is the one thing that MTA-STS cannot
 	// protect (RFC 8461 section 10.2).
@@ -418,14 +418,14 @@ func checkNoDowngrade(t *testing.T, z zone, a attack) {
 	if a.policy != 0 {
 		owed.policy = z.remembered
 	}
-	want := decide(owed.observedUnder(attack{}), wishes{})
+	want := Decide(owed.observedUnder(attack{}), Wishes{})
 	if a.mx == 2 && !z.mxSecure {
 		// A forged host instead of the domain's own: DANE at the domain's host
 		// says nothing of it, and only an enforced policy keeps mail from it.
-		if owed.policy == mtastsEnforce && got.level != Refused {
+		if owed.policy == MTASTSEnforce && got.Level != Refused {
 			t.Errorf("%+v under %+v: mail goes to a host outside the allow-list: %+v", z, a, got)
 		}
-		if got.routeAuthenticated {
+		if got.RouteAuthenticated {
 			t.Errorf("%+v under %+v: a forged route counts as authenticated", z, a)
 		}
 		return
@@ -437,17 +437,16 @@ func checkNoDowngrade(t *testing.T, z zone, a attack) {
 
 // The weakest state is the zero value.
 func TestZeroValuesRefuse(t *testing.T) {
-	if v := decide(facts{}, wishes{}); v.level != Refused {
+	if v := Decide(Facts{}, Wishes{}); v.Level != Refused {
 		t.Errorf("nothing known gives %+v", v)
 	}
-	if v := decide(facts{mx: dnssec.Secure}, wishes{}); v.level != Refused {
+	if v := Decide(Facts{MX: dnssec.Secure}, Wishes{}); v.Level != Refused {
 		t.Errorf("no TLSA lookup gives %+v", v)
 	}
-	if v := decide(facts{mx: dnssec.Secure, tlsa: tlsaNone}, wishes{}); v.level != Refused {
+	if v := Decide(Facts{MX: dnssec.Secure, TLSA: TLSANone}, Wishes{}); v.Level != Refused {
 		t.Errorf("no MTA-STS lookup gives %+v", v)
 	}
-	var h Host
-	if h.Level != Refused {
-		t.Errorf("the zero Host permits %v", h.Level)
+	if v := (Verdict{}); v.Level != Refused {
+		t.Errorf("the zero Verdict permits %v", v.Level)
 	}
 }
