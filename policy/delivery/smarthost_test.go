@@ -428,9 +428,9 @@ func TestSmartHostIsTheOnlyNextHop(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := oneHost(relay(false, certificates().good, "PLAIN", "235 ok"))
 				d := w.relayed(t, "587")
-				names := fakeDNS{}
-				names.deny(dnssec.Secure, "mx.example.net. AAAA", "_587._tcp.mx.example.net. TLSA")
-				names.add(t, dnssec.Secure, "mx.example.net. A 192.0.2.1")
+				names := fakedns.Answers{}
+				names.Deny(dnssec.Secure, "mx.example.net. AAAA", "_587._tcp.mx.example.net. TLSA")
+				names.Add(t, dnssec.Secure, "mx.example.net. A 192.0.2.1")
 				d.Resolver = w.resolver(t, names, policy.Config{Overrides: map[string]policy.Override{"example.org": tt.override}})
 				_, err := d.Send(t.Context(), mailOf(letter, "x@example.org"), tt.options...)
 				var failure *policy.Error
