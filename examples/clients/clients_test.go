@@ -55,20 +55,6 @@ func recorded(sessions []tlsrpt.Session) string {
 	return strings.Join(all, ", ")
 }
 
-func resolver(t *testing.T, inet *policytest.Internet, change func(*policy.Config)) *policy.Resolver {
-	t.Helper()
-	config := inet.Config()
-	if change != nil {
-		change(&config)
-	}
-	r, err := policy.New(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.Close() })
-	return r
-}
-
 // Each client has the outcome of package delivery in all situations of the demo, and the
 // same sessions are recorded. Only the parameter REQUIRETLS is beyond some.
 func TestSituationsOfTheDemo(t *testing.T) {
@@ -125,7 +111,7 @@ func TestPool(t *testing.T) {
 			inet := policytest.New(t)
 			inet.Domain("example.test").MX("mx.example.test")
 			mx := inet.Host("mx.example.test", policytest.TLSA("3 1 1"))
-			pool := &delivery.Pool{Dialer: &delivery.Dialer{Resolver: resolver(t, inet, nil), LocalName: "sender.test"}}
+			pool := &delivery.Pool{Dialer: &delivery.Dialer{Resolver: inet.Resolver(), LocalName: "sender.test"}}
 			const mails = 3
 			for range mails {
 				if err := Send(t.Context(), pool, client, hello); err != nil {
@@ -271,7 +257,7 @@ func (s *situation) run(t *testing.T, name string, client Client) {
 		domain.Policy(s.policy, listed)
 	}
 	var reports recorder
-	dialer := &delivery.Dialer{Resolver: resolver(t, inet, nil), Recorder: &reports, LocalName: "sender.test"}
+	dialer := &delivery.Dialer{Resolver: inet.Resolver(), Recorder: &reports, LocalName: "sender.test"}
 	err := Send(t.Context(), dialer, client, hello, s.options...)
 
 	var got []string
@@ -336,7 +322,7 @@ func TestPostfix(t *testing.T) {
 		inet.Domain(domain).MX(mx)
 		inet.Server(mx, fmt.Sprint("127.0.0.1:", postfix.Ports[mx]), record)
 	}
-	dialer := &delivery.Dialer{Resolver: resolver(t, inet, nil), LocalName: "sender.test"}
+	dialer := &delivery.Dialer{Resolver: inet.Resolver(), LocalName: "sender.test"}
 	for name, client := range clients {
 		mail := hello
 		mail.Message = []byte(strings.Replace(string(hello.Message), "there", "by "+name, 1))
