@@ -95,7 +95,7 @@ func (c *cache) put(s *state) {
 	e.hit.Store(hit)
 	ring, class := c.place(sh, s)
 	class.count.Add(1)
-	class.size.Add(s.policy.size())
+	class.size.Add(kept(s).size())
 	ring.add(e)
 	sh.entries[s.domain] = e
 	for class.count.Load() > c.limit || class.size.Load() > c.maxSize {
@@ -122,7 +122,7 @@ func (c *cache) drop(sh *shard, e *cacheEntry) (hit bool) {
 	}
 	ring, class := c.place(sh, e.state)
 	class.count.Add(-1)
-	class.size.Add(-e.state.policy.size())
+	class.size.Add(-kept(e.state).size())
 	ring.remove(e)
 	delete(sh.entries, e.state.domain)
 	return e.hit.Load()
@@ -130,17 +130,18 @@ func (c *cache) drop(sh *shard, e *cacheEntry) (hit bool) {
 
 // place returns the ring in sh and the class to which s belongs.
 func (c *cache) place(sh *shard, s *state) (*ring, *class) {
-	switch {
-	case s.policy == nil:
+	switch p := kept(s); {
+	case p == nil:
 		return &sh.others, &c.others
-	case s.policy.size() > textPerPolicy:
+	case p.size() > textPerPolicy:
 		return &sh.large, &c.large
 	default:
 		return &sh.policies, &c.policies
 	}
 }
 
-// all yields the states that have a policy. The cache may be changed meanwhile.
+// all yields the states that have a policy, or had one that has expired. The cache may
+// be changed meanwhile.
 func (c *cache) all() iter.Seq[*state] {
 	return func(yield func(*state) bool) {
 		var states []*state
@@ -205,6 +206,15 @@ func (r *ring) states(mu *sync.RWMutex, states []*state) []*state {
 		states = append(states, e.state)
 	}
 	return states
+}
+
+// kept returns the policy that the state keeps in memory, in force or expired; nil for
+// none.
+func kept(s *state) *Policy {
+	if s.policy == nil && s.lapsed != nil {
+		return s.lapsed.policy
+	}
+	return s.policy
 }
 
 // size is approximately the memory that the policy uses, in octets; 0 for nil. The

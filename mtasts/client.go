@@ -33,7 +33,7 @@ type Config struct {
 	// the TTLs of records; see [Resolver].
 	Resolver Resolver
 	// RootCAs are the authorities that certify policy hosts. nil means the
-	// system roots.
+	// system roots; New fails if there are none.
 	RootCAs *x509.CertPool
 	// Dial connects to a policy host. Its arguments are "tcp" and an IP address
 	// with port 443, which has been checked (see AllowPolicyHost). It must return when
@@ -50,6 +50,18 @@ type Config struct {
 	// memory has no room. nil keeps nothing: after every restart, an attacker
 	// can again hide a policy by forging DNS.
 	Store Store
+	// StoreKey authenticates the entries of the Store between the Clients that share
+	// it: 16 octets or more, secret, and the same for all. An entry that was put without
+	// it is not used, and counts like an entry that cannot be read. With nil, the Store
+	// is trusted for domains about which memory has nothing: whoever can write to it
+	// chooses their policies. What memory has in force is protected in any case; see
+	// [Store].
+	StoreKey []byte
+	// ProceedUnread lets [Client.Lookup] answer "no policy" for a domain about which
+	// the Store could not be read since the Client was made, and for which no policy
+	// is found. An attacker who can make the Store fail can then hide policies. False
+	// means that such a lookup fails with [ErrStoreUnread], so that mail waits.
+	ProceedUnread bool
 	// MaxPolicies limits the domains in memory: this many with a policy, and
 	// this many without. Approximately the least recently used domains are
 	// removed first. 0 means 16384.
@@ -77,6 +89,12 @@ func (config Config) withDefaults() (Config, error) {
 	if config.MaxPolicies < 0 || config.MaxRefreshes < 0 || config.FetchTimeout < 0 {
 		return config, errors.New("mtasts: Config.MaxPolicies, MaxRefreshes and FetchTimeout must not be negative; 0 means the default")
 	}
+	if config.StoreKey != nil && len(config.StoreKey) < minStoreKey {
+		return config, fmt.Errorf("mtasts: Config.StoreKey has %d octets; use %d random octets or more", len(config.StoreKey), minStoreKey)
+	}
+	if config.RootCAs == nil && !hasSystemRoots() {
+		return config, errors.New("mtasts: this system has no CA certificates, so no policy host can be verified and no policy found; install them (package ca-certificates), or set Config.RootCAs")
+	}
 	if config.Resolver == nil {
 		config.Resolver = net.DefaultResolver
 	}
@@ -103,6 +121,12 @@ func (config Config) withDefaults() (Config, error) {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	return config, nil
+}
+
+// hasSystemRoots reports whether crypto/x509 finds authorities to trust.
+func hasSystemRoots() bool {
+	roots, err := x509.SystemCertPool()
+	return err == nil && !roots.Equal(x509.NewCertPool())
 }
 
 // Client finds the policies of domains and remembers them. What it remembers is
@@ -135,7 +159,7 @@ func New(config Config) (*Client, error) {
 	c := &Client{
 		config:  config,
 		memory:  newCache(config.MaxPolicies),
-		storage: newStorage(config.Store, events, config.Now),
+		storage: newStorage(config, events),
 		fetcher: &fetcher{
 			dialer: guarded.Dialer{
 				Resolver: config.Resolver, Dial: config.Dial, AllowAddr: config.AllowPolicyHost, RootCAs: config.RootCAs, Now: config.Now,

@@ -94,7 +94,8 @@ func request(ctx context.Context, conn net.Conn, host string) (*http.Response, e
 	req := &http.Request{
 		Method: http.MethodGet,
 		URL:    &url.URL{Scheme: "https", Host: host, Path: policyPath},
-		Header: http.Header{"User-Agent": {"mxseal"}},
+		// Without Accept-Encoding, a server may choose any coding (RFC 9110 section 12.5.3).
+		Header: http.Header{"User-Agent": {"mxseal"}, "Accept": {"text/plain"}, "Accept-Encoding": {"identity"}},
 	}
 	return transport.RoundTrip(req.WithContext(ctx))
 }

@@ -24,10 +24,11 @@ import (
 // is repeated after five minutes at the earliest; while no policy is in force, a
 // new id is tried at once, at most three times in five minutes.
 //
-// The returned error is that of ctx, or wraps [ErrDomain], or is [ErrClosed];
-// see [Result.Err] for all others. A lookup goes on when the ctx of its caller is
-// done, because others may wait for it. It ends after FetchTimeout and a few
-// seconds.
+// The returned error is that of ctx, or wraps [ErrDomain], or is [ErrClosed] or
+// [ErrStoreUnread]; see [Result.Err] for all others. A lookup goes on when the ctx of
+// its caller is done, because others may wait for it. It ends after FetchTimeout and
+// a few seconds. While the Store fails, it is read again every few seconds for domains
+// without a policy in memory.
 func (c *Client) Lookup(ctx context.Context, domain string) (r Result, err error) {
 	// Names in memory are canonical, so the usual hit needs no conversion.
 	s := c.fresh(domain)
@@ -41,16 +42,44 @@ func (c *Client) Lookup(ctx context.Context, domain string) (r Result, err error
 	}
 	if err == nil {
 		s.report(&r)
+		err = c.unknown(s)
 	}
 	return r, err
 }
 
 // fresh returns the state of domain in memory if it needs no lookup, or nil.
 func (c *Client) fresh(domain string) *state {
-	if s := c.memory.get(domain); s != nil && s.used && s.isFresh(c.config.Now()) {
+	if s := c.memory.get(domain); s != nil && s.used && s.isFresh(c.config.Now()) && !c.storage.isBack(s) {
 		return s
 	}
 	return nil
+}
+
+// unknown returns ErrStoreUnread if mail has to wait because the store may have a
+// policy: it has given no answer about the domain yet, and nothing else is known.
+func (c *Client) unknown(s *state) error {
+	if s.unread && !s.answered && s.policy == nil && !c.config.ProceedUnread {
+		return ErrStoreUnread
+	}
+	return nil
+}
+
+// IsCurrent reports whether p, which may be nil, is still the policy that a Lookup of
+// domain returns, as far as memory can tell. It costs no query and does not allocate. A
+// caller that keeps what it made from a [Result] must make it again when IsCurrent is
+// false, or at NextCheck: a refresh, another lookup or another Client that shares the
+// Store may have brought another policy, or the Store can be read again.
+//
+// domain must be as in [Result.Domain].
+func (c *Client) IsCurrent(domain string, p *Policy) bool {
+	s := c.memory.get(domain)
+	switch {
+	case s == nil:
+		return true
+	case c.storage.isBack(s):
+		return false
+	}
+	return s.policy == p || s.policy != nil && p != nil && s.policy.Text == p.Text
 }
 
 // Recheck asks DNS for the id now, whatever the Client remembers, and fetches the
@@ -75,7 +104,7 @@ func (c *Client) Recheck(ctx context.Context, domain string) (r Result, changed 
 		return Result{}, false, err
 	}
 	s.report(&r)
-	return r, s.policy != before, nil
+	return r, s.policy != before, c.unknown(s)
 }
 
 // Remembered returns the policy for domain that is in force in memory or in the
@@ -91,7 +120,7 @@ func (c *Client) Remembered(ctx context.Context, domain string) (*Policy, error)
 		return nil, err
 	}
 	s := c.memory.get(domain)
-	if s == nil || s.unread || s.hasRunOut(c.config.Now()) { // another Client may have fetched it again
+	if s == nil || !s.inForce(c.config.Now()) { // another Client may have fetched it
 		s = c.storage.read(ctx, domain)
 	}
 	switch s = s.at(c.config.Now()); {
@@ -181,7 +210,7 @@ func (c *Client) board(ctx context.Context, domain string, t task) (*flight.Flig
 	if w.remembered == nil && t == lookUp {
 		// Usually there is nothing to do after this, and no goroutine is needed.
 		w.stored = c.storage.read(ctx, domain)
-		if now := c.config.Now(); w.stored.used && w.stored.isFresh(now) {
+		if now := c.config.Now(); w.stored.used && w.stored.isFresh(now) && w.stored.inForce(now) {
 			s := w.stored.at(now)
 			c.memory.put(s)
 			c.storage.write(ctx, w.stored, s)
@@ -262,6 +291,8 @@ type work struct {
 	flight     *flight.Flight[outcome]
 	remembered *state // in memory at the start; nil for nothing
 	stored     *state // in the store, as far as known; nil before it is read
+	// refused means that what the store has does not replace the policy in memory.
+	refused bool
 }
 
 // end gives the outcome to all that wait for the flight.
@@ -280,12 +311,15 @@ func (w *work) run(ctx context.Context) *state {
 	if ctx.Err() != nil {
 		return nil
 	}
+	if next.unread {
+		next.checkAt(earlier(next.next, c.config.Now().Add(storeRetry)))
+	}
 	news := changes(before, next, c.config.Now())
-	written := c.storage.write(ctx, w.stored, next)
-	switch {
-	case w.task == refresh && next.policy == nil:
-		c.memory.remove(w.domain)
-	case w.task != refresh || w.remembered != nil || !written:
+	written := true
+	if !w.refused || !next.fetched.Equal(w.remembered.fetched) {
+		written = c.storage.write(ctx, w.stored, next)
+	}
+	if w.task != refresh || w.remembered != nil || !written {
 		// A refresh does not take room in memory from domains that are looked up,
 		// except where the store did not accept the policy.
 		c.memory.put(next)
@@ -302,26 +336,39 @@ func (w *work) run(ctx context.Context) *state {
 
 // load returns and publishes what is known of the domain, from memory, or from the
 // store if that has a newer policy. It also returns what was known before the
-// store was read.
+// store was read. Without a policy in force in memory, the store is read each time,
+// because another Client may have put one.
 func (w *work) load(ctx context.Context) (before, old *state) {
 	c := w.client
-	if w.remembered != nil && w.task != reread && !w.remembered.unread && !w.remembered.hasRunOut(c.config.Now()) {
-		w.stored = w.remembered
-		w.flight.Publish(outcome{w.task, w.remembered})
-		return w.remembered, w.remembered
+	mine := w.remembered
+	if mine != nil && w.task != reread && mine.inForce(c.config.Now()) {
+		w.stored = mine
+		w.flight.Publish(outcome{w.task, mine})
+		return mine, mine
 	}
 	if w.stored == nil {
 		w.stored = c.storage.read(ctx, w.domain)
 	}
+	theirs, now := w.stored, c.config.Now()
 	switch {
-	case w.remembered == nil:
-		before, old = w.stored, w.stored
-	case w.stored.fetched.After(w.remembered.fetched):
-		before, old = w.remembered, w.stored
+	case mine == nil:
+		before, old = theirs, theirs
+	case !mine.inForce(now) && !theirs.inForce(now):
+		same := *mine
+		same.unread, same.epoch = theirs.unread, theirs.epoch
+		same.answered = theirs.answered || !mine.unread || mine.answered
+		before, old = mine, &same
+	case !mine.inForce(now):
+		before, old = mine, theirs
+	case theirs.policy != nil && !mayReplace(theirs, mine, now):
+		// What is older is replaced in the store. Anything else stays there until this
+		// Client has fetched the policy itself.
+		w.refused = theirs.fetched.After(mine.fetched)
+		before, old = mine, mine
+	case theirs.fetched.After(mine.fetched):
+		before, old = mine, theirs
 	default:
-		same := *w.remembered
-		same.unread = w.stored.unread && w.remembered.policy == nil
-		before, old = w.remembered, &same
+		before, old = mine, mine
 	}
 	w.flight.Publish(outcome{w.task, old})
 	if w.remembered != nil || w.task != refresh {
@@ -337,7 +384,7 @@ func (w *work) step(ctx context.Context, old *state) (_ *state, looked bool) {
 	c := w.client
 	next := old.at(c.config.Now())
 	switch {
-	case w.task == reread, w.task == refresh && !next.used:
+	case w.task == reread && (!w.refused || isFuture(w.stored, next.made)), w.task == refresh && !next.used:
 		return next, false
 	case w.task == lookUp && old.isFresh(next.made):
 		next.used = true
@@ -348,7 +395,7 @@ func (w *work) step(ctx context.Context, old *state) (_ *state, looked bool) {
 	if w.task == refresh && next.policy != nil {
 		return w.renew(ctx, next, found), true
 	}
-	next.used = true
+	next.used = next.used || w.task != reread
 	return w.follow(ctx, next, found), true
 }
 
@@ -416,11 +463,11 @@ func (w *work) fetch(ctx context.Context, next *state, found discovery) (_ *stat
 const leasePoll = 500 * time.Millisecond
 
 // share makes sure that only one of the Clients that share a store fetches the
-// policy with that id. It returns the outcome if another Client has fetched it,
-// or nil and the right to fetch, which the caller must release when the store
-// has the outcome. It waits for another Client no longer than a fetch takes. The
-// failure of a first fetch is not shared, because a store has only domains with
-// a policy.
+// policy with that id. It returns the outcome if another Client has fetched it, and
+// the store is trusted with it, or nil and the right to fetch, which the caller must
+// release when the store has the outcome. It waits for another Client no longer than a
+// fetch takes. The failure of a first fetch is not shared, because a store has only
+// domains with a policy.
 func (w *work) share(ctx context.Context, mine *state, id string) (theirs *state, release func()) {
 	c := w.client
 	nothing := func() {}
@@ -435,7 +482,11 @@ func (w *work) share(ctx context.Context, mine *state, id string) (theirs *state
 		if !ok {
 			release = nothing
 		}
-		if s := c.storage.read(ctx, w.domain).at(c.config.Now()); s.supersedes(mine, id) {
+		now := c.config.Now()
+		if s := c.storage.read(ctx, w.domain).at(now); s.supersedes(mine, id) {
+			if !mayReplace(s, mine, now) {
+				return nil, release
+			}
 			release()
 			return s, nothing
 		}

@@ -96,7 +96,12 @@ func (r *refresher) sweep(ctx context.Context, end time.Time) []job {
 		}
 	}
 	for s := range c.memory.all() {
-		add(s.domain, s.used, s.schedule())
+		switch {
+		case s.policy != nil:
+			add(s.domain, s.used, s.schedule())
+		case kept(s.at(now)) == nil:
+			c.memory.remove(s.domain)
+		}
 	}
 	if c.config.Store != nil {
 		for e, err := range c.config.Store.All(ctx) {
@@ -106,7 +111,10 @@ func (r *refresher) sweep(ctx context.Context, end time.Time) []job {
 			case err != nil:
 				c.events.storeFailed(e.Domain, err)
 			case c.memory.get(e.Domain) == nil:
-				add(e.Domain, e.Used, e.schedule())
+				// What has expired stays in the store, in case the clock is wrong.
+				if plan := e.schedule(now); !plan.expires.Before(now) {
+					add(e.Domain, e.Used, plan)
+				}
 			}
 		}
 	}
@@ -184,6 +192,9 @@ func part(d time.Duration, of float64) time.Duration { return time.Duration(floa
 // schedule returns the schedule of the policy, which is not nil.
 func (s *state) schedule() schedule {
 	plan := schedule{fetched: s.fetched, expires: s.expires()}
+	if s.behind != 0 {
+		plan.fetched = plan.expires.Add(-s.policy.MaxAge)
+	}
 	if last := s.problems.last(); s.problems.failing() && last != nil {
 		plan.failed, plan.lastFailed = s.problems.failed, last.when
 	}
@@ -193,8 +204,12 @@ func (s *state) schedule() schedule {
 // schedule returns the schedule of a stored policy. It believes the entry,
 // because each sweep looks at perhaps a million of them. The flight that follows
 // reads the entry again and checks it.
-func (e *Entry) schedule() schedule {
+func (e *Entry) schedule(now time.Time) schedule {
 	plan := schedule{fetched: e.Fetched, expires: e.Expires}
+	if !e.Noticed.IsZero() && now.Before(e.Fetched) {
+		plan.fetched = e.Noticed
+		plan.expires = e.Noticed.Add(e.Expires.Sub(e.Fetched))
+	}
 	if n := len(e.Failures); n > 0 && !e.FailingSince.IsZero() {
 		plan.failed, plan.lastFailed = e.Failed, e.Failures[n-1].When
 	}
@@ -214,6 +229,7 @@ func (c *Client) watch(ctx context.Context, w Watcher) {
 				update(domain)
 				return
 			}
+			c.storage.seen()
 			for s := range c.memory.all() {
 				update(s.domain)
 			}

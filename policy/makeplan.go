@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,9 +28,9 @@ var errNotAHost = errors.New("the MX record does not name a host")
 // out.
 var errFamily = errors.New("no address of the family that the call uses, only")
 
-// errNoStatus means that a dnssec.Resolver returned an answer that is neither
+// errNoStatus means that a dnssec.Resolver returned no answer, or one that is neither
 // secure nor insecure.
-var errNoStatus = errors.New("the resolver gave no DNSSEC status")
+var errNoStatus = errors.New("the resolver gave no answer with a DNSSEC status")
 
 // makePlan gathers the facts and decides about each host.
 func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) {
@@ -105,7 +106,7 @@ func (r *Resolver) askMTASTS(ctx context.Context, q question) MTASTS {
 	case errors.Is(err, mtasts.ErrDomain):
 		return MTASTS{Asked: true, off: true} // the name is too long for a policy host
 	case err != nil:
-		return MTASTS{Err: err}
+		return MTASTS{Err: err, domain: q.hop.Name}
 	}
 	return newMTASTS(result)
 }
@@ -215,7 +216,10 @@ func (r *Resolver) setExpiry(plan *Plan, found []hostFacts) {
 	if plan.MTASTS.Asked && !plan.MTASTS.off {
 		end(plan.MTASTS.recheck)
 	}
-	if plan.MTASTS.Err != nil {
+	switch err := plan.MTASTS.Err; {
+	case errors.Is(err, mtasts.ErrStoreUnread):
+		end(now.Add(unreadPlanAge))
+	case err != nil:
 		end(now.Add(failedPlanAge))
 	}
 }
@@ -263,7 +267,7 @@ func (r *Resolver) newHost(q question, route route, exchange hop.Exchange, found
 		if v.Refusal == decision.SpecialAddress && plan.literal {
 			wording = badLiteral()
 		}
-		host.refuseFor(host.failure(wording, found.err))
+		host.refuseFor(host.failure(wording, cmp.Or(found.err, plan.MTASTS.unasked())))
 		return host
 	}
 	host.Why = v.Why(facts, wishes)

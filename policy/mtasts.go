@@ -30,6 +30,8 @@ type MTASTS struct {
 	// A remembered policy stays in force after a failure.
 	Err error
 
+	// domain is the policy domain; empty if there was no lookup.
+	domain string
 	// failedText is the text of a policy that was fetched and is invalid.
 	failedText string
 	// reportable is whether Err belongs in a report.
@@ -43,6 +45,7 @@ type MTASTS struct {
 func newMTASTS(result mtasts.Result) MTASTS {
 	m := MTASTS{
 		Asked:      true,
+		domain:     result.Domain,
 		Policy:     result.Policy,
 		ID:         result.ID,
 		Err:        result.Err,
@@ -75,6 +78,14 @@ func (m *MTASTS) fact() decision.MTASTS {
 		return decision.MTASTSTesting
 	}
 	return decision.MTASTSNone
+}
+
+// unasked returns why the policy is not known; nil if it was looked up or not needed.
+func (m *MTASTS) unasked() error {
+	if m.Asked {
+		return nil
+	}
+	return m.Err
 }
 
 // failures returns why the policy was not found, if a report counts it.

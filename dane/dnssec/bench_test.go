@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
 )
 
 // BenchmarkLookup compares lookups that the cache answers with a cold one.
@@ -107,7 +109,7 @@ func BenchmarkRoundTrips(b *testing.B) {
 		run(b, func() error {
 			l := warm.newLookup(context.Background())
 			now := l.session.now
-			l.cache.put(cacheKey{q.name, q.rtype, cachedAnswer}, nil, 0, now.Add(time.Second), now)
+			l.cache.Put(q.key(memory.Answer), nil, 0, now.Add(time.Second), now)
 			_, err := l.run(q)
 			return err
 		})

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
 )
 
 // 100,000 RRsets take no more of the heap than the bound of the cache, whether all
@@ -17,17 +19,15 @@ func TestCacheMemory(t *testing.T) { // not parallel with other tests
 	now := time.Unix(1800000000, 0)
 	for _, bound := range []int{100 << 20, 40 << 20} {
 		before := heap()
-		c := newCache(bound)
+		c := memory.New(bound)
 		for i := range n {
 			name := fmt.Sprintf("_25._tcp.mx%d.example.com.", i)
 			tlsa := record(t, name+" 300 IN TLSA 3 1 1 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff")
 			a := &Answer{Name: name, Status: Secure, Expires: now.Add(time.Hour), Records: []Record{tlsa}}
-			c.put(cacheKey{a.Name, dns.TypeTLSA, cachedAnswer}, a, a.size(), a.Expires, now)
+			c.Put(memory.Key{Name: a.Name, Type: dns.TypeTLSA, Kind: memory.Answer}, a, a.size(), a.Expires, now)
 		}
-		used, entries := int(heap()-before), 0
-		for i := range c.shards {
-			entries += len(c.shards[i].entries)
-		}
+		used := int(heap() - before)
+		entries, _ := c.Size()
 		t.Logf("%d MiB: %d RRsets, %d octets each", bound>>20, entries, used/entries)
 		if used > bound {
 			t.Errorf("%d octets in use, the bound is %d", used, bound)

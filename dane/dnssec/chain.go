@@ -6,6 +6,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/anchor"
+	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 )
 
@@ -15,7 +16,7 @@ type chain struct {
 	session *session
 	anchors anchor.Set
 	sha1    bool
-	cache   *cache
+	cache   *memory.Cache
 	cuts    map[string]cutResult // those that this session has looked for
 }
 
@@ -107,7 +108,7 @@ func (c *chain) known(name string) *cut {
 	if known := c.cuts[name]; known.cut != nil {
 		return known.cut
 	}
-	cached, _ := c.cache.get(cacheKey{name: name, kind: cachedCut}, c.session.now).(*cut)
+	cached, _ := c.cache.Get(memory.Key{Name: name, Kind: memory.Cut}, c.session.now).(*cut)
 	return cached
 }
 
@@ -116,8 +117,8 @@ func (c *chain) cut(above *zone, name string) (*cut, error) {
 	if known, ok := c.cuts[name]; ok {
 		return known.cut, known.err
 	}
-	key := cacheKey{name: name, kind: cachedCut}
-	if cached, ok := c.cache.get(key, c.session.now).(*cut); ok {
+	key := memory.Key{Name: name, Kind: memory.Cut}
+	if cached, ok := c.cache.Get(key, c.session.now).(*cut); ok {
 		return cached, nil
 	}
 	found, err := c.find(above, name)
@@ -130,7 +131,7 @@ func (c *chain) cut(above *zone, name string) (*cut, error) {
 				size += k.Size()
 			}
 		}
-		c.cache.put(key, found, size, found.expires, c.session.now)
+		c.cache.Put(key, found, size, found.expires, c.session.now)
 	}
 	return found, err
 }
@@ -140,11 +141,11 @@ func (c *chain) learn(above *zone, found *cut) {
 	if !above.secure() {
 		return
 	}
-	switch h := c.cache.habits(above.apex, c.session.now); found.kind {
+	switch h := c.cache.Habits(above.apex, c.session.now); found.kind {
 	case signed:
-		h.signed.Add(1)
+		h.Signed.Add(1)
 	case unsigned:
-		h.unsigned.Add(1)
+		h.Unsigned.Add(1)
 	}
 }
 
@@ -220,7 +221,7 @@ func (c *chain) judgeDS(above *zone, q question, r *reply) ([]*dns.DS, *cut, err
 	if err != nil {
 		return nil, nil, err
 	}
-	found := &cut{kind: sameZone, expires: after(now, min(a.TTL, r.negativeTTL()))}
+	found := &cut{kind: sameZone, expires: after(now, min(a.TTL, r.authority.NegativeTTL()))}
 	switch {
 	case a.Insecure || a.Delegation:
 		found.kind = unsigned
@@ -235,7 +236,7 @@ func (c *chain) judgeDS(above *zone, q question, r *reply) ([]*dns.DS, *cut, err
 // reply has no alias.
 func (c *chain) aliasedCut(above *zone, q question, r *reply) (*cut, error) {
 	now, budget := c.session.now, c.session.budget.proofs
-	if set := r.dname(q.name); set != nil && proof.Within(set.Name, above.apex) {
+	if set := r.answer.DNAME(q.name); set != nil && proof.Within(set.Name, above.apex) {
 		v, err := proof.Verify(set, above.keys, now, budget)
 		if err != nil {
 			return nil, err

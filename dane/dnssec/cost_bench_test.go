@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
 )
 
 // canned is a server that returns recorded replies at almost no cost, so that the
@@ -99,25 +101,29 @@ func BenchmarkValidation(b *testing.B) {
 		}
 		upstream := w.canned(b)
 		v := w.validator(upstream.use)
-		cold := func() {
-			v.cache.empty()
+		cold := func(empty *memory.Cache) {
+			v.cache = empty
 			a, err := v.Lookup(context.Background(), "_25._tcp.mx.example.com.", TypeTLSA)
 			if err != nil || a.Status != Secure {
 				b.Fatal(a, err)
 			}
 		}
-		cold()
+		cold(memory.New(0))
 		verify := w.verifications(b, upstream)
 		b.Run(kind.name, func(b *testing.B) {
 			var alone, whole time.Duration
+			var empty [turn]*memory.Cache
 			for b.Loop() {
+				for i := range empty {
+					empty[i] = memory.New(0)
+				}
 				start := time.Now()
 				for range turn {
 					verify()
 				}
 				turned := time.Now()
-				for range turn {
-					cold()
+				for _, cache := range empty {
+					cold(cache)
 				}
 				alone += turned.Sub(start)
 				whole += time.Since(turned)
@@ -133,17 +139,6 @@ func BenchmarkValidation(b *testing.B) {
 
 // turn is how many lookups and verifications alternate, so that noise affects both.
 const turn = 20
-
-// empty removes all entries.
-func (c *cache) empty() {
-	for i := range c.shards {
-		s := &c.shards[i]
-		if s.bytes > 0 {
-			clear(s.entries)
-			s.newest, s.oldest, s.hand, s.bytes = nil, nil, nil, 0
-		}
-	}
-}
 
 // verifications returns a function that makes the same number of signature
 // verifications, with the same keys, as a lookup needs for the recorded replies.
@@ -205,19 +200,17 @@ func BenchmarkMemory(b *testing.B) {
 	} {
 		b.Run(tt.what, func(b *testing.B) {
 			for b.Loop() {
-				c := newCache(1 << 30)
+				c := memory.New(1 << 30)
 				before := heap()
 				for i := range n {
 					a := &Answer{Name: fmt.Sprintf("host%d.example.com.", i), Status: Secure, Expires: now.Add(time.Hour)}
 					for _, text := range tt.records {
 						a.Records = append(a.Records, record(b, a.Name+" 300 IN "+text))
 					}
-					c.put(cacheKey{a.Name, 0, cachedAnswer}, a, a.size(), a.Expires, now)
+					c.Put(memory.Key{Name: a.Name, Kind: memory.Answer}, a, a.size(), a.Expires, now)
 				}
-				used, counted := float64(heap()-before), 0
-				for i := range c.shards {
-					counted += c.shards[i].bytes
-				}
+				used := float64(heap() - before)
+				_, counted := c.Size()
 				b.ReportMetric(used/n, "heap-bytes/RRset")
 				b.ReportMetric(float64(counted)/n, "counted-bytes/RRset")
 				runtime.KeepAlive(c)

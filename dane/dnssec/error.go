@@ -8,6 +8,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/mxseal/mxseal/dane/dnssec/internal/ede"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 	"github.com/mxseal/mxseal/internal/names"
@@ -41,6 +42,7 @@ const (
 	AliasLoop                              // the aliases form a loop, or are too many
 	NotAuthenticated                       // the certificate of a server reached over TLS is not valid
 	NotValidating                          // a server that is trusted to validate does not
+	Busy                                   // no room within Bounds, or this host lacks files, ports or memory
 )
 
 // String returns the reason in the form of a TLS-RPT failure-reason-code
@@ -91,6 +93,8 @@ func (r Reason) String() string {
 		return "server-not-authenticated"
 	case NotValidating:
 		return "server-not-validating"
+	case Busy:
+		return "busy"
 	default:
 		return "unknown"
 	}
@@ -121,6 +125,8 @@ func (r Reason) advice() string {
 		return "enable validation in the DNS server, with the trust anchor of the root, or use a Validator, which validates itself"
 	case AnchorMismatch:
 		return "update the trust anchors; if they are current, the DNS server or someone on the network forges answers"
+	case Busy:
+		return "look up fewer names at once, or raise Bounds and the limit of open files (ulimit -n) of this program"
 	case WorkLimit:
 		return "the answer costs more work than Limits allows, which may be an attack"
 	default:
@@ -129,7 +135,8 @@ func (r Reason) advice() string {
 }
 
 // ExtendedError is an Extended DNS Error (RFC 8914) that a server sent. It is not
-// authenticated. Use it for diagnosis only.
+// authenticated. Use it for diagnosis only. If a lookup fails because the server does not
+// answer, the text of the [Error] says what to do about the code.
 type ExtendedError struct {
 	Code uint16 // INFO-CODE
 	Text string // EXTRA-TEXT, printable ASCII, at most 200 octets
@@ -165,6 +172,9 @@ type Error struct {
 	// final means that no other server can help: the context has ended, or a limit
 	// of the whole lookup was reached.
 	final bool
+	// fleeting means that the same lookup may succeed at once: the failure is not
+	// remembered.
+	fleeting bool
 }
 
 // Error returns one line of printable ASCII: the question, the server, the reason,
@@ -173,11 +183,43 @@ func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("dnssec: ")
 	e.describe(&b)
-	if advice := e.Reason.advice(); advice != "" {
+	if advice := e.advice(); advice != "" {
 		b.WriteString("; ")
 		b.WriteString(advice)
 	}
 	return b.String()
+}
+
+// advice says what the administrator should do. If a server says why it does not answer,
+// this decides.
+func (e *Error) advice() string {
+	if e.Reason == ServerFailure || e.Reason == Refused || e.Reason == OtherRcode {
+		if advice := adviceOfServers(e); advice != "" {
+			return advice
+		}
+	}
+	return e.Reason.advice()
+}
+
+// adviceOfServers returns the advice about the first Extended DNS Error in err that says
+// enough.
+func adviceOfServers(err error) string {
+	switch err := err.(type) {
+	case *Error:
+		for _, x := range err.Extended {
+			if advice := ede.Advice(x.Code); advice != "" {
+				return advice
+			}
+		}
+		return adviceOfServers(err.Err)
+	case interface{ Unwrap() []error }:
+		for _, cause := range err.Unwrap() {
+			if advice := adviceOfServers(cause); advice != "" {
+				return advice
+			}
+		}
+	}
+	return ""
 }
 
 // describe writes the error without the package name and the advice, which appear
@@ -248,21 +290,25 @@ func failure(q question, reason Reason, format string, args ...any) *Error {
 
 // within returns the error of q that e, which is about another question, caused.
 func (e *Error) within(q question) *Error {
-	return &Error{Name: q.name, Type: Type(q.rtype), Status: e.Status, Reason: e.Reason, Err: e, final: e.final}
+	return &Error{Name: q.name, Type: Type(q.rtype), Status: e.Status, Reason: e.Reason, Err: e, final: e.final, fleeting: e.fleeting}
 }
 
-// cause returns the reason, the detail and the causes.
+// cause returns the reason, the detail, what the server says about it, and the causes.
 func (e *Error) cause() string {
-	text := e.Reason.String()
+	var b strings.Builder
+	b.WriteString(e.Reason.String())
 	if e.Detail != "" {
-		text += ", " + e.Detail
+		b.WriteString(", " + e.Detail)
+	}
+	for _, x := range e.Extended {
+		fmt.Fprintf(&b, ", %s", x)
 	}
 	if e.Err != nil {
-		var b strings.Builder
+		b.WriteString(" [")
 		describeCause(&b, e.Err)
-		text += " [" + b.String() + "]"
+		b.WriteString("]")
 	}
-	return text
+	return b.String()
 }
 
 // noting returns e with a remark on the list of servers.
@@ -315,8 +361,8 @@ func asError(q question, err error) *Error {
 		e = failure(q, WorkLimit, "%v", limit)
 		e.final = limit.Total
 	case errors.As(err, &failed):
-		e = failure(q, reasonOfKind(failed.Kind), "%s", failed.Detail)
-		e.Server, e.Err = failed.Server, failed.Err
+		e = failure(q, reasonOf(failed), "%s", failed.Detail)
+		e.Server, e.Err, e.final, e.fleeting = failed.Server, failed.Err, failed.Final, failed.Kind == upstream.Failing
 	default:
 		e = failure(q, Unreachable, "")
 		e.Err = err
@@ -336,6 +382,8 @@ func reasonOfFault(fault proof.Fault) Reason {
 		return KeyMissing
 	case proof.DenialMissing:
 		return DenialMissing
+	case proof.AliasInvalid:
+		return AliasInvalid
 	case proof.Malformed:
 		return Malformed
 	default:
@@ -343,8 +391,13 @@ func reasonOfFault(fault proof.Fault) Reason {
 	}
 }
 
-func reasonOfKind(kind upstream.Kind) Reason {
-	switch kind {
+func reasonOf(failed *upstream.Error) Reason {
+	switch failed.Kind {
+	case upstream.Failing:
+		if check := new(upstream.Error); errors.As(failed.Err, &check) {
+			return reasonOf(check)
+		}
+		return Unreachable
 	case upstream.Timeout:
 		return Timeout
 	case upstream.NotAuthenticated:
@@ -355,8 +408,24 @@ func reasonOfKind(kind upstream.Kind) Reason {
 		return WorkLimit
 	case upstream.BadQuestion:
 		return BadQuestion
+	case upstream.Busy:
+		return Busy
 	default:
 		return Unreachable
+	}
+}
+
+// weight orders errors by how much they say about the name.
+func (e *Error) weight() int {
+	switch {
+	case e.Status == Bogus:
+		return 3
+	case e.Reason == Busy:
+		return 1
+	case e.concernsServer() && e.Reason != Refused:
+		return 0
+	default:
+		return 2
 	}
 }
 
@@ -365,5 +434,11 @@ func reasonOfKind(kind upstream.Kind) Reason {
 // keys.
 func (e *Error) concernsServer() bool {
 	return e.Reason == Timeout || e.Reason == Unreachable || e.Reason == NotAuthenticated || e.Reason == NotValidating || e.Reason == Refused ||
-		e.Reason == SignatureMissing && e.Type == TypeDNSKEY
+		e.stripsKeys()
+}
+
+// stripsKeys reports whether the server does not return the signatures of the keys of a
+// zone that no attacker controls: the root, or a top-level domain.
+func (e *Error) stripsKeys() bool {
+	return e.Reason == SignatureMissing && e.Type == TypeDNSKEY && len(proof.Ancestors(e.Name)) <= 2
 }

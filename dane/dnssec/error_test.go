@@ -12,7 +12,7 @@ import (
 func TestReasons(t *testing.T) {
 	t.Parallel()
 	seen := make(map[string]Reason)
-	for r := Timeout; r <= NotValidating; r++ {
+	for r := Timeout; r <= Busy; r++ {
 		code := r.String()
 		if code == "unknown" || seen[code] != 0 {
 			t.Errorf("reason %d is %q", r, code)
@@ -80,5 +80,42 @@ func TestLimitsHaveDefaults(t *testing.T) {
 	}
 	if got := want.withDefaults(); got != want {
 		t.Errorf("changed to %+v", got)
+	}
+}
+
+// What a server says about its failure decides what the administrator should do, wherever
+// it is in the tree of causes. It does not decide anything about answers.
+func TestExtendedAdvice(t *testing.T) {
+	t.Parallel()
+	ede := func(code uint16) []dns.EDNS0 { return []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: code}} }
+	usual := ServerFailure.advice()
+	for _, tt := range []struct {
+		what, at string
+		rcode    int
+		codes    []dns.EDNS0
+		says     string
+		not      string
+	}{
+		{"no code", "mx.example.com.", dns.RcodeServerFailure, nil, usual, ""},
+		{"other", "mx.example.com.", dns.RcodeServerFailure, ede(0), usual, ""},
+		{"prohibited", "mx.example.com.", dns.RcodeRefused, ede(dns.ExtendedErrorCodeProhibited), "allow the address of this host", usual},
+		{"expired", "mx.example.com.", dns.RcodeServerFailure, ede(dns.ExtendedErrorCodeSignatureExpired), "check the clock of the DNS server", usual},
+		{"not the first", "mx.example.com.", dns.RcodeServerFailure, append(ede(4711), ede(dns.ExtendedErrorCodeBlocked)...), "blocks the name", usual},
+		{"further up the chain", "com.", dns.RcodeServerFailure, ede(dns.ExtendedErrorCodeNetworkError), "cannot reach the servers", usual},
+		{"an answer that is bogus anyway", "mx.example.com.", dns.RcodeSuccess, ede(dns.ExtendedErrorCodeBlocked), SignatureMissing.advice(), "blocks the name"},
+	} {
+		w := mail(t)
+		w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
+			if m.Question[0].Name == tt.at {
+				m.Rcode, m.IsEdns0().Option = tt.rcode, tt.codes
+				m.Answer, m.Ns = without(m.Answer, isType(dns.TypeRRSIG)), nil
+			}
+			return m
+		}
+		_, err := w.lookup("mx.example.com", dns.TypeA, func(c *Config) { c.Servers = []string{"192.0.2.1", "192.0.2.2"} })
+		mentions(t, err, tt.says)
+		if tt.not != "" && strings.Contains(err.Error(), tt.not) {
+			t.Errorf("%s: %v", tt.what, err)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/anchor"
+	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 	"github.com/mxseal/mxseal/internal/test/dnsdata"
@@ -55,7 +56,7 @@ func FuzzReply(f *testing.F) {
 			return [][]byte{forged, honest}
 		}
 		w.mu.Unlock()
-		v.cache = newCache(1 << 20)
+		v.cache = memory.New(1 << 20)
 		a, err := v.Lookup(context.Background(), q.name, Type(q.qtype))
 		if err != nil {
 			return
@@ -122,10 +123,10 @@ func FuzzMessage(f *testing.F) {
 				d.Deny(q.name, q.rtype, r.rcode)
 			}
 		}
-		if set := r.dname(q.name); set != nil {
-			r.redirect(q.name, set)
+		if set := r.answer.DNAME(q.name); set != nil {
+			proof.Redirect(q.name, set, r.answer)
 		}
-		r.negativeTTL()
+		r.authority.NegativeTTL()
 	})
 }
 

@@ -2,11 +2,11 @@ package dnssec
 
 import (
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
 
+	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/private"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 )
@@ -20,38 +20,38 @@ func (l *lookup) guess(q question) {
 		return
 	}
 	s := &l.session
-	above := new(habits) // of the zone that the name is directly below, if that is known
+	above := new(memory.Habits) // of the zone that the name is directly below, if that is known
 	for i, at := range proof.Ancestors(q.name) {
 		known := l.chain.known(at)
 		switch {
 		case known != nil && known.kind == signed:
-			above = l.cache.habits(at, s.now)
+			above = l.cache.Habits(at, s.now)
 			continue
 		case known != nil && known.kind != sameZone:
 			return
-		case known != nil, l.cache.get(cacheKey{name: at, kind: cachedZone}, s.now) != nil:
-			above = new(habits)
+		case known != nil, l.cache.Get(memory.Key{Name: at, Kind: memory.Zone}, s.now) != nil:
+			above = new(memory.Habits)
 			continue
 		}
-		if above.holdsNames() || !above.delegates() && isUnlikelyZone(q, at, i) {
+		if above.HoldsNames() || !above.Delegates() && isUnlikelyZone(q, at, i) {
 			return
 		}
 		guesses := []uint16{dns.TypeDS, dns.TypeDNSKEY}
 		switch {
 		case at == ".":
 			guesses = guesses[1:]
-		case above.mostlyUnsigned():
+		case above.MostlyUnsigned():
 			guesses = guesses[:1]
 		}
 		for _, rtype := range guesses {
-			if s.budget.queries < s.budget.limits.Queries/2 {
+			if s.budget.queries.Load() < int64(s.budget.limits.Queries/2) {
 				return // guesses must not use up what a long chain of aliases needs
 			}
 			if err := s.guess(question{at, rtype}); err != nil {
 				return
 			}
 		}
-		above = new(habits)
+		above = new(memory.Habits)
 	}
 }
 
@@ -77,52 +77,13 @@ func isUnlikelyZone(q question, at string, labels int) bool {
 	}
 }
 
-// habits is how often what was looked up below the apex of a signed zone turned out to
-// be inside the zone, and how often in a zone of its own. It guides guesses, and proves
-// nothing. It is safe for concurrent use.
-type habits struct {
-	records  atomic.Uint32 // RRsets in the zone
-	denials  atomic.Uint32 // names in the zone, more than one label below its apex, that do not exist
-	signed   atomic.Uint32 // delegations
-	unsigned atomic.Uint32
-}
-
-// holdsNames reports whether a name below is more likely to be in the zone than in one
-// of its own.
-func (h *habits) holdsNames() bool {
-	inside := h.records.Load() + h.denials.Load()
-	return inside > 0 && inside >= h.signed.Load()+h.unsigned.Load()
-}
-
-// delegates reports whether a name directly below is likely to be a zone.
-func (h *habits) delegates() bool {
-	return h.signed.Load()+h.unsigned.Load() > 0 && !h.holdsNames()
-}
-
-// mostlyUnsigned reports whether the keys of a delegation are probably not needed.
-func (h *habits) mostlyUnsigned() bool {
-	unsigned := h.unsigned.Load()
-	return unsigned >= 16 && unsigned/8 > h.signed.Load()
-}
-
-// habits returns those of a signed zone.
-func (c *cache) habits(apex string, now time.Time) *habits {
-	key := cacheKey{name: apex, kind: cachedHabits}
-	if known, ok := c.get(key, now).(*habits); ok {
-		return known
-	}
-	h := new(habits)
-	c.put(key, h, 16, after(now, proof.MaxTTL), now)
-	return h
-}
-
 // isInSignedZone reports whether name is in a signed zone as far as the cache knows.
-func (c *cache) isInSignedZone(name string, now time.Time) bool {
+func isInSignedZone(c *memory.Cache, name string, now time.Time) bool {
 	for at := name; ; at = proof.Parent(at) {
-		known, _ := c.get(cacheKey{name: at, kind: cachedCut}, now).(*cut)
+		known, _ := c.Get(memory.Key{Name: at, Kind: memory.Cut}, now).(*cut)
 		switch {
 		case known != nil && known.kind == signed:
-			return c.habits(at, now).records.Load() > 0
+			return c.Habits(at, now).Records.Load() > 0
 		case known != nil && known.kind != sameZone, at == ".":
 			return false
 		}

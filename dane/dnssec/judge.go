@@ -6,7 +6,9 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
+	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 )
 
 // judge says how what a reply holds is authenticated. It belongs to one session.
@@ -45,7 +47,7 @@ func (j *judge) set(q question, set *proof.RRset, r *reply) (*judgement, error) 
 	found.zone = z
 	j.locate(q, z, found)
 	if z.secure() {
-		j.chain.cache.habits(z.apex, now).records.Add(1)
+		j.chain.cache.Habits(z.apex, now).Records.Add(1)
 	}
 	return found, nil
 }
@@ -59,7 +61,7 @@ func (j *judge) absence(q question, r *reply) (*judgement, error) {
 		}
 	}
 	now := j.session.now
-	found := &judgement{status: Insecure, rcode: r.rcode, expires: after(now, r.negativeTTL())}
+	found := &judgement{status: Insecure, rcode: r.rcode, expires: after(now, r.authority.NegativeTTL())}
 	z, err := j.authenticate(q, signers(q, sets...), DenialMissing, func(z *zone) error {
 		denials, err := j.wholeProof(z, q, r)
 		if err != nil {
@@ -73,25 +75,25 @@ func (j *judge) absence(q question, r *reply) (*judgement, error) {
 		// less than the other, but an honest server does not do it.
 		switch {
 		case a.Rcode != r.rcode:
-			return failure(q, DenialMissing, "the server says %s and proves %s", rcodeName(r.rcode), rcodeName(a.Rcode))
+			return failure(q, DenialMissing, "the server says %s and proves %s", upstream.RcodeName(r.rcode), upstream.RcodeName(a.Rcode))
 		case len(r.answer) > 0:
 			return failure(q, DenialMissing, "the answer has records that were not asked for")
 		}
 		if !a.Insecure {
 			found.status = Secure
 		}
-		found.rcode, found.expires = a.Rcode, after(now, min(a.TTL, r.negativeTTL()))
+		found.rcode, found.expires = a.Rcode, after(now, min(a.TTL, r.authority.NegativeTTL()))
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	if !z.secure() && r.isReferral() {
+	if !z.secure() && r.authority.IsReferral() {
 		return nil, failure(q, NoRecursion, "the server refers to other servers instead of answering")
 	}
 	j.locate(q, z, found)
 	if home := q.home(); z.secure() && home != z.apex && proof.Below(proof.Parent(home), z.apex) {
-		j.chain.cache.habits(z.apex, now).denials.Add(1)
+		j.chain.cache.Habits(z.apex, now).Denials.Add(1)
 	}
 	return found, nil
 }
@@ -231,6 +233,6 @@ func (j *judge) locate(q question, z *zone, found *judgement) {
 		return
 	}
 	for name := q.home(); name != z.apex && proof.Within(name, z.apex); name = proof.Parent(name) {
-		j.chain.cache.put(cacheKey{name: name, kind: cachedZone}, z.apex, len(z.apex), found.expires, j.session.now)
+		j.chain.cache.Put(memory.Key{Name: name, Kind: memory.Zone}, z.apex, len(z.apex), found.expires, j.session.now)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/private"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 	"github.com/mxseal/mxseal/internal/flight"
@@ -20,7 +21,7 @@ type lookup struct {
 	session session
 	chain   chain
 	judge   judge
-	cache   *cache
+	cache   *memory.Cache
 	local   bool // special-use names are answered without a server
 	private private.Zones
 }
@@ -35,10 +36,10 @@ func (v *Validator) newLookup(ctx context.Context) *lookup {
 		exchanges: &v.exchanges,
 		ctx:       ctx,
 		now:       now,
-		budget:    newBudget(v.limits, v.skew, &proven{v.cache, now}),
-		attempts:  v.client.Attempts(servers, time.Now()),
+		budget:    newBudget(v.limits, v.skew, v.cache.Signatures(now)),
+		servers:   servers,
 		problem:   problem,
-		started:   make(map[exchangeKey]*flight.Flight[*reply]),
+		started:   make(map[exchangeKey]*flight.Flight[*outcome]),
 	}
 	l.chain = chain{session: &l.session, anchors: v.anchors, sha1: v.sha1, cache: v.cache, cuts: make(map[string]cutResult)}
 	l.judge = judge{session: &l.session, chain: &l.chain}
@@ -64,9 +65,9 @@ func (l *lookup) run(q question) (*Answer, error) {
 	if e.Name != q.name || e.Type != Type(q.rtype) {
 		e = e.within(q)
 	}
-	if !errors.Is(l.session.ctx.Err(), context.Canceled) {
+	if e.Reason != Busy && !e.fleeting && !errors.Is(l.session.ctx.Err(), context.Canceled) {
 		now := l.session.now
-		l.cache.put(cacheKey{q.name, q.rtype, cachedFailure}, e, len(e.Error()), now.Add(failureTTL), now)
+		l.cache.Put(q.key(memory.Failure), e, len(e.Error()), now.Add(failureTTL), now)
 	}
 	return nil, e
 }
@@ -75,18 +76,27 @@ func (l *lookup) run(q question) (*Answer, error) {
 // ends in an alias, the target is asked for by its own name.
 func (l *lookup) follow(q question, so path) (*Answer, error) {
 	s := &l.session
-	key := cacheKey{q.name, q.rtype, cachedAnswer}
-	if a, ok := l.cache.get(key, s.now).(*Answer); ok {
+	key := q.key(memory.Answer)
+	if a, ok := l.cache.Get(key, s.now).(*Answer); ok {
 		return a, l.extend(so, q, a)
 	}
 	if l.local && private.IsSpecialUse(q.name) {
 		return localAnswer(q, s.now), nil
 	}
-	asked := s.ask(q)
-	if _, err := s.start(exchangeKey{asked.attempts[0], q, false}); err != nil {
+	if _, err := s.start(exchangeKey{question: q}); err != nil {
 		return nil, err
 	}
 	l.guess(q)
+	a, err := l.firstAccepted(q, so, s.ask(q))
+	if err != nil {
+		return nil, err
+	}
+	l.cache.Put(key, a, a.size(), a.Expires, s.now)
+	return a, nil
+}
+
+// firstAccepted answers q by the first reply that is accepted.
+func (l *lookup) firstAccepted(q question, so path, asked *asking) (*Answer, error) {
 	for asked.next() {
 		a, open, err := l.answer(q, so, asked.reply)
 		if !asked.accept(err) {
@@ -99,10 +109,24 @@ func (l *lookup) follow(q question, so path) (*Answer, error) {
 			}
 			a = a.followedBy(rest)
 		}
-		l.cache.put(key, a, a.size(), a.Expires, s.now)
+		if len(a.Records) == 0 && a.Status != Secure && len(asked.overtaken) > 0 {
+			return l.confirm(a, q, so, asked)
+		}
 		return a, nil
 	}
 	return nil, asked.err
+}
+
+// confirm is called with an insecure denial from a server that was asked in parallel with
+// slower ones. Nothing proves it, and it may make mail bounce. So it counts only if the
+// slower servers have nothing to say; otherwise, what they say counts.
+func (l *lookup) confirm(a *Answer, q question, so path, asked *asking) (*Answer, error) {
+	slower := &asking{session: &l.session, q: q, only: asked.overtaken, tried: asked.tried}
+	earlier, err := l.firstAccepted(q, so, slower)
+	if err != nil && slower.err != nil && slower.silence() {
+		return a, nil
+	}
+	return earlier, err
 }
 
 // localAnswer answers a question for a special-use name: localhost is this host,
@@ -165,7 +189,7 @@ func (l *lookup) answer(q question, so path, r *reply) (a *Answer, open bool, er
 		switch {
 		case l.local && private.IsSpecialUse(at.name), l.private.Of(at.home()) != nil:
 			return a, true, nil // the reply does not matter
-		case r.dname(at.name) != nil:
+		case r.answer.DNAME(at.name) != nil:
 			step, err = l.dname(at, r)
 			if err == nil && q.rtype == dns.TypeCNAME {
 				a.weaken(step.judgement)
@@ -221,7 +245,7 @@ type alias struct {
 }
 
 func (l *lookup) dname(at question, r *reply) (*alias, error) {
-	set := r.dname(at.name)
+	set := r.answer.DNAME(at.name)
 	j, err := l.judge.set(questionOf(set), set, r)
 	if err != nil {
 		return nil, err
@@ -236,7 +260,7 @@ func (l *lookup) dname(at question, r *reply) (*alias, error) {
 		}
 		j.status, j.expires = Insecure, earliest(j.expires, z.expires)
 	}
-	record, err := r.redirect(at.name, set)
+	record, err := proof.Redirect(at.name, set, r.answer)
 	if err != nil {
 		return nil, err
 	}
@@ -253,7 +277,7 @@ func (l *lookup) cname(at question, r *reply) (*alias, error) {
 	if err != nil {
 		return nil, err
 	}
-	target, err := cnameTarget(set)
+	target, err := proof.CNAMETarget(set)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package dnssec
 import (
 	"github.com/miekg/dns"
 
+	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 	"github.com/mxseal/mxseal/internal/names"
 )
@@ -40,4 +41,9 @@ func (q question) home() string {
 		return proof.Parent(q.name)
 	}
 	return q.name
+}
+
+// key is that of what is known about q.
+func (q question) key(kind memory.Kind) memory.Key {
+	return memory.Key{Name: q.name, Type: q.rtype, Kind: kind}
 }

@@ -1,7 +1,6 @@
 package dnssec
 
 import (
-	"strings"
 	"time"
 
 	"github.com/miekg/dns"
@@ -37,7 +36,7 @@ func newReply(msg *upstream.Message, q question) (*reply, error) {
 		case dns.RcodeRefused:
 			reason = Refused
 		}
-		return nil, r.blame(failure(q, reason, "the server answered %s", rcodeName(msg.Rcode)))
+		return nil, r.blame(failure(q, reason, "the server answered %s", upstream.RcodeName(msg.Rcode)))
 	}
 	relevant := func(rtype uint16) bool { return upstream.Relevant(rtype, q.rtype) }
 	r.answer, _ = proof.NewSection(msg.Answer, relevant)
@@ -52,8 +51,8 @@ func newReply(msg *upstream.Message, q question) (*reply, error) {
 func (r *reply) present(q question) error {
 	switch {
 	case r.rcode != dns.RcodeSuccess:
-		return failure(q, Malformed, "the server answers, and says %s", rcodeName(r.rcode))
-	case r.dname(q.name) != nil, q.rtype != dns.TypeCNAME && r.answer.Find(q.name, dns.TypeCNAME) != nil:
+		return failure(q, Malformed, "the server answers, and says %s", upstream.RcodeName(r.rcode))
+	case r.answer.DNAME(q.name) != nil, q.rtype != dns.TypeCNAME && r.answer.Find(q.name, dns.TypeCNAME) != nil:
 		return failure(q, AliasInvalid, "the server answers, and says that the name is an alias")
 	default:
 		return nil
@@ -82,13 +81,6 @@ func (r *reply) blamed(e *Error, q question) *Error {
 	}
 }
 
-func rcodeName(rcode int) string {
-	if name := dns.RcodeToString[rcode]; name != "" {
-		return name
-	}
-	return "an unknown code"
-}
-
 // extendedErrors returns the Extended DNS Errors of msg, made safe to print.
 func extendedErrors(msg *dns.Msg) []ExtendedError {
 	opt := msg.IsEdns0()
@@ -102,62 +94,6 @@ func extendedErrors(msg *dns.Msg) []ExtendedError {
 		}
 	}
 	return list
-}
-
-// dname returns the DNAME RRset of the answer that redirects name. It is at an
-// ancestor of name, never at name itself.
-func (r *reply) dname(name string) *proof.RRset {
-	for _, set := range r.answer {
-		if set.Type == dns.TypeDNAME && len(set.Records) > 0 && proof.Below(name, set.Name) {
-			return set
-		}
-	}
-	return nil
-}
-
-// redirect returns the CNAME that the DNAME RRset makes for name (RFC 6672 section
-// 3.1). A CNAME in the reply is not signed and must be the same.
-func (r *reply) redirect(name string, set *proof.RRset) (*dns.CNAME, error) {
-	q := question{name, dns.TypeCNAME}
-	records := set.Distinct()
-	if len(records) != 1 {
-		return nil, failure(q, AliasInvalid, "several DNAME records at %q", set.Name)
-	}
-	record := records[0].(*dns.DNAME)
-	prefix := strings.TrimSuffix(name, set.Name)
-	if set.Name == "." {
-		prefix = name
-	}
-	if record.Target == "" {
-		return nil, failure(q, AliasInvalid, "the DNAME at %q has no target", set.Name)
-	}
-	target, ok := proof.CanonicalName(prefix + strings.TrimPrefix(record.Target, "."))
-	if !ok {
-		return nil, failure(q, AliasInvalid, "the name that the DNAME at %q makes is too long", set.Name)
-	}
-	if given := r.answer.Find(name, dns.TypeCNAME); given != nil {
-		same := func(rr dns.RR) bool { return dns.CanonicalName(rr.(*dns.CNAME).Target) == target }
-		if records := given.Distinct(); len(records) != 1 || !same(records[0]) {
-			return nil, failure(q, AliasInvalid, "the CNAME is not what the DNAME at %q makes", set.Name)
-		}
-	}
-	return &dns.CNAME{
-		Hdr:    dns.RR_Header{Name: name, Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: record.Hdr.Ttl},
-		Target: target,
-	}, nil
-}
-
-// cnameTarget returns where the CNAME RRset leads.
-func cnameTarget(set *proof.RRset) (string, error) {
-	records := set.Distinct()
-	if len(records) != 1 {
-		return "", failure(questionOf(set), AliasInvalid, "several CNAME records at one name")
-	}
-	target, ok := proof.CanonicalName(records[0].(*dns.CNAME).Target)
-	if !ok {
-		return "", failure(questionOf(set), AliasInvalid, "the target is no domain name")
-	}
-	return target, nil
 }
 
 // unvalidated reads a reply that is not validated. All records in it have the status.
@@ -174,53 +110,49 @@ func (r *reply) unvalidated(q question, so path, aliases int, status Status, now
 			a.Expires = earliest(a.Expires, after(now, set.TTL()))
 			return a, false, a.hold(set, a.Expires.Sub(now))
 		}
-		cname := r.answer.Find(a.Name, dns.TypeCNAME)
-		if cname == nil {
-			break
-		}
-		target, err := cnameTarget(cname)
+		step, ttl, err := r.step(a.Name)
 		if err != nil {
 			return nil, false, err
 		}
-		step := Alias{Name: a.Name, Target: target, DNAME: r.dname(a.Name) != nil, Status: status}
-		if so, err = so.follow(step, q, aliases); err != nil {
+		if step == nil {
+			break
+		}
+		step.Status = status
+		if so, err = so.follow(*step, q, aliases); err != nil {
 			return nil, false, err
 		}
-		a.Aliases = append(a.Aliases, step)
-		a.Expires = earliest(a.Expires, after(now, cname.TTL()))
-		a.Name = target
+		a.Aliases = append(a.Aliases, *step)
+		a.Expires = earliest(a.Expires, after(now, ttl))
+		a.Name = step.Target
 	}
 	if len(a.Aliases) > 0 {
 		return a, true, nil
 	}
-	if r.isReferral() {
+	if r.authority.IsReferral() {
 		return nil, false, failure(q, NoRecursion, "the server refers to other servers instead of answering")
 	}
+	if len(r.answer) > 0 {
+		return nil, false, failure(q, Malformed, "the answer has records that were not asked for")
+	}
 	a.deny(r.rcode)
-	a.Expires = earliest(a.Expires, after(now, r.negativeTTL()))
+	a.Expires = earliest(a.Expires, after(now, r.authority.NegativeTTL()))
 	return a, false, nil
 }
 
-// isReferral reports whether the reply names other servers instead of answering,
-// as replies of servers do that offer no recursion.
-func (r *reply) isReferral() bool {
-	ns, soa := false, false
-	for _, set := range r.authority {
-		ns = ns || set.Type == dns.TypeNS && len(set.Records) > 0
-		soa = soa || set.Type == dns.TypeSOA && len(set.Records) > 0
-	}
-	return ns && !soa
-}
-
-// negativeTTL is the TTL of RFC 2308 section 5, in seconds. The SOA record need not
-// be verified, because it can only make the TTL of the proof shorter. Without SOA
-// record nothing is cached.
-func (r *reply) negativeTTL() uint32 {
-	ttl := uint32(0)
-	for _, set := range r.authority {
-		if set.Type == dns.TypeSOA && len(set.Records) > 0 {
-			ttl = min(set.TTL(), set.Records[0].(*dns.SOA).Minttl)
+// step returns where the alias at name leads, and its TTL, or nil if there is no alias. A
+// DNAME may come without the CNAME that it makes: systemd-resolved does not add it.
+func (r *reply) step(name string) (step *Alias, ttl uint32, err error) {
+	if set := r.answer.DNAME(name); set != nil {
+		cname, err := proof.Redirect(name, set, r.answer)
+		if err != nil {
+			return nil, 0, err
 		}
+		return &Alias{Name: name, Target: cname.Target, DNAME: true}, set.TTL(), nil
 	}
-	return ttl
+	set := r.answer.Find(name, dns.TypeCNAME)
+	if set == nil {
+		return nil, 0, nil
+	}
+	target, err := proof.CNAMETarget(set)
+	return &Alias{Name: name, Target: target}, set.TTL(), err
 }

@@ -2,6 +2,7 @@ package dnssec
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"time"
@@ -89,6 +90,15 @@ func (s Status) String() string {
 // MarshalText returns what String returns.
 func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// answerOf returns the answer of r. One without a status is an error, and so is none.
+func answerOf(ctx context.Context, r Resolver, name string, t Type) (*Answer, error) {
+	a, err := r.Lookup(ctx, name, t)
+	if err == nil && (a == nil || a.Status != Secure && a.Status != Insecure) {
+		return nil, errors.New("dnssec: the Resolver returned no error and no answer with a status; correct it")
+	}
+	return a, err
+}
+
 // LookupTXT returns the TXT records of name, each with its strings joined, and the
 // time at which they expire. It ignores the status of the answer.
 //
@@ -96,7 +106,7 @@ func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // and expires is the time until which that holds. Any other error means that the
 // lookup failed and nothing is known.
 func LookupTXT(ctx context.Context, r Resolver, name string) (txts []string, expires time.Time, err error) {
-	a, err := r.Lookup(ctx, name, TypeTXT)
+	a, err := answerOf(ctx, r, name, TypeTXT)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
@@ -144,7 +154,7 @@ func LookupNetIP(ctx context.Context, r Resolver, network, host string) (addrs [
 	for i, t := range types {
 		outcomes[i] = make(chan outcome, 1)
 		go func() {
-			a, err := r.Lookup(ctx, host, t)
+			a, err := answerOf(ctx, r, host, t)
 			outcomes[i] <- outcome{a, err}
 		}()
 	}

@@ -392,3 +392,45 @@ func TestTrustingTLS(t *testing.T) {
 		}
 	}
 }
+
+// RFC 6672 section 3.1: a DNAME without the CNAME that it makes redirects all the same.
+// systemd-resolved answers like this, and the name is not without records. Neither is it
+// if the answer has other records instead.
+func TestTrustingIncompleteAnswer(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		what   string
+		bend   func(t *testing.T, m *dns.Msg)
+		target string // empty if the lookup fails
+	}{
+		{"complete", func(*testing.T, *dns.Msg) {}, "mx.example.com."},
+		{"no CNAME", func(_ *testing.T, m *dns.Msg) { m.Answer = without(m.Answer, isType(dns.TypeCNAME)) }, "mx.example.com."},
+		{"another CNAME", func(_ *testing.T, m *dns.Msg) {
+			for _, rr := range m.Answer {
+				if cname, ok := rr.(*dns.CNAME); ok {
+					cname.Target = "mx.plain.com."
+				}
+			}
+		}, ""},
+		{"the address of another name", func(t *testing.T, m *dns.Msg) { m.Answer = []dns.RR{rr(t, "mx.plain.com. 60 IN A 192.0.2.9")} }, ""},
+	} {
+		w := mail(t)
+		w.zones["example.com."].add(t, "tree.example.com. 60 IN DNAME example.com.")
+		validating(w, func(dns.Question) bool { return true })
+		honest := w.mangle
+		w.mangle = func(server, network string, m *dns.Msg) *dns.Msg {
+			if m = honest(server, network, m); m.Question[0].Name == "mx.tree.example.com." {
+				tt.bend(t, m)
+			}
+			return m
+		}
+		a, err := w.trusting(t).Lookup(t.Context(), "mx.tree.example.com", TypeA)
+		w.settle()
+		switch {
+		case err != nil && tt.target != "", err == nil && tt.target == "":
+			t.Errorf("%s: %+v, %v", tt.what, a, err)
+		case err == nil && (a.Name != tt.target || len(a.Records) != 1 || len(a.Aliases) != 1 || !a.Aliases[0].DNAME || a.Status != Secure):
+			t.Errorf("%s: %+v", tt.what, a)
+		}
+	}
+}

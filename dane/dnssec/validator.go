@@ -67,6 +67,8 @@ type Config struct {
 	CacheBytes int
 	// Limits bounds the work of one lookup.
 	Limits Limits
+	// Bounds bounds what all lookups hold together.
+	Bounds Bounds
 	// Skew is the tolerance for clocks. By default, signatures are accepted 10 seconds
 	// before their inception, and never after their expiration. It is at most a day.
 	Skew Skew
@@ -96,9 +98,8 @@ type PrivateZone struct {
 // down. It is safe for concurrent use. Use one Validator for all lookups, because it
 // has the cache.
 type Validator struct {
-	client  *upstream.Client
+	front
 	anchors anchor.Set
-	now     func() time.Time
 	limits  Limits
 	skew    Skew
 	sha1    bool
@@ -106,25 +107,27 @@ type Validator struct {
 	private private.Zones
 	nat64   netip.Prefix
 
-	cache     *cache
-	lookups   flight.Group[question, *Answer]
-	exchanges flight.Group[exchangeKey, *reply]
+	exchanges flight.Group[exchangeKey, *outcome]
 }
 
 // New returns a Validator. It sends nothing. It returns an error if there is no DNS
 // server or no trust anchor to work with.
 func New(config Config) (*Validator, error) {
+	if err := config.Limits.check(); err != nil {
+		return nil, err
+	}
 	limits := config.Limits.withDefaults()
-	client, err := upstream.New(upstream.Config{
+	front, err := newFront(upstream.Config{
 		Servers:    config.Servers,
 		ResolvConf: config.ResolvConf,
 		Dial:       config.Dial,
 		TLS:        config.TLS,
 		Options:    upstream.Options{Timeout: config.Timeout},
 		Records:    limits.Records,
-	})
+		Bounds:     upstream.Bounds(config.Bounds),
+	}, config.Now, config.CacheBytes, limits.Duration)
 	if err != nil {
-		return nil, fmt.Errorf("dnssec: %w", err)
+		return nil, err
 	}
 	anchors, err := anchor.New(config.Anchors, config.AnchorFile, config.SHA1)
 	if err != nil {
@@ -140,18 +143,14 @@ func New(config Config) (*Validator, error) {
 		}
 	}
 	return &Validator{
-		client:    client,
-		anchors:   anchors,
-		now:       clock(config.Now),
-		limits:    limits,
-		skew:      config.Skew.withDefaults(),
-		sha1:      config.SHA1,
-		local:     anchors.OfIANA(),
-		private:   zones,
-		nat64:     config.NAT64,
-		cache:     newCache(config.CacheBytes),
-		lookups:   flight.Group[question, *Answer]{Limit: limits.Duration},
-		exchanges: flight.Group[exchangeKey, *reply]{Limit: client.Timeout()},
+		front:   front,
+		anchors: anchors,
+		limits:  limits,
+		skew:    config.Skew.withDefaults(),
+		sha1:    config.SHA1,
+		local:   anchors.OfIANA(),
+		private: zones,
+		nat64:   config.NAT64,
 	}, nil
 }
 
@@ -159,12 +158,8 @@ func New(config Config) (*Validator, error) {
 // server return an *Error that wraps net.ErrClosed. Close may be called more than once.
 func (v *Validator) Close() error { return v.client.Close() }
 
-func clock(now func() time.Time) func() time.Time {
-	if now == nil {
-		return time.Now
-	}
-	return now
-}
+// Stats returns what the lookups did so far, and what they hold now.
+func (v *Validator) Stats() Stats { return v.front.stats(v.private) }
 
 // Lookup returns the records of the type at name, or their proven absence. The error
 // is an *[Error]. It never means that there are no records.
@@ -215,13 +210,14 @@ func (v *Validator) NAT64() netip.Prefix { return v.nat64 }
 // signed zone as far as is known: records of the zone were validated before, and no
 // zone cut is known between the zone and name. Name servers of unsigned zones may fail
 // on questions for some types. This knowledge only decides whether to ask early; the
-// answer is validated like any other.
+// answer is validated like any other. It also returns nil while a quarter of one of the
+// Bounds, or less, is free.
 //
 // The lookup ends with ctx. If it fails, no server is counted as failing. A caller
 // that needs the answer then calls Lookup.
 func (v *Validator) LookupAhead(ctx context.Context, name string, t Type) (wait func() (*Answer, error)) {
 	q, err := newQuestion(name, t)
-	if err != nil || v.private.Of(q.home()) != nil || !v.cache.isInSignedZone(q.home(), v.now()) {
+	if err != nil || !v.client.HasSpare() || v.private.Of(q.home()) != nil || !isInSignedZone(v.cache, q.home(), v.now()) {
 		return nil
 	}
 	var a *Answer
@@ -241,32 +237,11 @@ func (v *Validator) lookup(ctx context.Context, q question, ahead bool) (*Answer
 	if a, err := v.cached(q); a != nil || err != nil {
 		return a, err
 	}
-	f := v.lookups.Join(ctx, q, func(ctx context.Context) (*Answer, error) {
+	return v.front.lookup(ctx, q, func(ctx context.Context, lease *upstream.Lease) (*Answer, error) {
 		l := v.newLookup(ctx)
-		l.session.ahead = ahead
+		l.session.lease, l.session.ahead = lease, ahead
 		return l.run(q)
 	})
-	defer v.lookups.Leave(q, f)
-	a, err := f.Wait(ctx)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, interrupted(q, ctx.Err())
-		}
-		return nil, err
-	}
-	return a, nil
-}
-
-// cached returns the answer, or the failure, if the cache has one.
-func (v *Validator) cached(q question) (*Answer, error) {
-	now := v.now()
-	if a, ok := v.cache.get(cacheKey{q.name, q.rtype, cachedAnswer}, now).(*Answer); ok {
-		return a, nil
-	}
-	if e, ok := v.cache.get(cacheKey{q.name, q.rtype, cachedFailure}, now).(*Error); ok {
-		return nil, e
-	}
-	return nil, nil
 }
 
 // LookupTXT is like the method of *net.Resolver, over validated answers.

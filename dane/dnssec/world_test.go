@@ -154,6 +154,7 @@ func (w *world) validator(edits ...func(*Config)) *Validator {
 	if err != nil {
 		w.tb.Fatal(err)
 	}
+	w.tb.Cleanup(func() { v.Close() }) // which ends the checks of servers that are silent
 	return v
 }
 

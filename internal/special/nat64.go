@@ -16,6 +16,12 @@ func IsNAT64(prefix netip.Prefix) bool {
 	}
 }
 
+// IsWellKnownNAT64 reports whether only NAT64s have the prefix, whatever the network: it is
+// that of RFC 6052 section 2.1, or one in the network of RFC 8215.
+func IsWellKnownNAT64(prefix netip.Prefix) bool {
+	return IsNAT64(prefix) && (prefix == prefixNAT64 || prefix.Bits() >= prefixLocalNAT64.Bits() && prefixLocalNAT64.Contains(prefix.Addr()))
+}
+
 // Translate returns the IPv6 address by which the NAT64 with the prefix reaches an IPv4
 // address. It returns false if there is none: the well-known prefix must not be used
 // for addresses that are not global (RFC 6052 section 3.1).

@@ -59,3 +59,19 @@ func TestD15IsNAT64(t *testing.T) {
 		t.Error("the zero prefix is one")
 	}
 }
+
+// D15: two networks belong to NAT64s alone.
+func TestD15WellKnown(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		"64:ff9b::/96": true, "64:ff9b:1::/48": true, "64:ff9b:1:ff00::/56": true, "64:ff9b:1:2:103:4::/96": false, "64:ff9b:1:2::/96": true,
+		"64:ff9b::/64": false, "64:ff9b::/32": false, "64:ff9b:2::/96": false, "2606:64::/96": false, "fd00::/96": false,
+	} {
+		if got := IsWellKnownNAT64(netip.MustParsePrefix(text)); got != want {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+	if IsWellKnownNAT64(netip.Prefix{}) {
+		t.Error("the zero Prefix is well known")
+	}
+}

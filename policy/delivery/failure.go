@@ -18,6 +18,19 @@ var errNoSmartHost = errors.New("DialHost is for the mail hosts of recipients; u
 
 var errNoResolver = errors.New("delivery: Dialer.Resolver is nil; set it to the Resolver that policy.New returns")
 
+var errNoDialer = errors.New("delivery: Pool.Dialer is nil; set it")
+
+func poolClosed(domain string) *policy.Error {
+	return &policy.Error{Domain: domain, Status: "4.3.2", Detail: "not tried: the Pool is closed", Err: ErrPoolClosed}
+}
+
+func tooManyInPool(plan *policy.Plan, host *policy.Host) *policy.Error {
+	return &policy.Error{
+		Domain: plan.Domain, Host: host.Name, By: host.By, Status: "4.4.5",
+		Detail: "not tried: Pool.MaxSessions are under way",
+	}
+}
+
 func badReturnPath(from string, err error) *policy.Error {
 	return &policy.Error{Permanent: true, ReplyCode: 553, Status: "5.1.7", Detail: "the return path " + from + " is not an address", Err: err}
 }
@@ -132,7 +145,7 @@ func asError(domain string, err error) *policy.Error {
 	if own, ok := err.(*policy.Error); ok {
 		return own
 	}
-	return &policy.Error{Domain: domain, Status: "4.3.5", Detail: "the Dialer is not usable", Err: err}
+	return &policy.Error{Domain: domain, Status: "4.3.5", Detail: "the Dialer or Pool is not usable", Err: err}
 }
 
 // smartHostFailed is about the Dialer's smart host before any connection to it.

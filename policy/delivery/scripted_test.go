@@ -230,30 +230,32 @@ func refusing(reply string) script {
 }
 
 // certificates made once for all tests: a root, and a certificate by it for
-// mx.example.net; and one by nobody in particular.
+// mx.example.net; one by it for another name; and one by nobody in particular.
 var certificates = sync.OnceValue(func() (c struct {
-	roots         *x509.CertPool
-	good, unknown tls.Certificate
+	roots                *x509.CertPool
+	good, other, unknown tls.Certificate
 }) {
 	root, rootKey := newCertificate(nil, nil, "Root")
 	c.roots = x509.NewCertPool()
 	c.roots.AddCert(root)
-	leaf, leafKey := newCertificate(root, rootKey, "mx.example.net")
+	leaf, leafKey := newCertificate(root, rootKey, "mx.example.net", "*.example.net")
 	c.good = tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: leafKey}
-	other, otherKey := newCertificate(nil, nil, "mx.example.net")
-	c.unknown = tls.Certificate{Certificate: [][]byte{other.Raw}, PrivateKey: otherKey}
+	other, otherKey := newCertificate(root, rootKey, "mx.example.com")
+	c.other = tls.Certificate{Certificate: [][]byte{other.Raw}, PrivateKey: otherKey}
+	unknown, unknownKey := newCertificate(nil, nil, "mx.example.net", "*.example.net")
+	c.unknown = tls.Certificate{Certificate: [][]byte{unknown.Raw}, PrivateKey: unknownKey}
 	return c
 })
 
-func newCertificate(parent *x509.Certificate, parentKey *ecdsa.PrivateKey, name string) (*x509.Certificate, *ecdsa.PrivateKey) {
+func newCertificate(parent *x509.Certificate, parentKey *ecdsa.PrivateKey, names ...string) (*x509.Certificate, *ecdsa.PrivateKey) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		panic(err)
 	}
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
-		Subject:               pkix.Name{CommonName: name},
-		DNSNames:              []string{name, "*.example.net"},
+		Subject:               pkix.Name{CommonName: names[0]},
+		DNSNames:              names,
 		NotBefore:             time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC),
 		NotAfter:              time.Date(2090, 1, 1, 0, 0, 0, 0, time.UTC),
 		IsCA:                  parent == nil,

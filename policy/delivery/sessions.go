@@ -42,8 +42,12 @@ import (
 // A session ends with the body of the loop. ctx bounds all of it, and closes the
 // connection when it ends.
 func (d *Dialer) Sessions(ctx context.Context, domain string, options ...policy.Option) iter.Seq2[*Session, error] {
+	return sessions(ctx, d.walk, domain, options)
+}
+
+func sessions(ctx context.Context, along walker, domain string, options []policy.Option) iter.Seq2[*Session, error] {
 	return func(yield func(*Session, error) bool) {
-		w, err := d.walk(ctx, domain, options)
+		w, err := along(ctx, domain, options)
 		if err != nil {
 			yield(nil, err)
 			return
@@ -57,6 +61,10 @@ func (d *Dialer) Sessions(ctx context.Context, domain string, options ...policy.
 			}
 			if !session.lend(ctx, yield) {
 				return
+			}
+			if session.handed.Stale() {
+				w.redial()
+				continue
 			}
 			w.fail(ctx, session.Host, cmp.Or(session.reason, session.abandoned()))
 		}
@@ -125,6 +133,10 @@ type Session struct {
 	localName string
 	// reason is the last failure that leaves recipients to the next host.
 	reason *policy.Error
+	// keep keeps the session for another message, or ends it; nil without a pool.
+	keep func()
+	// stop ends what closes the connection when a context ends; nil if nothing does.
+	stop func() error
 }
 
 // session returns the next session of a walk. It calls ended when the session ends.
@@ -134,7 +146,7 @@ func (w *walk) session(ctx context.Context, ended func()) (*Session, error) {
 		return nil, err
 	}
 	offers := talk.Hello.Extensions()
-	return &Session{
+	session := &Session{
 		Host: talk.Host, Plan: w.plan, conn: talk.Conn, offers: offers, localName: talk.LocalName,
 		handed: handover.New(handover.Config{
 			Session: talk.Conn, Host: talk.Host.Name, Hello: talk.Hello,
@@ -142,17 +154,24 @@ func (w *walk) session(ctx context.Context, ended func()) (*Session, error) {
 			Circumstances: talk.Circumstances, Ended: sync.OnceFunc(ended),
 			Authenticated: talk.InTLS && talk.Host.Level == policy.Authenticated,
 			RequireTLS:    w.plan.RequireTLS && (!w.plan.Bounce || talk.InTLS && offers.Has("REQUIRETLS")),
+			Keep:          w.pool != nil, Reused: talk.Reused,
 		}),
-	}, nil
+	}
+	if w.pool != nil {
+		session.keep = func() {
+			if !w.pool.keep(w, talk) {
+				talk.Conn.Quit(conversation.QuitTimeout)
+			}
+			ended()
+		}
+	}
+	return session, nil
 }
 
 // lend yields the session, and ends it afterwards. It reports whether the loop goes on.
 func (s *Session) lend(ctx context.Context, yield func(*Session, error) bool) bool {
-	stop := s.conn.Interruptible(ctx)
-	defer func() {
-		stop()
-		s.Close()
-	}()
+	s.stop = s.conn.Interruptible(ctx)
+	defer s.Close()
 	return yield(s, nil)
 }
 
@@ -179,8 +198,15 @@ func (s *Session) Extension(keyword string) (bool, string) {
 }
 
 // Close ends the session: with QUIT if the server waits for a command, and otherwise at
-// once. It may be called more than once.
+// once. A session of a Pool may be kept for another message instead. It may be called
+// more than once.
 func (s *Session) Close() error {
+	interrupted := s.stop != nil && s.stop() != nil
+	s.stop = nil
+	if s.keep != nil && !interrupted && s.handed.Release() {
+		s.keep()
+		return nil
+	}
 	if s.handed.Idle() {
 		s.handed.Leave(conversation.QuitTimeout)
 		return nil

@@ -36,6 +36,8 @@ type channel struct {
 	extensions wire.Extensions
 	conversation.Circumstances
 	idle time.Duration // 0 for the timeouts above
+	// share returns the context of a transaction up to its message.
+	share func(context.Context) (context.Context, context.CancelFunc)
 
 	// over means that the connection is of no more use.
 	over bool
@@ -43,14 +45,24 @@ type channel struct {
 	alive bool
 	// begun means that a transaction has begun and was not completed.
 	begun bool
+	// untried means that the session was kept since another message, and has not
+	// answered MAIL yet.
+	untried bool
+	// odd means that the server does not quite keep to the protocol: no other message
+	// uses the session.
+	odd bool
 }
 
-func newChannel(c *conversation.Conversation, plan *policy.Plan, idle time.Duration) *channel {
+func (w *walk) newChannel(c *conversation.Conversation) *channel {
 	return &channel{
-		host: c.Host, plan: plan, conn: c.Conn, extensions: c.Hello.Extensions(),
-		Circumstances: c.Circumstances, idle: idle, alive: true,
+		host: c.Host, plan: w.plan, conn: c.Conn, extensions: c.Hello.Extensions(),
+		Circumstances: c.Circumstances, idle: w.dialer.IdleTimeout, share: w.share, alive: true, untried: c.Reused,
 	}
 }
+
+// clean reports whether another message may use the session: the server waits for a
+// command, and has answered all of them as it should.
+func (s *channel) clean() bool { return s.alive && !s.over && !s.odd }
 
 // timeout returns the time of a step.
 func (s *channel) timeout(usual time.Duration) time.Duration {
@@ -72,7 +84,7 @@ func (s *channel) end() {
 // judge applies the table to a reply, or to the error instead of it.
 func (s *channel) judge(at conversation.Step, reply wire.Reply, err error, c conversation.Circumstances) conversation.Ruling {
 	judged := conversation.Rule(at, conversation.EventOf(reply, err), c)
-	s.alive = judged.Alive
+	s.alive, s.odd = judged.Alive, s.odd || reply.Mixed
 	if !judged.Alive {
 		s.over = true
 	}
@@ -101,6 +113,9 @@ type results struct {
 	// take them.
 	next   []mailbox
 	reason *policy.Error
+	// stale means that the session had ended since the message before. That is no
+	// failure of the host.
+	stale bool
 }
 
 // run sends the message to recipients. Each of them is in one of the results. within
@@ -108,7 +123,11 @@ type results struct {
 func (t *transaction) run(ctx, within context.Context, to []mailbox) {
 	t.bound = within
 	stop := t.conn.Interruptible(within)
-	defer func() { stop() }()
+	defer func() {
+		if stop() != nil {
+			t.over, t.alive = true, false // closed, now or in a moment
+		}
+	}()
 	to = t.capable(to)
 	if len(to) == 0 || !t.reset(to) || !t.envelope(to) {
 		return
@@ -184,7 +203,13 @@ func (t *transaction) envelope(to []mailbox) bool {
 	defer t.drain(&d)
 	t.begun = true
 	reply, err := d.next(t.timeout(mailTimeout))
-	if judged := t.judge(conversation.StepMAIL, reply, err, t.Circumstances); judged.Action != conversation.Proceed {
+	judged := t.judge(conversation.StepMAIL, reply, err, t.Circumstances)
+	if t.untried && !judged.Alive && !conversation.IsTimeout(err) {
+		t.results.next, t.results.stale = append(t.results.next, to...), true
+		return false
+	}
+	t.untried = false
+	if judged.Action != conversation.Proceed {
 		t.settle(judged, to, t.failure(details["MAIL"], newReply(reply), err, judged), newReply(reply))
 		return false
 	}
@@ -197,7 +222,7 @@ func (t *transaction) envelope(to []mailbox) bool {
 		return false
 	}
 	reply, err = d.next(t.timeout(dataTimeout))
-	judged := t.judge(conversation.StepDATA, reply, err, t.Circumstances)
+	judged = t.judge(conversation.StepDATA, reply, err, t.Circumstances)
 	if judged.Action != conversation.Proceed {
 		t.settle(judged, t.accepted, t.failure(details["DATA"], newReply(reply), err, judged), newReply(reply))
 		return false
@@ -261,6 +286,7 @@ func (t *transaction) drain(d *dialogue) {
 		case err != nil || reply.Code == 421 || isData && reply.Class() == 3 && expected:
 			t.over, t.alive = true, false
 		case isData && reply.Class() == 3:
+			t.odd = true
 			if err = t.conn.Message(strings.NewReader(""), t.timeout(blockTimeout)); err == nil {
 				_, err = t.conn.Receive(t.timeout(dataTimeout))
 			}
@@ -288,6 +314,9 @@ func (t *transaction) send() {
 	}
 	if err == nil {
 		reply, err = t.conn.Receive(t.timeout(messageTimeout))
+	} else if early, ok := t.conn.Early(conversation.QuitTimeout); ok {
+		reply, err = early, nil
+		defer func() { t.over, t.alive = true, false }()
 	}
 	judged := t.judge(conversation.StepMessage, reply, err, t.Circumstances)
 	t.begun = false

@@ -10,9 +10,8 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
-
-	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/resolvconf"
 )
@@ -33,6 +32,8 @@ type Config struct {
 	TLS *tls.Config
 	// Options take precedence over those of ResolvConf.
 	Options
+	// Bounds bound all questions together.
+	Bounds Bounds
 	// Records bounds the records of one reply.
 	Records int
 	// WantAD asks the server for its own verdict (RFC 6840 section 5.7) instead of
@@ -49,6 +50,7 @@ type Client struct {
 	servers *serverList
 	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
 	tls     *tls.Config
+	bounds  *bounds
 	records int
 	wantAD  bool
 	// buffers holds what datagrams are read into. An unpacked message refers to
@@ -76,6 +78,7 @@ func New(config Config) (*Client, error) {
 		servers: servers,
 		dial:    config.Dial,
 		tls:     config.TLS,
+		bounds:  newBounds(config.Bounds),
 		records: config.Records,
 		wantAD:  config.WantAD,
 		buffers: &sync.Pool{New: func() any { return new([datagramSize]byte) }},
@@ -117,28 +120,52 @@ type Question struct {
 	// Memory bounds Message.Memory. A larger reply is an Error, TooLarge. 0 means no
 	// bound.
 	Memory int
+	// Spare means that nobody may need the reply.
+	Spare bool
 }
 
-// Exchange makes one attempt: it asks the server and returns the reply. It asks
-// over TCP if the reply over UDP is truncated (RFC 7766 section 5). The caller
-// limits ctx to Timeout. The error is an *Error.
+// Exchange asks the server and returns the reply. It asks over TCP if the reply over UDP
+// is truncated (RFC 7766 section 5). The caller is a Race, which has the room and limits
+// the time. The error is an *Error.
 func (c *Client) Exchange(ctx context.Context, to Attempt, q Question) (*Message, error) {
 	m, err := c.send(ctx, to, q)
 	if err == nil && m.Truncated && !to.Stream && !to.Server.IsTLS() {
 		m, err = c.send(ctx, Attempt{Server: to.Server, Stream: true}, q)
 	}
 	if err == nil && m.Truncated {
-		err = &Error{Kind: Malformed, Server: to.Server.String(), Detail: "reply over TCP is truncated"}
+		return nil, &Error{Kind: Malformed, Server: to.Server.String(), Detail: "reply over TCP is truncated"}
 	}
+	return m, err
+}
+
+// Query makes one attempt outside of a Race, and returns a truncated reply as it is. It
+// waits for room for at most Timeout, and then for the reply for at most Timeout.
+func (c *Client) Query(ctx context.Context, to Attempt, q Question) (*Message, error) {
+	room, err := c.enter(ctx, to, false)
 	if err != nil {
 		return nil, err
 	}
-	return m, nil
+	defer room.leave()
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout())
+	defer cancel()
+	return c.send(ctx, to, q)
 }
 
-// Query is Exchange, but returns a truncated reply as it is.
-func (c *Client) Query(ctx context.Context, to Attempt, q Question) (*Message, error) {
-	return c.send(ctx, to, q)
+// enter takes the room for an attempt. Spare means that the attempt can be left out.
+func (c *Client) enter(ctx context.Context, to Attempt, spare bool) (seat, error) {
+	if s, ok := c.bounds.tryEnter(to, spare); ok {
+		return s, nil
+	}
+	if spare {
+		return seat{}, &Error{Kind: Busy, Server: to.Server.String(), Detail: "no room for a question that may not be needed"}
+	}
+	waiting, cancel := context.WithTimeout(ctx, c.Timeout())
+	defer cancel()
+	room, err := c.bounds.enter(waiting, to)
+	if err != nil {
+		return seat{}, c.failure(ctx, to.Server, err)
+	}
+	return room, nil
 }
 
 // send sends one query and waits for the reply. Over UDP and TCP each query has a
@@ -146,7 +173,9 @@ func (c *Client) Query(ctx context.Context, to Attempt, q Question) (*Message, e
 // section 9.2). Over TLS only the server can answer, and queries share a
 // connection.
 func (c *Client) send(ctx context.Context, to Attempt, q Question) (*Message, error) {
+	to.Server.counts.queries.Add(1)
 	var m *Message
+	began := time.Now()
 	query, err := newQuery(q, c.wantAD)
 	switch {
 	case err != nil:
@@ -160,13 +189,18 @@ func (c *Client) send(ctx context.Context, to Attempt, q Question) (*Message, er
 		m, err = c.overUDP(ctx, to.Server, query)
 	}
 	if err != nil {
-		return nil, c.failure(ctx, to.Server, err)
+		failed := c.failure(ctx, to.Server, err)
+		if !errors.Is(ctx.Err(), context.Canceled) {
+			to.Server.counts.failed(failed)
+		}
+		return nil, failed
 	}
+	to.Server.counts.replies.Add(1)
 	m.Server = to.Server
-	// SERVFAIL over TCP after silence over UDP means that the server is slow, and not that
-	// UDP is blocked.
-	if !to.Stream || m.Rcode == dns.RcodeSuccess || m.Rcode == dns.RcodeNameError {
-		to.Server.answered(to, time.Now())
+	now := time.Now()
+	to.Server.replied(now.Sub(began))
+	if !to.Stream {
+		to.Server.answered(to, now)
 	}
 	return m, nil
 }
@@ -176,7 +210,9 @@ func (c *Client) send(ctx context.Context, to Attempt, q Question) (*Message, er
 func (c *Client) failure(ctx context.Context, s *Server, err error) *Error {
 	var e *Error
 	if !errors.As(err, &e) {
-		e = &Error{Kind: Unreachable, Err: err}
+		if e = lack(err); e == nil {
+			e = &Error{Kind: Unreachable, Err: err}
+		}
 	}
 	e.Server = s.String()
 	var certificate *tls.CertificateVerificationError
@@ -196,7 +232,7 @@ func (c *Client) failure(ctx context.Context, s *Server, err error) *Error {
 // datagrams, so those that do not answer the query are dropped, up to maxStrays, and are
 // not errors of the server (RFC 5452 section 9.1).
 func (c *Client) overUDP(ctx context.Context, s *Server, query *query) (*Message, error) {
-	conn, release, err := c.connect(ctx, "udp", s)
+	conn, release, err := c.connect(ctx, "udp", s, query)
 	if err != nil {
 		return nil, err
 	}
@@ -215,6 +251,7 @@ func (c *Client) overUDP(ctx context.Context, s *Server, query *query) (*Message
 		if err != nil {
 			return nil, err
 		}
+		s.lives(time.Now())
 		m, problem := readReply(buf[:n], query, c.records)
 		if problem == nil {
 			return m, nil
@@ -228,7 +265,7 @@ func (c *Client) overUDP(ctx context.Context, s *Server, query *query) (*Message
 }
 
 func (c *Client) overTCP(ctx context.Context, s *Server, query *query) (*Message, error) {
-	conn, release, err := c.connect(ctx, "tcp", s)
+	conn, release, err := c.connect(ctx, "tcp", s, query)
 	if err != nil {
 		return nil, err
 	}
@@ -240,35 +277,39 @@ func (c *Client) overTCP(ctx context.Context, s *Server, query *query) (*Message
 	if err != nil {
 		return nil, err
 	}
-	return c.onlyReply(wire, query)
+	return c.onlyReply(s, wire, query)
 }
 
 func (c *Client) overTLS(ctx context.Context, s *Server, query *query) (*Message, error) {
-	wire, err := s.streams.exchange(ctx, query, func(ctx context.Context) (*stream, error) {
+	wire, err := s.streams.exchange(ctx, query, func(ctx context.Context) (*stream, error) { // ctx lasts while anyone waits
 		if c.open.Err() != nil {
 			return nil, net.ErrClosed
 		}
-		ctx, cancel := context.WithTimeout(ctx, c.Timeout()) // ctx lasts while anyone waits
-		defer cancel()
-		conn, err := c.dial(ctx, "tcp", s.hostPort)
-		if err != nil {
-			return nil, err
-		}
-		secured, err := secure(ctx, conn, c.tls, s.tlsName)
-		if err != nil {
-			return nil, err
-		}
-		return newStream(c.open, secured), nil
+		// The wait for a socket ends before the attempts of those who wait for the
+		// connection, so it is not held against the server.
+		return c.bounds.keep(ctx, c.Timeout()/2, func(leave func()) (*stream, error) {
+			ctx, cancel := context.WithTimeout(ctx, c.Timeout())
+			defer cancel()
+			conn, err := c.reach(ctx, "tcp", s, false)
+			if err != nil {
+				return nil, err
+			}
+			secured, err := secure(ctx, conn, c.tls, s.tlsName)
+			if err != nil {
+				return nil, err
+			}
+			return newStream(c.open, secured, leave), nil
+		})
 	})
 	if err != nil {
 		return nil, err
 	}
-	return c.onlyReply(wire, query)
+	return c.onlyReply(s, wire, query)
 }
 
 // connect dials a connection that fails when ctx ends.
-func (c *Client) connect(ctx context.Context, network string, s *Server) (net.Conn, func(), error) {
-	conn, err := c.dial(ctx, network, s.hostPort)
+func (c *Client) connect(ctx context.Context, network string, s *Server, query *query) (net.Conn, func(), error) {
+	conn, err := c.reach(ctx, network, s, query.Spare)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -276,8 +317,40 @@ func (c *Client) connect(ctx context.Context, network string, s *Server) (net.Co
 	return conn, func() { stop(); conn.Close() }, nil
 }
 
+// lackTime is how long an attempt waits between two tries to open a socket.
+const lackTime = 20 * time.Millisecond
+
+// reach dials the server. While this host has too many files open, it tries again until
+// ctx ends, because others are closed all the time; not so for a question that can be
+// left out.
+func (c *Client) reach(ctx context.Context, network string, s *Server, spare bool) (net.Conn, error) {
+	var lack error
+	for {
+		conn, err := c.dial(ctx, network, s.hostPort)
+		switch {
+		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+			lack = err
+		case err != nil && ctx.Err() != nil && lack != nil:
+			return nil, lack // the server is not the reason
+		default:
+			return conn, err
+		}
+		if spare {
+			return nil, lack
+		}
+		retry := time.NewTimer(lackTime)
+		select {
+		case <-retry.C:
+		case <-ctx.Done():
+			retry.Stop()
+			return nil, lack
+		}
+	}
+}
+
 // onlyReply reads what came over a stream, where it can only be the reply.
-func (c *Client) onlyReply(wire []byte, query *query) (*Message, error) {
+func (c *Client) onlyReply(s *Server, wire []byte, query *query) (*Message, error) {
+	s.lives(time.Now())
 	m, problem := readReply(wire, query, c.records)
 	if problem != nil {
 		return nil, problem

@@ -1,6 +1,10 @@
 package upstream
 
-import "testing"
+import (
+	"errors"
+	"strings"
+	"testing"
+)
 
 func TestServers(t *testing.T) {
 	t.Parallel()
@@ -22,6 +26,26 @@ func TestServers(t *testing.T) {
 	for _, text := range []string{"", "dns.example", "9.9.9.9:0", "9.9.9.9:65536", "9.9.9.9#name", "tls://", "1.2.3"} {
 		if s, err := ParseServer(text); err == nil {
 			t.Errorf("%q is %v", text, s)
+		}
+	}
+}
+
+// On Windows there is no file to read, so the error says where to find the addresses. A
+// file that was named is another matter.
+func TestNoServers(t *testing.T) {
+	t.Parallel()
+	cause := errors.New("it is on fire")
+	for _, tt := range []struct {
+		system, file string
+		says, not    string
+	}{
+		{"windows", "", "Get-DnsClientServerAddress", "fire"},
+		{"windows", "C:\\resolv.conf", "it is on fire", "Get-Dns"},
+		{"linux", "", "it is on fire", "Get-Dns"},
+	} {
+		err := unlisted(tt.system, tt.file, cause)
+		if text := err.Error(); !strings.Contains(text, tt.says) || strings.Contains(text, tt.not) || !strings.Contains(text, "set Servers to") {
+			t.Errorf("%s, %q: %v", tt.system, tt.file, err)
 		}
 	}
 }

@@ -1,9 +1,11 @@
 package upstream
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -49,7 +51,7 @@ func newServerList(names []string, file string, permit Permit, given Options) (*
 	}
 	found, err := l.read()
 	if err != nil {
-		return l, fmt.Errorf("no DNS servers given and %w; set Config.Servers to the addresses of recursive DNS servers", err)
+		return l, unlisted(runtime.GOOS, file, err)
 	}
 	if !found.file.Listed {
 		if err := found.add(localServer(), l.permit); err != nil {
@@ -58,6 +60,15 @@ func newServerList(names []string, file string, permit Permit, given Options) (*
 	}
 	l.use(found)
 	return l, nil
+}
+
+// unlisted is the error if no servers are given and the file cannot be used.
+func unlisted(system, file string, err error) error {
+	if system == "windows" && file == "" {
+		return errors.New("no DNS servers given, and Windows has no resolv.conf; " +
+			"set Servers to the addresses that Get-DnsClientServerAddress shows, or to those of other recursive DNS servers")
+	}
+	return fmt.Errorf("no DNS servers given and %w; set Servers to the addresses of recursive DNS servers", err)
 }
 
 // localServer is the server if the file names none (resolv.conf(5)).

@@ -28,14 +28,21 @@ type Daemon struct {
 // its log is printed.
 func Start(t testing.TB, ready func() error, program string, args ...string) *Daemon {
 	t.Helper()
-	d := &Daemon{name: program, done: make(chan struct{}), cmd: exec.Command(program, args...)}
+	return StartCommand(t, ready, exec.Command(program, args...))
+}
+
+// StartCommand is Start for a program with attributes of its own. Its output goes
+// to the log.
+func StartCommand(t testing.TB, ready func() error, cmd *exec.Cmd) *Daemon {
+	t.Helper()
+	d := &Daemon{name: cmd.Path, done: make(chan struct{}), cmd: cmd}
 	d.cmd.Stdout = &d.log
 	d.cmd.Stderr = &d.log
 	ownGroup(d.cmd)
 	// A child process that keeps the pipe open must not block the test.
 	d.cmd.WaitDelay = 5 * time.Second
 	if err := d.cmd.Start(); err != nil {
-		t.Fatalf("start %s: %v", program, err)
+		t.Fatalf("start %s: %v", cmd.Path, err)
 	}
 	go func() {
 		defer close(d.done)

@@ -49,6 +49,20 @@ func (c *Conn) Message(r io.Reader, timeout time.Duration) error {
 	return nil
 }
 
+// Early returns the reply of a server that refused a message before its end, after an
+// error of Message. It is 4yz or 5yz: no server can have accepted a message that it
+// does not have. ok is false if there is none.
+func (c *Conn) Early(timeout time.Duration) (reply Reply, ok bool) {
+	if c.begin(timeout, maxReply) != nil {
+		return Reply{}, false
+	}
+	reply, err := c.read()
+	if err != nil || reply.Class() < 4 {
+		return Reply{}, false
+	}
+	return reply, true
+}
+
 // message encodes a message piece by piece.
 type message struct {
 	lineStart bool // the next octet starts a line

@@ -1,4 +1,4 @@
-package main
+package situations
 
 import (
 	"fmt"
@@ -19,7 +19,7 @@ type world struct {
 	mu    sync.Mutex
 }
 
-// site is the part of the world that belongs to one scenario.
+// site is the part of the world that belongs to one situation.
 type site struct {
 	*world
 	name   string // of the domain, in A-labels
@@ -38,7 +38,7 @@ func (s *site) Record(session *tlsrpt.Session) {
 	s.report = append(s.report, *session)
 }
 
-// step changes a site. Scenarios are built from steps.
+// step changes a site. Situations are built from steps.
 type step func(*site)
 
 type steps []step

@@ -1,4 +1,4 @@
-package dnssec
+package memory
 
 import (
 	"fmt"
@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
+
 	bounded "github.com/mxseal/mxseal/internal/cache"
 )
 
@@ -15,35 +17,35 @@ import (
 // internal/cache that it is compared with.
 type benchedCache struct {
 	name string
-	get  func(cacheKey) any
-	put  func(cacheKey, any)
+	get  func(Key) any
+	put  func(Key, any)
 }
 
 // benchedCaches returns caches of a bound in octets. put counts 500 octets for
 // each entry in both.
 func benchedCaches(b *testing.B, bytes int, now time.Time) []benchedCache {
-	own := newCache(bytes)
-	shared, err := bounded.New[cacheKey, any](bounded.Config{MaxBytes: bytes}, func(seed maphash.Seed, key cacheKey) uint64 {
-		return maphash.String(seed, key.name) + uint64(key.rtype)
+	own := New(bytes)
+	shared, err := bounded.New[Key, any](bounded.Config{MaxBytes: bytes}, func(seed maphash.Seed, key Key) uint64 {
+		return maphash.String(seed, key.Name) + uint64(key.Type)
 	})
 	if err != nil {
 		b.Fatal(err)
 	}
 	expires := now.Add(time.Hour)
 	return []benchedCache{
-		{"own", func(key cacheKey) any { return own.get(key, now) }, func(key cacheKey, value any) {
-			own.put(key, value, 500-entryOverhead-len(key.name), expires, now)
+		{"own", func(key Key) any { return own.Get(key, now) }, func(key Key, value any) {
+			own.Put(key, value, 500-entryOverhead-len(key.Name), expires, now)
 		}},
-		{"shared", func(key cacheKey) any { value, _ := shared.Get(key, now); return value }, func(key cacheKey, value any) {
+		{"shared", func(key Key) any { value, _ := shared.Get(key, now); return value }, func(key Key, value any) {
 			shared.Put(key, value, 500-240, expires, now)
 		}},
 	}
 }
 
-func benchedKeys(n int) []cacheKey {
-	keys := make([]cacheKey, n)
+func benchedKeys(n int) []Key {
+	keys := make([]Key, n)
 	for i := range keys {
-		keys[i] = cacheKey{name: fmt.Sprintf("_25._tcp.mx%d.example.org.", i), rtype: uint16(TypeTLSA)}
+		keys[i] = Key{Name: fmt.Sprintf("_25._tcp.mx%d.example.org.", i), Type: dns.TypeTLSA}
 	}
 	return keys
 }
