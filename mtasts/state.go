@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"time"
+
+	"github.com/mxseal/mxseal/mtasts/internal/turn"
 )
 
 // State summarizes what is known about the policy of a domain. The package
@@ -79,7 +81,7 @@ type Result struct {
 // a policy is in force whose mode is not none (RFC 8461 section 6).
 func (r *Result) Reportable() bool {
 	var err *Error
-	if !errors.As(r.Err, &err) {
+	if !errors.As(r.Err, &err) || errors.Is(err, errPending) || errors.Is(err, turn.ErrNone) {
 		return false
 	}
 	if r.Policy != nil {
