@@ -345,10 +345,12 @@ func (w *work) run(ctx context.Context) *state {
 	}
 	news := changes(before, next, c.config.Now())
 	written := true
-	if !w.refused || !next.fetched.Equal(w.remembered.fetched) {
+	// After a change by another Client, only what is missing or older is replaced in the
+	// store. Otherwise Clients that disagree would write in turns without end.
+	if w.task != reread || w.stored.policy == nil || w.stored.fetched.Before(next.fetched) {
 		written = c.storage.write(ctx, w.stored, next)
 	}
-	if w.task != refresh || w.remembered != nil || !written {
+	if w.task != refresh || w.remembered != nil || !written || c.memory.hasRoom() {
 		// A refresh does not take room in memory from domains that are looked up,
 		// except where the store did not accept the policy.
 		c.memory.put(next)
@@ -385,10 +387,12 @@ func (w *work) load(ctx context.Context) (before, old *state) {
 	case !mine.inForce(now) && !theirs.inForce(now):
 		same := *mine
 		same.unread, same.epoch = theirs.unread, theirs.epoch
-		same.answered = theirs.answered || !mine.unread || mine.answered
+		same.answered = theirs.answered || mine.answered
 		before, old = mine, &same
 	case !mine.inForce(now):
-		before, old = mine, theirs
+		copied := *theirs
+		copied.lapsed = mine.at(now).lapsed
+		before, old = mine, &copied
 	case theirs.policy != nil && !mayReplace(theirs, mine, now):
 		// What is older is replaced in the store. Anything else stays there until this
 		// Client has fetched the policy itself.
@@ -479,7 +483,7 @@ func (w *work) fetch(ctx context.Context, next *state, found discovery) (_ *stat
 	if theirs == nil {
 		return w.fetchItself(ctx, next, found)
 	}
-	theirs.used = true
+	theirs.used, theirs.lapsed = true, next.lapsed
 	if theirs.backOff(id, found.until) {
 		return theirs, false
 	}
@@ -544,8 +548,10 @@ func (w *work) fetchItself(ctx context.Context, old *state, found discovery) (_ 
 		next.fetchSucceeded(found.record.ID, now, policy)
 		next.used = true
 		next.checkAt(found.until)
-		if w.task != refresh || w.remembered != nil {
-			c.memory.put(next) // from now on, not only when the store has it
+		// It applies from now on, and not only when the store has it.
+		w.flight.Publish(outcome{w.task, next})
+		if w.task != refresh || w.remembered != nil || c.memory.hasRoom() {
+			c.memory.put(next)
 		}
 	}
 	if c.storage.leaser != nil && ctx.Err() == nil {

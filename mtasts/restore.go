@@ -78,6 +78,7 @@ func (st *storage) read(ctx context.Context, domain string) *state {
 	case errors.Is(err, ErrNotStored):
 		st.seen()
 		st.absent.Add(domain)
+		unknown.answered = true
 		return unknown
 	case err != nil:
 		if ctx.Err() == nil {
@@ -95,8 +96,9 @@ func (st *storage) read(ctx context.Context, domain string) *state {
 	if err != nil {
 		st.events.storeFailed(domain, err)
 		st.remove(ctx, domain)
-		return unknown
+		s = unknown
 	}
+	s.answered = true
 	return s
 }
 

@@ -125,8 +125,8 @@ type state struct {
 	// since 1970; 0 for never. Until the clock is right again, the age of the policy
 	// counts from then.
 	behind int64
-	// lapsed is the policy that has expired, for expiredKept; nil for none. A clock that
-	// jumps forward and back must not end a policy.
+	// lapsed is the policy that has expired, for expiredKept and until one is fetched;
+	// nil for none. A clock that jumps forward and back must not end a policy.
 	lapsed *lapsed
 }
 
@@ -228,7 +228,7 @@ func (s *state) isFresh(now time.Time) bool {
 // the fetch stays as it is. A clock that was set back does not extend a policy beyond
 // max_age from now.
 func (s *state) at(now time.Time) *state {
-	if s.policy == nil && s.lapsed != nil && s.lapsed.inForce(now) {
+	if s.lapsed != nil && s.lapsed.inForce(now) && !mayReplace(s, s.lapsed.state, now) {
 		back := s.lapsed.at(now) // the clock was wrong
 		back.used = back.used || s.used
 		return back
@@ -362,7 +362,8 @@ func (s *state) fetchSucceeded(id string, now time.Time, policy *Policy) {
 	if s.policy != nil && s.policy.Text == policy.Text {
 		policy = s.policy
 	}
-	s.policy, s.fetched, s.behind, s.lapsed = policy, now, 0, nil
+	// Stores keep milliseconds; the time must not differ from what they return.
+	s.policy, s.fetched, s.behind, s.lapsed = policy, now.Truncate(time.Millisecond), 0, nil
 	s.id = strings.Clone(id) // does not keep the whole TXT record in memory
 	s.unread = false
 	s.problems = nil
