@@ -100,7 +100,7 @@ func (r *refresher) sweep(ctx context.Context, end time.Time) []job {
 		switch {
 		case s.policy != nil:
 			add(s.domain, s.used, s.schedule())
-		case kept(s.at(now)) == nil:
+		case s.at(now).lapsed == nil:
 			c.memory.remove(s.domain)
 		}
 	}

@@ -42,6 +42,8 @@ const (
 	// failedPlanAge bounds the age of plans in which a lookup failed: long enough
 	// to spare a broken domain, short enough to notice that it works again.
 	failedPlanAge = 30 * time.Second
+	// firstPolicyWait bounds the wait for the first MTA-STS policy of a domain.
+	firstPolicyWait = 15 * time.Second
 	// unreadPlanAge bounds the age of plans made while the store could not be read, or
 	// while this host had no room for a lookup.
 	unreadPlanAge = 5 * time.Second
@@ -168,6 +170,7 @@ func (r *Resolver) addSources(config Config) error {
 			Store:           config.Store,
 			StoreKey:        config.StoreKey,
 			ProceedUnread:   config.ProceedUnread,
+			FirstWait:       min(firstPolicyWait, cmp.Or(config.Timeout, defaultTimeout)/4),
 			Logger:          config.Logger,
 		})
 		if err != nil {
