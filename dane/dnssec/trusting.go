@@ -230,7 +230,7 @@ func (t *Trusting) askThese(ctx context.Context, q question, servers []*upstream
 		for _, err := range o.Failures {
 			failures = addFailure(failures, asError(q, err))
 		}
-		r := o.Reply
+		r, silence := o.Reply, true
 		race.Tried = o.Tried
 		if r != nil && !r.ad && len(o.Overtaken) > 0 {
 			slower, reasons, tried := t.askThese(ctx, q, o.Overtaken, o.Tried)
@@ -239,10 +239,11 @@ func (t *Trusting) askThese(ctx context.Context, q question, servers []*upstream
 			}
 			for _, e := range reasons {
 				failures = addFailure(failures, e)
+				silence = silence && e.concernsServer()
 			}
 			race.Tried = tried
 		}
-		if r == nil || r.ad || !slices.ContainsFunc(failures, mayBeBogus) {
+		if r == nil || r.ad || silence && !slices.ContainsFunc(failures, mayBeBogus) {
 			return r, failures, race.Tried
 		}
 		failures = addFailure(failures, r.blame(failure(q, ServerFailure, "another server failed, and the answer of this server is not authenticated")))
