@@ -95,7 +95,7 @@ func (c *cache) put(s *state) {
 	e.hit.Store(hit)
 	ring, class := c.place(sh, s)
 	class.count.Add(1)
-	class.size.Add(s.policy.size())
+	class.size.Add(s.size())
 	ring.add(e)
 	sh.entries[s.domain] = e
 	for class.count.Load() > c.limit || class.size.Load() > c.maxSize {
@@ -105,6 +105,12 @@ func (c *cache) put(s *state) {
 		}
 		c.drop(sh, victim)
 	}
+}
+
+// hasRoom reports whether a policy can be added without removing another one.
+func (c *cache) hasRoom() bool {
+	return c.policies.count.Load() < c.limit && c.policies.size.Load()+textPerPolicy <= c.maxSize &&
+		c.large.count.Load() < c.limit && c.large.size.Load()+MaxPolicySize <= c.maxSize
 }
 
 // remove removes domain.
@@ -122,7 +128,7 @@ func (c *cache) drop(sh *shard, e *cacheEntry) (hit bool) {
 	}
 	ring, class := c.place(sh, e.state)
 	class.count.Add(-1)
-	class.size.Add(-e.state.policy.size())
+	class.size.Add(-e.state.size())
 	ring.remove(e)
 	delete(sh.entries, e.state.domain)
 	return e.hit.Load()
@@ -131,16 +137,17 @@ func (c *cache) drop(sh *shard, e *cacheEntry) (hit bool) {
 // place returns the ring in sh and the class to which s belongs.
 func (c *cache) place(sh *shard, s *state) (*ring, *class) {
 	switch {
-	case s.policy == nil:
+	case s.policy == nil && s.lapsed == nil:
 		return &sh.others, &c.others
-	case s.policy.size() > textPerPolicy:
+	case s.size() > textPerPolicy:
 		return &sh.large, &c.large
 	default:
 		return &sh.policies, &c.policies
 	}
 }
 
-// all yields the states that have a policy. The cache may be changed meanwhile.
+// all yields the states that have a policy, or had one that has expired. The cache may
+// be changed meanwhile.
 func (c *cache) all() iter.Seq[*state] {
 	return func(yield func(*state) bool) {
 		var states []*state
@@ -205,6 +212,15 @@ func (r *ring) states(mu *sync.RWMutex, states []*state) []*state {
 		states = append(states, e.state)
 	}
 	return states
+}
+
+// size is the memory that the policies of the state use, in octets; 0 for none.
+func (s *state) size() int64 {
+	n := s.policy.size()
+	if s.lapsed != nil {
+		n += s.lapsed.policy.size()
+	}
+	return n
 }
 
 // size is approximately the memory that the policy uses, in octets; 0 for nil. The

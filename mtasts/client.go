@@ -17,12 +17,20 @@ import (
 
 	"github.com/mxseal/mxseal/internal/flight"
 	"github.com/mxseal/mxseal/internal/guarded"
+	"github.com/mxseal/mxseal/mtasts/internal/turn"
 )
 
 const (
 	defaultMaxPolicies  = 16384
 	defaultFetchTimeout = time.Minute
+	defaultFirstWait    = 15 * time.Second
 	defaultRefreshes    = 32
+	defaultFetches      = 128
+	// These limit the fetches at the same time for one registrable domain, such as
+	// example.co.uk, and from one address: a stranger's domains must not use up
+	// MaxFetches.
+	fetchesPerDomain  = 4
+	fetchesPerAddress = 16
 )
 
 // Config configures a [Client]. The zero value is ready for use. [New] reads it
@@ -33,7 +41,7 @@ type Config struct {
 	// the TTLs of records; see [Resolver].
 	Resolver Resolver
 	// RootCAs are the authorities that certify policy hosts. nil means the
-	// system roots.
+	// system roots; New fails if there are none.
 	RootCAs *x509.CertPool
 	// Dial connects to a policy host. Its arguments are "tcp" and an IP address
 	// with port 443, which has been checked (see AllowPolicyHost). It must return when
@@ -50,6 +58,18 @@ type Config struct {
 	// memory has no room. nil keeps nothing: after every restart, an attacker
 	// can again hide a policy by forging DNS.
 	Store Store
+	// StoreKey authenticates the entries of the Store between the Clients that share
+	// it: 16 octets or more, secret, and the same for all. An entry that was put without
+	// it is not used, and counts like an entry that cannot be read. With nil, the Store
+	// is trusted for domains about which memory has nothing: whoever can write to it
+	// chooses their policies. What memory has in force is protected in any case; see
+	// [Store].
+	StoreKey []byte
+	// ProceedUnread lets [Client.Lookup] answer "no policy" for a domain about which
+	// the Store could not be read since the Client was made, and for which no policy
+	// is found. An attacker who can make the Store fail can then hide policies. False
+	// means that such a lookup fails with [ErrStoreUnread], so that mail waits.
+	ProceedUnread bool
 	// MaxPolicies limits the domains in memory: this many with a policy, and
 	// this many without. Approximately the least recently used domains are
 	// removed first. 0 means 16384.
@@ -58,10 +78,19 @@ type Config struct {
 	// time, and the domains that [Client.Preload] looks up at the same time. 0
 	// means 32.
 	MaxRefreshes int
+	// MaxFetches limits the connections to policy hosts at the same time. At most 4
+	// fetches at the same time are for names under one registrable domain, and at most
+	// 16 from one address. A lookup for which there is no turn within a few seconds
+	// finds no policy, and the next one tries again. 0 means 128.
+	MaxFetches int
 	// FetchTimeout limits the fetch of a policy, from the lookup of the policy
 	// host's addresses to the end of the body. 0 means one minute (RFC 8461
 	// section 3.3).
 	FetchTimeout time.Duration
+	// FirstWait limits how long a Lookup waits for the first policy of a domain. A
+	// policy host that stalls must not delay mail for as long as a fetch may take. 0
+	// means 15 seconds.
+	FirstWait time.Duration
 	// OnEvent is called with what an operator should know about policies; see
 	// [Event]. The lookup or refresh that caused the event waits until OnEvent
 	// returns. OnEvent may be called concurrently, and must not call
@@ -74,8 +103,14 @@ type Config struct {
 
 // withDefaults returns config with the zero fields set.
 func (config Config) withDefaults() (Config, error) {
-	if config.MaxPolicies < 0 || config.MaxRefreshes < 0 || config.FetchTimeout < 0 {
-		return config, errors.New("mtasts: Config.MaxPolicies, MaxRefreshes and FetchTimeout must not be negative; 0 means the default")
+	if config.MaxPolicies < 0 || config.MaxRefreshes < 0 || config.MaxFetches < 0 || config.FetchTimeout < 0 || config.FirstWait < 0 {
+		return config, errors.New("mtasts: Config.MaxPolicies, MaxRefreshes, MaxFetches, FetchTimeout and FirstWait must not be negative; 0 means the default")
+	}
+	if config.StoreKey != nil && len(config.StoreKey) < minStoreKey {
+		return config, fmt.Errorf("mtasts: Config.StoreKey has %d octets; use %d random octets or more", len(config.StoreKey), minStoreKey)
+	}
+	if config.RootCAs == nil && !hasSystemRoots() {
+		return config, errors.New("mtasts: this system has no CA certificates, so no policy host can be verified and no policy found; install them (package ca-certificates), or set Config.RootCAs")
 	}
 	if config.Resolver == nil {
 		config.Resolver = net.DefaultResolver
@@ -96,13 +131,25 @@ func (config Config) withDefaults() (Config, error) {
 	if config.MaxRefreshes == 0 {
 		config.MaxRefreshes = defaultRefreshes
 	}
+	if config.MaxFetches == 0 {
+		config.MaxFetches = defaultFetches
+	}
 	if config.FetchTimeout == 0 {
 		config.FetchTimeout = defaultFetchTimeout
+	}
+	if config.FirstWait == 0 {
+		config.FirstWait = defaultFirstWait
 	}
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	return config, nil
+}
+
+// hasSystemRoots reports whether crypto/x509 finds authorities to trust.
+func hasSystemRoots() bool {
+	roots, err := x509.SystemCertPool()
+	return err == nil && !roots.Equal(x509.NewCertPool())
 }
 
 // Client finds the policies of domains and remembers them. What it remembers is
@@ -135,11 +182,13 @@ func New(config Config) (*Client, error) {
 	c := &Client{
 		config:  config,
 		memory:  newCache(config.MaxPolicies),
-		storage: newStorage(config.Store, events, config.Now),
+		storage: newStorage(config, events),
 		fetcher: &fetcher{
 			dialer: guarded.Dialer{
-				Resolver: config.Resolver, Dial: config.Dial, AllowAddr: config.AllowPolicyHost, RootCAs: config.RootCAs, Now: config.Now,
+				Resolver: config.Resolver, Dial: turn.NewDialer(config.Dial, config.MaxFetches, fetchesPerAddress).Dial,
+				AllowAddr: config.AllowPolicyHost, RootCAs: config.RootCAs, Now: config.Now,
 			},
+			turns:   turn.New(fetchesPerDomain),
 			now:     config.Now,
 			timeout: config.FetchTimeout,
 		},
@@ -163,8 +212,8 @@ func (c *Client) Close() error {
 
 // Preload looks up domains that the sender will probably write to, MaxRefreshes
 // at a time, so that their policies are known before an attacker can hide them.
-// Each is an ordinary [Client.Lookup], so a domain whose policy is in force costs
-// little. A policy that is not used afterwards expires like any other: call
+// Each is a [Client.Lookup] that waits for the policy, so a domain whose policy is in
+// force costs little. A policy that is not used afterwards expires like any other: call
 // Preload once a day to keep the policies.
 //
 // The returned error joins the errors of the domains: each an [*Error], or an
@@ -183,7 +232,7 @@ func (c *Client) Preload(ctx context.Context, domains ...string) error {
 		}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			r, err := c.Lookup(ctx, domain)
+			r, err := c.lookup(ctx, domain, false)
 			errs[i] = errors.Join(err, r.Err)
 		})
 	}

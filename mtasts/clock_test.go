@@ -83,3 +83,88 @@ func TestLookupComesLate(t *testing.T) {
 		wantCounts(t, w, 2, 1)
 	})
 }
+
+// M7: relays whose clocks are wrong delete nothing from the store that they share, and
+// change no time of a fetch.
+func TestM7WrongClocks(t *testing.T) {
+	for name, offsets := range map[string][]time.Duration{
+		"ahead":                   {30 * day},
+		"behind":                  {-30 * day},
+		"ahead and behind":        {30 * day, -30 * day, 0},
+		"a jump forward and back": {0, year, 0},
+		"a jump back and forward": {0, -year, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.publish("1", enforceWeek)
+				store := watched{newMemStore()}
+				var offset time.Duration
+				wrong := func(config *mtasts.Config) {
+					config.Now = func() time.Time { return time.Now().Add(offset) }
+				}
+				good := w.client(t, withStore(store))
+				first := lookup(t, good)
+				w.setTXT(txtAnswer{err: notFound("x")})
+				w.setHost(nil)
+				c := w.client(t, withStore(store), wrong)
+				defer run(t, c)()
+				alone := w.client(t, withStore(newMemStore()), wrong) // with what it fetched itself
+				for _, offset = range offsets {
+					for range 3 {
+						c.Lookup(t.Context(), domain)
+						c.Remembered(t.Context(), domain)
+						alone.Lookup(t.Context(), domain)
+						time.Sleep(20 * time.Minute)
+					}
+				}
+				e, err := store.Get(t.Context(), domain)
+				if err != nil || !e.Fetched.Equal(first.Fetched) || e.Text != enforceWeek {
+					t.Errorf("the store has %+v, %v", e, err)
+				}
+				offset = 0
+				for name, c := range map[string]*mtasts.Client{"the wrong one": c, "the good one": good, "a new one": w.client(t, withStore(store))} {
+					if r := lookup(t, c); r.Policy == nil || !r.Expires.Equal(first.Expires) {
+						t.Errorf("%s: %+v", name, r)
+					}
+				}
+			})
+		})
+	}
+}
+
+// M7: a clock that jumps and comes back ends no policy in memory, without a store, and
+// does not age it.
+func TestM7MemoryKeepsExpired(t *testing.T) {
+	for _, jump := range []time.Duration{year, -year, 8 * day, -8 * day} {
+		t.Run(jump.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.publish("1", enforceWeek)
+				var offset time.Duration
+				var log eventLog
+				c := w.client(t, log.configure, func(config *mtasts.Config) {
+					config.Now = func() time.Time { return time.Now().Add(offset) }
+				})
+				defer run(t, c)()
+				first := lookup(t, c)
+				w.setTXT(txtAnswer{err: notFound("x")})
+				w.setHost(nil)
+				for range 10 {
+					offset = jump
+					time.Sleep(11 * time.Minute)
+					if r := lookup(t, c); (r.Policy == nil) != (jump > 0) {
+						t.Errorf("%v: %+v", jump, r)
+					}
+					time.Sleep(11 * time.Minute)
+					offset = 0
+					if r := lookup(t, c); r.Policy != first.Policy || !r.Expires.Equal(first.Expires) {
+						t.Errorf("%v and back: %+v", jump, r)
+					}
+				}
+				sleepTo(first.Fetched, week+1)
+				wantMode(t, lookup(t, c), "")
+			})
+		})
+	}
+}

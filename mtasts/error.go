@@ -22,10 +22,12 @@ var (
 	// ErrNoPolicy is returned by [Client.Remembered] if neither memory nor the
 	// [Store] has a policy in force.
 	ErrNoPolicy = errors.New("mtasts: no policy in force is remembered")
-	// ErrStoreUnread is returned by [Client.Remembered] if memory has no policy
-	// and the [Store] could not be read, so there may be one. A [StoreFailed]
-	// event has the cause.
-	ErrStoreUnread = errors.New("mtasts: the store could not be read")
+	// ErrStoreUnread is returned if no policy is known and the [Store] could not be
+	// read, so there may be one. Mail must wait then. A [StoreFailed] event has the
+	// cause. [Client.Lookup] and [Client.Recheck] return it only if the Store has given
+	// no answer about the domain since the Client was made; see also
+	// [Config.ProceedUnread].
+	ErrStoreUnread = errors.New("mtasts: the store could not be read, and it may have a policy; the mail waits until it can be read")
 	// ErrClosed is returned by lookups after [Client.Close].
 	ErrClosed = errors.New("mtasts: the client is closed")
 )

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,15 +48,33 @@ func TestRequest(t *testing.T) {
 			if s := states[i]; s.ServerName != policyHost || s.NegotiatedProtocol != "http/1.1" {
 				t.Errorf("SNI %q, ALPN %q", s.ServerName, s.NegotiatedProtocol)
 			}
-			for _, field := range []string{"Cookie", "If-None-Match", "If-Modified-Since", "Accept-Encoding", "Authorization", "Referer"} {
+			for _, field := range []string{"Cookie", "If-None-Match", "If-Modified-Since", "Authorization", "Referer"} {
 				if v := req.Header.Get(field); v != "" {
 					t.Errorf("request %d has %s: %s", i, field, v)
 				}
+			}
+			if coding, media := req.Header.Values("Accept-Encoding"), req.Header.Values("Accept"); !slices.Equal(coding, []string{"identity"}) || !slices.Equal(media, []string{"text/plain"}) {
+				t.Errorf("M15: the request accepts %q in %q", media, coding)
 			}
 			if req.Header.Get("Connection") != "close" {
 				t.Error("the connection is kept")
 			}
 		}
+	})
+}
+
+// M15: a policy host that compresses unless it is asked not to.
+func TestM15CompressingHost(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.setSite(w.good(), func(conn *tls.Conn, req *http.Request) {
+			if req.Header.Get("Accept-Encoding") == "" {
+				respond(200, "text/plain", "\x1f\x8b", "Content-Encoding: gzip")(conn, req)
+				return
+			}
+			respond(200, "text/plain", enforce)(conn, req)
+		})
+		wantMode(t, lookup(t, w.client(t)), mtasts.Enforce)
 	})
 }
 
@@ -181,7 +200,7 @@ func TestResponses(t *testing.T) {
 				w := newWorld(t)
 				w.setSite(w.good(), test.site(w))
 				start := time.Now()
-				r := lookup(t, w.client(t))
+				r := lookup(t, w.client(t, waits))
 				if time.Since(start) > time.Minute {
 					t.Errorf("took %v", time.Since(start))
 				}
@@ -292,7 +311,7 @@ func TestTLSVersions(t *testing.T) {
 		bubble(t, func(t *testing.T) {
 			w := newWorld(t)
 			w.setHost(func(conn net.Conn) { io.Copy(io.Discard, conn) })
-			wantError(t, lookup(t, w.client(t)), mtasts.KindFetch, "timeout")
+			wantError(t, lookup(t, w.client(t, waits)), mtasts.KindFetch, "timeout")
 		})
 	})
 }

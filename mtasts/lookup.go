@@ -9,6 +9,7 @@ import (
 
 	"github.com/mxseal/mxseal/internal/flight"
 	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/mtasts/internal/turn"
 )
 
 // Lookup returns the policy in force for domain. That is the domain of the
@@ -20,15 +21,23 @@ import (
 // passed, Lookup asks DNS for the id. If the id has changed, or the policy has
 // expired, Lookup fetches the policy. Concurrent lookups of one domain do this
 // once. A policy stays in force, whatever fails, until it expires or is
-// replaced. Lookup waits only a few seconds for a newer policy. A failed fetch
+// replaced. Lookup waits only a few seconds for a newer policy, and FirstWait for the
+// first one. Then it answers that there is none yet (RFC 8461 section 3.3), NextCheck is
+// in a few seconds, and the search goes on. A failed fetch
 // is repeated after five minutes at the earliest; while no policy is in force, a
 // new id is tried at once, at most three times in five minutes.
 //
-// The returned error is that of ctx, or wraps [ErrDomain], or is [ErrClosed];
-// see [Result.Err] for all others. A lookup goes on when the ctx of its caller is
-// done, because others may wait for it. It ends after FetchTimeout and a few
-// seconds.
+// The returned error is that of ctx, or wraps [ErrDomain], or is [ErrClosed] or
+// [ErrStoreUnread]; see [Result.Err] for all others. A lookup goes on when the ctx of
+// its caller is done, because others may wait for it. It ends after FetchTimeout and
+// a few seconds. While the Store fails, it is read again every few seconds for domains
+// without a policy in memory.
 func (c *Client) Lookup(ctx context.Context, domain string) (r Result, err error) {
+	return c.lookup(ctx, domain, true)
+}
+
+// lookup is Lookup, which waits for the end of the search unless it is impatient.
+func (c *Client) lookup(ctx context.Context, domain string, impatient bool) (r Result, err error) {
 	// Names in memory are canonical, so the usual hit needs no conversion.
 	s := c.fresh(domain)
 	if s == nil {
@@ -36,21 +45,49 @@ func (c *Client) Lookup(ctx context.Context, domain string) (r Result, err error
 			return r, err
 		}
 		if s = c.fresh(domain); s == nil {
-			s, err = c.search(ctx, domain, lookUp)
+			s, err = c.search(ctx, domain, lookUp, impatient)
 		}
 	}
 	if err == nil {
 		s.report(&r)
+		err = c.unknown(s)
 	}
 	return r, err
 }
 
 // fresh returns the state of domain in memory if it needs no lookup, or nil.
 func (c *Client) fresh(domain string) *state {
-	if s := c.memory.get(domain); s != nil && s.used && s.isFresh(c.config.Now()) {
+	if s := c.memory.get(domain); s != nil && s.used && s.isFresh(c.config.Now()) && !c.storage.isBack(s) {
 		return s
 	}
 	return nil
+}
+
+// unknown returns ErrStoreUnread if mail has to wait because the store may have a
+// policy: it has given no answer about the domain yet, and nothing else is known.
+func (c *Client) unknown(s *state) error {
+	if s.unread && !s.answered && s.policy == nil && !c.config.ProceedUnread {
+		return ErrStoreUnread
+	}
+	return nil
+}
+
+// IsCurrent reports whether p, which may be nil, is still the policy that a Lookup of
+// domain returns, as far as memory can tell. It costs no query and does not allocate. A
+// caller that keeps what it made from a [Result] must make it again when IsCurrent is
+// false, or at NextCheck: a refresh, another lookup or another Client that shares the
+// Store may have brought another policy, or the Store can be read again.
+//
+// domain must be as in [Result.Domain].
+func (c *Client) IsCurrent(domain string, p *Policy) bool {
+	s := c.memory.get(domain)
+	switch {
+	case s == nil:
+		return true
+	case c.storage.isBack(s):
+		return false
+	}
+	return s.policy == p || s.policy != nil && p != nil && s.policy.Text == p.Text
 }
 
 // Recheck asks DNS for the id now, whatever the Client remembers, and fetches the
@@ -70,12 +107,12 @@ func (c *Client) Recheck(ctx context.Context, domain string) (r Result, changed 
 	if s := c.memory.get(domain); s != nil {
 		before = s.at(c.config.Now()).policy
 	}
-	s, err := c.search(ctx, domain, recheck)
+	s, err := c.search(ctx, domain, recheck, false)
 	if err != nil {
 		return Result{}, false, err
 	}
 	s.report(&r)
-	return r, s.policy != before, nil
+	return r, s.policy != before, c.unknown(s)
 }
 
 // Remembered returns the policy for domain that is in force in memory or in the
@@ -91,7 +128,7 @@ func (c *Client) Remembered(ctx context.Context, domain string) (*Policy, error)
 		return nil, err
 	}
 	s := c.memory.get(domain)
-	if s == nil || s.unread || s.hasRunOut(c.config.Now()) { // another Client may have fetched it again
+	if s == nil || !s.inForce(c.config.Now()) { // another Client may have fetched it
 		s = c.storage.read(ctx, domain)
 	}
 	switch s = s.at(c.config.Now()); {
@@ -131,14 +168,21 @@ const (
 	reread
 )
 
-// patience is how long a Lookup waits for news of a domain whose policy in
-// force it could answer with. The flight goes on without it.
-const patience = 5 * time.Second
+const (
+	// patience is how long a Lookup waits for news of a domain whose policy in
+	// force it could answer with. The flight goes on without it.
+	patience = 5 * time.Second
+	// soon is when to look again for a policy that could not be waited for.
+	soon = 5 * time.Second
+)
+
+// errPending means that a Lookup did not wait for the end of a fetch.
+var errPending = errors.New("the fetch of the policy goes on; until it ends, mail may be sent as if there were none (RFC 8461 section 3.3)")
 
 // search waits for a flight that asks DNS, always or if the TTL has passed, and
-// returns the state of domain after it. A Lookup that loses patience gets the
-// policy in force.
-func (c *Client) search(ctx context.Context, domain string, t task) (*state, error) {
+// returns the state of domain after it. Who is impatient gets what is known after a
+// while.
+func (c *Client) search(ctx context.Context, domain string, t task, impatient bool) (*state, error) {
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -147,7 +191,7 @@ func (c *Client) search(ctx context.Context, domain string, t task) (*state, err
 		if err != nil {
 			return nil, err
 		}
-		found, err := wait(ctx, f, t == lookUp, c.config.Now)
+		found, err := c.wait(ctx, f, impatient)
 		if err != nil || found.state != nil && (t == lookUp || found.task != lookUp) {
 			return found.state, err
 		}
@@ -181,7 +225,7 @@ func (c *Client) board(ctx context.Context, domain string, t task) (*flight.Flig
 	if w.remembered == nil && t == lookUp {
 		// Usually there is nothing to do after this, and no goroutine is needed.
 		w.stored = c.storage.read(ctx, domain)
-		if now := c.config.Now(); w.stored.used && w.stored.isFresh(now) {
+		if now := c.config.Now(); w.stored.used && w.stored.isFresh(now) && w.stored.inForce(now) {
 			s := w.stored.at(now)
 			c.memory.put(s)
 			c.storage.write(ctx, w.stored, s)
@@ -223,19 +267,22 @@ func (r *running) close() {
 	r.closed = true
 }
 
-// wait returns the outcome of f. If impatient, it returns the policy in force
-// once patience has passed.
-func wait(ctx context.Context, f *flight.Flight[outcome], impatient bool, now func() time.Time) (outcome, error) {
+// wait returns the outcome of f. If impatient, it returns the policy in force once
+// patience has passed, and none once FirstWait has passed.
+func (c *Client) wait(ctx context.Context, f *flight.Flight[outcome], impatient bool) (outcome, error) {
 	select {
 	case <-f.Done():
 		return f.Outcome()
 	default:
 	}
-	var impatience <-chan time.Time
+	var impatience, end <-chan time.Time
 	if impatient {
 		timer := time.NewTimer(patience - time.Since(f.Began()))
 		defer timer.Stop()
 		impatience = timer.C
+		last := time.NewTimer(c.config.FirstWait)
+		defer last.Stop()
+		end = last.C
 	}
 	for {
 		select {
@@ -245,11 +292,22 @@ func wait(ctx context.Context, f *flight.Flight[outcome], impatient bool, now fu
 			return outcome{}, ctx.Err()
 		case <-impatience:
 			if known, ok := f.Interim(); ok {
-				if known.state = known.state.at(now()); known.state.policy != nil {
+				if known.state = known.state.at(c.config.Now()); known.state.policy != nil {
 					return known, nil
 				}
 			}
 			impatience = nil
+		case <-end:
+			if known, ok := f.Interim(); ok {
+				now := c.config.Now()
+				known.state = known.state.at(now)
+				if known.state.policy == nil {
+					known.state.setError(&Error{Domain: known.state.domain, Kind: KindFetch, ReasonCode: "pending", Err: errPending}, "")
+					known.state.checkAt(now.Add(soon))
+				}
+				return known, nil
+			}
+			end = nil
 		}
 	}
 }
@@ -262,6 +320,8 @@ type work struct {
 	flight     *flight.Flight[outcome]
 	remembered *state // in memory at the start; nil for nothing
 	stored     *state // in the store, as far as known; nil before it is read
+	// refused means that what the store has does not replace the policy in memory.
+	refused bool
 }
 
 // end gives the outcome to all that wait for the flight.
@@ -280,12 +340,17 @@ func (w *work) run(ctx context.Context) *state {
 	if ctx.Err() != nil {
 		return nil
 	}
+	if next.unread {
+		next.checkAt(earlier(next.next, c.config.Now().Add(storeRetry)))
+	}
 	news := changes(before, next, c.config.Now())
-	written := c.storage.write(ctx, w.stored, next)
-	switch {
-	case w.task == refresh && next.policy == nil:
-		c.memory.remove(w.domain)
-	case w.task != refresh || w.remembered != nil || !written:
+	written := true
+	// After a change by another Client, only what is missing or older is replaced in the
+	// store. Otherwise Clients that disagree would write in turns without end.
+	if w.task != reread || w.stored.policy == nil || w.stored.fetched.Before(next.fetched) {
+		written = c.storage.write(ctx, w.stored, next)
+	}
+	if w.task != refresh || w.remembered != nil || !written || c.memory.hasRoom() {
 		// A refresh does not take room in memory from domains that are looked up,
 		// except where the store did not accept the policy.
 		c.memory.put(next)
@@ -302,26 +367,41 @@ func (w *work) run(ctx context.Context) *state {
 
 // load returns and publishes what is known of the domain, from memory, or from the
 // store if that has a newer policy. It also returns what was known before the
-// store was read.
+// store was read. Without a policy in force in memory, the store is read each time,
+// because another Client may have put one.
 func (w *work) load(ctx context.Context) (before, old *state) {
 	c := w.client
-	if w.remembered != nil && w.task != reread && !w.remembered.unread && !w.remembered.hasRunOut(c.config.Now()) {
-		w.stored = w.remembered
-		w.flight.Publish(outcome{w.task, w.remembered})
-		return w.remembered, w.remembered
+	mine := w.remembered
+	if mine != nil && w.task != reread && mine.inForce(c.config.Now()) {
+		w.stored = mine
+		w.flight.Publish(outcome{w.task, mine})
+		return mine, mine
 	}
 	if w.stored == nil {
 		w.stored = c.storage.read(ctx, w.domain)
 	}
+	theirs, now := w.stored, c.config.Now()
 	switch {
-	case w.remembered == nil:
-		before, old = w.stored, w.stored
-	case w.stored.fetched.After(w.remembered.fetched):
-		before, old = w.remembered, w.stored
+	case mine == nil:
+		before, old = theirs, theirs
+	case !mine.inForce(now) && !theirs.inForce(now):
+		same := *mine
+		same.unread, same.epoch = theirs.unread, theirs.epoch
+		same.answered = theirs.answered || mine.answered
+		before, old = mine, &same
+	case !mine.inForce(now):
+		copied := *theirs
+		copied.lapsed = mine.at(now).lapsed
+		before, old = mine, &copied
+	case theirs.policy != nil && !mayReplace(theirs, mine, now):
+		// What is older is replaced in the store. Anything else stays there until this
+		// Client has fetched the policy itself.
+		w.refused = theirs.fetched.After(mine.fetched)
+		before, old = mine, mine
+	case theirs.fetched.After(mine.fetched):
+		before, old = mine, theirs
 	default:
-		same := *w.remembered
-		same.unread = w.stored.unread && w.remembered.policy == nil
-		before, old = w.remembered, &same
+		before, old = mine, mine
 	}
 	w.flight.Publish(outcome{w.task, old})
 	if w.remembered != nil || w.task != refresh {
@@ -337,7 +417,7 @@ func (w *work) step(ctx context.Context, old *state) (_ *state, looked bool) {
 	c := w.client
 	next := old.at(c.config.Now())
 	switch {
-	case w.task == reread, w.task == refresh && !next.used:
+	case w.task == reread && (!w.refused || isFuture(w.stored, next.made)), w.task == refresh && !next.used:
 		return next, false
 	case w.task == lookUp && old.isFresh(next.made):
 		next.used = true
@@ -348,7 +428,7 @@ func (w *work) step(ctx context.Context, old *state) (_ *state, looked bool) {
 	if w.task == refresh && next.policy != nil {
 		return w.renew(ctx, next, found), true
 	}
-	next.used = true
+	next.used = next.used || w.task != reread
 	return w.follow(ctx, next, found), true
 }
 
@@ -403,7 +483,7 @@ func (w *work) fetch(ctx context.Context, next *state, found discovery) (_ *stat
 	if theirs == nil {
 		return w.fetchItself(ctx, next, found)
 	}
-	theirs.used = true
+	theirs.used, theirs.lapsed = true, next.lapsed
 	if theirs.backOff(id, found.until) {
 		return theirs, false
 	}
@@ -416,11 +496,11 @@ func (w *work) fetch(ctx context.Context, next *state, found discovery) (_ *stat
 const leasePoll = 500 * time.Millisecond
 
 // share makes sure that only one of the Clients that share a store fetches the
-// policy with that id. It returns the outcome if another Client has fetched it,
-// or nil and the right to fetch, which the caller must release when the store
-// has the outcome. It waits for another Client no longer than a fetch takes. The
-// failure of a first fetch is not shared, because a store has only domains with
-// a policy.
+// policy with that id. It returns the outcome if another Client has fetched it, and
+// the store is trusted with it, or nil and the right to fetch, which the caller must
+// release when the store has the outcome. It waits for another Client no longer than a
+// fetch takes. The failure of a first fetch is not shared, because a store has only
+// domains with a policy.
 func (w *work) share(ctx context.Context, mine *state, id string) (theirs *state, release func()) {
 	c := w.client
 	nothing := func() {}
@@ -435,7 +515,11 @@ func (w *work) share(ctx context.Context, mine *state, id string) (theirs *state
 		if !ok {
 			release = nothing
 		}
-		if s := c.storage.read(ctx, w.domain).at(c.config.Now()); s.supersedes(mine, id) {
+		now := c.config.Now()
+		if s := c.storage.read(ctx, w.domain).at(now); s.supersedes(mine, id) {
+			if !mayReplace(s, mine, now) {
+				return nil, release
+			}
 			release()
 			return s, nothing
 		}
@@ -453,13 +537,22 @@ func (w *work) fetchItself(ctx context.Context, old *state, found discovery) (_ 
 	policy, text, err := c.fetcher.fetch(ctx, w.domain)
 	now := c.config.Now()
 	next := old.at(now)
-	if err != nil {
+	switch {
+	case err != nil && errors.Is(err, turn.ErrNone): // which is not the domain's failure
+		next.setError(err, "")
+		next.checkAt(earlier(found.until, now.Add(soon)))
+	case err != nil:
 		next.fetchFailed(failure{id: found.record.ID, when: now, err: err, text: shorten(text)})
 		next.checkAt(earlier(found.until, now.Add(fetchRetry)))
-	} else {
+	default:
 		next.fetchSucceeded(found.record.ID, now, policy)
 		next.used = true
 		next.checkAt(found.until)
+		// It applies from now on, and not only when the store has it.
+		w.flight.Publish(outcome{w.task, next})
+		if w.task != refresh || w.remembered != nil || c.memory.hasRoom() {
+			c.memory.put(next)
+		}
 	}
 	if c.storage.leaser != nil && ctx.Err() == nil {
 		c.storage.write(ctx, old, next) // before the lease ends and another Client may fetch

@@ -77,6 +77,8 @@ func (d *discovery) failure(domain string) error {
 	return d.err
 }
 
+var errNoAnswer = errors.New("the Resolver returned neither records nor an error; correct it")
+
 // discover looks up the MTA-STS record of domain (RFC 8461 section 3.1).
 func discover(ctx context.Context, r Resolver, clock func() time.Time, domain string) discovery {
 	name := "_mta-sts." + domain
@@ -86,6 +88,9 @@ func discover(ctx context.Context, r Resolver, clock func() time.Time, domain st
 	ctx, cancel := context.WithTimeout(ctx, dnsTimeout)
 	defer cancel()
 	txts, until, err := lookupTXT(ctx, r, name+".")
+	if err == nil && len(txts) == 0 {
+		err = errNoAnswer // which is not a denial
+	}
 	now := clock()
 	if err != nil && !isNotFound(err) {
 		return discovery{

@@ -27,10 +27,11 @@ const (
 // Run fetches the policy of each domain that was looked up since the last fetch
 // about once a day, at an unpredictable moment before it expires, whether or not
 // its TXT record is found (RFC 8461 sections 3.3 and 10.2). A policy that is not
-// used expires, and so does one with a max_age below one hour, which lookups
-// fetch again. Work that became due while the program was not running is spread
-// over an hour. If the Store is a [Watcher], Run also takes over what other
-// Clients have found.
+// used expires, and so does one with a max_age below one hour, which lookups fetch
+// again. If a fetch fails, the policy stays in force until it expires (RFC 8461
+// section 3.3), and the fetch is repeated, at first after five minutes. Work that
+// became due while the program was not running is spread over an hour. If the Store
+// is a [Watcher], Run also takes over what other Clients have found.
 //
 // Without Run, a policy is fetched again only by a lookup late in its life, and a
 // domain that rarely gets mail loses its policy.
@@ -96,7 +97,12 @@ func (r *refresher) sweep(ctx context.Context, end time.Time) []job {
 		}
 	}
 	for s := range c.memory.all() {
-		add(s.domain, s.used, s.schedule())
+		switch {
+		case s.policy != nil:
+			add(s.domain, s.used, s.schedule())
+		case s.at(now).lapsed == nil:
+			c.memory.remove(s.domain)
+		}
 	}
 	if c.config.Store != nil {
 		for e, err := range c.config.Store.All(ctx) {
@@ -106,7 +112,10 @@ func (r *refresher) sweep(ctx context.Context, end time.Time) []job {
 			case err != nil:
 				c.events.storeFailed(e.Domain, err)
 			case c.memory.get(e.Domain) == nil:
-				add(e.Domain, e.Used, e.schedule())
+				// What has expired stays in the store, in case the clock is wrong.
+				if plan := e.schedule(now); !plan.expires.Before(now) {
+					add(e.Domain, e.Used, plan)
+				}
 			}
 		}
 	}
@@ -184,6 +193,9 @@ func part(d time.Duration, of float64) time.Duration { return time.Duration(floa
 // schedule returns the schedule of the policy, which is not nil.
 func (s *state) schedule() schedule {
 	plan := schedule{fetched: s.fetched, expires: s.expires()}
+	if s.behind != 0 {
+		plan.fetched = plan.expires.Add(-s.policy.MaxAge)
+	}
 	if last := s.problems.last(); s.problems.failing() && last != nil {
 		plan.failed, plan.lastFailed = s.problems.failed, last.when
 	}
@@ -193,8 +205,12 @@ func (s *state) schedule() schedule {
 // schedule returns the schedule of a stored policy. It believes the entry,
 // because each sweep looks at perhaps a million of them. The flight that follows
 // reads the entry again and checks it.
-func (e *Entry) schedule() schedule {
+func (e *Entry) schedule(now time.Time) schedule {
 	plan := schedule{fetched: e.Fetched, expires: e.Expires}
+	if !e.Noticed.IsZero() && now.Before(e.Fetched) {
+		plan.fetched = e.Noticed
+		plan.expires = e.Noticed.Add(e.Expires.Sub(e.Fetched))
+	}
 	if n := len(e.Failures); n > 0 && !e.FailingSince.IsZero() {
 		plan.failed, plan.lastFailed = e.Failed, e.Failures[n-1].When
 	}
@@ -214,6 +230,7 @@ func (c *Client) watch(ctx context.Context, w Watcher) {
 				update(domain)
 				return
 			}
+			c.storage.seen()
 			for s := range c.memory.all() {
 				update(s.domain)
 			}

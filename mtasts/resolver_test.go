@@ -95,3 +95,16 @@ func TestAliasedRecord(t *testing.T) {
 		}
 	})
 }
+
+// M13: a Resolver that returns neither records nor an error has not denied them.
+func TestM13NoRecords(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.setTXT(txtAnswer{})
+		r := lookup(t, w.client(t))
+		wantError(t, r, mtasts.KindDNS, "dns-failure")
+		if r.State != mtasts.Unknown {
+			t.Errorf("%+v", r)
+		}
+	})
+}

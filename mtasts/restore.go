@@ -1,15 +1,27 @@
 package mtasts
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
+
+	"github.com/mxseal/mxseal/mtasts/internal/absent"
 )
 
-// storeTimeout limits one call of the store.
-const storeTimeout = 2 * time.Second
+const (
+	// storeTimeout limits one call of the store.
+	storeTimeout = 2 * time.Second
+	// storeRetry is how long the store, which could not be read, is not read again for
+	// the same domain, unless it could be read for another one.
+	storeRetry = 5 * time.Second
+	// absentPerPolicy is the number of domains without an entry that are remembered,
+	// for each of [Config.MaxPolicies]. Most domains have no policy.
+	absentPerPolicy = 4
+)
 
 var errEntry = errors.New("mtasts: stored entry is not valid")
 
@@ -18,14 +30,34 @@ var errEntry = errors.New("mtasts: stored entry is not valid")
 type storage struct {
 	store  Store  // nil for none
 	leaser Leaser // nil unless the store is one
+	key    []byte // nil for none
 	events *notifier
 	now    func() time.Time
+	absent *absent.Set // the domains for which the store said that it has no entry
+	// failing is true after the store could not be read, and epoch grows when it can
+	// be read again.
+	failing atomic.Bool
+	epoch   atomic.Uint32
 }
 
-func newStorage(store Store, events *notifier, now func() time.Time) *storage {
-	leaser, _ := store.(Leaser)
-	return &storage{store: store, leaser: leaser, events: events, now: now}
+func newStorage(config Config, events *notifier) *storage {
+	leaser, _ := config.Store.(Leaser)
+	return &storage{
+		store: config.Store, leaser: leaser, key: bytes.Clone(config.StoreKey), events: events, now: config.Now,
+		absent: absent.NewSet(min(config.MaxPolicies, 1<<24) * absentPerPolicy),
+	}
 }
+
+// seen is called when the store works.
+func (st *storage) seen() {
+	if st.failing.Load() && st.failing.CompareAndSwap(true, false) {
+		st.epoch.Add(1)
+	}
+}
+
+// isBack reports whether the store could not be read for s, and could be read for
+// another domain since.
+func (st *storage) isBack(s *state) bool { return s.unread && s.epoch != st.epoch.Load() }
 
 // read returns the state of domain in the store, or a state in which nothing is
 // known. An entry that is not valid is removed. If the store cannot be read, the
@@ -37,29 +69,42 @@ func (st *storage) read(ctx context.Context, domain string) *state {
 	}
 	limited, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
+	unknown.epoch = st.epoch.Load()
 	e, err := st.store.Get(limited, domain)
+	if err == nil && st.key != nil && !e.isTagged(st.key) {
+		err = fmt.Errorf("%w: no Client with Config.StoreKey has put it", errEntry)
+	}
 	switch {
 	case errors.Is(err, ErrNotStored):
+		st.seen()
+		st.absent.Add(domain)
+		unknown.answered = true
 		return unknown
 	case err != nil:
 		if ctx.Err() == nil {
+			if !errors.Is(err, errEntry) {
+				st.failing.Store(true)
+			}
 			st.events.storeFailed(domain, err)
 		}
-		unknown.unread = true
+		unknown.unread, unknown.answered = true, st.absent.Has(domain)
 		return unknown
 	}
+	st.seen()
+	st.absent.Remove(domain)
 	s, err := restore(e, domain, st.now())
 	if err != nil {
 		st.events.storeFailed(domain, err)
 		st.remove(ctx, domain)
-		return unknown
+		s = unknown
 	}
+	s.answered = true
 	return s
 }
 
 // restore makes a state of an entry. It trusts the entry as little as possible:
 // the text is parsed again, and all times are computed again from the time of
-// the fetch, which state.at keeps out of the future.
+// the fetch. A time in the future counts as now, and is kept as it is.
 func restore(e Entry, domain string, now time.Time) (*state, error) {
 	switch {
 	case e.Domain != domain:
@@ -76,6 +121,9 @@ func restore(e Entry, domain string, now time.Time) (*state, error) {
 		return nil, fmt.Errorf("%w: %w", errEntry, err)
 	}
 	s := &state{domain: e.Domain, policy: policy, id: e.ID, fetched: e.Fetched.Round(0), made: now, used: e.Used}
+	if !e.Noticed.IsZero() {
+		s.behind = e.Noticed.UnixMilli()
+	}
 	s.problems = restoreProblems(e)
 	if next := e.NextCheck.Round(0); next.Sub(now) <= maxTTL {
 		s.checkAt(next)
@@ -104,23 +152,21 @@ func restoreProblems(e Entry) *problems {
 }
 
 // write brings the store up to date after the step from old, which the store
-// has, to next. A new time to ask DNS alone is not written. It returns false if
-// the store could not be written.
+// has, to next. A new time to ask DNS alone is not written, and an expired policy is
+// not removed: the clock may be wrong. It returns false if the store could not be
+// written.
 func (st *storage) write(ctx context.Context, old, next *state) bool {
-	switch {
-	case st.store == nil:
-		return true
-	case next.policy == nil:
-		if old.policy != nil {
-			st.remove(ctx, next.domain)
-		}
-		return true
-	case old.policy != nil && old.essentials() == next.essentials():
+	if st.store == nil || next.policy == nil || old.policy != nil && old.essentials() == next.essentials() {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
-	err := st.store.Put(ctx, next.entry())
+	st.absent.Remove(next.domain)
+	e := next.entry()
+	if st.key != nil {
+		e.Tag = e.tag(st.key)
+	}
+	err := st.store.Put(ctx, e)
 	if err != nil {
 		st.events.storeFailed(next.domain, err)
 	}
@@ -133,23 +179,27 @@ type essentials struct {
 	id      string
 	fetched int64
 	used    bool
+	behind  bool
 	since   int64
 	failed  int
 }
 
 func (s *state) essentials() essentials {
-	e := essentials{policy: s.policy, id: s.id, fetched: s.fetched.UnixMilli(), used: s.used}
+	e := essentials{policy: s.policy, id: s.id, fetched: s.fetched.UnixMilli(), used: s.used, behind: s.behind != 0}
 	if s.problems != nil {
 		e.since, e.failed = s.problems.since.UnixMilli(), s.problems.failed
 	}
 	return e
 }
 
-// entry returns the entry for s, whose policy is not nil.
+// entry returns the entry for s, whose policy is not nil, without a tag.
 func (s *state) entry() Entry {
 	e := Entry{
 		Domain: s.domain, ID: s.id, Text: s.policy.Text,
-		Fetched: s.fetched, Expires: s.expires(), NextCheck: s.next, Used: s.used,
+		Fetched: s.fetched, Expires: s.fetched.Add(s.policy.MaxAge), NextCheck: s.next, Used: s.used,
+	}
+	if s.behind != 0 {
+		e.Noticed = time.UnixMilli(s.behind)
 	}
 	if s.problems == nil {
 		return e

@@ -60,8 +60,9 @@ func together(t *testing.T, clients []*mtasts.Client, check func(mtasts.Result))
 	wg.Wait()
 }
 
-// One client fetches for all that share a store: a first policy, a changed one, one
-// whose fetch fails, and one that is due.
+// One client fetches for all that share a store: a first policy, a changed one that
+// takes nothing away, one whose fetch fails, and one that is due. M2: a weaker one each
+// of them fetches itself.
 func TestOneFetchForAll(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -77,10 +78,15 @@ func TestOneFetchForAll(t *testing.T) {
 		if _, dials := w.counts(); dials != 1 {
 			t.Errorf("%d fetches of a first policy", dials)
 		}
-		w.publish("2", strings.Replace(enforceWeek, "enforce", "testing", 1))
+		longer := strings.Replace(enforceWeek, "604800", "1209600", 1)
+		w.publish("2", longer)
 		slow()
 		time.Sleep(5 * time.Minute)
-		together(t, clients, func(r mtasts.Result) { wantMode(t, r, mtasts.Testing) })
+		together(t, clients, func(r mtasts.Result) {
+			if wantMode(t, r, mtasts.Enforce); r.Policy.Text != longer {
+				t.Error("the old policy")
+			}
+		})
 		if _, dials := w.counts(); dials != 2 {
 			t.Errorf("%d fetches with a changed one", dials)
 		}
@@ -88,17 +94,24 @@ func TestOneFetchForAll(t *testing.T) {
 		w.setHost(nil)
 		time.Sleep(5 * time.Minute)
 		together(t, clients, func(r mtasts.Result) {
-			wantMode(t, r, mtasts.Testing)
+			wantMode(t, r, mtasts.Enforce)
 			wantError(t, r, mtasts.KindFetch, "connect")
 		})
 		if _, dials := w.counts(); dials != 3 {
 			t.Errorf("%d fetches with one that failed", dials)
 		}
-		w.publish("2", strings.Replace(enforceWeek, "enforce", "testing", 1))
+		w.publish("2", longer)
 		time.Sleep(40 * time.Hour) // without Run
-		together(t, clients, func(r mtasts.Result) { wantMode(t, r, mtasts.Testing) })
+		together(t, clients, func(r mtasts.Result) { wantMode(t, r, mtasts.Enforce) })
 		if _, dials := w.counts(); dials != 4 {
 			t.Errorf("%d fetches with one that was due", dials)
+		}
+		w.publish("4", strings.Replace(enforceWeek, "enforce", "testing", 1))
+		slow()
+		time.Sleep(5 * time.Minute)
+		together(t, clients, func(r mtasts.Result) { wantMode(t, r, mtasts.Testing) })
+		if _, dials := w.counts(); dials != 4+len(clients) {
+			t.Errorf("%d fetches with a weaker one", dials)
 		}
 	})
 }
@@ -136,10 +149,13 @@ func testLeaseLost(t *testing.T) {
 	store := newLeased()
 	store.Lease(t.Context(), domain, year)
 	start := time.Now()
-	wantMode(t, lookup(t, w.client(t, withStore(store))), mtasts.Enforce)
-	if d := time.Since(start); d < time.Minute || d > 61*time.Second {
+	c := w.client(t, withStore(store))
+	wantMode(t, lookup(t, c), "") // M11: first contact proceeds
+	if d := time.Since(start); d != 15*time.Second {
 		t.Errorf("waited %v", d)
 	}
+	sleepTo(start, 61*time.Second)
+	wantMode(t, lookup(t, c), mtasts.Enforce)
 }
 
 func testLeaseFailed(t *testing.T) {

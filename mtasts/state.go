@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"time"
+
+	"github.com/mxseal/mxseal/mtasts/internal/turn"
 )
 
 // State summarizes what is known about the policy of a domain. The package
@@ -79,7 +81,7 @@ type Result struct {
 // a policy is in force whose mode is not none (RFC 8461 section 6).
 func (r *Result) Reportable() bool {
 	var err *Error
-	if !errors.As(r.Err, &err) {
+	if !errors.As(r.Err, &err) || errors.Is(err, errPending) || errors.Is(err, turn.ErrNone) {
 		return false
 	}
 	if r.Policy != nil {
@@ -99,6 +101,9 @@ const (
 	maxFailures = 3
 	// maxFailedText limits what is kept of an invalid policy, for reports.
 	maxFailedText = 4 << 10
+	// expiredKept is how long a policy is kept that has expired, in case the clock was
+	// wrong.
+	expiredKept = 24 * time.Hour
 )
 
 // state is what is known about one domain. A state in memory is never changed
@@ -112,8 +117,23 @@ type state struct {
 	next     time.Time // when to ask DNS again
 	made     time.Time // not after now, unless the clock was set back
 	used     bool      // whether the domain was looked up since fetched
-	unread   bool      // whether the store could not be read
+	unread   bool      // whether the store could not be read, so that it may have a policy
+	answered bool      // whether the store has answered for the domain before
+	epoch    uint32    // of the storage when it could not be read
 	problems *problems // nil for none
+	// behind is when the clock was first seen to be before fetched, in milliseconds
+	// since 1970; 0 for never. Until the clock is right again, the age of the policy
+	// counts from then.
+	behind int64
+	// lapsed is the policy that has expired, for expiredKept and until one is fetched;
+	// nil for none. A clock that jumps forward and back must not end a policy.
+	lapsed *lapsed
+}
+
+// lapsed is the last state with a policy that has expired.
+type lapsed struct {
+	*state
+	since time.Time // of the monotonic clock
 }
 
 // problems are what failed since the policy was fetched.
@@ -177,10 +197,26 @@ func (s *state) public() State {
 }
 
 // expires returns when the policy, which is not nil, expires.
-func (s *state) expires() time.Time { return s.fetched.Add(s.policy.MaxAge) }
+func (s *state) expires() time.Time { return s.expiresAt(s.made) }
+
+// expiresAt returns when the policy, which is not nil, expires according to a clock
+// that says now: never later than max_age from now.
+func (s *state) expiresAt(now time.Time) time.Time {
+	begin := s.fetched
+	if now.Before(begin) {
+		begin = now
+		if s.behind != 0 {
+			begin = earlier(now, time.UnixMilli(s.behind))
+		}
+	}
+	return begin.Add(s.policy.MaxAge)
+}
 
 // hasRunOut reports whether there was a policy that has expired.
-func (s *state) hasRunOut(now time.Time) bool { return s.policy != nil && now.After(s.expires()) }
+func (s *state) hasRunOut(now time.Time) bool { return s.policy != nil && now.After(s.expiresAt(now)) }
+
+// inForce reports whether there is a policy that has not expired.
+func (s *state) inForce(now time.Time) bool { return s.policy != nil && !now.After(s.expiresAt(now)) }
 
 // isFresh reports whether DNS need not be asked. After the clock was set back,
 // nothing is fresh.
@@ -188,20 +224,34 @@ func (s *state) isFresh(now time.Time) bool {
 	return now.Before(s.next) && !now.Before(s.made)
 }
 
-// at returns a copy of the state as of now: without an expired policy, and with
-// no time in the future. So a clock that was set back does not extend a policy
-// beyond max_age from now.
+// at returns a copy of the state as of now, without an expired policy. The time of
+// the fetch stays as it is. A clock that was set back does not extend a policy beyond
+// max_age from now.
 func (s *state) at(now time.Time) *state {
+	if s.lapsed != nil && s.lapsed.inForce(now) && !mayReplace(s, s.lapsed.state, now) {
+		back := s.lapsed.at(now) // the clock was wrong
+		back.used = back.used || s.used
+		return back
+	}
 	t := *s
 	t.made = now
-	t.fetched = earlier(t.fetched, now)
 	t.problems = s.problems.at(now)
-	if t.hasRunOut(now) {
-		t.policy, t.id, t.fetched, t.used = nil, "", time.Time{}, false
+	switch ms := now.UnixMilli(); {
+	case !now.Before(t.fetched):
+		t.behind = 0
+	case t.behind == 0 || ms < t.behind:
+		t.behind = ms
+	}
+	switch {
+	case t.hasRunOut(now):
+		t.policy, t.id, t.fetched, t.used, t.behind = nil, "", time.Time{}, false, 0
+		t.lapsed = &lapsed{s, time.Now()}
 		t.clearFailing()
 		if t.problems != nil {
 			t.problems.notified.expiring = false
 		}
+	case t.lapsed != nil && time.Since(t.lapsed.since) > expiredKept:
+		t.lapsed = nil
 	}
 	return &t
 }
@@ -312,7 +362,8 @@ func (s *state) fetchSucceeded(id string, now time.Time, policy *Policy) {
 	if s.policy != nil && s.policy.Text == policy.Text {
 		policy = s.policy
 	}
-	s.policy, s.fetched = policy, now
+	// Stores keep milliseconds; the time must not differ from what they return.
+	s.policy, s.fetched, s.behind, s.lapsed = policy, now.Truncate(time.Millisecond), 0, nil
 	s.id = strings.Clone(id) // does not keep the whole TXT record in memory
 	s.unread = false
 	s.problems = nil

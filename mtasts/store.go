@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"iter"
 	"time"
@@ -22,6 +23,12 @@ var ErrNotStored = errors.New("mtasts: not in the store")
 // the Store is an event and never means "no policy". What the Client has in
 // memory stays in force, and what it does not have it fetches.
 //
+// An entry replaces a policy in force in memory, without a fetch, only if its policy is
+// at least as strong, names the same hosts and expires no earlier, and if it was not
+// fetched in the future. If another Client has found a different policy, the Client
+// asks DNS and fetches that policy itself. For what is not in memory, the Store is
+// trusted, unless there is a [Config.StoreKey].
+//
 // Domains are in A-labels, in lower case, without a final dot. For one domain, the
 // Client calls Put and Delete one at a time. Lookups wait for these calls, so a slow
 // Store should write in the background. A Store that several Clients share may also
@@ -32,8 +39,9 @@ var ErrNotStored = errors.New("mtasts: not in the store")
 // The tests of package policy/storetest check these requirements.
 //
 //   - Get MUST return the entry that was last put, with all fields and with times of
-//     at least millisecond precision, until it is deleted. The Store MAY drop an entry
-//     after its Expires.
+//     at least millisecond precision, until it is deleted. The Store MAY drop an entry a
+//     day after its Expires. It MUST NOT do so because the clock of one of several
+//     programs says that it has expired.
 //   - Get MUST return [ErrNotStored] if and only if there is no entry. A Store that
 //     cannot read its data MUST return another error.
 //   - Put and Delete MUST be visible to later calls on the same Store, and to those of
@@ -98,13 +106,17 @@ type Entry struct {
 	// Fetched is when the policy was fetched.
 	Fetched time.Time
 	// Expires is when the policy expires: Fetched plus max_age. It is for Stores
-	// that delete expired entries. A Client computes it again.
+	// that delete expired entries, which Clients never do. A Client computes it again.
 	Expires time.Time
 	// NextCheck is when to ask DNS for the id again, as known when the entry was
 	// put.
 	NextCheck time.Time
 	// Used reports whether the domain was looked up since Fetched.
 	Used bool
+	// Noticed is when a Client whose clock was before Fetched first read the entry;
+	// zero for never. For such a clock, the age of the policy counts from then. Fetched
+	// stays as it is, because it is not known which clock is wrong.
+	Noticed time.Time
 	// FailingSince is when the first fetch since Fetched failed; zero if none
 	// failed.
 	FailingSince time.Time
@@ -112,6 +124,9 @@ type Entry struct {
 	Failed int
 	// Failures are the last of these, at most three, oldest first.
 	Failures []Failure
+	// Tag shows that a Client with the same [Config.StoreKey] has put the entry. It is
+	// empty without that key.
+	Tag string
 }
 
 // Failure is a failed fetch in an [Entry].
@@ -127,7 +142,7 @@ type Failure struct {
 	Detail     string
 }
 
-// entryVersion is the version of the binary form:
+// The binary form of an entry is
 //
 //	version   1 octet
 //	checksum  4 octets, CRC-32C of everything after it, big-endian
@@ -135,20 +150,21 @@ type Failure struct {
 //	          list by its number of elements, and times are in milliseconds
 //	          since 1970.
 //
-// Numbers are varints of package encoding/binary.
-const entryVersion = 1
-
-const entryHeader = 5 // octets of version and checksum
-
-var (
-	errEntryVersion = errors.New("mtasts: stored entry has an unknown version")
-	errEntryDamaged = errors.New("mtasts: stored entry is damaged")
+// Numbers are varints of package encoding/binary. In version 1, Noticed and Tag are
+// missing; in version 2 they are the last fields. An entry without them is written in
+// version 1.
+const (
+	entryPlain  = 1
+	entryTagged = 2
+	entryHeader = 5 // octets of version and checksum
 )
+
+var errEntryDamaged = errors.New("mtasts: stored entry is damaged")
 
 // MarshalBinary returns e in the form that UnmarshalBinary reads. Times are
 // rounded down to milliseconds. The error is always nil.
 func (e Entry) MarshalBinary() ([]byte, error) {
-	b := make([]byte, entryHeader, entryHeader+len(e.Domain)+len(e.ID)+len(e.Text)+64)
+	b := make([]byte, entryHeader, entryHeader+len(e.Domain)+len(e.ID)+len(e.Text)+len(e.Tag)+64)
 	for _, s := range []string{e.Domain, e.ID, e.Text} {
 		b = appendString(b, s)
 	}
@@ -168,19 +184,23 @@ func (e Entry) MarshalBinary() ([]byte, error) {
 			b = appendString(b, s)
 		}
 	}
-	b[0] = entryVersion
+	b[0] = entryPlain
+	if !e.Noticed.IsZero() || e.Tag != "" {
+		b[0] = entryTagged
+		b = appendString(binary.AppendVarint(b, e.Noticed.UnixMilli()), e.Tag)
+	}
 	binary.BigEndian.PutUint32(b[1:], checksum(b[entryHeader:]))
 	return b, nil
 }
 
 // UnmarshalBinary sets e from data, which it does not keep. It returns an error,
-// and leaves e unchanged, if data is damaged or has an unknown version.
+// and leaves e unchanged, if data is damaged or has a later version.
 func (e *Entry) UnmarshalBinary(data []byte) error {
 	switch {
 	case len(data) < entryHeader:
 		return errEntryDamaged
-	case data[0] != entryVersion:
-		return errEntryVersion
+	case data[0] != entryPlain && data[0] != entryTagged:
+		return fmt.Errorf("mtasts: stored entry has version %d, and this release reads versions %d and %d", data[0], entryPlain, entryTagged)
 	case binary.BigEndian.Uint32(data[1:]) != checksum(data[entryHeader:]):
 		return errEntryDamaged
 	}
@@ -195,6 +215,9 @@ func (e *Entry) UnmarshalBinary(data []byte) error {
 	for n := d.uint(); n > 0 && !d.damaged; n-- {
 		f := Failure{When: d.time(), ID: d.string(), Kind: Kind(d.string()), ReasonCode: d.string(), Detail: d.string()}
 		read.Failures = append(read.Failures, f)
+	}
+	if data[0] == entryTagged {
+		read.Noticed, read.Tag = d.time(), d.string()
 	}
 	if d.damaged || d.rest != "" {
 		return errEntryDamaged

@@ -31,13 +31,24 @@ type Config struct {
 	// DNS can hide a policy again.
 	Store mtasts.Store
 
+	// StoreKey authenticates the entries of a Store that several senders share; see
+	// mtasts.Config. nil means that whoever can write to the Store is trusted with
+	// the policies of domains that a sender does not have in memory.
+	StoreKey []byte
+
+	// ProceedUnread lets mail proceed for which no policy is known while the Store
+	// cannot be read, and has given no answer about the domain since New. False means
+	// that it waits, unless DANE decides: the Store may have a policy, and an attacker
+	// may hide it.
+	ProceedUnread bool
+
 	// MTASTS looks up and remembers MTA-STS policies. nil means a client
-	// made from DNS, Store, RootCAs, Dial, AllowPolicyHost, Now and Logger.
+	// made from DNS, Store, StoreKey, ProceedUnread, RootCAs, Dial, AllowPolicyHost, Now and Logger.
 	MTASTS *mtasts.Client
 
 	// RootCAs are the roots of the web PKI, for MTA-STS policy hosts and for the
-	// mail hosts that a policy lists. nil means the system's roots. DANE
-	// does not use them.
+	// mail hosts that a policy lists. nil means the system's roots. If there are none,
+	// New fails unless NoMTASTS is set. DANE does not use them.
 	RootCAs *x509.CertPool
 
 	// Dial connects to mail hosts and policy hosts; addr is always an IP
@@ -134,8 +145,10 @@ type Config struct {
 	// take at most 200 MiB.
 	MaxPlans int
 
-	// Timeout bounds the lookups for one plan. 0 means two minutes, because
-	// the fetch of an MTA-STS policy alone may take one.
+	// Timeout bounds the lookups for one plan. A quarter of it, and at most 15 seconds,
+	// is for the first MTA-STS policy of a domain. If it is not there then, the plan is
+	// made without it (RFC 8461 section 3.3), and made again as soon as it is. 0 means
+	// two minutes.
 	Timeout time.Duration
 
 	// Now is the clock. nil means time.Now.

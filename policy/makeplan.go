@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/lack"
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy/internal/decision"
 	"github.com/mxseal/mxseal/policy/internal/hop"
@@ -27,9 +29,9 @@ var errNotAHost = errors.New("the MX record does not name a host")
 // out.
 var errFamily = errors.New("no address of the family that the call uses, only")
 
-// errNoStatus means that a dnssec.Resolver returned an answer that is neither
+// errNoStatus means that a dnssec.Resolver returned no answer, or one that is neither
 // secure nor insecure.
-var errNoStatus = errors.New("the resolver gave no DNSSEC status")
+var errNoStatus = errors.New("the resolver gave no answer with a DNSSEC status")
 
 // makePlan gathers the facts and decides about each host.
 func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) {
@@ -105,7 +107,7 @@ func (r *Resolver) askMTASTS(ctx context.Context, q question) MTASTS {
 	case errors.Is(err, mtasts.ErrDomain):
 		return MTASTS{Asked: true, off: true} // the name is too long for a policy host
 	case err != nil:
-		return MTASTS{Err: err}
+		return MTASTS{Err: err, domain: q.hop.Name}
 	}
 	return newMTASTS(result)
 }
@@ -211,11 +213,17 @@ func (r *Resolver) setExpiry(plan *Plan, found []hostFacts) {
 		if facts.err != nil || plan.Hosts[i].Level == Refused {
 			end(now.Add(failedPlanAge))
 		}
+		if lack.Of(facts.err) {
+			end(now.Add(unreadPlanAge)) // this host was the reason, and may have room at once
+		}
 	}
 	if plan.MTASTS.Asked && !plan.MTASTS.off {
 		end(plan.MTASTS.recheck)
 	}
-	if plan.MTASTS.Err != nil {
+	switch err := plan.MTASTS.Err; {
+	case errors.Is(err, mtasts.ErrStoreUnread):
+		end(now.Add(unreadPlanAge))
+	case err != nil:
 		end(now.Add(failedPlanAge))
 	}
 }
@@ -226,7 +234,7 @@ func (r *Resolver) newHost(q question, route route, exchange hop.Exchange, found
 		MX:     route.status,
 		TLSA:   found.tlsa,
 		MTASTS: plan.MTASTS.fact(),
-		Listed: plan.MTASTS.lists(exchange.Name),
+		Listed: plan.MTASTS.Policy != nil && plan.MTASTS.Policy.MatchMX(exchange.Name),
 	}
 	override := r.overrides.hosts[exchange.Name]
 	wishes := q.wishes
@@ -263,7 +271,7 @@ func (r *Resolver) newHost(q question, route route, exchange hop.Exchange, found
 		if v.Refusal == decision.SpecialAddress && plan.literal {
 			wording = badLiteral()
 		}
-		host.refuseFor(host.failure(wording, found.err))
+		host.refuseFor(host.failure(wording, cmp.Or(found.err, plan.MTASTS.unasked())))
 		return host
 	}
 	host.Why = v.Why(facts, wishes)

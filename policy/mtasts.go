@@ -30,6 +30,8 @@ type MTASTS struct {
 	// A remembered policy stays in force after a failure.
 	Err error
 
+	// domain is the policy domain; empty if there was no lookup.
+	domain string
 	// failedText is the text of a policy that was fetched and is invalid.
 	failedText string
 	// reportable is whether Err belongs in a report.
@@ -43,6 +45,7 @@ type MTASTS struct {
 func newMTASTS(result mtasts.Result) MTASTS {
 	m := MTASTS{
 		Asked:      true,
+		domain:     result.Domain,
 		Policy:     result.Policy,
 		ID:         result.ID,
 		Err:        result.Err,
@@ -77,9 +80,12 @@ func (m *MTASTS) fact() decision.MTASTS {
 	return decision.MTASTSNone
 }
 
-// lists reports whether the policy in force has a pattern for the host.
-func (m *MTASTS) lists(host string) bool {
-	return m.Policy != nil && m.Policy.MatchMX(host)
+// unasked returns why the policy is not known; nil if it was looked up or not needed.
+func (m *MTASTS) unasked() error {
+	if m.Asked {
+		return nil
+	}
+	return m.Err
 }
 
 // failures returns why the policy was not found, if a report counts it.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -41,6 +42,11 @@ const (
 	// failedPlanAge bounds the age of plans in which a lookup failed: long enough
 	// to spare a broken domain, short enough to notice that it works again.
 	failedPlanAge = 30 * time.Second
+	// firstPolicyWait bounds the wait for the first MTA-STS policy of a domain.
+	firstPolicyWait = 15 * time.Second
+	// unreadPlanAge bounds the age of plans made while the store could not be read, or
+	// while this host had no room for a lookup.
+	unreadPlanAge = 5 * time.Second
 )
 
 // Resolver makes plans and remembers them. Make one with New and use it for the
@@ -143,22 +149,32 @@ func (r *Resolver) addSources(config Config) error {
 		r.dns = validator
 		made = append(made, validator)
 	}
-	if config.MTASTS != nil && config.Store != nil {
-		return errors.New("policy: Config.Store and Config.MTASTS exclude each other; give the Store to the MTA-STS client")
+	if config.MTASTS != nil && (config.Store != nil || config.StoreKey != nil || config.ProceedUnread) {
+		return errors.New("policy: Config.Store, StoreKey and ProceedUnread exclude Config.MTASTS; set them in the Config of the MTA-STS client")
 	}
 	r.mtasts = config.MTASTS
 	if r.mtasts == nil {
+		roots := config.RootCAs
+		if roots == nil && config.NoMTASTS {
+			// No policy is looked up, so a system without roots is no error.
+			if roots, _ = x509.SystemCertPool(); roots == nil {
+				roots = x509.NewCertPool()
+			}
+		}
 		client, err := mtasts.New(mtasts.Config{
 			Resolver:        policyResolver{r.dns},
-			RootCAs:         config.RootCAs,
+			RootCAs:         roots,
 			Dial:            config.Dial,
 			AllowPolicyHost: config.AllowPolicyHost,
 			Now:             config.Now,
 			Store:           config.Store,
+			StoreKey:        config.StoreKey,
+			ProceedUnread:   config.ProceedUnread,
+			FirstWait:       min(firstPolicyWait, cmp.Or(config.Timeout, defaultTimeout)/4),
 			Logger:          config.Logger,
 		})
 		if err != nil {
-			return fmt.Errorf("policy: %w", err)
+			return fmt.Errorf("policy: Config.Store, StoreKey and RootCAs make no MTA-STS client; correct them, or set Config.NoMTASTS: %w", err)
 		}
 		r.mtasts = client
 		made = append(made, client)
@@ -214,10 +230,17 @@ func (r *Resolver) Resolve(ctx context.Context, domain string, options ...Option
 	}
 	now := r.now()
 	// A plan of the future was made before the wall clock was set back.
-	if plan, found := r.plans.Get(asked, now); found && !now.Before(plan.made) {
+	if plan, found := r.plans.Get(asked, now); found && !now.Before(plan.made) && r.isCurrent(plan) {
 		return plan, nil
 	}
 	return r.share(ctx, asked)
+}
+
+// isCurrent reports whether the policy that the plan was made from is still the one in
+// force, as far as memory can tell.
+func (r *Resolver) isCurrent(plan *Plan) bool {
+	policy := &plan.MTASTS
+	return policy.off || !policy.Asked && policy.Err == nil || r.mtasts.IsCurrent(policy.domain, policy.Policy)
 }
 
 // share makes a plan once for all concurrent callers. The work goes on while one
@@ -230,8 +253,9 @@ func (r *Resolver) share(ctx context.Context, asked request) (*Plan, error) {
 			failure.Domain = asked.domain
 			return nil, failure
 		}
-		// A plan whose lookups were canceled says nothing about the domain.
-		if size := plan.size(); size <= maxPlanSize && !errors.Is(ctx.Err(), context.Canceled) {
+		// A plan whose lookups were interrupted says nothing about the domain.
+		newer, found := r.plans.Get(asked, r.now())
+		if size := plan.size(); size <= maxPlanSize && ctx.Err() == nil && (!found || !newer.made.After(plan.made)) {
 			r.plans.Put(asked, plan, size, plan.Expires, r.now())
 			if r.forgets.Load() != forgets {
 				r.plans.Remove(asked) // perhaps it was this one
@@ -267,11 +291,11 @@ func (r *Resolver) Recheck(ctx context.Context, plan *Plan) (fresh *Plan, change
 		return plan, false, nil
 	}
 	result, _, err := r.mtasts.Recheck(ctx, plan.NextHop)
-	if err == nil && result.Policy == plan.MTASTS.Policy {
-		return plan, false, unknownPolicy(result)
-	}
 	if err != nil {
 		return plan, false, err
+	}
+	if r.isCurrent(plan) {
+		return plan, false, unknownPolicy(result)
 	}
 	r.Forget(plan.asked.domain)
 	fresh, err = r.share(ctx, plan.asked)

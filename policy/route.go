@@ -47,7 +47,7 @@ func (r *Resolver) findRoute(ctx context.Context, q question) (route, *Error) {
 	if err != nil {
 		return route{}, mxLookup(err)
 	}
-	if answer.Status != dnssec.Secure && answer.Status != dnssec.Insecure {
+	if answer == nil || answer.Status != dnssec.Secure && answer.Status != dnssec.Insecure {
 		return route{}, mxLookup(errNoStatus)
 	}
 	if answer.NXDomain {

@@ -2,9 +2,11 @@ package dnssec
 
 import (
 	"context"
-	"net"
+	"errors"
 	"net/netip"
 	"time"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/hostaddr"
 )
 
 // Resolver looks up DNS records and reports how well they are authenticated. The
@@ -89,6 +91,15 @@ func (s Status) String() string {
 // MarshalText returns what String returns.
 func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// answerOf returns the answer of r. One without a status is an error, and so is none.
+func answerOf(ctx context.Context, r Resolver, name string, t Type) (*Answer, error) {
+	a, err := r.Lookup(ctx, name, t)
+	if err == nil && (a == nil || a.Status != Secure && a.Status != Insecure) {
+		return nil, errors.New("dnssec: the Resolver returned no error and no answer with a status; correct it")
+	}
+	return a, err
+}
+
 // LookupTXT returns the TXT records of name, each with its strings joined, and the
 // time at which they expire. It ignores the status of the answer.
 //
@@ -96,7 +107,7 @@ func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // and expires is the time until which that holds. Any other error means that the
 // lookup failed and nothing is known.
 func LookupTXT(ctx context.Context, r Resolver, name string) (txts []string, expires time.Time, err error) {
-	a, err := r.Lookup(ctx, name, TypeTXT)
+	a, err := answerOf(ctx, r, name, TypeTXT)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
@@ -106,7 +117,7 @@ func LookupTXT(ctx context.Context, r Resolver, name string) (txts []string, exp
 		}
 	}
 	if len(txts) == 0 {
-		return nil, a.Expires, notFound(name)
+		return nil, a.Expires, hostaddr.NotFound(name)
 	}
 	return txts, a.Expires, nil
 }
@@ -118,58 +129,17 @@ func LookupTXT(ctx context.Context, r Resolver, name string) (txts []string, exp
 //
 // If there are no addresses, the error is a *net.DNSError with IsNotFound set. Any
 // other error means that a lookup failed.
-func LookupNetIP(ctx context.Context, r Resolver, network, host string) (addrs []netip.Addr, err error) {
-	if addr, err := netip.ParseAddr(host); err == nil {
-		if network == "ip4" && !addr.Unmap().Is4() || network == "ip6" && addr.Unmap().Is4() {
-			return nil, notFound(addr.String())
+func LookupNetIP(ctx context.Context, r Resolver, network, host string) ([]netip.Addr, error) {
+	return hostaddr.Lookup(network, host, func(rtype uint16) (addrs []netip.Addr, err error) {
+		a, err := answerOf(ctx, r, host, Type(rtype))
+		if err != nil {
+			return nil, err
 		}
-		return []netip.Addr{addr}, nil
-	}
-	var types []Type
-	switch network {
-	case "ip":
-		types = []Type{TypeA, TypeAAAA}
-	case "ip4":
-		types = []Type{TypeA}
-	case "ip6":
-		types = []Type{TypeAAAA}
-	default:
-		return nil, net.UnknownNetworkError(network)
-	}
-	type outcome struct {
-		answer *Answer
-		err    error
-	}
-	outcomes := make([]chan outcome, len(types))
-	for i, t := range types {
-		outcomes[i] = make(chan outcome, 1)
-		go func() {
-			a, err := r.Lookup(ctx, host, t)
-			outcomes[i] <- outcome{a, err}
-		}()
-	}
-	for _, c := range outcomes {
-		o := <-c
-		if o.err != nil {
-			err = o.err
-			continue
-		}
-		for _, record := range o.answer.Records {
+		for _, record := range a.Records {
 			if addr, ok := record.Addr(); ok {
 				addrs = append(addrs, addr)
 			}
 		}
-	}
-	switch {
-	case len(addrs) > 0:
 		return addrs, nil
-	case err != nil:
-		return nil, err
-	default:
-		return nil, notFound(host)
-	}
-}
-
-func notFound(name string) error {
-	return &net.DNSError{Err: "no such host or record", Name: name, IsNotFound: true}
+	})
 }

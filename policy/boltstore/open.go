@@ -28,6 +28,7 @@ type Config struct {
 	Logger *slog.Logger
 
 	openFile func(name string, flag int, perm fs.FileMode) (*os.File, error) // for tests
+	now      func() time.Time                                                // for tests
 }
 
 // ErrDamaged means that the file is damaged, or is not a database of this
@@ -68,6 +69,9 @@ func Open(path string, config Config) (*Store, error) {
 	if config.openFile == nil {
 		config.openFile = os.OpenFile
 	}
+	if config.now == nil {
+		config.now = time.Now
+	}
 	db, err := openWritable(path, config)
 	if errors.Is(err, ErrDamaged) && config.MoveDamaged {
 		moved := path + "." + time.Now().UTC().Format("20060102T150405.000000000") + ".damaged"
@@ -92,6 +96,7 @@ func Open(path string, config Config) (*Store, error) {
 		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1),
 		quit: make(chan struct{}), done: make(chan struct{}),
 		pending: make(changes), written: make(chan struct{}),
+		clock: newClock(config.now),
 	}
 	go s.write()
 	return s, nil

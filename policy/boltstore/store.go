@@ -27,6 +27,7 @@ type Store struct {
 	db    *bolt.DB
 	wake  chan struct{} // signals pending changes
 	hurry chan struct{} // asks to write them without delay
+	clock *clock
 	quit  chan struct{}
 	done  chan struct{} // closed when the writer has ended
 
@@ -155,9 +156,12 @@ func notify(c chan struct{}) {
 const pageSize = 256
 
 // All yields all entries. It yields each damaged record with an error, which
-// has only Domain set, and deletes it.
+// has only Domain set, and deletes it. It also deletes, and does not yield, entries
+// that have expired a day ago, once the clock has been right for a day: otherwise a
+// clock that jumps would delete what protects.
 func (s *Store) All(ctx context.Context) iter.Seq2[mtasts.Entry, error] {
 	return func(yield func(mtasts.Entry, error) bool) {
+		now, sure := s.clock.read()
 		recent := s.recent()
 		for _, e := range recent {
 			if e != nil && !yield(*e, nil) {
@@ -179,8 +183,12 @@ func (s *Store) All(ctx context.Context) iter.Seq2[mtasts.Entry, error] {
 				if _, ok := recent[r.entry.Domain]; ok {
 					continue
 				}
-				if r.err != nil {
+				isOver := r.err == nil && sure && now.After(end(&r.entry, now).Add(keepExpired))
+				if r.err != nil || isOver {
 					s.change(r.entry.Domain, nil)
+				}
+				if isOver {
+					continue
 				}
 				if !yield(r.entry, s.withPath(r.err)) {
 					return

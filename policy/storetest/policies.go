@@ -21,8 +21,9 @@ import (
 // It checks that a store meets these requirements:
 //
 //   - Get MUST return the entry that was last put, with all fields and with times of
-//     at least millisecond precision, until it is deleted. The store MAY drop an entry
-//     after its Expires.
+//     at least millisecond precision, until it is deleted. The store MAY drop an entry a
+//     day after its Expires. It MUST NOT do so because the clock of one of several
+//     programs says that it has expired.
 //   - Get MUST return [mtasts.ErrNotStored] if and only if there is no entry. A store
 //     that cannot read its data MUST return another error.
 //   - Put and Delete MUST be visible to later calls on the same store, and to those of
@@ -100,6 +101,7 @@ func inMillis(e mtasts.Entry) mtasts.Entry {
 	millis := func(t time.Time) time.Time { return time.UnixMilli(t.UnixMilli()) }
 	e.Fetched, e.Expires = millis(e.Fetched), millis(e.Expires)
 	e.NextCheck, e.FailingSince = millis(e.NextCheck), millis(e.FailingSince)
+	e.Noticed = millis(e.Noticed)
 	e.Failures = slices.Clone(e.Failures)
 	for i := range e.Failures {
 		e.Failures[i].When = millis(e.Failures[i].When)
@@ -127,6 +129,7 @@ func keepsEntry(_ *testing.T, s *policyStore) {
 	all := policyEntry("example.net", time.Hour)
 	all.Text += "x: \x00\xff\u00e9\n" + strings.Repeat("a: b\n", 8000)
 	all.Used = false
+	all.Noticed, all.Tag = all.Fetched.Add(-time.Hour), "\x00\xff tag"
 	all.Failed, all.FailingSince = 7, all.Fetched.Add(time.Minute)
 	for i := range 3 {
 		all.Failures = append(all.Failures, mtasts.Failure{

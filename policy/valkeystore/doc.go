@@ -33,21 +33,22 @@
 //
 // However, a valid policy that is read from the server is trusted. Anyone who
 // can write to the server can choose the mail hosts of domains that a relay
-// does not have in memory. Use TLS for the connection, and create a user for
-// the relays with these permissions only:
+// does not have in memory, unless all relays have the same mtasts.Config.StoreKey.
+// Use TLS for the connection, and create a user for the relays with these
+// permissions only:
 //
 //	ACL SETUSER relay on >secret resetkeys resetchannels -@all ~mxseal:*
-//	    +hello +ping +client|tracking +getrange +get +set +del +eval +scan
+//	    +hello +ping +client|tracking +getrange +get +set +del +eval +scan +time
 //
 // The sums of reports also need these:
 //
-//	ACL SETUSER relay +time +type +exists +expire +rename +unlink
+//	ACL SETUSER relay +type +exists +expire +rename +unlink
 //	    +hget +hgetall +hlen +hmget +hset +sadd +scard +sismember +srem +sscan
 //	    +zadd +zrangebyscore +zremrangebyscore
 //
 // Set the "maxmemory-policy" of the server to "noeviction" or to one of the
 // volatile policies. A policy needs a few hundred octets. All keys expire: a
-// policy at the end of its max_age, sums after a few days.
+// policy a day after the end of its max_age, sums after a few days.
 //
 // Sums are lost if the server loses its data. Persistence ("appendonly yes")
 // prevents that. A failover loses the additions that were not replicated yet.

@@ -4,16 +4,31 @@ package valkeystore
 // change.
 
 // putScript sets the value ARGV[1], fetched at ARGV[2], with a time to live of
-// ARGV[3]. It does nothing if the key has a value that was fetched later,
-// unless that time is after ARGV[4], which means that the writer's clock was
-// wrong. It returns whether it set the value.
+// ARGV[3]. It does nothing if the key has a value that was fetched later, unless
+// that time is in the future, which means that its writer's clock was wrong. It
+// returns whether it set the value.
+//
+// The clock of the server decides what the future is, because the caller's may be
+// the wrong one. If the user may not ask for it, it is after ARGV[4]. A value
+// fetched at the same time keeps its time to live.
 const putScript = `
 local kept = redis.pcall('GETRANGE', KEYS[1], 0, 20)
 local fetched = type(kept) == 'string' and tonumber(string.match(kept, '^%d+'))
-if fetched and fetched > tonumber(ARGV[2]) and fetched <= tonumber(ARGV[4]) then
-	return 0
+if fetched and fetched > tonumber(ARGV[2]) then
+	local future = tonumber(ARGV[4])
+	local now = redis.pcall('TIME')
+	if not now.err then
+		future = now[1] * 1000 + tonumber(ARGV[5])
+	end
+	if fetched <= future then
+		return 0
+	end
 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
+if fetched and fetched == tonumber(ARGV[2]) then
+	redis.call('SET', KEYS[1], ARGV[1], 'KEEPTTL')
+else
+	redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
+end
 return 1`
 
 // deleteScript deletes a value, unless it was fetched later than ARGV[1].

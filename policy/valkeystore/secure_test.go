@@ -20,12 +20,12 @@ import (
 var relayACL = []string{
 	"ACL", "SETUSER", "relay", "on", ">secret", "resetkeys", "resetchannels", "-@all", "~mxseal:*",
 	"+hello", "+ping", "+client|tracking",
-	"+getrange", "+get", "+set", "+del", "+eval", "+scan",
+	"+getrange", "+get", "+set", "+del", "+eval", "+scan", "+time",
 }
 
 // reportsACL contains the additional permissions for reports.
 var reportsACL = []string{
-	"ACL", "SETUSER", "relay", "+time", "+type", "+exists", "+expire", "+rename", "+unlink",
+	"ACL", "SETUSER", "relay", "+type", "+exists", "+expire", "+rename", "+unlink",
 	"+hget", "+hgetall", "+hlen", "+hmget", "+hset", "+sadd", "+scard", "+sismember", "+srem", "+sscan",
 	"+zadd", "+zrangebyscore", "+zremrangebyscore",
 }

@@ -20,6 +20,9 @@ import (
 // wrong clock and can be replaced.
 const clockSkew = time.Minute
 
+// keepExpired is how long the server keeps a policy that has expired.
+const keepExpired = 24 * time.Hour
+
 // Store stores policies on a server that several relays share. It implements
 // [mtasts.Store], [mtasts.Leaser] and [mtasts.Watcher]. It is safe for
 // concurrent use.
@@ -136,15 +139,12 @@ func (s *Store) decode(domain string, r valkey.ValkeyResult) (mtasts.Entry, erro
 }
 
 // Put replaces the entry of e.Domain, unless the server has an entry with a
-// later Fetched, which another relay has put. The entry expires on the server
-// at e.Expires. If Put cannot write the entry, it returns an error and keeps
+// later Fetched, which another relay has put. The server removes the entry a day
+// after the time from e.Fetched to e.Expires has passed on its own clock: the
+// relay's may be wrong. If Put cannot write the entry, it returns an error and keeps
 // the entry in memory. The entry is written when the server is back and the
 // domain is read again, as [mtasts.Client.Run] does.
 func (s *Store) Put(ctx context.Context, e mtasts.Entry) error {
-	left := e.Expires.Sub(s.now())
-	if left <= 0 {
-		return s.Delete(ctx, e.Domain)
-	}
 	value, err := encode(e)
 	if err != nil {
 		return s.failed("put", e.Domain, err)
@@ -154,8 +154,9 @@ func (s *Store) Put(ctx context.Context, e mtasts.Entry) error {
 	did, err := s.run(ctx, putScript, s.keys.policy(e.Domain),
 		value,
 		strconv.FormatInt(e.Fetched.UnixMilli(), 10),
-		strconv.FormatInt(milliseconds(min(left, mtasts.MaxAge)), 10),
+		strconv.FormatInt(milliseconds(min(max(e.Expires.Sub(e.Fetched), 0), mtasts.MaxAge)+keepExpired), 10),
 		strconv.FormatInt(s.now().Add(clockSkew).UnixMilli(), 10),
+		strconv.FormatInt(milliseconds(clockSkew), 10),
 	)
 	switch {
 	case err != nil:

@@ -39,7 +39,8 @@ func TestPutGetDelete(t *testing.T) {
 	}
 }
 
-// The server removes a policy when it expires.
+// M7: the server removes a policy a day after its max_age has passed on the server's
+// own clock. No relay's clock shortens that.
 func TestTimeToLive(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
@@ -50,21 +51,53 @@ func TestTimeToLive(t *testing.T) {
 		t.Fatal(err)
 	}
 	left := time.Duration(ttl) * time.Millisecond
-	if left > 23*time.Hour || left < 22*time.Hour {
-		t.Errorf("an hour after the fetch of a policy for a day it is kept for %v", left)
+	if left > 48*time.Hour || left < 47*time.Hour {
+		t.Errorf("a policy for a day is kept for %v", left)
 	}
 
 	e := entry(domain, 0)
 	e.Expires = e.Fetched.Add(50 * 365 * 24 * time.Hour)
 	put(t, s, e)
-	if ttl, _ = srv.admin(t, "PTTL", s.keys.policy(domain)).AsInt64(); ttl > mtasts.MaxAge.Milliseconds() {
-		t.Errorf("kept for %d ms, which is more than the longest max_age", ttl)
+	if ttl, _ = srv.admin(t, "PTTL", s.keys.policy(domain)).AsInt64(); ttl > (mtasts.MaxAge + 24*time.Hour).Milliseconds() {
+		t.Errorf("kept for %d ms, which is more than the longest max_age and a day", ttl)
 	}
+}
 
-	e.Expires = time.Now().Add(-time.Second)
-	put(t, s, e)
-	if names := srv.keys(t, "*"); len(names) != 0 {
-		t.Errorf("after the time of the policy: %q", names)
+// M7: relays whose clocks are ahead or behind, and which put what they have again,
+// remove nothing, age nothing and do not prolong the time to live. What was fetched in
+// the future, by the server's clock, is replaced.
+func TestM7WrongClocks(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	const month = 30 * 24 * time.Hour
+	offset := func(d time.Duration) func(*Config) {
+		return func(c *Config) { c.Now = func() time.Time { return time.Now().Add(d) } }
+	}
+	good := open(t, at(srv.addr))
+	for _, d := range []time.Duration{month, -month} {
+		wrong := open(t, at(srv.addr, offset(d)))
+		e := entry(domain, time.Hour)
+		put(t, good, e)
+		srv.admin(t, "PEXPIRE", good.keys.policy(domain), "3600000")
+		e.Failed++
+		put(t, wrong, e) // the same fetch
+		if ttl, err := srv.admin(t, "PTTL", good.keys.policy(domain)).AsInt64(); err != nil || ttl < 3500_000 || ttl > 3600_000 {
+			t.Errorf("%v: time to live %d ms, %v", d, ttl, err)
+		}
+		own := entry(domain, -d)
+		own.ID = "own"
+		put(t, wrong, own) // fetched by its own clock
+		want := "1"
+		if d > 0 {
+			want = "own"
+		}
+		if got := mustGet(t, open(t, at(srv.addr)), domain); got.ID != want {
+			t.Errorf("%v: the server has %+v", d, got)
+		}
+		put(t, good, entry(domain, time.Minute))
+		if got := mustGet(t, open(t, at(srv.addr)), domain); got.ID != "1" || time.Since(got.Fetched) > 2*time.Minute {
+			t.Errorf("%v, put again: the server has %+v", d, got)
+		}
 	}
 }
 

@@ -88,10 +88,10 @@ func TestWatch(t *testing.T) {
 
 	onB.clear()
 	short := entry("short.example", 0)
-	short.Expires = short.Fetched.Add(100 * time.Millisecond)
 	put(t, a, short)
 	eventually(t, "it hears of a new one", func() bool { return onB.has(short.Domain) })
 	onB.clear()
+	srv.admin(t, "PEXPIRE", a.keys.policy(short.Domain), "100")
 	eventually(t, "it hears that its time is over", func() bool { return onB.has(short.Domain) })
 
 	put(t, b, entry("other.example", time.Minute))

@@ -1,0 +1,67 @@
+package mtasts
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/mxseal/mxseal/internal/names"
+)
+
+// A store that several Clients share has other writers. So what it has replaces a
+// policy in memory only if that takes nothing away.
+
+// maxSkew is how far the clocks of Clients that share a store may differ.
+const maxSkew = time.Minute
+
+// isFuture reports whether the policy was fetched by a clock that is ahead of this
+// one, or was planted to look so.
+func isFuture(s *state, now time.Time) bool { return s.fetched.After(now.Add(maxSkew)) }
+
+// mayReplace reports whether theirs, which a store has, may replace mine without a
+// fetch: mine has no policy in force, or theirs is at least as strong, names the same
+// hosts and expires no earlier.
+func mayReplace(theirs, mine *state, now time.Time) bool {
+	if !mine.inForce(now) {
+		return true
+	}
+	return theirs.policy != nil && !isFuture(theirs, now) &&
+		theirs.policy.Mode.strength() >= mine.policy.Mode.strength() &&
+		sameHosts(theirs.policy, mine.policy) &&
+		!theirs.expiresAt(now).Before(mine.expiresAt(now))
+}
+
+// strength orders the modes by what they refuse or report.
+func (m Mode) strength() int { return slices.Index([]Mode{None, Testing, Enforce}, m) }
+
+// sameHosts reports whether two policies have the same patterns, in any order.
+func sameHosts(p, q *Policy) bool {
+	if p == q || p.Text == q.Text {
+		return true
+	}
+	set := func(patterns []string) map[string]bool {
+		m := make(map[string]bool, len(patterns))
+		for _, pattern := range patterns {
+			m[names.Fold(pattern)] = true
+		}
+		return m
+	}
+	return maps.Equal(set(p.MX), set(q.MX))
+}
+
+// minStoreKey is the minimum length of Config.StoreKey, in octets.
+const minStoreKey = 16
+
+// tag returns the Tag of e: HMAC-SHA-256 of its binary form without Tag.
+func (e Entry) tag(key []byte) string {
+	e.Tag = ""
+	form, _ := e.MarshalBinary() // which never fails
+	mac := hmac.New(sha256.New, key)
+	mac.Write(form)
+	return string(mac.Sum(nil))
+}
+
+// isTagged reports whether a Client with that key has put e.
+func (e Entry) isTagged(key []byte) bool { return hmac.Equal([]byte(e.Tag), []byte(e.tag(key))) }

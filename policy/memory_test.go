@@ -1,0 +1,251 @@
+package policy
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/mtasts"
+)
+
+// changingStore is a store whose only entry is that of example.org, and which fails.
+type changingStore struct {
+	mtasts.Store
+	entry *mtasts.Entry // nil for none
+	err   error
+}
+
+func (s *changingStore) Get(_ context.Context, domain string) (mtasts.Entry, error) {
+	switch {
+	case s.err != nil:
+		return mtasts.Entry{}, s.err
+	case s.entry == nil || domain != "example.org":
+		return mtasts.Entry{}, mtasts.ErrNotStored
+	}
+	return *s.entry, nil
+}
+
+func (s *changingStore) Put(_ context.Context, e mtasts.Entry) error { return s.err }
+
+// set sets the entry of example.org, fetched now.
+func (s *changingStore) set(mode mtasts.Mode, host string) {
+	text := "version: STSv1\nmode: " + string(mode) + "\nmx: " + host + "\nmax_age: 604800\n"
+	s.entry = &mtasts.Entry{
+		Domain: "example.org", ID: "1", Text: text, Fetched: time.Now(), Expires: time.Now().Add(7 * 24 * time.Hour),
+		NextCheck: time.Now().Add(time.Hour), Used: true,
+	}
+}
+
+func resolve(t *testing.T, r *Resolver, domain string, options ...Option) *Plan {
+	t.Helper()
+	plan, err := r.Resolve(t.Context(), domain, options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+// forged is DNS in which an attacker has replaced the MX records of example.org and
+// hidden its MTA-STS record. The other domains are not attacked.
+func forged(t *testing.T) *fakeDNS {
+	f := newFakeDNS()
+	f.add(t, dnssec.Insecure, "example.org. MX 1 mx.evil.example.")
+	f.addHost(t, dnssec.Insecure, "mx.evil.example")
+	f.add(t, dnssec.Insecure, "other.example. MX 1 mx.other.example.")
+	f.addHost(t, dnssec.Insecure, "mx.other.example")
+	f.add(t, dnssec.Secure, "dane.example. MX 1 mx.dane.example.")
+	f.addHost(t, dnssec.Secure, "mx.dane.example", someKey)
+	return f
+}
+
+// M1: while the store cannot be read, mail waits unless DANE decides, and the plan is
+// made again as soon as the store can be read.
+func TestM1PlanWithoutTheStore(t *testing.T) {
+	for _, recovery := range []string{"another lookup", "time"} {
+		t.Run(recovery, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &changingStore{err: errBroken}
+				store.set(mtasts.Enforce, "mx.example.org")
+				r := forged(t).newResolver(t, Config{Store: store})
+				for _, options := range [][]Option{nil, {RequireTLS()}, {AtLeast(Encrypted)}} {
+					plan := resolve(t, r, "example.org", options...)
+					host := plan.Hosts[0]
+					if host.Level != Refused || host.Refusal.Permanent || !errors.Is(host.Refusal, ErrPolicyUnknown) || !errors.Is(host.Refusal, mtasts.ErrStoreUnread) {
+						t.Errorf("%s: %v, %v", plan.Key(), host.Level, host.Refusal)
+					}
+					if left := time.Until(plan.Expires); left > 5*time.Second {
+						t.Errorf("%s: it is kept for %v", plan.Key(), left)
+					}
+				}
+				if host := resolve(t, r, "dane.example").Hosts[0]; host.Level != Authenticated {
+					t.Errorf("DANE: %v", host.Refusal)
+				}
+				if host := resolve(t, r, "example.org", TLSOptional()).Hosts[0]; host.Level != Opportunistic {
+					t.Errorf("TLSOptional: %v", host.Refusal)
+				}
+				store.err = nil
+				if recovery == "time" {
+					time.Sleep(5 * time.Second)
+				} else {
+					resolve(t, r, "other.example")
+				}
+				if host := resolve(t, r, "example.org").Hosts[0]; host.Level != Refused || !errors.Is(host.Refusal, ErrNotListed) {
+					t.Errorf("after the store has recovered: %v, %v", host.Level, host.Refusal)
+				}
+			})
+		})
+	}
+}
+
+// M1: what the store has answered before still counts, and the operator may let mail
+// proceed.
+func TestM1Proceeds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(changingStore)
+		f := forged(t)
+		answered := f.newResolver(t, Config{Store: store})
+		resolve(t, answered, "other.example")
+		store.err = errBroken
+		for range 10 {
+			time.Sleep(time.Hour)
+			if host := resolve(t, answered, "other.example").Hosts[0]; host.Level != Opportunistic {
+				t.Fatalf("%v", host.Refusal)
+			}
+		}
+		proceeds := f.newResolver(t, Config{Store: store, ProceedUnread: true})
+		plan := resolve(t, proceeds, "other.example")
+		if plan.Hosts[0].Level != Opportunistic || time.Until(plan.Expires) > 5*time.Second {
+			t.Errorf("%v, until %v", plan.Hosts[0].Refusal, plan.Expires)
+		}
+	})
+}
+
+// M3: a plan holds only while its policy is the one in force, whoever has brought
+// another one.
+func TestM3PlanFollowsThePolicy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(changingStore)
+		r := forged(t).newResolver(t, Config{Store: store})
+		bring := func() {
+			t.Helper()
+			if _, _, err := r.MTASTS().Recheck(t.Context(), "example.org"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := resolve(t, r, "example.org")
+		if before.Hosts[0].Level != Opportunistic {
+			t.Fatal(before.Hosts[0].Refusal)
+		}
+		store.set(mtasts.Testing, "mx.example.org")
+		bring()
+		testing := resolve(t, r, "example.org")
+		if testing == before || testing.MTASTS.Mode() != mtasts.Testing {
+			t.Errorf("%+v", testing.MTASTS)
+		}
+		if again := resolve(t, r, "example.org"); again != testing {
+			t.Error("a plan that holds was made again")
+		}
+		bring() // which changes nothing
+		if again := resolve(t, r, "example.org"); again != testing {
+			t.Error("a plan that holds was made again")
+		}
+	})
+}
+
+// M5: what was interrupted by Config.Timeout is not kept.
+func TestM5InterruptedPlanIsNotKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeDNS()
+		f.add(t, dnssec.Secure, "example.org. MX 1 mx.example.org.")
+		f.addHost(t, dnssec.Secure, "mx.example.org", someKey)
+		stalls := true
+		r := newFakeDNS().newResolver(t, Config{Timeout: time.Minute})
+		r.dns = resolverFunc(func(ctx context.Context, name string, qtype dnssec.Type) (*dnssec.Answer, error) {
+			if qtype != dnssec.TypeMX && stalls {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return f.Lookup(ctx, name, qtype)
+		})
+		for range 2 {
+			if plan, err := r.Resolve(t.Context(), "example.org"); err == nil && plan.Err() == nil {
+				t.Fatal("the hosts are known")
+			}
+		}
+		stalls = false
+		if err := resolve(t, r, "example.org").Err(); err != nil {
+			t.Errorf("the next caller got %v", err)
+		}
+	})
+}
+
+// M8: without CA certificates New fails and says what to do, unless MTA-STS is off or
+// RootCAs are given. Package x509 reads the system's roots once, so the test runs in a
+// process of its own.
+func TestM8NoRoots(t *testing.T) {
+	const child = "MXSEAL_TEST_NO_ROOTS"
+	if os.Getenv(child) == "" {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestM8NoRoots$")
+		cmd.Env = append(os.Environ(), child+"=1", "SSL_CERT_FILE=/nonexistent", "SSL_CERT_DIR=/nonexistent")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	if _, err := New(Config{DNS: newFakeDNS()}); err == nil || !strings.Contains(err.Error(), "ca-certificates") || !strings.Contains(err.Error(), "NoMTASTS") {
+		t.Errorf("no roots: %v", err)
+	}
+	for name, config := range map[string]Config{"NoMTASTS": {NoMTASTS: true}, "own roots": {RootCAs: x509.NewCertPool()}} {
+		config.DNS = newFakeDNS()
+		r, err := New(config)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		r.Close()
+	}
+}
+
+// M13: a resolver that returns neither an answer nor an error, for any type, is an
+// error and no panic.
+func TestM13NoAnswer(t *testing.T) {
+	types := []dnssec.Type{dnssec.TypeMX, dnssec.TypeA, dnssec.TypeAAAA, dnssec.TypeTLSA, dnssec.TypeTXT}
+	for _, broken := range types {
+		f := forged(t)
+		f.addHost(t, dnssec.Insecure, "mta-sts.other.example")
+		f.add(t, dnssec.Insecure, `_mta-sts.other.example. TXT "v=STSv1; id=1;"`)
+		r := newFakeDNS().newResolver(t, Config{})
+		r.dns = resolverFunc(func(ctx context.Context, name string, qtype dnssec.Type) (*dnssec.Answer, error) {
+			if qtype == broken {
+				return nil, nil
+			}
+			return f.Lookup(ctx, name, qtype)
+		})
+		for _, domain := range []string{"dane.example", "other.example"} {
+			plan, err := r.Resolve(t.Context(), domain)
+			var failure *Error
+			switch {
+			case err != nil && (!errors.As(err, &failure) || failure.Permanent):
+				t.Errorf("%s, %v: %v", domain, broken, err)
+			case broken == dnssec.TypeMX && err == nil:
+				t.Errorf("%s: a route without MX records", domain)
+			case broken == dnssec.TypeTLSA && domain == "dane.example" && plan.Err() == nil:
+				t.Errorf("%s: no TLSA records", domain)
+			}
+		}
+		resolver := policyResolver{resolverFunc(func(context.Context, string, dnssec.Type) (*dnssec.Answer, error) { return nil, nil })}
+		if _, err := resolver.LookupTXT(t.Context(), "example."); err == nil {
+			t.Error("TXT: no error")
+		}
+		if _, err := resolver.LookupNetIP(t.Context(), "ip", "example."); err == nil {
+			t.Error("addresses: no error")
+		}
+	}
+}
