@@ -52,6 +52,7 @@ func sessions(ctx context.Context, along walker, domain string, options []policy
 			yield(nil, err)
 			return
 		}
+		w.lends = true
 		defer w.end()
 		for {
 			session, err := w.session(ctx, w.release)
@@ -74,7 +75,8 @@ func sessions(ctx context.Context, along walker, domain string, options []policy
 // DialHost returns a session with one host of a plan, for programs that go along the
 // mail hosts of a domain themselves. Each address of the host is tried, at level
 // Opportunistic with less TLS too, as Dial does. A host that is not in the plan is
-// refused. The domain is not resolved again: a plan counts until Plan.Expires.
+// refused, and so is every host of a plan that has expired: ErrExpired, which is temporary.
+// The caller resolves the domain again then.
 //
 // The error is the *policy.Error of the host. The caller goes on to its next host. After
 // the last one, Plan.Failed makes the error of the domain from those of the hosts;
@@ -91,6 +93,8 @@ func (d *Dialer) DialHost(ctx context.Context, plan *policy.Plan, host string) (
 		return nil, smartHostFailed(plan.Domain, errNoSmartHost)
 	case found == nil:
 		return nil, notInPlan(plan, host)
+	case !d.Resolver.Holds(plan):
+		return nil, expired(plan, host)
 	}
 	w := &walk{dialer: d, rechecked: true}
 	w.follow(plan)
