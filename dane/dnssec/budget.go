@@ -32,7 +32,7 @@ type Limits struct {
 	Digests            int           // digests of DNSKEYs computed to compare them with DS records; 0 means 128
 	Records            int           // records of one reply, in all sections; 0 means 512
 	Octets             int           // octets of all replies; then no more questions are sent; 0 means 1 MiB
-	Memory             int           // octets of memory for all replies, and half of it for one; 0 means 1 MiB
+	Memory             int           // octets of memory for all replies, also those not needed, and half of it for one; 0 means 1 MiB
 }
 
 // check returns an error if a field is negative.
@@ -76,7 +76,8 @@ func (l Limits) withDefaults() Limits {
 // fails with Busy. Such failures are not remembered, and not held against a server.
 type Bounds struct {
 	// Sockets is how many are open to servers. Each question over UDP or TCP has one of
-	// its own. A server that is reached over TLS has one for all questions. 0 means 384.
+	// its own. A server that is reached over TLS has one for all questions. Not counted
+	// are two for each server that seems to be down, to find out whether it is. 0 means 384.
 	Sockets int
 	// Exchanges is how many questions wait for their replies. 0 means 1024.
 	Exchanges int

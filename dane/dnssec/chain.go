@@ -112,6 +112,19 @@ func (c *chain) known(name string) *cut {
 	return cached
 }
 
+// isInSignedZone reports whether name is in a signed zone as far as the cache knows.
+func isInSignedZone(c *memory.Cache, name string, now time.Time) bool {
+	for at := name; ; at = proof.Parent(at) {
+		known, _ := c.Get(memory.Key{Name: at, Kind: memory.Cut}, now).(*cut)
+		switch {
+		case known != nil && known.kind == signed:
+			return c.Habits(at, now).Records.Load() > 0
+		case known != nil && known.kind != sameZone, at == ".":
+			return false
+		}
+	}
+}
+
 // cut returns what name is to the zone above. It asks if that is not known.
 func (c *chain) cut(above *zone, name string) (*cut, error) {
 	if known, ok := c.cuts[name]; ok {

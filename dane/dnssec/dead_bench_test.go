@@ -23,14 +23,7 @@ type deadServer struct {
 }
 
 func startDead(b *testing.B, w *world) *deadServer {
-	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", packets.LocalAddr().String())
-	if err != nil {
-		b.Fatal(err)
-	}
+	packets, listener := listenBoth(b)
 	s := &deadServer{addr: packets.LocalAddr().String()}
 	var mu sync.Mutex
 	for _, server := range []*dns.Server{{PacketConn: packets}, {Listener: listener}} {
@@ -95,7 +88,8 @@ func benchCrowd(b *testing.B, w *world, areDead bool) *crowdRun {
 	go func() {
 		defer close(sampled)
 		for range time.Tick(20 * time.Millisecond) {
-			run.memory = max(run.memory, held()-min(held(), before))
+			now := held()
+			run.memory = max(run.memory, now-min(now, before))
 			run.goroutines = max(run.goroutines, int64(runtime.NumGoroutine()))
 			select {
 			case <-stop:

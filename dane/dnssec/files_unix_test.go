@@ -37,11 +37,13 @@ func lookUpWithFewFiles(server, anchors string) {
 		fmt.Println(err)
 		return
 	}
-	limit := uint64(null.Fd()) + free
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
-		fmt.Println(err)
-		return
+	// Max stays, so that Cur can be raised again.
+	limit := func(cur uint64) {
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: cur, Max: uint64(null.Fd()) + free}); err != nil {
+			fmt.Println(err)
+		}
 	}
+	limit(uint64(null.Fd()) + free)
 	var lacking atomic.Int64
 	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
@@ -72,22 +74,13 @@ func lookUpWithFewFiles(server, anchors string) {
 		fmt.Printf("%+v\n", s)
 	}
 
-	// Without any file for longer than an attempt takes.
-	var held []*os.File
-	for {
-		f, err := os.Open(os.DevNull)
-		if err != nil {
-			break
-		}
-		held = append(held, f)
-	}
+	// Without any file for longer than an attempt takes: all numbers below are in use.
+	limit(uint64(null.Fd()))
 	_, err = v.Lookup(context.Background(), "none.com", TypeMX)
 	if e, ok := err.(*Error); !ok || e.Reason != Busy {
 		fmt.Println("without files:", err)
 	}
-	for _, f := range held {
-		f.Close()
-	}
+	limit(uint64(null.Fd()) + free)
 	if _, err := v.Lookup(context.Background(), "none.com", TypeMX); err != nil {
 		fmt.Println("with files again:", err)
 	}

@@ -13,11 +13,11 @@ import (
 
 // front is where the callers of a Validator or a Trusting wait for their answers.
 type front struct {
-	client  *upstream.Client
-	now     func() time.Time
-	cache   *memory.Cache
-	lookups *flight.Group[question, *Answer]
-	tally   *tally
+	client   *upstream.Client
+	now      func() time.Time
+	cache    *memory.Cache
+	lookups  *flight.Group[question, *Answer]
+	outcomes *outcomes
 }
 
 // newFront checks what the configurations of both have in common.
@@ -32,12 +32,12 @@ func newFront(config upstream.Config, now func() time.Time, cacheBytes int, limi
 	if now == nil {
 		now = time.Now
 	}
-	return front{client, now, memory.New(cacheBytes), &flight.Group[question, *Answer]{Limit: limit}, new(tally)}, nil
+	return front{client, now, memory.New(cacheBytes), &flight.Group[question, *Answer]{Limit: limit}, new(outcomes)}, nil
 }
 
 // only returns a front for s alone, with an empty cache.
 func (f front) only(s *upstream.Server) front {
-	return front{f.client.Only(s), f.now, memory.New(1 << 20), &flight.Group[question, *Answer]{Limit: f.lookups.Limit}, new(tally)}
+	return front{f.client.Only(s), f.now, memory.New(1 << 20), &flight.Group[question, *Answer]{Limit: f.lookups.Limit}, new(outcomes)}
 }
 
 // cached returns the answer, or the failure, if the cache has one.
@@ -56,7 +56,7 @@ func (f *front) cached(q question) (*Answer, error) {
 func (f *front) lookup(ctx context.Context, q question, work func(context.Context, *upstream.Lease) (*Answer, error)) (*Answer, error) {
 	began := time.Now()
 	a, err := f.join(ctx, q, work)
-	f.tally.add(a, err, time.Since(began))
+	f.outcomes.of(a, err).Add(time.Since(began))
 	return a, err
 }
 
@@ -86,14 +86,14 @@ func (f *front) join(ctx context.Context, q question, work func(context.Context,
 	if ctx.Err() != nil {
 		return nil, interrupted(q, ctx.Err())
 	}
-	return nil, err
+	return nil, asError(q, err)
 }
 
 // admit waits for the memory of one more lookup.
 func (f *front) admit(ctx context.Context, q question) (*upstream.Lease, error) {
 	waiting, cancel := context.WithTimeout(ctx, f.lookups.Limit)
 	defer cancel()
-	lease, err := f.client.Admit(waiting)
+	lease, err := f.client.Room.Admit(waiting)
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return nil, interrupted(q, ctx.Err())
 	}

@@ -262,3 +262,53 @@ func TestD11Bitmaps(t *testing.T) {
 		}
 	})
 }
+
+// D11: replies to guesses that arrive at the same time take no more than their share of
+// Limits.Memory, and all replies together no more than all of it. Small replies leave room
+// for more.
+func TestD11GuessesTogether(t *testing.T) {
+	t.Parallel()
+	for what, types := range map[string]int{"large replies": 8192, "small replies": 1} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.zone("com.")
+			w.latency = 100 * time.Millisecond
+			bitmap := make([]uint16, types)
+			for i := range bitmap {
+				bitmap[i] = uint16(i)
+			}
+			w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
+				m.Ns = []dns.RR{newTestNSEC("n.com.", "x.com.", bitmap...)}
+				return m
+			}
+			s := &w.validator().newLookup(t.Context()).session
+			defer w.settle()
+			defer s.close()
+			sent, limit := 0, s.budget.limits.Memory
+			for round := range 5 {
+				for range 20 {
+					if s.guess(question{fmt.Sprintf("x%d.com.", sent), dns.TypeDS}) == nil {
+						sent++
+					}
+				}
+				reserved, _ := s.held()
+				time.Sleep(150 * time.Millisecond)
+				synctest.Wait()
+				arrived, _ := s.held()
+				if reserved > limit*3/8 || round == 0 && reserved < limit/4 || arrived > reserved || arrived < 200*sent {
+					t.Errorf("%s: %d guesses, %d octets reserved and %d arrived of %d", what, sent, reserved, arrived, limit)
+				}
+			}
+			if small := types == 1; small != (sent > 50) {
+				t.Errorf("%s: %d guesses were sent", what, sent)
+			}
+			// Replies that were not accepted are kept.
+			for i := range 3 {
+				key := exchangeKey{question: question{fmt.Sprintf("y%d.com.", i), dns.TypeA}}
+				if _, err := s.start(key); (err == nil) != (i == 0) {
+					t.Errorf("%s: while %d replies may take half of the memory each: %v", what, i, err)
+				}
+			}
+		})
+	}
+}

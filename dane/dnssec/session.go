@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/private"
+	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 	"github.com/mxseal/mxseal/internal/flight"
 )
@@ -172,10 +173,15 @@ func (s *session) received(q question, o *outcome, err error) (*outcome, error) 
 // smaller.
 const maxGuess = 32 << 10
 
-// guess sends a question whose reply may turn out not to be needed.
+// guess sends a question whose reply may turn out not to be needed. The replies to all of
+// them take three eighths of the memory at most.
 func (s *session) guess(q question) error {
 	if s.started[exchangeKey{question: q}] != nil {
 		return nil
+	}
+	limit := s.budget.limits.Memory * 3 / 8
+	if guesses, _ := s.held(); guesses+s.largest(true) > limit {
+		return &proof.LimitError{What: "octets of memory for replies to questions in advance", Limit: limit}
 	}
 	_, err := s.start(exchangeKey{question: q, guess: true})
 	return err
@@ -194,9 +200,43 @@ func (s *session) start(key exchangeKey) (*flight.Flight[*outcome], error) {
 	if err := s.budget.received(s.octets.Load(), s.memory.Load()); err != nil {
 		return nil, err
 	}
+	if guesses, others := s.held(); !key.guess && guesses+others+s.largest(false) > s.budget.limits.Memory {
+		return nil, &proof.LimitError{What: "octets of memory for replies", Limit: s.budget.limits.Memory, Total: true}
+	}
 	f := s.exchanges.Join(s.ctx, key, func(ctx context.Context) (*outcome, error) { return s.race(ctx, key, nil) })
 	s.started[key] = f
 	return f, nil
+}
+
+// held returns the memory of replies to guesses and to other questions. A reply that did
+// not arrive counts as the largest that may.
+func (s *session) held() (guesses, others int) {
+	for key, f := range s.started {
+		memory := s.largest(key.guess)
+		select {
+		case <-f.Done():
+			memory = 0
+			if o, _ := f.Outcome(); o != nil && o.Reply != nil {
+				memory = o.Reply.memory
+			}
+		default:
+		}
+		if key.guess {
+			guesses += memory
+		} else {
+			others += memory
+		}
+	}
+	return guesses, others
+}
+
+// largest returns the memory that one reply may take.
+func (s *session) largest(guess bool) int {
+	half := s.budget.limits.Memory / 2
+	if guess {
+		return min(half, maxGuess)
+	}
+	return half
 }
 
 // race asks the servers given, or those for the name.
@@ -214,11 +254,7 @@ func (s *session) race(ctx context.Context, key exchangeKey, only []*upstream.Se
 
 // exchange makes one attempt. A reply that is too large for a guess is nil.
 func (s *session) exchange(ctx context.Context, key exchangeKey, to upstream.Attempt) (*reply, error) {
-	memory := s.budget.limits.Memory / 2
-	if key.guess {
-		memory = min(memory, maxGuess)
-	}
-	msg, err := s.client.Exchange(ctx, to, upstream.Question{Name: key.name, Type: key.rtype, Memory: memory, Spare: key.guess})
+	msg, err := s.client.Exchange(ctx, to, upstream.Question{Name: key.name, Type: key.rtype, Memory: s.largest(key.guess)})
 	if e := new(upstream.Error); errors.As(err, &e) && e.Kind == upstream.TooLarge {
 		s.octets.Add(1 << 16) // at most
 		if key.guess {

@@ -1,10 +1,10 @@
 package dnssec
 
 import (
-	"sync/atomic"
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/private"
+	"github.com/mxseal/mxseal/dane/dnssec/internal/tally"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 )
 
@@ -40,17 +40,12 @@ type Latencies struct {
 	Total time.Duration // of all lookups
 	// Buckets counts those that took more than the bound before and at most the bound at
 	// the same place of [LatencyBounds]. The last one has no bound.
-	Buckets [latencyBounds + 1]uint64
+	Buckets [14]uint64
 }
-
-const latencyBounds = 13
 
 // LatencyBounds returns the bounds of Latencies.Buckets, except for the last bucket: 1, 2,
 // 5, 10, 20, 50, 100, 200 and 500 milliseconds, and 1, 2, 5 and 10 seconds.
-func LatencyBounds() [latencyBounds]time.Duration {
-	const ms = time.Millisecond
-	return [...]time.Duration{1 * ms, 2 * ms, 5 * ms, 10 * ms, 20 * ms, 50 * ms, 100 * ms, 200 * ms, 500 * ms, 1000 * ms, 2000 * ms, 5000 * ms, 10000 * ms}
-}
+func LatencyBounds() [13]time.Duration { return tally.Limits() }
 
 // ServerStats are the queries to one server.
 type ServerStats struct {
@@ -65,17 +60,13 @@ type ServerStats struct {
 	Failures uint64 // the connection failed, or the reply was malformed or too large
 }
 
-// tally counts lookups by outcome. It is safe for concurrent use.
-type tally struct {
-	secure, insecure, bogus, failed, busy, canceled latencies
-}
-
-func (t *tally) add(a *Answer, err error, took time.Duration) {
-	t.of(a, err).add(took)
+// outcomes are histograms of lookups by outcome.
+type outcomes struct {
+	secure, insecure, bogus, failed, busy, canceled tally.Histogram
 }
 
 // of returns where an outcome is counted.
-func (t *tally) of(a *Answer, err error) *latencies {
+func (t *outcomes) of(a *Answer, err error) *tally.Histogram {
 	if err == nil {
 		if a.Status == Secure {
 			return &t.secure
@@ -94,42 +85,25 @@ func (t *tally) of(a *Answer, err error) *latencies {
 	}
 }
 
-type latencies struct {
-	total   atomic.Int64
-	buckets [latencyBounds + 1]atomic.Uint64
-}
-
-func (l *latencies) add(took time.Duration) {
-	l.total.Add(int64(took))
-	for i, bound := range LatencyBounds() {
-		if took <= bound {
-			l.buckets[i].Add(1)
-			return
-		}
+func latencies(h *tally.Histogram) Latencies {
+	l := Latencies{}
+	l.Total, l.Buckets = h.Read()
+	for _, n := range l.Buckets {
+		l.Count += n
 	}
-	l.buckets[latencyBounds].Add(1)
-}
-
-func (l *latencies) read() Latencies {
-	read := Latencies{Total: time.Duration(l.total.Load())}
-	for i := range l.buckets {
-		read.Buckets[i] = l.buckets[i].Load()
-		read.Count += read.Buckets[i]
-	}
-	return read
+	return l
 }
 
 func (f *front) stats(zones private.Zones) Stats {
-	t := f.tally
 	s := Stats{
 		Cached:   f.cache.Recalled(),
-		Secure:   t.secure.read(),
-		Insecure: t.insecure.read(),
-		Bogus:    t.bogus.read(),
-		Failed:   t.failed.read(),
-		Busy:     t.busy.read(),
-		Canceled: t.canceled.read(),
-		InUse:    Bounds(f.client.InUse()),
+		Secure:   latencies(&f.outcomes.secure),
+		Insecure: latencies(&f.outcomes.insecure),
+		Bogus:    latencies(&f.outcomes.bogus),
+		Failed:   latencies(&f.outcomes.failed),
+		Busy:     latencies(&f.outcomes.busy),
+		Canceled: latencies(&f.outcomes.canceled),
+		InUse:    Bounds(f.client.Room.InUse()),
 	}
 	servers, _ := f.client.Servers()
 	s.add(servers, "")

@@ -31,13 +31,17 @@ type TrustingConfig struct {
 	// a DHCP client may have written it. Those at 127.0.0.11, 127.0.0.53 and 127.0.0.54
 	// are not used even then. Empty means /etc/resolv.conf.
 	//
-	// TLS, Dial, Now, Timeout and CacheBytes are as in Config.
-	ResolvConf string
-	TLS        *tls.Config
-	Dial       func(ctx context.Context, network, addr string) (net.Conn, error)
-	Now        func() time.Time
-	Timeout    time.Duration
-	CacheBytes int
+	// The other fields are as in Config. A discovered NAT64 prefix is accepted from all
+	// servers, because they are trusted.
+	ResolvConf    string
+	NAT64         netip.Prefix
+	DiscoverNAT64 bool
+	HostsFile     string
+	TLS           *tls.Config
+	Dial          func(ctx context.Context, network, addr string) (net.Conn, error)
+	Now           func() time.Time
+	Timeout       time.Duration
+	CacheBytes    int
 	// Bounds bounds what all lookups hold together.
 	Bounds Bounds
 }
@@ -57,6 +61,7 @@ type TrustingConfig struct {
 type Trusting struct {
 	front
 	limits Limits // the defaults
+	host   *local // nil if it says nothing
 }
 
 // NewTrusting returns a Trusting. It returns an error if someone on the network
@@ -80,7 +85,11 @@ func NewTrusting(config TrustingConfig) (*Trusting, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Trusting{front, limits}, nil
+	host, err := newLocal(&front, config.HostsFile, config.NAT64, config.DiscoverNAT64, func(*upstream.Server) bool { return true })
+	if err != nil {
+		return nil, err
+	}
+	return &Trusting{front, limits, host}, nil
 }
 
 // Close closes the connections over TLS to the servers. Later lookups that need a
@@ -118,6 +127,18 @@ func (t *Trusting) Lookup(ctx context.Context, name string, rtype Type) (*Answer
 	if err != nil {
 		return nil, err
 	}
+	if t.host == nil {
+		return t.answer(ctx, q)
+	}
+	return t.host.lookup(ctx, q, func(q question) (*Answer, error) { return t.answer(ctx, q) })
+}
+
+// NAT64 returns TrustingConfig.NAT64, or the prefix that was discovered last. The zero
+// Prefix means that there is none, or none yet.
+func (t *Trusting) NAT64() netip.Prefix { return t.host.known() }
+
+// answer is Lookup, except for what the host says.
+func (t *Trusting) answer(ctx context.Context, q question) (*Answer, error) {
 	if a, err := t.cached(q); a != nil || err != nil {
 		return a, err
 	}
@@ -183,7 +204,7 @@ func (t *Trusting) ask(ctx context.Context, q question) (*reply, error) {
 	if len(servers) == 0 {
 		return nil, failure(q, NotValidating, "no server may be trusted").noting(problem)
 	}
-	r, failures := t.askThese(ctx, q, servers, "")
+	r, failures, _ := t.askThese(ctx, q, servers, "")
 	if ctx.Err() != nil {
 		return nil, interrupted(q, ctx.Err())
 	}
@@ -193,38 +214,40 @@ func (t *Trusting) ask(ctx context.Context, q question) (*reply, error) {
 	return r, nil
 }
 
-// askThese returns a reply, or why there is none. An answer that is not authenticated
+// askThese returns a reply, or why there is none, and the attempts made. An answer that is not authenticated
 // does not outweigh a possibly bogus answer of another server. From a server that was
 // asked in parallel with slower ones it counts only if these have nothing to say;
 // otherwise, what they say counts.
-func (t *Trusting) askThese(ctx context.Context, q question, servers []*upstream.Server, tried upstream.Tried) (*reply, []*Error) {
+func (t *Trusting) askThese(ctx context.Context, q question, servers []*upstream.Server, tried upstream.Tried) (*reply, []*Error, upstream.Tried) {
 	race := upstream.Race[*reply]{Name: q.name, Servers: servers, Apex: ".", Tried: tried}
 	race.Ask = func(ctx context.Context, to upstream.Attempt) (*reply, error) { return t.askOne(ctx, to, q) }
 	var failures []*Error
 	for {
 		o, err := race.Run(ctx, t.client)
 		if err != nil {
-			return nil, addFailure(failures, asError(q, err))
+			return nil, addFailure(failures, asError(q, err)), race.Tried
 		}
 		for _, err := range o.Failures {
 			failures = addFailure(failures, asError(q, err))
 		}
-		r := o.Reply
+		r, silence := o.Reply, true
+		race.Tried = o.Tried
 		if r != nil && !r.ad && len(o.Overtaken) > 0 {
-			slower, reasons := t.askThese(ctx, q, o.Overtaken, o.Tried)
+			slower, reasons, tried := t.askThese(ctx, q, o.Overtaken, o.Tried)
 			if slower != nil {
-				return slower, failures
+				return slower, failures, tried
 			}
 			for _, e := range reasons {
 				failures = addFailure(failures, e)
+				silence = silence && e.concernsServer()
 			}
+			race.Tried = tried
 		}
-		switch {
-		case r == nil, r.ad, !slices.ContainsFunc(failures, mayBeBogus):
-			return r, failures
+		if r == nil || r.ad || silence && !slices.ContainsFunc(failures, mayBeBogus) {
+			return r, failures, race.Tried
 		}
 		failures = addFailure(failures, r.blame(failure(q, ServerFailure, "another server failed, and the answer of this server is not authenticated")))
-		race.Tried = o.Tried.With(o.By, false)
+		race.Tried = race.Tried.With(o.By, false)
 	}
 }
 

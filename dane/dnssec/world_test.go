@@ -544,7 +544,7 @@ func (z *testZone) newTestNSEC3(hash, next string, types ...uint16) *dns.NSEC3 {
 }
 
 // listenBoth listens on a port that is free for UDP and for TCP.
-func listenBoth(t *testing.T) (net.PacketConn, net.Listener) {
+func listenBoth(t testing.TB) (net.PacketConn, net.Listener) {
 	t.Helper()
 	var problem error
 	for range 20 {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/tlsrpt"
+	"github.com/mxseal/mxseal/tlsrpt/reporter/internal/pacing"
 )
 
 const (
@@ -37,7 +38,7 @@ const (
 )
 
 // attempt makes one attempt at a job, or continues one whose turn has come.
-func (r *Reporter) attempt(ctx context.Context, slot *slot, j job, p *progress) {
+func (r *Reporter) attempt(ctx context.Context, slot *pacing.Slot, j job, p *progress) {
 	if !p.over {
 		if !r.hold(ctx, j, p, leaseFor) {
 			r.queue.postpone(p, r.config.Now().Add(heldWait))
@@ -74,7 +75,7 @@ func (r *Reporter) hold(ctx context.Context, j job, p *progress, d time.Duration
 }
 
 // report looks up the endpoints of the domain, builds the report and delivers it.
-func (r *Reporter) report(ctx context.Context, slot *slot, j job, p *progress) (result, error) {
+func (r *Reporter) report(ctx context.Context, slot *pacing.Slot, j job, p *progress) (result, error) {
 	if part, err := r.config.Store.Sums(ctx, j.day, j.domain); err != nil || part.Number == 0 {
 		return finishedUnless(err), err // another Reporter was faster
 	}
@@ -116,10 +117,10 @@ func (r *Reporter) seal(ctx context.Context, j job, p *progress) (Part, error) {
 }
 
 // endpoints returns the endpoints of a domain that the Reporter can deliver to.
-func (r *Reporter) endpoints(ctx context.Context, slot *slot, domain string) ([]tlsrpt.Endpoint, error) {
+func (r *Reporter) endpoints(ctx context.Context, slot *pacing.Slot, domain string) ([]tlsrpt.Endpoint, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	ctx, end := slot.step(ctx)
+	ctx, end := slot.Step(ctx)
 	defer end()
 	txts, err := r.config.Resolver.LookupTXT(ctx, "_smtp._tls."+domain+".")
 	var dns *net.DNSError

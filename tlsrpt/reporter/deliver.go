@@ -7,13 +7,11 @@ import (
 	"log/slog"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
-
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/tlsrpt"
+	"github.com/mxseal/mxseal/tlsrpt/reporter/internal/pacing"
 )
 
 // round is one attempt to deliver a report to each of its endpoints. Each delivery
@@ -28,7 +26,7 @@ type round struct {
 
 // deliver sends the report to the endpoints whose turns have come. The round succeeds
 // if one of them accepts it (RFC 8460 section 3).
-func (r *Reporter) deliver(ctx context.Context, slot *slot, j job, p *progress) (result, error) {
+func (r *Reporter) deliver(ctx context.Context, slot *pacing.Slot, j job, p *progress) (result, error) {
 	var built *submission
 	for len(p.round.left) > 0 {
 		endpoint := p.round.left[0]
@@ -50,7 +48,7 @@ func (r *Reporter) deliver(ctx context.Context, slot *slot, j job, p *progress) 
 				return failed, err
 			}
 		}
-		r.sleep(ctx, r.pace.next(r.config.Now()))
+		r.sleep(ctx, r.pace.Next(r.config.Now()))
 		err = r.send(ctx, slot, endpoint, built, p.round)
 		if err == nil {
 			r.log(ctx, slog.LevelInfo, "reporter: report delivered", j, slog.String("endpoint", endpoint.String()),
@@ -85,14 +83,14 @@ const maxLogged = 300
 // turn waits until a delivery to the endpoint may begin, if that is soon. Otherwise it
 // returns when to ask again. It fails if the turn is after the time of the last
 // attempt.
-func (r *Reporter) turn(ctx context.Context, slot *slot, endpoint tlsrpt.Endpoint, round *round) (again time.Time, ok bool, err error) {
+func (r *Reporter) turn(ctx context.Context, slot *pacing.Slot, endpoint tlsrpt.Endpoint, round *round) (again time.Time, ok bool, err error) {
 	host, now := hostOf(endpoint), r.config.Now()
-	if r.slow.contains(host, now) && !slot.slowDown() {
+	if r.slow.Contains(host, now) && !slot.SlowDown() {
 		return now.Add(slowLaneFull), false, nil
 	}
 	for {
 		if round.turn.IsZero() {
-			if round.turn, ok = r.pace.reserve(host, now, now.Add(retryFor)); !ok {
+			if round.turn, ok = r.pace.Reserve(host, now, now.Add(retryFor)); !ok {
 				return time.Time{}, false, errors.New("there are too many reports for the endpoint")
 			}
 		}
@@ -101,7 +99,7 @@ func (r *Reporter) turn(ctx context.Context, slot *slot, endpoint tlsrpt.Endpoin
 		}
 		r.sleep(ctx, round.turn)
 		now = r.config.Now()
-		if _, ok := r.pace.begin(host, now); ok || ctx.Err() != nil {
+		if _, ok := r.pace.Begin(host, now); ok || ctx.Err() != nil {
 			return now, true, nil
 		}
 		round.turn = time.Time{} // the turn has passed, or another delivery was late
@@ -130,60 +128,22 @@ func (r *Reporter) postpone(ctx context.Context, j job, p *progress, until time.
 }
 
 // send sends the report to one endpoint. An endpoint that is slow is remembered.
-func (r *Reporter) send(ctx context.Context, slot *slot, endpoint tlsrpt.Endpoint, s *submission, round *round) error {
+func (r *Reporter) send(ctx context.Context, slot *pacing.Slot, endpoint tlsrpt.Endpoint, s *submission, round *round) error {
 	began := r.config.Now()
 	ctx, cancel := context.WithTimeout(ctx, round.time/time.Duration(len(round.left)))
 	defer cancel()
-	ctx, end := slot.step(ctx)
+	ctx, end := slot.Step(ctx)
 	var err error
 	if endpoint.Mail != "" {
 		err = r.mail.send(ctx, endpoint.Mail, s)
 	} else {
 		err = r.https.post(ctx, endpoint.URL, s.gzip)
 	}
-	if cause := context.Cause(ctx); err != nil && errors.Is(cause, errSlow) {
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, pacing.ErrSlow) {
 		err = cause
 	}
 	now := r.config.Now()
 	round.time -= now.Sub(began)
-	r.slow.set(hostOf(endpoint), now, end())
+	r.slow.Set(hostOf(endpoint), now, end())
 	return err
-}
-
-// slowHosts has the hosts that were slow in the last hour, by registrable domain. The
-// zero value is ready for use.
-type slowHosts struct {
-	mu    sync.Mutex
-	known *simplelru.LRU[string, time.Time] // when each is forgotten
-}
-
-const (
-	maxSlowHosts = 1 << 13
-	slowFor      = time.Hour
-)
-
-func (s *slowHosts) contains(host string, now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.known == nil {
-		return false
-	}
-	until, known := s.known.Get(names.Registrable(host))
-	return known && now.Before(until)
-}
-
-// set notes whether the last delivery to a host was slow.
-func (s *slowHosts) set(host string, now time.Time, isSlow bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	domain := names.Registrable(host)
-	switch {
-	case isSlow && s.known == nil:
-		s.known, _ = simplelru.NewLRU[string, time.Time](maxSlowHosts, nil) // fails only for sizes below 1
-		fallthrough
-	case isSlow:
-		s.known.Add(domain, now.Add(slowFor))
-	case s.known != nil:
-		s.known.Remove(domain)
-	}
 }

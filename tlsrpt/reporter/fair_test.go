@@ -68,7 +68,7 @@ func lastMail(t *testing.T, w *world, good int) time.Duration {
 // R3: domains with endpoints or name servers that do not answer delay nobody else's
 // reports, even if they come first and have many names.
 func TestR3UnresponsiveEndpoints(t *testing.T) {
-	const hostile, good = 700, 700
+	const hostile, good = 300, 300
 	eight := func(i int, form string) string {
 		uris := make([]string, 8)
 		for k := range uris {

@@ -208,3 +208,10 @@ func (q *queue) postpone(p *progress, until time.Time) {
 	defer q.mu.Unlock()
 	p.next = until
 }
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}

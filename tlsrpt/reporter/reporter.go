@@ -17,6 +17,7 @@ import (
 	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/tlsrpt/internal/syntax"
 	"github.com/mxseal/mxseal/tlsrpt/report"
+	"github.com/mxseal/mxseal/tlsrpt/reporter/internal/pacing"
 )
 
 // Resolver looks up TLSRPT records and the addresses of https endpoints.
@@ -101,9 +102,9 @@ type Reporter struct {
 	builder builder
 	scanner scanner
 	queue   queue
-	lanes   lanes
-	slow    slowHosts
-	pace    pace
+	lanes   pacing.Lanes
+	slow    pacing.SlowHosts
+	pace    *pacing.Pace
 	https   poster
 	mail    mailSender
 }
@@ -138,8 +139,8 @@ func New(config Config) (*Reporter, error) {
 		},
 		scanner: scanner{store: config.Store, logger: config.Logger, seed: maphash.MakeSeed()},
 		queue:   queue{pending: make(map[job]*progress), changed: make(chan struct{}, 1)},
-		lanes:   newLanes(),
-		pace:    pace{every: config.Interval, everyHost: config.EndpointInterval, hosts: make(map[string]*hostPace)},
+		lanes:   pacing.NewLanes(),
+		pace:    pacing.NewPace(config.Interval, config.EndpointInterval),
 		https: poster{guarded.Dialer{
 			Resolver: config.Resolver, Dial: config.Dial, AllowAddr: config.AllowEndpoint,
 			RootCAs: config.RootCAs, IgnoreCertificates: config.IgnoreCertificates, Now: config.Now,
@@ -201,18 +202,18 @@ func (r *Reporter) Run(ctx context.Context) {
 // before the time until wait for the next call, which has a new order.
 func (r *Reporter) beginDue(ctx context.Context, until time.Time, attempts *sync.WaitGroup) {
 	for _, due := range r.queue.due(r.config.Now()) {
-		slot := r.lanes.enter(ctx)
+		slot := r.lanes.Enter(ctx)
 		if slot == nil {
 			return
 		}
 		if !r.config.Now().Before(until) {
-			slot.leave()
+			slot.Leave()
 			return
 		}
 		r.queue.begin(due.progress)
 		attempts.Go(func() {
 			r.attempt(ctx, slot, due.job, due.progress)
-			slot.leave()
+			slot.Leave()
 			r.queue.end(due.progress)
 		})
 	}

@@ -27,18 +27,20 @@ const (
 	replyMemory  = 24 << 10
 )
 
-// bounds enforces Bounds. Nobody waits for one gate while he holds what others wait for at
-// an earlier one: a lookup waits for memory before it starts, an attempt for an exchange
-// and then for a socket, and whoever has all three waits for the network only.
-type bounds struct {
+// Room enforces Bounds. It is safe for concurrent use. There is one order of waiting: a
+// lookup waits for memory before it starts, and an attempt for an exchange and then for a
+// socket. What has these waits for the network only, so all of it is free again some time.
+type Room struct {
 	sockets, exchanges, memory *gate
+	// lacked is when this host last had no file for a socket, in Unix nanoseconds.
+	lacked atomic.Int64
 }
 
-func newBounds(b Bounds) *bounds {
+func newRoom(b Bounds) *Room {
 	if b.Memory > 0 {
 		b.Memory = max(b.Memory, LookupMemory)
 	}
-	return &bounds{
+	return &Room{
 		sockets:   newGate("sockets to DNS servers", b.Sockets, 384),
 		exchanges: newGate("exchanges with DNS servers", b.Exchanges, 1024),
 		memory:    newGate("octets of memory for DNS lookups", b.Memory, 32<<20),
@@ -88,40 +90,40 @@ func (g *gate) hasSpare() bool { return g.used.Load() < (g.limit+1)*3/4 }
 
 // seat is the room of one attempt.
 type seat struct {
-	*bounds
+	*Room
 	socket bool
 }
 
 // enter waits for the room of an attempt, which begins after that: a wait for room is not
 // held against the server. The error is an *Error, Busy.
-func (b *bounds) enter(ctx context.Context, to Attempt) (seat, error) {
-	if err := b.exchanges.enter(ctx, 1); err != nil {
+func (r *Room) enter(ctx context.Context, to Attempt) (seat, error) {
+	if err := r.exchanges.enter(ctx, 1); err != nil {
 		return seat{}, err
 	}
 	if to.Server.IsTLS() {
-		return seat{b, false}, nil
+		return seat{r, false}, nil
 	}
-	if err := b.sockets.enter(ctx, 1); err != nil {
-		b.exchanges.leave(1)
+	if err := r.sockets.enter(ctx, 1); err != nil {
+		r.exchanges.leave(1)
 		return seat{}, err
 	}
-	return seat{b, true}, nil
+	return seat{r, true}, nil
 }
 
 // tryEnter is enter without waiting. Spare means that the attempt can be left out: it
 // leaves the last quarter of the room to others.
-func (b *bounds) tryEnter(to Attempt, spare bool) (s seat, ok bool) {
-	if spare && !b.hasSpare() || !b.exchanges.tryEnter(1) {
+func (r *Room) tryEnter(to Attempt, spare bool) (s seat, ok bool) {
+	if spare && !r.HasSpare() || !r.exchanges.tryEnter(1) {
 		return seat{}, false
 	}
 	if to.Server.IsTLS() {
-		return seat{b, false}, true
+		return seat{r, false}, true
 	}
-	if !b.sockets.tryEnter(1) {
-		b.exchanges.leave(1)
+	if !r.sockets.tryEnter(1) {
+		r.exchanges.leave(1)
 		return seat{}, false
 	}
-	return seat{b, true}, true
+	return seat{r, true}, true
 }
 
 func (s seat) leave() {
@@ -131,21 +133,31 @@ func (s seat) leave() {
 	s.exchanges.leave(1)
 }
 
-// hasSpare reports whether there is room for what nobody waits for.
-func (b *bounds) hasSpare() bool {
-	return b.sockets.hasSpare() && b.exchanges.hasSpare() && b.memory.hasSpare()
+// HasSpare reports whether there is room for what may turn out not to be needed: a quarter
+// of everything.
+func (r *Room) HasSpare() bool {
+	return !r.lacksFiles(time.Now()) && r.sockets.hasSpare() && r.exchanges.hasSpare() && r.memory.hasSpare()
+}
+
+// lackTime is how long an attempt waits between two tries to open a socket.
+const lackTime = 20 * time.Millisecond
+
+// lacksFiles reports whether attempts wait because this host has too many files open.
+func (r *Room) lacksFiles(now time.Time) bool {
+	at := r.lacked.Load()
+	return at != 0 && now.Sub(time.Unix(0, at)).Abs() < 5*lackTime
 }
 
 // keep takes a socket for a stream, which keeps it while it is open, whether anyone uses
 // it or not.
-func (b *bounds) keep(ctx context.Context, wait time.Duration, open func(leave func()) (*stream, error)) (*stream, error) {
+func (r *Room) keep(ctx context.Context, wait time.Duration, open func(leave func()) (*stream, error)) (*stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
-	err := b.sockets.enter(ctx, 1)
+	err := r.sockets.enter(ctx, 1)
 	cancel()
 	if err != nil {
 		return nil, err
 	}
-	leave := func() { b.sockets.leave(1) }
+	leave := func() { r.sockets.leave(1) }
 	s, err := open(leave)
 	if err != nil {
 		leave()
@@ -153,31 +165,16 @@ func (b *bounds) keep(ctx context.Context, wait time.Duration, open func(leave f
 	return s, err
 }
 
-// lack returns an *Error if err says that this host, and not the server, lacks what an
-// exchange needs, and otherwise nil.
-func lack(err error) *Error {
-	for _, l := range []struct {
-		errno syscall.Errno
-		final bool
-	}{
-		{syscall.EMFILE, true},
-		{syscall.ENFILE, true},
-		{syscall.ENOBUFS, true},
-		{syscall.ENOMEM, true},
-		{syscall.EAGAIN, false},        // no free port to this server
-		{syscall.EADDRNOTAVAIL, false}, // the same, or no address of the server's family
-	} {
-		if errors.Is(err, l.errno) {
-			return &Error{Kind: Busy, Final: l.final, Err: err}
-		}
-	}
-	return nil
+// tooManyFiles reports whether err says that this host, or the program, has too many files
+// open.
+func tooManyFiles(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 // Lease is the memory that one lookup holds. It is safe for concurrent use. A nil Lease has
 // all memory.
 type Lease struct {
-	bounds *bounds
+	room *Room
 
 	mu    sync.Mutex
 	taken int64
@@ -185,13 +182,13 @@ type Lease struct {
 	ended bool
 }
 
-// Admit waits until there is memory for one more lookup. The error is that of
-// bounds.enter. The caller calls End when the lookup has ended.
-func (c *Client) Admit(ctx context.Context) (*Lease, error) {
-	if err := c.bounds.memory.enter(ctx, LookupMemory); err != nil {
+// Admit waits until there is memory for one more lookup. The error is an *Error, Busy. The
+// caller calls End when the lookup has ended.
+func (r *Room) Admit(ctx context.Context) (*Lease, error) {
+	if err := r.memory.enter(ctx, LookupMemory); err != nil {
 		return nil, err
 	}
-	return &Lease{bounds: c.bounds, taken: LookupMemory, spent: LookupMemory - replyMemory}, nil
+	return &Lease{room: r, taken: LookupMemory, spent: LookupMemory - replyMemory}, nil
 }
 
 // Grow takes memory for a reply, and fails if there is none: a lookup that waited would
@@ -207,8 +204,8 @@ func (l *Lease) Grow(octets int) error {
 	}
 	more := l.spent + int64(octets) - l.taken
 	if more > 0 {
-		if !l.bounds.memory.tryEnter(more) {
-			return &Error{Kind: Busy, Final: true, Detail: fmt.Sprintf("all %d %s are in use", l.bounds.memory.limit, l.bounds.memory.what)}
+		if !l.room.memory.tryEnter(more) {
+			return &Error{Kind: Busy, Final: true, Detail: fmt.Sprintf("all %d %s are in use", l.room.memory.limit, l.room.memory.what)}
 		}
 		l.taken += more
 	}
@@ -221,14 +218,10 @@ func (l *Lease) End() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ended = true
-	l.bounds.memory.leave(l.taken)
+	l.room.memory.leave(l.taken)
 }
 
-// HasSpare reports whether there is room for lookups that may turn out not to be needed.
-func (c *Client) HasSpare() bool { return c.bounds.hasSpare() }
-
 // InUse returns what is held now.
-func (c *Client) InUse() Bounds {
-	b := c.bounds
-	return Bounds{int(b.sockets.used.Load()), int(b.exchanges.used.Load()), int(b.memory.used.Load())}
+func (r *Room) InUse() Bounds {
+	return Bounds{int(r.sockets.used.Load()), int(r.exchanges.used.Load()), int(r.memory.used.Load())}
 }

@@ -10,10 +10,10 @@ import (
 	"net"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/resolvconf"
+	"github.com/mxseal/mxseal/internal/lack"
 )
 
 // Config configures a Client.
@@ -50,9 +50,9 @@ type Client struct {
 	servers *serverList
 	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
 	tls     *tls.Config
-	bounds  *bounds
 	records int
 	wantAD  bool
+	Room    *Room // is what all lookups share
 	// buffers holds what datagrams are read into. An unpacked message refers to
 	// nothing in it.
 	buffers *sync.Pool // of *[datagramSize]byte
@@ -78,7 +78,7 @@ func New(config Config) (*Client, error) {
 		servers: servers,
 		dial:    config.Dial,
 		tls:     config.TLS,
-		bounds:  newBounds(config.Bounds),
+		Room:    newRoom(config.Bounds),
 		records: config.Records,
 		wantAD:  config.WantAD,
 		buffers: &sync.Pool{New: func() any { return new([datagramSize]byte) }},
@@ -120,8 +120,8 @@ type Question struct {
 	// Memory bounds Message.Memory. A larger reply is an Error, TooLarge. 0 means no
 	// bound.
 	Memory int
-	// Spare means that nobody may need the reply.
-	Spare bool
+	// Plain asks for the server's own view, as Config.WantAD does.
+	Plain bool
 }
 
 // Exchange asks the server and returns the reply. It asks over TCP if the reply over UDP
@@ -153,7 +153,7 @@ func (c *Client) Query(ctx context.Context, to Attempt, q Question) (*Message, e
 
 // enter takes the room for an attempt. Spare means that the attempt can be left out.
 func (c *Client) enter(ctx context.Context, to Attempt, spare bool) (seat, error) {
-	if s, ok := c.bounds.tryEnter(to, spare); ok {
+	if s, ok := c.Room.tryEnter(to, spare); ok {
 		return s, nil
 	}
 	if spare {
@@ -161,7 +161,7 @@ func (c *Client) enter(ctx context.Context, to Attempt, spare bool) (seat, error
 	}
 	waiting, cancel := context.WithTimeout(ctx, c.Timeout())
 	defer cancel()
-	room, err := c.bounds.enter(waiting, to)
+	room, err := c.Room.enter(waiting, to)
 	if err != nil {
 		return seat{}, c.failure(ctx, to.Server, err)
 	}
@@ -176,7 +176,7 @@ func (c *Client) send(ctx context.Context, to Attempt, q Question) (*Message, er
 	to.Server.counts.queries.Add(1)
 	var m *Message
 	began := time.Now()
-	query, err := newQuery(q, c.wantAD)
+	query, err := newQuery(q, c.wantAD || q.Plain)
 	switch {
 	case err != nil:
 	case c.open.Err() != nil:
@@ -210,8 +210,9 @@ func (c *Client) send(ctx context.Context, to Attempt, q Question) (*Message, er
 func (c *Client) failure(ctx context.Context, s *Server, err error) *Error {
 	var e *Error
 	if !errors.As(err, &e) {
-		if e = lack(err); e == nil {
-			e = &Error{Kind: Unreachable, Err: err}
+		e = &Error{Kind: Unreachable, Err: err}
+		if lack.Of(err) {
+			e.Kind, e.Final = Busy, lack.Everywhere(err)
 		}
 	}
 	e.Server = s.String()
@@ -222,7 +223,7 @@ func (c *Client) failure(ctx context.Context, s *Server, err error) *Error {
 		e.Err = net.ErrClosed
 	case errors.As(err, &certificate):
 		e.Kind = NotAuthenticated
-	case errors.Is(err, os.ErrDeadlineExceeded), ctx.Err() != nil:
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), ctx.Err() != nil:
 		e.Kind = Timeout
 	}
 	return e
@@ -232,7 +233,7 @@ func (c *Client) failure(ctx context.Context, s *Server, err error) *Error {
 // datagrams, so those that do not answer the query are dropped, up to maxStrays, and are
 // not errors of the server (RFC 5452 section 9.1).
 func (c *Client) overUDP(ctx context.Context, s *Server, query *query) (*Message, error) {
-	conn, release, err := c.connect(ctx, "udp", s, query)
+	conn, release, err := c.connect(ctx, "udp", s)
 	if err != nil {
 		return nil, err
 	}
@@ -265,7 +266,7 @@ func (c *Client) overUDP(ctx context.Context, s *Server, query *query) (*Message
 }
 
 func (c *Client) overTCP(ctx context.Context, s *Server, query *query) (*Message, error) {
-	conn, release, err := c.connect(ctx, "tcp", s, query)
+	conn, release, err := c.connect(ctx, "tcp", s)
 	if err != nil {
 		return nil, err
 	}
@@ -287,10 +288,10 @@ func (c *Client) overTLS(ctx context.Context, s *Server, query *query) (*Message
 		}
 		// The wait for a socket ends before the attempts of those who wait for the
 		// connection, so it is not held against the server.
-		return c.bounds.keep(ctx, c.Timeout()/2, func(leave func()) (*stream, error) {
+		return c.Room.keep(ctx, c.Timeout()/2, func(leave func()) (*stream, error) {
 			ctx, cancel := context.WithTimeout(ctx, c.Timeout())
 			defer cancel()
-			conn, err := c.reach(ctx, "tcp", s, false)
+			conn, err := c.dial(ctx, "tcp", s.hostPort)
 			if err != nil {
 				return nil, err
 			}
@@ -308,44 +309,13 @@ func (c *Client) overTLS(ctx context.Context, s *Server, query *query) (*Message
 }
 
 // connect dials a connection that fails when ctx ends.
-func (c *Client) connect(ctx context.Context, network string, s *Server, query *query) (net.Conn, func(), error) {
-	conn, err := c.reach(ctx, network, s, query.Spare)
+func (c *Client) connect(ctx context.Context, network string, s *Server) (net.Conn, func(), error) {
+	conn, err := c.dial(ctx, network, s.hostPort)
 	if err != nil {
 		return nil, nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	return conn, func() { stop(); conn.Close() }, nil
-}
-
-// lackTime is how long an attempt waits between two tries to open a socket.
-const lackTime = 20 * time.Millisecond
-
-// reach dials the server. While this host has too many files open, it tries again until
-// ctx ends, because others are closed all the time; not so for a question that can be
-// left out.
-func (c *Client) reach(ctx context.Context, network string, s *Server, spare bool) (net.Conn, error) {
-	var lack error
-	for {
-		conn, err := c.dial(ctx, network, s.hostPort)
-		switch {
-		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-			lack = err
-		case err != nil && ctx.Err() != nil && lack != nil:
-			return nil, lack // the server is not the reason
-		default:
-			return conn, err
-		}
-		if spare {
-			return nil, lack
-		}
-		retry := time.NewTimer(lackTime)
-		select {
-		case <-retry.C:
-		case <-ctx.Done():
-			retry.Stop()
-			return nil, lack
-		}
-	}
 }
 
 // onlyReply reads what came over a stream, where it can only be the reply.

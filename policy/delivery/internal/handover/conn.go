@@ -60,7 +60,7 @@ type Config struct {
 	// Circumstances are those of the session.
 	Circumstances conversation.Circumstances
 	// Authenticated means that the client may log in: credentials do not go to a server
-	// that may be anyone.
+	// that may be anyone, or that anyone may have named.
 	Authenticated bool
 	// RequireTLS means that MAIL without the parameter REQUIRETLS must not reach the
 	// server (RFC 8689 section 4.2.1).

@@ -1,4 +1,4 @@
-package reporter
+package pacing
 
 import (
 	"maps"
@@ -6,13 +6,19 @@ import (
 	"time"
 )
 
-// pace spaces deliveries: all of them, and those to the same host.
-type pace struct {
+// Pace spaces deliveries: all of them, and those to the same host.
+type Pace struct {
 	every, everyHost time.Duration
 
 	mu    sync.Mutex
 	all   time.Time // the next free time for any delivery
 	hosts map[string]*hostPace
+}
+
+// NewPace returns a Pace with the least time between two deliveries, and between two
+// to the same host.
+func NewPace(every, everyHost time.Duration) *Pace {
+	return &Pace{every: every, everyHost: everyHost, hosts: make(map[string]*hostPace)}
 }
 
 // hostPace is the pace of a host. If a host is unknown, both times have passed.
@@ -25,8 +31,8 @@ type hostPace struct {
 // passed.
 const maxIdleHosts = 1 << 12
 
-// reserve takes the next turn at a host. It fails if that is after limit.
-func (p *pace) reserve(host string, now, limit time.Time) (turn time.Time, ok bool) {
+// Reserve takes the next turn at a host. It fails if that is after limit.
+func (p *Pace) Reserve(host string, now, limit time.Time) (turn time.Time, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	known := p.host(host, now)
@@ -38,9 +44,9 @@ func (p *pace) reserve(host string, now, limit time.Time) (turn time.Time, ok bo
 	return turn, true
 }
 
-// begin begins a delivery to a host whose turn has come. If a delivery that came late
-// was less than the interval ago, begin returns when the host is free again.
-func (p *pace) begin(host string, now time.Time) (free time.Time, ok bool) {
+// Begin begins a delivery to a host whose turn has come. If a delivery that came late
+// was less than the interval ago, Begin returns when the host is free again.
+func (p *Pace) Begin(host string, now time.Time) (free time.Time, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	known := p.host(host, now)
@@ -51,7 +57,7 @@ func (p *pace) begin(host string, now time.Time) (free time.Time, ok bool) {
 	return now, true
 }
 
-func (p *pace) host(host string, now time.Time) *hostPace {
+func (p *Pace) host(host string, now time.Time) *hostPace {
 	if p.hosts[host] == nil {
 		if len(p.hosts) >= maxIdleHosts {
 			maps.DeleteFunc(p.hosts, func(_ string, h *hostPace) bool { return !later(h.turn, h.free).After(now) })
@@ -61,20 +67,13 @@ func (p *pace) host(host string, now time.Time) *hostPace {
 	return p.hosts[host]
 }
 
-// next takes the next free time for any delivery.
-func (p *pace) next(now time.Time) time.Time {
+// Next takes the next free time for any delivery.
+func (p *Pace) Next(now time.Time) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at := later(p.all, now)
 	p.all = at.Add(p.every)
 	return at
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
 }
 
 func later(a, b time.Time) time.Time {
