@@ -27,7 +27,7 @@ import (
 	"github.com/mxseal/mxseal/policy"
 )
 
-// TestPoolModel makes random sequences of mails, alone and side by side, by SendMail and
+// SMTP-37: TestPoolModel makes random sequences of mails, alone and side by side, by SendMail and
 // by Sessions, while keys are rolled, records and mail hosts change, the operator asks
 // for more or less, and servers restart, stall, lose TLS and confuse their replies. After
 // each step a model without a table of the conversation judges what the servers have:

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
-	"github.com/mxseal/mxseal/internal/test/await"
+	until "github.com/mxseal/mxseal/internal/test/await"
 	"github.com/mxseal/mxseal/internal/test/fakedns"
 	"github.com/mxseal/mxseal/internal/test/interop/mailserver"
 	"github.com/mxseal/mxseal/policy"
@@ -112,7 +112,7 @@ func TestPool(t *testing.T) {
 	}
 	slices.Sort(want)
 	var got []string
-	await.Until(t, "all messages have arrived", func() bool {
+	until.Until(t, "all messages have arrived", func() bool {
 		got = nil
 		for _, message := range server.Messages(t) {
 			_, subject, _ := strings.Cut(message, "\nSubject: ")
