@@ -72,7 +72,7 @@ func TestPoolSessions(t *testing.T) {
 	})
 }
 
-// A session that the server has closed is no failure for a client of Sessions either: the
+// SMTP-36: a session that the server has closed is no failure for a client of Sessions either: the
 // next round of its loop has a new session with the same host. That comes once: after a
 // new session the next host comes.
 func TestPoolSessionsHaveEnded(t *testing.T) {
@@ -281,7 +281,7 @@ func TestPoolContextEndsLate(t *testing.T) {
 	})
 }
 
-// A reply that was left over from one message is not taken for one of the next: no
+// SMTP-35: a reply that was left over from one message is not taken for one of the next: no
 // recipient gets the verdict on another, and no message counts as delivered that is not.
 // The server has no PIPELINING, so that replies are taken one by one.
 func TestPoolRepliesAreNotInherited(t *testing.T) {
