@@ -159,6 +159,9 @@ func TestS12NextHop(t *testing.T) {
 			{"gone.example", ErrNoDomain},
 			{"gone.example:587", ErrNoDomain},
 			{"null.example", ErrNullMX},
+			{"Null.Example.", ErrNullMX},
+			{"null10.example", ErrNullMX},
+			{"nulls.example", ErrNullMX},
 			{"loop.example", ErrLoop},
 			{"empty.example", ErrUnreachable},
 			{"dead-mx.example", ErrUnreachable},
@@ -168,6 +171,8 @@ func TestS12NextHop(t *testing.T) {
 			f := newFakeDNS()
 			name := strings.Trim(strings.Split(test.hop, ":")[0], "[]")
 			f.add(t, status, "null.example. MX 0 .")
+			f.add(t, status, "null10.example. MX 10 .")
+			f.add(t, status, "nulls.example. MX 0 .", "nulls.example. MX 10 .")
 			f.add(t, status, "loop.example. MX 1 me.example.")
 			f.add(t, status, "dead-mx.example. MX 1 gone.example.")
 			f.deny(status, "empty.example", dnssec.TypeMX, false)
@@ -178,7 +183,11 @@ func TestS12NextHop(t *testing.T) {
 			}
 			f.deny(status, "gone.example", dnssec.TypeMX, true)
 			r := f.newResolver(t, Config{Self: []string{"me.example"}, Overrides: map[string]Override{"example.org": {NextHop: test.hop}}})
-			for _, options := range [][]Option{nil, {TLSOptional()}, {RequireTLS()}} {
+			via := f.newResolver(t, Config{Self: []string{"me.example"}})
+			for i, options := range [][]Option{nil, {TLSOptional()}, {RequireTLS()}, {Via(test.hop)}, {Via(test.hop), RequireTLS()}} {
+				if i == 3 {
+					r = via
+				}
 				plan, err := r.Resolve(t.Context(), "example.org", options...)
 				if err == nil {
 					err = plan.Err()
@@ -187,7 +196,7 @@ func TestS12NextHop(t *testing.T) {
 				if !errors.As(err, &failure) || !errors.Is(err, test.want) {
 					t.Fatalf("%s: %v, want %v", test.hop, err, test.want)
 				}
-				if failure.Permanent || failure.Status != "4.3.5" || failure.Code() != 451 || !strings.Contains(failure.Error(), "next hop "+name) {
+				if failure.Permanent || failure.Status != "4.3.5" || failure.Code() != 451 || !strings.Contains(failure.Error(), "next hop "+strings.ToLower(strings.TrimSuffix(name, "."))) {
 					t.Errorf("%s: %v", test.hop, failure)
 				}
 			}

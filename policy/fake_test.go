@@ -2,26 +2,22 @@ package policy
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/fakedns"
 )
 
-// errBroken stands for a lookup that failed, for whatever reason.
-var errBroken = errors.New("SERVFAIL")
+// errBroken is the error of a lookup that failed, for whatever reason.
+var errBroken = fakedns.ErrServFail
 
-// fakeDNS answers from a map; what is not in it does not exist, insecurely.
-// Real DNS, signed and attacked, is in the tests with package policytest.
+// fakeDNS notes what it is asked.
 type fakeDNS struct {
 	mu      sync.Mutex
-	answers map[string]*dnssec.Answer
-	failing map[string]bool
+	answers fakedns.Answers
 	asked   []string
 	ttl     time.Duration
 	now     func() time.Time
@@ -30,37 +26,24 @@ type fakeDNS struct {
 }
 
 func newFakeDNS() *fakeDNS {
-	return &fakeDNS{answers: map[string]*dnssec.Answer{}, failing: map[string]bool{}, ttl: time.Hour, now: time.Now}
+	return &fakeDNS{answers: fakedns.Answers{}, ttl: time.Hour, now: time.Now}
 }
 
-func key(name string, t dnssec.Type) string { return canonical(name) + " " + t.String() }
-
-func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) + "." }
+func key(name string, t dnssec.Type) string { return fakedns.Key(name, t) }
 
 // add adds records, all of one name and type, with a status.
 func (f *fakeDNS) add(t testing.TB, status dnssec.Status, records ...string) {
 	t.Helper()
-	var answer *dnssec.Answer
-	for _, text := range records {
-		record, err := dnssec.ParseRecord(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if answer == nil {
-			answer = &dnssec.Answer{Name: record.Name, Status: status}
-			f.answers[key(record.Name, record.Type)] = answer
-		}
-		answer.Records = append(answer.Records, record)
-	}
+	f.answers.Add(t, status, records...)
 }
 
 // deny adds an answer without records.
 func (f *fakeDNS) deny(status dnssec.Status, name string, t dnssec.Type, nxdomain bool) {
-	f.answers[key(name, t)] = &dnssec.Answer{Name: canonical(name), Status: status, NXDomain: nxdomain}
+	f.answers[key(name, t)] = &dnssec.Answer{Name: fakedns.Canonical(name), Status: status, NXDomain: nxdomain}
 }
 
 // fail makes a lookup fail.
-func (f *fakeDNS) fail(name string, qtype dnssec.Type) { f.failing[key(name, qtype)] = true }
+func (f *fakeDNS) fail(name string, qtype dnssec.Type) { f.answers[key(name, qtype)] = nil }
 
 func (f *fakeDNS) Lookup(ctx context.Context, name string, qtype dnssec.Type) (*dnssec.Answer, error) {
 	f.lookups.Add(1)
@@ -73,20 +56,14 @@ func (f *fakeDNS) Lookup(ctx context.Context, name string, qtype dnssec.Type) (*
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	k := key(name, qtype)
-	f.asked = append(f.asked, k)
-	if f.failing[k] {
-		return nil, fmt.Errorf("%s: %w", k, errBroken)
+	f.asked = append(f.asked, key(name, qtype))
+	answer, err := f.answers.Lookup(ctx, name, qtype)
+	if err == nil {
+		if known := f.answers[key(name, qtype)]; known == nil || known.Expires.IsZero() {
+			answer.Expires = f.now().Add(f.ttl)
+		}
 	}
-	answer := &dnssec.Answer{Name: canonical(name), Status: dnssec.Insecure, NXDomain: true}
-	if known := f.answers[k]; known != nil {
-		copied := *known
-		answer = &copied
-	}
-	if answer.Expires.IsZero() {
-		answer.Expires = f.now().Add(f.ttl)
-	}
-	return answer, nil
+	return answer, err
 }
 
 func (f *fakeDNS) wasAsked(name string, qtype dnssec.Type) bool {

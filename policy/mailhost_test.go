@@ -122,6 +122,29 @@ func TestS10SpecialAddresses(t *testing.T) {
 	}
 }
 
+// S10: no other notation of an address in a recipient's domain is understood, so that none of
+// them is dialed; and a name is looked up in the DNS only.
+func TestS10OtherNotations(t *testing.T) {
+	t.Parallel()
+	for _, domain := range []string{
+		"127.0.0.1", "127.1", "2130706433", "0177.0.0.1", "017700000001", "::1", "127.0.0.1.", "１２７.0.0.1", "127。0。0。1",
+		"[127.1]", "[2130706433]", "[0x7f000001]", "[0x7f.0.0.1]", "[0177.0.0.1]", "[127.0.0.01]", "[127.0.0.1.]", "[127.0.0.1]:25", "[127.0.0.1", "127.0.0.1]",
+		"[ 127.0.0.1]", "[127.0.0.1 ]", "[[127.0.0.1]]", "[]", "[IPv4:127.0.0.1]", "[IPv6:127.0.0.1]", "[IPv6:]", "[IPv6:::1%lo]", "[::1%lo]", "[IPv6:[::1]]",
+		"[localhost]", "[tag:127.0.0.1]", "[127.0.0.1\x00]", "[127.0.0.1\r\n]",
+		"0x7f000001", "0x7f.1", "localhost", "localhost.", "loopback",
+	} {
+		var to dialed
+		plan, err := newFakeDNS().newResolver(t, Config{Dial: to.dial}).Resolve(t.Context(), domain)
+		if err == nil {
+			err = plan.Err()
+		}
+		var failure *Error
+		if !errors.As(err, &failure) || !failure.Permanent || failure.Status[:4] != "5.1." && failure.Status != "5.4.4" || len(to.addrs) > 0 {
+			t.Errorf("%q: %v; dialed %v", domain, err, to.addrs)
+		}
+	}
+}
+
 // S10: of several addresses only those are lost, and of several hosts only those
 // without another address.
 func TestS10OthersAreKept(t *testing.T) {

@@ -46,10 +46,11 @@ type Plan struct {
 	// verified.
 	Login bool
 	// Expires is when the plan must no longer be used: the earliest expiry of
-	// the records, signatures and policies that it was made from.
+	// the records, signatures and policies that it was made from. Resolver.Holds
+	// compares it with the clock.
 	Expires time.Time
 
-	made    time.Time
+	made    time.Time // by the wall clock alone
 	asked   request
 	literal bool // the next hop is an address
 	omitted int  // mail hosts of the worst preference, left out
@@ -61,13 +62,6 @@ type Plan struct {
 // as that of TLS sessions, and has no meaning elsewhere.
 func (p *Plan) Key() string {
 	return strings.Join(append([]string{p.asked.domain}, p.asked.options()...), " ")
-}
-
-// holds reports whether the plan may still be used. Both clocks must agree: the
-// monotonic clock stands still while the machine is suspended, and the wall clock
-// may be set back to before the plan was made.
-func (p *Plan) holds(now time.Time) bool {
-	return now.Before(p.Expires) && now.Round(0).Before(p.Expires) && !now.Round(0).Before(p.made)
 }
 
 // Order returns the hosts by preference, hosts of equal preference shuffled for

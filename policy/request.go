@@ -279,11 +279,12 @@ func (q request) nextHop(port uint16) hop.Next {
 // canonicalDomain is names.Canonical with errors that wrap ErrDomain.
 func canonicalDomain(s string) (string, error) {
 	name, err := names.Canonical(s)
-	switch {
-	case errors.Is(err, names.ErrAddress):
+	switch err {
+	case nil:
+		return name, nil
+	case names.ErrAddress:
 		return "", fmt.Errorf("%w: %w; put an address literal in brackets", ErrDomain, err)
-	case err != nil:
+	default:
 		return "", fmt.Errorf("%w: %w", ErrDomain, err)
 	}
-	return name, nil
 }

@@ -25,10 +25,10 @@ var (
 // Record is the TXT record at _smtp._tls.DOMAIN, by which a domain asks for
 // reports (RFC 8460 section 3).
 type Record struct {
-	// Endpoints are the addresses for reports, in the order of rua: at least one,
-	// without duplicates. A report is delivered when one of them accepts it.
-	// Malformed URIs, URIs of schemes other than mailto and https, and endpoints
-	// after the first [MaxEndpoints] are left out.
+	// Endpoints are the addresses for reports, in the order of all rua fields: at
+	// least one, without duplicates. A report is delivered when one of them accepts
+	// it. Malformed and overlong URIs, URIs of schemes other than mailto and https,
+	// and endpoints after the first [MaxEndpoints] are left out.
 	Endpoints []Endpoint
 }
 
@@ -73,35 +73,32 @@ func SelectRecord(txts []string) (Record, error) {
 }
 
 // ParseRecord parses one TXT record by the grammar of RFC 8460 section 3.
-// Unknown fields that match the grammar are ignored, and so is every rua after
-// the first. The error is [ErrBadRecord], wrapped with the reason.
+// Unknown fields that match the grammar are ignored. The URIs of all rua fields
+// count. The error is [ErrBadRecord], wrapped with the reason.
 func ParseRecord(txt string) (Record, error) {
 	fields, ok := txtrecord.Parse(txt, version)
 	if !ok {
 		return Record{}, fmt.Errorf("%w: it does not begin with \"v=%s;\"", ErrBadRecord, version)
 	}
-	rua := ""
+	var endpoints []Endpoint
 	for field, ok := fields.Next(); ok; field, ok = fields.Next() {
 		name, value, _ := strings.Cut(field, "=")
 		switch {
-		case name == "rua" && rua == "" && value != "":
-			rua = value
-		case name == "rua" && value != "": // a further one
+		case name == "rua" && value != "":
+			endpoints = appendEndpoints(endpoints, value)
 		case !txtrecord.IsExtensionName(name) || !txtrecord.IsExtensionValue(value):
 			return Record{}, fmt.Errorf("%w: malformed field %.64q", ErrBadRecord, field)
 		}
 	}
-	endpoints := parseRUA(rua)
 	if len(endpoints) == 0 {
-		return Record{}, fmt.Errorf("%w: no mailto or https endpoint in rua=%.64q", ErrBadRecord, rua)
+		return Record{}, fmt.Errorf("%w: no usable mailto or https endpoint in %.255q", ErrBadRecord, txt)
 	}
 	return Record{Endpoints: endpoints}, nil
 }
 
-// parseRUA returns the usable endpoints of a tlsrpt-rua. A comma in a URI is
-// percent-encoded.
-func parseRUA(rua string) []Endpoint {
-	var endpoints []Endpoint
+// appendEndpoints appends the usable endpoints of a tlsrpt-rua that are new. A comma
+// in a URI is percent-encoded.
+func appendEndpoints(endpoints []Endpoint, rua string) []Endpoint {
 	for uri := range strings.SplitSeq(rua, ",") {
 		endpoint, ok := parseEndpoint(txtrecord.Trim(uri))
 		if ok && !slices.Contains(endpoints, endpoint) && len(endpoints) < MaxEndpoints {
@@ -111,7 +108,18 @@ func parseRUA(rua string) []Endpoint {
 	return endpoints
 }
 
+const (
+	// maxAddress is the greatest length of a mail address: a path of 256 octets has
+	// two angle brackets (RFC 5321 section 4.5.3.1.3).
+	maxAddress = 254
+	// maxURI is the length that servers should support (RFC 9110 section 4.1).
+	maxURI = 8000
+)
+
 func parseEndpoint(uri string) (Endpoint, bool) {
+	if len(uri) > maxURI {
+		return Endpoint{}, false
+	}
 	u, err := url.Parse(uri)
 	if err != nil || syntax.EscapeURI(uri) != uri || strings.Contains(uri, "!") {
 		return Endpoint{}, false
@@ -142,5 +150,6 @@ func parseMailto(opaque string) (Endpoint, bool) {
 		return Endpoint{}, false
 	}
 	domain, err := names.Canonical(address[at+1:])
-	return Endpoint{Mail: address[:at+1] + domain}, err == nil
+	address = address[:at+1] + domain
+	return Endpoint{Mail: address}, err == nil && len(address) <= maxAddress
 }

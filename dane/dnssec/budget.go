@@ -1,13 +1,16 @@
 package dnssec
 
 import (
+	"cmp"
+	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 )
 
 // Limits bounds the work of one Lookup, including all questions about aliases, keys
-// and delegations that it causes. A zero or negative field means the default.
+// and delegations that it causes. 0 means the default, and a negative field is an error.
 //
 // A lookup that reaches a limit fails, and its answer is never called insecure. The
 // reason is [WorkLimit], but [AliasLoop] for Aliases and [Timeout] for Duration.
@@ -29,15 +32,20 @@ type Limits struct {
 	Digests            int           // digests of DNSKEYs computed to compare them with DS records; 0 means 128
 	Records            int           // records of one reply, in all sections; 0 means 512
 	Octets             int           // octets of all replies; then no more questions are sent; 0 means 1 MiB
-	Memory             int           // octets of memory for all replies, and half of it for one; 0 means 1 MiB
+	Memory             int           // octets of memory for all replies, also those not needed, and half of it for one; 0 means 1 MiB
+}
+
+// check returns an error if a field is negative.
+func (l Limits) check() error {
+	if l.Duration < 0 || min(l.KeysPerTag, l.SignaturesPerRRset, l.Verifications, l.NSEC3Hashes, l.NSEC3Iterations, l.Aliases,
+		l.Queries, l.KeysPerZone, l.DenialRecords, l.Digests, l.Records, l.Octets, l.Memory) < 0 {
+		return errors.New("dnssec: Config.Limits must not be negative; 0 means the default")
+	}
+	return nil
 }
 
 func (l Limits) withDefaults() Limits {
-	set := func(v *int, def int) {
-		if *v <= 0 {
-			*v = def
-		}
-	}
+	set := func(v *int, standard int) { *v = cmp.Or(*v, standard) }
 	set(&l.KeysPerTag, 4)
 	set(&l.SignaturesPerRRset, 8)
 	set(&l.Verifications, 64)
@@ -51,10 +59,32 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Records, 512)
 	set(&l.Octets, 1<<20)
 	set(&l.Memory, 1<<20)
-	if l.Duration <= 0 {
-		l.Duration = 30 * time.Second
-	}
+	l.Duration = cmp.Or(l.Duration, 30*time.Second)
 	return l
+}
+
+// Bounds bounds what all lookups of a Validator or a Trusting hold together, in addition to
+// the Limits of each. 0 means the default, and a negative field is an error.
+//
+// A lookup that needs a server, and finds no memory left, waits until there is some, for
+// the time of its context and of Limits.Duration. A question waits for a socket for the time
+// of Config.Timeout. Then the lookup fails with [Busy]. While less than a quarter is free,
+// questions that may turn out not to be needed are not sent, so lookups take fewer
+// questions and more round trips. Answers from the cache need none of this.
+//
+// If this host lacks files, ports or memory for a socket, a lookup waits in the same way, or
+// fails with Busy. Such failures are not remembered, and not held against a server.
+type Bounds struct {
+	// Sockets is how many are open to servers. Each question over UDP or TCP has one of
+	// its own. A server that is reached over TLS has one for all questions. Not counted
+	// are two for each server that seems to be down, to find out whether it is. 0 means 384.
+	Sockets int
+	// Exchanges is how many questions wait for their replies. 0 means 1024.
+	Exchanges int
+	// Memory is what all lookups under way hold, in octets: 64 KiB each, and the replies
+	// that do not fit in there. The cache is not included. 0 means 32 MiB. At least one
+	// lookup is always possible.
+	Memory int
 }
 
 // Skew is the difference that is tolerated between the clocks of a zone's signer and of
@@ -82,7 +112,7 @@ func (s Skew) withDefaults() Skew {
 type budget struct {
 	limits  Limits
 	proofs  *proof.Budget
-	queries int
+	queries atomic.Int64 // also spent by races
 	octets  int
 	memory  int
 }
@@ -102,16 +132,19 @@ func newBudget(l Limits, skew Skew, memory proof.Memory) *budget {
 			Early:              skew.Early,
 			Late:               skew.Late,
 		}),
-		queries: l.Queries,
-		octets:  l.Octets,
-		memory:  l.Memory,
+		octets: l.Octets,
+		memory: l.Memory,
 	}
+	b.queries.Store(int64(l.Queries))
 	b.proofs.Memory = memory
 	return b
 }
 
 func (b *budget) query() error {
-	return proof.Spend(&b.queries, 1, b.limits.Queries, "queries")
+	if b.queries.Add(-1) < 0 {
+		return &proof.LimitError{What: "queries", Limit: b.limits.Queries, Total: true}
+	}
+	return nil
 }
 
 func (b *budget) read(r *reply) error {

@@ -112,6 +112,19 @@ func (c *chain) known(name string) *cut {
 	return cached
 }
 
+// isInSignedZone reports whether name is in a signed zone as far as the cache knows.
+func isInSignedZone(c *memory.Cache, name string, now time.Time) bool {
+	for at := name; ; at = proof.Parent(at) {
+		known, _ := c.Get(memory.Key{Name: at, Kind: memory.Cut}, now).(*cut)
+		switch {
+		case known != nil && known.kind == signed:
+			return c.Habits(at, now).Records.Load() > 0
+		case known != nil && known.kind != sameZone, at == ".":
+			return false
+		}
+	}
+}
+
 // cut returns what name is to the zone above. It asks if that is not known.
 func (c *chain) cut(above *zone, name string) (*cut, error) {
 	if known, ok := c.cuts[name]; ok {
@@ -221,7 +234,7 @@ func (c *chain) judgeDS(above *zone, q question, r *reply) ([]*dns.DS, *cut, err
 	if err != nil {
 		return nil, nil, err
 	}
-	found := &cut{kind: sameZone, expires: after(now, min(a.TTL, r.negativeTTL()))}
+	found := &cut{kind: sameZone, expires: after(now, min(a.TTL, r.authority.NegativeTTL()))}
 	switch {
 	case a.Insecure || a.Delegation:
 		found.kind = unsigned
@@ -236,7 +249,7 @@ func (c *chain) judgeDS(above *zone, q question, r *reply) ([]*dns.DS, *cut, err
 // reply has no alias.
 func (c *chain) aliasedCut(above *zone, q question, r *reply) (*cut, error) {
 	now, budget := c.session.now, c.session.budget.proofs
-	if set := r.dname(q.name); set != nil && proof.Within(set.Name, above.apex) {
+	if set := r.answer.DNAME(q.name); set != nil && proof.Within(set.Name, above.apex) {
 		v, err := proof.Verify(set, above.keys, now, budget)
 		if err != nil {
 			return nil, err

@@ -3,9 +3,6 @@ package dnssec
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
-	"os"
-	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -14,28 +11,8 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
+	"github.com/mxseal/mxseal/internal/test/dnsdata"
 )
-
-// realReplies are replies of real name servers and a resolver.
-func realReplies(tb testing.TB) [][]byte {
-	text, err := os.ReadFile("testdata/replies")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	var replies [][]byte
-	for line := range strings.Lines(string(text)) {
-		if strings.HasPrefix(line, "#") {
-			continue
-		}
-		fields := strings.Fields(line)
-		wire, err := base64.StdEncoding.DecodeString(fields[len(fields)-1])
-		if err != nil {
-			tb.Fatal(err)
-		}
-		replies = append(replies, wire)
-	}
-	return replies
-}
 
 // FuzzReply sends arbitrary bytes, after the right ID, as the reply to a question
 // in a signed zone. Only the honest reply may give an answer.
@@ -61,7 +38,7 @@ func FuzzReply(f *testing.F) {
 		}
 	}
 	w.zones["example.com."].nsec3 = false
-	for i, wire := range realReplies(f) {
+	for i, wire := range dnsdata.Replies(f) {
 		f.Add(uint8(i), wire)
 	}
 	v := w.validator()
@@ -108,7 +85,7 @@ func FuzzMessage(f *testing.F) {
 		}
 		f.Add(wire)
 	}
-	for _, wire := range realReplies(f) {
+	for _, wire := range dnsdata.Replies(f) {
 		f.Add(wire)
 	}
 	from, err := upstream.ParseServer("192.0.2.53")
@@ -146,10 +123,10 @@ func FuzzMessage(f *testing.F) {
 				d.Deny(q.name, q.rtype, r.rcode)
 			}
 		}
-		if set := r.dname(q.name); set != nil {
-			r.redirect(q.name, set)
+		if set := r.answer.DNAME(q.name); set != nil {
+			proof.Redirect(q.name, set, r.answer)
 		}
-		r.negativeTTL()
+		r.authority.NegativeTTL()
 	})
 }
 

@@ -3,7 +3,6 @@ package dnssec
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
+	"github.com/mxseal/mxseal/internal/test/seed"
 )
 
 // countAsked returns how many questions were sent, and forgets them.
@@ -30,28 +30,28 @@ func (w *world) countAsked() int {
 // at most a third more, also behind aliases.
 func TestD12GuessesStopAtTheZone(t *testing.T) {
 	t.Parallel()
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	w := mail(t)
-	w.zones["example.com."].add(t, "*.aliases.example.com. 300 IN CNAME a.b.c.d.wild.example.com.")
-	v := w.validator()
-	name := func(zone string) string {
-		return fmt.Sprintf("l%d.l%d.l%d.l%d.%s", random.IntN(1e6), random.IntN(1e6), random.IntN(1e6), random.IntN(1e6), zone)
-	}
-	for i := range 20 {
-		for _, zone := range []string{"example.com.", "wild.example.com.", "aliases.example.com."} {
-			at := name(zone)
-			if _, err := v.Lookup(t.Context(), at, TypeA); err != nil {
-				t.Fatal(err)
-			}
-			if n := w.countAsked(); i > 0 && n != 1 {
-				t.Errorf("%s: %d questions", at, n)
-			} else if i == 0 && n > 8 { // as unbound, and a third: the keys are not cached
-				t.Errorf("%s: %d questions at first", at, n)
+	synctest.Test(t, func(t *testing.T) { // time stands still while replies are made
+		random := seed.Rand(t)
+		w := mail(t)
+		w.zones["example.com."].add(t, "*.aliases.example.com. 300 IN CNAME a.b.c.d.wild.example.com.")
+		v := w.validator()
+		name := func(zone string) string {
+			return fmt.Sprintf("l%d.l%d.l%d.l%d.%s", random.IntN(1e6), random.IntN(1e6), random.IntN(1e6), random.IntN(1e6), zone)
+		}
+		for i := range 20 {
+			for _, zone := range []string{"example.com.", "wild.example.com.", "aliases.example.com."} {
+				at := name(zone)
+				if _, err := v.Lookup(t.Context(), at, TypeA); err != nil {
+					t.Fatal(err)
+				}
+				if n := w.countAsked(); i > 0 && n != 1 {
+					t.Errorf("%s: %d questions", at, n)
+				} else if i == 0 && n > 8 { // as unbound, and a third: the keys are not cached
+					t.Errorf("%s: %d questions at first", at, n)
+				}
 			}
 		}
-	}
+	})
 }
 
 // Names in zones that delegate, such as those of registries, are still guessed to be
@@ -78,26 +78,28 @@ func TestGuessesBelowRegistries(t *testing.T) {
 // advance.
 func TestC12KeysOfUnsignedZones(t *testing.T) {
 	t.Parallel()
-	w := mail(t)
-	for i := range 40 {
-		name := fmt.Sprintf("plain%d.com.", i)
-		w.unsignedZone(name, name+" 300 IN MX 10 mx.example.com.")
-	}
-	v := w.validator()
-	total := 0
-	for i := range 40 {
-		if a, err := v.Lookup(t.Context(), fmt.Sprintf("plain%d.com", i), TypeMX); err != nil || a.Status != Insecure {
-			t.Fatal(a, err)
+	synctest.Test(t, func(t *testing.T) { // time stands still while replies are made
+		w := mail(t)
+		for i := range 40 {
+			name := fmt.Sprintf("plain%d.com.", i)
+			w.unsignedZone(name, name+" 300 IN MX 10 mx.example.com.")
 		}
-		w.settle()
-		total += w.asked[fmt.Sprintf("plain%d.com. DNSKEY", i)]
-	}
-	if total > 16 {
-		t.Errorf("%d of 40 unsigned zones were asked for keys", total)
-	}
-	if a, err := v.Lookup(t.Context(), "example.com", TypeMX); err != nil || a.Status != Secure {
-		t.Errorf("a signed zone among them: %+v, %v", a, err)
-	}
+		v := w.validator()
+		total := 0
+		for i := range 40 {
+			if a, err := v.Lookup(t.Context(), fmt.Sprintf("plain%d.com", i), TypeMX); err != nil || a.Status != Insecure {
+				t.Fatal(a, err)
+			}
+			w.settle()
+			total += w.asked[fmt.Sprintf("plain%d.com. DNSKEY", i)]
+		}
+		if total > 16 {
+			t.Errorf("%d of 40 unsigned zones were asked for keys", total)
+		}
+		if a, err := v.Lookup(t.Context(), "example.com", TypeMX); err != nil || a.Status != Secure {
+			t.Errorf("a signed zone among them: %+v, %v", a, err)
+		}
+	})
 }
 
 // C12: an NSEC3 record that is part of the proofs for several names is verified once.
@@ -220,41 +222,93 @@ func TestD16NextNameOutside(t *testing.T) {
 // of package upstream shows that the measure is right.
 func TestD11Bitmaps(t *testing.T) {
 	t.Parallel()
-	w := mail(t)
-	z := w.zones["example.com."]
-	z.add(t, "a.b.c.example.com. 300 IN A 192.0.2.1")
-	bitmap := make([]uint16, 1<<16)
-	for i := range bitmap {
-		bitmap[i] = uint16(i)
-	}
-	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
-		q := m.Question[0]
-		if proof.Within(q.Name, "example.com.") && (q.Qtype == dns.TypeDS || q.Qtype == dns.TypeDNSKEY) || q.Name == "none.example.com." {
-			for i := range 7 {
-				m.Ns = append(m.Ns, newTestNSEC(fmt.Sprintf("n%d.example.com.", i), "x.example.com.", bitmap...))
+	synctest.Test(t, func(t *testing.T) { // time stands still while replies are made
+		w := mail(t)
+		z := w.zones["example.com."]
+		z.add(t, "a.b.c.example.com. 300 IN A 192.0.2.1")
+		bitmap := make([]uint16, 1<<16)
+		for i := range bitmap {
+			bitmap[i] = uint16(i)
+		}
+		w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
+			q := m.Question[0]
+			if proof.Within(q.Name, "example.com.") && (q.Qtype == dns.TypeDS || q.Qtype == dns.TypeDNSKEY) || q.Name == "none.example.com." {
+				for i := range 7 {
+					m.Ns = append(m.Ns, newTestNSEC(fmt.Sprintf("n%d.example.com.", i), "x.example.com.", bitmap...))
+				}
+			}
+			return m
+		}
+		for _, name := range []string{"a.b.c.example.com", "none.example.com"} {
+			l := w.validator().newLookup(t.Context())
+			q, err := newQuestion(name, TypeA)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a, err := l.run(q); err == nil {
+				t.Errorf("%s: %+v", name, a)
+			}
+			w.settle()
+			guessed := 0
+			for key, f := range l.session.started {
+				<-f.Done()
+				if o, _ := f.Outcome(); key.guess && o != nil && o.Reply != nil {
+					guessed = max(guessed, o.Reply.memory)
+				}
+			}
+			if held := l.session.memory.Load(); held > 1<<20 || guessed > maxGuess {
+				t.Errorf("%s: the lookup holds %d octets, and %d for one guess", name, held, guessed)
 			}
 		}
-		return m
-	}
-	for _, name := range []string{"a.b.c.example.com", "none.example.com"} {
-		l := w.validator().newLookup(t.Context())
-		q, err := newQuestion(name, TypeA)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if a, err := l.run(q); err == nil {
-			t.Errorf("%s: %+v", name, a)
-		}
-		w.settle()
-		guessed := 0
-		for key, f := range l.session.started {
-			<-f.Done()
-			if r, _ := f.Outcome(); key.guess && r != nil {
-				guessed = max(guessed, r.memory)
+	})
+}
+
+// D11: replies to guesses that arrive at the same time take no more than their share of
+// Limits.Memory, and all replies together no more than all of it. Small replies leave room
+// for more.
+func TestD11GuessesTogether(t *testing.T) {
+	t.Parallel()
+	for what, types := range map[string]int{"large replies": 8192, "small replies": 1} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.zone("com.")
+			w.latency = 100 * time.Millisecond
+			bitmap := make([]uint16, types)
+			for i := range bitmap {
+				bitmap[i] = uint16(i)
 			}
-		}
-		if held := l.session.memory.Load(); held > 1<<20 || guessed > maxGuess {
-			t.Errorf("%s: the lookup holds %d octets, and %d for one guess", name, held, guessed)
-		}
+			w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
+				m.Ns = []dns.RR{newTestNSEC("n.com.", "x.com.", bitmap...)}
+				return m
+			}
+			s := &w.validator().newLookup(t.Context()).session
+			defer w.settle()
+			defer s.close()
+			sent, limit := 0, s.budget.limits.Memory
+			for round := range 5 {
+				for range 20 {
+					if s.guess(question{fmt.Sprintf("x%d.com.", sent), dns.TypeDS}) == nil {
+						sent++
+					}
+				}
+				reserved, _ := s.held()
+				time.Sleep(150 * time.Millisecond)
+				synctest.Wait()
+				arrived, _ := s.held()
+				if reserved > limit*3/8 || round == 0 && reserved < limit/4 || arrived > reserved || arrived < 200*sent {
+					t.Errorf("%s: %d guesses, %d octets reserved and %d arrived of %d", what, sent, reserved, arrived, limit)
+				}
+			}
+			if small := types == 1; small != (sent > 50) {
+				t.Errorf("%s: %d guesses were sent", what, sent)
+			}
+			// Replies that were not accepted are kept.
+			for i := range 3 {
+				key := exchangeKey{question: question{fmt.Sprintf("y%d.com.", i), dns.TypeA}}
+				if _, err := s.start(key); (err == nil) != (i == 0) {
+					t.Errorf("%s: while %d replies may take half of the memory each: %v", what, i, err)
+				}
+			}
+		})
 	}
 }

@@ -61,7 +61,7 @@ func (j *judge) absence(q question, r *reply) (*judgement, error) {
 		}
 	}
 	now := j.session.now
-	found := &judgement{status: Insecure, rcode: r.rcode, expires: after(now, r.negativeTTL())}
+	found := &judgement{status: Insecure, rcode: r.rcode, expires: after(now, r.authority.NegativeTTL())}
 	z, err := j.authenticate(q, signers(q, sets...), DenialMissing, func(z *zone) error {
 		denials, err := j.wholeProof(z, q, r)
 		if err != nil {
@@ -82,13 +82,13 @@ func (j *judge) absence(q question, r *reply) (*judgement, error) {
 		if !a.Insecure {
 			found.status = Secure
 		}
-		found.rcode, found.expires = a.Rcode, after(now, min(a.TTL, r.negativeTTL()))
+		found.rcode, found.expires = a.Rcode, after(now, min(a.TTL, r.authority.NegativeTTL()))
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	if !z.secure() && r.isReferral() {
+	if !z.secure() && r.authority.IsReferral() {
 		return nil, failure(q, NoRecursion, "the server refers to other servers instead of answering")
 	}
 	j.locate(q, z, found)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/miekg/dns"
 )
@@ -120,47 +121,51 @@ func TestLimitAndNextServer(t *testing.T) {
 // SEC-71: at a limit of the whole lookup no other server is asked.
 func TestTotalLimitEndsLookup(t *testing.T) {
 	t.Parallel()
-	for what, limit := range map[string]func(*Limits){
-		"more than 5 signature verifications": func(l *Limits) { l.Verifications = 5 },
-		"more than 2 DNSKEY digests":          func(l *Limits) { l.Digests = 2 },
-		"more than 1000 octets of replies":    func(l *Limits) { l.Octets = 1000 },
-	} {
-		w := mail(t)
-		w.mangle = func(server, network string, m *dns.Msg) *dns.Msg {
-			if server != "192.0.2.1:53" || network != "udp" {
-				t.Errorf("%s: %s was asked over %s for %v", what, server, network, m.Question[0])
+	synctest.Test(t, func(t *testing.T) { // time stands still while replies are made
+		for what, limit := range map[string]func(*Limits){
+			"more than 5 signature verifications": func(l *Limits) { l.Verifications = 5 },
+			"more than 2 DNSKEY digests":          func(l *Limits) { l.Digests = 2 },
+			"more than 1000 octets of replies":    func(l *Limits) { l.Octets = 1000 },
+		} {
+			w := mail(t)
+			w.mangle = func(server, network string, m *dns.Msg) *dns.Msg {
+				if server != "192.0.2.1:53" || network != "udp" {
+					t.Errorf("%s: %s was asked over %s for %v", what, server, network, m.Question[0])
+				}
+				return m
 			}
-			return m
+			w.expectLimit(t, "mx.example.com", dns.TypeA, what, func(c *Config) {
+				c.Servers = []string{"192.0.2.1", "192.0.2.2"}
+				limit(&c.Limits)
+			})
 		}
-		w.expectLimit(t, "mx.example.com", dns.TypeA, what, func(c *Config) {
-			c.Servers = []string{"192.0.2.1", "192.0.2.2"}
-			limit(&c.Limits)
-		})
-	}
+	})
 }
 
 // SEC-66, SEC-71, SEC-72: the whole lookup has one budget of verifications,
 // including those for aliases, keys and proofs. Afterwards the keys are cached.
 func TestVerifications(t *testing.T) {
 	t.Parallel()
-	w := mail(t)
-	few := func(n int) func(*Config) { return func(c *Config) { c.Limits.Verifications = n } }
-	// Root keys, DS and keys of com. and of example.com., and the answer.
-	w.expect(t, "mx.example.com", dns.TypeA, Secure, few(6))
-	w.expectLimit(t, "mx.example.com", dns.TypeA, "more than 5 signature verifications", few(5))
-	w.expectLimit(t, "alias.example.com", dns.TypeA, "signature verifications", few(6))
-	w.expect(t, "alias.example.com", dns.TypeA, Secure, few(7))
-	// Insecure answers need proofs as well, which cost the same.
-	w.expect(t, "mx.plain.com", dns.TypeA, Insecure, few(4))
-	w.expectLimit(t, "mx.plain.com", dns.TypeA, "signature verifications", few(3))
+	synctest.Test(t, func(t *testing.T) { // time stands still while replies are made
+		w := mail(t)
+		few := func(n int) func(*Config) { return func(c *Config) { c.Limits.Verifications = n } }
+		// Root keys, DS and keys of com. and of example.com., and the answer.
+		w.expect(t, "mx.example.com", dns.TypeA, Secure, few(6))
+		w.expectLimit(t, "mx.example.com", dns.TypeA, "more than 5 signature verifications", few(5))
+		w.expectLimit(t, "alias.example.com", dns.TypeA, "signature verifications", few(6))
+		w.expect(t, "alias.example.com", dns.TypeA, Secure, few(7))
+		// Insecure answers need proofs as well, which cost the same.
+		w.expect(t, "mx.plain.com", dns.TypeA, Insecure, few(4))
+		w.expectLimit(t, "mx.plain.com", dns.TypeA, "signature verifications", few(3))
 
-	// The second lookup does not verify the chain again.
-	v := w.validator(few(6))
-	for _, name := range []string{"mx.example.com", "a.wild.example.com", "none.example.com"} {
-		if _, err := v.Lookup(t.Context(), name, TypeA); err != nil {
-			t.Errorf("%s: %v", name, err)
+		// The second lookup does not verify the chain again.
+		v := w.validator(few(6))
+		for _, name := range []string{"mx.example.com", "a.wild.example.com", "none.example.com"} {
+			if _, err := v.Lookup(t.Context(), name, TypeA); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
 		}
-	}
+	})
 }
 
 // SEC-67, SEC-68: DNSKEY and DS records are limited.
@@ -218,32 +223,36 @@ func TestNSEC3Work(t *testing.T) {
 // are sent in advance.
 func TestGuessesLeaveQueries(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	for i := range 10 {
-		w.zone(fmt.Sprintf("tld%d.", i))
-		w.zone(fmt.Sprintf("z.tld%d.", i), fmt.Sprintf("a.b.c.d.e.z.tld%d. 60 IN CNAME a.b.c.d.e.z.tld%d.", i, i+1))
-	}
-	w.zone("tld10.", "a.b.c.d.e.z.tld10. 60 IN A 192.0.2.1")
-	w.expect(t, "a.b.c.d.e.z.tld0", dns.TypeA, Secure)
+	synctest.Test(t, func(t *testing.T) { // time stands still while replies are made
+		w := newWorld(t)
+		for i := range 10 {
+			w.zone(fmt.Sprintf("tld%d.", i))
+			w.zone(fmt.Sprintf("z.tld%d.", i), fmt.Sprintf("a.b.c.d.e.z.tld%d. 60 IN CNAME a.b.c.d.e.z.tld%d.", i, i+1))
+		}
+		w.zone("tld10.", "a.b.c.d.e.z.tld10. 60 IN A 192.0.2.1")
+		w.expect(t, "a.b.c.d.e.z.tld0", dns.TypeA, Secure)
+	})
 }
 
 // SEC-71: the number of queries and the time of a lookup are limited.
 func TestManyQueries(t *testing.T) {
 	t.Parallel()
-	w := mail(t)
-	w.expectLimit(t, "mx.example.com", dns.TypeA, "more than 5 queries", func(c *Config) { c.Limits.Queries = 5 })
-	// Every reply leads to another zone.
-	var n atomic.Int64
-	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
-		q := m.Question[0]
-		if strings.HasSuffix(q.Name, "plain.com.") && q.Qtype == dns.TypeA {
-			m.Rcode, m.Ns = 0, nil
-			m.Answer = []dns.RR{rr(t, fmt.Sprintf("%s 300 IN CNAME x%d.plain.com.", q.Name, n.Add(1)))}
+	synctest.Test(t, func(t *testing.T) { // time stands still while replies are made
+		w := mail(t)
+		w.expectLimit(t, "mx.example.com", dns.TypeA, "more than 5 queries", func(c *Config) { c.Limits.Queries = 5 })
+		// Every reply leads to another zone.
+		var n atomic.Int64
+		w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
+			q := m.Question[0]
+			if strings.HasSuffix(q.Name, "plain.com.") && q.Qtype == dns.TypeA {
+				m.Rcode, m.Ns = 0, nil
+				m.Answer = []dns.RR{rr(t, fmt.Sprintf("%s 300 IN CNAME x%d.plain.com.", q.Name, n.Add(1)))}
+			}
+			return m
 		}
-		return m
-	}
-	w.expectError(t, "mx.plain.com", dns.TypeA, AliasLoop)
-	if n.Load() > 20 {
-		t.Errorf("%d queries", n.Load())
-	}
+		w.expectError(t, "mx.plain.com", dns.TypeA, AliasLoop)
+		if n.Load() > 20 {
+			t.Errorf("%d queries", n.Load())
+		}
+	})
 }

@@ -3,12 +3,12 @@ package dnssec
 import (
 	"context"
 	"errors"
-	"net"
 	"slices"
 	"time"
 
 	"github.com/miekg/dns"
 
+	"github.com/mxseal/mxseal/dane/dnssec/internal/guess"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/private"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
@@ -37,9 +37,9 @@ func (v *Validator) newLookup(ctx context.Context) *lookup {
 		ctx:       ctx,
 		now:       now,
 		budget:    newBudget(v.limits, v.skew, v.cache.Signatures(now)),
-		attempts:  v.client.Attempts(servers, time.Now()),
+		servers:   servers,
 		problem:   problem,
-		started:   make(map[exchangeKey]*flight.Flight[*reply]),
+		started:   make(map[exchangeKey]*flight.Flight[*outcome]),
 	}
 	l.chain = chain{session: &l.session, anchors: v.anchors, sha1: v.sha1, cache: v.cache, cuts: make(map[string]cutResult)}
 	l.judge = judge{session: &l.session, chain: &l.chain}
@@ -65,7 +65,7 @@ func (l *lookup) run(q question) (*Answer, error) {
 	if e.Name != q.name || e.Type != Type(q.rtype) {
 		e = e.within(q)
 	}
-	if !errors.Is(l.session.ctx.Err(), context.Canceled) {
+	if e.Reason != Busy && !e.fleeting && !errors.Is(l.session.ctx.Err(), context.Canceled) {
 		now := l.session.now
 		l.cache.Put(q.key(memory.Failure), e, len(e.Error()), now.Add(failureTTL), now)
 	}
@@ -81,13 +81,22 @@ func (l *lookup) follow(q question, so path) (*Answer, error) {
 		return a, l.extend(so, q, a)
 	}
 	if l.local && private.IsSpecialUse(q.name) {
-		return localAnswer(q, s.now), nil
+		return specialUseAnswer(q, s.now), nil
 	}
-	asked := s.ask(q)
-	if _, err := s.start(exchangeKey{asked.attempts[0], q, false}); err != nil {
+	if _, err := s.start(exchangeKey{question: q}); err != nil {
 		return nil, err
 	}
 	l.guess(q)
+	a, err := l.firstAccepted(q, so, s.ask(q))
+	if err != nil {
+		return nil, err
+	}
+	l.cache.Put(key, a, a.size(), a.Expires, s.now)
+	return a, nil
+}
+
+// firstAccepted answers q by the first reply that is accepted.
+func (l *lookup) firstAccepted(q question, so path, asked *asking) (*Answer, error) {
 	for asked.next() {
 		a, open, err := l.answer(q, so, asked.reply)
 		if !asked.accept(err) {
@@ -100,29 +109,51 @@ func (l *lookup) follow(q question, so path) (*Answer, error) {
 			}
 			a = a.followedBy(rest)
 		}
-		l.cache.Put(key, a, a.size(), a.Expires, s.now)
+		if len(a.Records) == 0 && a.Status != Secure && len(asked.overtaken) > 0 {
+			return l.confirm(a, q, so, asked)
+		}
 		return a, nil
 	}
 	return nil, asked.err
 }
 
-// localAnswer answers a question for a special-use name: localhost is this host,
-// and nothing exists below the others. The answer is insecure, because it is not
-// signed.
-func localAnswer(q question, now time.Time) *Answer {
-	a := &Answer{Name: q.name, Status: Insecure, Expires: after(now, proof.MaxTTL)}
-	record := Record{Name: q.name, Type: Type(q.rtype), TTL: proof.MaxTTL * time.Second}
-	switch {
-	case !proof.Within(q.name, "localhost."):
-		a.NXDomain = true
-	case record.Type == TypeA:
-		record.Data = []byte{127, 0, 0, 1}
-		a.Records = []Record{record}
-	case record.Type == TypeAAAA:
-		record.Data = net.IPv6loopback
-		a.Records = []Record{record}
+// confirm is called with an insecure denial from a server that was asked in parallel with
+// slower ones. Nothing proves it, and it may make mail bounce. So it counts only if the
+// slower servers have nothing to say; otherwise, what they say counts.
+func (l *lookup) confirm(a *Answer, q question, so path, asked *asking) (*Answer, error) {
+	slower := &asking{session: &l.session, q: q, only: asked.overtaken, tried: asked.tried}
+	earlier, err := l.firstAccepted(q, so, slower)
+	if err != nil && slower.err != nil && slower.silence() {
+		return a, nil
 	}
-	return a
+	return earlier, err
+}
+
+// guess sends questions for the records that the proof of an answer to q is likely to need
+// and that are not known yet. It sends all at once and does not wait, so that proving the
+// answer takes no longer than getting it. A wrong guess costs a small query, and a missing
+// one costs time: guesses decide nothing else.
+func (l *lookup) guess(q question) {
+	if l.local && private.IsSpecialUse(q.name) || l.private.Of(q.name) != nil {
+		return
+	}
+	s := &l.session
+	known := func(at string) (guess.Known, *memory.Habits) {
+		switch known := l.chain.known(at); {
+		case known != nil && known.kind == signed:
+			return guess.Signed, l.cache.Habits(at, s.now)
+		case known != nil && known.kind != sameZone:
+			return guess.Ended, nil
+		case known != nil, l.cache.Get(memory.Key{Name: at, Kind: memory.Zone}, s.now) != nil:
+			return guess.Inside, nil
+		default:
+			return guess.Nothing, nil
+		}
+	}
+	guess.Questions(q.name, q.rtype, known, func(at string, rtype uint16) bool {
+		// Guesses must not use up what a long chain of aliases needs.
+		return s.budget.queries.Load() >= int64(s.budget.limits.Queries/2) && s.guess(question{at, rtype}) == nil
+	})
 }
 
 // extend checks the aliases of a cached answer as if they were followed now.
@@ -166,7 +197,7 @@ func (l *lookup) answer(q question, so path, r *reply) (a *Answer, open bool, er
 		switch {
 		case l.local && private.IsSpecialUse(at.name), l.private.Of(at.home()) != nil:
 			return a, true, nil // the reply does not matter
-		case r.dname(at.name) != nil:
+		case r.answer.DNAME(at.name) != nil:
 			step, err = l.dname(at, r)
 			if err == nil && q.rtype == dns.TypeCNAME {
 				a.weaken(step.judgement)
@@ -222,7 +253,7 @@ type alias struct {
 }
 
 func (l *lookup) dname(at question, r *reply) (*alias, error) {
-	set := r.dname(at.name)
+	set := r.answer.DNAME(at.name)
 	j, err := l.judge.set(questionOf(set), set, r)
 	if err != nil {
 		return nil, err
@@ -237,7 +268,7 @@ func (l *lookup) dname(at question, r *reply) (*alias, error) {
 		}
 		j.status, j.expires = Insecure, earliest(j.expires, z.expires)
 	}
-	record, err := r.redirect(at.name, set)
+	record, err := proof.Redirect(at.name, set, r.answer)
 	if err != nil {
 		return nil, err
 	}
@@ -254,7 +285,7 @@ func (l *lookup) cname(at question, r *reply) (*alias, error) {
 	if err != nil {
 		return nil, err
 	}
-	target, err := cnameTarget(set)
+	target, err := proof.CNAMETarget(set)
 	if err != nil {
 		return nil, err
 	}

@@ -9,10 +9,8 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/probe"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
-	"github.com/mxseal/mxseal/internal/flight"
 )
 
 // ProbeError reports that a DNS server lacks something that a Validator or a Trusting
@@ -62,16 +60,12 @@ func (v *Validator) Probe(ctx context.Context, names ...string) error {
 // only returns a Validator with an empty cache that asks s alone.
 func (v *Validator) only(s *upstream.Server) *Validator {
 	return &Validator{
-		client:    v.client.Only(s),
-		anchors:   v.anchors,
-		now:       v.now,
-		limits:    v.limits,
-		skew:      v.skew,
-		sha1:      v.sha1,
-		private:   v.private,
-		cache:     memory.New(1 << 20),
-		lookups:   flight.Group[question, *Answer]{Limit: v.lookups.Limit},
-		exchanges: flight.Group[exchangeKey, *reply]{Limit: v.exchanges.Limit},
+		front:   v.front.only(s),
+		anchors: v.anchors,
+		limits:  v.limits,
+		skew:    v.skew,
+		sha1:    v.sha1,
+		private: v.private,
 	}
 }
 
@@ -80,7 +74,7 @@ func (v *Validator) only(s *upstream.Server) *Validator {
 // given. It cannot find out whether someone forges the answers that a server gets.
 func (t *Trusting) Probe(ctx context.Context, names ...string) error {
 	return probeEach(t.client, func(s *upstream.Server) *probe.Result {
-		alone := &Trusting{client: t.client.Only(s), now: t.now, cache: memory.New(1 << 20), lookups: flight.Group[question, *Answer]{Limit: t.lookups.Limit}}
+		alone := &Trusting{t.front.only(s), t.limits, nil}
 		p := probe.Probe{Client: alone.client, Server: s, Resolver: probed{alone}, Names: names, Zones: []string{"."}}
 		return p.Run(ctx)
 	})
@@ -123,7 +117,7 @@ func (p probed) Explain(name string, rtype uint16, err error) (cause, fault stri
 	cause = e.cause()
 	switch e.Reason {
 	case AnchorMismatch:
-		return cause, "has other keys than the trust anchors: the anchors are outdated, or the answers are forged; " + e.Reason.advice()
+		return cause, "has other keys than the trust anchors: the anchors are outdated, or the answers are forged; " + e.advice()
 	case NotValidating:
 		return cause, "does not validate; " + probe.EnableValidation + ", or use a Validator, which validates itself"
 	case DenialMissing:

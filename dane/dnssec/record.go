@@ -1,6 +1,7 @@
 package dnssec
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
+	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 	"github.com/mxseal/mxseal/internal/names"
 )
 
@@ -55,7 +57,8 @@ type Record struct {
 	// (RFC 4035 section 5.3.3). Use [Answer.Expires] to decide how long to keep an
 	// answer.
 	TTL time.Duration
-	// Data is the RDATA in wire form. Names in it are not compressed.
+	// Data is the RDATA in wire form, as it was published: nothing in it is escaped, also
+	// no backslash in the text of a CAA or URI record. Names in it are not compressed.
 	Data []byte
 }
 
@@ -92,7 +95,7 @@ func (r Record) Addr() (addr netip.Addr, ok bool) {
 // type or malformed data.
 func (r Record) MX() (mx MX, ok bool) {
 	const preference = 2
-	if r.Type != TypeMX || len(r.Data) < preference || !isWireName(r.Data[preference:]) {
+	if r.Type != TypeMX || len(r.Data) < preference || !proof.IsWireName(r.Data[preference:]) {
 		return MX{}, false
 	}
 	host, _, err := dns.UnpackDomainName(r.Data, preference)
@@ -130,15 +133,6 @@ func (r Record) TXT() (text string, ok bool) {
 	return b.String(), true
 }
 
-// isWireName reports whether data is a sequence of labels up to the root label,
-// without compression (RFC 1035 section 3.1).
-func isWireName(data []byte) bool {
-	for len(data) > 0 && 0 < data[0] && data[0] < 64 {
-		data = data[min(1+int(data[0]), len(data)):]
-	}
-	return len(data) == 1 && data[0] == 0
-}
-
 // String returns the record as a line of a zone file in printable ASCII, such as
 // "example.org. 3600 IN MX 10 mx.example.org.". Malformed data and data of unknown
 // types have the form of RFC 3597 section 5.
@@ -146,15 +140,22 @@ func (r Record) String() string {
 	return fmt.Sprintf("%s %d IN %s %s", printable(r.Name), r.TTL/time.Second, r.Type, r.Content())
 }
 
-// Content returns the data as String shows it, such as "10 mx.example.org.".
+// Content returns the data as String shows it, such as "10 mx.example.org.". Text is
+// escaped as in zone files. A CAA or URI record with a backslash has the form of RFC 3597
+// section 5, because programs do not agree on how to escape it.
 func (r Record) Content() string {
 	header := dns.RR_Header{Name: ".", Rrtype: uint16(r.Type), Class: dns.ClassINET, Rdlength: uint16(len(r.Data))}
 	rr, end, err := dns.UnpackRRWithHeader(header, r.Data, 0)
 	_, unknown := rr.(*dns.RFC3597)
-	if err != nil || unknown || end != len(r.Data) || end == 0 || r.isMalformed() {
+	if err != nil || unknown || end != len(r.Data) || end == 0 || r.isMalformed() || r.hasBackslash() {
 		return strings.TrimSpace(fmt.Sprintf(`\# %d %x`, len(r.Data), r.Data))
 	}
 	return printable(strings.TrimPrefix(rr.String(), rr.Header().String()))
+}
+
+// hasBackslash reports whether a backslash is in the data of a CAA or URI record.
+func (r Record) hasBackslash() bool {
+	return upstream.IsText(uint16(r.Type)) && bytes.IndexByte(r.Data, '\\') >= 0
 }
 
 // printable escapes text without shortening it: no escape is more than four times
@@ -181,7 +182,7 @@ func (r Record) isMalformed() bool {
 // ParseRecord reads one record in zone-file syntax, such as
 // "mx.example.org. 3600 IN A 192.0.2.1". It is for tests, and for implementations
 // of [Resolver] that have records as text. The name must be absolute. The default
-// TTL is one hour.
+// TTL is one hour. In CAA and URI records, the form of RFC 3597 section 5 is an error.
 func ParseRecord(text string) (Record, error) {
 	parser := dns.NewZoneParser(strings.NewReader(text+"\n"), "", "") // $INCLUDE is off
 	parser.SetDefaultTTL(3600)
@@ -191,6 +192,9 @@ func ParseRecord(text string) (Record, error) {
 	}
 	if more, _ := parser.Next(); rr == nil || more != nil || rr.Header().Class != dns.ClassINET {
 		return Record{}, fmt.Errorf("dnssec: %.100q is not one record of class IN", text)
+	}
+	if upstream.IsText(rr.Header().Rrtype) && strings.Contains(text, `\#`) { // the parser would change a backslash in the data
+		return Record{}, fmt.Errorf("dnssec: record %.100q: give the data as text, not in hexadecimal", text)
 	}
 	data, err := proof.RDATA(rr)
 	if err != nil {

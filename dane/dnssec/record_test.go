@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
 func TestTypeString(t *testing.T) {
@@ -145,4 +147,47 @@ func accessed(r Record) string {
 
 func isPrintable(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })
+}
+
+// D20: a backslash in the text of a record is data like any other. The signature covers
+// what was published, Data holds it, and what String shows is never read back as something
+// else.
+func TestD20Backslashes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	z := w.zone("com.")
+	v := w.validator()
+	for i, tt := range []struct {
+		text string // \092 is a backslash
+		data string
+	}{
+		{`CAA 0 issue "a\092b"`, "\x00\x05issuea\\b"},
+		{`CAA 0 issue "\092\092\092048"`, "\x00\x05issue\\\\\\048"},
+		{`CAA 0 issue "a\092"`, "\x00\x05issuea\\"},
+		{`URI 1 2 "a\092;b\092"`, "\x00\x01\x00\x02a\\;b\\"},
+		{`TXT "a\092b" "\092"`, "\x03a\\b\x01\\"},
+		{`SPF "a\092\092b"`, "\x04a\\\\b"},
+		{`HINFO "a\092" "\092b"`, "\x02a\\\x02\\b"},
+		{`NAPTR 1 2 "\092" "a\092" "\092\092" b.`, "\x00\x01\x00\x02\x01\\\x02a\\\x02\\\\\x01b\x00"},
+	} {
+		name := fmt.Sprintf("x%d.com.", i)
+		z.add(t, name+" 300 IN "+tt.text)
+		rtype := dns.StringToType[strings.Fields(tt.text)[0]]
+		a, err := v.Lookup(t.Context(), name, Type(rtype))
+		if err != nil || a.Status != Secure || len(a.Records) != 1 {
+			t.Errorf("%.50s: %+v, %v", tt.text, a, err)
+			continue
+		}
+		if got := string(a.Records[0].Data); got != tt.data {
+			t.Errorf("%.50s: the data is %q; want %q", tt.text, got, tt.data)
+		}
+		shown := a.Records[0].String()
+		again, err := ParseRecord(shown)
+		if hex := strings.Contains(shown, `\#`); (err != nil) != hex || err == nil && string(again.Data) != tt.data {
+			t.Errorf("%s: %q is read back as %q, %v", tt.text, shown, again.Data, err)
+		}
+		if same, err := ParseRecord(name + " 300 IN " + tt.text); err != nil || string(same.Data) != tt.data {
+			t.Errorf("%s is read as %q, %v", tt.text, same.Data, err)
+		}
+	}
 }

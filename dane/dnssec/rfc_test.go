@@ -243,13 +243,13 @@ func TestRFC6672(t *testing.T) {
 	} {
 		set := &proof.RRset{Name: tt.owner, Type: dns.TypeDNAME, Records: []dns.RR{rr(t, tt.owner+" 60 IN DNAME "+tt.target)}}
 		r := &reply{answer: proof.Section{set}}
-		if found := r.dname(tt.name) != nil; found != (tt.result != "") {
+		if found := r.answer.DNAME(tt.name) != nil; found != (tt.result != "") {
 			t.Errorf("%s, DNAME at %s: match is %v", tt.name, tt.owner, found)
 		}
 		if tt.result == "" {
 			continue
 		}
-		if cname, err := r.redirect(tt.name, set); err != nil || cname.Target != tt.result {
+		if cname, err := proof.Redirect(tt.name, set, r.answer); err != nil || cname.Target != tt.result {
 			t.Errorf("%s, DNAME at %s: %v, %v; want %s", tt.name, tt.owner, cname, err, tt.result)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/private"
+	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 	"github.com/mxseal/mxseal/internal/flight"
 )
@@ -17,22 +18,27 @@ import (
 type session struct {
 	client    *upstream.Client
 	private   private.Zones
-	exchanges *flight.Group[exchangeKey, *reply] // shared by all sessions
+	exchanges *flight.Group[exchangeKey, *outcome] // shared by all sessions
 	ctx       context.Context
 	now       time.Time
 	budget    *budget
-	attempts  []upstream.Attempt
+	servers   []*upstream.Server
 	problem   error // with the list of servers
 	ahead     bool  // the answer may turn out not to be needed: no server is blamed
-	started   map[exchangeKey]*flight.Flight[*reply]
+	started   map[exchangeKey]*flight.Flight[*outcome]
 	// octets and memory are those of all replies to the questions started here, including
 	// questions sent in advance whose replies are never judged.
 	octets, memory atomic.Int64
+	lease          *upstream.Lease // of the memory of all lookups
 }
 
+// outcome is that of the servers' race for one question. The reply is nil if all failed,
+// or if it was too large for a guess.
+type outcome = upstream.Outcome[*reply]
+
 type exchangeKey struct {
-	upstream.Attempt
 	question
+	tried upstream.Tried
 	guess bool // a large reply is dropped
 }
 
@@ -43,9 +49,9 @@ func (s *session) close() {
 	}
 }
 
-// ask puts q to one server after the other, until the caller accepts a reply.
-// Every reply is judged alike: a server that fails, or whose reply is bogus, is no
-// reason to believe the next one more.
+// ask puts q to the servers, until the caller accepts a reply. Every reply is judged
+// alike: a server that fails, or whose reply is bogus, is no reason to believe the next
+// one more.
 //
 //	asked := s.ask(q)
 //	for asked.next() {
@@ -54,57 +60,62 @@ func (s *session) close() {
 //		}
 //	}
 //	return asked.err
-func (s *session) ask(q question) *asking {
-	attempts := s.attempts
-	if zone := s.private.Of(q.home()); zone != nil && len(zone.Servers) > 0 {
-		attempts = s.client.Attempts(zone.Servers, time.Now())
-	}
-	return &asking{session: s, q: q, attempts: attempts}
+func (s *session) ask(q question) *asking { return &asking{session: s, q: q} }
+
+// silence reports whether none of the servers replied to any purpose.
+func (a *asking) silence() bool {
+	return !a.err.final && !slices.ContainsFunc(a.failures, func(e *Error) bool { return !e.concernsServer() })
 }
 
 // asking is one question on its way through the servers.
 type asking struct {
-	session  *session
-	q        question
-	attempts []upstream.Attempt // those that are left
-	to       upstream.Attempt
-	failures []*Error
+	session   *session
+	q         question
+	only      []*upstream.Server // nil means all
+	tried     upstream.Tried
+	by        upstream.Attempt // that brought the reply
+	overtaken []*upstream.Server
+	failures  []*Error
 
 	reply *reply
-	err   error // after next has returned false
+	err   *Error // after next has returned false
 }
 
-// next waits for the reply of the next server. It returns false after the last.
+// next waits for the next reply. It returns false if there is none left.
 func (a *asking) next() bool {
-	for a.err == nil && len(a.attempts) > 0 {
-		a.to, a.attempts = a.attempts[0], a.attempts[1:]
-		if a.to.Again && !worthAgain(a.failures, a.to) {
-			continue
-		}
-		r, err := a.session.receive(a.to, a.q)
-		if err == nil {
-			a.reply = r
-			return true
-		}
+	if a.err != nil {
+		return false
+	}
+	o, err := a.session.receive(a)
+	if err != nil {
+		a.err = asError(a.q, err)
+		return false
+	}
+	for _, err := range o.Failures {
 		a.fail(asError(a.q, err))
 	}
-	if a.err == nil {
+	a.reply, a.by, a.overtaken, a.tried = o.Reply, o.By, o.Overtaken, o.Tried
+	if a.reply == nil && a.err == nil {
 		a.err = summary(a.q, a.failures)
 	}
-	return false
+	return a.err == nil
 }
 
 // accept reports whether the judgement err of the reply is nil.
 func (a *asking) accept(err error) bool {
 	if err != nil {
-		a.fail(a.reply.blamed(asError(a.q, err), a.q))
+		e := a.reply.blamed(asError(a.q, err), a.q)
+		a.tried = a.tried.With(a.by, e.Status == Bogus || e.Reason == Malformed)
+		if e.stripsKeys() && !a.session.ahead {
+			a.by.Server.Poor(a.q.name, time.Now())
+		}
+		a.fail(e)
 		return false
 	}
 	// What the reply says is known now, so it need not be kept. The chain may have
 	// asked the same question while this reply was judged, and dropped it already.
-	for _, guess := range []bool{false, true} {
-		key := exchangeKey{a.to, a.q, guess}
-		if f := a.session.started[key]; f != nil {
+	for key, f := range a.session.started {
+		if key.question == a.q {
 			a.session.exchanges.Leave(key, f)
 			delete(a.session.started, key)
 		}
@@ -117,85 +128,152 @@ func (a *asking) fail(e *Error) {
 		a.err = e
 		return
 	}
-	if e.concernsServer() && !a.session.ahead {
-		a.to.Server.Failed(time.Now())
-	}
 	a.failures = addFailure(a.failures, e)
 }
 
-// receive waits for the reply of one server.
-func (s *session) receive(to upstream.Attempt, q question) (*reply, error) {
-	f := s.started[exchangeKey{to, q, true}]
-	if f != nil {
-		r, err := f.Wait(s.ctx)
-		if tooLarge := new(upstream.Error); !errors.As(err, &tooLarge) || tooLarge.Kind != upstream.TooLarge {
-			return s.received(q, r, err)
+// receive waits for the outcome of the next race.
+func (s *session) receive(a *asking) (*outcome, error) {
+	if a.only != nil {
+		if err := s.budget.query(); err != nil {
+			return nil, err
+		}
+		o, err := s.race(s.ctx, exchangeKey{question: a.q, tried: a.tried}, a.only)
+		return s.received(a.q, o, err)
+	}
+	key := exchangeKey{a.q, a.tried, true}
+	if f := s.started[key]; f != nil {
+		o, err := f.Wait(s.ctx)
+		if busy := new(upstream.Error); errors.As(err, &busy) && busy.Kind == upstream.Busy {
+			err = nil // not sent, because it was a guess
+		} else if err != nil || o.Reply != nil || o.By.Server == nil {
+			return s.received(a.q, o, err)
 		}
 	}
-	f, err := s.start(exchangeKey{to, q, false})
+	key.guess = false
+	f, err := s.start(key)
 	if err != nil {
 		return nil, err
 	}
-	r, err := f.Wait(s.ctx)
-	return s.received(q, r, err)
+	o, err := f.Wait(s.ctx)
+	return s.received(a.q, o, err)
 }
 
 // received takes a reply from the budget.
-func (s *session) received(q question, r *reply, err error) (*reply, error) {
+func (s *session) received(q question, o *outcome, err error) (*outcome, error) {
 	if s.ctx.Err() != nil {
 		return nil, interrupted(q, s.ctx.Err())
 	}
-	if err != nil {
-		return nil, err
+	if err != nil || o.Reply == nil {
+		return o, err
 	}
-	return r, s.budget.read(r)
+	return o, s.budget.read(o.Reply)
 }
 
 // maxGuess bounds the memory for the reply to a guess. Those of honest zones are
 // smaller.
 const maxGuess = 32 << 10
 
-// guess sends a question whose reply may turn out not to be needed.
+// guess sends a question whose reply may turn out not to be needed. The replies to all of
+// them take three eighths of the memory at most.
 func (s *session) guess(q question) error {
-	if s.started[exchangeKey{s.attempts[0], q, false}] != nil {
+	if s.started[exchangeKey{question: q}] != nil {
 		return nil
 	}
-	_, err := s.start(exchangeKey{s.attempts[0], q, true})
+	limit := s.budget.limits.Memory * 3 / 8
+	if guesses, _ := s.held(); guesses+s.largest(true) > limit {
+		return &proof.LimitError{What: "octets of memory for replies to questions in advance", Limit: limit}
+	}
+	_, err := s.start(exchangeKey{question: q, guess: true})
 	return err
 }
 
 // start sends a question without waiting for the reply.
-func (s *session) start(key exchangeKey) (*flight.Flight[*reply], error) {
+func (s *session) start(key exchangeKey) (*flight.Flight[*outcome], error) {
 	if f := s.started[key]; f != nil {
 		return f, nil
 	}
-	if err := s.budget.query(); err != nil {
-		return nil, err
+	if key.tried == "" {
+		if err := s.budget.query(); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.budget.received(s.octets.Load(), s.memory.Load()); err != nil {
 		return nil, err
 	}
-	memory := s.budget.limits.Memory / 2
-	if key.guess {
-		memory = min(memory, maxGuess)
+	if guesses, others := s.held(); !key.guess && guesses+others+s.largest(false) > s.budget.limits.Memory {
+		return nil, &proof.LimitError{What: "octets of memory for replies", Limit: s.budget.limits.Memory, Total: true}
 	}
-	f := s.exchanges.Join(s.ctx, key, func(ctx context.Context) (*reply, error) {
-		msg, err := s.client.Exchange(ctx, key.Attempt, upstream.Question{Name: key.name, Type: key.rtype, Memory: memory})
-		if err != nil {
-			if e := new(upstream.Error); errors.As(err, &e) && e.Kind == upstream.TooLarge {
-				s.octets.Add(1 << 16) // at most
-			}
-			return nil, err
-		}
-		r, err := newReply(msg, key.question)
-		if err == nil {
-			s.octets.Add(int64(r.octets))
-			s.memory.Add(int64(r.memory))
-		}
-		return r, err
-	})
+	f := s.exchanges.Join(s.ctx, key, func(ctx context.Context) (*outcome, error) { return s.race(ctx, key, nil) })
 	s.started[key] = f
 	return f, nil
+}
+
+// held returns the memory of replies to guesses and to other questions. A reply that did
+// not arrive counts as the largest that may.
+func (s *session) held() (guesses, others int) {
+	for key, f := range s.started {
+		memory := s.largest(key.guess)
+		select {
+		case <-f.Done():
+			memory = 0
+			if o, _ := f.Outcome(); o != nil && o.Reply != nil {
+				memory = o.Reply.memory
+			}
+		default:
+		}
+		if key.guess {
+			guesses += memory
+		} else {
+			others += memory
+		}
+	}
+	return guesses, others
+}
+
+// largest returns the memory that one reply may take.
+func (s *session) largest(guess bool) int {
+	half := s.budget.limits.Memory / 2
+	if guess {
+		return min(half, maxGuess)
+	}
+	return half
+}
+
+// race asks the servers given, or those for the name.
+func (s *session) race(ctx context.Context, key exchangeKey, only []*upstream.Server) (*outcome, error) {
+	r := upstream.Race[*reply]{Name: key.name, Servers: s.servers, Apex: ".", Tried: key.tried, Spare: key.guess, Spend: s.budget.query}
+	if zone := s.private.Of(key.home()); zone != nil && len(zone.Servers) > 0 {
+		r.Servers, r.Apex = zone.Servers, zone.Name
+	}
+	if only != nil {
+		r.Servers = only
+	}
+	r.Ask = func(ctx context.Context, to upstream.Attempt) (*reply, error) { return s.exchange(ctx, key, to) }
+	return r.Run(ctx, s.client)
+}
+
+// exchange makes one attempt. A reply that is too large for a guess is nil.
+func (s *session) exchange(ctx context.Context, key exchangeKey, to upstream.Attempt) (*reply, error) {
+	msg, err := s.client.Exchange(ctx, to, upstream.Question{Name: key.name, Type: key.rtype, Memory: s.largest(key.guess)})
+	if e := new(upstream.Error); errors.As(err, &e) && e.Kind == upstream.TooLarge {
+		s.octets.Add(1 << 16) // at most
+		if key.guess {
+			return nil, nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	r, err := newReply(msg, key.question)
+	switch {
+	case err == nil:
+		s.octets.Add(int64(r.octets))
+		s.memory.Add(int64(r.memory))
+		err = s.lease.Grow(r.memory)
+	case asError(key.question, err).Reason == Refused && !key.guess && !s.ahead:
+		to.Server.Poor(key.name, time.Now())
+	}
+	return r, err
 }
 
 // addFailure keeps the last failure of each server.
@@ -204,34 +282,26 @@ func addFailure(failures []*Error, e *Error) []*Error {
 	return append(slices.DeleteFunc(failures, same), e)
 }
 
-// worthAgain reports whether the server may do better in the way of an attempt: it did
-// not answer before, or its datagrams were malformed or bogus, which may have been sent
-// by someone else.
-func worthAgain(failures []*Error, to upstream.Attempt) bool {
-	for _, e := range failures {
-		if e.Server == to.Server.String() &&
-			(e.Reason == Timeout || e.Reason == Malformed || e.Status == Bogus || e.Reason == Unreachable && !to.Stream) {
-			return true
-		}
-	}
-	return false
-}
-
-// summary is the error of a question that all servers failed. A bogus answer says
-// more than none.
+// summary is the error of a question that all servers failed. A bogus answer says more
+// than another, which says more than none. A lack of room at this host comes before
+// silence, which it may have caused.
 func summary(q question, failures []*Error) *Error {
-	if len(failures) == 1 {
+	switch len(failures) {
+	case 0:
+		return failure(q, Unreachable, "there is no server left to ask")
+	case 1:
 		return failures[0]
 	}
-	worst := failures[0]
+	worst, fleeting := failures[0], true
 	causes := make([]error, len(failures))
 	for i, e := range failures {
 		causes[i] = e
-		if e.Status == Bogus && worst.Status != Bogus {
+		fleeting = fleeting && e.fleeting
+		if e.weight() > worst.weight() {
 			worst = e
 		}
 	}
 	e := failure(q, worst.Reason, "all servers failed")
-	e.Status, e.Err = worst.Status, errors.Join(causes...)
+	e.Status, e.Err, e.fleeting = worst.Status, errors.Join(causes...), fleeting
 	return e
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -13,8 +12,8 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
+	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
-	"github.com/mxseal/mxseal/internal/flight"
 )
 
 // TrustingConfig configures a Trusting. The zero value means the servers of
@@ -32,13 +31,19 @@ type TrustingConfig struct {
 	// a DHCP client may have written it. Those at 127.0.0.11, 127.0.0.53 and 127.0.0.54
 	// are not used even then. Empty means /etc/resolv.conf.
 	//
-	// TLS, Dial, Now, Timeout and CacheBytes are as in Config.
-	ResolvConf string
-	TLS        *tls.Config
-	Dial       func(ctx context.Context, network, addr string) (net.Conn, error)
-	Now        func() time.Time
-	Timeout    time.Duration
-	CacheBytes int
+	// The other fields are as in Config. A discovered NAT64 prefix is accepted from all
+	// servers, because they are trusted.
+	ResolvConf    string
+	NAT64         netip.Prefix
+	DiscoverNAT64 bool
+	HostsFile     string
+	TLS           *tls.Config
+	Dial          func(ctx context.Context, network, addr string) (net.Conn, error)
+	Now           func() time.Time
+	Timeout       time.Duration
+	CacheBytes    int
+	// Bounds bounds what all lookups hold together.
+	Bounds Bounds
 }
 
 // Trusting is a Resolver that leaves validation to a server and trusts its AD bit
@@ -54,10 +59,9 @@ type TrustingConfig struct {
 //
 // A Trusting is safe for concurrent use.
 type Trusting struct {
-	client  *upstream.Client
-	now     func() time.Time
-	cache   *memory.Cache
-	lookups flight.Group[question, *Answer]
+	front
+	limits Limits // the defaults
+	host   *local // nil if it says nothing
 }
 
 // NewTrusting returns a Trusting. It returns an error if someone on the network
@@ -67,7 +71,7 @@ func NewTrusting(config TrustingConfig) (*Trusting, error) {
 		return nil, errors.New("dnssec: TrustingConfig.TLS does not verify certificates, so anyone could impersonate the server; set RootCAs to its issuer instead")
 	}
 	limits := Limits{}.withDefaults()
-	client, err := upstream.New(upstream.Config{
+	front, err := newFront(upstream.Config{
 		Servers:    config.Servers,
 		ResolvConf: config.ResolvConf,
 		Permit:     upstream.Trustworthy,
@@ -76,21 +80,24 @@ func NewTrusting(config TrustingConfig) (*Trusting, error) {
 		Options:    upstream.Options{Timeout: config.Timeout},
 		Records:    limits.Records,
 		WantAD:     true,
-	})
+		Bounds:     upstream.Bounds(config.Bounds),
+	}, config.Now, config.CacheBytes, limits.Duration)
 	if err != nil {
-		return nil, fmt.Errorf("dnssec: %w", err)
+		return nil, err
 	}
-	return &Trusting{
-		client:  client,
-		now:     clock(config.Now),
-		cache:   memory.New(config.CacheBytes),
-		lookups: flight.Group[question, *Answer]{Limit: limits.Duration},
-	}, nil
+	host, err := newLocal(&front, config.HostsFile, config.NAT64, config.DiscoverNAT64, func(*upstream.Server) bool { return true })
+	if err != nil {
+		return nil, err
+	}
+	return &Trusting{front, limits, host}, nil
 }
 
 // Close closes the connections over TLS to the servers. Later lookups that need a
 // server return an *Error that wraps net.ErrClosed. Close may be called more than once.
 func (t *Trusting) Close() error { return t.client.Close() }
+
+// Stats returns what the lookups did so far, and what they hold now.
+func (t *Trusting) Stats() Stats { return t.front.stats(nil) }
 
 // vouchTime is how long a server counts as validating after it has shown it.
 const vouchTime = time.Minute
@@ -120,22 +127,28 @@ func (t *Trusting) Lookup(ctx context.Context, name string, rtype Type) (*Answer
 	if err != nil {
 		return nil, err
 	}
-	if a, ok := t.cache.Get(q.key(memory.Answer), t.now()).(*Answer); ok {
-		return a, nil
+	if t.host == nil {
+		return t.answer(ctx, q)
 	}
-	f := t.lookups.Join(ctx, q, func(ctx context.Context) (*Answer, error) {
+	return t.host.lookup(ctx, q, func(q question) (*Answer, error) { return t.answer(ctx, q) })
+}
+
+// NAT64 returns TrustingConfig.NAT64, or the prefix that was discovered last. The zero
+// Prefix means that there is none, or none yet.
+func (t *Trusting) NAT64() netip.Prefix { return t.host.known() }
+
+// answer is Lookup, except for what the host says.
+func (t *Trusting) answer(ctx context.Context, q question) (*Answer, error) {
+	if a, err := t.cached(q); a != nil || err != nil {
+		return a, err
+	}
+	return t.front.lookup(ctx, q, func(ctx context.Context, lease *upstream.Lease) (*Answer, error) {
 		a, err := t.lookup(ctx, q, nil)
 		if err == nil {
 			t.cache.Put(q.key(memory.Answer), a, a.size(), a.Expires, t.now())
 		}
 		return a, err
 	})
-	defer t.lookups.Leave(q, f)
-	a, err := f.Wait(ctx)
-	if err != nil && ctx.Err() != nil {
-		return nil, interrupted(q, ctx.Err())
-	}
-	return a, err
 }
 
 // lookup asks for q. If the reply ends in an alias, it also asks for the target.
@@ -148,7 +161,7 @@ func (t *Trusting) lookup(ctx context.Context, q question, so path) (*Answer, er
 	if r.ad {
 		status = Secure
 	}
-	a, open, err := r.unvalidated(q, so, Limits{}.withDefaults().Aliases, status, t.now(), func(question) bool { return true })
+	a, open, err := r.unvalidated(q, so, t.limits.Aliases, status, t.now(), func(question) bool { return true })
 	if err != nil {
 		return nil, err
 	}
@@ -179,58 +192,85 @@ func (t *Trusting) judgeFirst(ctx context.Context, a *Answer) error {
 	if set == nil {
 		return nil
 	}
-	if target, err := cnameTarget(set); r.ad && err == nil && target == first.Target {
+	if target, err := proof.CNAMETarget(set); r.ad && err == nil && target == first.Target {
 		first.Status = Secure
 	}
 	return nil
 }
 
-// ask asks one server after the other. Only a server that validates is asked.
+// ask asks the servers. Only a server that validates is asked.
 func (t *Trusting) ask(ctx context.Context, q question) (*reply, error) {
-	var failures []*Error
 	servers, problem := t.client.Servers()
 	if len(servers) == 0 {
 		return nil, failure(q, NotValidating, "no server may be trusted").noting(problem)
 	}
-	for _, to := range t.client.Attempts(servers, time.Now()) {
-		if to.Again && !worthAgain(failures, to) {
-			continue
-		}
-		r, err := t.askOne(ctx, to, q)
-		if err == nil && !r.ad && slices.ContainsFunc(failures, mayBeBogus) {
-			// An insecure answer of one server does not outweigh a possibly bogus
-			// answer of another.
-			err = r.blame(failure(q, ServerFailure, "another server failed, and the answer of this server is not authenticated"))
-		}
-		if err == nil {
-			return r, nil
-		}
-		if ctx.Err() != nil {
-			return nil, interrupted(q, ctx.Err())
-		}
-		e := asError(q, err)
-		if e.concernsServer() {
-			to.Server.Failed(time.Now())
-		}
-		failures = addFailure(failures, e)
+	r, failures, _ := t.askThese(ctx, q, servers, "")
+	if ctx.Err() != nil {
+		return nil, interrupted(q, ctx.Err())
 	}
-	return nil, summary(q, failures)
+	if r == nil {
+		return nil, summary(q, failures)
+	}
+	return r, nil
+}
+
+// askThese returns a reply, or why there is none, and the attempts made. An answer that is not authenticated
+// does not outweigh a possibly bogus answer of another server. From a server that was
+// asked in parallel with slower ones it counts only if these have nothing to say;
+// otherwise, what they say counts.
+func (t *Trusting) askThese(ctx context.Context, q question, servers []*upstream.Server, tried upstream.Tried) (*reply, []*Error, upstream.Tried) {
+	race := upstream.Race[*reply]{Name: q.name, Servers: servers, Apex: ".", Tried: tried}
+	race.Ask = func(ctx context.Context, to upstream.Attempt) (*reply, error) { return t.askOne(ctx, to, q) }
+	var failures []*Error
+	for {
+		o, err := race.Run(ctx, t.client)
+		if err != nil {
+			return nil, addFailure(failures, asError(q, err)), race.Tried
+		}
+		for _, err := range o.Failures {
+			failures = addFailure(failures, asError(q, err))
+		}
+		r, silence := o.Reply, true
+		race.Tried = o.Tried
+		if r != nil && !r.ad && len(o.Overtaken) > 0 {
+			slower, reasons, tried := t.askThese(ctx, q, o.Overtaken, o.Tried)
+			if slower != nil {
+				return slower, failures, tried
+			}
+			for _, e := range reasons {
+				failures = addFailure(failures, e)
+				silence = silence && e.concernsServer()
+			}
+			race.Tried = tried
+		}
+		if r == nil || r.ad || silence && !slices.ContainsFunc(failures, mayBeBogus) {
+			return r, failures, race.Tried
+		}
+		failures = addFailure(failures, r.blame(failure(q, ServerFailure, "another server failed, and the answer of this server is not authenticated")))
+		race.Tried = race.Tried.With(o.By, false)
+	}
 }
 
 // askOne asks one server, if it validates.
 func (t *Trusting) askOne(ctx context.Context, to upstream.Attempt, q question) (*reply, error) {
-	if err := t.vouch(ctx, to); err != nil {
-		e := asError(q, err).within(q)
+	err := t.vouch(ctx, to)
+	if e := new(Error); errors.As(err, &e) {
+		e = e.within(q)
 		e.Server = to.Server.String()
-		return nil, e
+		err = e
 	}
-	return t.exchange(ctx, to, q)
+	var r *reply
+	if err == nil {
+		r, err = t.exchange(ctx, to, q)
+	}
+	if e := new(Error); errors.As(err, &e) && e.concernsServer() {
+		to.Server.Poor(q.name, time.Now())
+	}
+	return r, err
 }
 
 func (t *Trusting) exchange(ctx context.Context, to upstream.Attempt, q question) (*reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, t.client.Timeout())
-	defer cancel()
-	msg, err := t.client.Exchange(ctx, to, upstream.Question{Name: q.name, Type: q.rtype})
+	msg, err := t.client.Exchange(ctx, to, upstream.Question{Name: q.name, Type: q.rtype, Memory: t.limits.Memory / 2})
 	if err != nil {
 		return nil, err
 	}

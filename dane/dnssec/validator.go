@@ -9,11 +9,9 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/anchor"
-	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/private"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 	"github.com/mxseal/mxseal/internal/flight"
-	"github.com/mxseal/mxseal/internal/special"
 )
 
 // Config configures a Validator. The zero value asks the servers of
@@ -29,10 +27,8 @@ type Config struct {
 	// nameserver line without an IP address is skipped, and errors of lookups and of
 	// Probe say so. If New finds no nameserver line, the server at 127.0.0.1 is asked,
 	// as resolv.conf(5) says. If the file later names no usable server, the old servers
-	// are kept, and errors say so. The options timeout (at most 30), attempts (at most
-	// 5), rotate and use-vc are read from it; Timeout takes precedence. The other
-	// options and the environment variable RES_OPTIONS are ignored. The option trust-ad
-	// matters only to a Trusting.
+	// are kept, and errors say so. Of the options, timeout (at most 30), attempts (at most
+	// 5), rotate and use-vc count; Timeout takes precedence.
 	ResolvConf string
 	// Anchors are the trust anchors, for the root or any other zone: DS or
 	// DNSKEY records in zone-file syntax, with absolute names, one in a line.
@@ -53,6 +49,19 @@ type Config struct {
 	// treat addresses in the prefix like the IPv4 addresses in them. The zero value means
 	// that there is none.
 	NAT64 netip.Prefix
+	// DiscoverNAT64 asks the servers for the prefix (RFC 7050), when it is first needed and
+	// again after its TTL. A prefix other than 64:ff9b::/96 and those in 64:ff9b:1::/48
+	// counts only from servers over TLS or at loopback addresses, except for 127.0.0.11,
+	// 127.0.0.53 and 127.0.0.54, which pass on what others say (section 3.1). It must be
+	// public, and only public IPv4 addresses are translated. In a network with another
+	// prefix, set NAT64. Lookups that need the prefix fail while it is not known.
+	DiscoverNAT64 bool
+	// HostsFile names a file in the form of hosts(5), such as /etc/hosts, and is read again
+	// when it changes. The addresses that it gives to a name are all that the name has. They
+	// are Insecure, so TLSA records of these hosts are not used: list only hosts of your own.
+	// The file is not used for names that aliases lead to, nor for types other than A and
+	// AAAA. Empty means that no file is read.
+	HostsFile string
 	// Dial connects to a server. The network is "udp" or "tcp"; over "udp", each Read
 	// must return one message. nil means a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -68,6 +77,8 @@ type Config struct {
 	CacheBytes int
 	// Limits bounds the work of one lookup.
 	Limits Limits
+	// Bounds bounds what all lookups hold together.
+	Bounds Bounds
 	// Skew is the tolerance for clocks. By default, signatures are accepted 10 seconds
 	// before their inception, and never after their expiration. It is at most a day.
 	Skew Skew
@@ -97,42 +108,44 @@ type PrivateZone struct {
 // down. It is safe for concurrent use. Use one Validator for all lookups, because it
 // has the cache.
 type Validator struct {
-	client  *upstream.Client
+	front
 	anchors anchor.Set
-	now     func() time.Time
 	limits  Limits
 	skew    Skew
 	sha1    bool
 	local   bool // special-use names are answered without a server
 	private private.Zones
-	nat64   netip.Prefix
+	host    *local // nil if it says nothing
 
-	cache     *memory.Cache
-	lookups   flight.Group[question, *Answer]
-	exchanges flight.Group[exchangeKey, *reply]
+	exchanges flight.Group[exchangeKey, *outcome]
 }
 
 // New returns a Validator. It sends nothing. It returns an error if there is no DNS
 // server or no trust anchor to work with.
 func New(config Config) (*Validator, error) {
+	if err := config.Limits.check(); err != nil {
+		return nil, err
+	}
 	limits := config.Limits.withDefaults()
-	client, err := upstream.New(upstream.Config{
+	front, err := newFront(upstream.Config{
 		Servers:    config.Servers,
 		ResolvConf: config.ResolvConf,
 		Dial:       config.Dial,
 		TLS:        config.TLS,
 		Options:    upstream.Options{Timeout: config.Timeout},
 		Records:    limits.Records,
-	})
+		Bounds:     upstream.Bounds(config.Bounds),
+	}, config.Now, config.CacheBytes, limits.Duration)
 	if err != nil {
-		return nil, fmt.Errorf("dnssec: %w", err)
+		return nil, err
 	}
 	anchors, err := anchor.New(config.Anchors, config.AnchorFile, config.SHA1)
 	if err != nil {
 		return nil, fmt.Errorf("dnssec: %w", err)
 	}
-	if n := config.NAT64; n.IsValid() && !special.IsNAT64(n) {
-		return nil, fmt.Errorf("dnssec: NAT64 prefix %s is none of RFC 6052: give an IPv6 network of 32, 40, 48, 56, 64 or 96 bits", n)
+	host, err := newLocal(&front, config.HostsFile, config.NAT64, config.DiscoverNAT64, (*upstream.Server).HasSecureChannel)
+	if err != nil {
+		return nil, err
 	}
 	zones := make(private.Zones)
 	for _, zone := range config.PrivateZones {
@@ -141,18 +154,14 @@ func New(config Config) (*Validator, error) {
 		}
 	}
 	return &Validator{
-		client:    client,
-		anchors:   anchors,
-		now:       clock(config.Now),
-		limits:    limits,
-		skew:      config.Skew.withDefaults(),
-		sha1:      config.SHA1,
-		local:     anchors.OfIANA(),
-		private:   zones,
-		nat64:     config.NAT64,
-		cache:     memory.New(config.CacheBytes),
-		lookups:   flight.Group[question, *Answer]{Limit: limits.Duration},
-		exchanges: flight.Group[exchangeKey, *reply]{Limit: client.Timeout()},
+		front:   front,
+		anchors: anchors,
+		limits:  limits,
+		skew:    config.Skew.withDefaults(),
+		sha1:    config.SHA1,
+		local:   anchors.OfIANA(),
+		private: zones,
+		host:    host,
 	}, nil
 }
 
@@ -160,12 +169,8 @@ func New(config Config) (*Validator, error) {
 // server return an *Error that wraps net.ErrClosed. Close may be called more than once.
 func (v *Validator) Close() error { return v.client.Close() }
 
-func clock(now func() time.Time) func() time.Time {
-	if now == nil {
-		return time.Now
-	}
-	return now
-}
+// Stats returns what the lookups did so far, and what they hold now.
+func (v *Validator) Stats() Stats { return v.front.stats(v.private) }
 
 // Lookup returns the records of the type at name, or their proven absence. The error
 // is an *[Error]. It never means that there are no records.
@@ -179,50 +184,29 @@ func (v *Validator) Lookup(ctx context.Context, name string, t Type) (*Answer, e
 	if err != nil {
 		return nil, err
 	}
-	a, err := v.lookup(ctx, q, false)
-	if err != nil || t != TypeAAAA || !v.nat64.IsValid() || len(a.Records) > 0 || a.NXDomain {
-		return a, err
+	if v.host == nil {
+		return v.lookup(ctx, q, false)
 	}
-	return v.synthesize(ctx, q.name, a)
+	return v.host.lookup(ctx, q, func(q question) (*Answer, error) { return v.lookup(ctx, q, false) })
 }
 
-// synthesize returns the AAAA records that the NAT64 translates to the A records of name
-// (RFC 6147 section 5.1.7). Without any, it returns absent.
-func (v *Validator) synthesize(ctx context.Context, name string, absent *Answer) (*Answer, error) {
-	a, err := v.lookup(ctx, question{name, uint16(TypeA)}, false)
-	if err != nil {
-		return nil, err
-	}
-	made := *a
-	made.Records, made.Expires = nil, earliest(a.Expires, absent.Expires)
-	for _, record := range a.Records {
-		addr, _ := record.Addr()
-		if translated, ok := special.Translate(v.nat64, addr); ok {
-			record.Type, record.Data = TypeAAAA, translated.AsSlice()
-			made.Records = append(made.Records, record)
-		}
-	}
-	if len(made.Records) == 0 {
-		return absent, nil
-	}
-	return &made, nil
-}
-
-// NAT64 returns Config.NAT64.
-func (v *Validator) NAT64() netip.Prefix { return v.nat64 }
+// NAT64 returns Config.NAT64, or the prefix that was discovered last. The zero Prefix means
+// that there is none, or none yet.
+func (v *Validator) NAT64() netip.Prefix { return v.host.known() }
 
 // LookupAhead starts a lookup that may turn out not to be needed, and returns a
 // function that waits for it. It returns nil, and sends nothing, unless name is in a
 // signed zone as far as is known: records of the zone were validated before, and no
 // zone cut is known between the zone and name. Name servers of unsigned zones may fail
 // on questions for some types. This knowledge only decides whether to ask early; the
-// answer is validated like any other.
+// answer is validated like any other. It also returns nil while a quarter of one of the
+// Bounds, or less, is free.
 //
 // The lookup ends with ctx. If it fails, no server is counted as failing. A caller
 // that needs the answer then calls Lookup.
 func (v *Validator) LookupAhead(ctx context.Context, name string, t Type) (wait func() (*Answer, error)) {
 	q, err := newQuestion(name, t)
-	if err != nil || v.private.Of(q.home()) != nil || !isInSignedZone(v.cache, q.home(), v.now()) {
+	if err != nil || !v.client.Room.HasSpare() || v.private.Of(q.home()) != nil || !isInSignedZone(v.cache, q.home(), v.now()) {
 		return nil
 	}
 	var a *Answer
@@ -242,32 +226,11 @@ func (v *Validator) lookup(ctx context.Context, q question, ahead bool) (*Answer
 	if a, err := v.cached(q); a != nil || err != nil {
 		return a, err
 	}
-	f := v.lookups.Join(ctx, q, func(ctx context.Context) (*Answer, error) {
+	return v.front.lookup(ctx, q, func(ctx context.Context, lease *upstream.Lease) (*Answer, error) {
 		l := v.newLookup(ctx)
-		l.session.ahead = ahead
+		l.session.lease, l.session.ahead = lease, ahead
 		return l.run(q)
 	})
-	defer v.lookups.Leave(q, f)
-	a, err := f.Wait(ctx)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, interrupted(q, ctx.Err())
-		}
-		return nil, err
-	}
-	return a, nil
-}
-
-// cached returns the answer, or the failure, if the cache has one.
-func (v *Validator) cached(q question) (*Answer, error) {
-	now := v.now()
-	if a, ok := v.cache.Get(q.key(memory.Answer), now).(*Answer); ok {
-		return a, nil
-	}
-	if e, ok := v.cache.Get(q.key(memory.Failure), now).(*Error); ok {
-		return nil, e
-	}
-	return nil, nil
 }
 
 // LookupTXT is like the method of *net.Resolver, over validated answers.

@@ -154,6 +154,7 @@ func (w *world) validator(edits ...func(*Config)) *Validator {
 	if err != nil {
 		w.tb.Fatal(err)
 	}
+	w.tb.Cleanup(func() { v.Close() }) // which ends the checks of servers that are silent
 	return v
 }
 
@@ -543,7 +544,7 @@ func (z *testZone) newTestNSEC3(hash, next string, types ...uint16) *dns.NSEC3 {
 }
 
 // listenBoth listens on a port that is free for UDP and for TCP.
-func listenBoth(t *testing.T) (net.PacketConn, net.Listener) {
+func listenBoth(t testing.TB) (net.PacketConn, net.Listener) {
 	t.Helper()
 	var problem error
 	for range 20 {

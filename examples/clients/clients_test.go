@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mxseal/mxseal/examples/internal/situations"
 	"github.com/mxseal/mxseal/internal/test/interop"
 	"github.com/mxseal/mxseal/internal/test/interop/mailserver"
 	"github.com/mxseal/mxseal/policy"
@@ -32,12 +33,16 @@ func (r *recorder) Record(s *tlsrpt.Session) {
 	r.sessions = append(r.sessions, *s)
 }
 
-// String has, for each session, its host, and "ok" or the failures.
 func (r *recorder) String() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return recorded(r.sessions)
+}
+
+// recorded has, for each session, its host, the policies that apply, and their failures.
+func recorded(sessions []tlsrpt.Session) string {
 	var all []string
-	for _, session := range r.sessions {
+	for _, session := range sessions {
 		text, _, _ := strings.Cut(session.MXHost, ".")
 		for _, outcome := range session.Outcomes {
 			text += " " + string(outcome.Policy.Type)
@@ -50,18 +55,90 @@ func (r *recorder) String() string {
 	return strings.Join(all, ", ")
 }
 
-func resolver(t *testing.T, inet *policytest.Internet, change func(*policy.Config)) *policy.Resolver {
-	t.Helper()
-	config := inet.Config()
-	if change != nil {
-		change(&config)
+// Each client has the outcome of package delivery in all situations of the demo, and the
+// same sessions are recorded. Only the parameter REQUIRETLS is beyond some.
+func TestSituationsOfTheDemo(t *testing.T) {
+	t.Parallel()
+	all := situations.All(situations.Groups())
+	bySendMail := make([]string, len(all)) // what is recorded
+	for i, trial := range trials(t, all) {
+		trial.Run(t.Context(), situations.SendMail)
+		bySendMail[i] = recorded(trial.Reports())
 	}
-	r, err := policy.New(config)
+	withoutParameter := map[string]situations.Outcome{
+		"require.test":     {Mail: situations.Waits, By: policy.ByDANE, Reason: "4.7.30"},
+		"require-sts.test": {Mail: situations.Waits, By: policy.ByOperator, Reason: "4.7.30"},
+	}
+	sends := map[string]situations.Send{
+		"go-smtp over a Pool": func(ctx context.Context, dialer *delivery.Dialer, from, to string, message []byte, options ...policy.Option) error {
+			pool := &delivery.Pool{Dialer: dialer}
+			defer pool.Close(ctx)
+			return Send(ctx, pool, GoSMTP, Mail{From: from, To: to, Message: message}, options...)
+		},
+	}
+	for name, client := range clients {
+		sends[name] = func(ctx context.Context, dialer *delivery.Dialer, from, to string, message []byte, options ...policy.Option) error {
+			return Send(ctx, dialer, client, Mail{From: from, To: to, Message: message}, options...)
+		}
+	}
+	for name, send := range sends {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for i, trial := range trials(t, all) {
+				if want, ok := withoutParameter[trial.Domain]; ok && !strings.HasPrefix(name, "go-smtp") {
+					trial.Want = want
+				}
+				t.Run(trial.Domain, func(t *testing.T) {
+					t.Parallel()
+					if r := trial.Run(t.Context(), send); r.Wrong != nil {
+						t.Error(r.Wrong)
+					}
+					if got := recorded(trial.Reports()); got != bySendMail[i] {
+						t.Errorf("recorded %q, and by SendMail %q", got, bySendMail[i])
+					}
+				})
+			}
+		})
+	}
+}
+
+// Over a Pool, mails to one host share a session, also those of a client that says QUIT.
+func TestPool(t *testing.T) {
+	t.Parallel()
+	for name, client := range clients {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inet := policytest.New(t)
+			inet.Domain("example.test").MX("mx.example.test")
+			mx := inet.Host("mx.example.test", policytest.TLSA("3 1 1"))
+			pool := &delivery.Pool{Dialer: &delivery.Dialer{Resolver: inet.Resolver(), LocalName: "sender.test"}}
+			const mails = 3
+			for range mails {
+				if err := Send(t.Context(), pool, client, hello); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if failed := SendToAll(t.Context(), pool, hello.From, []string{hello.To, "me@example.test"}, hello.Message); len(failed) > 0 {
+				t.Error(failed)
+			}
+			if err := pool.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if messages, sessions := len(mx.Messages()), len(mx.Sessions()); messages != mails+1 || sessions != 1 {
+				t.Errorf("%d messages in %d sessions", messages, sessions)
+			}
+		})
+	}
+}
+
+// trials are the situations in an internet of their own.
+func trials(t *testing.T, all []situations.Situation) []*situations.Trial {
+	t.Helper()
+	built, err := situations.Build(t.Context(), policytest.New(t), all)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { r.Close() })
-	return r
+	return built
 }
 
 // situation is a domain with the mail hosts mx.example.test and mx2.example.test.
@@ -83,7 +160,7 @@ type situation struct {
 
 const wrongKey = "3 1 1 0000000000000000000000000000000000000000000000000000000000000000"
 
-func situations() []situation {
+func replies() []situation {
 	options := func(all ...policytest.Option) []policytest.Option {
 		return append([]policytest.Option{policytest.NoFault}, all...)
 	}
@@ -136,7 +213,7 @@ func situations() []situation {
 // recorded.
 func TestSituations(t *testing.T) {
 	t.Parallel()
-	for _, s := range situations() {
+	for _, s := range replies() {
 		t.Run(s.name, func(t *testing.T) {
 			for name, client := range clients {
 				t.Run(name, func(t *testing.T) {
@@ -180,8 +257,8 @@ func (s *situation) run(t *testing.T, name string, client Client) {
 		domain.Policy(s.policy, listed)
 	}
 	var reports recorder
-	dialer := &delivery.Dialer{Resolver: resolver(t, inet, nil), Recorder: &reports, LocalName: "sender.test"}
-	err := Send(t.Context(), dialer, client, "example.test", hello, s.options...)
+	dialer := &delivery.Dialer{Resolver: inet.Resolver(), Recorder: &reports, LocalName: "sender.test"}
+	err := Send(t.Context(), dialer, client, hello, s.options...)
 
 	var got []string
 	for host, received := range hosts {
@@ -214,14 +291,14 @@ func (s *situation) run(t *testing.T, name string, client Client) {
 	if strings.Join(got, ", ") != want {
 		t.Errorf("got %q, want %q: %v", got, want, err)
 	}
-	recorded := reports.String()
+	reported := reports.String()
 	switch {
 	case s.reports == "-":
-		if recorded != "" {
-			t.Errorf("recorded %q", recorded)
+		if reported != "" {
+			t.Errorf("recorded %q", reported)
 		}
-	case s.reports != "" && recorded != s.reports:
-		t.Errorf("recorded %q, want %q", recorded, s.reports)
+	case s.reports != "" && reported != s.reports:
+		t.Errorf("recorded %q, want %q", reported, s.reports)
 	}
 }
 
@@ -245,16 +322,16 @@ func TestPostfix(t *testing.T) {
 		inet.Domain(domain).MX(mx)
 		inet.Server(mx, fmt.Sprint("127.0.0.1:", postfix.Ports[mx]), record)
 	}
-	dialer := &delivery.Dialer{Resolver: resolver(t, inet, nil), LocalName: "sender.test"}
+	dialer := &delivery.Dialer{Resolver: inet.Resolver(), LocalName: "sender.test"}
 	for name, client := range clients {
 		mail := hello
 		mail.Message = []byte(strings.Replace(string(hello.Message), "there", "by "+name, 1))
-		if err := Send(t.Context(), dialer, client, "example.test", mail); err != nil {
+		if err := Send(t.Context(), dialer, client, mail); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		mail.To, mail.Message = "you@other.test", []byte(strings.Replace(string(hello.Message), "there", "in clear by "+name, 1))
 		var failure *policy.Error
-		if err := Send(t.Context(), dialer, client, "other.test", mail); !errors.As(err, &failure) || failure.Permanent || failure.Reason == "" {
+		if err := Send(t.Context(), dialer, client, mail); !errors.As(err, &failure) || failure.Permanent || failure.Reason == "" {
 			t.Errorf("%s, to a host without TLS: %v", name, err)
 		}
 	}

@@ -8,65 +8,39 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/mxseal/mxseal/examples/internal/situations"
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-// Each scenario is a subtest, so that one can be run alone.
-func TestScenarios(t *testing.T) {
-	t.Parallel()
-	inet := policytest.New(t)
-	trials, err := build(t.Context(), inet, all(scenarios()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, trial := range trials {
-		t.Run(trial.domain, func(t *testing.T) {
-			t.Parallel()
-			if r := trial.run(t.Context()); r.wrong != nil {
-				t.Error(r.wrong)
-			}
-		})
-	}
-}
-
 func TestTableFits(t *testing.T) {
 	t.Parallel()
-	seen := make(map[string]bool)
-	for _, s := range all(scenarios()) {
-		if seen[s.domain] {
-			t.Errorf("%s is used twice", s.domain)
+	for _, s := range situations.All(situations.Groups()) {
+		if n := utf8.RuneCountInString(s.Recipient()); n > domainWidth {
+			t.Errorf("%s: the name has %d characters, %d fit", s.Domain, n, domainWidth)
 		}
-		seen[s.domain] = true
-		if n := utf8.RuneCountInString(s.recipient()); n > domainWidth {
-			t.Errorf("%s: the name has %d characters, %d fit", s.domain, n, domainWidth)
-		}
-		if n := utf8.RuneCountInString(s.situation); n > situationWidth {
-			t.Errorf("%s: %q has %d characters, %d fit", s.domain, s.situation, n, situationWidth)
+		if n := utf8.RuneCountInString(s.Title); n > situationWidth {
+			t.Errorf("%s: %q has %d characters, %d fit", s.Domain, s.Title, n, situationWidth)
 		}
 	}
 }
 
 // The demo reports an outcome that differs from the expected one.
-func TestWrongOutcomeIsFound(t *testing.T) {
+func TestWrongOutcomeIsReported(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
-	wrong := plainScenarios()[:1]
-	wrong[0].want.mail = authenticated
-	wrong[0].also = notConnected("mx." + wrong[0].domain)
-	trials, err := build(t.Context(), inet, wrong)
+	wrong := situations.Groups()[:1]
+	wrong[0].Situations = wrong[0].Situations[:1]
+	wrong[0].Situations[0].Want.Mail = situations.Authenticated
+	trials, err := situations.Build(t.Context(), inet, wrong[0].Situations)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := trials[0].run(t.Context())
-	if r.wrong == nil || !strings.Contains(r.wrong.Error(), "expected") || !strings.Contains(r.wrong.Error(), "1 connections") {
-		t.Fatalf("found wrong: %v", r.wrong)
-	}
-	groups := []group{{"One", wrong}}
+	r := trials[0].Run(t.Context(), situations.SendMail)
 	var text bytes.Buffer
-	if err := printTable(&text, groups, map[string]result{r.domain: r}, 0); err != nil {
+	if err := printTable(&text, wrong, map[string]situations.Result{r.Domain: r}, 0); err != nil {
 		t.Fatal(err)
 	}
-	if got := text.String(); !strings.Contains(got, "WRONG: plain.test") || !strings.Contains(got, "0 of 1") {
+	if got := text.String(); !strings.Contains(got, "WRONG: plain.test: expected") || !strings.Contains(got, "0 of 1") {
 		t.Errorf("table:\n%s", got)
 	}
 }
@@ -91,7 +65,7 @@ func TestRun(t *testing.T) {
 		}
 		lines++
 	}
-	if want := len(all(scenarios())); lines != want {
+	if want := len(situations.All(situations.Groups())); lines != want {
 		t.Errorf("%d objects, want %d", lines, want)
 	}
 }

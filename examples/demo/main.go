@@ -7,7 +7,7 @@
 //	go run ./examples/demo -explain stripped.test
 //	go run ./examples/demo -json
 //
-// Each row is a domain from the tables in this directory:
+// Each row is a domain from the tables in examples/internal/situations:
 //
 //	DOMAIN             SITUATION                             MAIL          BY            WHY
 //	dane.test          TLSA 3 1 1                            authenticated DANE          TLSA record matches
@@ -34,6 +34,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/mxseal/mxseal/examples/internal/situations"
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
@@ -60,8 +61,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 	inet := policytest.New(nil)
 	defer inet.Close()
-	groups := scenarios()
-	trials, err := build(ctx, inet, all(groups))
+	groups := situations.Groups()
+	trials, err := situations.Build(ctx, inet, situations.All(groups))
 	if err != nil {
 		fmt.Fprintln(stderr, "demo:", err)
 		return 1
@@ -70,14 +71,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return explainOne(ctx, stdout, stderr, trials, *explain)
 	}
 
-	results := make(map[string]result, len(trials))
-	collect := make(chan result, len(trials))
+	results := make(map[string]situations.Result, len(trials))
+	collect := make(chan situations.Result, len(trials))
 	start := time.Now()
-	atOnce(trials, func(t *trial) { collect <- t.run(ctx) })
+	situations.AtOnce(trials, func(t *situations.Trial) { collect <- t.Run(ctx, situations.SendMail) })
 	took := time.Since(start)
 	close(collect)
 	for r := range collect {
-		results[r.domain] = r
+		results[r.Domain] = r
 	}
 	if *asJSON {
 		err = printJSON(stdout, groups, results)
@@ -91,12 +92,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 // explainOne prints the plan for one domain.
-func explainOne(ctx context.Context, stdout, stderr io.Writer, trials []*trial, domain string) int {
+func explainOne(ctx context.Context, stdout, stderr io.Writer, trials []*situations.Trial, domain string) int {
 	for _, t := range trials {
-		if domain != t.domain && domain != t.written {
+		if domain != t.Domain && domain != t.Recipient() {
 			continue
 		}
-		plan, err := t.resolver.Resolve(ctx, t.recipient(), t.options...)
+		plan, err := t.Plan(ctx)
 		if err == nil {
 			err = plan.Explain(stdout)
 		}
@@ -109,10 +110,10 @@ func explainOne(ctx context.Context, stdout, stderr io.Writer, trials []*trial, 
 	return 2
 }
 
-func failures(results map[string]result) int {
+func failures(results map[string]situations.Result) int {
 	n := 0
 	for _, r := range results {
-		if r.wrong != nil {
+		if r.Wrong != nil {
 			n++
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/mxseal/mxseal/examples/internal/situations"
 )
 
 // Column widths. A line has 110 columns with a space between them.
@@ -15,11 +17,10 @@ const (
 	situationWidth = 37
 	mailWidth      = 13
 	byWidth        = 13
-	whyWidth       = 25
 )
 
-// printTable prints a line for each scenario, and a summary.
-func printTable(w io.Writer, groups []group, results map[string]result, took time.Duration) error {
+// printTable prints a line for each situation, and a summary.
+func printTable(w io.Writer, groups []situations.Group, results map[string]situations.Result, took time.Duration) error {
 	var text strings.Builder
 	row := func(domain, situation string, mail any, by, why string) {
 		line := pad(domain, domainWidth) + " " + pad(situation, situationWidth) + " " +
@@ -29,16 +30,16 @@ func printTable(w io.Writer, groups []group, results map[string]result, took tim
 	var wrong strings.Builder
 	row("DOMAIN", "SITUATION", "MAIL", "BY", "WHY")
 	for _, g := range groups {
-		fmt.Fprintf(&text, "\n%s\n\n", g.title)
-		for _, each := range g.scenarios {
-			r := results[each.domain]
-			by := r.got.by.String()
-			if r.got.by == 0 {
+		fmt.Fprintf(&text, "\n%s\n\n", g.Title)
+		for _, each := range g.Situations {
+			r := results[each.Domain]
+			by := r.Got.By.String()
+			if r.Got.By == 0 {
 				by = "-"
 			}
-			row(each.recipient(), each.situation, r.got.mail, by, r.why)
-			if r.wrong != nil {
-				fmt.Fprintf(&wrong, "WRONG: %s: %v\n", each.domain, r.wrong)
+			row(each.Recipient(), each.Title, r.Got.Mail, by, r.Why)
+			if r.Wrong != nil {
+				fmt.Fprintf(&wrong, "WRONG: %s: %v\n", each.Domain, r.Wrong)
 			}
 		}
 	}
@@ -53,11 +54,11 @@ func pad(text string, width int) string {
 	return text + strings.Repeat(" ", max(0, width-utf8.RuneCountInString(text)))
 }
 
-// printJSON prints one object per line for each scenario.
-func printJSON(w io.Writer, groups []group, results map[string]result) error {
+// printJSON prints one object per line for each situation.
+func printJSON(w io.Writer, groups []situations.Group, results map[string]situations.Result) error {
 	encoder := json.NewEncoder(w)
-	for _, each := range all(groups) {
-		r := results[each.domain]
+	for _, each := range situations.All(groups) {
+		r := results[each.Domain]
 		line := struct {
 			Domain    string `json:"domain"`
 			Situation string `json:"situation"`
@@ -67,9 +68,9 @@ func printJSON(w io.Writer, groups []group, results map[string]result) error {
 			By        string `json:"by"`
 			Why       string `json:"why"`
 			Wrong     string `json:"wrong,omitempty"`
-		}{r.domain, r.situation, r.want.String(), r.got.String(), r.wrong == nil, r.got.by.String(), r.explanation, ""}
-		if r.wrong != nil {
-			line.Wrong = r.wrong.Error()
+		}{r.Domain, r.Title, r.Want.String(), r.Got.String(), r.Wrong == nil, r.Got.By.String(), r.Explanation, ""}
+		if r.Wrong != nil {
+			line.Wrong = r.Wrong.Error()
 		}
 		if err := encoder.Encode(line); err != nil {
 			return err

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/mxseal/mxseal/internal/test/await"
 	"github.com/mxseal/mxseal/internal/test/interop"
 	"github.com/mxseal/mxseal/internal/test/interop/mailserver"
 	"github.com/mxseal/mxseal/internal/test/reporttest"
@@ -57,7 +58,7 @@ func TestReportsInterop(t *testing.T) {
 	relay.end(t) // another process sends the reports
 	w.tomorrow()
 	w.start(t, args...)
-	eventually(t, "a report by mail and one by https", func() bool { return len(postfix.Messages(t)) > 0 && len(posts.all()) > 0 })
+	await.Until(t, "a report by mail and one by https", func() bool { return len(postfix.Messages(t)) > 0 && len(posts.all()) > 0 })
 
 	mailed := postfix.Messages(t)[0]
 	stored, err := reporttest.Mailed([]byte(mailed))

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/await"
 	"github.com/mxseal/mxseal/internal/test/reporttest"
 	"github.com/mxseal/mxseal/policy/policytest"
 	"github.com/mxseal/mxseal/tlsrpt"
@@ -48,7 +49,7 @@ func TestReports(t *testing.T) {
 	relay = w.start(t, args...)
 	// A relay that ends before the reply to the message cannot know that it was accepted,
 	// and reports again.
-	eventually(t, "the report", func() bool { return strings.Contains(relay.log.String(), "report delivered") })
+	await.Until(t, "the report", func() bool { return strings.Contains(relay.log.String(), "report delivered") })
 	relay.end(t)
 	w.tomorrow()
 	relay = w.start(t, args...)
@@ -58,7 +59,7 @@ func TestReports(t *testing.T) {
 	relay.end(t)
 	w.tomorrow()
 	w.start(t, args...)
-	eventually(t, "the next report", func() bool { return len(mx.Messages()) > 1 })
+	await.Until(t, "the next report", func() bool { return len(mx.Messages()) > 1 })
 
 	messages := mx.Messages()
 	if m := messages[0]; m.Session.TLS != nil || m.From != "tls-reports@sender.test" || strings.Join(m.To, " ") != "tls@stripped.test" {

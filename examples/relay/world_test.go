@@ -101,21 +101,6 @@ func (r *running) converse(t *testing.T, said string) string {
 	return string(replies)
 }
 
-// eventually waits until there returns true.
-func eventually(t *testing.T, what string, there func() bool) {
-	t.Helper()
-	deadline := time.After(30 * time.Second)
-	poll := time.NewTicker(10 * time.Millisecond)
-	defer poll.Stop()
-	for !there() {
-		select {
-		case <-deadline:
-			t.Fatalf("%s has not come", what)
-		case <-poll.C:
-		}
-	}
-}
-
 // tomorrow moves the clock to a time when all reports of today are due.
 func (w *world) tomorrow() {
 	due := (report.DayOf(w.Now()) + 1).Start().Add(5 * time.Hour)

@@ -55,13 +55,7 @@ func New[K comparable, V any](config Config, hash func(maphash.Seed, K) uint64) 
 	if config.MaxEntries < 0 || config.MaxBytes < 0 || config == (Config{}) {
 		return nil, errors.New("cache: the bounds must not be negative, and one must be set")
 	}
-	c := &Cache[K, V]{config: config, hash: hash, seed: maphash.MakeSeed(), shards: make([]shard[K, V], config.shards())}
-	for i := range c.shards {
-		if err := c.shards[i].init(); err != nil {
-			return nil, err
-		}
-	}
-	return c, nil
+	return &Cache[K, V]{config: config, hash: hash, seed: maphash.MakeSeed(), shards: make([]shard[K, V], config.shards())}, nil
 }
 
 // shards returns the number of shards, a power of two.
@@ -98,7 +92,7 @@ func (c *Cache[K, V]) Get(key K, now time.Time) (value V, ok bool) {
 // value that has expired at now, or that is larger than the bound, is not kept,
 // and the previous value is removed.
 func (c *Cache[K, V]) Put(key K, value V, size int, expires, now time.Time) {
-	e := &entry[V]{value: value, expires: expires, size: int64(size) + entryOverhead}
+	e := &entry[V]{value: value, expires: expires, wall: expires.Round(0), size: int64(size) + entryOverhead}
 	if !e.isGood(now) || c.config.MaxBytes > 0 && e.size > int64(c.config.MaxBytes) {
 		c.Remove(key)
 		return
@@ -150,7 +144,7 @@ func (c *Cache[K, V]) RemoveFunc(key K, match func(K) bool) {
 	s := &c.shards[c.index(key)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, other := range append(s.window.Keys(), s.main.Keys()...) {
+	for _, other := range append(s.window.keys(), s.main.keys()...) {
 		if match(other) {
 			c.removed(s.remove(other))
 		}

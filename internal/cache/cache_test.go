@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/mxseal/mxseal/internal/test/seed"
 )
 
 var now = time.Unix(1800000000, 0)
@@ -21,13 +23,6 @@ func newCache[K comparable, V any](t testing.TB, config Config) *Cache[K, V] {
 		t.Fatal(err)
 	}
 	return c
-}
-
-// random returns a generator whose seed is logged.
-func random(t testing.TB) *rand.Rand {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
 }
 
 func TestConfig(t *testing.T) {
@@ -132,13 +127,13 @@ func checkCounts[K comparable, V any](t *testing.T, c *Cache[K, V]) {
 	for i := range c.shards {
 		for _, segment := range []segment[K, V]{c.shards[i].window, c.shards[i].main} {
 			sum := int64(0)
-			for _, e := range segment.Values() {
+			for _, e := range segment.values() {
 				sum += e.size
 			}
 			if sum != segment.bytes {
 				t.Errorf("a segment of shard %d has %d octets, counted %d", i, sum, segment.bytes)
 			}
-			entries += segment.Len()
+			entries += segment.len()
 			bytes += sum
 		}
 	}
@@ -149,7 +144,7 @@ func checkCounts[K comparable, V any](t *testing.T, c *Cache[K, V]) {
 
 func TestModel(t *testing.T) {
 	t.Parallel()
-	random := random(t)
+	random := seed.Rand(t)
 	for _, config := range []Config{
 		{MaxEntries: 1},
 		{MaxEntries: 2},
@@ -367,13 +362,12 @@ func TestUnusedLeave(t *testing.T) {
 
 func TestConcurrency(t *testing.T) {
 	t.Parallel()
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	base := seed.New(t)
 	c := newCache[int, int](t, Config{MaxEntries: 4 * entriesPerShard, MaxBytes: 4 * bytesPerShard})
 	var group sync.WaitGroup
 	for g := range 8 {
 		group.Go(func() {
-			random := rand.New(rand.NewPCG(seed, uint64(g)))
+			random := rand.New(rand.NewPCG(base, uint64(g)))
 			for i := range 20_000 {
 				key := random.IntN(6000)
 				switch random.IntN(20) {

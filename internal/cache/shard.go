@@ -32,14 +32,15 @@ type shard[K comparable, V any] struct {
 
 // segment is a part of a shard.
 type segment[K comparable, V any] struct {
-	*simplelru.LRU[K, *entry[V]]
-	bytes int64
+	entries *simplelru.LRU[K, *entry[V]] // nil until the first is added
+	bytes   int64
 }
 
 // entry is a value. Only uses changes.
 type entry[V any] struct {
 	value   V
 	expires time.Time // the zero time means never
+	wall    time.Time // expires by the wall clock alone
 	size    int64     // with entryOverhead
 	uses    atomic.Int32
 }
@@ -65,24 +66,15 @@ func (e *entry[V]) takeUse() bool {
 // systems stands still while they are suspended, and the wall clock may be set
 // back. So the value must be good by both.
 func (e *entry[V]) isGood(now time.Time) bool {
-	return e.expires.IsZero() || now.Before(e.expires) && now.Round(0).Before(e.expires)
-}
-
-func (s *shard[K, V]) init() (err error) {
-	// The bounds are the Cache's.
-	if s.window.LRU, err = simplelru.NewLRU[K, *entry[V]](math.MaxInt, nil); err != nil {
-		return err
-	}
-	s.main.LRU, err = simplelru.NewLRU[K, *entry[V]](math.MaxInt, nil)
-	return err
+	return e.expires.IsZero() || now.Before(e.expires) && now.Before(e.wall)
 }
 
 // find returns the entry of key, or nil.
 func (s *shard[K, V]) find(key K) *entry[V] {
 	s.mu.RLock()
-	e, ok := s.main.Peek(key)
-	if !ok {
-		e, _ = s.window.Peek(key)
+	e := s.main.find(key)
+	if e == nil {
+		e = s.window.find(key)
 	}
 	s.mu.RUnlock()
 	return e
@@ -92,7 +84,7 @@ func (s *shard[K, V]) find(key K) *entry[V] {
 func (s *shard[K, V]) entries() []*entry[V] {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return append(s.window.Values(), s.main.Values()...)
+	return append(s.window.values(), s.main.values()...)
 }
 
 // The following methods are called with mu locked.
@@ -101,7 +93,7 @@ func (s *shard[K, V]) entries() []*entry[V] {
 // entry takes the place and the uses of the old one, which is returned.
 func (s *shard[K, V]) set(key K, e *entry[V]) (old *entry[V]) {
 	for _, segment := range []*segment[K, V]{&s.main, &s.window} {
-		if old, ok := segment.Peek(key); ok {
+		if old := segment.find(key); old != nil {
 			e.uses.Store(old.uses.Load())
 			segment.bytes -= old.size
 			segment.add(key, e)
@@ -123,14 +115,14 @@ func (s *shard[K, V]) remove(key K) *entry[V] {
 // windowIsFull reports whether the window has more than its part, and not only
 // the entry that was just added.
 func (s *shard[K, V]) windowIsFull() bool {
-	return s.window.Len() > 1 && windowShare*s.window.bytes > s.window.bytes+s.main.bytes
+	return s.window.len() > 1 && windowShare*s.window.bytes > s.window.bytes+s.main.bytes
 }
 
 // fill moves the oldest entries of a full window to the main segment. It is
 // called when the cache has room.
 func (s *shard[K, V]) fill() {
 	for s.windowIsFull() {
-		key, e, _ := s.window.GetOldest()
+		key, e := s.window.oldest()
 		s.window.remove(key)
 		s.main.add(key, e)
 	}
@@ -148,9 +140,9 @@ func (s *shard[K, V]) fill() {
 // unusedShare times as many new entries arrive as the segment has. To replace those
 // that are not, new entries need not be used.
 func (s *shard[K, V]) evict(kept K, now time.Time) *entry[V] {
-	key, candidate, ok := s.window.GetOldest()
-	if !ok || key == kept {
-		return s.evictUnused((1+maxUses)*s.main.Len(), kept, now) // enough tries to find one
+	key, candidate := s.window.oldest()
+	if candidate == nil || key == kept {
+		return s.evictUnused((1+maxUses)*s.main.len(), kept, now) // enough tries to find one
 	}
 	if e := s.evictUnused(s.tries(candidate, now), kept, now); e != nil {
 		return e
@@ -183,10 +175,10 @@ func (s *shard[K, V]) tries(candidate *entry[V], now time.Time) int {
 // was not used, and returns it. Those that were used come to the front. It
 // returns nil if the first tries were used.
 func (s *shard[K, V]) evictUnused(tries int, kept K, now time.Time) *entry[V] {
-	for range min(tries, (1+maxUses)*s.main.Len()) {
-		key, e, _ := s.main.GetOldest()
+	for range min(tries, (1+maxUses)*s.main.len()) {
+		key, e := s.main.oldest()
 		if key == kept || e.isGood(now) && e.takeUse() {
-			s.main.Get(key) // brings it to the front
+			s.main.toFront(key)
 			continue
 		}
 		return s.main.remove(key)
@@ -194,17 +186,62 @@ func (s *shard[K, V]) evictUnused(tries int, kept K, now time.Time) *entry[V] {
 	return nil
 }
 
+func (g *segment[K, V]) len() int {
+	if g.entries == nil {
+		return 0
+	}
+	return g.entries.Len()
+}
+
+func (g *segment[K, V]) find(key K) *entry[V] {
+	if g.entries == nil {
+		return nil
+	}
+	e, _ := g.entries.Peek(key)
+	return e
+}
+
+// oldest returns the entry at the end of the order, or nil.
+func (g *segment[K, V]) oldest() (K, *entry[V]) {
+	if g.entries == nil {
+		var none K
+		return none, nil
+	}
+	key, e, _ := g.entries.GetOldest()
+	return key, e
+}
+
+func (g *segment[K, V]) keys() []K {
+	if g.entries == nil {
+		return nil
+	}
+	return g.entries.Keys()
+}
+
+func (g *segment[K, V]) values() []*entry[V] {
+	if g.entries == nil {
+		return nil
+	}
+	return g.entries.Values()
+}
+
 func (g *segment[K, V]) add(key K, e *entry[V]) {
-	g.Add(key, e)
+	if g.entries == nil {
+		// It fails only without a bound. The bounds are the Cache's.
+		g.entries, _ = simplelru.NewLRU[K, *entry[V]](math.MaxInt, nil)
+	}
+	g.entries.Add(key, e)
 	g.bytes += e.size
 }
 
+func (g *segment[K, V]) toFront(key K) { g.entries.Get(key) }
+
 func (g *segment[K, V]) remove(key K) *entry[V] {
-	e, ok := g.Peek(key)
-	if !ok {
+	e := g.find(key)
+	if e == nil {
 		return nil
 	}
-	g.Remove(key)
+	g.entries.Remove(key)
 	g.bytes -= e.size
 	return e
 }

@@ -41,14 +41,35 @@ type Flight[V any] struct {
 // has left, or after Limit, and not with ctx: a caller that gives up does not
 // fail the others.
 func (g *Group[K, V]) Join(ctx context.Context, key K, work func(context.Context) (V, error)) *Flight[V] {
+	f, _ := g.Start(ctx, key, work)
+	return f
+}
+
+// JoinRunning is Join, but returns nil if there is no flight for key.
+func (g *Group[K, V]) JoinRunning(key K) *Flight[V] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if f := g.m[key]; f != nil {
+	return g.board(key)
+}
+
+// board is called with mu held.
+func (g *Group[K, V]) board(key K) *Flight[V] {
+	f := g.m[key]
+	if f != nil {
 		f.callers++
-		return f
+	}
+	return f
+}
+
+// Start is Join, and reports whether the flight is new. If it is not, work is not called.
+func (g *Group[K, V]) Start(ctx context.Context, key K, work func(context.Context) (V, error)) (f *Flight[V], isNew bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if f := g.board(key); f != nil {
+		return f, false
 	}
 	ctx, cancel := g.detach(ctx)
-	f := g.add(key)
+	f = g.add(key)
 	f.callers, f.cancel = 1, cancel
 	go func() {
 		takeStack(0)
@@ -56,7 +77,7 @@ func (g *Group[K, V]) Join(ctx context.Context, key K, work func(context.Context
 		g.Finish(key, f, value, err)
 		cancel()
 	}()
-	return f
+	return f, true
 }
 
 // detach returns the context of the work.

@@ -68,7 +68,7 @@ func (w *world) serve(t *testing.T, e *testpki.Entity, version uint16, session f
 		}
 		defer raw.Close()
 		conn := tls.Server(raw, &tls.Config{
-			Certificates: []tls.Certificate{{Certificate: [][]byte{e.Cert.Raw}, PrivateKey: e.Key}},
+			Certificates: []tls.Certificate{e.TLS()},
 			MaxVersion:   version,
 			MinVersion:   tls.VersionTLS10,
 			NextProtos:   []string{"h2", "http/1.1"},

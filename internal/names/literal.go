@@ -15,14 +15,20 @@ func IsLiteral(domain string) bool {
 // brackets: an IPv4 address, or an IPv6 address with or without "IPv6:" before it.
 func ParseLiteral(s string) (netip.Addr, error) {
 	const tag = "IPv6:"
-	if len(s) > len(tag) && EqualFold(s[:len(tag)], tag) {
+	tagged := len(s) > len(tag) && EqualFold(s[:len(tag)], tag)
+	if tagged {
 		s = s[len(tag):]
 	}
 	addr, err := netip.ParseAddr(s)
-	if err == nil && addr.Zone() != "" {
+	switch {
+	case err != nil:
+		return netip.Addr{}, err
+	case addr.Zone() != "":
 		return netip.Addr{}, errors.New("an address literal must not have a zone")
+	case tagged && addr.Is4():
+		return netip.Addr{}, errors.New("an IPv4 address literal must not have the tag of IPv6")
 	}
-	return addr, err
+	return addr, nil
 }
 
 // Literal returns an address as an address literal, with the brackets (RFC 5321

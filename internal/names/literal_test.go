@@ -25,6 +25,8 @@ func TestParseLiteral(t *testing.T) {
 	for s, want := range map[string]netip.Addr{
 		"192.0.2.1": v4, "IPv6:2001:db8::1": v6, "ipv6:2001:DB8::1": v6, "2001:db8::1": v6,
 		"": {}, "IPv6:": {}, "192.0.2": {}, "192.0.2.01": {}, "x": {}, "fe80::1%eth0": {}, "IPv6:fe80::1%1": {}, "[192.0.2.1]": {}, " 192.0.2.1": {},
+		"IPv6:192.0.2.1": {}, "ipv6:127.0.0.1": {}, "IPv6:::ffff:192.0.2.1": netip.MustParseAddr("::ffff:192.0.2.1"), "IPv6: ::1": {}, "IPv6:IPv6:::1": {},
+		"2130706433": {}, "127.1": {}, "0x7f000001": {}, "0177.0.0.1": {}, "IPv4:192.0.2.1": {}, "192.0.2.1.": {}, "192.0.2.256": {},
 	} {
 		got, err := names.ParseLiteral(s)
 		if got != want || (err == nil) != want.IsValid() {

@@ -41,15 +41,16 @@ const maxUnicode = 4 * maxName
 // ErrALabels or ErrAddress.
 func Canonical(domain string) (string, error) {
 	name := strings.TrimSuffix(domain, ".")
-	if !IsASCII(name) {
+	valid := IsDomain(name)
+	if !valid && !IsASCII(name) {
 		ascii, ok := toASCII(name)
 		if !ok {
 			return "", ErrALabels
 		}
-		name = ascii
+		name, valid = ascii, IsDomain(ascii)
 	}
 	switch {
-	case !IsDomain(name):
+	case !valid:
 		return "", ErrSyntax
 	case EndsInNumber(name):
 		return "", ErrAddress

@@ -1,19 +1,14 @@
 package tlsalert_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"testing"
-	"time"
 
+	"github.com/mxseal/mxseal/internal/test/testpki"
 	"github.com/mxseal/mxseal/internal/tlsalert"
 )
 
@@ -30,24 +25,10 @@ func handshake(t *testing.T, client, server *tls.Config) error {
 	return tls.Client(ours, client).Handshake()
 }
 
-func certificate(t *testing.T) []tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Date(2090, 1, 1, 0, 0, 0, 0, time.UTC)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}
-}
-
 // S19: the alerts of real handshakes.
 func TestS19Alerts(t *testing.T) {
 	t.Parallel()
-	certs := certificate(t)
+	certs := []tls.Certificate{testpki.SelfSigned(t, nil).TLS()}
 	for name, test := range map[string]struct {
 		client, server *tls.Config
 		number         uint8

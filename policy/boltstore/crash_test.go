@@ -5,13 +5,13 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"strconv"
 	"testing"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/test/seed"
 	"github.com/mxseal/mxseal/mtasts"
 )
 
@@ -111,9 +111,7 @@ func crash(t *testing.T, path string, after time.Duration) int {
 // other entries.
 func TestCrash(t *testing.T) {
 	t.Parallel()
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	random := seed.Rand(t)
 	path := tempFile(t)
 	for range crashRounds {
 		synced := crash(t, path, time.Duration(random.IntN(10_000))*time.Microsecond)

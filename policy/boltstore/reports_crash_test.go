@@ -4,12 +4,12 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/test/seed"
 	"github.com/mxseal/mxseal/policy/storetest"
 	"github.com/mxseal/mxseal/tlsrpt"
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
@@ -55,9 +55,7 @@ func recordForEver(path string) error {
 // was confirmed as stored, and counts none twice.
 func TestReportsCrash(t *testing.T) {
 	t.Parallel()
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	random := seed.Rand(t)
 	path := tempFile(t)
 	var before int64
 	for range reportsCrashRounds {

@@ -78,7 +78,7 @@ func verbs(heard []string) string {
 	return strings.Join(found, " ")
 }
 
-// SMTP-16: S20: a host name without a dot is no name in the DNS; EHLO has the address then
+// SMTP-16, SMTP-34, EAI-7: S20: a host name without a dot is no name in the DNS; EHLO has the address then
 // (RFC 5321 section 4.1.4). S23: reports do not disclose addresses behind a NAT.
 func TestS20AndS23TheSendersAddress(t *testing.T) {
 	t.Parallel()
@@ -103,6 +103,24 @@ func TestS20AndS23TheSendersAddress(t *testing.T) {
 		{"", "192.0.2.5", "[192.0.2.5]", "192.0.2.5"},
 		{"a_b", "192.0.2.5", "[192.0.2.5]", "192.0.2.5"},
 		{"vm.", "192.0.2.5", "[192.0.2.5]", "192.0.2.5"},
+		{"mail.example.com.", "192.0.2.5", "mail.example.com", "192.0.2.5"},
+		{"Mail.Example.COM", "192.0.2.5", "mail.example.com", "192.0.2.5"},
+		{"bücher.example", "192.0.2.5", "xn--bcher-kva.example", "192.0.2.5"},
+		{"localhost.localdomain", "192.0.2.5", "[192.0.2.5]", "192.0.2.5"},
+		{"vm.localhost", "192.0.2.5", "[192.0.2.5]", "192.0.2.5"},
+		{"vm.local", "192.0.2.5", "[192.0.2.5]", "192.0.2.5"},
+		{"ip-10-0-0-1.ec2.internal", "192.0.2.5", "[192.0.2.5]", "192.0.2.5"},
+		{"internal.example.com", "192.0.2.5", "internal.example.com", "192.0.2.5"},
+		{"192.168.1.1", "192.0.2.5", "[192.0.2.5]", "192.0.2.5"},
+		{"my_vm.example.com", "192.0.2.5", "[192.0.2.5]", "192.0.2.5"},
+		{"a b.example.com", "192.0.2.5", "[192.0.2.5]", "192.0.2.5"},
+		{"vm.example.com\r\nMAIL", "192.0.2.5", "[192.0.2.5]", "192.0.2.5"},
+		{"vm", "192.0.0.4", "[192.0.0.4]", ""},
+		{"vm", "192.0.1.4", "[192.0.1.4]", "192.0.1.4"},
+		{"vm", "0.0.0.0", "[0.0.0.0]", ""},
+		{"vm", "fec0::1", "[IPv6:fec0::1]", ""},
+		{"vm", "fc00::1", "[IPv6:fc00::1]", ""},
+		{"vm", "172.31.255.255", "[172.31.255.255]", ""},
 		{"vm", "", "localhost", ""},
 	} {
 		var local netip.Addr

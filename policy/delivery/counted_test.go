@@ -134,7 +134,7 @@ func TestS25TableAgreesWithAttempted(t *testing.T) {
 						w.options = []policy.Option{policy.RequireTLS()}
 					}
 					along := w.walk(w.planned(t, at(level, "192.0.2.1")))
-					talk, failure := along.connect(t.Context(), along.targets[0], conversation.CurrentTLS)
+					talk, failure := along.connect(t.Context(), along.targets[0], conversation.CurrentTLS, false)
 					where := fmt.Sprintf("step %d, event %d, %v, RequireTLS %v", m.step, m.event, level, required)
 					if talk == nil {
 						t.Fatalf("%s: %v", where, failure)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,8 +24,8 @@ import (
 //	client, err := d.Dial(ctx, "example.org")
 //
 // Its methods are safe for concurrent use. It remembers addresses that did not
-// answer, for some minutes, and holds no connections between calls. A Dialer must
-// not be copied after first use.
+// answer, for some minutes, and holds no connections or TLS sessions between calls;
+// Pool does. A Dialer must not be copied after first use.
 type Dialer struct {
 	// Resolver makes the plans. It is required.
 	Resolver *policy.Resolver
@@ -71,8 +72,8 @@ type Dialer struct {
 	// longest timeout of RFC 5321 section 4.5.3.2.
 	IdleTimeout time.Duration
 	// DomainTimeout bounds what Send does for one domain, so that stalling hosts
-	// do not delay other domains; 0 means half an hour. Each host has a share
-	// of it. It does not bound a message whose octets have begun, which another
+	// do not delay other domains; 0 means half an hour. Each address has a share
+	// of it for its session, and one for each transaction up to the message. It does not bound a message whose octets have begun, which another
 	// attempt could deliver twice (RFC 5321 section 4.5.3.2.6).
 	DomainTimeout time.Duration
 	// MaxConnections bounds the connections of one call to one domain,
@@ -113,8 +114,12 @@ type Dialer struct {
 	hosts   limiter // sessions by host
 }
 
-// sharedAddresses are those of carrier-grade NAT (RFC 6598).
-var sharedAddresses = netip.MustParsePrefix("100.64.0.0/10")
+// localNetworks are those, besides private ones, whose addresses mean nothing to others.
+var localNetworks = [...]netip.Prefix{
+	netip.MustParsePrefix("100.64.0.0/10"), // carrier-grade NAT (RFC 6598)
+	netip.MustParsePrefix("192.0.0.0/24"),  // hosts with IPv6 only (RFC 7335)
+	netip.MustParsePrefix("fec0::/10"),     // site-local, deprecated (RFC 3879)
+}
 
 const (
 	defaultConnectTimeout = 30 * time.Second
@@ -220,16 +225,28 @@ func (d *Dialer) localName(conn net.Conn) string {
 	return ehloName(hostname, localAddr(conn))
 }
 
-// ehloName returns the name of this host for EHLO. A host name without a dot is no
-// name in the DNS; RFC 5321 section 4.1.4 has the address instead.
+// ehloName returns the name of this host for EHLO. A host name without a dot, or in a
+// domain that only the local network has, is no name in the DNS; RFC 5321 section
+// 4.1.4 has the address instead.
 func ehloName(hostname string, local netip.Addr) string {
+	name, err := names.Canonical(hostname)
 	switch {
-	case names.IsDomain(hostname) && strings.Contains(strings.TrimSuffix(hostname, "."), "."):
-		return hostname
+	case err == nil && names.IsHostName(name) && isPublicName(name):
+		return name
 	case local.IsValid():
-		return literal(local.WithZone(""))
+		return names.Literal(local.WithZone(""))
 	}
 	return "localhost"
+}
+
+// isPublicName reports whether a canonical name may be in the DNS of the Internet
+// (RFC 6761, RFC 6762).
+func isPublicName(name string) bool {
+	switch top := name[strings.LastIndexByte(name, '.')+1:]; top {
+	case name, "internal", "invalid", "local", "localdomain", "localhost":
+		return false
+	}
+	return true
 }
 
 // sendingIP returns the sending address for reports.
@@ -243,7 +260,8 @@ func (d *Dialer) sendingIP(conn net.Conn) netip.Addr {
 // reportedAddr returns an address if it may be disclosed to third parties, and means
 // something to them.
 func reportedAddr(local netip.Addr) netip.Addr {
-	if local.IsPrivate() || local.IsLoopback() || local.IsLinkLocalUnicast() || sharedAddresses.Contains(local) {
+	isIn := func(network netip.Prefix) bool { return network.Contains(local) }
+	if !local.IsGlobalUnicast() || local.IsPrivate() || slices.ContainsFunc(localNetworks[:], isIn) {
 		return netip.Addr{}
 	}
 	return local

@@ -21,15 +21,7 @@ import (
 // resolver makes a Resolver for an internet.
 func resolver(t testing.TB, inet *policytest.Internet, change ...func(*policy.Config)) *policy.Resolver {
 	t.Helper()
-	config := inet.Config()
-	for _, c := range change {
-		c(&config)
-	}
-	r, err := policy.New(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+	return inet.Resolver(change...)
 }
 
 // sessions is a Recorder that keeps everything.

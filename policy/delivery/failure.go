@@ -14,9 +14,26 @@ import (
 // ErrNoRecipients means that a message has no recipients.
 var ErrNoRecipients = errors.New("delivery: the message has no recipients; give at least one")
 
+// ErrExpired means that a plan must no longer be used: the records, signatures or policies
+// that it was made from have expired.
+var ErrExpired = errors.New("the plan has expired")
+
 var errNoSmartHost = errors.New("DialHost is for the mail hosts of recipients; use Dial, Sessions or Send with a smart host")
 
 var errNoResolver = errors.New("delivery: Dialer.Resolver is nil; set it to the Resolver that policy.New returns")
+
+var errNoDialer = errors.New("delivery: Pool.Dialer is nil; set it")
+
+func poolClosed(domain string) *policy.Error {
+	return &policy.Error{Domain: domain, Status: "4.3.2", Detail: "not tried: the Pool is closed", Err: ErrPoolClosed}
+}
+
+func tooManyInPool(plan *policy.Plan, host *policy.Host) *policy.Error {
+	return &policy.Error{
+		Domain: plan.Domain, Host: host.Name, By: host.By, Status: "4.4.5",
+		Detail: "not tried: Pool.MaxSessions are under way",
+	}
+}
 
 func badReturnPath(from string, err error) *policy.Error {
 	return &policy.Error{Permanent: true, ReplyCode: 553, Status: "5.1.7", Detail: "the return path " + from + " is not an address", Err: err}
@@ -118,6 +135,10 @@ func notInPlan(plan *policy.Plan, host string) *policy.Error {
 	return &policy.Error{Domain: plan.Domain, Host: host, Status: "4.4.4", Detail: "not tried: the plan of the domain does not have the host"}
 }
 
+func expired(plan *policy.Plan, host string) *policy.Error {
+	return &policy.Error{Domain: plan.Domain, Host: host, Status: "4.4.4", Detail: "not tried; resolve the domain again", Err: ErrExpired}
+}
+
 // outcomeUnknown is the text for a session that ended between the first octet of a
 // message and the reply.
 const outcomeUnknown = "the session ended in the message, and the server may or may not have it"
@@ -132,7 +153,7 @@ func asError(domain string, err error) *policy.Error {
 	if own, ok := err.(*policy.Error); ok {
 		return own
 	}
-	return &policy.Error{Domain: domain, Status: "4.3.5", Detail: "the Dialer is not usable", Err: err}
+	return &policy.Error{Domain: domain, Status: "4.3.5", Detail: "the Dialer or Pool is not usable", Err: err}
 }
 
 // smartHostFailed is about the Dialer's smart host before any connection to it.

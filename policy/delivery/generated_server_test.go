@@ -97,8 +97,11 @@ func (g *generated) react(verb, line string, code int, right ...string) (exchang
 	x := exchange{verb: verb, line: line, tls: g.tls, accepted: slices.Clone(g.accepted)}
 	time.Sleep(r.delay)
 	switch r.does {
-	case closes:
-		g.blame("%s: closes", step)
+	case closes, departs:
+		g.blame("%s: %s", step, r.does)
+		if conn, ok := g.conn.(*tls.Conn); ok && r.does == departs {
+			conn.CloseWrite()
+		}
 		return g.keep(x), false
 	case stalling:
 		g.blame("%s: stalls", step)
@@ -149,8 +152,11 @@ func (g *generated) reply(code int, lines []string) string {
 		lines = append([]string{lines[0]}, "and more", lines[0])
 	}
 	end := "\r\n"
-	if g.has(bareLF) {
+	switch {
+	case g.has(bareLF):
 		end = "\n"
+	case g.has(extraCR):
+		end = "\r\r\n"
 	}
 	var b strings.Builder
 	for i, line := range lines {

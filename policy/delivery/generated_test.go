@@ -60,6 +60,7 @@ const (
 	answers  = "answers"
 	stalling = "stalls"
 	closes   = "closes"
+	departs  = "closes with close_notify"
 	garbles  = "garbles"
 	repeats  = "answers twice"
 
@@ -73,6 +74,7 @@ const (
 	codesAlone       = "codes alone"
 	severalLines     = "several lines"
 	bareLF           = "bare LF"
+	extraCR          = "CR CR LF"
 	unusualCase      = "unusual case"
 )
 
@@ -159,6 +161,7 @@ func generateServer(r *rand.Rand, addr string, recipients int, fate string) []qu
 	always(25, inGeneral, codesAlone)
 	always(15, inGeneral, severalLines)
 	always(15, inGeneral, bareLF)
+	always(10, inGeneral, extraCR)
 	always(30, inGeneral, unusualCase)
 	always(40, atOffer, offersPIPELINING)
 	always(12, atOffer, noSTARTTLS)
@@ -224,7 +227,7 @@ func generateServer(r *rand.Rand, addr string, recipients int, fate string) []qu
 func generateReaction(r *rand.Rand, step string) reaction {
 	switch r.IntN(10) {
 	case 0:
-		return reaction{does: closes}
+		return reaction{does: pick(r, []string{closes, departs})}
 	case 1:
 		return reaction{does: stalling}
 	case 2:

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/fakedns"
 	"github.com/mxseal/mxseal/policy"
 )
 
@@ -55,12 +57,12 @@ func slowly(verb string, delay time.Duration) script {
 // is mx.d0.example and so on, at 10.0.0.0 and so on.
 func (w *world) domains(t *testing.T, n int) (d *Dialer, to []string) {
 	t.Helper()
-	names := fakeDNS{}
+	names := fakedns.Answers{}
 	for i := range n {
 		host := fmt.Sprintf("mx.d%d.example", i)
-		names.add(t, dnssec.Insecure, fmt.Sprintf("d%d.example. MX 10 %s.", i, host))
-		names.add(t, dnssec.Insecure, fmt.Sprintf("%s. A 10.0.%d.%d", host, i/256, i%256))
-		names.deny(dnssec.Insecure, host+". AAAA")
+		names.Add(t, dnssec.Insecure, fmt.Sprintf("d%d.example. MX 10 %s.", i, host))
+		names.Add(t, dnssec.Insecure, fmt.Sprintf("%s. A 10.0.%d.%d", host, i/256, i%256))
+		names.Deny(dnssec.Insecure, host+". AAAA")
 		to = append(to, fmt.Sprintf("x@d%d.example", i))
 	}
 	d = w.dialer()
@@ -270,6 +272,127 @@ func TestS13Shares(t *testing.T) {
 			t.Errorf("error %v; dialled %q, want those that stalled last", err, w.dialled)
 		}
 	})
+}
+
+// S13, SMTP-22: at whatever step before the message servers stall, the next ones get the mail in the
+// time for the domain, and those that stalled are tried last for some minutes.
+func TestS13StallsAtEveryStep(t *testing.T) {
+	t.Parallel()
+	stalling := []string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5", "192.0.2.6", "192.0.2.7", "192.0.2.8"}
+	for _, verb := range []string{"greeting", "EHLO", "STARTTLS", "TLS", "EHLO in TLS", "MAIL", "RCPT", "DATA"} {
+		for _, domainTimeout := range []time.Duration{time.Minute, 2 * time.Minute, 0} {
+			for _, level := range []policy.Level{policy.Opportunistic, policy.Authenticated} {
+				t.Run(fmt.Sprintf("%s, DomainTimeout %v, %v", verb, domainTimeout, level), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						w := newWorld(map[string][]script{"192.0.2.9": {withTLS(certificates().good)}})
+						for _, addr := range stalling {
+							w.scripts[addr] = []script{stallingAt(verb)}
+						}
+						d := w.dialer()
+						d.Resolver = w.published(t, at(level, stalling[:4]...), at(level, stalling[4:]...), at(level, "192.0.2.9"))
+						d.DomainTimeout, d.MaxConnections = domainTimeout, 100
+						last := "" // that stalled
+						for range 3 {
+							w.dialled = nil
+							if err := d.SendMail(t.Context(), "s@example.net", []string{"x@example.org"}, []byte(letter)); err != nil {
+								t.Fatal(err)
+							}
+							if slices.Contains(w.dialled, last) {
+								t.Errorf("dialled %q, and %s had stalled", w.dialled, last)
+							}
+							if len(w.dialled) > 1 && w.dialled[len(w.dialled)-1] == "192.0.2.9" {
+								last = w.dialled[len(w.dialled)-2]
+							}
+						}
+						if last == "" && !(level == policy.Opportunistic && strings.Contains(verb, "TLS")) {
+							t.Error("no address stalled")
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// S13: a host that is slow and within the time of a step, which is five minutes for MAIL (RFC
+// 5321 section 4.5.3.2), gets the mail, however many addresses come after it. It has not
+// stalled, and neither has one that refuses the mail or closes the connection.
+func TestS13SlowIsNotStalled(t *testing.T) {
+	t.Parallel()
+	addr := func(i int) string { return fmt.Sprintf("192.0.2.%d", i) }
+	for name, tt := range map[string]struct {
+		first   script
+		dialled []string // for each message
+	}{
+		"slow":    {slowly("MAIL", 4*time.Minute), []string{addr(1)}},
+		"refuses": {answering(map[string]string{"MAIL": "450 later\r\n"}), []string{addr(1), addr(3)}},
+		"421":     {func(s *server) { s.say("421 busy\r\n") }, []string{addr(1), addr(3)}},
+		"closes":  {func(s *server) { s.say(greeting) }, []string{addr(1), addr(2)}},
+		"garbage": {func(s *server) { s.say("what?\r\n") }, []string{addr(1), addr(2)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(map[string][]script{addr(1): {tt.first}})
+				var hosts []mailHost
+				for i := 1; i <= 9; i += 2 {
+					hosts = append(hosts, at(policy.Opportunistic, addr(i), addr(i+1)))
+					w.scripts[addr(i+1)] = []script{inClearOnly}
+					if i > 1 {
+						w.scripts[addr(i)] = []script{inClearOnly}
+					}
+				}
+				d := w.dialer()
+				d.Resolver = w.published(t, hosts...)
+				for range 2 {
+					w.dialled = nil
+					if err := d.SendMail(t.Context(), "s@example.net", []string{"x@example.org"}, []byte(letter)); err != nil {
+						t.Fatal(err)
+					}
+					if !slices.Equal(w.dialled, tt.dialled) {
+						t.Errorf("dialled %q, want %q", w.dialled, tt.dialled)
+					}
+				}
+			})
+		})
+	}
+}
+
+// stallingAt is a host with TLS that says nothing any more from a step on.
+func stallingAt(step string) script {
+	return func(s *server) {
+		answer := func(at, reply string) bool {
+			if at == step {
+				silent(s)
+				return false
+			}
+			s.say(reply)
+			return true
+		}
+		inTLS := ""
+		for line, ok := "greeting", true; ok; line, ok = s.hear() {
+			verb, _, _ := strings.Cut(line, " ")
+			reply := map[string]string{"greeting": greeting, "EHLO": "250-mx\r\n250 STARTTLS\r\n", "STARTTLS": "220 go\r\n", "DATA": "354 go\r\n"}[verb]
+			if verb == "EHLO" {
+				verb += inTLS
+			}
+			if !answer(verb, cmp.Or(reply, "250 ok\r\n")) {
+				return
+			}
+			switch {
+			case verb == "DATA":
+				for line != "." && ok {
+					line, ok = s.hear()
+				}
+				s.say("250 ok\r\n")
+			case verb == "STARTTLS":
+				if inTLS = " in TLS"; step == "TLS" {
+					silent(s)
+				} else if !s.handshake(certificates().good) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // TestS24Clients: a Client counts for the limits until it ends, in whatever way.

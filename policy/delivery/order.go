@@ -23,6 +23,9 @@ type target struct {
 	host *policy.Host
 	addr netip.Addr
 	turn turn
+	// fresh means that a session which a pool kept has ended: none that it keeps is
+	// used.
+	fresh bool
 }
 
 // turn is when an address is tried: those of the same turn in the order of the plan.
@@ -52,7 +55,7 @@ func order(hosts []*policy.Host, stalled func(netip.Addr) bool) []target {
 		}
 		tried := 0
 		for _, addr := range host.Addrs[:min(len(host.Addrs), addressesPerHost)] {
-			t := target{host, addr, secondTurn}
+			t := target{host: host, addr: addr, turn: secondTurn}
 			switch {
 			case stalled(addr):
 				t.turn = stalledTurn

@@ -62,9 +62,9 @@ func parseMailbox(s string) (mailbox, error) {
 	case names.IsLiteral(domain):
 		var addr netip.Addr
 		if addr, err = names.ParseLiteral(domain[1 : len(domain)-1]); err == nil {
-			m.domain = strings.ToLower(literal(addr))
+			m.domain = strings.ToLower(names.Literal(addr))
 			if addr.Is6() && !strings.HasPrefix(strings.ToLower(domain), "[ipv6:") {
-				domain = literal(addr)
+				domain = names.Literal(addr)
 			}
 		}
 	default:
@@ -84,14 +84,6 @@ func parseMailbox(s string) (mailbox, error) {
 	}
 	m.key = unquoted(local) + "@" + m.domain
 	return m, nil
-}
-
-// literal returns an address as the domain of a mailbox (RFC 5321 section 4.1.3).
-func literal(addr netip.Addr) string {
-	if addr.Is4() {
-		return "[" + addr.String() + "]"
-	}
-	return "[IPv6:" + addr.String() + "]"
 }
 
 // unquoted returns the characters that a local part stands for.

@@ -86,25 +86,57 @@ func TestS1CodesAlone(t *testing.T) {
 	}
 }
 
-// sendWith sends a message by net/smtp.
+// SMTP-18: S1: the first digit of a reply decides, at every step, for SendMail and for the client
+// of Dial, which compares the whole code (RFC 5321 section 4.3.2).
+func TestS1UnusualCodes(t *testing.T) {
+	t.Parallel()
+	for _, code := range []int{200, 211, 214, 220, 221, 250, 251, 252, 254, 299} {
+		for _, text := range []string{"", " ok", " 5.1.1 contradicts the code", "-a\r\n%d b"} {
+			synctest.Test(t, func(t *testing.T) {
+				success := strings.ReplaceAll(fmt.Sprintf("%d%s\r\n", code, text), "%d", fmt.Sprint(code))
+				more := strings.Replace(success, "2", "3", 1)
+				if i := strings.Index(success, "\r\n2"); i > 0 {
+					more = more[:i+2] + strings.Replace(more[i+2:], "2", "3", 1)
+				}
+				w := oneHost(func(s *server) {
+					s.say(success)
+					for line, ok := s.hear(); ok && line != "QUIT"; line, ok = s.hear() {
+						switch {
+						case line == "DATA":
+							s.say(more)
+							for line != "." && ok {
+								line, ok = s.hear()
+							}
+							s.say(success)
+						default:
+							s.say(success)
+						}
+					}
+					s.say(success)
+				})
+				d := w.dialer()
+				d.Resolver = w.published(t, at(policy.Opportunistic, "192.0.2.1"))
+				if err := d.SendMail(t.Context(), "s@example.net", []string{"x@example.org"}, []byte(letter)); err != nil {
+					t.Errorf("%q: %v", success, err)
+				}
+				client, err := d.Dial(t.Context(), "example.org")
+				if err != nil {
+					t.Fatalf("%q: %v", success, err)
+				}
+				if err := sendWith(client.Client); err != nil {
+					t.Errorf("%q with *smtp.Client: %v", success, err)
+				}
+			})
+		}
+	}
+}
+
+// sendWith sends a message by net/smtp, with NOOP before it and RSET after it.
 func sendWith(client *smtp.Client) error {
 	if err := client.Noop(); err != nil {
 		return err
 	}
-	if err := client.Mail("s@example.net"); err != nil {
-		return err
-	}
-	if err := client.Rcpt("x@example.org"); err != nil {
-		return err
-	}
-	w, err := client.Data()
-	if err != nil {
-		return err
-	}
-	if _, err := w.Write([]byte(letter)); err != nil {
-		return err
-	}
-	if err := w.Close(); err != nil {
+	if err := transact(client); err != nil {
 		return err
 	}
 	if err := client.Reset(); err != nil {

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/fakedns"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -48,6 +49,7 @@ type world struct {
 	scripts map[string][]script
 	silent  map[string]bool // addresses that nothing comes back from
 	options []policy.Option // of the plan
+	open    *gauge          // counts connections; nil does not
 
 	mu          sync.Mutex
 	dialled     []string            // addresses, in order
@@ -84,6 +86,7 @@ func (w *world) dial(ctx context.Context, _, address string) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
 	}
 	ours, theirs := net.Pipe()
+	ours = w.open.counting(addr, ours)
 	play := scripts[min(before, len(scripts)-1)]
 	go func() {
 		defer theirs.Close()
@@ -229,30 +232,32 @@ func refusing(reply string) script {
 }
 
 // certificates made once for all tests: a root, and a certificate by it for
-// mx.example.net; and one by nobody in particular.
+// mx.example.net; one by it for another name; and one by nobody in particular.
 var certificates = sync.OnceValue(func() (c struct {
-	roots         *x509.CertPool
-	good, unknown tls.Certificate
+	roots                *x509.CertPool
+	good, other, unknown tls.Certificate
 }) {
 	root, rootKey := newCertificate(nil, nil, "Root")
 	c.roots = x509.NewCertPool()
 	c.roots.AddCert(root)
-	leaf, leafKey := newCertificate(root, rootKey, "mx.example.net")
+	leaf, leafKey := newCertificate(root, rootKey, "mx.example.net", "*.example.net")
 	c.good = tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: leafKey}
-	other, otherKey := newCertificate(nil, nil, "mx.example.net")
-	c.unknown = tls.Certificate{Certificate: [][]byte{other.Raw}, PrivateKey: otherKey}
+	other, otherKey := newCertificate(root, rootKey, "mx.example.com")
+	c.other = tls.Certificate{Certificate: [][]byte{other.Raw}, PrivateKey: otherKey}
+	unknown, unknownKey := newCertificate(nil, nil, "mx.example.net", "*.example.net")
+	c.unknown = tls.Certificate{Certificate: [][]byte{unknown.Raw}, PrivateKey: unknownKey}
 	return c
 })
 
-func newCertificate(parent *x509.Certificate, parentKey *ecdsa.PrivateKey, name string) (*x509.Certificate, *ecdsa.PrivateKey) {
+func newCertificate(parent *x509.Certificate, parentKey *ecdsa.PrivateKey, names ...string) (*x509.Certificate, *ecdsa.PrivateKey) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		panic(err)
 	}
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
-		Subject:               pkix.Name{CommonName: name},
-		DNSNames:              []string{name, "*.example.net"},
+		Subject:               pkix.Name{CommonName: names[0]},
+		DNSNames:              names,
 		NotBefore:             time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC),
 		NotAfter:              time.Date(2090, 1, 1, 0, 0, 0, 0, time.UTC),
 		IsCA:                  parent == nil,
@@ -300,7 +305,7 @@ func (w *world) planned(t *testing.T, hosts ...mailHost) *policy.Plan {
 // published returns the Resolver that makes such a plan.
 func (w *world) published(t *testing.T, hosts ...mailHost) *policy.Resolver {
 	t.Helper()
-	names := fakeDNS{}
+	names := fakedns.Answers{}
 	floor := policy.Authenticated
 	for _, h := range hosts {
 		if h.level != policy.Refused {
@@ -315,27 +320,27 @@ func (w *world) published(t *testing.T, hosts ...mailHost) *policy.Resolver {
 			name = fmt.Sprintf("mx%d.example.net", i)
 		}
 		exchanges = append(exchanges, fmt.Sprintf("example.org. MX %d %s.", i, name))
-		names.deny(dnssec.Secure, name+". A", name+". AAAA", "_25._tcp."+name+". TLSA")
+		names.Deny(dnssec.Secure, name+". A", name+". AAAA", "_25._tcp."+name+". TLSA")
 		var addresses []string
 		for _, addr := range h.addrs {
 			addresses = append(addresses, name+". A "+addr)
 		}
-		names.add(t, dnssec.Secure, addresses...)
+		names.Add(t, dnssec.Secure, addresses...)
 		switch {
 		case h.level == policy.Refused:
 			names["_25._tcp."+name+". TLSA"] = nil // the lookup fails
 		case h.level > floor && h.level == policy.Authenticated:
-			names.add(t, dnssec.Secure, fmt.Sprintf("_25._tcp.%s. TLSA 3 0 1 %x", name, digest))
+			names.Add(t, dnssec.Secure, fmt.Sprintf("_25._tcp.%s. TLSA 3 0 1 %x", name, digest))
 		case h.level > floor:
-			names.add(t, dnssec.Secure, "_25._tcp."+name+". TLSA 0 0 1 ab") // unusable
+			names.Add(t, dnssec.Secure, "_25._tcp."+name+". TLSA 0 0 1 ab") // unusable
 		}
 	}
-	names.add(t, dnssec.Secure, exchanges...)
+	names.Add(t, dnssec.Secure, exchanges...)
 	return w.resolver(t, names, policy.Config{Floor: floor})
 }
 
 // resolver makes a Resolver whose mail hosts are those of w.
-func (w *world) resolver(t testing.TB, names fakeDNS, config policy.Config) *policy.Resolver {
+func (w *world) resolver(t testing.TB, names fakedns.Answers, config policy.Config) *policy.Resolver {
 	t.Helper()
 	config.DNS, config.NoMTASTS, config.Dial, config.RootCAs = names, true, w.dial, certificates().roots
 	r, err := policy.New(config)
@@ -343,48 +348,6 @@ func (w *world) resolver(t testing.TB, names fakeDNS, config policy.Config) *pol
 		t.Fatal(err)
 	}
 	return r
-}
-
-// fakeDNS has an answer for each "name. TYPE"; the lookup of nil fails, and what
-// is missing does not exist, insecurely. Package policytest has real DNS, but not
-// in a synctest bubble.
-type fakeDNS map[string]*dnssec.Answer
-
-// add adds records, all of one name and type, with a status.
-func (f fakeDNS) add(t testing.TB, status dnssec.Status, records ...string) {
-	t.Helper()
-	for i, text := range records {
-		record, err := dnssec.ParseRecord(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		key := record.Name + " " + record.Type.String()
-		if i == 0 {
-			f[key] = &dnssec.Answer{Name: record.Name, Status: status}
-		}
-		f[key].Records = append(f[key].Records, record)
-	}
-}
-
-// deny adds answers without records.
-func (f fakeDNS) deny(status dnssec.Status, keys ...string) {
-	for _, key := range keys {
-		name, _, _ := strings.Cut(key, " ")
-		f[key] = &dnssec.Answer{Name: name, Status: status}
-	}
-}
-
-func (f fakeDNS) Lookup(_ context.Context, name string, t dnssec.Type) (*dnssec.Answer, error) {
-	name = strings.ToLower(strings.TrimSuffix(name, ".")) + "."
-	known, found := f[name+" "+t.String()]
-	answer := dnssec.Answer{Name: name, Status: dnssec.Insecure, NXDomain: true}
-	if found && known == nil {
-		return nil, errors.New("SERVFAIL")
-	} else if found {
-		answer = *known
-	}
-	answer.Expires = time.Now().Add(time.Hour)
-	return &answer, nil
 }
 
 func (w *world) dialer() *Dialer { return &Dialer{Recorder: w, LocalName: "sender.example"} }

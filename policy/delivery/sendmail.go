@@ -23,12 +23,17 @@ func SendMail(ctx context.Context, r *policy.Resolver, from string, to []string,
 // in CRLF or LF. It is Send for messages in memory that need nothing else; the
 // error is that of Send.
 func (d *Dialer) SendMail(ctx context.Context, from string, to []string, msg []byte, options ...policy.Option) error {
+	_, err := d.Send(ctx, newMail(from, to, msg), options...)
+	return err
+}
+
+// newMail returns a message in memory.
+func newMail(from string, to []string, msg []byte) Mail {
 	mail := Mail{From: from, Message: bytes.NewReader(msg), Size: int64(len(msg))}
 	for _, address := range to {
 		mail.To = append(mail.To, Recipient{Address: address})
 	}
-	_, err := d.Send(ctx, mail, options...)
-	return err
+	return mail
 }
 
 // Send sends a message to the mail hosts of its recipients. A domain in U-labels is
@@ -56,6 +61,14 @@ func (d *Dialer) SendMail(ctx context.Context, from string, to []string, msg []b
 // message again later to those recipients whose error is Temporary, and to no
 // others.
 func (d *Dialer) Send(ctx context.Context, mail Mail, options ...policy.Option) (Result, error) {
+	return d.send(ctx, d.walk, mail, options)
+}
+
+// walker begins a walk along the hosts of a domain: of a Dialer or of a Pool.
+type walker func(ctx context.Context, domain string, options []policy.Option) (*walk, error)
+
+// send sends a message along the hosts of each domain.
+func (d *Dialer) send(ctx context.Context, along walker, mail Mail, options []policy.Option) (Result, error) {
 	if len(mail.To) == 0 {
 		return Result{}, ErrNoRecipients
 	}
@@ -72,10 +85,14 @@ func (d *Dialer) Send(ctx context.Context, mail Mail, options ...policy.Option) 
 	turns := newTurns()
 	var deliveries sync.WaitGroup
 	for i, g := range groups {
+		if len(groups) == 1 {
+			outcomes[i] = d.deliver(ctx, along, m, g)
+			break
+		}
 		done := turns.take()
 		deliveries.Go(func() {
 			defer done()
-			outcomes[i] = d.deliver(ctx, m, g)
+			outcomes[i] = d.deliver(ctx, along, m, g)
 		})
 	}
 	deliveries.Wait()
@@ -92,10 +109,10 @@ func (d *Dialer) Send(ctx context.Context, mail Mail, options ...policy.Option) 
 
 // deliver sends the message to one domain: host after host, to the recipients that
 // no host has taken or refused.
-func (d *Dialer) deliver(ctx context.Context, m *message, g group) results {
+func (d *Dialer) deliver(ctx context.Context, along walker, m *message, g group) results {
 	within, cancel := context.WithTimeout(ctx, cmp.Or(max(d.DomainTimeout, 0), defaultDomainTimeout))
 	defer cancel()
-	w, err := d.walk(within, g.domain, m.options)
+	w, err := along(within, g.domain, m.options)
 	if err != nil {
 		return missed(g.to, asError(g.domain, err))
 	}
@@ -108,7 +125,11 @@ func (d *Dialer) deliver(ctx context.Context, m *message, g group) results {
 			all.undelivered = append(all.undelivered, exhausted(g.to, failure, within.Err() == nil && !w.missed && w.recheck == nil)...)
 			return all
 		}
-		got := m.send(ctx, within, newChannel(talk, w.plan, d.IdleTimeout), g.to)
+		s := w.newChannel(talk)
+		got := m.send(ctx, within, s, g.to)
+		if w.pool == nil || !s.clean() || !w.pool.keep(w, talk) {
+			s.end()
+		}
 		w.release()
 		all.undelivered = append(all.undelivered, got.undelivered...)
 		all.delivered = append(all.delivered, got.delivered...)
@@ -118,7 +139,10 @@ func (d *Dialer) deliver(ctx context.Context, m *message, g group) results {
 			}
 		}
 		g.to = got.next
-		if got.reason != nil {
+		switch {
+		case got.stale:
+			w.redial()
+		case got.reason != nil:
 			w.fail(ctx, talk.Host, got.reason)
 		}
 	}
@@ -132,10 +156,9 @@ func missed(to []mailbox, failure *policy.Error) results {
 }
 
 // send sends the message over one session, in as many transactions as it takes.
-// within bounds each transaction until the message begins. From then on only ctx
-// does: the server may have the message, and its reply says so.
+// A share of within bounds each transaction until the message begins. From then on
+// only ctx does: the server may have the message, and its reply says so.
 func (m *message) send(ctx, within context.Context, s *channel, to []mailbox) results {
-	defer s.end()
 	var all results
 	for len(to) > 0 {
 		if s.over {
@@ -145,11 +168,13 @@ func (m *message) send(ctx, within context.Context, s *channel, to []mailbox) re
 		}
 		some := to[:min(len(to), maxRecipients)]
 		t := transaction{channel: s, message: m}
-		t.run(ctx, within, some)
+		part, cancel := s.share(within)
+		t.run(ctx, part, some)
+		cancel()
 		all.delivered = append(all.delivered, t.results.delivered...)
 		all.undelivered = append(all.undelivered, t.results.undelivered...)
 		all.next = append(all.next, t.results.next...)
-		all.reason = cmp.Or(t.results.reason, all.reason)
+		all.reason, all.stale = cmp.Or(t.results.reason, all.reason), t.results.stale
 		to = slices.Concat(t.results.again, to[len(some):])
 	}
 	return all

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/fakedns"
 	"github.com/mxseal/mxseal/policy"
 )
 
@@ -19,18 +20,18 @@ import (
 // each, at 192.0.2.1 to 192.0.2.4, and example.org all four in that order.
 func (w *world) serving(t testing.TB, config policy.Config) *Dialer {
 	t.Helper()
-	names := fakeDNS{}
+	names := fakedns.Answers{}
 	var all []string
 	for i, label := range []string{"a", "b", "c", "d"} {
 		domain, host := label+".example", "mx."+label+".example"
-		names.add(t, dnssec.Insecure, fmt.Sprintf("%s. MX 10 %s.", domain, host))
-		names.add(t, dnssec.Insecure, fmt.Sprintf("%s. A 192.0.2.%d", host, i+1))
-		names.deny(dnssec.Insecure, host+". AAAA")
+		names.Add(t, dnssec.Insecure, fmt.Sprintf("%s. MX 10 %s.", domain, host))
+		names.Add(t, dnssec.Insecure, fmt.Sprintf("%s. A 192.0.2.%d", host, i+1))
+		names.Deny(dnssec.Insecure, host+". AAAA")
 		all = append(all, fmt.Sprintf("example.org. MX %d %s.", i, host))
 	}
-	names.add(t, dnssec.Insecure, all...)
-	names.add(t, dnssec.Insecure, "two.example. MX 0 mx.a.example.", "two.example. MX 1 mx.b.example.")
-	names.add(t, dnssec.Insecure, "null.example. MX 0 .")
+	names.Add(t, dnssec.Insecure, all...)
+	names.Add(t, dnssec.Insecure, "two.example. MX 0 mx.a.example.", "two.example. MX 1 mx.b.example.")
+	names.Add(t, dnssec.Insecure, "null.example. MX 0 .")
 	d := w.dialer()
 	d.Resolver = w.resolver(t, names, config)
 	return d

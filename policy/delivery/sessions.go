@@ -42,12 +42,17 @@ import (
 // A session ends with the body of the loop. ctx bounds all of it, and closes the
 // connection when it ends.
 func (d *Dialer) Sessions(ctx context.Context, domain string, options ...policy.Option) iter.Seq2[*Session, error] {
+	return sessions(ctx, d.walk, domain, options)
+}
+
+func sessions(ctx context.Context, along walker, domain string, options []policy.Option) iter.Seq2[*Session, error] {
 	return func(yield func(*Session, error) bool) {
-		w, err := d.walk(ctx, domain, options)
+		w, err := along(ctx, domain, options)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
+		w.lends = true
 		defer w.end()
 		for {
 			session, err := w.session(ctx, w.release)
@@ -58,6 +63,10 @@ func (d *Dialer) Sessions(ctx context.Context, domain string, options ...policy.
 			if !session.lend(ctx, yield) {
 				return
 			}
+			if session.handed.Stale() {
+				w.redial()
+				continue
+			}
 			w.fail(ctx, session.Host, cmp.Or(session.reason, session.abandoned()))
 		}
 	}
@@ -66,7 +75,8 @@ func (d *Dialer) Sessions(ctx context.Context, domain string, options ...policy.
 // DialHost returns a session with one host of a plan, for programs that go along the
 // mail hosts of a domain themselves. Each address of the host is tried, at level
 // Opportunistic with less TLS too, as Dial does. A host that is not in the plan is
-// refused. The domain is not resolved again: a plan counts until Plan.Expires.
+// refused, and so is every host of a plan that has expired: ErrExpired, which is temporary.
+// The caller resolves the domain again then.
 //
 // The error is the *policy.Error of the host. The caller goes on to its next host. After
 // the last one, Plan.Failed makes the error of the domain from those of the hosts;
@@ -83,6 +93,8 @@ func (d *Dialer) DialHost(ctx context.Context, plan *policy.Plan, host string) (
 		return nil, smartHostFailed(plan.Domain, errNoSmartHost)
 	case found == nil:
 		return nil, notInPlan(plan, host)
+	case !d.Resolver.Holds(plan):
+		return nil, expired(plan, host)
 	}
 	w := &walk{dialer: d, rechecked: true}
 	w.follow(plan)
@@ -125,6 +137,10 @@ type Session struct {
 	localName string
 	// reason is the last failure that leaves recipients to the next host.
 	reason *policy.Error
+	// keep keeps the session for another message, or ends it; nil without a pool.
+	keep func()
+	// stop ends what closes the connection when a context ends; nil if nothing does.
+	stop func() error
 }
 
 // session returns the next session of a walk. It calls ended when the session ends.
@@ -134,34 +150,41 @@ func (w *walk) session(ctx context.Context, ended func()) (*Session, error) {
 		return nil, err
 	}
 	offers := talk.Hello.Extensions()
-	return &Session{
+	session := &Session{
 		Host: talk.Host, Plan: w.plan, conn: talk.Conn, offers: offers, localName: talk.LocalName,
 		handed: handover.New(handover.Config{
 			Session: talk.Conn, Host: talk.Host.Name, Hello: talk.Hello,
 			Timeout:       cmp.Or(max(w.dialer.IdleTimeout, 0), defaultIdleTimeout),
 			Circumstances: talk.Circumstances, Ended: sync.OnceFunc(ended),
-			Authenticated: talk.InTLS && talk.Host.Level == policy.Authenticated,
+			Authenticated: talk.InTLS && talk.Host.Level == policy.Authenticated && talk.Host.RouteAuthenticated,
 			RequireTLS:    w.plan.RequireTLS && (!w.plan.Bounce || talk.InTLS && offers.Has("REQUIRETLS")),
+			Keep:          w.pool != nil, Reused: talk.Reused,
 		}),
-	}, nil
+	}
+	if w.pool != nil {
+		session.keep = func() {
+			if !w.pool.keep(w, talk) {
+				talk.Conn.Quit(conversation.QuitTimeout)
+			}
+			ended()
+		}
+	}
+	return session, nil
 }
 
 // lend yields the session, and ends it afterwards. It reports whether the loop goes on.
 func (s *Session) lend(ctx context.Context, yield func(*Session, error) bool) bool {
-	stop := s.conn.Interruptible(ctx)
-	defer func() {
-		stop()
-		s.Close()
-	}()
+	s.stop = s.conn.Interruptible(ctx)
+	defer s.Close()
 	return yield(s, nil)
 }
 
 // NetConn returns the session as a connection over which an SMTP client begins as
 // though the server had just sent its greeting. The client says EHLO, and not STARTTLS
 // or AUTH: the session has the TLS and the login that it can have. AUTH does not reach a
-// server below level Authenticated. Dialer.IdleTimeout
-// bounds each command with its reply, and each block of a message. It is the same
-// connection for each call, for one client.
+// server below level Authenticated, nor one that a forged MX record may have named.
+// Dialer.IdleTimeout bounds each command with its reply, and each block of a message. It
+// is the same connection for each call, for one client.
 //
 // Under a plan with RequireTLS, a MAIL command without the parameter REQUIRETLS does
 // not reach the server. The client gets a temporary failure for it.
@@ -179,8 +202,15 @@ func (s *Session) Extension(keyword string) (bool, string) {
 }
 
 // Close ends the session: with QUIT if the server waits for a command, and otherwise at
-// once. It may be called more than once.
+// once. A session of a Pool may be kept for another message instead. It may be called
+// more than once.
 func (s *Session) Close() error {
+	interrupted := s.stop != nil && s.stop() != nil
+	s.stop = nil
+	if s.keep != nil && !interrupted && s.handed.Release() {
+		s.keep()
+		return nil
+	}
 	if s.handed.Idle() {
 		s.handed.Leave(conversation.QuitTimeout)
 		return nil

@@ -12,7 +12,10 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/fakedns"
 	"github.com/mxseal/mxseal/policy"
 )
 
@@ -148,6 +151,14 @@ func sendOver(conn net.Conn) error {
 		return err
 	}
 	defer client.Close()
+	if err := transact(client); err != nil {
+		return err
+	}
+	return client.Quit()
+}
+
+// transact makes a mail transaction by net/smtp.
+func transact(client *smtp.Client) error {
 	if err := client.Mail("s@example.net"); err != nil {
 		return err
 	}
@@ -161,10 +172,7 @@ func sendOver(conn net.Conn) error {
 	if _, err := data.Write([]byte(letter)); err != nil {
 		return err
 	}
-	if err := data.Close(); err != nil {
-		return err
-	}
-	return client.Quit()
+	return data.Close()
 }
 
 // The loop of Sessions: an error for the domain comes last and has those of the hosts;
@@ -333,6 +341,51 @@ func TestMailWithoutRequireTLS(t *testing.T) {
 	}
 }
 
+// A plan that has expired opens no session, whichever way the clock says so: what it was made
+// from may have changed. The failure is temporary.
+func TestDialHostExpired(t *testing.T) {
+	t.Parallel()
+	for _, level := range []policy.Level{policy.Opportunistic, policy.Authenticated} {
+		synctest.Test(t, func(t *testing.T) {
+			w := oneHost(withTLS(certificates().good))
+			names := fakedns.Answers{}
+			names.Add(t, dnssec.Insecure, "example.org. MX 0 mx.example.net.")
+			names.Add(t, dnssec.Insecure, "mx.example.net. A 192.0.2.1")
+			names.Deny(dnssec.Insecure, "mx.example.net. AAAA")
+			ahead := time.Duration(0)
+			d := w.dialer()
+			d.Resolver = w.resolver(t, names, policy.Config{Floor: level, Now: func() time.Time { return time.Now().Add(ahead) }})
+			plan, err := d.Resolver.Resolve(t.Context(), "example.org")
+			if err != nil {
+				t.Fatal(err)
+			}
+			left := time.Until(plan.Expires)
+			for _, tt := range []struct {
+				ahead time.Duration
+				holds bool
+			}{{0, true}, {left - 1, true}, {left, false}, {left + 1, false}, {24 * time.Hour, false}, {-time.Hour, false}} {
+				ahead = tt.ahead
+				if d.Resolver.Holds(plan) != tt.holds {
+					t.Errorf("%v from now, the plan holds: %v", ahead, !tt.holds)
+				}
+				before := len(w.dialled)
+				session, err := d.DialHost(t.Context(), plan, "mx.example.net")
+				if tt.holds {
+					if err != nil {
+						t.Fatalf("%v from now: %v", ahead, err)
+					}
+					session.Close()
+					continue
+				}
+				var failure *policy.Error
+				if !errors.Is(err, ErrExpired) || !errors.As(err, &failure) || failure.Permanent || len(w.dialled) > before {
+					t.Errorf("%v from now: error %v; dialled %q", ahead, err, w.dialled[before:])
+				}
+			}
+		})
+	}
+}
+
 // What the loop of a program with mail hosts of its own needs, such as chasquid's
 // courier: it has the list, asks whether each host may be used, gets the session or an
 // error that says whether to go on, and makes the error of the domain at the end. Each
@@ -477,7 +530,7 @@ func TestLocalAddress(t *testing.T) {
 	}()
 	to := netip.MustParseAddrPort(listener.Addr().String())
 	for local, works := range map[string]bool{"127.0.0.7": true, "192.0.2.99": false} {
-		r, err := policy.New(policy.Config{DNS: fakeDNS{}, NoMTASTS: true})
+		r, err := policy.New(policy.Config{DNS: fakedns.Answers{}, NoMTASTS: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,8 +1,10 @@
 package delivery
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"slices"
@@ -10,7 +12,9 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/fakedns"
 	"github.com/mxseal/mxseal/policy"
 )
 
@@ -31,7 +35,7 @@ func relay(implicit bool, cert tls.Certificate, offers string, replies ...string
 				return
 			}
 		}
-		s.answer("250-mx.example.net\r\n250 AUTH " + offers + "\r\n")
+		s.answer("250-mx.example.net\r\n250-AUTH " + offers + "\r\n250 HELP\r\n")
 		for i, reply := range replies {
 			line, ok := s.hear()
 			if !ok || i == 0 && !strings.HasPrefix(line, "AUTH ") {
@@ -47,9 +51,9 @@ func relay(implicit bool, cert tls.Certificate, offers string, replies ...string
 // with a certificate of the web PKI.
 func (w *world) relayed(t *testing.T, port string) *Dialer {
 	t.Helper()
-	names := fakeDNS{}
-	names.deny(dnssec.Secure, "mx.example.net. AAAA", "_"+port+"._tcp.mx.example.net. TLSA")
-	names.add(t, dnssec.Secure, "mx.example.net. A 192.0.2.1")
+	names := fakedns.Answers{}
+	names.Deny(dnssec.Secure, "mx.example.net. AAAA", "_"+port+"._tcp.mx.example.net. TLSA")
+	names.Add(t, dnssec.Secure, "mx.example.net. A 192.0.2.1")
 	d := w.dialer()
 	d.Resolver = w.resolver(t, names, policy.Config{})
 	d.SmartHost = &SmartHost{Host: "[mx.example.net]:" + port, Username: "user", Password: "secret"}
@@ -58,12 +62,16 @@ func (w *world) relayed(t *testing.T, port string) *Dialer {
 
 func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
-// Decision "Login": at 587 and 465, AUTH comes after a verified handshake and before any
-// mail, by the best mechanism that the server offers inside TLS (RFC 4954, RFC 8314).
+// Decision "Login": at 587 and 465, AUTH comes once, after a verified handshake and before
+// any mail, by the best mechanism that the server offers inside TLS (AUTH-1 to AUTH-9,
+// SUB-1, OAUTH-1 to OAUTH-4, OAUTH-6).
 func TestLogin(t *testing.T) {
 	t.Parallel()
 	plain := b64("\x00user\x00secret")
 	long := strings.Repeat("x", 400)
+	token := func(s *SmartHost) {
+		s.Token = func(context.Context) (string, error) { return "tok", nil }
+	}
 	for _, tt := range []struct {
 		name    string
 		offers  string
@@ -78,12 +86,24 @@ func TestLogin(t *testing.T) {
 			[]string{"AUTH LOGIN", b64("user"), b64("secret")}, ""},
 		{"long password without initial response", "PLAIN", func(s *SmartHost) { s.Password = long }, []string{"334", "235 ok"},
 			[]string{"AUTH PLAIN", b64("\x00user\x00" + long)}, ""},
-		{"token", "PLAIN XOAUTH2", func(s *SmartHost) { s.Token = func(context.Context) (string, error) { return "tok", nil } }, []string{"235 ok"},
+		{"token", "PLAIN XOAUTH2", token, []string{"235 ok"},
 			[]string{"AUTH XOAUTH2 " + b64("user=user\x01auth=Bearer tok\x01\x01")}, ""},
-		{"OAUTHBEARER comes first", "XOAUTH2 OAUTHBEARER", func(s *SmartHost) { s.Token = func(context.Context) (string, error) { return "tok", nil } }, []string{"235 ok"},
+		{"OAUTHBEARER comes first", "XOAUTH2 OAUTHBEARER", token, []string{"235 ok"},
 			[]string{"AUTH OAUTHBEARER " + b64("n,a=user,\x01host=mx.example.net\x01port=PORT\x01auth=Bearer tok\x01\x01")}, ""},
-		{"token refused with an explanation", "XOAUTH2", func(s *SmartHost) { s.Token = func(context.Context) (string, error) { return "tok", nil } },
+		{"token refused with an explanation", "XOAUTH2", token,
 			[]string{"334 " + b64(`{"status":"400"}`), "535 5.7.8 no"}, []string{"AUTH XOAUTH2 " + b64("user=user\x01auth=Bearer tok\x01\x01"), ""}, "4.7.8"},
+		{"token refused by OAUTHBEARER", "OAUTHBEARER", token, []string{"334 " + b64(`{"status":"invalid_token"}`), "535 5.7.8 no"},
+			[]string{"AUTH OAUTHBEARER " + b64("n,a=user,\x01host=mx.example.net\x01port=PORT\x01auth=Bearer tok\x01\x01"), b64("\x01")}, "4.7.8"},
+		{"two explanations", "OAUTHBEARER", token, []string{"334 " + b64("{}"), "334 " + b64("{}"), "501 ok"},
+			[]string{"AUTH OAUTHBEARER " + b64("n,a=user,\x01host=mx.example.net\x01port=PORT\x01auth=Bearer tok\x01\x01"), b64("\x01"), "*"}, "4.7.8"},
+		{"OAUTHBEARER separates by commas", "OAUTHBEARER", func(s *SmartHost) { s.Username = "a=b,c"; token(s) }, []string{"235 ok"},
+			[]string{"AUTH OAUTHBEARER " + b64("n,a=a=3Db=2Cc,\x01host=mx.example.net\x01port=PORT\x01auth=Bearer tok\x01\x01")}, ""},
+		{"a token is no password", "PLAIN LOGIN", token, nil, nil, "4.7.8"},
+		{"a password is no token", "OAUTHBEARER XOAUTH2", nil, nil, nil, "4.7.8"},
+		{"a password that is too long", "PLAIN", func(s *SmartHost) { s.Password = strings.Repeat("x", 9300) }, nil, nil, "4.7.8"},
+		{"a separator in the token", "OAUTHBEARER", func(s *SmartHost) {
+			s.Token = func(context.Context) (string, error) { return "tok\x01", nil }
+		}, nil, nil, "4.7.8"},
 		{"wrong password", "PLAIN", nil, []string{"535 5.7.8 no"}, []string{"AUTH PLAIN " + plain}, "4.7.8"},
 		{"later", "PLAIN", nil, []string{"454 4.7.0 later"}, []string{"AUTH PLAIN " + plain}, "4.7.8"},
 		{"a success too early", "LOGIN", nil, []string{"235 ok"}, []string{"AUTH LOGIN"}, "4.7.8"},
@@ -130,8 +150,8 @@ func TestLogin(t *testing.T) {
 					if len(heard) < len(want) || !slices.Equal(heard[:len(want)], want) {
 						t.Errorf("heard %q, want %q", heard, want)
 					}
-					if sent := slices.ContainsFunc(heard, func(s string) bool { return strings.HasPrefix(s, "AUTH") }); sent != (want != nil) {
-						t.Errorf("heard %q", heard)
+					if sent := strings.Count(strings.Join(w.said("192.0.2.1"), "\n"), "AUTH "); sent != min(1, len(want)) {
+						t.Errorf("AUTH was sent %d times: %q", sent, heard)
 					}
 					if got := verbs(heard); (got == "MAIL RCPT DATA . QUIT") != (tt.status == "") || strings.Contains(got, "MAIL") != (tt.status == "") {
 						t.Errorf("heard %s", got)
@@ -153,36 +173,79 @@ func rewritten(line, port string) string {
 }
 
 // Credentials reach nobody but the host that the operator named, verified: neither an
-// impostor nor a server without TLS, and not by options that ask for less.
+// impostor nor a server without TLS, and not by options that ask for less. No token is
+// fetched for these (AUTH-10, SUB-2 to SUB-5, OAUTH-5).
 func TestCredentialsStayWithTheSmartHost(t *testing.T) {
 	t.Parallel()
-	for name, play := range map[string]script{
-		"impostor": relay(false, certificates().unknown, "PLAIN", "235 ok"),
-		"no TLS": func(s *server) {
+	inClear := func(s *server) {
+		s.say(greeting)
+		s.answer("250-mx.example.net\r\n250 AUTH PLAIN LOGIN XOAUTH2\r\n")
+		s.serve(map[string]string{"AUTH": "235 ok\r\n"})
+	}
+	old := func(s *server) bool {
+		conn := tls.Server(s.conn, &tls.Config{Certificates: []tls.Certificate{certificates().good}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11})
+		if conn.Handshake() != nil {
+			return false
+		}
+		s.note("TLS")
+		s.conn, s.lines = conn, bufio.NewReader(conn)
+		return true
+	}
+	const offers = "PLAIN XOAUTH2"
+	for name, tt := range map[string]struct {
+		port string
+		play script
+	}{
+		"impostor":            {"587", relay(false, certificates().unknown, offers, "235 ok")},
+		"impostor at 465":     {"465", relay(true, certificates().unknown, offers, "235 ok")},
+		"another name":        {"587", relay(false, certificates().other, offers, "235 ok")},
+		"another name at 465": {"465", relay(true, certificates().other, offers, "235 ok")},
+		"no TLS":              {"587", inClear},
+		"no TLS at 465":       {"465", inClear},
+		"TLS refused": {"587", func(s *server) {
 			s.say(greeting)
-			s.answer("250-mx.example.net\r\n250 AUTH PLAIN LOGIN\r\n")
-			s.serve(map[string]string{"AUTH": "235 ok\r\n"})
-		},
-		"TLS refused": func(s *server) {
-			s.say(greeting)
-			s.answer("250-mx.example.net\r\n250-STARTTLS\r\n250 AUTH PLAIN LOGIN\r\n")
+			s.answer("250-mx.example.net\r\n250-STARTTLS\r\n250 AUTH PLAIN LOGIN XOAUTH2\r\n")
 			s.answer("454 not now\r\n")
 			s.serve(map[string]string{"AUTH": "235 ok\r\n"})
-		},
+		}},
+		"TLS 1.1": {"587", func(s *server) {
+			s.say(greeting)
+			s.answer("250-mx.example.net\r\n250 STARTTLS\r\n")
+			s.answer("220 go ahead\r\n")
+			if old(s) {
+				s.serve(map[string]string{"EHLO": "250-mx.example.net\r\n250 AUTH PLAIN XOAUTH2\r\n", "AUTH": "235 ok\r\n"})
+			}
+		}},
+		"TLS 1.1 at 465": {"465", func(s *server) {
+			if old(s) {
+				s.say(greeting)
+				s.serve(map[string]string{"EHLO": "250-mx.example.net\r\n250 AUTH PLAIN XOAUTH2\r\n", "AUTH": "235 ok\r\n"})
+			}
+		}},
 	} {
 		for _, options := range [][]policy.Option{nil, {policy.TLSOptional()}, {policy.AtLeast(policy.Opportunistic)}} {
-			synctest.Test(t, func(t *testing.T) {
-				w := oneHost(play)
-				_, err := w.relayed(t, "587").Send(t.Context(), mailOf(letter, "x@example.org"), options...)
-				if err == nil {
-					t.Errorf("%s: sent", name)
-				}
-				for _, line := range w.said("192.0.2.1") {
-					if strings.HasPrefix(line, "AUTH") || strings.HasPrefix(line, "MAIL") {
-						t.Errorf("%s heard %s", name, line)
-					}
-				}
-			})
+			for _, token := range []bool{false, true} {
+				t.Run(name, func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						w := oneHost(tt.play)
+						d := w.relayed(t, tt.port)
+						fetched := 0
+						if token {
+							d.SmartHost.Token = func(context.Context) (string, error) { fetched++; return "tok", nil }
+						}
+						_, err := d.Send(t.Context(), mailOf(letter, "x@example.org"), options...)
+						var failure *policy.Error
+						if !errors.As(err, &failure) || failure.Permanent || fetched > 0 {
+							t.Errorf("%v; %d tokens were fetched", err, fetched)
+						}
+						for _, line := range w.said("192.0.2.1") {
+							if strings.HasPrefix(line, "AUTH") || strings.HasPrefix(line, "MAIL") {
+								t.Errorf("heard %s", line)
+							}
+						}
+					})
+				})
+			}
 		}
 	}
 	// A plan for a login does not go on without one.
@@ -214,16 +277,16 @@ func TestCredentialsStayWithTheSmartHost(t *testing.T) {
 
 // After a verdict on the credentials, the other addresses of the smart host are not
 // asked: accounts are locked after a few of them. A server that has no time is another
-// matter.
+// matter (AUTH-11).
 func TestWrongCredentialsAreSentOnce(t *testing.T) {
 	t.Parallel()
 	for reply, want := range map[string]int{"535 5.7.8 no": 1, "454 4.7.0 later": 2} {
 		synctest.Test(t, func(t *testing.T) {
 			play := relay(false, certificates().good, "PLAIN", reply)
 			w := newWorld(map[string][]script{"192.0.2.1": {play}, "192.0.2.2": {play}})
-			names := fakeDNS{}
-			names.deny(dnssec.Secure, "mx.example.net. AAAA", "_587._tcp.mx.example.net. TLSA")
-			names.add(t, dnssec.Secure, "mx.example.net. A 192.0.2.1", "mx.example.net. A 192.0.2.2")
+			names := fakedns.Answers{}
+			names.Deny(dnssec.Secure, "mx.example.net. AAAA", "_587._tcp.mx.example.net. TLSA")
+			names.Add(t, dnssec.Secure, "mx.example.net. A 192.0.2.1", "mx.example.net. A 192.0.2.2")
 			d := w.dialer()
 			d.Resolver = w.resolver(t, names, policy.Config{})
 			d.SmartHost = &SmartHost{Host: "[mx.example.net]:587", Username: "user", Password: "secret"}
@@ -234,7 +297,7 @@ func TestWrongCredentialsAreSentOnce(t *testing.T) {
 	}
 }
 
-// A server that repeats the credentials does not get them into an error.
+// A server that repeats the credentials does not get them into an error (AUTH-12).
 func TestCredentialsAreNotRepeated(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"secret", b64("secret"), b64("\x00user\x00secret")} {
@@ -246,4 +309,151 @@ func TestCredentialsAreNotRepeated(t *testing.T) {
 			}
 		})
 	}
+}
+
+// At port 465 there is TLS or nothing, also without credentials and where no policy asks for
+// it: a server that begins in cleartext, or fails the handshake, gets no mail (SUB-5).
+func TestImplicitTLSHasNoWayBack(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		play script
+		sent bool
+	}{
+		"cleartext": {inClearOnly, false},
+		"STARTTLS":  {withTLS(certificates().good), false},
+		"hangs up":  {func(*server) {}, false},
+		"an alert": {func(s *server) {
+			s.say("\x15\x03\x01\x00\x02\x02\x28") // handshake_failure
+		}, false},
+		"TLS, and not verified": {relay(true, certificates().unknown, ""), true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(map[string][]script{"192.0.2.1": {tt.play, tt.play, inClearOnly, inClearOnly}})
+			d := w.relayed(t, "465")
+			d.SmartHost = &SmartHost{Host: "[mx.example.net]:465"}
+			result, err := d.Send(t.Context(), mailOf(letter, "x@example.org"))
+			if (err == nil) != tt.sent || tt.sent && result.Delivered[0].TLS == nil || len(w.dialled) != 1 {
+				t.Errorf("%s: %v after %q", name, err, w.dialled)
+			}
+			if said := verbs(w.said("192.0.2.1")); !tt.sent && (strings.Contains(said, "MAIL") || strings.Contains(said, "EHLO")) {
+				t.Errorf("%s: heard %s", name, said)
+			}
+		})
+	}
+}
+
+// RequireTLS through a smart host with a login: MAIL has REQUIRETLS only if the relay offers
+// it inside TLS, and the credentials are as safe as without. A relay that lacks it, or is
+// not authenticated, fails for good (RFC 8689 section 4.2.1); wrong credentials do not.
+func TestLoginUnderRequireTLS(t *testing.T) {
+	t.Parallel()
+	early := func(s *server) { // REQUIRETLS before TLS only
+		s.say(greeting)
+		s.answer("250-mx.example.net\r\n250-REQUIRETLS\r\n250-AUTH PLAIN\r\n250 STARTTLS\r\n")
+		s.answer("220 go ahead\r\n")
+		if s.handshake(certificates().good) {
+			s.answer("250-mx.example.net\r\n250 AUTH PLAIN\r\n")
+			s.serve(map[string]string{"AUTH": "235 ok\r\n"})
+		}
+	}
+	offers := "PLAIN\r\n250-REQUIRETLS"
+	for name, tt := range map[string]struct {
+		port    string
+		play    script
+		options []policy.Option
+		status  string
+		mail    string // the parameter
+		login   bool
+	}{
+		"offered":             {"587", relay(false, certificates().good, offers, "235 ok"), nil, "", "REQUIRETLS", true},
+		"offered at 465":      {"465", relay(true, certificates().good, offers, "235 ok"), nil, "", "REQUIRETLS", true},
+		"with TLSOptional":    {"587", relay(false, certificates().good, offers, "235 ok"), []policy.Option{policy.TLSOptional()}, "", "REQUIRETLS", true},
+		"not offered":         {"587", relay(false, certificates().good, "PLAIN", "235 ok"), nil, "5.7.30", "", false},
+		"offered before TLS":  {"587", early, nil, "5.7.30", "", false},
+		"a bounce":            {"587", relay(false, certificates().good, "PLAIN", "235 ok"), []policy.Option{policy.Bounce()}, "", "", true},
+		"wrong credentials":   {"587", relay(false, certificates().good, offers, "535 5.7.8 no"), nil, "4.7.8", "", true},
+		"impostor":            {"587", relay(false, certificates().unknown, offers, "235 ok"), nil, "5.7.10", "", false},
+		"impostor at 465":     {"465", relay(true, certificates().unknown, offers, "235 ok"), nil, "5.7.10", "", false},
+		"impostor, optional":  {"587", relay(false, certificates().unknown, offers, "235 ok"), []policy.Option{policy.TLSOptional()}, "5.7.10", "", false},
+		"impostor and bounce": {"587", relay(false, certificates().unknown, offers, "235 ok"), []policy.Option{policy.Bounce()}, "4.7.5", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := oneHost(tt.play)
+				d := w.relayed(t, tt.port)
+				_, err := d.Send(t.Context(), mailOf(letter, "x@example.org"), append(tt.options, policy.RequireTLS())...)
+				status := ""
+				var failure *policy.Error
+				if errors.As(err, &failure) {
+					status = failure.Status
+				}
+				if status != tt.status || err != nil && failure.Permanent != strings.HasPrefix(tt.status, "5") {
+					t.Errorf("status %q, want %q: %v", status, tt.status, err)
+				}
+				said := strings.Join(w.said("192.0.2.1"), "\n")
+				if strings.Contains(said, "AUTH ") != tt.login {
+					t.Errorf("heard %q", said)
+				}
+				if strings.Contains(said, "MAIL") != (tt.status == "") || strings.Contains(said, "REQUIRETLS") != (tt.mail != "") {
+					t.Errorf("heard %q", said)
+				}
+			})
+		})
+	}
+}
+
+// The smart host is the only next hop: neither a call nor an override sends the mail, or
+// the credentials, elsewhere. Such mail waits.
+func TestSmartHostIsTheOnlyNextHop(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		options  []policy.Option
+		override policy.Override
+		sent     bool
+	}{
+		"nothing else":        {nil, policy.Override{}, true},
+		"Via of the same":     {[]policy.Option{policy.Via("[MX.example.net.]:587")}, policy.Override{}, true},
+		"Via of another":      {[]policy.Option{policy.Via("[mx.evil.example]:587")}, policy.Override{}, false},
+		"Via of a port":       {[]policy.Option{policy.Via("[mx.example.net]:25")}, policy.Override{}, false},
+		"Via of its domain":   {[]policy.Option{policy.Via("mx.example.net:587")}, policy.Override{}, false},
+		"NextHop of another":  {nil, policy.Override{NextHop: "[mx.evil.example]:587"}, false},
+		"NextHop of it":       {nil, policy.Override{NextHop: "[mx.example.net]:587"}, true},
+		"Pin":                 {nil, policy.Override{Pin: pinOf(certificates().unknown)}, false},
+		"a pin that it has":   {nil, policy.Override{NextHop: "[mx.example.net]:587", Pin: pinOf(certificates().good)}, true},
+		"a pin that it lacks": {nil, policy.Override{NextHop: "[mx.example.net]:587", Pin: pinOf(certificates().unknown)}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := oneHost(relay(false, certificates().good, "PLAIN", "235 ok"))
+				d := w.relayed(t, "587")
+				names := fakedns.Answers{}
+				names.Deny(dnssec.Secure, "mx.example.net. AAAA", "_587._tcp.mx.example.net. TLSA")
+				names.Add(t, dnssec.Secure, "mx.example.net. A 192.0.2.1")
+				d.Resolver = w.resolver(t, names, policy.Config{Overrides: map[string]policy.Override{"example.org": tt.override}})
+				_, err := d.Send(t.Context(), mailOf(letter, "x@example.org"), tt.options...)
+				var failure *policy.Error
+				if (err == nil) != tt.sent || err != nil && (!errors.As(err, &failure) || failure.Permanent) {
+					t.Errorf("%v", err)
+				}
+				said := strings.Join(w.said("192.0.2.1"), "\n")
+				if strings.Contains(said, "AUTH ") != tt.sent {
+					t.Errorf("heard %q", said)
+				}
+			})
+		})
+	}
+}
+
+func pinOf(cert tls.Certificate) []dane.Record {
+	leaf, err := x509.ParseCertificate(cert.Certificate[0])
+	if err != nil {
+		panic(err)
+	}
+	record, err := dane.NewRecord(leaf, dane.DANEEE, dane.SPKI, dane.SHA256)
+	if err != nil {
+		panic(err)
+	}
+	return []dane.Record{record}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/fakedns"
 	"github.com/mxseal/mxseal/policy"
 )
 
@@ -42,27 +43,27 @@ func BenchmarkStallingDomain(b *testing.B) {
 // returns how long each of the others took.
 func deliverTo(b *testing.B, domains int, stalling bool) []time.Duration {
 	w := newWorld(make(map[string][]script))
-	names := fakeDNS{}
+	names := fakedns.Answers{}
 	var to []string
 	if stalling {
-		names.add(b, dnssec.Insecure, "stalls.example. MX 10 mx.stalls.example.")
-		names.deny(dnssec.Insecure, "mx.stalls.example. AAAA")
+		names.Add(b, dnssec.Insecure, "stalls.example. MX 10 mx.stalls.example.")
+		names.Deny(dnssec.Insecure, "mx.stalls.example. AAAA")
 		var records []string
 		for i, play := range stallsEverywhere() {
 			addr := fmt.Sprintf("192.0.2.%d", i+1)
 			w.scripts[addr] = []script{play}
 			records = append(records, "mx.stalls.example. A "+addr)
 		}
-		names.add(b, dnssec.Insecure, records...)
+		names.Add(b, dnssec.Insecure, records...)
 		for i := range 20 {
 			to = append(to, fmt.Sprintf("r%d@stalls.example", i))
 		}
 	}
 	for i := range domains {
 		domain, addr := fmt.Sprintf("d%d.example", i), fmt.Sprintf("10.1.%d.%d", i/250, i%250+1)
-		names.add(b, dnssec.Insecure, fmt.Sprintf("%[1]s. MX 10 mx.%[1]s.", domain))
-		names.add(b, dnssec.Insecure, fmt.Sprintf("mx.%s. A %s", domain, addr))
-		names.deny(dnssec.Insecure, "mx."+domain+". AAAA")
+		names.Add(b, dnssec.Insecure, fmt.Sprintf("%[1]s. MX 10 mx.%[1]s.", domain))
+		names.Add(b, dnssec.Insecure, fmt.Sprintf("mx.%s. A %s", domain, addr))
+		names.Deny(dnssec.Insecure, "mx."+domain+". AAAA")
 		w.scripts[addr] = []script{inClearOnly}
 		to = append(to, "x@"+domain)
 	}

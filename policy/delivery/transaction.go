@@ -36,21 +36,34 @@ type channel struct {
 	extensions wire.Extensions
 	conversation.Circumstances
 	idle time.Duration // 0 for the timeouts above
+	// share returns the context of a transaction up to its message.
+	share func(context.Context) (context.Context, context.CancelFunc)
 
 	// over means that the connection is of no more use.
 	over bool
 	// alive means that the server expects a command.
 	alive bool
-	// begun means that a transaction has begun and was not completed.
+	// begun means that a transaction has begun and was not completed, or that RSET is due
+	// because the session was kept.
 	begun bool
+	// untried means that the session was kept since another message, and that no message
+	// has begun and nothing has timed out since.
+	untried bool
+	// odd means that the server does not quite keep to the protocol: no other message
+	// uses the session.
+	odd bool
 }
 
-func newChannel(c *conversation.Conversation, plan *policy.Plan, idle time.Duration) *channel {
+func (w *walk) newChannel(c *conversation.Conversation) *channel {
 	return &channel{
-		host: c.Host, plan: plan, conn: c.Conn, extensions: c.Hello.Extensions(),
-		Circumstances: c.Circumstances, idle: idle, alive: true,
+		host: c.Host, plan: w.plan, conn: c.Conn, extensions: c.Hello.Extensions(),
+		Circumstances: c.Circumstances, idle: w.dialer.IdleTimeout, share: w.share, alive: true, untried: c.Reused, begun: c.ResetDue,
 	}
 }
+
+// clean reports whether another message may use the session: the server waits for a
+// command, and has answered all of them as it should.
+func (s *channel) clean() bool { return s.alive && !s.over && !s.odd }
 
 // timeout returns the time of a step.
 func (s *channel) timeout(usual time.Duration) time.Duration {
@@ -72,7 +85,8 @@ func (s *channel) end() {
 // judge applies the table to a reply, or to the error instead of it.
 func (s *channel) judge(at conversation.Step, reply wire.Reply, err error, c conversation.Circumstances) conversation.Ruling {
 	judged := conversation.Rule(at, conversation.EventOf(reply, err), c)
-	s.alive = judged.Alive
+	s.alive, s.odd = judged.Alive, s.odd || reply.Mixed
+	s.untried = s.untried && !conversation.IsTimeout(err)
 	if !judged.Alive {
 		s.over = true
 	}
@@ -101,6 +115,9 @@ type results struct {
 	// take them.
 	next   []mailbox
 	reason *policy.Error
+	// stale means that the session was kept since another message, and ended before this
+	// one began. That is no failure of the host.
+	stale bool
 }
 
 // run sends the message to recipients. Each of them is in one of the results. within
@@ -108,7 +125,11 @@ type results struct {
 func (t *transaction) run(ctx, within context.Context, to []mailbox) {
 	t.bound = within
 	stop := t.conn.Interruptible(within)
-	defer func() { stop() }()
+	defer func() {
+		if stop() != nil {
+			t.over, t.alive = true, false // closed, now or in a moment
+		}
+	}()
 	to = t.capable(to)
 	if len(to) == 0 || !t.reset(to) || !t.envelope(to) {
 		return
@@ -118,7 +139,7 @@ func (t *transaction) run(ctx, within context.Context, to []mailbox) {
 		t.settle(conversation.Ruling{}, t.accepted, t.failure("the session was interrupted", Reply{}, err, conversation.Ruling{}), Reply{})
 		return
 	}
-	t.bound = ctx
+	t.bound, t.untried = ctx, false
 	stop = t.conn.Interruptible(ctx)
 	t.send()
 }
@@ -162,29 +183,52 @@ func (t *transaction) lacks(to []mailbox, lack *shortcoming) {
 	t.leave(to, reason)
 }
 
-// reset ends the transaction before, if it was not completed.
+// reset ends the transaction before, if it was not completed. With PIPELINING, RSET goes
+// with the other commands.
 func (t *transaction) reset(to []mailbox) bool {
-	if !t.begun {
+	if !t.begun || t.extensions.Has("PIPELINING") {
 		return true
 	}
-	reply, err := t.conn.Command(t.timeout(mailTimeout), "RSET")
-	if err != nil || reply.Class() != 2 {
-		t.over = true
-		t.results.next, t.results.reason = append(t.results.next, to...), t.ended()
+	reply, err := t.conn.Command(t.resetTimeout(), "RSET")
+	if err != nil || !conversation.IsReset(reply) || t.untried && !t.conn.Quiet() {
+		t.lose(to)
 		return false
 	}
 	t.begun = false
 	return true
 }
 
+// resetTimeout returns the time of RSET.
+func (t *transaction) resetTimeout() time.Duration {
+	if t.untried {
+		return min(t.timeout(mailTimeout), conversation.ResetTimeout)
+	}
+	return t.timeout(mailTimeout)
+}
+
+// lose leaves recipients to the next host, because the session ended before MAIL. If it
+// was kept since another message, the host is dialed once more instead.
+func (t *transaction) lose(to []mailbox) {
+	t.over, t.alive = true, false
+	t.results.next, t.results.reason, t.results.stale = append(t.results.next, to...), t.ended(), t.untried
+}
+
 // envelope sends MAIL, RCPT for each recipient, and DATA. It reports whether the
 // server expects the message, for the recipients in t.accepted.
 func (t *transaction) envelope(to []mailbox) bool {
 	d := dialogue{conn: t.conn, grouped: t.extensions.Has("PIPELINING"), commands: t.commands(to)}
+	if t.begun && d.grouped {
+		d.resets, d.resetTimeout = true, t.resetTimeout()
+	}
 	defer t.drain(&d)
 	t.begun = true
 	reply, err := d.next(t.timeout(mailTimeout))
-	if judged := t.judge(conversation.StepMAIL, reply, err, t.Circumstances); judged.Action != conversation.Proceed {
+	judged := t.judge(conversation.StepMAIL, reply, err, t.Circumstances)
+	if errors.Is(err, errNoReset) {
+		t.lose(to)
+		return false
+	}
+	if judged.Action != conversation.Proceed {
 		t.settle(judged, to, t.failure(details["MAIL"], newReply(reply), err, judged), newReply(reply))
 		return false
 	}
@@ -197,7 +241,7 @@ func (t *transaction) envelope(to []mailbox) bool {
 		return false
 	}
 	reply, err = d.next(t.timeout(dataTimeout))
-	judged := t.judge(conversation.StepDATA, reply, err, t.Circumstances)
+	judged = t.judge(conversation.StepDATA, reply, err, t.Circumstances)
 	if judged.Action != conversation.Proceed {
 		t.settle(judged, t.accepted, t.failure(details["DATA"], newReply(reply), err, judged), newReply(reply))
 		return false
@@ -261,6 +305,7 @@ func (t *transaction) drain(d *dialogue) {
 		case err != nil || reply.Code == 421 || isData && reply.Class() == 3 && expected:
 			t.over, t.alive = true, false
 		case isData && reply.Class() == 3:
+			t.odd = true
 			if err = t.conn.Message(strings.NewReader(""), t.timeout(blockTimeout)); err == nil {
 				_, err = t.conn.Receive(t.timeout(dataTimeout))
 			}
@@ -288,6 +333,9 @@ func (t *transaction) send() {
 	}
 	if err == nil {
 		reply, err = t.conn.Receive(t.timeout(messageTimeout))
+	} else if early, ok := t.conn.Early(conversation.QuitTimeout); ok {
+		reply, err = early, nil
+		defer func() { t.over, t.alive = true, false }()
 	}
 	judged := t.judge(conversation.StepMessage, reply, err, t.Circumstances)
 	t.begun = false
@@ -311,7 +359,7 @@ func (t *transaction) settle(judged conversation.Ruling, to []mailbox, failure *
 	case conversation.TryNext:
 		if !judged.Alive { // about the server, and not about the recipients
 			t.results.next = append(t.results.next, to...)
-			t.results.reason = failure
+			t.results.reason, t.results.stale = failure, t.untried
 			return
 		}
 		t.leave(to, &refusal{failure, t.host.Name, reply})
@@ -367,10 +415,17 @@ type dialogue struct {
 	conn     *wire.Conn
 	commands []string // the first is MAIL, the last is DATA
 	grouped  bool     // the server supports PIPELINING
+	// resets means that RSET comes before the commands, and has this time.
+	resets       bool
+	resetTimeout time.Duration
+
 	sent     int
 	answered int
 	answers  []answer // that next has not returned yet
 }
+
+// errNoReset means that the server did not answer RSET as it should.
+var errNoReset = errors.New("the server does not answer RSET as it should")
 
 // answer is a reply, or the error instead of it.
 type answer struct {
@@ -404,6 +459,12 @@ func (d *dialogue) next(timeout time.Duration) (wire.Reply, error) {
 // exchange sends the next command and receives its reply, or all commands in groups. An
 // error, a 421 reply and the refusal of MAIL end it.
 func (d *dialogue) exchange(timeout time.Duration) {
+	if d.resets {
+		if err := d.conn.Send("RSET"); err != nil {
+			d.answers = append(d.answers, answer{err: errNoReset})
+			return
+		}
+	}
 	for {
 		first, octets := d.sent, 0
 		for d.sent < len(d.commands) && (d.sent == first || d.grouped) {
@@ -416,6 +477,13 @@ func (d *dialogue) exchange(timeout time.Duration) {
 				return
 			}
 			d.sent++
+		}
+		if d.resets {
+			reply, err := d.conn.Receive(d.resetTimeout)
+			if d.resets = false; err != nil || !conversation.IsReset(reply) {
+				d.answers = append(d.answers, answer{err: errNoReset})
+				return
+			}
 		}
 		for range d.sent - first {
 			reply, err := d.conn.Receive(timeout)

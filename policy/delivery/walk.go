@@ -12,6 +12,7 @@ import (
 
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/delivery/internal/conversation"
+	"github.com/mxseal/mxseal/policy/delivery/internal/parking"
 	"github.com/mxseal/mxseal/policy/delivery/internal/wire"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
@@ -19,9 +20,12 @@ import (
 // walk goes along the hosts of a plan, from one usable session to the next.
 type walk struct {
 	dialer *Dialer
+	pool   *Pool // nil without reuse
+	lends  bool  // sessions go to an SMTP client
 
 	plan      *policy.Plan
 	targets   []target // not yet tried
+	current   target   // the last that was tried
 	left      int      // connections that may still be made
 	failures  []*policy.Error
 	stale     bool  // a policy failure occurred, and an MTA-STS policy is in force
@@ -29,8 +33,10 @@ type walk struct {
 	recheck   error // that lookup failed
 	missed    bool  // a host gave no session, and may give one later
 
-	// These end the places for the current host and for the domain.
+	// These end the places for the current host and for the domain. place is that of the
+	// pool, or nil.
 	leaveHost, leaveDomain func()
+	place                  *parking.Place
 }
 
 // follow starts along the hosts of plan.
@@ -71,6 +77,7 @@ func (w *walk) next(ctx context.Context) (*conversation.Conversation, error) {
 // visit makes a session with one target in its share of the time, if ctx has a
 // deadline. A target that takes longer has stalled.
 func (w *walk) visit(ctx context.Context, t target) (*conversation.Conversation, *policy.Error) {
+	w.current = t
 	if failure := w.enter(ctx, t.host); failure != nil {
 		return nil, failure
 	}
@@ -88,12 +95,13 @@ func (w *walk) visit(ctx context.Context, t target) (*conversation.Conversation,
 	return nil, failure
 }
 
-// share returns a context for the next target, with its part of the time that ctx
-// leaves, if ctx has a deadline.
+// share returns a context for a session with the present target, or for a transaction
+// in it, with its part of the time that ctx leaves, if ctx has a deadline. The
+// targets after it have the rest.
 func (w *walk) share(ctx context.Context) (context.Context, context.CancelFunc) {
 	if deadline, ok := ctx.Deadline(); ok {
 		left := time.Until(deadline)
-		if share := max(left/time.Duration(len(w.targets)+1), shortestShare); share < left {
+		if share := max(left/time.Duration(min(len(w.targets)+1, mostShares)), shortestShare); share < left {
 			return context.WithTimeout(ctx, share)
 		}
 	}
@@ -114,6 +122,10 @@ func (w *walk) enter(ctx context.Context, host *policy.Host) *policy.Error {
 }
 
 func (w *walk) release() {
+	if w.place != nil {
+		w.pool.lot.Exit(*w.place)
+		w.place = nil
+	}
 	if w.leaveHost != nil {
 		w.leaveHost()
 		w.leaveHost = nil
@@ -131,7 +143,8 @@ func (w *walk) end() {
 
 // fail logs and keeps the failure of a host. If it is a reply, the host has spoken for
 // all its addresses: the attempt at the host ends and the next host is tried. RFC 5321
-// section 5.1 has the mail try each address, so the others come after that.
+// section 5.1 has the mail try each address, so the others come after that. If the
+// present target took too long, it has stalled.
 func (w *walk) fail(ctx context.Context, host *policy.Host, failure *policy.Error) {
 	w.dialer.log(ctx, slog.LevelInfo, "mail host failed",
 		slog.String("domain", w.plan.Domain), slog.String("host", host.Name), slog.Any("error", failure))
@@ -139,6 +152,9 @@ func (w *walk) fail(ctx context.Context, host *policy.Host, failure *policy.Erro
 	var reply *textproto.Error
 	if errors.As(failure.Err, &reply) {
 		putBack(w.targets, host)
+	}
+	if w.current.addr.IsValid() && conversation.IsTimeout(failure.Err) && ctx.Err() == nil {
+		w.dialer.stalls.note(w.current.addr)
 	}
 	if w.plan.MTASTS.Policy != nil && (failure.Reason != "" || failure.Permanent) {
 		w.stale = true
@@ -173,9 +189,20 @@ func (w *walk) try(ctx context.Context, t target) (*conversation.Conversation, *
 		w.record(&session)
 		return nil, refusal
 	}
+	if w.pool != nil {
+		if talk, failure := w.pool.find(ctx, w, t); talk != nil || failure != nil {
+			return talk, failure
+		}
+	}
 	var uncounted *tlsrpt.Session
+	full := false // the handshake
 	for with := conversation.CurrentTLS; ; {
-		talk, failure := w.connect(ctx, t, with)
+		talk, failure := w.connect(ctx, t, with, full)
+		if talk != nil && talk.TicketFailed && ctx.Err() == nil {
+			full = true
+			w.left++ // the failed connection was ours to avoid
+			continue
+		}
 		if failure == nil && talk.Last.Action != conversation.Retry && uncounted != nil {
 			w.record(uncounted)
 		}
@@ -199,7 +226,7 @@ func (w *walk) try(ctx context.Context, t target) (*conversation.Conversation, *
 // connect makes one connection and holds one conversation over it. The
 // conversation is nil if there was no connection. With an error, the connection is
 // closed.
-func (w *walk) connect(ctx context.Context, t target, with conversation.Offer) (*conversation.Conversation, *policy.Error) {
+func (w *walk) connect(ctx context.Context, t target, with conversation.Offer, full bool) (*conversation.Conversation, *policy.Error) {
 	if w.left == 0 {
 		return nil, tooManyConnections(w.plan, t.host)
 	}
@@ -208,7 +235,8 @@ func (w *walk) connect(ctx context.Context, t target, with conversation.Offer) (
 	if failure != nil {
 		return nil, failure
 	}
-	talk := w.converse(t.host, conn, with)
+	talk := w.converse(t.host, with)
+	talk.Conn, talk.LocalName, talk.FullHandshake = wire.NewConn(conn), w.dialer.localName(conn), full
 	stop := talk.Conn.Interruptible(ctx)
 	failure = talk.Hold(ctx)
 	switch report := talk.Report(t.addr, w.dialer.sendingIP(conn)); {
@@ -228,17 +256,14 @@ func (w *walk) connect(ctx context.Context, t target, with conversation.Offer) (
 		talk.Conn.Abort()
 		return nil, interrupted(w.plan.Domain, ctx.Err())
 	}
-	if talk.Last.Action == conversation.TryNext && talk.At < conversation.StepEHLOInTLS && conversation.IsTimeout(talk.Err) {
-		w.dialer.stalls.note(t.addr)
-	}
 	return talk, failure
 }
 
-// converse returns a conversation that has not begun.
-func (w *walk) converse(host *policy.Host, conn net.Conn, with conversation.Offer) *conversation.Conversation {
+// converse returns a conversation that has not begun, and has no connection.
+func (w *walk) converse(host *policy.Host, with conversation.Offer) *conversation.Conversation {
 	implicit := host.Port == submissions
 	talk := &conversation.Conversation{
-		Host: host, Conn: wire.NewConn(conn), LocalName: w.dialer.localName(conn), Timeouts: w.dialer.timeouts(), Offer: with,
+		Host: host, Timeouts: w.dialer.timeouts(), Offer: with,
 		SmallHello: w.dialer.SmallClientHello, ImplicitTLS: implicit,
 		Circumstances: conversation.Circumstances{
 			Mandatory:  host.Level > policy.Opportunistic || implicit,
@@ -248,6 +273,9 @@ func (w *walk) converse(host *policy.Host, conn net.Conn, with conversation.Offe
 	}
 	if customize := w.dialer.CustomizeTLS; customize != nil {
 		talk.Customize = func(config *tls.Config) { customize(host, config) }
+	}
+	if w.pool != nil {
+		talk.Tickets, talk.PlanKey = w.pool.tickets, w.plan.Key()
 	}
 	return talk
 }
@@ -261,9 +289,6 @@ func (w *walk) dial(ctx context.Context, t target) (net.Conn, *policy.Error) {
 	defer cancel()
 	conn, err := t.host.DialFrom(dialing, w.dialer.local(t.addr), t.addr)
 	if err != nil {
-		if ctx.Err() == nil && conversation.IsTimeout(err) {
-			w.dialer.stalls.note(t.addr)
-		}
 		_, failure := t.host.Attempted(policy.NotConnected, nil, err)
 		return nil, failure
 	}
@@ -299,6 +324,9 @@ func (d *Dialer) timeouts() conversation.Timeouts {
 const (
 	// shortestShare is what a target has at least of the time for the domain.
 	shortestShare = 10 * time.Second
+	// mostShares bounds the parts of that time, so that a domain with many addresses
+	// leaves the first ones the time of a step (RFC 5321 section 4.5.3.2).
+	mostShares = 4
 	// greetingTimeout is shorter than RFC 5321 section 4.5.3.2.1 has it: a host
 	// that takes longer keeps the next one from the mail.
 	greetingTimeout = time.Minute

@@ -21,6 +21,24 @@ func (inet *Internet) Config() policy.Config {
 	}
 }
 
+// Resolver returns a new policy.Resolver with the configuration of Config, which the
+// functions change first. Close closes it. Resolver panics if the configuration is
+// not valid.
+func (inet *Internet) Resolver(change ...func(*policy.Config)) *policy.Resolver {
+	config := inet.Config()
+	for _, apply := range change {
+		apply(&config)
+	}
+	r, err := policy.New(config)
+	if err != nil {
+		panic("policytest: " + err.Error())
+	}
+	inet.mu.Lock()
+	defer inet.mu.Unlock()
+	inet.closers = append(inet.closers, r.Close)
+	return r
+}
+
 // DNS returns a new validating resolver with an empty cache.
 func (inet *Internet) DNS() *dnssec.Validator {
 	v, err := dnssec.New(inet.DNSConfig())

@@ -106,6 +106,12 @@ func TestLargeValueIsNotRead(t *testing.T) {
 	if _, err := s.Get(t.Context(), domain); !errors.Is(err, errDamaged) {
 		t.Fatal(err)
 	}
+	wantLittleSent(t, srv)
+}
+
+// wantLittleSent checks that the server has sent less than a megabyte to all clients.
+func wantLittleSent(t *testing.T, srv *server) {
+	t.Helper()
 	stats, err := srv.admin(t, "INFO", "stats").ToString()
 	if err != nil {
 		t.Fatal(err)

@@ -57,7 +57,7 @@ func newInternet(t testing.TB, domains ...string) *internet {
 	site := n.root.Server(t, hosts, alive)
 	n.dns = httptest.NewServer(http.HandlerFunc(n.answerTXT))
 	n.web = httptest.NewUnstartedServer(http.HandlerFunc(n.servePolicy))
-	n.web.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{site.Cert.Raw}, PrivateKey: site.Key}}}
+	n.web.TLS = &tls.Config{Certificates: []tls.Certificate{site.TLS()}}
 	n.web.StartTLS()
 	t.Cleanup(n.dns.Close)
 	t.Cleanup(n.web.Close)

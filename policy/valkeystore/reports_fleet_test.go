@@ -50,7 +50,7 @@ func newEndpoint(t testing.TB) *endpoint {
 	e := &endpoint{t: t, root: testpki.Root(t, "root", alive)}
 	site := e.root.Server(t, []string{"reports.example"}, alive)
 	e.web = httptest.NewUnstartedServer(http.HandlerFunc(e.serve))
-	e.web.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{site.Cert.Raw}, PrivateKey: site.Key}}}
+	e.web.TLS = &tls.Config{Certificates: []tls.Certificate{site.TLS()}}
 	e.web.StartTLS()
 	t.Cleanup(e.web.Close)
 	return e

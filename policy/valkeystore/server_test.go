@@ -11,6 +11,7 @@ import (
 
 	"github.com/valkey-io/valkey-go"
 
+	"github.com/mxseal/mxseal/internal/test/await"
 	"github.com/mxseal/mxseal/internal/test/interop"
 	"github.com/mxseal/mxseal/internal/test/interop/daemon"
 	"github.com/mxseal/mxseal/internal/test/logbuf"
@@ -238,14 +239,5 @@ func wantEntry(t testing.TB, s *Store, want mtasts.Entry) {
 // eventually waits until cond is true.
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	began := time.Now()
-	poll := time.NewTicker(2 * time.Millisecond)
-	defer poll.Stop()
-	for !cond() {
-		if time.Since(began) > 20*time.Second {
-			t.Fatalf("this did not come about: %s", what)
-		}
-		<-poll.C
-	}
-	t.Logf("%s: after %v", what, time.Since(began).Round(time.Millisecond))
+	await.Until(t, what, cond)
 }

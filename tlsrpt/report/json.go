@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/netip"
 	"strconv"
@@ -83,7 +84,46 @@ func parseJSON(data []byte) (*Report, error) {
 	if err := json.Unmarshal(data, received); err != nil {
 		return nil, &Error{"", err}
 	}
+	if err := checkNames(data); err != nil {
+		return nil, &Error{"", err}
+	}
 	return received.report()
+}
+
+// checkNames returns an error if an object in a JSON text has a name twice (RFC 7493
+// section 2.3): package json would mix the two values. Names that differ in case
+// only are the same name for package json. The text must be valid.
+func checkNames(data []byte) error {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	var open []map[string]bool // the names of each open object; nil for an array
+	isName := false            // the next token is a name, or ends an object
+	for {
+		token, err := decoder.Token()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		name, _ := token.(string)
+		switch {
+		case token == json.Delim('{'):
+			open = append(open, make(map[string]bool))
+		case token == json.Delim('['):
+			open = append(open, nil)
+		case token == json.Delim('}') || token == json.Delim(']'):
+			open = open[:len(open)-1]
+		case isName:
+			known, folded := open[len(open)-1], strings.ToLower(strings.ToUpper(name))
+			if known[folded] {
+				return fmt.Errorf("the name %.64q is there twice", name)
+			}
+			known[folded] = true
+			isName = false
+			continue
+		}
+		isName = len(open) > 0 && open[len(open)-1] != nil
+	}
 }
 
 // The received types match the JSON that senders write. Null leaves the zero

@@ -15,7 +15,7 @@ import (
 
 const (
 	maxParts = 100 // parts of a message that are searched
-	maxDepth = 5   // nested multiparts
+	maxDepth = 8   // nested multiparts and messages
 )
 
 // findReport returns the report in a mail message (RFC 8460 section 5.3), as
@@ -55,6 +55,8 @@ func (s *partSearch) in(header func(string) string, body io.Reader, depth int) (
 	switch {
 	case strings.HasPrefix(mediaType, "multipart/"):
 		return s.inMultipart(multipart.NewReader(body, params["boundary"]), depth)
+	case mediaType == "message/rfc822" || mediaType == "message/global": // forwarded
+		return s.inMessage(decoded(header("Content-Transfer-Encoding"), body), depth)
 	case strings.HasPrefix(mediaType, "text/") && !isAttachment(header("Content-Disposition")):
 		return nil, nil
 	}
@@ -67,6 +69,16 @@ func (s *partSearch) in(header func(string) string, body io.Reader, depth int) (
 	default:
 		return nil, nil // some other attachment
 	}
+}
+
+// inMessage returns the report in a forwarded message. A part that is no message
+// contains no report.
+func (s *partSearch) inMessage(message io.Reader, depth int) ([]byte, error) {
+	m, err := mail.ReadMessage(message)
+	if err != nil {
+		return nil, nil
+	}
+	return s.in(m.Header.Get, m.Body, depth+1)
 }
 
 func (s *partSearch) inMultipart(parts *multipart.Reader, depth int) ([]byte, error) {

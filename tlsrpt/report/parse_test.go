@@ -53,6 +53,12 @@ func report1(header, body string) string {
 		"--=_b\r\nContent-Type: text/plain\r\n\r\nA report.\r\n--=_b\r\n"+header+"\r\n\r\n"+body+"\r\n--=_b--\r\n")
 }
 
+// inner returns a message with another message as its only part.
+func inner(mediaType, contained string) string {
+	return "From: a@forwarder.example\r\nContent-Type: multipart/mixed; boundary=\"=_i\"\r\n\r\n--=_i\r\nContent-Type: " +
+		mediaType + "\r\n\r\n" + contained + "\r\n--=_i--\r\n"
+}
+
 // A report comes as JSON, gzip or mail (RPT-68, RPT-70, RPT-71, RPT-78). Its
 // octets determine the form, not its media type.
 func TestParseForms(t *testing.T) {
@@ -61,20 +67,26 @@ func TestParseForms(t *testing.T) {
 	zipped := zip(t, text)
 	base64 := base64Lines(zipped)
 	tests := map[string]string{
-		"JSON":                     string(text),
-		"JSON with byte order":     "\ufeff\r\n" + string(text) + "\n",
-		"gzip":                     string(zipped),
-		"mail with gzip":           report1("Content-Type: application/tlsrpt+gzip\r\nContent-Transfer-Encoding: base64", base64),
-		"mail with JSON":           report1("Content-Type: application/tlsrpt+json", string(text)),
-		"mail, gzip called JSON":   report1("Content-Type: application/tlsrpt+json\r\nContent-Transfer-Encoding: BASE64", base64),
-		"mail, octets":             report1("Content-Type: application/octet-stream; name=x.json.gz\r\nContent-Transfer-Encoding: base64", base64),
-		"mail, zip type":           report1("Content-Type: application/gzip\r\nContent-Transfer-Encoding: base64", base64),
-		"mail, attached text":      report1("Content-Type: text/json\r\nContent-Disposition: attachment; filename=x.json", string(text)),
-		"mail of one part":         message("Content-Type: application/tlsrpt+gzip\r\nContent-Transfer-Encoding: base64", base64),
-		"mail, part in a part":     message("Content-Type: multipart/mixed; boundary=o", "--o\r\nContent-Type: multipart/report; boundary=i\r\n\r\n--i\r\nContent-Type: application/tlsrpt+json\r\n\r\n"+string(text)+"\r\n--i--\r\n--o--\r\n"),
-		"mail with quoted octets":  report1("Content-Type: application/tlsrpt+json\r\nContent-Transfer-Encoding: quoted-printable", strings.ReplaceAll(string(text), "=", "=3D")),
-		"mail, lines end in LF":    strings.ReplaceAll(report1("Content-Type: application/tlsrpt+gzip\r\nContent-Transfer-Encoding: base64", base64), "\r\n", "\n"),
-		"mail that ends too early": strings.TrimSuffix(report1("Content-Type: application/tlsrpt+gzip\r\nContent-Transfer-Encoding: base64", base64), "--\r\n"),
+		"JSON":                       string(text),
+		"JSON with byte order":       "\ufeff\r\n" + string(text) + "\n",
+		"gzip":                       string(zipped),
+		"mail with gzip":             report1("Content-Type: application/tlsrpt+gzip\r\nContent-Transfer-Encoding: base64", base64),
+		"mail with JSON":             report1("Content-Type: application/tlsrpt+json", string(text)),
+		"mail, gzip called JSON":     report1("Content-Type: application/tlsrpt+json\r\nContent-Transfer-Encoding: BASE64", base64),
+		"mail, octets":               report1("Content-Type: application/octet-stream; name=x.json.gz\r\nContent-Transfer-Encoding: base64", base64),
+		"mail, zip type":             report1("Content-Type: application/gzip\r\nContent-Transfer-Encoding: base64", base64),
+		"mail, attached text":        report1("Content-Type: text/json\r\nContent-Disposition: attachment; filename=x.json", string(text)),
+		"mail of one part":           message("Content-Type: application/tlsrpt+gzip\r\nContent-Transfer-Encoding: base64", base64),
+		"mail, part in a part":       message("Content-Type: multipart/mixed; boundary=o", "--o\r\nContent-Type: multipart/report; boundary=i\r\n\r\n--i\r\nContent-Type: application/tlsrpt+json\r\n\r\n"+string(text)+"\r\n--i--\r\n--o--\r\n"),
+		"mail with quoted octets":    report1("Content-Type: application/tlsrpt+json\r\nContent-Transfer-Encoding: quoted-printable", strings.ReplaceAll(string(text), "=", "=3D")),
+		"mail, lines end in LF":      strings.ReplaceAll(report1("Content-Type: application/tlsrpt+gzip\r\nContent-Transfer-Encoding: base64", base64), "\r\n", "\n"),
+		"R13 forwarded":              inner("message/rfc822", report1("Content-Type: application/tlsrpt+gzip\r\nContent-Transfer-Encoding: base64", base64)),
+		"R13 forwarded twice":        message("Content-Type: message/rfc822", inner("message/rfc822", report1("Content-Type: application/tlsrpt+json", string(text)))),
+		"R13 forwarded, only part":   message("Content-Type: message/rfc822", report1("Content-Type: application/tlsrpt+json", string(text))),
+		"R13 forwarded, in base64":   report1("Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64", base64Lines([]byte(report1("Content-Type: application/tlsrpt+json", string(text))))),
+		"R13 forwarded, U-labels":    inner("message/global", report1("Content-Type: application/tlsrpt+json", string(text))),
+		"R13 after a broken message": message("Content-Type: multipart/mixed; boundary=o", "--o\r\nContent-Type: message/rfc822\r\n\r\nno header\r\n--o\r\nContent-Type: application/tlsrpt+json\r\n\r\n"+string(text)+"\r\n--o--\r\n"),
+		"mail that ends too early":   strings.TrimSuffix(report1("Content-Type: application/tlsrpt+gzip\r\nContent-Transfer-Encoding: base64", base64), "--\r\n"),
 	}
 	for form, received := range tests {
 		t.Run(form, func(t *testing.T) {
@@ -248,4 +260,32 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%v\n%s\n%s", err, written, rewritten)
 		}
 	})
+}
+
+// R11, RPT-22: a name that an object has twice is an error, because readers disagree about
+// which value counts (RFC 7493 section 2.3).
+func TestParseR11NameTwice(t *testing.T) {
+	t.Parallel()
+	text := string(marshal(t, newReport()))
+	for name, change := range map[string][2]string{
+		"policies":              {`"policies":`, `"policies":[],"policies":`},
+		"policies in capitals":  {`"policies":`, `"Policies":[],"policies":`},
+		"date-range":            {`"date-range":`, `"date-range":{},"date-range":`},
+		"a policy's type":       {`"policy-type":`, `"policy-type":"sts","policy-type":`},
+		"a count":               {`"total-failure-session-count":`, `"total-failure-session-count":1,"total-failure-session-count":`},
+		"an unknown name":       {`"policies":`, `"x":{"y":[{"z":1},{"z":1,"z":2}]},"policies":`},
+		"a name with an escape": {`"report-id":`, `"report\u002did":"x","report-id":`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := report.Parse(strings.NewReader(strings.Replace(text, change[0], change[1], 1)))
+			var reportErr *report.Error
+			if !errors.As(err, &reportErr) || !strings.Contains(err.Error(), "twice") {
+				t.Errorf("the error is %v", err)
+			}
+		})
+	}
+	if _, err := report.Parse(strings.NewReader(strings.Replace(text, `"policies":`, `"x":[{"a":1},{"a":"a","b":{"a":2}},["a","a"]],"policies":`, 1))); err != nil {
+		t.Errorf("the same name in different objects: %v", err)
+	}
 }

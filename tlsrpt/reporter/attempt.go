@@ -6,23 +6,25 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
-	"strings"
 	"time"
 
-	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/tlsrpt"
+	"github.com/mxseal/mxseal/tlsrpt/reporter/internal/pacing"
 )
 
 const (
 	lookupTimeout = 30 * time.Second
-	postTimeout   = time.Minute
-	mailTimeout   = 10 * time.Minute
-	// leaseFor is longer than one attempt at all endpoints.
-	leaseFor = tlsrpt.MaxEndpoints*mailTimeout + 10*time.Minute
-	// shortWait is the longest wait for a turn during which an attempt, and its
-	// lease, stay open.
+	// roundTimeout limits the deliveries of one attempt, without the waits for their
+	// turns. Each endpoint gets an equal share of the time that is left.
+	roundTimeout = 5 * time.Minute
+	// leaseFor is longer than one attempt.
+	leaseFor = 2*lookupTimeout + roundTimeout + 4*time.Minute
+	// heldWait is the wait before the next attempt if another Reporter has the lease.
+	heldWait = 30 * time.Minute
+	// shortWait is the longest wait for a turn in a lane.
 	shortWait = 2 * time.Second
+	// slowLaneFull is the wait for a place in the slow lane.
+	slowLaneFull = time.Minute
 )
 
 // result is the result of an attempt.
@@ -30,80 +32,69 @@ type result int
 
 const (
 	failed   result = iota // a lookup or the Store failed
-	queued                 // the turn of the job is later
+	queued                 // the attempt continues later
 	refused                // no endpoint accepted the report
 	finished               // the report was delivered, or there is nothing to deliver
 )
 
-// attempt makes one attempt at a job.
-func (r *Reporter) attempt(ctx context.Context, j job, p *progress) {
+// attempt makes one attempt at a job, or continues one whose turn has come.
+func (r *Reporter) attempt(ctx context.Context, slot *pacing.Slot, j job, p *progress) {
 	if !p.over {
-		release, ok := r.lease(ctx, j)
-		if !ok {
-			r.queue.postpone(p, r.config.Now().Add(retryFirst))
+		if !r.hold(ctx, j, p, leaseFor) {
+			r.queue.postpone(p, r.config.Now().Add(heldWait))
 			return
 		}
-		result, err := r.report(ctx, j, p)
+		result, err := r.report(ctx, slot, j, p)
 		if result != finished {
-			release()
 			r.retry(ctx, j, p, result, err)
 			return
 		}
-		p.over, p.release = true, release
+		p.over = true
 	}
 	r.finish(context.WithoutCancel(ctx), j, p)
 }
 
-// lease prevents other Reporters from working on the same job.
-func (r *Reporter) lease(ctx context.Context, j job) (release func(), ok bool) {
+// hold prevents other Reporters from working on the job for some time. If another one
+// does, what was planned for the job is forgotten.
+func (r *Reporter) hold(ctx context.Context, j job, p *progress, d time.Duration) bool {
 	leaser, shared := r.config.Store.(Leaser)
 	if !shared {
-		return func() {}, true
+		return true
 	}
-	release, ok, err := leaser.Lease(ctx, j.day, j.domain, leaseFor)
+	p.dropLease()
+	release, ok, err := leaser.Lease(ctx, j.day, j.domain, d)
 	if err != nil {
 		r.log(ctx, slog.LevelError, "reporter: no lease from the Store, will be retried", j, slog.Any("error", err))
 	}
-	return release, ok && err == nil
+	if !ok || err != nil {
+		p.round = nil
+		return false
+	}
+	p.release = release
+	return true
 }
 
 // report looks up the endpoints of the domain, builds the report and delivers it.
-func (r *Reporter) report(ctx context.Context, j job, p *progress) (result, error) {
+func (r *Reporter) report(ctx context.Context, slot *pacing.Slot, j job, p *progress) (result, error) {
 	if part, err := r.config.Store.Sums(ctx, j.day, j.domain); err != nil || part.Number == 0 {
 		return finishedUnless(err), err // another Reporter was faster
 	}
-	endpoints, err := r.endpoints(ctx, j.domain)
-	if errors.Is(err, tlsrpt.ErrNoRecord) || errors.Is(err, tlsrpt.ErrBadRecord) {
-		_, err := r.seal(ctx, j, p)
-		return finishedUnless(err), err
+	if p.round == nil {
+		endpoints, err := r.endpoints(ctx, slot, j.domain)
+		switch {
+		case errors.Is(err, tlsrpt.ErrNoRecord) || errors.Is(err, tlsrpt.ErrBadRecord):
+			_, err := r.seal(ctx, j, p)
+			return finishedUnless(err), err
+		case err != nil:
+			return failed, err
+		case len(endpoints) == 0:
+			r.log(ctx, slog.LevelInfo, "reporter: no report, because there is no Mailer", j)
+			_, err := r.seal(ctx, j, p)
+			return finishedUnless(err), err
+		}
+		p.round = &round{left: endpoints, time: roundTimeout}
 	}
-	if err != nil {
-		return failed, err
-	}
-	if len(endpoints) == 0 {
-		r.log(ctx, slog.LevelInfo, "reporter: no report, because there is no Mailer", j)
-		_, err := r.seal(ctx, j, p)
-		return finishedUnless(err), err
-	}
-	turn, ok := r.turn(endpoints, p)
-	if !ok {
-		return failed, errors.New("there are too many reports for the endpoint")
-	}
-	if turn.Sub(r.config.Now()) > shortWait {
-		p.queued = true
-		r.queue.postpone(p, turn)
-		return queued, nil
-	}
-	r.sleep(ctx, turn)
-	part, err := r.seal(ctx, j, p)
-	if err != nil || part.Number == 0 {
-		return finishedUnless(err), err
-	}
-	built, err := r.builder.build(j, part)
-	if err != nil {
-		return failed, err
-	}
-	return r.deliver(ctx, j, built, endpoints)
+	return r.deliver(ctx, slot, j, p)
 }
 
 // finishedUnless is the result if there is nothing to deliver, unless err says that
@@ -126,9 +117,11 @@ func (r *Reporter) seal(ctx context.Context, j job, p *progress) (Part, error) {
 }
 
 // endpoints returns the endpoints of a domain that the Reporter can deliver to.
-func (r *Reporter) endpoints(ctx context.Context, domain string) ([]tlsrpt.Endpoint, error) {
+func (r *Reporter) endpoints(ctx context.Context, slot *pacing.Slot, domain string) ([]tlsrpt.Endpoint, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
+	ctx, end := slot.Step(ctx)
+	defer end()
 	txts, err := r.config.Resolver.LookupTXT(ctx, "_smtp._tls."+domain+".")
 	var dns *net.DNSError
 	if errors.As(err, &dns) && dns.IsNotFound {
@@ -148,76 +141,6 @@ func (r *Reporter) endpoints(ctx context.Context, domain string) ([]tlsrpt.Endpo
 		}
 	}
 	return usable, nil
-}
-
-// turn returns when all endpoints are free for the report. It fails if that is
-// after the time of the last attempt.
-func (r *Reporter) turn(endpoints []tlsrpt.Endpoint, p *progress) (turn time.Time, ok bool) {
-	now := r.config.Now()
-	if p.queued {
-		p.queued = false
-		return now, true
-	}
-	turn = now
-	for _, endpoint := range endpoints {
-		at, ok := r.pace.reserve(hostOf(endpoint), now, now.Add(retryFor))
-		if !ok {
-			return time.Time{}, false
-		}
-		if at.After(turn) {
-			turn = at
-		}
-	}
-	return turn, true
-}
-
-// hostOf returns the host or mail domain of an endpoint, which limits the pace.
-func hostOf(e tlsrpt.Endpoint) string {
-	if e.Mail != "" {
-		return e.Mail[strings.LastIndexByte(e.Mail, '@')+1:]
-	}
-	u, err := url.Parse(e.URL)
-	if err != nil {
-		return e.URL
-	}
-	return strings.ToLower(u.Hostname())
-}
-
-// deliver sends a report to all endpoints. It succeeds if one of them accepts it
-// (RFC 8460 section 3).
-func (r *Reporter) deliver(ctx context.Context, j job, s *submission, endpoints []tlsrpt.Endpoint) (result, error) {
-	accepted := false
-	var errs []error
-	for _, endpoint := range endpoints {
-		r.sleep(ctx, r.pace.next(r.config.Now()))
-		if err := r.send(ctx, endpoint, s); err != nil {
-			err = fmt.Errorf("%s: %s", names.Mask(endpoint.String(), maxLogged), names.Mask(err.Error(), maxLogged))
-			r.log(ctx, slog.LevelInfo, "reporter: report not accepted", j, slog.Any("error", err))
-			errs = append(errs, err)
-			continue
-		}
-		accepted = true
-		r.log(ctx, slog.LevelInfo, "reporter: report delivered", j,
-			slog.String("endpoint", endpoint.String()), slog.String("report_id", s.report.ID), slog.Int("octets", len(s.gzip)))
-	}
-	if accepted {
-		return finished, nil
-	}
-	return refused, errors.Join(errs...)
-}
-
-// maxLogged limits the text from an endpoint in a log message, in octets.
-const maxLogged = 300
-
-func (r *Reporter) send(ctx context.Context, endpoint tlsrpt.Endpoint, s *submission) error {
-	if endpoint.Mail != "" {
-		ctx, cancel := context.WithTimeout(ctx, mailTimeout)
-		defer cancel()
-		return r.mail.send(ctx, endpoint.Mail, s)
-	}
-	ctx, cancel := context.WithTimeout(ctx, postTimeout)
-	defer cancel()
-	return r.https.post(ctx, endpoint.URL, s.gzip)
 }
 
 func (r *Reporter) log(ctx context.Context, level slog.Level, message string, j job, attrs ...slog.Attr) {

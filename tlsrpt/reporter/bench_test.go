@@ -3,38 +3,17 @@ package reporter_test
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"runtime"
 	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
 
+	"github.com/mxseal/mxseal/internal/test/reporttest"
 	"github.com/mxseal/mxseal/tlsrpt"
 	"github.com/mxseal/mxseal/tlsrpt/report"
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
-
-// fiveFailures returns the results of a policy with five failure details.
-func fiveFailures() []report.PolicyResult {
-	const host = "mx0.example.com"
-	result := report.PolicyResult{
-		Policy: tlsrpt.Policy{Type: tlsrpt.TLSA, Domain: host, Strings: []string{
-			"3 1 1 1f850a337e6db9c609c522d136a475638cc43e1ed424f8eec8513d747d1d085d",
-			"3 1 1 12350a337e6db9c6123522d136a475638cc43e1ed424f8eec8513d747d1d1234",
-		}},
-		Summary: report.Summary{Successes: 1000, Failures: 15},
-	}
-	for j := range byte(5) {
-		result.Details = append(result.Details, report.Detail{
-			Type: tlsrpt.CertificateNotTrusted, ReasonCode: "unknown-authority",
-			SendingIP:   netip.AddrFrom4([4]byte{198, 51, 100, j}),
-			ReceivingIP: netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 15: j}),
-			MXHost:      host, HELO: host, Sessions: 3,
-		})
-	}
-	return []report.PolicyResult{result}
-}
 
 // BenchmarkRecord counts sessions in 64 goroutines: the same session
 // repeatedly, sessions with many domains, and sessions that all differ.
@@ -86,7 +65,7 @@ func BenchmarkRecord(b *testing.B) {
 func BenchmarkDay(b *testing.B) {
 	const domains = 100_000
 	r, err := reporter.New(reporter.Config{
-		Store:        uniformStore{MemoryStore: new(reporter.MemoryStore), sums: fiveFailures()},
+		Store:        uniformStore{MemoryStore: new(reporter.MemoryStore), sums: []report.PolicyResult{reporttest.Failing(0)}},
 		Organization: "Sender", Contact: "tls-reports@sender.example",
 	})
 	if err != nil {

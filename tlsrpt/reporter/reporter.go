@@ -10,14 +10,14 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/mxseal/mxseal/internal/guarded"
 	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/tlsrpt/internal/syntax"
 	"github.com/mxseal/mxseal/tlsrpt/report"
+	"github.com/mxseal/mxseal/tlsrpt/reporter/internal/pacing"
 )
 
 // Resolver looks up TLSRPT records and the addresses of https endpoints.
@@ -75,8 +75,9 @@ type Config struct {
 	MaxSize int
 	// Interval is the time between two deliveries. 0 means 50 milliseconds.
 	Interval time.Duration
-	// EndpointInterval is the time between two deliveries to the same https host
-	// or mail domain. 0 means one second.
+	// EndpointInterval is the time between the beginnings of two deliveries to the
+	// same https host or mail domain, whatever domains they are about. 0 means one
+	// second.
 	EndpointInterval time.Duration
 
 	// Now is the clock. nil means time.Now.
@@ -101,7 +102,9 @@ type Reporter struct {
 	builder builder
 	scanner scanner
 	queue   queue
-	pace    pace
+	lanes   pacing.Lanes
+	slow    pacing.SlowHosts
+	pace    *pacing.Pace
 	https   poster
 	mail    mailSender
 }
@@ -135,8 +138,9 @@ func New(config Config) (*Reporter, error) {
 			instance: config.Instance, maxSize: config.MaxSize,
 		},
 		scanner: scanner{store: config.Store, logger: config.Logger, seed: maphash.MakeSeed()},
-		queue:   queue{pending: make(map[job]*progress)},
-		pace:    pace{every: config.Interval, everyKey: config.EndpointInterval, keys: make(map[string]time.Time)},
+		queue:   queue{pending: make(map[job]*progress), changed: make(chan struct{}, 1)},
+		lanes:   pacing.NewLanes(),
+		pace:    pacing.NewPace(config.Interval, config.EndpointInterval),
 		https: poster{guarded.Dialer{
 			Resolver: config.Resolver, Dial: config.Dial, AllowAddr: config.AllowEndpoint,
 			RootCAs: config.RootCAs, IgnoreCertificates: config.IgnoreCertificates, Now: config.Now,
@@ -180,37 +184,39 @@ func (c *Config) setDefaults() {
 //
 // Run an [Aggregator] that fills the Store at the same time. Call Run only once.
 func (r *Reporter) Run(ctx context.Context) {
+	var attempts sync.WaitGroup
+	defer r.queue.clear()
+	defer attempts.Wait()
 	var nextScan time.Time
 	for ctx.Err() == nil {
 		now := r.config.Now()
 		if wait := nextScan.Sub(now); wait <= 0 || wait > scanEvery { // or the clock was set back
 			nextScan = r.scanner.scan(ctx, now, &r.queue)
 		}
-		r.attemptDue(ctx)
-		r.sleep(ctx, earlier(nextScan, r.queue.next(r.config.Now())))
+		r.beginDue(ctx, now.Add(scanEvery), &attempts)
+		r.queue.wait(ctx, nextScan, r.config.Now)
 	}
 }
 
-// attemptsAtOnce is the number of jobs that are attempted at the same time.
-const attemptsAtOnce = 16
-
-// attemptDue makes one attempt at each job that is due. An endpoint that does not
-// answer must not delay other domains' reports: jobs that failed before come last,
-// and attempts that have not begun after a while wait until the next call.
-func (r *Reporter) attemptDue(ctx context.Context) {
-	now := r.config.Now()
-	until := now.Add(scanEvery)
-	var workers errgroup.Group
-	workers.SetLimit(attemptsAtOnce)
-	for _, due := range r.queue.due(now) {
-		workers.Go(func() error {
-			if ctx.Err() == nil && r.config.Now().Before(until) {
-				r.attempt(ctx, due.job, due.progress)
-			}
-			return nil
+// beginDue begins one attempt at each job that is due. Attempts that cannot begin
+// before the time until wait for the next call, which has a new order.
+func (r *Reporter) beginDue(ctx context.Context, until time.Time, attempts *sync.WaitGroup) {
+	for _, due := range r.queue.due(r.config.Now()) {
+		slot := r.lanes.Enter(ctx)
+		if slot == nil {
+			return
+		}
+		if !r.config.Now().Before(until) {
+			slot.Leave()
+			return
+		}
+		r.queue.begin(due.progress)
+		attempts.Go(func() {
+			r.attempt(ctx, slot, due.job, due.progress)
+			slot.Leave()
+			r.queue.end(due.progress)
 		})
 	}
-	_ = workers.Wait() // no worker returns an error
 }
 
 // sleep waits until the clock reads at, or ctx is done.
@@ -221,13 +227,6 @@ func (r *Reporter) sleep(ctx context.Context, at time.Time) {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
 }
 
 // Preview returns the report that a domain would get for a day, which need not be

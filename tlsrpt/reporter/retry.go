@@ -34,12 +34,12 @@ func (r *Reporter) retry(ctx context.Context, j job, p *progress, last result, e
 	wait := min(retryFirst<<min(p.failed-1, 10), retryMost)
 	if last == refused && now.Add(wait).After(p.first.Add(retryFor)) {
 		r.log(ctx, slog.LevelWarn, "reporter: report given up", j, slog.Int("attempts", p.failed), slog.Any("error", err))
-		p.over, p.release = true, func() {}
+		p.over = true
 		r.finish(ctx, j, p)
 		return
 	}
 	r.log(ctx, slog.LevelInfo, "reporter: report postponed", j, slog.Duration("wait", wait), slog.Any("error", err))
-	r.queue.postpone(p, now.Add(wait))
+	r.postpone(ctx, j, p, now.Add(wait))
 }
 
 // finish deletes the part that was reported and removes the job. If the program
@@ -55,6 +55,6 @@ func (r *Reporter) finish(ctx context.Context, j job, p *progress) {
 			return
 		}
 	}
-	p.release()
+	p.dropLease()
 	r.queue.remove(j)
 }

@@ -198,9 +198,7 @@ func (w *world) dial(_ context.Context, _, addr string) (net.Conn, error) {
 	client, server := net.Pipe()
 	go func() {
 		defer server.Close()
-		conn := tls.Server(server, &tls.Config{Certificates: []tls.Certificate{{
-			Certificate: [][]byte{w.cert.Cert.Raw}, PrivateKey: w.cert.Key,
-		}}})
+		conn := tls.Server(server, &tls.Config{Certificates: []tls.Certificate{w.cert.TLS()}})
 		request, err := http.ReadRequest(bufio.NewReader(conn))
 		if err != nil {
 			return // the client rejected the certificate

@@ -89,7 +89,7 @@ var (
 )
 
 // rules are the prefixes of rule IDs.
-var rules = strings.Fields("STS DANE OPS TLSA REQ NMX STT SEC RPT AMB GO SMTP SIZE BODY EAI DSN PIPE")
+var rules = strings.Fields("STS DANE OPS TLSA REQ NMX STT SEC RPT AMB GO SMTP SIZE BODY EAI DSN PIPE AUTH SUB OAUTH")
 
 // Every ID that a test mentions is explained in CONFORMANCE.md or
 // docs/test-ids.md.

@@ -39,7 +39,7 @@ func Complete() bool { return os.Getenv("MXSEAL_INTEROP") == "1" }
 // NotCompared says, in one line, what a test leaves out of its comparison, and
 // why. The go command hides the output of packages that pass, except with -v or in
 // the directory of the package. Therefore, the line also goes to the end of the
-// file that MXSEAL_NOT_COMPARED names; .ci/interop prints that file.
+// file that MXSEAL_NOT_COMPARED names; .ci/test prints that file.
 func NotCompared(t testing.TB, format string, args ...any) {
 	t.Helper()
 	line := fmt.Sprintf("NOT COMPARED: %s: %s\n", t.Name(), fmt.Sprintf(format, args...))

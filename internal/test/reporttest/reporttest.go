@@ -19,9 +19,11 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/mail"
+	"net/netip"
 	"os"
 	"path/filepath"
 
+	"github.com/mxseal/mxseal/tlsrpt"
 	"github.com/mxseal/mxseal/tlsrpt/report"
 )
 
@@ -103,4 +105,26 @@ func decompress(r io.Reader) ([]byte, error) {
 		return nil, err
 	}
 	return io.ReadAll(plain)
+}
+
+// Failing returns the result of a policy with five details, which differ from those of
+// another n.
+func Failing(n byte) report.PolicyResult {
+	host := fmt.Sprintf("mx%d.example.com", n)
+	result := report.PolicyResult{
+		Policy: tlsrpt.Policy{Type: tlsrpt.TLSA, Domain: host, Strings: []string{
+			"3 1 1 1f850a337e6db9c609c522d136a475638cc43e1ed424f8eec8513d747d1d085d",
+			"3 1 1 12350a337e6db9c6123522d136a475638cc43e1ed424f8eec8513d747d1d1234",
+		}},
+		Summary: report.Summary{Successes: 1000, Failures: 15},
+	}
+	for i := range byte(5) {
+		result.Details = append(result.Details, report.Detail{
+			Type: tlsrpt.CertificateNotTrusted, ReasonCode: "unknown-authority",
+			SendingIP:   netip.AddrFrom4([4]byte{198, 51, 100, i}),
+			ReceivingIP: netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, n, 15: i}),
+			MXHost:      host, HELO: host, Sessions: 3,
+		})
+	}
+	return result
 }

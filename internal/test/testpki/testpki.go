@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -80,6 +81,16 @@ func Chain(entities ...*Entity) []*x509.Certificate {
 		chain[i] = e.Cert
 	}
 	return chain
+}
+
+// TLS returns the certificate and the key of e, with the certificates of issuers after
+// its own, as a server presents them.
+func (e *Entity) TLS(issuers ...*Entity) tls.Certificate {
+	shown := tls.Certificate{Certificate: [][]byte{e.Cert.Raw}, PrivateKey: e.Key}
+	for _, issuer := range issuers {
+		shown.Certificate = append(shown.Certificate, issuer.Cert.Raw)
+	}
+	return shown
 }
 
 // Version1 returns e with an X.509 version 1 certificate, which has no

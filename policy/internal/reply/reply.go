@@ -36,9 +36,10 @@ func shortened(s string) string {
 // is of the reply's own class, and the general one otherwise.
 func Status(reply *textproto.Error) string {
 	class := reply.Code / 100
-	status, _, _ := strings.Cut(reply.Msg, " ")
-	if code, ok := ParseStatus(status); ok && code[0] == class {
-		return status
+	if words := strings.Fields(reply.Msg); len(words) > 0 {
+		if code, ok := ParseStatus(words[0]); ok && code[0] == class {
+			return words[0]
+		}
 	}
 	return strconv.Itoa(class) + ".0.0"
 }

@@ -26,7 +26,12 @@ func TestStatus(t *testing.T) {
 		{550, "5.1234.1 no such user", "5.0.0"},
 		{550, "05.1.1 no such user", "5.0.0"},
 		{550, "5.-1.1 no such user", "5.0.0"},
+		{552, "5.2.2\tfull", "5.2.2"},
+		{552, " 5.2.2 full", "5.2.2"},
+		{552, "5.2.2\n5.2.2 full", "5.2.2"},
+		{552, "full 5.2.2", "5.0.0"},
 		{450, "", "4.0.0"},
+		{450, " \n\t", "4.0.0"},
 	} {
 		if got := reply.Status(&textproto.Error{Code: test.code, Msg: test.msg}); got != test.want {
 			t.Errorf("%d %s: %s, want %s", test.code, test.msg, got, test.want)

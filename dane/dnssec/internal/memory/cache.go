@@ -40,13 +40,16 @@ type Key struct {
 // shard evicts with the SIEVE algorithm: a hand moves from the oldest entry to the
 // newest, and removes the first one that was not used since the hand last passed it.
 type shard struct {
-	mu      sync.RWMutex
-	entries map[Key]*entry
-	newest  *entry
-	oldest  *entry
-	hand    *entry
-	bytes   int
-	limit   int
+	mu sync.RWMutex
+	// recalled counts what Recall returned. A goroutine that holds mu has the line of the
+	// processor's cache that it is in.
+	recalled atomic.Uint64
+	entries  map[Key]*entry
+	newest   *entry
+	oldest   *entry
+	hand     *entry
+	bytes    int
+	limit    int
 }
 
 type entry struct {
@@ -92,6 +95,37 @@ func (c *Cache) Get(key Key, now time.Time) any {
 	s := c.shard(key)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	return s.get(key, now)
+}
+
+// Recall returns the answer, or else the failure, of the name and type, and counts it. It
+// returns nil if there is none that may be used at now.
+func (c *Cache) Recall(name string, rtype uint16, now time.Time) any {
+	key := Key{name, rtype, Answer}
+	s := c.shard(key)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	value := s.get(key, now)
+	if value == nil {
+		key.Kind = Failure
+		value = s.get(key, now)
+	}
+	if value != nil {
+		s.recalled.Add(1)
+	}
+	return value
+}
+
+// Recalled returns how many answers and failures Recall has returned.
+func (c *Cache) Recalled() (n uint64) {
+	for i := range c.shards {
+		n += c.shards[i].recalled.Load()
+	}
+	return n
+}
+
+// get is called with mu held.
+func (s *shard) get(key Key, now time.Time) any {
 	e := s.entries[key]
 	if e == nil || !e.isGood(now) {
 		return nil

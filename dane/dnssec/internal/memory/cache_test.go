@@ -2,9 +2,10 @@ package memory
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/mxseal/mxseal/internal/test/seed"
 )
 
 // The cache stays within its bound, keeps what is in use, and removes entries only
@@ -17,9 +18,7 @@ func TestCacheBound(t *testing.T) {
 	key := func(i int) Key { return Key{Name: fmt.Sprintf("n%d.example.", i)} }
 	hot := key(-1)
 	c.Put(hot, "hot", 10, now.Add(time.Hour), now)
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	random := seed.Rand(t)
 	for i := range 50000 {
 		c.Put(key(i), i, random.IntN(2000), now.Add(time.Hour), now)
 		if i%50 == 0 && c.Get(hot, now) == nil {

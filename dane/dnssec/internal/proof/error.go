@@ -13,6 +13,7 @@ const (
 	SignatureInvalid                      // the RRSIG does not verify, or cannot be valid
 	KeyMissing                            // no key of the zone matches the RRSIG
 	DenialMissing                         // absence is not proven
+	AliasInvalid                          // a CNAME or DNAME is contradictory or malformed
 	Malformed                             // a record has no canonical form
 )
 

@@ -1,42 +1,21 @@
 package proof
 
 import (
-	"encoding/base64"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
-)
 
-// realReplies are replies of real name servers and a resolver.
-func realReplies(tb testing.TB) [][]byte {
-	text, err := os.ReadFile("../../testdata/replies")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	var replies [][]byte
-	for line := range strings.Lines(string(text)) {
-		if strings.HasPrefix(line, "#") {
-			continue
-		}
-		fields := strings.Fields(line)
-		wire, err := base64.StdEncoding.DecodeString(fields[len(fields)-1])
-		if err != nil {
-			tb.Fatal(err)
-		}
-		replies = append(replies, wire)
-	}
-	return replies
-}
+	"github.com/mxseal/mxseal/internal/test/dnsdata"
+)
 
 // FuzzDenial tries arbitrary NSEC and NSEC3 records as if they were authenticated.
 func FuzzDenial(f *testing.F) {
 	f.Add("a.example. NSEC c.example. A", "b.example.", uint16(dns.TypeA))
 	f.Add("0p9mhaveqvm6t7vbl5lop2u3t2rp3tom.example. NSEC3 1 1 12 aabbccdd 2t7b4g4vsa5smi47k61mv5bv1a22bojr MX", "x.example.", uint16(dns.TypeDS))
 	f.Add("a.example. NSEC \\000.a.example. RRSIG NSEC", "a.example.", uint16(dns.TypeTLSA))
-	for _, wire := range realReplies(f) {
+	for _, wire := range dnsdata.Replies(f) {
 		msg := new(dns.Msg)
 		if err := msg.Unpack(wire); err != nil {
 			f.Fatal(err)

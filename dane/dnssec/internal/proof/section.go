@@ -81,3 +81,27 @@ func (s Section) Find(name string, rtype uint16) *RRset {
 	}
 	return nil
 }
+
+// IsReferral reports whether an authority section names other servers instead of denying,
+// as those of servers do that offer no recursion.
+func (s Section) IsReferral() bool {
+	ns, soa := false, false
+	for _, set := range s {
+		ns = ns || set.Type == dns.TypeNS && len(set.Records) > 0
+		soa = soa || set.Type == dns.TypeSOA && len(set.Records) > 0
+	}
+	return ns && !soa
+}
+
+// NegativeTTL is the TTL of RFC 2308 section 5, in seconds, of a denial with this authority
+// section. The SOA record need not be verified, because it can only make the TTL of the
+// proof shorter. Without SOA record nothing is cached.
+func (s Section) NegativeTTL() uint32 {
+	ttl := uint32(0)
+	for _, set := range s {
+		if set.Type == dns.TypeSOA && len(set.Records) > 0 {
+			ttl = min(set.TTL(), set.Records[0].(*dns.SOA).Minttl)
+		}
+	}
+	return ttl
+}

@@ -12,9 +12,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"github.com/mxseal/mxseal/dane/dnssec/internal/resolvconf"
+	"github.com/mxseal/mxseal/internal/lack"
 )
 
 // Config configures a Client.
@@ -33,6 +32,8 @@ type Config struct {
 	TLS *tls.Config
 	// Options take precedence over those of ResolvConf.
 	Options
+	// Bounds bound all questions together.
+	Bounds Bounds
 	// Records bounds the records of one reply.
 	Records int
 	// WantAD asks the server for its own verdict (RFC 6840 section 5.7) instead of
@@ -51,6 +52,7 @@ type Client struct {
 	tls     *tls.Config
 	records int
 	wantAD  bool
+	Room    *Room // is what all lookups share
 	// buffers holds what datagrams are read into. An unpacked message refers to
 	// nothing in it.
 	buffers *sync.Pool // of *[datagramSize]byte
@@ -76,6 +78,7 @@ func New(config Config) (*Client, error) {
 		servers: servers,
 		dial:    config.Dial,
 		tls:     config.TLS,
+		Room:    newRoom(config.Bounds),
 		records: config.Records,
 		wantAD:  config.WantAD,
 		buffers: &sync.Pool{New: func() any { return new([datagramSize]byte) }},
@@ -117,28 +120,52 @@ type Question struct {
 	// Memory bounds Message.Memory. A larger reply is an Error, TooLarge. 0 means no
 	// bound.
 	Memory int
+	// Plain asks for the server's own view, as Config.WantAD does.
+	Plain bool
 }
 
-// Exchange makes one attempt: it asks the server and returns the reply. It asks
-// over TCP if the reply over UDP is truncated (RFC 7766 section 5). The caller
-// limits ctx to Timeout. The error is an *Error.
+// Exchange asks the server and returns the reply. It asks over TCP if the reply over UDP
+// is truncated (RFC 7766 section 5). The caller is a Race, which has the room and limits
+// the time. The error is an *Error.
 func (c *Client) Exchange(ctx context.Context, to Attempt, q Question) (*Message, error) {
 	m, err := c.send(ctx, to, q)
 	if err == nil && m.Truncated && !to.Stream && !to.Server.IsTLS() {
 		m, err = c.send(ctx, Attempt{Server: to.Server, Stream: true}, q)
 	}
 	if err == nil && m.Truncated {
-		err = &Error{Kind: Malformed, Server: to.Server.String(), Detail: "reply over TCP is truncated"}
+		return nil, &Error{Kind: Malformed, Server: to.Server.String(), Detail: "reply over TCP is truncated"}
 	}
+	return m, err
+}
+
+// Query makes one attempt outside of a Race, and returns a truncated reply as it is. It
+// waits for room for at most Timeout, and then for the reply for at most Timeout.
+func (c *Client) Query(ctx context.Context, to Attempt, q Question) (*Message, error) {
+	room, err := c.enter(ctx, to, false)
 	if err != nil {
 		return nil, err
 	}
-	return m, nil
+	defer room.leave()
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout())
+	defer cancel()
+	return c.send(ctx, to, q)
 }
 
-// Query is Exchange, but returns a truncated reply as it is.
-func (c *Client) Query(ctx context.Context, to Attempt, q Question) (*Message, error) {
-	return c.send(ctx, to, q)
+// enter takes the room for an attempt. Spare means that the attempt can be left out.
+func (c *Client) enter(ctx context.Context, to Attempt, spare bool) (seat, error) {
+	if s, ok := c.Room.tryEnter(to, spare); ok {
+		return s, nil
+	}
+	if spare {
+		return seat{}, &Error{Kind: Busy, Server: to.Server.String(), Detail: "no room for a question that may not be needed"}
+	}
+	waiting, cancel := context.WithTimeout(ctx, c.Timeout())
+	defer cancel()
+	room, err := c.Room.enter(waiting, to)
+	if err != nil {
+		return seat{}, c.failure(ctx, to.Server, err)
+	}
+	return room, nil
 }
 
 // send sends one query and waits for the reply. Over UDP and TCP each query has a
@@ -146,8 +173,10 @@ func (c *Client) Query(ctx context.Context, to Attempt, q Question) (*Message, e
 // section 9.2). Over TLS only the server can answer, and queries share a
 // connection.
 func (c *Client) send(ctx context.Context, to Attempt, q Question) (*Message, error) {
+	to.Server.counts.queries.Add(1)
 	var m *Message
-	query, err := newQuery(q, c.wantAD)
+	began := time.Now()
+	query, err := newQuery(q, c.wantAD || q.Plain)
 	switch {
 	case err != nil:
 	case c.open.Err() != nil:
@@ -160,13 +189,18 @@ func (c *Client) send(ctx context.Context, to Attempt, q Question) (*Message, er
 		m, err = c.overUDP(ctx, to.Server, query)
 	}
 	if err != nil {
-		return nil, c.failure(ctx, to.Server, err)
+		failed := c.failure(ctx, to.Server, err)
+		if !errors.Is(ctx.Err(), context.Canceled) {
+			to.Server.counts.failed(failed)
+		}
+		return nil, failed
 	}
+	to.Server.counts.replies.Add(1)
 	m.Server = to.Server
-	// SERVFAIL over TCP after silence over UDP means that the server is slow, and not that
-	// UDP is blocked.
-	if !to.Stream || m.Rcode == dns.RcodeSuccess || m.Rcode == dns.RcodeNameError {
-		to.Server.answered(to, time.Now())
+	now := time.Now()
+	to.Server.replied(now.Sub(began))
+	if !to.Stream {
+		to.Server.answered(to, now)
 	}
 	return m, nil
 }
@@ -177,6 +211,9 @@ func (c *Client) failure(ctx context.Context, s *Server, err error) *Error {
 	var e *Error
 	if !errors.As(err, &e) {
 		e = &Error{Kind: Unreachable, Err: err}
+		if lack.Of(err) {
+			e.Kind, e.Final = Busy, lack.Everywhere(err)
+		}
 	}
 	e.Server = s.String()
 	var certificate *tls.CertificateVerificationError
@@ -186,7 +223,7 @@ func (c *Client) failure(ctx context.Context, s *Server, err error) *Error {
 		e.Err = net.ErrClosed
 	case errors.As(err, &certificate):
 		e.Kind = NotAuthenticated
-	case errors.Is(err, os.ErrDeadlineExceeded), ctx.Err() != nil:
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), ctx.Err() != nil:
 		e.Kind = Timeout
 	}
 	return e
@@ -215,6 +252,7 @@ func (c *Client) overUDP(ctx context.Context, s *Server, query *query) (*Message
 		if err != nil {
 			return nil, err
 		}
+		s.lives(time.Now())
 		m, problem := readReply(buf[:n], query, c.records)
 		if problem == nil {
 			return m, nil
@@ -240,30 +278,34 @@ func (c *Client) overTCP(ctx context.Context, s *Server, query *query) (*Message
 	if err != nil {
 		return nil, err
 	}
-	return c.onlyReply(wire, query)
+	return c.onlyReply(s, wire, query)
 }
 
 func (c *Client) overTLS(ctx context.Context, s *Server, query *query) (*Message, error) {
-	wire, err := s.streams.exchange(ctx, query, func(ctx context.Context) (*stream, error) {
+	wire, err := s.streams.exchange(ctx, query, func(ctx context.Context) (*stream, error) { // ctx lasts while anyone waits
 		if c.open.Err() != nil {
 			return nil, net.ErrClosed
 		}
-		ctx, cancel := context.WithTimeout(ctx, c.Timeout()) // ctx lasts while anyone waits
-		defer cancel()
-		conn, err := c.dial(ctx, "tcp", s.hostPort)
-		if err != nil {
-			return nil, err
-		}
-		secured, err := secure(ctx, conn, c.tls, s.tlsName)
-		if err != nil {
-			return nil, err
-		}
-		return newStream(c.open, secured), nil
+		// The wait for a socket ends before the attempts of those who wait for the
+		// connection, so it is not held against the server.
+		return c.Room.keep(ctx, c.Timeout()/2, func(leave func()) (*stream, error) {
+			ctx, cancel := context.WithTimeout(ctx, c.Timeout())
+			defer cancel()
+			conn, err := c.dial(ctx, "tcp", s.hostPort)
+			if err != nil {
+				return nil, err
+			}
+			secured, err := secure(ctx, conn, c.tls, s.tlsName)
+			if err != nil {
+				return nil, err
+			}
+			return newStream(c.open, secured, leave), nil
+		})
 	})
 	if err != nil {
 		return nil, err
 	}
-	return c.onlyReply(wire, query)
+	return c.onlyReply(s, wire, query)
 }
 
 // connect dials a connection that fails when ctx ends.
@@ -277,7 +319,8 @@ func (c *Client) connect(ctx context.Context, network string, s *Server) (net.Co
 }
 
 // onlyReply reads what came over a stream, where it can only be the reply.
-func (c *Client) onlyReply(wire []byte, query *query) (*Message, error) {
+func (c *Client) onlyReply(s *Server, wire []byte, query *query) (*Message, error) {
+	s.lives(time.Now())
 	m, problem := readReply(wire, query, c.records)
 	if problem != nil {
 		return nil, problem

@@ -12,11 +12,14 @@ const (
 	TooManyRecords                   // the reply exceeds Config.Records
 	TooLarge                         // the reply exceeds Question.Memory
 	BadQuestion                      // the question cannot be written in a message
+	Busy                             // Bounds, or this host, left no room: says nothing about the server
+	Failing                          // the server did not reply to a check, so the question was not sent, or not waited for
 )
 
 // Error reports that an attempt at a server brought no reply.
 type Error struct {
 	Kind   Kind
+	Final  bool // an attempt at another server would fail likewise
 	Server string
 	Detail string // printable; may be empty
 	Err    error  // the cause, or nil

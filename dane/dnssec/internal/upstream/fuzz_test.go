@@ -1,31 +1,18 @@
 package upstream
 
 import (
-	"encoding/base64"
-	"os"
-	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/test/dnsdata"
 )
 
 // FuzzReadReply reads arbitrary bytes as the reply to the question that they hold.
 // What is accepted answers that question and has no more records than the limit. It has
 // none if it is truncated or has no question.
 func FuzzReadReply(f *testing.F) {
-	text, err := os.ReadFile("../../testdata/replies")
-	if err != nil {
-		f.Fatal(err)
-	}
-	for line := range strings.Lines(string(text)) {
-		if strings.HasPrefix(line, "#") {
-			continue
-		}
-		fields := strings.Fields(line)
-		wire, err := base64.StdEncoding.DecodeString(fields[len(fields)-1])
-		if err != nil {
-			f.Fatal(err)
-		}
+	for _, wire := range dnsdata.Replies(f) {
 		f.Add(wire)
 		f.Add(wire[:len(wire)/2])
 	}

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -218,7 +219,11 @@ func (u *unpacker) records(n uint16, needed func(rtype uint16) bool) (records []
 			return nil, errCutShort
 		}
 		rr := dns.RR(&dns.RFC3597{Hdr: h})
-		if needed(h.Rrtype) {
+		switch {
+		case !needed(h.Rrtype):
+		case IsText(h.Rrtype):
+			rr = &dns.RFC3597{Hdr: h, Rdata: hex.EncodeToString(u.wire[data:u.off])}
+		default:
 			if rr, _, err = dns.UnpackRRWithHeader(h, u.wire[:u.off], data); err != nil {
 				return nil, err
 			}
@@ -230,6 +235,11 @@ func (u *unpacker) records(n uint16, needed func(rtype uint16) bool) (records []
 	}
 	return records, nil
 }
+
+// IsText reports whether the dns package would change the data: when it writes a record of
+// the type, it takes a backslash in the text for the beginning of an escape sequence, but
+// leaves it as it is when it reads one.
+func IsText(rtype uint16) bool { return rtype == dns.TypeCAA || rtype == dns.TypeURI }
 
 // size estimates the memory that a record takes. Strings of escaped, hexadecimal or
 // base64 text are up to four times as long as the octets that they stand for, and a

@@ -10,7 +10,7 @@ type Options struct {
 	// but the first are made over TCP, which passes where large or fragmented
 	// datagrams do not.
 	Attempts int
-	// Rotate begins each lookup with the next server, so that all servers have
+	// Rotate begins each question with the next server, so that all servers have
 	// the same load.
 	Rotate bool
 	// UseTCP asks over TCP from the first attempt on.

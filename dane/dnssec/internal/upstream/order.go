@@ -1,7 +1,9 @@
 package upstream
 
 import (
+	"cmp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -9,11 +11,11 @@ import (
 type Attempt struct {
 	Server *Server
 	Stream bool // over TCP, without asking over UDP first
-	Again  bool // the server was asked before in another way
+	Round  int  // how many attempts at the server come before this one
 }
 
 // Attempts returns the order in which servers are tried: those that work, then those
-// that failed recently. After that, all are tried again over TCP, which passes where
+// that did badly of late. After that, all are tried again over TCP, which passes where
 // large or fragmented datagrams do not. A server whose replies over UDP seem to be
 // blocked is asked over TCP first. Neither failures nor Options.Rotate put a plaintext
 // server before an authenticated one that is configured before it: an attacker who makes
@@ -24,8 +26,11 @@ func (c *Client) Attempts(servers []*Server, now time.Time) []Attempt {
 	if options.Rotate {
 		turn = c.servers.turn.Add(1)
 	}
-	ordered := slices.Clone(servers)
-	for rest := ordered; len(rest) > 0; {
+	ordered := servers
+	if len(servers) > 1 {
+		ordered = slices.Clone(servers)
+	}
+	for rest := ordered; len(rest) > 1; {
 		alike := slices.IndexFunc(rest, func(s *Server) bool { return s.isAuthenticated() != rest[0].isAuthenticated() })
 		if alike < 0 {
 			alike = len(rest)
@@ -38,7 +43,7 @@ func (c *Client) Attempts(servers []*Server, now time.Time) []Attempt {
 		again := round > 0
 		for _, s := range ordered {
 			stream := options.UseTCP || again != s.blocksUDP(now)
-			attempts = append(attempts, Attempt{Server: s, Stream: stream, Again: again})
+			attempts = append(attempts, Attempt{Server: s, Stream: stream, Round: round})
 		}
 	}
 	return attempts
@@ -47,20 +52,11 @@ func (c *Client) Attempts(servers []*Server, now time.Time) []Attempt {
 // isAuthenticated reports whether nobody on the network can answer for the server.
 func (s *Server) isAuthenticated() bool { return s.IsTLS() || s.IsLoopback() }
 
-// arrange rotates servers, and then puts those that failed recently last.
+// arrange rotates servers, and then puts those that did badly of late last.
 func arrange(servers []*Server, turn uint64, now time.Time) {
 	first := turn % uint64(len(servers))
 	copy(servers, slices.Concat(servers[first:], servers[:first]))
-	slices.SortStableFunc(servers, func(a, b *Server) int {
-		switch {
-		case a.failedRecently(now) == b.failedRecently(now):
-			return 0
-		case b.failedRecently(now):
-			return -1
-		default:
-			return 1
-		}
-	})
+	slices.SortStableFunc(servers, func(a, b *Server) int { return cmp.Compare(a.standing(now), b.standing(now)) })
 }
 
 const (
@@ -78,7 +74,7 @@ func (s *Server) answered(to Attempt, now time.Time) {
 	case !to.Stream:
 		s.unanswered.Store(0)
 		s.blockedAt.Store(0)
-	case to.Again && s.unanswered.Add(1) >= blockedAfter:
+	case to.Round > 0 && s.unanswered.Add(1) >= blockedAfter:
 		s.blockedAt.Store(now.UnixNano())
 	}
 }
@@ -87,4 +83,58 @@ func (s *Server) answered(to Attempt, now time.Time) {
 func (s *Server) blocksUDP(now time.Time) bool {
 	at := s.blockedAt.Load()
 	return at != 0 && now.Sub(time.Unix(0, at)).Abs() < blockedTime
+}
+
+// Tried is the attempts that were made for a question. It is comparable, so that
+// questions with the same past can share what follows. The zero value means none.
+type Tried string
+
+// With returns t and the attempt. again means that the server may do better in another
+// way.
+func (t Tried) With(to Attempt, again bool) Tried {
+	t += Tried(to.key())
+	if to.Stream {
+		t += "t"
+	} else {
+		t += "u"
+	}
+	if again {
+		t += "?"
+	}
+	return t + "\n"
+}
+
+// key identifies the attempt in a Tried.
+func (a Attempt) key() string { return a.Server.String() + " " + string(rune('0'+a.Round)) }
+
+// has reports whether the attempt was made.
+func (t Tried) has(to Attempt) bool {
+	for line := range strings.Lines(string(t)) {
+		if strings.TrimRight(line, "tu?\n") == to.key() {
+			return true
+		}
+	}
+	return false
+}
+
+// overUDP reports whether the server was asked over UDP.
+func (t Tried) overUDP(s *Server) bool {
+	return strings.HasSuffix(strings.TrimRight(t.last(s), "?\n"), "u")
+}
+
+// names reports whether an attempt was made at the server.
+func (t Tried) names(s *Server) bool { return t.last(s) != "" }
+
+// worthAgain reports whether the server may do better in another way than in the last
+// attempt.
+func (t Tried) worthAgain(s *Server) bool { return strings.HasSuffix(t.last(s), "?\n") }
+
+// last returns the line of the last attempt at the server.
+func (t Tried) last(s *Server) (last string) {
+	for line := range strings.Lines(string(t)) {
+		if strings.HasPrefix(line, s.String()+" ") {
+			last = line
+		}
+	}
+	return last
 }

@@ -62,7 +62,7 @@ func TestD8BlockedUDP(t *testing.T) {
 	}
 	servers, _ := c.Servers()
 	now := time.Now()
-	udp, tcp := Attempt{Server: servers[0]}, Attempt{Server: servers[0], Stream: true, Again: true}
+	udp, tcp := Attempt{Server: servers[0]}, Attempt{Server: servers[0], Stream: true, Round: 1}
 	truncated := Attempt{Server: servers[0], Stream: true}
 	for i, step := range []struct {
 		replies []Attempt
@@ -102,7 +102,8 @@ func TestPlaintextDoesNotOvertake(t *testing.T) {
 	servers, _ := c.Servers()
 	now := time.Now()
 	for _, failed := range []int{0, 2} {
-		servers[failed].Failed(now)
+		servers[failed].Poor("a.example.", now)
+		servers[failed].Poor("b.example.", now)
 	}
 	if got, want := orderOf(c.Attempts(servers, now)), "2 1 4 3"; got != want {
 		t.Errorf("after failures: %s, want %s", got, want)

@@ -13,8 +13,6 @@ type Server struct {
 	addr     netip.AddrPort
 	hostPort string // addr as text
 	tlsName  string // name in its certificate if it is reached over TLS
-	// failedAt is the time of the last call of Failed, in Unix nanoseconds.
-	failedAt atomic.Int64
 	// vouchedAt is the time of the last call of VouchFor, in Unix nanoseconds.
 	vouchedAt atomic.Int64
 	// unanswered counts questions in a row that were answered over TCP and not over UDP.
@@ -22,13 +20,12 @@ type Server struct {
 	unanswered atomic.Int32
 	blockedAt  atomic.Int64
 	streams    pool // if it is reached over TLS
+	health
+	counts counts
 }
 
 // IsTLS reports whether the server is reached over TLS.
 func (s *Server) IsTLS() bool { return s.tlsName != "" }
-
-// failureTime is how long a server that failed is asked last.
-const failureTime = 30 * time.Second
 
 // Addr returns the address of the server.
 func (s *Server) Addr() netip.Addr { return s.addr.Addr() }
@@ -39,15 +36,6 @@ func (s *Server) String() string {
 		return "tls://" + s.hostPort + "#" + s.tlsName
 	}
 	return s.hostPort
-}
-
-// Failed notes that the server failed in a way that concerns all names. It is then
-// asked last for a while.
-func (s *Server) Failed(now time.Time) { s.failedAt.Store(now.UnixNano()) }
-
-func (s *Server) failedRecently(now time.Time) bool {
-	at := s.failedAt.Load()
-	return at != 0 && now.Sub(time.Unix(0, at)).Abs() < failureTime
 }
 
 // VouchFor notes that the server has shown that it validates.

@@ -88,6 +88,15 @@ func (p *pool) get(ctx context.Context, open func(context.Context) (*stream, err
 	return f.Wait(ctx)
 }
 
+// renew makes later questions open a new connection.
+func (p *pool) renew() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.current != nil {
+		p.current.retire()
+	}
+}
+
 // secure makes the handshake with a server over TLS (RFC 7858 section 3.1). It is
 // as strict as the profile of RFC 8310 section 5. It closes conn if it fails.
 func secure(ctx context.Context, conn net.Conn, template *tls.Config, name string) (net.Conn, error) {
@@ -120,11 +129,13 @@ type stream struct {
 	live    int // of waiting, not nil
 	idle    *time.Timer
 	detach  func() bool // from the Client, whose Close closes the stream
+	leave   func()      // gives the socket back
 }
 
-// newStream returns a stream that is closed when open ends.
-func newStream(open context.Context, conn net.Conn) *stream {
-	s := &stream{conn: conn, waiting: make(map[uint16]chan []byte)}
+// newStream returns a stream that is closed when open ends. It calls leave when it is
+// closed.
+func newStream(open context.Context, conn net.Conn, leave func()) *stream {
+	s := &stream{conn: conn, waiting: make(map[uint16]chan []byte), leave: leave}
 	s.mu.Lock() // open may have ended, and close is then called at once
 	defer s.mu.Unlock()
 	s.idle = time.AfterFunc(idleTime, s.closeIfIdle)
@@ -277,6 +288,7 @@ func (s *stream) close(err error) {
 	s.detach()
 	s.idle.Stop()
 	s.conn.Close()
+	s.leave()
 	for _, reply := range s.waiting {
 		if reply != nil {
 			close(reply)

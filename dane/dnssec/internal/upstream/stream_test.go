@@ -15,7 +15,7 @@ import (
 // pipeStream is a stream over memory, and its far end.
 func pipeStream() (*stream, net.Conn) {
 	near, far := net.Pipe()
-	return newStream(context.Background(), near), far
+	return newStream(context.Background(), near, func() {}), far
 }
 
 func streamQuery() *query {
@@ -170,7 +170,7 @@ func TestClosedWhileOpening(t *testing.T) {
 	cancel()
 	for range 200 {
 		near, far := net.Pipe()
-		s := newStream(closed, near)
+		s := newStream(closed, near, func() {})
 		if _, err := far.Read(make([]byte, 1)); err == nil {
 			t.Fatal("the connection is open")
 		}

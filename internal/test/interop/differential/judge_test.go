@@ -92,31 +92,16 @@ func (p *panel) startUnbound(t testing.TB) {
 func (p *panel) writeConfig(t testing.TB) {
 	t.Helper()
 	_, port, _ := net.SplitHostPort(p.fronts.unbound.addr)
-	dnsserver.WriteFile(t, p.file("unbound.conf"), fmt.Sprintf(`server:
-	interface: 127.0.0.1@%d
-	access-control: 127.0.0.0/8 allow
-	do-not-query-localhost: no
-	do-ip6: no
-	do-daemonize: no
-	use-syslog: no
-	logfile: ""
-	username: ""
-	chroot: ""
-	directory: %[2]q
-	pidfile: ""
-	num-threads: 1
-	msg-cache-size: 512k
+	clause := dnsserver.UnboundClause("127.0.0.1", p.unboundPort, p.dir, p.file("root.key"))
+	dnsserver.WriteFile(t, p.file("unbound.conf"), clause+fmt.Sprintf(`	msg-cache-size: 512k
 	rrset-cache-size: 512k
 	key-cache-size: 512k
-	module-config: "validator iterator"
-	trust-anchor-file: "%[2]s/root.key"
-	trust-anchor-signaling: no
 	root-key-sentinel: no
 	val-log-level: 2
 	ede: yes
 	val-sig-skew-min: 0
 	val-sig-skew-max: 0
-	val-nsec3-keysize-iterations: "1024 %[3]d 2048 %[3]d 4096 %[3]d"
+	val-nsec3-keysize-iterations: "1024 %[1]d 2048 %[1]d 4096 %[1]d"
 	aggressive-nsec: no
 	qname-minimisation: no
 	minimal-responses: no
@@ -125,12 +110,12 @@ func (p *panel) writeConfig(t testing.TB) {
 	rrset-roundrobin: no
 forward-zone:
 	name: "."
-	forward-addr: 127.0.0.1@%[4]s
+	forward-addr: 127.0.0.1@%[3]s
 remote-control:
 	control-enable: yes
 	control-interface: "%[2]s/control"
 	control-use-cert: no
-`, p.unboundPort, p.dir, iterations, port))
+`, iterations, p.dir, port))
 }
 
 // control sends a command like unbound-control.

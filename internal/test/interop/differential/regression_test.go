@@ -164,6 +164,18 @@ var regressions = []struct {
 		},
 	},
 	{
+		name: "several CNAME records, many iterations",
+		clause: "RFC 9276 section 3.2 (SEC-65): the signature does not verify for both records, and the zone cannot deny a delegation at an " +
+			"acceptable price, so they may be in an unsigned zone. unbound keeps the first, whose signature verifies.",
+		want: [3]status{insecure, secure, insecure},
+		scenario: scenario{
+			tree: treeSpec{plainRoot, {Name: "b.gamma.", Algorithms: p256, Digests: sha256, NSEC3: true, Iterations: 400,
+				Records: []string{"_25._tcp.mx.b.gamma. CNAME c.gamma."}}},
+			question: question{"_25._tcp.mx.b.gamma.", dns.TypeCNAME},
+			mutation: mutation{"data added", question{"_25._tcp.mx.b.gamma.", dns.TypeCNAME}, question{"a.", dns.TypeCNAME}, 20176},
+		},
+	},
+	{
 		name:   "expansion whose denial is in the answer section",
 		clause: "RFC 4035 section 3.1.3.3 and RFC 5155 section 7.2.6: the denial is in the authority section.",
 		want:   [3]status{failed, failed, failed},

@@ -10,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 )
 
 // A verdict is the result of one validator for one question.
@@ -131,13 +132,9 @@ func ourContent(answer *dnssec.Answer, t uint16) string {
 	if answer.NXDomain {
 		rcode = dns.RcodeNameError
 	}
-	var records []dns.RR
-	for _, record := range answer.Records {
-		rr, err := dns.NewRR(record.String())
-		if err != nil {
-			return err.Error()
-		}
-		records = append(records, rr)
+	records, err := dnsserver.RRs(answer)
+	if err != nil {
+		return err.Error()
 	}
 	return content(rcode, records, t)
 }

@@ -54,13 +54,9 @@ func ours(t *testing.T, port int, anchorFile string, sha1 bool) ask {
 		if answer.NXDomain {
 			rcode = dns.RcodeNameError
 		}
-		var records []dns.RR
-		for _, record := range answer.Records {
-			rr, err := dns.NewRR(record.String())
-			if err != nil {
-				t.Fatalf("%v is not in zone-file syntax: %v", record, err)
-			}
-			records = append(records, rr)
+		records, err := dnsserver.RRs(answer)
+		if err != nil {
+			t.Fatal(err)
 		}
 		return verdict{
 			who:    "ours",

@@ -77,33 +77,14 @@ func Unbound(t testing.TB, c RecursiveConfig) *Recursive {
 	if c.IP != "" {
 		ip, port = c.IP, 53
 	}
-	modules, anchor := "iterator", ""
-	if c.AnchorFile != "" {
-		modules = "validator iterator"
-		anchor = fmt.Sprintf("\ttrust-anchor-file: %q\n", c.AnchorFile)
-	}
 	var conf strings.Builder
-	fmt.Fprintf(&conf, `server:
-	interface: %s@%d
-	access-control: 127.0.0.0/8 allow
-	do-not-query-localhost: no
-	do-not-query-address: 192.0.2.0/24
-	do-ip6: no
-	do-daemonize: no
-	use-syslog: no
-	logfile: ""
-	username: ""
-	chroot: ""
-	directory: %q
-	pidfile: ""
-	num-threads: 1
+	conf.WriteString(UnboundClause(ip, port, dir, c.AnchorFile))
+	conf.WriteString(`	do-not-query-address: 192.0.2.0/24
 	val-log-level: 2
 	ede: yes
 	aggressive-nsec: no
 	qname-minimisation: no
-	trust-anchor-signaling: no
-	module-config: %q
-%s`, ip, port, dir, modules, anchor)
+`)
 	for zone, port := range c.Authorities {
 		fmt.Fprintf(&conf, "stub-zone:\n\tname: %q\n\tstub-addr: 127.0.0.1@%d\n", zone, port)
 	}
@@ -119,6 +100,34 @@ func Unbound(t testing.TB, c RecursiveConfig) *Recursive {
 	WriteFile(t, config, conf.String())
 	d := daemon.Start(t, answersAt(net.JoinHostPort(ip, strconv.Itoa(port)), "."), unbound, "-d", "-c", config)
 	return &Recursive{Daemon: d, Port: port}
+}
+
+// UnboundClause returns the clause "server:" of the configuration of an unbound that one
+// test uses: one thread, its files in dir, its log on standard error. Without anchorFile
+// it does not validate. Its process ID is in dir/pid. More lines of the clause may
+// follow.
+func UnboundClause(ip string, port int, dir, anchorFile string) string {
+	modules, anchor := "iterator", ""
+	if anchorFile != "" {
+		modules = "validator iterator"
+		anchor = fmt.Sprintf("\ttrust-anchor-file: %q\n", anchorFile)
+	}
+	return fmt.Sprintf(`server:
+	interface: %s@%d
+	access-control: 127.0.0.0/8 allow
+	do-not-query-localhost: no
+	do-ip6: no
+	do-daemonize: no
+	use-syslog: no
+	logfile: ""
+	username: ""
+	chroot: ""
+	directory: %q
+	pidfile: %q
+	num-threads: 1
+	trust-anchor-signaling: no
+	module-config: %q
+%s`, ip, port, dir, filepath.Join(dir, "pid"), modules, anchor)
 }
 
 // answers returns a function that checks that the server answers for the zone.

@@ -1,11 +1,14 @@
 package dnsserver
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane/dnssec"
 )
 
 // A Zone is the content of a zone file. It is unsigned after NewZone and signed
@@ -147,4 +150,18 @@ func (z *Zone) Absolute(name string) string {
 	default:
 		return name + "." + z.Name
 	}
+}
+
+// RRs returns the records of an answer as miekg/dns has them. The error says which is
+// not in zone-file syntax.
+func RRs(answer *dnssec.Answer) ([]dns.RR, error) {
+	var list []dns.RR
+	for _, record := range answer.Records {
+		rr, err := dns.NewRR(record.String())
+		if err != nil {
+			return nil, fmt.Errorf("%v is not in zone-file syntax: %w", record, err)
+		}
+		list = append(list, rr)
+	}
+	return list, nil
 }

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,8 +12,10 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/fakedns"
 	"github.com/mxseal/mxseal/internal/test/interop"
 	"github.com/mxseal/mxseal/internal/test/interop/mailserver"
+	"github.com/mxseal/mxseal/internal/test/seed"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/delivery"
 )
@@ -81,35 +81,6 @@ func (c *cutConn) begun() bool {
 	return found && message != ""
 }
 
-// answers are DNS answers by "name TYPE"; others do not exist.
-type answers map[string]*dnssec.Answer
-
-func (a answers) Lookup(_ context.Context, name string, t dnssec.Type) (*dnssec.Answer, error) {
-	name = strings.ToLower(strings.TrimSuffix(name, ".")) + "."
-	answer := dnssec.Answer{Name: name, Status: dnssec.Insecure, NXDomain: true}
-	if known, ok := a[name+" "+t.String()]; ok {
-		answer = *known
-	}
-	answer.Expires = time.Now().Add(time.Hour)
-	return &answer, nil
-}
-
-// publish adds the records of one name and type.
-func (a answers) publish(t *testing.T, status dnssec.Status, records ...string) {
-	t.Helper()
-	for i, text := range records {
-		record, err := dnssec.ParseRecord(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		key := record.Name + " " + record.Type.String()
-		if i == 0 {
-			a[key] = &dnssec.Answer{Name: record.Name, Status: status}
-		}
-		a[key].Records = append(a[key].Records, record)
-	}
-}
-
 // A real Postfix is behind a proxy that cuts every connection to the first mail host
 // after some octets. The second host is the same Postfix without the proxy. Each
 // recipient gets the message once if it is reported delivered, at most once if the
@@ -119,15 +90,7 @@ func TestCutConnections(t *testing.T) {
 	server := mailserver.StartPostfix(t, []mailserver.Entrance{
 		{Addr: selfSigned, Chain: identity.File(t)}, {Addr: noTLS},
 	})
-	seed := rand.Uint64()
-	if text := os.Getenv("MXSEAL_SEED"); text != "" {
-		var err error
-		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatalf("MXSEAL_SEED is %q, want a number", text)
-		}
-	}
-	t.Logf("MXSEAL_SEED=%d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	random := seed.Rand(t)
 	cuts := 20
 	if interop.Complete() {
 		cuts = 120
@@ -167,13 +130,13 @@ type severed struct {
 // send sends one message to two recipients.
 func (s *severed) send(name, addr string, status dnssec.Status, c cut) {
 	s.t.Helper()
-	names := answers{}
-	names.publish(s.t, status, "example.org. MX 10 first.example.org.", "example.org. MX 20 second.example.org.")
+	names := fakedns.Answers{}
+	names.Add(s.t, status, "example.org. MX 10 first.example.org.", "example.org. MX 20 second.example.org.")
 	for host, ip := range map[string]string{"first": "192.0.2.101", "second": "192.0.2.102"} {
-		names.publish(s.t, status, host+".example.org. A "+ip)
-		names[host+".example.org. AAAA"] = &dnssec.Answer{Name: host + ".example.org.", Status: status}
+		names.Add(s.t, status, host+".example.org. A "+ip)
+		names.Deny(status, host+".example.org. AAAA")
 		if status == dnssec.Secure {
-			names.publish(s.t, status, fmt.Sprintf("_25._tcp.%s.example.org. TLSA 3 1 1 %s", host, s.identity.TLSAKey()))
+			names.Add(s.t, status, fmt.Sprintf("_25._tcp.%s.example.org. TLSA 3 1 1 %s", host, s.identity.TLSAKey()))
 		}
 	}
 	var conns []*cutConn

@@ -2,83 +2,51 @@ package mailserver
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/hex"
 	"encoding/pem"
-	"math/big"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/mxseal/mxseal/internal/test/testpki"
 )
 
 // An Identity is a key and its certificate, which is valid for two days.
-type Identity struct {
-	Cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
+type Identity struct{ *testpki.Entity }
 
 // NewCA returns a self-signed certificate authority.
 func NewCA(t testing.TB, name string) Identity {
 	t.Helper()
-	return issue(t, &x509.Certificate{
-		Subject:               pkix.Name{CommonName: name},
-		IsCA:                  true,
-		BasicConstraintsValid: true,
-		KeyUsage:              x509.KeyUsageCertSign,
-	}, nil)
+	return Identity{testpki.Root(t, name, forTwoDays)}
 }
 
 // NewServer returns a certificate for the names. If issuer is nil, it is
 // self-signed.
 func NewServer(t testing.TB, issuer *Identity, names ...string) Identity {
 	t.Helper()
-	return issue(t, &x509.Certificate{
-		Subject:     pkix.Name{CommonName: names[0]},
-		DNSNames:    names,
-		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}, issuer)
+	if issuer == nil {
+		return Identity{testpki.SelfSigned(t, names, forTwoDays, testpki.CommonName(names[0]))}
+	}
+	return Identity{issuer.Server(t, names, forTwoDays, testpki.CommonName(names[0]))}
 }
 
-func issue(t testing.TB, template *x509.Certificate, issuer *Identity) Identity {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template.SerialNumber = big.NewInt(time.Now().UnixNano())
-	template.NotBefore = time.Now().Add(-time.Hour)
-	template.NotAfter = time.Now().Add(48 * time.Hour)
-	parent, signer := template, key
-	if issuer != nil {
-		parent, signer = issuer.Cert, issuer.key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return Identity{Cert: cert, key: key}
+// forTwoDays makes a certificate valid by the real clock, which real programs have.
+func forTwoDays(c *x509.Certificate) {
+	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(48*time.Hour)
 }
 
 // File writes the key and the certificate chain to a file and returns its name.
 func (id Identity) File(t testing.TB, issuers ...Identity) string {
 	t.Helper()
-	chain := tls.Certificate{PrivateKey: id.key, Certificate: [][]byte{id.Cert.Raw}}
+	var above []*testpki.Entity
 	for _, issuer := range issuers {
-		chain.Certificate = append(chain.Certificate, issuer.Cert.Raw)
+		above = append(above, issuer.Entity)
 	}
-	return ChainFile(t, chain)
+	return ChainFile(t, id.TLS(above...))
 }
 
 // ChainFile writes a key and its certificate chain to a file and returns its name.

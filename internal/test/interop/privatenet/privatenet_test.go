@@ -15,6 +15,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/await"
 	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 	"github.com/mxseal/mxseal/internal/test/interop/mailserver"
 	"github.com/mxseal/mxseal/policy"
@@ -22,21 +23,6 @@ import (
 	"github.com/mxseal/mxseal/policy/policytest"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
-
-// eventually waits until a condition holds.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.After(30 * time.Second)
-	poll := time.NewTicker(20 * time.Millisecond)
-	defer poll.Stop()
-	for !condition() {
-		select {
-		case <-deadline:
-			t.Fatalf("not after half a minute: %s", what)
-		case <-poll.C:
-		}
-	}
-}
 
 // A Postfix is a mail host of the internet, by DANE and by MTA-STS. It gets what its
 // policies permit, and nothing else.
@@ -85,7 +71,7 @@ func TestPostfixAsServer(t *testing.T) {
 		if err := send(domain); err != nil {
 			t.Fatalf("%s: %v", domain, err)
 		}
-		eventually(t, "the message to "+domain, func() bool { return len(postfix.Messages(t)) == i+1 })
+		await.Until(t, "the message to "+domain, func() bool { return len(postfix.Messages(t)) == i+1 })
 		if texts := strings.Join(postfix.Messages(t), ""); !strings.Contains(texts, "Subject: to "+domain+"\n") {
 			t.Errorf("the Postfix got %s", texts)
 		}
@@ -143,7 +129,7 @@ func TestPostfixAsClient(t *testing.T) {
 				if protected {
 					status = "status=deferred"
 				}
-				eventually(t, domain+" has "+status, func() bool { return len(postfix.LogLines("to=<b@"+domain+">", status)) == 1 })
+				await.Until(t, domain+" has "+status, func() bool { return len(postfix.LogLines("to=<b@"+domain+">", status)) == 1 })
 				if got := len(host.Messages()); protected != (got == 0) {
 					t.Errorf("%s: %d messages", domain, got)
 				}

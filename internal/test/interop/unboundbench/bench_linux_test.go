@@ -188,34 +188,19 @@ func (up *upstream) forward(b *testing.B, unbound string) (port, pid int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	config, pidFile := filepath.Join(dir, "unbound.conf"), filepath.Join(dir, "pid")
-	dnsserver.WriteFile(b, config, fmt.Sprintf(`server:
-	interface: 127.0.0.1@%d
-	do-not-query-localhost: no
-	do-ip6: no
-	do-daemonize: no
-	use-syslog: no
-	logfile: ""
-	username: ""
-	chroot: ""
-	directory: %q
-	pidfile: %q
-	num-threads: 1
-	trust-anchor-signaling: no
-	trust-anchor-file: %q
-	module-config: "validator iterator"
-forward-zone:
+	config := filepath.Join(dir, "unbound.conf")
+	dnsserver.WriteFile(b, config, dnsserver.UnboundClause("127.0.0.1", port, dir, up.anchors)+fmt.Sprintf(`forward-zone:
 	name: "."
 	forward-addr: %s@%s
 remote-control:
 	control-enable: no
-`, port, dir, pidFile, up.anchors, host, upstreamPort))
+`, host, upstreamPort))
 	ready := func() error {
 		_, err := dnsserver.Ask(port, new(dns.Msg).SetQuestion(".", dns.TypeSOA))
 		return err
 	}
 	daemon.Start(b, ready, unbound, "-d", "-c", config)
-	text, err := os.ReadFile(pidFile)
+	text, err := os.ReadFile(filepath.Join(dir, "pid"))
 	if err != nil {
 		b.Fatal(err)
 	}

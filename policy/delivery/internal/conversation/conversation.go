@@ -40,6 +40,11 @@ type Conversation struct {
 	// Customize changes the configuration of TLS, as far as customized lets it; nil
 	// changes nothing.
 	Customize func(*tls.Config)
+	// Tickets are where TLS sessions are kept for resumption, under PlanKey; nil means
+	// that none are. FullHandshake offers none of them.
+	Tickets       *Tickets
+	PlanKey       string
+	FullHandshake bool
 	Circumstances
 
 	// Hello is the reply to the last EHLO.
@@ -53,8 +58,21 @@ type Conversation struct {
 	// Uncounted is for TLS-RPT if mail then goes to the same address with less TLS:
 	// it is no network failure any more. The caller sets it.
 	Uncounted *tlsrpt.Session
+	// TicketFailed means that TLS failed where a ticket was offered. That says nothing
+	// about the server, and is not counted: one full handshake comes first. The ticket is
+	// gone.
+	TicketFailed bool
+	// Proven is the level of the host in the handshake.
+	Proven policy.Level
+	// Reused means that the session was taken over, ResetDue that it needs RSET before
+	// MAIL, and Uses are the mails that went over it. The caller counts them.
+	Reused, ResetDue bool
+	Uses             int
 
 	greeting string // the server's name
+	ticket   *ticket
+	custom   custom
+	resumed  bool // the TLS session
 	// step and state are where the conversation ended, for Host.Attempted.
 	step  policy.Step
 	state *tls.ConnectionState // of a session, established or not verified
@@ -179,6 +197,9 @@ func (c *Conversation) sayHello(s Step) bool {
 	if c.Last.Action == Retry || c.Last.Result == FailedTLS {
 		// In TLS 1.3 the server's verdict on the client comes after the handshake.
 		c.step, c.state = policy.Handshake, nil
+		if c.resumed {
+			c.failTicket()
+		}
 	}
 	return false
 }
@@ -224,7 +245,18 @@ func (c *Conversation) startTLS(ctx context.Context) {
 // handshake establishes TLS, and verifies the server inside it.
 func (c *Conversation) handshake(ctx context.Context) bool {
 	c.step = policy.Handshake
-	config := c.tlsConfig()
+	config, custom := c.tlsConfig()
+	c.custom = custom
+	if choose := config.GetClientCertificate; choose != nil {
+		config.GetClientCertificate = func(asked *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			chosen, err := choose(asked)
+			c.custom.asked, c.custom.sent = asked, digestOf(chosen)
+			return chosen, err
+		}
+	}
+	if c.ticket = c.ticketFor(custom); c.ticket != nil {
+		config.ClientSessionCache = c.ticket
+	}
 	verify := config.VerifyConnection
 	config.VerifyConnection = func(state tls.ConnectionState) error {
 		err := verify(state)
@@ -238,12 +270,25 @@ func (c *Conversation) handshake(ctx context.Context) bool {
 	}
 	if err := c.Conn.StartTLS(ctx, c.Timeouts.Handshake, config); err != nil {
 		c.judge(StepHandshake, EventOf(wire.Reply{}, err), err)
+		if c.ticket != nil && c.ticket.offered && (c.state == nil || c.state.DidResume) {
+			c.failTicket()
+		}
 		return false
 	}
 	c.judge(StepHandshake, Completed, nil)
 	state, _ := c.Conn.TLS()
 	c.state, c.InTLS, c.FellBack = &state, true, false
+	c.Proven, c.resumed = c.Host.Level, state.DidResume
+	if c.ticket != nil {
+		c.ticket.verified(state.PeerCertificates)
+	}
 	return true
+}
+
+// failTicket drops a ticket that may be why TLS failed.
+func (c *Conversation) failTicket() {
+	c.TicketFailed = true
+	c.ticket.drop()
 }
 
 // checkRequireTLS demands the extension that mail with RequireTLS needs, as
@@ -258,9 +303,9 @@ func (c *Conversation) checkRequireTLS() {
 
 // Report returns what TLS-RPT counts of the conversation, without outcomes if that is
 // nothing, or nil. A connection that asks for less TLS than the first is not counted: the
-// first one was, as a failure.
+// first one was, as a failure. One on which a ticket failed is followed by one that is.
 func (c *Conversation) Report(addr, sending netip.Addr) *tlsrpt.Session {
-	if c.Offer != CurrentTLS {
+	if c.Offer != CurrentTLS || c.TicketFailed {
 		return nil
 	}
 	session, _ := c.Host.Attempted(c.step, c.state, c.Err)

@@ -16,7 +16,7 @@ func TestChunksAreNotTheMessage(t *testing.T) {
 		tr := track{}
 		play(t, &tr, begin...)
 		play(t, &tr, "C: BDAT 3\r\nabcBDAT 3 LAST\r\ndef", "S: 250 chunk")
-		tr.lost()
+		tr.lost(true)
 		about, ok := tr.about(io.EOF)
 		if !ok || about.Ruling().Verdict != conversation.Unknown {
 			t.Errorf("%v %+v", ok, about)
@@ -26,7 +26,7 @@ func TestChunksAreNotTheMessage(t *testing.T) {
 		tr := track{}
 		play(t, &tr, begin...)
 		play(t, &tr, "C: BDAT 3\r\nabc", "S: 250 chunk")
-		tr.lost()
+		tr.lost(true)
 		if about, ok := tr.about(io.EOF); !ok {
 			t.Errorf("Failure is nil: no LAST was sent, the mail counts as accepted (%+v)", about)
 		}
@@ -47,7 +47,7 @@ func TestNetworkErrorNamesNoReply(t *testing.T) {
 		tr := track{circumstances: conversation.Circumstances{InTLS: true}}
 		play(t, &tr, "C: EHLO x\r\n", "S: 250 x", "C: MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nRCPT TO:<e@f>\r\nDATA\r\n",
 			"S: 250 ok", "S: 250 ok", refusal, "S: 354 go", "C: x\r\n.\r\n")
-		tr.lost()
+		tr.lost(true)
 		addr, _ := net.ResolveTCPAddr("tcp", "[2001:db8:"+refusal[3:6]+"::25]:25")
 		about, ok := tr.about(&net.OpError{Op: "read", Net: "tcp", Addr: addr, Err: errors.New("connection reset by peer")})
 		if r := about.Ruling(); !ok || r.Verdict != conversation.Unknown {

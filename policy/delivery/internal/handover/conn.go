@@ -1,11 +1,13 @@
 package handover
 
 import (
+	"io"
 	"maps"
 	"net"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,7 +19,8 @@ import (
 // greeting. It greets and answers the client's first EHLO or HELO itself, with what
 // the server offers in the session as it is. From then on it hands commands and
 // messages through as they are, and replies in the form that every client reads:
-// behind each code a space and a text, keywords in upper case. It answers itself what
+// behind each code a space and a text, the usual code for each success, keywords in
+// upper case. It answers itself what
 // must not reach the server: STARTTLS, AUTH in a session that is not authenticated, and
 // MAIL without REQUIRETLS where that is required.
 //
@@ -29,7 +32,13 @@ type Conn struct {
 	hello   wire.Reply    // the server's last reply to EHLO
 	timeout time.Duration // of each step
 	login   bool          // Config.Authenticated
+	keep    bool          // Config.Keep
 	ended   func()
+
+	mu       sync.Mutex
+	busy     int  // calls that use the session
+	closed   bool // by the client
+	released bool
 
 	track   track
 	replies []byte // to read next
@@ -51,11 +60,16 @@ type Config struct {
 	// Circumstances are those of the session.
 	Circumstances conversation.Circumstances
 	// Authenticated means that the client may log in: credentials do not go to a server
-	// that may be anyone.
+	// that may be anyone, or that anyone may have named.
 	Authenticated bool
 	// RequireTLS means that MAIL without the parameter REQUIRETLS must not reach the
 	// server (RFC 8689 section 4.2.1).
 	RequireTLS bool
+	// Keep means that the session may be used by others afterwards: QUIT and Close do not
+	// reach the server.
+	Keep bool
+	// Reused means that the session was used by others before.
+	Reused bool
 	// Ended is called when the connection is closed, any number of times.
 	Ended func()
 }
@@ -68,8 +82,9 @@ func New(c Config) *Conn {
 		hello:   c.Hello,
 		timeout: c.Timeout,
 		login:   c.Authenticated,
+		keep:    c.Keep,
 		ended:   c.Ended,
-		track:   track{circumstances: c.Circumstances, requireTLS: c.RequireTLS, noLogin: !c.Authenticated},
+		track:   track{circumstances: c.Circumstances, requireTLS: c.RequireTLS, noLogin: !c.Authenticated, keep: c.Keep, untried: c.Reused},
 		replies: appendReply(nil, wire.Reply{Code: 220, Lines: []string{c.Host + " ESMTP"}}),
 	}
 }
@@ -85,15 +100,62 @@ func (c *Conn) Settle() { c.track.settle() }
 // Idle reports whether the server waits for a command, so that it may be told QUIT.
 func (c *Conn) Idle() bool { return c.track.idle() }
 
+// Stale reports whether a session that was used by others ended before a message began. A
+// timeout is another matter.
+func (c *Conn) Stale() bool { return c.track.stale() }
+
+// Release takes the session from the client, for others to use: from then on the Conn is
+// closed and does not touch it. It reports false, and does nothing, unless the server
+// waits for a command and the client has left nothing behind in the session but mail.
+func (c *Conn) Release() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.released || c.busy > 0 || !c.track.reusable() {
+		return false
+	}
+	c.released = true
+	return true
+}
+
+// use begins a call that uses the session. The caller calls done.
+func (c *Conn) use() (done func(), err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || c.released {
+		return nil, net.ErrClosed
+	}
+	c.busy++
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.busy--
+	}, nil
+}
+
 // Leave says QUIT, if the client has not, and closes the connection.
 func (c *Conn) Leave(timeout time.Duration) {
-	defer c.ended()
-	c.track.lost()
-	c.session.Quit(timeout)
+	if c.end() {
+		defer c.ended()
+		c.session.Quit(timeout)
+	}
+}
+
+// end marks the connection as closed, and reports whether the session is still its own.
+func (c *Conn) end() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	c.track.lost(false)
+	return !c.released
 }
 
 // Read returns a part of the next reply.
 func (c *Conn) Read(p []byte) (int, error) {
+	done, err := c.use()
+	if err != nil {
+		return 0, err
+	}
+	defer done()
 	if len(c.replies) == 0 {
 		reply, err := c.reply()
 		if err != nil {
@@ -116,6 +178,8 @@ func (c *Conn) reply() (wire.Reply, error) {
 		reply := wire.Reply{Code: next.code, Lines: []string{next.own}}
 		c.track.heard(reply)
 		return reply, nil
+	case !waiting && c.track.parted():
+		return wire.Reply{}, io.EOF // as after the reply to QUIT
 	case !waiting && !c.track.greeted():
 		return wire.Reply{}, os.ErrDeadlineExceeded // nothing comes before a command
 	}
@@ -127,10 +191,11 @@ func (c *Conn) reply() (wire.Reply, error) {
 			if next.verb == "EHLO" && reply.Class() == 2 {
 				return c.offers(reply), nil
 			}
+			reply.Code = expected(next.verb, reply.Code)
 			return reply, nil
 		}
 	}
-	c.track.lost()
+	c.track.lost(!conversation.IsTimeout(err))
 	return wire.Reply{}, err
 }
 
@@ -146,6 +211,11 @@ func (c *Conn) greet(first command) wire.Reply {
 
 // Write sends what the client says, from the end of its greeting on.
 func (c *Conn) Write(p []byte) (int, error) {
+	done, err := c.use()
+	if err != nil {
+		return 0, err
+	}
+	defer done()
 	forward, err := c.track.said(p)
 	if err == nil && len(forward) > 0 {
 		var timeout time.Duration
@@ -154,7 +224,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 		}
 	}
 	if err != nil {
-		c.track.lost()
+		c.track.lost(!conversation.IsTimeout(err))
 		return 0, err
 	}
 	return len(p), nil
@@ -171,6 +241,23 @@ func (c *Conn) offers(hello wire.Reply) wire.Reply {
 		}
 	}
 	return reply
+}
+
+// expected returns the code of a reply as clients know it that compare all of it. The
+// first digit decides (RFC 5321 section 4.3.2): a client that takes 251 after the
+// message for a failure would send the message again.
+func expected(verb string, code int) int {
+	switch class := code / 100; {
+	case class == 3 && verb == "DATA":
+		return 354
+	case class == 2 && verb == "QUIT":
+		return 221
+	case class == 2 && verb == "RCPT" && code/10 == 25:
+		return code
+	case class == 2 && slices.Contains([]string{"HELO", "MAIL", "RCPT", ".", "BDAT", "RSET", "NOOP"}, verb):
+		return 250
+	}
+	return code
 }
 
 // appendReply writes a reply so that clients which are strict read it.
@@ -209,6 +296,11 @@ func (c *Conn) SetDeadline(t time.Time) error {
 		return nil
 	}
 	c.deadline.Store(t.UnixNano())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.released {
+		return net.ErrClosed
+	}
 	return c.session.NetConn().SetDeadline(t)
 }
 
@@ -218,10 +310,17 @@ func (c *Conn) SetReadDeadline(t time.Time) error { return c.SetDeadline(t) }
 // SetWriteDeadline is SetDeadline: a step is a command and its reply.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.SetDeadline(t) }
 
-// Close closes the connection without a farewell.
+// Close closes the connection without a farewell. If the session may be used by others,
+// that is left to Release or Leave.
 func (c *Conn) Close() error {
+	c.mu.Lock()
+	postponed := c.keep && c.busy == 0 && c.track.reusable()
+	c.closed = c.closed || postponed
+	c.mu.Unlock()
+	if postponed || !c.end() {
+		return nil
+	}
 	defer c.ended()
-	c.track.lost()
 	return c.session.Abort()
 }
 

@@ -35,7 +35,7 @@ func TestErrorsAfterAnAcceptedMessage(t *testing.T) {
 			}
 			play(t, tr, tt.script...)
 			if tt.lost {
-				tr.lost()
+				tr.lost(true)
 			}
 			if about, ok := tr.about(tt.err); ok != (tt.concerns && settled) {
 				t.Errorf("%s, settled %v: %v, %+v", tt.name, settled, ok, about)

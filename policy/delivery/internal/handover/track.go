@@ -2,6 +2,7 @@ package handover
 
 import (
 	"bytes"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +19,7 @@ type track struct {
 	circumstances conversation.Circumstances
 	requireTLS    bool
 	noLogin       bool // AUTH is answered here
+	keep          bool // QUIT is
 
 	mu      sync.Mutex
 	hello   bool      // the client has said EHLO or HELO
@@ -36,6 +38,9 @@ type track struct {
 	quit     bool    // the client has said QUIT
 	barred   bool    // the last MAIL was answered here: there is no transaction
 	over     bool    // the connection is of no more use
+	untried  bool    // others used the session, and no message has begun since
+	ended    bool    // it ended before that
+	spoiled  bool    // more than mail was spoken, or a reply was odd: it is not for others
 }
 
 // command is one that waits for its reply.
@@ -81,6 +86,10 @@ func (t *track) said(p []byte) (forward []byte, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for len(p) > 0 {
+		if t.keep && t.quit {
+			t.spoiled = true
+			return nil, net.ErrClosed // nothing follows QUIT
+		}
 		switch t.mode {
 		case message:
 			n := t.scan(p)
@@ -152,6 +161,9 @@ func (t *track) command(line string) (forward bool) {
 		sent.code, sent.own = 538, "5.7.11 the session is not authenticated, and gets no credentials"
 	case sent.verb == "QUIT":
 		t.quit = true
+		if t.keep {
+			sent.code, sent.own = 221, "2.0.0 bye"
+		}
 	case sent.verb == "MAIL":
 		t.refusals, t.accepted, t.taken, t.settled = nil, 0, false, false
 		if t.barred = t.requireTLS && !slices.Contains(parameters(line), "REQUIRETLS"); t.barred {
@@ -167,12 +179,16 @@ func (t *track) command(line string) (forward bool) {
 			if sent.own != "" {
 				sent.code, sent.own = 0, "" // the server refuses it without a transaction
 			}
-			t.mode, t.chunk, t.begun = chunk, size, true
+			t.mode, t.chunk, t.begun, t.untried = chunk, size, true, false
 		}
 	}
 	t.waiting = append(t.waiting, sent)
+	t.spoiled = t.spoiled || sent.own == "" && !slices.Contains(mailVerbs, sent.verb)
 	return sent.own == ""
 }
+
+// mailVerbs are the commands after which RSET leaves nothing of them in a session.
+var mailVerbs = []string{"MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "VRFY", "EXPN", "HELP"}
 
 // parameters returns the words behind the return path of MAIL, in upper case. What is
 // in the path does not count: it is the mail's sender who wrote it.
@@ -213,12 +229,17 @@ func (t *track) heard(reply wire.Reply) {
 		answered, t.waiting = t.waiting[0], t.waiting[1:]
 	} else if t.mode != message {
 		answered.verb = ""
+	} else {
+		t.spoiled = true
+	}
+	if answered.verb == "" || reply.Mixed || reply.Class() == 3 && answered.verb != "DATA" || reply.Class() == 5 && answered.verb == "BDAT" {
+		t.spoiled = true
 	}
 	heard := t.at(answered.verb)
 	heard.Reply = reply
 	switch class := reply.Class(); {
 	case class == 3 && answered.verb == "DATA":
-		t.mode, t.end = message, len("\r\n")
+		t.mode, t.end, t.untried = message, len("\r\n"), false
 	case class == 3 && answered.verb == "AUTH":
 		t.prompt = answered.verb
 	case class != 2:
@@ -232,8 +253,9 @@ func (t *track) heard(reply wire.Reply) {
 	case answered.last, answered.verb == "BDAT" && class != 2, answered.verb == "RSET" && class == 2:
 		t.begun = slices.ContainsFunc(t.waiting, func(c command) bool { return c.verb == "BDAT" })
 	}
-	if reply.Code == 421 || answered.verb == "QUIT" {
+	if reply.Code == 421 || answered.verb == "QUIT" && answered.own == "" {
 		t.over = true
+		t.ended = t.ended || t.untried && reply.Code == 421
 	}
 }
 
@@ -271,16 +293,43 @@ func (t *track) settle() {
 	t.refusals, t.settled = nil, t.taken
 }
 
-// lost notes that the conversation has ended without a reply.
-func (t *track) lost() {
+// lost notes that the conversation has ended without a reply. closed means that the
+// server closed it: no timeout, and not the client.
+func (t *track) lost(closed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.ended = t.ended || t.untried && !t.over && len(t.waiting) > 0 && closed
 	t.over = true
+}
+
+// stale implements Conn.Stale.
+func (t *track) stale() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.ended && !t.begun
+}
+
+// parted reports whether the client has said QUIT, which the server does not know.
+func (t *track) parted() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.keep && t.quit
+}
+
+// reusable reports whether others may use the session.
+func (t *track) reusable() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.listens() && !t.spoiled
 }
 
 // idle reports whether the server waits for a command.
 func (t *track) idle() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.listens()
+}
+
+func (t *track) listens() bool {
 	return !t.over && t.mode == commands && !t.begun && t.prompt == "" && len(t.line) == 0 && len(t.waiting) == 0
 }

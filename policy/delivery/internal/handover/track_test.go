@@ -83,7 +83,7 @@ func TestAbout(t *testing.T) {
 				t.Errorf("idle %v", idle)
 			}
 			if tt.err == io.EOF {
-				tr.lost()
+				tr.lost(true)
 			}
 			about, ok := tr.about(tt.err)
 			if tt.verb == "BDAT" && tt.code == 0 {

@@ -24,6 +24,8 @@ const (
 	maxHandshake = 512 << 10
 	// bufferSize is that of the buffers for commands and replies.
 	bufferSize = 4 << 10
+	// partTimeout bounds a QUIT whose reply is not waited for.
+	partTimeout = time.Second
 )
 
 // Conn is a connection to an SMTP server. It is for one goroutine at a time,
@@ -53,6 +55,7 @@ func (c *Conn) use(conn net.Conn) {
 type boundedConn struct {
 	net.Conn
 	left atomic.Int64
+	now  bool // Read does not wait
 }
 
 func (c *boundedConn) Read(p []byte) (int, error) {
@@ -60,7 +63,11 @@ func (c *boundedConn) Read(p []byte) (int, error) {
 	if left <= 0 {
 		return 0, ErrTooLong
 	}
-	n, err := c.Conn.Read(p[:min(int64(len(p)), left)])
+	read := c.Conn.Read
+	if c.now {
+		read = func(p []byte) (int, error) { return readNow(c.Conn, p) }
+	}
+	n, err := read(p[:min(int64(len(p)), left)])
 	c.left.Add(-int64(n))
 	return n, err
 }
@@ -140,8 +147,8 @@ func (c *Conn) Write(octets []byte, timeout time.Duration) error {
 	return c.w.Flush()
 }
 
-// read reads one reply. Lines end in CRLF; a bare LF is accepted as well. The
-// lines of a reply all have the same code (RFC 5321 section 4.2.1); where a
+// read reads one reply. Lines end in CRLF; a bare LF and more than one CR are accepted
+// as well. The lines of a reply all have the same code (RFC 5321 section 4.2.1); where a
 // server sends different ones, the last counts, as it does for other senders.
 func (c *Conn) read() (Reply, error) {
 	var reply Reply
@@ -187,7 +194,7 @@ func (c *Conn) line() (string, error) {
 		if err != nil {
 			return "", unexpected(err)
 		}
-		return strings.TrimSuffix(strings.TrimSuffix(string(line), "\n"), "\r"), nil
+		return strings.TrimRight(strings.TrimSuffix(string(line), "\n"), "\r"), nil
 	}
 }
 
@@ -219,15 +226,6 @@ func (c *Conn) StartTLS(ctx context.Context, timeout time.Duration, config *tls.
 	if c.r.Buffered() > 0 {
 		return ErrInjection
 	}
-	return c.handshake(ctx, timeout, config)
-}
-
-// Discard throws away what the server sent behind a reply, for a handshake
-// that need not prove anything (RFC 3207 section 4.2: whatever was learned in
-// clear is forgotten).
-func (c *Conn) Discard() { c.r.Discard(c.r.Buffered()) }
-
-func (c *Conn) handshake(ctx context.Context, timeout time.Duration, config *tls.Config) error {
 	if err := c.begin(timeout, maxHandshake); err != nil {
 		return err
 	}
@@ -240,14 +238,24 @@ func (c *Conn) handshake(ctx context.Context, timeout time.Duration, config *tls
 	return nil
 }
 
+// Discard throws away what the server sent behind a reply, for a handshake
+// that need not prove anything (RFC 3207 section 4.2: whatever was learned in
+// clear is forgotten).
+func (c *Conn) Discard() { c.r.Discard(c.r.Buffered()) }
+
 // Abort closes the connection without a farewell, neither of SMTP nor of TLS. It
 // may be called at any time and by any goroutine.
 func (c *Conn) Abort() error { return c.raw.Close() }
 
-// Quit says QUIT, waits for the reply at most so long, and closes the
-// connection. Nothing depends on the reply.
+// Quit says QUIT, waits for the reply at most so long, and closes the connection.
+// Nothing depends on the reply. RFC 5321 section 4.1.1.10 has clients wait for it; 0 does
+// not, for a session whose place other mail needs at once.
 func (c *Conn) Quit(timeout time.Duration) {
-	c.Command(timeout, "QUIT")
+	if timeout > 0 {
+		c.Command(timeout, "QUIT")
+	} else if c.begin(partTimeout, maxReply) == nil && c.Send("QUIT") == nil {
+		c.w.Flush()
+	}
 	c.Abort()
 }
 

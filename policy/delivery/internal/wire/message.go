@@ -29,24 +29,42 @@ func (c *Conn) Message(r io.Reader, timeout time.Duration) error {
 	out := message{lineStart: true}
 	block := make([]byte, blockSize)
 	for {
-		n, err := r.Read(block)
-		if n > 0 {
-			if err := c.Write(out.encode(block[:n]), timeout); err != nil {
-				return err
-			}
+		n, err := 0, error(nil)
+		for n < len(block) && err == nil {
+			var more int
+			more, err = r.Read(block[n:])
+			n += more
 		}
-		if err == io.EOF {
-			break
+		octets := out.encode(block[:n])
+		if err == io.EOF { // the end goes with the last block
+			octets = append(octets, out.end()...)
 		}
-		if err != nil {
+		if err := c.Write(octets, timeout); err != nil {
+			return err
+		}
+		switch err {
+		case nil:
+		case io.EOF:
+			c.pending++
+			return nil
+		default:
 			return &SourceError{err}
 		}
 	}
-	if err := c.Write(out.end(), timeout); err != nil {
-		return err
+}
+
+// Early returns the reply of a server that refused a message before its end, after an
+// error of Message. It is 4yz or 5yz: no server can have accepted a message that it
+// does not have. ok is false if there is none.
+func (c *Conn) Early(timeout time.Duration) (reply Reply, ok bool) {
+	if c.begin(timeout, maxReply) != nil {
+		return Reply{}, false
 	}
-	c.pending++
-	return nil
+	reply, err := c.read()
+	if err != nil || reply.Class() < 4 {
+		return Reply{}, false
+	}
+	return reply, true
 }
 
 // message encodes a message piece by piece.

@@ -32,11 +32,11 @@ func (r Reply) Err() *textproto.Error { return &textproto.Error{Code: r.Code, Ms
 // Enhanced returns the enhanced status code at the start of the text (RFC 2034
 // section 4), if there is one and its class is that of the reply.
 func (r Reply) Enhanced() (status [3]int, ok bool) {
-	if len(r.Lines) == 0 {
+	words := strings.Fields(r.Text())
+	if len(words) == 0 {
 		return status, false
 	}
-	word, _, _ := strings.Cut(r.Lines[0], " ")
-	parts := strings.Split(word, ".")
+	parts := strings.Split(words[0], ".")
 	if len(parts) != len(status) {
 		return status, false
 	}

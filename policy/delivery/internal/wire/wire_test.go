@@ -50,6 +50,11 @@ func TestS1ReplyOfACodeAlone(t *testing.T) {
 		{"250-mx.example\r\n250-SIZE 1000\r\n250\r\n", 250, []string{"mx.example", "SIZE 1000", ""}},
 		{"250-\r\n250 \r\n", 250, []string{"", ""}},
 		{"250-mx\n250\tHELP\n", 250, []string{"mx", "HELP"}},
+		{"220\r\r\n", 220, []string{""}},
+		{"250-mx\r\r\n250-STARTTLS\r\r\r\n250\r\r\n", 250, []string{"mx", "STARTTLS", ""}},
+		{"250-\r\r\n250 ok\r\r\n", 250, []string{"", "ok"}},
+		{"354\t\r\n", 354, []string{""}},
+		{"250  \r\n", 250, []string{" "}},
 		// The codes of one reply are the same; where they are not, the last counts.
 		{"250-mx\r\n550 no\r\n", 550, []string{"mx", "no"}},
 		{"599 x\r\n", 599, []string{"x"}},
@@ -124,6 +129,10 @@ func TestEnhancedStatus(t *testing.T) {
 	}{
 		{550, "5.7.1 no", [3]int{5, 7, 1}, true},
 		{550, "5.7.1", [3]int{5, 7, 1}, true},
+		{552, "5.2.2\tfull", [3]int{5, 2, 2}, true},
+		{552, " 5.2.2 full", [3]int{5, 2, 2}, true},
+		{552, "\n5.2.2 full", [3]int{5, 2, 2}, true},
+		{552, "5.2.2\n5.2.2 full", [3]int{5, 2, 2}, true},
 		{452, "4.5.3 too many", [3]int{4, 5, 3}, true},
 		{250, "2.1.5 ok", [3]int{2, 1, 5}, true},
 		{550, "5.999.999 x", [3]int{5, 999, 999}, true},
@@ -254,7 +263,7 @@ func TestOffers(t *testing.T) {
 	}
 }
 
-// SMTP-7, SMTP-8: RFC 5321 section 4.5.2, and lines that end in LF.
+// SMTP-7, SMTP-8, SMTP-28: RFC 5321 section 4.5.2, and lines that end in LF.
 func TestMessage(t *testing.T) {
 	for _, tt := range []struct{ message, want string }{
 		{"", ".\r\n"},

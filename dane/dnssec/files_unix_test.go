@@ -1,0 +1,109 @@
+//go:build unix
+
+package dnssec
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// fewFiles is set for a process that looks up names and may have few open files.
+const fewFiles = "MXSEAL_TEST_FEW_FILES"
+
+func TestMain(m *testing.M) {
+	if server := os.Getenv(fewFiles); server != "" {
+		lookUpWithFewFiles(server, os.Getenv(fewFiles+"_ANCHORS"))
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// lookUpWithFewFiles prints what fails.
+func lookUpWithFewFiles(server, anchors string) {
+	const names, free = 400, 25
+	// A file that is open shows where the numbers are.
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	// Max stays, so that Cur can be raised again.
+	limit := func(cur uint64) {
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: cur, Max: uint64(null.Fd()) + free}); err != nil {
+			fmt.Println(err)
+		}
+	}
+	limit(uint64(null.Fd()) + free)
+	var lacking atomic.Int64
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+		if err != nil && strings.Contains(err.Error(), syscall.EMFILE.Error()) {
+			lacking.Add(1)
+		}
+		return conn, err
+	}
+	clock := func() time.Time { return time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC) }
+	v, err := New(Config{Servers: []string{server}, Anchors: anchors, Dial: dial, Now: clock})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	absent := make([]string, names)
+	for i := range absent {
+		absent[i] = fmt.Sprintf("none%d.com", i)
+	}
+	for _, err := range all(context.Background(), v, absent) {
+		if err != nil {
+			fmt.Println(err)
+		}
+	}
+	if lacking.Load() == 0 {
+		fmt.Println("there were always enough files")
+	}
+	if s := v.Stats(); s.Secure.Count != names || s.Servers[0].Failures != 0 {
+		fmt.Printf("%+v\n", s)
+	}
+
+	// Without any file for longer than an attempt takes: all numbers below are in use.
+	limit(uint64(null.Fd()))
+	_, err = v.Lookup(context.Background(), "none.com", TypeMX)
+	if e, ok := err.(*Error); !ok || e.Reason != Busy {
+		fmt.Println("without files:", err)
+	}
+	limit(uint64(null.Fd()) + free)
+	if _, err := v.Lookup(context.Background(), "none.com", TypeMX); err != nil {
+		fmt.Println("with files again:", err)
+	}
+}
+
+// D10: with sockets of the system, and fewer of them than Bounds permits.
+func TestD10FewFiles(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.zone("com.")
+	packets, listener := listenBoth(t)
+	for _, server := range []*dns.Server{{PacketConn: packets}, {Listener: listener}} {
+		server.Handler = dns.HandlerFunc(func(to dns.ResponseWriter, query *dns.Msg) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			to.WriteMsg(w.reply(query))
+		})
+		go server.ActivateAndServe()
+		defer server.Shutdown()
+	}
+	child := exec.CommandContext(t.Context(), os.Args[0])
+	child.Env = append(os.Environ(), fewFiles+"="+packets.LocalAddr().String(), fewFiles+"_ANCHORS="+w.anchors())
+	if out, err := child.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("%v: %s", err, out)
+	}
+}
