@@ -234,7 +234,7 @@ func (r *Resolver) newHost(q question, route route, exchange hop.Exchange, found
 		MX:     route.status,
 		TLSA:   found.tlsa,
 		MTASTS: plan.MTASTS.fact(),
-		Listed: plan.MTASTS.lists(exchange.Name),
+		Listed: plan.MTASTS.Policy != nil && plan.MTASTS.Policy.MatchMX(exchange.Name),
 	}
 	override := r.overrides.hosts[exchange.Name]
 	wishes := q.wishes

@@ -112,6 +112,19 @@ func (c *chain) known(name string) *cut {
 	return cached
 }
 
+// isInSignedZone reports whether name is in a signed zone as far as the cache knows.
+func isInSignedZone(c *memory.Cache, name string, now time.Time) bool {
+	for at := name; ; at = proof.Parent(at) {
+		known, _ := c.Get(memory.Key{Name: at, Kind: memory.Cut}, now).(*cut)
+		switch {
+		case known != nil && known.kind == signed:
+			return c.Habits(at, now).Records.Load() > 0
+		case known != nil && known.kind != sameZone, at == ".":
+			return false
+		}
+	}
+}
+
 // cut returns what name is to the zone above. It asks if that is not known.
 func (c *chain) cut(above *zone, name string) (*cut, error) {
 	if known, ok := c.cuts[name]; ok {
@@ -283,28 +296,9 @@ func (c *chain) judgeKeys(q question, ds []*dns.DS, mismatch Reason, r *reply) (
 	if err := r.present(q); err != nil {
 		return nil, err
 	}
-	if limit := budget.Limits.KeysPerZone; len(set.Records) > limit {
-		return nil, &proof.LimitError{What: "keys of one zone", Limit: limit}
-	}
-	all := &proof.KeySet{Apex: q.name}
-	entry := &proof.KeySet{Apex: q.name} // the keys that match a DS record
-	for _, rr := range set.Records {
-		record, ok := rr.(*dns.DNSKEY)
-		if !ok {
-			continue
-		}
-		key, ok := proof.NewKey(record, c.sha1)
-		if !ok {
-			continue
-		}
-		all.Keys = append(all.Keys, key)
-		matches, err := key.MatchesAny(ds, budget)
-		if err != nil {
-			return nil, err
-		}
-		if matches {
-			entry.Keys = append(entry.Keys, key)
-		}
+	all, entry, err := proof.KeysOf(set, ds, c.sha1, budget)
+	if err != nil {
+		return nil, err
 	}
 	if len(entry.Keys) == 0 {
 		return nil, failure(q, mismatch, "none of %d keys matches", len(set.Records))

@@ -29,6 +29,33 @@
 // [Trusting] is for users who run a validating server on the same host, or reach one
 // over TLS, and want to leave validation to it.
 //
+// # Servers and their settings
+//
+// A Validator works with every server that returns DNSSEC records, whether it validates or
+// not. A Trusting needs one that validates. These were tried:
+//
+//   - unbound and BIND suit a Validator as they are. They validate with
+//     auto-trust-anchor-file (unbound) and "dnssec-validation auto" (BIND).
+//   - PowerDNS Recursor validates with dnssec=process or validate. A Validator then gets
+//     SERVFAIL for broken domains. dnssec=process-no-validate suits a Validator, dnssec=off
+//     suits neither.
+//   - Knot Resolver suits both. With policy.STUB it suits neither: use policy.FORWARD.
+//   - dnsmasq suits a Validator if the servers that it asks do. It validates with dnssec and
+//     trust-anchor, except for names below a DNAME. With proxy-dnssec it passes on what
+//     anyone on the network can forge: a Trusting must not use it.
+//   - systemd-resolved at 127.0.0.53 suits a Validator whatever its DNSSEC setting is, if the
+//     servers that it asks do. It validates with DNSSEC=yes. With allow-downgrade an attacker
+//     can switch that off. What is at 127.0.0.54 passes on all queries.
+//   - Docker at 127.0.0.11 is what the server behind it is, and suits no Trusting.
+//
+// Of resolv.conf(5), all nameserver lines are used, in their order. "rotate" begins with
+// another server each time. "timeout:n" bounds one attempt, "attempts:n" is how often each
+// server is asked, and "use-vc" asks over TCP only. "trust-ad" allows a Trusting to use a
+// server at a loopback address. search, domain, ndots and sortlist have no meaning, because
+// all names are absolute; "edns0" is always on. The other options, and the environment
+// variables LOCALDOMAIN and RES_OPTIONS, are ignored. /etc/nsswitch.conf is not read, and
+// /etc/hosts only if Config.HostsFile names it.
+//
 // # What is validated
 //
 // A Validator validates answers of class IN for one name and type, including CNAME and

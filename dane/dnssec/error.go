@@ -1,6 +1,7 @@
 package dnssec
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/mxseal/mxseal/dane/dnssec/internal/ede"
+	"github.com/mxseal/mxseal/dane/dnssec/internal/advice"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 	"github.com/mxseal/mxseal/internal/names"
@@ -43,96 +44,46 @@ const (
 	NotAuthenticated                       // the certificate of a server reached over TLS is not valid
 	NotValidating                          // a server that is trusted to validate does not
 	Busy                                   // no room within Bounds, or this host lacks files, ports or memory
+	NAT64Unknown                           // the prefix of the NAT64 could not be discovered
 )
 
 // String returns the reason in the form of a TLS-RPT failure-reason-code
 // (RFC 8460 section 4.4), such as "bogus-signature-expired" or "servfail".
 func (r Reason) String() string {
-	switch r {
-	case Timeout:
-		return "timeout"
-	case Unreachable:
-		return "unreachable"
-	case ServerFailure:
-		return "servfail"
-	case Refused:
-		return "refused"
-	case OtherRcode:
-		return "server-error"
-	case Malformed:
-		return "malformed-reply"
-	case NoRecursion:
-		return "no-recursion"
-	case BadQuestion:
-		return "bad-question"
-	case Canceled:
-		return "canceled"
-	case WorkLimit:
-		return "work-limit"
-	case SignatureMissing:
-		return "bogus-signature-missing"
-	case SignatureExpired:
-		return "bogus-signature-expired"
-	case SignatureNotYetValid:
-		return "bogus-signature-not-yet-valid"
-	case SignatureInvalid:
-		return "bogus-signature-invalid"
-	case KeyMissing:
-		return "bogus-key-missing"
-	case DSMismatch:
-		return "bogus-ds-mismatch"
-	case AnchorMismatch:
-		return "bogus-trust-anchor-mismatch"
-	case DenialMissing:
-		return "bogus-denial-missing"
-	case AliasInvalid:
-		return "bogus-alias"
-	case AliasLoop:
-		return "alias-loop"
-	case NotAuthenticated:
-		return "server-not-authenticated"
-	case NotValidating:
-		return "server-not-validating"
-	case Busy:
-		return "busy"
-	default:
+	codes := [...]string{
+		Timeout:              "timeout",
+		Unreachable:          "unreachable",
+		ServerFailure:        "servfail",
+		Refused:              "refused",
+		OtherRcode:           "server-error",
+		Malformed:            "malformed-reply",
+		NoRecursion:          "no-recursion",
+		BadQuestion:          "bad-question",
+		Canceled:             "canceled",
+		WorkLimit:            "work-limit",
+		SignatureMissing:     "bogus-signature-missing",
+		SignatureExpired:     "bogus-signature-expired",
+		SignatureNotYetValid: "bogus-signature-not-yet-valid",
+		SignatureInvalid:     "bogus-signature-invalid",
+		KeyMissing:           "bogus-key-missing",
+		DSMismatch:           "bogus-ds-mismatch",
+		AnchorMismatch:       "bogus-trust-anchor-mismatch",
+		DenialMissing:        "bogus-denial-missing",
+		AliasInvalid:         "bogus-alias",
+		AliasLoop:            "alias-loop",
+		NotAuthenticated:     "server-not-authenticated",
+		NotValidating:        "server-not-validating",
+		Busy:                 "busy",
+		NAT64Unknown:         "nat64-unknown",
+	}
+	if r == 0 || int(r) >= len(codes) {
 		return "unknown"
 	}
+	return codes[r]
 }
 
 // bogus reports whether the reason means that the answer is bogus.
 func (r Reason) bogus() bool { return r >= SignatureMissing && r <= AliasInvalid }
-
-// advice says what the administrator should do about the reason.
-func (r Reason) advice() string {
-	switch r {
-	case Timeout, Unreachable:
-		return "check that the DNS server is up and that UDP and TCP port 53 to it are open"
-	case ServerFailure, Refused, OtherRcode, NoRecursion:
-		return "see the log of the DNS server, or use another recursive server"
-	case Malformed:
-		return "the DNS server or a device in between is broken: use another recursive server"
-	case SignatureMissing, DenialMissing:
-		return "if this happens for every signed domain, the DNS server strips DNSSEC records: " +
-			"use one that returns them; if for one domain only, its administrator must fix it"
-	case SignatureExpired, SignatureNotYetValid:
-		return "check the clock of this host; if it is right, the domain's administrator must sign the zone again"
-	case SignatureInvalid, KeyMissing, DSMismatch, AliasInvalid, AliasLoop:
-		return "the domain's DNSSEC is broken or the answer is forged; its administrator must fix it"
-	case NotAuthenticated:
-		return "check the name after # in the configuration of the server, and whether someone impersonates the server"
-	case NotValidating:
-		return "enable validation in the DNS server, with the trust anchor of the root, or use a Validator, which validates itself"
-	case AnchorMismatch:
-		return "update the trust anchors; if they are current, the DNS server or someone on the network forges answers"
-	case Busy:
-		return "look up fewer names at once, or raise Bounds and the limit of open files (ulimit -n) of this program"
-	case WorkLimit:
-		return "the answer costs more work than Limits allows, which may be an attack"
-	default:
-		return ""
-	}
-}
 
 // ExtendedError is an Extended DNS Error (RFC 8914) that a server sent. It is not
 // authenticated. Use it for diagnosis only. If a lookup fails because the server does not
@@ -183,9 +134,9 @@ func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("dnssec: ")
 	e.describe(&b)
-	if advice := e.advice(); advice != "" {
+	if todo := e.advice(); todo != "" {
 		b.WriteString("; ")
-		b.WriteString(advice)
+		b.WriteString(todo)
 	}
 	return b.String()
 }
@@ -194,11 +145,11 @@ func (e *Error) Error() string {
 // this decides.
 func (e *Error) advice() string {
 	if e.Reason == ServerFailure || e.Reason == Refused || e.Reason == OtherRcode {
-		if advice := adviceOfServers(e); advice != "" {
-			return advice
+		if todo := adviceOfServers(e); todo != "" {
+			return todo
 		}
 	}
-	return e.Reason.advice()
+	return advice.OfReason(e.Reason.String())
 }
 
 // adviceOfServers returns the advice about the first Extended DNS Error in err that says
@@ -207,15 +158,15 @@ func adviceOfServers(err error) string {
 	switch err := err.(type) {
 	case *Error:
 		for _, x := range err.Extended {
-			if advice := ede.Advice(x.Code); advice != "" {
-				return advice
+			if todo := advice.OfExtended(x.Code); todo != "" {
+				return todo
 			}
 		}
 		return adviceOfServers(err.Err)
 	case interface{ Unwrap() []error }:
 		for _, cause := range err.Unwrap() {
-			if advice := adviceOfServers(cause); advice != "" {
-				return advice
+			if todo := adviceOfServers(cause); todo != "" {
+				return todo
 			}
 		}
 	}
@@ -375,48 +326,30 @@ func asError(q question, err error) *Error {
 }
 
 func reasonOfFault(fault proof.Fault) Reason {
-	switch fault {
-	case proof.SignatureMissing:
-		return SignatureMissing
-	case proof.SignatureExpired:
-		return SignatureExpired
-	case proof.SignatureNotYetValid:
-		return SignatureNotYetValid
-	case proof.KeyMissing:
-		return KeyMissing
-	case proof.DenialMissing:
-		return DenialMissing
-	case proof.AliasInvalid:
-		return AliasInvalid
-	case proof.Malformed:
-		return Malformed
-	default:
-		return SignatureInvalid
-	}
+	return cmp.Or(map[proof.Fault]Reason{
+		proof.SignatureMissing:     SignatureMissing,
+		proof.SignatureExpired:     SignatureExpired,
+		proof.SignatureNotYetValid: SignatureNotYetValid,
+		proof.KeyMissing:           KeyMissing,
+		proof.DenialMissing:        DenialMissing,
+		proof.AliasInvalid:         AliasInvalid,
+		proof.Malformed:            Malformed,
+	}[fault], SignatureInvalid)
 }
 
 func reasonOf(failed *upstream.Error) Reason {
-	switch failed.Kind {
-	case upstream.Failing:
-		if check := new(upstream.Error); errors.As(failed.Err, &check) {
-			return reasonOf(check)
-		}
-		return Unreachable
-	case upstream.Timeout:
-		return Timeout
-	case upstream.NotAuthenticated:
-		return NotAuthenticated
-	case upstream.Malformed:
-		return Malformed
-	case upstream.TooManyRecords, upstream.TooLarge:
-		return WorkLimit
-	case upstream.BadQuestion:
-		return BadQuestion
-	case upstream.Busy:
-		return Busy
-	default:
-		return Unreachable
+	if check := new(upstream.Error); failed.Kind == upstream.Failing && errors.As(failed.Err, &check) {
+		return reasonOf(check)
 	}
+	return cmp.Or(map[upstream.Kind]Reason{
+		upstream.Timeout:          Timeout,
+		upstream.NotAuthenticated: NotAuthenticated,
+		upstream.Malformed:        Malformed,
+		upstream.TooManyRecords:   WorkLimit,
+		upstream.TooLarge:         WorkLimit,
+		upstream.BadQuestion:      BadQuestion,
+		upstream.Busy:             Busy,
+	}[failed.Kind], Unreachable)
 }
 
 // weight orders errors by how much they say about the name.

@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/advice"
 )
 
 func TestReasons(t *testing.T) {
 	t.Parallel()
 	seen := make(map[string]Reason)
-	for r := Timeout; r <= Busy; r++ {
+	for r := Timeout; r <= NAT64Unknown; r++ {
 		code := r.String()
 		if code == "unknown" || seen[code] != 0 {
 			t.Errorf("reason %d is %q", r, code)
@@ -20,6 +22,9 @@ func TestReasons(t *testing.T) {
 		seen[code] = r
 		if strings.HasPrefix(code, "bogus-") != r.bogus() {
 			t.Errorf("%s: bogus is %v", code, r.bogus())
+		}
+		if advice.OfReason(code) == "" && r != BadQuestion && r != Canceled {
+			t.Errorf("%s: nobody knows what to do", code)
 		}
 		e := &Error{Name: "example.", Type: TypeMX, Reason: r}
 		if !strings.HasPrefix(e.Error(), "dnssec: MX of \"example.\": "+code) {
@@ -29,7 +34,7 @@ func TestReasons(t *testing.T) {
 			t.Errorf("TLSReport is %s, %s", resultType, reasonCode)
 		}
 	}
-	if s := Reason(0).String() + Reason(255).advice() + Reason(255).String(); s != "unknownunknown" {
+	if s := Reason(0).String() + advice.OfReason("") + Reason(255).String(); s != "unknownunknown" {
 		t.Errorf("the rest is %q", s)
 	}
 }
@@ -88,7 +93,7 @@ func TestLimitsHaveDefaults(t *testing.T) {
 func TestExtendedAdvice(t *testing.T) {
 	t.Parallel()
 	ede := func(code uint16) []dns.EDNS0 { return []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: code}} }
-	usual := ServerFailure.advice()
+	usual := advice.OfReason("servfail")
 	for _, tt := range []struct {
 		what, at string
 		rcode    int
@@ -102,7 +107,7 @@ func TestExtendedAdvice(t *testing.T) {
 		{"expired", "mx.example.com.", dns.RcodeServerFailure, ede(dns.ExtendedErrorCodeSignatureExpired), "check the clock of the DNS server", usual},
 		{"not the first", "mx.example.com.", dns.RcodeServerFailure, append(ede(4711), ede(dns.ExtendedErrorCodeBlocked)...), "blocks the name", usual},
 		{"further up the chain", "com.", dns.RcodeServerFailure, ede(dns.ExtendedErrorCodeNetworkError), "cannot reach the servers", usual},
-		{"an answer that is bogus anyway", "mx.example.com.", dns.RcodeSuccess, ede(dns.ExtendedErrorCodeBlocked), SignatureMissing.advice(), "blocks the name"},
+		{"an answer that is bogus anyway", "mx.example.com.", dns.RcodeSuccess, ede(dns.ExtendedErrorCodeBlocked), advice.OfReason("bogus-signature-missing"), "blocks the name"},
 	} {
 		w := mail(t)
 		w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {

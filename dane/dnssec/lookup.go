@@ -3,12 +3,12 @@ package dnssec
 import (
 	"context"
 	"errors"
-	"net"
 	"slices"
 	"time"
 
 	"github.com/miekg/dns"
 
+	"github.com/mxseal/mxseal/dane/dnssec/internal/guess"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/private"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
@@ -81,7 +81,7 @@ func (l *lookup) follow(q question, so path) (*Answer, error) {
 		return a, l.extend(so, q, a)
 	}
 	if l.local && private.IsSpecialUse(q.name) {
-		return localAnswer(q, s.now), nil
+		return specialUseAnswer(q, s.now), nil
 	}
 	if _, err := s.start(exchangeKey{question: q}); err != nil {
 		return nil, err
@@ -129,23 +129,31 @@ func (l *lookup) confirm(a *Answer, q question, so path, asked *asking) (*Answer
 	return earlier, err
 }
 
-// localAnswer answers a question for a special-use name: localhost is this host,
-// and nothing exists below the others. The answer is insecure, because it is not
-// signed.
-func localAnswer(q question, now time.Time) *Answer {
-	a := &Answer{Name: q.name, Status: Insecure, Expires: after(now, proof.MaxTTL)}
-	record := Record{Name: q.name, Type: Type(q.rtype), TTL: proof.MaxTTL * time.Second}
-	switch {
-	case !proof.Within(q.name, "localhost."):
-		a.NXDomain = true
-	case record.Type == TypeA:
-		record.Data = []byte{127, 0, 0, 1}
-		a.Records = []Record{record}
-	case record.Type == TypeAAAA:
-		record.Data = net.IPv6loopback
-		a.Records = []Record{record}
+// guess sends questions for the records that the proof of an answer to q is likely to need
+// and that are not known yet. It sends all at once and does not wait, so that proving the
+// answer takes no longer than getting it. A wrong guess costs a small query, and a missing
+// one costs time: guesses decide nothing else.
+func (l *lookup) guess(q question) {
+	if l.local && private.IsSpecialUse(q.name) || l.private.Of(q.name) != nil {
+		return
 	}
-	return a
+	s := &l.session
+	known := func(at string) (guess.Known, *memory.Habits) {
+		switch known := l.chain.known(at); {
+		case known != nil && known.kind == signed:
+			return guess.Signed, l.cache.Habits(at, s.now)
+		case known != nil && known.kind != sameZone:
+			return guess.Ended, nil
+		case known != nil, l.cache.Get(memory.Key{Name: at, Kind: memory.Zone}, s.now) != nil:
+			return guess.Inside, nil
+		default:
+			return guess.Nothing, nil
+		}
+	}
+	guess.Questions(q.name, q.rtype, known, func(at string, rtype uint16) bool {
+		// Guesses must not use up what a long chain of aliases needs.
+		return s.budget.queries.Load() >= int64(s.budget.limits.Queries/2) && s.guess(question{at, rtype}) == nil
+	})
 }
 
 // extend checks the aliases of a cached answer as if they were followed now.

@@ -74,7 +74,7 @@ func (v *Validator) only(s *upstream.Server) *Validator {
 // given. It cannot find out whether someone forges the answers that a server gets.
 func (t *Trusting) Probe(ctx context.Context, names ...string) error {
 	return probeEach(t.client, func(s *upstream.Server) *probe.Result {
-		alone := &Trusting{t.front.only(s), t.limits}
+		alone := &Trusting{t.front.only(s), t.limits, nil}
 		p := probe.Probe{Client: alone.client, Server: s, Resolver: probed{alone}, Names: names, Zones: []string{"."}}
 		return p.Run(ctx)
 	})
@@ -117,7 +117,7 @@ func (p probed) Explain(name string, rtype uint16, err error) (cause, fault stri
 	cause = e.cause()
 	switch e.Reason {
 	case AnchorMismatch:
-		return cause, "has other keys than the trust anchors: the anchors are outdated, or the answers are forged; " + e.Reason.advice()
+		return cause, "has other keys than the trust anchors: the anchors are outdated, or the answers are forged; " + e.advice()
 	case NotValidating:
 		return cause, "does not validate; " + probe.EnableValidation + ", or use a Validator, which validates itself"
 	case DenialMissing:

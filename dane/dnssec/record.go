@@ -95,7 +95,7 @@ func (r Record) Addr() (addr netip.Addr, ok bool) {
 // type or malformed data.
 func (r Record) MX() (mx MX, ok bool) {
 	const preference = 2
-	if r.Type != TypeMX || len(r.Data) < preference || !isWireName(r.Data[preference:]) {
+	if r.Type != TypeMX || len(r.Data) < preference || !proof.IsWireName(r.Data[preference:]) {
 		return MX{}, false
 	}
 	host, _, err := dns.UnpackDomainName(r.Data, preference)
@@ -131,15 +131,6 @@ func (r Record) TXT() (text string, ok bool) {
 		rest = rest[end:]
 	}
 	return b.String(), true
-}
-
-// isWireName reports whether data is a sequence of labels up to the root label,
-// without compression (RFC 1035 section 3.1).
-func isWireName(data []byte) bool {
-	for len(data) > 0 && 0 < data[0] && data[0] < 64 {
-		data = data[min(1+int(data[0]), len(data)):]
-	}
-	return len(data) == 1 && data[0] == 0
 }
 
 // String returns the record as a line of a zone file in printable ASCII, such as

@@ -3,9 +3,10 @@ package dnssec
 import (
 	"context"
 	"errors"
-	"net"
 	"net/netip"
 	"time"
+
+	"github.com/mxseal/mxseal/dane/dnssec/internal/hostaddr"
 )
 
 // Resolver looks up DNS records and reports how well they are authenticated. The
@@ -116,7 +117,7 @@ func LookupTXT(ctx context.Context, r Resolver, name string) (txts []string, exp
 		}
 	}
 	if len(txts) == 0 {
-		return nil, a.Expires, notFound(name)
+		return nil, a.Expires, hostaddr.NotFound(name)
 	}
 	return txts, a.Expires, nil
 }
@@ -128,58 +129,17 @@ func LookupTXT(ctx context.Context, r Resolver, name string) (txts []string, exp
 //
 // If there are no addresses, the error is a *net.DNSError with IsNotFound set. Any
 // other error means that a lookup failed.
-func LookupNetIP(ctx context.Context, r Resolver, network, host string) (addrs []netip.Addr, err error) {
-	if addr, err := netip.ParseAddr(host); err == nil {
-		if network == "ip4" && !addr.Unmap().Is4() || network == "ip6" && addr.Unmap().Is4() {
-			return nil, notFound(addr.String())
+func LookupNetIP(ctx context.Context, r Resolver, network, host string) ([]netip.Addr, error) {
+	return hostaddr.Lookup(network, host, func(rtype uint16) (addrs []netip.Addr, err error) {
+		a, err := answerOf(ctx, r, host, Type(rtype))
+		if err != nil {
+			return nil, err
 		}
-		return []netip.Addr{addr}, nil
-	}
-	var types []Type
-	switch network {
-	case "ip":
-		types = []Type{TypeA, TypeAAAA}
-	case "ip4":
-		types = []Type{TypeA}
-	case "ip6":
-		types = []Type{TypeAAAA}
-	default:
-		return nil, net.UnknownNetworkError(network)
-	}
-	type outcome struct {
-		answer *Answer
-		err    error
-	}
-	outcomes := make([]chan outcome, len(types))
-	for i, t := range types {
-		outcomes[i] = make(chan outcome, 1)
-		go func() {
-			a, err := answerOf(ctx, r, host, t)
-			outcomes[i] <- outcome{a, err}
-		}()
-	}
-	for _, c := range outcomes {
-		o := <-c
-		if o.err != nil {
-			err = o.err
-			continue
-		}
-		for _, record := range o.answer.Records {
+		for _, record := range a.Records {
 			if addr, ok := record.Addr(); ok {
 				addrs = append(addrs, addr)
 			}
 		}
-	}
-	switch {
-	case len(addrs) > 0:
 		return addrs, nil
-	case err != nil:
-		return nil, err
-	default:
-		return nil, notFound(host)
-	}
-}
-
-func notFound(name string) error {
-	return &net.DNSError{Err: "no such host or record", Name: name, IsNotFound: true}
+	})
 }

@@ -254,7 +254,7 @@ func (s *session) race(ctx context.Context, key exchangeKey, only []*upstream.Se
 
 // exchange makes one attempt. A reply that is too large for a guess is nil.
 func (s *session) exchange(ctx context.Context, key exchangeKey, to upstream.Attempt) (*reply, error) {
-	msg, err := s.client.Exchange(ctx, to, upstream.Question{Name: key.name, Type: key.rtype, Memory: s.largest(key.guess), Spare: key.guess})
+	msg, err := s.client.Exchange(ctx, to, upstream.Question{Name: key.name, Type: key.rtype, Memory: s.largest(key.guess)})
 	if e := new(upstream.Error); errors.As(err, &e) && e.Kind == upstream.TooLarge {
 		s.octets.Add(1 << 16) // at most
 		if key.guess {

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/miekg/dns"
@@ -286,4 +287,52 @@ func TestD9ServerClosesConnectionsWithoutReply(t *testing.T) {
 	if n := server.connections.Load(); n > 2 {
 		t.Errorf("%d connections", n)
 	}
+}
+
+// A connection over TLS that has become silent does not make the server fail: it is checked
+// over a new one.
+func TestSilentConnectionOverTLS(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := mail(t)
+		certificate, roots := selfSigned(t, "dns.example")
+		var silent atomic.Bool
+		var connections atomic.Int64
+		var serving sync.WaitGroup
+		dial := func(context.Context, string, string) (net.Conn, error) {
+			near, far := net.Pipe()
+			isFirst := connections.Add(1) == 1
+			serving.Go(func() {
+				defer far.Close()
+				c := tls.Server(far, &tls.Config{Certificates: []tls.Certificate{certificate}})
+				for {
+					wire, err := receiveQuery(c, "tcp")
+					if err != nil {
+						return
+					}
+					for _, m := range w.serve("", "tls", wire) {
+						if !isFirst || !silent.Load() {
+							c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(m))), m...))
+						}
+					}
+				}
+			})
+			return near, nil
+		}
+		v := w.validator(func(c *Config) {
+			c.Servers, c.TLS, c.Dial, c.Timeout = []string{"tls://192.0.2.1#dns.example"}, &tls.Config{RootCAs: roots, Time: time.Now}, dial, 0
+		})
+		defer serving.Wait()
+		defer v.Close()
+		for i := range 4 {
+			if a, err := v.Lookup(t.Context(), fmt.Sprintf("n%d.wild.example.com", i), TypeA); err != nil || a.Status != Secure {
+				t.Errorf("lookup %d: %+v, %v", i, a, err)
+			}
+			silent.Store(true)
+			time.Sleep(time.Second / 2)
+		}
+		if n := connections.Load(); n != 2 {
+			t.Errorf("%d connections", n)
+		}
+	})
 }

@@ -31,13 +31,17 @@ type TrustingConfig struct {
 	// a DHCP client may have written it. Those at 127.0.0.11, 127.0.0.53 and 127.0.0.54
 	// are not used even then. Empty means /etc/resolv.conf.
 	//
-	// TLS, Dial, Now, Timeout and CacheBytes are as in Config.
-	ResolvConf string
-	TLS        *tls.Config
-	Dial       func(ctx context.Context, network, addr string) (net.Conn, error)
-	Now        func() time.Time
-	Timeout    time.Duration
-	CacheBytes int
+	// The other fields are as in Config. A discovered NAT64 prefix is accepted from all
+	// servers, because they are trusted.
+	ResolvConf    string
+	NAT64         netip.Prefix
+	DiscoverNAT64 bool
+	HostsFile     string
+	TLS           *tls.Config
+	Dial          func(ctx context.Context, network, addr string) (net.Conn, error)
+	Now           func() time.Time
+	Timeout       time.Duration
+	CacheBytes    int
 	// Bounds bounds what all lookups hold together.
 	Bounds Bounds
 }
@@ -57,6 +61,7 @@ type TrustingConfig struct {
 type Trusting struct {
 	front
 	limits Limits // the defaults
+	host   *local // nil if it says nothing
 }
 
 // NewTrusting returns a Trusting. It returns an error if someone on the network
@@ -80,7 +85,11 @@ func NewTrusting(config TrustingConfig) (*Trusting, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Trusting{front, limits}, nil
+	host, err := newLocal(&front, config.HostsFile, config.NAT64, config.DiscoverNAT64, func(*upstream.Server) bool { return true })
+	if err != nil {
+		return nil, err
+	}
+	return &Trusting{front, limits, host}, nil
 }
 
 // Close closes the connections over TLS to the servers. Later lookups that need a
@@ -118,6 +127,18 @@ func (t *Trusting) Lookup(ctx context.Context, name string, rtype Type) (*Answer
 	if err != nil {
 		return nil, err
 	}
+	if t.host == nil {
+		return t.answer(ctx, q)
+	}
+	return t.host.lookup(ctx, q, func(q question) (*Answer, error) { return t.answer(ctx, q) })
+}
+
+// NAT64 returns TrustingConfig.NAT64, or the prefix that was discovered last. The zero
+// Prefix means that there is none, or none yet.
+func (t *Trusting) NAT64() netip.Prefix { return t.host.known() }
+
+// answer is Lookup, except for what the host says.
+func (t *Trusting) answer(ctx context.Context, q question) (*Answer, error) {
 	if a, err := t.cached(q); a != nil || err != nil {
 		return a, err
 	}
@@ -209,7 +230,7 @@ func (t *Trusting) askThese(ctx context.Context, q question, servers []*upstream
 		for _, err := range o.Failures {
 			failures = addFailure(failures, asError(q, err))
 		}
-		r := o.Reply
+		r, silence := o.Reply, true
 		race.Tried = o.Tried
 		if r != nil && !r.ad && len(o.Overtaken) > 0 {
 			slower, reasons, tried := t.askThese(ctx, q, o.Overtaken, o.Tried)
@@ -218,10 +239,11 @@ func (t *Trusting) askThese(ctx context.Context, q question, servers []*upstream
 			}
 			for _, e := range reasons {
 				failures = addFailure(failures, e)
+				silence = silence && e.concernsServer()
 			}
 			race.Tried = tried
 		}
-		if r == nil || r.ad || !slices.ContainsFunc(failures, mayBeBogus) {
+		if r == nil || r.ad || silence && !slices.ContainsFunc(failures, mayBeBogus) {
 			return r, failures, race.Tried
 		}
 		failures = addFailure(failures, r.blame(failure(q, ServerFailure, "another server failed, and the answer of this server is not authenticated")))

@@ -12,7 +12,6 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec/internal/private"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 	"github.com/mxseal/mxseal/internal/flight"
-	"github.com/mxseal/mxseal/internal/special"
 )
 
 // Config configures a Validator. The zero value asks the servers of
@@ -28,10 +27,8 @@ type Config struct {
 	// nameserver line without an IP address is skipped, and errors of lookups and of
 	// Probe say so. If New finds no nameserver line, the server at 127.0.0.1 is asked,
 	// as resolv.conf(5) says. If the file later names no usable server, the old servers
-	// are kept, and errors say so. The options timeout (at most 30), attempts (at most
-	// 5), rotate and use-vc are read from it; Timeout takes precedence. The other
-	// options and the environment variable RES_OPTIONS are ignored. The option trust-ad
-	// matters only to a Trusting.
+	// are kept, and errors say so. Of the options, timeout (at most 30), attempts (at most
+	// 5), rotate and use-vc count; Timeout takes precedence.
 	ResolvConf string
 	// Anchors are the trust anchors, for the root or any other zone: DS or
 	// DNSKEY records in zone-file syntax, with absolute names, one in a line.
@@ -52,6 +49,19 @@ type Config struct {
 	// treat addresses in the prefix like the IPv4 addresses in them. The zero value means
 	// that there is none.
 	NAT64 netip.Prefix
+	// DiscoverNAT64 asks the servers for the prefix (RFC 7050), when it is first needed and
+	// again after its TTL. A prefix other than 64:ff9b::/96 and those in 64:ff9b:1::/48
+	// counts only from servers over TLS or at loopback addresses, except for 127.0.0.11,
+	// 127.0.0.53 and 127.0.0.54, which pass on what others say (section 3.1). It must be
+	// public, and only public IPv4 addresses are translated. In a network with another
+	// prefix, set NAT64. Lookups that need the prefix fail while it is not known.
+	DiscoverNAT64 bool
+	// HostsFile names a file in the form of hosts(5), such as /etc/hosts, and is read again
+	// when it changes. The addresses that it gives to a name are all that the name has. They
+	// are Insecure, so TLSA records of these hosts are not used: list only hosts of your own.
+	// The file is not used for names that aliases lead to, nor for types other than A and
+	// AAAA. Empty means that no file is read.
+	HostsFile string
 	// Dial connects to a server. The network is "udp" or "tcp"; over "udp", each Read
 	// must return one message. nil means a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -105,7 +115,7 @@ type Validator struct {
 	sha1    bool
 	local   bool // special-use names are answered without a server
 	private private.Zones
-	nat64   netip.Prefix
+	host    *local // nil if it says nothing
 
 	exchanges flight.Group[exchangeKey, *outcome]
 }
@@ -133,8 +143,9 @@ func New(config Config) (*Validator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dnssec: %w", err)
 	}
-	if n := config.NAT64; n.IsValid() && !special.IsNAT64(n) {
-		return nil, fmt.Errorf("dnssec: NAT64 prefix %s is none of RFC 6052: give an IPv6 network of 32, 40, 48, 56, 64 or 96 bits", n)
+	host, err := newLocal(&front, config.HostsFile, config.NAT64, config.DiscoverNAT64, (*upstream.Server).HasSecureChannel)
+	if err != nil {
+		return nil, err
 	}
 	zones := make(private.Zones)
 	for _, zone := range config.PrivateZones {
@@ -150,7 +161,7 @@ func New(config Config) (*Validator, error) {
 		sha1:    config.SHA1,
 		local:   anchors.OfIANA(),
 		private: zones,
-		nat64:   config.NAT64,
+		host:    host,
 	}, nil
 }
 
@@ -173,37 +184,15 @@ func (v *Validator) Lookup(ctx context.Context, name string, t Type) (*Answer, e
 	if err != nil {
 		return nil, err
 	}
-	a, err := v.lookup(ctx, q, false)
-	if err != nil || t != TypeAAAA || !v.nat64.IsValid() || len(a.Records) > 0 || a.NXDomain {
-		return a, err
+	if v.host == nil {
+		return v.lookup(ctx, q, false)
 	}
-	return v.synthesize(ctx, q.name, a)
+	return v.host.lookup(ctx, q, func(q question) (*Answer, error) { return v.lookup(ctx, q, false) })
 }
 
-// synthesize returns the AAAA records that the NAT64 translates to the A records of name
-// (RFC 6147 section 5.1.7). Without any, it returns absent.
-func (v *Validator) synthesize(ctx context.Context, name string, absent *Answer) (*Answer, error) {
-	a, err := v.lookup(ctx, question{name, uint16(TypeA)}, false)
-	if err != nil {
-		return nil, err
-	}
-	made := *a
-	made.Records, made.Expires = nil, earliest(a.Expires, absent.Expires)
-	for _, record := range a.Records {
-		addr, _ := record.Addr()
-		if translated, ok := special.Translate(v.nat64, addr); ok {
-			record.Type, record.Data = TypeAAAA, translated.AsSlice()
-			made.Records = append(made.Records, record)
-		}
-	}
-	if len(made.Records) == 0 {
-		return absent, nil
-	}
-	return &made, nil
-}
-
-// NAT64 returns Config.NAT64.
-func (v *Validator) NAT64() netip.Prefix { return v.nat64 }
+// NAT64 returns Config.NAT64, or the prefix that was discovered last. The zero Prefix means
+// that there is none, or none yet.
+func (v *Validator) NAT64() netip.Prefix { return v.host.known() }
 
 // LookupAhead starts a lookup that may turn out not to be needed, and returns a
 // function that waits for it. It returns nil, and sends nothing, unless name is in a

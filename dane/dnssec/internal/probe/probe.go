@@ -11,7 +11,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/mxseal/mxseal/dane/dnssec/internal/ede"
+	"github.com/mxseal/mxseal/dane/dnssec/internal/advice"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 )
 
@@ -126,11 +126,11 @@ func (r *Result) inspect(msg *dns.Msg, zone string) {
 		r.fault("does not support EDNS: no OPT record in its replies; use another server, or find the firewall that removes it")
 	}
 	if !msg.RecursionAvailable {
-		r.fault("does not offer recursion: the RA bit is clear; %s", ede.Advice(dns.ExtendedErrorCodeNotAuthoritative))
+		r.fault("does not offer recursion: the RA bit is clear; %s", advice.OfExtended(dns.ExtendedErrorCodeNotAuthoritative))
 	}
 	switch {
 	case msg.Rcode == dns.RcodeRefused:
-		r.fault("answers REFUSED to the question for the keys of %q; %s", zone, ede.Advice(dns.ExtendedErrorCodeProhibited))
+		r.fault("answers REFUSED to the question for the keys of %q; %s", zone, advice.OfExtended(dns.ExtendedErrorCodeProhibited))
 	case msg.Rcode != dns.RcodeSuccess:
 		r.fault("answers %s to the question for the keys of %q; see the log of the DNS server", upstream.RcodeName(msg.Rcode), zone)
 	case !has(dns.TypeDNSKEY):

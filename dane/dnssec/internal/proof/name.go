@@ -180,3 +180,12 @@ func wireLabels(name string) [][]byte {
 	}
 	return labels
 }
+
+// IsWireName reports whether data is a sequence of labels up to the root label,
+// without compression (RFC 1035 section 3.1).
+func IsWireName(data []byte) bool {
+	for len(data) > 0 && 0 < data[0] && data[0] < 64 {
+		data = data[min(1+int(data[0]), len(data)):]
+	}
+	return len(data) == 1 && data[0] == 0
+}

@@ -2,9 +2,11 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -140,8 +142,7 @@ func (r *Room) HasSpare() bool {
 // lackTime is how long an attempt waits between two tries to open a socket.
 const lackTime = 20 * time.Millisecond
 
-// lacksFiles reports whether attempts wait because this host has too many files open. That
-// there are no replies then says nothing about the servers.
+// lacksFiles reports whether attempts wait because this host has too many files open.
 func (r *Room) lacksFiles(now time.Time) bool {
 	at := r.lacked.Load()
 	return at != 0 && now.Sub(time.Unix(0, at)).Abs() < 5*lackTime
@@ -162,6 +163,12 @@ func (r *Room) keep(ctx context.Context, wait time.Duration, open func(leave fun
 		leave()
 	}
 	return s, err
+}
+
+// tooManyFiles reports whether err says that this host, or the program, has too many files
+// open.
+func tooManyFiles(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 // Lease is the memory that one lookup holds. It is safe for concurrent use. A nil Lease has

@@ -17,23 +17,30 @@ const (
 	// be on its way.
 	checkDelay = 100 * time.Millisecond
 	// checkInterval is the least time between the beginnings of two checks.
-	checkInterval = time.Second
-	// leastCheck and mostCheck are bounds of the time that a check waits for a reply.
-	leastCheck = 600 * time.Millisecond
-	mostCheck  = 1800 * time.Millisecond
+	checkInterval = 500 * time.Millisecond
+	// checkTime is how long a check waits for a reply. A server that takes less for all its
+	// replies is slow, but works.
+	checkTime = 1300 * time.Millisecond
 	// streamDelay is how long a check waits for a reply over UDP before it also asks over
 	// TCP.
 	streamDelay = 200 * time.Millisecond
+	// verdictTime is how long after its beginning a failed check keeps questions from a
+	// server. Until then, the next check has ended, if there are lookups.
+	verdictTime = 1900 * time.Millisecond
 )
 
-// doubt arranges a check of a server with an overdue reply, unless there is a sign of
-// life before it begins.
+// doubt arranges a check of a server that may fail, unless there is a sign of life before
+// it begins.
 func (s *Server) doubt(c *Client, apex string) {
-	if c.open.Err() != nil || !s.reserve(time.Now().Add(checkDelay)) {
+	now := time.Now()
+	begin := now.Add(checkDelay)
+	if c.open.Err() != nil || !s.reserve(begin) {
 		return
 	}
 	time.AfterFunc(checkDelay, func() {
-		if s.standsTrial() {
+		if s.livesSince(now) {
+			s.release(begin)
+		} else {
 			s.check(c, apex)
 		}
 	})
@@ -50,7 +57,7 @@ func (s *Server) review(c *Client, apex string) {
 // check asks for the SOA record at apex.
 func (s *Server) check(c *Client, apex string) {
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(c.open, s.checkTime())
+	ctx, cancel := context.WithTimeout(c.open, checkTime)
 	defer cancel()
 	ask := func(to Attempt) error {
 		// It takes no room, because questions to a server that fails may have it all.
@@ -66,12 +73,8 @@ func (s *Server) check(c *Client, apex string) {
 		s.streams.renew() // the connection may be what is broken
 	} else {
 		second.Go(func() {
-			delay := time.NewTimer(streamDelay)
-			defer delay.Stop()
-			select {
-			case <-delay.C:
+			if waits(ctx, streamDelay) {
 				overTCP = ask(Attempt{Server: s, Stream: true})
-			case <-ctx.Done():
 			}
 		})
 	}
@@ -80,33 +83,24 @@ func (s *Server) check(c *Client, apex string) {
 	s.checkedBy(began, cmp.Or(overTCP, err))
 }
 
-// reserve reports whether a check may begin at the time. If so, no other one may until
-// it has ended.
+// reserve reports whether a check may begin at the time.
 func (h *health) reserve(at time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.checking || at.Sub(h.checked) < checkInterval {
+	if at.Sub(h.checked) < checkInterval {
 		return false
 	}
-	h.checking, h.checked = true, at
+	h.checked = at
 	return true
 }
 
-// standsTrial reports whether a reserved check is still needed.
-func (h *health) standsTrial() bool {
+// release undoes reserve.
+func (h *health) release(at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.overdue == "" {
-		h.checking, h.checked = false, time.Time{}
+	if h.checked.Equal(at) {
+		h.checked = time.Time{}
 	}
-	return h.checking
-}
-
-// checkTime returns how long a check waits for a reply.
-func (h *health) checkTime() time.Duration {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return min(max(3*h.average, leastCheck), mostCheck)
 }
 
 func (h *health) livesSince(t time.Time) bool {
@@ -115,12 +109,10 @@ func (h *health) livesSince(t time.Time) bool {
 	return !h.heard.Before(t)
 }
 
-// checkedBy ends the check that began at the time, with the last error. Without a sign of
-// life since then, the server fails until there is one.
+// checkedBy ends the check that began at the time, with the last error.
 func (h *health) checkedBy(began time.Time, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.checking = false
 	if h.heard.Before(began) && isSilence(err) {
 		h.failedAt, h.failure = began, err
 	}

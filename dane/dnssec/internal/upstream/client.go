@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/resolvconf"
@@ -121,8 +120,8 @@ type Question struct {
 	// Memory bounds Message.Memory. A larger reply is an Error, TooLarge. 0 means no
 	// bound.
 	Memory int
-	// Spare means that nobody may need the reply.
-	Spare bool
+	// Plain asks for the server's own view, as Config.WantAD does.
+	Plain bool
 }
 
 // Exchange asks the server and returns the reply. It asks over TCP if the reply over UDP
@@ -177,7 +176,7 @@ func (c *Client) send(ctx context.Context, to Attempt, q Question) (*Message, er
 	to.Server.counts.queries.Add(1)
 	var m *Message
 	began := time.Now()
-	query, err := newQuery(q, c.wantAD)
+	query, err := newQuery(q, c.wantAD || q.Plain)
 	switch {
 	case err != nil:
 	case c.open.Err() != nil:
@@ -234,7 +233,7 @@ func (c *Client) failure(ctx context.Context, s *Server, err error) *Error {
 // datagrams, so those that do not answer the query are dropped, up to maxStrays, and are
 // not errors of the server (RFC 5452 section 9.1).
 func (c *Client) overUDP(ctx context.Context, s *Server, query *query) (*Message, error) {
-	conn, release, err := c.connect(ctx, "udp", s, query)
+	conn, release, err := c.connect(ctx, "udp", s)
 	if err != nil {
 		return nil, err
 	}
@@ -267,7 +266,7 @@ func (c *Client) overUDP(ctx context.Context, s *Server, query *query) (*Message
 }
 
 func (c *Client) overTCP(ctx context.Context, s *Server, query *query) (*Message, error) {
-	conn, release, err := c.connect(ctx, "tcp", s, query)
+	conn, release, err := c.connect(ctx, "tcp", s)
 	if err != nil {
 		return nil, err
 	}
@@ -292,7 +291,7 @@ func (c *Client) overTLS(ctx context.Context, s *Server, query *query) (*Message
 		return c.Room.keep(ctx, c.Timeout()/2, func(leave func()) (*stream, error) {
 			ctx, cancel := context.WithTimeout(ctx, c.Timeout())
 			defer cancel()
-			conn, err := c.reach(ctx, "tcp", s, false)
+			conn, err := c.dial(ctx, "tcp", s.hostPort)
 			if err != nil {
 				return nil, err
 			}
@@ -310,42 +309,13 @@ func (c *Client) overTLS(ctx context.Context, s *Server, query *query) (*Message
 }
 
 // connect dials a connection that fails when ctx ends.
-func (c *Client) connect(ctx context.Context, network string, s *Server, query *query) (net.Conn, func(), error) {
-	conn, err := c.reach(ctx, network, s, query.Spare)
+func (c *Client) connect(ctx context.Context, network string, s *Server) (net.Conn, func(), error) {
+	conn, err := c.dial(ctx, network, s.hostPort)
 	if err != nil {
 		return nil, nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	return conn, func() { stop(); conn.Close() }, nil
-}
-
-// reach dials the server. While this host has too many files open, it tries again until
-// ctx ends, because others are closed all the time; not so for a question that can be
-// left out.
-func (c *Client) reach(ctx context.Context, network string, s *Server, spare bool) (net.Conn, error) {
-	var lacking error
-	for {
-		conn, err := c.dial(ctx, network, s.hostPort)
-		switch {
-		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-			lacking = err
-			c.Room.lacked.Store(time.Now().UnixNano())
-		case lacking != nil && (errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil && err != nil):
-			return nil, lacking // the server is not the reason
-		default:
-			return conn, err
-		}
-		if spare {
-			return nil, lacking
-		}
-		retry := time.NewTimer(lackTime)
-		select {
-		case <-retry.C:
-		case <-ctx.Done():
-			retry.Stop()
-			return nil, lacking
-		}
-	}
 }
 
 // onlyReply reads what came over a stream, where it can only be the reply.

@@ -16,11 +16,10 @@ const (
 	leastPatience = 150 * time.Millisecond
 	mostPatience  = 400 * time.Millisecond
 
+	// quietTime is how long a sign of life says that a server works.
+	quietTime = time.Second
 	// poorTime is how long a server comes last whose replies were of no use.
 	poorTime = 30 * time.Second
-	// verdictTime is how long a failed check keeps questions from a server. A lookup that
-	// comes later waits for a new check.
-	verdictTime = 1900 * time.Millisecond
 )
 
 // standing is how well a server does. Those of a lower one are asked first.
@@ -42,10 +41,9 @@ type health struct {
 	overdue   string        // a name for which a reply is overdue since then
 	suspected bool          // replies for different names are overdue
 
-	checking bool      // a check is due or under way
 	checked  time.Time // when the last check began
-	failedAt time.Time // when the check began that failed; zero if there was a sign of life since
-	failure  error     // that of the check
+	failedAt time.Time // when the last check began that failed; zero if there was a sign of life since
+	failure  error     // that of this check
 
 	poor      string // the name of the last reply of no use
 	poorAt    time.Time
@@ -86,11 +84,11 @@ func (h *health) patience() time.Duration {
 
 // missed notes that the reply to a question about the name is overdue, or that there is
 // none. It reports whether this may concern all names: there was no sign of life since
-// the question was sent.
-func (h *health) missed(name string, sent time.Time) bool {
+// the question was sent, or none of late.
+func (h *health) missed(name string, sent, now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.heard.Before(sent) {
+	if !h.heard.Before(sent) && now.Sub(h.heard) < quietTime {
 		return false
 	}
 	h.suspected = h.suspected || h.overdue != "" && h.overdue != name
@@ -110,13 +108,16 @@ func (h *health) Poor(name string, now time.Time) {
 	h.poor, h.poorAt = name, now
 }
 
+// standing returns how well the server does. It fails if neither a check nor a question
+// about another name brought a sign of life.
 func (h *health) standing(now time.Time) standing {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	fails := !h.failedAt.IsZero() && h.overdue != ""
 	switch {
-	case !h.failedAt.IsZero() && now.Sub(h.failedAt) < verdictTime:
+	case fails && now.Sub(h.failedAt) < verdictTime:
 		return failing
-	case !h.failedAt.IsZero():
+	case fails:
 		return failed
 	case h.suspected, now.Before(h.poorUntil):
 		return doubtful

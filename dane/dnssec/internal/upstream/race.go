@@ -42,10 +42,6 @@ type Outcome[R any] struct {
 	Tried Tried
 }
 
-// giveUpTime is how long a race waits for servers that turn out to fail while it lasts.
-// A server that needs less for all its replies is slow, but works.
-const giveUpTime = 1500 * time.Millisecond
-
 // lookTime is how often a race looks at the servers that it waits for.
 const lookTime = 100 * time.Millisecond
 
@@ -88,7 +84,6 @@ type entry struct {
 	underWay bool
 	missed   bool  // the reply is overdue
 	givenUp  bool  // because the server is failing
-	doubted  bool  // the server had failed a check before the attempt began
 	err      error // if it failed
 }
 
@@ -120,8 +115,9 @@ func (r *running[R]) work() {
 	}
 }
 
-// attempt makes an attempt when there is room. A wait for room is not held against the
-// server.
+// attempt makes an attempt when there is room. While this host has too many files open, it
+// tries again, because others are closed all the time; not so for a question that nobody
+// may need. Neither wait is held against the server.
 func (r *running[R]) attempt(e *entry) (reply R, err error) {
 	room, err := r.client.enter(r.ctx, e.Attempt, r.Spare)
 	if err != nil {
@@ -133,8 +129,37 @@ func (r *running[R]) attempt(e *entry) (reply R, err error) {
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, r.timeout)
 	defer cancel()
-	r.sent(e, cancel)
-	return r.Ask(ctx, e.Attempt)
+	var lack error
+	for {
+		r.sent(e, cancel)
+		reply, err = r.Ask(ctx, e.Attempt)
+		switch {
+		case err == nil:
+			return reply, nil
+		case tooManyFiles(err):
+			lack = err
+			r.client.Room.lacked.Store(time.Now().UnixNano())
+		case lack != nil && isTimeout(err):
+			return reply, lack
+		default:
+			return reply, err
+		}
+		if r.Spare || !waits(ctx, lackTime) {
+			return reply, lack
+		}
+	}
+}
+
+// waits reports whether ctx lasts for the time, and waits for it.
+func waits(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // begin takes the next attempt, or returns nil if none may begin now.
@@ -189,7 +214,6 @@ func (r *running[R]) sent(e *entry, cancel context.CancelFunc) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e.began, e.cancel = time.Now(), cancel
-	e.doubted = e.Server.standing(e.began) >= failed
 	switch {
 	case r.over:
 		cancel()
@@ -208,43 +232,33 @@ func (r *running[R]) look() {
 		return
 	}
 	now := time.Now()
-	slow := false
 	for _, e := range r.entries {
 		if !e.underWay || e.began.IsZero() {
 			continue
 		}
-		if wait := e.Server.patience(); now.Sub(e.began) >= wait && !r.client.Room.lacksFiles(now) {
+		if wait := e.Server.patience(); now.Sub(e.began) >= wait {
 			r.missed(e)
-			slow = true
 		}
-		if e.Server.standing(now) == failing && (e.doubted || now.Sub(r.began) >= giveUpTime) {
+		if e.Server.standing(now) == failing {
 			e.givenUp = true
 			e.cancel()
 		}
-	}
-	if slow && !r.client.Room.HasSpare() {
-		r.checkNext(now)
 	}
 	r.timer.Reset(lookTime)
 	r.mu.Unlock()
 	r.work()
 }
 
-// checkNext checks the servers that are not asked yet, for lack of room. Otherwise, to find
-// out that all are dead would take the races the time of all of them.
-func (r *running[R]) checkNext(now time.Time) {
-	for _, to := range r.left {
-		if to.Round == 0 && to.Server.reserve(now) {
-			go to.Server.check(r.client, r.Apex)
-		}
-	}
-}
-
-// missed notes that there is no reply to an attempt, at least not in the usual time.
+// missed notes that there is no reply to an attempt, at least not in the usual time. All
+// servers are then checked, because the others may have to take over.
 func (r *running[R]) missed(e *entry) {
 	e.missed = true
-	if e.Server.missed(r.Name, e.began) {
-		e.Server.doubt(r.client, r.Apex)
+	if e.Server.missed(r.Name, e.began, time.Now()) {
+		for _, s := range r.Servers {
+			if !s.livesSince(e.began) {
+				s.doubt(r.client, r.Apex)
+			}
+		}
 	}
 }
 
@@ -343,16 +357,21 @@ func (e *entry) isUnderWay() bool { return e.underWay }
 func (e *entry) isMade() bool { return !e.began.IsZero() }
 
 // failingError is the error of an attempt that a failed check prevents or ends.
-func (h *Server) failingError() *Error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return &Error{Kind: Failing, Server: h.String(), Detail: "the server does not reply to anything, and is checked once a second", Err: h.failure}
+func (s *Server) failingError() *Error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &Error{Kind: Failing, Server: s.String(), Detail: "the server does not reply to anything; it is checked with each lookup", Err: s.failure}
 }
 
 // isSilence reports whether there was no reply at all.
 func isSilence(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && (e.Kind == Timeout || e.Kind == Unreachable || e.Kind == NotAuthenticated)
+}
+
+func isTimeout(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Kind == Timeout
 }
 
 // mayDoBetter reports whether the server may do better in another way: it did not reply,

@@ -29,6 +29,10 @@ func Trustworthy(s *Server, file *resolvconf.File) error {
 	}
 }
 
+// HasSecureChannel reports whether nobody on the network can forge what the server says. One
+// of Docker or systemd-resolved may pass on what others say.
+func (s *Server) HasSecureChannel() bool { return s.isAuthenticated() && !isForwarder(s.Addr()) }
+
 // isForwarder reports whether addr is one of Docker or systemd-resolved.
 func isForwarder(addr netip.Addr) bool {
 	a := addr.Unmap()

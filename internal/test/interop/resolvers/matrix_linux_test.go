@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -34,10 +35,13 @@ func newTree(t *testing.T) *dnstree.Tree {
 		`toplain CNAME mx.plain.example.`,
 		`toexpired CNAME mx.expired.example.`,
 		`dangling CNAME missing`,
+		`public A 1.1.1.1`,
 		`tree DNAME wild.nsec3.example.`,
 	)...)
 	tree.Zone("nsec3.example", dnstree.NSEC3(0, "", false)).Add(append(ordinary, `alias CNAME alias.signed.example.`)...)
 	tree.Zone("plain.example", dnstree.Unsigned).Add(ordinary...)
+	tree.Zone("arpa")
+	tree.Zone("ipv4only.arpa", dnstree.Unsigned).Add(`@ A 192.0.0.170`, `@ A 192.0.0.171`)
 	now := time.Now()
 	tree.Zone("expired.example", dnstree.Valid(now.Add(-48*time.Hour), now.Add(-24*time.Hour))).Add(ordinary...)
 	if err := tree.Start(); err != nil {
@@ -195,6 +199,48 @@ func TestMatrix(t *testing.T) {
 				}
 				probed(t, tr.Probe(t.Context(), given...), resolver.addr, says)
 			})
+		})
+	}
+}
+
+// D15: BIND as a DNS64 server, which makes no addresses for a client that validates. The
+// prefix is discovered all the same, from the server at a loopback address.
+func TestD15DNS64(t *testing.T) {
+	for name, prefix := range map[string]string{"well-known": "64:ff9b::/96", "own": "2606:64::/96"} {
+		t.Run(name, func(t *testing.T) {
+			for _, program := range []string{"named", "ip"} {
+				interop.Need(t, program)
+			}
+			if !inside(t) {
+				return
+			}
+			tree := newTree(t)
+			bind("yes", "dns64 "+prefix+" { };")(t, newUpstream(t, tree), local)
+			v, err := dnssec.New(dnssec.Config{Servers: []string{local}, Anchors: tree.Anchors(), DiscoverNAT64: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer v.Close()
+			tr, err := dnssec.NewTrusting(dnssec.TrustingConfig{Servers: []string{local}, DiscoverNAT64: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tr.Close()
+			for _, r := range []dnssec.Resolver{v, tr} {
+				a, err := r.Lookup(t.Context(), "public.signed.example", dnssec.TypeAAAA)
+				if err != nil || len(a.Records) != 1 {
+					t.Fatalf("%T: %+v, %v", r, a, err)
+				}
+				if addr, _ := a.Records[0].Addr(); !netip.MustParsePrefix(prefix).Contains(addr) {
+					t.Errorf("%T: %v", r, addr)
+				}
+				if status := a.Status; r == v && status != dnssec.Secure {
+					t.Errorf("%T: %v", r, status)
+				}
+			}
+			if v.NAT64().String() != prefix {
+				t.Errorf("discovered %v", v.NAT64())
+			}
 		})
 	}
 }

@@ -70,7 +70,8 @@ func unbound(validates bool) start {
 	}
 }
 
-func bind(validation string) start {
+// bind starts BIND with a value of the setting dnssec-validation, and further options.
+func bind(validation string, options ...string) start {
 	return func(t *testing.T, up *upstream, addr string) {
 		dir := t.TempDir()
 		var anchors strings.Builder
@@ -88,11 +89,12 @@ func bind(validation string) start {
 	allow-query { any; };
 	pid-file none;
 	session-keyfile none;
+	%[7]s
 };
 controls { };
 trust-anchors {
 %[6]s};
-`, dir, addr, up.host, up.port, validation, anchors.String()))
+`, dir, addr, up.host, up.port, validation, anchors.String(), strings.Join(options, "\n\t")))
 		daemon.Start(t, ready(addr), "named", "-g", "-n", "1", "-c", config)
 	}
 }

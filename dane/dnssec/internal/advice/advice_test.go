@@ -1,4 +1,4 @@
-package ede
+package advice
 
 import (
 	"strings"
@@ -9,7 +9,7 @@ import (
 
 // What to do depends on the code, and codes that mean success or too little have no
 // advice.
-func TestAdvice(t *testing.T) {
+func TestOfExtended(t *testing.T) {
 	t.Parallel()
 	words := map[uint16]string{
 		dns.ExtendedErrorCodeUnsupportedDNSKEYAlgorithm:  "update it",
@@ -52,12 +52,12 @@ func TestAdvice(t *testing.T) {
 		}
 	}
 	for code, word := range words {
-		advice := Advice(code)
-		if (advice == "") != (word == "") || !strings.Contains(advice, word) {
-			t.Errorf("%d %s: %q does not say %q", code, dns.ExtendedErrorCodeToString[code], advice, word)
+		todo := OfExtended(code)
+		if (todo == "") != (word == "") || !strings.Contains(todo, word) {
+			t.Errorf("%d %s: %q does not say %q", code, dns.ExtendedErrorCodeToString[code], todo, word)
 		}
-		if len(advice) > 220 {
-			t.Errorf("%d: %d octets", code, len(advice))
+		if len(todo) > 220 {
+			t.Errorf("%d: %d octets", code, len(todo))
 		}
 	}
 }

@@ -1,12 +1,11 @@
-// Package ede says what an administrator should do about the Extended DNS Errors
-// (RFC 8914) of a recursive server.
-package ede
+// Package advice says what an administrator should do about a failed lookup.
+package advice
 
 import "github.com/miekg/dns"
 
-// Advice returns what to do about a failure that the server explains by the code, or "" if
-// the code does not say enough. The server may be wrong or lie, so the advice is only that.
-func Advice(code uint16) string {
+// OfExtended returns what to do about a failure that a server explains by the code of an
+// Extended DNS Error (RFC 8914), or "" if the code does not say enough. The server may be wrong or lie, so the advice is only that.
+func OfExtended(code uint16) string {
 	switch code {
 	case dns.ExtendedErrorCodeUnsupportedDNSKEYAlgorithm, dns.ExtendedErrorCodeUnsupportedDSDigestType, dns.ExtendedErrorCodeUnsupportedNSEC3IterValue:
 		return "the DNS server does not support how the domain is signed: update it"
@@ -39,6 +38,40 @@ func Advice(code uint16) string {
 		return "the DNS server answers for its own zones only: turn recursion on, or use a recursive server"
 	case dns.ExtendedErrorCodeNotSupported:
 		return "the DNS server does not support the question: use another recursive server"
+	default:
+		return ""
+	}
+}
+
+// OfReason returns what to do about a failed lookup, by its reason in the form of TLS-RPT, or
+// "".
+func OfReason(code string) string {
+	switch code {
+	case "timeout", "unreachable":
+		return "check that the DNS server is up and that UDP and TCP port 53 to it are open"
+	case "servfail", "refused", "server-error", "no-recursion":
+		return "see the log of the DNS server, or use another recursive server"
+	case "malformed-reply":
+		return "the DNS server or a device in between is broken: use another recursive server"
+	case "bogus-signature-missing", "bogus-denial-missing":
+		return "if this happens for every signed domain, the DNS server strips DNSSEC records: " +
+			"use one that returns them; if for one domain only, its administrator must fix it"
+	case "bogus-signature-expired", "bogus-signature-not-yet-valid":
+		return "check the clock of this host; if it is right, the domain's administrator must sign the zone again"
+	case "bogus-signature-invalid", "bogus-key-missing", "bogus-ds-mismatch", "bogus-alias", "alias-loop":
+		return "the domain's DNSSEC is broken or the answer is forged; its administrator must fix it"
+	case "server-not-authenticated":
+		return "check the name after # in the configuration of the server, and whether someone impersonates the server"
+	case "server-not-validating":
+		return "enable validation in the DNS server, with the trust anchor of the root, or use a Validator, which validates itself"
+	case "bogus-trust-anchor-mismatch":
+		return "update the trust anchors; if they are current, the DNS server or someone on the network forges answers"
+	case "busy":
+		return "look up fewer names at once, or raise Bounds and the limit of open files (ulimit -n) of this program"
+	case "nat64-unknown":
+		return "set NAT64 to the prefix of the network, or do not discover it"
+	case "work-limit":
+		return "the answer costs more work than Limits allows, which may be an attack"
 	default:
 		return ""
 	}
