@@ -123,7 +123,7 @@ func (l *lookup) firstAccepted(q question, so path, asked *asking) (*Answer, err
 func (l *lookup) confirm(a *Answer, q question, so path, asked *asking) (*Answer, error) {
 	slower := &asking{session: &l.session, q: q, only: asked.overtaken, tried: asked.tried}
 	earlier, err := l.firstAccepted(q, so, slower)
-	if err != nil && slower.err != nil && slower.silence() {
+	if err != nil && slower.err != nil && !slower.err.final && silence(slower.failures) {
 		return a, nil
 	}
 	return earlier, err

@@ -20,7 +20,7 @@ type Config struct {
 	// Servers are recursive DNS servers in the form "192.0.2.1", "192.0.2.1:53" or
 	// "[2001:db8::1]:53", or "tls://192.0.2.1#dns.example" for DNS over TLS. They
 	// need not be trusted or validate, but must return DNSSEC records. They are
-	// asked in this order: if one fails, the next is asked.
+	// asked in this order: the next one if one fails or is slow. See the package.
 	Servers []string
 	// ResolvConf is read if Servers is empty, and read again when it changes. Empty
 	// means /etc/resolv.conf, which Windows does not have: set Servers there. A

@@ -43,7 +43,7 @@ type health struct {
 
 	checked  time.Time // when the last check began
 	failedAt time.Time // when the last check began that failed; zero if there was a sign of life since
-	failure  error     // that of this check
+	failure  *Error    // that of this check
 
 	poor      string // the name of the last reply of no use
 	poorAt    time.Time

@@ -360,7 +360,14 @@ func (e *entry) isMade() bool { return !e.began.IsZero() }
 func (s *Server) failingError() *Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &Error{Kind: Failing, Server: s.String(), Detail: "the server does not reply to anything; it is checked with each lookup", Err: s.failure}
+	e := &Error{
+		Kind: Timeout, Server: s.String(), Failing: true,
+		Detail: "the server does not reply to anything; it is checked with each lookup",
+	}
+	if s.failure != nil { // it may have replied a moment ago
+		e.Kind, e.Err = s.failure.Kind, s.failure
+	}
+	return e
 }
 
 // isSilence reports whether there was no reply at all.
