@@ -123,8 +123,7 @@ type Error struct {
 	// final means that no other server can help: the context has ended, or a limit
 	// of the whole lookup was reached.
 	final bool
-	// fleeting means that the same lookup may succeed at once: the failure is not
-	// remembered.
+	// fleeting means that the failure is not remembered.
 	fleeting bool
 }
 

@@ -100,8 +100,7 @@ func (a *asking) accept(err error) bool {
 		}
 		return false
 	}
-	// What the reply says is known now, so it need not be kept. The chain may have
-	// asked the same question while this reply was judged, and dropped it already.
+	// What the reply says is known now, so it need not be kept.
 	for key, f := range a.session.started {
 		if key.question == a.q {
 			a.session.exchanges.Leave(key, f)
