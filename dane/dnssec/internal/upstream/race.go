@@ -253,9 +253,10 @@ func (r *running[R]) look() {
 // servers are then checked, because the others may have to take over.
 func (r *running[R]) missed(e *entry) {
 	e.missed = true
-	if e.Server.missed(r.Name, e.began, time.Now()) {
+	now := time.Now()
+	if e.Server.missed(r.Name, e.began, now) {
 		for _, s := range r.Servers {
-			if !s.livesSince(e.began) {
+			if s.isQuiet(e.began, now) {
 				s.doubt(r.client, r.Apex)
 			}
 		}
