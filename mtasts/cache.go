@@ -95,7 +95,7 @@ func (c *cache) put(s *state) {
 	e.hit.Store(hit)
 	ring, class := c.place(sh, s)
 	class.count.Add(1)
-	class.size.Add(kept(s).size())
+	class.size.Add(s.size())
 	ring.add(e)
 	sh.entries[s.domain] = e
 	for class.count.Load() > c.limit || class.size.Load() > c.maxSize {
@@ -105,6 +105,12 @@ func (c *cache) put(s *state) {
 		}
 		c.drop(sh, victim)
 	}
+}
+
+// hasRoom reports whether a policy can be added without removing another one.
+func (c *cache) hasRoom() bool {
+	return c.policies.count.Load() < c.limit && c.policies.size.Load()+textPerPolicy <= c.maxSize &&
+		c.large.count.Load() < c.limit && c.large.size.Load()+MaxPolicySize <= c.maxSize
 }
 
 // remove removes domain.
@@ -122,7 +128,7 @@ func (c *cache) drop(sh *shard, e *cacheEntry) (hit bool) {
 	}
 	ring, class := c.place(sh, e.state)
 	class.count.Add(-1)
-	class.size.Add(-kept(e.state).size())
+	class.size.Add(-e.state.size())
 	ring.remove(e)
 	delete(sh.entries, e.state.domain)
 	return e.hit.Load()
@@ -130,10 +136,10 @@ func (c *cache) drop(sh *shard, e *cacheEntry) (hit bool) {
 
 // place returns the ring in sh and the class to which s belongs.
 func (c *cache) place(sh *shard, s *state) (*ring, *class) {
-	switch p := kept(s); {
-	case p == nil:
+	switch {
+	case s.policy == nil && s.lapsed == nil:
 		return &sh.others, &c.others
-	case p.size() > textPerPolicy:
+	case s.size() > textPerPolicy:
 		return &sh.large, &c.large
 	default:
 		return &sh.policies, &c.policies
@@ -208,13 +214,13 @@ func (r *ring) states(mu *sync.RWMutex, states []*state) []*state {
 	return states
 }
 
-// kept returns the policy that the state keeps in memory, in force or expired; nil for
-// none.
-func kept(s *state) *Policy {
-	if s.policy == nil && s.lapsed != nil {
-		return s.lapsed.policy
+// size is the memory that the policies of the state use, in octets; 0 for none.
+func (s *state) size() int64 {
+	n := s.policy.size()
+	if s.lapsed != nil {
+		n += s.lapsed.policy.size()
 	}
-	return s.policy
+	return n
 }
 
 // size is approximately the memory that the policy uses, in octets; 0 for nil. The

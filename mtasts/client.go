@@ -17,12 +17,20 @@ import (
 
 	"github.com/mxseal/mxseal/internal/flight"
 	"github.com/mxseal/mxseal/internal/guarded"
+	"github.com/mxseal/mxseal/mtasts/internal/turn"
 )
 
 const (
 	defaultMaxPolicies  = 16384
 	defaultFetchTimeout = time.Minute
+	defaultFirstWait    = 15 * time.Second
 	defaultRefreshes    = 32
+	defaultFetches      = 128
+	// These limit the fetches at the same time for one registrable domain, such as
+	// example.co.uk, and from one address: a stranger's domains must not use up
+	// MaxFetches.
+	fetchesPerDomain  = 4
+	fetchesPerAddress = 16
 )
 
 // Config configures a [Client]. The zero value is ready for use. [New] reads it
@@ -70,10 +78,19 @@ type Config struct {
 	// time, and the domains that [Client.Preload] looks up at the same time. 0
 	// means 32.
 	MaxRefreshes int
+	// MaxFetches limits the connections to policy hosts at the same time. At most 4
+	// fetches at the same time are for names under one registrable domain, and at most
+	// 16 from one address. A lookup for which there is no turn within a few seconds
+	// finds no policy, and the next one tries again. 0 means 128.
+	MaxFetches int
 	// FetchTimeout limits the fetch of a policy, from the lookup of the policy
 	// host's addresses to the end of the body. 0 means one minute (RFC 8461
 	// section 3.3).
 	FetchTimeout time.Duration
+	// FirstWait limits how long a Lookup waits for the first policy of a domain. A
+	// policy host that stalls must not delay mail for as long as a fetch may take. 0
+	// means 15 seconds.
+	FirstWait time.Duration
 	// OnEvent is called with what an operator should know about policies; see
 	// [Event]. The lookup or refresh that caused the event waits until OnEvent
 	// returns. OnEvent may be called concurrently, and must not call
@@ -86,8 +103,8 @@ type Config struct {
 
 // withDefaults returns config with the zero fields set.
 func (config Config) withDefaults() (Config, error) {
-	if config.MaxPolicies < 0 || config.MaxRefreshes < 0 || config.FetchTimeout < 0 {
-		return config, errors.New("mtasts: Config.MaxPolicies, MaxRefreshes and FetchTimeout must not be negative; 0 means the default")
+	if config.MaxPolicies < 0 || config.MaxRefreshes < 0 || config.MaxFetches < 0 || config.FetchTimeout < 0 || config.FirstWait < 0 {
+		return config, errors.New("mtasts: Config.MaxPolicies, MaxRefreshes, MaxFetches, FetchTimeout and FirstWait must not be negative; 0 means the default")
 	}
 	if config.StoreKey != nil && len(config.StoreKey) < minStoreKey {
 		return config, fmt.Errorf("mtasts: Config.StoreKey has %d octets; use %d random octets or more", len(config.StoreKey), minStoreKey)
@@ -114,8 +131,14 @@ func (config Config) withDefaults() (Config, error) {
 	if config.MaxRefreshes == 0 {
 		config.MaxRefreshes = defaultRefreshes
 	}
+	if config.MaxFetches == 0 {
+		config.MaxFetches = defaultFetches
+	}
 	if config.FetchTimeout == 0 {
 		config.FetchTimeout = defaultFetchTimeout
+	}
+	if config.FirstWait == 0 {
+		config.FirstWait = defaultFirstWait
 	}
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
@@ -162,8 +185,10 @@ func New(config Config) (*Client, error) {
 		storage: newStorage(config, events),
 		fetcher: &fetcher{
 			dialer: guarded.Dialer{
-				Resolver: config.Resolver, Dial: config.Dial, AllowAddr: config.AllowPolicyHost, RootCAs: config.RootCAs, Now: config.Now,
+				Resolver: config.Resolver, Dial: turn.NewDialer(config.Dial, config.MaxFetches, fetchesPerAddress).Dial,
+				AllowAddr: config.AllowPolicyHost, RootCAs: config.RootCAs, Now: config.Now,
 			},
+			turns:   turn.New(fetchesPerDomain),
 			now:     config.Now,
 			timeout: config.FetchTimeout,
 		},
@@ -187,8 +212,8 @@ func (c *Client) Close() error {
 
 // Preload looks up domains that the sender will probably write to, MaxRefreshes
 // at a time, so that their policies are known before an attacker can hide them.
-// Each is an ordinary [Client.Lookup], so a domain whose policy is in force costs
-// little. A policy that is not used afterwards expires like any other: call
+// Each is a [Client.Lookup] that waits for the policy, so a domain whose policy is in
+// force costs little. A policy that is not used afterwards expires like any other: call
 // Preload once a day to keep the policies.
 //
 // The returned error joins the errors of the domains: each an [*Error], or an
@@ -207,7 +232,7 @@ func (c *Client) Preload(ctx context.Context, domains ...string) error {
 		}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			r, err := c.Lookup(ctx, domain)
+			r, err := c.lookup(ctx, domain, false)
 			errs[i] = errors.Join(err, r.Err)
 		})
 	}

@@ -16,6 +16,8 @@ import (
 	"github.com/mxseal/mxseal/internal/guarded"
 	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/internal/txtrecord"
+	"github.com/mxseal/mxseal/mtasts/internal/turn"
+	"golang.org/x/net/publicsuffix"
 )
 
 const (
@@ -31,6 +33,7 @@ const (
 // what is read and how long that takes.
 type fetcher struct {
 	dialer  guarded.Dialer
+	turns   *turn.Turns // for each registrable domain
 	now     func() time.Time
 	timeout time.Duration
 }
@@ -40,7 +43,16 @@ type fetcher struct {
 func (f *fetcher) fetch(ctx context.Context, domain string) (p *Policy, text string, err *Error) {
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	text, fail := f.get(ctx, policyHostLabel+domain)
+	registrable, fail := publicsuffix.EffectiveTLDPlusOne(domain)
+	if fail != nil {
+		registrable = domain // it is a public suffix
+	}
+	release, fail := f.turns.Take(ctx, registrable)
+	if fail != nil {
+		return nil, "", fetchError(ctx, domain, fail, f.now())
+	}
+	defer release()
+	text, fail = f.get(ctx, policyHostLabel+domain)
 	if fail != nil {
 		return nil, "", fetchError(ctx, domain, fail, f.now())
 	}
@@ -125,6 +137,8 @@ func fetchError(ctx context.Context, domain string, err error, now time.Time) *E
 	var fail *Error
 	var dial *guarded.Error
 	switch {
+	case errors.Is(err, turn.ErrNone):
+		fail = &Error{Kind: KindFetch, ReasonCode: "no-turn", Err: turn.ErrNone}
 	case errors.As(err, &dial):
 		fail = dialError(ctx, dial, now)
 	case errors.As(err, &fail):

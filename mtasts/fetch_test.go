@@ -200,7 +200,7 @@ func TestResponses(t *testing.T) {
 				w := newWorld(t)
 				w.setSite(w.good(), test.site(w))
 				start := time.Now()
-				r := lookup(t, w.client(t))
+				r := lookup(t, w.client(t, waits))
 				if time.Since(start) > time.Minute {
 					t.Errorf("took %v", time.Since(start))
 				}
@@ -311,7 +311,7 @@ func TestTLSVersions(t *testing.T) {
 		bubble(t, func(t *testing.T) {
 			w := newWorld(t)
 			w.setHost(func(conn net.Conn) { io.Copy(io.Discard, conn) })
-			wantError(t, lookup(t, w.client(t)), mtasts.KindFetch, "timeout")
+			wantError(t, lookup(t, w.client(t, waits)), mtasts.KindFetch, "timeout")
 		})
 	})
 }

@@ -104,14 +104,38 @@ func TestUpdateWaitsForLittle(t *testing.T) {
 	})
 }
 
-// Without a policy in force, a lookup waits until the fetch ends.
+// Without a policy in force, a lookup waits until the fetch ends, but not for long (C7):
+// then mail may go without a policy, and the policy applies as soon as it is fetched.
 func TestFirstContactWaits(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t)
-		slow := w.host
-		w.setHost(func(conn net.Conn) { time.Sleep(30 * time.Second); slow(conn) })
-		wantMode(t, lookup(t, w.client(t)), mtasts.Enforce)
-	})
+	for delay, want := range map[time.Duration]mtasts.Mode{10 * time.Second: mtasts.Enforce, 30 * time.Second: ""} {
+		t.Run(delay.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := newWorld(t)
+				slow := w.host
+				w.setHost(func(conn net.Conn) { time.Sleep(delay); slow(conn) })
+				c := w.client(t)
+				start := time.Now()
+				r := lookup(t, c)
+				wantMode(t, r, want)
+				if took := time.Since(start); took != min(delay, 15*time.Second) {
+					t.Errorf("waited %v", took)
+				}
+				if want == "" {
+					wantError(t, r, mtasts.KindFetch, "pending")
+					if r.Reportable() || time.Until(r.NextCheck) > 5*time.Second || !c.IsCurrent(domain, nil) {
+						t.Errorf("%+v", r)
+					}
+				}
+				sleepTo(start, delay)
+				synctest.Wait()
+				if want == "" && c.IsCurrent(domain, nil) {
+					t.Error("what was made without the policy still holds")
+				}
+				wantMode(t, lookup(t, c), mtasts.Enforce)
+				wantCounts(t, w, 1, 1)
+			})
+		})
+	}
 }
 
 // Field note 45: a forged id with a blocked fetch changes nothing, and causes one

@@ -9,6 +9,7 @@ import (
 
 	"github.com/mxseal/mxseal/internal/flight"
 	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/mtasts/internal/turn"
 )
 
 // Lookup returns the policy in force for domain. That is the domain of the
@@ -20,7 +21,9 @@ import (
 // passed, Lookup asks DNS for the id. If the id has changed, or the policy has
 // expired, Lookup fetches the policy. Concurrent lookups of one domain do this
 // once. A policy stays in force, whatever fails, until it expires or is
-// replaced. Lookup waits only a few seconds for a newer policy. A failed fetch
+// replaced. Lookup waits only a few seconds for a newer policy, and FirstWait for the
+// first one. Then it answers that there is none yet (RFC 8461 section 3.3), NextCheck is
+// in a few seconds, and the search goes on. A failed fetch
 // is repeated after five minutes at the earliest; while no policy is in force, a
 // new id is tried at once, at most three times in five minutes.
 //
@@ -30,6 +33,11 @@ import (
 // a few seconds. While the Store fails, it is read again every few seconds for domains
 // without a policy in memory.
 func (c *Client) Lookup(ctx context.Context, domain string) (r Result, err error) {
+	return c.lookup(ctx, domain, true)
+}
+
+// lookup is Lookup, which waits for the end of the search unless it is impatient.
+func (c *Client) lookup(ctx context.Context, domain string, impatient bool) (r Result, err error) {
 	// Names in memory are canonical, so the usual hit needs no conversion.
 	s := c.fresh(domain)
 	if s == nil {
@@ -37,7 +45,7 @@ func (c *Client) Lookup(ctx context.Context, domain string) (r Result, err error
 			return r, err
 		}
 		if s = c.fresh(domain); s == nil {
-			s, err = c.search(ctx, domain, lookUp)
+			s, err = c.search(ctx, domain, lookUp, impatient)
 		}
 	}
 	if err == nil {
@@ -99,7 +107,7 @@ func (c *Client) Recheck(ctx context.Context, domain string) (r Result, changed 
 	if s := c.memory.get(domain); s != nil {
 		before = s.at(c.config.Now()).policy
 	}
-	s, err := c.search(ctx, domain, recheck)
+	s, err := c.search(ctx, domain, recheck, false)
 	if err != nil {
 		return Result{}, false, err
 	}
@@ -160,14 +168,21 @@ const (
 	reread
 )
 
-// patience is how long a Lookup waits for news of a domain whose policy in
-// force it could answer with. The flight goes on without it.
-const patience = 5 * time.Second
+const (
+	// patience is how long a Lookup waits for news of a domain whose policy in
+	// force it could answer with. The flight goes on without it.
+	patience = 5 * time.Second
+	// soon is when to look again for a policy that could not be waited for.
+	soon = 5 * time.Second
+)
+
+// errPending means that a Lookup did not wait for the end of a fetch.
+var errPending = errors.New("the fetch of the policy goes on; until it ends, mail may be sent as if there were none (RFC 8461 section 3.3)")
 
 // search waits for a flight that asks DNS, always or if the TTL has passed, and
-// returns the state of domain after it. A Lookup that loses patience gets the
-// policy in force.
-func (c *Client) search(ctx context.Context, domain string, t task) (*state, error) {
+// returns the state of domain after it. Who is impatient gets what is known after a
+// while.
+func (c *Client) search(ctx context.Context, domain string, t task, impatient bool) (*state, error) {
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -176,7 +191,7 @@ func (c *Client) search(ctx context.Context, domain string, t task) (*state, err
 		if err != nil {
 			return nil, err
 		}
-		found, err := wait(ctx, f, t == lookUp, c.config.Now)
+		found, err := c.wait(ctx, f, impatient)
 		if err != nil || found.state != nil && (t == lookUp || found.task != lookUp) {
 			return found.state, err
 		}
@@ -252,19 +267,22 @@ func (r *running) close() {
 	r.closed = true
 }
 
-// wait returns the outcome of f. If impatient, it returns the policy in force
-// once patience has passed.
-func wait(ctx context.Context, f *flight.Flight[outcome], impatient bool, now func() time.Time) (outcome, error) {
+// wait returns the outcome of f. If impatient, it returns the policy in force once
+// patience has passed, and none once FirstWait has passed.
+func (c *Client) wait(ctx context.Context, f *flight.Flight[outcome], impatient bool) (outcome, error) {
 	select {
 	case <-f.Done():
 		return f.Outcome()
 	default:
 	}
-	var impatience <-chan time.Time
+	var impatience, end <-chan time.Time
 	if impatient {
 		timer := time.NewTimer(patience - time.Since(f.Began()))
 		defer timer.Stop()
 		impatience = timer.C
+		last := time.NewTimer(c.config.FirstWait)
+		defer last.Stop()
+		end = last.C
 	}
 	for {
 		select {
@@ -274,11 +292,22 @@ func wait(ctx context.Context, f *flight.Flight[outcome], impatient bool, now fu
 			return outcome{}, ctx.Err()
 		case <-impatience:
 			if known, ok := f.Interim(); ok {
-				if known.state = known.state.at(now()); known.state.policy != nil {
+				if known.state = known.state.at(c.config.Now()); known.state.policy != nil {
 					return known, nil
 				}
 			}
 			impatience = nil
+		case <-end:
+			if known, ok := f.Interim(); ok {
+				now := c.config.Now()
+				known.state = known.state.at(now)
+				if known.state.policy == nil {
+					known.state.setError(&Error{Domain: known.state.domain, Kind: KindFetch, ReasonCode: "pending", Err: errPending}, "")
+					known.state.checkAt(now.Add(soon))
+				}
+				return known, nil
+			}
+			end = nil
 		}
 	}
 }
@@ -316,10 +345,12 @@ func (w *work) run(ctx context.Context) *state {
 	}
 	news := changes(before, next, c.config.Now())
 	written := true
-	if !w.refused || !next.fetched.Equal(w.remembered.fetched) {
+	// After a change by another Client, only what is missing or older is replaced in the
+	// store. Otherwise Clients that disagree would write in turns without end.
+	if w.task != reread || w.stored.policy == nil || w.stored.fetched.Before(next.fetched) {
 		written = c.storage.write(ctx, w.stored, next)
 	}
-	if w.task != refresh || w.remembered != nil || !written {
+	if w.task != refresh || w.remembered != nil || !written || c.memory.hasRoom() {
 		// A refresh does not take room in memory from domains that are looked up,
 		// except where the store did not accept the policy.
 		c.memory.put(next)
@@ -350,16 +381,21 @@ func (w *work) load(ctx context.Context) (before, old *state) {
 		w.stored = c.storage.read(ctx, w.domain)
 	}
 	theirs, now := w.stored, c.config.Now()
+	if mine != nil && mine.lapsed != nil {
+		mine = mine.at(now) // perhaps with the policy back, because the clock was wrong
+	}
 	switch {
 	case mine == nil:
 		before, old = theirs, theirs
 	case !mine.inForce(now) && !theirs.inForce(now):
 		same := *mine
 		same.unread, same.epoch = theirs.unread, theirs.epoch
-		same.answered = theirs.answered || !mine.unread || mine.answered
+		same.answered = theirs.answered || mine.answered
 		before, old = mine, &same
 	case !mine.inForce(now):
-		before, old = mine, theirs
+		copied := *theirs
+		copied.lapsed = mine.at(now).lapsed
+		before, old = mine, &copied
 	case theirs.policy != nil && !mayReplace(theirs, mine, now):
 		// What is older is replaced in the store. Anything else stays there until this
 		// Client has fetched the policy itself.
@@ -450,7 +486,7 @@ func (w *work) fetch(ctx context.Context, next *state, found discovery) (_ *stat
 	if theirs == nil {
 		return w.fetchItself(ctx, next, found)
 	}
-	theirs.used = true
+	theirs.used, theirs.lapsed = true, next.lapsed
 	if theirs.backOff(id, found.until) {
 		return theirs, false
 	}
@@ -504,13 +540,22 @@ func (w *work) fetchItself(ctx context.Context, old *state, found discovery) (_ 
 	policy, text, err := c.fetcher.fetch(ctx, w.domain)
 	now := c.config.Now()
 	next := old.at(now)
-	if err != nil {
+	switch {
+	case err != nil && errors.Is(err, turn.ErrNone): // which is not the domain's failure
+		next.setError(err, "")
+		next.checkAt(earlier(found.until, now.Add(soon)))
+	case err != nil:
 		next.fetchFailed(failure{id: found.record.ID, when: now, err: err, text: shorten(text)})
 		next.checkAt(earlier(found.until, now.Add(fetchRetry)))
-	} else {
+	default:
 		next.fetchSucceeded(found.record.ID, now, policy)
 		next.used = true
 		next.checkAt(found.until)
+		// It applies from now on, and not only when the store has it.
+		w.flight.Publish(outcome{w.task, next})
+		if w.task != refresh || w.remembered != nil || c.memory.hasRoom() {
+			c.memory.put(next)
+		}
 	}
 	if c.storage.leaser != nil && ctx.Err() == nil {
 		c.storage.write(ctx, old, next) // before the lease ends and another Client may fetch

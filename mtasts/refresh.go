@@ -27,10 +27,11 @@ const (
 // Run fetches the policy of each domain that was looked up since the last fetch
 // about once a day, at an unpredictable moment before it expires, whether or not
 // its TXT record is found (RFC 8461 sections 3.3 and 10.2). A policy that is not
-// used expires, and so does one with a max_age below one hour, which lookups
-// fetch again. Work that became due while the program was not running is spread
-// over an hour. If the Store is a [Watcher], Run also takes over what other
-// Clients have found.
+// used expires, and so does one with a max_age below one hour, which lookups fetch
+// again. If a fetch fails, the policy stays in force until it expires (RFC 8461
+// section 3.3), and the fetch is repeated, at first after five minutes. Work that
+// became due while the program was not running is spread over an hour. If the Store
+// is a [Watcher], Run also takes over what other Clients have found.
 //
 // Without Run, a policy is fetched again only by a lookup late in its life, and a
 // domain that rarely gets mail loses its policy.
@@ -99,7 +100,7 @@ func (r *refresher) sweep(ctx context.Context, end time.Time) []job {
 		switch {
 		case s.policy != nil:
 			add(s.domain, s.used, s.schedule())
-		case kept(s.at(now)) == nil:
+		case s.at(now).lapsed == nil:
 			c.memory.remove(s.domain)
 		}
 	}

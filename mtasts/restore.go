@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/mxseal/mxseal/mtasts/internal/absent"
 )
 
 const (
@@ -16,6 +18,9 @@ const (
 	// storeRetry is how long the store, which could not be read, is not read again for
 	// the same domain, unless it could be read for another one.
 	storeRetry = 5 * time.Second
+	// absentPerPolicy is the number of domains without an entry that are remembered,
+	// for each of [Config.MaxPolicies]. Most domains have no policy.
+	absentPerPolicy = 4
 )
 
 var errEntry = errors.New("mtasts: stored entry is not valid")
@@ -28,7 +33,7 @@ type storage struct {
 	key    []byte // nil for none
 	events *notifier
 	now    func() time.Time
-	absent *absences // what the store said
+	absent *absent.Set // the domains for which the store said that it has no entry
 	// failing is true after the store could not be read, and epoch grows when it can
 	// be read again.
 	failing atomic.Bool
@@ -39,7 +44,7 @@ func newStorage(config Config, events *notifier) *storage {
 	leaser, _ := config.Store.(Leaser)
 	return &storage{
 		store: config.Store, leaser: leaser, key: bytes.Clone(config.StoreKey), events: events, now: config.Now,
-		absent: newAbsences(config.MaxPolicies),
+		absent: absent.NewSet(min(config.MaxPolicies, 1<<24) * absentPerPolicy),
 	}
 }
 
@@ -55,7 +60,7 @@ func (st *storage) seen() {
 func (st *storage) isBack(s *state) bool { return s.unread && s.epoch != st.epoch.Load() }
 
 // read returns the state of domain in the store, or a state in which nothing is
-// known. An entry that is not valid is removed. If the store cannot be read, the
+// known. An entry that is not valid is removed, unless Clients share the store. If the store cannot be read, the
 // state is marked as unread, so that the store is asked again the next time.
 func (st *storage) read(ctx context.Context, domain string) *state {
 	unknown := &state{domain: strings.Clone(domain)} // does not keep the caller's text
@@ -72,7 +77,8 @@ func (st *storage) read(ctx context.Context, domain string) *state {
 	switch {
 	case errors.Is(err, ErrNotStored):
 		st.seen()
-		st.absent.add(domain)
+		st.absent.Add(domain)
+		unknown.answered = true
 		return unknown
 	case err != nil:
 		if ctx.Err() == nil {
@@ -81,17 +87,20 @@ func (st *storage) read(ctx context.Context, domain string) *state {
 			}
 			st.events.storeFailed(domain, err)
 		}
-		unknown.unread, unknown.answered = true, st.absent.has(domain)
+		unknown.unread, unknown.answered = true, st.absent.Has(domain)
 		return unknown
 	}
 	st.seen()
-	st.absent.remove(domain)
+	st.absent.Remove(domain)
 	s, err := restore(e, domain, st.now())
 	if err != nil {
 		st.events.storeFailed(domain, err)
-		st.remove(ctx, domain)
-		return unknown
+		if st.leaser == nil { // otherwise another Client may have replaced it by now
+			st.remove(ctx, domain)
+		}
+		s = unknown
 	}
+	s.answered = true
 	return s
 }
 
@@ -154,7 +163,7 @@ func (st *storage) write(ctx context.Context, old, next *state) bool {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
-	st.absent.remove(next.domain)
+	st.absent.Remove(next.domain)
 	e := next.entry()
 	if st.key != nil {
 		e.Tag = e.tag(st.key)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"time"
+
+	"github.com/mxseal/mxseal/mtasts/internal/turn"
 )
 
 // State summarizes what is known about the policy of a domain. The package
@@ -79,7 +81,7 @@ type Result struct {
 // a policy is in force whose mode is not none (RFC 8461 section 6).
 func (r *Result) Reportable() bool {
 	var err *Error
-	if !errors.As(r.Err, &err) {
+	if !errors.As(r.Err, &err) || errors.Is(err, errPending) || errors.Is(err, turn.ErrNone) {
 		return false
 	}
 	if r.Policy != nil {
@@ -123,8 +125,8 @@ type state struct {
 	// since 1970; 0 for never. Until the clock is right again, the age of the policy
 	// counts from then.
 	behind int64
-	// lapsed is the policy that has expired, for expiredKept; nil for none. A clock that
-	// jumps forward and back must not end a policy.
+	// lapsed is the policy that has expired, for expiredKept and until one is fetched;
+	// nil for none. A clock that jumps forward and back must not end a policy.
 	lapsed *lapsed
 }
 
@@ -226,7 +228,7 @@ func (s *state) isFresh(now time.Time) bool {
 // the fetch stays as it is. A clock that was set back does not extend a policy beyond
 // max_age from now.
 func (s *state) at(now time.Time) *state {
-	if s.policy == nil && s.lapsed != nil && s.lapsed.inForce(now) {
+	if s.lapsed != nil && s.lapsed.inForce(now) && !mayReplace(s, s.lapsed.state, now) {
 		back := s.lapsed.at(now) // the clock was wrong
 		back.used = back.used || s.used
 		return back
@@ -360,7 +362,8 @@ func (s *state) fetchSucceeded(id string, now time.Time, policy *Policy) {
 	if s.policy != nil && s.policy.Text == policy.Text {
 		policy = s.policy
 	}
-	s.policy, s.fetched, s.behind, s.lapsed = policy, now, 0, nil
+	// Stores keep milliseconds; the time must not differ from what they return.
+	s.policy, s.fetched, s.behind, s.lapsed = policy, now.Truncate(time.Millisecond), 0, nil
 	s.id = strings.Clone(id) // does not keep the whole TXT record in memory
 	s.unread = false
 	s.problems = nil

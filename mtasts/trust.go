@@ -3,10 +3,8 @@ package mtasts
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"hash/maphash"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/mxseal/mxseal/internal/names"
@@ -67,60 +65,3 @@ func (e Entry) tag(key []byte) string {
 
 // isTagged reports whether a Client with that key has put e.
 func (e Entry) isTagged(key []byte) bool { return hmac.Equal([]byte(e.Tag), []byte(e.tag(key))) }
-
-// absences remembers for which domains the store said that it has no entry, so that
-// mail for them need not wait while the store cannot be read. It keeps hashes with a
-// secret seed: two domains have the same one with a chance of about one in 2^40, which
-// nobody can influence. It is safe for concurrent use.
-type absences struct {
-	seed  maphash.Seed
-	limit int // of each set
-
-	mu         sync.Mutex
-	young, old map[uint64]struct{}
-}
-
-// absentPerPolicy is the number of domains for each of [Config.MaxPolicies]. Most
-// domains have no policy.
-const absentPerPolicy = 4
-
-func newAbsences(maxPolicies int) *absences {
-	return &absences{
-		seed: maphash.MakeSeed(), limit: min(maxPolicies, 1<<24) * absentPerPolicy, young: map[uint64]struct{}{},
-	}
-}
-
-func (a *absences) add(domain string) {
-	h := maphash.String(a.seed, domain)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.keep(h)
-}
-
-// keep is called with mu held. The older half is forgotten when the younger is full.
-func (a *absences) keep(h uint64) {
-	if _, ok := a.young[h]; !ok && len(a.young) >= a.limit {
-		a.young, a.old = map[uint64]struct{}{}, a.young
-	}
-	a.young[h] = struct{}{}
-}
-
-func (a *absences) has(domain string) bool {
-	h := maphash.String(a.seed, domain)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	_, young := a.young[h]
-	_, old := a.old[h]
-	if young || old {
-		a.keep(h)
-	}
-	return young || old
-}
-
-func (a *absences) remove(domain string) {
-	h := maphash.String(a.seed, domain)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.young, h)
-	delete(a.old, h)
-}

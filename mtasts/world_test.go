@@ -77,6 +77,16 @@ func (w *world) publish(id, policy string) {
 	w.setSite(w.good(), respond(200, "text/plain", policy))
 }
 
+// publishAt gives another domain the policy of example.com, at that address.
+func (w *world) publishAt(domain, addr string) {
+	cert := w.ca.issue(&x509.Certificate{DNSNames: []string{policyHost, "mta-sts." + domain}})
+	w.setSite(cert, respond(200, "text/plain", enforce))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.txts["_mta-sts."+domain+"."] = txtAnswer{txts: []string{"v=STSv1; id=1;"}, ttl: 5 * time.Minute}
+	w.addrs["mta-sts."+domain+"."] = []netip.Addr{netip.MustParseAddr(addr)}
+}
+
 func (w *world) setID(id string) {
 	w.setTXT(txtAnswer{txts: []string{"v=STSv1; id=" + id + ";"}, ttl: 5 * time.Minute})
 }
@@ -294,3 +304,6 @@ func (p plainResolver) LookupTXT(ctx context.Context, name string) ([]string, er
 func (p plainResolver) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	return p.w.LookupNetIP(ctx, network, host)
 }
+
+// waits makes lookups wait for the end of the fetch.
+func waits(config *mtasts.Config) { config.FirstWait = time.Hour }

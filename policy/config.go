@@ -145,8 +145,10 @@ type Config struct {
 	// take at most 200 MiB.
 	MaxPlans int
 
-	// Timeout bounds the lookups for one plan. 0 means two minutes, because
-	// the fetch of an MTA-STS policy alone may take one.
+	// Timeout bounds the lookups for one plan. A quarter of it, and at most 15 seconds,
+	// is for the first MTA-STS policy of a domain. If it is not there then, the plan is
+	// made without it (RFC 8461 section 3.3), and made again as soon as it is. 0 means
+	// two minutes.
 	Timeout time.Duration
 
 	// Now is the clock. nil means time.Now.

@@ -130,7 +130,9 @@ func (b *explanation) tlsa(h *Host) {
 // recordUse says how a published record is used.
 func recordUse(record dane.Record, usable, used []dane.Record) string {
 	in := func(list []dane.Record) bool {
-		return slices.ContainsFunc(list, func(r dane.Record) bool { return sameRecord(r, record) })
+		return slices.ContainsFunc(list, func(r dane.Record) bool {
+			return r.Usage == record.Usage && r.Selector == record.Selector && r.MatchingType == record.MatchingType && bytes.Equal(r.Data, record.Data)
+		})
 	}
 	switch {
 	case in(used):
@@ -140,10 +142,6 @@ func recordUse(record dane.Record, usable, used []dane.Record) string {
 	default:
 		return "not used: unusable, or a stronger digest is published"
 	}
-}
-
-func sameRecord(a, b dane.Record) bool {
-	return a.Usage == b.Usage && a.Selector == b.Selector && a.MatchingType == b.MatchingType && bytes.Equal(a.Data, b.Data)
 }
 
 // texts says what the override changes.

@@ -81,6 +81,75 @@ func TestHostOverrideLowersDANEOnly(t *testing.T) {
 	}
 }
 
+// Decision "Host overrides": that is so for a smart host too, whatever the call combines.
+// Neither its domain's allow-list nor the web PKI nor what Login and RequireTLS demand is
+// lowered by an override of the host.
+func TestHostOverrideOfASmartHost(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	inet.Domain("recipient.example").MX("mx.recipient.example")
+	inet.Domain("smart.example")
+	relay := inet.Host("relay.smart.example", policytest.TLSA("3 1 1 "+zeros)) // a stale record
+	inet.Domain("listed.example", policytest.Unsigned).MX("relay.smart.example").Policy("enforce", "relay.smart.example")
+	inet.Domain("unlisted.example", policytest.Unsigned).MX("relay.smart.example").Policy("enforce", "other.smart.example")
+	const named = "[relay.smart.example]"
+	list := func(options ...policy.Option) []policy.Option { return options }
+	for _, test := range []struct {
+		via     string
+		options []policy.Option
+		level   policy.Level
+		refusal error
+	}{
+		{named, nil, policy.Opportunistic, nil},
+		{named, list(policy.AtLeast(policy.Encrypted)), policy.Encrypted, nil},
+		{named, list(policy.AtLeast(policy.Authenticated)), policy.Authenticated, nil},
+		{named, list(policy.Login()), policy.Authenticated, nil},
+		{named, list(policy.Login(), policy.TLSOptional()), policy.Authenticated, nil},
+		{named, list(policy.RequireTLS()), policy.Authenticated, nil},
+		{named, list(policy.RequireTLS(), policy.Bounce(), policy.TLSOptional()), policy.Authenticated, nil},
+		{named, list(policy.RequireTLS(), policy.Login()), policy.Authenticated, nil},
+		{"listed.example", nil, policy.Authenticated, nil},
+		{"listed.example", list(policy.RequireTLS()), policy.Authenticated, nil},
+		{"listed.example", list(policy.TLSOptional(), policy.AtLeast(policy.Authenticated)), policy.Authenticated, nil},
+		{"unlisted.example", nil, policy.Refused, policy.ErrNotListed},
+		{"unlisted.example", list(policy.RequireTLS()), policy.Refused, policy.ErrNotListed},
+		{"unlisted.example", list(policy.AtLeast(policy.Authenticated)), policy.Refused, policy.ErrNotListed},
+	} {
+		for name, change := range map[string]func(*policy.Config){
+			"NoDANE": func(c *policy.Config) {},
+			"NoDANE, a floor of the recipient": func(c *policy.Config) {
+				c.Overrides = map[string]policy.Override{"recipient.example": {Floor: policy.Authenticated, NoDANE: true, NoMTASTS: true}}
+			},
+			"NoDANE, a floor of all": func(c *policy.Config) { c.Floor = policy.Authenticated },
+		} {
+			r := resolver(t, inet, func(c *policy.Config) {
+				c.HostOverrides = map[string]policy.HostOverride{"relay.smart.example": {NoDANE: true}}
+				change(c)
+			})
+			host := onlyHost(t, r, "recipient.example", append(list(policy.Via(test.via)), test.options...)...)
+			r.Close()
+			level := test.level
+			if name != "NoDANE" && level != policy.Refused {
+				level = policy.Authenticated
+			}
+			call := fmt.Sprintf("%s, via %s with %d options", name, test.via, len(test.options))
+			if host.Level != level || test.refusal != nil && !errors.Is(host.Refusal, test.refusal) {
+				t.Errorf("%s: %v by %v, want %v: %v", call, host.Level, host.By, level, host.Refusal)
+			}
+			if err := host.Verify(session(relay)); (err == nil) != (level != policy.Refused) {
+				t.Errorf("%s: %v", call, err)
+			}
+			for _, fault := range []policytest.Option{policytest.Impostor, policytest.WrongName("recipient.example"), policytest.Expired} {
+				restore := relay.Break(fault)
+				if level >= policy.Authenticated && host.Verify(session(relay)) == nil {
+					t.Errorf("%s: another certificate than the web PKI's is accepted", call)
+				}
+				restore()
+			}
+		}
+	}
+}
+
 // A pin of a host replaces its TLSA records. It says nothing about who named the
 // host, so everything else stays demanded.
 func TestHostPin(t *testing.T) {

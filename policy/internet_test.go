@@ -26,6 +26,29 @@ func resolver(t testing.TB, inet *policytest.Internet, change ...func(*policy.Co
 	return inet.Resolver(change...)
 }
 
+// twoDomains returns an internet with dane.example, which has DANE, and plain.example,
+// which is unsigned and has no policy.
+func twoDomains(t *testing.T) *policytest.Internet {
+	t.Helper()
+	inet := policytest.New(t)
+	inet.Domain("dane.example").MX("mx.dane.example")
+	inet.Host("mx.dane.example", policytest.TLSA("3 1 1"))
+	inet.Domain("plain.example", policytest.Unsigned).MX("mx.plain.example")
+	inet.Host("mx.plain.example")
+	return inet
+}
+
+// movingDomain returns an internet with moved.example, whose MX record and enforced
+// policy name old.moved.example; new.moved.example exists as well.
+func movingDomain(t *testing.T) (*policytest.Internet, *policytest.Domain, *policytest.PolicyHost) {
+	t.Helper()
+	inet := policytest.New(t)
+	domain := inet.Domain("moved.example", policytest.Unsigned).MX("old.moved.example")
+	inet.Host("old.moved.example")
+	inet.Host("new.moved.example")
+	return inet, domain, domain.Policy("enforce", "old.moved.example")
+}
+
 // handshake makes a TLS session with a host by its plan, as an SMTP client of
 // the user's own would, and returns what VerifyConnection saw and said.
 func handshake(t testing.TB, h *policy.Host) (*tls.ConnectionState, error) {
@@ -417,11 +440,7 @@ func TestBrokenNameServerInUnsignedZone(t *testing.T) {
 // STS-59, STS-77, STS-79: the id is looked up again, and a new policy counts.
 func TestRecheck(t *testing.T) {
 	t.Parallel()
-	inet := policytest.New(t)
-	domain := inet.Domain("moved.example", policytest.Unsigned).MX("old.moved.example")
-	host := domain.Policy("enforce", "old.moved.example")
-	inet.Host("old.moved.example")
-	inet.Host("new.moved.example")
+	inet, domain, host := movingDomain(t)
 	r := resolver(t, inet)
 	plan, err := r.Resolve(t.Context(), "moved.example")
 	if err != nil {

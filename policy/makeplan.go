@@ -12,6 +12,7 @@ import (
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/lack"
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy/internal/decision"
 	"github.com/mxseal/mxseal/policy/internal/hop"
@@ -212,6 +213,9 @@ func (r *Resolver) setExpiry(plan *Plan, found []hostFacts) {
 		if facts.err != nil || plan.Hosts[i].Level == Refused {
 			end(now.Add(failedPlanAge))
 		}
+		if lack.Of(facts.err) {
+			end(now.Add(unreadPlanAge)) // this host was the reason, and may have room at once
+		}
 	}
 	if plan.MTASTS.Asked && !plan.MTASTS.off {
 		end(plan.MTASTS.recheck)
@@ -230,7 +234,7 @@ func (r *Resolver) newHost(q question, route route, exchange hop.Exchange, found
 		MX:     route.status,
 		TLSA:   found.tlsa,
 		MTASTS: plan.MTASTS.fact(),
-		Listed: plan.MTASTS.lists(exchange.Name),
+		Listed: plan.MTASTS.Policy != nil && plan.MTASTS.Policy.MatchMX(exchange.Name),
 	}
 	override := r.overrides.hosts[exchange.Name]
 	wishes := q.wishes

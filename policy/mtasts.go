@@ -88,11 +88,6 @@ func (m *MTASTS) unasked() error {
 	return m.Err
 }
 
-// lists reports whether the policy in force has a pattern for the host.
-func (m *MTASTS) lists(host string) bool {
-	return m.Policy != nil && m.Policy.MatchMX(host)
-}
-
 // failures returns why the policy was not found, if a report counts it.
 func (m *MTASTS) failures() []tlsrpt.Failure {
 	var failure *mtasts.Error

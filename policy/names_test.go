@@ -131,11 +131,7 @@ func TestMTASTSNames(t *testing.T) {
 // crypto/tls has no anonymous suites, raw public keys or SSLv2 to leave out.
 func TestTLSConfig(t *testing.T) {
 	t.Parallel()
-	inet := policytest.New(t)
-	inet.Domain("dane.example").MX("mx.dane.example")
-	inet.Host("mx.dane.example", policytest.TLSA("3 1 1"))
-	inet.Domain("plain.example", policytest.Unsigned).MX("mx.plain.example")
-	inet.Host("mx.plain.example")
+	inet := twoDomains(t)
 	for _, test := range []struct {
 		domain string
 		min    uint16 // Config.OpportunisticMinVersion

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mxseal/mxseal/internal/test/seed"
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/policytest"
@@ -60,9 +61,7 @@ func TestEveryOptionIsInTheKey(t *testing.T) {
 	defer policies.Close()
 	dns := inet.DNS()
 
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 1))
+	random := seed.Rand(t)
 	for _, floor := range []policy.Level{policy.Opportunistic, policy.Encrypted} {
 		demands := map[string]string{} // by key
 		calls := map[string]string{}

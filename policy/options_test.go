@@ -2,8 +2,10 @@ package policy_test
 
 import (
 	"bytes"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"net"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -290,6 +292,20 @@ func TestLogin(t *testing.T) {
 				restore()
 			}
 		}
+	}
+	// An address is a name too: the certificate must have it.
+	literal := inet.Host("literal.smart.example", policytest.Port(587), policytest.Addrs("192.0.2.99"))
+	host := onlyHost(t, r, "recipient.example", policy.Via("[192.0.2.99]:587"), policy.Login())
+	for address, want := range map[string]bool{"192.0.2.99": true, "192.0.2.98": false, "": false} {
+		restore := literal.Break(policytest.Certificate(func(c *x509.Certificate) {
+			if addr := net.ParseIP(address); addr != nil {
+				c.IPAddresses = []net.IP{addr}
+			}
+		}))
+		if err := host.Verify(session(literal)); (err == nil) != want {
+			t.Errorf("a certificate for the address %q: %v", address, err)
+		}
+		restore()
 	}
 	// An unknown is never "none".
 	defer inet.BreakDNS(policytest.ServFail, "_465._tcp.dane.smart.example", dnssec.TypeTLSA)()

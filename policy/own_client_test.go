@@ -26,11 +26,7 @@ func (e *smtpError) Error() string { return fmt.Sprintf("%d go away", e.code) }
 // report of a refused STARTTLS.
 func TestS25TheStepDecides(t *testing.T) {
 	t.Parallel()
-	inet := policytest.New(t)
-	inet.Domain("dane.example").MX("mx.dane.example")
-	inet.Host("mx.dane.example", policytest.TLSA("3 1 1"))
-	inet.Domain("plain.example", policytest.Unsigned).MX("mx.plain.example")
-	inet.Host("mx.plain.example")
+	inet := twoDomains(t)
 	r := resolver(t, inet)
 
 	reply := &textproto.Error{Code: 554, Msg: "5.7.1 go away"}
@@ -99,11 +95,7 @@ func TestS25TheStepDecides(t *testing.T) {
 // errors (RFC 8460 section 4.3.4).
 func TestAttemptedHandshake(t *testing.T) {
 	t.Parallel()
-	inet := policytest.New(t)
-	inet.Domain("dane.example").MX("mx.dane.example")
-	inet.Host("mx.dane.example", policytest.TLSA("3 1 1"))
-	inet.Domain("plain.example", policytest.Unsigned).MX("mx.plain.example")
-	inet.Host("mx.plain.example")
+	inet := twoDomains(t)
 	r := resolver(t, inet)
 	for _, test := range []struct {
 		name   string
@@ -163,11 +155,7 @@ func (a alert) Error() string { return fmt.Sprintf("tls: alert %d", uint8(a)) }
 // host says it.
 func TestS26Attempted(t *testing.T) {
 	t.Parallel()
-	inet := policytest.New(t)
-	inet.Domain("dane.example").MX("mx.dane.example")
-	inet.Host("mx.dane.example", policytest.TLSA("3 1 1"))
-	inet.Domain("plain.example", policytest.Unsigned).MX("mx.plain.example")
-	inet.Host("mx.plain.example")
+	inet := twoDomains(t)
 	inet.Domain("mixed.example", policytest.Unsigned).MX("mx.plain.example", "mx.dane.example")
 	r := resolver(t, inet)
 	for domain, permanent := range map[string]bool{"plain.example": true, "dane.example": false, "mixed.example": false} {
@@ -243,11 +231,7 @@ func TestAttemptedRequireTLS(t *testing.T) {
 // was said about TLS, at every level.
 func TestAttemptedClosing(t *testing.T) {
 	t.Parallel()
-	inet := policytest.New(t)
-	inet.Domain("dane.example").MX("mx.dane.example")
-	inet.Host("mx.dane.example", policytest.TLSA("3 1 1"))
-	inet.Domain("plain.example", policytest.Unsigned).MX("mx.plain.example")
-	inet.Host("mx.plain.example")
+	inet := twoDomains(t)
 	r := resolver(t, inet)
 	for _, domain := range []string{"dane.example", "plain.example"} {
 		for code, closing := range map[int]bool{420: false, 421: true, 422: false, 454: false, 521: false} {

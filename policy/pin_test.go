@@ -98,11 +98,7 @@ func TestPinnedAuthorityAndForgedMX(t *testing.T) {
 // looks first, and keep their options; a recheck that fails is not an answer.
 func TestRecheckForEveryone(t *testing.T) {
 	t.Parallel()
-	inet := policytest.New(t)
-	domain := inet.Domain("moved.example", policytest.Unsigned).MX("old.moved.example")
-	host := domain.Policy("enforce", "old.moved.example")
-	inet.Host("old.moved.example")
-	inet.Host("new.moved.example")
+	inet, domain, host := movingDomain(t)
 	r := resolver(t, inet)
 	var plans []*policy.Plan
 	for _, options := range [][]policy.Option{nil, nil, {policy.RequireTLS()}} {

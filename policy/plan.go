@@ -46,7 +46,8 @@ type Plan struct {
 	// verified.
 	Login bool
 	// Expires is when the plan must no longer be used: the earliest expiry of
-	// the records, signatures and policies that it was made from.
+	// the records, signatures and policies that it was made from. Resolver.Holds
+	// compares it with the clock.
 	Expires time.Time
 
 	made    time.Time // by the wall clock alone

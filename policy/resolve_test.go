@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,6 +127,40 @@ func TestHostsAreJudgedApart(t *testing.T) {
 	}
 	if plan.Expires.After(time.Now().Add(failedPlanAge)) {
 		t.Errorf("a plan with failures is kept until %v", plan.Expires)
+	}
+}
+
+// D10: a host whose lookup had no room on this machine is refused for a few seconds, and is
+// looked up again by the next plan.
+func TestD10BusyHost(t *testing.T) {
+	t.Parallel()
+	f := newFakeDNS()
+	f.add(t, dnssec.Secure, "example.org. MX 10 mx.example.org.")
+	f.addHost(t, dnssec.Secure, "mx.example.org", someKey)
+	var isBusy atomic.Bool
+	isBusy.Store(true)
+	now := time.Now()
+	r, err := New(Config{Now: func() time.Time { return now }, DNS: resolverFunc(func(ctx context.Context, name string, rtype dnssec.Type) (*dnssec.Answer, error) {
+		if isBusy.Load() && strings.Contains(name, "mx.example.org") {
+			return nil, &dnssec.Error{Name: name, Type: rtype, Reason: dnssec.Busy}
+		}
+		return f.Lookup(ctx, name, rtype)
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	plan, err := r.Resolve(t.Context(), "example.org")
+	if err != nil || plan.Hosts[0].Level != Refused || plan.Hosts[0].Refusal.Permanent {
+		t.Fatalf("%v, %+v", err, plan)
+	}
+	if left := plan.Expires.Sub(now); left > 5*time.Second {
+		t.Errorf("a plan made without room is kept for %v", left)
+	}
+	isBusy.Store(false)
+	now = now.Add(6 * time.Second)
+	if plan, err = r.Resolve(t.Context(), "example.org"); err != nil || plan.Hosts[0].Level != Authenticated {
+		t.Errorf("with room again: %v, %v", err, plan.Hosts[0].Refusal)
 	}
 }
 

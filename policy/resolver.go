@@ -42,7 +42,10 @@ const (
 	// failedPlanAge bounds the age of plans in which a lookup failed: long enough
 	// to spare a broken domain, short enough to notice that it works again.
 	failedPlanAge = 30 * time.Second
-	// unreadPlanAge bounds the age of plans made while the store could not be read.
+	// firstPolicyWait bounds the wait for the first MTA-STS policy of a domain.
+	firstPolicyWait = 15 * time.Second
+	// unreadPlanAge bounds the age of plans made while the store could not be read, or
+	// while this host had no room for a lookup.
 	unreadPlanAge = 5 * time.Second
 )
 
@@ -167,6 +170,7 @@ func (r *Resolver) addSources(config Config) error {
 			Store:           config.Store,
 			StoreKey:        config.StoreKey,
 			ProceedUnread:   config.ProceedUnread,
+			FirstWait:       min(firstPolicyWait, cmp.Or(config.Timeout, defaultTimeout)/4),
 			Logger:          config.Logger,
 		})
 		if err != nil {
@@ -265,6 +269,17 @@ func (r *Resolver) share(ctx context.Context, asked request) (*Plan, error) {
 		return nil, abandoned(ctx, asked.domain)
 	}
 	return plan, err
+}
+
+// Holds reports whether a plan may still be used, by the clock of the Resolver. A plan
+// that Resolve returns holds at that moment. A caller that keeps plans asks before each
+// session, and resolves the domain again instead of using one that does not hold.
+func (r *Resolver) Holds(plan *Plan) bool {
+	// Both clocks must agree: the monotonic one stands still while the machine is
+	// suspended, and the wall clock may be set back to before the plan was made.
+	now := r.now()
+	wall := now.Round(0)
+	return now.Before(plan.Expires) && wall.Before(plan.Expires) && !wall.Before(plan.made)
 }
 
 // Recheck looks up the MTA-STS policy of a plan again. If the policy has changed, it

@@ -219,6 +219,10 @@ func (e *Error) Unwrap() error { return e.Err }
 // until it does.
 func (e *Error) Temporary() bool { return true }
 
+// Busy reports whether this host is the reason, and not a server or the domain: the Reason
+// is Busy.
+func (e *Error) Busy() bool { return e.Reason == Busy }
+
 // Timeout reports whether no server answered in time.
 func (e *Error) Timeout() bool {
 	return e.Reason == Timeout || errors.Is(e.Err, context.DeadlineExceeded)

@@ -6,6 +6,7 @@ package clients
 import (
 	"context"
 	"errors"
+	"iter"
 	"strings"
 
 	"github.com/mxseal/mxseal/policy"
@@ -22,12 +23,18 @@ type Mail struct {
 // the plan demands that.
 type Client func(ctx context.Context, session *delivery.Session, mail Mail) error
 
+// Source has the sessions: a *delivery.Dialer, or a *delivery.Pool, which keeps them for the
+// next mail.
+type Source interface {
+	Sessions(ctx context.Context, domain string, options ...policy.Option) iter.Seq2[*delivery.Session, error]
+}
+
 // Send sends a mail by any client: to the mail hosts of the recipient's domain in order, as
 // long as one says that the next may take the mail. The error is a *policy.Error. The
 // mail returns to its sender if the error is permanent, and waits otherwise.
-func Send(ctx context.Context, dialer *delivery.Dialer, client Client, mail Mail, options ...policy.Option) error {
+func Send(ctx context.Context, source Source, client Client, mail Mail, options ...policy.Option) error {
 	at := strings.LastIndexByte(mail.To, '@') + 1
-	for session, err := range dialer.Sessions(ctx, mail.To[at:], options...) {
+	for session, err := range source.Sessions(ctx, mail.To[at:], options...) {
 		if err != nil {
 			return err
 		}

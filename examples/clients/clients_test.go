@@ -55,20 +55,6 @@ func recorded(sessions []tlsrpt.Session) string {
 	return strings.Join(all, ", ")
 }
 
-func resolver(t *testing.T, inet *policytest.Internet, change func(*policy.Config)) *policy.Resolver {
-	t.Helper()
-	config := inet.Config()
-	if change != nil {
-		change(&config)
-	}
-	r, err := policy.New(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.Close() })
-	return r
-}
-
 // Each client has the outcome of package delivery in all situations of the demo, and the
 // same sessions are recorded. Only the parameter REQUIRETLS is beyond some.
 func TestSituationsOfTheDemo(t *testing.T) {
@@ -83,14 +69,23 @@ func TestSituationsOfTheDemo(t *testing.T) {
 		"require.test":     {Mail: situations.Waits, By: policy.ByDANE, Reason: "4.7.30"},
 		"require-sts.test": {Mail: situations.Waits, By: policy.ByOperator, Reason: "4.7.30"},
 	}
+	sends := map[string]situations.Send{
+		"go-smtp over a Pool": func(ctx context.Context, dialer *delivery.Dialer, from, to string, message []byte, options ...policy.Option) error {
+			pool := &delivery.Pool{Dialer: dialer}
+			defer pool.Close(ctx)
+			return Send(ctx, pool, GoSMTP, Mail{From: from, To: to, Message: message}, options...)
+		},
+	}
 	for name, client := range clients {
-		send := func(ctx context.Context, dialer *delivery.Dialer, from, to string, message []byte, options ...policy.Option) error {
+		sends[name] = func(ctx context.Context, dialer *delivery.Dialer, from, to string, message []byte, options ...policy.Option) error {
 			return Send(ctx, dialer, client, Mail{From: from, To: to, Message: message}, options...)
 		}
+	}
+	for name, send := range sends {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for i, trial := range trials(t, all) {
-				if want, ok := withoutParameter[trial.Domain]; ok && name != "go-smtp" {
+				if want, ok := withoutParameter[trial.Domain]; ok && !strings.HasPrefix(name, "go-smtp") {
 					trial.Want = want
 				}
 				t.Run(trial.Domain, func(t *testing.T) {
@@ -104,6 +99,71 @@ func TestSituationsOfTheDemo(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// Over a Pool, mails to one host share a session, also those of a client that says QUIT.
+func TestPool(t *testing.T) {
+	t.Parallel()
+	for name, client := range clients {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inet := policytest.New(t)
+			inet.Domain("example.test").MX("mx.example.test")
+			mx := inet.Host("mx.example.test", policytest.TLSA("3 1 1"))
+			pool := &delivery.Pool{Dialer: &delivery.Dialer{Resolver: inet.Resolver(), LocalName: "sender.test"}}
+			const mails = 3
+			for range mails {
+				if err := Send(t.Context(), pool, client, hello); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if failed := SendToAll(t.Context(), pool, hello.From, []string{hello.To, "me@example.test"}, hello.Message); len(failed) > 0 {
+				t.Error(failed)
+			}
+			if err := pool.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if messages, sessions := len(mx.Messages()), len(mx.Sessions()); messages != mails+1 || sessions != 1 {
+				t.Errorf("%d messages in %d sessions", messages, sessions)
+			}
+		})
+	}
+}
+
+// Through a smart host, each client begins after the login, and does not log in itself.
+func TestSmartHost(t *testing.T) {
+	t.Parallel()
+	for name, client := range clients {
+		for _, port := range []uint16{465, 587} {
+			t.Run(fmt.Sprint(name, " ", port), func(t *testing.T) {
+				t.Parallel()
+				inet := policytest.New(t)
+				inet.Domain("relay.test")
+				relay := inet.Host("smtp.relay.test", policytest.Port(port), policytest.Extension("AUTH PLAIN"),
+					policytest.On("AUTH", policytest.Say("235 2.7.0 welcome")))
+				dialer := &delivery.Dialer{Resolver: inet.Resolver(), LocalName: "sender.test", SmartHost: &delivery.SmartHost{
+					Host: fmt.Sprintf("[smtp.relay.test]:%d", port), Username: "me", Password: "secret",
+				}}
+				if err := Send(t.Context(), dialer, client, hello); err != nil {
+					t.Fatal(err)
+				}
+				got := relay.Messages()
+				if len(got) != 1 || got[0].Session.TLS == nil {
+					t.Fatalf("received %+v", got)
+				}
+				commands := strings.Join(got[0].Session.Commands, "\n")
+				before, after, found := strings.Cut(commands, "\nAUTH PLAIN ")
+				if !found || strings.Contains(before, "MAIL") || strings.Contains(after, "AUTH") || !strings.Contains(after, "MAIL") {
+					t.Errorf("the relay heard %q", commands)
+				}
+				defer relay.Break(policytest.Reply("AUTH", "535 5.7.8 no"))()
+				var failure *policy.Error
+				if err := Send(t.Context(), dialer, client, hello); !errors.As(err, &failure) || failure.Permanent || len(relay.Messages()) != 1 {
+					t.Errorf("after a wrong password: %v", err)
+				}
+			})
+		}
 	}
 }
 
@@ -233,7 +293,7 @@ func (s *situation) run(t *testing.T, name string, client Client) {
 		domain.Policy(s.policy, listed)
 	}
 	var reports recorder
-	dialer := &delivery.Dialer{Resolver: resolver(t, inet, nil), Recorder: &reports, LocalName: "sender.test"}
+	dialer := &delivery.Dialer{Resolver: inet.Resolver(), Recorder: &reports, LocalName: "sender.test"}
 	err := Send(t.Context(), dialer, client, hello, s.options...)
 
 	var got []string
@@ -298,7 +358,7 @@ func TestPostfix(t *testing.T) {
 		inet.Domain(domain).MX(mx)
 		inet.Server(mx, fmt.Sprint("127.0.0.1:", postfix.Ports[mx]), record)
 	}
-	dialer := &delivery.Dialer{Resolver: resolver(t, inet, nil), LocalName: "sender.test"}
+	dialer := &delivery.Dialer{Resolver: inet.Resolver(), LocalName: "sender.test"}
 	for name, client := range clients {
 		mail := hello
 		mail.Message = []byte(strings.Replace(string(hello.Message), "there", "by "+name, 1))

@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/delivery"
@@ -116,6 +119,8 @@ func TestCourier(t *testing.T) {
 		mailHosts func(*policy.Plan) []string
 		atLeast   policy.Level
 		nullMX    bool
+		meanwhile string // after the domain was looked up, its policy lists this host only, and the first host loses STARTTLS
+		from      string // the return path
 
 		delivered string // to this host
 		permanent bool
@@ -164,6 +169,16 @@ func TestCourier(t *testing.T) {
 			signing: []policytest.DomainOption{policytest.Unsigned}, first: []policytest.Option{policytest.NoSTARTTLS}, atLeast: policy.Encrypted,
 			delivered: second, logged: []string{second + " encrypted operator TLS 1.3"},
 		},
+		{
+			need:    "a policy that has changed is looked up again before the mail waits",
+			signing: []policytest.DomainOption{policytest.Unsigned}, listed: first, meanwhile: second,
+			delivered: second, logged: []string{second + " authenticated MTA-STS TLS 1.3"},
+		},
+		{
+			need:  "a bounce has no return path",
+			first: []policytest.Option{policytest.TLSA("3 1 1")}, from: "<>",
+			delivered: first, logged: []string{first + " authenticated DANE TLS 1.3"},
+		},
 		{need: "a domain that takes no mail is permanent", nullMX: true, permanent: true},
 	} {
 		t.Run(test.need, func(t *testing.T) {
@@ -180,10 +195,25 @@ func TestCourier(t *testing.T) {
 			}
 			var reports recorder
 			c := &courier{
-				dialer: &delivery.Dialer{Resolver: resolver(t, inet, nil), Recorder: &reports, LocalName: "sender.test"},
+				dialer: &delivery.Dialer{Resolver: inet.Resolver(), Recorder: &reports, LocalName: "sender.test"},
 				client: NetSMTP, mailHosts: test.mailHosts, atLeast: test.atLeast,
 			}
-			err, permanent := c.deliver(t.Context(), domain, hello)
+			mail := hello
+			if test.from != "" {
+				mail.From = strings.Trim(test.from, "<>")
+			}
+			if test.meanwhile != "" {
+				change := sync.OnceFunc(func() {
+					d.Policy("enforce", test.meanwhile)
+					hosts[first].Break(policytest.NoSTARTTLS)
+					inet.Advance(2 * time.Hour) // the record of the policy is in a cache until then
+				})
+				c.mailHosts = func(*policy.Plan) []string {
+					change()
+					return []string{first, second}
+				}
+			}
+			err, permanent := c.deliver(t.Context(), domain, mail)
 			if (err == nil) != (test.delivered != "") || permanent != test.permanent {
 				t.Errorf("error %v, permanent %v", err, permanent)
 			}
@@ -198,7 +228,7 @@ func TestCourier(t *testing.T) {
 			if got := reports.String(); test.reports != "" && got != test.reports {
 				t.Errorf("recorded %q, want %q", got, test.reports)
 			}
-			if connections := len(hosts[first].Sessions()); test.listed != "" && connections > 0 {
+			if connections := len(hosts[first].Sessions()); test.listed == second && connections > 0 {
 				t.Errorf("%d connections to the host that is not listed", connections)
 			}
 		})

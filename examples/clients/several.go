@@ -12,7 +12,7 @@ import (
 
 // SendToAll sends a message to recipients of any domains by github.com/emersion/go-smtp,
 // once to each domain. It returns the errors of those who did not get it.
-func SendToAll(ctx context.Context, dialer *delivery.Dialer, from string, to []string, message []byte, options ...policy.Option) map[string]error {
+func SendToAll(ctx context.Context, source Source, from string, to []string, message []byte, options ...policy.Option) map[string]error {
 	domains := make(map[string][]string)
 	for _, address := range to {
 		domain := strings.ToLower(address[strings.LastIndexByte(address, '@')+1:])
@@ -20,7 +20,7 @@ func SendToAll(ctx context.Context, dialer *delivery.Dialer, from string, to []s
 	}
 	failed := make(map[string]error)
 	for domain, waiting := range domains {
-		for session, err := range dialer.Sessions(ctx, domain, options...) {
+		for session, err := range source.Sessions(ctx, domain, options...) {
 			if err != nil {
 				for _, address := range waiting {
 					failed[address] = err

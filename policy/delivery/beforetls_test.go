@@ -78,7 +78,7 @@ func verbs(heard []string) string {
 	return strings.Join(found, " ")
 }
 
-// SMTP-16: S20: a host name without a dot is no name in the DNS; EHLO has the address then
+// SMTP-16, SMTP-34, EAI-7: S20: a host name without a dot is no name in the DNS; EHLO has the address then
 // (RFC 5321 section 4.1.4). S23: reports do not disclose addresses behind a NAT.
 func TestS20AndS23TheSendersAddress(t *testing.T) {
 	t.Parallel()

@@ -55,7 +55,7 @@ func TestS21Bounce(t *testing.T) {
 	}
 }
 
-// A SendError becomes a bounce that can be sent back to the sender.
+// DSN-16, DSN-18: a SendError becomes a bounce that can be sent back to the sender.
 func TestBounceReport(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -97,8 +97,8 @@ func TestBounceReport(t *testing.T) {
 		}
 		// It is a message that can be sent.
 		back := Mail{To: []Recipient{{Address: "s@b.example"}}, Message: bytes.NewReader(text.Bytes()), Size: n}
-		if _, err := d.Send(t.Context(), back, policy.TLSOptional()); err != nil {
-			t.Error(err)
+		if _, err := d.Send(t.Context(), back, policy.TLSOptional()); err != nil || !strings.HasPrefix(w.commands("192.0.2.2"), "MAIL FROM:<>|") && !strings.Contains(w.commands("192.0.2.2"), "|MAIL FROM:<>|") {
+			t.Errorf("error %v; the server heard %s", err, w.commands("192.0.2.2"))
 		}
 	})
 }
@@ -185,7 +185,7 @@ func TestBounceReportLimits(t *testing.T) {
 	}
 }
 
-// DSN-11, DSN-12: a report of delay, and one of a message that was relayed to a server
+// DSN-11, DSN-12, DSN-17, DSN-21: a report of delay, and one of a message that was relayed to a server
 // without DSN, each about the recipients for whom it is wanted. Neither returns the
 // message (RFC 3461 section 6.2).
 func TestReportsOfDelayAndRelaying(t *testing.T) {

@@ -114,15 +114,19 @@ func (c *Client) command(command string, class int) error {
 // Auth authenticates the sender, as smtp.Client.Auth does, if the server offers AUTH
 // in the session as it is. What it offered before TLS is discarded (RFC 3207
 // section 4.2). A session below level Authenticated gets no credentials, because it may
-// be with anyone.
+// be with anyone, nor does a host that a forged MX record may have named: see
+// policy.Host.RouteAuthenticated. Dialer.SmartHost is for servers that need a login.
 func (c *Client) Auth(a smtp.Auth) error {
 	mechanisms, ok := c.session.offers["AUTH"]
 	if !ok {
 		return errors.New("delivery: the server does not offer AUTH")
 	}
 	_, encrypted := c.TLS()
-	if !encrypted || c.Host.Level < policy.Authenticated {
-		return errors.New("delivery: the session is not authenticated; use policy.AtLeast(policy.Authenticated), or Dialer.SmartHost")
+	switch {
+	case !encrypted || c.Host.Level < policy.Authenticated:
+		return errors.New("delivery: the session is not authenticated; use Dialer.SmartHost, or policy.Via and policy.AtLeast(policy.Authenticated)")
+	case !c.Host.RouteAuthenticated:
+		return errors.New("delivery: a forged MX record may have named the host; use Dialer.SmartHost, or policy.Via with the host in brackets")
 	}
 	mechanism, response, err := a.Start(&smtp.ServerInfo{Name: c.Host.Name, TLS: encrypted, Auth: strings.Fields(mechanisms)})
 	if err != nil {

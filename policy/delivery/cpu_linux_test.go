@@ -48,6 +48,7 @@ func serveUntilEOF() {
 	if err != nil {
 		panic(err)
 	}
+	config := &tls.Config{Certificates: []tls.Certificate{cert}} // with tickets, for those who ask for them
 	fmt.Printf("%s %x\n", listener.Addr(), sha256.Sum256(leaf.RawSubjectPublicKeyInfo))
 	go func() {
 		io.Copy(io.Discard, os.Stdin)
@@ -60,7 +61,15 @@ func serveUntilEOF() {
 		}
 		go func() {
 			defer conn.Close()
-			withTLS(cert)(&server{conn: conn, lines: bufio.NewReader(conn), world: newWorld(nil)})
+			s := &server{conn: conn, lines: bufio.NewReader(conn), world: newWorld(nil)}
+			s.say(greeting)
+			s.answer("250-mx.example.net\r\n250 STARTTLS\r\n")
+			s.answer("220 go ahead\r\n")
+			secured := tls.Server(conn, config)
+			if secured.Handshake() == nil {
+				s.conn, s.lines = secured, bufio.NewReader(secured)
+				s.serve(map[string]string{"EHLO": "250-mx.example.net\r\n250 PIPELINING\r\n"})
+			}
 		}()
 	}
 }
@@ -98,21 +107,7 @@ func mailHostProcess(b *testing.B) (addr, digest string) {
 // certificate: the medians of ten runs of each in turn, and their ratio.
 func BenchmarkSessionCPU(b *testing.B) {
 	const runs, sessions = 10, 200
-	addr, digest := mailHostProcess(b)
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "tcp", addr)
-	}
-	names := fakedns.Answers{}
-	names.Add(b, dnssec.Secure, "example.org. MX 0 mx.example.net.")
-	names.Add(b, dnssec.Secure, "mx.example.net. A 192.0.2.1")
-	names.Deny(dnssec.Secure, "mx.example.net. AAAA")
-	names.Add(b, dnssec.Secure, "_25._tcp.mx.example.net. TLSA 3 1 1 "+digest)
-	r, err := policy.New(policy.Config{DNS: names, NoMTASTS: true, Dial: dial})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer r.Close()
-	d := Dialer{Resolver: r, LocalName: "sender.example"}
+	d, dial := dialerOfProcess(b)
 	ours := func() error {
 		client, err := d.Dial(b.Context(), "example.org")
 		if err != nil {
@@ -166,6 +161,26 @@ func BenchmarkSessionCPU(b *testing.B) {
 		b.ReportMetric(float64(plain[runs/2]), "cpu-ns/net-smtp")
 		b.ReportMetric(float64(dane[runs/2])/float64(plain[runs/2]), "DANE/net-smtp")
 	}
+}
+
+// dialerOfProcess returns a Dialer for example.org, whose host is another process with
+// DANE 3 1 1, and a function that connects to it.
+func dialerOfProcess(b *testing.B) (d *Dialer, dial func(context.Context, string, string) (net.Conn, error)) {
+	addr, digest := mailHostProcess(b)
+	dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", addr)
+	}
+	names := fakedns.Answers{}
+	names.Add(b, dnssec.Secure, "example.org. MX 0 mx.example.net.")
+	names.Add(b, dnssec.Secure, "mx.example.net. A 192.0.2.1")
+	names.Deny(dnssec.Secure, "mx.example.net. AAAA")
+	names.Add(b, dnssec.Secure, "_25._tcp.mx.example.net. TLSA 3 1 1 "+digest)
+	r, err := policy.New(policy.Config{DNS: names, NoMTASTS: true, Dial: dial})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { r.Close() })
+	return &Dialer{Resolver: r, LocalName: "sender.example"}, dial
 }
 
 // cpuTime is what this process has used.

@@ -11,7 +11,7 @@ import (
 	"github.com/mxseal/mxseal/policy"
 )
 
-// S3, S4, S5, SMTP-4, SMTP-26: all combinations of what a server offers and of what a message
+// S3, S4, S5, SMTP-4, EAI-10, DSN-13: all combinations of what a server offers and of what a message
 // needs: a parameter is sent if the server offers its extension and the message needs it,
 // and a message that needs what is not offered is not sent. What we do not use is not
 // used because it is offered: BDAT (RFC 3030) is not sent, and neither is mail that

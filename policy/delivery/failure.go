@@ -14,6 +14,10 @@ import (
 // ErrNoRecipients means that a message has no recipients.
 var ErrNoRecipients = errors.New("delivery: the message has no recipients; give at least one")
 
+// ErrExpired means that a plan must no longer be used: the records, signatures or policies
+// that it was made from have expired.
+var ErrExpired = errors.New("the plan has expired")
+
 var errNoSmartHost = errors.New("DialHost is for the mail hosts of recipients; use Dial, Sessions or Send with a smart host")
 
 var errNoResolver = errors.New("delivery: Dialer.Resolver is nil; set it to the Resolver that policy.New returns")
@@ -129,6 +133,10 @@ func (s *channel) ended() *policy.Error {
 
 func notInPlan(plan *policy.Plan, host string) *policy.Error {
 	return &policy.Error{Domain: plan.Domain, Host: host, Status: "4.4.4", Detail: "not tried: the plan of the domain does not have the host"}
+}
+
+func expired(plan *policy.Plan, host string) *policy.Error {
+	return &policy.Error{Domain: plan.Domain, Host: host, Status: "4.4.4", Detail: "not tried; resolve the domain again", Err: ErrExpired}
 }
 
 // outcomeUnknown is the text for a session that ended between the first octet of a

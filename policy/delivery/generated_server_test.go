@@ -97,8 +97,11 @@ func (g *generated) react(verb, line string, code int, right ...string) (exchang
 	x := exchange{verb: verb, line: line, tls: g.tls, accepted: slices.Clone(g.accepted)}
 	time.Sleep(r.delay)
 	switch r.does {
-	case closes:
-		g.blame("%s: closes", step)
+	case closes, departs:
+		g.blame("%s: %s", step, r.does)
+		if conn, ok := g.conn.(*tls.Conn); ok && r.does == departs {
+			conn.CloseWrite()
+		}
 		return g.keep(x), false
 	case stalling:
 		g.blame("%s: stalls", step)
@@ -115,6 +118,9 @@ func (g *generated) react(verb, line string, code int, right ...string) (exchang
 	if r.code != 0 {
 		x.code, x.text = r.code, r.text
 		right = []string{r.text}
+		if g.has(codesAlone) && !g.has(severalLines) {
+			x.text = "" // nobody gets it
+		}
 	}
 	if x.code < 400 && (x.code/100 == 3) != (verb == "DATA") && g.has(offersPIPELINING) {
 		// A reply of success that belongs to another kind of command: it may be that
@@ -149,8 +155,11 @@ func (g *generated) reply(code int, lines []string) string {
 		lines = append([]string{lines[0]}, "and more", lines[0])
 	}
 	end := "\r\n"
-	if g.has(bareLF) {
+	switch {
+	case g.has(bareLF):
 		end = "\n"
+	case g.has(extraCR):
+		end = "\r\r\n"
 	}
 	var b strings.Builder
 	for i, line := range lines {

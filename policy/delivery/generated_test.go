@@ -60,6 +60,7 @@ const (
 	answers  = "answers"
 	stalling = "stalls"
 	closes   = "closes"
+	departs  = "closes with close_notify"
 	garbles  = "garbles"
 	repeats  = "answers twice"
 
@@ -73,6 +74,7 @@ const (
 	codesAlone       = "codes alone"
 	severalLines     = "several lines"
 	bareLF           = "bare LF"
+	extraCR          = "CR CR LF"
 	unusualCase      = "unusual case"
 )
 
@@ -140,6 +142,9 @@ func generate(seed uint64) *scenario {
 	for _, host := range s.hosts {
 		for _, addr := range host.addrs {
 			s.quirks = append(s.quirks, generateServer(r, addr, s.recipients, fate)...)
+			if s.hurry > 0 && chance(30) {
+				s.quirks = append(s.quirks, quirk{addr, -1, ".", reaction{does: answers, delay: 9 * time.Minute}})
+			}
 		}
 	}
 	return s
@@ -159,6 +164,7 @@ func generateServer(r *rand.Rand, addr string, recipients int, fate string) []qu
 	always(25, inGeneral, codesAlone)
 	always(15, inGeneral, severalLines)
 	always(15, inGeneral, bareLF)
+	always(10, inGeneral, extraCR)
 	always(30, inGeneral, unusualCase)
 	always(40, atOffer, offersPIPELINING)
 	always(12, atOffer, noSTARTTLS)
@@ -224,7 +230,7 @@ func generateServer(r *rand.Rand, addr string, recipients int, fate string) []qu
 func generateReaction(r *rand.Rand, step string) reaction {
 	switch r.IntN(10) {
 	case 0:
-		return reaction{does: closes}
+		return reaction{does: pick(r, []string{closes, departs})}
 	case 1:
 		return reaction{does: stalling}
 	case 2:

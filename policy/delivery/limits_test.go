@@ -274,7 +274,7 @@ func TestS13Shares(t *testing.T) {
 	})
 }
 
-// S13: at whatever step before the message servers stall, the next ones get the mail in the
+// S13, SMTP-22: at whatever step before the message servers stall, the next ones get the mail in the
 // time for the domain, and those that stalled are tried last for some minutes.
 func TestS13StallsAtEveryStep(t *testing.T) {
 	t.Parallel()

@@ -93,6 +93,8 @@ func TestS4Parameters(t *testing.T) {
 		"DSN-1 not offered":                {letter, "s@example.net", "x@a.example", nil, withDSN, "MAIL FROM:<s@example.net>|RCPT TO:<x@a.example>|DATA"},
 		"DSN-2, DSN-3, DSN-4, DSN-5 all":   {letter, "s@example.net", "x@a.example", []string{"DSN"}, withDSN, "MAIL FROM:<s@example.net> RET=FULL ENVID=QQ+2B1|RCPT TO:<x@a.example> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;first+3Dx@b.example|DATA"},
 		"DSN-6 no RET in a notification":   {letter, "", "x@a.example", []string{"DSN"}, withDSN, "MAIL FROM:<> ENVID=QQ+2B1|RCPT TO:<x@a.example> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;first+3Dx@b.example|DATA"},
+		"DSN-14 offered and not asked for": {letter, "s@example.net", "x@a.example", []string{"DSN"}, nil, "MAIL FROM:<s@example.net>|RCPT TO:<x@a.example>|DATA"},
+		"DSN-15 an original in any case":   {letter, "s@example.net", "x@a.example", []string{"DSN"}, func(m *Mail) { m.To[0].Original.Mailbox = "First.X@B.Example" }, "MAIL FROM:<s@example.net>|RCPT TO:<x@a.example> ORCPT=rfc822;First.X@B.Example|DATA"},
 		"DSN-7 never":                      {letter, "s@example.net", "x@a.example", []string{"DSN"}, func(m *Mail) { m.To[0].Notify = NotifyNever }, "MAIL FROM:<s@example.net>|RCPT TO:<x@a.example> NOTIFY=NEVER|DATA"},
 		"DSN-5 international original":     {letter, "s@example.net", "x@a.example", []string{"DSN"}, func(m *Mail) { m.To[0].Original.Mailbox = "ü@b.example" }, `MAIL FROM:<s@example.net>|RCPT TO:<x@a.example> ORCPT=utf-8;\x{FC}@b.example|DATA`},
 		"SIZE-4 line ends count as two":    {"Subject: x\n\nabc\n", "s@example.net", "x@a.example", []string{"SIZE"}, nil, "MAIL FROM:<s@example.net> SIZE=19|RCPT TO:<x@a.example>|DATA"},

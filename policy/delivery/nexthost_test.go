@@ -312,6 +312,32 @@ func TestS9TooManyRecipients(t *testing.T) {
 	}
 }
 
+// SMTP-26: a refusal is not remembered: neither of a message nor of a recipient (RFC 5321 section
+// 4.5.4.1).
+func TestRefusalsAreNotRemembered(t *testing.T) {
+	t.Parallel()
+	for _, verb := range []string{"greeting", "EHLO", "MAIL", "RCPT", "DATA", "."} {
+		synctest.Test(t, func(t *testing.T) {
+			refuses := func(s *server) {
+				if verb == "greeting" {
+					s.say("554 no\r\n")
+				} else {
+					s.say(greeting)
+				}
+				s.serve(map[string]string{verb: "550 5.7.1 no\r\n", "HELO": "550 5.7.1 no\r\n"})
+			}
+			w := oneHost(refuses, inClearOnly)
+			d := w.dialer()
+			d.Resolver = w.published(t, at(policy.Opportunistic, "192.0.2.1"))
+			for _, refused := range []bool{true, false} {
+				if err := d.SendMail(t.Context(), "s@example.net", []string{"x@example.org"}, []byte(letter)); (err != nil) != refused {
+					t.Errorf("%s: error %v, want one: %v", verb, err, refused)
+				}
+			}
+		})
+	}
+}
+
 // S13, SMTP-22: addresses that stall do not keep the mail from a host that works. They are
 // remembered for ten minutes and tried last.
 func TestS13Stalls(t *testing.T) {

@@ -170,12 +170,18 @@ func TestGroupsAreBounded(t *testing.T) {
 	})
 }
 
-// PIPE-6: without PIPELINING, every command waits for the reply to the one before.
+// PIPE-6, SMTP-24: without PIPELINING, every command waits for the reply to the one before,
+// and the first one for the greeting.
 func TestNoPipelining(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		early := false
 		w := oneHost(func(s *server) {
+			s.conn.SetReadDeadline(time.Now().Add(time.Second))
+			if n, _ := s.conn.Read(make([]byte, 1)); n > 0 {
+				early = true
+			}
+			s.conn.SetReadDeadline(time.Time{})
 			s.say(greeting)
 			for {
 				line, ok := s.hear()
@@ -202,7 +208,7 @@ func TestNoPipelining(t *testing.T) {
 	})
 }
 
-// A transaction in which no message was sent is ended by RSET before the next one
+// SMTP-27: a transaction in which no message was sent is ended by RSET before the next one
 // begins (RFC 5321 section 4.1.4).
 func TestResetBetweenTransactions(t *testing.T) {
 	t.Parallel()

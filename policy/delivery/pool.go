@@ -30,7 +30,7 @@ import (
 // Opportunistic. A session to a host never takes the place of a better one that was not
 // tried.
 //
-// Each message begins with RSET. A session that the server has closed, or in which it
+// RSET comes before each message. A session that the server has closed, or in which it
 // sent anything that no command asked for, ends, and a new connection to the same address
 // is made. That is no failure. After a timeout, or a reply that cannot be told from
 // another, a session is not kept.
@@ -221,7 +221,7 @@ func (p *Pool) find(ctx context.Context, w *walk, t target) (*conversation.Conve
 		if !ok {
 			break
 		}
-		if talk.TakeOver(ctx, kept) {
+		if talk.TakeOver(ctx, kept, w.lends) {
 			w.place = &place
 			return talk, nil
 		}

@@ -68,7 +68,7 @@ func clearThen(replies map[string]string) script {
 	}
 }
 
-// The columns of decision "Pool": a session serves another message only if a
+// SMTP-37: the columns of decision "Pool": a session serves another message only if a
 // new connection would be the same, and if it meets the plan of that message. Every
 // message is delivered in any case, unless a new connection would not do either.
 func TestPoolColumns(t *testing.T) {
@@ -408,7 +408,7 @@ func TestPoolReports(t *testing.T) {
 	})
 }
 
-// A session that the server has closed costs no mail and is no failure: the same address
+// SMTP-36: a session that the server has closed costs no mail and is no failure: the same address
 // is dialed once more, before any other host.
 func TestPoolSessionHasEnded(t *testing.T) {
 	t.Parallel()
@@ -587,9 +587,9 @@ func TestPoolBounds(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(map[string][]script{})
 				d, to := w.domains(t, tt.hosts)
-				open := newGauge()
+				w.open = newGauge()
 				for i := range tt.hosts {
-					w.scripts[fmt.Sprintf("10.0.0.%d", i)] = []script{open.counting(slowly("DATA", time.Second))}
+					w.scripts[fmt.Sprintf("10.0.0.%d", i)] = []script{slowly("DATA", time.Second)}
 				}
 				d.MaxPerHost, d.MaxPerDomain = tt.perHost, tt.perDomain
 				pool := &Pool{Dialer: d, MaxSessions: tt.total, IdleTime: time.Hour}
@@ -606,50 +606,49 @@ func TestPoolBounds(t *testing.T) {
 				}
 				sending.Wait()
 				synctest.Wait()
-				if open.now() != tt.want || open.most() != tt.want {
-					t.Errorf("%d connections are left, and there were %d; want %d", open.now(), open.most(), tt.want)
+				if w.open.count != tt.want || w.open.peak != tt.want {
+					t.Errorf("%d connections are left, and there were %d; want %d", w.open.count, w.open.peak, tt.want)
 				}
 			})
 		})
 	}
 }
 
-// gauge counts connections.
+// gauge counts the connections that the client has open.
 type gauge struct {
-	mu           sync.Mutex
-	count, peak  int
-	perAddr      map[string]int
-	perAddrPeaks map[string]int
+	mu          sync.Mutex
+	count, peak int
+	hosts       map[string]int // by address
+	hostPeak    int
 }
 
-func newGauge() *gauge { return &gauge{perAddr: map[string]int{}, perAddrPeaks: map[string]int{}} }
+func newGauge() *gauge { return &gauge{hosts: map[string]int{}} }
 
-func (g *gauge) counting(play script) script {
-	return func(s *server) {
-		g.add(s.addr, 1)
-		defer g.add(s.addr, -1)
-		play(s)
+// counting returns a connection that counts until it is closed.
+func (g *gauge) counting(addr string, conn net.Conn) net.Conn {
+	if g == nil {
+		return conn
 	}
+	g.add(addr, 1)
+	return &countedConn{conn, sync.OnceFunc(func() { g.add(addr, -1) })}
+}
+
+type countedConn struct {
+	net.Conn
+	closed func()
+}
+
+func (c *countedConn) Close() error {
+	defer c.closed()
+	return c.Conn.Close()
 }
 
 func (g *gauge) add(addr string, n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.count += n
-	g.perAddr[addr] += n
-	g.peak, g.perAddrPeaks[addr] = max(g.peak, g.count), max(g.perAddrPeaks[addr], g.perAddr[addr])
-}
-
-func (g *gauge) now() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.count
-}
-
-func (g *gauge) most() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.peak
+	g.hosts[addr] += n
+	g.peak, g.hostPeak = max(g.peak, g.count), max(g.hostPeak, g.hosts[addr])
 }
 
 // When all sessions are in use, a call waits for a short time.

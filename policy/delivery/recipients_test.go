@@ -8,7 +8,7 @@ import (
 	"github.com/mxseal/mxseal/internal/names"
 )
 
-// SMTP-5, EAI-2: addresses by RFC 5321 section 4.1.2 and RFC 6531 section 3.3, with or
+// SMTP-5, SMTP-23, SMTP-29, EAI-2: addresses by RFC 5321 section 4.1.2 and RFC 6531 section 3.3, with or
 // without angle brackets. S6: what a local part may be is for the server to decide, as
 // long as it cannot end the address or the command.
 func TestS6Addresses(t *testing.T) {
@@ -67,6 +67,8 @@ func TestS6Addresses(t *testing.T) {
 		{given: "user@[192.0.2]"},
 		{given: "user@[fe80::1%eth0]"},
 		{given: "a@b@example.org"},
+		{given: "@one.example:user@example.org"},
+		{given: "<@one.example,@two.example:user@example.org>"},
 		{given: "a> SIZE=1@example.org"},
 		{given: "a>b@example.org"},
 		{given: "a<b@example.org"},
@@ -91,7 +93,7 @@ func TestS6Addresses(t *testing.T) {
 	}
 }
 
-// One domain is one group, however it is spelled. One mailbox is one recipient.
+// SMTP-30, EAI-9: one domain is one group, however it is spelled. One mailbox is one recipient.
 func TestByDomain(t *testing.T) {
 	t.Parallel()
 	var to []Recipient

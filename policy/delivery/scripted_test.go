@@ -49,6 +49,7 @@ type world struct {
 	scripts map[string][]script
 	silent  map[string]bool // addresses that nothing comes back from
 	options []policy.Option // of the plan
+	open    *gauge          // counts connections; nil does not
 
 	mu          sync.Mutex
 	dialled     []string            // addresses, in order
@@ -85,6 +86,7 @@ func (w *world) dial(ctx context.Context, _, address string) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
 	}
 	ours, theirs := net.Pipe()
+	ours = w.open.counting(addr, ours)
 	play := scripts[min(before, len(scripts)-1)]
 	go func() {
 		defer theirs.Close()

@@ -85,6 +85,10 @@ func (d *Dialer) send(ctx context.Context, along walker, mail Mail, options []po
 	turns := newTurns()
 	var deliveries sync.WaitGroup
 	for i, g := range groups {
+		if len(groups) == 1 {
+			outcomes[i] = d.deliver(ctx, along, m, g)
+			break
+		}
 		done := turns.take()
 		deliveries.Go(func() {
 			defer done()

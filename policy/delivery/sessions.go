@@ -52,6 +52,7 @@ func sessions(ctx context.Context, along walker, domain string, options []policy
 			yield(nil, err)
 			return
 		}
+		w.lends = true
 		defer w.end()
 		for {
 			session, err := w.session(ctx, w.release)
@@ -74,7 +75,8 @@ func sessions(ctx context.Context, along walker, domain string, options []policy
 // DialHost returns a session with one host of a plan, for programs that go along the
 // mail hosts of a domain themselves. Each address of the host is tried, at level
 // Opportunistic with less TLS too, as Dial does. A host that is not in the plan is
-// refused. The domain is not resolved again: a plan counts until Plan.Expires.
+// refused, and so is every host of a plan that has expired: ErrExpired, which is temporary.
+// The caller resolves the domain again then.
 //
 // The error is the *policy.Error of the host. The caller goes on to its next host. After
 // the last one, Plan.Failed makes the error of the domain from those of the hosts;
@@ -91,6 +93,8 @@ func (d *Dialer) DialHost(ctx context.Context, plan *policy.Plan, host string) (
 		return nil, smartHostFailed(plan.Domain, errNoSmartHost)
 	case found == nil:
 		return nil, notInPlan(plan, host)
+	case !d.Resolver.Holds(plan):
+		return nil, expired(plan, host)
 	}
 	w := &walk{dialer: d, rechecked: true}
 	w.follow(plan)
@@ -152,7 +156,7 @@ func (w *walk) session(ctx context.Context, ended func()) (*Session, error) {
 			Session: talk.Conn, Host: talk.Host.Name, Hello: talk.Hello,
 			Timeout:       cmp.Or(max(w.dialer.IdleTimeout, 0), defaultIdleTimeout),
 			Circumstances: talk.Circumstances, Ended: sync.OnceFunc(ended),
-			Authenticated: talk.InTLS && talk.Host.Level == policy.Authenticated,
+			Authenticated: talk.InTLS && talk.Host.Level == policy.Authenticated && talk.Host.RouteAuthenticated,
 			RequireTLS:    w.plan.RequireTLS && (!w.plan.Bounce || talk.InTLS && offers.Has("REQUIRETLS")),
 			Keep:          w.pool != nil, Reused: talk.Reused,
 		}),
@@ -178,9 +182,9 @@ func (s *Session) lend(ctx context.Context, yield func(*Session, error) bool) bo
 // NetConn returns the session as a connection over which an SMTP client begins as
 // though the server had just sent its greeting. The client says EHLO, and not STARTTLS
 // or AUTH: the session has the TLS and the login that it can have. AUTH does not reach a
-// server below level Authenticated. Dialer.IdleTimeout
-// bounds each command with its reply, and each block of a message. It is the same
-// connection for each call, for one client.
+// server below level Authenticated, nor one that a forged MX record may have named.
+// Dialer.IdleTimeout bounds each command with its reply, and each block of a message. It
+// is the same connection for each call, for one client.
 //
 // Under a plan with RequireTLS, a MAIL command without the parameter REQUIRETLS does
 // not reach the server. The client gets a temporary failure for it.

@@ -12,7 +12,9 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/internal/test/fakedns"
 	"github.com/mxseal/mxseal/policy"
 )
@@ -335,6 +337,51 @@ func TestMailWithoutRequireTLS(t *testing.T) {
 					t.Errorf("heard %s", got)
 				}
 			})
+		})
+	}
+}
+
+// A plan that has expired opens no session, whichever way the clock says so: what it was made
+// from may have changed. The failure is temporary.
+func TestDialHostExpired(t *testing.T) {
+	t.Parallel()
+	for _, level := range []policy.Level{policy.Opportunistic, policy.Authenticated} {
+		synctest.Test(t, func(t *testing.T) {
+			w := oneHost(withTLS(certificates().good))
+			names := fakedns.Answers{}
+			names.Add(t, dnssec.Insecure, "example.org. MX 0 mx.example.net.")
+			names.Add(t, dnssec.Insecure, "mx.example.net. A 192.0.2.1")
+			names.Deny(dnssec.Insecure, "mx.example.net. AAAA")
+			ahead := time.Duration(0)
+			d := w.dialer()
+			d.Resolver = w.resolver(t, names, policy.Config{Floor: level, Now: func() time.Time { return time.Now().Add(ahead) }})
+			plan, err := d.Resolver.Resolve(t.Context(), "example.org")
+			if err != nil {
+				t.Fatal(err)
+			}
+			left := time.Until(plan.Expires)
+			for _, tt := range []struct {
+				ahead time.Duration
+				holds bool
+			}{{0, true}, {left - 1, true}, {left, false}, {left + 1, false}, {24 * time.Hour, false}, {-time.Hour, false}} {
+				ahead = tt.ahead
+				if d.Resolver.Holds(plan) != tt.holds {
+					t.Errorf("%v from now, the plan holds: %v", ahead, !tt.holds)
+				}
+				before := len(w.dialled)
+				session, err := d.DialHost(t.Context(), plan, "mx.example.net")
+				if tt.holds {
+					if err != nil {
+						t.Fatalf("%v from now: %v", ahead, err)
+					}
+					session.Close()
+					continue
+				}
+				var failure *policy.Error
+				if !errors.Is(err, ErrExpired) || !errors.As(err, &failure) || failure.Permanent || len(w.dialled) > before {
+					t.Errorf("%v from now: error %v; dialled %q", ahead, err, w.dialled[before:])
+				}
+			}
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/internal/test/fakedns"
 	"github.com/mxseal/mxseal/policy"
@@ -33,7 +35,7 @@ func relay(implicit bool, cert tls.Certificate, offers string, replies ...string
 				return
 			}
 		}
-		s.answer("250-mx.example.net\r\n250 AUTH " + offers + "\r\n")
+		s.answer("250-mx.example.net\r\n250-AUTH " + offers + "\r\n250 HELP\r\n")
 		for i, reply := range replies {
 			line, ok := s.hear()
 			if !ok || i == 0 && !strings.HasPrefix(line, "AUTH ") {
@@ -338,4 +340,120 @@ func TestImplicitTLSHasNoWayBack(t *testing.T) {
 			}
 		})
 	}
+}
+
+// RequireTLS through a smart host with a login: MAIL has REQUIRETLS only if the relay offers
+// it inside TLS, and the credentials are as safe as without. A relay that lacks it, or is
+// not authenticated, fails for good (RFC 8689 section 4.2.1); wrong credentials do not.
+func TestLoginUnderRequireTLS(t *testing.T) {
+	t.Parallel()
+	early := func(s *server) { // REQUIRETLS before TLS only
+		s.say(greeting)
+		s.answer("250-mx.example.net\r\n250-REQUIRETLS\r\n250-AUTH PLAIN\r\n250 STARTTLS\r\n")
+		s.answer("220 go ahead\r\n")
+		if s.handshake(certificates().good) {
+			s.answer("250-mx.example.net\r\n250 AUTH PLAIN\r\n")
+			s.serve(map[string]string{"AUTH": "235 ok\r\n"})
+		}
+	}
+	offers := "PLAIN\r\n250-REQUIRETLS"
+	for name, tt := range map[string]struct {
+		port    string
+		play    script
+		options []policy.Option
+		status  string
+		mail    string // the parameter
+		login   bool
+	}{
+		"offered":             {"587", relay(false, certificates().good, offers, "235 ok"), nil, "", "REQUIRETLS", true},
+		"offered at 465":      {"465", relay(true, certificates().good, offers, "235 ok"), nil, "", "REQUIRETLS", true},
+		"with TLSOptional":    {"587", relay(false, certificates().good, offers, "235 ok"), []policy.Option{policy.TLSOptional()}, "", "REQUIRETLS", true},
+		"not offered":         {"587", relay(false, certificates().good, "PLAIN", "235 ok"), nil, "5.7.30", "", false},
+		"offered before TLS":  {"587", early, nil, "5.7.30", "", false},
+		"a bounce":            {"587", relay(false, certificates().good, "PLAIN", "235 ok"), []policy.Option{policy.Bounce()}, "", "", true},
+		"wrong credentials":   {"587", relay(false, certificates().good, offers, "535 5.7.8 no"), nil, "4.7.8", "", true},
+		"impostor":            {"587", relay(false, certificates().unknown, offers, "235 ok"), nil, "5.7.10", "", false},
+		"impostor at 465":     {"465", relay(true, certificates().unknown, offers, "235 ok"), nil, "5.7.10", "", false},
+		"impostor, optional":  {"587", relay(false, certificates().unknown, offers, "235 ok"), []policy.Option{policy.TLSOptional()}, "5.7.10", "", false},
+		"impostor and bounce": {"587", relay(false, certificates().unknown, offers, "235 ok"), []policy.Option{policy.Bounce()}, "4.7.5", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := oneHost(tt.play)
+				d := w.relayed(t, tt.port)
+				_, err := d.Send(t.Context(), mailOf(letter, "x@example.org"), append(tt.options, policy.RequireTLS())...)
+				status := ""
+				var failure *policy.Error
+				if errors.As(err, &failure) {
+					status = failure.Status
+				}
+				if status != tt.status || err != nil && failure.Permanent != strings.HasPrefix(tt.status, "5") {
+					t.Errorf("status %q, want %q: %v", status, tt.status, err)
+				}
+				said := strings.Join(w.said("192.0.2.1"), "\n")
+				if strings.Contains(said, "AUTH ") != tt.login {
+					t.Errorf("heard %q", said)
+				}
+				if strings.Contains(said, "MAIL") != (tt.status == "") || strings.Contains(said, "REQUIRETLS") != (tt.mail != "") {
+					t.Errorf("heard %q", said)
+				}
+			})
+		})
+	}
+}
+
+// The smart host is the only next hop: neither a call nor an override sends the mail, or
+// the credentials, elsewhere. Such mail waits.
+func TestSmartHostIsTheOnlyNextHop(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		options  []policy.Option
+		override policy.Override
+		sent     bool
+	}{
+		"nothing else":        {nil, policy.Override{}, true},
+		"Via of the same":     {[]policy.Option{policy.Via("[MX.example.net.]:587")}, policy.Override{}, true},
+		"Via of another":      {[]policy.Option{policy.Via("[mx.evil.example]:587")}, policy.Override{}, false},
+		"Via of a port":       {[]policy.Option{policy.Via("[mx.example.net]:25")}, policy.Override{}, false},
+		"Via of its domain":   {[]policy.Option{policy.Via("mx.example.net:587")}, policy.Override{}, false},
+		"NextHop of another":  {nil, policy.Override{NextHop: "[mx.evil.example]:587"}, false},
+		"NextHop of it":       {nil, policy.Override{NextHop: "[mx.example.net]:587"}, true},
+		"Pin":                 {nil, policy.Override{Pin: pinOf(certificates().unknown)}, false},
+		"a pin that it has":   {nil, policy.Override{NextHop: "[mx.example.net]:587", Pin: pinOf(certificates().good)}, true},
+		"a pin that it lacks": {nil, policy.Override{NextHop: "[mx.example.net]:587", Pin: pinOf(certificates().unknown)}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := oneHost(relay(false, certificates().good, "PLAIN", "235 ok"))
+				d := w.relayed(t, "587")
+				names := fakedns.Answers{}
+				names.Deny(dnssec.Secure, "mx.example.net. AAAA", "_587._tcp.mx.example.net. TLSA")
+				names.Add(t, dnssec.Secure, "mx.example.net. A 192.0.2.1")
+				d.Resolver = w.resolver(t, names, policy.Config{Overrides: map[string]policy.Override{"example.org": tt.override}})
+				_, err := d.Send(t.Context(), mailOf(letter, "x@example.org"), tt.options...)
+				var failure *policy.Error
+				if (err == nil) != tt.sent || err != nil && (!errors.As(err, &failure) || failure.Permanent) {
+					t.Errorf("%v", err)
+				}
+				said := strings.Join(w.said("192.0.2.1"), "\n")
+				if strings.Contains(said, "AUTH ") != tt.sent {
+					t.Errorf("heard %q", said)
+				}
+			})
+		})
+	}
+}
+
+func pinOf(cert tls.Certificate) []dane.Record {
+	leaf, err := x509.ParseCertificate(cert.Certificate[0])
+	if err != nil {
+		panic(err)
+	}
+	record, err := dane.NewRecord(leaf, dane.DANEEE, dane.SPKI, dane.SHA256)
+	if err != nil {
+		panic(err)
+	}
+	return []dane.Record{record}
 }

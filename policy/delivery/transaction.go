@@ -43,10 +43,11 @@ type channel struct {
 	over bool
 	// alive means that the server expects a command.
 	alive bool
-	// begun means that a transaction has begun and was not completed.
+	// begun means that a transaction has begun and was not completed, or that RSET is due
+	// because the session was kept.
 	begun bool
-	// untried means that the session was kept since another message, and has not
-	// answered MAIL yet.
+	// untried means that the session was kept since another message, and that no message
+	// has begun and nothing has timed out since.
 	untried bool
 	// odd means that the server does not quite keep to the protocol: no other message
 	// uses the session.
@@ -56,7 +57,7 @@ type channel struct {
 func (w *walk) newChannel(c *conversation.Conversation) *channel {
 	return &channel{
 		host: c.Host, plan: w.plan, conn: c.Conn, extensions: c.Hello.Extensions(),
-		Circumstances: c.Circumstances, idle: w.dialer.IdleTimeout, share: w.share, alive: true, untried: c.Reused,
+		Circumstances: c.Circumstances, idle: w.dialer.IdleTimeout, share: w.share, alive: true, untried: c.Reused, begun: c.ResetDue,
 	}
 }
 
@@ -85,6 +86,7 @@ func (s *channel) end() {
 func (s *channel) judge(at conversation.Step, reply wire.Reply, err error, c conversation.Circumstances) conversation.Ruling {
 	judged := conversation.Rule(at, conversation.EventOf(reply, err), c)
 	s.alive, s.odd = judged.Alive, s.odd || reply.Mixed
+	s.untried = s.untried && !conversation.IsTimeout(err)
 	if !judged.Alive {
 		s.over = true
 	}
@@ -113,8 +115,8 @@ type results struct {
 	// take them.
 	next   []mailbox
 	reason *policy.Error
-	// stale means that the session had ended since the message before. That is no
-	// failure of the host.
+	// stale means that the session was kept since another message, and ended before this
+	// one began. That is no failure of the host.
 	stale bool
 }
 
@@ -137,7 +139,7 @@ func (t *transaction) run(ctx, within context.Context, to []mailbox) {
 		t.settle(conversation.Ruling{}, t.accepted, t.failure("the session was interrupted", Reply{}, err, conversation.Ruling{}), Reply{})
 		return
 	}
-	t.bound = ctx
+	t.bound, t.untried = ctx, false
 	stop = t.conn.Interruptible(ctx)
 	t.send()
 }
@@ -181,34 +183,51 @@ func (t *transaction) lacks(to []mailbox, lack *shortcoming) {
 	t.leave(to, reason)
 }
 
-// reset ends the transaction before, if it was not completed.
+// reset ends the transaction before, if it was not completed. With PIPELINING, RSET goes
+// with the other commands.
 func (t *transaction) reset(to []mailbox) bool {
-	if !t.begun {
+	if !t.begun || t.extensions.Has("PIPELINING") {
 		return true
 	}
-	reply, err := t.conn.Command(t.timeout(mailTimeout), "RSET")
-	if err != nil || reply.Class() != 2 {
-		t.over = true
-		t.results.next, t.results.reason = append(t.results.next, to...), t.ended()
+	reply, err := t.conn.Command(t.resetTimeout(), "RSET")
+	if err != nil || !conversation.IsReset(reply) || t.untried && !t.conn.Quiet() {
+		t.lose(to)
 		return false
 	}
 	t.begun = false
 	return true
 }
 
+// resetTimeout returns the time of RSET.
+func (t *transaction) resetTimeout() time.Duration {
+	if t.untried {
+		return min(t.timeout(mailTimeout), conversation.ResetTimeout)
+	}
+	return t.timeout(mailTimeout)
+}
+
+// lose leaves recipients to the next host, because the session ended before MAIL. If it
+// was kept since another message, the host is dialed once more instead.
+func (t *transaction) lose(to []mailbox) {
+	t.over, t.alive = true, false
+	t.results.next, t.results.reason, t.results.stale = append(t.results.next, to...), t.ended(), t.untried
+}
+
 // envelope sends MAIL, RCPT for each recipient, and DATA. It reports whether the
 // server expects the message, for the recipients in t.accepted.
 func (t *transaction) envelope(to []mailbox) bool {
 	d := dialogue{conn: t.conn, grouped: t.extensions.Has("PIPELINING"), commands: t.commands(to)}
+	if t.begun && d.grouped {
+		d.resets, d.resetTimeout = true, t.resetTimeout()
+	}
 	defer t.drain(&d)
 	t.begun = true
 	reply, err := d.next(t.timeout(mailTimeout))
 	judged := t.judge(conversation.StepMAIL, reply, err, t.Circumstances)
-	if t.untried && !judged.Alive && !conversation.IsTimeout(err) {
-		t.results.next, t.results.stale = append(t.results.next, to...), true
+	if errors.Is(err, errNoReset) {
+		t.lose(to)
 		return false
 	}
-	t.untried = false
 	if judged.Action != conversation.Proceed {
 		t.settle(judged, to, t.failure(details["MAIL"], newReply(reply), err, judged), newReply(reply))
 		return false
@@ -340,7 +359,7 @@ func (t *transaction) settle(judged conversation.Ruling, to []mailbox, failure *
 	case conversation.TryNext:
 		if !judged.Alive { // about the server, and not about the recipients
 			t.results.next = append(t.results.next, to...)
-			t.results.reason = failure
+			t.results.reason, t.results.stale = failure, t.untried
 			return
 		}
 		t.leave(to, &refusal{failure, t.host.Name, reply})
@@ -396,10 +415,17 @@ type dialogue struct {
 	conn     *wire.Conn
 	commands []string // the first is MAIL, the last is DATA
 	grouped  bool     // the server supports PIPELINING
+	// resets means that RSET comes before the commands, and has this time.
+	resets       bool
+	resetTimeout time.Duration
+
 	sent     int
 	answered int
 	answers  []answer // that next has not returned yet
 }
+
+// errNoReset means that the server did not answer RSET as it should.
+var errNoReset = errors.New("the server does not answer RSET as it should")
 
 // answer is a reply, or the error instead of it.
 type answer struct {
@@ -433,6 +459,12 @@ func (d *dialogue) next(timeout time.Duration) (wire.Reply, error) {
 // exchange sends the next command and receives its reply, or all commands in groups. An
 // error, a 421 reply and the refusal of MAIL end it.
 func (d *dialogue) exchange(timeout time.Duration) {
+	if d.resets {
+		if err := d.conn.Send("RSET"); err != nil {
+			d.answers = append(d.answers, answer{err: errNoReset})
+			return
+		}
+	}
 	for {
 		first, octets := d.sent, 0
 		for d.sent < len(d.commands) && (d.sent == first || d.grouped) {
@@ -445,6 +477,13 @@ func (d *dialogue) exchange(timeout time.Duration) {
 				return
 			}
 			d.sent++
+		}
+		if d.resets {
+			reply, err := d.conn.Receive(d.resetTimeout)
+			if d.resets = false; err != nil || !conversation.IsReset(reply) {
+				d.answers = append(d.answers, answer{err: errNoReset})
+				return
+			}
 		}
 		for range d.sent - first {
 			reply, err := d.conn.Receive(timeout)

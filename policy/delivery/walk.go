@@ -21,6 +21,7 @@ import (
 type walk struct {
 	dialer *Dialer
 	pool   *Pool // nil without reuse
+	lends  bool  // sessions go to an SMTP client
 
 	plan      *policy.Plan
 	targets   []target // not yet tried

@@ -103,3 +103,46 @@ func TestConfig(t *testing.T) {
 		t.Errorf("%+v", plan.Hosts)
 	}
 }
+
+// A domain has one policy host: a second call of Policy is a new policy with a new id.
+func TestPolicyIsReplaced(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	domain := inet.Domain("example.org", policytest.Unsigned).MX("mx.example.org")
+	inet.Host("mx.example.org")
+	first := domain.Policy("enforce", "mx.example.org")
+	r := inet.Resolver()
+	plan, err := r.Resolve(t.Context(), "example.org")
+	if err != nil || !plan.Allows("mx.example.org") {
+		t.Fatalf("%v, %v", plan, err)
+	}
+	if second := domain.Policy("enforce", "other.example.org"); second != first {
+		t.Error("there are two policy hosts")
+	}
+	inet.Advance(2 * time.Hour) // the record is in the cache until then
+	fresh, changed, err := r.Recheck(t.Context(), plan)
+	if err != nil || !changed || fresh.Allows("mx.example.org") {
+		t.Errorf("changed: %v, %v", changed, err)
+	}
+}
+
+func TestResolver(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	inet.Domain("plain.example", policytest.Unsigned).MX("mx.plain.example")
+	inet.Host("mx.plain.example")
+	r := inet.Resolver(func(c *policy.Config) { c.Floor = policy.Encrypted })
+	if plan, err := r.Resolve(t.Context(), "plain.example"); err != nil || plan.Hosts[0].Level != policy.Encrypted {
+		t.Errorf("%+v, %v", plan, err)
+	}
+	inet.Close()
+	if _, err := r.MTASTS().Lookup(t.Context(), "other.example"); !errors.Is(err, mtasts.ErrClosed) {
+		t.Errorf("the resolver of a closed internet: %v", err)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("a configuration that is not valid is accepted")
+		}
+	}()
+	inet.Resolver(func(c *policy.Config) { c.MaxPlans = -1 })
+}

@@ -19,19 +19,18 @@
 //
 // # Connecting
 //
-// [Internet.Config] returns a complete configuration for package policy.
-// [Internet.DNSConfig] and [Internet.MTASTSConfig] do the same for packages
-// dnssec and mtasts.
+// [Internet.Resolver] returns a resolver of package policy for this internet, and
+// [Internet.Config] its configuration. [Internet.DNSConfig] and
+// [Internet.MTASTSConfig] are those for packages dnssec and mtasts.
 //
-//	r, err := policy.New(inet.Config())
-//	...
-//	defer r.Close()
+//	dialer := &delivery.Dialer{Resolver: inet.Resolver()}
 //
 // Hosts have addresses from the ranges for documentation and benchmarks. These
 // addresses exist only in the DNS of the internet and in [Internet.Dial]. The
 // servers listen on free ports of the loopback interface, so many internets can run
-// at the same time. An internet can have 100,000 domains, each with its hosts. The name server is reachable at its loopback address,
-// [Internet.DNSAddr]. Any code with a dial hook can be tested:
+// at the same time. An internet can have 100,000 domains, each with its hosts. The
+// name server is reachable at its loopback address, [Internet.DNSAddr]. Any code with
+// a dial hook can be tested:
 //
 //	conn, err := inet.Dial(ctx, "tcp", "mx.example.org:25")
 //	web := &http.Transport{DialContext: inet.Dial, TLSClientConfig: &tls.Config{RootCAs: inet.RootCAs()}}

@@ -3,6 +3,7 @@ package policytest
 import (
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/internal/test/dnstree"
@@ -16,6 +17,10 @@ type Domain struct {
 	// implied is true for a top-level domain that was added only because a
 	// domain below it was.
 	implied bool
+
+	// policy is the policy host; nil if there is none.
+	policy     *PolicyHost
+	hostPolicy sync.Once
 }
 
 // DomainOption sets how a domain is signed.
@@ -124,7 +129,8 @@ func (d *Domain) MX(hosts ...string) *Domain {
 }
 
 // Policy adds a policy host with an MTA-STS policy and publishes the _mta-sts
-// record. The mode is "enforce", "testing" or "none". The max_age of the policy
+// record. A domain has one policy host: another call replaces the policy, with a new
+// id. The mode is "enforce", "testing" or "none". The max_age of the policy
 // is one week. Use PolicyHost.Publish to change the policy, and
 // PolicyHost.Break to make its host fail.
 func (d *Domain) Policy(mode string, mx ...string) *PolicyHost {
@@ -133,7 +139,7 @@ func (d *Domain) Policy(mode string, mx ...string) *PolicyHost {
 	default:
 		panic(fmt.Sprintf("policytest: policy mode %q is not enforce, testing or none; use Publish for invalid policies", mode))
 	}
-	p := newPolicyHost(d)
-	p.Publish(policyText(mode, mx))
-	return p
+	d.hostPolicy.Do(func() { d.policy = newPolicyHost(d) })
+	d.policy.Publish(policyText(mode, mx))
+	return d.policy
 }

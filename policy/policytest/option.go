@@ -30,7 +30,8 @@ func Addrs(addrs ...string) Option {
 }
 
 // Port sets the port of a mail host, which is also the port of its TLSA
-// records. The default is 25.
+// records. The default is 25. At port 465, TLS begins at once, and elsewhere by
+// STARTTLS.
 func Port(port uint16) Option {
 	return func(b *Behavior) { b.port = port }
 }

@@ -42,10 +42,16 @@ func (h *Host) attend(t *transport, starttls *tls.Config) {
 	h.mu.Lock()
 	h.sessions = append(h.sessions, s.session)
 	h.mu.Unlock()
+	if s.does.port == submissions && s.beginTLS() != nil {
+		return
+	}
 	for err := s.reply(Greeting, "220 "+h.name+" ESMTP"); err == nil; {
 		err = s.command()
 	}
 }
+
+// submissions is the port where TLS begins at once (RFC 8314 section 3.3).
+const submissions = 465
 
 // command reads one command and replies to it.
 func (s *smtpConn) command() error {
@@ -159,6 +165,11 @@ func (s *smtpConn) startTLS() error {
 	if err := s.replyThen("STARTTLS", "220 2.0.0 go ahead", func() { accepted = true }); err != nil || !accepted {
 		return err
 	}
+	return s.beginTLS()
+}
+
+// beginTLS is the server's side of the TLS handshake.
+func (s *smtpConn) beginTLS() error {
 	s.transport.hello = true
 	c := tls.Server(s.transport, s.starttls)
 	if err := c.Handshake(); err != nil {

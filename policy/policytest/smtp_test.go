@@ -8,11 +8,13 @@ import (
 	"io"
 	"net"
 	"net/smtp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/mxseal/mxseal/policy/delivery"
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
@@ -267,4 +269,42 @@ func TestCertificates(t *testing.T) {
 	if mx.Certificates()[0].Equal(chain[0]) {
 		t.Error("OtherKey did not change the certificate")
 	}
+}
+
+// At port 465, TLS begins at once, also for an attacker and with the faults of a handshake;
+// a login follows a script.
+func TestPort465(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	inet.Domain("smart.example")
+	relay := inet.Host("relay.smart.example", policytest.Port(465), policytest.TLSA("3 1 1"),
+		policytest.Extension("AUTH PLAIN"), policytest.On("AUTH", policytest.Say("235 2.7.0 welcome")))
+	dialer := &delivery.Dialer{Resolver: inet.Resolver(), SmartHost: &delivery.SmartHost{
+		Host: "[relay.smart.example]:465", Username: "me", Password: "secret",
+	}}
+	send := func() error {
+		return dialer.SendMail(t.Context(), "me@example.net", []string{"you@example.org"}, []byte("Subject: x\r\n\r\nx\r\n"))
+	}
+	if err := send(); err != nil {
+		t.Fatal(err)
+	}
+	got := relay.Messages()
+	if len(got) != 1 || got[0].Session.TLS == nil || !slices.Equal(verbs(got[0].Session.Commands)[:2], []string{"EHLO", "AUTH"}) {
+		t.Errorf("received %+v", got)
+	}
+	for _, fault := range []policytest.Option{policytest.Impostor, policytest.HangUp(policytest.Handshake), policytest.Reply("AUTH", "535 5.7.8 no")} {
+		restore := relay.Break(fault)
+		if send() == nil || len(relay.Messages()) != 1 {
+			t.Error("the fault has no effect")
+		}
+		restore()
+	}
+}
+
+func verbs(commands []string) (verbs []string) {
+	for _, command := range commands {
+		verb, _, _ := strings.Cut(command, " ")
+		verbs = append(verbs, verb)
+	}
+	return verbs
 }

@@ -16,18 +16,25 @@ import (
 
 // The Go code in the pages of the repository compiles. A snippet is part of a function
 // that returns an error. It may use the packages of the module, those in library and
-// what assumed declares. It need not use its variables.
+// what assumed declares. It need not use its variables. A snippet that begins with the
+// name of an example is a copy of a part of it, which the tests of the example run.
 func TestSnippets(t *testing.T) {
 	t.Parallel()
 	compiler := newCompiler(t)
 	found := snippets(t)
+	copies := 0
 	for _, s := range found {
-		if err := compiler.compile(s); err != nil {
+		check := compiler.compile
+		if s.source() != "" {
+			copies++
+			check = snippet.isCopy
+		}
+		if err := check(s); err != nil {
 			t.Errorf("%s: %v", s, err)
 		}
 	}
-	if len(found) < 9 {
-		t.Errorf("only %d snippets were found", len(found))
+	if len(found)-copies < 9 || copies < 4 {
+		t.Errorf("only %d snippets were found, and %d copies of sources", len(found), copies)
 	}
 }
 
@@ -48,6 +55,13 @@ func TestWrongSnippets(t *testing.T) {
 	} {
 		if err := compiler.compile(snippet{page: name, line: 1, code: code}); err == nil {
 			t.Errorf("%s: %s compiles", name, code)
+		}
+	}
+	for _, code := range []string{
+		"// examples/clients/gosmtp.go\nfunc GoSMTP() {}", "// examples/clients/none.go\nfunc GoSMTP() {}",
+	} {
+		if (snippet{code: code}).isCopy() == nil {
+			t.Errorf("%s is taken for a copy", code)
 		}
 	}
 	if err := compiler.compile(snippet{page: "good", line: 1, code: "plan, err := resolver.Resolve(ctx, \"example.org\")"}); err != nil {
@@ -96,6 +110,28 @@ type snippet struct {
 	page string
 	line int // of the page, on which the code begins
 	code string
+}
+
+// source returns the file that the snippet is a copy of; empty if it is none.
+func (s snippet) source() string {
+	first, _, _ := strings.Cut(s.code, "\n")
+	if name, ok := strings.CutPrefix(first, "// examples/"); ok {
+		return "examples/" + name
+	}
+	return ""
+}
+
+// isCopy returns an error if the snippet is not a part of its source.
+func (s snippet) isCopy() error {
+	text, err := os.ReadFile(filepath.Join(root, s.source()))
+	if err != nil {
+		return err
+	}
+	_, code, _ := strings.Cut(s.code, "\n")
+	if !strings.Contains(string(text), code) {
+		return fmt.Errorf("%s does not have this text", s.source())
+	}
+	return nil
 }
 
 func (s snippet) String() string { return fmt.Sprintf("%s:%d", s.page, s.line) }

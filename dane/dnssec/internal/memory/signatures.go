@@ -2,7 +2,7 @@ package memory
 
 import "time"
 
-// Signatures is the part of a Cache that remembers good signatures, for one lookus.
+// Signatures is the part of a Cache that remembers good signatures, for one lookup.
 type Signatures struct {
 	cache *Cache
 	now   time.Time

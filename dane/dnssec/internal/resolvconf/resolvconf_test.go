@@ -25,7 +25,7 @@ func TestD13BadLines(t *testing.T) {
 			"[192.0.2.1:5353 [::1]:5353 [::2]:53]", []string{`line 1: nameserver "192.0.2.1:0" is not an IP address`}},
 		"nameserver fe80::1%eth0\nnameserver 192.0.2.1 # the router\n": {"[[fe80::1%eth0]:53 192.0.2.1:53]", nil},
 		"nameserver 192.0.2.1\nnameserver 192.0.2.1\n":                 {"[192.0.2.1:53]", nil},
-		// Whoever writes the file must not choose the name in a certificate.
+		// The author of the file must not choose the name in a certificate.
 		"nameserver tls://192.0.2.1#evil.example\n": {"[]", []string{`line 1: nameserver "tls://192.0.2.1#evil.example" is not an IP address`}},
 		"nameserver \x1b[31m\n":                     {"[]", []string{`line 1: nameserver "\x1b[31m" is not an IP address`}},
 		"#nameserver 192.0.2.1\n; nameserver 192.0.2.2\n nameserver 192.0.2.3\nNAMESERVER 192.0.2.4\nnameservers 192.0.2.5\n": {"[]", nil},

@@ -165,27 +165,6 @@ func (r *Room) keep(ctx context.Context, wait time.Duration, open func(leave fun
 	return s, err
 }
 
-// lack returns an *Error if err says that this host, and not the server, lacks what an
-// exchange needs, and otherwise nil.
-func lack(err error) *Error {
-	for _, l := range []struct {
-		errno syscall.Errno
-		final bool
-	}{
-		{syscall.EMFILE, true},
-		{syscall.ENFILE, true},
-		{syscall.ENOBUFS, true},
-		{syscall.ENOMEM, true},
-		{syscall.EAGAIN, false},        // no free port to this server
-		{syscall.EADDRNOTAVAIL, false}, // the same, or no address of the server's family
-	} {
-		if errors.Is(err, l.errno) {
-			return &Error{Kind: Busy, Final: l.final, Err: err}
-		}
-	}
-	return nil
-}
-
 // tooManyFiles reports whether err says that this host, or the program, has too many files
 // open.
 func tooManyFiles(err error) bool {

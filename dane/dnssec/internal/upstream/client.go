@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/resolvconf"
+	"github.com/mxseal/mxseal/internal/lack"
 )
 
 // Config configures a Client.
@@ -209,8 +210,9 @@ func (c *Client) send(ctx context.Context, to Attempt, q Question) (*Message, er
 func (c *Client) failure(ctx context.Context, s *Server, err error) *Error {
 	var e *Error
 	if !errors.As(err, &e) {
-		if e = lack(err); e == nil {
-			e = &Error{Kind: Unreachable, Err: err}
+		e = &Error{Kind: Unreachable, Err: err}
+		if lack.Of(err) {
+			e.Kind, e.Final = Busy, lack.Everywhere(err)
 		}
 	}
 	e.Server = s.String()

@@ -64,10 +64,10 @@ type Conversation struct {
 	TicketFailed bool
 	// Proven is the level of the host in the handshake.
 	Proven policy.Level
-	// Reused means that the session was taken over, and Uses are the mails that went
-	// over it. The caller counts them.
-	Reused bool
-	Uses   int
+	// Reused means that the session was taken over, ResetDue that it needs RSET before
+	// MAIL, and Uses are the mails that went over it. The caller counts them.
+	Reused, ResetDue bool
+	Uses             int
 
 	greeting string // the server's name
 	ticket   *ticket

@@ -2,14 +2,16 @@ package conversation
 
 import (
 	"context"
+	"crypto/tls"
 	"time"
 
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery/internal/wire"
 )
 
-// resetTimeout bounds RSET. A server that takes longer has stalled, and a new connection
-// is made instead.
-const resetTimeout = 10 * time.Second
+// ResetTimeout bounds RSET in a session that was kept. A server that takes longer has
+// stalled, and a new connection is made instead.
+const ResetTimeout = 10 * time.Second
 
 // Fits reports whether the session of a conversation that was kept may serve this one,
 // before anything is verified. Cleartext, and TLS with less than the first attempt asked
@@ -26,10 +28,11 @@ func (c *Conversation) Fits(kept *Conversation) bool {
 }
 
 // TakeOver makes the session of a conversation that was kept that of this one, which has
-// no connection yet. The plan of now has to be content with the session, and the server
-// with RSET. Nothing of what was verified before counts. If it reports false, the session
-// is closed, and nothing was sent of any mail.
-func (c *Conversation) TakeOver(ctx context.Context, kept *Conversation) bool {
+// no connection yet. The plan of now has to be content with the session. Nothing of what
+// was verified before counts. With reset, the server has to answer RSET as it should;
+// otherwise the caller says RSET before MAIL, as ResetDue tells. If TakeOver reports
+// false, the session is closed, and nothing was sent of any mail.
+func (c *Conversation) TakeOver(ctx context.Context, kept *Conversation, reset bool) bool {
 	c.Offer = kept.Offer
 	if !kept.Conn.Quiet() {
 		kept.Conn.Abort()
@@ -39,17 +42,22 @@ func (c *Conversation) TakeOver(ctx context.Context, kept *Conversation) bool {
 		kept.Conn.Quit(0)
 		return false
 	}
-	stop := kept.Conn.Interruptible(ctx)
-	reply, err := kept.Conn.Command(min(c.Timeouts.Command, resetTimeout), "RSET")
-	if stop() != nil || err != nil || reply.Code != 250 || reply.Mixed || !kept.Conn.Quiet() {
-		kept.Conn.Abort()
-		return false
+	if reset {
+		stop := kept.Conn.Interruptible(ctx)
+		reply, err := kept.Conn.Command(min(c.Timeouts.Command, ResetTimeout), "RSET")
+		if stop() != nil || err != nil || !IsReset(reply) || !kept.Conn.Quiet() {
+			kept.Conn.Abort()
+			return false
+		}
 	}
-	c.Conn, c.LocalName, c.Hello, c.Uses, c.Reused = kept.Conn, kept.LocalName, kept.Hello, kept.Uses, true
+	c.Conn, c.LocalName, c.Hello, c.Uses, c.Reused, c.ResetDue = kept.Conn, kept.LocalName, kept.Hello, kept.Uses, true, !reset
 	c.InTLS, c.FellBack, c.Proven, c.resumed, c.custom = kept.InTLS, kept.FellBack, kept.Proven, kept.resumed, kept.custom
 	c.At, c.Last = StepEHLOInTLS, Ruling{Action: Proceed, Verdict: Pending, Alive: true}
 	return true
 }
+
+// IsReset reports whether a reply is one to RSET: nothing else than success.
+func IsReset(reply wire.Reply) bool { return reply.Class() == 2 && !reply.Mixed }
 
 // contentWith verifies a session as the plan of now demands, and compares the
 // configuration of TLS with the one that it was made with.
@@ -57,7 +65,13 @@ func (c *Conversation) contentWith(kept *Conversation) bool {
 	if !kept.InTLS {
 		return c.Host.Level == policy.Opportunistic
 	}
-	config, now := c.tlsConfig()
 	state, _ := kept.Conn.TLS()
-	return state.Version >= config.MinVersion && kept.custom.equals(now) && c.Host.Verify(state) == nil
+	var now custom
+	if c.Customize != nil {
+		var config *tls.Config
+		if config, now = c.tlsConfig(); state.Version < config.MinVersion {
+			return false
+		}
+	}
+	return kept.custom.equals(now) && c.Host.Verify(state) == nil
 }

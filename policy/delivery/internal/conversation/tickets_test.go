@@ -38,3 +38,43 @@ func TestTicketsAreBounded(t *testing.T) {
 		t.Error("a ticket as large as the bound was kept")
 	}
 }
+
+// A ticket is kept only when its session is verified, and under its own key. It is not
+// offered where a full handshake is demanded, and is gone when it failed (decision
+// "Resumption").
+func TestTicketOfOneConnection(t *testing.T) {
+	t.Parallel()
+	state, err := tls.NewResumptionState([]byte("ticket"), &tls.SessionState{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tickets := NewTickets()
+	has := func(key string) bool {
+		_, ok := (&ticket{tickets: tickets, key: key}).Get("whatever crypto/tls asks for")
+		return ok
+	}
+	first := &ticket{tickets: tickets, key: "a"}
+	first.Put("", state)
+	if has("a") {
+		t.Error("a ticket of a session that is not verified was kept")
+	}
+	first.verified([]*x509.Certificate{{}})
+	if !has("a") || has("b") || has("") {
+		t.Error("the ticket is not where it belongs")
+	}
+	if _, ok := (&ticket{tickets: tickets, key: "a", full: true}).Get(""); ok {
+		t.Error("a ticket is offered in a full handshake")
+	}
+	(&ticket{tickets: tickets, key: "a"}).drop()
+	if has("a") {
+		t.Error("the ticket that failed is still there")
+	}
+	(&ticket{tickets: tickets, key: "c"}).verified(nil)
+	later := &ticket{tickets: tickets, key: "c"}
+	later.verified([]*x509.Certificate{{}})
+	later.Put("", state)
+	later.Put("", nil)
+	if has("c") {
+		t.Error("crypto/tls has dropped the ticket, and it is still there")
+	}
+}

@@ -170,6 +170,7 @@ func parse(report string) (parsed, error) {
 	return p, nil
 }
 
+// DSN-20, DSN-21: RFC 3461 section 6.3.
 func TestReport(t *testing.T) {
 	t.Parallel()
 	p, err := parse(write(t, bounce()))
@@ -211,7 +212,7 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// RFC 3461 sections 4.3 and 6.2, RFC 6522 section 4, RFC 8689 section 5.
+// DSN-19: RFC 3461 sections 4.3 and 6.2, RFC 6522 section 4, RFC 8689 section 5.
 func TestReturned(t *testing.T) {
 	t.Parallel()
 	const header = "From: a\r\nSubject: b\r\n"

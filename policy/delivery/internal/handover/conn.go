@@ -60,7 +60,7 @@ type Config struct {
 	// Circumstances are those of the session.
 	Circumstances conversation.Circumstances
 	// Authenticated means that the client may log in: credentials do not go to a server
-	// that may be anyone.
+	// that may be anyone, or that anyone may have named.
 	Authenticated bool
 	// RequireTLS means that MAIL without the parameter REQUIRETLS must not reach the
 	// server (RFC 8689 section 4.2.1).
@@ -100,8 +100,8 @@ func (c *Conn) Settle() { c.track.settle() }
 // Idle reports whether the server waits for a command, so that it may be told QUIT.
 func (c *Conn) Idle() bool { return c.track.idle() }
 
-// Stale reports whether a session that was used by others had ended before it answered
-// MAIL, so that nothing of a message was sent. A timeout is another matter.
+// Stale reports whether a session that was used by others ended before a message began. A
+// timeout is another matter.
 func (c *Conn) Stale() bool { return c.track.stale() }
 
 // Release takes the session from the client, for others to use: from then on the Conn is
@@ -311,10 +311,10 @@ func (c *Conn) SetReadDeadline(t time.Time) error { return c.SetDeadline(t) }
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.SetDeadline(t) }
 
 // Close closes the connection without a farewell. If the session may be used by others,
-// that is left to Release, or to the next call of Close.
+// that is left to Release or Leave.
 func (c *Conn) Close() error {
 	c.mu.Lock()
-	postponed := c.keep && !c.closed && c.busy == 0 && c.track.reusable()
+	postponed := c.keep && c.busy == 0 && c.track.reusable()
 	c.closed = c.closed || postponed
 	c.mu.Unlock()
 	if postponed || !c.end() {

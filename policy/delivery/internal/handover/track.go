@@ -38,8 +38,8 @@ type track struct {
 	quit     bool    // the client has said QUIT
 	barred   bool    // the last MAIL was answered here: there is no transaction
 	over     bool    // the connection is of no more use
-	untried  bool    // others used the session, and it has not answered MAIL since
-	ended    bool    // it had ended before that
+	untried  bool    // others used the session, and no message has begun since
+	ended    bool    // it ended before that
 	spoiled  bool    // more than mail was spoken, or a reply was odd: it is not for others
 }
 
@@ -179,7 +179,7 @@ func (t *track) command(line string) (forward bool) {
 			if sent.own != "" {
 				sent.code, sent.own = 0, "" // the server refuses it without a transaction
 			}
-			t.mode, t.chunk, t.begun = chunk, size, true
+			t.mode, t.chunk, t.begun, t.untried = chunk, size, true, false
 		}
 	}
 	t.waiting = append(t.waiting, sent)
@@ -232,9 +232,6 @@ func (t *track) heard(reply wire.Reply) {
 	} else {
 		t.spoiled = true
 	}
-	if answered.verb == "MAIL" && answered.own == "" && reply.Code != 421 {
-		t.untried = false
-	}
 	if answered.verb == "" || reply.Mixed || reply.Class() == 3 && answered.verb != "DATA" || reply.Class() == 5 && answered.verb == "BDAT" {
 		t.spoiled = true
 	}
@@ -242,7 +239,7 @@ func (t *track) heard(reply wire.Reply) {
 	heard.Reply = reply
 	switch class := reply.Class(); {
 	case class == 3 && answered.verb == "DATA":
-		t.mode, t.end = message, len("\r\n")
+		t.mode, t.end, t.untried = message, len("\r\n"), false
 	case class == 3 && answered.verb == "AUTH":
 		t.prompt = answered.verb
 	case class != 2:

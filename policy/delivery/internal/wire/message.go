@@ -29,24 +29,28 @@ func (c *Conn) Message(r io.Reader, timeout time.Duration) error {
 	out := message{lineStart: true}
 	block := make([]byte, blockSize)
 	for {
-		n, err := r.Read(block)
-		if n > 0 {
-			if err := c.Write(out.encode(block[:n]), timeout); err != nil {
-				return err
-			}
+		n, err := 0, error(nil)
+		for n < len(block) && err == nil {
+			var more int
+			more, err = r.Read(block[n:])
+			n += more
 		}
-		if err == io.EOF {
-			break
+		octets := out.encode(block[:n])
+		if err == io.EOF { // the end goes with the last block
+			octets = append(octets, out.end()...)
 		}
-		if err != nil {
+		if err := c.Write(octets, timeout); err != nil {
+			return err
+		}
+		switch err {
+		case nil:
+		case io.EOF:
+			c.pending++
+			return nil
+		default:
 			return &SourceError{err}
 		}
 	}
-	if err := c.Write(out.end(), timeout); err != nil {
-		return err
-	}
-	c.pending++
-	return nil
 }
 
 // Early returns the reply of a server that refused a message before its end, after an

@@ -263,7 +263,7 @@ func TestOffers(t *testing.T) {
 	}
 }
 
-// SMTP-7, SMTP-8: RFC 5321 section 4.5.2, and lines that end in LF.
+// SMTP-7, SMTP-8, SMTP-28: RFC 5321 section 4.5.2, and lines that end in LF.
 func TestMessage(t *testing.T) {
 	for _, tt := range []struct{ message, want string }{
 		{"", ".\r\n"},

@@ -1,0 +1,450 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/smtp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/fakedns"
+	"github.com/mxseal/mxseal/policy"
+)
+
+// What somebody would try against Pool: a server that confuses the replies of two
+// messages, a client that keeps its hands on a session which is not its own any more, and
+// a message that inherits something from the one before.
+
+// overSession sends a message over the next session of a domain, by net/smtp.
+func (p *pooled) overSession(t *testing.T, domain string, use func(*Session) error) error {
+	t.Helper()
+	for session, err := range p.pool.Sessions(t.Context(), domain) {
+		if err != nil {
+			return err
+		}
+		failure := session.Failure(use(session))
+		if failure == nil {
+			return nil
+		}
+		if !failure.NextHost {
+			return failure.Err
+		}
+	}
+	return errors.New("the loop of sessions ended without an error")
+}
+
+func bySMTP(session *Session) error { return sendOver(session.NetConn()) }
+
+// Sessions of a Pool are reused, by any client: its QUIT and its Close do not reach the
+// server. They are shared with SendMail.
+func TestPoolSessions(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPooled(t, withTLS(certificates().good))
+		for range 3 {
+			if err := p.overSession(t, "first.example", bySMTP); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.send(t, "second.example"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range p.pool.Sessions(t.Context(), "first.example") {
+			break // without a word
+		}
+		if len(p.dialled) != 1 || p.mails("192.0.2.1") != 6 || len(p.recorded) != 1 {
+			t.Errorf("dialled %q, %d messages, %d reports", p.dialled, p.mails("192.0.2.1"), len(p.recorded))
+		}
+		if err := p.pool.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if got := verbs(p.said("192.0.2.1")); !strings.HasSuffix(got, "RSET QUIT") || strings.Count(got, "QUIT") != 1 {
+			t.Errorf("heard %s", got)
+		}
+	})
+}
+
+// SMTP-36: a session that the server has closed is no failure for a client of Sessions either: the
+// next round of its loop has a new session with the same host. That comes once: after a
+// new session the next host comes.
+func TestPoolSessionsHaveEnded(t *testing.T) {
+	t.Parallel()
+	for _, ending := range []string{"421 4.3.2 bye\r\n", "250 ok\r\n250 ok\r\n"} {
+		synctest.Test(t, func(t *testing.T) {
+			replies := map[string]string{}
+			p := newPooled(t, clearThen(replies))
+			p.names.Add(t, dnssec.Insecure, "first.example. MX 10 mx.example.net.", "first.example. MX 20 mx2.example.net.")
+			p.names.Add(t, dnssec.Secure, "mx2.example.net. A 192.0.2.2")
+			p.scripts["192.0.2.2"] = []script{inClearOnly}
+			if err := p.send(t, "first.example"); err != nil {
+				t.Fatal(err)
+			}
+			if ending[0] == '4' {
+				replies["MAIL"] = ending
+			} else {
+				replies["RSET"] = ending
+			}
+			if err := p.overSession(t, "first.example", bySMTP); err != nil {
+				t.Error(err)
+			}
+			want := []string{"192.0.2.1", "192.0.2.1"}
+			if ending[0] == '4' {
+				want = append(want, "192.0.2.2") // which 421 to a new session leads to
+			}
+			if !slices.Equal(p.dialled, want) {
+				t.Errorf("%q: dialled %q, want %q", ending, p.dialled, want)
+			}
+		})
+	}
+}
+
+// A client that has spoken of more than mail leaves a session that nobody else gets.
+func TestPoolSessionsAreNotInherited(t *testing.T) {
+	t.Parallel()
+	say := func(lines string, replies int) func(*Session) error {
+		return func(s *Session) error {
+			client, err := smtp.NewClient(s.NetConn(), "x")
+			if err == nil {
+				err = client.Hello("sender.example")
+			}
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(client.Text.W, "%s\r\n", lines)
+			client.Text.W.Flush()
+			for range replies {
+				if _, _, err := client.Text.ReadResponse(0); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	for name, tt := range map[string]struct {
+		use    func(*Session) error
+		reused bool
+	}{
+		"nothing":                        {func(*Session) error { return nil }, true},
+		"EHLO only":                      {say("NOOP", 1), true},
+		"a transaction without an end":   {say("MAIL FROM:<a@example.net>\r\nRCPT TO:<victim@example.org>", 2), true},
+		"a message without an end":       {say("MAIL FROM:<a@example.net>\r\nRCPT TO:<victim@example.org>\r\nDATA", 3), false},
+		"a command without its reply":    {say("NOOP\r\nNOOP", 1), false},
+		"half a command":                 {say("NOOP\r\nMAIL FR", 1), false},
+		"another EHLO":                   {say("EHLO other.example", 1), false},
+		"HELO, which has no extensions":  {say("HELO other.example", 1), false},
+		"XCLIENT":                        {say("XCLIENT ADDR=192.0.2.99", 1), false},
+		"XFORWARD":                       {say("XFORWARD NAME=x", 1), false},
+		"TURN":                           {say("TURN", 1), false},
+		"AUTH":                           {say("AUTH PLAIN AGEAYg==", 1), false},
+		"AUTH that does not get through": {say("AUTH PLAIN AGEAYg==", 1), true},
+		"an empty line":                  {say("", 1), false},
+		"BDAT where it does not exist":   {say("BDAT 4 LAST\r\nNOOP", 1), false},
+		"a part of a chunk":              {say("BDAT 40 LAST\r\nNOOP", 0), false},
+		"QUIT and more":                  {say("QUIT\r\nMAIL FROM:<a@example.net>", 1), false},
+		"QUIT":                           {say("QUIT", 1), true},
+		"its own STARTTLS":               {say("STARTTLS", 1), true},
+		"QUIT, and then nothing is read": {say("QUIT", 0), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				p := newPooled(t, tlsThen(certificates().good, map[string]string{"BDAT": "500 what?\r\n"}))
+				if name == "AUTH" { // which reaches only a server that is authenticated, and named by the operator
+					named := map[string]policy.Override{"first.example": {NextHop: "[mx.example.net]"}}
+					p.dialer.Resolver = p.resolver(t, p.names, policy.Config{Floor: policy.Authenticated, Overrides: named})
+				}
+				p.overSession(t, "first.example", tt.use)
+				if err := p.send(t, "first.example"); err != nil {
+					t.Fatal(err)
+				}
+				if reused := len(p.dialled) == 1; reused != tt.reused {
+					t.Errorf("reused %v, want %v; heard %q", reused, tt.reused, p.said("192.0.2.1"))
+				}
+				lines := p.said("192.0.2.1")
+				for i, line := range lines {
+					if line == "MAIL FROM:<s@example.net>" && tt.reused && lines[i-1] != "RSET" {
+						t.Errorf("heard %q", lines)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A client that keeps the connection after its loop has ended cannot reach the session,
+// which serves others then: neither by commands nor by a deadline or by closing it.
+func TestPoolSessionsAreOutOfReach(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := oneHost(slowly("DATA", time.Minute))
+		p := &pooled{world: w, names: fakedns.Answers{}, dialer: w.dialer()}
+		p.names.Add(t, dnssec.Insecure, "first.example. MX 10 mx.example.net.")
+		p.names.Add(t, dnssec.Insecure, "mx.example.net. A 192.0.2.1")
+		p.names.Deny(dnssec.Insecure, "mx.example.net. AAAA")
+		p.dialer.Resolver = p.resolver(t, p.names, policy.Config{})
+		p.pool = &Pool{Dialer: p.dialer}
+		defer p.pool.Close(t.Context())
+		var kept *Session
+		var client *smtp.Client
+		for session, err := range p.pool.Sessions(t.Context(), "first.example") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept = session
+			if client, err = smtp.NewClient(session.NetConn(), "x"); err != nil {
+				t.Fatal(err)
+			}
+			if err := client.Noop(); err != nil {
+				t.Fatal(err)
+			}
+			break
+		}
+		sent := make(chan error)
+		go func() { sent <- p.send(t, "first.example") }()
+		synctest.Wait() // the message waits for the reply to DATA
+		if err := client.Reset(); err == nil {
+			t.Error("a command reached the session")
+		}
+		if _, err := kept.NetConn().Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Read: %v", err)
+		}
+		for _, set := range []func(time.Time) error{kept.NetConn().SetDeadline, kept.NetConn().SetReadDeadline, kept.NetConn().SetWriteDeadline} {
+			if err := set(time.Now().Add(-time.Hour)); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("SetDeadline: %v", err)
+			}
+		}
+		client.Quit()
+		client.Close()
+		kept.Close()
+		kept.NetConn().Close()
+		if err := <-sent; err != nil {
+			t.Errorf("the message: %v", err)
+		}
+		if got, want := verbs(p.said("192.0.2.1")), "EHLO RSET MAIL RCPT DATA ."; got != want || len(p.dialled) != 1 {
+			t.Errorf("heard %s, want %s; dialled %q", got, want, p.dialled)
+		}
+	})
+}
+
+// A context that ends as soon as the message is delivered does not close the connection
+// under the message of another.
+func TestPoolContextEndsLate(t *testing.T) {
+	t.Parallel()
+	for range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPooled(t, withTLS(certificates().good))
+			ctx, cancel := context.WithCancel(t.Context())
+			p.dialer.Delivered = func(Delivery) { cancel() }
+			var sending sync.WaitGroup
+			for i := range 4 {
+				sending.Go(func() {
+					with := t.Context()
+					if i == 0 {
+						with = ctx
+					}
+					err := p.pool.SendMail(with, "s@example.net", []string{"x@first.example"}, []byte(letter))
+					if err != nil && i > 0 {
+						t.Error(err)
+					}
+				})
+			}
+			sending.Wait()
+			cancel()
+		})
+	}
+	// The same in the loop of Sessions.
+	synctest.Test(t, func(t *testing.T) {
+		p := newPooled(t, withTLS(certificates().good))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		for session, err := range p.pool.Sessions(ctx, "first.example") {
+			if err != nil || session.Failure(sendOver(session.NetConn())) != nil {
+				t.Fatal(err)
+			}
+			cancel()
+			break
+		}
+		if err := p.send(t, "first.example"); err != nil {
+			t.Error(err)
+		}
+		if len(p.dialled) != 2 {
+			t.Errorf("a connection that a context closes was kept; dialled %q", p.dialled)
+		}
+	})
+}
+
+// SMTP-35: a reply that was left over from one message is not taken for one of the next: no
+// recipient gets the verdict on another, and no message counts as delivered that is not.
+// The server has no PIPELINING, so that replies are taken one by one.
+func TestPoolRepliesAreNotInherited(t *testing.T) {
+	t.Parallel()
+	for name, stray := range map[string]struct {
+		at    string // after the reply to this
+		text  string
+		delay time.Duration
+	}{
+		"with the last reply":   {".", "250 2.0.0 ok\r\n", 0},
+		"while it is idle":      {".", "250 2.0.0 ok\r\n", time.Second},
+		"a refusal, while idle": {".", "550 5.1.1 nobody\r\n", time.Second},
+		"half of one":           {".", "250", time.Second},
+		"421, while it is idle": {".", "421 4.4.2 idle for too long\r\n", time.Second},
+		"with that to RSET":     {"RSET", "250 2.0.0 ok\r\n", 0},
+		"a prompt":              {".", "354 go ahead\r\n", time.Second},
+	} {
+		for _, inTLS := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, TLS %v", name, inTLS), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					p := newPooled(t, strays(inTLS, stray.at, stray.text, stray.delay))
+					if err := p.send(t, "first.example"); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(2 * time.Second)
+					result, err := p.pool.Send(t.Context(), mailOf(letter, "good1@second.example", "bad@second.example", "good2@second.example"))
+					var failed *SendError
+					if !errors.As(err, &failed) || len(failed.Undelivered) != 1 || !slices.Equal(failed.Undelivered[0].Recipients, []string{"bad@second.example"}) {
+						t.Errorf("not delivered: %v", err)
+					}
+					if len(result.Delivered) != 1 || !slices.Equal(result.Delivered[0].Recipients, []string{"good1@second.example", "good2@second.example"}) {
+						t.Errorf("delivered: %+v", result)
+					}
+				})
+			})
+		}
+	}
+}
+
+// strays is a host that refuses recipients whose address begins with "bad", and sends
+// something more after its first reply to a verb.
+func strays(inTLS bool, at, text string, delay time.Duration) script {
+	var once sync.Once
+	return func(s *server) {
+		s.say(greeting)
+		if inTLS {
+			s.answer("250-mx.example.net\r\n250 STARTTLS\r\n")
+			s.answer("220 go ahead\r\n")
+			if !s.handshake(certificates().good) {
+				return
+			}
+		}
+		async := newAsyncConn(s.conn)
+		defer close(async.queue)
+		for inMessage := false; ; {
+			line, ok := s.hear()
+			if !ok {
+				return
+			}
+			verb, _, _ := strings.Cut(line, " ")
+			switch {
+			case inMessage && verb != ".":
+				continue
+			case inMessage:
+				inMessage = false
+				io.WriteString(async, "250 2.0.0 taken\r\n")
+			case verb == "DATA":
+				inMessage = true
+				io.WriteString(async, "354 go ahead\r\n")
+			case strings.HasPrefix(line, "RCPT TO:<bad"):
+				io.WriteString(async, "550 5.1.1 nobody\r\n")
+			default:
+				io.WriteString(async, "250 2.0.0 ok\r\n")
+			}
+			if verb == at {
+				once.Do(func() {
+					time.Sleep(delay)
+					io.WriteString(async, text)
+				})
+			}
+		}
+	}
+}
+
+// After something odd in a message, the session is not kept, even if the message was
+// delivered.
+func TestPoolKeepsNothingOdd(t *testing.T) {
+	t.Parallel()
+	for name, replies := range map[string]map[string]string{
+		"lines that disagree":            {"RCPT": "251-ok\r\n250 ok\r\n"},
+		"lines that disagree at the end": {".": "251-ok\r\n250 ok\r\n"},
+		"a prompt for no recipient":      {"EHLO": "250-mx\r\n250 PIPELINING\r\n", "RCPT": "550 5.1.1 nobody\r\n"},
+		"two replies":                    {".": "250 ok\r\n250 ok\r\n"},
+		"an outcome that is not known":   {".": "354 what?\r\n"},
+		"no reply":                       {".": "what?\r\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				p := newPooled(t, clearThen(replies), inClearOnly)
+				p.send(t, "first.example")
+				if err := p.send(t, "second.example"); err != nil {
+					t.Fatal(err)
+				}
+				if len(p.dialled) != 2 {
+					t.Errorf("dialled %q, heard %q", p.dialled, p.said("192.0.2.1"))
+				}
+			})
+		})
+	}
+}
+
+// A server that ends every session at its second message is dialed once more each time,
+// and no more often.
+func TestPoolWithAServerThatWantsOneMessage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPooled(t, func(s *server) {
+			s.say(greeting)
+			mails := 0
+			for {
+				line, ok := s.hear()
+				if !ok {
+					return
+				}
+				verb, _, _ := strings.Cut(line, " ")
+				switch verb {
+				case "MAIL":
+					if mails++; mails > 1 {
+						s.say("421 4.7.0 one message for each connection\r\n")
+						return
+					}
+					s.say("250 ok\r\n")
+				case "DATA":
+					s.say("354 go\r\n")
+					for line != "." {
+						line, _ = s.hear()
+					}
+					s.say("250 ok\r\n")
+				default:
+					s.say("250 ok\r\n")
+				}
+			}
+		})
+		// Several sessions are idle.
+		var sending sync.WaitGroup
+		for range 5 {
+			sending.Go(func() {
+				if err := p.send(t, "first.example"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		sending.Wait()
+		dialled := len(p.dialled)
+		for range 4 {
+			if err := p.send(t, "first.example"); err != nil {
+				t.Error(err)
+			}
+		}
+		if len(p.dialled) != dialled+4 {
+			t.Errorf("%d connections for 4 messages", len(p.dialled)-dialled)
+		}
+	})
+}
