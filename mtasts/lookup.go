@@ -381,6 +381,9 @@ func (w *work) load(ctx context.Context) (before, old *state) {
 		w.stored = c.storage.read(ctx, w.domain)
 	}
 	theirs, now := w.stored, c.config.Now()
+	if mine != nil && mine.lapsed != nil {
+		mine = mine.at(now) // perhaps with the policy back, because the clock was wrong
+	}
 	switch {
 	case mine == nil:
 		before, old = theirs, theirs

@@ -19,7 +19,8 @@ var ErrNotStored = errors.New("mtasts: not in the store")
 // pass a Store to [Config] and never call its methods.
 //
 // A Client does not trust its Store: it parses every entry again, checks its
-// times against the clock, and deletes an entry that is not valid. An error of
+// times against the clock, and deletes an entry that is not valid, unless the Store
+// is a [Leaser]. An error of
 // the Store is an event and never means "no policy". What the Client has in
 // memory stays in force, and what it does not have it fetches.
 //

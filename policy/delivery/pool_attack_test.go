@@ -144,6 +144,7 @@ func TestPoolSessionsAreNotInherited(t *testing.T) {
 		"XFORWARD":                       {say("XFORWARD NAME=x", 1), false},
 		"TURN":                           {say("TURN", 1), false},
 		"AUTH":                           {say("AUTH PLAIN AGEAYg==", 1), false},
+		"AUTH that does not get through": {say("AUTH PLAIN AGEAYg==", 1), true},
 		"an empty line":                  {say("", 1), false},
 		"BDAT where it does not exist":   {say("BDAT 4 LAST\r\nNOOP", 1), false},
 		"a part of a chunk":              {say("BDAT 40 LAST\r\nNOOP", 0), false},
@@ -156,9 +157,9 @@ func TestPoolSessionsAreNotInherited(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				p := newPooled(t, tlsThen(certificates().good, map[string]string{"BDAT": "500 what?\r\n"}))
-				if name == "AUTH" { // which only an authenticated session of an authenticated route lets through
-					p.names.Add(t, dnssec.Secure, "first.example. MX 10 mx.example.net.")
-					p.dialer.Resolver = p.resolver(t, p.names, policy.Config{Floor: policy.Authenticated})
+				if name == "AUTH" { // which reaches only a server that is authenticated, and named by the operator
+					named := map[string]policy.Override{"first.example": {NextHop: "[mx.example.net]"}}
+					p.dialer.Resolver = p.resolver(t, p.names, policy.Config{Floor: policy.Authenticated, Overrides: named})
 				}
 				p.overSession(t, "first.example", tt.use)
 				if err := p.send(t, "first.example"); err != nil {

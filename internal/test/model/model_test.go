@@ -183,9 +183,13 @@ func (m *driver) step() error {
 		m.attackHost(m.target())
 	case n < 89:
 		m.attackStore()
-	case n < 94:
+	case n < 93:
 		m.plant(m.target())
-	case n < 97:
+	case n < 95:
+		return m.ambush(m.target())
+	case n < 96:
+		return m.leap(m.relay(), m.target())
+	case n < 98:
 		m.jump(m.relay())
 	default:
 		return m.restart(m.relay())
@@ -218,7 +222,9 @@ func (m *driver) resolve(r *relay, d *domain) error {
 	if err := r.violation(d, plan, unread); err != nil {
 		return fmt.Errorf("%s: %s: %w", r.name, d.name, err)
 	}
-	return nil
+	m.store.mu.Lock()
+	defer m.store.mu.Unlock()
+	return m.store.fault
 }
 
 // interrupt lets the caller of a lookup leave, and checks that the next one does not
@@ -340,6 +346,41 @@ func (m *driver) jump(r *relay) {
 	r.offset = offset
 	r.mu.Unlock()
 	m.note("%s: its clock is off by %v", r.name, offset)
+}
+
+// ambush does at once what the attacker needs: the store has another policy, the
+// record is hidden, and the MX records lead to the attacker.
+func (m *driver) ambush(d *domain) error {
+	m.plant(d)
+	m.mu.Lock()
+	d.forgedMX, d.record = true, recordHidden
+	m.mu.Unlock()
+	m.note("ambush at %s", d.name)
+	for _, r := range m.relays {
+		if err := m.resolve(r, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leap lets the clock of a relay jump forward while the attacker hides the policy, and
+// sets it right.
+func (m *driver) leap(r *relay, d *domain) error {
+	m.mu.Lock()
+	d.forgedMX, d.record = true, recordHidden
+	m.mu.Unlock()
+	for _, offset := range []time.Duration{365 * 24 * time.Hour, 0} {
+		r.mu.Lock()
+		r.offset = offset
+		r.mu.Unlock()
+		m.note("%s: its clock is off by %v", r.name, offset)
+		if err := m.resolve(r, d); err != nil {
+			return err
+		}
+		m.plant(d)
+	}
+	return m.resolve(r, d)
 }
 
 // restart ends a relay and starts it again without memory, perhaps by a wrong clock.

@@ -219,6 +219,7 @@ type store struct {
 	fails   bool
 	slow    time.Duration
 	watches map[chan string]bool
+	fault   error // what a relay must not do
 }
 
 var errStore = errors.New("model: the store fails")
@@ -310,6 +311,11 @@ func (v view) Put(ctx context.Context, e mtasts.Entry) error {
 func (v view) Delete(ctx context.Context, domain string) error {
 	if err := v.begin(ctx); err != nil {
 		return err
+	}
+	if e, tainted, err := v.get(domain); err == nil && !tainted && time.Now().Before(e.Expires) && time.Now().After(e.Fetched) {
+		v.mu.Lock()
+		v.fault = fmt.Errorf("M7: a relay deletes the policy of %s, which is in force until %v", domain, e.Expires)
+		v.mu.Unlock()
 	}
 	v.remove(domain, false)
 	return nil
