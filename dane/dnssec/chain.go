@@ -296,28 +296,9 @@ func (c *chain) judgeKeys(q question, ds []*dns.DS, mismatch Reason, r *reply) (
 	if err := r.present(q); err != nil {
 		return nil, err
 	}
-	if limit := budget.Limits.KeysPerZone; len(set.Records) > limit {
-		return nil, &proof.LimitError{What: "keys of one zone", Limit: limit}
-	}
-	all := &proof.KeySet{Apex: q.name}
-	entry := &proof.KeySet{Apex: q.name} // the keys that match a DS record
-	for _, rr := range set.Records {
-		record, ok := rr.(*dns.DNSKEY)
-		if !ok {
-			continue
-		}
-		key, ok := proof.NewKey(record, c.sha1)
-		if !ok {
-			continue
-		}
-		all.Keys = append(all.Keys, key)
-		matches, err := key.MatchesAny(ds, budget)
-		if err != nil {
-			return nil, err
-		}
-		if matches {
-			entry.Keys = append(entry.Keys, key)
-		}
+	all, entry, err := proof.KeysOf(set, ds, c.sha1, budget)
+	if err != nil {
+		return nil, err
 	}
 	if len(entry.Keys) == 0 {
 		return nil, failure(q, mismatch, "none of %d keys matches", len(set.Records))

@@ -131,6 +131,42 @@ func TestPool(t *testing.T) {
 	}
 }
 
+// Through a smart host, each client begins after the login, and does not log in itself.
+func TestSmartHost(t *testing.T) {
+	t.Parallel()
+	for name, client := range clients {
+		for _, port := range []uint16{465, 587} {
+			t.Run(fmt.Sprint(name, " ", port), func(t *testing.T) {
+				t.Parallel()
+				inet := policytest.New(t)
+				inet.Domain("relay.test")
+				relay := inet.Host("smtp.relay.test", policytest.Port(port), policytest.Extension("AUTH PLAIN"),
+					policytest.On("AUTH", policytest.Say("235 2.7.0 welcome")))
+				dialer := &delivery.Dialer{Resolver: inet.Resolver(), LocalName: "sender.test", SmartHost: &delivery.SmartHost{
+					Host: fmt.Sprintf("[smtp.relay.test]:%d", port), Username: "me", Password: "secret",
+				}}
+				if err := Send(t.Context(), dialer, client, hello); err != nil {
+					t.Fatal(err)
+				}
+				got := relay.Messages()
+				if len(got) != 1 || got[0].Session.TLS == nil {
+					t.Fatalf("received %+v", got)
+				}
+				commands := strings.Join(got[0].Session.Commands, "\n")
+				before, after, found := strings.Cut(commands, "\nAUTH PLAIN ")
+				if !found || strings.Contains(before, "MAIL") || strings.Contains(after, "AUTH") || !strings.Contains(after, "MAIL") {
+					t.Errorf("the relay heard %q", commands)
+				}
+				defer relay.Break(policytest.Reply("AUTH", "535 5.7.8 no"))()
+				var failure *policy.Error
+				if err := Send(t.Context(), dialer, client, hello); !errors.As(err, &failure) || failure.Permanent || len(relay.Messages()) != 1 {
+					t.Errorf("after a wrong password: %v", err)
+				}
+			})
+		}
+	}
+}
+
 // trials are the situations in an internet of their own.
 func trials(t *testing.T, all []situations.Situation) []*situations.Trial {
 	t.Helper()

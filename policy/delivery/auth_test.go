@@ -9,7 +9,7 @@ import (
 	"github.com/mxseal/mxseal/policy"
 )
 
-// An attacker on the path, with a certificate of its own, does not get the password.
+// An attacker on the path, with a certificate of its own, does not get the password (AUTH-13).
 func TestAuthNeedsAnAuthenticatedSession(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

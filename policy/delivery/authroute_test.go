@@ -13,7 +13,8 @@ import (
 
 // Credentials of the caller's own reach only a host that is authenticated and that nobody
 // but the domain's owner, or the operator, has named. A forged MX record with a host that
-// proves its own name gets none, neither by Client.Auth nor over Session.NetConn.
+// proves its own name gets none, neither by Client.Auth nor over Session.NetConn
+// (AUTH-13).
 func TestAuthNeedsAnAuthenticatedRoute(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)

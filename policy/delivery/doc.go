@@ -35,6 +35,15 @@
 //		...
 //	}
 //
+// # Send many messages
+//
+// A [Pool] sends as its Dialer does, and keeps each session for the next message to the
+// same host, as far as the plan of that message permits it.
+//
+//	pool := &delivery.Pool{Dialer: dialer}
+//	defer pool.Close(ctx)
+//	err = pool.SendMail(ctx, "me@example.net", []string{"you@example.org"}, message)
+//
 // # Report
 //
 // Set [Dialer.Recorder] to record each session for TLS-RPT (RFC 8460), and

@@ -118,6 +118,9 @@ func (g *generated) react(verb, line string, code int, right ...string) (exchang
 	if r.code != 0 {
 		x.code, x.text = r.code, r.text
 		right = []string{r.text}
+		if g.has(codesAlone) && !g.has(severalLines) {
+			x.text = "" // nobody gets it
+		}
 	}
 	if x.code < 400 && (x.code/100 == 3) != (verb == "DATA") && g.has(offersPIPELINING) {
 		// A reply of success that belongs to another kind of command: it may be that

@@ -142,6 +142,9 @@ func generate(seed uint64) *scenario {
 	for _, host := range s.hosts {
 		for _, addr := range host.addrs {
 			s.quirks = append(s.quirks, generateServer(r, addr, s.recipients, fate)...)
+			if s.hurry > 0 && chance(30) {
+				s.quirks = append(s.quirks, quirk{addr, -1, ".", reaction{does: answers, delay: 9 * time.Minute}})
+			}
 		}
 	}
 	return s

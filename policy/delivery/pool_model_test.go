@@ -27,7 +27,7 @@ import (
 	"github.com/mxseal/mxseal/policy"
 )
 
-// TestPoolModel makes random sequences of mails, alone and side by side, by SendMail and
+// SMTP-37: TestPoolModel makes random sequences of mails, alone and side by side, by SendMail and
 // by Sessions, while keys are rolled, records and mail hosts change, the operator asks
 // for more or less, and servers restart, stall, lose TLS and confuse their replies. After
 // each step a model without a table of the conversation judges what the servers have:
@@ -289,7 +289,7 @@ func (mail modelMail) text() []byte { return fmt.Appendf(nil, "Subject: %d\r\n\r
 
 // deliver sends a message, and judges what became of it.
 func (m *model) deliver(mail modelMail, alone bool) {
-	before := m.touches()
+	before, old := m.touches(), m.plan(mail)
 	stalled := map[string]bool{} // recently: such addresses come last
 	for _, h := range m.hosts {
 		stalled[h.name] = m.dialer.stalls.recent(netip.MustParseAddr(h.addr))
@@ -321,7 +321,7 @@ func (m *model) deliver(mail modelMail, alone bool) {
 		m.failed++
 		if alone && !unknown {
 			m.mu.Unlock()
-			m.compare(mail, err)
+			m.compare(mail, old, err)
 			m.mu.Lock()
 		}
 		return
@@ -447,12 +447,20 @@ func (m *model) judge(mail modelMail, plan *policy.Plan, host *policy.Host, stat
 	}
 }
 
-// compare sends a message that failed over a new connection. The clock is as before, and
-// so are the servers.
-func (m *model) compare(mail modelMail, failure error) {
-	var own *policy.Error
-	if errors.As(failure, &own) && strings.Contains(failure.Error(), "4.4.5") {
-		return // a bound
+// plan is the one for a message now, or nil.
+func (m *model) plan(mail modelMail) *policy.Plan {
+	plan, err := m.dialer.Resolver.Resolve(m.t.Context(), mail.domain, mail.options...)
+	if err != nil {
+		return nil
+	}
+	return plan
+}
+
+// compare sends a message that failed over a new connection, if the plan is still as
+// before. The servers are.
+func (m *model) compare(mail modelMail, old *policy.Plan, failure error) {
+	if m.plan(mail) != old || strings.Contains(failure.Error(), "4.4.5") { // a bound
+		return
 	}
 	fresh := m.world.dialer()
 	fresh.Recorder, fresh.Resolver, fresh.DomainTimeout = nil, m.dialer.Resolver, 100*time.Hour

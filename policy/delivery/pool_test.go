@@ -68,7 +68,7 @@ func clearThen(replies map[string]string) script {
 	}
 }
 
-// The columns of decision "Pool": a session serves another message only if a
+// SMTP-37: the columns of decision "Pool": a session serves another message only if a
 // new connection would be the same, and if it meets the plan of that message. Every
 // message is delivered in any case, unless a new connection would not do either.
 func TestPoolColumns(t *testing.T) {
@@ -408,7 +408,7 @@ func TestPoolReports(t *testing.T) {
 	})
 }
 
-// A session that the server has closed costs no mail and is no failure: the same address
+// SMTP-36: a session that the server has closed costs no mail and is no failure: the same address
 // is dialed once more, before any other host.
 func TestPoolSessionHasEnded(t *testing.T) {
 	t.Parallel()

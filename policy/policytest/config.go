@@ -10,7 +10,7 @@ import (
 
 // Config returns a configuration for policy.New that uses this internet's DNS,
 // roots, dial function and clock. Each call returns a new resolver with an
-// empty cache, so two configurations stand for two independent senders.
+// empty cache, so two configurations are those of two independent senders.
 func (inet *Internet) Config() policy.Config {
 	return policy.Config{
 		DNS:             inet.DNS(),

@@ -125,3 +125,24 @@ func TestPolicyIsReplaced(t *testing.T) {
 		t.Errorf("changed: %v, %v", changed, err)
 	}
 }
+
+func TestResolver(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	inet.Domain("plain.example", policytest.Unsigned).MX("mx.plain.example")
+	inet.Host("mx.plain.example")
+	r := inet.Resolver(func(c *policy.Config) { c.Floor = policy.Encrypted })
+	if plan, err := r.Resolve(t.Context(), "plain.example"); err != nil || plan.Hosts[0].Level != policy.Encrypted {
+		t.Errorf("%+v, %v", plan, err)
+	}
+	inet.Close()
+	if _, err := r.MTASTS().Lookup(t.Context(), "other.example"); !errors.Is(err, mtasts.ErrClosed) {
+		t.Errorf("the resolver of a closed internet: %v", err)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("a configuration that is not valid is accepted")
+		}
+	}()
+	inet.Resolver(func(c *policy.Config) { c.MaxPlans = -1 })
+}

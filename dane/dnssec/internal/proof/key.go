@@ -279,3 +279,31 @@ func UsableDS(set *RRset, sha1 bool, b *Budget) ([]*dns.DS, error) {
 
 // Size estimates the memory that the key takes.
 func (k Key) Size() int { return 256 + 2*len(k.rdata) }
+
+// KeysOf returns the keys of the DNSKEY RRset of a zone that can be used, and those of them
+// that match one of the DS records.
+func KeysOf(set *RRset, ds []*dns.DS, sha1 bool, budget *Budget) (all, entry *KeySet, err error) {
+	if limit := budget.Limits.KeysPerZone; len(set.Records) > limit {
+		return nil, nil, &LimitError{What: "keys of one zone", Limit: limit}
+	}
+	all, entry = &KeySet{Apex: set.Name}, &KeySet{Apex: set.Name}
+	for _, rr := range set.Records {
+		record, ok := rr.(*dns.DNSKEY)
+		if !ok {
+			continue
+		}
+		key, ok := NewKey(record, sha1)
+		if !ok {
+			continue
+		}
+		all.Keys = append(all.Keys, key)
+		matches, err := key.MatchesAny(ds, budget)
+		if err != nil {
+			return nil, nil, err
+		}
+		if matches {
+			entry.Keys = append(entry.Keys, key)
+		}
+	}
+	return all, entry, nil
+}

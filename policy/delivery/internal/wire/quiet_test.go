@@ -16,7 +16,7 @@ import (
 // wrapped is a connection that the system cannot be asked about.
 type wrapped struct{ net.Conn }
 
-// What a server said that no command asked for is noticed wherever it is: in a buffer,
+// SMTP-35: what a server said that no command asked for is noticed wherever it is: in a buffer,
 // in a record of TLS that was read with another one, or in the system. So is the end of
 // the connection. A session that is quiet can be used as before.
 func TestQuiet(t *testing.T) {
