@@ -164,7 +164,7 @@ func newLookup(name string, t dnssec.Type, answer *dnssec.Answer, err error) Loo
 
 // note adds a lookup and the expiry of its answer to the result.
 func (d *discoverer) note(l Lookup) {
-	d.found.Lookups = append(d.found.Lookups, l)
+	d.found.Lookups = append(d.found.Lookups, l.shortened(maxAddresses))
 	if l.Answer != nil && (d.found.Expires.IsZero() || l.Answer.Expires.Before(d.found.Expires)) {
 		d.found.Expires = l.Answer.Expires
 	}
@@ -174,9 +174,19 @@ func (d *discoverer) note(l Lookup) {
 // context is no failure of the domain.
 func (d *discoverer) failed(err error) error {
 	if d.ctx.Err() != nil {
-		return &Error{Host: d.found.Name, Lookups: d.found.Lookups, Err: d.ctx.Err()}
+		return &Error{Host: d.found.Name, Lookups: d.withoutRecords(), Err: d.ctx.Err()}
 	}
-	return &Error{Host: d.found.Name, Lookups: d.found.Lookups, Err: err, kind: ErrLookupFailed}
+	return &Error{Host: d.found.Name, Lookups: d.withoutRecords(), Err: err, kind: ErrLookupFailed}
+}
+
+// withoutRecords returns the lookups for an error. Errors are kept for days, in queues,
+// and an answer may have thousands of records.
+func (d *discoverer) withoutRecords() []Lookup {
+	lookups := make([]Lookup, len(d.found.Lookups))
+	for i, l := range d.found.Lookups {
+		lookups[i] = l.shortened(0)
+	}
+	return lookups
 }
 
 // addresses looks up A and AAAA and decides which of them count.

@@ -2,6 +2,7 @@ package dane
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -83,8 +84,19 @@ func (s State) String() string {
 
 // Lookup is one DNS lookup of a Discovery. Either Answer or Err is set.
 type Lookup struct {
-	Name   string      // with final dot
-	Type   dnssec.Type // TypeA, TypeAAAA or TypeTLSA
+	Name string      // with final dot
+	Type dnssec.Type // TypeA, TypeAAAA or TypeTLSA
+	// Answer has at most the first 16 records, and none in an [Error].
 	Answer *dnssec.Answer
 	Err    error
+}
+
+// shortened returns the lookup with at most that many records, in memory of their own.
+func (l Lookup) shortened(records int) Lookup {
+	if l.Answer != nil {
+		answer := *l.Answer
+		answer.Records = slices.Clone(answer.Records[:min(len(answer.Records), records)])
+		l.Answer = &answer
+	}
+	return l
 }

@@ -14,10 +14,10 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/internal/guarded"
+	"github.com/mxseal/mxseal/internal/lack"
 	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/internal/txtrecord"
 	"github.com/mxseal/mxseal/mtasts/internal/turn"
-	"golang.org/x/net/publicsuffix"
 )
 
 const (
@@ -43,11 +43,7 @@ type fetcher struct {
 func (f *fetcher) fetch(ctx context.Context, domain string) (p *Policy, text string, err *Error) {
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	registrable, fail := publicsuffix.EffectiveTLDPlusOne(domain)
-	if fail != nil {
-		registrable = domain // it is a public suffix
-	}
-	release, fail := f.turns.Take(ctx, registrable)
+	release, fail := f.turns.Take(ctx, names.Registrable(domain))
 	if fail != nil {
 		return nil, "", fetchError(ctx, domain, fail, f.now())
 	}
@@ -139,6 +135,8 @@ func fetchError(ctx context.Context, domain string, err error, now time.Time) *E
 	switch {
 	case errors.Is(err, turn.ErrNone):
 		fail = &Error{Kind: KindFetch, ReasonCode: "no-turn", Err: turn.ErrNone}
+	case lack.Of(err):
+		fail = failf(KindFetch, "no-turn", "%w: %s", turn.ErrNone, printable(err.Error()))
 	case errors.As(err, &dial):
 		fail = dialError(ctx, dial, now)
 	case errors.As(err, &fail):

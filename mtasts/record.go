@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/lack"
 	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/internal/txtrecord"
 )
@@ -93,8 +94,12 @@ func discover(ctx context.Context, r Resolver, clock func() time.Time, domain st
 	}
 	now := clock()
 	if err != nil && !isNotFound(err) {
+		retry := dnsRetry
+		if lack.Of(err) {
+			retry = soon // the domain's DNS has not failed
+		}
 		return discovery{
-			until: now.Add(dnsRetry),
+			until: now.Add(retry),
 			err:   &Error{Domain: domain, Kind: KindDNS, ReasonCode: dnsReason(err), Err: err},
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/mtasts"
 )
@@ -247,5 +249,41 @@ func TestM13NoAnswer(t *testing.T) {
 		if _, err := resolver.LookupNetIP(t.Context(), "ip", "example."); err == nil {
 			t.Error("addresses: no error")
 		}
+	}
+}
+
+// M4: a plan in which hosts with large answers are refused, and its errors, keep names,
+// types, status and text, and no answers.
+func TestM4RefusedPlanIsSmall(t *testing.T) {
+	t.Parallel()
+	const hosts, addresses = 12, 500
+	f := forged(t)
+	var exchanges []string
+	for i := range hosts {
+		name := fmt.Sprintf("mx%d.hostile.example", i)
+		exchanges = append(exchanges, fmt.Sprintf("hostile.example. MX 1 %s.", name))
+		var records []string
+		for j := range addresses {
+			records = append(records, fmt.Sprintf("%s. A 11.%d.%d.%d", name, i, j/250, j%250))
+		}
+		f.add(t, dnssec.Secure, records...)
+		f.fail("_25._tcp."+name, dnssec.TypeTLSA)
+	}
+	f.add(t, dnssec.Secure, exchanges...)
+	r := f.newResolver(t, Config{})
+	plan := resolve(t, r, "hostile.example")
+	for _, h := range plan.Hosts {
+		var failed *dane.Error
+		if h.Level != Refused || !errors.As(h.Refusal, &failed) || len(failed.Lookups) == 0 {
+			t.Fatalf("%s: %v, %v", h.Name, h.Level, h.Refusal)
+		}
+		for _, l := range failed.Lookups {
+			if l.Answer != nil && (len(l.Answer.Records) > 0 || cap(l.Answer.Records) > 0) {
+				t.Errorf("%s %v: an error has %d records", l.Name, l.Type, len(l.Answer.Records))
+			}
+		}
+	}
+	if size := plan.size(); size < hosts*1000 || size > hosts*5000 {
+		t.Errorf("the size counts as %d", size)
 	}
 }

@@ -1,11 +1,13 @@
 package policy
 
 import (
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/internal/names"
 )
@@ -126,6 +128,13 @@ func (p *Plan) size() int {
 	size += len(p.MTASTS.failedText)
 	for _, h := range p.Hosts {
 		size += 700 + len(h.Name) + len(h.Why)
+		var failed *dane.Error
+		if h.Refusal != nil {
+			size += 500
+			if errors.As(h.Refusal, &failed) {
+				size += 500 * len(failed.Lookups) // without records
+			}
+		}
 		if h.DANE == nil {
 			continue
 		}

@@ -23,6 +23,10 @@ type Config struct {
 	// MoveDamaged is false, Open returns an error, so that an operator can
 	// inspect the file.
 	MoveDamaged bool
+	// MaxSize limits the file to about that many octets: then new domains get no entry
+	// until others are deleted, and Put returns [ErrFull]. Entries of known domains are
+	// still updated. 0 means 2 GiB.
+	MaxSize int64
 	// Logger logs when a file is moved or opened read-only. nil means that
 	// nothing is logged.
 	Logger *slog.Logger
@@ -43,7 +47,14 @@ var ErrInUse = errors.New("the file is in use by another process")
 // package.
 var ErrSchema = errors.New("the file was written by an incompatible version")
 
-const lockTimeout = time.Second
+// ErrFull means that the file has reached Config.MaxSize, or that too many changes are
+// waiting to be written.
+var ErrFull = errors.New("the store is full")
+
+const (
+	lockTimeout    = time.Second
+	defaultMaxSize = 2 << 30
+)
 
 // The buckets, and the key of the schema version in the bucket meta.
 var (
@@ -72,6 +83,12 @@ func Open(path string, config Config) (*Store, error) {
 	if config.now == nil {
 		config.now = time.Now
 	}
+	if config.MaxSize < 0 {
+		return nil, errors.New("boltstore: Config.MaxSize must not be negative; 0 means the default")
+	}
+	if config.MaxSize == 0 {
+		config.MaxSize = defaultMaxSize
+	}
 	db, err := openWritable(path, config)
 	if errors.Is(err, ErrDamaged) && config.MoveDamaged {
 		moved := path + "." + time.Now().UTC().Format("20060102T150405.000000000") + ".damaged"
@@ -92,7 +109,7 @@ func Open(path string, config Config) (*Store, error) {
 		return nil, fmt.Errorf("boltstore: %s: %w", path, err)
 	}
 	s := &Store{
-		path: path, room: maxPending, db: db,
+		path: path, room: maxPending, roomBytes: maxPendingBytes, maxSize: config.MaxSize, db: db,
 		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1),
 		quit: make(chan struct{}), done: make(chan struct{}),
 		pending: make(changes), written: make(chan struct{}),

@@ -15,24 +15,32 @@ import (
 // ErrClosed is returned by the methods of a closed Store.
 var ErrClosed = errors.New("boltstore: the store is closed")
 
-// maxPending limits the changes that are kept in memory while the file cannot
-// be written.
-const maxPending = 1 << 16
+// maxPending and maxPendingBytes limit the changes that are kept in memory while the
+// file cannot be written, in number and in octets.
+const (
+	maxPending      = 1 << 16
+	maxPendingBytes = 64 << 20
+)
 
 // Store is an [mtasts.Store] in a file. It is safe for concurrent use. Open
 // creates it; Close must be called when it is no longer used.
 type Store struct {
-	path  string
-	room  int // maximum number of pending changes
-	db    *bolt.DB
-	wake  chan struct{} // signals pending changes
-	hurry chan struct{} // asks to write them without delay
-	clock *clock
-	quit  chan struct{}
-	done  chan struct{} // closed when the writer has ended
+	path string
+	room int // maximum number of pending changes
+	// roomBytes is their maximum size, and maxSize that of the file.
+	roomBytes int
+	maxSize   int64
+	db        *bolt.DB
+	wake      chan struct{} // signals pending changes
+	hurry     chan struct{} // asks to write them without delay
+	clock     *clock
+	quit      chan struct{}
+	done      chan struct{} // closed when the writer has ended
 
 	mu      sync.Mutex
 	pending changes       // not yet written
+	size    int           // of pending, in octets
+	full    bool          // the file has reached maxSize
 	writing changes       // in the current transaction
 	written chan struct{} // closed at the end of the current transaction
 	err     error         // of the last transaction
@@ -91,10 +99,16 @@ func (s *Store) unwritten(domain string) (e mtasts.Entry, ok bool, err error) {
 // Put replaces the entry of e.Domain. The change is visible at once and on disk
 // within one second. If the last write failed, for any entry, Put returns its
 // error. Put still keeps e in memory and retries the write, unless too many
-// changes are waiting already.
+// changes are waiting already, or the file is full; the error is then [ErrFull].
 func (s *Store) Put(ctx context.Context, e mtasts.Entry) error {
 	if e.Domain == "" || len(e.Domain) > bolt.MaxKeySize {
 		return fmt.Errorf("boltstore: %q is not a domain name", e.Domain)
+	}
+	s.mu.Lock()
+	full := s.full
+	s.mu.Unlock()
+	if full && !s.isKnown(e.Domain) {
+		return s.withPath(ErrFull)
 	}
 	e.Failures = slices.Clone(e.Failures) // the caller may modify its slice later
 	return s.waitForRoom(ctx, e.Domain, &e)
@@ -129,18 +143,47 @@ func (s *Store) change(domain string, e *mtasts.Entry) (wait <-chan struct{}, er
 	if s.closed {
 		return nil, ErrClosed
 	}
-	_, known := s.pending[domain]
+	old, known := s.pending[domain]
+	size := s.size + sizeOf(domain, e)
+	if known {
+		size -= sizeOf(domain, old)
+	}
 	switch {
-	case known || len(s.pending) < s.room:
-		s.pending[domain] = e
+	case (known || len(s.pending) < s.room) && (size <= s.roomBytes || size <= s.size):
+		s.pending[domain], s.size = e, size
 		notify(s.wake)
 		return nil, s.err
 	case s.err != nil:
-		return nil, fmt.Errorf("%d changes are already waiting to be written: %w", len(s.pending), s.err)
+		return nil, fmt.Errorf("%w: %d changes of %d octets are already waiting to be written: %w", ErrFull, len(s.pending), s.size, s.err)
 	default:
 		notify(s.hurry)
 		return s.written, nil
 	}
+}
+
+// sizeOf returns the memory of a pending change in octets.
+func sizeOf(domain string, e *mtasts.Entry) int {
+	size := 100 + len(domain)
+	if e != nil {
+		size += 300 + len(e.ID) + len(e.Text) + len(e.Tag)
+		for _, f := range e.Failures {
+			size += 100 + len(f.ID) + len(f.Kind) + len(f.ReasonCode) + len(f.Detail)
+		}
+	}
+	return size
+}
+
+// isKnown reports whether the file or the pending changes have an entry of domain.
+func (s *Store) isKnown(domain string) bool {
+	if _, ok, err := s.unwritten(domain); ok || err != nil {
+		return err == nil
+	}
+	known := false
+	err := s.view(func(tx *bolt.Tx) error {
+		known = tx.Bucket(policies).Get([]byte(domain)) != nil
+		return nil
+	})
+	return err == nil && known
 }
 
 // notify sends to c unless c is full.

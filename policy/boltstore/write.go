@@ -64,17 +64,22 @@ func (s *Store) batch() (more bool, err error) {
 		}
 		s.writing[domain] = e
 		delete(s.pending, domain)
+		s.size -= sizeOf(domain, e)
 	}
 	s.mu.Unlock()
 
-	err = s.commit(s.writing)
+	used, err := s.commit(s.writing)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(s.writing) > 0 {
+		s.full = used >= s.maxSize
+	}
 	if err != nil {
 		for domain, e := range s.writing {
 			if _, ok := s.pending[domain]; !ok {
 				s.pending[domain] = e
+				s.size += sizeOf(domain, e)
 			}
 		}
 	}
@@ -84,13 +89,15 @@ func (s *Store) batch() (more bool, err error) {
 	return len(s.pending) > 0, err
 }
 
-// commit writes changes in one transaction. Sorted keys touch the fewest pages.
-func (s *Store) commit(some changes) error {
+// commit writes changes in one transaction. Sorted keys touch the fewest pages. It
+// returns how much of the file is in use then, in octets.
+func (s *Store) commit(some changes) (used int64, err error) {
 	if len(some) == 0 {
-		return nil
+		return 0, nil
 	}
-	return guard(func() error {
+	err = guard(func() error {
 		return s.db.Update(func(tx *bolt.Tx) error {
+			used = tx.Size() - int64(s.db.Stats().FreePageN)*int64(s.db.Info().PageSize)
 			b := tx.Bucket(policies)
 			for _, domain := range slices.Sorted(maps.Keys(some)) {
 				if err := apply(b, domain, some); err != nil {
@@ -100,6 +107,7 @@ func (s *Store) commit(some changes) error {
 			return nil
 		})
 	})
+	return used, err
 }
 
 func apply(b *bolt.Bucket, domain string, some changes) error {

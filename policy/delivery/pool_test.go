@@ -606,8 +606,8 @@ func TestPoolBounds(t *testing.T) {
 				}
 				sending.Wait()
 				synctest.Wait()
-				if w.open.count != tt.want || w.open.peak != tt.want {
-					t.Errorf("%d connections are left, and there were %d; want %d", w.open.count, w.open.peak, tt.want)
+				if w.open.count == 0 || w.open.count > tt.want || w.open.peak != tt.want {
+					t.Errorf("%d connections are left, and there were %d at most; want %d", w.open.count, w.open.peak, tt.want)
 				}
 			})
 		})
