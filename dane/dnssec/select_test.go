@@ -18,7 +18,7 @@ import (
 // decided when the question arrives.
 type fleet struct {
 	*world
-	// behave returns how long the server takes, or no answer.
+	// behave returns how long the server takes, or no answer. log is held.
 	behave func(server, network string, q dns.Question) (delay time.Duration, answers bool)
 	// bend may change the reply of a server.
 	bend func(server string, m *dns.Msg)
@@ -250,7 +250,9 @@ func TestD6Recovery(t *testing.T) {
 		if n := f.countTo("192.0.2.1"); n != 0 {
 			t.Errorf("%d questions to a server that is known to fail", n)
 		}
+		f.log.Lock()
 		dead = false
+		f.log.Unlock()
 		for i := range 20 {
 			lookup(30 + i)
 			time.Sleep(100 * time.Millisecond)
@@ -298,7 +300,9 @@ func TestD6AllDead(t *testing.T) {
 							t.Errorf("lookup %d took %v", i, took)
 						}
 						if i == 20 {
+							f.log.Lock()
 							dead, back = false, time.Now()
+							f.log.Unlock()
 						}
 					}
 					if n := f.countTo(servers[0]); n > 60 && every < time.Second {
