@@ -343,6 +343,9 @@ func strays(inTLS bool, at, text string, delay time.Duration) script {
 				return
 			}
 			verb, _, _ := strings.Cut(line, " ")
+			if verb == "RSET" {
+				time.Sleep(50 * time.Millisecond) // its own reply comes after what was left over
+			}
 			switch {
 			case inMessage && verb != ".":
 				continue
