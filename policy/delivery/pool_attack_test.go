@@ -316,6 +316,7 @@ func TestPoolRepliesAreNotInherited(t *testing.T) {
 					if len(result.Delivered) != 1 || !slices.Equal(result.Delivered[0].Recipients, []string{"good1@second.example", "good2@second.example"}) {
 						t.Errorf("delivered: %+v", result)
 					}
+					time.Sleep(time.Second) // until the server has noticed
 				})
 			})
 		}
