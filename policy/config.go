@@ -138,7 +138,8 @@ type Config struct {
 	// is permitted there. Wherever a policy applies, the minimum is TLS 1.2.
 	OpportunisticMinVersion uint16
 
-	// MaxPlans bounds the plans kept in memory, and their size to 2 KiB for each
+	// MaxPlans bounds the domains of which the MTA-STS client that New makes remembers a
+	// policy, those of which it remembers that there is none, and the plans kept in memory, and their size to 2 KiB for each
 	// on average: a plan with one host takes about that, and one with five hosts
 	// about 8 KiB. Plans that are used again stay longer, so that a run over more
 	// domains than fit does not displace them. 0 means 100,000 plans, which
@@ -153,6 +154,13 @@ type Config struct {
 
 	// Now is the clock. nil means time.Now.
 	Now func() time.Time
+
+	// OnEvent is called when the protection of a domain changes: an MTA-STS policy appears,
+	// changes, weakens, expires or cannot be refreshed, the Store fails, or DANE appears,
+	// weakens or disappears. The lookup that caused the event waits until OnEvent returns.
+	// It may be called concurrently, and must not call the Resolver. With Config.MTASTS,
+	// the events of that client are its own. nil means that no function is called.
+	OnEvent func(Event)
 
 	// Logger gets events that the operator should see. nil logs nothing.
 	Logger *slog.Logger

@@ -238,7 +238,9 @@ func (r *Resolver) newHost(q question, route route, exchange hop.Exchange, found
 	}
 	override := r.overrides.hosts[exchange.Name]
 	wishes := q.wishes
-	wishes.Floor = max(wishes.Floor, decision.Level(override.Floor))
+	if !q.report {
+		wishes.Floor = max(wishes.Floor, decision.Level(override.Floor))
+	}
 	wishes.HostPinned = len(override.Pin) > 0
 	v := decision.Decide(facts, wishes)
 	switch {

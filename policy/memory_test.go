@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -154,6 +155,9 @@ func TestM3PlanFollowsThePolicy(t *testing.T) {
 		if again := resolve(t, r, "example.org"); again != testing {
 			t.Error("a plan that holds was made again")
 		}
+		if !r.Holds(testing) || r.Holds(before) {
+			t.Error("Holds does not say so")
+		}
 		bring() // which changes nothing
 		if again := resolve(t, r, "example.org"); again != testing {
 			t.Error("a plan that holds was made again")
@@ -286,4 +290,86 @@ func TestM4RefusedPlanIsSmall(t *testing.T) {
 	if size := plan.size(); size < hosts*1000 || size > hosts*5000 {
 		t.Errorf("the size counts as %d", size)
 	}
+}
+
+// M6: reports to a domain are exempt from what the operator requires, as RFC 8460 section
+// 3 wants, and other mail with TLS-Required: No is not.
+func TestM6Report(t *testing.T) {
+	t.Parallel()
+	for name, config := range map[string]Config{
+		"RequireDANE":   {RequireDANE: true},
+		"RequireRoute":  {RequireRoute: true},
+		"Floor":         {Floor: Authenticated},
+		"override":      {Overrides: map[string]Override{"other.example": {RequireDANE: true, Floor: Authenticated}}},
+		"host override": {HostOverrides: map[string]HostOverride{"mx.other.example": {Floor: Authenticated}}},
+	} {
+		r := forged(t).newResolver(t, config)
+		if h := resolve(t, r, "other.example", Report()).Hosts[0]; h.Level != Opportunistic {
+			t.Errorf("%s: a report is sent at level %v: %v", name, h.Level, h.Refusal)
+		}
+		if h := resolve(t, r, "other.example", TLSOptional()).Hosts[0]; h.Level == Opportunistic {
+			t.Errorf("%s: other mail is exempt", name)
+		}
+		if h := resolve(t, r, "other.example", Report(), AtLeast(Authenticated)).Hosts[0]; h.Level != Authenticated {
+			t.Errorf("%s: AtLeast changes nothing: %v", name, h.Level)
+		}
+		if h := resolve(t, r, "other.example", Report(), RequireTLS()).Hosts[0]; h.Level != Refused {
+			t.Errorf("%s: RequireTLS changes nothing: %v", name, h.Level)
+		}
+	}
+}
+
+// M12: the operator hears when DANE appears, weakens and disappears, also if a lookup
+// failed in between, and what happens to MTA-STS policies.
+func TestM12Events(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const unusable = "0 0 1 0000000000000000000000000000000000000000000000000000000000000000"
+		var kinds []EventKind
+		store := &changingStore{}
+		f := newFakeDNS()
+		r := f.newResolver(t, Config{Store: store, OnEvent: func(e Event) {
+			if e.Domain != "example.org" && e.Domain != "other.example" || (e.Kind == PolicyEvent) != (e.MTASTS != nil) || (e.Kind == PolicyEvent) == (e.Plan != nil) {
+				t.Errorf("%+v", e)
+			}
+			kinds = append(kinds, e.Kind)
+		}})
+		for i, step := range []struct {
+			mx   dnssec.Status
+			tlsa []string // nil: the lookup fails
+			want EventKind
+		}{
+			{dnssec.Secure, []string{}, ""},
+			{dnssec.Secure, []string{someKey}, DANEAppeared},
+			{dnssec.Secure, []string{someKey}, ""},
+			{dnssec.Insecure, []string{someKey}, DANEWeakened},
+			{dnssec.Secure, []string{someKey}, ""},
+			{dnssec.Secure, nil, ""},
+			{dnssec.Secure, []string{unusable}, DANEWeakened},
+			{dnssec.Secure, nil, ""},
+			{dnssec.Secure, []string{}, DANEDisappeared},
+		} {
+			f.add(t, step.mx, "other.example. MX 1 mx.other.example.")
+			f.addHost(t, dnssec.Secure, "mx.other.example", step.tlsa...)
+			if step.tlsa == nil {
+				f.fail("_25._tcp.mx.other.example", dnssec.TypeTLSA)
+			}
+			resolve(t, r, "other.example")
+			resolve(t, r, "other.example", RequireTLS())
+			var want []EventKind
+			if step.want != "" {
+				want = []EventKind{step.want}
+			}
+			if !slices.Equal(kinds, want) {
+				t.Errorf("step %d: events %q, want %q", i, kinds, want)
+			}
+			kinds = nil
+			time.Sleep(2 * time.Hour)
+		}
+		f.add(t, dnssec.Insecure, "example.org. MX 1 mx.other.example.")
+		resolve(t, r, "example.org")
+		store.set(mtasts.Testing, "mx.example.org")
+		if _, _, err := r.MTASTS().Recheck(t.Context(), "example.org"); err != nil || !slices.Equal(kinds, []EventKind{PolicyEvent}) {
+			t.Errorf("events %q, %v", kinds, err)
+		}
+	})
 }

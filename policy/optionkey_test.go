@@ -23,6 +23,7 @@ var everyOption = map[string][]policy.Option{
 	"AtLeast":     {policy.AtLeast(policy.Opportunistic), policy.AtLeast(policy.Encrypted), policy.AtLeast(policy.Authenticated)},
 	"RequireTLS":  {policy.RequireTLS()},
 	"TLSOptional": {policy.TLSOptional()},
+	"Report":      {policy.Report()},
 	"Bounce":      {policy.Bounce()},
 	"Via": {
 		policy.Via("[relay.smart.example]:587"), policy.Via("[relay.smart.example]"), policy.Via("smart.example"),

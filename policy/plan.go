@@ -52,10 +52,11 @@ type Plan struct {
 	// compares it with the clock.
 	Expires time.Time
 
-	made    time.Time // by the wall clock alone
-	asked   request
-	literal bool // the next hop is an address
-	omitted int  // mail hosts of the worst preference, left out
+	strength strength  // of DANE
+	made     time.Time // by the wall clock alone
+	asked    request
+	literal  bool // the next hop is an address
+	omitted  int  // mail hosts of the worst preference, left out
 }
 
 // Key identifies what the plan was made for: the domain and all options. Of one

@@ -34,6 +34,7 @@ type request struct {
 	tlsOptional bool
 	bounce      bool
 	login       bool
+	report      bool
 }
 
 // RequireTLS is for mail sent with REQUIRETLS (RFC 8689 section 2). The mail goes
@@ -48,6 +49,13 @@ func RequireTLS() Option { return requireTLS }
 // overrides, AtLeast and Login stay in force because they are the operator's and not
 // the recipient's. RequireTLS takes precedence.
 func TLSOptional() Option { return tlsOptional }
+
+// Report is for mail with which the sender itself reports to a domain that TLS with it
+// fails (RFC 8460 section 3). It is sent as with TLSOptional, and neither Config.Floor,
+// RequireDANE and RequireRoute nor those of overrides apply: the domain would not hear
+// of its fault. Pins, AtLeast, RequireTLS and Login still apply. Other mail with
+// "TLS-Required: No" is not exempt from what the operator requires.
+func Report() Option { return report }
 
 // Bounce is for mail with an empty return path, such as a bounce. It changes the
 // meaning of RequireTLS: the hosts and the sessions must still meet it, but a server
@@ -100,6 +108,7 @@ func IPv6Only() Option { return ipv6Only }
 func requireTLS(c *call)  { c.requireTLS = true }
 func tlsOptional(c *call) { c.tlsOptional = true }
 func bounce(c *call)      { c.bounce = true }
+func report(c *call)      { c.report, c.tlsOptional = true, true }
 func login(c *call)       { c.login = true }
 func ipv4Only(c *call)    { c.only(hop.IPv4) }
 func ipv6Only(c *call)    { c.only(hop.IPv6) }
@@ -164,10 +173,14 @@ func (q request) with(options []Option, floor Level, port uint16) (request, *Err
 	// Both require an authenticated server, and what the mail's sender says in
 	// TLS-Required does not count then (RFC 8689 section 4.1).
 	authenticated := q.requireTLS || q.login
+	if q.report {
+		floor = Opportunistic
+	}
 	if authenticated || q.floor <= max(floor, Opportunistic) {
 		q.floor = Refused
 	}
 	q.tlsOptional = q.tlsOptional && !authenticated
+	q.report = q.report && !authenticated
 	q.bounce = q.bounce && q.requireTLS // other plans do not depend on it
 	return q, nil
 }
@@ -181,7 +194,8 @@ func (q request) options() []string {
 	}{
 		{"RequireTLS", q.requireTLS},
 		{"Bounce", q.bounce},
-		{"TLSOptional", q.tlsOptional},
+		{"TLSOptional", q.tlsOptional && !q.report},
+		{"Report", q.report},
 		{"Login", q.login},
 		{"IPv4Only", q.family == hop.IPv4},
 		{"IPv6Only", q.family == hop.IPv6},
@@ -224,6 +238,10 @@ func (r *Resolver) question(asked request) (question, *Error) {
 	q.wishes.Floor = max(q.wishes.Floor, decision.Level(wish.Floor), decision.Level(asked.floor))
 	q.wishes.RequireDANE = q.wishes.RequireDANE || wish.RequireDANE
 	q.wishes.RequireRoute = q.wishes.RequireRoute || wish.RequireRoute
+	if asked.report {
+		q.wishes.Floor = decision.Level(asked.floor)
+		q.wishes.RequireDANE, q.wishes.RequireRoute = false, false
+	}
 	switch next := asked.nextHop(r.port); {
 	case asked.via == (unique.Handle[hop.Next]{}):
 		q.hop = next

@@ -65,6 +65,7 @@ type Resolver struct {
 	overrides *overrides
 	now       func() time.Time
 	logger    *slog.Logger
+	onEvent   func(Event) // nil for none
 
 	plans    *cache.Cache[request, *Plan]
 	forgets  atomic.Uint64 // calls of Forget
@@ -84,6 +85,7 @@ func New(config Config) (*Resolver, error) {
 		mxSecure: config.NoDANEForInsecureMX,
 		inFlight: flight.Group[request, *Plan]{Limit: cmp.Or(config.Timeout, defaultTimeout)},
 		now:      config.Now,
+		onEvent:  config.OnEvent,
 		logger:   cmp.Or(config.Logger, slog.New(slog.DiscardHandler)),
 		general: decision.Wishes{
 			Floor:        decision.Level(config.Floor),
@@ -172,6 +174,8 @@ func (r *Resolver) addSources(config Config) error {
 			ProceedUnread:   config.ProceedUnread,
 			FirstWait:       min(firstPolicyWait, cmp.Or(config.Timeout, defaultTimeout)/4),
 			Logger:          config.Logger,
+			OnEvent:         policyEvents(config.OnEvent),
+			MaxPolicies:     cmp.Or(config.MaxPlans, defaultMaxPlans),
 		})
 		if err != nil {
 			return fmt.Errorf("policy: Config.Store, StoreKey and RootCAs make no MTA-STS client; correct them, or set Config.NoMTASTS: %w", err)
@@ -254,6 +258,10 @@ func (r *Resolver) share(ctx context.Context, asked request) (*Plan, error) {
 			return nil, failure
 		}
 		// A plan whose lookups were interrupted says nothing about the domain.
+		if asked == (request{domain: asked.domain}) && ctx.Err() == nil {
+			old, _ := r.plans.Last(asked)
+			r.compare(old, plan)
+		}
 		newer, found := r.plans.Get(asked, r.now())
 		if size := plan.size(); size <= maxPlanSize && ctx.Err() == nil && (!found || !newer.made.After(plan.made)) {
 			r.plans.Put(asked, plan, size, plan.Expires, r.now())
@@ -279,7 +287,7 @@ func (r *Resolver) Holds(plan *Plan) bool {
 	// suspended, and the wall clock may be set back to before the plan was made.
 	now := r.now()
 	wall := now.Round(0)
-	return now.Before(plan.Expires) && wall.Before(plan.Expires) && !wall.Before(plan.made)
+	return now.Before(plan.Expires) && wall.Before(plan.Expires) && !wall.Before(plan.made) && r.isCurrent(plan)
 }
 
 // Recheck looks up the MTA-STS policy of a plan again. If the policy has changed, it

@@ -87,6 +87,14 @@ func (c *Cache[K, V]) Get(key K, now time.Time) (value V, ok bool) {
 	return e.value, true
 }
 
+// Last returns the value of key, also if it has expired. It does not count as a use.
+func (c *Cache[K, V]) Last(key K) (value V, ok bool) {
+	if e := c.shards[c.index(key)].find(key); e != nil {
+		return e.value, true
+	}
+	return value, false
+}
+
 // Put sets the value of key until expires; the zero time means that it does not
 // expire. size is the memory in octets that the value and the key refer to. A
 // value that has expired at now, or that is larger than the bound, is not kept,
