@@ -69,7 +69,7 @@ func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) 
 			host.refuseFor(r.conclude(ctx, q, status, host.failure(noAddress(), found[i].err), &plan.MTASTS))
 		}
 	}
-	r.setExpiry(plan, found)
+	plan.setExpiry(found, r.now())
 	return plan, nil
 }
 
@@ -198,11 +198,10 @@ func (r *Resolver) askHost(ctx context.Context, q question, route route, host ho
 }
 
 // setExpiry lets the plan expire with the first of the facts that it was made from.
-func (r *Resolver) setExpiry(plan *Plan, found []hostFacts) {
-	now := r.now()
+func (p *Plan) setExpiry(found []hostFacts, now time.Time) {
 	end := func(at time.Time) {
-		if at.Before(plan.Expires) {
-			plan.Expires = at
+		if at.Before(p.Expires) {
+			p.Expires = at
 		}
 	}
 	end(now.Add(maxPlanAge))
@@ -210,17 +209,17 @@ func (r *Resolver) setExpiry(plan *Plan, found []hostFacts) {
 		if facts.dane != nil && !facts.dane.Expires.IsZero() {
 			end(facts.dane.Expires)
 		}
-		if facts.err != nil || plan.Hosts[i].Level == Refused {
+		if facts.err != nil || p.Hosts[i].Level == Refused {
 			end(now.Add(failedPlanAge))
 		}
 		if lack.Of(facts.err) {
 			end(now.Add(unreadPlanAge)) // this host was the reason, and may have room at once
 		}
 	}
-	if plan.MTASTS.Asked && !plan.MTASTS.off {
-		end(plan.MTASTS.recheck)
+	if p.MTASTS.Asked && !p.MTASTS.off {
+		end(p.MTASTS.recheck)
 	}
-	switch err := plan.MTASTS.Err; {
+	switch err := p.MTASTS.Err; {
 	case errors.Is(err, mtasts.ErrStoreUnread):
 		end(now.Add(unreadPlanAge))
 	case err != nil:

@@ -88,6 +88,12 @@ func (m *MTASTS) unasked() error {
 	return m.Err
 }
 
+// isCurrent reports whether the policy is still the one in force, as far as the memory
+// of client can tell.
+func (m *MTASTS) isCurrent(client *mtasts.Client) bool {
+	return m.off || !m.Asked && m.Err == nil || client.IsCurrent(m.domain, m.Policy)
+}
+
 // failures returns why the policy was not found, if a report counts it.
 func (m *MTASTS) failures() []tlsrpt.Failure {
 	var failure *mtasts.Error

@@ -234,17 +234,10 @@ func (r *Resolver) Resolve(ctx context.Context, domain string, options ...Option
 	}
 	now := r.now()
 	// A plan of the future was made before the wall clock was set back.
-	if plan, found := r.plans.Get(asked, now); found && !now.Before(plan.made) && r.isCurrent(plan) {
+	if plan, found := r.plans.Get(asked, now); found && !now.Before(plan.made) && plan.MTASTS.isCurrent(r.mtasts) {
 		return plan, nil
 	}
 	return r.share(ctx, asked)
-}
-
-// isCurrent reports whether the policy that the plan was made from is still the one in
-// force, as far as memory can tell.
-func (r *Resolver) isCurrent(plan *Plan) bool {
-	policy := &plan.MTASTS
-	return policy.off || !policy.Asked && policy.Err == nil || r.mtasts.IsCurrent(policy.domain, policy.Policy)
 }
 
 // share makes a plan once for all concurrent callers. The work goes on while one
@@ -287,7 +280,7 @@ func (r *Resolver) Holds(plan *Plan) bool {
 	// suspended, and the wall clock may be set back to before the plan was made.
 	now := r.now()
 	wall := now.Round(0)
-	return now.Before(plan.Expires) && wall.Before(plan.Expires) && !wall.Before(plan.made) && r.isCurrent(plan)
+	return now.Before(plan.Expires) && wall.Before(plan.Expires) && !wall.Before(plan.made) && plan.MTASTS.isCurrent(r.mtasts)
 }
 
 // Recheck looks up the MTA-STS policy of a plan again. If the policy has changed, it
@@ -302,7 +295,7 @@ func (r *Resolver) Recheck(ctx context.Context, plan *Plan) (fresh *Plan, change
 	if err != nil {
 		return plan, false, err
 	}
-	if r.isCurrent(plan) {
+	if plan.MTASTS.isCurrent(r.mtasts) {
 		return plan, false, unknownPolicy(result)
 	}
 	r.Forget(plan.asked.domain)
