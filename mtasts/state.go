@@ -212,9 +212,6 @@ func (s *state) expiresAt(now time.Time) time.Time {
 	return begin.Add(s.policy.MaxAge)
 }
 
-// hasRunOut reports whether there was a policy that has expired.
-func (s *state) hasRunOut(now time.Time) bool { return s.policy != nil && now.After(s.expiresAt(now)) }
-
 // inForce reports whether there is a policy that has not expired.
 func (s *state) inForce(now time.Time) bool { return s.policy != nil && !now.After(s.expiresAt(now)) }
 
@@ -243,7 +240,7 @@ func (s *state) at(now time.Time) *state {
 		t.behind = ms
 	}
 	switch {
-	case t.hasRunOut(now):
+	case t.policy != nil && !t.inForce(now):
 		t.policy, t.id, t.fetched, t.used, t.behind = nil, "", time.Time{}, false, 0
 		t.lapsed = &lapsed{s, time.Now()}
 		t.clearFailing()

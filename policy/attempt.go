@@ -25,7 +25,8 @@ const (
 	// Greeting means that the server did not greet. err is its reply, such as
 	// 554, or the error of the connection. 521 means that the host accepts no mail
 	// (RFC 7504 section 3). It is permanent at level Opportunistic, where nobody has
-	// to be authenticated to say so. A caller that has gone back to cleartext after
+	// to be authenticated to say so, and temporary for a next hop that the operator
+	// configured. A caller that has gone back to cleartext after
 	// a failed handshake must take it for temporary.
 	Greeting
 	// EHLO means that the server did not accept EHLO, before TLS or, if state is
@@ -149,7 +150,7 @@ func (a *attempt) judge() *Error {
 	default:
 		own = h.failure(a.step.wording(a.err, inTLS), reply.Bounded(a.err))
 	}
-	if a.step == Greeting && h.Level == Opportunistic && a.replyCode() == 521 {
+	if a.step == Greeting && h.Level == Opportunistic && a.replyCode() == 521 && (h.plan == nil || h.plan.Via == "") {
 		own.Permanent, own.ReplyCode, own.Status = true, 521, "5.3.2"
 	}
 	if h.plan != nil && h.plan.RequireTLS && !h.plan.Bounce && own.Reason != "" && a.lacking() {

@@ -157,8 +157,11 @@ func TestS26Attempted(t *testing.T) {
 	t.Parallel()
 	inet := twoDomains(t)
 	inet.Domain("mixed.example", policytest.Unsigned).MX("mx.plain.example", "mx.dane.example")
-	r := resolver(t, inet)
-	for domain, permanent := range map[string]bool{"plain.example": true, "dane.example": false, "mixed.example": false} {
+	r := resolver(t, inet, func(c *policy.Config) {
+		c.Overrides = map[string]policy.Override{"routed.example": {NextHop: "plain.example"}, "relayed.example": {NextHop: "[mx.plain.example]:25"}}
+	})
+	// S12: what the operator configured is not the recipient's fault.
+	for domain, permanent := range map[string]bool{"plain.example": true, "dane.example": false, "mixed.example": false, "routed.example": false, "relayed.example": false} {
 		for code := 500; code <= 599; code++ {
 			plan := onlyPlan(t, r, domain)
 			var failures []*policy.Error

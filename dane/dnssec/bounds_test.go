@@ -242,8 +242,17 @@ func TestD10CallersWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := mail(t)
-		w.mangle = silentExceptForChecks
 		v := w.validator(func(c *Config) { c.Bounds.Memory, c.Limits.Duration = 1, 8*time.Second; c.Timeout = time.Minute })
+		if _, err := v.Lookup(t.Context(), "deep.ent.example.com", TypeA); err != nil {
+			t.Fatal(err)
+		}
+		ahead := v.LookupAhead(t.Context(), "wild.example.com", TypeA)
+		if ahead == nil {
+			t.Fatal("no lookup ahead while there is room")
+		}
+		ahead()
+		w.settle()
+		w.mangle = silentExceptForChecks
 		ctx, leave := context.WithCancel(t.Context())
 		go v.Lookup(ctx, "first.example.com", TypeA)
 		synctest.Wait()
@@ -367,4 +376,58 @@ func TestNegativeNumbers(t *testing.T) {
 			t.Errorf("NewTrusting with negative %s: %v", what, err)
 		}
 	}
+}
+
+// C2: while all servers are dead, callers get an error soon, within the bounds, and an answer
+// soon after one server is back. Checks of the servers do not wait for the room that
+// questions to dead servers have.
+func TestC2AllServersDead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const perSecond, seconds = 200, 6
+		w := newWorld(t)
+		w.zone("com.")
+		var alive atomic.Bool
+		w.mangle = func(server, _ string, m *dns.Msg) *dns.Msg {
+			if alive.Load() && server == "192.0.2.2:53" {
+				return m
+			}
+			return nil
+		}
+		sockets := &counting{dial: w.dial}
+		v := w.validator(func(c *Config) {
+			c.Dial, c.Servers, c.Bounds, c.Timeout = sockets.Dial, []string{"192.0.2.1", "192.0.2.2"}, Bounds{Sockets: 40}, 0
+		})
+		var callers sync.WaitGroup
+		var mu sync.Mutex
+		var slowest time.Duration
+		var lastError time.Time
+		failed, began := 0, time.Now()
+		for i := range perSecond * seconds {
+			if i == perSecond*(seconds-3) {
+				alive.Store(true)
+			}
+			callers.Go(func() {
+				asked := time.Now()
+				_, err := v.Lookup(t.Context(), fmt.Sprintf("none%d.com", i), TypeMX)
+				mu.Lock()
+				defer mu.Unlock()
+				slowest = max(slowest, time.Since(asked))
+				if err != nil {
+					failed, lastError = failed+1, time.Now()
+				}
+			})
+			time.Sleep(time.Second / perSecond)
+		}
+		callers.Wait()
+		if slowest > 2*time.Second {
+			t.Errorf("a caller waited for %v", slowest)
+		}
+		if late := lastError.Sub(began) - (seconds-3)*time.Second; late > 2*time.Second || failed < 2*perSecond {
+			t.Errorf("%d lookups failed, the last %v after a server was back", failed, late)
+		}
+		if most := sockets.most.Load(); most > 40+2*6 {
+			t.Errorf("%d sockets were open at once", most)
+		}
+	})
 }

@@ -77,7 +77,8 @@ func (l Limits) withDefaults() Limits {
 type Bounds struct {
 	// Sockets is how many are open to servers. Each question over UDP or TCP has one of
 	// its own. A server that is reached over TLS has one for all questions. Not counted
-	// are two for each server that seems to be down, to find out whether it is. 0 means 384.
+	// are at most six for each server that seems to be down, to find out whether it is.
+	// 0 means 384.
 	Sockets int
 	// Exchanges is how many questions wait for their replies. 0 means 1024.
 	Exchanges int

@@ -123,8 +123,7 @@ type Error struct {
 	// final means that no other server can help: the context has ended, or a limit
 	// of the whole lookup was reached.
 	final bool
-	// fleeting means that the same lookup may succeed at once: the failure is not
-	// remembered.
+	// fleeting means that the failure is not remembered.
 	fleeting bool
 }
 
@@ -316,8 +315,8 @@ func asError(q question, err error) *Error {
 		e = failure(q, WorkLimit, "%v", limit)
 		e.final = limit.Total
 	case errors.As(err, &failed):
-		e = failure(q, reasonOf(failed), "%s", failed.Detail)
-		e.Server, e.Err, e.final, e.fleeting = failed.Server, failed.Err, failed.Final, failed.Kind == upstream.Failing
+		e = failure(q, reasonOfKind(failed.Kind), "%s", failed.Detail)
+		e.Server, e.Err, e.final, e.fleeting = failed.Server, failed.Err, failed.Final, failed.Failing
 	default:
 		e = failure(q, Unreachable, "")
 		e.Err = err
@@ -337,10 +336,7 @@ func reasonOfFault(fault proof.Fault) Reason {
 	}[fault], SignatureInvalid)
 }
 
-func reasonOf(failed *upstream.Error) Reason {
-	if check := new(upstream.Error); failed.Kind == upstream.Failing && errors.As(failed.Err, &check) {
-		return reasonOf(check)
-	}
+func reasonOfKind(kind upstream.Kind) Reason {
 	return cmp.Or(map[upstream.Kind]Reason{
 		upstream.Timeout:          Timeout,
 		upstream.NotAuthenticated: NotAuthenticated,
@@ -349,7 +345,7 @@ func reasonOf(failed *upstream.Error) Reason {
 		upstream.TooLarge:         WorkLimit,
 		upstream.BadQuestion:      BadQuestion,
 		upstream.Busy:             Busy,
-	}[failed.Kind], Unreachable)
+	}[kind], Unreachable)
 }
 
 // weight orders errors by how much they say about the name.
@@ -367,8 +363,7 @@ func (e *Error) weight() int {
 }
 
 // concernsServer reports whether lookups of other names are likely to fail in the same
-// way: there was no reply, the server refused, or it does not return the signatures of
-// keys.
+// way: no reply, a refusal, or no signatures of keys.
 func (e *Error) concernsServer() bool {
 	return e.Reason == Timeout || e.Reason == Unreachable || e.Reason == NotAuthenticated || e.Reason == NotValidating || e.Reason == Refused ||
 		e.stripsKeys()

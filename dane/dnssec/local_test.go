@@ -25,7 +25,8 @@ func (w *world) dns64(t *testing.T, rcode int, addrs ...string) {
 			}
 			return m
 		}
-		m.Rcode, m.Answer, m.Ns = rcode, nil, nil
+		m.Rcode, m.Ns = rcode, nil
+		m.Answer = []dns.RR{rr(t, "other.arpa. 600 IN AAAA 2606:1::c000:aa")} // nobody asked for it
 		for _, addr := range addrs {
 			if !m.CheckingDisabled {
 				m.Answer = append(m.Answer, rr(t, nat64.Name+" 600 IN AAAA "+addr))

@@ -117,13 +117,12 @@ func (l *lookup) firstAccepted(q question, so path, asked *asking) (*Answer, err
 	return nil, asked.err
 }
 
-// confirm is called with an insecure denial from a server that was asked in parallel with
-// slower ones. Nothing proves it, and it may make mail bounce. So it counts only if the
-// slower servers have nothing to say; otherwise, what they say counts.
+// confirm is called with an insecure denial, which may make mail bounce, from a server that
+// overtook others. It counts if these have nothing to say; otherwise, what they say does.
 func (l *lookup) confirm(a *Answer, q question, so path, asked *asking) (*Answer, error) {
 	slower := &asking{session: &l.session, q: q, only: asked.overtaken, tried: asked.tried}
 	earlier, err := l.firstAccepted(q, so, slower)
-	if err != nil && slower.err != nil && slower.silence() {
+	if err != nil && slower.err != nil && !slower.err.final && silence(slower.failures) {
 		return a, nil
 	}
 	return earlier, err

@@ -67,6 +67,9 @@ func TestD15NAT64(t *testing.T) {
 					c.NAT64 = netip.MustParsePrefix(tt.prefix)
 				}
 			})
+			if tt.nxdomain && w.asked[dns.Fqdn(tt.name)+" A"] > 0 {
+				t.Error("asked for the A records of a name that does not exist")
+			}
 			if err != nil || tt.fails {
 				if (err != nil) != tt.fails {
 					t.Errorf("%+v, %v", a, err)

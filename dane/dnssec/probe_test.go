@@ -31,7 +31,7 @@ func TestProbe(t *testing.T) {
 		{"no signatures", func(_ string, m *dns.Msg) *dns.Msg {
 			m.Answer = without(m.Answer, rrsig)
 			return m
-		}, []string{"strips the signatures"}},
+		}, []string{"strips the signatures", "let it return DNSSEC records"}},
 		{"AD only", func(_ string, m *dns.Msg) *dns.Msg {
 			strip(m)
 			m.AuthenticatedData = true
@@ -44,7 +44,7 @@ func TestProbe(t *testing.T) {
 		{"no denials", func(_ string, m *dns.Msg) *dns.Msg {
 			m.Ns = without(m.Ns, isType(dns.TypeNSEC))
 			return m
-		}, []string{"no valid NSEC or NSEC3 records"}},
+		}, []string{"no valid NSEC or NSEC3 records", "let it return DNSSEC records"}},
 		{"no TCP", func(network string, m *dns.Msg) *dns.Msg {
 			if network == "tcp" {
 				return nil
@@ -56,7 +56,7 @@ func TestProbe(t *testing.T) {
 				return nil
 			}
 			return m
-		}, []string{"does not answer over UDP: timeout"}},
+		}, []string{"does not answer over UDP: timeout", "open port 53"}},
 		{"truncated over TCP", func(network string, m *dns.Msg) *dns.Msg {
 			m.Truncated = true
 			return m
@@ -64,11 +64,24 @@ func TestProbe(t *testing.T) {
 		{"no recursion", func(_ string, m *dns.Msg) *dns.Msg {
 			m.RecursionAvailable = false
 			return m
-		}, []string{"does not offer recursion"}},
+		}, []string{"does not offer recursion", "turn recursion on"}},
 		{"refused", func(_ string, m *dns.Msg) *dns.Msg {
 			m.Answer, m.Ns, m.Rcode = nil, nil, dns.RcodeRefused
 			return m
-		}, []string{`answers REFUSED to the question for the keys of "."`}},
+		}, []string{`answers REFUSED to the question for the keys of "."`, "allow the address of this host"}},
+		{"no TLSA", func(_ string, m *dns.Msg) *dns.Msg {
+			if m.Question[0].Qtype == dns.TypeTLSA {
+				m.Answer, m.Ns, m.Rcode = nil, nil, dns.RcodeNotImplemented
+			}
+			return m
+		}, []string{"fails to answer for TLSA of", "NOTIMP", "see the log of the DNS server"}},
+		{"refused, with the reason", func(_ string, m *dns.Msg) *dns.Msg {
+			if m.Question[0].Name == "plain.com." {
+				m.Answer, m.Ns, m.Rcode = nil, nil, dns.RcodeRefused
+				m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeProhibited, ExtraText: "go away\n"}}
+			}
+			return m
+		}, []string{`SOA of "plain.com."`, "Prohibited", "go away?", "allow the address of this host"}},
 		{"one broken name", func(_ string, m *dns.Msg) *dns.Msg {
 			if m.Question[0].Name == "plain.com." {
 				m.Answer, m.Ns, m.Rcode = nil, nil, dns.RcodeServerFailure

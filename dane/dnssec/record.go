@@ -1,7 +1,6 @@
 package dnssec
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -11,7 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
-	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
+	"github.com/mxseal/mxseal/dane/dnssec/internal/zonetext"
 	"github.com/mxseal/mxseal/internal/names"
 )
 
@@ -144,18 +143,11 @@ func (r Record) String() string {
 // escaped as in zone files. A CAA or URI record with a backslash has the form of RFC 3597
 // section 5, because programs do not agree on how to escape it.
 func (r Record) Content() string {
-	header := dns.RR_Header{Name: ".", Rrtype: uint16(r.Type), Class: dns.ClassINET, Rdlength: uint16(len(r.Data))}
-	rr, end, err := dns.UnpackRRWithHeader(header, r.Data, 0)
-	_, unknown := rr.(*dns.RFC3597)
-	if err != nil || unknown || end != len(r.Data) || end == 0 || r.isMalformed() || r.hasBackslash() {
-		return strings.TrimSpace(fmt.Sprintf(`\# %d %x`, len(r.Data), r.Data))
+	text, ok := zonetext.Data(uint16(r.Type), r.Data)
+	if !ok || r.isMalformed() {
+		return zonetext.Hex(r.Data)
 	}
-	return printable(strings.TrimPrefix(rr.String(), rr.Header().String()))
-}
-
-// hasBackslash reports whether a backslash is in the data of a CAA or URI record.
-func (r Record) hasBackslash() bool {
-	return upstream.IsText(uint16(r.Type)) && bytes.IndexByte(r.Data, '\\') >= 0
+	return printable(text)
 }
 
 // printable escapes text without shortening it: no escape is more than four times
@@ -184,19 +176,7 @@ func (r Record) isMalformed() bool {
 // of [Resolver] that have records as text. The name must be absolute. The default
 // TTL is one hour. In CAA and URI records, the form of RFC 3597 section 5 is an error.
 func ParseRecord(text string) (Record, error) {
-	parser := dns.NewZoneParser(strings.NewReader(text+"\n"), "", "") // $INCLUDE is off
-	parser.SetDefaultTTL(3600)
-	rr, _ := parser.Next()
-	if err := parser.Err(); err != nil {
-		return Record{}, fmt.Errorf("dnssec: record %.100q: %w", text, err)
-	}
-	if more, _ := parser.Next(); rr == nil || more != nil || rr.Header().Class != dns.ClassINET {
-		return Record{}, fmt.Errorf("dnssec: %.100q is not one record of class IN", text)
-	}
-	if upstream.IsText(rr.Header().Rrtype) && strings.Contains(text, `\#`) { // the parser would change a backslash in the data
-		return Record{}, fmt.Errorf("dnssec: record %.100q: give the data as text, not in hexadecimal", text)
-	}
-	data, err := proof.RDATA(rr)
+	rr, data, err := zonetext.Parse(text)
 	if err != nil {
 		return Record{}, fmt.Errorf("dnssec: record %.100q: %w", text, err)
 	}

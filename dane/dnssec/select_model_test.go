@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +12,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/test/seed"
 )
 
 // mood is how a server of the model behaves for a while.
@@ -54,6 +54,7 @@ type model struct {
 	*fleet
 	t       *testing.T
 	rand    *rand.Rand
+	loss    *rand.Rand // of datagrams
 	servers []*modeled
 	v       *Validator
 	n       int // names so far
@@ -65,21 +66,16 @@ type model struct {
 func TestSelectionModel(t *testing.T) {
 	t.Parallel()
 	for i := range 24 {
-		seed := rand.Uint64()
-		if s := os.Getenv("SEED"); s != "" {
-			seed, _ = strconv.ParseUint(s, 10, 64)
-		}
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
-			t.Logf("seed %d", seed)
-			synctest.Test(t, func(t *testing.T) { runModel(t, seed) })
+			random := seed.Rand(t)
+			synctest.Test(t, func(t *testing.T) { runModel(t, random) })
 		})
 	}
 }
 
-func runModel(t *testing.T, seed uint64) {
-
-	m := &model{fleet: newFleet(mail(t)), t: t, rand: rand.New(rand.NewPCG(seed, 0))}
+func runModel(t *testing.T, random *rand.Rand) {
+	m := &model{fleet: newFleet(mail(t)), t: t, rand: random, loss: rand.New(rand.NewPCG(random.Uint64(), 0))}
 	addresses := modelAddresses[m.rand.IntN(len(modelAddresses))]
 	for _, address := range addresses {
 		m.servers = append(m.servers, &modeled{address: address})
@@ -87,6 +83,8 @@ func runModel(t *testing.T, seed uint64) {
 	}
 	m.behave = m.react
 	m.bend = func(server string, reply *dns.Msg) {
+		m.log.Lock()
+		defer m.log.Unlock()
 		if m.at(server).mood == useless {
 			reply.Rcode, reply.Answer, reply.Ns = dns.RcodeServerFailure, nil, nil
 		}
@@ -132,7 +130,7 @@ func (m *model) react(server, network string, _ dns.Question) (time.Duration, bo
 	case noUDP:
 		return s.delay, network == "tcp"
 	case lossy:
-		return s.delay, network == "tcp" || m.rand.IntN(2) == 0
+		return s.delay, network == "tcp" || m.loss.IntN(2) == 0
 	default:
 		return s.delay, true
 	}
@@ -175,6 +173,8 @@ func (m *model) lookups(n int) {
 		})
 	}
 	running.Wait()
+	m.log.Lock()
+	defer m.log.Unlock()
 	if n == 1 { // several may have begun when it was known otherwise which servers work
 		if len(m.overtaken) > 0 {
 			m.t.Errorf("%d questions to plaintext servers while an authenticated one was asked, such as %v", len(m.overtaken), m.overtaken[0])
@@ -190,6 +190,8 @@ func (m *model) lookups(n int) {
 
 // judge checks the outcome of a lookup that has just ended.
 func (m *model) judge(name string, positive bool, err error, took time.Duration) {
+	m.log.Lock()
+	defer m.log.Unlock()
 	began := time.Now().Add(-took)
 	var working, anyUseless, mixed bool
 	allSilent, long := true, true

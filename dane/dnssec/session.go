@@ -51,21 +51,8 @@ func (s *session) close() {
 
 // ask puts q to the servers, until the caller accepts a reply. Every reply is judged
 // alike: a server that fails, or whose reply is bogus, is no reason to believe the next
-// one more.
-//
-//	asked := s.ask(q)
-//	for asked.next() {
-//		if asked.accept(judge(asked.reply)) {
-//			return nil
-//		}
-//	}
-//	return asked.err
+// one more. The caller accepts one of the replies that next returns.
 func (s *session) ask(q question) *asking { return &asking{session: s, q: q} }
-
-// silence reports whether none of the servers replied to any purpose.
-func (a *asking) silence() bool {
-	return !a.err.final && !slices.ContainsFunc(a.failures, func(e *Error) bool { return !e.concernsServer() })
-}
 
 // asking is one question on its way through the servers.
 type asking struct {
@@ -91,11 +78,9 @@ func (a *asking) next() bool {
 		a.err = asError(a.q, err)
 		return false
 	}
-	for _, err := range o.Failures {
-		a.fail(asError(a.q, err))
-	}
+	a.failures = addFailures(a.failures, a.q, o.Failures)
 	a.reply, a.by, a.overtaken, a.tried = o.Reply, o.By, o.Overtaken, o.Tried
-	if a.reply == nil && a.err == nil {
+	if a.reply == nil {
 		a.err = summary(a.q, a.failures)
 	}
 	return a.err == nil
@@ -109,11 +94,13 @@ func (a *asking) accept(err error) bool {
 		if e.stripsKeys() && !a.session.ahead {
 			a.by.Server.Poor(a.q.name, time.Now())
 		}
-		a.fail(e)
+		a.failures = addFailures(a.failures, a.q, []error{e})
+		if e.final {
+			a.err = e
+		}
 		return false
 	}
-	// What the reply says is known now, so it need not be kept. The chain may have
-	// asked the same question while this reply was judged, and dropped it already.
+	// What the reply says is known now, so it need not be kept.
 	for key, f := range a.session.started {
 		if key.question == a.q {
 			a.session.exchanges.Leave(key, f)
@@ -123,54 +110,43 @@ func (a *asking) accept(err error) bool {
 	return true
 }
 
-func (a *asking) fail(e *Error) {
-	if e.final {
-		a.err = e
-		return
+// receive takes the outcome of the next race from the budget.
+func (s *session) receive(a *asking) (*outcome, error) {
+	o, err := s.await(a)
+	switch {
+	case s.ctx.Err() != nil:
+		return nil, interrupted(a.q, s.ctx.Err())
+	case err != nil || o.Reply == nil:
+		return o, err
+	default:
+		return o, s.budget.read(o.Reply)
 	}
-	a.failures = addFailure(a.failures, e)
 }
 
-// receive waits for the outcome of the next race.
-func (s *session) receive(a *asking) (*outcome, error) {
+// await waits for the outcome of the next race.
+func (s *session) await(a *asking) (*outcome, error) {
 	if a.only != nil {
 		if err := s.budget.query(); err != nil {
 			return nil, err
 		}
-		o, err := s.race(s.ctx, exchangeKey{question: a.q, tried: a.tried}, a.only)
-		return s.received(a.q, o, err)
+		return s.race(s.ctx, exchangeKey{question: a.q, tried: a.tried}, a.only)
 	}
-	key := exchangeKey{a.q, a.tried, true}
-	if f := s.started[key]; f != nil {
+	if f := s.started[exchangeKey{a.q, a.tried, true}]; f != nil {
 		o, err := f.Wait(s.ctx)
-		if busy := new(upstream.Error); errors.As(err, &busy) && busy.Kind == upstream.Busy {
-			err = nil // not sent, because it was a guess
-		} else if err != nil || o.Reply != nil || o.By.Server == nil {
-			return s.received(a.q, o, err)
+		busy := new(upstream.Error)
+		wasSent := !errors.As(err, &busy) || busy.Kind != upstream.Busy
+		if wasSent && (err != nil || o.Reply != nil || o.By.Server == nil) {
+			return o, err
 		}
 	}
-	key.guess = false
-	f, err := s.start(key)
+	f, err := s.start(exchangeKey{a.q, a.tried, false})
 	if err != nil {
 		return nil, err
 	}
-	o, err := f.Wait(s.ctx)
-	return s.received(a.q, o, err)
+	return f.Wait(s.ctx)
 }
 
-// received takes a reply from the budget.
-func (s *session) received(q question, o *outcome, err error) (*outcome, error) {
-	if s.ctx.Err() != nil {
-		return nil, interrupted(q, s.ctx.Err())
-	}
-	if err != nil || o.Reply == nil {
-		return o, err
-	}
-	return o, s.budget.read(o.Reply)
-}
-
-// maxGuess bounds the memory for the reply to a guess. Those of honest zones are
-// smaller.
+// maxGuess bounds the memory for the reply to a guess. Honest zones have smaller ones.
 const maxGuess = 32 << 10
 
 // guess sends a question whose reply may turn out not to be needed. The replies to all of
@@ -276,10 +252,18 @@ func (s *session) exchange(ctx context.Context, key exchangeKey, to upstream.Att
 	return r, err
 }
 
-// addFailure keeps the last failure of each server.
-func addFailure(failures []*Error, e *Error) []*Error {
-	same := func(old *Error) bool { return old.Server == e.Server }
-	return append(slices.DeleteFunc(failures, same), e)
+// addFailures adds the errors of attempts. It keeps the last of each server.
+func addFailures(failures []*Error, q question, errs []error) []*Error {
+	for _, err := range errs {
+		e := asError(q, err)
+		failures = append(slices.DeleteFunc(failures, func(old *Error) bool { return old.Server == e.Server }), e)
+	}
+	return failures
+}
+
+// silence reports whether none of the servers that failed said anything about the name.
+func silence(failures []*Error) bool {
+	return !slices.ContainsFunc(failures, func(e *Error) bool { return !e.concernsServer() })
 }
 
 // summary is the error of a question that all servers failed. A bogus answer says more

@@ -214,59 +214,55 @@ func (t *Trusting) ask(ctx context.Context, q question) (*reply, error) {
 	return r, nil
 }
 
-// askThese returns a reply, or why there is none, and the attempts made. An answer that is not authenticated
-// does not outweigh a possibly bogus answer of another server. From a server that was
-// asked in parallel with slower ones it counts only if these have nothing to say;
-// otherwise, what they say counts.
+// askThese returns a reply, or why there is none, and the attempts made. An answer that
+// is not authenticated does not outweigh a possibly bogus answer of another server. From a
+// server that was asked in parallel with slower ones it counts only if these have nothing
+// to say; otherwise, what they say counts.
 func (t *Trusting) askThese(ctx context.Context, q question, servers []*upstream.Server, tried upstream.Tried) (*reply, []*Error, upstream.Tried) {
 	race := upstream.Race[*reply]{Name: q.name, Servers: servers, Apex: ".", Tried: tried}
 	race.Ask = func(ctx context.Context, to upstream.Attempt) (*reply, error) { return t.askOne(ctx, to, q) }
 	var failures []*Error
-	for {
+	for outweighed := false; ; {
 		o, err := race.Run(ctx, t.client)
 		if err != nil {
-			return nil, addFailure(failures, asError(q, err)), race.Tried
+			return nil, addFailures(failures, q, []error{err}), race.Tried
 		}
-		for _, err := range o.Failures {
-			failures = addFailure(failures, asError(q, err))
-		}
-		r, silence := o.Reply, true
-		race.Tried = o.Tried
+		failures, race.Tried = addFailures(failures, q, o.Failures), o.Tried
+		r := o.Reply
 		if r != nil && !r.ad && len(o.Overtaken) > 0 {
 			slower, reasons, tried := t.askThese(ctx, q, o.Overtaken, o.Tried)
 			if slower != nil {
-				return slower, failures, tried
+				return slower, nil, tried
 			}
-			for _, e := range reasons {
-				failures = addFailure(failures, e)
-				silence = silence && e.concernsServer()
-			}
-			race.Tried = tried
+			failures, race.Tried = append(failures, reasons...), tried
+			outweighed = outweighed || !silence(reasons)
 		}
-		if r == nil || r.ad || silence && !slices.ContainsFunc(failures, mayBeBogus) {
+		outweighed = outweighed || slices.ContainsFunc(failures, mayBeBogus)
+		if r == nil || r.ad || !outweighed {
 			return r, failures, race.Tried
 		}
-		failures = addFailure(failures, r.blame(failure(q, ServerFailure, "another server failed, and the answer of this server is not authenticated")))
-		race.Tried = race.Tried.With(o.By, false)
+		e := r.blame(failure(q, ServerFailure, "another server failed, and the answer of this server is not authenticated"))
+		failures, race.Tried = addFailures(failures, q, []error{e}), race.Tried.With(o.By, false)
 	}
 }
 
 // askOne asks one server, if it validates.
-func (t *Trusting) askOne(ctx context.Context, to upstream.Attempt, q question) (*reply, error) {
-	err := t.vouch(ctx, to)
-	if e := new(Error); errors.As(err, &e) {
-		e = e.within(q)
-		e.Server = to.Server.String()
-		err = e
-	}
-	var r *reply
-	if err == nil {
+func (t *Trusting) askOne(ctx context.Context, to upstream.Attempt, q question) (r *reply, err error) {
+	if err = t.vouch(ctx, to); err == nil {
 		r, err = t.exchange(ctx, to, q)
 	}
-	if e := new(Error); errors.As(err, &e) && e.concernsServer() {
+	e := new(Error)
+	if !errors.As(err, &e) {
+		return r, err
+	}
+	if e.concernsServer() {
 		to.Server.Poor(q.name, time.Now())
 	}
-	return r, err
+	if e.Name != q.name {
+		e = e.within(q)
+		e.Server = to.Server.String()
+	}
+	return nil, e
 }
 
 func (t *Trusting) exchange(ctx context.Context, to upstream.Attempt, q question) (*reply, error) {

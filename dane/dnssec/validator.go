@@ -19,8 +19,11 @@ import (
 type Config struct {
 	// Servers are recursive DNS servers in the form "192.0.2.1", "192.0.2.1:53" or
 	// "[2001:db8::1]:53", or "tls://192.0.2.1#dns.example" for DNS over TLS. They
-	// need not be trusted or validate, but must return DNSSEC records. They are
-	// asked in this order: if one fails, the next is asked.
+	// need not be trusted or validate, but must return DNSSEC records. They are asked in
+	// this order. If one fails, or has not replied in 150 to 400 ms, the next is asked too,
+	// but no plaintext one while one on this host or over TLS may still reply. One that is
+	// silent for 1.3 s counts as dead until a check finds it back. While all are dead,
+	// lookups fail within 2 s.
 	Servers []string
 	// ResolvConf is read if Servers is empty, and read again when it changes. Empty
 	// means /etc/resolv.conf, which Windows does not have: set Servers there. A

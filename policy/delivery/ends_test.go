@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -194,5 +195,63 @@ func holdToEnd(t *testing.T, how end, step string, level policy.Level, inTLS boo
 		if got := w.send(t, at(level, bad)); strings.Contains(got, ": 5") != permanent {
 			t.Errorf("with RequireTLS: %q, want a permanent failure: %v", got, permanent)
 		}
+	}
+}
+
+// S7, S14: a connection that the server's machine resets, over TCP: what it has sent before is
+// lost, and writing fails as well as reading.
+func TestResetAtEveryStep(t *testing.T) {
+	t.Parallel()
+	pipe := tcpPipe(t)
+	for _, step := range []string{"greeting", "EHLO", "STARTTLS", "TLS", "EHLO in TLS", "MAIL", "RCPT", "DATA", "."} {
+		for _, level := range []policy.Level{policy.Opportunistic, policy.Authenticated} {
+			for name, how := range map[string]end{
+				"resets":                {does: func(*server, io.Writer) {}},
+				"replies and resets":    {does: func(s *server, _ io.Writer) { s.say("421 4.3.2 bye\r\n") }},
+				"half reply and resets": {does: func(s *server, _ io.Writer) { s.say("250") }},
+			} {
+				w := newWorld(map[string][]script{"192.0.2.1": {endingAt(true, step, how)}, "192.0.2.2": {withTLS(certificates().good)}})
+				w.pipe = pipe
+				d := w.dialer()
+				d.Resolver = w.published(t, at(level, "192.0.2.1"), at(level, "192.0.2.2"))
+				result, err := d.Send(t.Context(), mailOf(letter, "x@example.org"))
+				var failed *SendError
+				switch errors.As(err, &failed); {
+				case step == ".":
+					u := failed.Undelivered[0]
+					if len(result.Delivered) > 0 || u.Err.Permanent || !u.OutcomeUnknown && u.Reply.Code != 421 {
+						t.Errorf("%s at %s, %v: %v", name, step, level, err)
+					}
+				case err != nil || len(result.Delivered) != 1:
+					t.Errorf("%s at %s, %v: %v", name, step, level, err)
+				case level == policy.Authenticated && result.Delivered[0].TLS == nil:
+					t.Errorf("%s at %s: delivered in cleartext", name, step)
+				}
+			}
+		}
+	}
+}
+
+// tcpPipe returns a function that makes connections of TCP, of which the server's end
+// resets the connection when it is closed.
+func tcpPipe(t *testing.T) func() (ours, theirs net.Conn) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	return func() (ours, theirs net.Conn) {
+		ours, err := net.Dial("tcp", listener.Addr().String())
+		if err != nil {
+			t.Error(err)
+			return net.Pipe()
+		}
+		theirs, err = listener.Accept()
+		if err != nil {
+			t.Error(err)
+			return net.Pipe()
+		}
+		theirs.(*net.TCPConn).SetLinger(0)
+		return ours, theirs
 	}
 }

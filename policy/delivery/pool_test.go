@@ -106,6 +106,10 @@ func TestPoolColumns(t *testing.T) {
 		{name: "one more address", plays: []script{withTLS(good)}, change: func(t *testing.T, p *pooled) {
 			p.names.Add(t, dnssec.Secure, "mx.example.net. A 192.0.2.1", "mx.example.net. A 192.0.2.2")
 		}, reused: true},
+		{name: "another name for SNI", plays: []script{withTLS(good)}, before: func(t *testing.T, p *pooled) {
+			alias(t, p.names)
+			p.names.Add(t, dnssec.Secure, "_25._tcp.target.example.net. TLSA "+tlsaOf(good))
+		}, change: func(*testing.T, *pooled) {}, second: []policy.Option{policy.TLSOptional()}},
 		{name: "another next hop, with the same host", plays: []script{withTLS(good)}, first: via("[mx.example.net]"), change: none},
 		{name: "the same next hop", plays: []script{withTLS(good)}, first: via("[mx.example.net]"), change: none, second: via("[mx.example.net]"), reused: true},
 
@@ -184,6 +188,18 @@ func TestPoolColumns(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// alias makes mx.example.net an alias of target.example.net, whose name is that for SNI
+// where DANE decides.
+func alias(t *testing.T, names fakedns.Answers) {
+	names.Add(t, dnssec.Secure, "target.example.net. A 192.0.2.1")
+	names.Deny(dnssec.Secure, "target.example.net. AAAA")
+	for _, kind := range []dnssec.Type{dnssec.TypeA, dnssec.TypeAAAA} {
+		aliased := *names[fakedns.Key("target.example.net", kind)]
+		aliased.Aliases = []dnssec.Alias{{Name: "mx.example.net.", Target: "target.example.net.", Status: dnssec.Secure}}
+		names[fakedns.Key("mx.example.net", kind)] = &aliased
 	}
 }
 
@@ -606,8 +622,8 @@ func TestPoolBounds(t *testing.T) {
 				}
 				sending.Wait()
 				synctest.Wait()
-				if w.open.count != tt.want || w.open.peak != tt.want {
-					t.Errorf("%d connections are left, and there were %d; want %d", w.open.count, w.open.peak, tt.want)
+				if w.open.count == 0 || w.open.count > tt.want || w.open.peak != tt.want {
+					t.Errorf("%d connections are left, and there were %d at most; want %d", w.open.count, w.open.peak, tt.want)
 				}
 			})
 		})

@@ -48,6 +48,7 @@ type server struct {
 type world struct {
 	scripts map[string][]script
 	silent  map[string]bool // addresses that nothing comes back from
+	pipe    func() (ours, theirs net.Conn)
 	options []policy.Option // of the plan
 	open    *gauge          // counts connections; nil does not
 
@@ -59,7 +60,7 @@ type world struct {
 }
 
 func newWorld(scripts map[string][]script) *world {
-	return &world{scripts: scripts, heard: make(map[string][]string), connections: make(map[string]int)}
+	return &world{scripts: scripts, pipe: net.Pipe, heard: make(map[string][]string), connections: make(map[string]int)}
 }
 
 func (w *world) Record(s *tlsrpt.Session) {
@@ -85,7 +86,7 @@ func (w *world) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	if len(scripts) == 0 {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
 	}
-	ours, theirs := net.Pipe()
+	ours, theirs := w.pipe()
 	ours = w.open.counting(addr, ours)
 	play := scripts[min(before, len(scripts)-1)]
 	go func() {

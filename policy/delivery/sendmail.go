@@ -143,6 +143,7 @@ func (d *Dialer) deliver(ctx context.Context, along walker, m *message, g group)
 		case got.stale:
 			w.redial()
 		case got.reason != nil:
+			w.missed = w.missed || got.unanswered
 			w.fail(ctx, talk.Host, got.reason)
 		}
 	}
@@ -162,7 +163,7 @@ func (m *message) send(ctx, within context.Context, s *channel, to []mailbox) re
 	var all results
 	for len(to) > 0 {
 		if s.over {
-			all.next = append(all.next, to...)
+			all.next, all.unanswered = append(all.next, to...), true
 			all.reason = cmp.Or(all.reason, s.ended())
 			return all
 		}
@@ -174,6 +175,7 @@ func (m *message) send(ctx, within context.Context, s *channel, to []mailbox) re
 		all.delivered = append(all.delivered, t.results.delivered...)
 		all.undelivered = append(all.undelivered, t.results.undelivered...)
 		all.next = append(all.next, t.results.next...)
+		all.unanswered = all.unanswered || t.results.unanswered
 		all.reason, all.stale = cmp.Or(t.results.reason, all.reason), t.results.stale
 		to = slices.Concat(t.results.again, to[len(some):])
 	}

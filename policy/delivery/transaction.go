@@ -115,6 +115,9 @@ type results struct {
 	// take them.
 	next   []mailbox
 	reason *policy.Error
+	// unanswered means that the host has said nothing about some of next, and may take
+	// the mail later.
+	unanswered bool
 	// stale means that the session was kept since another message, and ended before this
 	// one began. That is no failure of the host.
 	stale bool
@@ -210,7 +213,13 @@ func (t *transaction) resetTimeout() time.Duration {
 // was kept since another message, the host is dialed once more instead.
 func (t *transaction) lose(to []mailbox) {
 	t.over, t.alive = true, false
-	t.results.next, t.results.reason, t.results.stale = append(t.results.next, to...), t.ended(), t.untried
+	t.unanswered(to, t.ended())
+}
+
+// unanswered leaves recipients to the next host of whom this one has said nothing.
+func (t *transaction) unanswered(to []mailbox, reason *policy.Error) {
+	t.results.next, t.results.unanswered = append(t.results.next, to...), true
+	t.results.reason, t.results.stale = reason, t.untried
 }
 
 // envelope sends MAIL, RCPT for each recipient, and DATA. It reports whether the
@@ -358,8 +367,7 @@ func (t *transaction) settle(judged conversation.Ruling, to []mailbox, failure *
 		t.results.again = append(t.results.again, to...)
 	case conversation.TryNext:
 		if !judged.Alive { // about the server, and not about the recipients
-			t.results.next = append(t.results.next, to...)
-			t.results.reason, t.results.stale = failure, t.untried
+			t.unanswered(to, failure)
 			return
 		}
 		t.leave(to, &refusal{failure, t.host.Name, reply})

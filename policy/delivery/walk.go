@@ -31,7 +31,7 @@ type walk struct {
 	stale     bool  // a policy failure occurred, and an MTA-STS policy is in force
 	rechecked bool  // the policy was looked up again
 	recheck   error // that lookup failed
-	missed    bool  // a host gave no session, and may give one later
+	missed    bool  // a host gave no session or no answer, and may give one later
 
 	// These end the places for the current host and for the domain. place is that of the
 	// pool, or nil.

@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"dane/dnssec/internal/memory":           {},
 	"dane/dnssec/internal/nat64":            {"dane/dnssec/internal/upstream"},
 	"dane/dnssec/internal/probe":            {"dane/dnssec/internal/advice", "dane/dnssec/internal/upstream"},
+	"dane/dnssec/internal/zonetext":         {"dane/dnssec/internal/proof", "dane/dnssec/internal/upstream"},
 	"dane/dnssec/internal/resolvconf":       {},
 	"dane/dnssec/internal/proof":            {},
 	"mtasts":                                {},

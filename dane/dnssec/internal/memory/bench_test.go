@@ -32,10 +32,10 @@ func benchedCaches(b *testing.B, bytes int, now time.Time) []benchedCache {
 		b.Fatal(err)
 	}
 	expires := now.Add(time.Hour)
+	put := func(key Key, value any) { own.Put(key, value, 500-entryOverhead-len(key.Name), expires, now) }
 	return []benchedCache{
-		{"own", func(key Key) any { return own.Get(key, now) }, func(key Key, value any) {
-			own.Put(key, value, 500-entryOverhead-len(key.Name), expires, now)
-		}},
+		{"own", func(key Key) any { return own.Get(key, now) }, put},
+		{"own, counted", func(key Key) any { return own.Recall(key.Name, key.Type, now) }, put},
 		{"shared", func(key Key) any { value, _ := shared.Get(key, now); return value }, func(key Key, value any) {
 			shared.Put(key, value, 500-240, expires, now)
 		}},

@@ -3,6 +3,7 @@ package upstream
 import (
 	"cmp"
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -113,7 +114,7 @@ func (h *health) livesSince(t time.Time) bool {
 func (h *health) checkedBy(began time.Time, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.heard.Before(began) && isSilence(err) {
-		h.failedAt, h.failure = began, err
+	if e := new(Error); h.heard.Before(began) && isSilence(err) && errors.As(err, &e) {
+		h.failedAt, h.failure = began, e
 	}
 }

@@ -13,7 +13,6 @@ const (
 	TooLarge                         // the reply exceeds Question.Memory
 	BadQuestion                      // the question cannot be written in a message
 	Busy                             // Bounds, or this host, left no room: says nothing about the server
-	Failing                          // the server did not reply to a check, so the question was not sent, or not waited for
 )
 
 // Error reports that an attempt at a server brought no reply.
@@ -23,6 +22,9 @@ type Error struct {
 	Server string
 	Detail string // printable; may be empty
 	Err    error  // the cause, or nil
+	// Failing means that the server failed a check, so the question was not sent, or not
+	// waited for. The Kind is that of the check.
+	Failing bool
 }
 
 // Error returns the detail, or else the cause.

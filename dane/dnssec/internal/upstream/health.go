@@ -43,7 +43,7 @@ type health struct {
 
 	checked  time.Time // when the last check began
 	failedAt time.Time // when the last check began that failed; zero if there was a sign of life since
-	failure  error     // that of this check
+	failure  *Error    // that of this check
 
 	poor      string // the name of the last reply of no use
 	poorAt    time.Time
@@ -88,12 +88,24 @@ func (h *health) patience() time.Duration {
 func (h *health) missed(name string, sent, now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.heard.Before(sent) && now.Sub(h.heard) < quietTime {
+	if !h.quietSince(sent, now) {
 		return false
 	}
 	h.suspected = h.suspected || h.overdue != "" && h.overdue != name
 	h.overdue = name
 	return true
+}
+
+// isQuiet reports whether there was no sign of life since a time, or none of late.
+func (h *health) isQuiet(since, now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.quietSince(since, now)
+}
+
+// quietSince is isQuiet, with mu held.
+func (h *health) quietSince(since, now time.Time) bool {
+	return h.heard.Before(since) || now.Sub(h.heard) >= quietTime
 }
 
 // Poor notes that a reply about the name was of no use in a way that concerns all names:

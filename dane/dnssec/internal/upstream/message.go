@@ -43,7 +43,7 @@ func readReply(wire []byte, query *query, limit int) (*Message, *Error) {
 	if len(wire) >= 6 && binary.BigEndian.Uint16(wire[4:]) > 1 {
 		return nil, &Error{Kind: Malformed, Detail: "a message with several questions"}
 	}
-	msg, _, err := unpackHead(wire)
+	msg, rest, err := unpackHead(wire)
 	if err != nil {
 		return nil, &Error{Kind: Malformed, Detail: "a message that cannot be parsed"}
 	}
@@ -56,7 +56,7 @@ func readReply(wire []byte, query *query, limit int) (*Message, *Error) {
 	if n := countRecords(wire); n > limit {
 		return nil, &Error{Kind: TooManyRecords, Detail: fmt.Sprintf("more than %d records of one reply", limit)}
 	}
-	msg, memory, err := unpack(wire, query.Question)
+	memory, err := rest.unpackInto(msg, query.Question)
 	if err == errTooLarge {
 		return nil, &Error{Kind: TooLarge, Detail: fmt.Sprintf("a reply that would take more than %d octets of memory", query.Memory)}
 	}
@@ -89,7 +89,7 @@ func mismatch(msg *dns.Msg, asked Question) string {
 		return "a reply without the question"
 	}
 	q := msg.Question[0]
-	if dns.CanonicalName(q.Name) != asked.Name || q.Qtype != asked.Type || q.Qclass != dns.ClassINET {
+	if q.Name != asked.Name && dns.CanonicalName(q.Name) != asked.Name || q.Qtype != asked.Type || q.Qclass != dns.ClassINET {
 		return "a reply to another question"
 	}
 	return ""
@@ -121,32 +121,41 @@ var (
 	errTooLarge = errors.New("a message that takes too much memory")
 )
 
-// unpack parses a reply to q, and returns an estimate of the memory that it takes. Records that are not Relevant are
-// kept without their data: some unpack to hundreds of times their size, such as
-// HIP, which lists names, or TXT, which lists strings. Of the additional section
-// only the OPT record has data. Like the dns package, unpack accepts counts in the
-// header that are too high.
+// unpack parses a reply to q, and returns an estimate of the memory that it takes.
 func unpack(wire []byte, q Question) (*dns.Msg, int, error) {
 	msg, u, err := unpackHead(wire)
 	if err != nil {
 		return nil, 0, err
 	}
+	memory, err := u.unpackInto(msg, q)
+	if err != nil {
+		return nil, 0, err
+	}
+	return msg, memory, nil
+}
+
+// unpackInto parses the records of a reply to q. Records that are not Relevant are kept
+// without their data: some unpack to hundreds of times their size, such as HIP, which lists
+// names, or TXT, which lists strings. Of the additional section only the OPT record has
+// data. Like the dns package, unpackInto accepts counts in the header that are too high.
+func (u *unpacker) unpackInto(msg *dns.Msg, q Question) (memory int, err error) {
+	wire := u.wire
 	u.limit = q.Memory
 	needed := func(t uint16) bool { return t == dns.TypeRRSIG || Relevant(t, q.Type) }
 	if msg.Answer, err = u.records(binary.BigEndian.Uint16(wire[6:]), needed); err != nil {
-		return nil, 0, err
+		return 0, err
 	}
 	if msg.Ns, err = u.records(binary.BigEndian.Uint16(wire[8:]), needed); err != nil {
-		return nil, 0, err
+		return 0, err
 	}
 	isOPT := func(t uint16) bool { return t == dns.TypeOPT }
 	if msg.Extra, err = u.records(binary.BigEndian.Uint16(wire[10:]), isOPT); err != nil {
-		return nil, 0, err
+		return 0, err
 	}
 	if opt := msg.IsEdns0(); opt != nil {
 		msg.Rcode |= opt.ExtendedRcode() // RFC 6891 section 6.1.3
 	}
-	return msg, u.memory, nil
+	return u.memory, nil
 }
 
 // unpackHead parses the header and the question. The unpacker that it returns is at the
@@ -169,6 +178,9 @@ func unpackHead(wire []byte) (*dns.Msg, *unpacker, error) {
 		if err != nil {
 			return nil, nil, err
 		}
+		if msg.Question == nil {
+			u.first = h.Name
+		}
 		msg.Question = append(msg.Question, dns.Question{Name: h.Name, Qtype: h.Rrtype, Qclass: h.Class})
 	}
 	return msg, u, nil
@@ -178,16 +190,25 @@ func unpackHead(wire []byte) (*dns.Msg, *unpacker, error) {
 type unpacker struct {
 	wire   []byte
 	off    int
-	memory int // of the records so far
-	limit  int // of memory, or 0
+	first  string // the name at firstName, when it is known
+	memory int    // of the records so far
+	limit  int    // of memory, or 0
 }
 
 func (u *unpacker) atEnd() bool { return u.off == len(u.wire) }
 
+// firstName is where the first name of a message begins: behind the header (RFC 1035
+// section 4.1.4). Most names of a reply are a pointer to it.
+const firstName = 12
+
 // name reads a name, and the type and class after it. They are part of fixed
 // octets, which are skipped.
 func (u *unpacker) name(fixed int) (h dns.RR_Header, err error) {
-	if h.Name, u.off, err = dns.UnpackDomainName(u.wire, u.off); err != nil {
+	const pointer = 0xc000 | firstName
+	if u.first != "" && len(u.wire)-u.off >= 2 && binary.BigEndian.Uint16(u.wire[u.off:]) == pointer {
+		h.Name = u.first
+		u.off += 2
+	} else if h.Name, u.off, err = dns.UnpackDomainName(u.wire, u.off); err != nil {
 		return h, err
 	}
 	if len(u.wire)-u.off < fixed {

@@ -49,11 +49,11 @@ const lookTime = 100 * time.Millisecond
 // has no room. If all attempts failed, the error is nil and Outcome.By is zero.
 func (r Race[R]) Run(ctx context.Context, c *Client) (*Outcome[R], error) {
 	options := c.servers.options()
-	run := &running[R]{Race: r, client: c, ctx: ctx, timeout: options.Timeout, rotated: options.Rotate, began: time.Now(), done: make(chan struct{})}
+	run := &running[R]{Race: r, client: c, ctx: ctx, timeout: options.Timeout, rotated: options.Rotate, began: time.Now()}
 	run.outcome = &Outcome[R]{Tried: r.Tried}
 	run.line(c.Attempts(r.Servers, run.began))
 	run.work()
-	<-run.done
+	run.wait()
 	return run.end()
 }
 
@@ -65,13 +65,13 @@ type running[R any] struct {
 	timeout time.Duration // of one attempt
 	rotated bool          // the order is not that of the configuration
 	began   time.Time
-	done    chan struct{} // closed when the race is over
 
 	mu      sync.Mutex
 	left    []Attempt // not begun
 	entries []*entry  // begun, or refused
 	timer   *time.Timer
 	over    bool
+	done    chan struct{} // if not nil, closed when the race is over
 	outcome *Outcome[R]
 	err     error // why no more attempts begin
 }
@@ -89,6 +89,7 @@ type entry struct {
 
 // line sorts out which attempts may be made. Servers that are failing are not asked.
 func (r *running[R]) line(attempts []Attempt) {
+	r.left = attempts[:0]
 	for _, to := range attempts {
 		to.Stream = to.Stream || r.Tried.overUDP(to.Server)
 		switch {
@@ -253,9 +254,10 @@ func (r *running[R]) look() {
 // servers are then checked, because the others may have to take over.
 func (r *running[R]) missed(e *entry) {
 	e.missed = true
-	if e.Server.missed(r.Name, e.began, time.Now()) {
+	now := time.Now()
+	if e.Server.missed(r.Name, e.began, now) {
 		for _, s := range r.Servers {
-			if !s.livesSince(e.began) {
+			if s.isQuiet(e.began, now) {
 				s.doubt(r.client, r.Apex)
 			}
 		}
@@ -327,7 +329,22 @@ func (r *running[R]) finish() {
 			e.cancel()
 		}
 	}
-	close(r.done)
+	if r.done != nil {
+		close(r.done)
+	}
+}
+
+// wait waits until the race is over.
+func (r *running[R]) wait() {
+	r.mu.Lock()
+	if !r.over {
+		r.done = make(chan struct{})
+	}
+	done := r.done
+	r.mu.Unlock()
+	if done != nil {
+		<-done
+	}
 }
 
 // end returns the outcome.
@@ -360,7 +377,14 @@ func (e *entry) isMade() bool { return !e.began.IsZero() }
 func (s *Server) failingError() *Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &Error{Kind: Failing, Server: s.String(), Detail: "the server does not reply to anything; it is checked with each lookup", Err: s.failure}
+	e := &Error{
+		Kind: Timeout, Server: s.String(), Failing: true,
+		Detail: "the server does not reply to anything; it is checked with each lookup",
+	}
+	if s.failure != nil { // it may have replied a moment ago
+		e.Kind, e.Err = s.failure.Kind, s.failure
+	}
+	return e
 }
 
 // isSilence reports whether there was no reply at all.

@@ -88,12 +88,12 @@ func (p *pool) get(ctx context.Context, open func(context.Context) (*stream, err
 	return f.Wait(ctx)
 }
 
-// renew makes later questions open a new connection.
+// renew makes later questions open a new connection if questions wait on the present one.
 func (p *pool) renew() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.current != nil {
-		p.current.retire()
+	if s := p.current; s != nil && s.isWaiting() {
+		s.retire()
 	}
 }
 
@@ -260,6 +260,12 @@ func (s *stream) deliver(wire []byte) bool {
 		s.left()
 	}
 	return asked
+}
+
+func (s *stream) isWaiting() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.live > 0
 }
 
 func (s *stream) hasReplied() bool {
