@@ -95,7 +95,7 @@ func (c *cache) put(s *state) {
 	e.hit.Store(hit)
 	ring, class := c.place(sh, s)
 	class.count.Add(1)
-	class.size.Add(s.size())
+	class.size.Add(sizeOf(s))
 	ring.add(e)
 	sh.entries[s.domain] = e
 	for class.count.Load() > c.limit || class.size.Load() > c.maxSize {
@@ -128,7 +128,7 @@ func (c *cache) drop(sh *shard, e *cacheEntry) (hit bool) {
 	}
 	ring, class := c.place(sh, e.state)
 	class.count.Add(-1)
-	class.size.Add(-e.state.size())
+	class.size.Add(-sizeOf(e.state))
 	ring.remove(e)
 	delete(sh.entries, e.state.domain)
 	return e.hit.Load()
@@ -139,7 +139,7 @@ func (c *cache) place(sh *shard, s *state) (*ring, *class) {
 	switch {
 	case s.policy == nil && s.lapsed == nil:
 		return &sh.others, &c.others
-	case s.size() > textPerPolicy:
+	case sizeOf(s) > textPerPolicy:
 		return &sh.large, &c.large
 	default:
 		return &sh.policies, &c.policies
@@ -214,8 +214,8 @@ func (r *ring) states(mu *sync.RWMutex, states []*state) []*state {
 	return states
 }
 
-// size is the memory that the policies of the state use, in octets; 0 for none.
-func (s *state) size() int64 {
+// sizeOf is the memory that the policies of a state use, in octets; 0 for none.
+func sizeOf(s *state) int64 {
 	n := s.policy.size()
 	if s.lapsed != nil {
 		n += s.lapsed.policy.size()

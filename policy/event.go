@@ -72,10 +72,16 @@ func strengthOf(plan *Plan) strength {
 	return weakest
 }
 
+// notifier tells the operator of events.
+type notifier struct {
+	logger  *slog.Logger
+	onEvent func(Event) // nil for none
+}
+
 // compare notes what DANE does for the plan, and tells the operator if that has changed
 // since old, which may be nil. What is not known now counts as before, so that a failed
 // lookup in between hides no change.
-func (r *Resolver) compare(old, plan *Plan) {
+func (n notifier) compare(old, plan *Plan) {
 	plan.strength = strengthOf(plan)
 	if old == nil {
 		return
@@ -86,18 +92,18 @@ func (r *Resolver) compare(old, plan *Plan) {
 		plan.strength = before
 	case before == strengthUnknown || now == before:
 	case before == strengthNone:
-		r.tell(DANEAppeared, slog.LevelInfo, "DANE applies to the domain now", plan)
+		n.tell(DANEAppeared, slog.LevelInfo, "DANE applies to the domain now", plan)
 	case now == strengthNone:
-		r.tell(DANEDisappeared, slog.LevelWarn, "DANE no longer applies to the domain", plan)
+		n.tell(DANEDisappeared, slog.LevelWarn, "DANE no longer applies to the domain", plan)
 	case now < before:
-		r.tell(DANEWeakened, slog.LevelWarn, "DANE does less for the domain than before", plan)
+		n.tell(DANEWeakened, slog.LevelWarn, "DANE does less for the domain than before", plan)
 	}
 }
 
-func (r *Resolver) tell(kind EventKind, level slog.Level, text string, plan *Plan) {
-	r.logger.LogAttrs(context.Background(), level, text, slog.String("domain", plan.Domain))
-	if r.onEvent != nil {
-		r.onEvent(Event{Kind: kind, Domain: plan.Domain, Plan: plan})
+func (n notifier) tell(kind EventKind, level slog.Level, text string, plan *Plan) {
+	n.logger.LogAttrs(context.Background(), level, text, slog.String("domain", plan.Domain))
+	if n.onEvent != nil {
+		n.onEvent(Event{Kind: kind, Domain: plan.Domain, Plan: plan})
 	}
 }
 

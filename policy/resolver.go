@@ -64,8 +64,7 @@ type Resolver struct {
 	mxSecure  bool // DANE only for hosts of secure MX records
 	overrides *overrides
 	now       func() time.Time
-	logger    *slog.Logger
-	onEvent   func(Event) // nil for none
+	events    notifier
 
 	plans    *cache.Cache[request, *Plan]
 	forgets  atomic.Uint64 // calls of Forget
@@ -85,8 +84,7 @@ func New(config Config) (*Resolver, error) {
 		mxSecure: config.NoDANEForInsecureMX,
 		inFlight: flight.Group[request, *Plan]{Limit: cmp.Or(config.Timeout, defaultTimeout)},
 		now:      config.Now,
-		onEvent:  config.OnEvent,
-		logger:   cmp.Or(config.Logger, slog.New(slog.DiscardHandler)),
+		events:   notifier{cmp.Or(config.Logger, slog.New(slog.DiscardHandler)), config.OnEvent},
 		general: decision.Wishes{
 			Floor:        decision.Level(config.Floor),
 			RequireDANE:  config.RequireDANE,
@@ -253,7 +251,7 @@ func (r *Resolver) share(ctx context.Context, asked request) (*Plan, error) {
 		// A plan whose lookups were interrupted says nothing about the domain.
 		if asked == (request{domain: asked.domain}) && ctx.Err() == nil {
 			old, _ := r.plans.Last(asked)
-			r.compare(old, plan)
+			r.events.compare(old, plan)
 		}
 		newer, found := r.plans.Get(asked, r.now())
 		if size := plan.size(); size <= maxPlanSize && ctx.Err() == nil && (!found || !newer.made.After(plan.made)) {
