@@ -213,6 +213,9 @@ func TestD7Standing(t *testing.T) {
 	missed := func(name string, ago time.Duration) step {
 		return func(h *health, now time.Time) { h.missed(name, now.Add(-ago), now) }
 	}
+	silentFor := func(name string) step {
+		return func(h *health, now time.Time) { h.missed(name, now.Add(-time.Second), now.Add(time.Second)) }
+	}
 	silence := step(func(h *health, now time.Time) { h.checkedBy(now, &Error{Kind: Timeout}) })
 	busy := step(func(h *health, now time.Time) { h.checkedBy(now, &Error{Kind: Busy}) })
 	lives := step(func(h *health, now time.Time) { h.lives(now) })
@@ -227,6 +230,7 @@ func TestD7Standing(t *testing.T) {
 		{"one name is overdue", []step{missed("a.", 0), missed("a.", 0), missed("a.", 0)}, 0, works},
 		{"two names are", []step{missed("a.", 0), missed("b.", 0)}, 0, doubtful},
 		{"two names, and it replied since they were asked for", []step{lives, missed("a.", time.Second/10), missed("b.", time.Second/5)}, 0, works},
+		{"two names, and it replied since, but not of late", []step{lives, silentFor("a."), silentFor("b.")}, 0, doubtful},
 		{"two names, and it replied to something", []step{missed("a.", 0), missed("b.", 0), lives}, 0, works},
 		{"a check failed, and nothing else", []step{silence}, 0, works},
 		{"a check failed, and a name is overdue", []step{missed("a.", 0), silence}, 0, failing},
