@@ -66,7 +66,7 @@ func (c *Client) fresh(domain string) *state {
 // unknown returns ErrStoreUnread if mail has to wait because the store may have a
 // policy: it has given no answer about the domain yet, and nothing else is known.
 func (c *Client) unknown(s *state) error {
-	if s.unread && !s.answered && s.policy == nil && !c.config.ProceedUnread {
+	if c.config.Store != nil && !s.answered && s.policy == nil && !c.config.ProceedUnread {
 		return ErrStoreUnread
 	}
 	return nil
@@ -340,7 +340,7 @@ func (w *work) run(ctx context.Context) *state {
 	if ctx.Err() != nil {
 		return nil
 	}
-	if next.unread {
+	if next.unread || c.unknown(next) != nil {
 		next.checkAt(earlier(next.next, c.config.Now().Add(storeRetry)))
 	}
 	news := changes(before, next, c.config.Now())

@@ -31,6 +31,7 @@ type relay struct {
 	*world
 	name     string
 	offset   time.Duration // of its clock
+	wrong    time.Time     // since when; zero for a clock that is right
 	resolver *policy.Resolver
 	stop     func()
 
@@ -344,8 +345,21 @@ func (m *driver) jump(r *relay) {
 	const month = 30 * 24 * time.Hour
 	offset := []time.Duration{0, 0, 0, month, -month, time.Hour, -time.Hour, 365 * 24 * time.Hour}[m.rng.IntN(8)]
 	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case offset == 0:
+		// What expired by a wrong clock is kept for a day.
+		if !r.wrong.IsZero() && time.Since(r.wrong) > 23*time.Hour {
+			for _, d := range m.domains {
+				r.fooled[d.name] = true
+			}
+			clear(r.known)
+		}
+		r.wrong = time.Time{}
+	case r.wrong.IsZero():
+		r.wrong = time.Now()
+	}
 	r.offset = offset
-	r.mu.Unlock()
 	m.note("%s: its clock is off by %v", r.name, offset)
 }
 
