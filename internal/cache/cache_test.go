@@ -108,7 +108,7 @@ func play(t *testing.T, config Config, random *rand.Rand, calls int) {
 			t.Fatalf("Values has %d, which was replaced", value)
 		}
 	}
-	if n == 0 || n > c.Len() {
+	if n > c.Len() || n == 0 && c.Len() >= 50 { // a few entries may all have expired
 		t.Errorf("%d values of %d entries", n, c.Len())
 	}
 }
