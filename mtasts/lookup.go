@@ -402,7 +402,9 @@ func (w *work) load(ctx context.Context) (before, old *state) {
 		w.refused = theirs.fetched.After(mine.fetched)
 		before, old = mine, mine
 	case theirs.fetched.After(mine.fetched):
-		before, old = mine, theirs
+		copied := *theirs
+		copied.lapsed = mine.lapsed
+		before, old = mine, &copied
 	default:
 		before, old = mine, mine
 	}

@@ -97,10 +97,13 @@ func (r *refresher) sweep(ctx context.Context, end time.Time) []job {
 		}
 	}
 	for s := range c.memory.all() {
+		if s.policy == nil {
+			s = s.at(now) // perhaps with the policy back, because the clock was wrong
+		}
 		switch {
 		case s.policy != nil:
 			add(s.domain, s.used, s.schedule())
-		case s.at(now).lapsed == nil:
+		case s.lapsed == nil:
 			c.memory.remove(s.domain)
 		}
 	}

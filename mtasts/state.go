@@ -126,7 +126,8 @@ type state struct {
 	// counts from then.
 	behind int64
 	// lapsed is the policy that has expired, for expiredKept and until one is fetched;
-	// nil for none. A clock that jumps forward and back must not end a policy.
+	// nil for none. A clock that jumps forward and back must not end a policy. Of several
+	// it is the first: what came after it was not fetched by this Client.
 	lapsed *lapsed
 }
 
@@ -242,7 +243,11 @@ func (s *state) at(now time.Time) *state {
 	switch {
 	case t.policy != nil && !t.inForce(now):
 		t.policy, t.id, t.fetched, t.used, t.behind = nil, "", time.Time{}, false, 0
-		t.lapsed = &lapsed{s, time.Now()}
+		if t.lapsed == nil || time.Since(t.lapsed.since) > expiredKept {
+			expired := *s
+			expired.lapsed = nil
+			t.lapsed = &lapsed{&expired, time.Now()}
+		}
 		t.clearFailing()
 		if t.problems != nil {
 			t.problems.notified.expiring = false

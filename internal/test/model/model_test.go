@@ -101,9 +101,11 @@ func (r *relay) learn(domain, text string, fetched time.Time) {
 	}
 }
 
-// got notes what the store has answered. A policy counts as known if no attacker has
-// written it, and the relay knows no other one.
+// got notes what the store has answered. A policy counts as known if the domain has
+// published it, no attacker has written it, and the relay knows no other one. A relay may
+// have put back what an attacker has written.
 func (r *relay) got(e mtasts.Entry, tainted bool, err error) {
+	tainted = tainted || !r.hasPublished(e.Domain, e.Text)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.answered[e.Domain] = true
@@ -123,12 +125,22 @@ func (k known) inForce() bool {
 	return k.policy != nil && age >= 0 && age+time.Second < k.policy.MaxAge
 }
 
-// violation returns what the plan permits although the relay knows better; nil for
-// nothing.
-func (r *relay) violation(d *domain, plan *policy.Plan, unread bool) error {
+// knows returns the policy that the relay knows.
+func (r *relay) knows(d *domain) known {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.known[d.name]
+}
+
+// violation returns what the plan permits although the relay knew better before it was
+// asked for, and still does; nil for nothing.
+func (r *relay) violation(d *domain, plan *policy.Plan, before known, unread bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	k := r.known[d.name]
+	if k.policy != before.policy {
+		k = known{} // learned meanwhile: either may count
+	}
 	if r.offset != 0 && !d.signed {
 		return nil // by a clock that is wrong, other policies are in force
 	}
@@ -208,6 +220,7 @@ func (m *driver) resolve(r *relay, d *domain) error {
 	m.store.mu.Lock()
 	unread := m.store.fails
 	m.store.mu.Unlock()
+	before := r.knows(d)
 	plan, err := r.resolver.Resolve(context.Background(), d.name, options...)
 	synctest.Wait()
 	if err != nil {
@@ -221,7 +234,7 @@ func (m *driver) resolve(r *relay, d *domain) error {
 	if plan.Hosts[0].Level == policy.Refused || plan.Hosts[0].By&policy.ByMTASTS != 0 {
 		m.bounds++
 	}
-	if err := r.violation(d, plan, unread); err != nil {
+	if err := r.violation(d, plan, before, unread); err != nil {
 		return fmt.Errorf("%s: %s: %w", r.name, d.name, err)
 	}
 	m.store.mu.Lock()
@@ -288,6 +301,7 @@ func (m *driver) publish(d *domain) {
 	defer m.mu.Unlock()
 	d.id++
 	d.policy = fmt.Sprintf("version: STSv1\nmode: %s\n%s\nmax_age: %d\n", mode, mx, int(age.Seconds()))
+	d.published[d.policy] = true
 	m.note("%s publishes id %d: %q", d.name, d.id, d.policy)
 }
 

@@ -40,6 +40,8 @@ type domain struct {
 	addr   netip.Addr
 	id     int
 	policy string
+	// published are all policies so far.
+	published map[string]bool
 
 	forgedMX bool
 	record   recordAttack
@@ -82,7 +84,7 @@ func newWorld(names int) (*world, error) {
 		return nil, err
 	}
 	for i := range names {
-		d := &domain{name: fmt.Sprintf("d%d.example", i), addr: netip.AddrFrom4([4]byte{11, 0, 0, byte(i + 1)}), signed: i == 0}
+		d := &domain{name: fmt.Sprintf("d%d.example", i), addr: netip.AddrFrom4([4]byte{11, 0, 0, byte(i + 1)}), signed: i == 0, published: map[string]bool{}}
 		cert, err := w.certificate(&x509.Certificate{DNSNames: []string{"mta-sts." + d.name}})
 		if err != nil {
 			return nil, err
@@ -91,6 +93,14 @@ func newWorld(names int) (*world, error) {
 		w.domains = append(w.domains, d)
 	}
 	return w, nil
+}
+
+// hasPublished reports whether a policy of the domain ever had that text.
+func (w *world) hasPublished(name, text string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d := w.find(name)
+	return d != nil && d.published[text]
 }
 
 // certificate makes a certificate that is valid whatever a clock says.
