@@ -523,6 +523,35 @@ func TestPoolSessionHasEnded(t *testing.T) {
 	}
 }
 
+// A host that stalls in a session that was kept, for all of its time, is not asked again
+// before the next host.
+func TestPoolSessionStalls(t *testing.T) {
+	t.Parallel()
+	for _, verb := range []string{"MAIL", "RCPT", "DATA"} {
+		synctest.Test(t, func(t *testing.T) {
+			replies := map[string]string{}
+			p := newPooled(t, clearThen(replies))
+			p.dialer.DomainTimeout = time.Minute
+			p.names.Add(t, dnssec.Insecure, "second.example. MX 10 mx.example.net.", "second.example. MX 20 mx2.example.net.")
+			p.names.Add(t, dnssec.Secure, "mx2.example.net. A 192.0.2.2")
+			p.scripts["192.0.2.2"] = []script{inClearOnly}
+			if err := p.send(t, "first.example"); err != nil {
+				t.Fatal(err)
+			}
+			replies[verb] = ""
+			if err := p.send(t, "second.example"); err != nil {
+				t.Fatal(err)
+			}
+			if want := []string{"192.0.2.1", "192.0.2.2"}; !slices.Equal(p.dialled, want) {
+				t.Errorf("%s: dialled %q, want %q", verb, p.dialled, want)
+			}
+			if !p.dialer.stalls.recent(netip.MustParseAddr("192.0.2.1")) {
+				t.Errorf("%s: the address that stalled is tried first again", verb)
+			}
+		})
+	}
+}
+
 // What a host says about a message in a session that was kept counts as in a new one.
 func TestPoolRefusalsCount(t *testing.T) {
 	t.Parallel()

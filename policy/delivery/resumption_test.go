@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -245,6 +246,66 @@ func TestResumptionConfusesTheServer(t *testing.T) {
 				t.Errorf("%d sessions recorded, dialled %q", len(r.recorded), r.dialled)
 			}
 		})
+	}
+}
+
+// A server that resumes a session and does not answer in it is asked once more by a full
+// handshake, and its ticket is gone: without a Pool the mail would be delivered.
+func TestResumedSessionIsSilent(t *testing.T) {
+	t.Parallel()
+	for name, options := range map[string][]policy.Option{
+		"opportunistic": nil, "authenticated": {policy.AtLeast(policy.Authenticated)},
+		"port 465": {policy.AtLeast(policy.Authenticated), policy.Via("[mx.example.net]:465")},
+	} {
+		for end, silence := range map[string]func(*server){
+			"closes": func(s *server) { s.conn.Close() },
+			"stalls": func(s *server) { io.Copy(io.Discard, s.lines) },
+		} {
+			t.Run(name+", "+end, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					r := newResuming(t, tls.VersionTLS13)
+					r.scripts["192.0.2.1"] = []script{func(s *server) {
+						implicit := name == "port 465"
+						if !implicit {
+							s.say(greeting)
+							s.answer("250-mx.example.net\r\n250 STARTTLS\r\n")
+							s.answer("220 go ahead\r\n")
+						}
+						raw := s.conn
+						async := newAsyncConn(raw)
+						defer close(async.queue)
+						conn := tls.Server(async, r.config)
+						if conn.Handshake() != nil {
+							return
+						}
+						s.conn = conn
+						s.lines.Reset(conn)
+						if conn.ConnectionState().DidResume {
+							silence(s)
+							return
+						}
+						if implicit {
+							s.say(greeting)
+						}
+						s.serve(nil)
+						io.Copy(io.Discard, raw)
+					}}
+					for i, want := range []string{"full", "resumed full"} {
+						result, err := r.pool.Send(t.Context(), mailOf(letter, "x@first.example"), options...)
+						if err != nil || len(result.Delivered) != 1 || result.Delivered[0].TLSVersion() != "TLS 1.3" {
+							t.Fatalf("message %d: %v, %+v", i+1, err, result)
+						}
+						if got := r.seen(); got != want {
+							t.Errorf("message %d: %s, want %s", i+1, got, want)
+						}
+					}
+					if len(r.recorded) != 2 {
+						t.Errorf("recorded %+v", r.recorded)
+					}
+				})
+			})
+		}
 	}
 }
 

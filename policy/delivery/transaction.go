@@ -367,6 +367,7 @@ func (t *transaction) settle(judged conversation.Ruling, to []mailbox, failure *
 		t.results.again = append(t.results.again, to...)
 	case conversation.TryNext:
 		if !judged.Alive { // about the server, and not about the recipients
+			t.untried = t.untried && t.bound.Err() == nil // after its time, the host has stalled
 			t.unanswered(to, failure)
 			return
 		}

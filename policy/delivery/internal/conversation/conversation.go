@@ -58,9 +58,9 @@ type Conversation struct {
 	// Uncounted is for TLS-RPT if mail then goes to the same address with less TLS:
 	// it is no network failure any more. The caller sets it.
 	Uncounted *tlsrpt.Session
-	// TicketFailed means that TLS failed where a ticket was offered. That says nothing
-	// about the server, and is not counted: one full handshake comes first. The ticket is
-	// gone.
+	// TicketFailed means that TLS failed where a ticket was offered, or that the server
+	// did not answer in a resumed session. That says nothing about the server, and is not
+	// counted: one full handshake comes first. The ticket is gone.
 	TicketFailed bool
 	// Proven is the level of the host in the handshake.
 	Proven policy.Level
@@ -119,11 +119,15 @@ func (c *Conversation) judge(s Step, e Event, err error) Ruling {
 	return c.Last
 }
 
-// judgeReply looks up what a reply, or the error instead of it, means at a step.
+// judgeReply looks up what a reply, or the error instead of it, means at a step. A server
+// that does not answer in a resumed session may do so after a full handshake.
 func (c *Conversation) judgeReply(s Step, reply wire.Reply, err error) Ruling {
 	judged := c.judge(s, EventOf(reply, err), err)
 	if err == nil && judged.Action != Proceed {
 		c.Err = reply.Err()
+	}
+	if err != nil && c.resumed {
+		c.failTicket()
 	}
 	return judged
 }
@@ -197,9 +201,6 @@ func (c *Conversation) sayHello(s Step) bool {
 	if c.Last.Action == Retry || c.Last.Result == FailedTLS {
 		// In TLS 1.3 the server's verdict on the client comes after the handshake.
 		c.step, c.state = policy.Handshake, nil
-		if c.resumed {
-			c.failTicket()
-		}
 	}
 	return false
 }

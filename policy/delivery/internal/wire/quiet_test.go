@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bufio"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -120,6 +121,37 @@ func TestQuietSeesRecordsThatWereReadTogether(t *testing.T) {
 	}
 	if c.r.Buffered() > 0 {
 		t.Fatal("the test shows nothing: the reply is in the buffer")
+	}
+	if c.Quiet() {
+		t.Error("quiet")
+	}
+}
+
+// buffered is a connection of Config.Dial that has read ahead, as behind a proxy. It has
+// the methods of a TCPConn.
+type buffered struct {
+	*net.TCPConn
+	ahead *bufio.Reader
+}
+
+func (c buffered) Read(p []byte) (int, error) { return c.ahead.Read(p) }
+
+// What a connection around another one has read already is not quiet, although the system
+// has nothing more.
+func TestQuietAsksTheConnection(t *testing.T) {
+	t.Parallel()
+	ours, theirs := connected(t)
+	conn := buffered{ours.(*net.TCPConn), bufio.NewReader(ours)}
+	c := NewConn(conn)
+	if !c.Quiet() {
+		t.Error("a new connection is not quiet")
+	}
+	if err := conn.SetReadDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(theirs, "250 ok\r\n")
+	if _, err := conn.ahead.Peek(len("250 ok\r\n")); err != nil {
+		t.Fatal(err)
 	}
 	if c.Quiet() {
 		t.Error("quiet")

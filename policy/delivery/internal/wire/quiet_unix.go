@@ -8,10 +8,17 @@ import (
 	"syscall"
 )
 
-// readNow reads what has arrived.
+// readNow reads what has arrived. The system is asked only about connections of package
+// net: others may have a TCPConn in them, and octets of its own or a Read that changes
+// them.
 func readNow(conn net.Conn, p []byte) (n int, err error) {
-	system, ok := conn.(syscall.Conn)
-	if !ok {
+	var system syscall.Conn
+	switch conn := conn.(type) {
+	case *net.TCPConn:
+		system = conn
+	case *net.UnixConn:
+		system = conn
+	default:
 		return readSoon(conn, p)
 	}
 	raw, err := system.SyscallConn()
