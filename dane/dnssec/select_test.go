@@ -564,32 +564,36 @@ func TestOvertakingText(t *testing.T) {
 	t.Parallel()
 	const name, dead = "_mta-sts.plain.com.", "dead.plain.com."
 	for _, tt := range []struct {
+		what   string
 		forged string
 		silent bool // the first server
 		want   string
 	}{
-		{name + ` 60 IN TXT "other"`, false, "v=STSv1; id=1;"},
-		{name + ` 60 IN TXT "other"`, true, "other"},
-		{name + " 60 IN CNAME " + dead, false, "v=STSv1; id=1;"},
+		{"text", name + ` 60 IN TXT "other"`, false, "v=STSv1; id=1;"},
+		{"silence", name + ` 60 IN TXT "other"`, true, "other"},
+		{"alias", name + " 60 IN CNAME " + dead, false, "v=STSv1; id=1;"},
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			f := newFleet(mail(t))
-			f.zones["plain.com."].add(t, name+` 60 IN TXT "v=STSv1; id=1;"`)
-			f.behave = func(server, _ string, q dns.Question) (time.Duration, bool) {
-				if server == "192.0.2.1" && q.Name == name {
-					return 900 * time.Millisecond, !tt.silent
+		t.Run(tt.what, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(mail(t))
+				f.zones["plain.com."].add(t, name+` 60 IN TXT "v=STSv1; id=1;"`)
+				f.behave = func(server, _ string, q dns.Question) (time.Duration, bool) {
+					if server == "192.0.2.1" && q.Name == name {
+						return 900 * time.Millisecond, !tt.silent
+					}
+					return near, q.Name != dead
 				}
-				return near, q.Name != dead
-			}
-			f.bend = func(server string, m *dns.Msg) {
-				if server == "192.0.2.2" && m.Question[0].Name == name {
-					m.Answer = []dns.RR{rr(t, tt.forged)}
+				f.bend = func(server string, m *dns.Msg) {
+					if server == "192.0.2.2" && m.Question[0].Name == name {
+						m.Answer = []dns.RR{rr(t, tt.forged)}
+					}
 				}
-			}
-			texts, err := f.validator("192.0.2.1", "192.0.2.2").LookupTXT(t.Context(), name)
-			if err != nil || !slices.Equal(texts, []string{tt.want}) {
-				t.Errorf("%+v: %q, %v", tt, texts, err)
-			}
+				texts, err := f.validator("192.0.2.1", "192.0.2.2").LookupTXT(t.Context(), name)
+				if err != nil || !slices.Equal(texts, []string{tt.want}) {
+					t.Errorf("%q, %v; want %q", texts, err, tt.want)
+				}
+			})
 		})
 	}
 }
