@@ -236,6 +236,32 @@ func TestD10NoAddressForOneServer(t *testing.T) {
 	w.expect(t, "mx.example.com", dns.TypeA, Secure, func(c *Config) { c.Dial, c.Servers = dial, []string{"2001:db8::1", "192.0.2.1"} })
 }
 
+// D10: a server whose address family this host lacks is not why a name fails to which the
+// other servers have no answer. The failure is remembered.
+func TestD10NoAddressAndNoAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := mail(t)
+		w.mangle = silentExceptForChecks
+		dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if strings.HasPrefix(addr, "[2001:") {
+				return nil, lacking(network, syscall.EADDRNOTAVAIL)
+			}
+			return w.dial(ctx, network, addr)
+		}
+		v := w.validator(func(c *Config) { c.Dial, c.Servers, c.Timeout = dial, []string{"2001:db8::1", "192.0.2.1"}, 0 })
+		for range 2 {
+			_, err := v.Lookup(t.Context(), "mx.plain.com", TypeA)
+			if e := new(Error); !errors.As(err, &e) || e.Reason != Timeout {
+				t.Errorf("%v", err)
+			}
+		}
+		if n := v.Stats().Cached; n != 1 {
+			t.Errorf("%d failures were remembered", n)
+		}
+	})
+}
+
 // D10: a caller waits for memory until its context ends, or for as long as one lookup may
 // take. The error says which, and is not remembered.
 func TestD10CallersWait(t *testing.T) {
