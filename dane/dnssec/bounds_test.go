@@ -236,6 +236,32 @@ func TestD10NoAddressForOneServer(t *testing.T) {
 	w.expect(t, "mx.example.com", dns.TypeA, Secure, func(c *Config) { c.Dial, c.Servers = dial, []string{"2001:db8::1", "192.0.2.1"} })
 }
 
+// D10: a server whose address family this host lacks is not why a name fails to which the
+// other servers have no answer. The failure is remembered.
+func TestD10NoAddressAndNoAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := mail(t)
+		w.mangle = silentExceptForChecks
+		dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if strings.HasPrefix(addr, "[2001:") {
+				return nil, lacking(network, syscall.EADDRNOTAVAIL)
+			}
+			return w.dial(ctx, network, addr)
+		}
+		v := w.validator(func(c *Config) { c.Dial, c.Servers, c.Timeout = dial, []string{"2001:db8::1", "192.0.2.1"}, 0 })
+		for range 2 {
+			_, err := v.Lookup(t.Context(), "mx.plain.com", TypeA)
+			if e := new(Error); !errors.As(err, &e) || e.Reason != Timeout {
+				t.Errorf("%v", err)
+			}
+		}
+		if n := v.Stats().Cached; n != 1 {
+			t.Errorf("%d failures were remembered", n)
+		}
+	})
+}
+
 // D10: a caller waits for memory until its context ends, or for as long as one lookup may
 // take. The error says which, and is not remembered.
 func TestD10CallersWait(t *testing.T) {
@@ -349,6 +375,38 @@ func TestD10Trusting(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	})
+}
+
+// D10: the replies that a Trusting reads count as memory of its lookups.
+func TestD10TrustingMemory(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	texts := []string{"com. 300 IN MX 10 mx.com."}
+	for i := range 200 {
+		texts = append(texts, fmt.Sprintf("large.com. 300 IN TXT %03d%s", i, strings.Repeat("x", 200)))
+	}
+	w.zone("com.", texts...)
+	validating(w, func(dns.Question) bool { return true })
+	for bound, large := range map[int]Reason{0: 0, 1: Busy} {
+		r, err := NewTrusting(TrustingConfig{
+			Servers: []string{"127.0.0.1"}, Dial: w.dial, Now: func() time.Time { return w.now }, Bounds: Bounds{Memory: bound},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Lookup(t.Context(), "com.", TypeMX); err != nil {
+			t.Errorf("Bounds.Memory %d: a small reply: %v", bound, err)
+		}
+		_, err = r.Lookup(t.Context(), "large.com.", TypeTXT)
+		e := new(Error)
+		errors.As(err, &e)
+		if e.Reason != large || (err == nil) != (large == 0) {
+			t.Errorf("Bounds.Memory %d: a large reply: %v", bound, err)
+		}
+		if used := r.Stats().InUse; used != (Bounds{}) {
+			t.Errorf("%+v is in use", used)
+		}
+	}
 }
 
 // Negative numbers are errors, as in all configurations of the module.

@@ -353,8 +353,10 @@ func (e *Error) weight() int {
 	switch {
 	case e.Status == Bogus:
 		return 3
-	case e.Reason == Busy:
+	case e.Reason == Busy && e.final:
 		return 1
+	case e.Reason == Busy: // for one server only
+		return -1
 	case e.concernsServer() && e.Reason != Refused:
 		return 0
 	default:

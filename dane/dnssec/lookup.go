@@ -95,12 +95,21 @@ func (l *lookup) follow(q question, so path) (*Answer, error) {
 	return a, nil
 }
 
-// firstAccepted answers q by the first reply that is accepted.
+// firstAccepted answers q by the first reply that is accepted. What a server says that
+// overtook others, and that may be forged, does not count at once if it may hide something: a
+// denial may make mail bounce, and other text, or an alias, may take the place of the record
+// that says that there is a policy.
 func (l *lookup) firstAccepted(q question, so path, asked *asking) (*Answer, error) {
 	for asked.next() {
 		a, open, err := l.answer(q, so, asked.reply)
 		if !asked.accept(err) {
 			continue
+		}
+		overtook, isText := len(asked.overtaken) > 0, Type(q.rtype) == TypeTXT
+		if overtook && a.Status != Secure && isText {
+			if earlier, counts, err := l.askSlower(q, so, asked); counts {
+				return earlier, err
+			}
 		}
 		if open {
 			rest, err := l.follow(question{a.Name, q.rtype}, append(slices.Clip(so), a.Aliases...))
@@ -109,23 +118,22 @@ func (l *lookup) firstAccepted(q question, so path, asked *asking) (*Answer, err
 			}
 			a = a.followedBy(rest)
 		}
-		if len(a.Records) == 0 && a.Status != Secure && len(asked.overtaken) > 0 {
-			return l.confirm(a, q, so, asked)
+		if overtook && a.Status != Secure && !isText && len(a.Records) == 0 {
+			if earlier, counts, err := l.askSlower(q, so, asked); counts {
+				return earlier, err
+			}
 		}
 		return a, nil
 	}
 	return nil, asked.err
 }
 
-// confirm is called with an insecure denial, which may make mail bounce, from a server that
-// overtook others. It counts if these have nothing to say; otherwise, what they say does.
-func (l *lookup) confirm(a *Answer, q question, so path, asked *asking) (*Answer, error) {
+// askSlower answers q by the servers that another one overtook. It does not count if they
+// have nothing to say.
+func (l *lookup) askSlower(q question, so path, asked *asking) (a *Answer, counts bool, err error) {
 	slower := &asking{session: &l.session, q: q, only: asked.overtaken, tried: asked.tried}
-	earlier, err := l.firstAccepted(q, so, slower)
-	if err != nil && slower.err != nil && !slower.err.final && silence(slower.failures) {
-		return a, nil
-	}
-	return earlier, err
+	a, err = l.firstAccepted(q, so, slower)
+	return a, err == nil || slower.err == nil || slower.err.final || !silence(slower.failures), err
 }
 
 // guess sends questions for the records that the proof of an answer to q is likely to need

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -551,6 +552,46 @@ func TestOvertakingDenials(t *testing.T) {
 				a, err, took := timed(t, f.validator("192.0.2.1", "192.0.2.2"), tt.name, TypeA)
 				if got := toldBriefly(a, err); got != tt.want || took < tt.least || took > tt.most {
 					t.Errorf("%s after %v; want %s (%v)", got, took, tt.want, err)
+				}
+			})
+		})
+	}
+}
+
+// Decision "Overtaking": a server that overtook another does not hide an MTA-STS record by
+// other text, or by an alias that leads to servers that do not answer.
+func TestOvertakingText(t *testing.T) {
+	t.Parallel()
+	const name, dead = "_mta-sts.plain.com.", "dead.plain.com."
+	for _, tt := range []struct {
+		what   string
+		forged string
+		silent bool // the first server
+		want   string
+	}{
+		{"text", name + ` 60 IN TXT "other"`, false, "v=STSv1; id=1;"},
+		{"silence", name + ` 60 IN TXT "other"`, true, "other"},
+		{"alias", name + " 60 IN CNAME " + dead, false, "v=STSv1; id=1;"},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(mail(t))
+				f.zones["plain.com."].add(t, name+` 60 IN TXT "v=STSv1; id=1;"`)
+				f.behave = func(server, _ string, q dns.Question) (time.Duration, bool) {
+					if server == "192.0.2.1" && q.Name == name {
+						return 900 * time.Millisecond, !tt.silent
+					}
+					return near, q.Name != dead
+				}
+				f.bend = func(server string, m *dns.Msg) {
+					if server == "192.0.2.2" && m.Question[0].Name == name {
+						m.Answer = []dns.RR{rr(t, tt.forged)}
+					}
+				}
+				texts, err := f.validator("192.0.2.1", "192.0.2.2").LookupTXT(t.Context(), name)
+				if err != nil || !slices.Equal(texts, []string{tt.want}) {
+					t.Errorf("%q, %v; want %q", texts, err, tt.want)
 				}
 			})
 		})

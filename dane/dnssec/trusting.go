@@ -104,12 +104,12 @@ const vouchTime = time.Minute
 
 // vouch returns an error unless the server sets the AD bit for the root zone. It asks
 // the server, unless it did so recently.
-func (t *Trusting) vouch(ctx context.Context, to upstream.Attempt) error {
+func (t *Trusting) vouch(ctx context.Context, lease *upstream.Lease, to upstream.Attempt) error {
 	if to.Server.IsVouchedFor(time.Now(), vouchTime) {
 		return nil
 	}
 	root := question{".", dns.TypeSOA}
-	r, err := t.exchange(ctx, to, root)
+	r, err := t.exchange(ctx, lease, to, root)
 	switch {
 	case err != nil:
 		return err
@@ -143,7 +143,7 @@ func (t *Trusting) answer(ctx context.Context, q question) (*Answer, error) {
 		return a, err
 	}
 	return t.front.lookup(ctx, q, func(ctx context.Context, lease *upstream.Lease) (*Answer, error) {
-		a, err := t.lookup(ctx, q, nil)
+		a, err := t.lookup(ctx, lease, q, nil)
 		if err == nil {
 			t.cache.Put(q.key(memory.Answer), a, a.size(), a.Expires, t.now())
 		}
@@ -152,8 +152,8 @@ func (t *Trusting) answer(ctx context.Context, q question) (*Answer, error) {
 }
 
 // lookup asks for q. If the reply ends in an alias, it also asks for the target.
-func (t *Trusting) lookup(ctx context.Context, q question, so path) (*Answer, error) {
-	r, err := t.ask(ctx, q)
+func (t *Trusting) lookup(ctx context.Context, lease *upstream.Lease, q question, so path) (*Answer, error) {
+	r, err := t.ask(ctx, lease, q)
 	if err != nil {
 		return nil, err
 	}
@@ -166,14 +166,14 @@ func (t *Trusting) lookup(ctx context.Context, q question, so path) (*Answer, er
 		return nil, err
 	}
 	if len(a.Aliases) > 0 && a.Status != Secure && len(so) == 0 {
-		if err := t.judgeFirst(ctx, a); err != nil {
+		if err := t.judgeFirst(ctx, lease, a); err != nil {
 			return nil, err
 		}
 	}
 	if !open {
 		return a, nil
 	}
-	rest, err := t.lookup(ctx, question{a.Name, q.rtype}, append(slices.Clip(so), a.Aliases...))
+	rest, err := t.lookup(ctx, lease, question{a.Name, q.rtype}, append(slices.Clip(so), a.Aliases...))
 	if err != nil {
 		return nil, err
 	}
@@ -182,9 +182,9 @@ func (t *Trusting) lookup(ctx context.Context, q question, so path) (*Answer, er
 
 // judgeFirst asks for the first alias separately, because it may be secure even if
 // the whole answer is not (RFC 7672 section 2.1.3).
-func (t *Trusting) judgeFirst(ctx context.Context, a *Answer) error {
+func (t *Trusting) judgeFirst(ctx context.Context, lease *upstream.Lease, a *Answer) error {
 	first := &a.Aliases[0]
-	r, err := t.ask(ctx, question{first.Name, dns.TypeCNAME})
+	r, err := t.ask(ctx, lease, question{first.Name, dns.TypeCNAME})
 	if err != nil {
 		return err
 	}
@@ -199,12 +199,12 @@ func (t *Trusting) judgeFirst(ctx context.Context, a *Answer) error {
 }
 
 // ask asks the servers. Only a server that validates is asked.
-func (t *Trusting) ask(ctx context.Context, q question) (*reply, error) {
+func (t *Trusting) ask(ctx context.Context, lease *upstream.Lease, q question) (*reply, error) {
 	servers, problem := t.client.Servers()
 	if len(servers) == 0 {
 		return nil, failure(q, NotValidating, "no server may be trusted").noting(problem)
 	}
-	r, failures, _ := t.askThese(ctx, q, servers, "")
+	r, failures, _ := t.askThese(ctx, lease, q, servers, "")
 	if ctx.Err() != nil {
 		return nil, interrupted(q, ctx.Err())
 	}
@@ -218,9 +218,9 @@ func (t *Trusting) ask(ctx context.Context, q question) (*reply, error) {
 // is not authenticated does not outweigh a possibly bogus answer of another server. From a
 // server that was asked in parallel with slower ones it counts only if these have nothing
 // to say; otherwise, what they say counts.
-func (t *Trusting) askThese(ctx context.Context, q question, servers []*upstream.Server, tried upstream.Tried) (*reply, []*Error, upstream.Tried) {
+func (t *Trusting) askThese(ctx context.Context, lease *upstream.Lease, q question, servers []*upstream.Server, tried upstream.Tried) (*reply, []*Error, upstream.Tried) {
 	race := upstream.Race[*reply]{Name: q.name, Servers: servers, Apex: ".", Tried: tried}
-	race.Ask = func(ctx context.Context, to upstream.Attempt) (*reply, error) { return t.askOne(ctx, to, q) }
+	race.Ask = func(ctx context.Context, to upstream.Attempt) (*reply, error) { return t.askOne(ctx, lease, to, q) }
 	var failures []*Error
 	for outweighed := false; ; {
 		o, err := race.Run(ctx, t.client)
@@ -230,7 +230,7 @@ func (t *Trusting) askThese(ctx context.Context, q question, servers []*upstream
 		failures, race.Tried = addFailures(failures, q, o.Failures), o.Tried
 		r := o.Reply
 		if r != nil && !r.ad && len(o.Overtaken) > 0 {
-			slower, reasons, tried := t.askThese(ctx, q, o.Overtaken, o.Tried)
+			slower, reasons, tried := t.askThese(ctx, lease, q, o.Overtaken, o.Tried)
 			if slower != nil {
 				return slower, nil, tried
 			}
@@ -247,9 +247,9 @@ func (t *Trusting) askThese(ctx context.Context, q question, servers []*upstream
 }
 
 // askOne asks one server, if it validates.
-func (t *Trusting) askOne(ctx context.Context, to upstream.Attempt, q question) (r *reply, err error) {
-	if err = t.vouch(ctx, to); err == nil {
-		r, err = t.exchange(ctx, to, q)
+func (t *Trusting) askOne(ctx context.Context, lease *upstream.Lease, to upstream.Attempt, q question) (r *reply, err error) {
+	if err = t.vouch(ctx, lease, to); err == nil {
+		r, err = t.exchange(ctx, lease, to, q)
 	}
 	e := new(Error)
 	if !errors.As(err, &e) {
@@ -265,9 +265,12 @@ func (t *Trusting) askOne(ctx context.Context, to upstream.Attempt, q question) 
 	return nil, e
 }
 
-func (t *Trusting) exchange(ctx context.Context, to upstream.Attempt, q question) (*reply, error) {
+func (t *Trusting) exchange(ctx context.Context, lease *upstream.Lease, to upstream.Attempt, q question) (*reply, error) {
 	msg, err := t.client.Exchange(ctx, to, upstream.Question{Name: q.name, Type: q.rtype, Memory: t.limits.Memory / 2})
 	if err != nil {
+		return nil, err
+	}
+	if err := lease.Grow(msg.Memory); err != nil {
 		return nil, err
 	}
 	return newReply(msg, q)

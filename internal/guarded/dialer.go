@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/mxseal/mxseal/internal/names"
@@ -70,7 +71,7 @@ type Error struct {
 	Step Step
 	// Host is the host as given to DialTLS.
 	Host string
-	// Err is the error of the resolver, of the last address that was dialed, or of
+	// Err is the error of the resolver, of the last address that could be dialed, or of
 	// package tls; or it is or wraps ErrNoAddress or ErrSpecialAddress. It can hold
 	// a chain of certificates, which the host can make large.
 	Err error
@@ -173,15 +174,23 @@ func (d *Dialer) lookup(ctx context.Context, name string) ([]netip.Addr, error) 
 	return d.Resolver.LookupNetIP(ctx, "ip", name+".")
 }
 
-// connect dials addrs one after the other. The error is that of the last one.
-func (d *Dialer) connect(ctx context.Context, addrs []netip.Addr, port string) (conn net.Conn, err error) {
+// connect dials addrs one after the other. The error is that of the last one; one that says
+// that this host has no address of the family counts only if there is no other.
+func (d *Dialer) connect(ctx context.Context, addrs []netip.Addr, port string) (net.Conn, error) {
+	var last error
 	for _, addr := range addrs {
-		conn, err = d.dial(ctx, net.JoinHostPort(addr.String(), port))
-		if err == nil || ctx.Err() != nil {
+		conn, err := d.dial(ctx, net.JoinHostPort(addr.String(), port))
+		if err == nil {
+			return conn, nil
+		}
+		if last == nil || !errors.Is(err, syscall.EADDRNOTAVAIL) {
+			last = err
+		}
+		if ctx.Err() != nil {
 			break
 		}
 	}
-	return conn, err
+	return nil, last
 }
 
 func (d *Dialer) dial(ctx context.Context, addr string) (net.Conn, error) {

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -187,6 +188,31 @@ func TestConnectTime(t *testing.T) {
 				t.Errorf("limit %v: took %v for %d addresses", limit, took, len(w.dialed))
 			}
 		})
+	}
+}
+
+// A host whose servers refuse is not excused by another address, of a family that this host
+// does not have: its failure would not count, and it would be tried again at once.
+func TestNoAddressOfFamily(t *testing.T) {
+	t.Parallel()
+	noFamily := &net.OpError{Op: "dial", Net: "tcp", Err: syscall.EADDRNOTAVAIL}
+	for _, tt := range []struct {
+		what    string
+		addrs   []netip.Addr
+		results []error
+		want    error
+	}{
+		{"at the end", addrs("192.88.1.1", "2606:4700::1"), []error{syscall.ECONNREFUSED, noFamily}, syscall.ECONNREFUSED},
+		{"at the beginning", addrs("2606:4700::1", "192.88.1.1"), []error{noFamily, syscall.ECONNREFUSED}, syscall.ECONNREFUSED},
+		{"nothing else", addrs("2606:4700::1"), []error{noFamily}, syscall.EADDRNOTAVAIL},
+		{"no files", addrs("192.88.1.1", "2606:4700::1"), []error{syscall.ECONNREFUSED, syscall.EMFILE}, syscall.EMFILE},
+	} {
+		w := &world{addrs: tt.addrs}
+		w.dial = func(context.Context) (net.Conn, error) { return nil, tt.results[len(w.dialed)-1] }
+		_, err := w.dialer().DialTLS(t.Context(), host, "443")
+		if !errors.Is(err, tt.want) || len(w.dialed) != len(tt.addrs) {
+			t.Errorf("%s: %v after %v; want %v", tt.what, err, w.dialed, tt.want)
+		}
 	}
 }
 

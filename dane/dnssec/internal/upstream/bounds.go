@@ -139,6 +139,15 @@ func (r *Room) HasSpare() bool {
 	return !r.lacksFiles(time.Now()) && r.sockets.hasSpare() && r.exchanges.hasSpare() && r.memory.hasSpare()
 }
 
+// hasSocket reports whether a socket is free, and nobody waits for one.
+func (r *Room) hasSocket() bool {
+	free := r.sockets.tryEnter(1)
+	if free {
+		r.sockets.leave(1)
+	}
+	return free
+}
+
 // lackTime is how long an attempt waits between two tries to open a socket.
 const lackTime = 20 * time.Millisecond
 

@@ -126,3 +126,32 @@ func TestD10StreamKeepsSocket(t *testing.T) {
 		t.Errorf("%v, %+v", err, room.InUse())
 	}
 }
+
+// D10: a server over TLS does not fail because its check waits for a socket: others would
+// then be asked that are easier to attack.
+func TestD10CheckWaitsForSocket(t *testing.T) {
+	t.Parallel()
+	for _, full := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			c, err := New(Config{Servers: []string{"tls://192.0.2.1"}, Bounds: Bounds{Sockets: 1}, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if full && !c.Room.sockets.tryEnter(1) {
+				t.Fatal("no socket")
+			}
+			servers, _ := c.Servers()
+			s := servers[0]
+			s.missed("example.com.", time.Now(), time.Now())
+			s.check(c, ".")
+			if fails := s.standing(time.Now()) == failing; fails == full {
+				t.Errorf("all sockets in use: %v, the server fails: %v", full, fails)
+			}
+			synctest.Wait()
+		})
+	}
+}
