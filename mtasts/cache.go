@@ -217,8 +217,8 @@ func (r *ring) states(mu *sync.RWMutex, states []*state) []*state {
 // sizeOf is the memory that the policies of a state use, in octets; 0 for none.
 func sizeOf(s *state) int64 {
 	n := s.policy.size()
-	if s.lapsed != nil {
-		n += s.lapsed.policy.size()
+	for l := s.lapsed; l != nil; l = l.lapsed {
+		n += l.policy.size()
 	}
 	return n
 }

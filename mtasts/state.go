@@ -104,6 +104,8 @@ const (
 	// expiredKept is how long a policy is kept that has expired, in case the clock was
 	// wrong.
 	expiredKept = 24 * time.Hour
+	// maxLapsed limits the policies that are kept in this way.
+	maxLapsed = 3
 )
 
 // state is what is known about one domain. A state in memory is never changed
@@ -126,8 +128,8 @@ type state struct {
 	// counts from then.
 	behind int64
 	// lapsed is the policy that has expired, for expiredKept and until one is fetched;
-	// nil for none. A clock that jumps forward and back must not end a policy. Of several
-	// it is the first: what came after it was not fetched by this Client.
+	// nil for none. A clock that jumps forward and back must not end a policy. Its state
+	// has the one before it, if the store had another meanwhile, and so on up to maxLapsed.
 	lapsed *lapsed
 }
 
@@ -135,6 +137,14 @@ type state struct {
 type lapsed struct {
 	*state
 	since time.Time // of the monotonic clock
+}
+
+// depth returns the number of policies that have expired.
+func (l *lapsed) depth() int {
+	if l == nil {
+		return 0
+	}
+	return 1 + l.lapsed.depth()
 }
 
 // problems are what failed since the policy was fetched.
@@ -243,11 +253,11 @@ func (s *state) at(now time.Time) *state {
 	switch {
 	case t.policy != nil && !t.inForce(now):
 		t.policy, t.id, t.fetched, t.used, t.behind = nil, "", time.Time{}, false, 0
-		if t.lapsed == nil || time.Since(t.lapsed.since) > expiredKept {
-			expired := *s
-			expired.lapsed = nil
-			t.lapsed = &lapsed{&expired, time.Now()}
+		expired := *s
+		if s.lapsed.depth() >= maxLapsed {
+			expired.lapsed = s.lapsed.lapsed // the earliest ones stay
 		}
+		t.lapsed = &lapsed{&expired, time.Now()}
 		t.clearFailing()
 		if t.problems != nil {
 			t.problems.notified.expiring = false
