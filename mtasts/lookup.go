@@ -346,8 +346,9 @@ func (w *work) run(ctx context.Context) *state {
 	news := changes(before, next, c.config.Now())
 	written := true
 	// After a change by another Client, only what is missing or older is replaced in the
-	// store. Otherwise Clients that disagree would write in turns without end.
-	if w.task != reread || w.stored.policy == nil || w.stored.fetched.Before(next.fetched) {
+	// store, and not by what a wrong clock has dated. Otherwise Clients that disagree would
+	// write in turns without end.
+	if w.task != reread || w.stored.policy == nil || w.stored.fetched.Before(next.fetched) && !isFuture(next, c.config.Now()) {
 		written = c.storage.write(ctx, w.stored, next)
 	}
 	if w.task != refresh || w.remembered != nil || !written || c.memory.hasRoom() {
@@ -399,7 +400,7 @@ func (w *work) load(ctx context.Context) (before, old *state) {
 	case theirs.policy != nil && !mayReplace(theirs, mine, now):
 		// What is older is replaced in the store. Anything else stays there until this
 		// Client has fetched the policy itself.
-		w.refused = theirs.fetched.After(mine.fetched)
+		w.refused = theirs.fetched.After(mine.fetched) || isFuture(mine, now)
 		before, old = mine, mine
 	case theirs.fetched.After(mine.fetched):
 		copied := *theirs

@@ -113,7 +113,7 @@ func (r *relay) got(e mtasts.Entry, tainted bool, err error) {
 	if err != nil || failed != nil {
 		return
 	}
-	r.fooled[e.Domain] = r.fooled[e.Domain] || tainted
+	r.fooled[e.Domain] = r.fooled[e.Domain] || tainted || r.offset != 0 // by a wrong clock, others are in force
 	if k := r.known[e.Domain]; !r.fooled[e.Domain] && (k.policy == nil || time.Since(k.fetched) > k.policy.MaxAge+time.Second) && r.offset == 0 {
 		r.known[e.Domain] = known{p, e.Fetched}
 	}
