@@ -33,6 +33,14 @@ func mayReplace(theirs, mine *state, now time.Time) bool {
 		!theirs.expiresAt(now).Before(mine.expiresAt(now))
 }
 
+// strength is that of the policy in force, and -1 if there is none.
+func strength(s *state, now time.Time) int {
+	if !s.inForce(now) || isFuture(s, now) {
+		return -1
+	}
+	return s.policy.Mode.strength()
+}
+
 // strength orders the modes by what they refuse or report.
 func (m Mode) strength() int { return slices.Index([]Mode{None, Testing, Enforce}, m) }
 
