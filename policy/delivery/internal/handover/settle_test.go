@@ -54,3 +54,23 @@ func TestCommandsThatDoNotReachTheServer(t *testing.T) {
 		}
 	}
 }
+
+// A command that some servers see in the middle of a line does not reach them either:
+// what must not reach the server could hide there, and its reply would be one too many.
+func TestCommandsInTheMiddleOfALine(t *testing.T) {
+	t.Parallel()
+	for _, line := range []string{"NOOP\rAUTH PLAIN AHVzZXIAc2VjcmV0\r\n", "NOOP x\rMAIL FROM:<a@b>\r\n", "RCPT TO:<a@b\x00XCLIENT ADDR=192.0.2.1>\r\n"} {
+		tr := &track{noLogin: true, requireTLS: true, keep: true}
+		play(t, tr, "C: EHLO x\r\n", "S: 250 x")
+		if got, err := tr.said([]byte("NOOP\r\n" + line)); err == nil || got != nil {
+			t.Errorf("the server gets %q", got)
+		}
+		if tr.reusable() {
+			t.Errorf("others get the session after %q", line)
+		}
+	}
+	tr := &track{}
+	if got := play(t, tr, "C: EHLO x\r\n", "S: 250 x", "C: NOOP\r\r\n"); got != "NOOP\r\r\n" {
+		t.Errorf("the server gets %q", got)
+	}
+}

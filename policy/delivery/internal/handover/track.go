@@ -2,6 +2,7 @@ package handover
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"slices"
 	"strconv"
@@ -72,6 +73,10 @@ const (
 	maxRefusals = 1000
 )
 
+// errHidden is about a command line in which some servers see the end of a line, and
+// after it another command (RFC 5321 section 2.3.8).
+var errHidden = errors.New("a command must not contain CR or NUL")
+
 // endOfMessage is RFC 5321 section 4.1.1.4. A message begins at a line's start.
 const endOfMessage = "\r\n.\r\n"
 
@@ -115,7 +120,11 @@ func (t *track) said(p []byte) (forward []byte, err error) {
 			}
 			line := append(t.line, '\n')
 			t.line = nil
-			if t.command(string(bytes.TrimSpace(line))) {
+			text := string(bytes.TrimSpace(line))
+			if strings.ContainsAny(text, "\r\x00") {
+				return nil, errHidden
+			}
+			if t.command(text) {
 				forward = append(forward, line...)
 			}
 		}
