@@ -165,7 +165,7 @@ func (m *model) lookups(n int) {
 		about := modelNames[m.rand.IntN(len(modelNames))]
 		name := strings.Replace(about.name, "*", fmt.Sprintf("n%d", m.n), 1)
 		running.Go(func() {
-			a, err, took := timed(m.t, m.v, name, TypeA)
+			a, took, err := timed(m.t, m.v, name, TypeA)
 			if err == nil && (a.Status != about.status || toldBriefly(a, nil) != about.told) {
 				m.t.Errorf("%s: %+v, want %s, %s", name, a, about.status, about.told)
 			}

@@ -144,10 +144,10 @@ func (f *fleet) validator(servers ...string) *Validator {
 }
 
 // timed looks up a name and returns how long it took.
-func timed(t *testing.T, r Resolver, name string, rtype Type) (*Answer, error, time.Duration) {
+func timed(t *testing.T, r Resolver, name string, rtype Type) (*Answer, time.Duration, error) {
 	began := time.Now()
 	a, err := r.Lookup(t.Context(), name, rtype)
-	return a, err, time.Since(began)
+	return a, time.Since(began), err
 }
 
 const near = 5 * time.Millisecond
@@ -183,7 +183,7 @@ func TestD6SilentServers(t *testing.T) {
 					f := newFleet(mail(t))
 					f.behave = func(server, _ string, _ dns.Question) (time.Duration, bool) { return near, server == tt.works }
 					v := f.validator(tt.servers...)
-					a, err, took := timed(t, v, q.name, TypeA)
+					a, took, err := timed(t, v, q.name, TypeA)
 					if err != nil || a.Status != q.status {
 						t.Fatalf("%+v, %v", a, err)
 					}
@@ -191,7 +191,7 @@ func TestD6SilentServers(t *testing.T) {
 						t.Errorf("the first lookup took %v", took)
 					}
 					time.Sleep(2 * time.Second) // the checks end
-					_, err, took = timed(t, v, q.next, TypeA)
+					_, took, err = timed(t, v, q.next, TypeA)
 					if e := new(Error); errors.As(err, &e) && e.Reason == Timeout || took > tt.second {
 						t.Errorf("the second lookup took %v: %v", took, err)
 					}
@@ -217,7 +217,7 @@ func TestD6LearnsWithinOneLookup(t *testing.T) {
 			m.Answer = without(m.Answer, func(rr dns.RR) bool { return rr.Header().Name != m.Question[0].Name })
 		}
 		f.behave = func(server, _ string, _ dns.Question) (time.Duration, bool) { return near, server == "192.0.2.2" }
-		a, err, took := timed(t, f.validator("192.0.2.1", "192.0.2.2"), "a.z0", TypeA)
+		a, took, err := timed(t, f.validator("192.0.2.1", "192.0.2.2"), "a.z0", TypeA)
 		if err != nil || a.Status != Secure || took > 400*time.Millisecond {
 			t.Errorf("%+v, %v after %v", a, err, took)
 		}
@@ -236,7 +236,7 @@ func TestD6Recovery(t *testing.T) {
 		v := f.validator("192.0.2.1", "192.0.2.2")
 		lookup := func(i int) {
 			t.Helper()
-			if _, err, took := timed(t, v, fmt.Sprintf("n%d.wild.example.com", i), TypeA); err != nil || took > 300*time.Millisecond {
+			if _, took, err := timed(t, v, fmt.Sprintf("n%d.wild.example.com", i), TypeA); err != nil || took > 300*time.Millisecond {
 				t.Errorf("%v after %v", err, took)
 			}
 		}
@@ -282,7 +282,7 @@ func TestD6AllDead(t *testing.T) {
 						return near, !dead && server == servers[len(servers)-1]
 					}
 					v := f.validator(servers...)
-					_, err, took := timed(t, v, "mx.example.com", TypeA)
+					_, took, err := timed(t, v, "mx.example.com", TypeA)
 					e := new(Error)
 					if !errors.As(err, &e) || e.Reason != Timeout || e.Status != Indeterminate || took > 2*time.Second {
 						t.Errorf("%v after %v", err, took)
@@ -293,7 +293,7 @@ func TestD6AllDead(t *testing.T) {
 					var back time.Time
 					for i := range 40 {
 						time.Sleep(every)
-						_, err, took := timed(t, v, "mx.example.com", TypeA)
+						_, took, err := timed(t, v, "mx.example.com", TypeA)
 						if now := time.Now(); (err == nil) != !back.IsZero() && (back.IsZero() || now.Sub(back) > 2*time.Second) {
 							t.Errorf("%v after the servers were back: %v", now.Sub(back), err)
 						}
@@ -344,7 +344,7 @@ func TestD7SlowNames(t *testing.T) {
 		for i := range 60 {
 			time.Sleep(110 * time.Millisecond)
 			f.countTo("192.0.2.2")
-			if _, err, took := timed(t, v, fmt.Sprintf("n%d.wild.example.com", i), TypeA); err != nil || took > 4*near {
+			if _, took, err := timed(t, v, fmt.Sprintf("n%d.wild.example.com", i), TypeA); err != nil || took > 4*near {
 				t.Errorf("%v after %v", err, took)
 			}
 			f.log.Lock()
@@ -366,7 +366,7 @@ func TestD7SlowNames(t *testing.T) {
 			}
 		}
 		f.countTo("192.0.2.2")
-		if _, err, took := timed(t, v, "last.wild.example.com", TypeA); err != nil || took > 4*near || f.countTo("192.0.2.2") != 0 {
+		if _, took, err := timed(t, v, "last.wild.example.com", TypeA); err != nil || took > 4*near || f.countTo("192.0.2.2") != 0 {
 			t.Errorf("%v after %v", err, took)
 		}
 	})
@@ -436,7 +436,7 @@ func TestD14ChecksOfPrivateZones(t *testing.T) {
 			c.PrivateZones = []PrivateZone{{Zone: "corp.example.com", Servers: []string{"192.0.2.98", "192.0.2.99"}}}
 		})
 		defer f.questions.Wait()
-		_, err, took := timed(t, v, "relay.corp.example.com", TypeA)
+		_, took, err := timed(t, v, "relay.corp.example.com", TypeA)
 		if err == nil || took > 2*time.Second {
 			t.Errorf("%v after %v", err, took)
 		}
@@ -549,7 +549,7 @@ func TestOvertakingDenials(t *testing.T) {
 						tt.second(m)
 					}
 				}
-				a, err, took := timed(t, f.validator("192.0.2.1", "192.0.2.2"), tt.name, TypeA)
+				a, took, err := timed(t, f.validator("192.0.2.1", "192.0.2.2"), tt.name, TypeA)
 				if got := toldBriefly(a, err); got != tt.want || took < tt.least || took > tt.most {
 					t.Errorf("%s after %v; want %s (%v)", got, took, tt.want, err)
 				}
@@ -663,7 +663,7 @@ func TestOvertakingTrusting(t *testing.T) {
 				}
 				defer f.questions.Wait()
 				defer r.Close()
-				a, err, took := timed(t, r, "mx.example.com", TypeA)
+				a, took, err := timed(t, r, "mx.example.com", TypeA)
 				got := ""
 				if e := new(Error); errors.As(err, &e) {
 					got = e.Reason.String()
@@ -712,7 +712,7 @@ func TestD17DeadDomains(t *testing.T) {
 					v := f.validator("127.0.0.53")
 					for _, name := range []string{"dead.com", "mx.dead.com", "deader.com", "dead.example.com", "dead.nowhere"} {
 						for _, rtype := range []Type{TypeMX, TypeA, TypeAAAA} {
-							a, err, took := timed(t, v, name, rtype)
+							a, took, err := timed(t, v, name, rtype)
 							if err != nil || !a.NXDomain || took > tt.most {
 								t.Errorf("%s %s: %+v, %v after %v", rtype, name, a, err, took)
 							}

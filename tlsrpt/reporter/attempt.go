@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"time"
 
@@ -19,8 +20,10 @@ const (
 	roundTimeout = 5 * time.Minute
 	// leaseFor is longer than one attempt.
 	leaseFor = 2*lookupTimeout + roundTimeout + 4*time.Minute
-	// heldWait is the wait before the next attempt if another Reporter has the lease.
-	heldWait = 30 * time.Minute
+	// heldWait is the least wait before the next attempt if another Reporter has the
+	// lease. With a random part, it does not end when that one renews the lease.
+	heldWait   = 30 * time.Minute
+	heldRandom = 10 * time.Minute
 	// shortWait is the longest wait for a turn in a lane.
 	shortWait = 2 * time.Second
 	// slowLaneFull is the wait for a place in the slow lane.
@@ -40,8 +43,9 @@ const (
 // attempt makes one attempt at a job, or continues one whose turn has come.
 func (r *Reporter) attempt(ctx context.Context, slot *pacing.Slot, j job, p *progress) {
 	if !p.over {
-		if !r.hold(ctx, j, p, leaseFor) {
-			r.queue.postpone(p, r.config.Now().Add(heldWait))
+		// If the attempt fails, the lease lasts until the end of the next one.
+		if now := r.config.Now(); !r.hold(ctx, j, p, now.Add(2*leaseFor+p.wait())) {
+			r.queue.postpone(p, now.Add(heldWait+rand.N(heldRandom)))
 			return
 		}
 		result, err := r.report(ctx, slot, j, p)
@@ -54,15 +58,15 @@ func (r *Reporter) attempt(ctx context.Context, slot *pacing.Slot, j job, p *pro
 	r.finish(context.WithoutCancel(ctx), j, p)
 }
 
-// hold prevents other Reporters from working on the job for some time. If another one
+// hold prevents other Reporters from working on the job until a time. If another one
 // does, what was planned for the job is forgotten.
-func (r *Reporter) hold(ctx context.Context, j job, p *progress, d time.Duration) bool {
+func (r *Reporter) hold(ctx context.Context, j job, p *progress, until time.Time) bool {
 	leaser, shared := r.config.Store.(Leaser)
-	if !shared {
+	if !shared || p.release != nil && !p.held.Before(until) {
 		return true
 	}
 	p.dropLease()
-	release, ok, err := leaser.Lease(ctx, j.day, j.domain, d)
+	release, ok, err := leaser.Lease(ctx, j.day, j.domain, until.Sub(r.config.Now()))
 	if err != nil {
 		r.log(ctx, slog.LevelError, "reporter: no lease from the Store, will be retried", j, slog.Any("error", err))
 	}
@@ -70,7 +74,7 @@ func (r *Reporter) hold(ctx context.Context, j job, p *progress, d time.Duration
 		p.round = nil
 		return false
 	}
-	p.release = release
+	p.release, p.held = release, until
 	return true
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/url"
 	"strings"
 	"time"
@@ -120,9 +121,8 @@ func hostOf(e tlsrpt.Endpoint) string {
 
 // postpone lets the round continue at a later time.
 func (r *Reporter) postpone(ctx context.Context, j job, p *progress, until time.Time) {
-	now := r.config.Now()
-	if !r.hold(ctx, j, p, until.Sub(now)+leaseFor) {
-		until = now.Add(heldWait)
+	if !r.hold(ctx, j, p, until.Add(leaseFor)) {
+		until = r.config.Now().Add(heldWait + rand.N(heldRandom))
 	}
 	r.queue.postpone(p, until)
 }

@@ -32,9 +32,14 @@ type progress struct {
 	round  *round    // the deliveries that wait for their turns; nil if none do
 
 	// release returns the lease; nil if the Reporter has none. The lease is kept
-	// between attempts, so that a fleet makes as many attempts as one Reporter.
+	// between attempts, so that a fleet makes as many attempts as one Reporter. held is
+	// when it ends.
 	release func()
+	held    time.Time
 }
+
+// wait returns the wait before the next attempt if the present one fails.
+func (p *progress) wait() time.Duration { return min(retryFirst<<min(p.failed, 10), retryMost) }
 
 // dropLease returns the lease of the job, if the Reporter has it.
 func (p *progress) dropLease() {

@@ -30,8 +30,8 @@ func (r *Reporter) retry(ctx context.Context, j job, p *progress, last result, e
 	if last == refused && p.first.IsZero() {
 		p.first = now
 	}
+	wait := p.wait()
 	p.failed++
-	wait := min(retryFirst<<min(p.failed-1, 10), retryMost)
 	if last == refused && now.Add(wait).After(p.first.Add(retryFor)) {
 		r.log(ctx, slog.LevelWarn, "reporter: report given up", j, slog.Int("attempts", p.failed), slog.Any("error", err))
 		p.over = true
