@@ -30,7 +30,7 @@ type fleet struct {
 	sent []sent
 	open map[dns.Question]int // attempts under way at authenticated servers
 	// overtaken are questions to plaintext servers while an authenticated one was asked.
-	overtaken []dns.Question
+	overtaken []sent
 }
 
 // sent is a question that arrived at a server.
@@ -107,7 +107,7 @@ func (f *fleet) arrived(c *fleetConn, q dns.Question) (time.Duration, bool) {
 		c.asked = q
 		f.open[q]++
 	case f.open[q] > 0:
-		f.overtaken = append(f.overtaken, q)
+		f.overtaken = append(f.overtaken, f.sent[len(f.sent)-1])
 	}
 	return f.behave(c.server, c.network, q)
 }
@@ -117,6 +117,9 @@ func (c *fleetConn) Close() error {
 	c.fleet.log.Lock()
 	if c.asked.Name != "" {
 		c.fleet.open[c.asked]--
+		// The attempt was over, and only its connection was not closed yet.
+		now := time.Now()
+		c.fleet.overtaken = slices.DeleteFunc(c.fleet.overtaken, func(s sent) bool { return s.question == c.asked && s.at.Equal(now) })
 		c.asked = dns.Question{}
 	}
 	c.fleet.log.Unlock()
