@@ -2,6 +2,7 @@ package mtasts_test
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,16 +14,16 @@ import (
 func TestClockSetBack(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
-		var offset time.Duration
+		var offset atomic.Int64 // a time.Duration
 		c := w.client(t, func(config *mtasts.Config) {
-			config.Now = func() time.Time { return time.Now().Add(offset) }
+			config.Now = func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
 		})
 		lookup(t, c)
 		w.setTXT(txtAnswer{err: servfail("x")})
-		offset = -2 * 365 * 24 * time.Hour
+		offset.Store(int64(-2 * 365 * 24 * time.Hour))
 		r := lookup(t, c)
 		wantMode(t, r, mtasts.Enforce)
-		if limit := time.Now().Add(offset + 24*time.Hour); r.Expires.After(limit) {
+		if limit := time.Now().Add(time.Duration(offset.Load()) + 24*time.Hour); r.Expires.After(limit) {
 			t.Errorf("expires %v, limit %v", r.Expires, limit)
 		}
 		time.Sleep(24*time.Hour + 1)
@@ -34,14 +35,14 @@ func TestClockSetBack(t *testing.T) {
 func TestClockSetBackDuringBackOff(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
-		var offset time.Duration
+		var offset atomic.Int64 // a time.Duration
 		c := w.client(t, func(config *mtasts.Config) {
-			config.Now = func() time.Time { return time.Now().Add(offset) }
+			config.Now = func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
 		})
 		w.setHost(nil)
 		wantError(t, lookup(t, c), mtasts.KindFetch, "connect")
 		w.publish("1", enforce)
-		offset = -365 * 24 * time.Hour
+		offset.Store(int64(-365 * 24 * time.Hour))
 		wantMode(t, lookup(t, c), "")
 		time.Sleep(5 * time.Minute)
 		wantMode(t, lookup(t, c), mtasts.Enforce)
@@ -99,9 +100,9 @@ func TestM7WrongClocks(t *testing.T) {
 				w := newWorld(t)
 				w.publish("1", enforceWeek)
 				store := watched{newMemStore()}
-				var offset time.Duration
+				var offset atomic.Int64 // a time.Duration
 				wrong := func(config *mtasts.Config) {
-					config.Now = func() time.Time { return time.Now().Add(offset) }
+					config.Now = func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
 				}
 				good := w.client(t, withStore(store))
 				first := lookup(t, good)
@@ -110,7 +111,8 @@ func TestM7WrongClocks(t *testing.T) {
 				c := w.client(t, withStore(store), wrong)
 				defer run(t, c)()
 				alone := w.client(t, withStore(newMemStore()), wrong) // with what it fetched itself
-				for _, offset = range offsets {
+				for _, o := range offsets {
+					offset.Store(int64(o))
 					for range 3 {
 						c.Lookup(t.Context(), domain)
 						c.Remembered(t.Context(), domain)
@@ -122,7 +124,7 @@ func TestM7WrongClocks(t *testing.T) {
 				if err != nil || !e.Fetched.Equal(first.Fetched) || e.Text != enforceWeek {
 					t.Errorf("the store has %+v, %v", e, err)
 				}
-				offset = 0
+				offset.Store(0)
 				for name, c := range map[string]*mtasts.Client{"the wrong one": c, "the good one": good, "a new one": w.client(t, withStore(store))} {
 					if r := lookup(t, c); r.Policy == nil || !r.Expires.Equal(first.Expires) {
 						t.Errorf("%s: %+v", name, r)
@@ -141,23 +143,23 @@ func TestM7MemoryKeepsExpired(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				w := newWorld(t)
 				w.publish("1", enforceWeek)
-				var offset time.Duration
+				var offset atomic.Int64 // a time.Duration
 				var log eventLog
 				c := w.client(t, log.configure, func(config *mtasts.Config) {
-					config.Now = func() time.Time { return time.Now().Add(offset) }
+					config.Now = func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
 				})
 				defer run(t, c)()
 				first := lookup(t, c)
 				w.setTXT(txtAnswer{err: notFound("x")})
 				w.setHost(nil)
 				for range 10 {
-					offset = jump
+					offset.Store(int64(jump))
 					time.Sleep(11 * time.Minute)
 					if r := lookup(t, c); (r.Policy == nil) != (jump > 0) {
 						t.Errorf("%v: %+v", jump, r)
 					}
 					time.Sleep(11 * time.Minute)
-					offset = 0
+					offset.Store(0)
 					if r := lookup(t, c); r.Policy != first.Policy || !r.Expires.Equal(first.Expires) {
 						t.Errorf("%v and back: %+v", jump, r)
 					}

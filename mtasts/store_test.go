@@ -122,6 +122,8 @@ func TestStoreIsSeldomWritten(t *testing.T) {
 			lookup(t, c)
 			time.Sleep(time.Hour)
 		}
+		store.mu.Lock()
+		defer store.mu.Unlock()
 		if store.puts < 10 || store.puts > 2*15 {
 			t.Errorf("%d writes in ten days", store.puts)
 		}
