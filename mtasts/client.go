@@ -61,7 +61,7 @@ type Config struct {
 	// StoreKey authenticates the entries of the Store between the Clients that share
 	// it: 16 octets or more, secret, and the same for all. An entry that was put without
 	// it is not used, and counts like an entry that cannot be read. With nil, the Store
-	// is trusted for domains about which memory has nothing: whoever can write to it
+	// is trusted for domains about which memory has nothing: anyone who can write to it
 	// chooses their policies. What memory has in force is protected in any case; see
 	// [Store].
 	StoreKey []byte

@@ -128,10 +128,13 @@ func (c *Client) Remembered(ctx context.Context, domain string) (*Policy, error)
 		return nil, err
 	}
 	s := c.memory.get(domain)
-	if s == nil || !s.inForce(c.config.Now()) { // another Client may have fetched it
-		s = c.storage.read(ctx, domain)
+	if s != nil {
+		s = s.at(c.config.Now()) // perhaps with a policy back that a wrong clock has ended
 	}
-	switch s = s.at(c.config.Now()); {
+	if s == nil || s.policy == nil { // another Client may have fetched it
+		s = c.storage.read(ctx, domain).at(c.config.Now())
+	}
+	switch {
 	case s.policy != nil:
 		return s.policy, nil
 	case s.unread && ctx.Err() != nil:

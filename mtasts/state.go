@@ -236,10 +236,12 @@ func (s *state) isFresh(now time.Time) bool {
 // the fetch stays as it is. A clock that was set back does not extend a policy beyond
 // max_age from now.
 func (s *state) at(now time.Time) *state {
-	if s.lapsed != nil && s.lapsed.inForce(now) && !mayReplace(s, s.lapsed.state, now) && strength(s.lapsed.state, now) >= strength(s, now) {
-		back := s.lapsed.at(now) // the clock was wrong
-		back.used = back.used || s.used
-		return back
+	for l := s.lapsed; l != nil; l = l.lapsed {
+		if l.inForce(now) && !mayReplace(s, l.state, now) && strength(l.state, now) >= strength(s, now) {
+			back := l.at(now) // the clock was wrong
+			back.used = back.used || s.used
+			return back
+		}
 	}
 	t := *s
 	t.made = now

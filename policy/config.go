@@ -32,7 +32,7 @@ type Config struct {
 	Store mtasts.Store
 
 	// StoreKey authenticates the entries of a Store that several senders share; see
-	// mtasts.Config. nil means that whoever can write to the Store is trusted with
+	// mtasts.Config. nil means that anyone who can write to the Store is trusted with
 	// the policies of domains that a sender does not have in memory.
 	StoreKey []byte
 
