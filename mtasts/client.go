@@ -27,7 +27,7 @@ const (
 	defaultRefreshes    = 32
 	defaultFetches      = 128
 	// These limit the fetches at the same time for one registrable domain, such as
-	// example.co.uk, and from one address: a stranger's domains must not use up
+	// example.co.uk, and from one address: the domains of one owner must not use up
 	// MaxFetches.
 	fetchesPerDomain  = 4
 	fetchesPerAddress = 16

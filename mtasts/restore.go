@@ -60,8 +60,9 @@ func (st *storage) seen() {
 func (st *storage) isBack(s *state) bool { return s.unread && s.epoch != st.epoch.Load() }
 
 // read returns the state of domain in the store, or a state in which nothing is
-// known. An entry that is not valid is removed, unless Clients share the store. If the store cannot be read, the
-// state is marked as unread, so that the store is asked again the next time.
+// known. An entry that is not valid is removed, unless Clients share the store. If the
+// store cannot be read, the state is marked as unread, so that the store is asked again
+// the next time.
 func (st *storage) read(ctx context.Context, domain string) *state {
 	unknown := &state{domain: strings.Clone(domain)} // does not keep the caller's text
 	if st.store == nil {

@@ -20,9 +20,8 @@ var ErrNotStored = errors.New("mtasts: not in the store")
 //
 // A Client does not trust its Store: it parses every entry again, checks its
 // times against the clock, and deletes an entry that is not valid, unless the Store
-// is a [Leaser]. An error of
-// the Store is an event and never means "no policy". What the Client has in
-// memory stays in force, and what it does not have it fetches.
+// is a [Leaser]. An error of the Store is an event and never means "no policy". What
+// the Client has in memory stays in force, and what it does not have it fetches.
 //
 // An entry replaces a policy in force in memory, without a fetch, only if its policy is
 // at least as strong, names the same hosts and expires no earlier, and if it was not

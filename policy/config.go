@@ -43,7 +43,8 @@ type Config struct {
 	ProceedUnread bool
 
 	// MTASTS looks up and remembers MTA-STS policies. nil means a client
-	// made from DNS, Store, StoreKey, ProceedUnread, RootCAs, Dial, AllowPolicyHost, Now and Logger.
+	// made from DNS, Store, StoreKey, ProceedUnread, RootCAs, Dial, AllowPolicyHost,
+	// MaxPlans, Timeout, Now, OnEvent and Logger.
 	MTASTS *mtasts.Client
 
 	// RootCAs are the roots of the web PKI, for MTA-STS policy hosts and for the
@@ -138,12 +139,14 @@ type Config struct {
 	// is permitted there. Wherever a policy applies, the minimum is TLS 1.2.
 	OpportunisticMinVersion uint16
 
-	// MaxPlans bounds the domains of which the MTA-STS client that New makes remembers a
-	// policy, those of which it remembers that there is none, and the plans kept in memory, and their size to 2 KiB for each
-	// on average: a plan with one host takes about that, and one with five hosts
-	// about 8 KiB. Plans that are used again stay longer, so that a run over more
-	// domains than fit does not displace them. 0 means 100,000 plans, which
-	// take at most 200 MiB.
+	// MaxPlans bounds the plans kept in memory, and their size to 2 KiB for each on
+	// average: a plan with one host takes about that, and one with five hosts about
+	// 8 KiB. Plans that are used again stay longer, so that a run over more domains
+	// than fit does not displace them. 0 means 100,000 plans, which take at most
+	// 200 MiB.
+	//
+	// The MTA-STS client that New makes remembers policies of as many domains, and of
+	// as many others that they have none.
 	MaxPlans int
 
 	// Timeout bounds the lookups for one plan. A quarter of it, and at most 15 seconds,

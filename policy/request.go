@@ -50,11 +50,11 @@ func RequireTLS() Option { return requireTLS }
 // the recipient's. RequireTLS takes precedence.
 func TLSOptional() Option { return tlsOptional }
 
-// Report is for mail with which the sender itself reports to a domain that TLS with it
-// fails (RFC 8460 section 3). It is sent as with TLSOptional, and neither Config.Floor,
-// RequireDANE and RequireRoute nor those of overrides apply: the domain would not hear
-// of its fault. Pins, AtLeast, RequireTLS and Login still apply. Other mail with
-// "TLS-Required: No" is not exempt from what the operator requires.
+// Report is for mail that carries a TLS report (RFC 8460 section 3). It is sent as with
+// TLSOptional. In addition, Floor, RequireDANE and RequireRoute do not apply, neither
+// those of Config nor those of an Override: otherwise a domain whose TLS fails would not
+// get the report about it. Pins, AtLeast, RequireTLS and Login still apply. Other mail
+// with "TLS-Required: No" has to meet what the operator requires.
 func Report() Option { return report }
 
 // Bounce is for mail with an empty return path, such as a bounce. It changes the
@@ -297,10 +297,10 @@ func (q request) nextHop(port uint16) hop.Next {
 // canonicalDomain is names.Canonical with errors that wrap ErrDomain.
 func canonicalDomain(s string) (string, error) {
 	name, err := names.Canonical(s)
-	switch err {
-	case nil:
+	switch {
+	case err == nil:
 		return name, nil
-	case names.ErrAddress:
+	case errors.Is(err, names.ErrAddress):
 		return "", fmt.Errorf("%w: %w; put an address literal in brackets", ErrDomain, err)
 	default:
 		return "", fmt.Errorf("%w: %w", ErrDomain, err)

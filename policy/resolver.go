@@ -176,7 +176,7 @@ func (r *Resolver) addSources(config Config) error {
 			MaxPolicies:     cmp.Or(config.MaxPlans, defaultMaxPlans),
 		})
 		if err != nil {
-			return fmt.Errorf("policy: Config.Store, StoreKey and RootCAs make no MTA-STS client; correct them, or set Config.NoMTASTS: %w", err)
+			return fmt.Errorf("policy: cannot make an MTA-STS client; correct Config.Store, StoreKey or RootCAs, or set NoMTASTS: %w", err)
 		}
 		r.mtasts = client
 		made = append(made, client)

@@ -1,5 +1,5 @@
-// Package turn bounds work that strangers cause: at the same time, in total and for each
-// of them.
+// Package turn bounds the work that untrusted parties can cause at the same time, in
+// total and for each of them.
 package turn
 
 import (
@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// ErrNone means that others had all the turns. It says nothing about the one that the
-// turn was for.
+// ErrNone means that all turns were taken. It says nothing about the host or domain
+// that the turn was for.
 var ErrNone = errors.New("too much is being fetched at the same time; it is tried again in a few seconds")
 
 // wait is how long a turn is waited for.
