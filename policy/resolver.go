@@ -20,6 +20,7 @@ import (
 	"github.com/mxseal/mxseal/internal/flight"
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy/internal/decision"
+	"github.com/mxseal/mxseal/policy/internal/policydns"
 )
 
 const (
@@ -162,7 +163,7 @@ func (r *Resolver) addSources(config Config) error {
 			}
 		}
 		client, err := mtasts.New(mtasts.Config{
-			Resolver:        policyResolver{r.dns},
+			Resolver:        policydns.Resolver{DNS: r.dns},
 			RootCAs:         roots,
 			Dial:            config.Dial,
 			AllowPolicyHost: config.AllowPolicyHost,

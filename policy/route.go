@@ -11,6 +11,7 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy/internal/decision"
 	"github.com/mxseal/mxseal/policy/internal/hop"
+	"github.com/mxseal/mxseal/policy/internal/survey"
 )
 
 // maxHosts bounds the mail hosts of one plan; those of the worst preference are
@@ -108,7 +109,7 @@ func (r *Resolver) conclude(ctx context.Context, q question, status dnssec.Statu
 // denied reports whether the route leads to no host that has an address, and no
 // lookup failed. status is the weakest one of the answers that say so. A list that
 // was cut short has hosts of which nothing is known.
-func (r *route) denied(found []hostFacts) (status dnssec.Status, denied bool) {
+func (r *route) denied(found []survey.Facts) (status dnssec.Status, denied bool) {
 	if r.omitted > 0 || r.backup {
 		return 0, false
 	}
@@ -116,9 +117,9 @@ func (r *route) denied(found []hostFacts) (status dnssec.Status, denied bool) {
 	for _, facts := range found {
 		var failure *dane.Error
 		switch {
-		case errors.Is(facts.err, errNotAHost):
+		case errors.Is(facts.Err, survey.ErrNotAHost):
 			continue // only the MX record says so
-		case !errors.Is(facts.err, dane.ErrNoAddress) || !errors.As(facts.err, &failure):
+		case !errors.Is(facts.Err, dane.ErrNoAddress) || !errors.As(facts.Err, &failure):
 			return 0, false
 		}
 		for _, lookup := range failure.Lookups {
