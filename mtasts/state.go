@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mxseal/mxseal/mtasts/internal/memory"
+	"github.com/mxseal/mxseal/mtasts/internal/schedule"
 	"github.com/mxseal/mxseal/mtasts/internal/turn"
 )
 
@@ -93,7 +95,7 @@ func (r *Result) Reportable() bool {
 const (
 	// fetchRetry is how long a policy is not fetched again, for the same id,
 	// after a fetch failed (RFC 8461 section 3.3).
-	fetchRetry = 5 * time.Minute
+	fetchRetry = schedule.FirstRetry
 	// maxFailures limits the fetches that fail within fetchRetry, each for
 	// another id, while no policy is in force. A new id is fetched at once, but
 	// an attacker who forges ids must not make the sender fetch without end.
@@ -121,6 +123,7 @@ type state struct {
 	used     bool      // whether the domain was looked up since fetched
 	unread   bool      // whether the store could not be read, so that it may have a policy
 	answered bool      // whether the store has answered for the domain before
+	unsaved  bool      // whether the store could not be written
 	epoch    uint32    // of the storage when it could not be read
 	problems *problems // nil for none
 	// behind is when the clock was first seen to be before fetched, in milliseconds
@@ -167,6 +170,44 @@ type failure struct {
 	when time.Time
 	err  *Error
 	text string // of a policy that is not valid
+}
+
+const (
+	// stateSize, problemsSize and failureSize are about what these take in memory, in
+	// octets, besides texts.
+	stateSize    = 200
+	problemsSize = 150
+	failureSize  = 300
+)
+
+// weigh returns how memory treats the state, and about what it takes, in octets. The
+// patterns of a policy share the memory of its text.
+func (s *state) weigh() (class memory.Class, size int) {
+	policies := 0
+	if s.policy != nil {
+		policies = 100 + len(s.policy.Text) + 16*cap(s.policy.MX)
+	}
+	if s.lapsed != nil {
+		_, lapsed := s.lapsed.weigh()
+		policies += lapsed
+	}
+	size = stateSize + len(s.domain) + len(s.id) + policies
+	if p := s.problems; p != nil {
+		size += problemsSize
+		for _, f := range p.failures {
+			size += failureSize + len(f.id) + len(f.text)
+		}
+	}
+	switch {
+	case policies > memory.LargeText:
+		return memory.Large, size
+	case policies > 0:
+		return memory.Protected, size
+	case s.problems.last() != nil:
+		return memory.BackingOff, size
+	default:
+		return memory.Without, size
+	}
 }
 
 // report sets r, which is zero, to the public form of the state. A Result is
