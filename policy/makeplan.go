@@ -39,25 +39,25 @@ func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) 
 	plan := &Plan{
 		Domain:     asked.domain,
 		NextHop:    q.hop.String(),
-		MXStatus:   route.status,
-		ImplicitMX: route.implicit,
+		MXStatus:   route.Status,
+		ImplicitMX: route.Implicit,
 		RequireTLS: asked.requireTLS,
 		Bounce:     asked.bounce,
 		Login:      asked.login,
-		Expires:    route.expires,
+		Expires:    route.Expires,
 		made:       r.now().Round(0),
 		asked:      asked,
 		literal:    q.hop.Addr.IsValid(),
-		omitted:    route.omitted,
+		omitted:    route.Omitted,
 	}
 	if q.hop.Configured {
 		plan.Via = q.hop.Text()
 	}
 	found := r.gather(ctx, q, route, plan)
-	for i, exchange := range route.exchanges {
+	for i, exchange := range route.Exchanges {
 		plan.Hosts = append(plan.Hosts, r.newHost(q, route, exchange, found[i], plan))
 	}
-	if status, denied := route.denied(found); denied {
+	if status, denied := denied(route, found); denied {
 		for i, host := range plan.Hosts {
 			host.refuseFor(r.conclude(ctx, q, status, host.failure(noAddress(), found[i].Err), &plan.MTASTS))
 		}
@@ -66,13 +66,63 @@ func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) 
 	return plan, nil
 }
 
+// findRoute looks up the MX records of the next hop, unless it is a host.
+func (r *Resolver) findRoute(ctx context.Context, q question) (hop.Route, *Error) {
+	if q.hop.Direct {
+		return hop.DirectRoute(q.hop, r.now().Add(maxPlanAge)), nil
+	}
+	answer, err := r.dns.Lookup(ctx, q.hop.Name+".", dnssec.TypeMX)
+	if err == nil && (answer == nil || answer.Status != dnssec.Secure && answer.Status != dnssec.Insecure) {
+		err = errNoStatus
+	}
+	if err != nil {
+		return hop.Route{}, mxLookup(err)
+	}
+	route, problem := hop.NewRoute(q.hop, answer, r.self)
+	if problem != hop.NoProblem {
+		return hop.Route{}, r.conclude(ctx, q, answer.Status, unroutable(problem), new(MTASTS))
+	}
+	return route, nil
+}
+
+// conclude returns the error for a next hop to which no mail can go, according to
+// DNS answers of which the weakest has the given status. failure is permanent. It
+// becomes temporary for a next hop that the operator configured, and if the answer
+// may be forged: it is not secure, and DANE is mandatory (RFC 7672 section 2.2.1) or
+// an enforced MTA-STS policy names mail hosts (RFC 8461 section 5.1). While the store
+// cannot be read, there may be such a policy. known is the policy; if it was not
+// looked up yet, it is now.
+func (r *Resolver) conclude(ctx context.Context, q question, status dnssec.Status, failure *Error, known *MTASTS) *Error {
+	switch {
+	case q.hop.Configured:
+		return failure.atNextHop(q.hop)
+	case status == dnssec.Secure:
+		return failure
+	case q.wishes.RequireDANE:
+		return failure.unproven(ByOperator|ByDANE, nil)
+	case q.noMTASTS:
+		return failure
+	}
+	_, err := r.mtasts.Remembered(ctx, q.hop.Name)
+	if err != nil && !errors.Is(err, mtasts.ErrNoPolicy) && !errors.Is(err, mtasts.ErrDomain) {
+		return failure.unproven(ByMTASTS, err)
+	}
+	if !known.Asked && known.Err == nil {
+		*known = r.askMTASTS(ctx, q)
+	}
+	if known.fact() == decision.MTASTSEnforce || !known.Asked {
+		return failure.unproven(ByMTASTS, known.Err)
+	}
+	return failure
+}
+
 // gather looks up every host, and the MTA-STS policy unless DANE alone decides
 // for all of them. If the policy is needed in any case, the lookups are
 // concurrent. Otherwise only its TXT record is queried early, and nothing in it is
 // used where DANE decides.
-func (r *Resolver) gather(ctx context.Context, q question, route route, plan *Plan) []survey.Facts {
+func (r *Resolver) gather(ctx context.Context, q question, route hop.Route, plan *Plan) []survey.Facts {
 	var policy sync.WaitGroup
-	certain := route.status != dnssec.Secure || q.noDANE || q.wishes.RequireBoth
+	certain := route.Status != dnssec.Secure || q.noDANE || q.wishes.RequireBoth
 	if certain {
 		policy.Go(func() { plan.MTASTS = r.askMTASTS(ctx, q) })
 	} else if !q.noMTASTS {
@@ -106,14 +156,14 @@ func (r *Resolver) askMTASTS(ctx context.Context, q question) MTASTS {
 }
 
 // askHosts looks up the addresses and TLSA records of all hosts.
-func (r *Resolver) askHosts(ctx context.Context, q question, route route) []survey.Facts {
-	hosts := make([]survey.Host, len(route.exchanges))
-	for i, exchange := range route.exchanges {
+func (r *Resolver) askHosts(ctx context.Context, q question, route hop.Route) []survey.Facts {
+	hosts := make([]survey.Host, len(route.Exchanges))
+	for i, exchange := range route.Exchanges {
 		override := r.overrides.hosts[exchange.Name]
 		off := q.noDANE || q.wishes.Pinned || override.NoDANE || len(override.Pin) > 0
 		hosts[i] = survey.Host{
 			Name: exchange.Name, Malformed: exchange.Malformed, Port: q.hop.Port, Addr: q.hop.Addr, Pinned: q.wishes.Pinned,
-			NoTLSA: off || r.mxSecure && route.status != dnssec.Secure,
+			NoTLSA: off || r.mxSecure && route.Status != dnssec.Secure,
 		}
 	}
 	found := survey.Ask(ctx, r.dns, hosts)
@@ -126,6 +176,31 @@ func (r *Resolver) askHosts(ctx context.Context, q question, route route) []surv
 		}
 	}
 	return found
+}
+
+// denied reports whether the route leads to no host that has an address, and no
+// lookup failed. status is the weakest one of the answers that say so. A list that
+// was cut short has hosts of which nothing is known.
+func denied(route hop.Route, found []survey.Facts) (status dnssec.Status, denied bool) {
+	if route.Omitted > 0 || route.Backup {
+		return 0, false
+	}
+	status = route.Status
+	for _, facts := range found {
+		var failure *dane.Error
+		switch {
+		case errors.Is(facts.Err, survey.ErrNotAHost):
+			continue // only the MX record says so
+		case !errors.Is(facts.Err, dane.ErrNoAddress) || !errors.As(facts.Err, &failure):
+			return 0, false
+		}
+		for _, lookup := range failure.Lookups {
+			if lookup.Answer == nil || lookup.Answer.Status != dnssec.Secure {
+				status = dnssec.Insecure
+			}
+		}
+	}
+	return status, true
 }
 
 // setExpiry lets the plan expire with the first of the facts that it was made from.
@@ -159,9 +234,9 @@ func (p *Plan) setExpiry(found []survey.Facts, now time.Time) {
 }
 
 // newHost decides about one host and writes down the decision.
-func (r *Resolver) newHost(q question, route route, exchange hop.Exchange, found survey.Facts, plan *Plan) *Host {
+func (r *Resolver) newHost(q question, route hop.Route, exchange hop.Exchange, found survey.Facts, plan *Plan) *Host {
 	facts := decision.Facts{
-		MX:     route.status,
+		MX:     route.Status,
 		TLSA:   found.TLSA,
 		MTASTS: plan.MTASTS.fact(),
 		Listed: plan.MTASTS.Policy != nil && plan.MTASTS.Policy.MatchMX(exchange.Name),
@@ -225,7 +300,7 @@ func (h *Host) refuseFor(why *Error) {
 // as well, one certificate has to satisfy both. RFC 8461 section 7.1 asks for the
 // MX host name in SNI and RFC 7672 section 8.1 for the TLSA base domain. They
 // differ only if the host is an alias; then DANE decides.
-func (h *Host) addDANE(q question, route route, exchange hop.Exchange) {
+func (h *Host) addDANE(q question, route hop.Route, exchange hop.Exchange) {
 	base := exchange.Name
 	switch {
 	case q.wishes.Pinned:
@@ -238,14 +313,14 @@ func (h *Host) addDANE(q question, route route, exchange hop.Exchange) {
 	}
 	h.ServerName = base
 	h.ReferenceNames = dane.ReferenceNames(base, dane.Route{
-		Secure:   route.status == dnssec.Secure,
+		Secure:   route.Status == dnssec.Secure,
 		NextHop:  q.hop.Name,
-		Expanded: route.expansion,
+		Expanded: route.Expansion,
 	})
 	// A pinned authority certifies other hosts as well, and a forged MX record may
 	// name one of those.
 	switch {
-	case q.wishes.Pinned && route.status != dnssec.Secure:
+	case q.wishes.Pinned && route.Status != dnssec.Secure:
 		h.ReferenceNames = []string{q.hop.Name}
 	case !q.wishes.Pinned && len(h.override.Pin) > 0:
 		h.ReferenceNames = []string{exchange.Name}
