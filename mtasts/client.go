@@ -18,6 +18,7 @@ import (
 
 	"github.com/mxseal/mxseal/internal/flight"
 	"github.com/mxseal/mxseal/internal/guarded"
+	"github.com/mxseal/mxseal/mtasts/internal/mark"
 	"github.com/mxseal/mxseal/mtasts/internal/memory"
 	"github.com/mxseal/mxseal/mtasts/internal/turn"
 )
@@ -174,6 +175,7 @@ func hasSystemRoots() bool {
 type Client struct {
 	config  Config
 	memory  *memory.Memory[*state]
+	marks   *mark.Marks
 	storage *storage
 	fetcher *fetcher
 	events  *notifier
@@ -191,10 +193,12 @@ func New(config Config) (*Client, error) {
 		return nil, err
 	}
 	events := &notifier{logger: config.Logger, onEvent: config.OnEvent, now: config.Now, last: map[EventKind]time.Time{}}
+	marks := mark.New()
 	c := &Client{
 		config:  config,
+		marks:   marks,
 		memory:  memory.New[*state](config.Memory-config.Memory/absentShare, config.MaxPolicies),
-		storage: newStorage(config, events),
+		storage: newStorage(config, events, marks.ChangeAll),
 		fetcher: &fetcher{
 			dialer: guarded.Dialer{
 				Resolver: config.Resolver, Dial: turn.NewDialer(config.Dial, config.MaxFetches, fetchesPerAddress).Dial,

@@ -50,6 +50,11 @@ func (c *Client) lookup(ctx context.Context, domain string, impatient bool) (r R
 	}
 	if err == nil {
 		s.report(&r)
+		// In this order: what changes before IsCurrent looks is seen by it, and what changes
+		// later is seen by the Mark.
+		if mark := c.marks.Of(s.domain); c.IsCurrent(s.domain, s.policy) {
+			r.Mark = Mark{mark}
+		}
 		err = c.unknown(s)
 	}
 	return r, err
@@ -66,6 +71,9 @@ func (c *Client) fresh(domain string) *state {
 // remember puts s into memory.
 func (c *Client) remember(s *state) {
 	class, size := s.weigh()
+	if before := c.memory.Get(s.domain); before == nil || before.policy != s.policy {
+		defer c.marks.Change(s.domain)
+	}
 	for _, gone := range c.memory.Put(s.domain, s, class, size) {
 		if gone.inForce(c.config.Now()) && gone.policy.Mode != None && (c.config.Store == nil || gone.unsaved) {
 			c.events.rarely(Event{Kind: PolicyForgotten, Domain: gone.domain, Old: gone.policy})

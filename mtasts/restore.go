@@ -39,12 +39,14 @@ type storage struct {
 	// be read again.
 	failing atomic.Bool
 	epoch   atomic.Uint32
+	back    func() // called when epoch has grown
 }
 
-func newStorage(config Config, events *notifier) *storage {
+func newStorage(config Config, events *notifier, back func()) *storage {
 	leaser, _ := config.Store.(Leaser)
 	return &storage{
 		store: config.Store, leaser: leaser, key: bytes.Clone(config.StoreKey), events: events, now: config.Now,
+		back:   back,
 		absent: absent.NewSet(config.Memory / absentShare / absentSize),
 	}
 }
@@ -53,6 +55,7 @@ func newStorage(config Config, events *notifier) *storage {
 func (st *storage) seen() {
 	if st.failing.Load() && st.failing.CompareAndSwap(true, false) {
 		st.epoch.Add(1)
+		st.back()
 	}
 }
 

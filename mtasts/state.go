@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mxseal/mxseal/mtasts/internal/mark"
 	"github.com/mxseal/mxseal/mtasts/internal/memory"
 	"github.com/mxseal/mxseal/mtasts/internal/schedule"
 	"github.com/mxseal/mxseal/mtasts/internal/turn"
@@ -76,7 +77,19 @@ type Result struct {
 	// FailedText is the beginning of a fetched text that is not a valid policy,
 	// for reports; see [Lines].
 	FailedText string
+	// Mark is unchanged while the other fields describe what is in memory.
+	Mark Mark
 }
+
+// Mark tells at almost no cost that nothing has changed about a domain since a [Result] was
+// made. It is for callers that keep what they made from a Result, and ask before each use.
+// It is small and may be copied.
+type Mark struct{ mark mark.Mark }
+
+// Unchanged reports whether the policy is still the one of the Result, as far as memory can
+// tell. It may be false because of another domain: ask [Client.IsCurrent] then. It is false
+// for the zero Mark.
+func (m Mark) Unchanged() bool { return m.mark.Unchanged() }
 
 // Reportable reports whether Err is a failure that belongs in a TLS-RPT report:
 // there is a record but the policy could not be fetched, or anything failed while

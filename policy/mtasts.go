@@ -36,6 +36,8 @@ type MTASTS struct {
 	recheck time.Time
 	// off is true if MTA-STS is switched off for the mail.
 	off bool
+	// mark tells that the policy has not changed.
+	mark mtasts.Mark
 }
 
 func newMTASTS(result mtasts.Result) MTASTS {
@@ -48,6 +50,7 @@ func newMTASTS(result mtasts.Result) MTASTS {
 		failedText: result.FailedText,
 		reportable: result.Reportable(),
 		recheck:    result.NextCheck,
+		mark:       result.Mark,
 	}
 	if m.Policy != nil {
 		m.Fetched, m.Expires = result.Fetched, result.Expires
@@ -87,7 +90,7 @@ func (m *MTASTS) unasked() error {
 // isCurrent reports whether the policy is still the one in force, as far as the memory
 // of client can tell.
 func (m *MTASTS) isCurrent(client *mtasts.Client) bool {
-	return m.off || !m.Asked && m.Err == nil || client.IsCurrent(m.domain, m.Policy)
+	return m.mark.Unchanged() || m.off || !m.Asked && m.Err == nil || client.IsCurrent(m.domain, m.Policy)
 }
 
 // failures returns why the policy was not found, if a report counts it.
