@@ -186,17 +186,16 @@ func badLiteral() wording {
 
 // The failures of a domain as a whole.
 
-func noDomain() *Error {
-	return &Error{Permanent: true, Status: "5.1.2", Err: ErrNoDomain}
-}
-
-// nullMX is RFC 7505 section 4.
-func nullMX() *Error {
-	return &Error{Permanent: true, ReplyCode: 556, Status: "5.1.10", Detail: "the domain accepts no mail", Err: ErrNullMX}
-}
-
-func loop() *Error {
-	return &Error{Permanent: true, Status: "5.4.6", Detail: "the best mail host of the domain is this host itself", Err: ErrLoop}
+// unroutable is for a next hop that has no mail host.
+func unroutable(problem hop.Problem) *Error {
+	switch problem {
+	case hop.NullMX: // RFC 7505 section 4
+		return &Error{Permanent: true, ReplyCode: 556, Status: "5.1.10", Detail: "the domain accepts no mail", Err: ErrNullMX}
+	case hop.Loop:
+		return &Error{Permanent: true, Status: "5.4.6", Detail: "the best mail host of the domain is this host itself", Err: ErrLoop}
+	default:
+		return &Error{Permanent: true, Status: "5.1.2", Err: ErrNoDomain}
+	}
 }
 
 func notADomain(domain string, err error) *Error {

@@ -46,6 +46,9 @@ var mayImport = map[string][]string{
 	"policy/delivery/internal/message":      {},
 	"policy/internal/decision":              {"dane/dnssec"},
 	"policy/internal/hop":                   {"dane/dnssec"},
+	"policy/internal/policydns":             {"dane/dnssec"},
+	"policy/internal/protection":            {"dane"},
+	"policy/internal/survey":                {"dane", "dane/dnssec", "policy/internal/decision"},
 }
 
 // Imports go one way only.
