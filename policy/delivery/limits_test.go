@@ -2,7 +2,6 @@ package delivery
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +15,7 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/internal/test/fakedns"
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery/internal/limits"
 )
 
 // silent is a host that accepts connections and says nothing.
@@ -89,41 +89,12 @@ func TestS24StallingDomains(t *testing.T) {
 				if len(result.Delivered) != 1 || len(failures(t, err)) != stalling {
 					t.Fatalf("%d delivered, error %v", len(result.Delivered), err)
 				}
-				if want := time.Duration(stalling/domainsAtOnce) * patience; after > want {
+				if want := time.Duration(stalling/limits.AtOnce) * limits.Patience; after > want {
 					t.Errorf("delivered after %v, want %v at most", after, want)
 				}
 			})
 		})
 	}
-}
-
-// S24: the deliveries of one call are bounded.
-func TestDeliveriesAreBounded(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var mu sync.Mutex
-		running, most := 0, 0
-		turns := newTurns()
-		var all sync.WaitGroup
-		for range 3 * domainsInAll {
-			done := turns.take()
-			all.Go(func() {
-				defer done()
-				mu.Lock()
-				running++
-				most = max(most, running)
-				mu.Unlock()
-				time.Sleep(time.Hour)
-				mu.Lock()
-				running--
-				mu.Unlock()
-			})
-		}
-		all.Wait()
-		if most != domainsInAll {
-			t.Errorf("%d at the same time, want %d", most, domainsInAll)
-		}
-	})
 }
 
 // TestS24OneDomain: a domain that stalls does not occupy all workers of the caller:
@@ -148,7 +119,7 @@ func TestS24OneDomain(t *testing.T) {
 					all.Go(func() { d.SendMail(t.Context(), "s@example.net", to, []byte(letter)) })
 				}
 				synctest.Wait()
-				for i, want := range []time.Duration{patience, 0} {
+				for i, want := range []time.Duration{limits.Patience, 0} {
 					start := time.Now()
 					err := d.SendMail(t.Context(), "s@example.net", to, []byte(letter))
 					if got := failures(t, err); !slices.Equal(got, []string{"x@d0.example: 451 " + test.status}) {
@@ -163,8 +134,8 @@ func TestS24OneDomain(t *testing.T) {
 					t.Errorf("%d connections", len(w.dialled))
 				}
 				all.Wait()
-				if len(d.domains.keys) != 0 || len(d.hosts.keys) != 0 {
-					t.Errorf("left: %v, %v", d.domains.keys, d.hosts.keys)
+				if d.domains.Len() != 0 || d.hosts.Len() != 0 {
+					t.Errorf("left: %v, %v", d.domains.Len(), d.hosts.Len())
 				}
 			})
 		})
@@ -187,25 +158,6 @@ func TestLimitOfQuickDeliveries(t *testing.T) {
 			})
 		}
 		all.Wait()
-	})
-}
-
-// The interruption of a caller ends its wait for a place.
-func TestLimiterIsInterrupted(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var l limiter
-		leave, _ := l.enter(t.Context(), "x", 1)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		start := time.Now()
-		if _, ok := l.enter(ctx, "x", 1); ok || time.Since(start) != time.Second {
-			t.Errorf("entered %v after %v", ok, time.Since(start))
-		}
-		leave()
-		if len(l.keys) != 0 {
-			t.Errorf("left: %v", l.keys)
-		}
 	})
 }
 
@@ -442,8 +394,8 @@ func TestS24Clients(t *testing.T) {
 					}
 					first, _ := dial("d0.example")
 					second, _ := dial("D0.Example.")
-					if _, took := dial("d0.example"); took != patience {
-						t.Errorf("the third was refused after %v, want %v", took, patience)
+					if _, took := dial("d0.example"); took != limits.Patience {
+						t.Errorf("the third was refused after %v, want %v", took, limits.Patience)
 					}
 					err := d.SendMail(t.Context(), "s@example.net", to, []byte(letter))
 					if got := failures(t, err); !slices.Equal(got, []string{"x@d0.example: 451 4.4.5"}) {
@@ -459,8 +411,8 @@ func TestS24Clients(t *testing.T) {
 					}
 					second.Close()
 					third.Close()
-					if len(d.domains.keys) != 0 || len(d.hosts.keys) != 0 {
-						t.Errorf("left: %v, %v", d.domains.keys, d.hosts.keys)
+					if d.domains.Len() != 0 || d.hosts.Len() != 0 {
+						t.Errorf("left: %v, %v", d.domains.Len(), d.hosts.Len())
 					}
 				})
 			})
@@ -475,8 +427,8 @@ func TestS24Clients(t *testing.T) {
 					t.Errorf("a session with %s", domain)
 				}
 			}
-			if len(d.domains.keys) != 0 || len(d.hosts.keys) != 0 {
-				t.Errorf("left: %v, %v", d.domains.keys, d.hosts.keys)
+			if d.domains.Len() != 0 || d.hosts.Len() != 0 {
+				t.Errorf("left: %v, %v", d.domains.Len(), d.hosts.Len())
 			}
 		})
 	})
