@@ -57,7 +57,16 @@ func slowly(verb string, delay time.Duration) script {
 // is mx.d0.example and so on, at 10.0.0.0 and so on.
 func (w *world) domains(t *testing.T, n int) (d *Dialer, to []string) {
 	t.Helper()
-	names := fakedns.Answers{}
+	names, to := domainNames(t, n)
+	d = w.dialer()
+	d.Resolver = w.resolver(t, names, policy.Config{})
+	return d, to
+}
+
+// domainNames are the records of those domains, and an address in each.
+func domainNames(t *testing.T, n int) (names fakedns.Answers, to []string) {
+	t.Helper()
+	names = fakedns.Answers{}
 	for i := range n {
 		host := fmt.Sprintf("mx.d%d.example", i)
 		names.Add(t, dnssec.Insecure, fmt.Sprintf("d%d.example. MX 10 %s.", i, host))
@@ -65,9 +74,7 @@ func (w *world) domains(t *testing.T, n int) (d *Dialer, to []string) {
 		names.Deny(dnssec.Insecure, host+". AAAA")
 		to = append(to, fmt.Sprintf("x@d%d.example", i))
 	}
-	d = w.dialer()
-	d.Resolver = w.resolver(t, names, policy.Config{})
-	return d, to
+	return names, to
 }
 
 // TestS24StallingDomains: SMTP-12: domains that stall do not delay the others.
@@ -309,34 +316,38 @@ func TestS13SlowIsNotStalled(t *testing.T) {
 	}
 }
 
-// stallingAt is a host with TLS that says nothing any more from a step on.
-func stallingAt(step string) script {
+// stallingAt is a host with TLS that says nothing any more from a step on. "." is the
+// reply to a message.
+func stallingAt(step string) script { return stallingAfter(0, step) }
+
+// stallingAfter is stallingAt from the time on when the host has taken some messages over
+// the connection.
+func stallingAfter(messages int, step string) script {
 	return func(s *server) {
-		answer := func(at, reply string) bool {
-			if at == step {
-				silent(s)
-				return false
-			}
-			s.say(reply)
-			return true
-		}
 		inTLS := ""
 		for line, ok := "greeting", true; ok; line, ok = s.hear() {
 			verb, _, _ := strings.Cut(line, " ")
-			reply := map[string]string{"greeting": greeting, "EHLO": "250-mx\r\n250 STARTTLS\r\n", "STARTTLS": "220 go\r\n", "DATA": "354 go\r\n"}[verb]
 			if verb == "EHLO" {
 				verb += inTLS
 			}
-			if !answer(verb, cmp.Or(reply, "250 ok\r\n")) {
+			if verb == step && messages == 0 {
+				silent(s)
 				return
 			}
-			switch {
-			case verb == "DATA":
+			reply := map[string]string{"greeting": greeting, "EHLO": "250-mx\r\n250 STARTTLS\r\n", "STARTTLS": "220 go\r\n", "DATA": "354 go\r\n"}[verb]
+			s.say(cmp.Or(reply, "250 ok\r\n"))
+			switch verb {
+			case "DATA":
 				for line != "." && ok {
 					line, ok = s.hear()
 				}
+				if step == "." && messages == 0 {
+					silent(s)
+					return
+				}
 				s.say("250 ok\r\n")
-			case verb == "STARTTLS":
+				messages--
+			case "STARTTLS":
 				if inTLS = " in TLS"; step == "TLS" {
 					silent(s)
 				} else if !s.handshake(certificates().good) {
