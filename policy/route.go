@@ -45,10 +45,10 @@ func (r *Resolver) findRoute(ctx context.Context, q question) (route, *Error) {
 	}
 	answer, err := r.dns.Lookup(ctx, next.Name+".", dnssec.TypeMX)
 	if err != nil {
-		return route{}, mxLookup(err)
+		return route{}, mxLookup(q, err)
 	}
 	if answer == nil || answer.Status != dnssec.Secure && answer.Status != dnssec.Insecure {
-		return route{}, mxLookup(errNoStatus)
+		return route{}, mxLookup(q, errNoStatus)
 	}
 	if answer.NXDomain {
 		return route{}, r.conclude(ctx, q, answer.Status, noDomain(), new(MTASTS))
