@@ -33,7 +33,7 @@ type wording struct {
 func refusalWording(refusal decision.Refusal, err error, policyKnown bool) wording {
 	switch refusal {
 	case decision.TLSALookupFailed:
-		failure := tlsrpt.Classify(err)
+		failure := failedLookup(err)
 		return wording{
 			kind: ErrLookupFailed, reason: failure.Type, reasonCode: failure.ReasonCode, status: "4.7.5",
 			detail: "the lookup of the host's addresses or TLSA records failed, which does not mean that there are none; the mail waits",
@@ -209,11 +209,26 @@ func notADomain(domain string, err error) *Error {
 
 // mxLookup is the failure of a domain whose MX lookup failed (RFC 7672 section
 // 2.1.2).
-func mxLookup(err error) *Error {
-	return &Error{
-		Reason: tlsrpt.DNSSECInvalid, ReasonCode: tlsrpt.Classify(err).ReasonCode, Status: "4.4.3",
+func mxLookup(q question, err error) *Error {
+	failure := failedLookup(err)
+	e := &Error{
+		Reason: failure.Type, ReasonCode: failure.ReasonCode, Status: "4.4.3",
 		Detail: "the lookup of the MX records failed; the mail waits", Err: err,
 	}
+	if !q.tlsOptional {
+		e.reported = q.hop.String()
+	}
+	return e
+}
+
+// failedLookup returns what reports count of a lookup that failed: one that is bogus, or
+// that the servers of the domain fail. What may be the fault of the sender's own resolver
+// is not counted.
+func failedLookup(err error) tlsrpt.Failure {
+	if failure := tlsrpt.Classify(err); failure.Type == tlsrpt.DNSSECInvalid {
+		return failure
+	}
+	return tlsrpt.Failure{}
 }
 
 // atNextHop makes the failure of a next hop that the operator configured temporary:

@@ -3,6 +3,7 @@ package delivery
 import (
 	"cmp"
 	"context"
+	"errors"
 	"crypto/tls"
 	"log/slog"
 	"net"
@@ -197,11 +198,15 @@ func (d *Dialer) walk(ctx context.Context, domain string, options []policy.Optio
 		return nil, tooManyDeliveries(domain)
 	}
 	plan, err := d.Resolver.Resolve(ctx, domain, options...)
+	w := &walk{dialer: d, leaveDomain: leave}
 	if err != nil {
+		if failure := new(policy.Error); errors.As(err, &failure) {
+			session := failure.Session()
+			w.record(&session)
+		}
 		leave()
 		return nil, err
 	}
-	w := &walk{dialer: d, leaveDomain: leave}
 	w.follow(plan)
 	return w, nil
 }
