@@ -76,7 +76,7 @@ func (r *Resolver) findRoute(ctx context.Context, q question) (hop.Route, *Error
 		err = errNoStatus
 	}
 	if err != nil {
-		return hop.Route{}, mxLookup(err)
+		return hop.Route{}, mxLookup(q, err)
 	}
 	route, problem := hop.NewRoute(q.hop, answer, r.self)
 	if problem != hop.NoProblem {

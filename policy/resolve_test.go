@@ -107,7 +107,7 @@ func TestHostsAreJudgedApart(t *testing.T) {
 		{Opportunistic, 0, ""},
 		{Encrypted, ByDANE, ""},
 		{Refused, 0, ""},
-		{Refused, ByDANE, tlsrpt.DNSSECInvalid},
+		{Refused, ByDANE, ""}, // SERVFAIL for addresses may be due to the sender's resolver
 	} {
 		h := plan.Hosts[i]
 		if h.Level != want.level || h.By != want.by {

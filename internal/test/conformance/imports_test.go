@@ -44,6 +44,7 @@ var mayImport = map[string][]string{
 	"policy/delivery/internal/handover":     {"policy/delivery/internal/conversation", "policy/delivery/internal/wire"},
 	"policy/delivery/internal/dsn":          {"policy/delivery/internal/message"},
 	"policy/delivery/internal/message":      {},
+	"policy/delivery/internal/pipelining":   {"policy/delivery/internal/conversation", "policy/delivery/internal/wire"},
 	"policy/internal/decision":              {"dane/dnssec"},
 	"policy/internal/hop":                   {"dane/dnssec"},
 	"policy/internal/policydns":             {"dane/dnssec"},
