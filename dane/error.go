@@ -166,14 +166,17 @@ func (e *Error) TLSReport() (resultType, reasonCode string) {
 			_, reasonCode = reported.TLSReport()
 			return "dnssec-invalid", reasonCode
 		}
-		return "dnssec-invalid", "lookup-failed"
+		return "dnssec-invalid", "dns-failure"
 	case ErrMismatch:
-		furthest := &fault{reason: noMatch}
+		var furthest *fault
 		for i := range e.Attempts {
 			var why *fault
 			if errors.As(e.Attempts[i].Err, &why) {
 				furthest = further(furthest, why)
 			}
+		}
+		if furthest == nil {
+			furthest = &fault{reason: noMatch} // there are no records
 		}
 		return furthest.TLSReport()
 	default:

@@ -33,7 +33,7 @@ func TestDNSFailures(t *testing.T) {
 	for reason, failure := range map[string]error{
 		"dns-failure":                 servfail("x"),
 		"dns-timeout":                 &net.DNSError{Err: "i/o timeout", IsTimeout: true},
-		"dns-bogus-signature-expired": fmt.Errorf("lookup: %w", bogus{errors.New("bogus")}),
+		"bogus-signature-expired": fmt.Errorf("lookup: %w", bogus{errors.New("bogus")}),
 	} {
 		t.Run(reason, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {

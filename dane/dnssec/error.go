@@ -47,8 +47,8 @@ const (
 	NAT64Unknown                           // the prefix of the NAT64 could not be discovered
 )
 
-// String returns the reason in the form of a TLS-RPT failure-reason-code
-// (RFC 8460 section 4.4), such as "bogus-signature-expired" or "servfail".
+// String returns the reason as one word, such as "bogus-signature-expired" or
+// "servfail".
 func (r Reason) String() string {
 	codes := [...]string{
 		Timeout:              "timeout",
@@ -228,9 +228,13 @@ func (e *Error) Timeout() bool {
 }
 
 // TLSReport returns the result type (RFC 8460 section 4.3.2.1) and the
-// failure-reason-code under which TLS-RPT reports the error.
+// failure-reason-code under which TLS-RPT reports the error: the reason, with "dns-"
+// in front unless it is about DNSSEC.
 func (e *Error) TLSReport() (resultType, reasonCode string) {
-	return "dnssec-invalid", e.Reason.String()
+	if e.Reason.bogus() {
+		return "dnssec-invalid", e.Reason.String()
+	}
+	return "dnssec-invalid", "dns-" + e.Reason.String()
 }
 
 // failure returns an Error about q. Its Status follows from the reason.
