@@ -167,8 +167,8 @@ func TestAggregatorBrokenPolicy(t *testing.T) {
 	check(t, got)
 }
 
-// R16: the failure to get a policy is not that of the mail host that was tried next. The
-// same failure at several hosts is one detail, also if an older version stored several.
+// R16: the failure to get a policy is not that of the mail host that was tried next, and
+// the same failure before several hosts is one detail.
 func TestR16FetchFailuresNameNoHost(t *testing.T) {
 	t.Parallel()
 	for _, resultType := range []tlsrpt.ResultType{tlsrpt.STSPolicyFetchError, tlsrpt.STSPolicyInvalid, tlsrpt.STSWebPKIInvalid} {

@@ -102,9 +102,6 @@ func canonicalDetail(d report.Detail) report.Detail {
 	if !d.Type.Valid() {
 		d.Type = tlsrpt.ValidationFailure
 	}
-	if !d.Type.AboutHost() {
-		d = report.Detail{Type: d.Type, ReasonCode: d.ReasonCode, Info: d.Info, Sessions: d.Sessions}
-	}
 	d.SendingIP, d.ReceivingIP = canonicalAddr(d.SendingIP), canonicalAddr(d.ReceivingIP)
 	if name, err := names.Canonical(d.MXHost); err == nil {
 		d.MXHost = name
