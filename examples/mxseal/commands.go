@@ -1,0 +1,14 @@
+package main
+
+import (
+	"github.com/mxseal/mxseal/examples/mxseal/internal/check"
+	"github.com/mxseal/mxseal/examples/mxseal/internal/cli"
+)
+
+// commands returns the subcommands in the order of the help text. Each is in a package of
+// its own.
+func commands() []cli.Command {
+	return []cli.Command{
+		check.Command(),
+	}
+}
