@@ -3,6 +3,8 @@ package main
 import (
 	"github.com/mxseal/mxseal/examples/mxseal/internal/check"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/cli"
+	"github.com/mxseal/mxseal/examples/mxseal/internal/report"
+	"github.com/mxseal/mxseal/examples/mxseal/internal/send"
 )
 
 // commands returns the subcommands in the order of the help text. Each is in a package of
@@ -10,5 +12,7 @@ import (
 func commands() []cli.Command {
 	return []cli.Command{
 		check.Command(),
+		report.Command(),
+		send.Command(),
 	}
 }
