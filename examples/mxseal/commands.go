@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/mxseal/mxseal/examples/mxseal/internal/advise"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/check"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/cli"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/report"
@@ -12,6 +13,7 @@ import (
 func commands() []cli.Command {
 	return []cli.Command{
 		check.Command(),
+		advise.Command(),
 		report.Command(),
 		send.Command(),
 	}

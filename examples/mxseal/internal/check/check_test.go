@@ -63,6 +63,9 @@ func network(t *testing.T) (*policytest.Internet, cli.Env) {
 	inet.Host("mx.agile.test", policytest.TLSA("3 1 1", "3 1 2 "+strings.Repeat("00", 64), "1 1 1"))
 	inet.Domain("both.test").MX("mx.both.test").Policy("enforce", "other.test")
 	inet.Host("mx.both.test", policytest.TLSA("3 1 1"))
+	inet.Domain("forgeable.test", policytest.Unsigned).MX("mx.dane.test").Policy("testing", "mx.dane.test")
+	inet.Domain("xn--bcher-kva.test").MX("mx.dane.test")
+	inet.Domain("html.test").MX("mx.dane.test").Add("_smtp._tls TXT \"v=TLSRPTv1; rua\"").Policy("enforce", "mx.html.test").Publish("<html>")
 	return inet, cli.Env{DNS: inet.DNSConfig(), Policy: inet.Config()}
 }
 
@@ -118,12 +121,16 @@ func TestVerdicts(t *testing.T) {
 		{"not_a_domain!", 4, []string{"not a domain name"}},
 		{"dane.test plain.test unlisted.test", 3, []string{"dane.test: protected", "plain.test: unprotected", "unlisted.test: broken"}},
 		{"rescue.test", 0, []string{"rescue.test: protected"}},
-		{"-connect rescue.test", 5, []string{"rescue.test: degraded: mx.rescue.test, the first mail host, fails",
-			"  problem: mx.rescue.test fails at 1", "no TLSA record authenticates the server"}},
-		{"backup.test", 5, []string{"backup.test: degraded: mx.backup.test, the first mail host, gets no mail", "  problem: mx.backup.test gets no mail: ", "does not list the host"}},
+		{"-connect rescue.test", 5, []string{"rescue.test: degraded: the first mail host, mx.rescue.test, fails; apart from that the domain is protected: ",
+			"  problem: mx.rescue.test fails at 1", ": DANE verification failed: dane: no TLSA record authenticates the server"}},
+		{"backup.test", 5, []string{"backup.test: degraded: the first mail host, mx.backup.test, gets no mail; ", "  problem: mx.backup.test gets no mail: the enforced MTA-STS policy does not list the host"}},
 		{"-connect agile.test", 3, []string{"TLS reports go to mailto:tls@agile.test, https://agile.test/r", "; it would have matched"}},
 		{"-connect both.test", 0, []string{"both.test: protected", "MTA-STS not met for senders without DANE: the policy does not list the host"}},
 		{"dane.test", 0, []string{"TLS reports: the domain asks for none", "  TXT  _mta-sts.dane.test. secure: none"}},
+		{"forgeable.test", 1, []string{"can redirect mail to a host other than mx.dane.test"}},
+		{"b\u00fccher.test", 0, []string{"xn--bcher-kva.test: protected"}},
+		{"html.test", 5, []string{"html.test: degraded: the MTA-STS policy cannot be used; ", "problem: the MTA-STS policy cannot be used: policy (policy-syntax)",
+			"problem: the TLSRPT record cannot be used: "}},
 		{"dane.test -connect", 0, []string{"a sender would use it"}},
 		{"rescue.test null.test -connect", 4, nil},
 		{"-h", 0, nil},
@@ -255,7 +262,7 @@ func TestNagios(t *testing.T) {
 	}{
 		{"-connect dane.test", 0, "MXSEAL OK - dane.test protected: every mail host must be authenticated | time=0.", []string{" hosts=1 problems=0\n"}},
 		{"plain.test", 1, "MXSEAL WARNING - plain.test unprotected: ", nil},
-		{"-connect rescue.test", 1, "MXSEAL WARNING - rescue.test degraded: mx.rescue.test, the first mail host, fails",
+		{"-connect rescue.test", 1, "MXSEAL WARNING - rescue.test degraded: the first mail host, mx.rescue.test, fails",
 			[]string{" hosts=2 problems=1\n", "\nmx.rescue.test fails at "}},
 		{"-connect dane.test impostor.test", 2, "MXSEAL CRITICAL - dane.test protected: every mail host must be authenticated; impostor.test broken: ", nil},
 		{"null.test", 2, "MXSEAL CRITICAL - null.test unreachable: ", []string{"null MX"}},
@@ -309,10 +316,11 @@ func TestPrivateNetwork(t *testing.T) {
 		code int
 		want string
 	}{
-		{"sts.test", 1, "special-purpose"},
+		{"sts.test", 5, "special-purpose"},
 		{"sts.test -allow 192.0.0.0/8 -allow 198.0.0.0/8 -allow 203.0.113.0/24 -ca " + file, 0, "sts.test: protected"},
 		{"private.test", 3, "no mail is sent to"},
-		{"private.test -allow 127.0.0.0/8", 1, "unprotected"},
+		{"private.test -allow 127.0.0.0/8", 5, "which the option -allow does not permit"},
+		{"private.test -allow 127.0.0.0/8 -allow 192.0.0.0/8", 5, "x509: certificate signed by unknown authority"},
 		{"named.test", 3, "no address"},
 		{"named.test -hosts " + hosts, 1, "A    mx.named.test. insecure: 192.0.2.99"},
 		{"zone.test", 4, "bogus"},

@@ -31,7 +31,7 @@ Shows what senders find about each domain, and what they do.
 Exit status, the worst of all domains, in this order:
   0 protected    every mail host must be authenticated
   1 unprotected  an attacker on the path can read the mail
-  5 degraded     a mail host fails, and others get its mail
+  5 degraded     a mail host, or a record, fails; the rest works
   4 unreachable  no such domain, no mail accepted, or no answer
   3 broken       no mail host can be used         (2 is for wrong usage)
 `

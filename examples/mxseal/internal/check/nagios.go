@@ -49,7 +49,7 @@ type plugin struct {
 
 func (p *plugin) print(r *survey.Result) error {
 	p.worst = max(p.worst, statusOf(r.Verdict))
-	p.summaries = append(p.summaries, field(r.Domain)+" "+r.Verdict.String()+": "+field(r.Why))
+	p.summaries = append(p.summaries, field(r.Name())+" "+r.Verdict.String()+": "+field(r.Why))
 	if r.Error != nil {
 		p.problems = append(p.problems, field(r.Error.Error()))
 	}

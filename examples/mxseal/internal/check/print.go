@@ -26,7 +26,7 @@ func (t *text) print(r *survey.Result) error {
 		b.WriteByte('\n')
 	}
 	t.any, t.worst = true, survey.Worst(t.worst, r.Verdict)
-	fmt.Fprintf(&b, "%s: %s: %s\n", cli.Clean(r.Domain), r.Verdict, cli.Clean(r.Why))
+	fmt.Fprintf(&b, "%s: %s: %s\n", cli.Clean(r.Name()), r.Verdict, cli.Clean(r.Why))
 	for _, problem := range r.Problems {
 		fmt.Fprintf(&b, "  problem: %s\n", cli.Clean(problem))
 	}
@@ -49,8 +49,13 @@ func (t *text) print(r *survey.Result) error {
 	for _, s := range r.Sessions {
 		printSession(&b, s)
 	}
-	_, err := t.w.Write(b.Bytes())
+	_, err := optionNames().WriteString(t.w, b.String())
 	return err
+}
+
+// optionNames replaces what the library calls a setting by the name of the option.
+func optionNames() *strings.Replacer {
+	return strings.NewReplacer("Config.AllowMailHost", "the option -allow", "Config.AllowPolicyHost", "the option -allow")
 }
 
 func printLookup(b *bytes.Buffer, l survey.Lookup) {

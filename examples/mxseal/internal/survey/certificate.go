@@ -29,7 +29,7 @@ type Record struct {
 }
 
 // inspect compares a TLS session with the plan.
-func (s *Surveyor) inspect(session *Session, host *policy.Host, sts *policy.MTASTS, state *tls.ConnectionState) {
+func (s *Surveyor) inspect(r *Result, session *Session, host *policy.Host, state *tls.ConnectionState) {
 	session.Seen = state
 	session.TLS = tls.VersionName(state.Version)
 	for _, cert := range state.PeerCertificates {
@@ -39,9 +39,10 @@ func (s *Surveyor) inspect(session *Session, host *policy.Host, sts *policy.MTAS
 	if err := s.WebPKI(state.PeerCertificates, host.Name); err != nil {
 		session.WebPKI = err.Error()
 	}
-	session.MTASTS = judgeMTASTS(session, host, sts, state.Version)
-	if err := host.Verify(*state); err != nil {
-		session.Error = err.Error()
+	session.MTASTS = judgeMTASTS(session, host, r.MTASTS, state.Version)
+	var failed *policy.Error
+	if err := host.Verify(*state); errors.As(err, &failed) {
+		session.Error = r.brief(host, failed)
 		return
 	}
 	session.OK = true

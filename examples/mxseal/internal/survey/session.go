@@ -66,7 +66,7 @@ func (s *Surveyor) sessions(ctx context.Context, r *Result) []*Session {
 			places <- struct{}{}
 			s.Progress.Begin(r.Domain, "connecting to "+host.Name+" at "+addr.String())
 			running.Go(func() {
-				s.connectTo(ctx, host, r.MTASTS, session)
+				s.connectTo(ctx, r, host, session)
 				<-places
 			})
 		}
@@ -76,7 +76,7 @@ func (s *Surveyor) sessions(ctx context.Context, r *Result) []*Session {
 }
 
 // connectTo starts a session as a sender does, up to and without the mail.
-func (s *Surveyor) connectTo(ctx context.Context, host *policy.Host, sts *policy.MTASTS, session *Session) {
+func (s *Surveyor) connectTo(ctx context.Context, r *Result, host *policy.Host, session *Session) {
 	ctx, cancel := context.WithTimeout(ctx, sessionTime)
 	defer cancel()
 	conn, err := s.Dial(ctx, "tcp", netip.AddrPortFrom(session.Addr, host.Port).String())
@@ -96,7 +96,7 @@ func (s *Surveyor) connectTo(ctx context.Context, host *policy.Host, sts *policy
 		session.OK = spoke && host.Level == policy.Opportunistic // the mail would be sent in cleartext
 		return
 	}
-	s.inspect(session, host, sts, state)
+	s.inspect(r, session, host, state)
 }
 
 // talk conducts the session up to the TLS handshake. It does not verify the certificate, so

@@ -37,6 +37,14 @@ type Result struct {
 	Time time.Time `json:"time"`
 }
 
+// Name returns the domain in A-labels, if it is a domain.
+func (r *Result) Name() string {
+	if r.Plan != nil {
+		return r.Plan.Domain
+	}
+	return r.Domain
+}
+
 // Reports is where a domain wants reports of TLS (RFC 8460 section 3).
 type Reports struct {
 	To    []string `json:"to,omitempty"`

@@ -3,7 +3,10 @@ package survey
 import (
 	"fmt"
 	"slices"
+	"strings"
 
+	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy"
 )
 
@@ -15,7 +18,7 @@ const (
 	Unprotected Verdict = 1 // an attacker on the path can read the mail
 	Broken      Verdict = 3 // no mail host can be used
 	Unreachable Verdict = 4 // no such domain, no mail accepted, or no answer
-	Degraded    Verdict = 5 // a mail host fails, and others take the mail
+	Degraded    Verdict = 5 // a mail host or a record fails, and others do not
 )
 
 // String returns the verdict in one word.
@@ -64,7 +67,7 @@ func (r *Result) judge() {
 			r.Verdict, r.Why = Broken, "no mail host that answers meets the policy"
 		}
 	case len(failed) > 0:
-		r.Why = fmt.Sprintf("%s, and mail arrives only by others; those are %s: %s", failed[0].headline, r.Verdict, r.Why)
+		r.Why = fmt.Sprintf("%s; apart from that the domain is %s: %s", failed[0].headline, r.Verdict, r.Why)
 		r.Verdict = Degraded
 	}
 }
@@ -82,14 +85,20 @@ func judgePlan(plan *policy.Plan) (Verdict, string) {
 			return Unprotected, "an attacker on the path can prevent TLS with " + host.Name
 		case host.Level == policy.Encrypted:
 			return Unprotected, "an attacker on the path can impersonate " + host.Name
-		case !host.RouteAuthenticated:
+		case !routed(plan):
 			return Unprotected, "an attacker on the path can redirect mail to a host other than " + host.Name
 		}
 	}
 	return Protected, "every mail host must be authenticated"
 }
 
-// failure is the failure of a mail host, or of some of its addresses.
+// routed reports whether an attacker on the path cannot name mail hosts of his own. A
+// policy in testing mode does not prevent that.
+func routed(plan *policy.Plan) bool {
+	return plan.MXStatus == dnssec.Secure || plan.MTASTS.Mode() == mtasts.Enforce
+}
+
+// failure is the failure of a mail host, of some of its addresses, or of a record.
 type failure struct {
 	headline string // what fails
 	problem  string // and why
@@ -99,21 +108,35 @@ type failure struct {
 func (r *Result) failures() []failure {
 	var list []failure
 	for i, host := range r.Plan.Hosts {
-		name := host.Name
+		name := "mail host " + host.Name
 		if i == 0 && len(r.Plan.Hosts) > 1 {
-			name += ", the first mail host,"
+			name = "the first mail host, " + host.Name + ","
 		}
 		if host.Level == policy.Refused {
-			problem := host.Name + " gets no mail"
-			if host.Refusal != nil {
-				problem += ": " + host.Refusal.Error()
-			}
+			problem := host.Name + " gets no mail: " + r.brief(host, host.Refusal)
 			list = append(list, failure{name + " gets no mail", problem})
 			continue
 		}
 		list = append(list, r.failuresAt(host, name)...)
 	}
+	if r.MTASTS != nil && r.MTASTS.Err != nil {
+		const what = "the MTA-STS policy cannot be used"
+		list = append(list, failure{what, what + ": " + strings.TrimPrefix(r.MTASTS.Err.Error(), "mtasts: "+r.Plan.NextHop+": ")})
+	}
+	if r.Reports != nil && r.Reports.Error != "" && !r.Reports.Missing {
+		const what = "the TLSRPT record cannot be used"
+		list = append(list, failure{what, what + ": " + strings.TrimPrefix(r.Reports.Error, "tlsrpt: ")})
+	}
 	return list
+}
+
+// brief returns the text of an error about a host without the names that the reader knows.
+func (r *Result) brief(host *policy.Host, err *policy.Error) string {
+	if err == nil {
+		return host.Why
+	}
+	text := strings.TrimPrefix(err.Error(), "policy: "+r.Plan.Domain+": ")
+	return strings.TrimPrefix(text, "host "+host.Name+": ")
 }
 
 // failuresAt returns what fails of the addresses of a host. An address that this machine
