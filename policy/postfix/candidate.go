@@ -48,8 +48,8 @@ func (t *table) candidates() []candidate {
 			}
 		}
 	}
-	if s := t.secureByNextHop(); s.names != nil {
-		all = append(all, s)
+	if isName(t.plan.NextHop) {
+		all = append(all, secureNextHop{})
 	}
 	if t.Client != Sendmail {
 		all = append(all, encrypt{})
@@ -72,10 +72,10 @@ func (none) treats(d demand) treatment {
 type daneOnly struct{}
 
 func (daneOnly) treats(d demand) treatment {
-	switch d.kind {
-	case byDANE:
+	switch {
+	case d.kind == byDANE:
 		return keeps
-	case byPin, byBoth:
+	case d.kind == byPin, d.kind == byBoth, d.kind == refusedByPolicy && d.withoutDANE:
 		return weaker
 	default:
 		return excludes
@@ -123,14 +123,18 @@ func (t *table) secureByName() (s secure) {
 	return s
 }
 
-// secureByNextHop demands a certificate for the next-hop domain.
-func (t *table) secureByNextHop() (s secure) {
-	for _, d := range t.usable {
-		if d.kind == byNextHop && isName(t.plan.NextHop) {
-			s.names, s.hosts = []string{t.plan.NextHop}, append(s.hosts, d)
-		}
+// secureNextHop is the policy secure for the next-hop domain. Any host may have its certificate.
+type secureNextHop struct{}
+
+func (secureNextHop) treats(d demand) treatment {
+	switch d.kind {
+	case byNextHop:
+		return keeps
+	case opportunistic, encryptedByDANE, encryptedByOperator, unreachable:
+		return excludes
+	default:
+		return weaker
 	}
-	return s
 }
 
 // fingerprint is the policy fingerprint: a certificate or a key with one of the digests.

@@ -44,6 +44,8 @@ type demand struct {
 	lookupFailed bool
 	// insecureMX is true if MX records that are not secure name the host.
 	insecureMX bool
+	// withoutDANE is true if the operator has switched DANE off for the host, or pinned records.
+	withoutDANE bool
 	// pinned is true if the TLSA records are the operator's.
 	pinned bool
 	// enforced is true if an MTA-STS policy is among what decided.
@@ -54,9 +56,10 @@ func demandOf(host *policy.Host, plan *policy.Plan) demand {
 	d := demand{
 		host:       host,
 		insecureMX: plan.MXStatus != dnssec.Secure,
-		pinned:     len(host.TLSA) > 0 && (host.DANE == nil || host.DANE.State != dane.Usable),
 		enforced:   host.By.Has(policy.ByMTASTS),
 	}
+	d.withoutDANE = host.DANE != nil && host.DANE.State == dane.Unknown
+	d.pinned = len(host.TLSA) > 0 && d.withoutDANE
 	names := host.WebPKINames()
 	switch host.Level {
 	case policy.Authenticated:

@@ -67,13 +67,15 @@ func (t *table) losses(c candidate, excluded []demand) []Loss {
 	for _, d := range excluded {
 		note(t.lost(d), d)
 	}
-	_, isSecure := c.(secure)
+	s, isSecure := c.(secure)
+	for _, d := range s.hosts {
+		if d.isBothAtInsecureMX() {
+			note(InsecureMX, d)
+		}
+	}
 	_, isFingerprint := c.(fingerprint)
 	for _, d := range t.demands {
-		switch {
-		case isSecure && d.isBothAtInsecureMX() && !t.DeferInsecureMX:
-			note(InsecureMX, d)
-		case d.lookupFailed && (c == nil || isSecure || isFingerprint):
+		if d.lookupFailed && (c == nil || isSecure || isFingerprint) {
 			note(LookupFailed, d)
 		}
 	}

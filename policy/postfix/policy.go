@@ -216,16 +216,18 @@ func (t *table) judge(c candidate) (excluded []demand, allowed bool) {
 func (t *table) reply(c candidate, excluded []demand) Reply {
 	r := c.write(t)
 	r.Inexact = t.losses(c, excluded)
-	_, isSecure := c.(secure)
-	r.Weaker = isSecure && slices.ContainsFunc(t.usable, demand.isBothAtInsecureMX)
+	s, _ := c.(secure)
+	r.Weaker = slices.ContainsFunc(s.hosts, demand.isBothAtInsecureMX)
 	return r
 }
 
 // cannot answers for a plan that no policy of the client keeps.
 func (t *table) cannot() Reply {
-	losses := t.losses(nil, t.usable)
-	r := wait("no TLS policy of the client demands as much as the plan does: " + losses[0].String() + "; use the relay of mxseal for this domain")
-	r.Inexact = losses
+	r := wait("no TLS policy demands as much as the plan of this domain; use the relay of mxseal for it")
+	r.Inexact = t.losses(nil, slices.DeleteFunc(slices.Clone(t.usable), func(d demand) bool { return d.kind == opportunistic }))
+	if len(r.Inexact) > 0 {
+		r.Text = reason("no TLS policy can say this, use the relay of mxseal: " + r.Inexact[0].String())
+	}
 	return r
 }
 

@@ -57,17 +57,23 @@ func colons(digits string) string {
 	return b.String()
 }
 
-// write keeps the order that sendmail needs: servername= is last, and nothing else is there.
+func (secureNextHop) write(t *table) Reply { return fit(t.secure([]string{t.plan.NextHop})) }
+
 func (s secure) write(t *table) Reply {
-	text := "secure match=" + strings.Join(s.names, ":") + hostSNI
-	if t.Client == Sendmail {
-		return fit(text)
-	}
-	text += tls12
+	text := t.secure(s.names)
 	if t.Client == PostfixTLSRPT && t.enforces() && slices.ContainsFunc(s.hosts, demand.isEnforced) {
 		text += t.attributes(t.patterns(s), maxText-len(text))
 	}
 	return fit(text)
+}
+
+// secure keeps the order that sendmail needs: servername= is last, and nothing else is there.
+func (t *table) secure(names []string) string {
+	text := "secure match=" + strings.Join(names, ":") + hostSNI
+	if t.Client == Sendmail {
+		return text
+	}
+	return text + tls12
 }
 
 func (d demand) isEnforced() bool { return d.enforced }
