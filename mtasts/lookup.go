@@ -323,7 +323,7 @@ func (c *Client) wait(ctx context.Context, f *flight.Flight[outcome], impatient 
 				now := c.config.Now()
 				known.state = known.state.at(now)
 				if known.state.policy == nil {
-					known.state.setError(&Error{Domain: known.state.domain, Kind: KindFetch, ReasonCode: "pending", Err: errPending}, "")
+					known.state.setError(&Error{Domain: known.state.domain, Kind: KindFetch, ReasonCode: "http-pending", Err: errPending}, "")
 					known.state.checkAt(now.Add(soon))
 				}
 				return known, nil

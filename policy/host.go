@@ -241,6 +241,20 @@ func (h *Host) Verify(state tls.ConnectionState) error {
 	return nil
 }
 
+// WebPKINames returns the names for each of which the server must have a certificate of
+// the web PKI, besides what TLSA demands: the name of the host, or with RequireRoute the
+// next-hop domain. It returns nil if none is demanded, or if the host is refused. It is for
+// programs that hand the plan to another mail server.
+func (h *Host) WebPKINames() (names []string) {
+	if h.Level != Refused && h.demands.WebPKI {
+		names = append(names, h.Name)
+	}
+	if h.Level != Refused && h.demands.NextHop {
+		names = append(names, h.plan.NextHop)
+	}
+	return names
+}
+
 // refused returns the refusal of a refused host. A zero Host has none of its own.
 func (h *Host) refused() *Error {
 	if h.Refusal == nil {

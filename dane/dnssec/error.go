@@ -47,8 +47,8 @@ const (
 	NAT64Unknown                           // the prefix of the NAT64 could not be discovered
 )
 
-// String returns the reason in the form of a TLS-RPT failure-reason-code
-// (RFC 8460 section 4.4), such as "bogus-signature-expired" or "servfail".
+// String returns the reason as one word, such as "bogus-signature-expired" or
+// "servfail".
 func (r Reason) String() string {
 	codes := [...]string{
 		Timeout:              "timeout",
@@ -232,7 +232,8 @@ func (e *Error) Timeout() bool {
 }
 
 // TLSReport returns the result type (RFC 8460 section 4.3.2.1) and the
-// failure-reason-code under which TLS-RPT reports the error. The type is empty, and the
+// failure-reason-code under which TLS-RPT reports the error: the reason, with "dns-"
+// in front unless it is about DNSSEC. The type is empty, and the
 // error is not reported, unless the answer is bogus, or a server says so by an Extended
 // DNS Error. Timeouts and other failures of servers may be due to this host. So may bogus
 // answers about the root or a top-level domain, which a wrong clock or an old trust anchor
@@ -241,7 +242,10 @@ func (e *Error) TLSReport() (resultType, reasonCode string) {
 	if code := first(e, (*Error).bogusCode); code != "" {
 		return "dnssec-invalid", code
 	}
-	return "", e.Reason.String()
+	if e.Reason.bogus() {
+		return "", e.Reason.String()
+	}
+	return "", "dns-" + e.Reason.String()
 }
 
 // bogusCode returns the reason code if e is itself about a bogus answer below the

@@ -18,6 +18,7 @@ const module = "github.com/mxseal/mxseal"
 var mayImport = map[string][]string{
 	"policy":                                {"dane", "dane/dnssec", "mtasts", "tlsrpt"},
 	"policy/delivery":                       {"policy", "tlsrpt"},
+	"policy/postfix":                        {"policy", "mtasts", "dane", "dane/dnssec"},
 	"policy/boltstore":                      {"mtasts", "tlsrpt/report", "tlsrpt/reporter"},
 	"policy/valkeystore":                    {"mtasts", "tlsrpt", "tlsrpt/report", "tlsrpt/reporter"},
 	"policy/storetest":                      {"mtasts", "tlsrpt", "tlsrpt/report", "tlsrpt/reporter"},

@@ -1,10 +1,12 @@
-package main
+package report
 
 import (
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/mxseal/mxseal/examples/mxseal/internal/cli"
 )
 
 const begin = `{"organization-name":"S","date-range":{"start-datetime":"2026-03-01T00:00:00Z","end-datetime":"2026-03-01T23:59:59Z"},
@@ -38,7 +40,7 @@ func TestReport(t *testing.T) {
 			text: strings.Replace(begin, `,"failure-details":[`, "}]}", 1),
 			want: []string{"there is nothing to do"},
 		},
-		{name: "no report", text: "Dear Sir or Madam", code: exitUsage, want: []string{"check: report: "}},
+		{name: "no report", text: "Dear Sir or Madam", code: cli.ExitUsage, want: []string{"mxseal report: ", "/report: report: "}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -47,7 +49,7 @@ func TestReport(t *testing.T) {
 				t.Fatal(err)
 			}
 			var out strings.Builder
-			if code := run(t.Context(), []string{"-report", file}, &out, &out, deps{}); code != tt.code {
+			if code := run(t.Context(), &cli.Env{Stdout: &out, Stderr: &out}, []string{file}); code != tt.code {
 				t.Errorf("exit status %d", code)
 			}
 			rest := out.String()
@@ -65,14 +67,37 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// -report and domains exclude each other.
-func TestReportUsage(t *testing.T) {
+// Several files are explained one after another, and one that is no report does not hide
+// the others. "-" is standard input.
+func TestFiles(t *testing.T) {
 	t.Parallel()
-	var out strings.Builder
-	if code := run(t.Context(), []string{"-report", "x", "example.org"}, &out, &out, deps{}); code != exitUsage || !strings.Contains(out.String(), "usage") {
-		t.Errorf("%d %s", code, out.String())
+	good := begin + `]}]}`
+	file := filepath.Join(t.TempDir(), "good")
+	if err := os.WriteFile(file, []byte(good), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	if code := run(t.Context(), []string{"-report", filepath.Join(t.TempDir(), "none")}, &out, &out, deps{}); code != exitUsage {
-		t.Errorf("a file that is not there: %d", code)
+	none := filepath.Join(t.TempDir(), "none")
+	for _, tt := range []struct {
+		args  []string
+		code  int
+		count int
+	}{
+		{[]string{file, file}, 0, 2},
+		{[]string{"-"}, 0, 1},
+		{[]string{none, file}, cli.ExitUsage, 1},
+		{nil, cli.ExitUsage, 0},
+		{[]string{"-x"}, cli.ExitUsage, 0},
+	} {
+		var stdout, stderr strings.Builder
+		env := &cli.Env{Stdin: strings.NewReader(good), Stdout: &stdout, Stderr: &stderr}
+		if code := run(t.Context(), env, tt.args); code != tt.code {
+			t.Errorf("%q: exit status %d: %s", tt.args, code, stderr.String())
+		}
+		if got := strings.Count(stdout.String(), "example.com"); (got > 0) != (tt.count > 0) || got%max(tt.count, 1) != 0 {
+			t.Errorf("%q: want %d reports:\n%s", tt.args, tt.count, stdout.String())
+		}
+		if (tt.code != 0) != (stderr.Len() > 0) {
+			t.Errorf("%q: standard error: %q", tt.args, stderr.String())
+		}
 	}
 }

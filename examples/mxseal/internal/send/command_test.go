@@ -1,4 +1,4 @@
-package main
+package send
 
 import (
 	"bytes"
@@ -10,11 +10,12 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/mxseal/mxseal/examples/mxseal/internal/cli"
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
 // network returns an internet with a domain for each result.
-func network(t *testing.T) (*policytest.Internet, deps) {
+func network(t *testing.T) (*policytest.Internet, cli.Env) {
 	t.Helper()
 	inet := policytest.New(t)
 	inet.Domain("good.test").MX("mx.good.test")
@@ -28,14 +29,20 @@ func network(t *testing.T) (*policytest.Internet, deps) {
 	inet.Host("mx.rude.test", policytest.Reply("RCPT", "550 5.1.1 \x1b[2Jgone"))
 	inet.Domain("clear.test", policytest.Unsigned).MX("mx.clear.test")
 	inet.Host("mx.clear.test", policytest.NoSTARTTLS)
-	return inet, deps{dns: inet.DNSConfig(), policy: inet.Config()}
+	return inet, cli.Env{DNS: inet.DNSConfig(), Policy: inet.Config()}
+}
+
+// runWith runs the subcommand with these arguments.
+func runWith(t *testing.T, env cli.Env, stdin io.Reader, out io.Writer, args ...string) int {
+	env.Stdin, env.Stdout, env.Stderr = stdin, out, out
+	return run(t.Context(), &env, args)
 }
 
 const message = "Subject: hello\n\nHello.\n"
 
 func TestSend(t *testing.T) {
 	t.Parallel()
-	_, d := network(t)
+	_, env := network(t)
 	for _, test := range []struct {
 		name string
 		args []string
@@ -76,7 +83,7 @@ func TestSend(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			var stderr bytes.Buffer
-			code := run(t.Context(), test.args, strings.NewReader(message), &stderr, d)
+			code := runWith(t, env, strings.NewReader(message), &stderr, test.args...)
 			if code != test.code {
 				t.Errorf("exit status %d, want %d", code, test.code)
 			}
@@ -94,12 +101,12 @@ func TestSend(t *testing.T) {
 
 func TestMessageArrives(t *testing.T) {
 	t.Parallel()
-	inet, d := network(t)
+	inet, env := network(t)
 	mx := inet.Host("mx.arrives.test", policytest.TLSA("3 1 1"))
 	inet.Domain("sub.arrives.test").MX("mx.arrives.test")
 	var stderr bytes.Buffer
 	args := []string{"-helo", "mail.here.test", "-from", "me@here.test", "you@sub.arrives.test"}
-	if code := run(t.Context(), args, strings.NewReader(message), &stderr, d); code != exitOK {
+	if code := runWith(t, env, strings.NewReader(message), &stderr, args...); code != exitOK {
 		t.Fatalf("exit status %d: %s", code, stderr.String())
 	}
 	messages := mx.Messages()
@@ -115,15 +122,15 @@ func TestMessageArrives(t *testing.T) {
 // On the real network, the DNS flags are sufficient. So are they here.
 func TestServerAndAnchor(t *testing.T) {
 	t.Parallel()
-	inet, d := network(t)
+	inet, env := network(t)
 	anchor := filepath.Join(t.TempDir(), "root.key")
 	if err := os.WriteFile(anchor, []byte(inet.TrustAnchors()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d.dns.Servers, d.dns.Anchors = nil, ""
+	env.DNS.Servers, env.DNS.Anchors = nil, ""
 	var stderr bytes.Buffer
 	args := []string{"-server", inet.DNSAddr(), "-anchor", anchor, "-from", "", "you@good.test"}
-	if code := run(t.Context(), args, strings.NewReader(message), &stderr, d); code != exitOK {
+	if code := runWith(t, env, strings.NewReader(message), &stderr, args...); code != exitOK {
 		t.Errorf("exit status %d: %s", code, stderr.String())
 	}
 }
@@ -140,7 +147,7 @@ func TestStandardInput(t *testing.T) {
 		{"unreadable", iotest.ErrReader(errors.New("broken pipe")), exitRead},
 	} {
 		var stderr bytes.Buffer
-		if code := run(t.Context(), []string{"-from", "", "you@good.test"}, test.stdin, &stderr, deps{}); code != test.code {
+		if code := runWith(t, cli.Env{}, test.stdin, &stderr, "-from", "", "you@good.test"); code != test.code {
 			t.Errorf("%s: exit status %d, want %d: %s", test.name, code, test.code, stderr.String())
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package send
 
 import (
 	"errors"
@@ -6,20 +6,22 @@ import (
 	"io"
 	"strings"
 
+	"github.com/mxseal/mxseal/examples/mxseal/internal/cli"
 	"github.com/mxseal/mxseal/policy/delivery"
 )
 
-// report writes what happened to a message and returns the exit status.
-func report(w io.Writer, result delivery.Result, err error) int {
+// report writes what happened to a message and returns the exit status. Who got it is on
+// standard output, who did not on standard error.
+func report(stdout, stderr io.Writer, result delivery.Result, err error) int {
 	for _, d := range result.Delivered {
-		fmt.Fprintf(w, "%s: delivered: %s: %s\n", clean(d.Plan.Domain), list(d.Recipients), how(d))
+		fmt.Fprintf(stdout, "%s: delivered: %s: %s\n", cli.Clean(d.Plan.Domain), list(d.Recipients), how(d))
 	}
 	var failed *delivery.SendError
 	switch {
 	case err == nil:
 		return exitOK
 	case !errors.As(err, &failed):
-		fmt.Fprintf(w, "send: %s\n", clean(err.Error()))
+		fmt.Fprintf(stderr, "mxseal send: %s\n", cli.Clean(err.Error()))
 		return exitTemporary
 	}
 	for _, u := range failed.Undelivered {
@@ -30,8 +32,8 @@ func report(w io.Writer, result delivery.Result, err error) int {
 		case u.Err.Permanent:
 			state = "not delivered"
 		}
-		fmt.Fprintf(w, "%s: %s (%d %s): %s: %s\n", clean(domainOf(u.Recipients[0])), state,
-			u.Err.Code(), u.Err.Status, list(u.Recipients), clean(u.Err.Error()))
+		fmt.Fprintf(stderr, "%s: %s (%d %s): %s: %s\n", cli.Clean(domainOf(u.Recipients[0])), state,
+			u.Err.Code(), u.Err.Status, list(u.Recipients), cli.Clean(u.Err.Error()))
 	}
 	if failed.Temporary() {
 		return exitTemporary
@@ -46,22 +48,11 @@ func how(d delivery.Delivery) string {
 	if version := d.TLSVersion(); version != "" {
 		session = version
 	}
-	return fmt.Sprintf("host %s, level %s by %s, %s, reply %s", clean(d.Host.Name), d.Host.Level, d.Host.By, session, clean(d.Reply.String()))
+	return fmt.Sprintf("host %s, level %s by %s, %s, reply %s", cli.Clean(d.Host.Name), d.Host.Level, d.Host.By, session, cli.Clean(d.Reply.String()))
 }
 
 func domainOf(recipient string) string {
 	return strings.ToLower(recipient[strings.LastIndexByte(recipient, '@')+1:])
 }
 
-func list(recipients []string) string { return clean(strings.Join(recipients, ", ")) }
-
-// clean quotes text with characters that a terminal could act on. Errors
-// contain text from servers.
-func clean(s string) string {
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] >= 0x7f {
-			return fmt.Sprintf("%+q", s)
-		}
-	}
-	return s
-}
+func list(recipients []string) string { return cli.Clean(strings.Join(recipients, ", ")) }
