@@ -194,7 +194,11 @@ func (r *codeReader) read(file *ast.File) {
 				}
 			case *ast.CallExpr:
 				if name, ok := node.Fun.(*ast.Ident); ok && name.Name == "failf" {
-					r.found = append(r.found, node.Args[1])
+					code := 1 // after the kind, which package policytext leaves out
+					if file.Name.Name == "policytext" {
+						code = 0
+					}
+					r.found = append(r.found, node.Args[code])
 				}
 			case *ast.KeyValueExpr:
 				if key, ok := node.Key.(*ast.Ident); ok && strings.EqualFold(key.Name, "ReasonCode") {
