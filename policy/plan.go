@@ -123,9 +123,9 @@ func (p *Plan) Err() error {
 // size is about what the plan takes in memory, in octets, without what its hosts share with
 // those of other plans. shared is what that takes.
 func (p *Plan) size() (own, shared int) {
-	own = 500 + len(p.Domain) + len(p.MTASTS.failedText)
+	own = 450 + len(p.Domain) + len(p.MTASTS.failedText)
 	for _, h := range p.Hosts {
-		own += 270 + len(h.Name) + 24*(len(h.Addrs)+len(h.ReferenceNames))
+		own += 250 + len(h.Name) + 24*(len(h.Addrs)+len(h.ReferenceNames))
 		if h.found != nil {
 			shared += h.found.Size()
 		}

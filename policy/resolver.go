@@ -27,10 +27,10 @@ const (
 	defaultMemory  = 256 << 20
 	minMemory      = 8 << 20
 	// The parts of Config.Memory, in sixteenths.
-	plansShare    = 9
+	plansShare    = 10
 	hostsShare    = 1
 	policiesShare = 3
-	answersShare  = 3
+	answersShare  = 2
 
 	// maxPlanSize bounds the memory in octets of a plan that is kept. Usual plans
 	// take about a thousand; larger ones, as of a hostile domain, are made
@@ -274,7 +274,7 @@ func (r *Resolver) share(ctx context.Context, asked request) (*Plan, error) {
 			old, _ := r.plans.Last(asked)
 			r.events.compare(old, plan)
 		}
-		newer, found := r.plans.Get(asked, r.now())
+		newer, found := r.plans.Last(asked)
 		if own, shared := plan.size(); own+shared <= maxPlanSize && ctx.Err() == nil && (!found || !newer.made.After(plan.made)) {
 			r.plans.Put(asked, plan, own, plan.Expires, r.now())
 			if r.forgets.Load() != forgets {

@@ -13,7 +13,7 @@ const (
 	// entryOverhead is the memory in octets that an entry takes besides what the
 	// caller counts: itself, and its place in a map, with keys and values of up to 32
 	// octets.
-	entryOverhead = 200
+	entryOverhead = 180
 	// A cache has more shards the larger it is, so that goroutines rarely wait
 	// for each other and small caches evict in a strict order.
 	entriesPerShard = 1 << 10
@@ -26,7 +26,7 @@ type Config struct {
 	// MaxEntries bounds the number of entries. 0 means no bound.
 	MaxEntries int
 	// MaxBytes bounds the memory in octets. It counts the size that the caller
-	// of Put gives, and 200 octets for each entry. 0 means no bound.
+	// of Put gives, and 180 octets for each entry. 0 means no bound.
 	MaxBytes int
 }
 
