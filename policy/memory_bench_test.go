@@ -179,13 +179,16 @@ func (h hostile) Lookup(_ context.Context, name string, t dnssec.Type) (*dnssec.
 	return answer, nil
 }
 
-// largePolicies is a store with a policy of nearly 64 KiB for each domain.
-type largePolicies struct{ policies }
+// largePolicies is a store with a policy of that many octets for each domain.
+type largePolicies struct {
+	policies
+	octets int
+}
 
-func (largePolicies) Get(_ context.Context, domain string) (mtasts.Entry, error) {
+func (s largePolicies) Get(_ context.Context, domain string) (mtasts.Entry, error) {
 	return mtasts.Entry{
 		Domain: domain, ID: "1", Fetched: time.Now(), NextCheck: time.Now().Add(time.Hour), Used: true,
-		Text: "version: STSv1\nmode: enforce\nmax_age: 604800\n" + strings.Repeat("mx: *."+domain+"\n", 60_000/(len(domain)+7)),
+		Text: "version: STSv1\nmode: enforce\nmax_age: 604800\n" + strings.Repeat("mx: *."+domain+"\n", s.octets/(len(domain)+8)),
 	}, nil
 }
 
@@ -193,11 +196,11 @@ func (largePolicies) Get(_ context.Context, domain string) (mtasts.Entry, error)
 // DNS answers, which is for a validator.
 func BenchmarkC3Hostile(b *testing.B) {
 	const memory = 32 << 20
-	for _, hosts := range []int{1, 2, 4, 32} {
-		b.Run(fmt.Sprint(hosts, " hosts"), func(b *testing.B) {
+	for _, octets := range []int{3_000, 60_000} {
+		b.Run(fmt.Sprint("policies of ", octets), func(b *testing.B) {
 			for b.Loop() {
 				before := heapAlloc()
-				r, err := New(Config{DNS: hostile{hosts}, Store: largePolicies{}, Memory: memory, Precedence: RequireBoth})
+				r, err := New(Config{DNS: hostile{1}, Store: largePolicies{octets: octets}, Memory: memory, Precedence: RequireBoth})
 				if err != nil {
 					b.Fatal(err)
 				}
