@@ -77,7 +77,9 @@ func TestPoolSessions(t *testing.T) {
 // new session the next host comes.
 func TestPoolSessionsHaveEnded(t *testing.T) {
 	t.Parallel()
-	for _, ending := range []string{"421 4.3.2 bye\r\n", "250 ok\r\n250 ok\r\n"} {
+	for _, ending := range []string{
+		"421 4.3.2 bye\r\n", "250 ok\r\n250 ok\r\n", "452 4.5.3 too many messages in this session\r\n", "451 4.3.0 later\r\n",
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			replies := map[string]string{}
 			p := newPooled(t, clearThen(replies))
@@ -97,7 +99,7 @@ func TestPoolSessionsHaveEnded(t *testing.T) {
 			}
 			want := []string{"192.0.2.1", "192.0.2.1"}
 			if ending[0] == '4' {
-				want = append(want, "192.0.2.2") // which 421 to a new session leads to
+				want = append(want, "192.0.2.2") // which that reply in a new session leads to
 			}
 			if !slices.Equal(p.dialled, want) {
 				t.Errorf("%q: dialled %q, want %q", ending, p.dialled, want)
@@ -399,56 +401,67 @@ func TestPoolKeepsNothingOdd(t *testing.T) {
 	}
 }
 
-// A server that ends every session at its second message is dialed once more each time,
-// and no more often.
+// A server that ends every session at its second message, or refuses that, is dialed once
+// more each time, and no more often. The session that it refuses ends with QUIT.
 func TestPoolWithAServerThatWantsOneMessage(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		p := newPooled(t, func(s *server) {
-			s.say(greeting)
-			mails := 0
-			for {
-				line, ok := s.hear()
-				if !ok {
-					return
-				}
-				verb, _, _ := strings.Cut(line, " ")
-				switch verb {
-				case "MAIL":
-					if mails++; mails > 1 {
-						s.say("421 4.7.0 one message for each connection\r\n")
+	for _, refusal := range []string{"421 4.7.0 one message for each connection\r\n", "452 4.5.3 one message for each connection\r\n"} {
+		synctest.Test(t, func(t *testing.T) { wantsOneMessage(t, refusal) })
+	}
+}
+
+// wantsOneMessage has a server with that reply to the second MAIL over a connection.
+func wantsOneMessage(t *testing.T, refusal string) {
+	p := newPooled(t, func(s *server) {
+		s.say(greeting)
+		mails := 0
+		for {
+			line, ok := s.hear()
+			if !ok {
+				return
+			}
+			verb, _, _ := strings.Cut(line, " ")
+			switch verb {
+			case "MAIL":
+				if mails++; mails > 1 {
+					s.say(refusal)
+					if refusal[:3] == "421" {
 						return
 					}
-					s.say("250 ok\r\n")
-				case "DATA":
-					s.say("354 go\r\n")
-					for line != "." {
-						line, _ = s.hear()
-					}
-					s.say("250 ok\r\n")
-				default:
-					s.say("250 ok\r\n")
+					continue
 				}
+				s.say("250 ok\r\n")
+			case "DATA":
+				s.say("354 go\r\n")
+				for line != "." {
+					line, _ = s.hear()
+				}
+				s.say("250 ok\r\n")
+			default:
+				s.say("250 ok\r\n")
 			}
-		})
-		// Several sessions are idle.
-		var sending sync.WaitGroup
-		for range 5 {
-			sending.Go(func() {
-				if err := p.send(t, "first.example"); err != nil {
-					t.Error(err)
-				}
-			})
 		}
-		sending.Wait()
-		dialled := len(p.dialled)
-		for range 4 {
+	})
+	// Several sessions are idle.
+	var sending sync.WaitGroup
+	for range 5 {
+		sending.Go(func() {
 			if err := p.send(t, "first.example"); err != nil {
 				t.Error(err)
 			}
+		})
+	}
+	sending.Wait()
+	dialled := len(p.dialled)
+	for range 4 {
+		if err := p.send(t, "first.example"); err != nil {
+			t.Error(err)
 		}
-		if len(p.dialled) != dialled+4 {
-			t.Errorf("%d connections for 4 messages", len(p.dialled)-dialled)
-		}
-	})
+	}
+	if len(p.dialled) != dialled+4 {
+		t.Errorf("%d connections for 4 messages", len(p.dialled)-dialled)
+	}
+	if got := strings.Count(strings.Join(p.said("192.0.2.1"), "\n"), "QUIT"); got != 4 && refusal[:3] != "421" {
+		t.Errorf("%d QUIT", got)
+	}
 }

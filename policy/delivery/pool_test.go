@@ -424,8 +424,9 @@ func TestPoolReports(t *testing.T) {
 	})
 }
 
-// SMTP-36: a session that the server has closed costs no mail and is no failure: the same address
-// is dialed once more, before any other host.
+// SMTP-36: a session that the server has closed, or in which it takes no more messages,
+// costs no mail and is no failure: the same address is dialed once more, before any other
+// host.
 func TestPoolSessionHasEnded(t *testing.T) {
 	t.Parallel()
 	hangUp := func(at string) script { // at that verb, the second time
@@ -484,19 +485,66 @@ func TestPoolSessionHasEnded(t *testing.T) {
 			}
 		}
 	}
+	// pipelining is a host with PIPELINING that takes one message over each connection.
+	pipelining := func(refusal string) script {
+		return func(s *server) {
+			raw := s.conn
+			async := newAsyncConn(raw)
+			defer close(async.queue)
+			s.conn = async
+			s.say(greeting)
+			for messages, refused := 0, false; ; {
+				line, ok := s.hear()
+				verb, _, _ := strings.Cut(line, " ")
+				switch {
+				case !ok:
+					return
+				case verb == "EHLO":
+					s.say("250-mx\r\n250 PIPELINING\r\n")
+				case verb == "MAIL" && messages > 0:
+					refused = true
+					s.say(refusal)
+				case refused && (verb == "RCPT" || verb == "DATA"):
+					s.say("503 5.5.1 MAIL first\r\n")
+				case verb == "DATA":
+					messages++
+					s.say("354 go\r\n")
+					for line != "." {
+						if line, ok = s.hear(); !ok {
+							return
+						}
+					}
+					s.say("250 ok\r\n")
+				default:
+					s.say("250 ok\r\n")
+				}
+			}
+		}
+	}
 	for name, play := range map[string]script{
-		"while it was idle":          hangUp("."),
-		"at RSET":                    hangUp("RSET"),
-		"at MAIL":                    hangUp("MAIL"),
-		"421 at RSET":                once("RSET", "421 4.3.2 bye\r\n"),
-		"421 at MAIL":                once("MAIL", "421 4.3.2 bye\r\n"),
-		"500 at RSET":                once("RSET", "500 what?\r\n"),
-		"silence at RSET":            once("RSET", ""),
-		"no reply at RSET":           once("RSET", "what?\r\n"),
-		"two replies at RSET":        once("RSET", "250 ok\r\n250 ok\r\n"),
-		"lines that disagree":        once("RSET", "251-ok\r\n250 ok\r\n"),
-		"a reply that is not RSET's": once("RSET", "354 go ahead\r\n"),
-		"no reply at MAIL":           once("MAIL", "what?\r\n"),
+		"452 at MAIL with PIPELINING": pipelining("452 4.5.3 too many messages in this session\r\n"),
+		"421 at MAIL with PIPELINING": pipelining("421 4.5.3 too many messages in this session\r\n"),
+		"503 at MAIL with PIPELINING": pipelining("503 5.5.1 nested MAIL\r\n"),
+		"while it was idle":           hangUp("."),
+		"at RSET":                     hangUp("RSET"),
+		"at MAIL":                     hangUp("MAIL"),
+		"421 at RSET":                 once("RSET", "421 4.3.2 bye\r\n"),
+		"421 at MAIL":                 once("MAIL", "421 4.3.2 bye\r\n"),
+		"500 at RSET":                 once("RSET", "500 what?\r\n"),
+		"silence at RSET":             once("RSET", ""),
+		"no reply at RSET":            once("RSET", "what?\r\n"),
+		"two replies at RSET":         once("RSET", "250 ok\r\n250 ok\r\n"),
+		"lines that disagree":         once("RSET", "251-ok\r\n250 ok\r\n"),
+		"a reply that is not RSET's":  once("RSET", "354 go ahead\r\n"),
+		"no reply at MAIL":            once("MAIL", "what?\r\n"),
+		"450 at MAIL":                 once("MAIL", "450 4.7.1 too many messages in this session\r\n"),
+		"451 at MAIL":                 once("MAIL", "451 4.3.0 too many messages in this session\r\n"),
+		"452 at MAIL":                 once("MAIL", "452 4.5.3 too many messages in this session\r\n"),
+		"455 at MAIL":                 once("MAIL", "455 4.5.0 parameters\r\n"),
+		"503 at MAIL":                 once("MAIL", "503 5.5.1 nested MAIL\r\n"),
+		"354 at MAIL":                 once("MAIL", "354 go ahead\r\n"),
+		"421 at RCPT":                 once("RCPT", "421 4.3.2 bye\r\n"),
+		"421 at DATA":                 once("DATA", "421 4.3.2 bye\r\n"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

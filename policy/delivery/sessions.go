@@ -261,9 +261,9 @@ func (s *Session) Failure(err error) *Failure {
 	judged := about.Ruling()
 	failure := &Failure{
 		Err:            s.failed(about, judged, err),
-		NextHost:       judged.Action == conversation.TryNext || judged.Action == conversation.Again,
+		NextHost:       judged.Action == conversation.TryNext || judged.Action == conversation.Again || judged.Action == conversation.Redial,
 		SameHost:       judged.Action == conversation.Again,
-		Over:           !judged.Alive,
+		Over:           !judged.Alive || judged.Action == conversation.Redial,
 		OutcomeUnknown: judged.Verdict == conversation.Unknown,
 	}
 	if failure.NextHost {
