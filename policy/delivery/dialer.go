@@ -144,6 +144,7 @@ const (
 // hosts of level Opportunistic: if STARTTLS is not offered or refused, and, over a
 // new connection, after a failed handshake.
 //
+// If the plan expires while hosts are tried, the domain is resolved again.
 // Before the domain fails because of MTA-STS, the policy is looked up again, and the
 // hosts of a changed policy are tried (RFC 8461 section 5.1). A plan with
 // RequireTLS also needs the extension REQUIRETLS, offered inside TLS.
@@ -196,12 +197,13 @@ func (d *Dialer) walk(ctx context.Context, domain string, options []policy.Optio
 	case !ok:
 		return nil, tooManyDeliveries(domain)
 	}
-	plan, err := d.Resolver.Resolve(ctx, domain, options...)
+	resolve := func(ctx context.Context) (*policy.Plan, error) { return d.Resolver.Resolve(ctx, domain, options...) }
+	plan, err := resolve(ctx)
 	if err != nil {
 		leave()
 		return nil, err
 	}
-	w := &walk{dialer: d, leaveDomain: leave}
+	w := &walk{dialer: d, leaveDomain: leave, resolve: resolve}
 	w.follow(plan)
 	return w, nil
 }

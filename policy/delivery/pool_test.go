@@ -600,12 +600,16 @@ func TestPoolSessionStalls(t *testing.T) {
 	}
 }
 
-// What a host says about a message in a session that was kept counts as in a new one.
+// What a host says about a message in a session that was kept counts as in a new one. Where
+// it may be about the session, what the host says over a new connection counts.
 func TestPoolRefusalsCount(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct{ verb, reply, want string }{
-		{"MAIL", "550 5.7.1 never", "5.7.1"}, {"RCPT", "550 5.1.1 nobody", "5.1.1"}, {"RCPT", "450 4.2.0 later", "4.2.0"},
-		{"DATA", "451 4.3.0 later", "4.3.0"}, {".", "554 5.6.0 no", "5.6.0"},
+	for _, tt := range []struct {
+		verb, reply string
+		connections int
+	}{
+		{"MAIL", "550 5.7.1 never", 1}, {"RCPT", "550 5.1.1 nobody", 1}, {"RCPT", "450 4.2.0 later", 1},
+		{"DATA", "451 4.3.0 later", 1}, {".", "554 5.6.0 no", 1}, {"MAIL", "451 4.3.0 later", 2}, {"MAIL", "503 5.5.1 what?", 2},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			replies := map[string]string{}
@@ -616,12 +620,12 @@ func TestPoolRefusalsCount(t *testing.T) {
 			replies[tt.verb] = tt.reply + "\r\n"
 			err := p.send(t, "second.example")
 			var failure *policy.Error
-			if !errors.As(err, &failure) || !strings.Contains(err.Error(), tt.reply[4:9]) || failure.Permanent != (tt.reply[0] == '5') || len(p.dialled) != 1 {
+			if !errors.As(err, &failure) || !strings.Contains(err.Error(), tt.reply[4:9]) || failure.Permanent != (tt.reply[0] == '5') || len(p.dialled) != tt.connections {
 				t.Errorf("%s: %v; dialled %q", tt.reply, err, p.dialled)
 			}
 			// The refusal of one message is none of the session.
 			delete(replies, tt.verb)
-			if err := p.send(t, "first.example"); err != nil || len(p.dialled) != 1 {
+			if err := p.send(t, "first.example"); err != nil || len(p.dialled) != tt.connections {
 				t.Errorf("after %s: %v; dialled %q", tt.reply, err, p.dialled)
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"iter"
 	"net"
 	"strings"
@@ -96,11 +97,12 @@ func (d *Dialer) DialHost(ctx context.Context, plan *policy.Plan, host string) (
 	case !d.Resolver.Holds(plan):
 		return nil, expired(plan, host)
 	}
-	w := &walk{dialer: d, rechecked: true}
+	again := func(context.Context) (*policy.Plan, error) { return nil, expired(plan, host) }
+	w := &walk{dialer: d, rechecked: true, resolve: again}
 	w.follow(plan)
 	w.targets = order([]*policy.Host{found}, d.stalls.recent)
 	session, err := w.session(ctx, w.release)
-	if err != nil && len(w.failures) > 0 && ctx.Err() == nil {
+	if err != nil && len(w.failures) > 0 && ctx.Err() == nil && !errors.Is(err, ErrExpired) {
 		return nil, foremost(w.failures)
 	}
 	return session, err
