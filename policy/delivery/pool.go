@@ -109,7 +109,8 @@ func (p *Pool) Send(ctx context.Context, mail Mail, options ...policy.Option) (R
 // Sessions returns sessions as Dialer.Sessions does, of the Pool. The client may have
 // used a session only for mail: after AUTH, or any command that RFC 5321 does not have,
 // it is not kept. QUIT, and the end of the connection, reach the client and not the
-// server. After the body of the loop, neither the Session nor its NetConn can be used.
+// server; a client that does not wait for the reply to its QUIT leaves the session as one
+// that does. After the body of the loop, neither the Session nor its NetConn can be used.
 //
 // If a kept session turns out to be of no more use to the server, Session.Failure says NextHost,
 // and the next session is a new one with the same address.

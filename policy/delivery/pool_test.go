@@ -632,6 +632,32 @@ func TestPoolRefusalsCount(t *testing.T) {
 	}
 }
 
+// More recipients than fit one transaction all go over the new connection, if the session
+// that was kept takes no more messages.
+func TestPoolManyRecipientsOverANewSession(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		replies := map[string]string{}
+		p := newPooled(t, clearThen(replies), inClearOnly)
+		if err := p.send(t, "first.example"); err != nil {
+			t.Fatal(err)
+		}
+		replies["MAIL"] = "452 4.5.3 too many messages in this session\r\n"
+		var to []string
+		for i := range 2*maxRecipients + 1 {
+			to = append(to, fmt.Sprintf("r%d@second.example", i))
+		}
+		result, err := p.pool.Send(t.Context(), mailOf(letter, to...))
+		got := 0
+		for _, delivery := range result.Delivered {
+			got += len(delivery.Recipients)
+		}
+		if err != nil || got != len(to) || len(p.dialled) != 2 || p.mails("192.0.2.1") != 1+1+3 {
+			t.Errorf("%d of %d recipients, dialled %q, MAIL %d times, error %v", got, len(to), p.dialled, p.mails("192.0.2.1"), err)
+		}
+	})
+}
+
 // The bounds: uses, idle time, sessions in all, with a host and for a domain.
 func TestPoolBounds(t *testing.T) {
 	t.Parallel()

@@ -342,6 +342,9 @@ func (t *track) idle() bool {
 	return t.listens()
 }
 
+// listens is idle. Replies of our own that the client does not read, such as that to its
+// QUIT, are nothing that the server has to do.
 func (t *track) listens() bool {
-	return !t.over && t.mode == commands && !t.begun && t.prompt == "" && len(t.line) == 0 && len(t.waiting) == 0
+	awaited := func(c command) bool { return c.own == "" }
+	return !t.over && t.mode == commands && !t.begun && t.prompt == "" && len(t.line) == 0 && !slices.ContainsFunc(t.waiting, awaited)
 }
