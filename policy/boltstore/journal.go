@@ -16,8 +16,9 @@ import (
 // journal, one after another. When the journal is full, all that it has is added to the
 // records, in the order of their keys.
 
-// journalled is the bucket of the journal: the batches by their number. A value has a
-// checksum, and the day, domain and addition of each sum.
+// journalled is the bucket of the journal: additions in the order in which they came. A
+// value has a checksum, the day, the domain and the form of the addition. Values are much
+// smaller than a page, so that few octets are written again with the next batch.
 var journalled = []byte("tlsrpt-journal")
 
 const (
@@ -126,21 +127,23 @@ func writeJournal(tx *bolt.Tx, all []addition) error {
 	if err != nil {
 		return err
 	}
-	next, err := b.NextSequence()
-	if err != nil {
-		return err
-	}
-	key := binary.BigEndian.AppendUint64(nil, next)
-	value := make([]byte, 4, 64+200*len(all))
-	for _, a := range all {
-		value = append(value, dayKey(a.day)...)
-		value = appendString(appendString(value, a.domain), a.form)
-	}
 	b.FillPercent = 1 // keys are only appended
-	return b.Put(key, seal(string(key), value))
+	for _, a := range all {
+		next, err := b.NextSequence()
+		if err != nil {
+			return err
+		}
+		key := binary.BigEndian.AppendUint64(nil, next)
+		value := append(make([]byte, 4, 32+len(a.domain)+len(a.form)), dayKey(a.day)...)
+		value = append(appendString(value, a.domain), a.form...)
+		if err := b.Put(key, seal(string(key), value)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// readJournal returns what the bucket of the journal has, and how many batches in it are
+// readJournal returns what the bucket of the journal has, and how many additions in it are
 // damaged and therefore left out.
 func readJournal(tx *bolt.Tx) (j journal, damaged int, err error) {
 	b := tx.Bucket(journalled)
@@ -148,16 +151,12 @@ func readJournal(tx *bolt.Tx) (j journal, damaged int, err error) {
 		return j, 0, nil
 	}
 	err = ascend(b, "", func(k, v []byte) bool {
-		var all []addition
 		d := unseal(string(k), v)
-		for d.rest != "" {
-			day := dayOf(d.octets(dayKeySize))
-			all = append(all, addition{dayDomain{day, d.string()}, d.string()})
-		}
+		a := addition{dayDomain{dayOf(d.octets(dayKeySize)), d.string()}, d.rest}
 		if d.damaged {
 			damaged++
 		} else {
-			j.add(all)
+			j.add([]addition{a})
 		}
 		return true
 	})

@@ -96,8 +96,8 @@ func (r *Reports) readJournal(ctx context.Context) error {
 		return err
 	})
 	if damaged > 0 {
-		r.store.logger.LogAttrs(ctx, slog.LevelError, "boltstore: batches of TLS report sums are damaged and not counted",
-			slog.String("file", r.store.path), slog.Int("batches", damaged))
+		r.store.logger.LogAttrs(ctx, slog.LevelError, "boltstore: sums of TLS reports are damaged and not counted",
+			slog.String("file", r.store.path), slog.Int("number", damaged))
 	}
 	r.isRead = err == nil
 	return err
