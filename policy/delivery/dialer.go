@@ -3,8 +3,8 @@ package delivery
 import (
 	"cmp"
 	"context"
-	"errors"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
