@@ -578,7 +578,7 @@ func TestR6StoreUnavailable(t *testing.T) {
 		t.Errorf("%d sessions are counted, %d dropped, of %d", counted, dropped, sessions)
 	}
 	record("late.example", 0)
-	if got := sums(t, a, store, today, "late.example"); len(got) != 1 || len(got[0].Policy.Strings) != 1 {
+	if got := sums(t, a, store, today, "late.example"); len(got) != 1 || len(got[0].Policy.Strings) != 2 {
 		t.Errorf("after the Store is back: %+v", got)
 	}
 }
