@@ -311,6 +311,9 @@ func (a *attempt) outcomeOfMTASTS(general []tlsrpt.Failure) []tlsrpt.Outcome {
 		outcome.Failures = []tlsrpt.Failure{{Type: tlsrpt.CertificateHostMismatch, ReasonCode: mxNotInPolicy}}
 	case h.Level == Refused:
 		return nil // DANE refused the host; this policy was not tried
+	case a.state != nil && len(general) == 0 && a.state.Version < tls.VersionTLS12: // in testing mode
+		old := oldTLS(tls.VersionName(a.state.Version))
+		outcome.Failures = []tlsrpt.Failure{{Type: old.reason, ReasonCode: old.reasonCode}}
 	case a.state != nil && len(general) == 0:
 		outcome.Failures = classified(h.verifyWebPKI(a.state.PeerCertificates, h.Name))
 	}

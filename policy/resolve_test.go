@@ -15,6 +15,7 @@ import (
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/mtasts"
+	"github.com/mxseal/mxseal/policy/internal/policydns"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
@@ -63,7 +64,7 @@ func TestClose(t *testing.T) {
 		t.Errorf("%v, %v", plan, err)
 	}
 
-	client, err := mtasts.New(mtasts.Config{Resolver: policyResolver{dns}})
+	client, err := mtasts.New(mtasts.Config{Resolver: policydns.Resolver{DNS: dns}})
 	if err != nil {
 		t.Fatal(err)
 	}

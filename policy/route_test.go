@@ -10,6 +10,7 @@ import (
 
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/mtasts"
+	"github.com/mxseal/mxseal/policy/internal/hop"
 )
 
 func hostNames(hosts []*Host) []string {
@@ -311,10 +312,10 @@ func TestTooManyHosts(t *testing.T) {
 	}
 	f.add(t, dnssec.Secure, records...)
 	plan, err := f.newResolver(t, Config{}).Resolve(t.Context(), "example.org")
-	if err != nil || len(plan.Hosts) != maxHosts || plan.Hosts[0].Name != "mx0.example.org" {
+	if err != nil || len(plan.Hosts) != hop.MaxHosts || plan.Hosts[0].Name != "mx0.example.org" {
 		t.Fatalf("%v %v", plan, err)
 	}
-	if n := f.lookups.Load(); n > 4*maxHosts {
+	if n := f.lookups.Load(); n > 4*hop.MaxHosts {
 		t.Errorf("%d lookups", n)
 	}
 }

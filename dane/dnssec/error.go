@@ -47,8 +47,8 @@ const (
 	NAT64Unknown                           // the prefix of the NAT64 could not be discovered
 )
 
-// String returns the reason in the form of a TLS-RPT failure-reason-code
-// (RFC 8460 section 4.4), such as "bogus-signature-expired" or "servfail".
+// String returns the reason as one word, such as "bogus-signature-expired" or
+// "servfail".
 func (r Reason) String() string {
 	codes := [...]string{
 		Timeout:              "timeout",
@@ -220,14 +220,18 @@ func (e *Error) Timeout() bool {
 }
 
 // TLSReport returns the result type (RFC 8460 section 4.3.2.1) and the reason code under which
-// TLS-RPT reports the error. The type is empty, and the error not reported, unless the answer
-// is bogus or a server says so by an Extended DNS Error. Other failures may be due to this host,
-// and so may bogus answers about the root or a top-level domain: its clock or trust anchor.
+// TLS-RPT reports the error: the reason, with "dns-" in front unless it is about DNSSEC. The
+// type is empty, and the error not reported, unless the answer is bogus or a server says so by
+// an Extended DNS Error. Other failures may be due to this host, and so may bogus answers about
+// the root or a top-level domain: its clock or trust anchor.
 func (e *Error) TLSReport() (resultType, reasonCode string) {
 	if code := first(e, (*Error).bogusCode); code != "" {
 		return "dnssec-invalid", code
 	}
-	return "", e.Reason.String()
+	if e.Reason.bogus() {
+		return "", e.Reason.String()
+	}
+	return "", "dns-" + e.Reason.String()
 }
 
 // bogusCode returns the reason code if e itself, and no error that it wraps, is about a
