@@ -39,6 +39,7 @@ var mayImport = map[string][]string{
 	"tlsrpt":                                {},
 	"tlsrpt/report":                         {"tlsrpt", "tlsrpt/internal/syntax"},
 	"tlsrpt/reporter":                       {"tlsrpt", "tlsrpt/report", "tlsrpt/internal/syntax"},
+	"tlsrpt/reporter/internal/sums":         {"tlsrpt", "tlsrpt/report", "tlsrpt/internal/syntax"},
 	"policy/delivery/internal/conversation": {"policy", "policy/delivery/internal/wire", "tlsrpt"},
 	"policy/delivery/internal/wire":         {},
 	"policy/delivery/internal/login":        {"policy/delivery/internal/wire"},
