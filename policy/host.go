@@ -188,7 +188,9 @@ func (h *Host) DialFrom(ctx context.Context, local, addr netip.Addr) (net.Conn, 
 // TLSConfig returns a new configuration for a session with the host. It verifies
 // the server inside the handshake, before the client sends anything, and in
 // resumed sessions too. InsecureSkipVerify only replaces Go's verification by
-// VerifyConnection, which verifies what the plan demands.
+// VerifyConnection, which verifies what the plan demands. Before that, crypto/tls refuses
+// certificates that crypto/x509 cannot parse, even if TLSA records name them: for a
+// negative serial number, GODEBUG=x509negativeserial=1 permits them.
 //
 // The caller may change the configuration, for example to add a client
 // certificate, except for ServerName, InsecureSkipVerify and VerifyConnection.
@@ -237,6 +239,20 @@ func (h *Host) Verify(state tls.ConnectionState) error {
 		}
 	}
 	return nil
+}
+
+// WebPKINames returns the names for each of which the server must have a certificate of
+// the web PKI, besides what TLSA demands: the name of the host, or with RequireRoute the
+// next-hop domain. It returns nil if none is demanded, or if the host is refused. It is for
+// programs that hand the plan to another mail server.
+func (h *Host) WebPKINames() (names []string) {
+	if h.Level != Refused && h.demands.WebPKI {
+		names = append(names, h.Name)
+	}
+	if h.Level != Refused && h.demands.NextHop {
+		names = append(names, h.plan.NextHop)
+	}
+	return names
 }
 
 // refused returns the refusal of a refused host. A zero Host has none of its own.

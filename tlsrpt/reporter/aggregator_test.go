@@ -56,6 +56,9 @@ func missed(p tlsrpt.Policy, failures ...tlsrpt.Failure) tlsrpt.Outcome {
 
 // detail returns the report detail of a failure of such a session.
 func detail(f tlsrpt.Failure, sessions int64) report.Detail {
+	if !f.Type.AboutHost() {
+		return report.Detail{Type: f.Type, ReasonCode: f.ReasonCode, Sessions: sessions}
+	}
 	s := session()
 	return report.Detail{
 		Type: f.Type, ReasonCode: f.ReasonCode, SendingIP: s.SendingIP, ReceivingIP: s.ReceivingIP,
@@ -162,6 +165,37 @@ func TestAggregatorBrokenPolicy(t *testing.T) {
 		t.Errorf("got\n%+v\nwant\n%+v", got, want)
 	}
 	check(t, got)
+}
+
+// R16: the failure to get a policy is not that of the mail host that was tried next, and
+// the same failure before several hosts is one detail.
+func TestR16FetchFailuresNameNoHost(t *testing.T) {
+	t.Parallel()
+	for _, resultType := range []tlsrpt.ResultType{tlsrpt.STSPolicyFetchError, tlsrpt.STSPolicyInvalid, tlsrpt.STSWebPKIInvalid} {
+		t.Run(string(resultType), func(t *testing.T) {
+			t.Parallel()
+			var store reporter.MemoryStore
+			a := newAggregator(t, reporter.AggregatorConfig{Store: &store})
+			failure := tlsrpt.Failure{Type: resultType, ReasonCode: "x"}
+			other := session(missed(stsPolicy, failure, selfSigned))
+			other.MXHost, other.ReceivingIP = "mx2.example.com", netip.MustParseAddr("2001:db8::2")
+			a.Record(session(missed(stsPolicy, failure)))
+			a.Record(other)
+			a.Record(session(missed(stsPolicy, failure)))
+			results := sums(t, a, &store, today, "example.com")
+			if len(results) != 1 || len(results[0].Details) != 2 {
+				t.Fatalf("got %+v", results)
+			}
+			for _, d := range results[0].Details {
+				if d.Type == resultType && d != (report.Detail{Type: resultType, ReasonCode: "x", Sessions: 3}) {
+					t.Errorf("the failure is reported as %+v", d)
+				}
+				if d.Type != resultType && d.MXHost != "mx2.example.com" {
+					t.Errorf("the failure of the host is reported as %+v", d)
+				}
+			}
+		})
+	}
 }
 
 // RPT-27, AMB-8: a session counts for the UTC day in which it ended.

@@ -117,6 +117,9 @@ func (t *tally) countNew(s *tlsrpt.Session, o *tlsrpt.Outcome) {
 
 // detailOf returns the detail for a failure of a session, with Sessions 0.
 func detailOf(s *tlsrpt.Session, f tlsrpt.Failure) report.Detail {
+	if !f.Type.AboutHost() {
+		return report.Detail{Type: f.Type, ReasonCode: f.ReasonCode}
+	}
 	return report.Detail{
 		Type: f.Type, ReasonCode: f.ReasonCode,
 		SendingIP: canonicalAddr(s.SendingIP), ReceivingIP: canonicalAddr(s.ReceivingIP),

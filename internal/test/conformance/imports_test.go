@@ -18,6 +18,7 @@ const module = "github.com/mxseal/mxseal"
 var mayImport = map[string][]string{
 	"policy":                                {"dane", "dane/dnssec", "mtasts", "tlsrpt"},
 	"policy/delivery":                       {"policy", "tlsrpt"},
+	"policy/postfix":                        {"policy", "mtasts", "dane", "dane/dnssec"},
 	"policy/boltstore":                      {"mtasts", "tlsrpt/report", "tlsrpt/reporter"},
 	"policy/valkeystore":                    {"mtasts", "tlsrpt", "tlsrpt/report", "tlsrpt/reporter"},
 	"policy/storetest":                      {"mtasts", "tlsrpt", "tlsrpt/report", "tlsrpt/reporter"},
@@ -44,8 +45,12 @@ var mayImport = map[string][]string{
 	"policy/delivery/internal/handover":     {"policy/delivery/internal/conversation", "policy/delivery/internal/wire"},
 	"policy/delivery/internal/dsn":          {"policy/delivery/internal/message"},
 	"policy/delivery/internal/message":      {},
+	"policy/delivery/internal/pipelining":   {"policy/delivery/internal/conversation", "policy/delivery/internal/wire"},
 	"policy/internal/decision":              {"dane/dnssec"},
 	"policy/internal/hop":                   {"dane/dnssec"},
+	"policy/internal/policydns":             {"dane/dnssec"},
+	"policy/internal/protection":            {"dane"},
+	"policy/internal/survey":                {"dane", "dane/dnssec", "policy/internal/decision"},
 }
 
 // Imports go one way only.
