@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/mxseal/mxseal/internal/test/interop"
@@ -23,8 +24,9 @@ type Sender struct {
 
 // StartSender starts a Postfix that asks the DNS server at port 53 of an address of
 // this machine, and connects to this port of mail hosts. It has its own
-// /etc/resolv.conf, in a mount namespace.
-func StartSender(t testing.TB, nameserver string, port int) *Sender {
+// /etc/resolv.conf, in a mount namespace. settings replace those of
+// main.cf for its smtp(8), as in "smtp_tls_security_level = may".
+func StartSender(t testing.TB, nameserver string, port int, settings ...string) *Sender {
 	t.Helper()
 	in := newInstance(t)
 	unshare := []string{interop.Need(t, "unshare"), "--mount", "--propagation", "private"}
@@ -34,7 +36,11 @@ func StartSender(t testing.TB, nameserver string, port int) *Sender {
 	dnsserver.WriteFile(t, resolvConf, "nameserver "+nameserver+"\noptions trust-ad\n")
 
 	own := daemon.FreePort(t)
-	in.write(t, fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd\nsmtp unix - - n - - smtp\n", own), fmt.Sprintf(`inet_interfaces = 127.0.0.1
+	var options strings.Builder
+	for _, setting := range settings {
+		options.WriteString("  -o { " + setting + " }\n")
+	}
+	in.write(t, fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd\nsmtp unix - - n - - smtp\n%s", own, &options), fmt.Sprintf(`inet_interfaces = 127.0.0.1
 mynetworks = 127.0.0.0/8
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_peername_lookup = no
