@@ -5,6 +5,8 @@ go 1.25.0
 require github.com/mxseal/mxseal v0.0.0
 
 require (
+	github.com/BurntSushi/toml v1.6.0 // indirect
+	github.com/coreos/go-systemd/v22 v22.7.0 // indirect
 	github.com/hashicorp/golang-lru/v2 v2.0.7 // indirect
 	github.com/miekg/dns v1.1.73 // indirect
 	golang.org/x/net v0.58.0 // indirect
