@@ -6,6 +6,7 @@ import (
 	"github.com/mxseal/mxseal/examples/mxseal/internal/cli"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/report"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/send"
+	"github.com/mxseal/mxseal/examples/mxseal/internal/serve"
 )
 
 // commands returns the subcommands in the order of the help text. Each is in a package of
@@ -16,5 +17,6 @@ func commands() []cli.Command {
 		advise.Command(),
 		report.Command(),
 		send.Command(),
+		serve.Command(),
 	}
 }

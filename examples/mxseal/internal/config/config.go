@@ -199,14 +199,20 @@ func (c *Config) complete() (err error) {
 	return nil
 }
 
-// Overrides returns the settings of domains, by their names in A-labels.
+// Override returns the settings of a domain, given in A-labels and lower case.
+func (c *Config) Override(domain string) (policy.Override, bool) {
+	d, found := c.Domains[domain]
+	return policy.Override{
+		NextHop: d.NextHop, Floor: policy.Level(d.Floor), RequireDANE: d.RequireDANE, RequireRoute: d.RequireRoute,
+		NoDANE: d.NoDANE, NoMTASTS: d.NoMTASTS, Pin: d.Pin,
+	}, found
+}
+
+// Overrides returns the settings of all domains.
 func (c *Config) Overrides() map[string]policy.Override {
 	all := make(map[string]policy.Override, len(c.Domains))
-	for name, d := range c.Domains {
-		all[name] = policy.Override{
-			NextHop: d.NextHop, Floor: policy.Level(d.Floor), RequireDANE: d.RequireDANE, RequireRoute: d.RequireRoute,
-			NoDANE: d.NoDANE, NoMTASTS: d.NoMTASTS, Pin: d.Pin,
-		}
+	for name := range c.Domains {
+		all[name], _ = c.Override(name)
 	}
 	return all
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/smtp"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -19,7 +20,9 @@ import (
 // sets the AD bit.
 type Sender struct {
 	*daemon.Daemon
-	addr string
+	// Queue is the queue directory, which is the root directory of its smtp(8), as in Debian.
+	Queue string
+	addr  string
 }
 
 // StartSender starts a Postfix that asks the DNS server at port 53 of an address of
@@ -35,12 +38,17 @@ func StartSender(t testing.TB, nameserver string, port int, settings ...string) 
 	resolvConf := filepath.Join(in.dir, "resolv.conf")
 	dnsserver.WriteFile(t, resolvConf, "nameserver "+nameserver+"\noptions trust-ad\n")
 
+	if err := os.Mkdir(filepath.Join(in.queue, "etc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	dnsserver.WriteFile(t, filepath.Join(in.queue, "etc", "resolv.conf"), "nameserver "+nameserver+"\noptions trust-ad\n")
+
 	own := daemon.FreePort(t)
 	var options strings.Builder
 	for _, setting := range settings {
 		options.WriteString("  -o { " + setting + " }\n")
 	}
-	in.write(t, fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd\nsmtp unix - - n - - smtp\n%s", own, &options), fmt.Sprintf(`inet_interfaces = 127.0.0.1
+	in.write(t, fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd\nsmtp unix - - y - - smtp\n%s", own, &options), fmt.Sprintf(`inet_interfaces = 127.0.0.1
 mynetworks = 127.0.0.0/8
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_peername_lookup = no
@@ -51,7 +59,7 @@ smtp_dns_support_level = dnssec
 smtp_tls_security_level = dane
 smtp_tls_loglevel = 1
 `, port))
-	s := &Sender{addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(own))}
+	s := &Sender{Queue: in.queue, addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(own))}
 	s.Daemon = in.start(t, func() error { return connects(own) },
 		append(unshare, "sh", "-c", `mount --bind "$0" /etc/resolv.conf && exec "$@"`, resolvConf)...)
 	return s
