@@ -18,9 +18,10 @@ const (
 	// storeRetry is how long the store, which could not be read, is not read again for
 	// the same domain, unless it could be read for another one.
 	storeRetry = 5 * time.Second
-	// absentPerPolicy is the number of domains without an entry that are remembered,
-	// for each of [Config.MaxPolicies]. Most domains have no policy.
-	absentPerPolicy = 4
+	// absentShare is the part of [Config.Memory] for the domains without an entry: one in
+	// absentShare octets. Each takes about absentSize.
+	absentShare = 8
+	absentSize  = 40
 )
 
 var errEntry = errors.New("mtasts: stored entry is not valid")
@@ -38,13 +39,15 @@ type storage struct {
 	// be read again.
 	failing atomic.Bool
 	epoch   atomic.Uint32
+	back    func() // called when epoch has grown
 }
 
-func newStorage(config Config, events *notifier) *storage {
+func newStorage(config Config, events *notifier, back func()) *storage {
 	leaser, _ := config.Store.(Leaser)
 	return &storage{
 		store: config.Store, leaser: leaser, key: bytes.Clone(config.StoreKey), events: events, now: config.Now,
-		absent: absent.NewSet(min(config.MaxPolicies, 1<<24) * absentPerPolicy),
+		back:   back,
+		absent: absent.NewSet(config.Memory / absentShare / absentSize),
 	}
 }
 
@@ -52,6 +55,7 @@ func newStorage(config Config, events *notifier) *storage {
 func (st *storage) seen() {
 	if st.failing.Load() && st.failing.CompareAndSwap(true, false) {
 		st.epoch.Add(1)
+		st.back()
 	}
 }
 

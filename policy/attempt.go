@@ -98,6 +98,24 @@ func (h *Host) Attempted(step Step, state *tls.ConnectionState, err error) (tlsr
 	return a.record(), a.judge()
 }
 
+// Session returns what TLS-RPT counts of mail for which Resolve returned e. It is for
+// programs with an SMTP client of their own, which record it once for each attempt at a
+// message; delivery.Dialer does so itself. It has an outcome if the MX records are bogus,
+// by far the most common failure of DNSSEC: one of type tlsa, for the recipient or next-hop
+// domain, because no mail host and no policy is known. Otherwise it has none and must not be
+// recorded. That includes timeouts and failures of the sender's own resolvers. The Time is
+// zero.
+func (e *Error) Session() tlsrpt.Session {
+	session := tlsrpt.Session{Domain: e.reported}
+	if e.reported != "" && e.Reason != "" {
+		session.Outcomes = []tlsrpt.Outcome{{
+			Policy:   tlsrpt.Policy{Type: tlsrpt.TLSA, Domain: e.reported},
+			Failures: []tlsrpt.Failure{{Type: e.Reason, ReasonCode: e.ReasonCode}},
+		}}
+	}
+	return session
+}
+
 // attempt is what Attempted is given.
 type attempt struct {
 	host  *Host
@@ -226,6 +244,8 @@ func (a *attempt) outcomeOfDANE(general []tlsrpt.Failure) []tlsrpt.Outcome {
 	h := a.host
 	outcome := tlsrpt.Outcome{Policy: a.policyOfDANE(), Failures: general}
 	switch {
+	case h.refusal == decision.TLSALookupFailed && h.Refusal.Reason == "":
+		return nil // perhaps a fault of the sender's own resolver
 	case h.refusal == decision.TLSALookupFailed || h.refusal == decision.DANEMissing:
 		outcome.Failures = []tlsrpt.Failure{{Type: h.Refusal.Reason, ReasonCode: h.Refusal.ReasonCode}}
 	case len(outcome.Policy.Strings) == 0:
@@ -291,6 +311,9 @@ func (a *attempt) outcomeOfMTASTS(general []tlsrpt.Failure) []tlsrpt.Outcome {
 		outcome.Failures = []tlsrpt.Failure{{Type: tlsrpt.CertificateHostMismatch, ReasonCode: mxNotInPolicy}}
 	case h.Level == Refused:
 		return nil // DANE refused the host; this policy was not tried
+	case a.state != nil && len(general) == 0 && a.state.Version < tls.VersionTLS12: // in testing mode
+		old := oldTLS(tls.VersionName(a.state.Version))
+		outcome.Failures = []tlsrpt.Failure{{Type: old.reason, ReasonCode: old.reasonCode}}
 	case a.state != nil && len(general) == 0:
 		outcome.Failures = classified(h.verifyWebPKI(a.state.PeerCertificates, h.Name))
 	}

@@ -33,7 +33,7 @@ type wording struct {
 func refusalWording(refusal decision.Refusal, err error, policyKnown bool) wording {
 	switch refusal {
 	case decision.TLSALookupFailed:
-		failure := tlsrpt.Classify(err)
+		failure := failedLookup(err)
 		return wording{
 			kind: ErrLookupFailed, reason: failure.Type, reasonCode: failure.ReasonCode, status: "4.7.5",
 			detail: "the lookup of the host's addresses or TLSA records failed, which does not mean that there are none; the mail waits",
@@ -115,19 +115,13 @@ func (s Step) wording(err error, inTLS bool) wording {
 		}
 	case Handshake:
 		failure := tlsrpt.Classify(err)
-		switch {
-		case failure.Type == "":
+		if failure.Type == "" {
 			return wording{
 				status: "4.4.2",
 				detail: "the TLS handshake got no answer; the path may drop large packets, which a ClientHello without post-quantum key exchange avoids",
 			}
-		case isUnparsable(err):
-			return wording{
-				reason: failure.Type, reasonCode: failure.ReasonCode, status: "4.7.5",
-				detail: "the TLS handshake failed because Go cannot parse the certificate; if its serial number is negative, set GODEBUG=x509negativeserial=1",
-			}
 		}
-		return wording{reason: failure.Type, reasonCode: failure.ReasonCode, status: "4.7.5", detail: "the TLS handshake failed"}
+		return wording{reason: failure.Type, reasonCode: failure.ReasonCode, status: "4.7.5", detail: "the TLS handshake failed" + unusable(err)}
 	case RequireTLSNotOffered:
 		return wording{status: "5.7.30", permanent: true, detail: "the server does not support REQUIRETLS"}
 	case Done:
@@ -137,11 +131,18 @@ func (s Step) wording(err error, inTLS bool) wording {
 	}
 }
 
-// isUnparsable reports whether crypto/x509 does not read the server's certificate.
-// crypto/tls has no type for this error. A certificate that DANE names by its key is
-// refused as well, because only crypto/x509 finds the key in it.
-func isUnparsable(err error) bool {
-	return strings.Contains(err.Error(), "failed to parse certificate from server")
+// unusable returns what helps with a certificate that Go cannot use, whatever the plan
+// demands: only crypto/x509 finds the key in it. crypto/tls has no types for these errors.
+func unusable(err error) string {
+	switch text := err.Error(); {
+	case strings.Contains(text, "negative serial number"):
+		return " because Go cannot parse the certificate; set GODEBUG=x509negativeserial=1 to permit its negative serial number"
+	case strings.Contains(text, "failed to parse certificate from server"):
+		return " because Go cannot parse the certificate; its owner has to replace it"
+	case strings.Contains(text, "unsupported type of public key"), strings.Contains(text, "containing RSA key larger than"):
+		return " because Go does not support the key of the certificate; its owner has to replace it"
+	}
+	return ""
 }
 
 // failure returns the error for the host.
@@ -186,17 +187,16 @@ func badLiteral() wording {
 
 // The failures of a domain as a whole.
 
-func noDomain() *Error {
-	return &Error{Permanent: true, Status: "5.1.2", Err: ErrNoDomain}
-}
-
-// nullMX is RFC 7505 section 4.
-func nullMX() *Error {
-	return &Error{Permanent: true, ReplyCode: 556, Status: "5.1.10", Detail: "the domain accepts no mail", Err: ErrNullMX}
-}
-
-func loop() *Error {
-	return &Error{Permanent: true, Status: "5.4.6", Detail: "the best mail host of the domain is this host itself", Err: ErrLoop}
+// unroutable is for a next hop that has no mail host.
+func unroutable(problem hop.Problem) *Error {
+	switch problem {
+	case hop.NullMX: // RFC 7505 section 4
+		return &Error{Permanent: true, ReplyCode: 556, Status: "5.1.10", Detail: "the domain accepts no mail", Err: ErrNullMX}
+	case hop.Loop:
+		return &Error{Permanent: true, Status: "5.4.6", Detail: "the best mail host of the domain is this host itself", Err: ErrLoop}
+	default:
+		return &Error{Permanent: true, Status: "5.1.2", Err: ErrNoDomain}
+	}
 }
 
 func notADomain(domain string, err error) *Error {
@@ -209,11 +209,26 @@ func notADomain(domain string, err error) *Error {
 
 // mxLookup is the failure of a domain whose MX lookup failed (RFC 7672 section
 // 2.1.2).
-func mxLookup(err error) *Error {
-	return &Error{
-		Reason: tlsrpt.DNSSECInvalid, ReasonCode: tlsrpt.Classify(err).ReasonCode, Status: "4.4.3",
+func mxLookup(q question, err error) *Error {
+	failure := failedLookup(err)
+	e := &Error{
+		Reason: failure.Type, ReasonCode: failure.ReasonCode, Status: "4.4.3",
 		Detail: "the lookup of the MX records failed; the mail waits", Err: err,
 	}
+	if !q.tlsOptional {
+		e.reported = q.hop.String()
+	}
+	return e
+}
+
+// failedLookup returns what reports count of a lookup that failed: one that is bogus, or
+// that the servers of the domain fail. What may be the fault of the sender's own resolver
+// is not counted.
+func failedLookup(err error) tlsrpt.Failure {
+	if failure := tlsrpt.Classify(err); failure.Type == tlsrpt.DNSSECInvalid {
+		return failure
+	}
+	return tlsrpt.Failure{}
 }
 
 // atNextHop makes the failure of a next hop that the operator configured temporary:

@@ -188,7 +188,9 @@ func (h *Host) DialFrom(ctx context.Context, local, addr netip.Addr) (net.Conn, 
 // TLSConfig returns a new configuration for a session with the host. It verifies
 // the server inside the handshake, before the client sends anything, and in
 // resumed sessions too. InsecureSkipVerify only replaces Go's verification by
-// VerifyConnection, which verifies what the plan demands.
+// VerifyConnection, which verifies what the plan demands. Before that, crypto/tls refuses
+// certificates that crypto/x509 cannot parse, even if TLSA records name them: for a
+// negative serial number, GODEBUG=x509negativeserial=1 permits them.
 //
 // The caller may change the configuration, for example to add a client
 // certificate, except for ServerName, InsecureSkipVerify and VerifyConnection.

@@ -10,6 +10,7 @@ import (
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/policy/internal/protection"
 )
 
 // Plan says which mail hosts may receive a domain's mail, in which order, and
@@ -52,11 +53,11 @@ type Plan struct {
 	// compares it with the clock.
 	Expires time.Time
 
-	strength strength  // of DANE
-	made     time.Time // by the wall clock alone
-	asked    request
-	literal  bool // the next hop is an address
-	omitted  int  // mail hosts of the worst preference, left out
+	protection protection.State
+	made       time.Time // by the wall clock alone
+	asked      request
+	literal    bool // the next hop is an address
+	omitted    int  // mail hosts of the worst preference, left out
 }
 
 // Key identifies what the plan was made for: the domain and all options. Of one

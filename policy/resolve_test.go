@@ -15,6 +15,7 @@ import (
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/mtasts"
+	"github.com/mxseal/mxseal/policy/internal/policydns"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
@@ -63,7 +64,7 @@ func TestClose(t *testing.T) {
 		t.Errorf("%v, %v", plan, err)
 	}
 
-	client, err := mtasts.New(mtasts.Config{Resolver: policyResolver{dns}})
+	client, err := mtasts.New(mtasts.Config{Resolver: policydns.Resolver{DNS: dns}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +107,7 @@ func TestHostsAreJudgedApart(t *testing.T) {
 		{Opportunistic, 0, ""},
 		{Encrypted, ByDANE, ""},
 		{Refused, 0, ""},
-		{Refused, ByDANE, tlsrpt.DNSSECInvalid},
+		{Refused, ByDANE, ""}, // SERVFAIL for addresses may be due to the sender's resolver
 	} {
 		h := plan.Hosts[i]
 		if h.Level != want.level || h.By != want.by {

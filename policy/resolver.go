@@ -20,6 +20,7 @@ import (
 	"github.com/mxseal/mxseal/internal/flight"
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy/internal/decision"
+	"github.com/mxseal/mxseal/policy/internal/policydns"
 )
 
 const (
@@ -162,7 +163,7 @@ func (r *Resolver) addSources(config Config) error {
 			}
 		}
 		client, err := mtasts.New(mtasts.Config{
-			Resolver:        policyResolver{r.dns},
+			Resolver:        policydns.Resolver{DNS: r.dns},
 			RootCAs:         roots,
 			Dial:            config.Dial,
 			AllowPolicyHost: config.AllowPolicyHost,
@@ -223,6 +224,12 @@ func (r *Resolver) Run(ctx context.Context) { r.mtasts.Run(ctx) }
 // temporary too for an Override.NextHop or the option Via, which the operator can
 // correct, and so is ErrConfig.
 func (r *Resolver) Resolve(ctx context.Context, domain string, options ...Option) (*Plan, error) {
+	if len(options) == 0 {
+		// What is kept has canonical names. So the usual hit needs no conversion.
+		if plan := r.kept(request{domain: domain}); plan != nil {
+			return plan, nil
+		}
+	}
 	asked, failure := newRequest(domain)
 	if failure == nil && len(options) > 0 {
 		asked, failure = asked.with(options, Level(r.general.Floor), r.port)
@@ -230,12 +237,20 @@ func (r *Resolver) Resolve(ctx context.Context, domain string, options ...Option
 	if failure != nil {
 		return nil, failure
 	}
-	now := r.now()
-	// A plan of the future was made before the wall clock was set back.
-	if plan, found := r.plans.Get(asked, now); found && !now.Before(plan.made) && plan.MTASTS.isCurrent(r.mtasts) {
+	if plan := r.kept(asked); plan != nil {
 		return plan, nil
 	}
 	return r.share(ctx, asked)
+}
+
+// kept returns a plan from memory that holds, or nil.
+func (r *Resolver) kept(asked request) *Plan {
+	now := r.now()
+	// A plan of the future was made before the wall clock was set back.
+	if plan, found := r.plans.Get(asked, now); found && !now.Before(plan.made) && plan.MTASTS.isCurrent(r.mtasts) {
+		return plan
+	}
+	return nil
 }
 
 // share makes a plan once for all concurrent callers. The work goes on while one

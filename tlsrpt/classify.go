@@ -29,8 +29,9 @@ const MaxReasonCode = 64
 //
 //	TLSReport() (resultType, reasonCode string)
 //
-// and returns a registered result type decides. Errors of crypto/x509 and
-// crypto/tls come next. Any other error is a [ValidationFailure].
+// and returns a registered result type decides. If none does, and one returns a reason code
+// without a result type, err is not reported. Errors of crypto/x509 and crypto/tls come
+// next. Any other error is a [ValidationFailure].
 //
 // Timeouts, canceled contexts and failed connection attempts are not reported
 // (RFC 8460 section 4.3.4). For these, and for nil, Classify returns the zero
@@ -51,22 +52,23 @@ func Classify(err error) Failure {
 }
 
 // byMethod uses the TLSReport methods in the chain of err, outermost first.
-func byMethod(err error) (Failure, bool) {
+func byMethod(err error) (_ Failure, decided bool) {
 	for err != nil {
 		var reported interface {
 			error
 			TLSReport() (resultType, reasonCode string)
 		}
 		if !errors.As(err, &reported) {
-			return Failure{}, false
+			break
 		}
 		resultType, reasonCode := reported.TLSReport()
 		if t := ResultType(resultType); t.Valid() {
 			return Failure{t, reasonCode}, true
 		}
+		decided = decided || resultType == "" && reasonCode != ""
 		err = errors.Unwrap(reported)
 	}
-	return Failure{}, false
+	return Failure{}, decided
 }
 
 // byTransience matches errors that say nothing about the peer's TLS.

@@ -144,29 +144,33 @@ func (e *Error) Error() string {
 // this decides.
 func (e *Error) advice() string {
 	if e.Reason == ServerFailure || e.Reason == Refused || e.Reason == OtherRcode {
-		if todo := adviceOfServers(e); todo != "" {
+		if todo := first(e, func(e *Error) string { return ofCodes(e.Extended, advice.OfExtended) }); todo != "" {
 			return todo
 		}
 	}
 	return advice.OfReason(e.Reason.String())
 }
 
-// adviceOfServers returns the advice about the first Extended DNS Error in err that says
-// enough.
-func adviceOfServers(err error) string {
+// first returns the first text that is not empty, of e and of its causes.
+func first(err error, text func(*Error) string) string {
 	switch err := err.(type) {
 	case *Error:
-		for _, x := range err.Extended {
-			if todo := advice.OfExtended(x.Code); todo != "" {
-				return todo
-			}
-		}
-		return adviceOfServers(err.Err)
+		return cmp.Or(text(err), first(err.Err, text))
 	case interface{ Unwrap() []error }:
 		for _, cause := range err.Unwrap() {
-			if todo := adviceOfServers(cause); todo != "" {
-				return todo
+			if found := first(cause, text); found != "" {
+				return found
 			}
+		}
+	}
+	return ""
+}
+
+// ofCodes returns the text for the first code that has one.
+func ofCodes(list []ExtendedError, text func(code uint16) string) string {
+	for _, x := range list {
+		if found := text(x.Code); found != "" {
+			return found
 		}
 	}
 	return ""
@@ -228,9 +232,29 @@ func (e *Error) Timeout() bool {
 }
 
 // TLSReport returns the result type (RFC 8460 section 4.3.2.1) and the
-// failure-reason-code under which TLS-RPT reports the error.
+// failure-reason-code under which TLS-RPT reports the error. The type is empty, and the
+// error is not reported, unless the answer is bogus, or a server says so by an Extended
+// DNS Error. Timeouts and other failures of servers may be due to this host. So may bogus
+// answers about the root or a top-level domain, which a wrong clock or an old trust anchor
+// causes; in any case no recipient can correct them.
 func (e *Error) TLSReport() (resultType, reasonCode string) {
-	return "dnssec-invalid", e.Reason.String()
+	if code := first(e, (*Error).bogusCode); code != "" {
+		return "dnssec-invalid", code
+	}
+	return "", e.Reason.String()
+}
+
+// bogusCode returns the reason code if e is itself about a bogus answer below the
+// top-level domains, not by another error that it wraps.
+func (e *Error) bogusCode() string {
+	switch cause := new(Error); {
+	case errors.As(e.Err, &cause) || len(proof.Ancestors(e.Name)) <= 2:
+	case e.Status == Bogus:
+		return e.Reason.String()
+	case e.Reason == ServerFailure:
+		return ofCodes(e.Extended, advice.BogusReason)
+	}
+	return ""
 }
 
 // failure returns an Error about q. Its Status follows from the reason.

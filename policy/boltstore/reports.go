@@ -46,19 +46,17 @@ func (r *Reports) Add(ctx context.Context, b *reporter.Batch) error {
 	sums := slices.SortedFunc(slices.Values(b.Sums), func(a, b reporter.DomainSums) int {
 		return cmp.Or(cmp.Compare(a.Day, b.Day), cmp.Compare(a.Domain, b.Domain))
 	})
-	return r.failed(guard(func() error {
-		return r.store.db.Update(func(tx *bolt.Tx) error {
-			isNew, err := noteBatch(tx, b)
-			if err != nil || !isNew {
+	return r.failed(r.store.db.update(func(tx *bolt.Tx) error {
+		isNew, err := noteBatch(tx, b)
+		if err != nil || !isNew {
+			return err
+		}
+		for i := range sums {
+			if err := addSums(tx, &sums[i]); err != nil {
 				return err
 			}
-			for i := range sums {
-				if err := addSums(tx, &sums[i]); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		}
+		return nil
 	}))
 }
 
@@ -219,7 +217,7 @@ func (r *Reports) view(ctx context.Context, f func(*bolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return r.failed(err)
 	}
-	return r.failed(r.store.view(f))
+	return r.failed(r.store.db.view(f))
 }
 
 // update runs f in a transaction that may be shared with other calls. f must

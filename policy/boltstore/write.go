@@ -95,17 +95,15 @@ func (s *Store) commit(some changes) (used int64, err error) {
 	if len(some) == 0 {
 		return 0, nil
 	}
-	err = guard(func() error {
-		return s.db.Update(func(tx *bolt.Tx) error {
-			used = tx.Size() - int64(s.db.Stats().FreePageN)*int64(s.db.Info().PageSize)
-			b := tx.Bucket(policies)
-			for _, domain := range slices.Sorted(maps.Keys(some)) {
-				if err := apply(b, domain, some); err != nil {
-					return err
-				}
+	err = s.db.update(func(tx *bolt.Tx) error {
+		used = tx.Size() - int64(s.db.Stats().FreePageN)*int64(s.db.Info().PageSize)
+		b := tx.Bucket(policies)
+		for _, domain := range slices.Sorted(maps.Keys(some)) {
+			if err := apply(b, domain, some); err != nil {
+				return err
 			}
-			return nil
-		})
+		}
+		return nil
 	})
 	return used, err
 }
@@ -166,5 +164,5 @@ func (s *Store) Close() error {
 	for more := true; more && err == nil; {
 		more, err = s.batch()
 	}
-	return s.withPath(errors.Join(err, guard(s.db.Close)))
+	return s.withPath(errors.Join(err, s.db.close()))
 }

@@ -3,6 +3,7 @@ package delivery
 import (
 	"cmp"
 	"context"
+	"errors"
 	"crypto/tls"
 	"log/slog"
 	"net"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery/internal/limits"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
@@ -110,8 +112,8 @@ type Dialer struct {
 	Logger *slog.Logger
 
 	stalls  stalls
-	domains limiter // deliveries and Clients by domain
-	hosts   limiter // sessions by host
+	domains limits.Limiter // deliveries and Clients by domain
+	hosts   limits.Limiter // sessions by host
 }
 
 // localNetworks are those, besides private ones, whose addresses mean nothing to others.
@@ -185,7 +187,7 @@ func (d *Dialer) walk(ctx context.Context, domain string, options []policy.Optio
 	if err != nil {
 		key = domain // an address literal, or Resolve fails
 	}
-	leave, ok := d.domains.enter(ctx, key, cmp.Or(max(d.MaxPerDomain, 0), defaultMaxPerDomain))
+	leave, ok := d.domains.Enter(ctx, key, cmp.Or(max(d.MaxPerDomain, 0), defaultMaxPerDomain))
 	switch {
 	case ctx.Err() != nil:
 		if ok {
@@ -196,11 +198,15 @@ func (d *Dialer) walk(ctx context.Context, domain string, options []policy.Optio
 		return nil, tooManyDeliveries(domain)
 	}
 	plan, err := d.Resolver.Resolve(ctx, domain, options...)
+	w := &walk{dialer: d, leaveDomain: leave}
 	if err != nil {
+		if failure := new(policy.Error); errors.As(err, &failure) {
+			session := failure.Session()
+			w.record(&session)
+		}
 		leave()
 		return nil, err
 	}
-	w := &walk{dialer: d, leaveDomain: leave}
 	w.follow(plan)
 	return w, nil
 }

@@ -18,7 +18,8 @@ func TestImports(t *testing.T) {
 		"github.com/mxseal/mxseal/policy/delivery/internal/message", "github.com/mxseal/mxseal/policy/delivery/internal/wire",
 		"github.com/mxseal/mxseal/policy/delivery/internal/dsn", "github.com/mxseal/mxseal/policy/delivery/internal/conversation",
 		"github.com/mxseal/mxseal/policy/delivery/internal/handover", "github.com/mxseal/mxseal/policy/delivery/internal/login",
-		"github.com/mxseal/mxseal/policy/delivery/internal/parking",
+		"github.com/mxseal/mxseal/policy/delivery/internal/parking", "github.com/mxseal/mxseal/policy/delivery/internal/limits",
+		"github.com/mxseal/mxseal/policy/delivery/internal/pipelining",
 	}
 	files := imports.Of(t, ".", func(file, path string) {
 		first, _, _ := strings.Cut(path, "/")

@@ -2,7 +2,6 @@ package delivery
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +15,7 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/internal/test/fakedns"
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery/internal/limits"
 )
 
 // silent is a host that accepts connections and says nothing.
@@ -57,7 +57,16 @@ func slowly(verb string, delay time.Duration) script {
 // is mx.d0.example and so on, at 10.0.0.0 and so on.
 func (w *world) domains(t *testing.T, n int) (d *Dialer, to []string) {
 	t.Helper()
-	names := fakedns.Answers{}
+	names, to := domainNames(t, n)
+	d = w.dialer()
+	d.Resolver = w.resolver(t, names, policy.Config{})
+	return d, to
+}
+
+// domainNames are the records of those domains, and an address in each.
+func domainNames(t *testing.T, n int) (names fakedns.Answers, to []string) {
+	t.Helper()
+	names = fakedns.Answers{}
 	for i := range n {
 		host := fmt.Sprintf("mx.d%d.example", i)
 		names.Add(t, dnssec.Insecure, fmt.Sprintf("d%d.example. MX 10 %s.", i, host))
@@ -65,9 +74,7 @@ func (w *world) domains(t *testing.T, n int) (d *Dialer, to []string) {
 		names.Deny(dnssec.Insecure, host+". AAAA")
 		to = append(to, fmt.Sprintf("x@d%d.example", i))
 	}
-	d = w.dialer()
-	d.Resolver = w.resolver(t, names, policy.Config{})
-	return d, to
+	return names, to
 }
 
 // TestS24StallingDomains: SMTP-12: domains that stall do not delay the others.
@@ -89,41 +96,12 @@ func TestS24StallingDomains(t *testing.T) {
 				if len(result.Delivered) != 1 || len(failures(t, err)) != stalling {
 					t.Fatalf("%d delivered, error %v", len(result.Delivered), err)
 				}
-				if want := time.Duration(stalling/domainsAtOnce) * patience; after > want {
+				if want := time.Duration(stalling/limits.AtOnce) * limits.Patience; after > want {
 					t.Errorf("delivered after %v, want %v at most", after, want)
 				}
 			})
 		})
 	}
-}
-
-// S24: the deliveries of one call are bounded.
-func TestDeliveriesAreBounded(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var mu sync.Mutex
-		running, most := 0, 0
-		turns := newTurns()
-		var all sync.WaitGroup
-		for range 3 * domainsInAll {
-			done := turns.take()
-			all.Go(func() {
-				defer done()
-				mu.Lock()
-				running++
-				most = max(most, running)
-				mu.Unlock()
-				time.Sleep(time.Hour)
-				mu.Lock()
-				running--
-				mu.Unlock()
-			})
-		}
-		all.Wait()
-		if most != domainsInAll {
-			t.Errorf("%d at the same time, want %d", most, domainsInAll)
-		}
-	})
 }
 
 // TestS24OneDomain: a domain that stalls does not occupy all workers of the caller:
@@ -148,7 +126,7 @@ func TestS24OneDomain(t *testing.T) {
 					all.Go(func() { d.SendMail(t.Context(), "s@example.net", to, []byte(letter)) })
 				}
 				synctest.Wait()
-				for i, want := range []time.Duration{patience, 0} {
+				for i, want := range []time.Duration{limits.Patience, 0} {
 					start := time.Now()
 					err := d.SendMail(t.Context(), "s@example.net", to, []byte(letter))
 					if got := failures(t, err); !slices.Equal(got, []string{"x@d0.example: 451 " + test.status}) {
@@ -163,8 +141,8 @@ func TestS24OneDomain(t *testing.T) {
 					t.Errorf("%d connections", len(w.dialled))
 				}
 				all.Wait()
-				if len(d.domains.keys) != 0 || len(d.hosts.keys) != 0 {
-					t.Errorf("left: %v, %v", d.domains.keys, d.hosts.keys)
+				if d.domains.Len() != 0 || d.hosts.Len() != 0 {
+					t.Errorf("left: %v, %v", d.domains.Len(), d.hosts.Len())
 				}
 			})
 		})
@@ -187,25 +165,6 @@ func TestLimitOfQuickDeliveries(t *testing.T) {
 			})
 		}
 		all.Wait()
-	})
-}
-
-// The interruption of a caller ends its wait for a place.
-func TestLimiterIsInterrupted(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var l limiter
-		leave, _ := l.enter(t.Context(), "x", 1)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		start := time.Now()
-		if _, ok := l.enter(ctx, "x", 1); ok || time.Since(start) != time.Second {
-			t.Errorf("entered %v after %v", ok, time.Since(start))
-		}
-		leave()
-		if len(l.keys) != 0 {
-			t.Errorf("left: %v", l.keys)
-		}
 	})
 }
 
@@ -357,34 +316,38 @@ func TestS13SlowIsNotStalled(t *testing.T) {
 	}
 }
 
-// stallingAt is a host with TLS that says nothing any more from a step on.
-func stallingAt(step string) script {
+// stallingAt is a host with TLS that says nothing any more from a step on. "." is the
+// reply to a message.
+func stallingAt(step string) script { return stallingAfter(0, step) }
+
+// stallingAfter is stallingAt from the time on when the host has taken some messages over
+// the connection.
+func stallingAfter(messages int, step string) script {
 	return func(s *server) {
-		answer := func(at, reply string) bool {
-			if at == step {
-				silent(s)
-				return false
-			}
-			s.say(reply)
-			return true
-		}
 		inTLS := ""
 		for line, ok := "greeting", true; ok; line, ok = s.hear() {
 			verb, _, _ := strings.Cut(line, " ")
-			reply := map[string]string{"greeting": greeting, "EHLO": "250-mx\r\n250 STARTTLS\r\n", "STARTTLS": "220 go\r\n", "DATA": "354 go\r\n"}[verb]
 			if verb == "EHLO" {
 				verb += inTLS
 			}
-			if !answer(verb, cmp.Or(reply, "250 ok\r\n")) {
+			if verb == step && messages == 0 {
+				silent(s)
 				return
 			}
-			switch {
-			case verb == "DATA":
+			reply := map[string]string{"greeting": greeting, "EHLO": "250-mx\r\n250 STARTTLS\r\n", "STARTTLS": "220 go\r\n", "DATA": "354 go\r\n"}[verb]
+			s.say(cmp.Or(reply, "250 ok\r\n"))
+			switch verb {
+			case "DATA":
 				for line != "." && ok {
 					line, ok = s.hear()
 				}
+				if step == "." && messages == 0 {
+					silent(s)
+					return
+				}
 				s.say("250 ok\r\n")
-			case verb == "STARTTLS":
+				messages--
+			case "STARTTLS":
 				if inTLS = " in TLS"; step == "TLS" {
 					silent(s)
 				} else if !s.handshake(certificates().good) {
@@ -442,8 +405,8 @@ func TestS24Clients(t *testing.T) {
 					}
 					first, _ := dial("d0.example")
 					second, _ := dial("D0.Example.")
-					if _, took := dial("d0.example"); took != patience {
-						t.Errorf("the third was refused after %v, want %v", took, patience)
+					if _, took := dial("d0.example"); took != limits.Patience {
+						t.Errorf("the third was refused after %v, want %v", took, limits.Patience)
 					}
 					err := d.SendMail(t.Context(), "s@example.net", to, []byte(letter))
 					if got := failures(t, err); !slices.Equal(got, []string{"x@d0.example: 451 4.4.5"}) {
@@ -459,8 +422,8 @@ func TestS24Clients(t *testing.T) {
 					}
 					second.Close()
 					third.Close()
-					if len(d.domains.keys) != 0 || len(d.hosts.keys) != 0 {
-						t.Errorf("left: %v, %v", d.domains.keys, d.hosts.keys)
+					if d.domains.Len() != 0 || d.hosts.Len() != 0 {
+						t.Errorf("left: %v, %v", d.domains.Len(), d.hosts.Len())
 					}
 				})
 			})
@@ -475,8 +438,8 @@ func TestS24Clients(t *testing.T) {
 					t.Errorf("a session with %s", domain)
 				}
 			}
-			if len(d.domains.keys) != 0 || len(d.hosts.keys) != 0 {
-				t.Errorf("left: %v, %v", d.domains.keys, d.hosts.keys)
+			if d.domains.Len() != 0 || d.hosts.Len() != 0 {
+				t.Errorf("left: %v, %v", d.domains.Len(), d.hosts.Len())
 			}
 		})
 	})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/delivery/internal/conversation"
+	"github.com/mxseal/mxseal/policy/delivery/internal/limits"
 	"github.com/mxseal/mxseal/policy/delivery/internal/parking"
 )
 
@@ -181,7 +182,7 @@ func (p *Pool) enter() bool {
 			PerHost:   cmp.Or(max(p.Dialer.MaxPerHost, 0), defaultMaxPerHost),
 			PerDomain: cmp.Or(max(p.Dialer.MaxPerDomain, 0), defaultMaxPerDomain),
 			IdleTime:  cmp.Or(max(p.IdleTime, 0), defaultIdle),
-			Patience:  patience,
+			Patience:  limits.Patience,
 			Leave:     func(kept *conversation.Conversation) { kept.Conn.Quit(conversation.QuitTimeout) },
 			Hurry:     func(kept *conversation.Conversation) { kept.Conn.Quit(0) },
 		})

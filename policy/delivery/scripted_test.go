@@ -341,7 +341,7 @@ func (w *world) published(t *testing.T, hosts ...mailHost) *policy.Resolver {
 }
 
 // resolver makes a Resolver whose mail hosts are those of w.
-func (w *world) resolver(t testing.TB, names fakedns.Answers, config policy.Config) *policy.Resolver {
+func (w *world) resolver(t testing.TB, names dnssec.Resolver, config policy.Config) *policy.Resolver {
 	t.Helper()
 	config.DNS, config.NoMTASTS, config.Dial, config.RootCAs = names, true, w.dial, certificates().roots
 	r, err := policy.New(config)

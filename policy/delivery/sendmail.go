@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/delivery/internal/limits"
 )
 
 // SendMail sends a message as Dialer.SendMail does with a Dialer that has only a
@@ -82,14 +83,14 @@ func (d *Dialer) send(ctx context.Context, along walker, mail Mail, options []po
 	}
 	groups, undelivered := byDomain(mail.To)
 	outcomes := make([]results, len(groups))
-	turns := newTurns()
+	turns := limits.NewTurns()
 	var deliveries sync.WaitGroup
 	for i, g := range groups {
 		if len(groups) == 1 {
 			outcomes[i] = d.deliver(ctx, along, m, g)
 			break
 		}
-		done := turns.take()
+		done := turns.Take()
 		deliveries.Go(func() {
 			defer done()
 			outcomes[i] = d.deliver(ctx, along, m, g)

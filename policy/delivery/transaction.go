@@ -3,7 +3,6 @@ package delivery
 import (
 	"context"
 	"errors"
-	"io"
 	"net/textproto"
 	"slices"
 	"strings"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/delivery/internal/conversation"
+	"github.com/mxseal/mxseal/policy/delivery/internal/pipelining"
 	"github.com/mxseal/mxseal/policy/delivery/internal/wire"
 )
 
@@ -225,15 +225,15 @@ func (t *transaction) unanswered(to []mailbox, reason *policy.Error) {
 // envelope sends MAIL, RCPT for each recipient, and DATA. It reports whether the
 // server expects the message, for the recipients in t.accepted.
 func (t *transaction) envelope(to []mailbox) bool {
-	d := dialogue{conn: t.conn, grouped: t.extensions.Has("PIPELINING"), commands: t.commands(to)}
-	if t.begun && d.grouped {
-		d.resets, d.resetTimeout = true, t.resetTimeout()
+	d := pipelining.Dialogue{Conn: t.conn, Grouped: t.extensions.Has("PIPELINING"), Commands: t.commands(to)}
+	if t.begun {
+		d.ResetTimeout = t.resetTimeout()
 	}
 	defer t.drain(&d)
 	t.begun = true
-	reply, err := d.next(t.timeout(mailTimeout))
+	reply, err := d.Next(t.timeout(mailTimeout))
 	judged := t.judge(conversation.StepMAIL, reply, err, t.Circumstances)
-	if errors.Is(err, errNoReset) {
+	if errors.Is(err, pipelining.ErrNoReset) {
 		t.lose(to)
 		return false
 	}
@@ -249,7 +249,7 @@ func (t *transaction) envelope(to []mailbox) bool {
 	if len(t.accepted) == 0 {
 		return false
 	}
-	reply, err = d.next(t.timeout(dataTimeout))
+	reply, err = d.Next(t.timeout(dataTimeout))
 	judged = t.judge(conversation.StepDATA, reply, err, t.Circumstances)
 	if judged.Action != conversation.Proceed {
 		t.settle(judged, t.accepted, t.failure(details["DATA"], newReply(reply), err, judged), newReply(reply))
@@ -280,8 +280,8 @@ func (t *transaction) commands(to []mailbox) []string {
 
 // recipient judges the reply to RCPT. It reports whether the transaction goes on; if
 // not, the recipient and the rest are settled.
-func (t *transaction) recipient(d *dialogue, box mailbox, rest []mailbox) bool {
-	reply, err := d.next(t.timeout(rcptTimeout))
+func (t *transaction) recipient(d *pipelining.Dialogue, box mailbox, rest []mailbox) bool {
+	reply, err := d.Next(t.timeout(rcptTimeout))
 	c := t.Circumstances
 	c.AfterAccepted = len(t.accepted) > 0
 	c.OwnLimit = conversation.NamesOwnLimit(reply)
@@ -305,11 +305,11 @@ func (t *transaction) recipient(d *dialogue, box mailbox, rest []mailbox) bool {
 // a message for no recipient gets an empty one, and what it says to that does not
 // count (RFC 2920 section 3.1). If the server has accepted a recipient, that one would
 // get the empty message; the session ends instead.
-func (t *transaction) drain(d *dialogue) {
+func (t *transaction) drain(d *pipelining.Dialogue) {
 	expected := false
-	for !t.over && d.answered < d.sent {
-		isData := d.commands[d.answered] == "DATA"
-		reply, err := d.next(t.timeout(rcptTimeout))
+	for command, ok := d.Pending(); ok && !t.over; command, ok = d.Pending() {
+		isData := command == "DATA"
+		reply, err := d.Next(t.timeout(rcptTimeout))
 		switch {
 		case err != nil || reply.Code == 421 || isData && reply.Class() == 3 && expected:
 			t.over, t.alive = true, false
@@ -417,117 +417,4 @@ func (t *transaction) delivery(reply Reply) Delivery {
 		d.TLS = &state
 	}
 	return d
-}
-
-// dialogue sends commands and receives their replies in order.
-type dialogue struct {
-	conn     *wire.Conn
-	commands []string // the first is MAIL, the last is DATA
-	grouped  bool     // the server supports PIPELINING
-	// resets means that RSET comes before the commands, and has this time.
-	resets       bool
-	resetTimeout time.Duration
-
-	sent     int
-	answered int
-	answers  []answer // that next has not returned yet
-}
-
-// errNoReset means that the server did not answer RSET as it should.
-var errNoReset = errors.New("the server does not answer RSET as it should")
-
-// answer is a reply, or the error instead of it.
-type answer struct {
-	reply wire.Reply
-	err   error
-}
-
-// maxGroup bounds the octets of the commands that are sent before their replies are
-// read. A group fits the buffer of the connection and the smallest usual TCP window,
-// so that neither side waits for the other to read (RFC 2920 section 3.1).
-const maxGroup = 4000
-
-// next returns the reply to the next command, and sends it if it was not sent yet.
-// With PIPELINING, the first call sends all commands. Each reply has the time of
-// timeout.
-func (d *dialogue) next(timeout time.Duration) (wire.Reply, error) {
-	if len(d.answers) == 0 {
-		d.exchange(timeout)
-		if d.grouped {
-			d.align(timeout)
-		}
-	}
-	first := d.answers[0]
-	if first.err == nil {
-		d.answers = d.answers[1:]
-		d.answered++
-	}
-	return first.reply, first.err
-}
-
-// exchange sends the next command and receives its reply, or all commands in groups. An
-// error, a 421 reply and the refusal of MAIL end it.
-func (d *dialogue) exchange(timeout time.Duration) {
-	if d.resets {
-		if err := d.conn.Send("RSET"); err != nil {
-			d.answers = append(d.answers, answer{err: errNoReset})
-			return
-		}
-	}
-	for {
-		first, octets := d.sent, 0
-		for d.sent < len(d.commands) && (d.sent == first || d.grouped) {
-			octets += len(d.commands[d.sent]) + len("\r\n")
-			if d.sent > first && octets > maxGroup {
-				break
-			}
-			if err := d.conn.Send(d.commands[d.sent]); err != nil {
-				d.answers = append(d.answers, answer{err: err})
-				return
-			}
-			d.sent++
-		}
-		if d.resets {
-			reply, err := d.conn.Receive(d.resetTimeout)
-			if d.resets = false; err != nil || !conversation.IsReset(reply) {
-				d.answers = append(d.answers, answer{err: errNoReset})
-				return
-			}
-		}
-		for range d.sent - first {
-			reply, err := d.conn.Receive(timeout)
-			d.answers = append(d.answers, answer{reply, err})
-			switch {
-			case err != nil:
-				return
-			case reply.Code == 421:
-				d.answers = append(d.answers, answer{err: io.ErrUnexpectedEOF})
-				return
-			}
-		}
-		if !d.grouped || d.sent == len(d.commands) || d.answers[0].reply.Class() != 2 {
-			return
-		}
-	}
-}
-
-// align makes sure that the replies to groups of commands belong to these. A server
-// that answers a command twice would otherwise refuse the wrong recipient. A 3yz reply
-// to DATA proves it, because no other command has one. Otherwise RSET does, if it is
-// answered as it should be, or if nothing comes before the end of the connection. If
-// they do not belong, none of them counts.
-func (d *dialogue) align(timeout time.Duration) {
-	last := d.answers[len(d.answers)-1]
-	aligned := !errors.Is(last.err, wire.ErrUnasked)
-	for i, a := range d.answers {
-		isData := d.commands[min(i, len(d.commands)-1)] == "DATA"
-		aligned = aligned && (a.err != nil || isData && a.reply.Class() != 2 || !isData && a.reply.Class() != 3)
-	}
-	if aligned && last.err == nil && last.reply.Class() != 3 {
-		reply, err := d.conn.Command(timeout, "RSET")
-		aligned = errors.Is(err, io.ErrUnexpectedEOF) || err == nil && (reply.Class() == 2 || reply.Code == 421)
-	}
-	if !aligned {
-		d.answers = []answer{{err: wire.ErrUnasked}}
-	}
 }

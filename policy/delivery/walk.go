@@ -113,7 +113,7 @@ func (w *walk) enter(ctx context.Context, host *policy.Host) *policy.Error {
 	if host.Level == policy.Refused {
 		return nil
 	}
-	leave, ok := w.dialer.hosts.enter(ctx, host.Name, cmp.Or(max(w.dialer.MaxPerHost, 0), defaultMaxPerHost))
+	leave, ok := w.dialer.hosts.Enter(ctx, host.Name, cmp.Or(max(w.dialer.MaxPerHost, 0), defaultMaxPerHost))
 	if !ok {
 		return tooManySessions(w.plan, host)
 	}

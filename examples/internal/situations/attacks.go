@@ -90,7 +90,7 @@ func dnsAttacks() []Situation {
 		{
 			Domain: "dropped.test", Title: "answers for MX are dropped",
 			given: dane.and(dnsFault(policytest.Drop, "@", typeMX)),
-			Want:  waiting("dnssec-invalid/timeout"),
+			Want:  waiting("4.4.3"),
 		},
 		{
 			Domain: "mx-forged.test", Title: "signed, MX records are forged",

@@ -44,8 +44,12 @@ var mayImport = map[string][]string{
 	"policy/delivery/internal/handover":     {"policy/delivery/internal/conversation", "policy/delivery/internal/wire"},
 	"policy/delivery/internal/dsn":          {"policy/delivery/internal/message"},
 	"policy/delivery/internal/message":      {},
+	"policy/delivery/internal/pipelining":   {"policy/delivery/internal/conversation", "policy/delivery/internal/wire"},
 	"policy/internal/decision":              {"dane/dnssec"},
 	"policy/internal/hop":                   {"dane/dnssec"},
+	"policy/internal/policydns":             {"dane/dnssec"},
+	"policy/internal/protection":            {"dane"},
+	"policy/internal/survey":                {"dane", "dane/dnssec", "policy/internal/decision"},
 }
 
 // Imports go one way only.

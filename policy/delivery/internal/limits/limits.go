@@ -1,4 +1,4 @@
-package delivery
+package limits
 
 import (
 	"context"
@@ -7,29 +7,29 @@ import (
 )
 
 const (
-	// domainsAtOnce bounds the domains that one message goes to side by side,
-	// not counting those that take longer than patience. domainsInAll counts
-	// them too.
-	domainsAtOnce = 16
-	domainsInAll  = 256
-	// patience is how long others wait for a delivery that may be stalling.
-	patience = 5 * time.Second
+	// AtOnce bounds the deliveries of one message that run side by side, not counting
+	// those that take longer than Patience. InAll counts them too.
+	AtOnce = 16
+	InAll  = 256
+	// Patience is how long others wait for a delivery that may be stalling.
+	Patience = 5 * time.Second
 )
 
-// turns bounds the deliveries of one message that run at the same time. One that
+// Turns bounds the deliveries of one message that run at the same time. One that
 // stalls keeps its turn from others only for a short time.
-type turns struct{ quick, all chan struct{} }
+type Turns struct{ quick, all chan struct{} }
 
-func newTurns() turns {
-	return turns{make(chan struct{}, domainsAtOnce), make(chan struct{}, domainsInAll)}
+// NewTurns returns the turns for one message.
+func NewTurns() Turns {
+	return Turns{make(chan struct{}, AtOnce), make(chan struct{}, InAll)}
 }
 
-// take waits for a turn. The caller ends it by calling done.
-func (t turns) take() (done func()) {
+// Take waits for a turn. The caller ends it by calling done.
+func (t Turns) Take() (done func()) {
 	t.all <- struct{}{}
 	t.quick <- struct{}{}
 	giveBack := sync.OnceFunc(func() { <-t.quick })
-	timer := time.AfterFunc(patience, giveBack)
+	timer := time.AfterFunc(Patience, giveBack)
 	return func() {
 		timer.Stop()
 		giveBack()
@@ -37,9 +37,9 @@ func (t turns) take() (done func()) {
 	}
 }
 
-// limiter bounds what goes on at the same time for each key. The zero value is ready
+// Limiter bounds what goes on at the same time for each key. The zero value is ready
 // for use. It is safe for concurrent use.
-type limiter struct {
+type Limiter struct {
 	mu   sync.Mutex
 	keys map[string]*places
 }
@@ -51,12 +51,12 @@ type places struct {
 	moved time.Time // when one was last taken or left
 }
 
-// enter waits for a place, for a short time at most, and not at all if the others
+// Enter waits for a place, for a short time at most, and not at all if the others
 // have been there for longer than that. The caller calls leave if ok is true.
-func (l *limiter) enter(ctx context.Context, key string, most int) (leave func(), ok bool) {
+func (l *Limiter) Enter(ctx context.Context, key string, most int) (leave func(), ok bool) {
 	p, stalling := l.use(key, most)
 	if !stalling {
-		timer := time.NewTimer(patience)
+		timer := time.NewTimer(Patience)
 		defer timer.Stop()
 		select {
 		case p.taken <- struct{}{}:
@@ -75,7 +75,7 @@ func (l *limiter) enter(ctx context.Context, key string, most int) (leave func()
 }
 
 // use returns the places of a key, and whether all of them are taken for long.
-func (l *limiter) use(key string, most int) (p *places, stalling bool) {
+func (l *Limiter) use(key string, most int) (p *places, stalling bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p = l.keys[key]
@@ -87,20 +87,27 @@ func (l *limiter) use(key string, most int) (p *places, stalling bool) {
 		l.keys[key] = p
 	}
 	p.users++
-	return p, len(p.taken) == cap(p.taken) && time.Since(p.moved) > patience
+	return p, len(p.taken) == cap(p.taken) && time.Since(p.moved) > Patience
 }
 
-func (l *limiter) move(p *places) {
+func (l *Limiter) move(p *places) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p.moved = time.Now()
 }
 
 // drop ends the use of places. Without users they are forgotten.
-func (l *limiter) drop(key string, p *places) {
+func (l *Limiter) drop(key string, p *places) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if p.users--; p.users == 0 {
 		delete(l.keys, key)
 	}
+}
+
+// Len returns the number of keys that hold places or wait for one.
+func (l *Limiter) Len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.keys)
 }
