@@ -34,7 +34,7 @@ func Targets() []Target {
 			Tests: []string{upstream, "dane/dnssec"},
 		},
 		{
-			Files: in("mtasts/", "policy", "match", "record", "state", "trust", "restore"),
+			Files: in("mtasts/", "policy", "match", "record", "state", "trust", "restore", "fetch"),
 			Tests: []string{"mtasts"},
 		},
 		{

@@ -1,6 +1,7 @@
 package proof
 
 import (
+	"crypto"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -905,4 +906,232 @@ func TestP3Keys(t *testing.T) {
 			t.Errorf("%s: %v", what, got)
 		}
 	}
+}
+
+// Beside P2: the span of a record has neither of its ends in it, and nothing outside the zone.
+func TestP2Span(t *testing.T) {
+	t.Parallel()
+	last := newNSEC(rr(t, "m.example.com. 60 IN NSEC example.com. A").(*dns.NSEC), "example.com.")
+	middle := newNSEC(rr(t, "b.example.com. 60 IN NSEC m.example.com. A").(*dns.NSEC), "example.com.")
+	for _, tt := range []struct {
+		n     nsec
+		name  string
+		spans bool
+	}{
+		{middle, "c.example.com.", true}, {middle, "b.example.com.", false}, {middle, "m.example.com.", false},
+		{middle, "a.example.com.", false}, {middle, "n.example.com.", false}, {middle, "x.b.example.com.", true},
+		{last, "z.example.com.", true}, {last, "m.example.com.", false}, {last, "a.example.com.", false},
+		{last, "z.example.org.", false}, {last, "org.", false}, {last, "example.com.", false},
+	} {
+		if got := tt.n.spans(tt.name); got != tt.spans {
+			t.Errorf("%s to %s spans %s: %v", tt.n.owner, tt.n.next, tt.name, got)
+		}
+		if got := tt.n.covers(tt.name); got != tt.spans {
+			t.Errorf("%s to %s covers %s: %v", tt.n.owner, tt.n.next, tt.name, got)
+		}
+	}
+}
+
+// Beside P2: only the NSEC records of the two sides of a zone cut are RRsets of their own.
+func TestP2Separated(t *testing.T) {
+	t.Parallel()
+	above, below := newSignedZone(t, "example.com."), newSignedZone(t, "sub.example.com.")
+	both := func(texts ...string) Section {
+		set := above.set(texts[0])
+		for _, text := range texts[1:] {
+			other := below.set(text)
+			set.Records = append(set.Records, other.Records...)
+			set.Sigs = append(set.Sigs, other.Sigs...)
+		}
+		return Section{set}
+	}
+	const parent, child = "sub.example.com. 60 IN NSEC z.example.com. NS", "sub.example.com. 60 IN NSEC a.sub.example.com. NS SOA"
+	for what, tt := range map[string]struct {
+		section Section
+		sets    int
+	}{
+		"the two sides":                   {both(parent, child), 2},
+		"one side":                        {both(parent), 1},
+		"one record, signed by two zones": {both(parent, parent), 1},
+		"addresses, signed by two zones":  {both("sub.example.com. 60 IN A 192.0.2.1", "sub.example.com. 60 IN A 192.0.2.2"), 1},
+		"two records of one zone":         {Section{above.set(parent, "sub.example.com. 60 IN NSEC y.example.com. NS")}, 1},
+		"no record":                       {Section{{Name: "sub.example.com.", Type: dns.TypeNSEC, Sigs: both(parent, child)[0].Sigs}}, 1},
+	} {
+		got := tt.section.Separated()
+		if len(got) != tt.sets {
+			t.Errorf("%s: %d RRsets, want %d", what, len(got), tt.sets)
+		}
+		for _, set := range got {
+			if tt.sets == 2 && (len(set.Records) != 1 || len(set.Sigs) != 2) {
+				t.Errorf("%s: %+v", what, set)
+			}
+		}
+	}
+}
+
+// Beside P5: a referral names servers and has no SOA record.
+func TestP5Referral(t *testing.T) {
+	t.Parallel()
+	const ns, soa, nsec = "example.com. 60 IN NS a.", "example.com. 60 IN SOA a. b. 1 2 3 4 5", "example.com. 60 IN NSEC z.example.com. NS"
+	for _, tt := range []struct {
+		texts []string
+		want  bool
+	}{
+		{nil, false}, {[]string{ns}, true}, {[]string{soa}, false}, {[]string{nsec}, false}, {[]string{ns, soa}, false}, {[]string{soa, ns}, false},
+		{[]string{ns, nsec}, true}, {[]string{nsec, ns}, true}, {[]string{nsec, soa}, false}, {[]string{soa, ns, nsec}, false},
+	} {
+		var records []dns.RR
+		for _, text := range tt.texts {
+			records = append(records, rr(t, text))
+		}
+		section, _ := NewSection(records, func(uint16) bool { return true })
+		if got := section.IsReferral(); got != tt.want {
+			t.Errorf("%v: %v", tt.texts, got)
+		}
+	}
+}
+
+// Beside P5: aliases that a server should not send.
+func TestP5Aliases(t *testing.T) {
+	t.Parallel()
+	set := func(records ...dns.RR) *RRset {
+		h := records[0].Header()
+		return &RRset{Name: h.Name, Type: h.Rrtype, Records: records}
+	}
+	one := rr(t, "old.example. 60 IN DNAME new.example.")
+	got, err := Redirect("a.old.example.", set(one, dns.Copy(one)), nil)
+	if err != nil || got.Target != "a.new.example." || got.Hdr.Name != "a.old.example." || got.Hdr.Rrtype != dns.TypeCNAME || got.Hdr.Class != dns.ClassINET || got.Hdr.Ttl != 60 {
+		t.Errorf("%v, %v", got, err)
+	}
+	_, err = Redirect("a.old.example.", set(one, rr(t, "old.example. 60 IN DNAME other.example.")), nil)
+	expectFault(t, "two DNAME records", err, AliasInvalid)
+	if e := new(Error); !errors.As(err, &e) || e.Type != dns.TypeCNAME || e.Name != "a.old.example." {
+		t.Errorf("the error is about %+v", e)
+	}
+	_, err = Redirect("a.old.example.", set(&dns.DNAME{Hdr: *one.Header()}), nil)
+	expectFault(t, "no target", err, AliasInvalid)
+	if got, err := Redirect("a.example.", set(rr(t, ". 60 IN DNAME new.example.")), nil); err != nil || got.Target != "a.example.new.example." {
+		t.Errorf("a DNAME at the root: %v, %v", got, err)
+	}
+	if got, err := Redirect("a.old.example.", set(rr(t, "old.example. 60 IN DNAME .")), nil); err != nil || got.Target != "a." {
+		t.Errorf("a DNAME to the root: %v, %v", got, err)
+	}
+	cname := func(target string) *dns.CNAME {
+		return &dns.CNAME{Hdr: dns.RR_Header{Name: "a.example.", Rrtype: dns.TypeCNAME, Class: dns.ClassINET}, Target: target}
+	}
+	if target, err := CNAMETarget(set(cname("B.Example."), cname("b.example."))); err != nil || target != "b.example." {
+		t.Errorf("%q, %v", target, err)
+	}
+	_, err = CNAMETarget(set(cname("b.example."), cname("c.example.")))
+	expectFault(t, "two CNAME records", err, AliasInvalid)
+	_, err = CNAMETarget(set(cname("")))
+	expectFault(t, "no target", err, AliasInvalid)
+	_, err = CNAMETarget(set(cname(strings.Repeat("a", 64) + ".")))
+	expectFault(t, "a target that is no name", err, AliasInvalid)
+	// Only an ancestor redirects.
+	for name, found := range map[string]bool{"a.old.example.": true, "old.example.": false, "old.test.": false, "aold.example.": false} {
+		if got := (Section{set(one)}).DNAME(name); (got != nil) != found {
+			t.Errorf("a DNAME for %s: %v", name, got)
+		}
+	}
+	if got := (Section{{Name: "old.example.", Type: dns.TypeDNAME}}).DNAME("a.old.example."); got != nil {
+		t.Error("signatures alone are a DNAME")
+	}
+}
+
+// Beside P3: keys and digests that a record could hold, and that are no match.
+func TestP3Digests(t *testing.T) {
+	t.Parallel()
+	record := newKey(t, "example.com.", dns.ECDSAP256SHA256).record
+	key, ok := NewKey(record, false)
+	if !ok {
+		t.Fatal("the key is not usable")
+	}
+	for digest, want := range map[uint8]bool{dns.SHA1: true, dns.SHA256: true, dns.SHA384: true} {
+		ds := record.ToDS(digest)
+		if got, err := key.MatchesAny([]*dns.DS{ds}, newBudget()); got != want || err != nil {
+			t.Errorf("digest %d: %v, %v", digest, got, err)
+		}
+		for what, edit := range map[string]func(*dns.DS){
+			"another tag":       func(ds *dns.DS) { ds.KeyTag++ },
+			"another algorithm": func(ds *dns.DS) { ds.Algorithm = dns.ED25519 },
+			"unknown type":      func(ds *dns.DS) { ds.DigestType = 3 },
+			"no hexadecimal":    func(ds *dns.DS) { ds.Digest = "zz" },
+			"a digit too many":  func(ds *dns.DS) { ds.Digest += "0" },
+			"too short":         func(ds *dns.DS) { ds.Digest = ds.Digest[2:] },
+			"empty":             func(ds *dns.DS) { ds.Digest = "" },
+			"a bit": func(ds *dns.DS) {
+				ds.Digest = strings.Map(func(r rune) rune { return map[bool]rune{true: '1', false: '0'}[r == '0'] }, ds.Digest)
+			},
+		} {
+			bad := dns.Copy(ds).(*dns.DS)
+			edit(bad)
+			if got, err := key.MatchesAny([]*dns.DS{bad}, newBudget()); got || err != nil {
+				t.Errorf("digest %d, %s: %v, %v", digest, what, got, err)
+			}
+		}
+	}
+	b := newBudget()
+	b.Digests = 0
+	_, err := key.MatchesAny([]*dns.DS{record.ToDS(dns.SHA256)}, b)
+	expectLimit(t, "DNSKEY digests", err)
+	// Records of other types in such an RRset are ignored.
+	address := rr(t, "example.com. 60 IN A 192.0.2.1")
+	if usable, err := UsableDS(&RRset{Records: []dns.RR{address, record.ToDS(dns.SHA256)}}, false, newBudget()); err != nil || len(usable) != 1 {
+		t.Errorf("%v, %v", usable, err)
+	}
+	all, entry, err := KeysOf(&RRset{Name: "example.com.", Records: []dns.RR{address, record}}, []*dns.DS{record.ToDS(dns.SHA256)}, false, newBudget())
+	if err != nil || len(all.Keys) != 1 || len(entry.Keys) != 1 {
+		t.Errorf("%v, %v, %v", all, entry, err)
+	}
+	if size := key.Size(); size < 2*len(key.rdata)+200 || size > 1024 {
+		t.Errorf("the key is said to take %d octets", size)
+	}
+	for what, text := range map[string]string{"not base64": "####", "base64 that ends early": record.PublicKey[:88] + "#"} {
+		bad := dns.Copy(record).(*dns.DNSKEY)
+		bad.PublicKey = text
+		if _, ok := NewKey(bad, false); ok || HasPublicKey(bad) {
+			t.Errorf("%s: the key is usable", what)
+		}
+	}
+	whole := newKey(t, "example.com.", dns.RSASHA256).record
+	if !HasPublicKey(whole) {
+		t.Error("a good key is not readable")
+	}
+	whole.PublicKey = strings.TrimRight(whole.PublicKey, "=") + "#"
+	if HasPublicKey(whole) {
+		t.Error("a key with something behind it is readable")
+	}
+	// RFC 5702 section 2.2: keys for RSA/SHA-512 have 1024 bits at least.
+	short := append([]byte{3, 1, 0, 1}, slices.Repeat([]byte{0xff}, 64)...)
+	for algorithm, want := range map[uint8]bool{dns.RSASHA256: true, dns.RSASHA512: false} {
+		k := &dns.DNSKEY{Hdr: record.Hdr, Flags: dns.ZONE, Protocol: 3, Algorithm: algorithm, PublicKey: base64.StdEncoding.EncodeToString(short)}
+		if _, ok := NewKey(k, false); ok != want {
+			t.Errorf("algorithm %d with 512 bits is usable: %v", algorithm, ok)
+		}
+	}
+}
+
+// Beside P3, RFC 8017 section 8.2.2: a signature is smaller than the modulus, so that nobody
+// makes a second one of it.
+func TestP3OneSignature(t *testing.T) {
+	t.Parallel()
+	key, sign := rawRSA(t, big.NewInt(65537), 512)
+	for i := range 1000 {
+		digest := make([]byte, 32)
+		digest[0], digest[1] = byte(i), byte(i>>8)
+		signature := sign(crypto.SHA256, digest)
+		second := new(big.Int).Add(new(big.Int).SetBytes(signature), key.n)
+		if second.BitLen() > 512 {
+			continue
+		}
+		if !verifyRSA(key, crypto.SHA256, digest, signature) {
+			t.Error("a good signature is refused")
+		}
+		if verifyRSA(key, crypto.SHA256, digest, second.FillBytes(make([]byte, 64))) {
+			t.Error("a signature and the modulus are accepted")
+		}
+		return
+	}
+	t.Fatal("no signature leaves room for the modulus")
 }
