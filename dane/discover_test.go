@@ -37,7 +37,7 @@ var errServfail = &dnssecError{}
 type dnssecError struct{}
 
 func (*dnssecError) Error() string               { return "SERVFAIL" }
-func (*dnssecError) TLSReport() (string, string) { return "dnssec-invalid", "servfail" }
+func (*dnssecError) TLSReport() (string, string) { return "dnssec-invalid", "dns-servfail" }
 
 func (a *asked) Lookup(ctx context.Context, name string, qtype dnssec.Type) (*dnssec.Answer, error) {
 	key := name + " " + qtype.String()
@@ -111,6 +111,9 @@ func TestDiscover(t *testing.T) {
 		none    = "none"    // DANE requires nothing
 		failed  = "failed"  // ErrLookupFailed
 		nowhere = "nowhere" // ErrNoAddress
+		// ErrLookupFailed because of an answer that no Resolver may return: a fault of the
+		// sender's own resolver.
+		violated = "violated"
 	)
 	for _, test := range []struct {
 		name  string
@@ -259,19 +262,19 @@ func TestDiscover(t *testing.T) {
 			// A Resolver must not return these; "unknown" is not "none". DANE-4, DANE-5.
 			name:  "TLSA answer that is bogus and no error",
 			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure", "_25._tcp.mx.example. TLSA": "bogus"},
-			want:  failed, asked: "mx.example.",
+			want:  violated, asked: "mx.example.",
 		}, {
 			name:  "TLSA answer without status", // DANE-4
 			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure", "_25._tcp.mx.example. TLSA": "indeterminate"},
-			want:  failed, asked: "mx.example.",
+			want:  violated, asked: "mx.example.",
 		}, {
 			name:  "no TLSA answer and no error",
 			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure", "_25._tcp.mx.example. TLSA": "nil"},
-			want:  failed, asked: "mx.example.",
+			want:  violated, asked: "mx.example.",
 		}, {
 			name:  "address answers without status",
 			world: world{"mx.example. A": "indeterminate 192.0.2.1", "mx.example. AAAA": "indeterminate"},
-			want:  failed,
+			want:  violated,
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -279,11 +282,15 @@ func TestDiscover(t *testing.T) {
 			resolver := &asked{world: test.world}
 			host, err := dane.Discover(t.Context(), resolver, "MX.example", 25)
 			switch {
-			case test.want == failed:
+			case test.want == failed || test.want == violated:
 				if !errors.Is(err, dane.ErrLookupFailed) || host != nil {
 					t.Fatalf("got %+v, %v, want a failed lookup", host, err)
 				}
-				expectReport(t, test.name, err, "dnssec-invalid") // AMB-16
+				want := "dnssec-invalid" // AMB-16
+				if test.want == violated {
+					want = ""
+				}
+				expectReport(t, test.name, err, want)
 			case test.want == nowhere:
 				if !errors.Is(err, dane.ErrNoAddress) || errors.Is(err, dane.ErrLookupFailed) || host != nil {
 					t.Fatalf("got %+v, %v, want no address", host, err)
@@ -571,7 +578,7 @@ func TestLookupError(t *testing.T) {
 	if !errors.As(err, &failed) || !errors.Is(err, dane.ErrLookupFailed) || !errors.Is(err, errServfail) || !failed.Temporary() || failed.Host != "mx.example" {
 		t.Fatalf("got %v", err)
 	}
-	if _, code := failed.TLSReport(); code != "servfail" {
+	if _, code := failed.TLSReport(); code != "dns-servfail" {
 		t.Errorf("reason code %q", code)
 	}
 	if len(failed.Lookups) != 3 || failed.Lookups[2].Type != dnssec.TypeTLSA || failed.Lookups[2].Err == nil || failed.Lookups[0].Answer == nil {
@@ -635,5 +642,53 @@ func TestAddresses(t *testing.T) {
 	}
 	if _, err := dane.Addresses(t.Context(), &asked{world: world{"mx.example. A": "secure", "mx.example. AAAA": "secure"}}, "mx.example"); !errors.Is(err, dane.ErrNoAddress) {
 		t.Errorf("both denied: %v", err)
+	}
+}
+
+// R1, AMB-16: the failed lookup of a host is reported if one of its families is bogus, or if
+// the domain's own servers answer SERVFAIL for the TLSA records behind secure addresses.
+func TestR1FailedLookups(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name          string
+		a, aaaa, tlsa dnssec.Reason // 0 for success
+		foreign       bool
+		want          string
+	}{
+		{"TLSA bogus", 0, 0, dnssec.SignatureExpired, false, "bogus-signature-expired"},
+		{"TLSA SERVFAIL", 0, 0, dnssec.ServerFailure, false, "dns-servfail"},
+		{"TLSA timeout", 0, 0, dnssec.Timeout, false, ""},
+		{"TLSA refused by the resolver", 0, 0, dnssec.Refused, false, ""},
+		{"TLSA and a busy host", 0, 0, dnssec.Busy, false, ""},
+		{"TLSA and an error without a reason", 0, 0, dnssec.ServerFailure, true, ""},
+		{"one family bogus, then TLSA timeout", dnssec.SignatureExpired, 0, dnssec.Timeout, false, ""},
+		{"both families SERVFAIL", dnssec.ServerFailure, dnssec.ServerFailure, 0, false, ""},
+		{"one family silent, the other bogus", dnssec.Timeout, dnssec.DenialMissing, 0, false, "bogus-denial-missing"},
+		{"one family bogus, the other silent", dnssec.DenialMissing, dnssec.Timeout, 0, false, "bogus-denial-missing"},
+	} {
+		resolver := resolverFunc(func(name string, qtype dnssec.Type) (*dnssec.Answer, error) {
+			reason := map[dnssec.Type]dnssec.Reason{dnssec.TypeA: test.a, dnssec.TypeAAAA: test.aaaa, dnssec.TypeTLSA: test.tlsa}[qtype]
+			failed := &dnssec.Error{Name: name, Type: qtype, Reason: reason}
+			switch {
+			case reason == 0:
+				return (&asked{world: world{name + " " + qtype.String(): map[dnssec.Type]string{
+					dnssec.TypeA: "secure 192.0.2.1", dnssec.TypeAAAA: "secure 2001:db8::1", dnssec.TypeTLSA: "secure",
+				}[qtype]}}).Lookup(t.Context(), name, qtype)
+			case test.foreign:
+				return nil, errors.New(failed.Error())
+			case strings.HasPrefix(reason.String(), "bogus-"):
+				failed.Status = dnssec.Bogus
+			}
+			return nil, failed
+		})
+		_, err := dane.Discover(t.Context(), resolver, "mx.example.org", 25)
+		var failed *dane.Error
+		if !errors.As(err, &failed) || !errors.Is(err, dane.ErrLookupFailed) {
+			t.Errorf("%s: %v", test.name, err)
+			continue
+		}
+		if resultType, code := failed.TLSReport(); (resultType == "dnssec-invalid") != (test.want != "") || test.want != "" && code != test.want || code == "" {
+			t.Errorf("%s: reported as %q, %q, want %q", test.name, resultType, code, test.want)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/internal/names"
 )
 
@@ -151,34 +152,57 @@ func (e *Error) Temporary() bool {
 }
 
 // TLSReport returns the result type of RFC 8460 section 4.3 and a short reason
-// code. For ErrLookupFailed these are dnssec-invalid and the reason code of the
-// resolver. For ErrMismatch both come from the attempt that got furthest: an
+// code. For ErrLookupFailed the reason code is that of the resolver, and the type is
+// dnssec-invalid if the resolver's error says so, because the answer is bogus, or if the
+// lookup of the TLSA records ended in SERVFAIL: after secure addresses, the domain's own
+// servers fail it. For ErrMismatch both come from the attempt that got furthest: an
 // expired certificate below the right trust anchor says more than a record that
 // matches nothing. For all other errors both are empty: reports do not count
 // them.
 func (e *Error) TLSReport() (resultType, reasonCode string) {
 	switch e.kind {
 	case ErrLookupFailed:
-		var reported interface {
-			TLSReport() (resultType, reasonCode string)
-		}
-		if errors.As(e.Err, &reported) {
-			_, reasonCode = reported.TLSReport()
-			return "dnssec-invalid", reasonCode
-		}
-		return "dnssec-invalid", "lookup-failed"
+		return reportedLookup(e.Err)
 	case ErrMismatch:
-		furthest := &fault{reason: noMatch}
+		var furthest *fault
 		for i := range e.Attempts {
 			var why *fault
 			if errors.As(e.Attempts[i].Err, &why) {
 				furthest = further(furthest, why)
 			}
 		}
+		if furthest == nil {
+			furthest = &fault{reason: noMatch} // there are no records
+		}
 		return furthest.TLSReport()
 	default:
 		return "", ""
 	}
+}
+
+// reportedLookup returns what TLSReport does for the error of a lookup, or for those of
+// the lookups of both address families, of which one that is reported decides.
+func reportedLookup(err error) (resultType, reasonCode string) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, cause := range joined.Unwrap() {
+			if resultType, reasonCode = reportedLookup(cause); resultType != "" {
+				break
+			}
+		}
+		return resultType, reasonCode
+	}
+	var reported interface {
+		TLSReport() (resultType, reasonCode string)
+	}
+	if !errors.As(err, &reported) {
+		return "", "dns-failure"
+	}
+	resultType, reasonCode = reported.TLSReport()
+	var failed *dnssec.Error
+	if errors.As(err, &failed) && failed.Type == dnssec.TypeTLSA && failed.Reason == dnssec.ServerFailure {
+		resultType = "dnssec-invalid"
+	}
+	return resultType, reasonCode
 }
 
 // malformed returns the error for a TLSA record.

@@ -148,7 +148,7 @@ func BenchmarkMillion(b *testing.B) {
 	putInForce(b, first, "x.example")
 	e, _ := first.Get(context.Background(), "x.example")
 	for b.Loop() {
-		c := newWorld(b).client(b, withStore(oneStore{first, e}), func(config *mtasts.Config) { config.MaxPolicies = n })
+		c := newWorld(b).client(b, withStore(oneStore{first, e}), func(config *mtasts.Config) { config.MaxPolicies, config.Memory = n, 2<<30 })
 		before := heapInUse()
 		for i := range n {
 			if r, err := c.Lookup(context.Background(), fmt.Sprintf("domain%d.example", i)); err != nil || r.Policy == nil {

@@ -2,6 +2,7 @@ package mtasts
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -17,11 +18,14 @@ import (
 
 	"github.com/mxseal/mxseal/internal/flight"
 	"github.com/mxseal/mxseal/internal/guarded"
+	"github.com/mxseal/mxseal/mtasts/internal/mark"
+	"github.com/mxseal/mxseal/mtasts/internal/memory"
 	"github.com/mxseal/mxseal/mtasts/internal/turn"
 )
 
 const (
-	defaultMaxPolicies  = 16384
+	defaultMemory       = 64 << 20
+	minMemory           = 1 << 20
 	defaultFetchTimeout = time.Minute
 	defaultFirstWait    = 15 * time.Second
 	defaultRefreshes    = 32
@@ -70,9 +74,17 @@ type Config struct {
 	// is found. An attacker who can make the Store fail can then hide policies. False
 	// means that such a lookup fails with [ErrStoreUnread], so that mail waits.
 	ProceedUnread bool
-	// MaxPolicies limits the domains in memory: this many with a policy, and
-	// this many without. Approximately the least recently used domains are
-	// removed first. 0 means 16384.
+	// Memory limits what is remembered in memory, in octets. About half a kilobyte is
+	// needed for a domain without a policy, and a kilobyte for one with a policy. A
+	// policy in force is forgotten last: at most a sixteenth is for domains whose policy
+	// could not be fetched, other domains without a policy get what the policies leave,
+	// and an eighth at least, and policies of more than 4 KiB get at most a quarter. In
+	// each of these groups, approximately the least recently used are forgotten first. If
+	// a policy in force is forgotten that no Store has, there is an event
+	// [PolicyForgotten]. 0 means 64 MiB; the minimum is 1 MiB.
+	Memory int
+	// MaxPolicies limits the domains in memory in number as well: this many with a
+	// policy, and this many of each other group. 0 means that only Memory limits them.
 	MaxPolicies int
 	// MaxRefreshes limits the policies that [Client.Run] fetches at the same
 	// time, and the domains that [Client.Preload] looks up at the same time. 0
@@ -103,8 +115,8 @@ type Config struct {
 
 // withDefaults returns config with the zero fields set.
 func (config Config) withDefaults() (Config, error) {
-	if config.MaxPolicies < 0 || config.MaxRefreshes < 0 || config.MaxFetches < 0 || config.FetchTimeout < 0 || config.FirstWait < 0 {
-		return config, errors.New("mtasts: Config.MaxPolicies, MaxRefreshes, MaxFetches, FetchTimeout and FirstWait must not be negative; 0 means the default")
+	if config.Memory < 0 || config.MaxPolicies < 0 || config.MaxRefreshes < 0 || config.MaxFetches < 0 || config.FetchTimeout < 0 || config.FirstWait < 0 {
+		return config, errors.New("mtasts: Config.Memory, MaxPolicies, MaxRefreshes, MaxFetches, FetchTimeout and FirstWait must not be negative; 0 means the default")
 	}
 	if config.StoreKey != nil && len(config.StoreKey) < minStoreKey {
 		return config, fmt.Errorf("mtasts: Config.StoreKey has %d octets; use %d random octets or more", len(config.StoreKey), minStoreKey)
@@ -125,8 +137,9 @@ func (config Config) withDefaults() (Config, error) {
 	// last longer than max_age. So only the wall clock is read.
 	clock := config.Now
 	config.Now = func() time.Time { return clock().Round(0) }
-	if config.MaxPolicies == 0 {
-		config.MaxPolicies = defaultMaxPolicies
+	config.Memory = cmp.Or(config.Memory, defaultMemory)
+	if config.Memory < minMemory {
+		return config, fmt.Errorf("mtasts: Config.Memory is %d octets; give %d or more, or 0 for the default", config.Memory, minMemory)
 	}
 	if config.MaxRefreshes == 0 {
 		config.MaxRefreshes = defaultRefreshes
@@ -161,7 +174,8 @@ func hasSystemRoots() bool {
 // A Client is safe for concurrent use. Close it when it is no longer needed.
 type Client struct {
 	config  Config
-	memory  *cache
+	memory  *memory.Memory[*state]
+	marks   *mark.Marks
 	storage *storage
 	fetcher *fetcher
 	events  *notifier
@@ -178,11 +192,13 @@ func New(config Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	events := &notifier{logger: config.Logger, onEvent: config.OnEvent, now: config.Now}
+	events := newNotifier(config)
+	marks := mark.New()
 	c := &Client{
 		config:  config,
-		memory:  newCache(config.MaxPolicies),
-		storage: newStorage(config, events),
+		marks:   marks,
+		memory:  memory.New[*state](config.Memory-config.Memory/absentShare, config.MaxPolicies),
+		storage: newStorage(config, events, marks.ChangeAll),
 		fetcher: &fetcher{
 			dialer: guarded.Dialer{
 				Resolver: config.Resolver, Dial: turn.NewDialer(config.Dial, config.MaxFetches, fetchesPerAddress).Dial,
@@ -191,6 +207,7 @@ func New(config Config) (*Client, error) {
 			turns:   turn.New(fetchesPerDomain),
 			now:     config.Now,
 			timeout: config.FetchTimeout,
+			events:  events,
 		},
 		events: events,
 	}

@@ -5,7 +5,11 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/mtasts/internal/outage"
 )
 
 // EventKind is the kind of an [Event].
@@ -30,6 +34,14 @@ const (
 	// again, because the fetches fail or because [Client.Run] is not running.
 	// There is one such event until a fetch succeeds.
 	ExpiringSoon EventKind = "expiring"
+	// PolicyForgotten: memory had no room for Old, a policy in force that no Store has.
+	// Raise [Config.Memory], or use a Store. There is at most one such event in a minute.
+	PolicyForgotten EventKind = "forgotten"
+	// NothingFetched: no policy host of any domain has been reached since Since, for ten
+	// minutes or longer. Connections to port 443 may be blocked, or the CA certificates
+	// may be too old. Err is the last failure. There is one such event until a policy host
+	// is reached.
+	NothingFetched EventKind = "nothing-fetched"
 	// StoreFailed: the [Store] could not be read or written. What is in memory
 	// stays in force. There is at most one such event in a minute.
 	StoreFailed EventKind = "store-failed"
@@ -40,7 +52,8 @@ const (
 // and 10.2).
 type Event struct {
 	Kind EventKind
-	// Domain is the policy domain. It may be empty if Kind is StoreFailed.
+	// Domain is the policy domain. It may be empty if Kind is StoreFailed or
+	// NothingFetched.
 	Domain string
 	// Old is the policy before the event and New the one after it; nil for none.
 	// They are equal if the policy did not change.
@@ -50,6 +63,7 @@ type Event struct {
 	// Expires is when New expires.
 	Expires time.Time
 	// Since is when the first fetch failed; zero if the last fetch succeeded.
+	// In NothingFetched, it is that of all domains.
 	Since time.Time
 	// Err is what failed: an [*Error], or an error of the Store.
 	Err error
@@ -62,8 +76,9 @@ const (
 	// three days. A policy that is refreshed in time does not get this old.
 	soonParts = 10
 	soonMax   = 3 * 24 * time.Hour
-	// storeQuiet is the shortest time between two StoreFailed events.
-	storeQuiet = time.Minute
+	// quietTime is the shortest time between two StoreFailed events, and between two
+	// PolicyForgotten events.
+	quietTime = time.Minute
 )
 
 // changes returns the events of the step from old to next. It sets in next which
@@ -123,6 +138,10 @@ func (e *Event) line() (slog.Level, string) {
 		return slog.LevelWarn, "MTA-STS policy has not been refreshed for more than a day"
 	case ExpiringSoon:
 		return slog.LevelWarn, "MTA-STS policy expires soon and has not been refreshed"
+	case PolicyForgotten:
+		return slog.LevelWarn, "MTA-STS policy in force is forgotten, because memory is full and no store has it; raise the limit, or use a store"
+	case NothingFetched:
+		return slog.LevelWarn, "no MTA-STS policy host can be reached; check that connections to port 443 are permitted, and the CA certificates"
 	default:
 		return slog.LevelWarn, "MTA-STS store failed; policies in memory stay in force"
 	}
@@ -134,8 +153,33 @@ type notifier struct {
 	onEvent func(Event) // nil for none
 	now     func() time.Time
 
-	mu           sync.Mutex
-	storeFailure time.Time // of the last StoreFailed event
+	outage outage.Watch
+	counts map[EventKind]*atomic.Uint64 // has all kinds
+
+	mu   sync.Mutex
+	last map[EventKind]time.Time // of the last event
+}
+
+func newNotifier(config Config) *notifier {
+	n := &notifier{
+		logger: config.Logger, onEvent: config.OnEvent, now: config.Now,
+		counts: map[EventKind]*atomic.Uint64{}, last: map[EventKind]time.Time{},
+	}
+	for _, kind := range []EventKind{
+		PolicyFound, PolicyChanged, PolicyWeakened, PolicyRemoved, RefreshFailing, ExpiringSoon, PolicyForgotten, NothingFetched, StoreFailed,
+	} {
+		n.counts[kind] = new(atomic.Uint64)
+	}
+	return n
+}
+
+// numbers returns how many events of each kind there were.
+func (n *notifier) numbers() map[EventKind]uint64 {
+	numbers := make(map[EventKind]uint64, len(n.counts))
+	for kind, count := range n.counts {
+		numbers[kind] = count.Load()
+	}
+	return numbers
 }
 
 // notify logs the event and calls OnEvent.
@@ -159,6 +203,7 @@ func (n *notifier) notify(e Event) {
 	if e.Err != nil {
 		attrs = append(attrs, slog.String("error", printable(e.Err.Error())))
 	}
+	n.counts[e.Kind].Add(1)
 	level, message := e.line()
 	n.logger.LogAttrs(context.Background(), level, message, attrs...)
 	if n.onEvent != nil {
@@ -166,19 +211,38 @@ func (n *notifier) notify(e Event) {
 	}
 }
 
-// storeFailed notifies the operator of a failure of the store, unless there was
-// such an event within storeQuiet.
-func (n *notifier) storeFailed(domain string, err error) {
+// rarely is notify, unless there was an event of that kind within quietTime.
+func (n *notifier) rarely(e Event) {
 	now := n.now()
 	n.mu.Lock()
-	since := now.Sub(n.storeFailure)
-	quiet := !n.storeFailure.IsZero() && 0 <= since && since < storeQuiet
+	last, found := n.last[e.Kind]
+	since := now.Sub(last)
+	quiet := found && 0 <= since && since < quietTime
 	if !quiet {
-		n.storeFailure = now
+		n.last[e.Kind] = now
 	}
 	n.mu.Unlock()
 	if !quiet {
-		n.notify(Event{Kind: StoreFailed, Domain: domain, Err: err})
+		n.notify(e)
+	}
+}
+
+// storeFailed notifies the operator of a failure of the store.
+func (n *notifier) storeFailed(domain string, err error) {
+	n.rarely(Event{Kind: StoreFailed, Domain: domain, Err: err})
+}
+
+// fetched notes whether a fetch has reached the policy host. Failures of DNS say nothing
+// about that, and neither does the lack of a turn.
+func (n *notifier) fetched(domain string, outcome fetchOutcome, err *Error) {
+	switch outcome {
+	case fetchDNS, fetchNoTurn:
+	case fetchConnect, fetchTLS, fetchTimeout:
+		if since, news := n.outage.Failed(names.Registrable(domain), n.now()); news {
+			n.notify(Event{Kind: NothingFetched, Since: since, Err: err})
+		}
+	default:
+		n.outage.Reached()
 	}
 }
 

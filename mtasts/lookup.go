@@ -50,6 +50,11 @@ func (c *Client) lookup(ctx context.Context, domain string, impatient bool) (r R
 	}
 	if err == nil {
 		s.report(&r)
+		// In this order: what changes before IsCurrent looks is seen by it, and what changes
+		// later is seen by the Mark.
+		if mark := c.marks.Of(s.domain); c.IsCurrent(s.domain, s.policy) {
+			r.Mark = Mark{mark}
+		}
 		err = c.unknown(s)
 	}
 	return r, err
@@ -57,10 +62,23 @@ func (c *Client) lookup(ctx context.Context, domain string, impatient bool) (r R
 
 // fresh returns the state of domain in memory if it needs no lookup, or nil.
 func (c *Client) fresh(domain string) *state {
-	if s := c.memory.get(domain); s != nil && s.used && s.isFresh(c.config.Now()) && !c.storage.isBack(s) {
+	if s := c.memory.Get(domain); s != nil && s.used && s.isFresh(c.config.Now()) && !c.storage.isBack(s) {
 		return s
 	}
 	return nil
+}
+
+// remember puts s into memory.
+func (c *Client) remember(s *state) {
+	class, size := s.weigh()
+	if before := c.memory.Get(s.domain); before == nil || before.policy != s.policy {
+		defer c.marks.Change(s.domain)
+	}
+	for _, gone := range c.memory.Put(s.domain, s, class, size) {
+		if gone.inForce(c.config.Now()) && gone.policy.Mode != None && (c.config.Store == nil || gone.unsaved) {
+			c.events.rarely(Event{Kind: PolicyForgotten, Domain: gone.domain, Old: gone.policy})
+		}
+	}
 }
 
 // unknown returns ErrStoreUnread if mail has to wait because the store may have a
@@ -80,7 +98,7 @@ func (c *Client) unknown(s *state) error {
 //
 // domain must be as in [Result.Domain].
 func (c *Client) IsCurrent(domain string, p *Policy) bool {
-	s := c.memory.get(domain)
+	s := c.memory.Get(domain)
 	switch {
 	case s == nil:
 		return true
@@ -104,7 +122,7 @@ func (c *Client) Recheck(ctx context.Context, domain string) (r Result, changed 
 		return Result{}, false, err
 	}
 	var before *Policy
-	if s := c.memory.get(domain); s != nil {
+	if s := c.memory.Get(domain); s != nil {
 		before = s.at(c.config.Now()).policy
 	}
 	s, err := c.search(ctx, domain, recheck, false)
@@ -127,7 +145,7 @@ func (c *Client) Remembered(ctx context.Context, domain string) (*Policy, error)
 	if err != nil {
 		return nil, err
 	}
-	s := c.memory.get(domain)
+	s := c.memory.Get(domain)
 	if s != nil {
 		s = s.at(c.config.Now()) // perhaps with a policy back that a wrong clock has ended
 	}
@@ -224,13 +242,13 @@ func (c *Client) board(ctx context.Context, domain string, t task) (*flight.Flig
 	if t != refresh {
 		ctx = context.WithoutCancel(ctx)
 	}
-	w := &work{client: c, domain: domain, task: t, flight: f, remembered: c.memory.get(domain)}
+	w := &work{client: c, domain: domain, task: t, flight: f, remembered: c.memory.Get(domain)}
 	if w.remembered == nil && t == lookUp {
 		// Usually there is nothing to do after this, and no goroutine is needed.
 		w.stored = c.storage.read(ctx, domain)
 		if now := c.config.Now(); w.stored.used && w.stored.isFresh(now) && w.stored.inForce(now) {
 			s := w.stored.at(now)
-			c.memory.put(s)
+			c.remember(s)
 			c.storage.write(ctx, w.stored, s)
 			w.end(s)
 			return f, nil
@@ -305,7 +323,7 @@ func (c *Client) wait(ctx context.Context, f *flight.Flight[outcome], impatient 
 				now := c.config.Now()
 				known.state = known.state.at(now)
 				if known.state.policy == nil {
-					known.state.setError(&Error{Domain: known.state.domain, Kind: KindFetch, ReasonCode: "pending", Err: errPending}, "")
+					known.state.setError(&Error{Domain: known.state.domain, Kind: KindFetch, ReasonCode: "http-pending", Err: errPending}, "")
 					known.state.checkAt(now.Add(soon))
 				}
 				return known, nil
@@ -354,10 +372,15 @@ func (w *work) run(ctx context.Context) *state {
 	if w.task != reread || w.stored.policy == nil || w.stored.fetched.Before(next.fetched) && !isFuture(next, c.config.Now()) {
 		written = c.storage.write(ctx, w.stored, next)
 	}
-	if w.task != refresh || w.remembered != nil || !written || c.memory.hasRoom() {
+	if !written {
+		unsaved := *next // which others may be reading already
+		unsaved.unsaved = true
+		next = &unsaved
+	}
+	if w.task != refresh || w.remembered != nil || !written || c.memory.HasRoom() {
 		// A refresh does not take room in memory from domains that are looked up,
 		// except where the store did not accept the policy.
-		c.memory.put(next)
+		c.remember(next)
 	}
 	for _, e := range news {
 		c.events.notify(e)
@@ -414,7 +437,7 @@ func (w *work) load(ctx context.Context) (before, old *state) {
 	}
 	w.flight.Publish(outcome{w.task, old})
 	if w.remembered != nil || w.task != refresh {
-		c.memory.put(old)
+		c.remember(old)
 	}
 	return before, old
 }
@@ -454,7 +477,7 @@ func (w *work) follow(ctx context.Context, next *state, found discovery) *state 
 	default:
 		next.confirmID()
 		// Run would have fetched the policy by now. It is not running, or fails.
-		if next.schedule().at(1).Before(next.made) {
+		if next.schedule().At(1).Before(next.made) {
 			next, _ = w.fetch(ctx, next, found)
 			return next
 		}
@@ -543,7 +566,7 @@ func (w *work) share(ctx context.Context, mine *state, id string) (theirs *state
 // more, so an unchanged id does not extend it.
 func (w *work) fetchItself(ctx context.Context, old *state, found discovery) (_ *state, ok bool) {
 	c := w.client
-	policy, text, err := c.fetcher.fetch(ctx, w.domain)
+	policy, text, err := c.fetcher.fetch(ctx, w.domain, old.policy)
 	now := c.config.Now()
 	next := old.at(now)
 	switch {
@@ -559,8 +582,8 @@ func (w *work) fetchItself(ctx context.Context, old *state, found discovery) (_ 
 		next.checkAt(found.until)
 		// It applies from now on, and not only when the store has it.
 		w.flight.Publish(outcome{w.task, next})
-		if w.task != refresh || w.remembered != nil || c.memory.hasRoom() {
-			c.memory.put(next)
+		if w.task != refresh || w.remembered != nil || c.memory.HasRoom() {
+			c.remember(next)
 		}
 	}
 	if c.storage.leaser != nil && ctx.Err() == nil {

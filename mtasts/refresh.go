@@ -1,24 +1,25 @@
 package mtasts
 
 import (
+	"cmp"
 	"context"
 	"hash/maphash"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/mxseal/mxseal/mtasts/internal/memory"
+	"github.com/mxseal/mxseal/mtasts/internal/schedule"
 )
 
 const (
 	// sweepEvery is how often all known policies are searched for those that are
 	// due before the next sweep.
 	sweepEvery = 10 * time.Minute
-	// minRefreshed is the shortest max_age with which a policy is fetched ahead
-	// of a lookup. It leaves time for the sweeps, and prevents a domain from
-	// making the sender fetch every few seconds without mail.
-	minRefreshed = time.Hour
-	// startSpread is the time over which work that is due at the start is spread.
-	startSpread = time.Hour
+	// octetsPerJob limits the jobs of one sweep: one for so many octets of
+	// [Config.Memory].
+	octetsPerJob = 1 << 10
 )
 
 // Run keeps policies fresh until ctx is done or the Client is closed. It returns
@@ -84,19 +85,24 @@ type job struct {
 }
 
 // sweep returns what is due before end, in order of time, from memory and the
-// store. It returns at most MaxPolicies jobs; the next sweep finds the others.
+// store. The next sweep finds those for which there was no room.
 func (r *refresher) sweep(ctx context.Context, end time.Time) []job {
 	c := r.client
 	now := c.config.Now()
 	r.start = earlier(r.start, now) // a clock that was set back must not delay everything
+	limit := cmp.Or(c.config.MaxPolicies, c.config.Memory/octetsPerJob)
 	var jobs []job
-	add := func(domain string, used bool, s schedule) {
-		due := r.due(domain, used, s, now)
-		if due.Before(end) && len(jobs) < c.config.MaxPolicies {
+	add := func(domain string, used bool, s schedule.Schedule) {
+		// The jitter is derived from the domain and its last fetch, so that it stays
+		// the same in every sweep and need not be stored.
+		when := s.LastFailed.UnixNano() ^ s.Fetched.UnixNano()<<1
+		jitter := float64(rand.NewPCG(maphash.String(r.seed, domain), uint64(when)).Uint64()>>11) / (1 << 53)
+		due := s.Due(used, r.start, now, jitter)
+		if due.Before(end) && len(jobs) < limit {
 			jobs = append(jobs, job{domain, due})
 		}
 	}
-	for s := range c.memory.all() {
+	for s := range c.memory.All(memory.Protected, memory.Large) {
 		if s.policy == nil {
 			s = s.at(now) // perhaps with the policy back, because the clock was wrong
 		}
@@ -104,7 +110,7 @@ func (r *refresher) sweep(ctx context.Context, end time.Time) []job {
 		case s.policy != nil:
 			add(s.domain, s.used, s.schedule())
 		case s.lapsed == nil:
-			c.memory.remove(s.domain)
+			c.memory.Remove(s.domain)
 		}
 	}
 	if c.config.Store != nil {
@@ -114,9 +120,9 @@ func (r *refresher) sweep(ctx context.Context, end time.Time) []job {
 				return nil
 			case err != nil:
 				c.events.storeFailed(e.Domain, err)
-			case c.memory.get(e.Domain) == nil:
+			case c.memory.Get(e.Domain) == nil:
 				// What has expired stays in the store, in case the clock is wrong.
-				if plan := e.schedule(now); !plan.expires.Before(now) {
+				if plan := e.schedule(now); !plan.Expires.Before(now) {
 					add(e.Domain, e.Used, plan)
 				}
 			}
@@ -124,27 +130,6 @@ func (r *refresher) sweep(ctx context.Context, end time.Time) []job {
 	}
 	slices.SortFunc(jobs, func(a, b job) int { return a.due.Compare(b.due) })
 	return jobs
-}
-
-// due returns when the policy of the domain has to be fetched again, or has
-// expired.
-func (r *refresher) due(domain string, used bool, s schedule, now time.Time) time.Time {
-	// The jitter is derived from the domain and its last fetch, so that it stays
-	// the same in every sweep and need not be stored.
-	when := s.lastFailed.UnixNano() ^ s.fetched.UnixNano()<<1
-	jitter := float64(rand.NewPCG(maphash.String(r.seed, domain), uint64(when)).Uint64()>>11) / (1 << 53)
-	if s.fetched.After(now) { // by a clock that was wrong; the refresh corrects it
-		return r.start.Add(part(startSpread, jitter))
-	}
-	over := s.expires.Add(1)
-	if maxAge := s.expires.Sub(s.fetched); !used || maxAge < minRefreshed {
-		return over
-	}
-	due := s.at(jitter)
-	if due.Before(r.start) && over.After(r.start) {
-		due = r.start.Add(part(min(startSpread, s.expires.Sub(r.start)/2), jitter))
-	}
-	return due
 }
 
 // hand waits until j is due and a worker is free. It returns false if ctx is
@@ -159,48 +144,14 @@ func (r *refresher) hand(ctx context.Context, j job) bool {
 	}
 }
 
-const (
-	// maxRefresh is the age at which a policy in use is fetched again at the
-	// latest, unless less than a fifth of max_age would be left then. The fetch
-	// is at a random moment in the last two fifths of that time, so about once a
-	// day.
-	maxRefresh = 30 * time.Hour
-	// maxRetry is the longest time between two attempts after a failed refresh.
-	maxRetry = 4 * time.Hour
-)
-
-// schedule is what decides when a policy is fetched again.
-type schedule struct {
-	fetched, expires time.Time
-	failed           int       // fetches since fetched
-	lastFailed       time.Time // when the last of these failed
-}
-
-// at returns when to fetch the policy, for a jitter from 0 (earliest) to 1
-// (latest). After a failed fetch, that is five minutes later. The time doubles
-// with each failure, and gets shorter again as the policy comes close to its
-// end.
-func (s schedule) at(jitter float64) time.Time {
-	if s.failed == 0 || s.lastFailed.IsZero() {
-		latest := min(maxRefresh, s.expires.Sub(s.fetched)*4/5)
-		return s.fetched.Add(latest - part(latest*2/5, 1-jitter))
-	}
-	wait := min(fetchRetry<<min(s.failed-1, 8), maxRetry)
-	wait += part(wait/4, jitter)
-	wait = min(wait, s.expires.Sub(s.lastFailed)/2)
-	return s.lastFailed.Add(max(wait, fetchRetry))
-}
-
-func part(d time.Duration, of float64) time.Duration { return time.Duration(float64(d) * of) }
-
 // schedule returns the schedule of the policy, which is not nil.
-func (s *state) schedule() schedule {
-	plan := schedule{fetched: s.fetched, expires: s.expires()}
+func (s *state) schedule() schedule.Schedule {
+	plan := schedule.Schedule{Fetched: s.fetched, Expires: s.expires()}
 	if s.behind != 0 {
-		plan.fetched = plan.expires.Add(-s.policy.MaxAge)
+		plan.Fetched = plan.Expires.Add(-s.policy.MaxAge)
 	}
 	if last := s.problems.last(); s.problems.failing() && last != nil {
-		plan.failed, plan.lastFailed = s.problems.failed, last.when
+		plan.Failed, plan.LastFailed = s.problems.failed, last.when
 	}
 	return plan
 }
@@ -208,14 +159,14 @@ func (s *state) schedule() schedule {
 // schedule returns the schedule of a stored policy. It believes the entry,
 // because each sweep looks at perhaps a million of them. The flight that follows
 // reads the entry again and checks it.
-func (e *Entry) schedule(now time.Time) schedule {
-	plan := schedule{fetched: e.Fetched, expires: e.Expires}
+func (e *Entry) schedule(now time.Time) schedule.Schedule {
+	plan := schedule.Schedule{Fetched: e.Fetched, Expires: e.Expires}
 	if !e.Noticed.IsZero() && now.Before(e.Fetched) {
-		plan.fetched = e.Noticed
-		plan.expires = e.Noticed.Add(e.Expires.Sub(e.Fetched))
+		plan.Fetched = e.Noticed
+		plan.Expires = e.Noticed.Add(e.Expires.Sub(e.Fetched))
 	}
 	if n := len(e.Failures); n > 0 && !e.FailingSince.IsZero() {
-		plan.failed, plan.lastFailed = e.Failed, e.Failures[n-1].When
+		plan.Failed, plan.LastFailed = e.Failed, e.Failures[n-1].When
 	}
 	return plan
 }
@@ -223,7 +174,7 @@ func (e *Entry) schedule(now time.Time) schedule {
 // watch takes over what other Clients change in the store.
 func (c *Client) watch(ctx context.Context, w Watcher) {
 	update := func(domain string) {
-		if c.memory.get(domain) != nil && ctx.Err() == nil {
+		if c.memory.Get(domain) != nil && ctx.Err() == nil {
 			c.fly(ctx, domain, reread)
 		}
 	}
@@ -234,14 +185,14 @@ func (c *Client) watch(ctx context.Context, w Watcher) {
 				return
 			}
 			c.storage.seen()
-			for s := range c.memory.all() {
+			for s := range c.memory.All(memory.Protected, memory.Large) {
 				update(s.domain)
 			}
 		})
 		if err != nil && ctx.Err() == nil {
 			c.events.storeFailed("", err)
 		}
-		sleep(ctx, storeQuiet)
+		sleep(ctx, quietTime)
 	}
 }
 

@@ -18,9 +18,10 @@ const (
 	// storeRetry is how long the store, which could not be read, is not read again for
 	// the same domain, unless it could be read for another one.
 	storeRetry = 5 * time.Second
-	// absentPerPolicy is the number of domains without an entry that are remembered,
-	// for each of [Config.MaxPolicies]. Most domains have no policy.
-	absentPerPolicy = 4
+	// absentShare is the part of [Config.Memory] for the domains without an entry: one in
+	// absentShare octets. Each takes about absentSize.
+	absentShare = 8
+	absentSize  = 40
 )
 
 var errEntry = errors.New("mtasts: stored entry is not valid")
@@ -38,13 +39,17 @@ type storage struct {
 	// be read again.
 	failing atomic.Bool
 	epoch   atomic.Uint32
+	back    func() // called when epoch has grown
+
+	gets, puts, deletes, leases calls
 }
 
-func newStorage(config Config, events *notifier) *storage {
+func newStorage(config Config, events *notifier, back func()) *storage {
 	leaser, _ := config.Store.(Leaser)
 	return &storage{
 		store: config.Store, leaser: leaser, key: bytes.Clone(config.StoreKey), events: events, now: config.Now,
-		absent: absent.NewSet(min(config.MaxPolicies, 1<<24) * absentPerPolicy),
+		back:   back,
+		absent: absent.NewSet(config.Memory / absentShare / absentSize),
 	}
 }
 
@@ -52,6 +57,7 @@ func newStorage(config Config, events *notifier) *storage {
 func (st *storage) seen() {
 	if st.failing.Load() && st.failing.CompareAndSwap(true, false) {
 		st.epoch.Add(1)
+		st.back()
 	}
 }
 
@@ -71,7 +77,9 @@ func (st *storage) read(ctx context.Context, domain string) *state {
 	limited, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	unknown.epoch = st.epoch.Load()
+	began := time.Now()
 	e, err := st.store.Get(limited, domain)
+	st.gets.ended(began, err)
 	if err == nil && st.key != nil && !e.isTagged(st.key) {
 		err = fmt.Errorf("%w: no Client with Config.StoreKey has put it", errEntry)
 	}
@@ -169,7 +177,9 @@ func (st *storage) write(ctx context.Context, old, next *state) bool {
 	if st.key != nil {
 		e.Tag = e.tag(st.key)
 	}
+	began := time.Now()
 	err := st.store.Put(ctx, e)
+	st.puts.ended(began, err)
 	if err != nil {
 		st.events.storeFailed(next.domain, err)
 	}
@@ -222,7 +232,10 @@ func (s *state) entry() Entry {
 func (st *storage) remove(ctx context.Context, domain string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
-	if err := st.store.Delete(ctx, domain); err != nil {
+	began := time.Now()
+	err := st.store.Delete(ctx, domain)
+	st.deletes.ended(began, err)
+	if err != nil {
 		st.events.storeFailed(domain, err)
 	}
 }
@@ -232,7 +245,9 @@ func (st *storage) remove(ctx context.Context, domain string) {
 func (st *storage) lease(ctx context.Context, domain string, d time.Duration) (release func(), ok bool, err error) {
 	limited, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
+	began := time.Now()
 	release, ok, err = st.leaser.Lease(limited, domain, d)
+	st.leases.ended(began, err)
 	if err != nil && ctx.Err() == nil {
 		st.events.storeFailed(domain, err)
 	}

@@ -5,6 +5,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mxseal/mxseal/mtasts/internal/mark"
+	"github.com/mxseal/mxseal/mtasts/internal/memory"
+	"github.com/mxseal/mxseal/mtasts/internal/schedule"
 	"github.com/mxseal/mxseal/mtasts/internal/turn"
 )
 
@@ -74,7 +77,19 @@ type Result struct {
 	// FailedText is the beginning of a fetched text that is not a valid policy,
 	// for reports; see [Lines].
 	FailedText string
+	// Mark is unchanged while the other fields describe what is in memory.
+	Mark Mark
 }
+
+// Mark tells at almost no cost that nothing has changed about a domain since a [Result] was
+// made. It is for callers that keep what they made from a Result, and ask before each use.
+// It is small and may be copied.
+type Mark struct{ mark mark.Mark }
+
+// Unchanged reports whether the policy is still the one of the Result, as far as memory can
+// tell. It may be false because of another domain: ask [Client.IsCurrent] then. It is false
+// for the zero Mark.
+func (m Mark) Unchanged() bool { return m.mark.Unchanged() }
 
 // Reportable reports whether Err is a failure that belongs in a TLS-RPT report:
 // there is a record but the policy could not be fetched, or anything failed while
@@ -93,7 +108,7 @@ func (r *Result) Reportable() bool {
 const (
 	// fetchRetry is how long a policy is not fetched again, for the same id,
 	// after a fetch failed (RFC 8461 section 3.3).
-	fetchRetry = 5 * time.Minute
+	fetchRetry = schedule.FirstRetry
 	// maxFailures limits the fetches that fail within fetchRetry, each for
 	// another id, while no policy is in force. A new id is fetched at once, but
 	// an attacker who forges ids must not make the sender fetch without end.
@@ -119,8 +134,10 @@ type state struct {
 	next     time.Time // when to ask DNS again
 	made     time.Time // not after now, unless the clock was set back
 	used     bool      // whether the domain was looked up since fetched
+	own      bool      // whether this Client has fetched the policy
 	unread   bool      // whether the store could not be read, so that it may have a policy
 	answered bool      // whether the store has answered for the domain before
+	unsaved  bool      // whether the store could not be written
 	epoch    uint32    // of the storage when it could not be read
 	problems *problems // nil for none
 	// behind is when the clock was first seen to be before fetched, in milliseconds
@@ -167,6 +184,44 @@ type failure struct {
 	when time.Time
 	err  *Error
 	text string // of a policy that is not valid
+}
+
+const (
+	// stateSize, problemsSize and failureSize are about what these take in memory, in
+	// octets, besides texts.
+	stateSize    = 200
+	problemsSize = 150
+	failureSize  = 300
+)
+
+// weigh returns how memory treats the state, and about what it takes, in octets. The
+// patterns of a policy share the memory of its text.
+func (s *state) weigh() (class memory.Class, size int) {
+	policies := 0
+	if s.policy != nil {
+		policies = 100 + len(s.policy.Text) + 16*cap(s.policy.MX)
+	}
+	if s.lapsed != nil {
+		_, lapsed := s.lapsed.weigh()
+		policies += lapsed
+	}
+	size = stateSize + len(s.domain) + len(s.id) + policies
+	if p := s.problems; p != nil {
+		size += problemsSize
+		for _, f := range p.failures {
+			size += failureSize + len(f.id) + len(f.text)
+		}
+	}
+	switch {
+	case policies > memory.LargeText:
+		return memory.Large, size
+	case policies > 0:
+		return memory.Protected, size
+	case s.problems.last() != nil:
+		return memory.BackingOff, size
+	default:
+		return memory.Without, size
+	}
 }
 
 // report sets r, which is zero, to the public form of the state. A Result is
@@ -254,7 +309,7 @@ func (s *state) at(now time.Time) *state {
 	}
 	switch {
 	case t.policy != nil && !t.inForce(now):
-		t.policy, t.id, t.fetched, t.used, t.behind = nil, "", time.Time{}, false, 0
+		t.policy, t.id, t.fetched, t.used, t.own, t.behind = nil, "", time.Time{}, false, false, 0
 		expired := *s
 		if s.lapsed.depth() >= maxLapsed {
 			expired.lapsed = s.lapsed.lapsed // the earliest ones stay
@@ -379,7 +434,7 @@ func (s *state) fetchSucceeded(id string, now time.Time, policy *Policy) {
 	// Stores keep milliseconds; the time must not differ from what they return.
 	s.policy, s.fetched, s.behind, s.lapsed = policy, now.Truncate(time.Millisecond), 0, nil
 	s.id = strings.Clone(id) // does not keep the whole TXT record in memory
-	s.unread = false
+	s.own, s.unread = true, false
 	s.problems = nil
 }
 

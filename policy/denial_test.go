@@ -7,6 +7,7 @@ import (
 
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/mtasts"
+	"github.com/mxseal/mxseal/policy/internal/hop"
 )
 
 // S11: a domain in which no host has an address is a permanent failure if no lookup
@@ -62,7 +63,7 @@ func TestS11NoAddress(t *testing.T) {
 		}, false},
 		{"more exchanges than are looked up", func(f *fakeDNS) {
 			var records []string
-			for i := range maxHosts + 1 {
+			for i := range hop.MaxHosts + 1 {
 				records = append(records, "example.org. MX 1 mx"+strings.Repeat("x", i)+".example.org.")
 			}
 			f.add(t, insecure, records...)

@@ -93,6 +93,9 @@ type Error struct {
 	Err error
 
 	kind error // a sentinel that is not in Err; may be nil
+	// reported is the domain that gets a report about a failed MX lookup; empty for other
+	// failures.
+	reported string
 }
 
 // Error returns one line of printable ASCII: the domain, if there is one, the host, what

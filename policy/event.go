@@ -1,12 +1,15 @@
 package policy
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"sync/atomic"
+	"time"
 
-	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/mtasts"
+	"github.com/mxseal/mxseal/policy/internal/protection"
 )
 
 // EventKind is the kind of an Event.
@@ -23,9 +26,15 @@ const (
 	// DANEDisappeared: DANE no longer applies to a host of the domain: it has no secure
 	// TLSA records.
 	DANEDisappeared EventKind = "dane-disappeared"
+	// HostsRefused: all mail hosts of a domain have been refused for an hour or longer, in
+	// every plan since Event.Since. Mail waits.
+	HostsRefused EventKind = "hosts-refused"
+	// HostsPermitted: after HostsRefused, mail may be sent to a host of the domain again.
+	HostsPermitted EventKind = "hosts-permitted"
 )
 
-// Event is a change in what protects the mail of a domain.
+// Event is a change in what protects the mail of a domain. There is one Event for each
+// change, as long as memory has the plan before it.
 type Event struct {
 	Kind EventKind
 	// Domain is the recipient domain, or the policy domain of a PolicyEvent.
@@ -34,76 +43,76 @@ type Event struct {
 	MTASTS *mtasts.Event
 	// Plan is the new plan, and nil in a PolicyEvent.
 	Plan *Plan
+	// Since is set in HostsRefused.
+	Since time.Time
 }
 
-// strength is what DANE does for a domain, by its weakest host. The zero value means that
-// it is not known.
-type strength uint8
-
-const (
-	strengthUnknown strength = iota
-	strengthNone
-	strengthUnusable     // TLS is required
-	strengthUsable       // hosts are authenticated
-	strengthUsableSecure // and so is the route to them
-)
-
-// strengthOf returns what DANE does for the plan. Hosts that could not be looked up do
-// not count.
-func strengthOf(plan *Plan) strength {
-	weakest := strengthUnknown
-	for _, h := range plan.Hosts {
-		if h.DANE == nil || h.DANE.State == dane.Unknown {
-			continue
-		}
-		s := strengthNone
-		switch {
-		case h.DANE.State == dane.Unusable:
-			s = strengthUnusable
-		case h.DANE.State == dane.Usable && plan.MXStatus == dnssec.Secure:
-			s = strengthUsableSecure
-		case h.DANE.State == dane.Usable:
-			s = strengthUsable
-		}
-		if weakest == strengthUnknown || s < weakest {
-			weakest = s
-		}
-	}
-	return weakest
-}
-
-// notifier tells the operator of events.
+// notifier passes events on to the operator.
 type notifier struct {
 	logger  *slog.Logger
-	onEvent func(Event) // nil for none
+	onEvent func(Event)                  // nil for none
+	counts  map[EventKind]*atomic.Uint64 // has all kinds but PolicyEvent
 }
 
-// compare notes what DANE does for the plan, and tells the operator if that has changed
-// since old, which may be nil. What is not known now counts as before, so that a failed
-// lookup in between hides no change.
+func newNotifier(config Config) notifier {
+	n := notifier{cmp.Or(config.Logger, slog.New(slog.DiscardHandler)), config.OnEvent, map[EventKind]*atomic.Uint64{}}
+	for _, kind := range []EventKind{DANEAppeared, DANEWeakened, DANEDisappeared, HostsRefused, HostsPermitted} {
+		n.counts[kind] = new(atomic.Uint64)
+	}
+	return n
+}
+
+// numbers returns how many events of each kind there were, except for PolicyEvent.
+func (n notifier) numbers() map[EventKind]uint64 {
+	numbers := make(map[EventKind]uint64, len(n.counts))
+	for kind, count := range n.counts {
+		numbers[kind] = count.Load()
+	}
+	return numbers
+}
+
+// compare notes in the plan what protects the domain, and tells the operator what has
+// changed since old, which may be nil.
 func (n notifier) compare(old, plan *Plan) {
-	plan.strength = strengthOf(plan)
-	if old == nil {
-		return
+	var before protection.State
+	if old != nil {
+		before = old.protection
 	}
-	before, now := old.strength, plan.strength
-	switch {
-	case now == strengthUnknown:
-		plan.strength = before
-	case before == strengthUnknown || now == before:
-	case before == strengthNone:
-		n.tell(DANEAppeared, slog.LevelInfo, "DANE applies to the domain now", plan)
-	case now == strengthNone:
-		n.tell(DANEDisappeared, slog.LevelWarn, "DANE no longer applies to the domain", plan)
-	case now < before:
-		n.tell(DANEWeakened, slog.LevelWarn, "DANE does less for the domain than before", plan)
+	var dane protection.DANE
+	for _, h := range plan.Hosts {
+		if h.DANE != nil {
+			dane = dane.With(h.DANE.State, plan.MXStatus == dnssec.Secure)
+		}
+	}
+	var changes []protection.Change
+	plan.protection, changes = before.Now(dane, plan.Err() != nil, plan.made)
+	for _, change := range changes {
+		n.tell(change, plan)
 	}
 }
 
-func (n notifier) tell(kind EventKind, level slog.Level, text string, plan *Plan) {
-	n.logger.LogAttrs(context.Background(), level, text, slog.String("domain", plan.Domain))
+func (n notifier) tell(change protection.Change, plan *Plan) {
+	e := Event{Domain: plan.Domain, Plan: plan}
+	attrs := []slog.Attr{slog.String("domain", plan.Domain)}
+	level, text := slog.LevelInfo, ""
+	switch change {
+	case protection.Appeared:
+		e.Kind, text = DANEAppeared, "DANE applies to the domain now"
+	case protection.Weakened:
+		e.Kind, level, text = DANEWeakened, slog.LevelWarn, "DANE does less for the domain than before"
+	case protection.Disappeared:
+		e.Kind, level, text = DANEDisappeared, slog.LevelWarn, "DANE no longer applies to the domain"
+	case protection.Refused:
+		e.Kind, level, text = HostsRefused, slog.LevelWarn, "all mail hosts of the domain are refused, and its mail waits"
+		e.Since = plan.protection.RefusedSince
+		attrs = append(attrs, slog.Time("since", e.Since), slog.String("error", plan.Err().Error()))
+	case protection.Permitted:
+		e.Kind, text = HostsPermitted, "mail may be sent to the domain again"
+	}
+	n.counts[e.Kind].Add(1)
+	n.logger.LogAttrs(context.Background(), level, text, attrs...)
 	if n.onEvent != nil {
-		n.onEvent(Event{Kind: kind, Domain: plan.Domain, Plan: plan})
+		n.onEvent(e)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/mtasts"
+	"github.com/mxseal/mxseal/policy/internal/policydns"
 )
 
 // dialed records the addresses that a Resolver connects to, and connects to none.
@@ -233,7 +234,7 @@ func TestD15NAT64(t *testing.T) {
 		if host := plan.Hosts[0]; (len(host.Addrs) == 1) != permitted {
 			t.Errorf("D15 %s: %v at %v: %v", addr, host.Level, host.Addrs, host.Refusal)
 		}
-		if got := (policyResolver{behind}).NAT64(); got != behind.prefix {
+		if got := (policydns.Resolver{DNS: behind}).NAT64(); got != behind.prefix {
 			t.Errorf("the policy host is judged by the prefix %s", got)
 		}
 	}

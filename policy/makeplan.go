@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -16,14 +14,10 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy/internal/decision"
 	"github.com/mxseal/mxseal/policy/internal/hop"
+	"github.com/mxseal/mxseal/policy/internal/policydns"
+	"github.com/mxseal/mxseal/policy/internal/survey"
+	"github.com/mxseal/mxseal/policy/internal/wording"
 )
-
-// hostsAtOnce bounds the hosts of one plan that are looked up concurrently.
-const hostsAtOnce = 8
-
-// errNotAHost means that the exchange of an MX record is an address or not a
-// name. No connection is made to it (RFC 5321 section 5.1, RFC 7672 section 2.2).
-var errNotAHost = errors.New("the MX record does not name a host")
 
 // errFamily means that the host has addresses only of the family that the call leaves
 // out.
@@ -46,50 +40,101 @@ func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) 
 	plan := &Plan{
 		Domain:     asked.domain,
 		NextHop:    q.hop.String(),
-		MXStatus:   route.status,
-		ImplicitMX: route.implicit,
+		MXStatus:   route.Status,
+		ImplicitMX: route.Implicit,
 		RequireTLS: asked.requireTLS,
 		Bounce:     asked.bounce,
 		Login:      asked.login,
-		Expires:    route.expires,
+		Expires:    route.Expires,
 		made:       r.now().Round(0),
 		asked:      asked,
 		literal:    q.hop.Addr.IsValid(),
-		omitted:    route.omitted,
+		expansion:  route.Expansion,
+		omitted:    route.Omitted,
 	}
 	if q.hop.Configured {
 		plan.Via = q.hop.Text()
 	}
 	found := r.gather(ctx, q, route, plan)
-	for i, exchange := range route.exchanges {
+	for i, exchange := range route.Exchanges {
 		plan.Hosts = append(plan.Hosts, r.newHost(q, route, exchange, found[i], plan))
 	}
-	if status, denied := route.denied(found); denied {
+	if status, denied := denied(route, found); denied {
 		for i, host := range plan.Hosts {
-			host.refuseFor(r.conclude(ctx, q, status, host.failure(noAddress(), found[i].err), &plan.MTASTS))
+			host.refuseFor(r.conclude(ctx, q, status, host.failure(wording.NoAddress(), found[i].Err), &plan.MTASTS))
 		}
 	}
 	plan.setExpiry(found, r.now())
 	return plan, nil
 }
 
+// findRoute looks up the MX records of the next hop, unless it is a host.
+func (r *Resolver) findRoute(ctx context.Context, q question) (hop.Route, *Error) {
+	if q.hop.Direct {
+		return hop.DirectRoute(q.hop, r.now().Add(maxPlanAge)), nil
+	}
+	answer, err := r.dns.Lookup(ctx, q.hop.Name+".", dnssec.TypeMX)
+	if err == nil && (answer == nil || answer.Status != dnssec.Secure && answer.Status != dnssec.Insecure) {
+		err = errNoStatus
+	}
+	if err != nil {
+		return hop.Route{}, mxLookup(q, err)
+	}
+	route, problem := hop.NewRoute(q.hop, answer, r.self)
+	if problem != hop.NoProblem {
+		return hop.Route{}, r.conclude(ctx, q, answer.Status, unroutable(problem), new(MTASTS))
+	}
+	return route, nil
+}
+
+// conclude returns the error for a next hop to which no mail can go, according to
+// DNS answers of which the weakest has the given status. failure is permanent. It
+// becomes temporary for a next hop that the operator configured, and if the answer
+// may be forged: it is not secure, and DANE is mandatory (RFC 7672 section 2.2.1) or
+// an enforced MTA-STS policy names mail hosts (RFC 8461 section 5.1). While the store
+// cannot be read, there may be such a policy. known is the policy; if it was not
+// looked up yet, it is now.
+func (r *Resolver) conclude(ctx context.Context, q question, status dnssec.Status, failure *Error, known *MTASTS) *Error {
+	switch {
+	case q.hop.Configured:
+		return failure.atNextHop(q.hop)
+	case status == dnssec.Secure:
+		return failure
+	case q.wishes.RequireDANE:
+		return failure.unproven(ByOperator|ByDANE, nil)
+	case q.noMTASTS:
+		return failure
+	}
+	_, err := r.mtasts.Remembered(ctx, q.hop.Name)
+	if err != nil && !errors.Is(err, mtasts.ErrNoPolicy) && !errors.Is(err, mtasts.ErrDomain) {
+		return failure.unproven(ByMTASTS, err)
+	}
+	if !known.Asked && known.Err == nil {
+		*known = r.askMTASTS(ctx, q)
+	}
+	if known.fact() == decision.MTASTSEnforce || !known.Asked {
+		return failure.unproven(ByMTASTS, known.Err)
+	}
+	return failure
+}
+
 // gather looks up every host, and the MTA-STS policy unless DANE alone decides
 // for all of them. If the policy is needed in any case, the lookups are
 // concurrent. Otherwise only its TXT record is queried early, and nothing in it is
 // used where DANE decides.
-func (r *Resolver) gather(ctx context.Context, q question, route route, plan *Plan) []hostFacts {
+func (r *Resolver) gather(ctx context.Context, q question, route hop.Route, plan *Plan) []survey.Facts {
 	var policy sync.WaitGroup
-	certain := route.status != dnssec.Secure || q.noDANE || q.wishes.RequireBoth
+	certain := route.Status != dnssec.Secure || q.noDANE || q.wishes.RequireBoth
 	if certain {
 		policy.Go(func() { plan.MTASTS = r.askMTASTS(ctx, q) })
 	} else if !q.noMTASTS {
 		ahead, stop := context.WithCancel(ctx)
 		defer stop()
-		lookAhead(ahead, r.dns, q.hop.Name)
+		policydns.Resolver{DNS: r.dns}.LookAhead(ahead, q.hop.Name)
 	}
 	found := r.askHosts(ctx, q, route)
 	policy.Wait()
-	undecided := func(f hostFacts) bool { return f.tlsa != decision.TLSAUsable && f.tlsa != decision.TLSAFailed }
+	undecided := func(f survey.Facts) bool { return f.TLSA != decision.TLSAUsable && f.TLSA != decision.TLSAFailed }
 	if !certain && slices.ContainsFunc(found, undecided) {
 		plan.MTASTS = r.askMTASTS(ctx, q)
 	}
@@ -113,92 +158,55 @@ func (r *Resolver) askMTASTS(ctx context.Context, q question) MTASTS {
 }
 
 // askHosts looks up the addresses and TLSA records of all hosts.
-func (r *Resolver) askHosts(ctx context.Context, q question, route route) []hostFacts {
-	found := make([]hostFacts, len(route.exchanges))
-	places := make(chan struct{}, hostsAtOnce)
-	var hosts sync.WaitGroup
-	for i, exchange := range route.exchanges {
-		places <- struct{}{}
-		hosts.Go(func() {
-			found[i] = r.askHost(ctx, q, route, exchange)
-			if !q.hop.Exempt() {
-				found[i].leaveOut(r.trust.permits, ErrSpecialAddress)
-			}
-			if q.family != hop.AnyFamily {
-				found[i].leaveOut(q.family.Has, errFamily)
-			}
-			<-places
-		})
+func (r *Resolver) askHosts(ctx context.Context, q question, route hop.Route) []survey.Facts {
+	hosts := make([]survey.Host, len(route.Exchanges))
+	for i, exchange := range route.Exchanges {
+		override := r.overrides.hosts[exchange.Name]
+		off := q.noDANE || q.wishes.Pinned || override.NoDANE || len(override.Pin) > 0
+		hosts[i] = survey.Host{
+			Name: exchange.Name, Malformed: exchange.Malformed, Port: q.hop.Port, Addr: q.hop.Addr, Pinned: q.wishes.Pinned,
+			NoTLSA: off || r.mxSecure && route.Status != dnssec.Secure,
+		}
 	}
-	hosts.Wait()
+	found := survey.Ask(ctx, r.dns, hosts)
+	for i := range found {
+		if !q.hop.Exempt() {
+			found[i].LeaveOut(r.trust.permits, ErrSpecialAddress)
+		}
+		if q.family != hop.AnyFamily {
+			found[i].LeaveOut(q.family.Has, errFamily)
+		}
+	}
 	return found
 }
 
-// hostFacts are the results of the lookups for one host.
-type hostFacts struct {
-	dane  *dane.Discovery
-	addrs []netip.Addr // those of dane that are dialed
-	tlsa  decision.TLSA
-	err   error // why there are no addresses or no TLSA answer
-}
-
-// leaveOut leaves out the addresses that are not permitted. If that leaves none, why
-// is the reason.
-func (f *hostFacts) leaveOut(permitted func(netip.Addr) bool, why error) {
-	all := f.addrs
-	f.addrs = nil
-	for _, addr := range all {
-		if permitted(addr) {
-			f.addrs = append(f.addrs, addr)
+// denied reports whether the route leads to no host that has an address, and no
+// lookup failed. status is the weakest one of the answers that say so. A list that
+// was cut short has hosts of which nothing is known.
+func denied(route hop.Route, found []survey.Facts) (status dnssec.Status, denied bool) {
+	if route.Omitted > 0 || route.Backup {
+		return 0, false
+	}
+	status = route.Status
+	for _, facts := range found {
+		var failure *dane.Error
+		switch {
+		case errors.Is(facts.Err, survey.ErrNotAHost):
+			continue // only the MX record says so
+		case !errors.Is(facts.Err, dane.ErrNoAddress) || !errors.As(facts.Err, &failure):
+			return 0, false
+		}
+		for _, lookup := range failure.Lookups {
+			if lookup.Answer == nil || lookup.Answer.Status != dnssec.Secure {
+				status = dnssec.Insecure
+			}
 		}
 	}
-	if len(all) > 0 && len(f.addrs) == 0 {
-		f.err = fmt.Errorf("%w %s", why, all[0])
-	}
-}
-
-func (r *Resolver) askHost(ctx context.Context, q question, route route, host hop.Exchange) hostFacts {
-	pinned := decision.TLSANone
-	if q.wishes.Pinned {
-		pinned = decision.TLSAUsable
-	}
-	if q.hop.Addr.IsValid() {
-		literal := &dane.Discovery{Name: host.Name, Addrs: []netip.Addr{q.hop.Addr}, State: dane.NotApplicable}
-		return hostFacts{tlsa: pinned, dane: literal, addrs: literal.Addrs}
-	}
-	if host.Malformed {
-		return hostFacts{err: errNotAHost}
-	}
-	override := r.overrides.hosts[host.Name]
-	off := q.noDANE || q.wishes.Pinned || override.NoDANE || len(override.Pin) > 0
-	noTLSA := off || r.mxSecure && route.status != dnssec.Secure
-	if noTLSA {
-		addresses, err := dane.Addresses(ctx, r.dns, host.Name)
-		if err != nil {
-			return hostFacts{err: err}
-		}
-		return hostFacts{dane: addresses, tlsa: pinned, addrs: addresses.Addrs}
-	}
-	discovered, err := dane.Discover(ctx, r.dns, host.Name, q.hop.Port)
-	if err != nil {
-		return hostFacts{tlsa: decision.TLSAFailed, err: err}
-	}
-	facts := hostFacts{dane: discovered, addrs: discovered.Addrs}
-	switch discovered.State {
-	case dane.Usable:
-		facts.tlsa = decision.TLSAUsable
-	case dane.Unusable:
-		facts.tlsa = decision.TLSAUnusable
-	case dane.NoRecords, dane.NotApplicable:
-		facts.tlsa = decision.TLSANone
-	default:
-		facts.tlsa = decision.TLSAFailed
-	}
-	return facts
+	return status, true
 }
 
 // setExpiry lets the plan expire with the first of the facts that it was made from.
-func (p *Plan) setExpiry(found []hostFacts, now time.Time) {
+func (p *Plan) setExpiry(found []survey.Facts, now time.Time) {
 	end := func(at time.Time) {
 		if at.Before(p.Expires) {
 			p.Expires = at
@@ -206,13 +214,13 @@ func (p *Plan) setExpiry(found []hostFacts, now time.Time) {
 	}
 	end(now.Add(maxPlanAge))
 	for i, facts := range found {
-		if facts.dane != nil && !facts.dane.Expires.IsZero() {
-			end(facts.dane.Expires)
+		if facts.DANE != nil && !facts.DANE.Expires.IsZero() {
+			end(facts.DANE.Expires)
 		}
-		if facts.err != nil || p.Hosts[i].Level == Refused {
+		if facts.Err != nil || p.Hosts[i].Level == Refused {
 			end(now.Add(failedPlanAge))
 		}
-		if lack.Of(facts.err) {
+		if lack.Of(facts.Err) {
 			end(now.Add(unreadPlanAge)) // this host was the reason, and may have room at once
 		}
 	}
@@ -228,10 +236,10 @@ func (p *Plan) setExpiry(found []hostFacts, now time.Time) {
 }
 
 // newHost decides about one host and writes down the decision.
-func (r *Resolver) newHost(q question, route route, exchange hop.Exchange, found hostFacts, plan *Plan) *Host {
+func (r *Resolver) newHost(q question, route hop.Route, exchange hop.Exchange, found survey.Facts, plan *Plan) *Host {
 	facts := decision.Facts{
-		MX:     route.status,
-		TLSA:   found.tlsa,
+		MX:     route.Status,
+		TLSA:   found.TLSA,
 		MTASTS: plan.MTASTS.fact(),
 		Listed: plan.MTASTS.Policy != nil && plan.MTASTS.Policy.MatchMX(exchange.Name),
 	}
@@ -243,10 +251,10 @@ func (r *Resolver) newHost(q question, route route, exchange hop.Exchange, found
 	wishes.HostPinned = len(override.Pin) > 0
 	v := decision.Decide(facts, wishes)
 	switch {
-	case found.err == nil || v.Refusal == decision.MXLookupFailed:
-	case errors.Is(found.err, ErrSpecialAddress):
+	case found.Err == nil || v.Refusal == decision.MXLookupFailed:
+	case errors.Is(found.Err, ErrSpecialAddress):
 		v = decision.Verdict{Refusal: decision.SpecialAddress}
-	case !errors.Is(found.err, dane.ErrLookupFailed):
+	case !errors.Is(found.Err, dane.ErrLookupFailed):
 		v = decision.Verdict{Refusal: decision.Unreachable} // no address or no host name: no policy refuses it
 	case v.Level != decision.Refused:
 		v = decision.Verdict{Refusal: decision.TLSALookupFailed}
@@ -258,7 +266,7 @@ func (r *Resolver) newHost(q question, route route, exchange hop.Exchange, found
 		Level:              Level(v.Level),
 		By:                 Mechanism(v.By),
 		RouteAuthenticated: v.RouteAuthenticated,
-		DANE:               found.dane,
+		DANE:               found.DANE,
 		demands:            v.Demands,
 		refusal:            v.Refusal,
 		override:           override,
@@ -266,16 +274,16 @@ func (r *Resolver) newHost(q question, route route, exchange hop.Exchange, found
 		plan:               plan,
 		trust:              r.trust,
 	}
-	host.Addrs = hop.InTurn(found.addrs)
+	host.Addrs = hop.InTurn(found.Addrs)
 	if v.Level == decision.Refused {
-		wording := refusalWording(v.Refusal, found.err, plan.MTASTS.Err == nil)
+		says := wording.OfRefusal(v.Refusal, found.Err, plan.MTASTS.Err == nil)
 		if v.Refusal == decision.SpecialAddress && plan.literal {
-			wording = badLiteral()
+			says = wording.BadLiteral()
 		}
-		host.refuseFor(host.failure(wording, cmp.Or(found.err, plan.MTASTS.unasked())))
+		host.refuseFor(host.failure(says, cmp.Or(found.Err, plan.MTASTS.unasked())))
 		return host
 	}
-	host.Why = v.Why(facts, wishes)
+	host.Why = v.Why(facts, wishes, r.absence(q, host))
 	if !q.hop.Addr.IsValid() {
 		host.ServerName = exchange.Name
 	}
@@ -283,6 +291,28 @@ func (r *Resolver) newHost(q question, route route, exchange hop.Exchange, found
 		host.addDANE(q, route, exchange)
 	}
 	return host
+}
+
+// absence says why no policy demands anything of a host, if none does.
+func (r *Resolver) absence(q question, h *Host) decision.Absence {
+	a := decision.Absence{Literal: h.plan.literal}
+	switch {
+	case q.noDANE || h.override.NoDANE:
+		a.DANE = decision.DANEOff
+	case h.DANE.State == dane.NotApplicable:
+		a.DANE = decision.NotSigned
+	case h.DANE.State == dane.Unknown:
+		a.DANE = decision.DANEOffForMX
+	}
+	switch m := &h.plan.MTASTS; {
+	case m.off:
+		a.MTASTS = decision.MTASTSOff
+	case m.Policy != nil:
+		a.MTASTS = decision.ModeNone
+	case m.Err != nil:
+		a.MTASTS = decision.PolicyNotFound
+	}
+	return a
 }
 
 // refuseFor sets why a host is refused.
@@ -294,7 +324,7 @@ func (h *Host) refuseFor(why *Error) {
 // as well, one certificate has to satisfy both. RFC 8461 section 7.1 asks for the
 // MX host name in SNI and RFC 7672 section 8.1 for the TLSA base domain. They
 // differ only if the host is an alias; then DANE decides.
-func (h *Host) addDANE(q question, route route, exchange hop.Exchange) {
+func (h *Host) addDANE(q question, route hop.Route, exchange hop.Exchange) {
 	base := exchange.Name
 	switch {
 	case q.wishes.Pinned:
@@ -307,14 +337,14 @@ func (h *Host) addDANE(q question, route route, exchange hop.Exchange) {
 	}
 	h.ServerName = base
 	h.ReferenceNames = dane.ReferenceNames(base, dane.Route{
-		Secure:   route.status == dnssec.Secure,
+		Secure:   route.Status == dnssec.Secure,
 		NextHop:  q.hop.Name,
-		Expanded: route.expansion,
+		Expanded: route.Expansion,
 	})
 	// A pinned authority certifies other hosts as well, and a forged MX record may
 	// name one of those.
 	switch {
-	case q.wishes.Pinned && route.status != dnssec.Secure:
+	case q.wishes.Pinned && route.Status != dnssec.Secure:
 		h.ReferenceNames = []string{q.hop.Name}
 	case !q.wishes.Pinned && len(h.override.Pin) > 0:
 		h.ReferenceNames = []string{exchange.Name}

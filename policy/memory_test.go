@@ -16,6 +16,7 @@ import (
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/mtasts"
+	"github.com/mxseal/mxseal/policy/internal/policydns"
 )
 
 // changingStore is a store whose only entry is that of example.org, and which fails.
@@ -246,7 +247,7 @@ func TestM13NoAnswer(t *testing.T) {
 				t.Errorf("%s: no TLSA records", domain)
 			}
 		}
-		resolver := policyResolver{resolverFunc(func(context.Context, string, dnssec.Type) (*dnssec.Answer, error) { return nil, nil })}
+		resolver := policydns.Resolver{DNS: resolverFunc(func(context.Context, string, dnssec.Type) (*dnssec.Answer, error) { return nil, nil })}
 		if _, err := resolver.LookupTXT(t.Context(), "example."); err == nil {
 			t.Error("TXT: no error")
 		}

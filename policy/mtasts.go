@@ -1,13 +1,9 @@
 package policy
 
 import (
-	"context"
 	"errors"
-	"net/netip"
 	"time"
 
-	"github.com/mxseal/mxseal/dane/dnssec"
-	"github.com/mxseal/mxseal/internal/special"
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy/internal/decision"
 	"github.com/mxseal/mxseal/tlsrpt"
@@ -40,6 +36,8 @@ type MTASTS struct {
 	recheck time.Time
 	// off is true if MTA-STS is switched off for the mail.
 	off bool
+	// mark tells that the policy has not changed.
+	mark mtasts.Mark
 }
 
 func newMTASTS(result mtasts.Result) MTASTS {
@@ -52,6 +50,7 @@ func newMTASTS(result mtasts.Result) MTASTS {
 		failedText: result.FailedText,
 		reportable: result.Reportable(),
 		recheck:    result.NextCheck,
+		mark:       result.Mark,
 	}
 	if m.Policy != nil {
 		m.Fetched, m.Expires = result.Fetched, result.Expires
@@ -91,7 +90,7 @@ func (m *MTASTS) unasked() error {
 // isCurrent reports whether the policy is still the one in force, as far as the memory
 // of client can tell.
 func (m *MTASTS) isCurrent(client *mtasts.Client) bool {
-	return m.off || !m.Asked && m.Err == nil || client.IsCurrent(m.domain, m.Policy)
+	return m.mark.Unchanged() || m.off || !m.Asked && m.Err == nil || client.IsCurrent(m.domain, m.Policy)
 }
 
 // failures returns why the policy was not found, if a report counts it.
@@ -104,34 +103,4 @@ func (m *MTASTS) failures() []tlsrpt.Failure {
 		return []tlsrpt.Failure{f}
 	}
 	return nil
-}
-
-// lookAhead starts the lookup of the MTA-STS record of a domain, until ctx ends, if the
-// resolver has the method LookupAhead of dnssec.Validator. Package mtasts then finds the
-// record in the cache.
-func lookAhead(ctx context.Context, resolver dnssec.Resolver, domain string) {
-	if ahead, ok := resolver.(interface {
-		LookupAhead(ctx context.Context, name string, t dnssec.Type) func() (*dnssec.Answer, error)
-	}); ok {
-		ahead.LookupAhead(ctx, "_mta-sts."+domain+".", dnssec.TypeTXT)
-	}
-}
-
-// policyResolver makes the resolver of package mtasts from a dnssec.Resolver.
-type policyResolver struct{ dns dnssec.Resolver }
-
-func (r policyResolver) LookupTXT(ctx context.Context, name string) ([]string, error) {
-	texts, _, err := dnssec.LookupTXT(ctx, r.dns, name)
-	return texts, err
-}
-
-// LookupTXTUntil lets package mtasts remember records, and their absence, until they expire.
-func (r policyResolver) LookupTXTUntil(ctx context.Context, name string) ([]string, time.Time, error) {
-	return dnssec.LookupTXT(ctx, r.dns, name)
-}
-
-func (r policyResolver) NAT64() netip.Prefix { return special.NAT64Of(r.dns) }
-
-func (r policyResolver) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
-	return dnssec.LookupNetIP(ctx, r.dns, network, host)
 }

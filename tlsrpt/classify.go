@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/textproto"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -29,8 +28,9 @@ const MaxReasonCode = 64
 //
 //	TLSReport() (resultType, reasonCode string)
 //
-// and returns a registered result type decides. Errors of crypto/x509 and
-// crypto/tls come next. Any other error is a [ValidationFailure].
+// and returns a registered result type decides. If none does, and one returns a reason code
+// without a result type, err is not reported. Errors of crypto/x509 and crypto/tls come
+// next. Any other error is a [ValidationFailure].
 //
 // Timeouts, canceled contexts and failed connection attempts are not reported
 // (RFC 8460 section 4.3.4). For these, and for nil, Classify returns the zero
@@ -51,22 +51,23 @@ func Classify(err error) Failure {
 }
 
 // byMethod uses the TLSReport methods in the chain of err, outermost first.
-func byMethod(err error) (Failure, bool) {
+func byMethod(err error) (_ Failure, decided bool) {
 	for err != nil {
 		var reported interface {
 			error
 			TLSReport() (resultType, reasonCode string)
 		}
 		if !errors.As(err, &reported) {
-			return Failure{}, false
+			break
 		}
 		resultType, reasonCode := reported.TLSReport()
 		if t := ResultType(resultType); t.Valid() {
 			return Failure{t, reasonCode}, true
 		}
+		decided = decided || resultType == "" && reasonCode != ""
 		err = errors.Unwrap(reported)
 	}
-	return Failure{}, false
+	return Failure{}, decided
 }
 
 // byTransience matches errors that say nothing about the peer's TLS.
@@ -89,6 +90,8 @@ func byHandshake(err error) (Failure, bool) {
 	switch {
 	case errors.Is(err, ErrNoSTARTTLS):
 		return Failure{Type: STARTTLSNotSupported}, true
+	case errors.As(err, &reply):
+		return Failure{STARTTLSNotSupported, "starttls-refused"}, true
 	case errors.As(err, &op) && op.Op == "remote error" && op.Err != nil:
 		// crypto/tls wraps the alerts of a peer like this, in an unexported type.
 		return Failure{ValidationFailure, "tls-alert-" + oneWord(op.Err)}, true
@@ -96,15 +99,18 @@ func byHandshake(err error) (Failure, bool) {
 		return Failure{ValidationFailure, "tls-alert-" + oneWord(alert)}, true
 	case errors.As(err, &header):
 		return Failure{ValidationFailure, "tls-record-header"}, true
-	case errors.As(err, &reply):
-		return Failure{ValidationFailure, "smtp-" + strconv.Itoa(reply.Code)}, true
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return Failure{ValidationFailure, "connection-closed"}, true
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return Failure{ValidationFailure, "connection-reset"}, true
 	}
-	if cause := innermost(err); strings.HasPrefix(cause.Error(), tlsPrefix) {
-		return Failure{ValidationFailure, "tls-" + oneWord(cause)}, true
+	switch cause := innermost(err); {
+	case strings.HasPrefix(cause.Error(), tlsPrefix+"server selected unsupported protocol version"):
+		return Failure{ValidationFailure, "tls-version"}, true
+	case strings.HasPrefix(cause.Error(), tlsPrefix+"failed to parse certificate from server"):
+		return Failure{ValidationFailure, "unreadable-certificate"}, true
+	case strings.HasPrefix(cause.Error(), tlsPrefix):
+		return Failure{ValidationFailure, "tls-error-" + oneWord(cause)}, true
 	}
 	return Failure{}, false
 }

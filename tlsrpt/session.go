@@ -27,6 +27,7 @@ type Policy struct {
 type Failure struct {
 	Type ResultType
 	// ReasonCode is the failure-reason-code: short, printable ASCII, or empty.
+	// [Reasons] has the codes of this module.
 	ReasonCode string
 }
 
@@ -44,7 +45,8 @@ type Session struct {
 	// Domain is the recipient (or next-hop) domain in A-labels whose
 	// _smtp._tls record is looked up for the report.
 	Domain string
-	// Time is when the attempt ended. Its UTC day is the day of the report.
+	// Time is when the attempt ended. Its UTC day is the day of the report. The zero
+	// Time means the time at which the session is recorded.
 	Time time.Time
 	// MXHost is the host as named in the MX record, without final dot. It is
 	// empty if no host was reached, for example after a failed policy fetch.

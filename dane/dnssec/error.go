@@ -47,8 +47,8 @@ const (
 	NAT64Unknown                           // the prefix of the NAT64 could not be discovered
 )
 
-// String returns the reason in the form of a TLS-RPT failure-reason-code
-// (RFC 8460 section 4.4), such as "bogus-signature-expired" or "servfail".
+// String returns the reason as one word, such as "bogus-signature-expired" or
+// "servfail".
 func (r Reason) String() string {
 	codes := [...]string{
 		Timeout:              "timeout",
@@ -142,31 +142,33 @@ func (e *Error) Error() string {
 
 // advice says what the administrator should do. If a server says why it does not answer,
 // this decides.
-func (e *Error) advice() string {
+func (e *Error) advice() (said string) {
 	if e.Reason == ServerFailure || e.Reason == Refused || e.Reason == OtherRcode {
-		if todo := adviceOfServers(e); todo != "" {
-			return todo
-		}
+		said = first(e, func(e *Error) string { return ofCodes(e.Extended, advice.OfExtended) })
 	}
-	return advice.OfReason(e.Reason.String())
+	return cmp.Or(said, advice.OfReason(e.Reason.String()))
 }
 
-// adviceOfServers returns the advice about the first Extended DNS Error in err that says
-// enough.
-func adviceOfServers(err error) string {
+// first returns the first text that is not empty, of e and of its causes.
+func first(err error, text func(*Error) string) string {
 	switch err := err.(type) {
 	case *Error:
-		for _, x := range err.Extended {
-			if todo := advice.OfExtended(x.Code); todo != "" {
-				return todo
-			}
-		}
-		return adviceOfServers(err.Err)
+		return cmp.Or(text(err), first(err.Err, text))
 	case interface{ Unwrap() []error }:
 		for _, cause := range err.Unwrap() {
-			if todo := adviceOfServers(cause); todo != "" {
-				return todo
+			if found := first(cause, text); found != "" {
+				return found
 			}
+		}
+	}
+	return ""
+}
+
+// ofCodes returns the text for the first code that has one.
+func ofCodes(list []ExtendedError, text func(code uint16) string) string {
+	for _, x := range list {
+		if found := text(x.Code); found != "" {
+			return found
 		}
 	}
 	return ""
@@ -179,18 +181,8 @@ func (e *Error) describe(b *strings.Builder) {
 	if e.Server != "" {
 		fmt.Fprintf(b, " from %s", e.Server)
 	}
-	fmt.Fprintf(b, ": %s", e.Reason)
-	if e.Detail != "" {
-		fmt.Fprintf(b, ": %s", e.Detail)
-	}
-	for _, x := range e.Extended {
-		fmt.Fprintf(b, ", %s", x)
-	}
-	if e.Err != nil {
-		b.WriteString(" [")
-		describeCause(b, e.Err)
-		b.WriteString("]")
-	}
+	b.WriteString(": ")
+	b.WriteString(e.cause())
 }
 
 // describeCause writes one cause. The text of a foreign error may contain data from
@@ -227,10 +219,32 @@ func (e *Error) Timeout() bool {
 	return e.Reason == Timeout || errors.Is(e.Err, context.DeadlineExceeded)
 }
 
-// TLSReport returns the result type (RFC 8460 section 4.3.2.1) and the
-// failure-reason-code under which TLS-RPT reports the error.
+// TLSReport returns the result type (RFC 8460 section 4.3.2.1) and the reason code under which
+// TLS-RPT reports the error: the reason, with "dns-" in front unless it is about DNSSEC. The
+// type is empty, and the error not reported, unless the answer is bogus or a server says so by
+// an Extended DNS Error. Other failures may be due to this host, and so may bogus answers about
+// the root or a top-level domain: its clock or trust anchor.
 func (e *Error) TLSReport() (resultType, reasonCode string) {
-	return "dnssec-invalid", e.Reason.String()
+	if code := first(e, (*Error).bogusCode); code != "" {
+		return "dnssec-invalid", code
+	}
+	if e.Reason.bogus() {
+		return "", e.Reason.String()
+	}
+	return "", "dns-" + e.Reason.String()
+}
+
+// bogusCode returns the reason code if e itself, and no error that it wraps, is about a
+// bogus answer below the top-level domains.
+func (e *Error) bogusCode() string {
+	switch cause := new(Error); {
+	case errors.As(e.Err, &cause) || len(proof.Ancestors(e.Name)) <= 2:
+	case e.Status == Bogus:
+		return e.Reason.String()
+	case e.Reason == ServerFailure:
+		return ofCodes(e.Extended, advice.BogusReason)
+	}
+	return ""
 }
 
 // failure returns an Error about q. Its Status follows from the reason.
@@ -252,7 +266,7 @@ func (e *Error) cause() string {
 	var b strings.Builder
 	b.WriteString(e.Reason.String())
 	if e.Detail != "" {
-		b.WriteString(", " + e.Detail)
+		b.WriteString(": " + e.Detail)
 	}
 	for _, x := range e.Extended {
 		fmt.Fprintf(&b, ", %s", x)

@@ -26,11 +26,14 @@ func TestReasons(t *testing.T) {
 		if advice.OfReason(code) == "" && r != BadQuestion && r != Canceled {
 			t.Errorf("%s: nobody knows what to do", code)
 		}
-		e := &Error{Name: "example.", Type: TypeMX, Reason: r}
-		if !strings.HasPrefix(e.Error(), "dnssec: MX of \"example.\": "+code) {
+		e := failure(question{"example.com.", dns.TypeMX}, r, "")
+		if !strings.HasPrefix(e.Error(), "dnssec: MX of \"example.com.\": "+code) {
 			t.Errorf("error is %q", e)
 		}
-		if resultType, reasonCode := e.TLSReport(); resultType != "dnssec-invalid" || reasonCode != code {
+		if !r.bogus() {
+			code = "dns-" + code
+		}
+		if resultType, reasonCode := e.TLSReport(); (resultType == "dnssec-invalid") != r.bogus() || reasonCode != code {
 			t.Errorf("TLSReport is %s, %s", resultType, reasonCode)
 		}
 	}
@@ -121,6 +124,63 @@ func TestExtendedAdvice(t *testing.T) {
 		mentions(t, err, tt.says)
 		if tt.not != "" && strings.Contains(err.Error(), tt.not) {
 			t.Errorf("%s: %v", tt.what, err)
+		}
+	}
+}
+
+// R1: reports count a bogus answer and what a validating server calls bogus, but no failure
+// that may be due to this host: timeouts, its servers, its clock, its trust anchors.
+func TestR1WhatIsReported(t *testing.T) {
+	t.Parallel()
+	about := func(name string, r Reason) *Error { return failure(question{name, dns.TypeMX}, r, "") }
+	saying := func(e *Error, codes ...uint16) *Error {
+		for _, code := range codes {
+			e.Extended = append(e.Extended, ExtendedError{Code: code})
+		}
+		return e
+	}
+	asked := question{"mail.example.com.", dns.TypeMX}
+	from := func(server string, e *Error) *Error {
+		e.Server = server
+		return e
+	}
+	for _, tt := range []struct {
+		what string
+		err  *Error
+		code string // of the report; empty for none
+	}{
+		{"bogus", about("example.com.", SignatureExpired), "bogus-signature-expired"},
+		{"bogus zone above", about("example.com.", DSMismatch).within(asked), "bogus-ds-mismatch"},
+		{"top-level domain", about("com.", SignatureExpired).within(asked), ""},
+		{"root: a wrong clock", about(".", SignatureExpired).within(asked), ""},
+		{"root: an old trust anchor", about(".", AnchorMismatch).within(asked), ""},
+		{"silent", about("example.com.", Timeout), ""},
+		{"SERVFAIL", about("example.com.", ServerFailure), ""},
+		{"SERVFAIL, not reachable", saying(about("example.com.", ServerFailure), dns.ExtendedErrorCodeNoReachableAuthority), ""},
+		{"SERVFAIL, expired", saying(about("example.com.", ServerFailure), 4711, dns.ExtendedErrorCodeSignatureExpired), "bogus-signature-expired"},
+		{"REFUSED, expired", saying(about("example.com.", Refused), dns.ExtendedErrorCodeSignatureExpired), ""},
+		{"this host", about("example.com.", Busy), ""},
+		{"one server silent, one bogus", summary(asked, []*Error{
+			from("a", about("mail.example.com.", Timeout)), from("b", about("mail.example.com.", DenialMissing)),
+		}), "bogus-denial-missing"},
+		{"one server says bogus", summary(asked, []*Error{
+			from("a", about("mail.example.com.", Timeout)), from("b", saying(about("mail.example.com.", ServerFailure), dns.ExtendedErrorCodeDNSBogus)),
+		}), "bogus-signature-invalid"},
+		{"both strip the signatures of the root", summary(asked, []*Error{
+			from("a", about(".", SignatureMissing)), from("b", about(".", SignatureMissing)),
+		}).within(question{"other.example.", dns.TypeMX}), ""},
+	} {
+		resultType, code := tt.err.TLSReport()
+		switch {
+		case code == "":
+			t.Errorf("%s: no reason code", tt.what)
+		case (resultType == "dnssec-invalid") != (tt.code != "") || tt.code != "" && code != tt.code:
+			t.Errorf("%s: reported as %q, %q", tt.what, resultType, code)
+		}
+	}
+	for code := range dns.ExtendedErrorCodeToString {
+		if reason := advice.BogusReason(code); reason != "" && advice.OfReason(reason) == "" {
+			t.Errorf("code %d is reported as %q, which is no reason", code, reason)
 		}
 	}
 }

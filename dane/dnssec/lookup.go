@@ -97,8 +97,8 @@ func (l *lookup) follow(q question, so path) (*Answer, error) {
 
 // firstAccepted answers q by the first reply that is accepted. What a server says that
 // overtook others, and that may be forged, does not count at once if it may hide something: a
-// denial may make mail bounce, and other text, or an alias, may take the place of the record
-// that says that there is a policy.
+// denial or a null MX may make mail bounce, and other text, or an alias, may take the place
+// of the record that says that there is a policy.
 func (l *lookup) firstAccepted(q question, so path, asked *asking) (*Answer, error) {
 	for asked.next() {
 		a, open, err := l.answer(q, so, asked.reply)
@@ -118,7 +118,7 @@ func (l *lookup) firstAccepted(q question, so path, asked *asking) (*Answer, err
 			}
 			a = a.followedBy(rest)
 		}
-		if overtook && a.Status != Secure && !isText && len(a.Records) == 0 {
+		if overtook && a.Status != Secure && !isText && a.deniesMail() {
 			if earlier, counts, err := l.askSlower(q, so, asked); counts {
 				return earlier, err
 			}
@@ -373,6 +373,15 @@ func (a *Answer) followedBy(rest *Answer) *Answer {
 		Status:   min(a.Status, rest.Status),
 		Expires:  earliest(a.Expires, rest.Expires),
 	}
+}
+
+// deniesMail reports whether the answer may make mail bounce: it is a denial, or a null MX
+// (RFC 7505 section 3).
+func (a *Answer) deniesMail() bool {
+	return !slices.ContainsFunc(a.Records, func(r Record) bool {
+		mx, isMX := r.MX()
+		return !isMX || mx.Host != "."
+	})
 }
 
 // size estimates the memory that the answer takes.

@@ -561,6 +561,67 @@ func TestOvertakingDenials(t *testing.T) {
 	}
 }
 
+// Decision "Overtaking": a null MX makes mail bounce like a denial (RFC 7505 section 3), so it
+// counts from a server that overtook another only if the other has nothing to say.
+func TestOvertakingNullMX(t *testing.T) {
+	t.Parallel()
+	const name, slow = "plain.com.", 900 * time.Millisecond
+	null := []string{name + " 60 IN MX 0 ."}
+	for _, tt := range []struct {
+		what    string
+		genuine []string
+		forged  []string
+		silent  bool // the first server
+		want    string
+		least   time.Duration
+	}{
+		{"of a domain with mail hosts", []string{name + " 60 IN MX 10 mx.plain.com."}, null, false, "mx.plain.com.", slow},
+		{"twice, with other preferences", []string{name + " 60 IN MX 10 mx.plain.com."}, []string{name + " 60 IN MX 0 .", name + " 60 IN MX 5 ."}, false, "mx.plain.com.", slow},
+		{"of a domain that has one", null, null, false, ".", slow},
+		{"and silence", nil, null, true, ".", slow},
+		{"beside a host", []string{name + " 60 IN MX 10 mx.plain.com."}, []string{name + " 60 IN MX 0 .", name + " 60 IN MX 10 other.plain.com."}, false, ". other.plain.com.", 0},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(mail(t))
+				f.behave = func(server, _ string, q dns.Question) (time.Duration, bool) {
+					if server == "192.0.2.1" && q.Qtype == dns.TypeMX {
+						return slow, !tt.silent
+					}
+					return near, true
+				}
+				f.bend = func(server string, m *dns.Msg) {
+					if m.Question[0].Qtype != dns.TypeMX {
+						return
+					}
+					records := tt.genuine
+					if server == "192.0.2.2" {
+						records = tt.forged
+					}
+					m.Rcode, m.Answer, m.Ns = dns.RcodeSuccess, nil, nil
+					for _, record := range records {
+						m.Answer = append(m.Answer, rr(t, record))
+					}
+				}
+				a, took, err := timed(t, f.validator("192.0.2.1", "192.0.2.2"), name, TypeMX)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var hosts []string
+				for _, r := range a.Records {
+					mx, _ := r.MX()
+					hosts = append(hosts, mx.Host)
+				}
+				slices.Sort(hosts)
+				if got := strings.Join(slices.Compact(hosts), " "); got != tt.want || took < tt.least || tt.least == 0 && took >= slow {
+					t.Errorf("%s after %v; want %s", got, took, tt.want)
+				}
+			})
+		})
+	}
+}
+
 // Decision "Overtaking": a server that overtook another does not hide an MTA-STS record by
 // other text, or by an alias that leads to servers that do not answer.
 func TestOvertakingText(t *testing.T) {

@@ -4,8 +4,8 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/private"
-	"github.com/mxseal/mxseal/dane/dnssec/internal/tally"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
+	"github.com/mxseal/mxseal/internal/tally"
 )
 
 // Stats are numbers for metrics. Counts begin when the Validator or Trusting is made and

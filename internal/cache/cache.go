@@ -11,9 +11,9 @@ import (
 
 const (
 	// entryOverhead is the memory in octets that an entry takes besides what the
-	// caller counts: its places in a map and in a list, with keys and values of
-	// up to 32 octets.
-	entryOverhead = 240
+	// caller counts: itself, and its place in a map, with keys and values of up to 32
+	// octets.
+	entryOverhead = 200
 	// A cache has more shards the larger it is, so that goroutines rarely wait
 	// for each other and small caches evict in a strict order.
 	entriesPerShard = 1 << 10
@@ -26,7 +26,7 @@ type Config struct {
 	// MaxEntries bounds the number of entries. 0 means no bound.
 	MaxEntries int
 	// MaxBytes bounds the memory in octets. It counts the size that the caller
-	// of Put gives, and 240 octets for each entry. 0 means no bound.
+	// of Put gives, and 200 octets for each entry. 0 means no bound.
 	MaxBytes int
 }
 
@@ -76,7 +76,8 @@ func (c *Cache[K, V]) index(key K) int {
 
 // Get returns the value of key, unless it has expired at now.
 func (c *Cache[K, V]) Get(key K, now time.Time) (value V, ok bool) {
-	e := c.shards[c.index(key)].find(key)
+	s := &c.shards[c.index(key)]
+	e := s.find(key)
 	if e == nil {
 		return value, false
 	}
@@ -84,6 +85,7 @@ func (c *Cache[K, V]) Get(key K, now time.Time) (value V, ok bool) {
 	if !e.isGood(now) {
 		return value, false
 	}
+	s.hits.Add(1)
 	return e.value, true
 }
 
@@ -100,7 +102,7 @@ func (c *Cache[K, V]) Last(key K) (value V, ok bool) {
 // value that has expired at now, or that is larger than the bound, is not kept,
 // and the previous value is removed.
 func (c *Cache[K, V]) Put(key K, value V, size int, expires, now time.Time) {
-	e := &entry[V]{value: value, expires: expires, wall: expires.Round(0), size: int64(size) + entryOverhead}
+	e := &entry[K, V]{key: key, value: value, expires: expires, wall: wallClock(expires), size: int64(size) + entryOverhead}
 	if !e.isGood(now) || c.config.MaxBytes > 0 && e.size > int64(c.config.MaxBytes) {
 		c.Remove(key)
 		return
@@ -109,7 +111,7 @@ func (c *Cache[K, V]) Put(key K, value V, size int, expires, now time.Time) {
 	s := &c.shards[start]
 	s.mu.Lock()
 	c.added(e)
-	if old := s.set(key, e); old != nil {
+	if old := s.set(e); old != nil {
 		c.removed(old)
 	}
 	c.shrink(s, key, now)
@@ -152,7 +154,7 @@ func (c *Cache[K, V]) RemoveFunc(key K, match func(K) bool) {
 	s := &c.shards[c.index(key)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, other := range append(s.window.keys(), s.main.keys()...) {
+	for other := range s.entries {
 		if match(other) {
 			c.removed(s.remove(other))
 		}
@@ -164,13 +166,21 @@ func (c *Cache[K, V]) RemoveFunc(key K, match func(K) bool) {
 func (c *Cache[K, V]) Values(now time.Time) iter.Seq[V] {
 	return func(yield func(V) bool) {
 		for i := range c.shards {
-			for _, e := range c.shards[i].entries() {
+			for _, e := range c.shards[i].list() {
 				if e.isGood(now) && !yield(e.value) {
 					return
 				}
 			}
 		}
 	}
+}
+
+// Hits returns how often Get has returned a value.
+func (c *Cache[K, V]) Hits() (n uint64) {
+	for i := range c.shards {
+		n += c.shards[i].hits.Load()
+	}
+	return n
 }
 
 // Len returns the number of entries, with those that have expired.
@@ -184,12 +194,12 @@ func (c *Cache[K, V]) isOver() bool {
 		c.config.MaxBytes > 0 && c.bytes.Load() > int64(c.config.MaxBytes)
 }
 
-func (c *Cache[K, V]) added(e *entry[V]) {
+func (c *Cache[K, V]) added(e *entry[K, V]) {
 	c.count.Add(1)
 	c.bytes.Add(e.size)
 }
 
-func (c *Cache[K, V]) removed(e *entry[V]) {
+func (c *Cache[K, V]) removed(e *entry[K, V]) {
 	c.count.Add(-1)
 	c.bytes.Add(-e.size)
 }

@@ -127,13 +127,21 @@ func checkCounts[K comparable, V any](t *testing.T, c *Cache[K, V]) {
 	for i := range c.shards {
 		for _, segment := range []segment[K, V]{c.shards[i].window, c.shards[i].main} {
 			sum := int64(0)
-			for _, e := range segment.values() {
+			n := 0
+			for e := segment.oldest; e != nil; e = e.newer {
 				sum += e.size
+				n++
+				if c.shards[i].entries[e.key] != e {
+					t.Errorf("an entry of shard %d is not found", i)
+				}
+			}
+			if n != segment.count {
+				t.Errorf("a segment of shard %d has %d entries, counted %d", i, n, segment.count)
 			}
 			if sum != segment.bytes {
 				t.Errorf("a segment of shard %d has %d octets, counted %d", i, sum, segment.bytes)
 			}
-			entries += segment.len()
+			entries += segment.count
 			bytes += sum
 		}
 	}

@@ -5,8 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
 const (
@@ -24,29 +22,36 @@ const (
 // shard has the entries whose keys have some of the hash values. Both segments
 // are in the order in which entries came to the front, and hits do not change it.
 type shard[K comparable, V any] struct {
-	mu     sync.RWMutex
-	window segment[K, V] // new entries
-	main   segment[K, V] // entries that stayed when they left the window
-	unused int           // candidates without a use
+	mu      sync.RWMutex
+	hits    atomic.Uint64 // beside mu, which a hit writes to as well
+	entries map[K]*entry[K, V]
+	window  segment[K, V] // new entries
+	main    segment[K, V] // entries that stayed when they left the window
+	unused  int           // candidates without a use
 }
 
-// segment is a part of a shard.
+// segment is a part of a shard: a list, and what its entries count.
 type segment[K comparable, V any] struct {
-	entries *simplelru.LRU[K, *entry[V]] // nil until the first is added
-	bytes   int64
+	newest, oldest *entry[K, V]
+	count          int
+	bytes          int64
 }
 
-// entry is a value. Only uses changes.
-type entry[V any] struct {
-	value   V
-	expires time.Time // the zero time means never
-	wall    time.Time // expires by the wall clock alone
-	size    int64     // with entryOverhead
-	uses    atomic.Int32
+// entry is a value. Its place in the list is guarded by the lock of the shard. Otherwise
+// only uses changes.
+type entry[K comparable, V any] struct {
+	key          K
+	value        V
+	expires      time.Time // the zero time means never
+	wall         int64     // expires by the wall clock alone, in nanoseconds since 1970
+	size         int64     // with entryOverhead
+	newer, older *entry[K, V]
+	uses         atomic.Int32
+	isMain       bool // it is in the main segment
 }
 
 // use counts a use. Uses that are counted at the same time may count as one.
-func (e *entry[V]) use() {
+func (e *entry[K, V]) use() {
 	// No write at the limit: it would take the cache line from other cores.
 	if n := e.uses.Load(); n < maxUses {
 		e.uses.Store(n + 1)
@@ -54,7 +59,7 @@ func (e *entry[V]) use() {
 }
 
 // takeUse takes one use back, if there is one.
-func (e *entry[V]) takeUse() bool {
+func (e *entry[K, V]) takeUse() bool {
 	n := e.uses.Load()
 	if n > 0 {
 		e.uses.Store(n - 1)
@@ -65,66 +70,86 @@ func (e *entry[V]) takeUse() bool {
 // isGood reports whether the value may still be used. The monotonic clock of some
 // systems stands still while they are suspended, and the wall clock may be set
 // back. So the value must be good by both.
-func (e *entry[V]) isGood(now time.Time) bool {
-	return e.expires.IsZero() || now.Before(e.expires) && now.Before(e.wall)
+func (e *entry[K, V]) isGood(now time.Time) bool {
+	return e.expires.IsZero() || now.Before(e.expires) && now.UnixNano() < e.wall
+}
+
+// wallClock returns t by the wall clock, in nanoseconds since 1970.
+func wallClock(t time.Time) int64 {
+	if t.Year() > 2261 {
+		return math.MaxInt64
+	}
+	return t.UnixNano()
 }
 
 // find returns the entry of key, or nil.
-func (s *shard[K, V]) find(key K) *entry[V] {
+func (s *shard[K, V]) find(key K) *entry[K, V] {
 	s.mu.RLock()
-	e := s.main.find(key)
-	if e == nil {
-		e = s.window.find(key)
-	}
+	e := s.entries[key]
 	s.mu.RUnlock()
 	return e
 }
 
-// entries returns all entries.
-func (s *shard[K, V]) entries() []*entry[V] {
+// list returns all entries.
+func (s *shard[K, V]) list() []*entry[K, V] {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return append(s.window.values(), s.main.values()...)
+	all := make([]*entry[K, V], 0, len(s.entries))
+	for _, e := range s.entries {
+		all = append(all, e)
+	}
+	return all
 }
 
 // The following methods are called with mu locked.
 
-// set sets the entry of key. A new key comes to the window. Otherwise the new
-// entry takes the place and the uses of the old one, which is returned.
-func (s *shard[K, V]) set(key K, e *entry[V]) (old *entry[V]) {
-	for _, segment := range []*segment[K, V]{&s.main, &s.window} {
-		if old := segment.find(key); old != nil {
-			e.uses.Store(old.uses.Load())
-			segment.bytes -= old.size
-			segment.add(key, e)
-			return old
-		}
+// set adds e. A new key comes to the window. Otherwise e comes to the front of the segment
+// of the old entry, which is returned, and has its uses.
+func (s *shard[K, V]) set(e *entry[K, V]) (old *entry[K, V]) {
+	old = s.remove(e.key)
+	if old != nil {
+		e.uses.Store(old.uses.Load())
+		e.isMain = old.isMain
 	}
-	s.window.add(key, e)
-	return nil
+	if s.entries == nil {
+		s.entries = make(map[K]*entry[K, V])
+	}
+	s.entries[e.key] = e
+	s.segment(e).add(e)
+	return old
 }
 
 // remove removes key and returns its entry, or nil.
-func (s *shard[K, V]) remove(key K) *entry[V] {
-	if e := s.main.remove(key); e != nil {
-		return e
+func (s *shard[K, V]) remove(key K) *entry[K, V] {
+	e := s.entries[key]
+	if e != nil {
+		delete(s.entries, key)
+		s.segment(e).remove(e)
 	}
-	return s.window.remove(key)
+	return e
+}
+
+func (s *shard[K, V]) segment(e *entry[K, V]) *segment[K, V] {
+	if e.isMain {
+		return &s.main
+	}
+	return &s.window
 }
 
 // windowIsFull reports whether the window has more than its part, and not only
 // the entry that was just added.
 func (s *shard[K, V]) windowIsFull() bool {
-	return s.window.len() > 1 && windowShare*s.window.bytes > s.window.bytes+s.main.bytes
+	return s.window.count > 1 && windowShare*s.window.bytes > s.window.bytes+s.main.bytes
 }
 
 // fill moves the oldest entries of a full window to the main segment. It is
 // called when the cache has room.
 func (s *shard[K, V]) fill() {
 	for s.windowIsFull() {
-		key, e := s.window.oldest()
-		s.window.remove(key)
-		s.main.add(key, e)
+		e := s.window.oldest
+		s.window.remove(e)
+		e.isMain = true
+		s.main.add(e)
 	}
 }
 
@@ -139,15 +164,15 @@ func (s *shard[K, V]) fill() {
 // So entries of the main segment stay if they are used at least once while
 // unusedShare times as many new entries arrive as the segment has. To replace those
 // that are not, new entries need not be used.
-func (s *shard[K, V]) evict(kept K, now time.Time) *entry[V] {
-	key, candidate := s.window.oldest()
-	if candidate == nil || key == kept {
-		return s.evictUnused((1+maxUses)*s.main.len(), kept, now) // enough tries to find one
+func (s *shard[K, V]) evict(kept K, now time.Time) *entry[K, V] {
+	candidate := s.window.oldest
+	if candidate == nil || candidate.key == kept {
+		return s.evictUnused((1+maxUses)*s.main.count, kept, now) // enough tries to find one
 	}
 	if e := s.evictUnused(s.tries(candidate, now), kept, now); e != nil {
 		return e
 	}
-	return s.window.remove(key)
+	return s.remove(candidate.key)
 }
 
 // tries returns how many entries of the main segment a candidate may compete
@@ -155,7 +180,7 @@ func (s *shard[K, V]) evict(kept K, now time.Time) *entry[V] {
 // use, only a part competes, so that a cyclic run does not replace all entries
 // before they are used again. If the window has less than half of its
 // part, the candidate has a try more instead, so that the window grows again.
-func (s *shard[K, V]) tries(candidate *entry[V], now time.Time) int {
+func (s *shard[K, V]) tries(candidate *entry[K, V], now time.Time) int {
 	uses := int(candidate.uses.Load())
 	switch {
 	case !candidate.isGood(now):
@@ -174,74 +199,44 @@ func (s *shard[K, V]) tries(candidate *entry[V], now time.Time) int {
 // evictUnused removes the first of the oldest entries of the main segment that
 // was not used, and returns it. Those that were used come to the front. It
 // returns nil if the first tries were used.
-func (s *shard[K, V]) evictUnused(tries int, kept K, now time.Time) *entry[V] {
-	for range min(tries, (1+maxUses)*s.main.len()) {
-		key, e := s.main.oldest()
-		if key == kept || e.isGood(now) && e.takeUse() {
-			s.main.toFront(key)
+func (s *shard[K, V]) evictUnused(tries int, kept K, now time.Time) *entry[K, V] {
+	for range min(tries, (1+maxUses)*s.main.count) {
+		e := s.main.oldest
+		if e.key == kept || e.isGood(now) && e.takeUse() {
+			s.main.remove(e)
+			s.main.add(e)
 			continue
 		}
-		return s.main.remove(key)
+		return s.remove(e.key)
 	}
 	return nil
 }
 
-func (g *segment[K, V]) len() int {
-	if g.entries == nil {
-		return 0
+// add adds e at the front.
+func (g *segment[K, V]) add(e *entry[K, V]) {
+	e.older = g.newest
+	if g.newest != nil {
+		g.newest.newer = e
+	} else {
+		g.oldest = e
 	}
-	return g.entries.Len()
-}
-
-func (g *segment[K, V]) find(key K) *entry[V] {
-	if g.entries == nil {
-		return nil
-	}
-	e, _ := g.entries.Peek(key)
-	return e
-}
-
-// oldest returns the entry at the end of the order, or nil.
-func (g *segment[K, V]) oldest() (K, *entry[V]) {
-	if g.entries == nil {
-		var none K
-		return none, nil
-	}
-	key, e, _ := g.entries.GetOldest()
-	return key, e
-}
-
-func (g *segment[K, V]) keys() []K {
-	if g.entries == nil {
-		return nil
-	}
-	return g.entries.Keys()
-}
-
-func (g *segment[K, V]) values() []*entry[V] {
-	if g.entries == nil {
-		return nil
-	}
-	return g.entries.Values()
-}
-
-func (g *segment[K, V]) add(key K, e *entry[V]) {
-	if g.entries == nil {
-		// It fails only without a bound. The bounds are the Cache's.
-		g.entries, _ = simplelru.NewLRU[K, *entry[V]](math.MaxInt, nil)
-	}
-	g.entries.Add(key, e)
+	g.newest = e
+	g.count++
 	g.bytes += e.size
 }
 
-func (g *segment[K, V]) toFront(key K) { g.entries.Get(key) }
-
-func (g *segment[K, V]) remove(key K) *entry[V] {
-	e := g.find(key)
-	if e == nil {
-		return nil
+func (g *segment[K, V]) remove(e *entry[K, V]) {
+	if e.newer != nil {
+		e.newer.older = e.older
+	} else {
+		g.newest = e.older
 	}
-	g.entries.Remove(key)
+	if e.older != nil {
+		e.older.newer = e.newer
+	} else {
+		g.oldest = e.newer
+	}
+	e.newer, e.older = nil, nil
+	g.count--
 	g.bytes -= e.size
-	return e
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"testing"
 	"time"
@@ -32,8 +33,8 @@ func largeFile(b *testing.B, n int) string {
 	return path
 }
 
-// BenchmarkOpen measures how long it takes to open a million policies, and how
-// much memory the open file needs.
+// BenchmarkOpen measures how long it takes to open a million policies, how much memory
+// the open file needs, and its size.
 func BenchmarkOpen(b *testing.B) {
 	for _, n := range []int{1_000, 1_000_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -53,6 +54,32 @@ func BenchmarkOpen(b *testing.B) {
 				b.StartTimer()
 			}
 			b.ReportMetric(float64(kept)/1024, "KiB-heap")
+			info, err := os.Stat(path)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(info.Size())/float64(n), "octets/policy")
+		})
+	}
+}
+
+// BenchmarkCommit measures what transactions with one change and with four write to a
+// file of a million policies, on random domains.
+func BenchmarkCommit(b *testing.B) {
+	const n = 1_000_000
+	path := largeFile(b, n)
+	for _, changes := range []int{1, 4} {
+		b.Run(fmt.Sprint(changes), func(b *testing.B) {
+			s := open(b, path, Config{})
+			random := rand.New(rand.NewPCG(1, 2))
+			var octets int64
+			for b.Loop() {
+				octets += commitSome(b, s, random, n, changes)
+			}
+			b.ReportMetric(float64(octets)/1024/float64(b.N*changes), "KiB/change")
+			if err := s.Close(); err != nil {
+				b.Fatal(err)
+			}
 		})
 	}
 }

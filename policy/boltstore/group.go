@@ -11,7 +11,7 @@ import (
 // where a fault in the memory mapping (such as after truncation of the file)
 // cannot be recovered.
 type group struct {
-	db *bolt.DB
+	db *database
 
 	mu      sync.Mutex
 	waiting []*call
@@ -41,14 +41,12 @@ func (g *group) do(change func(*bolt.Tx) error) error {
 // end, more changes can join.
 func (g *group) run() {
 	var calls []*call
-	err := guard(func() error {
-		return g.db.Update(func(tx *bolt.Tx) error {
-			calls = g.take()
-			for _, c := range calls {
-				c.err = c.change(tx)
-			}
-			return nil
-		})
+	err := g.db.update(func(tx *bolt.Tx) error {
+		calls = g.take()
+		for _, c := range calls {
+			c.err = c.change(tx)
+		}
+		return nil
 	})
 	if calls == nil { // the transaction did not begin
 		calls = g.take()

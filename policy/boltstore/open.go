@@ -5,14 +5,13 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
 )
 
 // Config configures a Store. The zero value is ready for use. Open reads it once.
@@ -25,7 +24,8 @@ type Config struct {
 	MoveDamaged bool
 	// MaxSize limits the file to about that many octets: then new domains get no entry
 	// until others are deleted, and Put returns [ErrFull]. Entries of known domains are
-	// still updated. 0 means 2 GiB.
+	// still updated. The sums of TLS reports use three quarters at most; see [Reports].
+	// 0 means 2 GiB.
 	MaxSize int64
 	// Logger logs when a file is moved or opened read-only. nil means that
 	// nothing is logged.
@@ -43,8 +43,8 @@ var ErrDamaged = errors.New("the file is damaged")
 // of this process.
 var ErrInUse = errors.New("the file is in use by another process")
 
-// ErrSchema means that the file was written by an incompatible version of this
-// package.
+// ErrSchema means that the file was written by a later version of this package. The error
+// names the version of the file and those that this release reads.
 var ErrSchema = errors.New("the file was written by an incompatible version")
 
 // ErrFull means that the file has reached Config.MaxSize, or that too many changes are
@@ -63,12 +63,9 @@ var (
 	policies  = []byte("mtasts-policies")
 )
 
-// schema is the version of the file format.
-const schema = "1"
-
 // Open opens the file at path. If the file does not exist, Open creates it, but
 // not its directory. Open checks the whole file, which takes about one second
-// for a million policies.
+// for a million policies. It upgrades a file that an older version has written.
 //
 // The error contains the path. It wraps [ErrInUse], [ErrDamaged] or [ErrSchema]
 // where that is the reason. A file that cannot be written is opened read-only,
@@ -99,7 +96,7 @@ func Open(path string, config Config) (*Store, error) {
 		db, err = openWritable(path, config)
 	}
 	if isUnwritable(err) {
-		readable, failed := openDB(path, config, true)
+		readable, failed := openDatabase(path, config, true)
 		if failed == nil {
 			config.Logger.Error("boltstore: the file cannot be written and is opened read-only; changes are kept in memory", "file", path, "error", err.Error())
 			db, err = readable, nil
@@ -113,8 +110,9 @@ func Open(path string, config Config) (*Store, error) {
 		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1),
 		quit: make(chan struct{}), done: make(chan struct{}),
 		pending: make(changes), written: make(chan struct{}),
-		clock: newClock(config.now),
+		clock: newClock(config.now), logger: config.Logger,
 	}
+	s.reports = &Reports{store: s, group: group{db: db}, before: math.MinInt}
 	go s.write()
 	return s, nil
 }
@@ -125,7 +123,7 @@ func isUnwritable(err error) bool {
 }
 
 // openWritable opens the file for writing and creates it if necessary.
-func openWritable(path string, config Config) (*bolt.DB, error) {
+func openWritable(path string, config Config) (*database, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -146,7 +144,14 @@ func openWritable(path string, config Config) (*bolt.DB, error) {
 			return nil, err
 		}
 	}
-	return openDB(path, config, false)
+	db, err := openDatabase(path, config, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := upgrade(db, path, config.Logger); err != nil {
+		return nil, errors.Join(err, db.close())
+	}
+	return db, nil
 }
 
 // create creates an empty database. It is renamed into place when it is
@@ -159,7 +164,7 @@ func create(path string, config Config) error {
 	}
 	f.Close()
 	defer os.Remove(f.Name())
-	db, err := bolt.Open(f.Name(), 0o600, &bolt.Options{Timeout: lockTimeout})
+	db, err := bolt.Open(f.Name(), 0o600, &bolt.Options{Timeout: lockTimeout, NoFreelistSync: true})
 	if err != nil {
 		return err
 	}
@@ -171,7 +176,7 @@ func create(path string, config Config) error {
 		if err != nil {
 			return err
 		}
-		return b.Put(schemaKey, []byte(schema))
+		return writeSchema(b)
 	})
 	if err := errors.Join(err, db.Close()); err != nil {
 		return err
@@ -180,155 +185,4 @@ func create(path string, config Config) error {
 		return err
 	}
 	return nil
-}
-
-// openDB opens and checks an existing database.
-func openDB(path string, config Config, readOnly bool) (db *bolt.DB, err error) {
-	var file *os.File
-	err = guard(func() (err error) {
-		db, err = bolt.Open(path, 0o600, &bolt.Options{
-			Timeout: lockTimeout, ReadOnly: readOnly, FreelistType: bolt.FreelistMapType, PreLoadFreelist: true,
-			OpenFile: func(name string, flag int, perm fs.FileMode) (f *os.File, err error) {
-				file, err = config.openFile(name, flag&^os.O_CREATE, perm)
-				return file, err
-			},
-		})
-		return err
-	})
-	switch {
-	case errors.Is(err, berrors.ErrTimeout):
-		return nil, ErrInUse
-	case errors.Is(err, ErrDamaged):
-		release(file)
-		return nil, err
-	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
-	case err != nil:
-		return nil, err
-	}
-	if err := guard(func() error { return check(db) }); err != nil {
-		db.Close()
-		return nil, err
-	}
-	return db, nil
-}
-
-// check checks the whole database. The check of bbolt runs in a separate
-// goroutine, where its panics cannot be recovered.
-func check(db *bolt.DB) error {
-	return db.View(func(tx *bolt.Tx) error {
-		info, err := os.Stat(db.Path())
-		if err != nil {
-			return err
-		}
-		if tx.Size() > info.Size() {
-			return fmt.Errorf("%w: it is truncated to %d of %d octets", ErrDamaged, info.Size(), tx.Size())
-		}
-		if err := checkSchema(tx); err != nil {
-			return err
-		}
-		for _, name := range [][]byte{policies, days, writers} {
-			if err := checkRecords(tx.Bucket(name)); err != nil {
-				return err
-			}
-		}
-		return checkFree(tx, int(tx.Size())/db.Info().PageSize)
-	})
-}
-
-// checkRecords checks that all records of a bucket and of the buckets in it can
-// be reached and are in order. b may be nil. The content of a record is checked
-// when it is read.
-func checkRecords(b *bolt.Bucket) error {
-	if b == nil {
-		return nil
-	}
-	last := ""
-	return b.ForEach(func(k, v []byte) error {
-		inner := b.Bucket(k)
-		if string(k) <= last || len(v) == 0 && inner == nil {
-			return fmt.Errorf("%w: record %q after %q", ErrDamaged, k, last)
-		}
-		last = string(k)
-		return checkRecords(inner)
-	})
-}
-
-// checkFree checks that no page in use is marked as free, because it would be
-// overwritten.
-func checkFree(tx *bolt.Tx, pages int) error {
-	stats := tx.Cursor().Bucket().Stats() // of all buckets
-	used := stats.BranchPageN + stats.BranchOverflowN + stats.LeafPageN + stats.LeafOverflowN
-	const metaPages, listPages = 2, 1 // the minimum
-	free := 0
-	for id := metaPages; id < pages; id++ {
-		if info, err := tx.Page(id); err != nil {
-			return err
-		} else if info.Type == "free" {
-			free++
-		}
-	}
-	if metaPages+listPages+used+free > pages {
-		return fmt.Errorf("%w: of %d pages %d are in use and %d free", ErrDamaged, pages, used, free)
-	}
-	return nil
-}
-
-// checkSchema checks that this package can read and write the file.
-func checkSchema(tx *bolt.Tx) error {
-	b := tx.Bucket(meta)
-	if b == nil || tx.Bucket(policies) == nil {
-		return fmt.Errorf("%w: it is not a database of this package", ErrDamaged)
-	}
-	if version := b.Get(schemaKey); string(version) != schema {
-		return fmt.Errorf("%w: schema %q, want %q", ErrSchema, version, schema)
-	}
-	return nil
-}
-
-// guard calls f and returns its panics and memory faults as errors. bbolt
-// panics on a damaged file, and access to the memory mapping faults.
-func guard(f func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", ErrDamaged, p)
-		}
-	}()
-	return f()
-}
-
-// view runs f in a read transaction.
-func (s *Store) view(f func(*bolt.Tx) error) error {
-	return closedError(guard(func() error { return s.db.View(f) }))
-}
-
-// ascend calls visit for the keys of a bucket that follow after, in order, until it
-// returns false. In a damaged file a cursor can come back to keys that it has
-// passed, and would never end.
-func ascend(b *bolt.Bucket, after string, visit func(k, v []byte) bool) error {
-	c := b.Cursor()
-	k, v := c.Seek([]byte(after))
-	if string(k) == after {
-		k, v = c.Next()
-	}
-	for last := after; k != nil; k, v = c.Next() {
-		if string(k) <= last {
-			return fmt.Errorf("%w: its keys are not in order", ErrDamaged)
-		}
-		last = string(k)
-		if !visit(k, v) {
-			break
-		}
-	}
-	return nil
-}
-
-// closedError returns ErrClosed for bbolt's error about a closed database, and
-// other errors unchanged.
-func closedError(err error) error {
-	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
-		return ErrClosed
-	}
-	return err
 }

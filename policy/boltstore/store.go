@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"slices"
 	"sync"
 
@@ -30,10 +31,12 @@ type Store struct {
 	// roomBytes is their maximum size, and maxSize that of the file.
 	roomBytes int
 	maxSize   int64
-	db        *bolt.DB
+	db        *database
 	wake      chan struct{} // signals pending changes
 	hurry     chan struct{} // asks to write them without delay
 	clock     *clock
+	logger    *slog.Logger
+	reports   *Reports
 	quit      chan struct{}
 	done      chan struct{} // closed when the writer has ended
 
@@ -60,7 +63,7 @@ func (s *Store) Get(_ context.Context, domain string) (mtasts.Entry, error) {
 		return e, err
 	}
 	var e mtasts.Entry
-	err := s.view(func(tx *bolt.Tx) error {
+	err := s.db.view(func(tx *bolt.Tx) error {
 		data := tx.Bucket(policies).Get([]byte(domain))
 		if data == nil {
 			return mtasts.ErrNotStored
@@ -179,7 +182,7 @@ func (s *Store) isKnown(domain string) bool {
 		return err == nil
 	}
 	known := false
-	err := s.view(func(tx *bolt.Tx) error {
+	err := s.db.view(func(tx *bolt.Tx) error {
 		known = tx.Bucket(policies).Get([]byte(domain)) != nil
 		return nil
 	})
@@ -265,7 +268,7 @@ func (s *Store) page(ctx context.Context, after string, page []record) ([]record
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	err := s.view(func(tx *bolt.Tx) error {
+	err := s.db.view(func(tx *bolt.Tx) error {
 		return ascend(tx.Bucket(policies), after, func(k, v []byte) bool {
 			var r record
 			r.err = decode(&r.entry, string(k), v)

@@ -95,19 +95,22 @@ func (s *Store) commit(some changes) (used int64, err error) {
 	if len(some) == 0 {
 		return 0, nil
 	}
-	err = guard(func() error {
-		return s.db.Update(func(tx *bolt.Tx) error {
-			used = tx.Size() - int64(s.db.Stats().FreePageN)*int64(s.db.Info().PageSize)
-			b := tx.Bucket(policies)
-			for _, domain := range slices.Sorted(maps.Keys(some)) {
-				if err := apply(b, domain, some); err != nil {
-					return err
-				}
+	err = s.db.update(func(tx *bolt.Tx) error {
+		used = s.used(tx)
+		b := tx.Bucket(policies)
+		for _, domain := range slices.Sorted(maps.Keys(some)) {
+			if err := apply(b, domain, some); err != nil {
+				return err
 			}
-			return nil
-		})
+		}
+		return nil
 	})
 	return used, err
+}
+
+// used returns how much of the file is in use, in octets.
+func (s *Store) used(tx *bolt.Tx) int64 {
+	return tx.Size() - int64(s.db.Stats().FreePageN)*int64(s.db.Info().PageSize)
 }
 
 func apply(b *bolt.Bucket, domain string, some changes) error {
@@ -166,5 +169,5 @@ func (s *Store) Close() error {
 	for more := true; more && err == nil; {
 		more, err = s.batch()
 	}
-	return s.withPath(errors.Join(err, guard(s.db.Close)))
+	return s.withPath(errors.Join(err, s.db.close()))
 }

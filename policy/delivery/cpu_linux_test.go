@@ -67,11 +67,29 @@ func serveUntilEOF() {
 			s.answer("220 go ahead\r\n")
 			secured := tls.Server(conn, config)
 			if secured.Handshake() == nil {
-				s.conn, s.lines = secured, bufio.NewReader(secured)
+				s.lines = bufio.NewReader(secured)
+				s.conn = &groupingConn{Conn: secured, lines: s.lines}
 				s.serve(map[string]string{"EHLO": "250-mx.example.net\r\n250 PIPELINING\r\n"})
 			}
 		}()
 	}
+}
+
+// groupingConn sends the replies to a group of commands as a unit (RFC 2920 section 3.2).
+type groupingConn struct {
+	net.Conn
+	lines   *bufio.Reader // the commands
+	replies []byte
+}
+
+func (c *groupingConn) Write(p []byte) (int, error) {
+	c.replies = append(c.replies, p...)
+	if c.lines.Buffered() > 0 {
+		return len(p), nil
+	}
+	_, err := c.Conn.Write(c.replies)
+	c.replies = c.replies[:0]
+	return len(p), err
 }
 
 // mailHostProcess starts a mail host and returns its address and its TLSA digest.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -198,12 +199,16 @@ func (d *Dialer) walk(ctx context.Context, domain string, options []policy.Optio
 		return nil, tooManyDeliveries(domain)
 	}
 	resolve := func(ctx context.Context) (*policy.Plan, error) { return d.Resolver.Resolve(ctx, domain, options...) }
+	w := &walk{dialer: d, leaveDomain: leave, resolve: resolve}
 	plan, err := resolve(ctx)
 	if err != nil {
+		if failure := new(policy.Error); errors.As(err, &failure) {
+			session := failure.Session()
+			w.record(&session)
+		}
 		leave()
 		return nil, err
 	}
-	w := &walk{dialer: d, leaveDomain: leave, resolve: resolve}
 	w.follow(plan)
 	return w, nil
 }

@@ -5,7 +5,6 @@ package fakedns
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -56,7 +55,7 @@ func (a Answers) Deny(status dnssec.Status, keys ...string) {
 func (a Answers) Lookup(_ context.Context, name string, t dnssec.Type) (*dnssec.Answer, error) {
 	answer := dnssec.Answer{Name: Canonical(name), Status: dnssec.Insecure, NXDomain: true}
 	if known, found := a[Key(name, t)]; found && known == nil {
-		return nil, fmt.Errorf("%s: %w", Key(name, t), ErrServFail)
+		return nil, &dnssec.Error{Name: answer.Name, Type: t, Reason: dnssec.ServerFailure, Err: ErrServFail}
 	} else if found {
 		answer = *known
 	}

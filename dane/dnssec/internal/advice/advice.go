@@ -43,6 +43,28 @@ func OfExtended(code uint16) string {
 	}
 }
 
+// BogusReason returns the reason, in the form of TLS-RPT, for which a validating server
+// finds the data bogus, by the code of its Extended DNS Error, or "" if the code does not
+// say that it does.
+func BogusReason(code uint16) string {
+	switch code {
+	case dns.ExtendedErrorCodeDNSBogus, dns.ExtendedErrorCodeNoZoneKeyBitSet:
+		return "bogus-signature-invalid"
+	case dns.ExtendedErrorCodeSignatureExpired, dns.ExtendedErrorCodeSignatureExpiredBeforeValid:
+		return "bogus-signature-expired"
+	case dns.ExtendedErrorCodeSignatureNotYetValid:
+		return "bogus-signature-not-yet-valid"
+	case dns.ExtendedErrorCodeDNSKEYMissing:
+		return "bogus-key-missing"
+	case dns.ExtendedErrorCodeRRSIGsMissing:
+		return "bogus-signature-missing"
+	case dns.ExtendedErrorCodeNSECMissing:
+		return "bogus-denial-missing"
+	default:
+		return ""
+	}
+}
+
 // OfReason returns what to do about a failed lookup, by its reason in the form of TLS-RPT, or
 // "".
 func OfReason(code string) string {

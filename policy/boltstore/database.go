@@ -1,0 +1,161 @@
+package boltstore
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime/debug"
+	"sync/atomic"
+
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+// database is a bbolt database that returns damage as an error. bbolt panics on a
+// damaged file, and access to the memory mapping faults.
+type database struct {
+	*bolt.DB
+	file *os.File
+	// broken is true after a commit panicked. bbolt's lock for writing is held for ever
+	// then.
+	broken atomic.Bool
+}
+
+// errBroken is the error of writes after a commit panicked.
+var errBroken = fmt.Errorf("%w while it is open; nothing can be written until the program starts again", ErrDamaged)
+
+// openDatabase checks an existing database and opens it.
+func openDatabase(path string, config Config, readOnly bool) (*database, error) {
+	db, err := openBolt(path, config, &bolt.Options{ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	err = guard(func() error {
+		info, err := db.file.Stat()
+		if err != nil {
+			return err
+		}
+		if err := checkPages(db.file, info.Size(), db.Info().PageSize); err != nil {
+			return err
+		}
+		return db.View(checkSchema)
+	})
+	if err == nil && readOnly {
+		return db, nil
+	}
+	if err := errors.Join(err, db.Close()); err != nil {
+		return nil, err
+	}
+	return openBolt(path, config, &bolt.Options{NoFreelistSync: true, FreelistType: bolt.FreelistMapType})
+}
+
+// openBolt opens an existing database. Without ReadOnly, it must have been checked.
+func openBolt(path string, config Config, options *bolt.Options) (*database, error) {
+	db := new(database)
+	options.Timeout = lockTimeout
+	options.OpenFile = func(name string, flag int, perm fs.FileMode) (f *os.File, err error) {
+		db.file, err = config.openFile(name, flag&^os.O_CREATE, perm)
+		return db.file, err
+	}
+	err := guard(func() (err error) {
+		db.DB, err = bolt.Open(path, 0o600, options)
+		return err
+	})
+	switch {
+	case errors.Is(err, berrors.ErrTimeout):
+		return nil, ErrInUse
+	case errors.Is(err, ErrDamaged):
+		release(db.file)
+		return nil, err
+	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	case err != nil:
+		return nil, err
+	}
+	return db, nil
+}
+
+// view runs f in a read transaction.
+func (db *database) view(f func(*bolt.Tx) error) error {
+	return closedError(guard(func() error { return db.View(f) }))
+}
+
+// update runs f in a write transaction. If f returns an error or panics, nothing is
+// changed, and bbolt does not read the whole file to find out what is free.
+func (db *database) update(f func(*bolt.Tx) error) error {
+	if db.broken.Load() {
+		return errBroken
+	}
+	var tx *bolt.Tx
+	err := guard(func() (err error) {
+		tx, err = db.Begin(true)
+		return err
+	})
+	if err != nil {
+		return closedError(err)
+	}
+	if err := guard(func() error { return f(tx) }); err != nil {
+		return errors.Join(err, guard(tx.Rollback))
+	}
+	ended := false
+	err = guard(func() error {
+		err := tx.Commit()
+		ended = true
+		return err
+	})
+	if !ended {
+		db.broken.Store(true)
+	}
+	return err
+}
+
+// close closes the file.
+func (db *database) close() error {
+	if db.broken.Load() {
+		release(db.file)
+		return nil
+	}
+	return guard(db.Close)
+}
+
+// guard calls f and returns its panics and memory faults as errors.
+func guard(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", ErrDamaged, p)
+		}
+	}()
+	return f()
+}
+
+// ascend calls visit for the keys of a bucket that follow after, in order, until it
+// returns false. In a damaged file a cursor can come back to keys that it has
+// passed, and would never end.
+func ascend(b *bolt.Bucket, after string, visit func(k, v []byte) bool) error {
+	c := b.Cursor()
+	k, v := c.Seek([]byte(after))
+	if string(k) == after {
+		k, v = c.Next()
+	}
+	for last := after; k != nil; k, v = c.Next() {
+		if string(k) <= last {
+			return fmt.Errorf("%w: its keys are not in order", ErrDamaged)
+		}
+		last = string(k)
+		if !visit(k, v) {
+			break
+		}
+	}
+	return nil
+}
+
+// closedError returns ErrClosed for bbolt's error about a closed database, and
+// other errors unchanged.
+func closedError(err error) error {
+	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
+		return ErrClosed
+	}
+	return err
+}
