@@ -26,7 +26,7 @@ func (w *world) countAsked() int {
 	return n
 }
 
-// D12: names of six labels in a signed zone whose keys are cached cost the question and
+// D12, SEC-88: names of six labels in a signed zone whose keys are cached cost the question and
 // at most a third more, also behind aliases.
 func TestD12GuessesStopAtTheZone(t *testing.T) {
 	t.Parallel()
@@ -263,7 +263,7 @@ func TestD11Bitmaps(t *testing.T) {
 	})
 }
 
-// D11: replies to guesses that arrive at the same time take no more than their share of
+// D11, SEC-88: replies to guesses that arrive at the same time take no more than their share of
 // Limits.Memory, and all replies together no more than all of it. Small replies leave room
 // for more.
 func TestD11GuessesTogether(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 	"github.com/mxseal/mxseal/policy"
 )
 
-// A plan that expires while hosts are tried is not used for the next host: what has
+// SMTP-38: a plan that expires while hosts are tried is not used for the next host: what has
 // changed meanwhile counts, and what failed is not tried again.
 func TestWalkRenewsThePlan(t *testing.T) {
 	t.Parallel()
