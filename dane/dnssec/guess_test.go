@@ -54,6 +54,27 @@ func TestD12GuessesStopAtTheZone(t *testing.T) {
 	})
 }
 
+// D12, SEC-88: deep names in signed zones that were not met before cost as many questions
+// as the proof needs: the question, and the DS and DNSKEY records of the zone.
+func TestD12DeepNamesInNewZones(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := mail(t)
+		for i := range 5 {
+			w.zone(fmt.Sprintf("z%d.com.", i), fmt.Sprintf("x.z%d.com. 300 IN A 192.0.2.1", i))
+		}
+		v := w.validator()
+		for i := range 5 {
+			if _, err := v.Lookup(t.Context(), fmt.Sprintf("a.b.c.d.e.f.z%d.com.", i), TypeTLSA); err != nil {
+				t.Fatal(err)
+			}
+			if n := w.countAsked(); i > 0 && n > 3 {
+				t.Errorf("%d: %d questions", i, n)
+			}
+		}
+	})
+}
+
 // Names in zones that delegate, such as those of registries, are still guessed to be
 // zones: a lookup takes one round trip.
 func TestGuessesBelowRegistries(t *testing.T) {

@@ -54,10 +54,10 @@ var hostileKinds = []hostileKind{
 		}
 		tree.Zone("to7-" + zone).Add("x 3600 IN TLSA 3 1 1 " + strings.Repeat("ab", 32))
 	}},
-	{"a large RRset", "large", dns.TypeTXT, "x.", func(tree *dnstree.Tree, zone string) {
+	{"a large RRset", "large", dns.TypeTXT, "_mta-sts.", func(tree *dnstree.Tree, zone string) {
 		var lines []string
 		for i := range 200 {
-			lines = append(lines, fmt.Sprintf(`x 3600 IN TXT "%d %s"`, i, strings.Repeat("x", 200)))
+			lines = append(lines, fmt.Sprintf(`_mta-sts 3600 IN TXT "%d %s"`, i, strings.Repeat("x", 200)))
 		}
 		tree.Zone(zone).Add(lines...)
 	}},
