@@ -58,6 +58,14 @@ func serve() {
 			kind.build(tree, kind.zone(i))
 		}
 	}
+	tree.Zone("registry", dnstree.NSEC3(0, "", true))
+	for i := range registered {
+		var unsigned []dnstree.Option
+		if i%20 != 0 {
+			unsigned = append(unsigned, dnstree.Unsigned)
+		}
+		tree.Zone(fmt.Sprintf("d%d.registry", i), unsigned...).Add("@ 3600 IN MX 10 mx.example.")
+	}
 	if err := tree.Start(); err != nil {
 		panic(err)
 	}
@@ -172,6 +180,44 @@ func (up *upstream) theirs(b *testing.B, unbound string) contender {
 		cpu:  func() time.Duration { return processTime(b, pid) },
 		held: func() uint64 { return residentMemory(b, pid) },
 	}
+}
+
+// registered is how many domains one top-level domain has, of which one in twenty is signed.
+const registered = 1000
+
+// BenchmarkRegistry looks up the MX records of a thousand domains of one top-level domain. It
+// reports what a lookup costs, and that beside unbound.
+func BenchmarkRegistry(b *testing.B) {
+	unbound := interop.Need(b, "unbound")
+	up := startUpstream(b)
+	look := func(b *testing.B, c contender) (r result) {
+		b.Helper()
+		if _, err := c.lookup("d0.registry.", dns.TypeMX); err != nil {
+			b.Fatal(err)
+		}
+		up.questions(b)
+		before := c.cpu()
+		for i := 1; i < registered; i++ {
+			status, err := c.lookup(fmt.Sprintf("d%d.registry.", i), dns.TypeMX)
+			if want := i%20 == 0; err != nil || (status == dnssec.Secure) != want {
+				b.Fatalf("domain %d: %v, %v", i, status, err)
+			}
+		}
+		r.cpu = (c.cpu() - before) / (registered - 1)
+		r.questions = float64(up.questions(b)) / (registered - 1)
+		b.ReportMetric(r.questions, "questions")
+		b.ReportMetric(float64(r.cpu.Microseconds()), "cpu-µs")
+		b.ReportMetric(0, "ns/op")
+		return r
+	}
+	var theirs, ours result
+	b.Run("unbound", func(b *testing.B) { theirs = look(b, up.theirs(b, unbound)) })
+	b.Run("mxseal", func(b *testing.B) {
+		look(b, up.ours(b)) // the upstream server signs each answer once
+		ours = look(b, up.ours(b))
+		b.ReportMetric(ours.questions/theirs.questions, "x-questions-of-unbound")
+		b.ReportMetric(float64(ours.cpu)/float64(theirs.cpu), "x-cpu-of-unbound")
+	})
 }
 
 // BenchmarkHostile looks up names that are made to be costly, in zones of their own. It
