@@ -78,7 +78,25 @@ type Leaser interface {
 	// Lease gives the caller the right to fetch the policy of domain, for at most
 	// d. ok is false if another Client has the right. If ok, the caller calls
 	// release, which is not nil, to give the right back.
+	//
+	// The domain "*" means the right to go through all entries with All, to find
+	// those that are due.
 	Lease(ctx context.Context, domain string, d time.Duration) (release func(), ok bool, err error)
+}
+
+// FailureSharer is a [Leaser] through which Clients also share that a policy host has just
+// answered a first fetch with an error, so that only one of them asks it again. The Store
+// is not trusted with that: a failure only delays the fetch of the policy with the same id,
+// never replaces a policy, and ends after five minutes. Without [Config.StoreKey], it does
+// not delay a second fetch.
+type FailureSharer interface {
+	Leaser
+	// PutFailed keeps an entry that has only Domain, one of Failures, and Tag, for about
+	// d. It replaces an earlier one of the domain. Get and All MUST NOT return it.
+	PutFailed(ctx context.Context, e Entry, d time.Duration) error
+	// Failed returns what was last put for domain. If there is nothing, or d has passed,
+	// the error is ErrNotStored.
+	Failed(ctx context.Context, domain string) (Entry, error)
 }
 
 // Watcher is a [Store] that reports what other Clients that share it have
