@@ -126,7 +126,7 @@ func TestC10PlantedFailure(t *testing.T) {
 		"at first contact, half old": {plant: func() mtasts.Entry { return planted("1", fiveMinutes/2) }, delay: fiveMinutes},
 		"a little in the future":     {plant: func() mtasts.Entry { return planted("1", -30*time.Second) }, delay: fiveMinutes},
 		"with a key":                 {plant: func() mtasts.Entry { return planted("1", 0) }, key: true},
-		"a policy in force":          {plant: func() mtasts.Entry { return planted("1", 0) }, inForce: true},
+		"a policy in force":          {plant: func() mtasts.Entry { return planted("2", 0) }, inForce: true},
 		"of another id":              {plant: func() mtasts.Entry { return planted("2", 0) }},
 		"in the future":              {plant: func() mtasts.Entry { return planted("1", -2*time.Minute) }},
 		"at the end of time":         {plant: func() mtasts.Entry { return planted("1", -1<<62) }},
@@ -151,15 +151,21 @@ func TestC10PlantedFailure(t *testing.T) {
 					options = append(options, withKey)
 				}
 				c := w.client(t, options...)
+				wanted := "1"
 				if tt.inForce {
 					wantMode(t, lookup(t, c), mtasts.Enforce)
+					w.publish("2", enforceWeek)
+					wanted = "2"
+					time.Sleep(fiveMinutes)
 				}
 				began := time.Now()
 				for {
 					plant()
-					if r := lookup(t, c); r.Policy != nil {
+					if r := lookup(t, c); r.ID == wanted {
 						wantMode(t, r, mtasts.Enforce)
 						break
+					} else if tt.inForce {
+						wantMode(t, r, mtasts.Enforce)
 					}
 					if time.Since(began) > 4*fiveMinutes {
 						t.Fatal("the policy is not fetched for 20 minutes")

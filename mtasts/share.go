@@ -80,14 +80,11 @@ func (st *storage) failure(ctx context.Context, domain string) (failure, error) 
 	limited, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	e, err := st.sharer.Failed(limited, domain)
-	switch {
-	case errors.Is(err, ErrNotStored):
-		return failure{}, err
-	case err == nil && (e.Domain != domain || e.Text != "" || len(e.Failures) != 1 || st.key != nil && !e.isTagged(st.key)):
+	if err == nil && (e.Domain != domain || e.Text != "" || len(e.Failures) != 1 || st.key != nil && !e.isTagged(st.key)) {
 		err = fmt.Errorf("%w: it is no failure of this domain that a Client with the same Config.StoreKey has put", errEntry)
 	}
 	if err != nil {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && !errors.Is(err, ErrNotStored) {
 			st.events.storeFailed(domain, err)
 		}
 		return failure{}, err
@@ -100,7 +97,7 @@ func (st *storage) failure(ctx context.Context, domain string) (failure, error) 
 // the failure.
 func (st *storage) shareFailure(ctx context.Context, s *state) {
 	last := s.problems.last()
-	if st.sharer == nil || s.policy != nil || last == nil || !isAnswer(last.err) {
+	if st.sharer == nil || s.policy != nil || last == nil || last.err.Kind != KindPolicy && !strings.HasPrefix(last.err.ReasonCode, "http-status-") {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
@@ -114,14 +111,6 @@ func (st *storage) shareFailure(ctx context.Context, s *state) {
 	}
 }
 
-// isAnswer reports whether a failure is an answer of the policy host.
-func isAnswer(err *Error) bool {
-	return err.Kind == KindPolicy || strings.HasPrefix(err.ReasonCode, "http-status-")
-}
-
-// sweepLease is the name of the lease of the right to go through the store.
-const sweepLease = "*"
-
 // maySweep reports whether this Client goes through all entries of the store now: always,
 // unless Clients share it. They take turns of random lengths, so that one that cannot fetch
 // does not keep the others from it.
@@ -129,6 +118,6 @@ func (st *storage) maySweep(ctx context.Context) bool {
 	if st.store == nil || st.leaser == nil {
 		return st.store != nil
 	}
-	_, ok, err := st.lease(ctx, sweepLease, sweepEvery+rand.N(sweepEvery))
+	_, ok, err := st.lease(ctx, "*", sweepEvery+rand.N(sweepEvery))
 	return ok && err == nil
 }
