@@ -9,8 +9,6 @@ import (
 	"time"
 )
 
-// Clients that share a store do what several of them need only once.
-
 // leasePoll is how often a Client that waits for the fetch of another Client
 // reads the store.
 const leasePoll = 500 * time.Millisecond
