@@ -2,6 +2,7 @@ package reporter
 
 import (
 	"context"
+	"crypto/rand"
 	"iter"
 	"slices"
 	"sync"
@@ -21,6 +22,17 @@ type MemoryStore struct {
 	days    map[report.Day]map[string]*domainDay
 	writers map[string]int64 // the last Number of each Writer
 	leases  map[dayDomain]*memoryLease
+	id      string // empty if nobody has asked for it
+}
+
+// ID implements [Identifier].
+func (m *MemoryStore) ID(context.Context) (string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.id == "" {
+		m.id = rand.Text()[:12]
+	}
+	return m.id, nil
 }
 
 // domainDay has the sums of a domain and day. The slices are read-only.

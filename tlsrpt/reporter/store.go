@@ -101,5 +101,15 @@ type Leaser interface {
 	Lease(ctx context.Context, day report.Day, domain string, d time.Duration) (release func(), ok bool, err error)
 }
 
+// Identifier is a [Store] with an ID. Reporters without Config.Instance use it, so that the
+// reports of several Reporters, each with a Store of its own, have different IDs (RFC 8460
+// section 4.4).
+type Identifier interface {
+	// ID returns a random text of at most 32 letters and digits, which the Store chooses once.
+	// It MUST return the same ID each time and to every caller, also after a restart if the
+	// sums survive it.
+	ID(ctx context.Context) (string, error)
+}
+
 // ErrStoreFull means that a [Store] accepts no more domains.
 var ErrStoreFull = errors.New("reporter: the store is full")
