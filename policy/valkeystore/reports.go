@@ -18,8 +18,8 @@ import (
 const (
 	// keepSums is how long sums are kept after the last addition or seal,
 	// measured by the server. A day lasts one day and is reported within the
-	// two following days.
-	keepSums = 5 * 24 * time.Hour
+	// seven following days.
+	keepSums = 10 * 24 * time.Hour
 	// keepWriter is how long the last batch number of a writer is kept.
 	keepWriter = 4 * 24 * time.Hour
 
@@ -41,6 +41,8 @@ type Reports struct {
 var (
 	_ reporter.Store  = (*Reports)(nil)
 	_ reporter.Leaser = (*Reports)(nil)
+
+	_ reporter.BatchLimiter = (*Reports)(nil)
 )
 
 // Reports returns the store of TLS report sums on the server. It uses the
@@ -72,6 +74,10 @@ func (r *Reports) Add(ctx context.Context, b *reporter.Batch) error {
 	}
 	return nil
 }
+
+// MaxBatch implements [reporter.BatchLimiter]. The server does nothing else while it adds
+// a batch.
+func (r *Reports) MaxBatch() int { return maxBatchDomains }
 
 // Domains implements [reporter.Store]. It can yield a domain twice.
 func (r *Reports) Domains(ctx context.Context, day report.Day) iter.Seq2[string, error] {
@@ -278,6 +284,8 @@ func (k reportKeys) sealed(day report.Day, domain string) string {
 func (k reportKeys) lease(day report.Day, domain string) string {
 	return k.prefix + "lease:" + day.String() + ":" + domain
 }
+
+func (k reportKeys) id() string { return k.prefix + "id" }
 
 // writer is the key of a hash with the last batch number and whether that batch
 // was refused.

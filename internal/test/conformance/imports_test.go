@@ -51,6 +51,7 @@ var mayImport = map[string][]string{
 	"policy/internal/hop":                   {"dane/dnssec"},
 	"policy/internal/policydns":             {"dane/dnssec"},
 	"policy/internal/protection":            {"dane"},
+	"policy/internal/wording":               {"policy/internal/decision", "tlsrpt"},
 	"policy/internal/survey":                {"dane", "dane/dnssec", "policy/internal/decision"},
 }
 
