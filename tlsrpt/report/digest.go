@@ -17,7 +17,6 @@ import (
 // Digest sums up the reports of many senders and days. The zero value is an empty Digest.
 // Its size is limited, whatever the reports contain: at its limits it sums what it cannot
 // list, and omits reports. Its methods must not be called concurrently.
-//
 type Digest struct {
 	seen       map[identity]struct{}
 	duplicates int

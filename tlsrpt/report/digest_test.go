@@ -103,7 +103,7 @@ func TestDigestMode(t *testing.T) {
 // RPT-82: reports that are made to fill the memory do not, and no session is lost from
 // the sums.
 func TestDigestBounds(t *testing.T) { // not parallel: it measures memory
-	const hostile, domains, details = 3, 100, 1000
+	const hostile, domains, details = 3, 50, 1000
 	var digest report.Digest
 	want := int64(0)
 	long := strings.Repeat("x", 260)
