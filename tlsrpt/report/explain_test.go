@@ -193,7 +193,7 @@ func TestEffects(t *testing.T) {
 		says   string
 	}{
 		{daneOf, tlsrpt.TLSAInvalid, report.MailWaited, "The mail waited"},
-		{daneOf, tlsrpt.DNSSECInvalid, report.MailWaited, "The mail waited"},
+		{daneOf, tlsrpt.DNSSECInvalid, report.MailWaited, "The mail waited. What to do:"},
 		{enforceOf, tlsrpt.CertificateExpired, report.MailWaited, "The mail waited"},
 		{enforceOf, tlsrpt.STSPolicyFetchError, report.MailRemembered, "until that expires"},
 		{testingOf, tlsrpt.CertificateExpired, report.MailObserved, "In the mode enforce it would have waited"},
@@ -271,7 +271,7 @@ func TestOverviewText(t *testing.T) {
 	for _, want := range []string{
 		"16 reports, 2026-03-01 to 2026-03-04 1 duplicate not counted",
 		"mx.example.com by DANE 160 sessions met the policy, 33 did not (17.1 %)",
-		"1. tlsa-invalid What: No TLSA record matches the host's certificate. Where: 22 sessions at mx1.example.com (192.0.2.1, 192.0.2.2, 2001:db8::1): 10, a.example.com: 2, b.example.com: 2, c.example.com: 2, d.example.com: 2 and 2 more When: since 2026-03-01, last on 2026-03-04 Who: a, b Effect:",
+		"1. tlsa-invalid What: No TLSA record matches the host's certificate. Where: 22 sessions at mx1.example.com (192.0.2.1, 192.0.2.2, 2001:db8::1): 10, a.example.com: 2, b.example.com: 2, c.example.com: 2, d.example.com: 2 and 2 more When: since 2026-03-01, last on 2026-03-04 Who: a, b Effect: The mail waited, or another host got it. What to do:",
 		"2. certificate-expired What: The host's certificate has expired. Where: 2 sessions at mx1.example.com (192.0.2.1) When: new on 2026-03-04 Who: b",
 		"3. starttls-not-supported What: The host offered no STARTTLS. Where: 2 sessions at mx1.example.com (192.0.2.1) When: 2026-03-01, and not since then Who: a",
 		"The reports give no reason for 7 failed sessions.",
