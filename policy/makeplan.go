@@ -16,6 +16,7 @@ import (
 	"github.com/mxseal/mxseal/policy/internal/hop"
 	"github.com/mxseal/mxseal/policy/internal/policydns"
 	"github.com/mxseal/mxseal/policy/internal/survey"
+	"github.com/mxseal/mxseal/policy/internal/wording"
 )
 
 // errFamily means that the host has addresses only of the family that the call leaves
@@ -60,7 +61,7 @@ func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) 
 	}
 	if status, denied := denied(route, found); denied {
 		for i, host := range plan.Hosts {
-			host.refuseFor(r.conclude(ctx, q, status, host.failure(noAddress(), found[i].Err), &plan.MTASTS))
+			host.refuseFor(r.conclude(ctx, q, status, host.failure(wording.NoAddress(), found[i].Err), &plan.MTASTS))
 		}
 	}
 	plan.setExpiry(found, r.now())
@@ -275,11 +276,11 @@ func (r *Resolver) newHost(q question, route hop.Route, exchange hop.Exchange, f
 	}
 	host.Addrs = hop.InTurn(found.Addrs)
 	if v.Level == decision.Refused {
-		wording := refusalWording(v.Refusal, found.Err, plan.MTASTS.Err == nil)
+		says := wording.OfRefusal(v.Refusal, found.Err, plan.MTASTS.Err == nil)
 		if v.Refusal == decision.SpecialAddress && plan.literal {
-			wording = badLiteral()
+			says = wording.BadLiteral()
 		}
-		host.refuseFor(host.failure(wording, cmp.Or(found.Err, plan.MTASTS.unasked())))
+		host.refuseFor(host.failure(says, cmp.Or(found.Err, plan.MTASTS.unasked())))
 		return host
 	}
 	host.Why = v.Why(facts, wishes, r.absence(q, host))
