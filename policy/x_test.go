@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -105,6 +106,36 @@ func TestXExplain(t *testing.T) {
 		for line := range strings.Lines(text) {
 			if strings.TrimSpace(line) == "" || strings.HasPrefix(line, "dnssec") || strings.HasPrefix(line, "dane:") {
 				t.Errorf("%s: a line that continues another:\n%s", tt.name, text)
+			}
+		}
+	}
+}
+
+// X: programs get the same facts.
+func TestXPlanInJSON(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	inet.Domain("alias.test").MX("mx.alias.test").Add("mx CNAME host")
+	inet.Host("host.alias.test", policytest.TLSA("3 1 1", "1 1 1"), policytest.Addrs("192.0.2.200", "2001:db8::200"))
+	inet.Domain("to.test").Add("@ CNAME alias.test.")
+	inet.Domain("family.test", policytest.Unsigned).MX("mx.family.test")
+	inet.Host("mx.family.test")
+	inet.BreakDNS(policytest.ServFail, "mx.family.test", dnssec.TypeAAAA)
+	for domain, wanted := range map[string][]string{
+		"to.test":     {`"mx_alias":"alias.test"`, `"aliases":["host.alias.test."]`, `"tlsa_not_used":["1 1 1 `, `: unusable: usage PKIX-EE is not for mail"]`},
+		"family.test": {`"failed_lookups":["dnssec: AAAA of `},
+	} {
+		plan, err := inet.Resolver().Resolve(t.Context(), domain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range wanted {
+			if !strings.Contains(string(text), want) {
+				t.Errorf("%s: no %s in %s", domain, want, text)
 			}
 		}
 	}
