@@ -84,6 +84,8 @@ func (b *explanation) mtasts(p *Plan) {
 		fmt.Fprintln(b, "  MTA-STS: the search for a policy failed, which does not mean that there is none")
 	case m.Asked:
 		fmt.Fprintln(b, "  MTA-STS: the domain has no policy")
+	case !slices.ContainsFunc(p.Hosts, func(h *Host) bool { return h.By.Has(ByDANE) }):
+		fmt.Fprintln(b, "  MTA-STS: not asked, because no mail host has an address")
 	default:
 		fmt.Fprintln(b, "  MTA-STS: not asked, because DANE decides for all hosts")
 	}

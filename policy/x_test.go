@@ -37,6 +37,7 @@ func TestXExplain(t *testing.T) {
 	inet.Host("mx.skipped.test", policytest.TLSA("3 1 1", "3 1 2 "+zeros(64), "1 1 1", "3 1 1 0011"))
 	inet.Domain("alias.test").MX("mx.alias.test").Add("mx CNAME host")
 	inet.Host("host.alias.test", policytest.TLSA("2 1 1"))
+	inet.Domain("empty.test")
 	inet.Domain("to.alias.test").Add("@ CNAME skipped.test.")
 	inet.Domain("family.test", policytest.Unsigned).MX("mx.family.test")
 	inet.Host("mx.family.test", policytest.Addrs("192.0.2.200", "2001:db8::200"))
@@ -90,6 +91,8 @@ func TestXExplain(t *testing.T) {
 		{"X a certificate is required", inet.Resolver(func(c *policy.Config) { c.Floor = policy.Authenticated }), "failed.test",
 			[]string{"and the search for an MTA-STS policy failed; the operator requires a certificate of the web PKI"}, nil},
 		{"X a policy in testing mode does not secure MX records", usual, "testing.test", []string{"found by an MX record that is not secure"}, []string{"found securely"}},
+		{"X no address", usual, "empty.test", []string{"MTA-STS: not asked, because no mail host has an address"}, []string{"DANE decides"}},
+		{"X DANE decides", usual, "skipped.test", []string{"MTA-STS: not asked, because DANE decides for all hosts"}, nil},
 		{"X the empty domain", usual, "", []string{"the domain is empty"}, []string{`""`}},
 	} {
 		text := explained(t, tt.resolver, tt.domain)
