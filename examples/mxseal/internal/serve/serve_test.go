@@ -19,6 +19,7 @@ import (
 	"github.com/mxseal/mxseal/examples/mxseal/internal/cli"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/config"
 	"github.com/mxseal/mxseal/internal/test/await"
+	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/policytest"
 	"github.com/mxseal/mxseal/tlsrpt/report"
 )
@@ -65,6 +66,12 @@ func dirOf(t *testing.T) string {
 // start starts a daemon. DIR in the text of its configuration is a directory.
 func start(t *testing.T, inet *policytest.Internet, dir, text string) *running {
 	t.Helper()
+	return startWith(t, inet, inet.Config(), dir, text)
+}
+
+// startWith starts a daemon with another policy.Config than that of the internet.
+func startWith(t *testing.T, inet *policytest.Internet, c policy.Config, dir, text string) *running {
+	t.Helper()
 	r := &running{dir: dir, log: new(output), hangup: make(chan os.Signal), ended: make(chan error, 1)}
 	r.write(t, text)
 	settings, err := config.Read(filepath.Join(dir, "conf"))
@@ -73,7 +80,7 @@ func start(t *testing.T, inet *policytest.Internet, dir, text string) *running {
 	}
 	r.daemon = daemon{
 		file: filepath.Join(dir, "conf"), settings: settings, hangup: r.hangup, log: slog.New(slog.NewTextHandler(r.log, nil)),
-		env: &cli.Env{DNS: inet.DNSConfig(), Policy: inet.Config()},
+		env: &cli.Env{DNS: inet.DNSConfig(), Policy: c},
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	r.stop = stop
