@@ -18,6 +18,7 @@ import (
 	"github.com/mxseal/mxseal/internal/guarded"
 	"github.com/mxseal/mxseal/internal/lack"
 	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/internal/tally"
 	"github.com/mxseal/mxseal/internal/txtrecord"
 	"github.com/mxseal/mxseal/mtasts/internal/turn"
 )
@@ -38,14 +39,30 @@ type fetcher struct {
 	turns   *turn.Turns // for each registrable domain
 	now     func() time.Time
 	timeout time.Duration
+	events  *notifier
+	took    [fetchOutcomes]tally.Histogram // by the fetches so far
 }
 
 // fetch fetches the policy of domain (RFC 8461 section 3.3). text is what was
-// received if that is not a valid policy.
-func (f *fetcher) fetch(ctx context.Context, domain string) (p *Policy, text string, err *Error) {
+// received if that is not a valid policy, and old the policy in force, which may be nil.
+func (f *fetcher) fetch(ctx context.Context, domain string, old *Policy) (p *Policy, text string, err *Error) {
+	began, whole := time.Now(), ctx
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	release, fail := f.turns.Take(ctx, names.Registrable(domain))
+	var fail error
+	defer func() {
+		if whole.Err() != nil {
+			return // this side has given up
+		}
+		outcome := outcomeOf(ctx, fail)
+		if p != nil && old != nil && p.Text == old.Text {
+			outcome = fetchUnchanged
+		}
+		f.took[outcome].Add(time.Since(began))
+		f.events.fetched(domain, outcome, err)
+	}()
+	var release func()
+	release, fail = f.turns.Take(ctx, names.Registrable(domain))
 	if fail != nil {
 		return nil, "", fetchError(ctx, domain, fail)
 	}

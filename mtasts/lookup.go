@@ -566,10 +566,7 @@ func (w *work) share(ctx context.Context, mine *state, id string) (theirs *state
 // more, so an unchanged id does not extend it.
 func (w *work) fetchItself(ctx context.Context, old *state, found discovery) (_ *state, ok bool) {
 	c := w.client
-	policy, text, err := c.fetcher.fetch(ctx, w.domain)
-	if ctx.Err() == nil {
-		c.events.fetched(w.domain, err)
-	}
+	policy, text, err := c.fetcher.fetch(ctx, w.domain, old.policy)
 	now := c.config.Now()
 	next := old.at(now)
 	switch {

@@ -191,7 +191,7 @@ func TestAdvice(t *testing.T) {
 	}{
 		{"done.test", exitDone, []string{"done.test: DNSSEC is in place; mail goes to own servers", "yes DNSSEC", "yes DANE", "yes MTA-STS: mode enforce, for 7 days",
 			"yes TLS reports: they go to mailto:tls@done.test", "yes certificates", "As it enforces MTA-STS", "There is nothing left to do",
-			"When a key changes"}, []string{"Next step", "no "}},
+			"When a key changes"}, []string{"Next step", "  no "}},
 		{"early.unsigned", exitNext, []string{"DNSSEC is not available, because the zone above is not signed", "Next step: Publish an MTA-STS policy in testing mode",
 			"https://mta-sts.early.unsigned/.well-known/mta-sts.txt:\n    version: STSv1\n    mode: testing\n    mx: mx.early.unsigned\n    max_age: 86400\n",
 			"  DNS:\n    _mta-sts.early.unsigned. IN TXT \"v=STSv1; id=20", "    _smtp._tls.early.unsigned. IN TXT \"v=TLSRPTv1; rua=mailto:tls-reports@early.unsigned\"\n",

@@ -335,3 +335,21 @@ func TestPrivateNetwork(t *testing.T) {
 		}
 	}
 }
+
+// -html writes a page in addition.
+func TestHTML(t *testing.T) {
+	t.Parallel()
+	_, env := network(t)
+	file := filepath.Join(t.TempDir(), "page.html")
+	var stdout, stderr bytes.Buffer
+	if code := runWith(t, env, &stdout, &stderr, "-html", file, "dane.test", "null.test"); code != int(survey.Unreachable) {
+		t.Errorf("exit status %d: %s", code, stderr.String())
+	}
+	page, err := os.ReadFile(file)
+	if err != nil || !bytes.Contains(page, []byte("dane.test")) || !bytes.Contains(page, []byte("null MX")) || stdout.Len() == 0 {
+		t.Errorf("%v\n%s", err, page)
+	}
+	if code := runWith(t, env, &stdout, &stderr, "-html", filepath.Join(file, "no"), "dane.test"); code != cli.ExitUsage {
+		t.Errorf("a file that cannot be written: exit status %d", code)
+	}
+}
