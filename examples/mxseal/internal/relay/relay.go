@@ -78,7 +78,7 @@ func (r *Relay) Serve(l net.Listener, lmtp bool) error {
 		server.Close()
 		return err
 	case <-r.taking.Done():
-		return server.Shutdown(r.delivering)
+		return server.Shutdown(context.Background()) // each session ends soon, or with its delivery
 	}
 }
 
