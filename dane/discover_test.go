@@ -37,7 +37,7 @@ var errServfail = &dnssecError{}
 type dnssecError struct{}
 
 func (*dnssecError) Error() string               { return "SERVFAIL" }
-func (*dnssecError) TLSReport() (string, string) { return "dnssec-invalid", "servfail" }
+func (*dnssecError) TLSReport() (string, string) { return "dnssec-invalid", "dns-servfail" }
 
 func (a *asked) Lookup(ctx context.Context, name string, qtype dnssec.Type) (*dnssec.Answer, error) {
 	key := name + " " + qtype.String()
@@ -578,7 +578,7 @@ func TestLookupError(t *testing.T) {
 	if !errors.As(err, &failed) || !errors.Is(err, dane.ErrLookupFailed) || !errors.Is(err, errServfail) || !failed.Temporary() || failed.Host != "mx.example" {
 		t.Fatalf("got %v", err)
 	}
-	if _, code := failed.TLSReport(); code != "servfail" {
+	if _, code := failed.TLSReport(); code != "dns-servfail" {
 		t.Errorf("reason code %q", code)
 	}
 	if len(failed.Lookups) != 3 || failed.Lookups[2].Type != dnssec.TypeTLSA || failed.Lookups[2].Err == nil || failed.Lookups[0].Answer == nil {
@@ -656,7 +656,7 @@ func TestR1FailedLookups(t *testing.T) {
 		want          string
 	}{
 		{"TLSA bogus", 0, 0, dnssec.SignatureExpired, false, "bogus-signature-expired"},
-		{"TLSA SERVFAIL", 0, 0, dnssec.ServerFailure, false, "servfail"},
+		{"TLSA SERVFAIL", 0, 0, dnssec.ServerFailure, false, "dns-servfail"},
 		{"TLSA timeout", 0, 0, dnssec.Timeout, false, ""},
 		{"TLSA refused by the resolver", 0, 0, dnssec.Refused, false, ""},
 		{"TLSA and a busy host", 0, 0, dnssec.Busy, false, ""},

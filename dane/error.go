@@ -164,12 +164,15 @@ func (e *Error) TLSReport() (resultType, reasonCode string) {
 	case ErrLookupFailed:
 		return reportedLookup(e.Err)
 	case ErrMismatch:
-		furthest := &fault{reason: noMatch}
+		var furthest *fault
 		for i := range e.Attempts {
 			var why *fault
 			if errors.As(e.Attempts[i].Err, &why) {
 				furthest = further(furthest, why)
 			}
+		}
+		if furthest == nil {
+			furthest = &fault{reason: noMatch} // there are no records
 		}
 		return furthest.TLSReport()
 	default:
@@ -192,7 +195,7 @@ func reportedLookup(err error) (resultType, reasonCode string) {
 		TLSReport() (resultType, reasonCode string)
 	}
 	if !errors.As(err, &reported) {
-		return "", "lookup-failed"
+		return "", "dns-failure"
 	}
 	resultType, reasonCode = reported.TLSReport()
 	var failed *dnssec.Error

@@ -53,7 +53,7 @@ func (r reason) describe() (resultType, code, text string) {
 	case noTrustAnchor:
 		return tlsaInvalid, "trust-anchor-not-sent", "matches no issuer among the certificates that the server sent"
 	case notIssuer:
-		return notTrusted, "no-path-to-trust-anchor", "no chain leads from the server's certificate to the trust anchor"
+		return notTrusted, "no-valid-chain", "no chain leads from the server's certificate to the trust anchor"
 	case badSignature:
 		return notTrusted, "bad-signature", "is not signed with the key of its issuer"
 	case tooMuchWork:
@@ -65,15 +65,15 @@ func (r reason) describe() (resultType, code, text string) {
 	case unknownCritical:
 		return notTrusted, "unknown-critical-extension", "has an unknown critical extension"
 	case notYetValid:
-		return notTrusted, "certificate-not-yet-valid", "is not valid yet"
+		return notTrusted, "not-yet-valid", "is not valid yet"
 	case expired:
-		return certExpired, "certificate-expired", "has expired"
+		return certExpired, "leaf-expired", "has expired"
 	case pathTooLong:
 		return notTrusted, "path-length", "does not allow a path of this length"
 	case constrainedName:
 		return notTrusted, "name-constraints", "does not allow the name"
 	default:
-		return hostMismatch, "certificate-host-mismatch", "has none of the names asked for"
+		return hostMismatch, "name-not-in-certificate", "has none of the names asked for"
 	}
 }
 
@@ -85,9 +85,9 @@ type fault struct {
 	detail string
 }
 
-// further returns the fault of the attempt that got further.
+// further returns the fault of the attempt that got further; a may be nil.
 func further(a, b *fault) *fault {
-	if b.reason > a.reason {
+	if a == nil || b.reason > a.reason {
 		return b
 	}
 	return a
@@ -96,6 +96,9 @@ func further(a, b *fault) *fault {
 // TLSReport is that of Error for one attempt.
 func (f *fault) TLSReport() (resultType, reasonCode string) {
 	resultType, reasonCode, _ = f.reason.describe()
+	if f.reason == expired && f.cert.IsCA {
+		reasonCode = "issuer-expired"
+	}
 	return resultType, reasonCode
 }
 

@@ -82,7 +82,7 @@ func TestM10StallingPolicyHosts(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				wantError(t, r, mtasts.KindFetch, "no-turn")
+				wantError(t, r, mtasts.KindFetch, "http-busy")
 				if r.Reportable() || time.Until(r.NextCheck) > 5*time.Second {
 					t.Errorf("%+v", r)
 				}

@@ -192,7 +192,7 @@ func New(config Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	events := &notifier{logger: config.Logger, onEvent: config.OnEvent, now: config.Now, last: map[EventKind]time.Time{}}
+	events := newNotifier(config)
 	marks := mark.New()
 	c := &Client{
 		config:  config,
@@ -207,6 +207,7 @@ func New(config Config) (*Client, error) {
 			turns:   turn.New(fetchesPerDomain),
 			now:     config.Now,
 			timeout: config.FetchTimeout,
+			events:  events,
 		},
 		events: events,
 	}

@@ -203,7 +203,7 @@ var breakages = map[string]struct {
 	"STS-24 TXT is gone":                     {func(w *world) { w.setTXT(txtAnswer{err: notFound("x")}) }, mtasts.KindRecord, "record-missing"},
 	"STS-24 TXT is malformed":                {func(w *world) { w.setTXT(txtAnswer{txts: []string{"v=STSv1; id="}}) }, mtasts.KindRecord, "record-id"},
 	"STS-24 DNS fails":                       {func(w *world) { w.setTXT(txtAnswer{err: servfail("x")}) }, mtasts.KindDNS, "dns-failure"},
-	"field note 45 forged id, fetch blocked": {func(w *world) { w.setID("2"); w.setHost(nil) }, mtasts.KindFetch, "connect"},
+	"field note 45 forged id, fetch blocked": {func(w *world) { w.setID("2"); w.setHost(nil) }, mtasts.KindFetch, "http-no-connection"},
 	"STS-55 policy host is gone": {func(w *world) {
 		w.setID("2")
 		w.addrs = nil
@@ -354,7 +354,7 @@ func TestBackOffForNewIDs(t *testing.T) {
 				t.Fatal(changed, err)
 			}
 			wantMode(t, r, mtasts.Enforce)
-			wantError(t, r, mtasts.KindFetch, "connect")
+			wantError(t, r, mtasts.KindFetch, "http-no-connection")
 			if _, dials := w.counts(); i == 0 && dials != 2 {
 				t.Error("a new id was not tried at once")
 			}

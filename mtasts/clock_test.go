@@ -40,7 +40,7 @@ func TestClockSetBackDuringBackOff(t *testing.T) {
 			config.Now = func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
 		})
 		w.setHost(nil)
-		wantError(t, lookup(t, c), mtasts.KindFetch, "connect")
+		wantError(t, lookup(t, c), mtasts.KindFetch, "http-no-connection")
 		w.publish("1", enforce)
 		offset.Store(int64(-365 * 24 * time.Hour))
 		wantMode(t, lookup(t, c), "")

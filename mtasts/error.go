@@ -57,8 +57,8 @@ type Error struct {
 	Domain string
 	Kind   Kind
 	// ReasonCode is a short name of the exact cause, such as "http-status-404",
-	// "x509-expired" or "policy-mode". It can be used as the failure-reason-code
-	// of a TLS-RPT report.
+	// "leaf-expired" or "policy-mode". It is the failure-reason-code of a TLS-RPT
+	// report. tlsrpt.Reasons explains all of them.
 	ReasonCode string
 	// Err is the cause in detail.
 	Err error
@@ -70,7 +70,11 @@ func (e *Error) Error() string {
 	if e.Domain != "" {
 		text += e.Domain + ": "
 	}
-	text += string(e.Kind) + " (" + e.ReasonCode + ")"
+	if e.Kind == KindCertificate && e.Domain != "" {
+		text += "the certificate of the policy host mta-sts." + e.Domain + " is not valid (" + e.ReasonCode + ")"
+	} else {
+		text += string(e.Kind) + " (" + e.ReasonCode + ")"
+	}
 	if e.Err != nil {
 		text += ": " + printable(e.Err.Error())
 	}
@@ -112,7 +116,7 @@ func dnsReason(err error) string {
 	}
 	if errors.As(err, &reporter) {
 		if _, code := reporter.TLSReport(); code != "" {
-			return "dns-" + printable(code)
+			return printable(code)
 		}
 	}
 	switch {

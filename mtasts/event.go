@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mxseal/mxseal/internal/names"
@@ -155,9 +154,32 @@ type notifier struct {
 	now     func() time.Time
 
 	outage outage.Watch
+	counts map[EventKind]*atomic.Uint64 // has all kinds
 
 	mu   sync.Mutex
 	last map[EventKind]time.Time // of the last event
+}
+
+func newNotifier(config Config) *notifier {
+	n := &notifier{
+		logger: config.Logger, onEvent: config.OnEvent, now: config.Now,
+		counts: map[EventKind]*atomic.Uint64{}, last: map[EventKind]time.Time{},
+	}
+	for _, kind := range []EventKind{
+		PolicyFound, PolicyChanged, PolicyWeakened, PolicyRemoved, RefreshFailing, ExpiringSoon, PolicyForgotten, NothingFetched, StoreFailed,
+	} {
+		n.counts[kind] = new(atomic.Uint64)
+	}
+	return n
+}
+
+// numbers returns how many events of each kind there were.
+func (n *notifier) numbers() map[EventKind]uint64 {
+	numbers := make(map[EventKind]uint64, len(n.counts))
+	for kind, count := range n.counts {
+		numbers[kind] = count.Load()
+	}
+	return numbers
 }
 
 // notify logs the event and calls OnEvent.
@@ -181,6 +203,7 @@ func (n *notifier) notify(e Event) {
 	if e.Err != nil {
 		attrs = append(attrs, slog.String("error", printable(e.Err.Error())))
 	}
+	n.counts[e.Kind].Add(1)
 	level, message := e.line()
 	n.logger.LogAttrs(context.Background(), level, message, attrs...)
 	if n.onEvent != nil {
@@ -211,21 +234,15 @@ func (n *notifier) storeFailed(domain string, err error) {
 
 // fetched notes whether a fetch has reached the policy host. Failures of DNS say nothing
 // about that, and neither does the lack of a turn.
-func (n *notifier) fetched(domain string, err *Error) {
-	switch {
-	case err == nil || err.Kind == KindPolicy:
-		n.outage.Reached()
-		return
-	case err.Kind == KindCertificate:
-	case slices.Contains([]string{"connect", "timeout", "tls-handshake", "no-system-roots"}, err.ReasonCode):
-	case strings.HasPrefix(err.ReasonCode, "dns") || err.ReasonCode == "no-turn" || err.ReasonCode == "address-refused":
-		return
+func (n *notifier) fetched(domain string, outcome fetchOutcome, err *Error) {
+	switch outcome {
+	case fetchDNS, fetchNoTurn:
+	case fetchConnect, fetchTLS, fetchTimeout:
+		if since, news := n.outage.Failed(names.Registrable(domain), n.now()); news {
+			n.notify(Event{Kind: NothingFetched, Since: since, Err: err})
+		}
 	default:
 		n.outage.Reached()
-		return
-	}
-	if since, news := n.outage.Failed(names.Registrable(domain), n.now()); news {
-		n.notify(Event{Kind: NothingFetched, Since: since, Err: err})
 	}
 }
 

@@ -1,6 +1,7 @@
 package mtasts
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -13,9 +14,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/certcode"
 	"github.com/mxseal/mxseal/internal/guarded"
 	"github.com/mxseal/mxseal/internal/lack"
 	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/internal/tally"
 	"github.com/mxseal/mxseal/internal/txtrecord"
 	"github.com/mxseal/mxseal/mtasts/internal/turn"
 )
@@ -36,21 +39,37 @@ type fetcher struct {
 	turns   *turn.Turns // for each registrable domain
 	now     func() time.Time
 	timeout time.Duration
+	events  *notifier
+	took    [fetchOutcomes]tally.Histogram // by the fetches so far
 }
 
 // fetch fetches the policy of domain (RFC 8461 section 3.3). text is what was
-// received if that is not a valid policy.
-func (f *fetcher) fetch(ctx context.Context, domain string) (p *Policy, text string, err *Error) {
+// received if that is not a valid policy, and old the policy in force, which may be nil.
+func (f *fetcher) fetch(ctx context.Context, domain string, old *Policy) (p *Policy, text string, err *Error) {
+	began, whole := time.Now(), ctx
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	release, fail := f.turns.Take(ctx, names.Registrable(domain))
+	var fail error
+	defer func() {
+		if whole.Err() != nil {
+			return // this side has given up
+		}
+		outcome := outcomeOf(ctx, fail)
+		if p != nil && old != nil && p.Text == old.Text {
+			outcome = fetchUnchanged
+		}
+		f.took[outcome].Add(time.Since(began))
+		f.events.fetched(domain, outcome, err)
+	}()
+	var release func()
+	release, fail = f.turns.Take(ctx, names.Registrable(domain))
 	if fail != nil {
-		return nil, "", fetchError(ctx, domain, fail, f.now())
+		return nil, "", fetchError(ctx, domain, fail)
 	}
 	defer release()
 	text, fail = f.get(ctx, policyHostLabel+domain)
 	if fail != nil {
-		return nil, "", fetchError(ctx, domain, fail, f.now())
+		return nil, "", fetchError(ctx, domain, fail)
 	}
 	p, fail = ParsePolicy(text)
 	if errors.As(fail, &err) {
@@ -83,7 +102,7 @@ func (f *fetcher) get(ctx context.Context, host string) (string, error) {
 	}
 	// Part of a policy is never used: the mx that counts may be in the other part.
 	if len(body) > MaxPolicySize {
-		return "", failf(KindFetch, "too-large", "the policy has more than %d octets", MaxPolicySize)
+		return "", failf(KindFetch, "http-too-large", "the policy has more than %d octets", MaxPolicySize)
 	}
 	return string(body), nil
 }
@@ -112,7 +131,7 @@ func request(ctx context.Context, conn net.Conn, host string) (*http.Response, e
 // text/plain, with any parameters (RFC 8461 section 3.3).
 func checkHeader(resp *http.Response) error {
 	if resp.StatusCode/100 == 3 && resp.StatusCode != http.StatusNotModified {
-		return failf(KindFetch, "redirect", "HTTP status %d to %s", resp.StatusCode, quote(resp.Header.Get("Location")))
+		return failf(KindFetch, "http-redirect", "HTTP status %d to %s", resp.StatusCode, quote(resp.Header.Get("Location")))
 	}
 	if resp.StatusCode != http.StatusOK {
 		return failf(KindFetch, "http-status-"+strconv.Itoa(resp.StatusCode), "HTTP status %d", resp.StatusCode)
@@ -120,103 +139,75 @@ func checkHeader(resp *http.Response) error {
 	contentType := resp.Header.Get("Content-Type")
 	mediaType, _, _ := strings.Cut(contentType, ";")
 	if !names.EqualFold(txtrecord.Trim(mediaType), "text/plain") {
-		return failf(KindFetch, "media-type", "Content-Type %s", quote(contentType))
+		return failf(KindFetch, "http-media-type", "Content-Type %s", quote(contentType))
 	}
 	if coding := resp.Header.Get("Content-Encoding"); coding != "" && !names.EqualFold(coding, "identity") {
-		return failf(KindFetch, "content-encoding", "Content-Encoding %s was not requested", quote(coding))
+		return failf(KindFetch, "http-content-encoding", "Content-Encoding %s was not requested", quote(coding))
 	}
 	return nil
 }
 
 // fetchError returns the *Error for what ended a fetch.
-func fetchError(ctx context.Context, domain string, err error, now time.Time) *Error {
+func fetchError(ctx context.Context, domain string, err error) *Error {
 	var fail *Error
 	var dial *guarded.Error
 	switch {
 	case errors.Is(err, turn.ErrNone):
-		fail = &Error{Kind: KindFetch, ReasonCode: "no-turn", Err: turn.ErrNone}
+		fail = &Error{Kind: KindFetch, ReasonCode: "http-busy", Err: turn.ErrNone}
 	case lack.Of(err):
-		fail = failf(KindFetch, "no-turn", "%w: %s", turn.ErrNone, printable(err.Error()))
+		fail = failf(KindFetch, "http-busy", "%w: %s", turn.ErrNone, printable(err.Error()))
 	case errors.As(err, &dial):
-		fail = dialError(ctx, dial, now)
+		fail = dialError(ctx, dial)
 	case errors.As(err, &fail):
 	case ctx.Err() != nil || isTimeout(err):
-		fail = &Error{Kind: KindFetch, ReasonCode: "timeout", Err: err}
+		fail = &Error{Kind: KindFetch, ReasonCode: "http-timeout", Err: err}
 	case errors.Is(err, guarded.ErrTruncated), errors.Is(err, io.ErrUnexpectedEOF):
-		fail = &Error{Kind: KindFetch, ReasonCode: "truncated", Err: err}
+		fail = &Error{Kind: KindFetch, ReasonCode: "http-truncated", Err: err}
 	default:
 		// Only part of the text is kept: an error of net/http may contain all that
 		// a server sent, and errors stay in memory.
-		fail = failf(KindFetch, "http", "%s", printable(err.Error()))
+		fail = failf(KindFetch, "http-error", "%s", printable(err.Error()))
 	}
 	fail.Domain = domain
 	return fail
 }
 
 // dialError returns the error for a failed connection to a policy host.
-func dialError(ctx context.Context, failed *guarded.Error, now time.Time) *Error {
+func dialError(ctx context.Context, failed *guarded.Error) *Error {
 	err := failed.Err
 	switch {
 	case errors.Is(err, guarded.ErrNoAddress):
 		return &Error{Kind: KindFetch, ReasonCode: "dns-not-found", Err: err}
 	case errors.Is(err, guarded.ErrSpecialAddress):
-		return failf(KindFetch, "address-refused", "%w, which Config.AllowPolicyHost does not permit", err)
+		return failf(KindFetch, "http-address-refused", "%w, which Config.AllowPolicyHost does not permit", err)
 	case failed.Step == guarded.Resolve:
 		return &Error{Kind: KindFetch, ReasonCode: dnsReason(err), Err: err}
 	case failed.Step == guarded.Handshake:
-		return handshakeError(ctx, err, now)
+		return handshakeError(ctx, err)
 	case ctx.Err() != nil || isTimeout(err):
-		return &Error{Kind: KindFetch, ReasonCode: "timeout", Err: err}
+		return &Error{Kind: KindFetch, ReasonCode: "http-timeout", Err: err}
 	default:
-		return &Error{Kind: KindFetch, ReasonCode: "connect", Err: err}
+		return &Error{Kind: KindFetch, ReasonCode: "http-no-connection", Err: err}
 	}
 }
 
 // handshakeError returns the error for a failed handshake. A certificate that is
 // not valid has a kind of its own, as it has a result type of its own in RFC 8460
 // section 4.3.2.2.
-func handshakeError(ctx context.Context, err error, now time.Time) *Error {
+func handshakeError(ctx context.Context, err error) *Error {
 	var invalid *tls.CertificateVerificationError
 	var roots x509.SystemRootsError
-	kind, reason := KindFetch, "tls-handshake"
+	kind, reason := KindFetch, "http-tls-handshake"
 	switch {
 	case errors.As(err, &roots):
 		reason = "no-system-roots"
 	case errors.As(err, &invalid):
 		err = invalid.Err
-		kind, reason = KindCertificate, certificateReason(err, now)
+		kind, reason = KindCertificate, cmp.Or(certcode.Of(err), "invalid-certificate")
 	case ctx.Err() != nil:
-		return &Error{Kind: KindFetch, ReasonCode: "timeout", Err: ctx.Err()}
+		return &Error{Kind: KindFetch, ReasonCode: "http-timeout", Err: ctx.Err()}
 	}
 	// Only the text is kept: an error may contain the whole chain, which a server
 	// can make large, and errors stay in memory.
 	return failf(kind, reason, "%s", printable(err.Error()))
-}
-
-// certificateReason returns the reason code of a certificate that is not valid.
-func certificateReason(err error, now time.Time) string {
-	var invalid x509.CertificateInvalidError
-	var name x509.HostnameError
-	var unknown x509.UnknownAuthorityError
-	switch {
-	case errors.As(err, &name):
-		return "x509-name-mismatch"
-	case errors.As(err, &unknown):
-		return "x509-unknown-authority"
-	case !errors.As(err, &invalid):
-		return "x509-invalid"
-	}
-	switch invalid.Reason {
-	case x509.Expired:
-		if invalid.Cert != nil && now.Before(invalid.Cert.NotBefore) {
-			return "x509-not-yet-valid"
-		}
-		return "x509-expired"
-	case x509.IncompatibleUsage:
-		return "x509-key-usage"
-	case x509.CANotAuthorizedForThisName:
-		return "x509-name-constraints"
-	default:
-		return "x509-invalid"
-	}
 }

@@ -101,10 +101,10 @@ func TestResponses(t *testing.T) {
 	}{
 		"STS-26 text/plain":                {page("text/plain"), "", ""},
 		"STS-26 case":                      {page("Text/PLAIN"), "", ""},
-		"STS-26 text/html":                 {page("text/html"), mtasts.KindFetch, "media-type"},
-		"STS-26 text/plainer":              {page("text/plainer"), mtasts.KindFetch, "media-type"},
-		"STS-26 octet-stream":              {page("application/octet-stream"), mtasts.KindFetch, "media-type"},
-		"STS-26, field note 49: none":      {page(""), mtasts.KindFetch, "media-type"},
+		"STS-26 text/html":                 {page("text/html"), mtasts.KindFetch, "http-media-type"},
+		"STS-26 text/plainer":              {page("text/plainer"), mtasts.KindFetch, "http-media-type"},
+		"STS-26 octet-stream":              {page("application/octet-stream"), mtasts.KindFetch, "http-media-type"},
+		"STS-26, field note 49: none":      {page(""), mtasts.KindFetch, "http-media-type"},
 		"STS-27 charset":                   {page("text/plain; charset=utf-8"), "", ""},
 		"STS-27 other charset":             {page("text/plain;charset=iso-8859-1"), "", ""},
 		"STS-27 malformed parameters":      {page("text/plain ; ; x;y=\""), "", ""},
@@ -116,19 +116,19 @@ func TestResponses(t *testing.T) {
 		"STS-48 404":                       {status(404), mtasts.KindFetch, "http-status-404"},
 		"STS-48 500":                       {status(500), mtasts.KindFetch, "http-status-500"},
 		"STS-48 101":                       {raw("HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"), mtasts.KindFetch, "http-status-101"},
-		"STS-49 301":                       {status(301, "Location: https://www.example.com/"), mtasts.KindFetch, "redirect"},
-		"STS-49 302, same URL":             {status(302, "Location: /.well-known/mta-sts.txt"), mtasts.KindFetch, "redirect"},
-		"STS-49 303":                       {status(303, "Location: /x"), mtasts.KindFetch, "redirect"},
-		"STS-49 307":                       {status(307, "Location: /x"), mtasts.KindFetch, "redirect"},
-		"STS-49 308":                       {status(308, "Location: /x"), mtasts.KindFetch, "redirect"},
-		"STS-49 redirect without location": {status(302), mtasts.KindFetch, "redirect"},
+		"STS-49 301":                       {status(301, "Location: https://www.example.com/"), mtasts.KindFetch, "http-redirect"},
+		"STS-49 302, same URL":             {status(302, "Location: /.well-known/mta-sts.txt"), mtasts.KindFetch, "http-redirect"},
+		"STS-49 303":                       {status(303, "Location: /x"), mtasts.KindFetch, "http-redirect"},
+		"STS-49 307":                       {status(307, "Location: /x"), mtasts.KindFetch, "http-redirect"},
+		"STS-49 308":                       {status(308, "Location: /x"), mtasts.KindFetch, "http-redirect"},
+		"STS-49 redirect without location": {status(302), mtasts.KindFetch, "http-redirect"},
 		"STS-49 refresh":                   {status(200, "Refresh: 0; url=http://127.0.0.1/"), "", ""},
 		"STS-53 64 KiB":                    {func(*world) site { return respond(200, "text/plain", full) }, "", ""},
 		"STS-53 one more": {func(*world) site { return respond(200, "text/plain", full+"b") },
-			mtasts.KindFetch, "too-large"},
+			mtasts.KindFetch, "http-too-large"},
 		"STS-53, field note 49: the end cut off would be fine": {func(*world) site {
 			return respond(200, "text/plain", full+"\nmx: *.example.net\n")
-		}, mtasts.KindFetch, "too-large"},
+		}, mtasts.KindFetch, "http-too-large"},
 		"STS-53 never-ending body": {func(*world) site {
 			return func(conn *tls.Conn, _ *http.Request) {
 				io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n"+enforce)
@@ -136,7 +136,7 @@ func TestResponses(t *testing.T) {
 					_, err = io.WriteString(conn, "a: b\n")
 				}
 			}
-		}, mtasts.KindFetch, "too-large"},
+		}, mtasts.KindFetch, "http-too-large"},
 		"never-ending chunks": {func(*world) site {
 			return func(conn *tls.Conn, _ *http.Request) {
 				io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -144,7 +144,7 @@ func TestResponses(t *testing.T) {
 					_, err = io.WriteString(conn, "5\r\na: b\n\r\n")
 				}
 			}
-		}, mtasts.KindFetch, "too-large"},
+		}, mtasts.KindFetch, "http-too-large"},
 		"STS-52 one octet at a time": {func(*world) site {
 			return func(conn *tls.Conn, _ *http.Request) {
 				io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n")
@@ -155,13 +155,13 @@ func TestResponses(t *testing.T) {
 					}
 				}
 			}
-		}, mtasts.KindFetch, "timeout"},
+		}, mtasts.KindFetch, "http-timeout"},
 		"STS-52 silence": {func(*world) site {
 			return func(conn *tls.Conn, _ *http.Request) { time.Sleep(10 * time.Minute) }
-		}, mtasts.KindFetch, "timeout"},
+		}, mtasts.KindFetch, "http-timeout"},
 		"a header of a megabyte": {func(*world) site {
 			return respond(200, "text/plain", enforce, "X: "+strings.Repeat("x", 1<<20))
-		}, mtasts.KindFetch, "http"},
+		}, mtasts.KindFetch, "http-error"},
 		"a header without end": {func(*world) site {
 			return func(conn *tls.Conn, _ *http.Request) {
 				io.WriteString(conn, "HTTP/1.1 200 OK\r\n")
@@ -169,30 +169,30 @@ func TestResponses(t *testing.T) {
 					_, err = io.WriteString(conn, "X: y\r\n")
 				}
 			}
-		}, mtasts.KindFetch, "http"},
+		}, mtasts.KindFetch, "http-error"},
 		"interim responses without end": {func(*world) site {
 			return func(conn *tls.Conn, _ *http.Request) {
 				for err := error(nil); err == nil; {
 					_, err = io.WriteString(conn, "HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n")
 				}
 			}
-		}, mtasts.KindFetch, "http"},
-		"no HTTP":           {raw("220 mail.example.com ESMTP\r\n"), mtasts.KindFetch, "http"},
-		"nothing":           {raw(""), mtasts.KindFetch, "truncated"},
-		"cut off by length": {raw("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\n" + enforce), mtasts.KindFetch, "truncated"},
+		}, mtasts.KindFetch, "http-error"},
+		"no HTTP":           {raw("220 mail.example.com ESMTP\r\n"), mtasts.KindFetch, "http-error"},
+		"nothing":           {raw(""), mtasts.KindFetch, "http-truncated"},
+		"cut off by length": {raw("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\n" + enforce), mtasts.KindFetch, "http-truncated"},
 		"cut off without the end of TLS": {raw("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n" + enforce),
-			mtasts.KindFetch, "truncated"},
+			mtasts.KindFetch, "http-truncated"},
 		"ended by the end of TLS": {func(*world) site {
 			return func(conn *tls.Conn, _ *http.Request) {
 				io.WriteString(conn, "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n"+enforce)
 				conn.CloseWrite()
 			}
 		}, "", ""},
-		"two lengths":         {raw("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"), mtasts.KindFetch, "http"},
-		"gzip, not asked for": {func(*world) site { return respond(200, "text/plain", gzipped(enforce), "Content-Encoding: gzip") }, mtasts.KindFetch, "content-encoding"},
+		"two lengths":         {raw("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"), mtasts.KindFetch, "http-error"},
+		"gzip, not asked for": {func(*world) site { return respond(200, "text/plain", gzipped(enforce), "Content-Encoding: gzip") }, mtasts.KindFetch, "http-content-encoding"},
 		"gzip bomb": {func(*world) site {
 			return respond(200, "text/plain", gzipped(strings.Repeat("\n", 10<<20)), "Content-Encoding: gzip")
-		}, mtasts.KindFetch, "content-encoding"},
+		}, mtasts.KindFetch, "http-content-encoding"},
 		"field note 42: invalid policy": {func(*world) site { return respond(200, "text/plain", "<html>") }, mtasts.KindPolicy, "policy-syntax"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -237,19 +237,19 @@ func TestCertificates(t *testing.T) {
 	}{
 		"STS-44 good":               {x509.Certificate{DNSNames: []string{"x.example", policyHost}}, ""},
 		"STS-44 case":               {x509.Certificate{DNSNames: []string{"MTA-STS.Example.COM"}}, ""},
-		"STS-44 policy domain":      {x509.Certificate{DNSNames: []string{domain}}, "x509-name-mismatch"},
-		"STS-59 policy delegate":    {x509.Certificate{DNSNames: []string{"mta-sts.provider.example"}}, "x509-name-mismatch"},
-		"STS-44 address":            {x509.Certificate{IPAddresses: []net.IP{net.IPv4(11, 0, 0, 1)}}, "x509-name-mismatch"},
-		"STS-45 expired":            {x509.Certificate{DNSNames: []string{policyHost}, NotAfter: past}, "x509-expired"},
-		"STS-45 not yet valid":      {x509.Certificate{DNSNames: []string{policyHost}, NotBefore: future}, "x509-not-yet-valid"},
-		"STS-45 for mail only":      {x509.Certificate{DNSNames: []string{policyHost}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageEmailProtection}}, "x509-key-usage"},
-		"STS-46 only a CN":          {x509.Certificate{Subject: pkix.Name{CommonName: policyHost}}, "x509-name-mismatch"},
-		"STS-46 CN beside a DNS-ID": {x509.Certificate{Subject: pkix.Name{CommonName: policyHost}, DNSNames: []string{"x.example"}}, "x509-name-mismatch"},
+		"STS-44 policy domain":      {x509.Certificate{DNSNames: []string{domain}}, "name-not-in-certificate"},
+		"STS-59 policy delegate":    {x509.Certificate{DNSNames: []string{"mta-sts.provider.example"}}, "name-not-in-certificate"},
+		"STS-44 address":            {x509.Certificate{IPAddresses: []net.IP{net.IPv4(11, 0, 0, 1)}}, "name-not-in-certificate"},
+		"STS-45 expired":            {x509.Certificate{DNSNames: []string{policyHost}, NotAfter: past}, "leaf-expired"},
+		"STS-45 not yet valid":      {x509.Certificate{DNSNames: []string{policyHost}, NotBefore: future}, "not-yet-valid"},
+		"STS-45 for mail only":      {x509.Certificate{DNSNames: []string{policyHost}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageEmailProtection}}, "key-usage"},
+		"STS-46 only a CN":          {x509.Certificate{Subject: pkix.Name{CommonName: policyHost}}, "name-not-in-certificate"},
+		"STS-46 CN beside a DNS-ID": {x509.Certificate{Subject: pkix.Name{CommonName: policyHost}, DNSNames: []string{"x.example"}}, "name-not-in-certificate"},
 		"STS-47 wildcard":           {x509.Certificate{DNSNames: []string{"*.example.com"}}, ""},
-		"STS-47 part of a label":    {x509.Certificate{DNSNames: []string{"m*.example.com"}}, "x509-name-mismatch"},
-		"STS-47 two labels":         {x509.Certificate{DNSNames: []string{"*.*.com"}}, "x509-name-mismatch"},
-		"STS-47 wildcard above":     {x509.Certificate{DNSNames: []string{"*.com"}}, "x509-name-mismatch"},
-		"names to flood a log":      {x509.Certificate{DNSNames: []string{strings.Repeat("a\n", 10000)}}, "x509-name-mismatch"},
+		"STS-47 part of a label":    {x509.Certificate{DNSNames: []string{"m*.example.com"}}, "name-not-in-certificate"},
+		"STS-47 two labels":         {x509.Certificate{DNSNames: []string{"*.*.com"}}, "name-not-in-certificate"},
+		"STS-47 wildcard above":     {x509.Certificate{DNSNames: []string{"*.com"}}, "name-not-in-certificate"},
+		"names to flood a log":      {x509.Certificate{DNSNames: []string{strings.Repeat("a\n", 10000)}}, "name-not-in-certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -273,7 +273,7 @@ func TestCertificates(t *testing.T) {
 		bubble(t, func(t *testing.T) {
 			w := newWorld(t)
 			w.setSite(newAuthority(t).issue(&x509.Certificate{DNSNames: []string{policyHost}}), respond(200, "text/plain", enforce))
-			wantError(t, lookup(t, w.client(t)), mtasts.KindCertificate, "x509-unknown-authority")
+			wantError(t, lookup(t, w.client(t)), mtasts.KindCertificate, "unknown-authority")
 		})
 	})
 }
@@ -292,7 +292,7 @@ func TestTLSVersions(t *testing.T) {
 				if accepted {
 					wantMode(t, r, mtasts.Enforce)
 				} else {
-					wantError(t, r, mtasts.KindFetch, "tls-handshake")
+					wantError(t, r, mtasts.KindFetch, "http-tls-handshake")
 				}
 			})
 		})
@@ -304,14 +304,14 @@ func TestTLSVersions(t *testing.T) {
 				conn.Read(make([]byte, 1<<14))
 				io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\n\r\n")
 			})
-			wantError(t, lookup(t, w.client(t)), mtasts.KindFetch, "tls-handshake")
+			wantError(t, lookup(t, w.client(t)), mtasts.KindFetch, "http-tls-handshake")
 		})
 	})
 	t.Run("silence", func(t *testing.T) {
 		bubble(t, func(t *testing.T) {
 			w := newWorld(t)
 			w.setHost(func(conn net.Conn) { io.Copy(io.Discard, conn) })
-			wantError(t, lookup(t, w.client(t, waits)), mtasts.KindFetch, "timeout")
+			wantError(t, lookup(t, w.client(t, waits)), mtasts.KindFetch, "http-timeout")
 		})
 	})
 }
@@ -325,13 +325,13 @@ func TestSpecialAddresses(t *testing.T) {
 		dials  string
 		reason string
 	}{
-		"loopback":                {[]string{"127.0.0.1"}, nil, "", "address-refused"},
-		"loopback by IPv6":        {[]string{"::1", "::ffff:127.0.0.1"}, nil, "", "address-refused"},
+		"loopback":                {[]string{"127.0.0.1"}, nil, "", "http-address-refused"},
+		"loopback by IPv6":        {[]string{"::1", "::ffff:127.0.0.1"}, nil, "", "http-address-refused"},
 		"rebinding to one of two": {[]string{"127.0.0.1", "11.0.0.2"}, nil, "tcp 11.0.0.2:443", ""},
 		"mapped":                  {[]string{"::ffff:11.0.0.2"}, nil, "tcp 11.0.0.2:443", ""},
 		"IPv6":                    {[]string{"2606:4700::1"}, nil, "tcp [2606:4700::1]:443", ""},
 		"allowed":                 {[]string{"127.0.0.1"}, netip.Addr.IsLoopback, "tcp 127.0.0.1:443", ""},
-		"allowed, another":        {[]string{"10.0.0.1"}, netip.Addr.IsLoopback, "", "address-refused"},
+		"allowed, another":        {[]string{"10.0.0.1"}, netip.Addr.IsLoopback, "", "http-address-refused"},
 		"allowed, mapped":         {[]string{"::ffff:127.0.0.1"}, netip.Addr.Is4, "tcp 127.0.0.1:443", ""},
 		"none":                    {nil, nil, "", "dns-not-found"},
 	} {

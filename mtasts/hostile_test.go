@@ -63,7 +63,7 @@ func TestHTTP2Flood(t *testing.T) {
 				w := newWorld(t)
 				w.setTLS(&tls.Config{Certificates: []tls.Certificate{w.good()}}, flood(unit))
 				start := time.Now()
-				wantReport(t, lookup(t, w.client(t)), start, "sts-policy-fetch-error", "http")
+				wantReport(t, lookup(t, w.client(t)), start, "sts-policy-fetch-error", "http-error")
 			})
 		})
 	}
@@ -72,7 +72,7 @@ func TestHTTP2Flood(t *testing.T) {
 			w := newWorld(t)
 			w.setTLS(&tls.Config{Certificates: []tls.Certificate{w.good()}, NextProtos: []string{"h2"}}, flood(frame(4, "")))
 			start := time.Now()
-			wantReport(t, lookup(t, w.client(t)), start, "sts-policy-fetch-error", "http")
+			wantReport(t, lookup(t, w.client(t)), start, "sts-policy-fetch-error", "http-error")
 		})
 	})
 }
@@ -89,7 +89,7 @@ func TestRedirectInside(t *testing.T) {
 				w := newWorld(t)
 				w.setSite(w.good(), respond(302, "text/plain", "", "Location: "+location))
 				start := time.Now()
-				wantReport(t, lookup(t, w.client(t)), start, "sts-policy-fetch-error", "redirect")
+				wantReport(t, lookup(t, w.client(t)), start, "sts-policy-fetch-error", "http-redirect")
 				if len(w.dials) != 1 || w.dials[0] != "tcp 11.0.0.1:443" {
 					t.Errorf("dialed %q", w.dials)
 				}
@@ -128,7 +128,7 @@ func TestRebinding(t *testing.T) {
 		}
 		time.Sleep(25 * time.Hour)
 		start := time.Now()
-		wantReport(t, lookup(t, c), start, "sts-policy-fetch-error", "address-refused")
+		wantReport(t, lookup(t, c), start, "sts-policy-fetch-error", "http-address-refused")
 		if len(w.dials) != 1 {
 			t.Errorf("dialed %q", w.dials)
 		}
@@ -156,7 +156,7 @@ func TestRenegotiation(t *testing.T) {
 		})
 		start := time.Now()
 		r := lookup(t, w.client(t))
-		wantReport(t, r, start, "sts-policy-fetch-error", "http")
+		wantReport(t, r, start, "sts-policy-fetch-error", "http-error")
 		if !strings.Contains(r.Err.Error(), "no renegotiation") {
 			t.Errorf("error %v", r.Err)
 		}

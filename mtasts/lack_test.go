@@ -26,7 +26,7 @@ func TestM10NoFiles(t *testing.T) {
 			}
 		})
 		r := lookup(t, c)
-		wantError(t, r, mtasts.KindFetch, "no-turn")
+		wantError(t, r, mtasts.KindFetch, "http-busy")
 		if r.Reportable() || time.Until(r.NextCheck) > 5*time.Second {
 			t.Errorf("%+v", r)
 		}

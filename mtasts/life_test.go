@@ -121,7 +121,7 @@ func TestFirstContactWaits(t *testing.T) {
 					t.Errorf("waited %v", took)
 				}
 				if want == "" {
-					wantError(t, r, mtasts.KindFetch, "pending")
+					wantError(t, r, mtasts.KindFetch, "http-pending")
 					if r.Reportable() || time.Until(r.NextCheck) > 5*time.Second || !c.IsCurrent(domain, nil) {
 						t.Errorf("%+v", r)
 					}

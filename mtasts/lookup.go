@@ -323,7 +323,7 @@ func (c *Client) wait(ctx context.Context, f *flight.Flight[outcome], impatient 
 				now := c.config.Now()
 				known.state = known.state.at(now)
 				if known.state.policy == nil {
-					known.state.setError(&Error{Domain: known.state.domain, Kind: KindFetch, ReasonCode: "pending", Err: errPending}, "")
+					known.state.setError(&Error{Domain: known.state.domain, Kind: KindFetch, ReasonCode: "http-pending", Err: errPending}, "")
 					known.state.checkAt(now.Add(soon))
 				}
 				return known, nil
@@ -566,10 +566,7 @@ func (w *work) share(ctx context.Context, mine *state, id string) (theirs *state
 // more, so an unchanged id does not extend it.
 func (w *work) fetchItself(ctx context.Context, old *state, found discovery) (_ *state, ok bool) {
 	c := w.client
-	policy, text, err := c.fetcher.fetch(ctx, w.domain)
-	if ctx.Err() == nil {
-		c.events.fetched(w.domain, err)
-	}
+	policy, text, err := c.fetcher.fetch(ctx, w.domain, old.policy)
 	now := c.config.Now()
 	next := old.at(now)
 	switch {

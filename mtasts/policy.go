@@ -1,13 +1,11 @@
 package mtasts
 
 import (
-	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/mxseal/mxseal/internal/names"
-	"github.com/mxseal/mxseal/internal/txtrecord"
+	"github.com/mxseal/mxseal/mtasts/internal/policytext"
 )
 
 // Mode is what a sender does with a mail host that does not meet the policy (RFC
@@ -64,6 +62,32 @@ func Lines(text string) []string {
 	return lines
 }
 
+// MatchMX reports whether the policy allows host, the name of a mail host in an MX
+// record (RFC 8461 section 4.1). Case and a final dot do not matter. A wildcard
+// matches exactly one label. host must be in A-labels; a name with other
+// characters never matches.
+//
+// MatchMX does not depend on the mode: in the modes [None] and [Testing], a host
+// that does not match still gets mail.
+func (p *Policy) MatchMX(host string) bool {
+	host = strings.TrimSuffix(host, ".")
+	for _, pattern := range p.MX {
+		if matchPattern(pattern, host) {
+			return true
+		}
+	}
+	return false
+}
+
+func matchPattern(pattern, host string) bool {
+	parent, wildcard := strings.CutPrefix(pattern, "*.")
+	if !wildcard {
+		return names.EqualFold(pattern, host)
+	}
+	label, rest, ok := strings.Cut(host, ".")
+	return ok && names.IsLabel(label) && names.EqualFold(parent, rest)
+}
+
 // ParsePolicy parses the text of a policy (RFC 8461 section 3.2). Lines end in LF
 // or CRLF, and empty lines at the end are permitted. Unknown fields are ignored,
 // and so is every version, mode and max_age after the first. A pattern that is
@@ -72,153 +96,9 @@ func Lines(text string) []string {
 //
 // The error is an [*Error] of kind [KindPolicy].
 func ParsePolicy(text string) (*Policy, error) {
-	p := &parser{policy: Policy{Text: text}}
-	for number, rest := 1, text; rest != ""; number++ {
-		var line string
-		line, rest = cutLine(rest)
-		if err := p.line(txtrecord.TrimRight(line)); err != nil {
-			err.Err = fmt.Errorf("line %d: %w", number, err.Err)
-			return nil, err
-		}
+	read, fault := policytext.Parse(text, MaxAge)
+	if fault != nil {
+		return nil, &Error{Kind: KindPolicy, ReasonCode: fault.ReasonCode, Err: fault}
 	}
-	if err := p.complete(); err != nil {
-		return nil, err
-	}
-	return &p.policy, nil
-}
-
-// cutLine returns the first line of text without its end, LF or CRLF, and the rest
-// of the text.
-func cutLine(text string) (line, rest string) {
-	line, rest, terminated := strings.Cut(text, "\n")
-	if terminated {
-		line = strings.TrimSuffix(line, "\r")
-	}
-	return line, rest
-}
-
-// parser parses the lines of a policy one by one.
-type parser struct {
-	policy  Policy
-	version bool // seen
-	maxAge  bool // seen
-	ended   bool // by an empty line
-}
-
-func (p *parser) line(line string) *Error {
-	if line == "" {
-		p.ended = true
-		return nil
-	}
-	if p.ended {
-		return failf(KindPolicy, "policy-syntax", "text after an empty line: %s", quote(line))
-	}
-	if !isText(line) {
-		return failf(KindPolicy, "policy-syntax", "control characters or not UTF-8: %s", quote(line))
-	}
-	key, value, ok := strings.Cut(line, ":")
-	if !ok || !txtrecord.IsExtensionName(key) {
-		return failf(KindPolicy, "policy-syntax", "the line is not a key and a value: %s", quote(line))
-	}
-	value = txtrecord.TrimLeft(value)
-	if strings.IndexByte(value, '\t') >= 0 {
-		return failf(KindPolicy, "policy-syntax", "tab inside a value: %s", quote(line))
-	}
-	return p.field(key, value)
-}
-
-// field parses one sts-policy-field. A bad value of a known key also matches the
-// grammar of an extension. It is not read as one. A repeated key is ignored,
-// whatever its value (RFC 8461 section 3.2).
-func (p *parser) field(key, value string) *Error {
-	switch key {
-	case "version":
-		if !p.version && value != version {
-			return failf(KindPolicy, "policy-version", "unknown version %s", quote(value))
-		}
-		p.version = true
-	case "mode":
-		if p.policy.Mode != "" {
-			return nil
-		}
-		switch mode := Mode(value); mode {
-		case Enforce, Testing, None:
-			p.policy.Mode = mode
-		default:
-			return failf(KindPolicy, "policy-mode", "unknown mode %s", quote(value))
-		}
-	case "max_age":
-		if p.maxAge {
-			return nil
-		}
-		age, ok := parseMaxAge(value)
-		if !ok {
-			return failf(KindPolicy, "policy-max-age", "malformed max_age %s", quote(value))
-		}
-		p.policy.MaxAge, p.maxAge = age, true
-	case "mx":
-		if !isPattern(value) {
-			return failf(KindPolicy, "policy-mx", "malformed mx %s", quote(value))
-		}
-		p.addMX(value)
-	default:
-		if value == "" {
-			return failf(KindPolicy, "policy-syntax", "key %s has no value", quote(key))
-		}
-	}
-	return nil
-}
-
-// addMX allocates room for as many patterns as there seem to be, but not more than
-// usual, because many policies are kept in memory for long.
-func (p *parser) addMX(pattern string) {
-	if p.policy.MX == nil {
-		p.policy.MX = make([]string, 0, min(strings.Count(p.policy.Text, "mx:"), 6))
-	}
-	p.policy.MX = append(p.policy.MX, pattern)
-}
-
-// complete checks that all required fields were seen.
-func (p *parser) complete() *Error {
-	switch {
-	case !p.version:
-		return failf(KindPolicy, "policy-version", "the policy has no version")
-	case p.policy.Mode == "":
-		return failf(KindPolicy, "policy-mode", "the policy has no mode")
-	case !p.maxAge:
-		return failf(KindPolicy, "policy-max-age", "the policy has no max_age")
-	case p.policy.MX == nil && p.policy.Mode != None:
-		return failf(KindPolicy, "policy-mx", "the policy has no mx, and its mode is %s", p.policy.Mode)
-	}
-	return nil
-}
-
-// parseMaxAge returns the number of seconds in s, which may have any number of
-// digits. A value above MaxAge is MaxAge, so nothing overflows.
-func parseMaxAge(s string) (age time.Duration, ok bool) {
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return 0, false
-		}
-		age = min(age*10+time.Duration(s[i]-'0')*time.Second, MaxAge)
-	}
-	return age, s != ""
-}
-
-// isPattern reports whether s is an sts-policy-mx-value.
-func isPattern(s string) bool { return names.IsHostName(strings.TrimPrefix(s, "*.")) }
-
-// isText reports whether s is UTF-8 without control characters, except tab, which
-// is permitted around a value.
-func isText(s string) bool {
-	ascii := true
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c >= 0x80:
-			ascii = false
-		case c < ' ' && c != '\t' || c == 0x7f:
-			return false
-		}
-	}
-	return ascii || utf8.ValidString(s)
+	return &Policy{Mode: Mode(read.Mode), MaxAge: read.MaxAge, MX: read.MX, Text: text}, nil
 }

@@ -190,7 +190,7 @@ func TestRunRecovers(t *testing.T) {
 		if r.State != mtasts.Failing || !r.Reportable() {
 			t.Errorf("%+v", r)
 		}
-		wantError(t, r, mtasts.KindFetch, "connect")
+		wantError(t, r, mtasts.KindFetch, "http-no-connection")
 		w.publish("1", enforceWeek)
 		time.Sleep(5 * time.Hour)
 		if r := lookup(t, c); r.State != mtasts.InForce || r.Err != nil || time.Since(r.Fetched) > 5*time.Hour {

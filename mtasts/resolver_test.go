@@ -31,9 +31,9 @@ func (bogus) TLSReport() (string, string) { return "dnssec-invalid", "bogus-sign
 // one. The result type is that of a failed fetch.
 func TestDNSFailures(t *testing.T) {
 	for reason, failure := range map[string]error{
-		"dns-failure":                 servfail("x"),
-		"dns-timeout":                 &net.DNSError{Err: "i/o timeout", IsTimeout: true},
-		"dns-bogus-signature-expired": fmt.Errorf("lookup: %w", bogus{errors.New("bogus")}),
+		"dns-failure":             servfail("x"),
+		"dns-timeout":             &net.DNSError{Err: "i/o timeout", IsTimeout: true},
+		"bogus-signature-expired": fmt.Errorf("lookup: %w", bogus{errors.New("bogus")}),
 	} {
 		t.Run(reason, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {

@@ -40,6 +40,8 @@ type storage struct {
 	failing atomic.Bool
 	epoch   atomic.Uint32
 	back    func() // called when epoch has grown
+
+	gets, puts, deletes, leases calls
 }
 
 func newStorage(config Config, events *notifier, back func()) *storage {
@@ -75,7 +77,9 @@ func (st *storage) read(ctx context.Context, domain string) *state {
 	limited, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	unknown.epoch = st.epoch.Load()
+	began := time.Now()
 	e, err := st.store.Get(limited, domain)
+	st.gets.ended(began, err)
 	if err == nil && st.key != nil && !e.isTagged(st.key) {
 		err = fmt.Errorf("%w: no Client with Config.StoreKey has put it", errEntry)
 	}
@@ -173,7 +177,9 @@ func (st *storage) write(ctx context.Context, old, next *state) bool {
 	if st.key != nil {
 		e.Tag = e.tag(st.key)
 	}
+	began := time.Now()
 	err := st.store.Put(ctx, e)
+	st.puts.ended(began, err)
 	if err != nil {
 		st.events.storeFailed(next.domain, err)
 	}
@@ -226,7 +232,10 @@ func (s *state) entry() Entry {
 func (st *storage) remove(ctx context.Context, domain string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
-	if err := st.store.Delete(ctx, domain); err != nil {
+	began := time.Now()
+	err := st.store.Delete(ctx, domain)
+	st.deletes.ended(began, err)
+	if err != nil {
 		st.events.storeFailed(domain, err)
 	}
 }
@@ -236,7 +245,9 @@ func (st *storage) remove(ctx context.Context, domain string) {
 func (st *storage) lease(ctx context.Context, domain string, d time.Duration) (release func(), ok bool, err error) {
 	limited, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
+	began := time.Now()
 	release, ok, err = st.leaser.Lease(limited, domain, d)
+	st.leases.ended(began, err)
 	if err != nil && ctx.Err() == nil {
 		st.events.storeFailed(domain, err)
 	}

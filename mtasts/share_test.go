@@ -95,7 +95,7 @@ func TestOneFetchForAll(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		together(t, clients, func(r mtasts.Result) {
 			wantMode(t, r, mtasts.Enforce)
-			wantError(t, r, mtasts.KindFetch, "connect")
+			wantError(t, r, mtasts.KindFetch, "http-no-connection")
 		})
 		if _, dials := w.counts(); dials != 3 {
 			t.Errorf("%d fetches with one that failed", dials)

@@ -134,6 +134,7 @@ type state struct {
 	next     time.Time // when to ask DNS again
 	made     time.Time // not after now, unless the clock was set back
 	used     bool      // whether the domain was looked up since fetched
+	own      bool      // whether this Client has fetched the policy
 	unread   bool      // whether the store could not be read, so that it may have a policy
 	answered bool      // whether the store has answered for the domain before
 	unsaved  bool      // whether the store could not be written
@@ -308,7 +309,7 @@ func (s *state) at(now time.Time) *state {
 	}
 	switch {
 	case t.policy != nil && !t.inForce(now):
-		t.policy, t.id, t.fetched, t.used, t.behind = nil, "", time.Time{}, false, 0
+		t.policy, t.id, t.fetched, t.used, t.own, t.behind = nil, "", time.Time{}, false, false, 0
 		expired := *s
 		if s.lapsed.depth() >= maxLapsed {
 			expired.lapsed = s.lapsed.lapsed // the earliest ones stay
@@ -433,7 +434,7 @@ func (s *state) fetchSucceeded(id string, now time.Time, policy *Policy) {
 	// Stores keep milliseconds; the time must not differ from what they return.
 	s.policy, s.fetched, s.behind, s.lapsed = policy, now.Truncate(time.Millisecond), 0, nil
 	s.id = strings.Clone(id) // does not keep the whole TXT record in memory
-	s.unread = false
+	s.own, s.unread = true, false
 	s.problems = nil
 }
 

@@ -105,7 +105,7 @@ func TestStoreKeepsFailures(t *testing.T) {
 		if err != nil || r.State != mtasts.Failing || failing.State != mtasts.Failing {
 			t.Errorf("%+v, %v", r, err)
 		}
-		wantError(t, r, mtasts.KindFetch, "connect")
+		wantError(t, r, mtasts.KindFetch, "http-no-connection")
 		wantCounts(t, w, 3, 2)
 	})
 }

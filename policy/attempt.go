@@ -11,6 +11,7 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy/internal/decision"
 	"github.com/mxseal/mxseal/policy/internal/reply"
+	"github.com/mxseal/mxseal/policy/internal/wording"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
@@ -21,46 +22,40 @@ type Step uint8
 const (
 	// NotConnected means that there was no connection. err is the error of
 	// Host.DialContext.
-	NotConnected Step = iota
+	NotConnected Step = Step(wording.NotConnected)
 	// Greeting means that the server did not greet. err is its reply, such as
 	// 554, or the error of the connection. 521 means that the host accepts no mail
 	// (RFC 7504 section 3). It is permanent at level Opportunistic, where nobody has
 	// to be authenticated to say so, and temporary for a next hop that the operator
 	// configured. A caller that has gone back to cleartext after
 	// a failed handshake must take it for temporary.
-	Greeting
+	Greeting Step = Step(wording.Greeting)
 	// EHLO means that the server did not accept EHLO, before TLS or, if state is
 	// not nil, after the handshake. err is its reply or the error of the
 	// connection.
-	EHLO
+	EHLO Step = Step(wording.EHLO)
 	// NotOffered means that the reply to EHLO did not offer STARTTLS. err is nil.
-	NotOffered
+	NotOffered Step = Step(wording.NotOffered)
 	// StartTLSRefused means that the server answered STARTTLS by another reply
 	// than 220. err is that reply. Without any reply the step is Handshake. After
 	// a 421 reply, which must be a *textproto.Error to be recognized, the server
 	// closes the connection (RFC 5321 section 3.8): it is busy, and mail must not
 	// be sent over this connection.
-	StartTLSRefused
+	StartTLSRefused Step = Step(wording.StartTLSRefused)
 	// Handshake means that STARTTLS was sent, and TLS was not established. err is
 	// the error of the handshake, or of the connection.
-	Handshake
+	Handshake Step = Step(wording.Handshake)
 	// RequireTLSNotOffered means that the server did not offer REQUIRETLS in its
 	// reply to EHLO after the handshake, and the mail requires it (RFC 8689).
 	// err is nil.
-	RequireTLSNotOffered
+	RequireTLSNotOffered Step = Step(wording.RequireTLSNotOffered)
 	// Done means that the session is established, and mail may be sent. state is
 	// nil if the session is in cleartext. err is nil.
-	Done
+	Done Step = Step(wording.Done)
 )
 
 // String returns the name of the step, such as "EHLO".
-func (s Step) String() string {
-	names := [...]string{"not connected", "greeting", "EHLO", "STARTTLS not offered", "STARTTLS refused", "handshake", "REQUIRETLS not offered", "done"}
-	if int(s) < len(names) {
-		return names[s]
-	}
-	return "unknown step"
-}
+func (s Step) String() string { return wording.Step(s).String() }
 
 // Attempted judges one attempt to establish a session with the host. It is for
 // programs with an SMTP client of their own; delivery.Dialer calls it itself.
@@ -133,7 +128,7 @@ func (a *attempt) record() tlsrpt.Session {
 		if a.closing() {
 			return a.unrecorded()
 		}
-		return a.session([]tlsrpt.Failure{{Type: tlsrpt.STARTTLSNotSupported, ReasonCode: startTLSRefused}})
+		return a.session([]tlsrpt.Failure{wording.StartTLSRefused.Wording(nil, false).Failure()})
 	case Handshake:
 		var own *Error
 		if a.state != nil && errors.As(a.err, &own) && own.Err != nil {
@@ -166,7 +161,7 @@ func (a *attempt) judge() *Error {
 		return own
 	case (a.step == NotConnected || a.step == Handshake) && errors.As(a.err, &own):
 	default:
-		own = h.failure(a.step.wording(a.err, inTLS), reply.Bounded(a.err))
+		own = h.failure(wording.Step(a.step).Wording(a.err, inTLS), reply.Bounded(a.err))
 	}
 	if a.step == Greeting && h.Level == Opportunistic && a.replyCode() == 521 && (h.plan == nil || h.plan.Via == "") {
 		own.Permanent, own.ReplyCode, own.Status = true, 521, "5.3.2"
@@ -308,12 +303,11 @@ func (a *attempt) outcomeOfMTASTS(general []tlsrpt.Failure) []tlsrpt.Outcome {
 	case h.By&ByMTASTS == 0 && !h.demands.Observe:
 		outcome.Failures = nil
 	case !found.Policy.MatchMX(h.Name):
-		outcome.Failures = []tlsrpt.Failure{{Type: tlsrpt.CertificateHostMismatch, ReasonCode: mxNotInPolicy}}
+		outcome.Failures = []tlsrpt.Failure{wording.OfRefusal(decision.NotInAllowList, nil, true).Failure()}
 	case h.Level == Refused:
 		return nil // DANE refused the host; this policy was not tried
 	case a.state != nil && len(general) == 0 && a.state.Version < tls.VersionTLS12: // in testing mode
-		old := oldTLS(tls.VersionName(a.state.Version))
-		outcome.Failures = []tlsrpt.Failure{{Type: old.reason, ReasonCode: old.reasonCode}}
+		outcome.Failures = []tlsrpt.Failure{wording.OldTLS(tls.VersionName(a.state.Version)).Failure()}
 	case a.state != nil && len(general) == 0:
 		outcome.Failures = classified(h.verifyWebPKI(a.state.PeerCertificates, h.Name))
 	}

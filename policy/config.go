@@ -3,6 +3,8 @@ package policy
 import (
 	"context"
 	"crypto/x509"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -44,7 +46,8 @@ type Config struct {
 
 	// MTASTS looks up and remembers MTA-STS policies. nil means a client
 	// made from DNS, Store, StoreKey, ProceedUnread, RootCAs, Dial, AllowPolicyHost,
-	// MaxPlans, Timeout, Now, OnEvent and Logger.
+	// Memory, MaxPlans, MaxFetches, MaxRefreshes, FetchTimeout, Timeout, Now, OnEvent and
+	// Logger.
 	MTASTS *mtasts.Client
 
 	// RootCAs are the roots of the web PKI, for MTA-STS policy hosts and for the
@@ -139,15 +142,33 @@ type Config struct {
 	// is permitted there. Wherever a policy applies, the minimum is TLS 1.2.
 	OpportunisticMinVersion uint16
 
-	// MaxPlans bounds the plans kept in memory, and their size to 2 KiB for each on
-	// average: a plan with one host takes about that, and one with five hosts about
-	// 8 KiB. Plans that are used again stay longer, so that a run over more domains
-	// than fit does not displace them. 0 means 100,000 plans, which take at most
-	// 200 MiB.
-	//
-	// The MTA-STS client that New makes remembers policies of as many domains, and of
-	// as many others that they have none.
+	// Memory bounds what is remembered in memory, in octets. Half of it is for plans, a
+	// quarter for MTA-STS policies (see mtasts.Config.Memory), and a quarter for DNS
+	// answers. The shares of policies and answers are for what New makes, and not used
+	// with Config.MTASTS and Config.DNS. A plan with one host takes about a kilobyte, and
+	// less if other plans have the same host. Plans that are used again stay longer, so
+	// that a run over more domains than fit does not displace them. What lookups under way
+	// hold comes on top: see DNSBounds and MaxFetches. 0 means 256 MiB, which is enough for
+	// 100,000 domains; the minimum is 8 MiB.
+	Memory int
+
+	// MaxPlans bounds the plans in memory in number as well, and the domains of which an
+	// MTA-STS policy is remembered; see mtasts.Config.MaxPolicies. 0 means that only Memory
+	// bounds them.
 	MaxPlans int
+
+	// MaxFetches bounds the connections to MTA-STS policy hosts at the same time, and
+	// MaxRefreshes how many policies Run fetches at the same time. 0 means 128 and 32.
+	MaxFetches, MaxRefreshes int
+
+	// FetchTimeout bounds the fetch of a policy. 0 means one minute.
+	FetchTimeout time.Duration
+
+	// DNSLimits bounds the work of one lookup of the validator that New makes, and
+	// DNSBounds what all its lookups under way hold together. The zero values mean the
+	// defaults of package dnssec.
+	DNSLimits dnssec.Limits
+	DNSBounds dnssec.Bounds
 
 	// Timeout bounds the lookups for one plan. A quarter of it, and at most 15 seconds,
 	// is for the first MTA-STS policy of a domain. If it is not there then, the plan is
@@ -159,14 +180,35 @@ type Config struct {
 	Now func() time.Time
 
 	// OnEvent is called when the protection of a domain changes: an MTA-STS policy appears,
-	// changes, weakens, expires or cannot be refreshed, the Store fails, or DANE appears,
-	// weakens or disappears. The lookup that caused the event waits until OnEvent returns.
+	// changes, weakens, expires, is forgotten or cannot be refreshed, no policy host can be
+	// reached, the Store fails, DANE appears, weakens or disappears, or all hosts of a domain
+	// are refused for long. The lookup that caused the event waits until OnEvent returns.
 	// It may be called concurrently, and must not call the Resolver. With Config.MTASTS,
 	// the events of that client are its own. nil means that no function is called.
 	OnEvent func(Event)
 
 	// Logger gets events that the operator should see. nil logs nothing.
 	Logger *slog.Logger
+}
+
+// check returns an error that names the fields that are wrong by themselves or together.
+func (config *Config) check() error {
+	switch {
+	case config.Memory < 0 || config.MaxPlans < 0 || config.MaxFetches < 0 || config.MaxRefreshes < 0 || config.FetchTimeout < 0 || config.Timeout < 0:
+		return errors.New("policy: Config.Memory, MaxPlans, MaxFetches, MaxRefreshes, FetchTimeout and Timeout must not be negative; 0 means the default")
+	case config.Memory != 0 && config.Memory < minMemory:
+		return fmt.Errorf("policy: Config.Memory is %d octets; give %d or more, or 0 for the default", config.Memory, minMemory)
+	case config.NoDANE && config.RequireDANE:
+		return errors.New("policy: Config.NoDANE and Config.RequireDANE exclude each other; set only one")
+	case config.Floor > Authenticated:
+		return errors.New("policy: Config.Floor is not a Level; use one of the constants")
+	case config.DNS != nil && (len(config.Servers) > 0 || config.DNSLimits != (dnssec.Limits{}) || config.DNSBounds != (dnssec.Bounds{})):
+		return errors.New("policy: Config.Servers, DNSLimits and DNSBounds exclude Config.DNS; set them in the Config of that resolver")
+	case config.MTASTS != nil && (config.Store != nil || config.StoreKey != nil || config.ProceedUnread ||
+		config.MaxFetches != 0 || config.MaxRefreshes != 0 || config.FetchTimeout != 0):
+		return errors.New("policy: Config.Store, StoreKey, ProceedUnread, MaxFetches, MaxRefreshes and FetchTimeout exclude Config.MTASTS; set them in the Config of the MTA-STS client")
+	}
+	return nil
 }
 
 // Precedence says which standard decides about a host found by secure MX records

@@ -1,8 +1,10 @@
 package policy
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
@@ -45,10 +47,28 @@ type Event struct {
 	Since time.Time
 }
 
-// notifier tells the operator of events.
+// notifier passes events on to the operator.
 type notifier struct {
 	logger  *slog.Logger
-	onEvent func(Event) // nil for none
+	onEvent func(Event)                  // nil for none
+	counts  map[EventKind]*atomic.Uint64 // has all kinds but PolicyEvent
+}
+
+func newNotifier(config Config) notifier {
+	n := notifier{cmp.Or(config.Logger, slog.New(slog.DiscardHandler)), config.OnEvent, map[EventKind]*atomic.Uint64{}}
+	for _, kind := range []EventKind{DANEAppeared, DANEWeakened, DANEDisappeared, HostsRefused, HostsPermitted} {
+		n.counts[kind] = new(atomic.Uint64)
+	}
+	return n
+}
+
+// numbers returns how many events of each kind there were, except for PolicyEvent.
+func (n notifier) numbers() map[EventKind]uint64 {
+	numbers := make(map[EventKind]uint64, len(n.counts))
+	for kind, count := range n.counts {
+		numbers[kind] = count.Load()
+	}
+	return numbers
 }
 
 // compare notes in the plan what protects the domain, and tells the operator what has
@@ -89,6 +109,7 @@ func (n notifier) tell(change protection.Change, plan *Plan) {
 	case protection.Permitted:
 		e.Kind, text = HostsPermitted, "mail may be sent to the domain again"
 	}
+	n.counts[e.Kind].Add(1)
 	n.logger.LogAttrs(context.Background(), level, text, attrs...)
 	if n.onEvent != nil {
 		n.onEvent(e)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/textproto"
 	"slices"
 	"strings"
@@ -12,144 +11,17 @@ import (
 	"github.com/mxseal/mxseal/policy/internal/decision"
 	"github.com/mxseal/mxseal/policy/internal/hop"
 	"github.com/mxseal/mxseal/policy/internal/reply"
-	"github.com/mxseal/mxseal/tlsrpt"
+	"github.com/mxseal/mxseal/policy/internal/wording"
 )
 
-// This file has the text, status and permanence of every refusal and failure.
-// Other files name the case; they do not write texts of their own.
-
-// wording is what an Error says about one case.
-type wording struct {
-	kind       error // the sentinel of a refusal
-	reason     tlsrpt.ResultType
-	reasonCode string
-	status     string
-	permanent  bool
-	detail     string
-}
-
-// refusalWording returns what Host.Refusal says. err is the cause, and policyKnown
-// reports whether the MTA-STS policy of the domain could be looked up.
-func refusalWording(refusal decision.Refusal, err error, policyKnown bool) wording {
-	switch refusal {
-	case decision.TLSALookupFailed:
-		failure := failedLookup(err)
-		return wording{
-			kind: ErrLookupFailed, reason: failure.Type, reasonCode: failure.ReasonCode, status: "4.7.5",
-			detail: "the lookup of the host's addresses or TLSA records failed, which does not mean that there are none; the mail waits",
-		}
-	case decision.PolicyNotAsked:
-		return wording{kind: ErrPolicyUnknown, status: "4.7.5", detail: "the MTA-STS policy is not known; the mail waits"}
-	case decision.NotInAllowList:
-		return wording{
-			kind: ErrNotListed, reason: tlsrpt.CertificateHostMismatch, reasonCode: mxNotInPolicy, status: "4.7.5",
-			detail: "the enforced MTA-STS policy does not list the host",
-		}
-	case decision.DANEMissing:
-		return wording{
-			kind: ErrNoDANE, reason: tlsrpt.DANERequired, status: "4.7.5",
-			detail: "DANE is required by the operator, and there are no secure MX records with usable TLSA records",
-		}
-	case decision.RouteUnauthenticated:
-		w := wording{
-			kind: ErrRoute, status: "4.7.5",
-			detail: "the mail requires TLS on its whole way, and neither secure MX records nor an MTA-STS policy name the host",
-		}
-		// RFC 8689 section 4.2.1 returns the mail to its sender. A domain whose
-		// policy could not be looked up may have one that names the host.
-		if policyKnown {
-			w.status, w.permanent = "5.7.10", true
-		}
-		return w
-	case decision.Unreachable:
-		return wording{kind: ErrUnreachable, status: "4.4.4", detail: "the host has no usable address"}
-	case decision.SpecialAddress:
-		// Temporary because the records may be forged or a passing error. The RFCs
-		// call only a denial permanent.
-		return wording{
-			kind: ErrSpecialAddress, status: "4.4.4",
-			detail: "no mail is sent to the host's addresses unless Config.AllowMailHost permits them",
-		}
-	default:
-		return wording{status: "4.7.5", detail: "the host is refused"}
-	}
-}
-
-const (
-	// mxNotInPolicy is the failure-reason-code for a host that an MTA-STS policy
-	// does not list.
-	mxNotInPolicy = "mx-not-in-policy"
-	// startTLSRefused is the failure-reason-code for a server that offers
-	// STARTTLS and then refuses it.
-	startTLSRefused = "starttls-refused"
-)
-
-// wording returns what the error for an attempt says that ended at the step.
-// inTLS reports whether a TLS session was established before.
-func (s Step) wording(err error, inTLS bool) wording {
-	broken := wording{status: "4.4.2"}
-	var reply *textproto.Error
-	if errors.As(err, &reply) {
-		broken.status = "4.3.2"
-	}
-	switch s {
-	case Greeting:
-		broken.detail = "the server does not greet"
-		return broken
-	case EHLO:
-		broken.detail = "the server does not answer EHLO"
-		if inTLS {
-			broken.detail = "the server does not answer EHLO after the handshake"
-		}
-		return broken
-	case NotOffered:
-		return wording{reason: tlsrpt.STARTTLSNotSupported, status: "4.7.4", detail: "TLS is required, and the server does not offer STARTTLS"}
-	case StartTLSRefused:
-		if reply != nil && reply.Code == 421 {
-			broken.detail = "the server closes the connection instead of starting TLS"
-			return broken
-		}
-		return wording{
-			reason: tlsrpt.STARTTLSNotSupported, reasonCode: startTLSRefused, status: "4.7.4",
-			detail: "TLS is required, and the server refuses STARTTLS",
-		}
-	case Handshake:
-		failure := tlsrpt.Classify(err)
-		if failure.Type == "" {
-			return wording{
-				status: "4.4.2",
-				detail: "the TLS handshake got no answer; the path may drop large packets, which a ClientHello without post-quantum key exchange avoids",
-			}
-		}
-		return wording{reason: failure.Type, reasonCode: failure.ReasonCode, status: "4.7.5", detail: "the TLS handshake failed" + unusable(err)}
-	case RequireTLSNotOffered:
-		return wording{status: "5.7.30", permanent: true, detail: "the server does not support REQUIRETLS"}
-	case Done:
-		return wording{status: "4.7.4", detail: "TLS is required, and the session is in cleartext"}
-	default:
-		return wording{status: "4.4.1", detail: "no connection to the host"}
-	}
-}
-
-// unusable returns what helps with a certificate that Go cannot use, whatever the plan
-// demands: only crypto/x509 finds the key in it. crypto/tls has no types for these errors.
-func unusable(err error) string {
-	switch text := err.Error(); {
-	case strings.Contains(text, "negative serial number"):
-		return " because Go cannot parse the certificate; set GODEBUG=x509negativeserial=1 to permit its negative serial number"
-	case strings.Contains(text, "failed to parse certificate from server"):
-		return " because Go cannot parse the certificate; its owner has to replace it"
-	case strings.Contains(text, "unsupported type of public key"), strings.Contains(text, "containing RSA key larger than"):
-		return " because Go does not support the key of the certificate; its owner has to replace it"
-	}
-	return ""
-}
+// This file and package wording have the text, status and permanence of every refusal and
+// failure. Other files name the case; they do not write texts of their own.
 
 // failure returns the error for the host.
-func (h *Host) failure(w wording, err error) *Error {
+func (h *Host) failure(w wording.Wording, err error) *Error {
 	e := &Error{
-		Host: h.Name, By: h.By, Reason: w.reason, ReasonCode: w.reasonCode, Permanent: w.permanent,
-		Status: w.status, Detail: w.detail, Err: err, kind: w.kind,
+		Host: h.Name, By: h.By, Reason: w.Reason, ReasonCode: w.ReasonCode, Permanent: w.Permanent,
+		Status: w.Status, Detail: w.Detail, Err: err, kind: sentinel(w.Refusal),
 	}
 	if h.plan != nil {
 		e.Domain = h.plan.Domain
@@ -157,31 +29,25 @@ func (h *Host) failure(w wording, err error) *Error {
 	return e
 }
 
-func noConnection(addr netip.Addr) wording {
-	return wording{status: "4.4.1", detail: "no connection to " + addr.String()}
-}
-
-func oldTLS(version string) wording {
-	return wording{reason: tlsrpt.ValidationFailure, reasonCode: "tls-version", status: "4.7.5", detail: "a later TLS version is required, and the server speaks " + version}
-}
-
-func notVerified(detail string, err error) wording {
-	failure := tlsrpt.Classify(err)
-	return wording{reason: failure.Type, reasonCode: failure.ReasonCode, status: "4.7.5", detail: detail}
-}
-
-// noAddress is for every host of a domain that has no host with an address (RFC
-// 5321 section 5.1).
-func noAddress() wording {
-	return wording{kind: ErrUnreachable, status: "5.4.4", permanent: true, detail: "no mail host of the domain has an address"}
-}
-
-// badLiteral is for a recipient's address literal that is not dialed. Another
-// attempt would be for the same address.
-func badLiteral() wording {
-	return wording{
-		kind: ErrSpecialAddress, status: "5.1.2", permanent: true,
-		detail: "no mail is sent to this address unless Config.AllowMailHost permits it",
+// sentinel returns the error that is found in a refusal; nil if there is none.
+func sentinel(refusal decision.Refusal) error {
+	switch refusal {
+	case decision.TLSALookupFailed:
+		return ErrLookupFailed
+	case decision.PolicyNotAsked:
+		return ErrPolicyUnknown
+	case decision.NotInAllowList:
+		return ErrNotListed
+	case decision.DANEMissing:
+		return ErrNoDANE
+	case decision.RouteUnauthenticated:
+		return ErrRoute
+	case decision.Unreachable:
+		return ErrUnreachable
+	case decision.SpecialAddress:
+		return ErrSpecialAddress
+	default:
+		return nil
 	}
 }
 
@@ -210,7 +76,7 @@ func notADomain(domain string, err error) *Error {
 // mxLookup is the failure of a domain whose MX lookup failed (RFC 7672 section
 // 2.1.2).
 func mxLookup(q question, err error) *Error {
-	failure := failedLookup(err)
+	failure := wording.FailedLookup(err)
 	e := &Error{
 		Reason: failure.Type, ReasonCode: failure.ReasonCode, Status: "4.4.3",
 		Detail: "the lookup of the MX records failed; the mail waits", Err: err,
@@ -219,16 +85,6 @@ func mxLookup(q question, err error) *Error {
 		e.reported = q.hop.String()
 	}
 	return e
-}
-
-// failedLookup returns what reports count of a lookup that failed: one that is bogus, or
-// that the servers of the domain fail. What may be the fault of the sender's own resolver
-// is not counted.
-func failedLookup(err error) tlsrpt.Failure {
-	if failure := tlsrpt.Classify(err); failure.Type == tlsrpt.DNSSECInvalid {
-		return failure
-	}
-	return tlsrpt.Failure{}
 }
 
 // atNextHop makes the failure of a next hop that the operator configured temporary:
@@ -342,7 +198,7 @@ func (e hostErrors) Unwrap() []error {
 // none. The error is permanent after a 5yz reply and temporary otherwise. It has
 // the server's reply code and its enhanced status code.
 func (h *Host) Replied(detail string, err error) *Error {
-	e := h.failure(wording{status: "4.4.2", detail: detail}, reply.Bounded(err))
+	e := h.failure(wording.Wording{Status: "4.4.2", Detail: detail}, reply.Bounded(err))
 	var answer *textproto.Error
 	if !errors.As(err, &answer) {
 		return e

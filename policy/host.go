@@ -17,6 +17,7 @@ import (
 	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/internal/special"
 	"github.com/mxseal/mxseal/policy/internal/decision"
+	"github.com/mxseal/mxseal/policy/internal/wording"
 )
 
 const (
@@ -158,7 +159,7 @@ func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn,
 			break
 		}
 	}
-	return nil, h.failure(NotConnected.wording(nil, false), errors.Join(failures...))
+	return nil, h.failure(wording.NotConnected.Wording(nil, false), errors.Join(failures...))
 }
 
 // DialAddr connects to one of the host's addresses, as a pool of connections or
@@ -180,7 +181,7 @@ func (h *Host) DialFrom(ctx context.Context, local, addr netip.Addr) (net.Conn, 
 	}
 	conn, err := h.dial(ctx, local, addr)
 	if err != nil {
-		return nil, h.failure(noConnection(addr), err)
+		return nil, h.failure(wording.NoConnection(addr), err)
 	}
 	return conn, nil
 }
@@ -221,30 +222,44 @@ func (h *Host) Verify(state tls.ConnectionState) error {
 	case h.Level == Refused:
 		return h.refused()
 	case state.Version < h.minVersion():
-		return h.failure(oldTLS(tls.VersionName(state.Version)), nil)
+		return h.failure(wording.OldTLS(tls.VersionName(state.Version)), nil)
 	}
 	if h.demands.DANE {
 		if err := h.verifyDANE(state.PeerCertificates); err != nil {
-			return h.failure(notVerified("DANE verification failed", err), err)
+			return h.failure(wording.NotVerified("DANE verification failed"+h.skippedMatch(state.PeerCertificates), err), err)
 		}
 	}
 	if h.demands.WebPKI {
 		if err := h.verifyWebPKI(state.PeerCertificates, h.Name); err != nil {
-			return h.failure(notVerified("the certificate is not valid for the mail host", err), err)
+			return h.failure(wording.NotVerified("the certificate is not valid for the mail host", err), err)
 		}
 	}
 	if h.demands.NextHop {
 		if err := h.verifyWebPKI(state.PeerCertificates, h.plan.NextHop); err != nil {
-			return h.failure(notVerified("the certificate is not valid for the next-hop domain", err), err)
+			return h.failure(wording.NotVerified("the certificate is not valid for the next-hop domain", err), err)
 		}
 	}
 	return nil
 }
 
+// WebPKINames returns the names for each of which the server must have a certificate of
+// the web PKI, besides what TLSA demands: the name of the host, or with RequireRoute the
+// next-hop domain. It returns nil if none is demanded, or if the host is refused. It is for
+// programs that hand the plan to another mail server.
+func (h *Host) WebPKINames() (names []string) {
+	if h.Level != Refused && h.demands.WebPKI {
+		names = append(names, h.Name)
+	}
+	if h.Level != Refused && h.demands.NextHop {
+		names = append(names, h.plan.NextHop)
+	}
+	return names
+}
+
 // refused returns the refusal of a refused host. A zero Host has none of its own.
 func (h *Host) refused() *Error {
 	if h.Refusal == nil {
-		return h.failure(refusalWording(decision.NotRefused, nil, true), nil)
+		return h.failure(wording.OfRefusal(decision.NotRefused, nil, true), nil)
 	}
 	return h.Refusal
 }
@@ -253,6 +268,20 @@ func (h *Host) refused() *Error {
 func (h *Host) verifyDANE(chain []*x509.Certificate) error {
 	_, err := dane.Verify(chain, h.TLSA, h.ReferenceNames, h.trust.now())
 	return err
+}
+
+// skippedMatch says that a record would have matched that is not used, for the owner of
+// the records; empty if none would.
+func (h *Host) skippedMatch(chain []*x509.Certificate) string {
+	if h.DANE == nil || len(h.override.Pin) > 0 {
+		return ""
+	}
+	for _, skip := range dane.Skipped(h.DANE.Records) {
+		if skip.WouldMatch(chain, h.ReferenceNames, h.trust.now()) {
+			return fmt.Sprintf("; the record %s would match, and is not used: %s", skip.Record, skip.Reason)
+		}
+	}
+	return ""
 }
 
 // verifyWebPKI checks the certificates by RFC 8461 section 4.2: a chain to a

@@ -1,10 +1,6 @@
 package policy
 
-import (
-	"strings"
-
-	"github.com/mxseal/mxseal/policy/internal/decision"
-)
+import "github.com/mxseal/mxseal/policy/internal/decision"
 
 // Level says what a session with a mail host must prove before it may carry mail.
 // The zero value, Refused, permits no session. The other levels are in order: each
@@ -28,18 +24,7 @@ const (
 )
 
 // String returns the lower-case name of the level.
-func (l Level) String() string {
-	switch l {
-	case Opportunistic:
-		return "opportunistic"
-	case Encrypted:
-		return "encrypted"
-	case Authenticated:
-		return "authenticated"
-	default:
-		return "refused"
-	}
-}
+func (l Level) String() string { return decision.Level(l).String() }
 
 // MarshalText returns the name of the level.
 func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
@@ -64,21 +49,7 @@ func (m Mechanism) Has(other Mechanism) bool { return m&other == other }
 
 // String returns the names, joined by "+", such as "DANE+MTA-STS"; "none" for
 // the zero value.
-func (m Mechanism) String() string {
-	if m == 0 {
-		return "none"
-	}
-	var names []string
-	for _, each := range []struct {
-		mechanism Mechanism
-		name      string
-	}{{ByDANE, "DANE"}, {ByMTASTS, "MTA-STS"}, {ByOperator, "operator"}} {
-		if m.Has(each.mechanism) {
-			names = append(names, each.name)
-		}
-	}
-	return strings.Join(names, "+")
-}
+func (m Mechanism) String() string { return decision.Mechanism(m).String() }
 
 // MarshalText returns the names as String does.
 func (m Mechanism) MarshalText() ([]byte, error) { return []byte(m.String()), nil }

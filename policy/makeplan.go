@@ -16,6 +16,7 @@ import (
 	"github.com/mxseal/mxseal/policy/internal/hop"
 	"github.com/mxseal/mxseal/policy/internal/policydns"
 	"github.com/mxseal/mxseal/policy/internal/survey"
+	"github.com/mxseal/mxseal/policy/internal/wording"
 )
 
 // errFamily means that the host has addresses only of the family that the call leaves
@@ -48,6 +49,7 @@ func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) 
 		made:       r.now().Round(0),
 		asked:      asked,
 		literal:    q.hop.Addr.IsValid(),
+		expansion:  route.Expansion,
 		omitted:    route.Omitted,
 	}
 	if q.hop.Configured {
@@ -59,7 +61,7 @@ func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) 
 	}
 	if status, denied := denied(route, found); denied {
 		for i, host := range plan.Hosts {
-			host.refuseFor(r.conclude(ctx, q, status, host.failure(noAddress(), found[i].Err), &plan.MTASTS))
+			host.refuseFor(r.conclude(ctx, q, status, host.failure(wording.NoAddress(), found[i].Err), &plan.MTASTS))
 		}
 	}
 	plan.setExpiry(found, r.now())
@@ -274,14 +276,14 @@ func (r *Resolver) newHost(q question, route hop.Route, exchange hop.Exchange, f
 	}
 	host.Addrs = hop.InTurn(found.Addrs)
 	if v.Level == decision.Refused {
-		wording := refusalWording(v.Refusal, found.Err, plan.MTASTS.Err == nil)
+		says := wording.OfRefusal(v.Refusal, found.Err, plan.MTASTS.Err == nil)
 		if v.Refusal == decision.SpecialAddress && plan.literal {
-			wording = badLiteral()
+			says = wording.BadLiteral()
 		}
-		host.refuseFor(host.failure(wording, cmp.Or(found.Err, plan.MTASTS.unasked())))
+		host.refuseFor(host.failure(says, cmp.Or(found.Err, plan.MTASTS.unasked())))
 		return host
 	}
-	host.Why = v.Why(facts, wishes)
+	host.Why = v.Why(facts, wishes, r.absence(q, host))
 	if !q.hop.Addr.IsValid() {
 		host.ServerName = exchange.Name
 	}
@@ -289,6 +291,28 @@ func (r *Resolver) newHost(q question, route hop.Route, exchange hop.Exchange, f
 		host.addDANE(q, route, exchange)
 	}
 	return host
+}
+
+// absence says why no policy demands anything of a host, if none does.
+func (r *Resolver) absence(q question, h *Host) decision.Absence {
+	a := decision.Absence{Literal: h.plan.literal}
+	switch {
+	case q.noDANE || h.override.NoDANE:
+		a.DANE = decision.DANEOff
+	case h.DANE.State == dane.NotApplicable:
+		a.DANE = decision.NotSigned
+	case h.DANE.State == dane.Unknown:
+		a.DANE = decision.DANEOffForMX
+	}
+	switch m := &h.plan.MTASTS; {
+	case m.off:
+		a.MTASTS = decision.MTASTSOff
+	case m.Policy != nil:
+		a.MTASTS = decision.ModeNone
+	case m.Err != nil:
+		a.MTASTS = decision.PolicyNotFound
+	}
+	return a
 }
 
 // refuseFor sets why a host is refused.

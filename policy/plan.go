@@ -11,6 +11,7 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/policy/internal/protection"
+	"github.com/mxseal/mxseal/policy/internal/survey"
 )
 
 // Plan says which mail hosts may receive a domain's mail, in which order, and
@@ -58,6 +59,8 @@ type Plan struct {
 	asked      request
 	literal    bool // the next hop is an address
 	omitted    int  // mail hosts of the worst preference, left out
+	// expansion is the name that the next hop is an alias of, if that has the MX records.
+	expansion string
 }
 
 // Key identifies what the plan was made for: the domain and all options. Of one
@@ -137,18 +140,7 @@ func (p *Plan) size() int {
 				size += 500 * len(failed.Lookups) // without records
 			}
 		}
-		if h.DANE == nil {
-			continue
-		}
-		size += 24 * len(h.DANE.Addrs)
-		for _, record := range h.DANE.Records {
-			size += 2 * (40 + len(record.Data))
-		}
-		for _, lookup := range h.DANE.Lookups {
-			if lookup.Answer != nil {
-				size += 200 + 150*(len(lookup.Answer.Records)+len(lookup.Answer.Aliases))
-			}
-		}
+		size += survey.Size(h.DANE)
 	}
 	return size
 }

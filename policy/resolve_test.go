@@ -512,6 +512,14 @@ func TestNewRefuses(t *testing.T) {
 		"Self":                    {Self: []string{"not a name"}},
 		"MaxPlans":                {MaxPlans: -1},
 		"Timeout":                 {Timeout: -1},
+		"C6 Memory":               {Memory: -1},
+		"C6 little Memory":        {Memory: minMemory - 1},
+		"C6 MaxFetches":           {MaxFetches: -1},
+		"C6 MaxRefreshes":         {MaxRefreshes: -1},
+		"C6 FetchTimeout":         {FetchTimeout: -1},
+		"C6 DNSLimits":            {DNSLimits: dnssec.Limits{Records: 1}},
+		"C6 DNSBounds":            {DNSBounds: dnssec.Bounds{Sockets: 1}},
+		"C6 fetches with MTASTS":  {MTASTS: new(mtasts.Client), MaxFetches: 1},
 		"Store with MTASTS":       {Store: noStore{}, MTASTS: new(mtasts.Client)},
 		"Servers with DNS":        {Servers: []string{"192.0.2.53"}},
 		"override domain":         {Overrides: map[string]Override{"a..b": {}}},
@@ -620,7 +628,7 @@ func TestRunOverManyDomains(t *testing.T) {
 		f.add(t, dnssec.Secure, domain(i)+". MX 1 mx.example.org.")
 	}
 	f.addHost(t, dnssec.Secure, "mx.example.org", someKey)
-	r := f.newResolver(t, Config{MaxPlans: maxPlans})
+	r := f.newResolver(t, Config{MaxPlans: maxPlans, Memory: minMemory})
 	hits := func(i int) int {
 		before := f.lookups.Load()
 		if _, err := r.Resolve(t.Context(), domain(i)); err != nil {
@@ -646,7 +654,7 @@ func TestRunOverManyDomains(t *testing.T) {
 			t.Errorf("round %d: %d hits of %d in use, and %d of the others", round, used, run, others)
 		}
 	}
-	if r.plans.Len() > maxPlans || r.plans.Bytes() > max(maxPlans*averagePlanSize, minPlansSize) {
+	if r.plans.Len() > maxPlans || r.plans.Bytes() > minMemory/plansShare {
 		t.Errorf("%d plans of %d octets", r.plans.Len(), r.plans.Bytes())
 	}
 }

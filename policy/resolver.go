@@ -9,9 +9,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
-	"log/slog"
-	"math"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -24,18 +21,19 @@ import (
 )
 
 const (
-	defaultPort     = 25
-	defaultMaxPlans = 100_000
-	defaultTimeout  = 2 * time.Minute
+	defaultPort    = 25
+	defaultTimeout = 2 * time.Minute
+	defaultMemory  = 256 << 20
+	minMemory      = 8 << 20
+	// The parts of Config.Memory: one in so many octets.
+	plansShare    = 2
+	policiesShare = 4
+	answersShare  = 4
 
 	// maxPlanSize bounds the memory in octets of a plan that is kept. Usual plans
-	// take about two thousand; larger ones, as of a hostile domain, are made
+	// take about a thousand; larger ones, as of a hostile domain, are made
 	// again for each call.
 	maxPlanSize = 16 << 10
-	// averagePlanSize bounds the memory in octets of all plans that are kept, for
-	// each of Config.MaxPlans. There is always room for minPlansSize.
-	averagePlanSize = 2 << 10
-	minPlansSize    = 16 * maxPlanSize
 
 	// maxPlanAge bounds the age of plans that do not expire otherwise, such as
 	// those of address literals.
@@ -70,14 +68,17 @@ type Resolver struct {
 	plans    *cache.Cache[request, *Plan]
 	forgets  atomic.Uint64 // calls of Forget
 	inFlight flight.Group[request, *Plan]
+	counts   counts
 	made     []io.Closer // what New made, in the order in which Close closes it
 }
 
 // New makes a Resolver. It causes no network traffic. An error names the field of
 // the Config that is wrong, and what to do.
 func New(config Config) (*Resolver, error) {
+	if err := config.check(); err != nil {
+		return nil, err
+	}
 	resolver := &Resolver{
-		dns:      config.DNS,
 		port:     cmp.Or(config.Port, defaultPort),
 		self:     make(map[string]bool, len(config.Self)),
 		noDANE:   config.NoDANE,
@@ -85,7 +86,7 @@ func New(config Config) (*Resolver, error) {
 		mxSecure: config.NoDANEForInsecureMX,
 		inFlight: flight.Group[request, *Plan]{Limit: cmp.Or(config.Timeout, defaultTimeout)},
 		now:      config.Now,
-		events:   notifier{cmp.Or(config.Logger, slog.New(slog.DiscardHandler)), config.OnEvent},
+		events:   newNotifier(config),
 		general: decision.Wishes{
 			Floor:        decision.Level(config.Floor),
 			RequireDANE:  config.RequireDANE,
@@ -104,15 +105,6 @@ func New(config Config) (*Resolver, error) {
 		allowMailHost: config.AllowMailHost,
 		dns:           config.DNS,
 	}
-	if config.MaxPlans < 0 || config.Timeout < 0 {
-		return nil, errors.New("policy: Config.MaxPlans and Timeout must not be negative; 0 means the default")
-	}
-	if config.NoDANE && config.RequireDANE {
-		return nil, errors.New("policy: Config.NoDANE and Config.RequireDANE exclude each other; set only one")
-	}
-	if config.Floor > Authenticated {
-		return nil, errors.New("policy: Config.Floor is not a Level; use one of the constants")
-	}
 	for _, name := range config.Self {
 		own, err := canonicalDomain(name)
 		if err != nil {
@@ -124,67 +116,69 @@ func New(config Config) (*Resolver, error) {
 	if resolver.overrides, err = newOverrides(config, resolver.port); err != nil {
 		return nil, err
 	}
-	maxPlans := cmp.Or(config.MaxPlans, defaultMaxPlans)
-	resolver.plans, err = cache.New[request, *Plan](cache.Config{
-		MaxEntries: maxPlans,
-		MaxBytes:   max(min(maxPlans, math.MaxInt/averagePlanSize)*averagePlanSize, minPlansSize),
-	}, func(seed maphash.Seed, asked request) uint64 { return maphash.String(seed, asked.domain) })
+	memory := cmp.Or(config.Memory, defaultMemory)
+	resolver.plans, err = cache.New[request, *Plan](cache.Config{MaxEntries: config.MaxPlans, MaxBytes: memory / plansShare},
+		func(seed maphash.Seed, asked request) uint64 { return maphash.String(seed, asked.domain) })
 	if err != nil {
-		return nil, fmt.Errorf("policy: Config.MaxPlans: %w", err)
+		return nil, fmt.Errorf("policy: Config.Memory: %w", err)
 	}
-	return resolver, resolver.addSources(config)
+	if resolver.dns = config.DNS; resolver.dns == nil {
+		validator, err := newValidator(config, memory/answersShare)
+		if err != nil {
+			return nil, err
+		}
+		resolver.dns = validator
+		resolver.made = append(resolver.made, validator)
+	}
+	if resolver.mtasts = config.MTASTS; resolver.mtasts == nil {
+		if resolver.mtasts, err = newClient(config, resolver.dns, memory/policiesShare); err != nil {
+			return nil, errors.Join(err, resolver.Close())
+		}
+		resolver.made = append([]io.Closer{resolver.mtasts}, resolver.made...) // the client uses the validator
+	}
+	return resolver, nil
 }
 
-// addSources makes the validator and the MTA-STS client that the configuration
-// leaves out.
-func (r *Resolver) addSources(config Config) error {
-	if r.dns != nil && len(config.Servers) > 0 {
-		return errors.New("policy: Config.Servers and Config.DNS exclude each other; set only one")
+func newValidator(config Config, memory int) (*dnssec.Validator, error) {
+	validator, err := dnssec.New(dnssec.Config{
+		Servers: config.Servers, Now: config.Now, CacheBytes: memory, Limits: config.DNSLimits, Bounds: config.DNSBounds,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("policy: Config.Servers, DNSLimits or DNSBounds cannot be used, and Config.DNS is nil: %w", err)
 	}
-	var made []io.Closer
-	if r.dns == nil {
-		validator, err := dnssec.New(dnssec.Config{Servers: config.Servers, Now: config.Now})
-		if err != nil {
-			return fmt.Errorf("policy: Config.Servers cannot be used, and Config.DNS is nil: %w", err)
+	return validator, nil
+}
+
+func newClient(config Config, dns dnssec.Resolver, memory int) (*mtasts.Client, error) {
+	roots := config.RootCAs
+	if roots == nil && config.NoMTASTS {
+		// No policy is looked up, so a system without roots is no error.
+		if roots, _ = x509.SystemCertPool(); roots == nil {
+			roots = x509.NewCertPool()
 		}
-		r.dns = validator
-		made = append(made, validator)
 	}
-	if config.MTASTS != nil && (config.Store != nil || config.StoreKey != nil || config.ProceedUnread) {
-		return errors.New("policy: Config.Store, StoreKey and ProceedUnread exclude Config.MTASTS; set them in the Config of the MTA-STS client")
+	client, err := mtasts.New(mtasts.Config{
+		Resolver:        policydns.Resolver{DNS: dns},
+		RootCAs:         roots,
+		Dial:            config.Dial,
+		AllowPolicyHost: config.AllowPolicyHost,
+		Now:             config.Now,
+		Store:           config.Store,
+		StoreKey:        config.StoreKey,
+		ProceedUnread:   config.ProceedUnread,
+		Memory:          memory,
+		MaxPolicies:     config.MaxPlans,
+		MaxFetches:      config.MaxFetches,
+		MaxRefreshes:    config.MaxRefreshes,
+		FetchTimeout:    config.FetchTimeout,
+		FirstWait:       min(firstPolicyWait, cmp.Or(config.Timeout, defaultTimeout)/4),
+		Logger:          config.Logger,
+		OnEvent:         policyEvents(config.OnEvent),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("policy: cannot make an MTA-STS client; correct Config.Store, StoreKey or RootCAs, or set NoMTASTS: %w", err)
 	}
-	r.mtasts = config.MTASTS
-	if r.mtasts == nil {
-		roots := config.RootCAs
-		if roots == nil && config.NoMTASTS {
-			// No policy is looked up, so a system without roots is no error.
-			if roots, _ = x509.SystemCertPool(); roots == nil {
-				roots = x509.NewCertPool()
-			}
-		}
-		client, err := mtasts.New(mtasts.Config{
-			Resolver:        policydns.Resolver{DNS: r.dns},
-			RootCAs:         roots,
-			Dial:            config.Dial,
-			AllowPolicyHost: config.AllowPolicyHost,
-			Now:             config.Now,
-			Store:           config.Store,
-			StoreKey:        config.StoreKey,
-			ProceedUnread:   config.ProceedUnread,
-			FirstWait:       min(firstPolicyWait, cmp.Or(config.Timeout, defaultTimeout)/4),
-			Logger:          config.Logger,
-			OnEvent:         policyEvents(config.OnEvent),
-			MaxPolicies:     cmp.Or(config.MaxPlans, defaultMaxPlans),
-		})
-		if err != nil {
-			return fmt.Errorf("policy: cannot make an MTA-STS client; correct Config.Store, StoreKey or RootCAs, or set NoMTASTS: %w", err)
-		}
-		r.mtasts = client
-		made = append(made, client)
-	}
-	slices.Reverse(made) // the client uses the validator
-	r.made = made
-	return nil
+	return client, nil
 }
 
 // Close ends Run and the lookups of MTA-STS policies that are still running, and
@@ -247,8 +241,12 @@ func (r *Resolver) Resolve(ctx context.Context, domain string, options ...Option
 func (r *Resolver) kept(asked request) *Plan {
 	now := r.now()
 	// A plan of the future was made before the wall clock was set back.
-	if plan, found := r.plans.Get(asked, now); found && !now.Before(plan.made) && plan.MTASTS.isCurrent(r.mtasts) {
+	plan, found := r.plans.Get(asked, now)
+	switch {
+	case found && !now.Before(plan.made) && plan.MTASTS.isCurrent(r.mtasts):
 		return plan
+	case found:
+		r.counts.stale.Add(1)
 	}
 	return nil
 }
@@ -256,6 +254,7 @@ func (r *Resolver) kept(asked request) *Plan {
 // share makes a plan once for all concurrent callers. The work goes on while one
 // of them waits for it, bounded by Config.Timeout.
 func (r *Resolver) share(ctx context.Context, asked request) (*Plan, error) {
+	began := time.Now()
 	work := r.inFlight.Join(ctx, asked, func(ctx context.Context) (*Plan, error) {
 		forgets := r.forgets.Load()
 		plan, failure := r.makePlan(ctx, asked)
@@ -263,6 +262,7 @@ func (r *Resolver) share(ctx context.Context, asked request) (*Plan, error) {
 			failure.Domain = asked.domain
 			return nil, failure
 		}
+		r.counts.made(plan)
 		// A plan whose lookups were interrupted says nothing about the domain.
 		if asked == (request{domain: asked.domain}) && ctx.Err() == nil {
 			old, _ := r.plans.Last(asked)
@@ -282,6 +282,7 @@ func (r *Resolver) share(ctx context.Context, asked request) (*Plan, error) {
 	if ctx.Err() != nil {
 		return nil, abandoned(ctx, asked.domain)
 	}
+	r.counts.ended(began, plan, err)
 	return plan, err
 }
 

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/textproto"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -91,6 +90,8 @@ func byHandshake(err error) (Failure, bool) {
 	switch {
 	case errors.Is(err, ErrNoSTARTTLS):
 		return Failure{Type: STARTTLSNotSupported}, true
+	case errors.As(err, &reply):
+		return Failure{STARTTLSNotSupported, "starttls-refused"}, true
 	case errors.As(err, &op) && op.Op == "remote error" && op.Err != nil:
 		// crypto/tls wraps the alerts of a peer like this, in an unexported type.
 		return Failure{ValidationFailure, "tls-alert-" + oneWord(op.Err)}, true
@@ -98,15 +99,18 @@ func byHandshake(err error) (Failure, bool) {
 		return Failure{ValidationFailure, "tls-alert-" + oneWord(alert)}, true
 	case errors.As(err, &header):
 		return Failure{ValidationFailure, "tls-record-header"}, true
-	case errors.As(err, &reply):
-		return Failure{ValidationFailure, "smtp-" + strconv.Itoa(reply.Code)}, true
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return Failure{ValidationFailure, "connection-closed"}, true
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return Failure{ValidationFailure, "connection-reset"}, true
 	}
-	if cause := innermost(err); strings.HasPrefix(cause.Error(), tlsPrefix) {
-		return Failure{ValidationFailure, "tls-" + oneWord(cause)}, true
+	switch cause := innermost(err); {
+	case strings.HasPrefix(cause.Error(), tlsPrefix+"server selected unsupported protocol version"):
+		return Failure{ValidationFailure, "tls-version"}, true
+	case strings.HasPrefix(cause.Error(), tlsPrefix+"failed to parse certificate from server"):
+		return Failure{ValidationFailure, "unreadable-certificate"}, true
+	case strings.HasPrefix(cause.Error(), tlsPrefix):
+		return Failure{ValidationFailure, "tls-error-" + oneWord(cause)}, true
 	}
 	return Failure{}, false
 }

@@ -20,7 +20,8 @@
 // Outcome without failures is a success. Successes are counted as well, because
 // a report that shows no failures is useful to the domain.
 //
-// A [Failure] has one of the eleven registered [ResultType] values. [Classify]
+// A [Failure] has one of the eleven registered [ResultType] values, and usually a
+// reason code of [Reasons]. [Explain] says what the recipient should do. [Classify]
 // returns the Failure for the error that ended a session. An error of another
 // package can choose its own result by the method
 //

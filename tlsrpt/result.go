@@ -67,6 +67,13 @@ func (t ResultType) Valid() bool {
 	}
 }
 
+// AboutHost reports whether the result is about a mail host. The others are about the
+// search for an MTA-STS policy (RFC 8460 section 4.3.2.2), in which no mail host has a
+// part, so reports name none. Types that are not registered count as about a host.
+func (t ResultType) AboutHost() bool {
+	return t != STSPolicyFetchError && t != STSPolicyInvalid && t != STSWebPKIInvalid
+}
+
 // PolicyType is the standard that a policy belongs to (RFC 8460 section 4.4).
 type PolicyType string
 

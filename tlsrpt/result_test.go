@@ -25,6 +25,9 @@ func TestResultTypesAreTheRegistered(t *testing.T) {
 		}
 	}
 	for _, other := range []tlsrpt.ResultType{"", "STARTTLS-NOT-SUPPORTED", "sts-policy-invalid ", "tlsa"} {
+		if !other.AboutHost() {
+			t.Errorf("%q is not about a host", other)
+		}
 		if other.Valid() {
 			t.Errorf("%q is not registered and counts as valid", other)
 		}

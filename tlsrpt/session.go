@@ -27,6 +27,7 @@ type Policy struct {
 type Failure struct {
 	Type ResultType
 	// ReasonCode is the failure-reason-code: short, printable ASCII, or empty.
+	// [Reasons] has the codes of this module.
 	ReasonCode string
 }
 

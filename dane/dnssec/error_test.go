@@ -30,6 +30,9 @@ func TestReasons(t *testing.T) {
 		if !strings.HasPrefix(e.Error(), "dnssec: MX of \"example.com.\": "+code) {
 			t.Errorf("error is %q", e)
 		}
+		if !r.bogus() {
+			code = "dns-" + code
+		}
 		if resultType, reasonCode := e.TLSReport(); (resultType == "dnssec-invalid") != r.bogus() || reasonCode != code {
 			t.Errorf("TLSReport is %s, %s", resultType, reasonCode)
 		}

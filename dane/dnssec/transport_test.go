@@ -258,7 +258,7 @@ func TestExtendedErrors(t *testing.T) {
 	if len(e.Error()) > 700 || strings.ContainsAny(e.Error(), "\n\x1b") {
 		t.Errorf("unsafe or long: %q", e.Error())
 	}
-	if resultType, code := e.TLSReport(); resultType != "" || code != "servfail" {
+	if resultType, code := e.TLSReport(); resultType != "" || code != "dns-servfail" {
 		t.Errorf("TLSReport is %s, %s", resultType, code)
 	}
 }

@@ -41,6 +41,8 @@ type Reports struct {
 var (
 	_ reporter.Store  = (*Reports)(nil)
 	_ reporter.Leaser = (*Reports)(nil)
+
+	_ reporter.BatchLimiter = (*Reports)(nil)
 )
 
 // Reports returns the store of TLS report sums on the server. It uses the
@@ -72,6 +74,10 @@ func (r *Reports) Add(ctx context.Context, b *reporter.Batch) error {
 	}
 	return nil
 }
+
+// MaxBatch implements [reporter.BatchLimiter]. The server does nothing else while it adds
+// a batch.
+func (r *Reports) MaxBatch() int { return maxBatchDomains }
 
 // Domains implements [reporter.Store]. It can yield a domain twice.
 func (r *Reports) Domains(ctx context.Context, day report.Day) iter.Seq2[string, error] {

@@ -2,24 +2,22 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math"
-	"net/netip"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/mxseal/mxseal/tlsrpt"
 	"github.com/mxseal/mxseal/tlsrpt/internal/syntax"
+	"github.com/mxseal/mxseal/tlsrpt/report/internal/envelope"
 )
 
 // UnmarshalJSON reads a report in JSON, and accepts the same deviations as
 // [Parse].
 func (r *Report) UnmarshalJSON(data []byte) error {
-	parsed, err := parseJSON(data)
+	parsed, _, err := parseJSON(data)
 	if err == nil {
 		*r = *parsed
 	}
@@ -48,8 +46,8 @@ func (d *Detail) UnmarshalJSON(data []byte) error {
 	if err := decodeStored(data, received); err != nil {
 		return &Error{"failure-details", err}
 	}
-	if err := received.convert(d); err != nil {
-		return &Error{"failed-session-count", err}
+	if part, err := received.convert(d); err != nil {
+		return &Error{part, err}
 	}
 	return nil
 }
@@ -61,7 +59,7 @@ func decodeStored(data []byte, v any) error {
 	if err := decoder.Decode(v); err != nil {
 		return err
 	}
-	if rest := bytes.TrimSpace(data[decoder.InputOffset():]); len(rest) > 0 || !isJSON(data) {
+	if rest := trimmed(data[decoder.InputOffset():]); len(rest) > 0 || !envelope.IsJSON(data) {
 		return errors.New("not a single JSON object")
 	}
 	return nil
@@ -74,20 +72,40 @@ const (
 	maxElements = 1 << 20
 )
 
-// parseJSON reads the JSON text of a report from an untrusted sender.
-func parseJSON(data []byte) (*Report, error) {
+// parseJSON reads the first report in the JSON text of an untrusted sender, and returns
+// what follows it.
+func parseJSON(data []byte) (report *Report, rest []byte, err error) {
 	data = trimmed(data)
-	if bytes.Count(data, []byte("{")) > maxObjects || bytes.Count(data, []byte(",")) > maxElements {
-		return nil, ErrTooLarge
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	var first json.RawMessage
+	if err := decoder.Decode(&first); err != nil {
+		return nil, nil, &Error{"", notTruncated(err)}
+	}
+	rest = trimmed(data[decoder.InputOffset():])
+	if bytes.Count(first, []byte("{")) > maxObjects || bytes.Count(first, []byte(",")) > maxElements {
+		return nil, rest, ErrTooLarge
 	}
 	received := new(receivedReport)
-	if err := json.Unmarshal(data, received); err != nil {
-		return nil, &Error{"", err}
+	var wrongType *json.UnmarshalTypeError
+	switch err := json.Unmarshal(first, received); {
+	case errors.As(err, &wrongType):
+		return nil, rest, &Error{wrongType.Field, fmt.Errorf("cannot unmarshal %s", wrongType.Value)}
+	case err != nil:
+		return nil, rest, &Error{"", err}
 	}
-	if err := checkNames(data); err != nil {
-		return nil, &Error{"", err}
+	if err := checkNames(first); err != nil {
+		return nil, rest, &Error{"", err}
 	}
-	return received.report()
+	report, err = received.report()
+	return report, rest, err
+}
+
+// notTruncated returns an error of json.Decoder in the words of json.Unmarshal.
+func notTruncated(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("unexpected end of JSON input")
+	}
+	return err
 }
 
 // checkNames returns an error if an object in a JSON text has a name twice (RFC 7493
@@ -126,31 +144,30 @@ func checkNames(data []byte) error {
 	}
 }
 
-// The received types match the JSON that senders write. Null leaves the zero
-// value.
+// The received types match the JSON that senders write. Null leaves the zero value.
 type (
 	receivedReport struct {
-		Organization string `json:"organization-name"`
+		Organization text `json:"organization-name"`
 		Dates        struct {
-			Start string `json:"start-datetime"`
-			End   string `json:"end-datetime"`
+			Start text `json:"start-datetime"`
+			End   text `json:"end-datetime"`
 		} `json:"date-range"`
-		Contact  string         `json:"contact-info"`
-		ID       string         `json:"report-id"`
+		Contact  text           `json:"contact-info"`
+		ID       text           `json:"report-id"`
 		Policies []policyResult `json:"policies"`
 	}
 	policyResult struct {
 		Policy struct {
 			Type    tlsrpt.PolicyType `json:"policy-type"`
 			Domain  string            `json:"policy-domain"`
-			Strings oneOrMore         `json:"policy-string"`
-			MXHosts oneOrMore         `json:"mx-host"`
+			Strings oneOrMore[string] `json:"policy-string"`
+			MXHosts oneOrMore[string] `json:"mx-host"`
 		} `json:"policy"`
 		Summary struct {
-			Successes json.Number `json:"total-successful-session-count"`
-			Failures  json.Number `json:"total-failure-session-count"`
+			Successes count `json:"total-successful-session-count"`
+			Failures  count `json:"total-failure-session-count"`
 		} `json:"summary"`
-		Details []receivedDetail `json:"failure-details"`
+		Details oneOrMore[receivedDetail] `json:"failure-details"`
 	}
 	receivedDetail struct {
 		Type        tlsrpt.ResultType `json:"result-type"`
@@ -158,37 +175,44 @@ type (
 		MXHost      string            `json:"receiving-mx-hostname"`
 		HELO        string            `json:"receiving-mx-helo"`
 		ReceivingIP string            `json:"receiving-ip"`
-		Sessions    json.Number       `json:"failed-session-count"`
+		Sessions    count             `json:"failed-session-count"`
 		Info        string            `json:"additional-information"`
-		ReasonCode  string            `json:"failure-reason-code"`
+		ReasonCode  text              `json:"failure-reason-code"`
+		// These are the names of drafts of RFC 8460.
+		DraftInfo       string `json:"additional-info-uri"`
+		DraftReasonCode text   `json:"failure-error-code"`
 	}
 )
-
-// oneOrMore is an array that may also be written as its only element. RFC 8460
-// has mx-host as an array in section 4.4 and as a string in appendix B.
-type oneOrMore []string
-
-func (l *oneOrMore) UnmarshalJSON(data []byte) error {
-	if data[0] != '"' {
-		return json.Unmarshal(data, (*[]string)(l))
-	}
-	*l = make([]string, 1)
-	return json.Unmarshal(data, &(*l)[0])
-}
 
 func (r *receivedReport) report() (*Report, error) {
 	if r.Policies == nil {
 		return nil, &Error{"policies", errors.New("there are no policies")}
 	}
-	report := &Report{Organization: r.Organization, Contact: r.Contact, ID: r.ID}
+	report := &Report{Policies: make([]PolicyResult, len(r.Policies))}
+	for _, field := range []struct {
+		part string
+		from text
+		to   *string
+	}{
+		{"organization-name", r.Organization, &report.Organization},
+		{"contact-info", r.Contact, &report.Contact},
+		{"report-id", r.ID, &report.ID},
+	} {
+		var err error
+		if *field.to, err = field.from.get(); err != nil {
+			return nil, &Error{field.part, err}
+		}
+	}
 	var err error
-	if report.Dates.Start, err = parseTime(r.Dates.Start); err != nil {
+	if report.Dates.Start, err = parseTime(r.Dates.Start.string); err != nil {
 		return nil, &Error{"date-range.start-datetime", err}
 	}
-	if report.Dates.End, err = parseTime(r.Dates.End); err != nil {
+	if report.Dates.End, err = parseTime(r.Dates.End.string); err != nil {
 		return nil, &Error{"date-range.end-datetime", err}
 	}
-	report.Policies = make([]PolicyResult, len(r.Policies))
+	if report.Dates.End.Before(report.Dates.Start) {
+		return nil, &Error{"date-range", errors.New("ends before it starts")}
+	}
 	for i := range r.Policies {
 		if part, err := r.Policies[i].convert(&report.Policies[i]); err != nil {
 			return nil, &Error{fmt.Sprintf("policies[%d].%s", i, part), err}
@@ -201,13 +225,13 @@ func (r *receivedReport) report() (*Report, error) {
 // wrong.
 func (p *policyResult) convert(result *PolicyResult) (part string, err error) {
 	result.Policy = tlsrpt.Policy{
-		Type: p.Policy.Type, Domain: p.Policy.Domain,
+		Type: registeredPolicy(p.Policy.Type), Domain: strings.TrimSpace(p.Policy.Domain),
 		Strings: p.Policy.Strings, MXHosts: p.Policy.MXHosts,
 	}
-	if result.Summary.Successes, err = parseCount(p.Summary.Successes); err != nil {
+	if result.Summary.Successes, err = p.Summary.Successes.get(); err != nil {
 		return "summary.total-successful-session-count", err
 	}
-	if result.Summary.Failures, err = parseCount(p.Summary.Failures); err != nil {
+	if result.Summary.Failures, err = p.Summary.Failures.get(); err != nil {
 		return "summary.total-failure-session-count", err
 	}
 	if len(p.Details) == 0 {
@@ -215,68 +239,52 @@ func (p *policyResult) convert(result *PolicyResult) (part string, err error) {
 	}
 	result.Details = make([]Detail, len(p.Details))
 	for i := range p.Details {
-		if err := p.Details[i].convert(&result.Details[i]); err != nil {
-			return fmt.Sprintf("failure-details[%d].failed-session-count", i), err
+		if part, err := p.Details[i].convert(&result.Details[i]); err != nil {
+			return fmt.Sprintf("failure-details[%d].%s", i, part), err
 		}
 	}
 	return "", nil
 }
 
-func (d *receivedDetail) convert(detail *Detail) (err error) {
+func (d *receivedDetail) convert(detail *Detail) (part string, err error) {
 	*detail = Detail{
-		Type:        d.Type,
+		Type:        registeredResult(d.Type),
 		SendingIP:   parseAddr(d.SendingIP),
-		MXHost:      d.MXHost,
-		HELO:        d.HELO,
+		MXHost:      strings.TrimSpace(d.MXHost),
+		HELO:        strings.TrimSpace(d.HELO),
 		ReceivingIP: parseAddr(d.ReceivingIP),
-		ReasonCode:  d.ReasonCode,
 	}
-	if d.Info != "" {
-		detail.Info = syntax.EscapeURI(d.Info) // it has spaces in appendix B
+	if info := cmp.Or(d.Info, d.DraftInfo); info != "" {
+		detail.Info = syntax.EscapeURI(info) // it has spaces in appendix B
 	}
-	detail.Sessions, err = parseCount(d.Sessions)
-	return err
+	if detail.ReasonCode, err = cmp.Or(d.ReasonCode, d.DraftReasonCode).get(); err != nil {
+		return "failure-reason-code", err
+	}
+	if detail.Sessions, err = d.Sessions.get(); err != nil {
+		return "failed-session-count", err
+	}
+	return "", nil
 }
 
-// timeLayouts are those of RFC 3339 section 5.6, the same without a zone, and
-// dates.
-var timeLayouts = [...]string{
-	time.RFC3339, "2006-01-02 15:04:05Z07:00",
-	"2006-01-02T15:04:05", "2006-01-02 15:04:05",
-	time.DateOnly,
+// registeredResult returns the registered result type that t is in another spelling, or t.
+func registeredResult(t tlsrpt.ResultType) tlsrpt.ResultType {
+	if spelled := tlsrpt.ResultType(respelled(string(t))); spelled.Valid() {
+		return spelled
+	}
+	return t
 }
 
-func parseTime(s string) (time.Time, error) {
-	for _, layout := range timeLayouts {
-		if t, err := time.Parse(layout, strings.ToUpper(strings.TrimSpace(s))); err == nil {
-			return t.UTC(), nil
-		}
+// registeredPolicy does the same for policy types.
+func registeredPolicy(t tlsrpt.PolicyType) tlsrpt.PolicyType {
+	switch spelled := tlsrpt.PolicyType(respelled(string(t))); spelled {
+	case tlsrpt.TLSA, tlsrpt.STS, tlsrpt.NoPolicyFound:
+		return spelled
+	default:
+		return t
 	}
-	return time.Time{}, fmt.Errorf("%.64q is not a time", s)
 }
 
-// parseAddr returns the zero Addr for a malformed address. Some senders write
-// "unknown".
-func parseAddr(s string) netip.Addr {
-	addr, err := netip.ParseAddr(strings.Trim(s, "[] "))
-	if err != nil {
-		return netip.Addr{}
-	}
-	return addr.Unmap().WithZone("")
-}
-
-// parseCount reads an integer. Some senders write "5" or 5.0. An absent count is
-// zero.
-func parseCount(n json.Number) (int64, error) {
-	if n == "" {
-		return 0, nil
-	}
-	if count, err := strconv.ParseInt(string(n), 10, 64); err == nil && isCount(count) {
-		return count, nil
-	}
-	count, err := strconv.ParseFloat(string(n), 64)
-	if err != nil || count < 0 || count > maxCount || count != math.Trunc(count) {
-		return 0, fmt.Errorf("%.64q is not a count", string(n))
-	}
-	return int64(count), nil
+// respelled returns s as the registry of RFC 8460 spells names.
+func respelled(s string) string {
+	return strings.ReplaceAll(strings.ToLower(strings.TrimSpace(s)), "_", "-")
 }

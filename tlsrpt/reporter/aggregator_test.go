@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -56,6 +57,9 @@ func missed(p tlsrpt.Policy, failures ...tlsrpt.Failure) tlsrpt.Outcome {
 
 // detail returns the report detail of a failure of such a session.
 func detail(f tlsrpt.Failure, sessions int64) report.Detail {
+	if !f.Type.AboutHost() {
+		return report.Detail{Type: f.Type, ReasonCode: f.ReasonCode, Sessions: sessions}
+	}
 	s := session()
 	return report.Detail{
 		Type: f.Type, ReasonCode: f.ReasonCode, SendingIP: s.SendingIP, ReceivingIP: s.ReceivingIP,
@@ -162,6 +166,37 @@ func TestAggregatorBrokenPolicy(t *testing.T) {
 		t.Errorf("got\n%+v\nwant\n%+v", got, want)
 	}
 	check(t, got)
+}
+
+// R16: the failure to get a policy is not that of the mail host that was tried next, and
+// the same failure before several hosts is one detail.
+func TestR16FetchFailuresNameNoHost(t *testing.T) {
+	t.Parallel()
+	for _, resultType := range []tlsrpt.ResultType{tlsrpt.STSPolicyFetchError, tlsrpt.STSPolicyInvalid, tlsrpt.STSWebPKIInvalid} {
+		t.Run(string(resultType), func(t *testing.T) {
+			t.Parallel()
+			var store reporter.MemoryStore
+			a := newAggregator(t, reporter.AggregatorConfig{Store: &store})
+			failure := tlsrpt.Failure{Type: resultType, ReasonCode: "x"}
+			other := session(missed(stsPolicy, failure, selfSigned))
+			other.MXHost, other.ReceivingIP = "mx2.example.com", netip.MustParseAddr("2001:db8::2")
+			a.Record(session(missed(stsPolicy, failure)))
+			a.Record(other)
+			a.Record(session(missed(stsPolicy, failure)))
+			results := sums(t, a, &store, today, "example.com")
+			if len(results) != 1 || len(results[0].Details) != 2 {
+				t.Fatalf("got %+v", results)
+			}
+			for _, d := range results[0].Details {
+				if d.Type == resultType && d != (report.Detail{Type: resultType, ReasonCode: "x", Sessions: 3}) {
+					t.Errorf("the failure is reported as %+v", d)
+				}
+				if d.Type != resultType && d.MXHost != "mx2.example.com" {
+					t.Errorf("the failure of the host is reported as %+v", d)
+				}
+			}
+		})
+	}
 }
 
 // RPT-27, AMB-8: a session counts for the UTC day in which it ended.
@@ -506,5 +541,78 @@ func TestAggregatorDoesNotAllocate(t *testing.T) {
 	s := session(met(danePolicy), missed(stsPolicy, selfSigned, noSTARTTLS))
 	if n := testing.AllocsPerRun(100, func() { a.Record(s) }); n > 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// R6: while the Store accepts nothing, what waits for it is limited in octets: with a
+// wildcard of domains that all have a long policy, texts are dropped first and totals last.
+// Domains that were counted before are counted further, and nothing is lost silently.
+func TestR6StoreUnavailable(t *testing.T) {
+	const limit, sessions = 8 << 20, 20_000
+	broken := errors.New("away")
+	store := new(failingStore)
+	store.err.Store(&broken)
+	a := newAggregator(t, reporter.AggregatorConfig{Store: store, MaxOctets: limit})
+	record := func(domain string, i int) {
+		policy := stsPolicy
+		policy.Strings = append([]string{fmt.Sprintf("version: STSv1 %d", i)}, strings.Repeat("x", 15<<10))
+		s := session(missed(policy, selfSigned))
+		s.Domain, s.HELO = domain, fmt.Sprintf("%d.%s", i, domain)
+		a.Record(s)
+	}
+	good := session(missed(stsPolicy, selfSigned))
+	a.Record(good)
+	heap := func() int64 {
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return int64(stats.HeapAlloc)
+	}
+	before := heap()
+	for i := range sessions {
+		record(fmt.Sprintf("d%d.evil.example", i), i)
+		if i%5000 == 0 {
+			if err := a.Flush(t.Context()); !errors.Is(err, broken) {
+				t.Fatal(err)
+			}
+		}
+		a.Record(good)
+	}
+	if used := heap() - before; used > limit*3/2 {
+		t.Errorf("%d octets are in use", used)
+	}
+	dropped := a.Dropped()
+	if dropped == 0 || dropped > sessions*9/10 {
+		t.Errorf("%d of %d sessions are dropped", dropped, sessions)
+	}
+	store.err.Store(nil)
+	for range 2 { // the second forgets what was not counted since the first
+		if err := a.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	counted := int64(0)
+	for domain, err := range store.Domains(t.Context(), today) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		part, err := store.Sums(t.Context(), today, domain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, result := range part.Sums {
+			if domain != "example.com" {
+				counted += result.Summary.Failures
+			} else if result.Summary.Failures != sessions+1 || len(result.Policy.Strings) == 0 || len(result.Details) != 1 {
+				t.Errorf("the sums of the other domain are %+v", result)
+			}
+		}
+	}
+	if counted+dropped != sessions {
+		t.Errorf("%d sessions are counted, %d dropped, of %d", counted, dropped, sessions)
+	}
+	record("late.example", 0)
+	if got := sums(t, a, store, today, "late.example"); len(got) != 1 || len(got[0].Policy.Strings) != 2 {
+		t.Errorf("after the Store is back: %+v", got)
 	}
 }

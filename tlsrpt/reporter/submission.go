@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/mxseal/mxseal/tlsrpt/report"
+	"github.com/mxseal/mxseal/tlsrpt/reporter/internal/sums"
 )
 
 // submission is a report in the form in which it is sent.
@@ -130,20 +131,20 @@ func withoutDetails(results []report.PolicyResult, places []place) []report.Poli
 	cut := slices.Clone(results)
 	for i := range cut {
 		failures := cut[i].Summary.Failures
-		sums := make(map[report.Detail]int64)
+		totals := make(map[report.Detail]int64)
 		cut[i].Details = nil
 		for j, d := range results[i].Details {
-			summed := omitted(d)
+			summed := sums.Omitted(d)
 			if leave[place{i, j}] || d == withSessions(summed, d.Sessions) {
-				sums[summed] += d.Sessions
+				totals[summed] += d.Sessions
 			} else {
 				cut[i].Details = append(cut[i].Details, d)
 			}
 		}
-		for d, sessions := range sums {
+		for d, sessions := range totals {
 			cut[i].Details = append(cut[i].Details, withSessions(d, min(sessions, failures)))
 		}
-		slices.SortFunc(cut[i].Details, compareDetails)
+		slices.SortFunc(cut[i].Details, sums.CompareDetails)
 	}
 	return cut
 }

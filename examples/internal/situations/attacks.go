@@ -50,12 +50,12 @@ func daneAttacks() []Situation {
 		{
 			Domain: "ta-expired.test", Title: "2 1 1, expired: here dates count",
 			given: issuer.and(faulty(policytest.Expired)),
-			Want:  stops("certificate-expired/certificate-expired"),
+			Want:  stops("certificate-expired/leaf-expired"),
 		},
 		{
 			Domain: "ta-name.test", Title: "2 1 1, wrong name: here names count",
 			given: issuer.and(faulty(policytest.WrongName("other.test"))),
-			Want:  stops("certificate-host-mismatch/certificate-host-mismatch"),
+			Want:  stops("certificate-host-mismatch/name-not-in-certificate"),
 		},
 		{
 			Domain: "odd-clear.test", Title: "unusable TLSA, STARTTLS stripped",
@@ -117,7 +117,7 @@ func dnsAttacks() []Situation {
 		{
 			Domain: "tlsa-servfail.test", Title: "SERVFAIL for TLSA, addresses secure",
 			given: dane.and(dnsFault(policytest.ServFail, tlsa, typeTLSA)),
-			Want:  refusing("dnssec-invalid/servfail"),
+			Want:  refusing("dnssec-invalid/dns-servfail"),
 			also:  notConnected("mx.tlsa-servfail.test"),
 		},
 		{

@@ -82,12 +82,12 @@ func mtastsAttacks() []Situation {
 		{
 			Domain: "sts-expired.test", Title: "expired certificate",
 			given: enforced(policytest.Expired),
-			Want:  stops("certificate-expired/expired"),
+			Want:  stops("certificate-expired/leaf-expired"),
 		},
 		{
 			Domain: "sts-name.test", Title: "certificate for another name",
 			given: enforced(policytest.WrongName("other.test")),
-			Want:  stops("certificate-host-mismatch/name-mismatch"),
+			Want:  stops("certificate-host-mismatch/name-not-in-certificate"),
 		},
 		{
 			Domain: "forged-mx.test", Title: "forged MX, attacker's host has DANE",

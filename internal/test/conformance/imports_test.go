@@ -18,6 +18,7 @@ const module = "github.com/mxseal/mxseal"
 var mayImport = map[string][]string{
 	"policy":                                {"dane", "dane/dnssec", "mtasts", "tlsrpt"},
 	"policy/delivery":                       {"policy", "tlsrpt"},
+	"policy/postfix":                        {"policy", "mtasts", "dane", "dane/dnssec"},
 	"policy/boltstore":                      {"mtasts", "tlsrpt/report", "tlsrpt/reporter"},
 	"policy/valkeystore":                    {"mtasts", "tlsrpt", "tlsrpt/report", "tlsrpt/reporter"},
 	"policy/storetest":                      {"mtasts", "tlsrpt", "tlsrpt/report", "tlsrpt/reporter"},
@@ -38,6 +39,7 @@ var mayImport = map[string][]string{
 	"tlsrpt":                                {},
 	"tlsrpt/report":                         {"tlsrpt", "tlsrpt/internal/syntax"},
 	"tlsrpt/reporter":                       {"tlsrpt", "tlsrpt/report", "tlsrpt/internal/syntax"},
+	"tlsrpt/reporter/internal/sums":         {"tlsrpt", "tlsrpt/report", "tlsrpt/internal/syntax"},
 	"policy/delivery/internal/conversation": {"policy", "policy/delivery/internal/wire", "tlsrpt"},
 	"policy/delivery/internal/wire":         {},
 	"policy/delivery/internal/login":        {"policy/delivery/internal/wire"},
@@ -49,6 +51,7 @@ var mayImport = map[string][]string{
 	"policy/internal/hop":                   {"dane/dnssec"},
 	"policy/internal/policydns":             {"dane/dnssec"},
 	"policy/internal/protection":            {"dane"},
+	"policy/internal/wording":               {"policy/internal/decision", "tlsrpt"},
 	"policy/internal/survey":                {"dane", "dane/dnssec", "policy/internal/decision"},
 }
 

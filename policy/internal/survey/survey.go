@@ -115,3 +115,20 @@ func (f *Facts) LeaveOut(permitted func(netip.Addr) bool, why error) {
 		f.Err = fmt.Errorf("%w %s", why, all[0])
 	}
 }
+
+// Size estimates the memory in octets that a discovery takes, with its answers; 0 for nil.
+func Size(d *dane.Discovery) int {
+	if d == nil {
+		return 0
+	}
+	size := 24 * len(d.Addrs)
+	for _, record := range d.Records {
+		size += 2 * (40 + len(record.Data))
+	}
+	for _, lookup := range d.Lookups {
+		if lookup.Answer != nil {
+			size += 200 + 150*(len(lookup.Answer.Records)+len(lookup.Answer.Aliases))
+		}
+	}
+	return size
+}

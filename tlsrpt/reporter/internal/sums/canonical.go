@@ -1,0 +1,119 @@
+package sums
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/tlsrpt"
+	"github.com/mxseal/mxseal/tlsrpt/internal/syntax"
+	"github.com/mxseal/mxseal/tlsrpt/report"
+)
+
+// maxHostText limits the names that mail hosts choose for themselves, in octets.
+const maxHostText = 255
+
+// canonicalPolicy returns p in a form that a report may have. domain is the recipient
+// domain, which replaces a malformed policy domain. A policy that is already
+// canonical keeps its slices.
+func canonicalPolicy(p tlsrpt.Policy, domain string) tlsrpt.Policy {
+	var err error
+	if p.Domain, err = names.Canonical(p.Domain); err != nil {
+		p.Domain = domain
+	}
+	switch p.Type {
+	case tlsrpt.STS:
+		p.MXHosts = canonicalPatterns(p.MXHosts)
+	case tlsrpt.TLSA:
+		p.MXHosts = nil
+		if !slices.IsSorted(p.Strings) { // DNS returns records in any order
+			p.Strings = slices.Sorted(slices.Values(p.Strings))
+		}
+	default:
+		p.Type, p.Strings, p.MXHosts = tlsrpt.NoPolicyFound, nil, nil
+	}
+	p.Strings = boundedText(validText(p.Strings))
+	return p
+}
+
+// validText replaces octets that are not UTF-8, which JSON cannot represent (RFC
+// 7493 section 2.1). A policy must be the same before it is stored and after.
+func validText(lines []string) []string {
+	if !slices.ContainsFunc(lines, func(line string) bool { return !utf8.ValidString(line) }) {
+		return lines
+	}
+	valid := make([]string, len(lines))
+	for i, line := range lines {
+		valid[i] = strings.ToValidUTF8(line, "\ufffd")
+	}
+	return valid
+}
+
+// canonicalPatterns leaves out malformed patterns.
+func canonicalPatterns(patterns []string) []string {
+	canonical := make([]string, 0, len(patterns))
+	for _, pattern := range patterns {
+		name, isWildcard := strings.CutPrefix(pattern, "*.")
+		name, err := names.Canonical(name)
+		switch {
+		case err != nil:
+		case isWildcard:
+			canonical = append(canonical, "*."+name)
+		default:
+			canonical = append(canonical, name)
+		}
+	}
+	if slices.Equal(canonical, patterns) {
+		return patterns
+	}
+	return canonical
+}
+
+// boundedText leaves out the lines after maxPolicyText octets.
+func boundedText(lines []string) []string {
+	size := 0
+	for i, line := range lines {
+		if size += len(line) + 1; size > maxPolicyText {
+			return lines[:i]
+		}
+	}
+	return lines
+}
+
+func clonePolicy(p tlsrpt.Policy) tlsrpt.Policy {
+	p.Domain = strings.Clone(p.Domain)
+	p.Strings = cloneStrings(p.Strings)
+	p.MXHosts = cloneStrings(p.MXHosts)
+	return p
+}
+
+func cloneStrings(list []string) []string {
+	var cloned []string
+	for _, s := range list {
+		cloned = append(cloned, strings.Clone(s))
+	}
+	return cloned
+}
+
+// canonicalDetail returns d in a form that a report may have.
+func canonicalDetail(d report.Detail) report.Detail {
+	if !d.Type.Valid() {
+		d.Type = tlsrpt.ValidationFailure
+	}
+	d.SendingIP, d.ReceivingIP = canonicalAddr(d.SendingIP), canonicalAddr(d.ReceivingIP)
+	if name, err := names.Canonical(d.MXHost); err == nil {
+		d.MXHost = name
+	} else {
+		d.MXHost = names.Mask(d.MXHost, maxHostText)
+	}
+	d.HELO = names.Mask(d.HELO, maxHostText)
+	d.ReasonCode = names.Mask(d.ReasonCode, tlsrpt.MaxReasonCode)
+	if d.Info != "" && !syntax.IsURI(d.Info) {
+		d.Info = ""
+	}
+	return d
+}
+
+func canonicalAddr(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
