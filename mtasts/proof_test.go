@@ -84,10 +84,10 @@ func TestP16ClockForCertificates(t *testing.T) {
 		reason   string        // or "" if the certificate is accepted
 	}{
 		"the same clock":                     {0, -time.Hour, time.Hour, ""},
-		"valid by the system's clock only":   {365 * 24 * time.Hour, -time.Hour, time.Hour, "x509-expired"},
+		"valid by the system's clock only":   {365 * 24 * time.Hour, -time.Hour, time.Hour, "leaf-expired"},
 		"valid by the configured clock only": {365 * 24 * time.Hour, 364 * 24 * time.Hour, 366 * 24 * time.Hour, ""},
 		"a clock in the past":                {-365 * 24 * time.Hour, -366 * 24 * time.Hour, -364 * 24 * time.Hour, ""},
-		"not yet valid by that clock":        {-365 * 24 * time.Hour, -time.Hour, time.Hour, "x509-not-yet-valid"},
+		"not yet valid by that clock":        {-365 * 24 * time.Hour, -time.Hour, time.Hour, "not-yet-valid"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -123,7 +123,7 @@ func (a *aliased) LookupNetIP(ctx context.Context, network, host string) ([]neti
 // in SNI, in the certificate and in the request. A certificate for the provider is refused.
 func TestSTS59Delegation(t *testing.T) {
 	for names, want := range map[string]string{
-		policyHost: "", "sts.provider.example": "x509-name-mismatch", "*.provider.example": "x509-name-mismatch", "*.example.com": "",
+		policyHost: "", "sts.provider.example": "name-not-in-certificate", "*.provider.example": "name-not-in-certificate", "*.example.com": "",
 	} {
 		t.Run(names, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -178,27 +178,27 @@ func TestRPT61FetchFailuresAreReported(t *testing.T) {
 	}{
 		"RPT-61 no address":      {func(w *world) { w.addrs = nil }, tlsrpt.STSPolicyFetchError, ""},
 		"RPT-61 no connection":   {func(w *world) { w.host = nil }, tlsrpt.STSPolicyFetchError, ""},
-		"RPT-61 silence":         {func(w *world) { w.setHost(func(c net.Conn) { io.Copy(io.Discard, c) }) }, tlsrpt.STSPolicyFetchError, "timeout"},
+		"RPT-61 silence":         {func(w *world) { w.setHost(func(c net.Conn) { io.Copy(io.Discard, c) }) }, tlsrpt.STSPolicyFetchError, "http-timeout"},
 		"RPT-61 hang-up":         {func(w *world) { w.setHost(func(c net.Conn) { c.Close() }) }, tlsrpt.STSPolicyFetchError, ""},
 		"RPT-61 not found":       {serve(respond(404, "text/plain", enforce)), tlsrpt.STSPolicyFetchError, "http-status-404"},
 		"RPT-61 error":           {serve(respond(503, "text/plain", enforce)), tlsrpt.STSPolicyFetchError, "http-status-503"},
-		"RPT-61 redirect":        {serve(respond(301, "text/plain", enforce, "Location: https://www.example.com/")), tlsrpt.STSPolicyFetchError, "redirect"},
-		"RPT-61 media type":      {serve(respond(200, "text/html", enforce)), tlsrpt.STSPolicyFetchError, "media-type"},
-		"RPT-61 too large":       {serve(respond(200, "text/plain", enforce+strings.Repeat("x: y\n", 1<<15))), tlsrpt.STSPolicyFetchError, "too-large"},
-		"RPT-61 special address": {func(w *world) { w.setAddrs("127.0.0.1") }, tlsrpt.STSPolicyFetchError, "address-refused"},
+		"RPT-61 redirect":        {serve(respond(301, "text/plain", enforce, "Location: https://www.example.com/")), tlsrpt.STSPolicyFetchError, "http-redirect"},
+		"RPT-61 media type":      {serve(respond(200, "text/html", enforce)), tlsrpt.STSPolicyFetchError, "http-media-type"},
+		"RPT-61 too large":       {serve(respond(200, "text/plain", enforce+strings.Repeat("x: y\n", 1<<15))), tlsrpt.STSPolicyFetchError, "http-too-large"},
+		"RPT-61 special address": {func(w *world) { w.setAddrs("127.0.0.1") }, tlsrpt.STSPolicyFetchError, "http-address-refused"},
 		"RPT-62 empty":           {serve(respond(200, "text/plain", "")), tlsrpt.STSPolicyInvalid, ""},
 		"RPT-62 no mode":         {serve(respond(200, "text/plain", "version: STSv1\nmx: a.example\nmax_age: 86400\n")), tlsrpt.STSPolicyInvalid, ""},
 		"RPT-62 no host":         {serve(respond(200, "text/plain", "version: STSv1\nmode: enforce\nmax_age: 86400\n")), tlsrpt.STSPolicyInvalid, ""},
 		"RPT-62 another version": {serve(respond(200, "text/plain", strings.Replace(enforce, "STSv1", "STSv2", 1))), tlsrpt.STSPolicyInvalid, ""},
 		"RPT-63 expired": {func(w *world) {
 			w.setSite(w.ca.issue(&x509.Certificate{DNSNames: []string{policyHost}, NotAfter: expired}), respond(200, "text/plain", enforce))
-		}, tlsrpt.STSWebPKIInvalid, "x509-expired"},
+		}, tlsrpt.STSWebPKIInvalid, "leaf-expired"},
 		"RPT-63 another name": {func(w *world) {
 			w.setSite(w.ca.issue(&x509.Certificate{DNSNames: []string{domain}}), respond(200, "text/plain", enforce))
-		}, tlsrpt.STSWebPKIInvalid, "x509-name-mismatch"},
+		}, tlsrpt.STSWebPKIInvalid, "name-not-in-certificate"},
 		"RPT-63 unknown to roots": {func(w *world) {
 			w.setSite(newAuthority(t).issue(&x509.Certificate{DNSNames: []string{policyHost}}), respond(200, "text/plain", enforce))
-		}, tlsrpt.STSWebPKIInvalid, "x509-unknown-authority"},
+		}, tlsrpt.STSWebPKIInvalid, "unknown-authority"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
