@@ -70,7 +70,11 @@ func (e *Error) Error() string {
 	if e.Domain != "" {
 		text += e.Domain + ": "
 	}
-	text += string(e.Kind) + " (" + e.ReasonCode + ")"
+	if e.Kind == KindCertificate && e.Domain != "" {
+		text += "the certificate of the policy host mta-sts." + e.Domain + " is not valid (" + e.ReasonCode + ")"
+	} else {
+		text += string(e.Kind) + " (" + e.ReasonCode + ")"
+	}
 	if e.Err != nil {
 		text += ": " + printable(e.Err.Error())
 	}

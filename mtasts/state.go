@@ -200,6 +200,8 @@ type problems struct {
 	// failures are those within the last fetchRetry, oldest first, and always
 	// the last one while since is set.
 	failures []failure
+	// borrowed is true if the last of them is the failure of another Client.
+	borrowed bool
 	// notified are the events that the operator has got.
 	notified struct{ failing, expiring bool }
 }
@@ -446,6 +448,7 @@ func (s *state) setError(err error, text string) {
 // fetchFailed adds a failed fetch.
 func (s *state) fetchFailed(f failure) {
 	p := s.ownProblems()
+	p.borrowed = false
 	p.failures = append(p.failures, f)
 	if len(p.failures) > maxFailures {
 		p.failures = p.failures[1:]

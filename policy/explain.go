@@ -50,6 +50,9 @@ func (b *explanation) route(p *Plan) {
 	default:
 		fmt.Fprintf(b, "  MX records: %s\n", p.MXStatus)
 	}
+	if p.expansion != "" {
+		fmt.Fprintf(b, "  an alias of %s, which has the MX records\n", names.Printable(p.expansion, maxText))
+	}
 	if options := p.asked.options(); len(options) > 0 {
 		fmt.Fprintf(b, "  options of the call: %s\n", strings.Join(options, ", "))
 	}
@@ -70,13 +73,19 @@ func (b *explanation) mtasts(p *Plan) {
 	case m.off:
 		fmt.Fprintln(b, "  MTA-STS: switched off for this mail")
 	case m.Policy != nil:
-		fmt.Fprintf(b, "  MTA-STS: mode %s, id %s, mx %s; fetched %s, in force until %s\n",
-			m.Policy.Mode, names.Printable(m.ID, maxText), strings.Join(m.Policy.MX, " "),
+		listed := ""
+		if m.Policy.Mode != mtasts.None {
+			listed = ", mx " + strings.Join(m.Policy.MX, " ")
+		}
+		fmt.Fprintf(b, "  MTA-STS: mode %s, id %s%s; fetched %s, in force until %s\n",
+			m.Policy.Mode, names.Printable(m.ID, maxText), listed,
 			m.Fetched.UTC().Format(time.RFC3339), m.Expires.UTC().Format(time.RFC3339))
-	case m.Asked:
-		fmt.Fprintln(b, "  MTA-STS: no policy")
 	case m.Err != nil:
-		fmt.Fprintln(b, "  MTA-STS: the lookup failed")
+		fmt.Fprintln(b, "  MTA-STS: the search for a policy failed, which does not mean that there is none")
+	case m.Asked:
+		fmt.Fprintln(b, "  MTA-STS: the domain has no policy")
+	case !slices.ContainsFunc(p.Hosts, func(h *Host) bool { return h.By.Has(ByDANE) }):
+		fmt.Fprintln(b, "  MTA-STS: not asked, because no mail host has an address")
 	default:
 		fmt.Fprintln(b, "  MTA-STS: not asked, because DANE decides for all hosts")
 	}
@@ -97,6 +106,11 @@ func (b *explanation) host(h *Host) {
 	if h.Refusal != nil && h.Refusal.Err != nil {
 		fmt.Fprintf(b, "    %s\n", oneLine(h.Refusal.Err.Error()))
 	}
+	b.addresses(h)
+	b.tlsa(h)
+}
+
+func (b *explanation) addresses(h *Host) {
 	if len(h.Addrs) > 0 {
 		fmt.Fprintf(b, "    addresses:")
 		for _, addr := range h.Addrs {
@@ -107,19 +121,40 @@ func (b *explanation) host(h *Host) {
 		}
 		fmt.Fprintln(b)
 	}
-	b.tlsa(h)
+	if h.DANE == nil {
+		return
+	}
+	for _, alias := range h.DANE.Aliases {
+		fmt.Fprintf(b, "    %s is an alias of %s (%s)\n", names.Printable(alias.Name, maxText), names.Printable(alias.Target, maxText), alias.Status)
+	}
+	for _, l := range h.DANE.Lookups {
+		if l.Err != nil && l.Type != dnssec.TypeTLSA {
+			fmt.Fprintf(b, "    only one family of addresses is used, because the lookup of %s failed: %s\n", l.Type, oneLine(l.Err.Error()))
+		}
+	}
 }
 
 func (b *explanation) tlsa(h *Host) {
-	published, usable := h.TLSA, h.TLSA
+	published, skipped := h.TLSA, []dane.Skip(nil)
 	if h.DANE != nil && len(h.DANE.Records) > 0 {
-		published, usable = h.DANE.Records, h.DANE.Usable
-		fmt.Fprintf(b, "    TLSA base domain: %s\n", names.Printable(h.DANE.BaseDomain, maxText))
+		published, skipped = h.DANE.Records, dane.Skipped(h.DANE.Records)
+		fmt.Fprintf(b, "    TLSA base domain: %s", names.Printable(h.DANE.BaseDomain, maxText))
+		if h.DANE.BaseDomain != h.DANE.Name {
+			fmt.Fprintf(b, ", to which the aliases lead")
+		}
+		fmt.Fprintln(b)
 	}
 	for _, record := range published {
-		fmt.Fprintf(b, "      %s: %s\n", record, recordUse(record, usable, h.TLSA))
+		use := "used"
+		if at := slices.IndexFunc(skipped, func(s dane.Skip) bool { return sameRecord(s.Record, record) }); at >= 0 {
+			use = "not used: " + skipped[at].Reason
+		} else if !slices.ContainsFunc(h.TLSA, func(r dane.Record) bool { return sameRecord(r, record) }) {
+			use = "usable, but the host is refused"
+		}
+		fmt.Fprintf(b, "      %s: %s\n", record, use)
 	}
-	if len(h.ReferenceNames) > 0 {
+	// Names do not count with DANE-EE (RFC 7672 section 3.1.1).
+	if slices.ContainsFunc(h.TLSA, func(r dane.Record) bool { return r.Usage == dane.DANETA }) {
 		fmt.Fprintf(b, "    a DANE-TA certificate may be for: %s\n", strings.Join(h.ReferenceNames, " "))
 	}
 	if h.ServerName != "" {
@@ -127,21 +162,8 @@ func (b *explanation) tlsa(h *Host) {
 	}
 }
 
-// recordUse says how a published record is used.
-func recordUse(record dane.Record, usable, used []dane.Record) string {
-	in := func(list []dane.Record) bool {
-		return slices.ContainsFunc(list, func(r dane.Record) bool {
-			return r.Usage == record.Usage && r.Selector == record.Selector && r.MatchingType == record.MatchingType && bytes.Equal(r.Data, record.Data)
-		})
-	}
-	switch {
-	case in(used):
-		return "used"
-	case in(usable):
-		return "usable, but the host is refused"
-	default:
-		return "not used: unusable, or a stronger digest is published"
-	}
+func sameRecord(a, b dane.Record) bool {
+	return a.Usage == b.Usage && a.Selector == b.Selector && a.MatchingType == b.MatchingType && bytes.Equal(a.Data, b.Data)
 }
 
 // texts says what the override changes.
@@ -169,12 +191,13 @@ func (p *Plan) MarshalJSON() ([]byte, error) {
 		NextHop    string        `json:"next_hop"`
 		Via        string        `json:"via,omitempty"`
 		MXStatus   dnssec.Status `json:"mx_status"`
+		MXAlias    string        `json:"mx_alias,omitempty"`
 		ImplicitMX bool          `json:"implicit_mx,omitempty"`
 		RequireTLS bool          `json:"require_tls,omitempty"`
 		MTASTS     *MTASTS       `json:"mta_sts,omitempty"`
 		Hosts      []*Host       `json:"hosts"`
 		Expires    time.Time     `json:"expires"`
-	}{p.Domain, p.asked.options(), p.NextHop, p.Via, p.MXStatus, p.ImplicitMX, p.RequireTLS, p.MTASTS.present(), p.Hosts, p.Expires.UTC()})
+	}{p.Domain, p.asked.options(), p.NextHop, p.Via, p.MXStatus, p.expansion, p.ImplicitMX, p.RequireTLS, p.MTASTS.present(), p.Hosts, p.Expires.UTC()})
 }
 
 // present returns nil if there was no MTA-STS lookup.
@@ -214,9 +237,12 @@ func (h *Host) MarshalJSON() ([]byte, error) {
 		RouteAuthenticated bool           `json:"route_authenticated"`
 		Addrs              []netip.Addr   `json:"addresses,omitempty"`
 		AddrStatus         *dnssec.Status `json:"address_status,omitempty"`
+		Aliases            []string       `json:"aliases,omitempty"`
+		FailedLookups      []string       `json:"failed_lookups,omitempty"`
 		TLSABase           string         `json:"tlsa_base_domain,omitempty"`
 		Published          []string       `json:"tlsa_published,omitempty"`
 		Used               []string       `json:"tlsa_used,omitempty"`
+		Skipped            []string       `json:"tlsa_not_used,omitempty"` // with the reason
 		ReferenceNames     []string       `json:"reference_names,omitempty"`
 		ServerName         string         `json:"sni,omitempty"`
 		Overrides          []string       `json:"overrides,omitempty"`
@@ -230,6 +256,17 @@ func (h *Host) MarshalJSON() ([]byte, error) {
 		view.AddrStatus = &h.DANE.AddrStatus
 		view.TLSABase = h.DANE.BaseDomain
 		view.Published = recordTexts(h.DANE.Records)
+		for _, skip := range dane.Skipped(h.DANE.Records) {
+			view.Skipped = append(view.Skipped, skip.Record.String()+": "+skip.Reason)
+		}
+		for _, alias := range h.DANE.Aliases {
+			view.Aliases = append(view.Aliases, alias.Target)
+		}
+		for _, l := range h.DANE.Lookups {
+			if l.Err != nil {
+				view.FailedLookups = append(view.FailedLookups, oneLine(l.Err.Error()))
+			}
+		}
 	}
 	return json.Marshal(view)
 }

@@ -228,7 +228,7 @@ func (h *Host) Verify(state tls.ConnectionState) error {
 	}
 	if h.demands.DANE {
 		if err := h.verifyDANE(state.PeerCertificates); err != nil {
-			return h.failure(wording.NotVerified("DANE verification failed", err), err)
+			return h.failure(wording.NotVerified("DANE verification failed"+h.skippedMatch(state.PeerCertificates), err), err)
 		}
 	}
 	if h.demands.WebPKI {
@@ -270,6 +270,20 @@ func (h *Host) refused() *Error {
 func (h *Host) verifyDANE(chain []*x509.Certificate) error {
 	_, err := dane.Verify(chain, h.TLSA, h.ReferenceNames, h.trust.now())
 	return err
+}
+
+// skippedMatch says that a record would have matched that is not used, for the owner of
+// the records; empty if none would.
+func (h *Host) skippedMatch(chain []*x509.Certificate) string {
+	if h.DANE == nil || len(h.override.Pin) > 0 {
+		return ""
+	}
+	for _, skip := range dane.Skipped(h.DANE.Records) {
+		if skip.WouldMatch(chain, h.ReferenceNames, h.trust.now()) {
+			return fmt.Sprintf("; the record %s would match, and is not used: %s", skip.Record, skip.Reason)
+		}
+	}
+	return ""
 }
 
 // verifyWebPKI checks the certificates by RFC 8461 section 4.2: a chain to a

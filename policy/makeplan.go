@@ -48,6 +48,7 @@ func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) 
 		made:       r.now().Round(0),
 		asked:      asked,
 		literal:    q.hop.Addr.IsValid(),
+		expansion:  route.Expansion,
 		omitted:    route.Omitted,
 	}
 	if q.hop.Configured {
@@ -283,7 +284,7 @@ func (r *Resolver) newHost(q question, route hop.Route, exchange hop.Exchange, f
 		host.refuseFor(host.failure(says, cmp.Or(found.Err, plan.MTASTS.unasked())))
 		return host
 	}
-	host.Why = v.Why(facts, wishes)
+	host.Why = v.Why(facts, wishes, r.absence(q, host))
 	if !q.hop.Addr.IsValid() {
 		host.ServerName = exchange.Name
 	}
@@ -291,6 +292,28 @@ func (r *Resolver) newHost(q question, route hop.Route, exchange hop.Exchange, f
 		host.addDANE(q, route, exchange)
 	}
 	return host
+}
+
+// absence says why no policy demands anything of a host, if none does.
+func (r *Resolver) absence(q question, h *Host) decision.Absence {
+	a := decision.Absence{Literal: h.plan.literal}
+	switch {
+	case q.noDANE || h.override.NoDANE:
+		a.DANE = decision.DANEOff
+	case h.DANE.State == dane.NotApplicable:
+		a.DANE = decision.NotSigned
+	case h.DANE.State == dane.Unknown:
+		a.DANE = decision.DANEOffForMX
+	}
+	switch m := &h.plan.MTASTS; {
+	case m.off:
+		a.MTASTS = decision.MTASTSOff
+	case m.Policy != nil:
+		a.MTASTS = decision.ModeNone
+	case m.Err != nil:
+		a.MTASTS = decision.PolicyNotFound
+	}
+	return a
 }
 
 // refuseFor sets why a host is refused.

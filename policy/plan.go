@@ -58,6 +58,8 @@ type Plan struct {
 	asked      request
 	literal    bool // the next hop is an address
 	omitted    int  // mail hosts of the worst preference, left out
+	// expansion is the name that the next hop is an alias of, if that has the MX records.
+	expansion string
 }
 
 // Key identifies what the plan was made for: the domain and all options. Of one

@@ -28,15 +28,15 @@ func Reasons() []Reason { return slices.Clone(reasons[:]) }
 // if [Reasons] has it for the result type, and the result type otherwise. Both texts are
 // those of an unknown result if the type is not registered.
 func Explain(f Failure) (meaning, advice string) {
-	if r, ok := findReason(f); ok {
+	if r, ok := FindReason(f); ok {
 		return r.Meaning, r.Advice
 	}
 	return explainType(f.Type)
 }
 
-// findReason returns the entry for a failure: that of its code, or else the one with the
-// longest common beginning.
-func findReason(f Failure) (found Reason, ok bool) {
+// FindReason returns the entry of [Reasons] for the code of a failure. ok is false if there
+// is none for its result type.
+func FindReason(f Failure) (found Reason, ok bool) {
 	for _, r := range reasons {
 		if r.Types != nil && !slices.Contains(r.Types, f.Type) {
 			continue
@@ -130,7 +130,7 @@ var reasons = [...]Reason{
 	{
 		"name-not-in-certificate", []ResultType{CertificateHostMismatch, STSWebPKIInvalid},
 		"the certificate is not for the name of the server",
-		"get a certificate with the name of the mail host in the MX record, or of the policy host, and check that this server should answer there",
+		"get a certificate for the name by which senders reach the server: the one in the MX record, or that of the policy host; if the host has such a certificate, an attacker answered",
 	},
 	{
 		"mx-not-in-policy", []ResultType{CertificateHostMismatch},
@@ -145,7 +145,7 @@ var reasons = [...]Reason{
 	{
 		"self-signed", ofCertificates,
 		"the certificate is self-signed",
-		"get a certificate from a public authority",
+		"get a certificate from a public authority; if the host has one, an attacker answered",
 	},
 	{
 		"unknown-authority", ofCertificates,

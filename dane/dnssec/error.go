@@ -142,13 +142,11 @@ func (e *Error) Error() string {
 
 // advice says what the administrator should do. If a server says why it does not answer,
 // this decides.
-func (e *Error) advice() string {
+func (e *Error) advice() (said string) {
 	if e.Reason == ServerFailure || e.Reason == Refused || e.Reason == OtherRcode {
-		if todo := first(e, func(e *Error) string { return ofCodes(e.Extended, advice.OfExtended) }); todo != "" {
-			return todo
-		}
+		said = first(e, func(e *Error) string { return ofCodes(e.Extended, advice.OfExtended) })
 	}
-	return advice.OfReason(e.Reason.String())
+	return cmp.Or(said, advice.OfReason(e.Reason.String()))
 }
 
 // first returns the first text that is not empty, of e and of its causes.
@@ -183,18 +181,8 @@ func (e *Error) describe(b *strings.Builder) {
 	if e.Server != "" {
 		fmt.Fprintf(b, " from %s", e.Server)
 	}
-	fmt.Fprintf(b, ": %s", e.Reason)
-	if e.Detail != "" {
-		fmt.Fprintf(b, ": %s", e.Detail)
-	}
-	for _, x := range e.Extended {
-		fmt.Fprintf(b, ", %s", x)
-	}
-	if e.Err != nil {
-		b.WriteString(" [")
-		describeCause(b, e.Err)
-		b.WriteString("]")
-	}
+	b.WriteString(": ")
+	b.WriteString(e.cause())
 }
 
 // describeCause writes one cause. The text of a foreign error may contain data from
@@ -231,13 +219,11 @@ func (e *Error) Timeout() bool {
 	return e.Reason == Timeout || errors.Is(e.Err, context.DeadlineExceeded)
 }
 
-// TLSReport returns the result type (RFC 8460 section 4.3.2.1) and the
-// failure-reason-code under which TLS-RPT reports the error: the reason, with "dns-"
-// in front unless it is about DNSSEC. The type is empty, and the
-// error is not reported, unless the answer is bogus, or a server says so by an Extended
-// DNS Error. Timeouts and other failures of servers may be due to this host. So may bogus
-// answers about the root or a top-level domain, which a wrong clock or an old trust anchor
-// causes; in any case no recipient can correct them.
+// TLSReport returns the result type (RFC 8460 section 4.3.2.1) and the reason code under which
+// TLS-RPT reports the error: the reason, with "dns-" in front unless it is about DNSSEC. The
+// type is empty, and the error not reported, unless the answer is bogus or a server says so by
+// an Extended DNS Error. Other failures may be due to this host, and so may bogus answers about
+// the root or a top-level domain: its clock or trust anchor.
 func (e *Error) TLSReport() (resultType, reasonCode string) {
 	if code := first(e, (*Error).bogusCode); code != "" {
 		return "dnssec-invalid", code
@@ -248,8 +234,8 @@ func (e *Error) TLSReport() (resultType, reasonCode string) {
 	return "", "dns-" + e.Reason.String()
 }
 
-// bogusCode returns the reason code if e is itself about a bogus answer below the
-// top-level domains, not by another error that it wraps.
+// bogusCode returns the reason code if e itself, and no error that it wraps, is about a
+// bogus answer below the top-level domains.
 func (e *Error) bogusCode() string {
 	switch cause := new(Error); {
 	case errors.As(e.Err, &cause) || len(proof.Ancestors(e.Name)) <= 2:
@@ -280,7 +266,7 @@ func (e *Error) cause() string {
 	var b strings.Builder
 	b.WriteString(e.Reason.String())
 	if e.Detail != "" {
-		b.WriteString(", " + e.Detail)
+		b.WriteString(": " + e.Detail)
 	}
 	for _, x := range e.Extended {
 		fmt.Fprintf(&b, ", %s", x)

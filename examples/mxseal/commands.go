@@ -6,6 +6,8 @@ import (
 	"github.com/mxseal/mxseal/examples/mxseal/internal/cli"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/report"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/send"
+	"github.com/mxseal/mxseal/examples/mxseal/internal/serve"
+	"github.com/mxseal/mxseal/examples/mxseal/internal/tlsa"
 )
 
 // commands returns the subcommands in the order of the help text. Each is in a package of
@@ -14,7 +16,9 @@ func commands() []cli.Command {
 	return []cli.Command{
 		check.Command(),
 		advise.Command(),
-		report.Command(),
+		tlsa.Command(),
 		send.Command(),
+		report.Command(),
+		serve.Command(),
 	}
 }

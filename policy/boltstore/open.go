@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -23,7 +24,8 @@ type Config struct {
 	MoveDamaged bool
 	// MaxSize limits the file to about that many octets: then new domains get no entry
 	// until others are deleted, and Put returns [ErrFull]. Entries of known domains are
-	// still updated. 0 means 2 GiB.
+	// still updated. The sums of TLS reports use three quarters at most; see [Reports].
+	// 0 means 2 GiB.
 	MaxSize int64
 	// Logger logs when a file is moved or opened read-only. nil means that
 	// nothing is logged.
@@ -41,8 +43,8 @@ var ErrDamaged = errors.New("the file is damaged")
 // of this process.
 var ErrInUse = errors.New("the file is in use by another process")
 
-// ErrSchema means that the file was written by an incompatible version of this
-// package.
+// ErrSchema means that the file was written by a later version of this package. The error
+// names the version of the file and those that this release reads.
 var ErrSchema = errors.New("the file was written by an incompatible version")
 
 // ErrFull means that the file has reached Config.MaxSize, or that too many changes are
@@ -61,12 +63,9 @@ var (
 	policies  = []byte("mtasts-policies")
 )
 
-// schema is the version of the file format.
-const schema = "1"
-
 // Open opens the file at path. If the file does not exist, Open creates it, but
 // not its directory. Open checks the whole file, which takes about one second
-// for a million policies.
+// for a million policies. It upgrades a file that an older version has written.
 //
 // The error contains the path. It wraps [ErrInUse], [ErrDamaged] or [ErrSchema]
 // where that is the reason. A file that cannot be written is opened read-only,
@@ -111,8 +110,9 @@ func Open(path string, config Config) (*Store, error) {
 		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1),
 		quit: make(chan struct{}), done: make(chan struct{}),
 		pending: make(changes), written: make(chan struct{}),
-		clock: newClock(config.now),
+		clock: newClock(config.now), logger: config.Logger,
 	}
+	s.reports = &Reports{store: s, group: group{db: db}, before: math.MinInt}
 	go s.write()
 	return s, nil
 }
@@ -144,7 +144,14 @@ func openWritable(path string, config Config) (*database, error) {
 			return nil, err
 		}
 	}
-	return openDatabase(path, config, false)
+	db, err := openDatabase(path, config, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := upgrade(db, path, config.Logger); err != nil {
+		return nil, errors.Join(err, db.close())
+	}
+	return db, nil
 }
 
 // create creates an empty database. It is renamed into place when it is
@@ -169,25 +176,13 @@ func create(path string, config Config) error {
 		if err != nil {
 			return err
 		}
-		return b.Put(schemaKey, []byte(schema))
+		return writeSchema(b)
 	})
 	if err := errors.Join(err, db.Close()); err != nil {
 		return err
 	}
 	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
-	}
-	return nil
-}
-
-// checkSchema checks that this package can read and write the file.
-func checkSchema(tx *bolt.Tx) error {
-	b := tx.Bucket(meta)
-	if b == nil || tx.Bucket(policies) == nil {
-		return fmt.Errorf("%w: it is not a database of this package", ErrDamaged)
-	}
-	if version := b.Get(schemaKey); string(version) != schema {
-		return fmt.Errorf("%w: schema %q, want %q", ErrSchema, version, schema)
 	}
 	return nil
 }

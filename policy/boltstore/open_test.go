@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -69,17 +70,27 @@ func TestOpenFails(t *testing.T) {
 	}
 }
 
-// A file of a later version is not read and not treated as damaged.
+// A file of a later version is not read and not treated as damaged. The error names the
+// version.
 func TestSchema(t *testing.T) {
 	t.Parallel()
-	path := filled(t, 1)
-	s := open(t, path, Config{})
-	err := s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(meta).Put(schemaKey, []byte("2")) })
-	if err := errors.Join(err, s.Close()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Open(path, Config{MoveDamaged: true}); !errors.Is(err, ErrSchema) || errors.Is(err, ErrDamaged) {
-		t.Errorf("error %v", err)
+	for _, version := range []string{"3", "0", "-1", "x", ""} {
+		path := filled(t, 1)
+		s := open(t, path, Config{})
+		err := s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(meta).Put(schemaKey, []byte(version)) })
+		if err := errors.Join(err, s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		before, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(path, Config{MoveDamaged: true}); !errors.Is(err, ErrSchema) || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), strconv.Quote(version)) {
+			t.Errorf("version %q: error %v", version, err)
+		}
+		if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+			t.Errorf("version %q: the file was changed, %v", version, err)
+		}
 	}
 }
 

@@ -1,12 +1,13 @@
 package boltstore
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
-	"errors"
+	"fmt"
 	"iter"
+	"log/slog"
 	"slices"
+	"sync"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -14,11 +15,10 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
-// The buckets of reports. A bucket in days has the day as its name, and a record for
-// each domain. They are created on demand. Versions of this package that do not know
-// them leave them unchanged.
+// The buckets of reports. A bucket in days has the day as its name. They are created on
+// demand.
 var (
-	days    = []byte("tlsrpt-days")
+	days    = []byte("tlsrpt-sums")
 	writers = []byte("tlsrpt-writers")
 )
 
@@ -27,81 +27,185 @@ var (
 //
 // A change is on disk when the method returns. If it cannot be written, the method
 // returns an error, and a [reporter.Aggregator] keeps the sums and tries again.
+//
+// The open sums of a domain and day have at most 1000 different failures, 256 policies
+// and 256 KiB of text; further ones are added up by type. When the file has reached half
+// of Config.MaxSize, no texts are added any more, only sessions by type; at three
+// quarters, no domains are.
 type Reports struct {
 	store *Store
 	group group
+
+	mu sync.Mutex
+	// journal is what the journal in the file has; isRead is false if that is not known.
+	journal journal
+	isRead  bool
+	// before is the day of the last call of DeleteBefore.
+	before report.Day
 }
 
 var _ reporter.Store = (*Reports)(nil)
 
-// Reports returns the store of TLS report sums in the file.
-func (s *Store) Reports() *Reports { return &Reports{store: s, group: group{db: s.db}} }
+// Reports returns the store of TLS report sums in the file. It returns the same one each
+// time.
+func (s *Store) Reports() *Reports { return s.reports }
 
 // Add implements [reporter.Store].
 func (r *Reports) Add(ctx context.Context, b *reporter.Batch) error {
 	if err := ctx.Err(); err != nil {
 		return r.failed(err)
 	}
-	// Writing in order changes the fewest pages.
-	sums := slices.SortedFunc(slices.Values(b.Sums), func(a, b reporter.DomainSums) int {
-		return cmp.Or(cmp.Compare(a.Day, b.Day), cmp.Compare(a.Domain, b.Domain))
-	})
-	return r.failed(r.store.db.update(func(tx *bolt.Tx) error {
-		isNew, err := noteBatch(tx, b)
-		if err != nil || !isNew {
+	all := additions(b)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.readJournal(ctx); err != nil {
+		return err
+	}
+	isNew, hasRoom := false, r.journal.hasRoom(all)
+	err := r.store.db.update(func(tx *bolt.Tx) (err error) {
+		if isNew, err = noteBatch(tx, b); err != nil || !isNew {
 			return err
 		}
-		for i := range sums {
-			if err := addSums(tx, &sums[i]); err != nil {
-				return err
-			}
+		if r.isFull(tx) && !r.knowsAll(tx, all) {
+			return reporter.ErrStoreFull
 		}
-		return nil
-	}))
+		if hasRoom {
+			return writeJournal(tx, all)
+		}
+		return r.merge(tx, all)
+	})
+	switch {
+	case err != nil:
+		r.isRead = false // it may have been written
+	case isNew && hasRoom:
+		r.journal.add(all)
+	case isNew:
+		r.journal = journal{}
+	}
+	return r.failed(err)
 }
 
-// addSums adds to the record of a domain. It replaces a damaged record, which must not
-// prevent the other domains from being counted.
-func addSums(tx *bolt.Tx, added *reporter.DomainSums) error {
-	root, err := tx.CreateBucketIfNotExists(days)
+// readJournal reads the journal, if that is necessary. It is called with mu held.
+func (r *Reports) readJournal(ctx context.Context) error {
+	if r.isRead {
+		return nil
+	}
+	damaged := 0
+	err := r.view(ctx, func(tx *bolt.Tx) (err error) {
+		r.journal, damaged, err = readJournal(tx)
+		return err
+	})
+	if damaged > 0 {
+		r.store.logger.LogAttrs(ctx, slog.LevelError, "boltstore: sums of TLS reports are damaged and not counted",
+			slog.String("file", r.store.path), slog.Int("number", damaged))
+	}
+	r.isRead = err == nil
+	return err
+}
+
+// isFull reports whether the file has no room for more domains, and hasRoom whether it
+// has room for texts. The rest of it is for policies.
+func (r *Reports) isFull(tx *bolt.Tx) bool  { return r.store.used(tx) >= r.store.maxSize/4*3 }
+func (r *Reports) hasRoom(tx *bolt.Tx) bool { return r.store.used(tx) < r.store.maxSize/2 }
+
+// knowsAll reports whether there are sums of all domains already.
+func (r *Reports) knowsAll(tx *bolt.Tx, all []addition) bool {
+	for _, a := range all {
+		b := dayBucket(tx, a.day)
+		if r.journal.forms[a.dayDomain] == nil && (b == nil || b.Get([]byte(a.domain)) == nil) {
+			return false
+		}
+	}
+	return true
+}
+
+// merge adds what the journal has, and more, to the records, and clears the journal. It
+// replaces damaged records, which must not prevent other domains from being counted.
+func (r *Reports) merge(tx *bolt.Tx, more []addition) error {
+	j, _, err := readJournal(tx)
 	if err != nil {
 		return err
 	}
-	day, err := root.CreateBucketIfNotExists(dayKey(added.Day))
-	if err != nil {
+	j.add(more)
+	room := r.hasRoom(tx)
+	for _, key := range j.sorted() {
+		day, err := createDay(tx, key.day)
+		if err != nil {
+			return err
+		}
+		s, err := readSums(day, key.domain)
+		if err == nil {
+			err = s.add(j.forms[key], room)
+		}
+		if isDamagedSums(err) {
+			if err = s.replace(); err == nil {
+				err = s.add(j.forms[key], room)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return clearJournal(tx)
+}
+
+// settle merges the journal if it has something that matters.
+func (r *Reports) settle(ctx context.Context, matters func(*journal) bool) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.readJournal(ctx); err != nil || !matters(&r.journal) {
 		return err
 	}
-	var s sums
-	if err := s.decode(added.Domain, day.Get([]byte(added.Domain))); err != nil {
-		s = sums{ended: endedUnknown}
+	err := r.store.db.update(func(tx *bolt.Tx) error { return r.merge(tx, nil) })
+	if err == nil {
+		r.journal = journal{}
 	}
-	open, err := s.openResults()
-	if err != nil {
-		return err
-	}
-	if err := s.setOpen(reporter.MergeResults(added.Domain, open, added.Results)); err != nil {
-		return err
-	}
-	return day.Put([]byte(added.Domain), s.encode(added.Domain))
+	r.isRead = err == nil
+	return r.failed(err)
 }
 
 // Domains implements [reporter.Store].
 func (r *Reports) Domains(ctx context.Context, day report.Day) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
+		waiting, err := r.waitingDomains(ctx, day)
+		if err != nil {
+			yield("", err)
+			return
+		}
+		for domain := range waiting {
+			if !yield(domain, nil) {
+				return
+			}
+		}
 		for after, more := "", true; more; {
 			var page []string
-			var err error
 			if page, after, more, err = r.page(ctx, day, after); err != nil {
 				yield("", err)
 				return
 			}
 			for _, domain := range page {
-				if !yield(domain, nil) {
+				if !waiting[domain] && !yield(domain, nil) {
 					return
 				}
 			}
 		}
 	}
+}
+
+// waitingDomains returns the domains of a day in the journal.
+func (r *Reports) waitingDomains(ctx context.Context, day report.Day) (map[string]bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.readJournal(ctx); err != nil {
+		return nil, err
+	}
+	domains := make(map[string]bool)
+	for key := range r.journal.forms {
+		if key.day == day {
+			domains[key.domain] = true
+		}
+	}
+	return domains, nil
 }
 
 // page returns up to pageSize domains after a given one that have sums, and the
@@ -113,29 +217,41 @@ func (r *Reports) page(ctx context.Context, day report.Day, after string) (page 
 		if b == nil {
 			return nil
 		}
-		n := 0
-		return ascend(b, after, func(k, v []byte) bool {
-			if more = n == pageSize; more {
-				return false
+		for c, n := b.Cursor(), 0; ; n++ {
+			// The records of a domain follow it, with an octet of 0 after its name.
+			k, v := c.Seek([]byte(last + "\x01"))
+			switch domain := string(k); {
+			case k == nil:
+				return nil
+			case domain <= last:
+				return fmt.Errorf("%w: its keys are not in order", ErrDamaged)
+			case n == pageSize:
+				more = true
+				return nil
+			default:
+				last = domain
 			}
-			last = string(k)
-			n++
-			// A damaged record may have sums, so Sums must report its error.
-			if s := new(sums); s.decode(last, v) != nil || !s.isEmpty() {
+			// A damaged header may have sums, so Sums must report its error.
+			s := &domainSums{domain: last}
+			if !s.decode(v) || !s.isEmpty() {
 				page = append(page, last)
 			}
-			return true
-		})
+		}
 	})
 	return page, last, more, err
 }
 
 // Sums implements [reporter.Store]. A record that is damaged is an error.
 func (r *Reports) Sums(ctx context.Context, day report.Day, domain string) (part reporter.Part, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.readJournal(ctx); err != nil {
+		return part, err
+	}
 	err = r.view(ctx, func(tx *bolt.Tx) error {
-		s, err := readSums(tx, day, domain)
+		s, err := readSums(dayBucket(tx, day), domain)
 		if err == nil {
-			part, err = s.next()
+			part, err = s.next(r.journal.forms[dayDomain{day, domain}])
 		}
 		return err
 	})
@@ -144,15 +260,19 @@ func (r *Reports) Sums(ctx context.Context, day report.Day, domain string) (part
 
 // Seal implements [reporter.Store]. A record that is damaged is an error.
 func (r *Reports) Seal(ctx context.Context, day report.Day, domain string) (part reporter.Part, err error) {
+	err = r.settle(ctx, func(j *journal) bool { return j.forms[dayDomain{day, domain}] != nil })
+	if err != nil {
+		return part, err
+	}
 	err = r.update(ctx, func(tx *bolt.Tx) error {
-		s, err := readSums(tx, day, domain)
+		s, err := readSums(dayBucket(tx, day), domain)
 		if err != nil {
 			return err
 		}
-		if part, err = s.next(); err != nil || !s.seal() {
+		if part, err = s.next(nil); err != nil || !s.seal() {
 			return err
 		}
-		return dayBucket(tx, day).Put([]byte(domain), s.encode(domain))
+		return s.write()
 	})
 	return part, err
 }
@@ -160,16 +280,23 @@ func (r *Reports) Seal(ctx context.Context, day report.Day, domain string) (part
 // Delete implements [reporter.Store].
 func (r *Reports) Delete(ctx context.Context, day report.Day, domain string, number int) error {
 	return r.update(ctx, func(tx *bolt.Tx) error {
-		s, err := readSums(tx, day, domain)
-		if err != nil || !s.remove(number) {
+		s, err := readSums(dayBucket(tx, day), domain)
+		if err != nil {
 			return err
 		}
-		return dayBucket(tx, day).Put([]byte(domain), s.encode(domain))
+		return s.remove(number)
 	})
 }
 
-// DeleteBefore implements [reporter.Store].
+// DeleteBefore implements [reporter.Store]. It deletes only what the call before has
+// asked for too, because a clock that jumps for a moment must not delete sums.
 func (r *Reports) DeleteBefore(ctx context.Context, day report.Day) error {
+	r.mu.Lock()
+	day, r.before = min(day, r.before), day
+	r.mu.Unlock()
+	if err := r.settle(ctx, func(j *journal) bool { return j.hasDayBefore(day) }); err != nil {
+		return err
+	}
 	if old, err := r.anyBefore(ctx, day); err != nil || !old {
 		return err
 	}
@@ -217,7 +344,12 @@ func (r *Reports) view(ctx context.Context, f func(*bolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return r.failed(err)
 	}
-	return r.failed(r.store.db.view(f))
+	return r.failed(r.store.db.view(func(tx *bolt.Tx) error {
+		if tx.Bucket(formerDays) != nil {
+			return errNotUpgraded
+		}
+		return f(tx)
+	}))
 }
 
 // update runs f in a transaction that may be shared with other calls. f must
@@ -232,15 +364,6 @@ func (r *Reports) update(ctx context.Context, f func(*bolt.Tx) error) error {
 
 func (r *Reports) failed(err error) error { return r.store.withPath(closedError(err)) }
 
-func readSums(tx *bolt.Tx, day report.Day, domain string) (*sums, error) {
-	s := new(sums)
-	b := dayBucket(tx, day)
-	if b == nil {
-		return s, nil
-	}
-	return s, s.decode(domain, b.Get([]byte(domain)))
-}
-
 func dayBucket(tx *bolt.Tx, day report.Day) *bolt.Bucket {
 	root := tx.Bucket(days)
 	if root == nil {
@@ -249,10 +372,29 @@ func dayBucket(tx *bolt.Tx, day report.Day) *bolt.Bucket {
 	return root.Bucket(dayKey(day))
 }
 
+// createDay returns the bucket of a day, which it creates if there is none.
+func createDay(tx *bolt.Tx, day report.Day) (*bolt.Bucket, error) {
+	root, err := tx.CreateBucketIfNotExists(days)
+	if err != nil {
+		return nil, err
+	}
+	return root.CreateBucketIfNotExists(dayKey(day))
+}
+
 // dayKey returns a key that sorts in the order of days.
 func dayKey(day report.Day) []byte {
 	const sign = 1 << 63
 	return binary.BigEndian.AppendUint64(nil, uint64(day)^sign)
+}
+
+const dayKeySize = 8
+
+// dayOf returns the day of a key, and 0 if the key has not the right size.
+func dayOf(key string) report.Day {
+	if len(key) != dayKeySize {
+		return 0
+	}
+	return report.Day(binary.BigEndian.Uint64([]byte(key)) ^ 1<<63)
 }
 
 // noteBatch records that a batch has been added, and reports whether it is new.
@@ -306,5 +448,3 @@ func forgetWriters(tx *bolt.Tx, day report.Day) error {
 	}
 	return nil
 }
-
-var errDamagedSums = errors.New("the sums are damaged")

@@ -109,24 +109,39 @@ func TestReportsInOldFile(t *testing.T) {
 // part numbers.
 func TestReportsDamagedRecord(t *testing.T) {
 	t.Parallel()
-	s := open(t, tempFile(t), Config{})
-	r := s.Reports()
-	add(t, r, batch(1, 1, reported))
-	add(t, r, batch(2, 1, "other.example"))
-	intact := readRecord(t, s, reported)
-	for name, damaged := range map[string][]byte{
-		"altered": append(bytes.Clone(intact[:len(intact)-2]), '}', '}'), "cut off": intact[:len(intact)-1],
-		"short": intact[:3], "of another": readRecord(t, s, "other.example"),
+	alter := func(v []byte) []byte { v[len(v)-1] ^= 1; return v }
+	for name, tt := range map[string]struct {
+		record int // of the domain: its header, a detail, a policy
+		damage func(v []byte) []byte
+		number int // of the next part
+	}{
+		"header altered": {0, alter, endedUnknown + 1},
+		"header cut off": {0, func(v []byte) []byte { return v[:len(v)-1] }, endedUnknown + 1},
+		"header short":   {0, func(v []byte) []byte { return v[:3] }, endedUnknown + 1},
+		"detail altered": {1, alter, 2},
+		"policy altered": {2, alter, 2},
+		"policy gone":    {2, func([]byte) []byte { return nil }, 1},
+		"detail gone":    {1, func([]byte) []byte { return nil }, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			setRecord(t, s, reported, damaged)
+			t.Parallel()
+			s := open(t, tempFile(t), Config{})
+			r := s.Reports()
+			failed := batch(1, 1, reported)
+			failed.Sums[0].Results[0].Summary.Failures = 1
+			failed.Sums[0].Results[0].Details = []report.Detail{{Type: tlsrpt.STARTTLSNotSupported, Sessions: 1}}
+			add(t, r, failed)
+			add(t, r, batch(2, 1, "other.example"))
+			mergeJournal(t, r)
+			damageRecord(t, s, reported, tt.record, tt.damage)
+
 			if _, err := r.Sums(t.Context(), storetest.Day(), reported); !errors.Is(err, errDamagedSums) || !strings.Contains(err.Error(), reported) {
 				t.Errorf("Sums: %v", err)
 			}
 			if _, err := r.Seal(t.Context(), storetest.Day(), reported); !errors.Is(err, errDamagedSums) {
 				t.Errorf("Seal: %v", err)
 			}
-			if err := r.Delete(t.Context(), storetest.Day(), reported, 1); !errors.Is(err, errDamagedSums) {
+			if err := r.Delete(t.Context(), storetest.Day(), reported, 1); tt.record == 0 && !errors.Is(err, errDamagedSums) {
 				t.Errorf("Delete: %v", err)
 			}
 			found := false
@@ -137,30 +152,47 @@ func TestReportsDamagedRecord(t *testing.T) {
 				t.Error("Domains leaves it out")
 			}
 			wantSessions(t, r, "other.example", 1, 1)
+			again := *failed
+			again.Number = 3
+			again.Sums = append(again.Sums, batch(0, 1, "other.example").Sums...)
+			add(t, r, &again)
+			mergeJournal(t, r)
+			wantSessions(t, r, "other.example", 1, 2)
+			if strings.HasSuffix(name, "gone") {
+				return // that only the number of records shows
+			}
+			wantSessions(t, r, reported, tt.number, 1)
 		})
 	}
-	both := batch(3, 1, reported)
-	both.Sums = append(both.Sums, batch(0, 1, "other.example").Sums...)
-	add(t, r, both)
-	wantSessions(t, r, reported, endedUnknown+1, 1)
-	wantSessions(t, r, "other.example", 1, 2)
 }
 
-func readRecord(t *testing.T, s *Store, domain string) (data []byte) {
+// mergeJournal adds what the journal has to the records.
+func mergeJournal(t testing.TB, r *Reports) {
 	t.Helper()
-	err := s.db.View(func(tx *bolt.Tx) error {
-		data = bytes.Clone(dayBucket(tx, storetest.Day()).Get([]byte(domain)))
-		return nil
-	})
-	if err != nil || data == nil {
-		t.Fatal(data, err)
+	if err := r.settle(t.Context(), func(*journal) bool { return true }); err != nil {
+		t.Fatal(err)
 	}
-	return data
 }
 
-func setRecord(t *testing.T, s *Store, domain string, data []byte) {
+// damageRecord changes one of the records of a domain, in the order of their keys. nil
+// deletes it.
+func damageRecord(t *testing.T, s *Store, domain string, record int, damage func([]byte) []byte) {
 	t.Helper()
-	err := s.db.Update(func(tx *bolt.Tx) error { return dayBucket(tx, storetest.Day()).Put([]byte(domain), data) })
+	err := s.db.update(func(tx *bolt.Tx) error {
+		b := dayBucket(tx, storetest.Day())
+		c := b.Cursor()
+		k, v := c.Seek([]byte(domain))
+		for range record {
+			k, v = c.Next()
+		}
+		if !strings.HasPrefix(string(k), domain) {
+			t.Errorf("no record %d", record)
+		}
+		if v = damage(bytes.Clone(v)); v == nil {
+			return b.Delete(k)
+		}
+		return b.Put(bytes.Clone(k), v)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,8 +236,10 @@ func TestReportsForgetWriters(t *testing.T) {
 		b.Writer, b.Sums[0].Day = fmt.Sprint("process ", i), storetest.Day()-report.Day(i%5)
 		add(t, r, b)
 	}
-	if err := r.DeleteBefore(context.Background(), storetest.Day()-1); err != nil {
-		t.Fatal(err)
+	for range 2 { // the first call could be a mistake
+		if err := r.DeleteBefore(context.Background(), storetest.Day()-1); err != nil {
+			t.Fatal(err)
+		}
 	}
 	s.db.View(func(tx *bolt.Tx) error {
 		if n := tx.Bucket(writers).Stats().KeyN; n != 4 {
@@ -216,4 +250,26 @@ func TestReportsForgetWriters(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// R10: the ID of a file is the same after it was opened again.
+func TestR10IDSurvives(t *testing.T) {
+	t.Parallel()
+	path := tempFile(t)
+	id := func() string {
+		t.Helper()
+		s, err := Open(path, Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		id, err := s.Reports().ID(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	if first, second := id(), id(); first == "" || first != second {
+		t.Errorf("the ID is %q, and then %q", first, second)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"slices"
 	"sync"
 
@@ -34,6 +35,8 @@ type Store struct {
 	wake      chan struct{} // signals pending changes
 	hurry     chan struct{} // asks to write them without delay
 	clock     *clock
+	logger    *slog.Logger
+	reports   *Reports
 	quit      chan struct{}
 	done      chan struct{} // closed when the writer has ended
 

@@ -1,128 +1,369 @@
 package boltstore
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
-	"hash/crc32"
+	"errors"
+	"slices"
+	"strings"
 
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/mxseal/mxseal/tlsrpt"
 	"github.com/mxseal/mxseal/tlsrpt/report"
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
-// sums is the record of a domain and day. It is stored as a checksum of four
-// octets, the number of ended parts, the number and length of the sealed part,
-// the results of the sealed part, and the results of the open part. The results
-// are JSON.
-type sums struct {
-	ended  uint64
+// The bucket of a day has, for each domain, a header and the records of its parts:
+//
+//	domain                                       header
+//	domain 0 part 'p' policy                     successes, failures, form of the policy
+//	domain 0 part 'd' policy detail              sessions, form of the detail
+//
+// The part is its number in four octets, and policies and details are in the key as the
+// beginning of the SHA-256 of their forms. All values have a checksum. So what is added to
+// a domain costs as much as it is large, however much the domain has.
+const (
+	kindPolicy = 'p'
+	kindDetail = 'd'
+	idSize     = 12
+
+	// maxPolicies and maxDetails limit the open part of a domain and day, as in an
+	// Aggregator, and maxOctets the size of its forms. What exceeds them is added up by
+	// type.
+	maxPolicies = 256
+	maxDetails  = 1000
+	maxOctets   = 256 << 10
+)
+
+var errDamagedSums = errors.New("the sums are damaged")
+
+// header is what is known of the sums of a domain and day.
+type header struct {
+	ended  uint64 // number of parts that were sealed
 	number uint64 // of the sealed part; 0 if there is none
-	sealed []byte
-	open   []byte
+	sealed uint64 // number of its records
+	// The open part has the number ended+1.
+	policies, details, octets uint64
 }
 
-// endedUnknown replaces the number of ended parts of a damaged record. It is
+// endedUnknown replaces the number of ended parts of a damaged header. It is
 // larger than any number in use, so that no report ID is used twice.
 const endedUnknown = 1 << 20
 
-func (s *sums) isEmpty() bool { return s.number == 0 && len(s.open) == 0 }
+func (h *header) isEmpty() bool { return h.number == 0 && h.policies == 0 }
 
-// decode decodes a copy of data. If data is nil, there are no sums.
-func (s *sums) decode(domain string, data []byte) error {
-	if data == nil {
-		*s = sums{}
-		return nil
+// domainSums are the sums of a domain in the bucket of a day.
+type domainSums struct {
+	header
+	bucket *bolt.Bucket // of the day; nil if there is none
+	domain string
+}
+
+// readSums reads the header of a domain. If there is none, there are no sums.
+func readSums(bucket *bolt.Bucket, domain string) (*domainSums, error) {
+	s := &domainSums{bucket: bucket, domain: domain}
+	if bucket == nil {
+		return s, nil
 	}
-	rest, ok := checked(domain, data)
-	var header [3]uint64
-	for i := range header {
-		n := 0
-		if ok {
-			header[i], n = binary.Uvarint(rest)
-			ok = n > 0
+	var value []byte
+	if value = bucket.Get([]byte(domain)); value == nil {
+		return s, nil
+	}
+	if !s.decode(value) {
+		return s, s.damaged()
+	}
+	return s, nil
+}
+
+func isDamagedSums(err error) bool { return errors.Is(err, errDamagedSums) }
+
+func (s *domainSums) damaged() error { return &recordError{s.domain, errDamagedSums} }
+
+// decode decodes the value of the header, and reports whether it is valid.
+func (s *domainSums) decode(value []byte) bool {
+	d := unseal(s.domain, value)
+	h := header{d.number(), d.number(), d.number(), d.number(), d.number(), d.number()}
+	if d.IsDone() {
+		s.header = h
+	}
+	return d.IsDone()
+}
+
+// write writes the header.
+func (s *domainSums) write() error {
+	b := make([]byte, 4, 32)
+	for _, n := range []uint64{s.ended, s.number, s.sealed, s.policies, s.details, s.octets} {
+		b = binary.AppendUvarint(b, n)
+	}
+	return s.bucket.Put([]byte(s.domain), seal(s.domain, b))
+}
+
+// recordKey returns the key of a record.
+func (s *domainSums) recordKey(part uint64, kind byte, ids string) []byte {
+	key := append([]byte(s.domain), 0)
+	key = binary.BigEndian.AppendUint32(key, uint32(part))
+	return append(append(key, kind), ids...)
+}
+
+func idOf(form string) string {
+	sum := sha256.Sum256([]byte(form))
+	return string(sum[:idSize])
+}
+
+// add adds to the open part. Without room, it adds up what is new by type. It returns an
+// error that wraps errDamagedSums if a record is damaged.
+func (s *domainSums) add(forms []string, room bool) error {
+	for _, p := range combine(forms) {
+		id, err := s.addPolicy(p, room)
+		if err != nil {
+			return err
 		}
-		if ok {
-			rest = rest[n:]
+		for _, d := range p.details {
+			if err := s.addDetail(id, d, room); err != nil {
+				return err
+			}
 		}
 	}
-	if !ok || header[2] > uint64(len(rest)) {
-		return &recordError{domain, errDamagedSums}
+	return s.write()
+}
+
+func (s *domainSums) addPolicy(p *policySum, room bool) (id string, err error) {
+	isFull := func(form string) bool {
+		return !room || s.policies >= maxPolicies || s.octets+uint64(len(form)) > maxOctets
 	}
-	rest = append([]byte(nil), rest...)
-	*s = sums{ended: header[0], number: header[1], sealed: rest[:header[2]:header[2]], open: rest[header[2]:]}
-	return nil
-}
-
-func (s *sums) encode(domain string) []byte {
-	data := make([]byte, 4, 32+len(s.sealed)+len(s.open))
-	data = binary.AppendUvarint(data, s.ended)
-	data = binary.AppendUvarint(data, s.number)
-	data = binary.AppendUvarint(data, uint64(len(s.sealed)))
-	data = append(append(data, s.sealed...), s.open...)
-	binary.BigEndian.PutUint32(data, checksum(domain, data[4:]))
-	return data
-}
-
-// checked verifies the checksum and returns the data that it covers.
-func checked(domain string, data []byte) (rest []byte, ok bool) {
-	if len(data) < 4 || binary.BigEndian.Uint32(data) != checksum(domain, data[4:]) {
-		return nil, false
+	form := p.form
+	id = idOf(form)
+	key := s.recordKey(s.ended+1, kindPolicy, id)
+	old := s.bucket.Get(key)
+	if old == nil && isFull(form) {
+		d := decoderOf(form)
+		form = policyForm(&tlsrpt.Policy{Type: d.policy().Type, Domain: s.domain})
+		id = idOf(form)
+		key = s.recordKey(s.ended+1, kindPolicy, id)
+		old = s.bucket.Get(key)
 	}
-	return data[4:], true
+	successes, failures := p.successes, p.failures
+	if old == nil {
+		s.policies++
+		s.octets += uint64(len(form))
+	} else {
+		d := unseal(string(key), old)
+		successes += d.count()
+		failures += d.count()
+		if d.Damaged {
+			return "", s.damaged()
+		}
+	}
+	value := make([]byte, 4, 4+2*binary.MaxVarintLen64+len(form))
+	value = binary.AppendUvarint(binary.AppendUvarint(value, uint64(successes)), uint64(failures))
+	return id, s.bucket.Put(key, seal(string(key), append(value, form...)))
 }
 
-func checksum(domain string, data []byte) uint32 {
-	table := crc32.MakeTable(crc32.Castagnoli)
-	return crc32.Update(crc32.Checksum([]byte(domain), table), table, data)
+func (s *domainSums) addDetail(policy string, added detailSum, room bool) error {
+	isFull := func(form string) bool {
+		return !room || s.details >= maxDetails || s.octets+uint64(len(form)) > maxOctets
+	}
+	form := added.form
+	key := s.recordKey(s.ended+1, kindDetail, policy+idOf(form))
+	old := s.bucket.Get(key)
+	if old == nil && isFull(form) {
+		d := decoderOf(form)
+		form = detailForm(&report.Detail{Type: d.detail().Type, ReasonCode: reporter.DetailsOmitted})
+		key = s.recordKey(s.ended+1, kindDetail, policy+idOf(form))
+		old = s.bucket.Get(key)
+	}
+	sessions := added.sessions
+	if old == nil {
+		s.details++
+		s.octets += uint64(len(form))
+	} else {
+		d := unseal(string(key), old)
+		if sessions += d.count(); d.Damaged {
+			return s.damaged()
+		}
+	}
+	value := binary.AppendUvarint(make([]byte, 4, 4+binary.MaxVarintLen64+len(form)), uint64(sessions))
+	return s.bucket.Put(key, seal(string(key), append(value, form...)))
 }
 
-// next returns the part to be reported next.
-func (s *sums) next() (reporter.Part, error) {
-	switch {
-	case s.number > 0:
-		results, err := decodeResults(s.sealed)
-		return reporter.Part{Number: int(s.number), Sums: results}, err
-	case len(s.open) > 0:
-		results, err := decodeResults(s.open)
-		return reporter.Part{Number: int(s.ended + 1), Sums: results}, err
-	default:
+// policySum and detailSum are what to add, with the forms of policy and detail.
+type policySum struct {
+	form                string
+	successes, failures int64
+	details             []detailSum
+}
+
+type detailSum struct {
+	form     string
+	sessions int64
+}
+
+// combine returns the total of several additions.
+func combine(forms []string) []*policySum {
+	var order []*policySum
+	policies := make(map[string]*policySum)
+	details := make(map[[2]string]int)
+	for _, form := range forms {
+		d := decoderOf(form)
+		for n := d.number(); n > 0 && !d.Damaged; n-- {
+			text := d.String()
+			p := policies[text]
+			if p == nil {
+				p = &policySum{form: text}
+				policies[text] = p
+				order = append(order, p)
+			}
+			p.successes += d.count()
+			p.failures += d.count()
+			for m := d.number(); m > 0 && !d.Damaged; m-- {
+				key := [2]string{text, d.String()}
+				at, known := details[key]
+				if !known {
+					at = len(p.details)
+					details[key] = at
+					p.details = append(p.details, detailSum{form: key[1]})
+				}
+				p.details[at].sessions += d.count()
+			}
+		}
+	}
+	return order
+}
+
+// next returns the part to be reported next. waiting are additions that are not in the
+// file's records yet.
+func (s *domainSums) next(waiting []string) (reporter.Part, error) {
+	number, records := s.number, s.sealed
+	if number > 0 {
+		waiting = nil
+	} else {
+		number, records = s.ended+1, s.policies+s.details
+	}
+	results, found, err := s.read(number)
+	if err != nil {
+		return reporter.Part{}, err
+	}
+	if found != records {
+		return reporter.Part{}, s.damaged()
+	}
+	for _, p := range combine(waiting) {
+		results = append(results, p.result())
+	}
+	if len(results) == 0 {
 		return reporter.Part{}, nil
 	}
+	return reporter.Part{Number: int(number), Sums: reporter.MergeResults(s.domain, nil, results)}, nil
+}
+
+// result returns the sums of a policy as part of a report.
+func (p *policySum) result() report.PolicyResult {
+	d := decoderOf(p.form)
+	r := report.PolicyResult{Policy: d.policy(), Summary: report.Summary{Successes: p.successes, Failures: p.failures}}
+	for _, added := range p.details {
+		d := decoderOf(added.form)
+		detail := d.detail()
+		detail.Sessions = added.sessions
+		r.Details = append(r.Details, detail)
+	}
+	return r
+}
+
+// read returns the content of a part, and the number of its records.
+func (s *domainSums) read(part uint64) (results []report.PolicyResult, found uint64, err error) {
+	if s.bucket == nil {
+		return nil, 0, nil
+	}
+	prefix := string(s.partPrefix(part))
+	details := make(map[string][]report.Detail) // by the ID of the policy
+	valid := true
+	err = ascend(s.bucket, prefix, func(k, v []byte) bool {
+		ids, isOfPart := strings.CutPrefix(string(k), prefix)
+		if !isOfPart {
+			return false
+		}
+		found++
+		d := unseal(string(k), v)
+		switch { // details come before policies
+		case len(ids) == 1+2*idSize && ids[0] == kindDetail:
+			sessions, id := d.count(), ids[1:1+idSize]
+			detail := d.detail()
+			detail.Sessions = sessions
+			details[id] = append(details[id], detail)
+		case len(ids) == 1+idSize && ids[0] == kindPolicy:
+			r := report.PolicyResult{Summary: report.Summary{Successes: d.count(), Failures: d.count()}}
+			r.Policy, r.Details = d.policy(), details[ids[1:]]
+			delete(details, ids[1:])
+			results = append(results, r)
+		default:
+			valid = false
+		}
+		valid = valid && d.IsDone()
+		return valid
+	})
+	if err == nil && (!valid || len(details) > 0) {
+		err = s.damaged()
+	}
+	return results, found, err
+}
+
+// partPrefix returns the beginning of the keys of a part's records.
+func (s *domainSums) partPrefix(part uint64) []byte {
+	key := s.recordKey(part, 0, "")
+	return key[:len(key)-1]
 }
 
 // seal seals the open part, unless a part is sealed or the open part is empty.
 // It reports whether it did.
-func (s *sums) seal() bool {
-	if s.number > 0 || len(s.open) == 0 {
+func (s *domainSums) seal() bool {
+	if s.number > 0 || s.policies == 0 {
 		return false
 	}
 	s.ended++
-	s.number, s.sealed, s.open = s.ended, s.open, nil
+	s.number, s.sealed = s.ended, s.policies+s.details
+	s.policies, s.details, s.octets = 0, 0, 0
 	return true
 }
 
-// remove removes the sealed part if it has this number. It reports whether it
-// did.
-func (s *sums) remove(number int) bool {
+// remove removes the sealed part if it has this number.
+func (s *domainSums) remove(number int) error {
 	if s.number == 0 || s.number != uint64(number) {
-		return false
+		return nil
 	}
-	s.number, s.sealed = 0, nil
-	return true
+	if err := s.deleteKeys(s.partPrefix(s.number)); err != nil {
+		return err
+	}
+	s.number, s.sealed = 0, 0
+	return s.write()
 }
 
-func (s *sums) openResults() ([]report.PolicyResult, error) { return decodeResults(s.open) }
+// replace removes all sums of a domain, some of which are damaged. They must not prevent
+// later ones from being counted, under a part number that was not used before.
+func (s *domainSums) replace() error {
+	if err := s.deleteKeys(append([]byte(s.domain), 0)); err != nil {
+		return err
+	}
+	ended := s.ended + 1
+	if value := s.bucket.Get([]byte(s.domain)); value == nil || !s.decode(value) {
+		ended = endedUnknown
+	}
+	s.header = header{ended: ended}
+	return nil
+}
 
-func (s *sums) setOpen(results []report.PolicyResult) (err error) {
-	s.open = nil
-	if len(results) > 0 {
-		s.open, err = json.Marshal(results)
+// deleteKeys deletes all keys with a prefix.
+func (s *domainSums) deleteKeys(prefix []byte) error {
+	var keys [][]byte
+	err := ascend(s.bucket, string(prefix), func(k, _ []byte) bool {
+		if !bytes.HasPrefix(k, prefix) {
+			return false
+		}
+		keys = append(keys, slices.Clone(k))
+		return true
+	})
+	for _, k := range keys {
+		err = errors.Join(err, s.bucket.Delete(k))
 	}
 	return err
-}
-
-func decodeResults(data []byte) (results []report.PolicyResult, err error) {
-	if len(data) > 0 {
-		err = json.Unmarshal(data, &results)
-	}
-	return results, err
 }

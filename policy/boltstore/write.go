@@ -96,7 +96,7 @@ func (s *Store) commit(some changes) (used int64, err error) {
 		return 0, nil
 	}
 	err = s.db.update(func(tx *bolt.Tx) error {
-		used = tx.Size() - int64(s.db.Stats().FreePageN)*int64(s.db.Info().PageSize)
+		used = s.used(tx)
 		b := tx.Bucket(policies)
 		for _, domain := range slices.Sorted(maps.Keys(some)) {
 			if err := apply(b, domain, some); err != nil {
@@ -106,6 +106,11 @@ func (s *Store) commit(some changes) (used int64, err error) {
 		return nil
 	})
 	return used, err
+}
+
+// used returns how much of the file is in use, in octets.
+func (s *Store) used(tx *bolt.Tx) int64 {
+	return tx.Size() - int64(s.db.Stats().FreePageN)*int64(s.db.Info().PageSize)
 }
 
 func apply(b *bolt.Bucket, domain string, some changes) error {

@@ -145,6 +145,7 @@ const (
 // hosts of level Opportunistic: if STARTTLS is not offered or refused, and, over a
 // new connection, after a failed handshake.
 //
+// If the plan expires while hosts are tried, the domain is resolved again.
 // Before the domain fails because of MTA-STS, the policy is looked up again, and the
 // hosts of a changed policy are tried (RFC 8461 section 5.1). A plan with
 // RequireTLS also needs the extension REQUIRETLS, offered inside TLS.
@@ -197,8 +198,9 @@ func (d *Dialer) walk(ctx context.Context, domain string, options []policy.Optio
 	case !ok:
 		return nil, tooManyDeliveries(domain)
 	}
-	plan, err := d.Resolver.Resolve(ctx, domain, options...)
-	w := &walk{dialer: d, leaveDomain: leave}
+	resolve := func(ctx context.Context) (*policy.Plan, error) { return d.Resolver.Resolve(ctx, domain, options...) }
+	w := &walk{dialer: d, leaveDomain: leave, resolve: resolve}
+	plan, err := resolve(ctx)
 	if err != nil {
 		if failure := new(policy.Error); errors.As(err, &failure) {
 			session := failure.Session()

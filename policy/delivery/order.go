@@ -28,6 +28,11 @@ type target struct {
 	fresh bool
 }
 
+// isAt reports whether two targets are the same address of the same host.
+func (t target) isAt(other target) bool {
+	return t.host.Name == other.host.Name && t.addr == other.addr
+}
+
 // turn is when an address is tried: those of the same turn in the order of the plan.
 type turn uint8
 

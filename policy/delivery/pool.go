@@ -33,7 +33,8 @@ import (
 //
 // RSET comes before each message. A session that the server has closed, or in which it
 // sent anything that no command asked for, ends, and a new connection to the same address
-// is made. That is no failure. After a timeout, or a reply that cannot be told from
+// is made. That is no failure. The same happens once if the server refuses MAIL for now,
+// by which many servers limit the messages of a session; the reply over the new connection counts. After a timeout, or a reply that cannot be told from
 // another, a session is not kept.
 //
 // TLS sessions of new connections are resumed where the server permits that: only within
@@ -108,9 +109,10 @@ func (p *Pool) Send(ctx context.Context, mail Mail, options ...policy.Option) (R
 // Sessions returns sessions as Dialer.Sessions does, of the Pool. The client may have
 // used a session only for mail: after AUTH, or any command that RFC 5321 does not have,
 // it is not kept. QUIT, and the end of the connection, reach the client and not the
-// server. After the body of the loop, neither the Session nor its NetConn can be used.
+// server; a client that does not wait for the reply to its QUIT leaves the session as one
+// that does. After the body of the loop, neither the Session nor its NetConn can be used.
 //
-// If a kept session turns out to be closed by the server, Session.Failure says NextHost,
+// If a kept session turns out to be of no more use to the server, Session.Failure says NextHost,
 // and the next session is a new one with the same address.
 func (p *Pool) Sessions(ctx context.Context, domain string, options ...policy.Option) iter.Seq2[*Session, error] {
 	return sessions(ctx, p.walk, domain, options)

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,7 +79,9 @@ func TestPoolSessions(t *testing.T) {
 // new session the next host comes.
 func TestPoolSessionsHaveEnded(t *testing.T) {
 	t.Parallel()
-	for _, ending := range []string{"421 4.3.2 bye\r\n", "250 ok\r\n250 ok\r\n"} {
+	for _, ending := range []string{
+		"421 4.3.2 bye\r\n", "250 ok\r\n250 ok\r\n", "452 4.5.3 too many messages in this session\r\n", "451 4.3.0 later\r\n",
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			replies := map[string]string{}
 			p := newPooled(t, clearThen(replies))
@@ -97,7 +101,7 @@ func TestPoolSessionsHaveEnded(t *testing.T) {
 			}
 			want := []string{"192.0.2.1", "192.0.2.1"}
 			if ending[0] == '4' {
-				want = append(want, "192.0.2.2") // which 421 to a new session leads to
+				want = append(want, "192.0.2.2") // which that reply in a new session leads to
 			}
 			if !slices.Equal(p.dialled, want) {
 				t.Errorf("%q: dialled %q, want %q", ending, p.dialled, want)
@@ -151,7 +155,7 @@ func TestPoolSessionsAreNotInherited(t *testing.T) {
 		"QUIT and more":                  {say("QUIT\r\nMAIL FROM:<a@example.net>", 1), false},
 		"QUIT":                           {say("QUIT", 1), true},
 		"its own STARTTLS":               {say("STARTTLS", 1), true},
-		"QUIT, and then nothing is read": {say("QUIT", 0), false},
+		"QUIT, and then nothing is read": {say("QUIT", 0), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -399,56 +403,186 @@ func TestPoolKeepsNothingOdd(t *testing.T) {
 	}
 }
 
-// A server that ends every session at its second message is dialed once more each time,
-// and no more often.
-func TestPoolWithAServerThatWantsOneMessage(t *testing.T) {
+// A client that says QUIT and does not wait for the reply leaves a session that is kept:
+// the server has heard nothing of it. One that leaves a reply of the server unread does not.
+func TestPoolKeepsASessionAfterQUIT(t *testing.T) {
+	t.Parallel()
+	for last, connections := range map[string]int{"QUIT\r\n": 1, "RSET\r\nQUIT\r\n": 2, "MAIL FROM:<s@example.net>\r\nQUIT\r\n": 2, "QUIT\r\nNOOP\r\n": 2} {
+		for name, end := range map[string]func(*Session){
+			"Close":     func(s *Session) { s.NetConn().Close() },
+			"the loop":  func(*Session) {},
+			"Failure":   func(s *Session) { s.Failure(nil) },
+			"a goodbye": func(s *Session) { s.Close() },
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPooled(t, withTLS(certificates().good))
+				err := p.overSession(t, "first.example", func(s *Session) error {
+					client, err := smtp.NewClient(s.NetConn(), "x")
+					if err != nil {
+						return err
+					}
+					if err := transact(client); err != nil {
+						return err
+					}
+					io.WriteString(s.NetConn(), last)
+					end(s)
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := p.send(t, "second.example"); err != nil {
+					t.Error(err)
+				}
+				if len(p.dialled) != connections {
+					t.Errorf("%q, then %s: %d connections, want %d", last, name, len(p.dialled), connections)
+				}
+				if got := verbs(p.said("192.0.2.1")); connections == 1 && strings.Contains(got, "QUIT") {
+					t.Errorf("heard %s", got)
+				}
+			})
+		}
+	}
+}
+
+// A context that ends when the server has accepted the message, and before Send knows it,
+// closes the connection in a moment: the next message must not be on it then.
+func TestPoolContextEndsInTheLastStep(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		closing := make(chan struct{})
+		closeNow := sync.OnceFunc(func() { close(closing) })
 		p := newPooled(t, func(s *server) {
 			s.say(greeting)
-			mails := 0
-			for {
+			for messages := 0; ; {
 				line, ok := s.hear()
-				if !ok {
+				switch {
+				case !ok:
 					return
-				}
-				verb, _, _ := strings.Cut(line, " ")
-				switch verb {
-				case "MAIL":
-					if mails++; mails > 1 {
-						s.say("421 4.7.0 one message for each connection\r\n")
-						return
-					}
-					s.say("250 ok\r\n")
-				case "DATA":
+				case line == "DATA" && messages == 1:
+					closeNow() // under the message
+					io.Copy(io.Discard, s.conn)
+				case line == "DATA":
+					messages++
 					s.say("354 go\r\n")
-					for line != "." {
-						line, _ = s.hear()
+					for line != "." && ok {
+						line, ok = s.hear()
 					}
-					s.say("250 ok\r\n")
+					s.say("250 taken\r\n")
 				default:
 					s.say("250 ok\r\n")
 				}
 			}
-		})
-		// Several sessions are idle.
-		var sending sync.WaitGroup
-		for range 5 {
-			sending.Go(func() {
-				if err := p.send(t, "first.example"); err != nil {
-					t.Error(err)
-				}
-			})
+		}, inClearOnly)
+		p.pipe = func() (net.Conn, net.Conn) {
+			ours, theirs := net.Pipe()
+			if ctx.Err() != nil {
+				return ours, theirs
+			}
+			return &lateConn{Conn: ours, cancel: cancel, closing: closing}, theirs
 		}
-		sending.Wait()
-		dialled := len(p.dialled)
-		for range 4 {
+		err := p.pool.SendMail(ctx, "s@example.net", []string{"x@first.example"}, []byte(letter))
+		if err != nil || ctx.Err() == nil {
+			t.Fatalf("error %v, context %v", err, ctx.Err())
+		}
+		if err := p.send(t, "first.example"); err != nil || p.mails("192.0.2.1") != 2 {
+			t.Errorf("dialled %q, MAIL %d times, error %v", p.dialled, p.mails("192.0.2.1"), err)
+		}
+		closeNow()
+	})
+}
+
+// lateConn ends a context when it has read that a message was taken, and takes some time
+// for the Close that follows.
+type lateConn struct {
+	net.Conn
+	cancel  func()
+	closing chan struct{} // closed when that Close goes on
+	over    atomic.Bool
+}
+
+func (c *lateConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if bytes.Contains(p[:n], []byte("taken")) {
+		c.cancel()
+		synctest.Wait()
+	}
+	return n, err
+}
+
+func (c *lateConn) Close() error {
+	if !c.over.Swap(true) {
+		<-c.closing
+	}
+	return c.Conn.Close()
+}
+
+// A server that ends every session at its second message, or refuses that, is dialed once
+// more each time, and no more often. The session that it refuses ends with QUIT.
+func TestPoolWithAServerThatWantsOneMessage(t *testing.T) {
+	t.Parallel()
+	for _, refusal := range []string{"421 4.7.0 one message for each connection\r\n", "452 4.5.3 one message for each connection\r\n"} {
+		synctest.Test(t, func(t *testing.T) { wantsOneMessage(t, refusal) })
+	}
+}
+
+// wantsOneMessage has a server with that reply to the second MAIL over a connection.
+func wantsOneMessage(t *testing.T, refusal string) {
+	p := newPooled(t, func(s *server) {
+		s.say(greeting)
+		mails := 0
+		for {
+			line, ok := s.hear()
+			if !ok {
+				return
+			}
+			verb, _, _ := strings.Cut(line, " ")
+			switch verb {
+			case "MAIL":
+				if mails++; mails > 1 {
+					s.say(refusal)
+					if refusal[:3] == "421" {
+						return
+					}
+					continue
+				}
+				s.say("250 ok\r\n")
+			case "DATA":
+				s.say("354 go\r\n")
+				for line != "." {
+					line, _ = s.hear()
+				}
+				s.say("250 ok\r\n")
+			default:
+				s.say("250 ok\r\n")
+			}
+		}
+	})
+	// Several sessions are idle.
+	var sending sync.WaitGroup
+	for range 5 {
+		sending.Go(func() {
 			if err := p.send(t, "first.example"); err != nil {
 				t.Error(err)
 			}
+		})
+	}
+	sending.Wait()
+	dialled, mails := len(p.dialled), p.mails("192.0.2.1")
+	for range 4 {
+		if err := p.send(t, "first.example"); err != nil {
+			t.Error(err)
 		}
-		if len(p.dialled) != dialled+4 {
-			t.Errorf("%d connections for 4 messages", len(p.dialled)-dialled)
-		}
-	})
+	}
+	if len(p.dialled) != dialled+4 {
+		t.Errorf("%d connections for 4 messages", len(p.dialled)-dialled)
+	}
+	// No other idle session is asked before the new connection.
+	if got := p.mails("192.0.2.1") - mails; got != 8 {
+		t.Errorf("MAIL %d times for 4 messages", got)
+	}
+	if got := strings.Count(strings.Join(p.said("192.0.2.1"), "\n"), "QUIT"); got != 4 && refusal[:3] != "421" {
+		t.Errorf("%d QUIT", got)
+	}
 }

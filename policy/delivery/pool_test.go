@@ -424,8 +424,9 @@ func TestPoolReports(t *testing.T) {
 	})
 }
 
-// SMTP-36: a session that the server has closed costs no mail and is no failure: the same address
-// is dialed once more, before any other host.
+// SMTP-36: a session that the server has closed, or in which it takes no more messages,
+// costs no mail and is no failure: the same address is dialed once more, before any other
+// host.
 func TestPoolSessionHasEnded(t *testing.T) {
 	t.Parallel()
 	hangUp := func(at string) script { // at that verb, the second time
@@ -484,19 +485,66 @@ func TestPoolSessionHasEnded(t *testing.T) {
 			}
 		}
 	}
+	// pipelining is a host with PIPELINING that takes one message over each connection.
+	pipelining := func(refusal string) script {
+		return func(s *server) {
+			raw := s.conn
+			async := newAsyncConn(raw)
+			defer close(async.queue)
+			s.conn = async
+			s.say(greeting)
+			for messages, refused := 0, false; ; {
+				line, ok := s.hear()
+				verb, _, _ := strings.Cut(line, " ")
+				switch {
+				case !ok:
+					return
+				case verb == "EHLO":
+					s.say("250-mx\r\n250 PIPELINING\r\n")
+				case verb == "MAIL" && messages > 0:
+					refused = true
+					s.say(refusal)
+				case refused && (verb == "RCPT" || verb == "DATA"):
+					s.say("503 5.5.1 MAIL first\r\n")
+				case verb == "DATA":
+					messages++
+					s.say("354 go\r\n")
+					for line != "." {
+						if line, ok = s.hear(); !ok {
+							return
+						}
+					}
+					s.say("250 ok\r\n")
+				default:
+					s.say("250 ok\r\n")
+				}
+			}
+		}
+	}
 	for name, play := range map[string]script{
-		"while it was idle":          hangUp("."),
-		"at RSET":                    hangUp("RSET"),
-		"at MAIL":                    hangUp("MAIL"),
-		"421 at RSET":                once("RSET", "421 4.3.2 bye\r\n"),
-		"421 at MAIL":                once("MAIL", "421 4.3.2 bye\r\n"),
-		"500 at RSET":                once("RSET", "500 what?\r\n"),
-		"silence at RSET":            once("RSET", ""),
-		"no reply at RSET":           once("RSET", "what?\r\n"),
-		"two replies at RSET":        once("RSET", "250 ok\r\n250 ok\r\n"),
-		"lines that disagree":        once("RSET", "251-ok\r\n250 ok\r\n"),
-		"a reply that is not RSET's": once("RSET", "354 go ahead\r\n"),
-		"no reply at MAIL":           once("MAIL", "what?\r\n"),
+		"452 at MAIL with PIPELINING": pipelining("452 4.5.3 too many messages in this session\r\n"),
+		"421 at MAIL with PIPELINING": pipelining("421 4.5.3 too many messages in this session\r\n"),
+		"503 at MAIL with PIPELINING": pipelining("503 5.5.1 nested MAIL\r\n"),
+		"while it was idle":           hangUp("."),
+		"at RSET":                     hangUp("RSET"),
+		"at MAIL":                     hangUp("MAIL"),
+		"421 at RSET":                 once("RSET", "421 4.3.2 bye\r\n"),
+		"421 at MAIL":                 once("MAIL", "421 4.3.2 bye\r\n"),
+		"500 at RSET":                 once("RSET", "500 what?\r\n"),
+		"silence at RSET":             once("RSET", ""),
+		"no reply at RSET":            once("RSET", "what?\r\n"),
+		"two replies at RSET":         once("RSET", "250 ok\r\n250 ok\r\n"),
+		"lines that disagree":         once("RSET", "251-ok\r\n250 ok\r\n"),
+		"a reply that is not RSET's":  once("RSET", "354 go ahead\r\n"),
+		"no reply at MAIL":            once("MAIL", "what?\r\n"),
+		"450 at MAIL":                 once("MAIL", "450 4.7.1 too many messages in this session\r\n"),
+		"451 at MAIL":                 once("MAIL", "451 4.3.0 too many messages in this session\r\n"),
+		"452 at MAIL":                 once("MAIL", "452 4.5.3 too many messages in this session\r\n"),
+		"455 at MAIL":                 once("MAIL", "455 4.5.0 parameters\r\n"),
+		"503 at MAIL":                 once("MAIL", "503 5.5.1 nested MAIL\r\n"),
+		"354 at MAIL":                 once("MAIL", "354 go ahead\r\n"),
+		"421 at RCPT":                 once("RCPT", "421 4.3.2 bye\r\n"),
+		"421 at DATA":                 once("DATA", "421 4.3.2 bye\r\n"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -552,12 +600,16 @@ func TestPoolSessionStalls(t *testing.T) {
 	}
 }
 
-// What a host says about a message in a session that was kept counts as in a new one.
+// What a host says about a message in a session that was kept counts as in a new one. Where
+// it may be about the session, what the host says over a new connection counts.
 func TestPoolRefusalsCount(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct{ verb, reply, want string }{
-		{"MAIL", "550 5.7.1 never", "5.7.1"}, {"RCPT", "550 5.1.1 nobody", "5.1.1"}, {"RCPT", "450 4.2.0 later", "4.2.0"},
-		{"DATA", "451 4.3.0 later", "4.3.0"}, {".", "554 5.6.0 no", "5.6.0"},
+	for _, tt := range []struct {
+		verb, reply string
+		connections int
+	}{
+		{"MAIL", "550 5.7.1 never", 1}, {"RCPT", "550 5.1.1 nobody", 1}, {"RCPT", "450 4.2.0 later", 1},
+		{"DATA", "451 4.3.0 later", 1}, {".", "554 5.6.0 no", 1}, {"MAIL", "451 4.3.0 later", 2}, {"MAIL", "503 5.5.1 what?", 2},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			replies := map[string]string{}
@@ -568,16 +620,42 @@ func TestPoolRefusalsCount(t *testing.T) {
 			replies[tt.verb] = tt.reply + "\r\n"
 			err := p.send(t, "second.example")
 			var failure *policy.Error
-			if !errors.As(err, &failure) || !strings.Contains(err.Error(), tt.reply[4:9]) || failure.Permanent != (tt.reply[0] == '5') || len(p.dialled) != 1 {
+			if !errors.As(err, &failure) || !strings.Contains(err.Error(), tt.reply[4:9]) || failure.Permanent != (tt.reply[0] == '5') || len(p.dialled) != tt.connections {
 				t.Errorf("%s: %v; dialled %q", tt.reply, err, p.dialled)
 			}
 			// The refusal of one message is none of the session.
 			delete(replies, tt.verb)
-			if err := p.send(t, "first.example"); err != nil || len(p.dialled) != 1 {
+			if err := p.send(t, "first.example"); err != nil || len(p.dialled) != tt.connections {
 				t.Errorf("after %s: %v; dialled %q", tt.reply, err, p.dialled)
 			}
 		})
 	}
+}
+
+// More recipients than fit one transaction all go over the new connection, if the session
+// that was kept takes no more messages.
+func TestPoolManyRecipientsOverANewSession(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		replies := map[string]string{}
+		p := newPooled(t, clearThen(replies), inClearOnly)
+		if err := p.send(t, "first.example"); err != nil {
+			t.Fatal(err)
+		}
+		replies["MAIL"] = "452 4.5.3 too many messages in this session\r\n"
+		var to []string
+		for i := range 2*maxRecipients + 1 {
+			to = append(to, fmt.Sprintf("r%d@second.example", i))
+		}
+		result, err := p.pool.Send(t.Context(), mailOf(letter, to...))
+		got := 0
+		for _, delivery := range result.Delivered {
+			got += len(delivery.Recipients)
+		}
+		if err != nil || got != len(to) || len(p.dialled) != 2 || p.mails("192.0.2.1") != 1+1+3 {
+			t.Errorf("%d of %d recipients, dialled %q, MAIL %d times, error %v", got, len(to), p.dialled, p.mails("192.0.2.1"), err)
+		}
+	})
 }
 
 // The bounds: uses, idle time, sessions in all, with a host and for a domain.

@@ -163,7 +163,7 @@ func missed(to []mailbox, failure *policy.Error) results {
 func (m *message) send(ctx, within context.Context, s *channel, to []mailbox) results {
 	var all results
 	for len(to) > 0 {
-		if s.over {
+		if s.over || all.stale {
 			all.next, all.unanswered = append(all.next, to...), true
 			all.reason = cmp.Or(all.reason, s.ended())
 			return all

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"iter"
 	"net"
 	"strings"
@@ -96,11 +97,12 @@ func (d *Dialer) DialHost(ctx context.Context, plan *policy.Plan, host string) (
 	case !d.Resolver.Holds(plan):
 		return nil, expired(plan, host)
 	}
-	w := &walk{dialer: d, rechecked: true}
+	again := func(context.Context) (*policy.Plan, error) { return nil, expired(plan, host) }
+	w := &walk{dialer: d, rechecked: true, resolve: again}
 	w.follow(plan)
 	w.targets = order([]*policy.Host{found}, d.stalls.recent)
 	session, err := w.session(ctx, w.release)
-	if err != nil && len(w.failures) > 0 && ctx.Err() == nil {
+	if err != nil && len(w.failures) > 0 && ctx.Err() == nil && !errors.Is(err, ErrExpired) {
 		return nil, foremost(w.failures)
 	}
 	return session, err
@@ -261,9 +263,9 @@ func (s *Session) Failure(err error) *Failure {
 	judged := about.Ruling()
 	failure := &Failure{
 		Err:            s.failed(about, judged, err),
-		NextHost:       judged.Action == conversation.TryNext || judged.Action == conversation.Again,
+		NextHost:       judged.Action == conversation.TryNext || judged.Action == conversation.Again || judged.Action == conversation.Redial,
 		SameHost:       judged.Action == conversation.Again,
-		Over:           !judged.Alive,
+		Over:           !judged.Alive || judged.Action == conversation.Redial,
 		OutcomeUnknown: judged.Verdict == conversation.Unknown,
 	}
 	if failure.NextHost {

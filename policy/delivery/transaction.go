@@ -84,9 +84,10 @@ func (s *channel) end() {
 
 // judge applies the table to a reply, or to the error instead of it.
 func (s *channel) judge(at conversation.Step, reply wire.Reply, err error, c conversation.Circumstances) conversation.Ruling {
-	judged := conversation.Rule(at, conversation.EventOf(reply, err), c)
-	s.alive, s.odd = judged.Alive, s.odd || reply.Mixed
 	s.untried = s.untried && !conversation.IsTimeout(err)
+	c.Kept = s.untried
+	judged := conversation.Rule(at, conversation.EventOf(reply, err), c)
+	s.alive, s.odd = judged.Alive, s.odd || reply.Mixed || judged.Action == conversation.Redial
 	if !judged.Alive {
 		s.over = true
 	}
@@ -118,8 +119,8 @@ type results struct {
 	// unanswered means that the host has said nothing about some of next, and may take
 	// the mail later.
 	unanswered bool
-	// stale means that the session was kept since another message, and ended before this
-	// one began. That is no failure of the host.
+	// stale means that the session was kept since another message, and served no more
+	// before this one began. That is no failure of the host.
 	stale bool
 }
 
@@ -214,12 +215,12 @@ func (t *transaction) resetTimeout() time.Duration {
 func (t *transaction) lose(to []mailbox) {
 	t.over, t.alive = true, false
 	t.unanswered(to, t.ended())
+	t.results.stale = t.untried
 }
 
 // unanswered leaves recipients to the next host of whom this one has said nothing.
 func (t *transaction) unanswered(to []mailbox, reason *policy.Error) {
-	t.results.next, t.results.unanswered = append(t.results.next, to...), true
-	t.results.reason, t.results.stale = reason, t.untried
+	t.results.next, t.results.unanswered, t.results.reason = append(t.results.next, to...), true, reason
 }
 
 // envelope sends MAIL, RCPT for each recipient, and DATA. It reports whether the
@@ -365,9 +366,11 @@ func (t *transaction) settle(judged conversation.Ruling, to []mailbox, failure *
 	switch judged.Action {
 	case conversation.Again:
 		t.results.again = append(t.results.again, to...)
+	case conversation.Redial:
+		t.unanswered(to, failure)
+		t.results.stale = t.bound.Err() == nil // after its time, the host has stalled
 	case conversation.TryNext:
 		if !judged.Alive { // about the server, and not about the recipients
-			t.untried = t.untried && t.bound.Err() == nil // after its time, the host has stalled
 			t.unanswered(to, failure)
 			return
 		}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/textproto"
+	"slices"
 	"time"
 
 	"github.com/mxseal/mxseal/policy"
@@ -23,10 +24,14 @@ type walk struct {
 	pool   *Pool // nil without reuse
 	lends  bool  // sessions go to an SMTP client
 
-	plan      *policy.Plan
+	plan *policy.Plan
+	// resolve makes a plan to replace one that does not hold any more.
+	resolve   func(context.Context) (*policy.Plan, error)
+	renewals  int      // of such plans
 	targets   []target // not yet tried
 	current   target   // the last that was tried
-	left      int      // connections that may still be made
+	failed    []target
+	left      int // connections that may still be made
 	failures  []*policy.Error
 	stale     bool  // a policy failure occurred, and an MTA-STS policy is in force
 	rechecked bool  // the policy was looked up again
@@ -41,8 +46,8 @@ type walk struct {
 
 // follow starts along the hosts of plan.
 func (w *walk) follow(plan *policy.Plan) {
-	w.plan = plan
-	w.failures, w.stale = nil, false
+	w.plan, w.current = plan, target{}
+	w.failures, w.failed, w.stale = nil, nil, false
 	w.left = cmp.Or(max(w.dialer.MaxConnections, 0), defaultMaxConnections)
 	w.targets = order(plan.Order(), w.dialer.stalls.recent)
 }
@@ -52,6 +57,12 @@ func (w *walk) follow(plan *policy.Plan) {
 func (w *walk) next(ctx context.Context) (*conversation.Conversation, error) {
 	for {
 		for len(w.targets) > 0 && ctx.Err() == nil {
+			if err := w.renew(ctx); err != nil {
+				return nil, err
+			}
+			if len(w.targets) == 0 {
+				break
+			}
 			t := w.targets[0]
 			w.targets = w.targets[1:]
 			talk, failure := w.visit(ctx, t)
@@ -72,6 +83,34 @@ func (w *walk) next(ctx context.Context) (*conversation.Conversation, error) {
 		return nil, interrupted(w.plan.Domain, ctx.Err())
 	}
 	return nil, w.exhausted()
+}
+
+// renew resolves the domain again if the plan does not hold any more: keys, policies and
+// hosts may be others. The addresses and refused hosts that failed are not tried again. The first address
+// that a plan gives is tried in any case, because the plan held when it was made.
+func (w *walk) renew(ctx context.Context) error {
+	if w.current.host == nil || w.resolve == nil || w.dialer.Resolver.Holds(w.plan) {
+		return nil
+	}
+	if w.renewals == maxRenewals {
+		w.missed = true
+		return expired(w.plan, w.targets[0].host.Name)
+	}
+	w.renewals++
+	plan, err := w.resolve(ctx)
+	if err != nil {
+		w.missed = true
+		return err
+	}
+	before := w.targets
+	w.plan, w.current = plan, target{}
+	w.targets = slices.DeleteFunc(order(plan.Order(), w.dialer.stalls.recent), func(t target) bool {
+		return slices.ContainsFunc(w.failed, t.isAt)
+	})
+	for i, t := range w.targets {
+		w.targets[i].fresh = slices.ContainsFunc(before, func(b target) bool { return b.fresh && t.isAt(b) })
+	}
+	return nil
 }
 
 // visit makes a session with one target in its share of the time, if ctx has a
@@ -148,7 +187,7 @@ func (w *walk) end() {
 func (w *walk) fail(ctx context.Context, host *policy.Host, failure *policy.Error) {
 	w.dialer.log(ctx, slog.LevelInfo, "mail host failed",
 		slog.String("domain", w.plan.Domain), slog.String("host", host.Name), slog.Any("error", failure))
-	w.failures = append(w.failures, failure)
+	w.failures, w.failed = append(w.failures, failure), append(w.failed, w.current)
 	var reply *textproto.Error
 	if errors.As(failure.Err, &reply) {
 		putBack(w.targets, host)
@@ -302,10 +341,11 @@ func (w *walk) record(s *tlsrpt.Session) {
 }
 
 // exhausted returns the error for a domain none of whose hosts is left. It is not
-// permanent while it is not known whether the policy has changed.
+// permanent while it is not known whether the policy has changed, nor if hosts failed by a
+// plan that does not hold any more.
 func (w *walk) exhausted() *policy.Error {
 	e := w.plan.Failed(w.failures...)
-	if w.recheck != nil && e.Permanent {
+	if (w.recheck != nil || w.renewals > 0) && e.Permanent {
 		return conversation.Postponed(e)
 	}
 	return e
@@ -322,6 +362,9 @@ func (d *Dialer) timeouts() conversation.Timeouts {
 }
 
 const (
+	// maxRenewals bounds the plans of one walk that replace another, for records that
+	// expire at once.
+	maxRenewals = 4
 	// shortestShare is what a target has at least of the time for the domain.
 	shortestShare = 10 * time.Second
 	// mostShares bounds the parts of that time, so that a domain with many addresses

@@ -19,14 +19,15 @@ const (
 	// octets.
 	maxPolicies = 256
 	maxDetails  = 1000
-	maxText     = 4 << 20
+	maxText     = 512 << 10
 
-	// maxBatchSums and maxBatchText limit the work of the server in one call.
-	// An Aggregator stays within the first. Texts beyond the second are
+	// maxBatchDomains, maxBatchSums and maxBatchText limit the work of the server in one
+	// call. An Aggregator stays within the first two. Texts beyond the second are
 	// replaced with their alternatives, so that a few mail hosts with long
 	// texts cannot block all sums.
-	maxBatchSums = 1 << 14
-	maxBatchText = 8 << 20
+	maxBatchDomains = 512
+	maxBatchSums    = 1 << 14
+	maxBatchText    = 8 << 20
 
 	// maxCount is the largest number that a report can contain and that Lua
 	// counts exactly.

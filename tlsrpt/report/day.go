@@ -24,5 +24,15 @@ func (d Day) Start() time.Time { return time.Unix(int64(d)*secondsPerDay, 0).UTC
 // End returns the last second of the day, 23:59:59.
 func (d Day) End() time.Time { return (d + 1).Start().Add(-time.Second) }
 
+// MarshalText returns the date, as String does.
+func (d Day) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads a date such as "2026-03-01".
+func (d *Day) UnmarshalText(text []byte) error {
+	date, err := time.Parse(time.DateOnly, string(text))
+	*d = DayOf(date)
+	return err
+}
+
 // String returns the date, for example "2026-03-01".
 func (d Day) String() string { return d.Start().Format(time.DateOnly) }

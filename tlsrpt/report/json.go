@@ -76,15 +76,15 @@ const (
 // what follows it.
 func parseJSON(data []byte) (report *Report, rest []byte, err error) {
 	data = trimmed(data)
-	if bytes.Count(data, []byte("{")) > maxObjects || bytes.Count(data, []byte(",")) > maxElements {
-		return nil, nil, ErrTooLarge
-	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	var first json.RawMessage
 	if err := decoder.Decode(&first); err != nil {
 		return nil, nil, &Error{"", notTruncated(err)}
 	}
 	rest = trimmed(data[decoder.InputOffset():])
+	if bytes.Count(first, []byte("{")) > maxObjects || bytes.Count(first, []byte(",")) > maxElements {
+		return nil, rest, ErrTooLarge
+	}
 	received := new(receivedReport)
 	var wrongType *json.UnmarshalTypeError
 	switch err := json.Unmarshal(first, received); {

@@ -1,10 +1,13 @@
 package reporter
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,19 +15,24 @@ import (
 	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/tlsrpt"
 	"github.com/mxseal/mxseal/tlsrpt/report"
+	"github.com/mxseal/mxseal/tlsrpt/reporter/internal/sums"
 )
 
 // Aggregator is a [tlsrpt.Recorder] that counts sessions by UTC day, recipient domain
 // and policy, and passes the sums to a [Store]. Its methods are safe for concurrent
 // use. It holds resources only while Run is running.
 //
-// A domain may have a thousand distinct failures and 256 distinct policies a day.
-// Further ones are counted as one for each type, with the reason code
+// A domain may have a thousand distinct failures and 256 distinct policies a day, and
+// 256 KiB of texts. Further ones are counted as one for each type, with the reason code
 // [DetailsOmitted], because mail hosts choose some of the values that distinguish
 // them. No session is omitted from the totals.
+//
+// The sums that wait for the Store are limited by AggregatorConfig.MaxOctets. While half of
+// that is in use, all that is new is counted without texts; the totals come last.
 type Aggregator struct {
 	config  AggregatorConfig
 	seed    maphash.Seed
+	room    *sums.Room
 	shards  [aggregatorShards]shard
 	dropped atomic.Int64
 	outbox  outbox
@@ -32,16 +40,16 @@ type Aggregator struct {
 
 const (
 	aggregatorShards = 64
-	// maxShardDomains limits the domains that wait for the Store.
-	maxShardDomains = maxStoredDomains / aggregatorShards
+	defaultMaxOctets = 256 << 20
+	minMaxOctets     = 1 << 20
 )
 
 // shard has some of the domains, so that sessions with different domains rarely
 // compete for a lock.
 type shard struct {
 	mu      sync.RWMutex // RLock suffices for counting in a known tally
-	tallies map[dayDomain]*tally
-	_       apart // from the lock of the next shard
+	tallies map[dayDomain]*sums.Tally
+	_       [64]byte // keeps the lock of the next shard in another cache line
 }
 
 type dayDomain struct {
@@ -49,10 +57,18 @@ type dayDomain struct {
 	domain string
 }
 
+// DetailsOmitted is the reason code of the sum of several failures of one type that
+// were too many to be listed one by one.
+const DetailsOmitted = sums.DetailsOmitted
+
 // AggregatorConfig configures an [Aggregator]. NewAggregator reads it once.
 type AggregatorConfig struct {
 	// Store receives the sums. It is required.
 	Store Store
+	// MaxOctets limits the memory for the sums that wait for the Store, with those of the
+	// last second. 0 means 256 MiB, enough for the totals of 300,000 domains. The minimum is
+	// 1 MiB.
+	MaxOctets int
 	// Now is the clock for sessions without a time. nil means time.Now.
 	Now func() time.Time
 	// Logger logs errors of the Store. nil means that nothing is logged.
@@ -60,10 +76,14 @@ type AggregatorConfig struct {
 }
 
 // NewAggregator returns an Aggregator. It passes sums to the Store only in Run and
-// Flush. NewAggregator returns an error if config has no Store.
+// Flush. NewAggregator returns an error if config has no Store, or MaxOctets is below its
+// minimum.
 func NewAggregator(config AggregatorConfig) (*Aggregator, error) {
 	if config.Store == nil {
 		return nil, errors.New("reporter: AggregatorConfig.Store is required")
+	}
+	if config.MaxOctets != 0 && config.MaxOctets < minMaxOctets {
+		return nil, fmt.Errorf("reporter: AggregatorConfig.MaxOctets is less than %d; 0 means the default", minMaxOctets)
 	}
 	if config.Now == nil {
 		config.Now = time.Now
@@ -71,9 +91,12 @@ func NewAggregator(config AggregatorConfig) (*Aggregator, error) {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	a := &Aggregator{config: config, seed: maphash.MakeSeed(), outbox: outbox{writer: rand.Text()}}
+	a := &Aggregator{
+		config: config, seed: maphash.MakeSeed(), outbox: outbox{writer: rand.Text()},
+		room: sums.NewRoom(cmp.Or(config.MaxOctets, defaultMaxOctets)),
+	}
 	for i := range a.shards {
-		a.shards[i].tallies = make(map[dayDomain]*tally)
+		a.shards[i].tallies = make(map[dayDomain]*sums.Tally)
 	}
 	return a, nil
 }
@@ -95,8 +118,8 @@ func (a *Aggregator) Record(s *tlsrpt.Session) {
 	}
 }
 
-// Dropped returns the number of outcomes that were not counted because a million
-// domains waited for the Store, or because the Store was full.
+// Dropped returns the number of outcomes that were not counted because MaxOctets were in
+// use, or because the Store was full.
 func (a *Aggregator) Dropped() int64 { return a.dropped.Load() }
 
 // shard returns the shard of a canonical domain.
@@ -114,7 +137,7 @@ func (a *Aggregator) countKnown(key dayDomain, s *tlsrpt.Session) int {
 		return 0
 	}
 	for i := range s.Outcomes {
-		if !t.count(s, &s.Outcomes[i]) {
+		if !t.Count(s, &s.Outcomes[i]) {
 			return i
 		}
 	}
@@ -128,10 +151,11 @@ func (s *shard) drain() []DomainSums {
 	defer s.mu.Unlock()
 	var drained []DomainSums
 	for key, t := range s.tallies {
-		if results := t.drain(); len(results) > 0 {
+		if results := t.Drain(); len(results) > 0 {
 			drained = append(drained, DomainSums{key.day, key.domain, results})
 		} else {
 			delete(s.tallies, key)
+			t.Release()
 		}
 	}
 	return drained
@@ -147,23 +171,28 @@ func (a *Aggregator) countNew(key dayDomain, s *tlsrpt.Session, outcomes []tlsrp
 	shard := a.shard(key.domain)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	t := shard.tally(a.seed, key)
+	t := shard.tallies[key]
 	if t == nil {
-		a.dropped.Add(int64(len(outcomes)))
-		return
+		if t = sums.New(a.seed, key.domain, a.room); t == nil {
+			a.dropped.Add(int64(len(outcomes)))
+			return
+		}
+		key.domain = strings.Clone(key.domain) // which may be part of a long text
+		shard.tallies[key] = t
 	}
 	for i := range outcomes {
-		t.countNew(s, &outcomes[i])
+		if !t.CountNew(s, &outcomes[i]) {
+			a.dropped.Add(1)
+		}
 	}
 }
 
-// tally returns the tally of a domain. It adds one if there is room, and otherwise
-// returns nil.
-func (s *shard) tally(seed maphash.Seed, key dayDomain) *tally {
-	known := s.tallies[key]
-	if known == nil && len(s.tallies) < maxShardDomains {
-		known = newTally(seed, key.domain)
-		s.tallies[key] = known
-	}
-	return known
+// MergeResults returns the total of two sums of the same domain and day, within the
+// limits of what is counted for one domain. It is for a [Store] that keeps the sums
+// of a domain in one piece.
+func MergeResults(domain string, before, added []report.PolicyResult) []report.PolicyResult {
+	t := sums.New(maphash.MakeSeed(), domain, nil)
+	t.Merge(before)
+	t.Merge(added)
+	return t.Results()
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -540,5 +541,78 @@ func TestAggregatorDoesNotAllocate(t *testing.T) {
 	s := session(met(danePolicy), missed(stsPolicy, selfSigned, noSTARTTLS))
 	if n := testing.AllocsPerRun(100, func() { a.Record(s) }); n > 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// R6: while the Store accepts nothing, what waits for it is limited in octets: with a
+// wildcard of domains that all have a long policy, texts are dropped first and totals last.
+// Domains that were counted before are counted further, and nothing is lost silently.
+func TestR6StoreUnavailable(t *testing.T) {
+	const limit, sessions = 8 << 20, 20_000
+	broken := errors.New("away")
+	store := new(failingStore)
+	store.err.Store(&broken)
+	a := newAggregator(t, reporter.AggregatorConfig{Store: store, MaxOctets: limit})
+	record := func(domain string, i int) {
+		policy := stsPolicy
+		policy.Strings = append([]string{fmt.Sprintf("version: STSv1 %d", i)}, strings.Repeat("x", 15<<10))
+		s := session(missed(policy, selfSigned))
+		s.Domain, s.HELO = domain, fmt.Sprintf("%d.%s", i, domain)
+		a.Record(s)
+	}
+	good := session(missed(stsPolicy, selfSigned))
+	a.Record(good)
+	heap := func() int64 {
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return int64(stats.HeapAlloc)
+	}
+	before := heap()
+	for i := range sessions {
+		record(fmt.Sprintf("d%d.evil.example", i), i)
+		if i%5000 == 0 {
+			if err := a.Flush(t.Context()); !errors.Is(err, broken) {
+				t.Fatal(err)
+			}
+		}
+		a.Record(good)
+	}
+	if used := heap() - before; used > limit*3/2 {
+		t.Errorf("%d octets are in use", used)
+	}
+	dropped := a.Dropped()
+	if dropped == 0 || dropped > sessions*9/10 {
+		t.Errorf("%d of %d sessions are dropped", dropped, sessions)
+	}
+	store.err.Store(nil)
+	for range 2 { // the second forgets what was not counted since the first
+		if err := a.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	counted := int64(0)
+	for domain, err := range store.Domains(t.Context(), today) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		part, err := store.Sums(t.Context(), today, domain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, result := range part.Sums {
+			if domain != "example.com" {
+				counted += result.Summary.Failures
+			} else if result.Summary.Failures != sessions+1 || len(result.Policy.Strings) == 0 || len(result.Details) != 1 {
+				t.Errorf("the sums of the other domain are %+v", result)
+			}
+		}
+	}
+	if counted+dropped != sessions {
+		t.Errorf("%d sessions are counted, %d dropped, of %d", counted, dropped, sessions)
+	}
+	record("late.example", 0)
+	if got := sums(t, a, store, today, "late.example"); len(got) != 1 || len(got[0].Policy.Strings) != 2 {
+		t.Errorf("after the Store is back: %+v", got)
 	}
 }

@@ -14,10 +14,12 @@ const (
 	flushEvery = 500 * time.Millisecond
 	// flushTimeout limits a flush. Sums that were not stored wait for the next one.
 	flushTimeout = time.Minute
-	// maxBatchDomains and maxBatchResults limit the size of a batch. A domain with
-	// more results has a batch of its own.
-	maxBatchDomains = 512
-	maxBatchResults = 4096
+	// maxBatchDomains limits the domains of a batch, unless the Store has a limit of its
+	// own, batchResults the results and details in relation to it, and maxBatchOctets
+	// their text. A domain that exceeds them has a batch of its own.
+	maxBatchDomains = 10_000
+	batchResults    = 8
+	maxBatchOctets  = 4 << 20
 )
 
 // outbox has the batches that wait for the Store. Its mutex is held during a flush.
@@ -72,32 +74,53 @@ func (a *Aggregator) Flush(ctx context.Context) error {
 	if err := a.send(ctx); err != nil {
 		return err
 	}
+	var sums []DomainSums
 	for i := range a.shards {
-		a.outbox.put(a.shards[i].drain())
+		sums = append(sums, a.shards[i].drain()...)
 	}
+	domains := maxBatchDomains
+	if limiter, ok := a.config.Store.(BatchLimiter); ok {
+		domains = min(domains, max(limiter.MaxBatch(), 1))
+	}
+	a.outbox.put(sums, domains)
 	return a.send(ctx)
 }
 
-// put divides sums into batches.
-func (o *outbox) put(sums []DomainSums) {
+// put divides sums into batches of at most that many domains.
+func (o *outbox) put(sums []DomainSums, domains int) {
 	for len(sums) > 0 {
-		n, results := 1, sums[0].size()
-		for n < len(sums) && n < maxBatchDomains && results+sums[n].size() <= maxBatchResults {
-			results += sums[n].size()
-			n++
+		n := 1
+		results, octets := sums[0].size()
+		for ; n < len(sums) && n < domains; n++ {
+			moreResults, moreOctets := sums[n].size()
+			results, octets = results+moreResults, octets+moreOctets
+			if results > batchResults*domains || octets > maxBatchOctets {
+				break
+			}
 		}
 		o.batches = append(o.batches, &Batch{Writer: o.writer, Sums: sums[:n:n]})
 		sums = sums[n:]
 	}
 }
 
-// size returns the number of sums that a Store has to add.
-func (d *DomainSums) size() int {
-	n := len(d.Results)
+// size returns the number of results and details that a Store has to add, and about how
+// many octets of text they have.
+func (d *DomainSums) size() (results, octets int) {
+	results, octets = len(d.Results), len(d.Domain)
 	for i := range d.Results {
-		n += len(d.Results[i].Details)
+		r := &d.Results[i]
+		results += len(r.Details)
+		octets += len(r.Policy.Domain)
+		for _, list := range [][]string{r.Policy.Strings, r.Policy.MXHosts} {
+			for _, s := range list {
+				octets += len(s)
+			}
+		}
+		for j := range r.Details {
+			octets += len(r.Details[j].MXHost) + len(r.Details[j].HELO) + len(r.Details[j].ReasonCode) + len(r.Details[j].Info)
+		}
 	}
-	return n
+	return results, octets
 }
 
 // send adds the batches of the outbox to the Store, in order.
@@ -125,9 +148,8 @@ func (a *Aggregator) send(ctx context.Context) error {
 	return nil
 }
 
-// withRoom replaces a batch for which the Store had no room by batches of single
-// domains, because the Store may have room for some of them. A batch of a single
-// domain is dropped.
+// withRoom replaces a batch for which the Store had no room by two halves, because the
+// Store may have room for one of them. A batch of a single domain is dropped.
 func (a *Aggregator) withRoom(full *Batch) []*Batch {
 	if len(full.Sums) == 1 {
 		for _, result := range full.Sums[0].Results {
@@ -135,9 +157,6 @@ func (a *Aggregator) withRoom(full *Batch) []*Batch {
 		}
 		return nil
 	}
-	var singles []*Batch
-	for i := range full.Sums {
-		singles = append(singles, &Batch{Writer: full.Writer, Sums: full.Sums[i : i+1]})
-	}
-	return singles
+	half := len(full.Sums) / 2
+	return []*Batch{{Writer: full.Writer, Sums: full.Sums[:half]}, {Writer: full.Writer, Sums: full.Sums[half:]}}
 }

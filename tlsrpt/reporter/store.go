@@ -30,8 +30,10 @@ import (
 //   - A Store MUST NOT change or retain the arguments of its methods. Results belong
 //     to the caller.
 //   - Part numbers MUST NOT be used twice for the same day and domain.
-//   - The sums of one domain and day MUST be limited in size without losing
-//     sessions; [MergeResults] does this.
+//   - The sums of one domain and day MUST be limited in number and in octets without
+//     losing sessions; [MergeResults] does this. So MUST all sums: a Store without room
+//     SHOULD first count new failures and policies by type, without their text, and only
+//     then refuse domains.
 //   - A Store that several Reporters share MUST also be a [Leaser]. Otherwise each of
 //     them sends every report.
 //
@@ -56,7 +58,9 @@ type Store interface {
 	// Delete removes the sealed part with a number. It MUST NOT remove another part
 	// or one that is not sealed, and returns nil if there is no such part.
 	Delete(ctx context.Context, day report.Day, domain string, number int) error
-	// DeleteBefore removes all sums of the days before day.
+	// DeleteBefore removes all sums of the days before day. It is called again and
+	// again. It MUST delete only what the call before has asked for too, because a
+	// clock can be wrong for a moment.
 	DeleteBefore(ctx context.Context, day report.Day) error
 }
 
@@ -99,6 +103,23 @@ type Leaser interface {
 	// and returns the lease. After the lease has expired, release MUST NOT return a
 	// later lease of another caller.
 	Lease(ctx context.Context, day report.Day, domain string, d time.Duration) (release func(), ok bool, err error)
+}
+
+// Identifier is a [Store] with an ID. Reporters without Config.Instance use it, so that the
+// reports of several Reporters, each with a Store of its own, have different IDs (RFC 8460
+// section 4.4).
+type Identifier interface {
+	// ID returns a random text of at most 32 letters and digits, which the Store chooses once.
+	// It MUST return the same ID each time and to every caller, also after a restart if the
+	// sums survive it.
+	ID(ctx context.Context) (string, error)
+}
+
+// BatchLimiter is a [Store] for which a batch of 10,000 domains, the most that an
+// [Aggregator] adds at once, is too large.
+type BatchLimiter interface {
+	// MaxBatch returns the largest number of domains in a batch.
+	MaxBatch() int
 }
 
 // ErrStoreFull means that a [Store] accepts no more domains.

@@ -145,14 +145,24 @@ func (f flaw) error(set *RRset, zone *KeySet) error {
 	case SignatureMissing:
 		return set.fault(f.fault, "no RRSIG by %q", zone.Apex)
 	case SignatureExpired:
-		return set.fault(f.fault, "since %s", dns.TimeToString(f.sig.Expiration))
+		return set.fault(f.fault, "since %s", date(f.sig.Expiration))
 	case SignatureNotYetValid:
-		return set.fault(f.fault, "until %s", dns.TimeToString(f.sig.Inception))
+		return set.fault(f.fault, "until %s", date(f.sig.Inception))
 	case KeyMissing:
 		return set.fault(f.fault, "no usable key with tag %d and algorithm %d in %q", f.sig.KeyTag, f.sig.Algorithm, zone.Apex)
 	default:
 		return set.fault(f.fault, "RRSIG with key tag %d of %q %s", f.sig.KeyTag, zone.Apex, f.how)
 	}
+}
+
+// date returns a time of a signature for people. Its form in zone files has no separators
+// (RFC 4034 section 3.2).
+func date(seconds uint32) string {
+	text := dns.TimeToString(seconds)
+	if at, err := time.Parse("20060102150405", text); err == nil {
+		return at.Format(time.RFC3339)
+	}
+	return text
 }
 
 // mayBeSignedBy reports whether a zone with this apex may hold the RRset. The

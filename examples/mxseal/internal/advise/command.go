@@ -17,10 +17,11 @@ import (
 
 const help = `usage: mxseal advise [options] DOMAIN
 
-Says in which situation a domain is, what it has, what would break if it enforced
-MTA-STS today, and the next step, with the exact records to publish. It connects
-to every address of every mail host.
+Says in which situation a domain is, what it has, what would break if it
+enforced MTA-STS today, and the next step, with the exact records to publish. It
+connects to every address of every mail host.
 
+  -all          all steps in full, not only the next one
   -json         one JSON object
   -timeout TIME for the domain (1m)
   -helo NAME    the name for EHLO (the name of this machine)
@@ -49,11 +50,12 @@ func Command() cli.Command {
 
 func run(ctx context.Context, env *cli.Env, args []string) int {
 	var network cli.Network
-	var json bool
+	var json, all bool
 	s := &survey.Surveyor{Connect: true}
 	flags := cli.NewFlags(Command())
 	network.Register(flags)
 	flags.BoolVar(&json, "json", false, "")
+	flags.BoolVar(&all, "all", false, "")
 	flags.DurationVar(&s.Timeout, "timeout", surveyTimeout, "")
 	flags.StringVar(&s.HELO, "helo", "", "")
 	domains, err := flags.Parse(env, args)
@@ -78,7 +80,7 @@ func run(ctx context.Context, env *cli.Env, args []string) int {
 	if json {
 		err = cli.WriteJSON(env.Stdout, a)
 	} else {
-		err = a.print(env.Stdout)
+		err = a.print(env.Stdout, all)
 	}
 	switch {
 	case err != nil:

@@ -24,6 +24,8 @@ func breaks(found *survey.Result) []string {
 	for _, s := range found.Sessions {
 		switch {
 		case s.Untested:
+		case !s.Answered:
+			list = append(list, fmt.Sprintf("%s at %s gets no mail now: %s", s.Host, s.Addr, s.Error))
 		case s.TLS == "" || s.WebPKI != "":
 			list = append(list, fmt.Sprintf("%s at %s would get no mail: %s", s.Host, s.Addr, problem(s)))
 		case s.TLS == "TLS 1.0" || s.TLS == "TLS 1.1":
@@ -32,7 +34,7 @@ func breaks(found *survey.Result) []string {
 	}
 	if p := found.MTASTS.Policy; p != nil && p.Mode != mtasts.None {
 		for _, host := range found.Plan.Hosts {
-			if !p.MatchMX(host.Name) {
+			if host.Level != policy.Refused && !p.MatchMX(host.Name) {
 				list = append(list, host.Name+" would get no mail: the policy does not list it")
 			}
 		}

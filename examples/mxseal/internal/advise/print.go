@@ -7,18 +7,20 @@ import (
 	"strings"
 
 	"github.com/mxseal/mxseal/examples/mxseal/internal/cli"
+	"github.com/mxseal/mxseal/mtasts"
 )
 
 // width is that of the text, in columns. Records are not broken.
 const width = 80
 
-// print writes the advice for people.
-func (a *Advice) print(w io.Writer) error {
+// print writes the advice for people. Of the steps after the next one, it writes only the
+// titles, unless all is true.
+func (a *Advice) print(w io.Writer, all bool) error {
 	var b bytes.Buffer
 	if len(a.Has) == 0 {
 		paragraph(&b, "", a.Domain+": "+a.Reason)
 	} else {
-		paragraph(&b, "", fmt.Sprintf("%s: DNSSEC is %s, the mail hosts are %s", a.Domain, describe(a.DNSSEC), a.Hosting))
+		paragraph(&b, "", fmt.Sprintf("%s: DNSSEC is %s; mail goes to %s", a.Domain, describe(a.DNSSEC), a.Hosting))
 		b.WriteString("\nWhat it has\n")
 		for _, p := range a.Has {
 			mark := "no "
@@ -27,17 +29,21 @@ func (a *Advice) print(w io.Writer) error {
 			}
 			paragraph(&b, "  ", fmt.Sprintf("%s %s: %s", mark, p.Name, p.Text))
 		}
-		b.WriteString("\nIf it enforced MTA-STS today\n")
+		title := "If it enforced MTA-STS today"
+		if a.found.MTASTS.Mode() == mtasts.Enforce {
+			title = "As it enforces MTA-STS"
+		}
+		b.WriteString("\n" + title + "\n")
 		if len(a.Breaks) == 0 {
-			b.WriteString("  every mail host that this command reached would get its mail\n")
+			b.WriteString("  every mail host that this command reached gets its mail\n")
 		}
 		for _, text := range a.Breaks {
 			paragraph(&b, "  ", text)
 		}
 		paragraph(&b, "  ", "safe to enforce: "+a.Safe)
 	}
-	a.printSteps(&b)
-	_, err := w.Write(b.Bytes())
+	a.printSteps(&b, all)
+	_, err := io.WriteString(w, cli.Options(b.String()))
 	return err
 }
 
@@ -46,7 +52,7 @@ func describe(z Zone) string {
 	case ZoneSigned:
 		return "in place"
 	case ZoneUnsigned:
-		return "not in place, and available"
+		return "available, and not in place"
 	case ZoneUnavailable:
 		return "not available, because the zone above is not signed"
 	default:
@@ -54,8 +60,8 @@ func describe(z Zone) string {
 	}
 }
 
-// printSteps writes the next step in full, and those that follow.
-func (a *Advice) printSteps(b *bytes.Buffer) {
+// printSteps writes the next step, and those that follow.
+func (a *Advice) printSteps(b *bytes.Buffer, all bool) {
 	if len(a.Steps) == 0 {
 		if len(a.Has) > 0 {
 			b.WriteString("\nThere is nothing left to do. Keep it so:\n")
@@ -65,20 +71,37 @@ func (a *Advice) printSteps(b *bytes.Buffer) {
 		return
 	}
 	for i, step := range a.Steps {
-		label := "Next step: "
-		if i > 0 {
-			label = fmt.Sprintf("Step %d, after that: ", i+1)
+		switch {
+		case i == 0:
+			b.WriteByte('\n')
+			paragraph(b, "", "Next step: "+step.Title)
+			step.printBody(b)
+		case all:
+			b.WriteByte('\n')
+			paragraph(b, "", fmt.Sprintf("Step %d: %s", i+1, step.Title))
+			step.printBody(b)
+		case i == 1:
+			b.WriteString("\nAfter that (\"mxseal advise -all\" has all of it)\n")
+			fallthrough
+		default:
+			paragraph(b, "  ", fmt.Sprintf("%d. %s", i+1, step.Title))
 		}
-		b.WriteByte('\n')
-		paragraph(b, "", label+step.Title)
-		for _, text := range step.Text {
-			paragraph(b, "  ", text)
+	}
+}
+
+// printBody writes the text of a step, and what to publish.
+func (s Step) printBody(b *bytes.Buffer) {
+	for _, text := range s.Text {
+		paragraph(b, "  ", text)
+	}
+	where := ""
+	for _, p := range s.Publish {
+		if p.Where != where {
+			where = p.Where
+			fmt.Fprintf(b, "  %s:\n", cli.Clean(where))
 		}
-		for _, p := range step.Publish {
-			fmt.Fprintf(b, "  %s:\n", cli.Clean(p.Where))
-			for _, line := range p.Lines {
-				fmt.Fprintf(b, "    %s\n", cli.Clean(line))
-			}
+		for _, line := range p.Lines {
+			fmt.Fprintf(b, "    %s\n", cli.Clean(line))
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -207,16 +206,15 @@ func propertyOfReports(found *survey.Reports) Property {
 }
 
 func propertyOfCertificates(found *survey.Result) Property {
-	bad := slices.IndexFunc(found.Sessions, func(s *survey.Session) bool {
-		return !s.Untested && (s.TLS == "" || s.WebPKI != "")
-	})
-	p := Property{Name: "certificates", OK: bad < 0 && len(found.Sessions) > 0, Text: "valid for the name of every mail host"}
-	switch {
-	case len(found.Sessions) == 0:
-		p.Text = "no mail host was tried"
-	case bad >= 0:
-		s := found.Sessions[bad]
-		p.Text = fmt.Sprintf("%s at %s: %s", s.Host, s.Addr, problem(s))
+	p := Property{Name: "certificates", Text: "no mail host showed one"}
+	for _, s := range found.Sessions {
+		switch {
+		case s.TLS == "":
+		case s.WebPKI != "":
+			return Property{Name: p.Name, Text: fmt.Sprintf("%s at %s: %s", s.Host, s.Addr, s.WebPKI)}
+		default:
+			p.OK, p.Text = true, "valid for the names of the mail hosts"
+		}
 	}
 	return p
 }

@@ -38,6 +38,9 @@ const (
 func (a *Advice) steps() []Step {
 	var list []Step
 	list = append(list, a.repairHosts()...)
+	if len(list) == 0 && a.found.MTASTS.Mode() == mtasts.Enforce && len(a.Breaks) > 0 {
+		list = append(list, a.prepare("Repair what the enforced policy refuses: mail of senders without DANE does not arrive"))
+	}
 	list = append(list, a.towardsEnforce()...)
 	return append(list, a.towardsDANE()...)
 }
@@ -68,7 +71,7 @@ func (a *Advice) repairHosts() []Step {
 	}
 	step := Step{Kind: RepairHosts, Title: "Repair the mail hosts that fail: their mail waits, or goes to other hosts", Text: problems}
 	if refused {
-		step.Text = append(step.Text, "The policy has to list all mail hosts of the MX records:")
+		step.Text = append(step.Text, "If these MX records are yours, the policy has to list all of the mail hosts:")
 		step.Publish = a.policyRecords(mtasts.Enforce)
 	}
 	if a.found.Plan.MXStatus == dnssec.Secure && slices.ContainsFunc(problems, func(p string) bool { return strings.Contains(p, "no TLSA record") }) {
@@ -110,13 +113,24 @@ func (a *Advice) towardsEnforce() []Step {
 		return list
 	}
 	if len(a.Breaks) > 0 {
-		list = append(list, Step{Kind: Prepare, Title: "Repair what an enforced policy would refuse", Text: slices.Clone(a.Breaks)})
+		list = append(list, a.prepare("Repair what an enforced policy would refuse"))
 	}
 	return append(list, Step{Kind: Enforce, Title: "Enforce the policy, after two weeks of reports without failures", Text: []string{
 		"Safe: " + a.Safe + ".",
 		"Change the file first, and then the id in the record. Raise max_age step by step, up to a year (31557600): it is how long the policy protects " +
 			"from an attacker who hides it, and how long a mistake lasts.",
 	}, Publish: a.policyRecords(mtasts.Enforce)})
+}
+
+// prepare is the step to mail hosts that an enforced policy does not refuse.
+func (a *Advice) prepare(title string) Step {
+	step := Step{Kind: Prepare, Title: title, Text: slices.Clone(a.Breaks)}
+	p := a.found.MTASTS.Policy
+	if p != nil && slices.ContainsFunc(a.found.Plan.Hosts, func(h *policy.Host) bool { return p.Mode != mtasts.None && !p.MatchMX(h.Name) }) {
+		step.Text = append(step.Text, "If these MX records are yours, the policy has to list all of the mail hosts:")
+		step.Publish = a.policyRecords(p.Mode)
+	}
+	return step
 }
 
 // towardsDANE are the steps to DANE.

@@ -3,12 +3,15 @@
 package check
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
+	"os"
 	"time"
 
 	"github.com/mxseal/mxseal/examples/mxseal/internal/cli"
+	"github.com/mxseal/mxseal/examples/mxseal/internal/page"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/survey"
 )
 
@@ -19,6 +22,7 @@ Shows what senders find about each domain, and what they do.
   -connect      connect to every address of every mail host and check its TLS
   -json         one JSON object per line for each domain
   -nagios       one line, and the exit status, of a Nagios plugin
+  -html FILE    also write a page with a diagram of the chain of trust
   -timeout TIME for each domain (1m)
   -helo NAME    the name for EHLO (the name of this machine)
   -server ADDR  DNS servers, which need not be trusted (those of resolv.conf)
@@ -44,12 +48,14 @@ func Command() cli.Command {
 func run(ctx context.Context, env *cli.Env, args []string) int {
 	var network cli.Network
 	var json, nagios bool
+	var html string
 	s := new(survey.Surveyor)
 	flags := cli.NewFlags(Command())
 	network.Register(flags)
 	flags.BoolVar(&s.Connect, "connect", false, "")
 	flags.BoolVar(&json, "json", false, "")
 	flags.BoolVar(&nagios, "nagios", false, "")
+	flags.StringVar(&html, "html", "", "")
 	flags.DurationVar(&s.Timeout, "timeout", time.Minute, "")
 	flags.StringVar(&s.HELO, "helo", "", "")
 	domains, err := flags.Parse(env, args)
@@ -83,13 +89,32 @@ func run(ctx context.Context, env *cli.Env, args []string) int {
 	case nagios:
 		show = &plugin{w: env.Stdout, began: s.Now(), now: s.Now}
 	}
+	var results []*survey.Result
 	for _, pending := range s.All(ctx, domains) {
-		if err := show.print(<-pending); err != nil {
+		r := <-pending
+		results = append(results, r)
+		if err := show.print(r); err != nil {
 			flags.Complain(env, err)
 			return cli.ExitUsage
 		}
 	}
-	return show.end()
+	code := show.end()
+	if html != "" {
+		if err := writePage(html, results); err != nil {
+			flags.Complain(env, err)
+			return cli.ExitUsage
+		}
+	}
+	return code
+}
+
+// writePage writes the page to a file.
+func writePage(name string, results []*survey.Result) error {
+	var b bytes.Buffer
+	if err := page.Write(&b, results); err != nil {
+		return err
+	}
+	return os.WriteFile(name, b.Bytes(), 0o644)
 }
 
 // printer prints results one after another. end returns the exit status.

@@ -49,13 +49,11 @@ func (t *text) print(r *survey.Result) error {
 	for _, s := range r.Sessions {
 		printSession(&b, s)
 	}
-	_, err := optionNames().WriteString(t.w, b.String())
+	if r.Plan != nil && r.Verdict != survey.Protected {
+		fmt.Fprintf(&b, "what to do: \"mxseal advise %s\" says what to repair or publish next\n", cli.Clean(r.Name()))
+	}
+	_, err := io.WriteString(t.w, cli.Options(b.String()))
 	return err
-}
-
-// optionNames replaces what the library calls a setting by the name of the option.
-func optionNames() *strings.Replacer {
-	return strings.NewReplacer("Config.AllowMailHost", "the option -allow", "Config.AllowPolicyHost", "the option -allow")
 }
 
 func printLookup(b *bytes.Buffer, l survey.Lookup) {

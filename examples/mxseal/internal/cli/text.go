@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"unicode/utf16"
 )
 
@@ -23,6 +24,11 @@ func Clean(s string) string {
 		}
 	}
 	return s
+}
+
+// Options replaces what the library calls a setting by the name of the option for it.
+func Options(text string) string {
+	return strings.NewReplacer("Config.AllowMailHost", "the option -allow", "Config.AllowPolicyHost", "the option -allow").Replace(text)
 }
 
 // WriteJSON writes a value as one line of JSON. It escapes everything but ASCII, because

@@ -71,6 +71,42 @@ func (s *Surveyor) txt(ctx context.Context, name string) ([]string, Lookup) {
 	return texts, newLookup(name, dnssec.TypeTXT, answer, err)
 }
 
+// Zone is a name on the way from the root to a domain. Not every name has a zone of its
+// own; its status is then that of the zone above.
+type Zone struct {
+	Name   string        `json:"name"`
+	Status dnssec.Status `json:"status"`
+}
+
+// maxZones bounds the lookups of zones. A domain with more labels has no entries for those
+// in the middle.
+const maxZones = 8
+
+// zones looks up the zones from the root down to the domain.
+func (s *Surveyor) zones(ctx context.Context, domain string) []Zone {
+	names := []string{"."}
+	labels := strings.Split(domain, ".")
+	for i := len(labels) - 1; i >= 0; i-- {
+		names = append(names, strings.Join(labels[i:], "."))
+	}
+	if len(names) > maxZones {
+		names = append(names[:maxZones/2], names[len(names)-maxZones/2:]...)
+	}
+	list := make([]Zone, len(names))
+	for i, name := range names {
+		list[i].Name = name
+		answer, err := s.DNS.Lookup(ctx, absolute(name), dnssec.TypeSOA)
+		var failed *dnssec.Error
+		switch {
+		case err == nil:
+			list[i].Status = answer.Status
+		case errors.As(err, &failed):
+			list[i].Status = failed.Status
+		}
+	}
+	return list
+}
+
 func newLookup(name string, t dnssec.Type, answer *dnssec.Answer, err error) Lookup {
 	l := Lookup{Name: name, Type: t.String()}
 	if err != nil {

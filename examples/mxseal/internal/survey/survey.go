@@ -31,6 +31,8 @@ type Result struct {
 	Error    *policy.Error  `json:"error,omitempty"` // why there is no plan; otherwise nil
 	MTASTS   *policy.MTASTS `json:"mta_sts,omitempty"`
 	Reports  *Reports       `json:"reports,omitempty"`
+	// Zones are the names from the root down to the domain, with their DNSSEC status.
+	Zones []Zone `json:"zones,omitempty"`
 	// Sessions are the results of connecting.
 	Sessions []*Session `json:"sessions,omitempty"`
 	// Time is when the survey began.
@@ -97,6 +99,7 @@ func (s *Surveyor) Survey(ctx context.Context, domain string) *Result {
 	if plan.Domain[0] != '[' {
 		r.MTASTS = s.policy(ctx, plan)
 		r.Reports = s.reports(ctx, r)
+		r.Zones = s.zones(ctx, plan.NextHop)
 	}
 	if s.Connect {
 		r.Sessions = s.sessions(ctx, r)

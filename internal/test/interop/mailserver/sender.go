@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"net"
 	"net/smtp"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/mxseal/mxseal/internal/test/interop"
@@ -18,13 +20,16 @@ import (
 // sets the AD bit.
 type Sender struct {
 	*daemon.Daemon
-	addr string
+	// Queue is the queue directory, which is the root directory of its smtp(8), as in Debian.
+	Queue string
+	addr  string
 }
 
 // StartSender starts a Postfix that asks the DNS server at port 53 of an address of
 // this machine, and connects to this port of mail hosts. It has its own
-// /etc/resolv.conf, in a mount namespace.
-func StartSender(t testing.TB, nameserver string, port int) *Sender {
+// /etc/resolv.conf, in a mount namespace. settings replace those of
+// main.cf for its smtp(8), as in "smtp_tls_security_level = may".
+func StartSender(t testing.TB, nameserver string, port int, settings ...string) *Sender {
 	t.Helper()
 	in := newInstance(t)
 	unshare := []string{interop.Need(t, "unshare"), "--mount", "--propagation", "private"}
@@ -33,8 +38,17 @@ func StartSender(t testing.TB, nameserver string, port int) *Sender {
 	resolvConf := filepath.Join(in.dir, "resolv.conf")
 	dnsserver.WriteFile(t, resolvConf, "nameserver "+nameserver+"\noptions trust-ad\n")
 
+	if err := os.Mkdir(filepath.Join(in.queue, "etc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	dnsserver.WriteFile(t, filepath.Join(in.queue, "etc", "resolv.conf"), "nameserver "+nameserver+"\noptions trust-ad\n")
+
 	own := daemon.FreePort(t)
-	in.write(t, fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd\nsmtp unix - - n - - smtp\n", own), fmt.Sprintf(`inet_interfaces = 127.0.0.1
+	var options strings.Builder
+	for _, setting := range settings {
+		options.WriteString("  -o { " + setting + " }\n")
+	}
+	in.write(t, fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd\nsmtp unix - - y - - smtp\n%s", own, &options), fmt.Sprintf(`inet_interfaces = 127.0.0.1
 mynetworks = 127.0.0.0/8
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_peername_lookup = no
@@ -45,7 +59,7 @@ smtp_dns_support_level = dnssec
 smtp_tls_security_level = dane
 smtp_tls_loglevel = 1
 `, port))
-	s := &Sender{addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(own))}
+	s := &Sender{Queue: in.queue, addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(own))}
 	s.Daemon = in.start(t, func() error { return connects(own) },
 		append(unshare, "sh", "-c", `mount --bind "$0" /etc/resolv.conf && exec "$@"`, resolvConf)...)
 	return s

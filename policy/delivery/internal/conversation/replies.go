@@ -71,6 +71,9 @@ type Circumstances struct {
 	// of the mailbox (5.2.2) or of the message size (5.3.4), and not of the
 	// transaction.
 	OwnLimit bool
+	// Kept means, at MAIL, RCPT and DATA, that the session was kept since another
+	// message, and that no message has begun since then.
+	Kept bool
 }
 
 // Action is what happens next.
@@ -93,6 +96,9 @@ const (
 	Decided
 	// Again gives the recipient another transaction in the same session.
 	Again
+	// Redial makes a new connection to the same address, for every recipient that has
+	// no verdict yet: what happened may be about the session and not about the mail.
+	Redial
 )
 
 // Verdict is what the event means for the recipients that it concerns: the one
@@ -270,10 +276,26 @@ func ruleCommand(s Step, e Event, c Circumstances) Ruling {
 	case s == StepRCPT && c.AfterAccepted && (e == 452 || e == 552 && !c.OwnLimit):
 		// RFC 5321 section 4.5.3.1.10: too many recipients for one transaction.
 		return Ruling{Action: Again, Alive: true}
+	case c.Kept && e.concernsSession(s):
+		return Ruling{Action: Redial, Verdict: Pending, Alive: e.listens()}
 	case e.Class() == 5 && !c.unreliable(e):
 		return Ruling{Action: Decided, Verdict: Permanent, Alive: true}
 	}
 	return Ruling{Action: TryNext, Alive: e.listens()}
+}
+
+// concernsSession reports whether an event may be about a session that was kept since
+// another message: its end, and the refusal of another MAIL for now, by which servers
+// limit the messages of a session. They have no code of their own for that. 503 says that
+// the server was not ready for MAIL. A server that is silent has stalled.
+func (e Event) concernsSession(s Step) bool {
+	switch {
+	case e == TimedOut:
+		return false
+	case s == StepMAIL:
+		return e.Class() != 5 || e == 503
+	}
+	return e == Lost || e == Garbage || e.closes()
 }
 
 // ruleMessage: another host could deliver the message a second time, so none is

@@ -55,10 +55,12 @@ func chapters() []chapter {
 		{"in cleartext", Circumstances{}},
 		{"in cleartext, after TLS failed", Circumstances{FellBack: true}},
 	}
+	kept := situation{"in TLS, kept since another message", Circumstances{InTLS: true, Kept: true}}
 	atRCPT := append(inMail[:len(inMail):len(inMail)],
 		situation{"in TLS, after an accepted recipient", Circumstances{InTLS: true, AfterAccepted: true}},
-		situation{"the same, with 5.2.2 or 5.3.4", Circumstances{InTLS: true, AfterAccepted: true, OwnLimit: true}},
+		situation{"the same, with 5.2.2 or 5.3.4", Circumstances{InTLS: true, AfterAccepted: true, OwnLimit: true}}, kept,
 	)
+	atOthers := append(inMail[:len(inMail):len(inMail)], kept)
 	common := []Event{Garbage, Lost, TimedOut}
 	return []chapter{
 		{StepGreeting, "Greeting", common, true, beforeMail},
@@ -67,9 +69,9 @@ func chapters() []chapter {
 		{StepSTARTTLS, "STARTTLS", append([]Event{NotOffered}, common...), true, beforeMail},
 		{StepHandshake, "TLS handshake", []Event{Completed, Unverified, Incapable, Alerted, Garbage, Lost, TimedOut}, false, beforeMail},
 		{StepEHLOInTLS, "EHLO in TLS", append([]Event{Incapable, Alerted}, common...), true, beforeMail},
-		{StepMAIL, "MAIL", common, true, inMail},
+		{StepMAIL, "MAIL", common, true, atOthers},
 		{StepRCPT, "RCPT", common, true, atRCPT},
-		{StepDATA, "DATA", common, true, inMail},
+		{StepDATA, "DATA", common, true, atOthers},
 		{StepMessage, "The message and its end", common, true, inMail},
 	}
 }
@@ -118,7 +120,7 @@ func (c chapter) events() []Event {
 func meaning(s Step, r Ruling) string {
 	text := map[Action]string{
 		Proceed: "go on", SayHELO: "HELO", StayClear: "go on in cleartext", Retry: "new connection with less TLS",
-		TryNext: "next host", Again: "another transaction",
+		TryNext: "next host", Again: "another transaction", Redial: "new connection to the same address",
 	}[r.Action]
 	switch {
 	case r.Action == TryNext && r.Verdict == Permanent:

@@ -15,10 +15,10 @@ func cases() iter.Seq2[ruled, Ruling] {
 		}
 		for s := StepGreeting; s <= StepMessage; s++ {
 			for _, e := range events {
-				for bits := range 1 << 6 {
+				for bits := range 1 << 7 {
 					c := Circumstances{
 						Mandatory: bits&1 != 0, RequireTLS: bits&2 != 0, InTLS: bits&4 != 0,
-						FellBack: bits&8 != 0, AfterAccepted: bits&16 != 0, OwnLimit: bits&32 != 0,
+						FellBack: bits&8 != 0, AfterAccepted: bits&16 != 0, OwnLimit: bits&32 != 0, Kept: bits&64 != 0,
 					}
 					if !yield(ruled{s, e, c}, Rule(s, e, c)) {
 						return
@@ -91,8 +91,15 @@ func TestEveryRuling(t *testing.T) {
 		{"another transaction is for recipients that came after an accepted one", func(r ruled, got Ruling) bool {
 			return got.Action == Again && (r.Step != StepRCPT || !r.AfterAccepted || r.Event != 452 && r.Event != 552)
 		}},
+		{"a new connection to the same address is for what a session that was kept says before the message, and never hides a permanent failure", func(r ruled, got Ruling) bool {
+			fresh := r
+			fresh.Kept = false
+			redials := got.Action == Redial
+			return redials && (!r.Kept || r.Step < StepMAIL || r.Step == StepMessage || r.Event == TimedOut || r.Event.Class() == 2 || r.Event.Class() == 5 && r.Event != 503) ||
+				!redials && got != Rule(r.Step, r.Event, fresh.Circumstances)
+		}},
 		{"an action that goes on has no failure with it", func(r ruled, got Ruling) bool {
-			goesOn := got.Action == Proceed || got.Action == SayHELO || got.Action == StayClear || got.Action == Retry
+			goesOn := got.Action == Proceed || got.Action == SayHELO || got.Action == StayClear || got.Action == Retry || got.Action == Redial
 			return goesOn && got.Verdict != Pending && got.Verdict != Accepted
 		}},
 		{"a report counts missing TLS only at STARTTLS, and failed TLS only at the handshake or instead of it", func(r ruled, got Ruling) bool {
@@ -123,6 +130,7 @@ func TestRulings(t *testing.T) {
 		back   = Circumstances{FellBack: true}
 		second = Circumstances{InTLS: true, AfterAccepted: true}
 		full   = Circumstances{InTLS: true, AfterAccepted: true, OwnLimit: true}
+		kept   = Circumstances{InTLS: true, Kept: true}
 	)
 	for _, tt := range []struct {
 		Step    Step
@@ -200,6 +208,21 @@ func TestRulings(t *testing.T) {
 		{StepDATA, 451, inTLS, TryNext, Temporary, NotCounted},
 		{StepDATA, 554, inTLS, Decided, Permanent, NotCounted},
 		{StepDATA, 250, inTLS, TryNext, Temporary, NotCounted},
+		// Pool
+		{StepMAIL, 250, kept, Proceed, Accepted, NotCounted},
+		{StepMAIL, 421, kept, Redial, Pending, NotCounted},
+		{StepMAIL, 451, kept, Redial, Pending, NotCounted},
+		{StepMAIL, 452, kept, Redial, Pending, NotCounted},
+		{StepMAIL, 503, kept, Redial, Pending, NotCounted},
+		{StepMAIL, 550, kept, Decided, Permanent, NotCounted},
+		{StepMAIL, Lost, kept, Redial, Pending, NotCounted},
+		{StepMAIL, TimedOut, kept, TryNext, Temporary, NotCounted},
+		{StepRCPT, 451, kept, TryNext, Temporary, NotCounted},
+		{StepRCPT, 421, kept, Redial, Pending, NotCounted},
+		{StepRCPT, Lost, kept, Redial, Pending, NotCounted},
+		{StepDATA, 451, kept, TryNext, Temporary, NotCounted},
+		{StepDATA, Lost, kept, Redial, Pending, NotCounted},
+		{StepMessage, Lost, kept, Decided, Unknown, NotCounted},
 		// S8
 		{StepMAIL, 530, open, TryNext, Temporary, NotCounted},
 		{StepMAIL, 530, inTLS, Decided, Permanent, NotCounted},

@@ -100,8 +100,8 @@ func (c *Conn) Settle() { c.track.settle() }
 // Idle reports whether the server waits for a command, so that it may be told QUIT.
 func (c *Conn) Idle() bool { return c.track.idle() }
 
-// Stale reports whether a session that was used by others ended before a message began. A
-// timeout is another matter.
+// Stale reports whether a session that was used by others ended, or refused to serve
+// more, before a message began. A timeout is another matter.
 func (c *Conn) Stale() bool { return c.track.stale() }
 
 // Release takes the session from the client, for others to use: from then on the Conn is

@@ -40,7 +40,7 @@ type track struct {
 	barred   bool    // the last MAIL was answered here: there is no transaction
 	over     bool    // the connection is of no more use
 	untried  bool    // others used the session, and no message has begun since
-	ended    bool    // it ended before that
+	ended    bool    // it ended before that, or served no more
 	spoiled  bool    // more than mail was spoken, or a reply was odd: it is not for others
 }
 
@@ -245,7 +245,7 @@ func (t *track) heard(reply wire.Reply) {
 		t.spoiled = true
 	}
 	heard := t.at(answered.verb)
-	heard.Reply = reply
+	heard.Reply, heard.Circumstances.Kept = reply, t.untried && answered.own == ""
 	switch class := reply.Class(); {
 	case class == 3 && answered.verb == "DATA":
 		t.mode, t.end, t.untried = message, len("\r\n"), false
@@ -265,6 +265,9 @@ func (t *track) heard(reply wire.Reply) {
 	if reply.Code == 421 || answered.verb == "QUIT" && answered.own == "" {
 		t.over = true
 		t.ended = t.ended || t.untried && reply.Code == 421
+	}
+	if heard.InMail && heard.Ruling().Action == conversation.Redial {
+		t.ended, t.spoiled = true, true
 	}
 }
 
@@ -339,6 +342,9 @@ func (t *track) idle() bool {
 	return t.listens()
 }
 
+// listens is idle. Replies of our own that the client does not read, such as that to its
+// QUIT, are nothing that the server has to do.
 func (t *track) listens() bool {
-	return !t.over && t.mode == commands && !t.begun && t.prompt == "" && len(t.line) == 0 && len(t.waiting) == 0
+	awaited := func(c command) bool { return c.own == "" }
+	return !t.over && t.mode == commands && !t.begun && t.prompt == "" && len(t.line) == 0 && !slices.ContainsFunc(t.waiting, awaited)
 }

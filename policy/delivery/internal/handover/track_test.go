@@ -134,3 +134,26 @@ func TestWhatTheServerGets(t *testing.T) {
 		t.Errorf("a command without an end: %v", err)
 	}
 }
+
+// A MAIL that the server refuses for now in a session that others used makes the session
+// stale, and nobody else gets it. A refusal of our own says nothing about the session.
+func TestStaleAfterARefusedMAIL(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name          string
+		tr            *track
+		reply         string
+		stale, shared bool
+	}{
+		{"452 in a session that was kept", &track{untried: true}, "S: 452 4.5.3 too many messages", true, false},
+		{"503 in a session that was kept", &track{untried: true}, "S: 503 5.5.1 nested MAIL", true, false},
+		{"550 in a session that was kept", &track{untried: true}, "S: 550 5.7.1 never", false, true},
+		{"452 in a new session", &track{}, "S: 452 4.5.3 too many messages", false, true},
+		{"451 of our own in a session that was kept", &track{untried: true, requireTLS: true}, "S: 451 4.7.30 MAIL lacks REQUIRETLS", false, true},
+	} {
+		play(t, tt.tr, "C: EHLO x\r\n", "S: 250 x", "C: MAIL FROM:<a@b>\r\n", tt.reply)
+		if tt.tr.stale() != tt.stale || tt.tr.reusable() != tt.shared || !tt.tr.idle() {
+			t.Errorf("%s: stale %v, reusable %v, idle %v", tt.name, tt.tr.stale(), tt.tr.reusable(), tt.tr.idle())
+		}
+	}
+}

@@ -16,13 +16,10 @@ func (o *opener) decompress(data []byte) ([]byte, error) {
 	source := bytes.NewReader(data)
 	member, err := gzip.NewReader(source)
 	var text bytes.Buffer
-	for members := 0; ; members++ {
-		if err != nil {
-			if members > 0 {
-				return text.Bytes(), nil
-			}
-			return nil, fmt.Errorf("reading gzip: %w", err)
-		}
+	if err != nil {
+		return nil, fmt.Errorf("reading gzip: %w", err)
+	}
+	for {
 		member.Multistream(false)
 		n, err := io.Copy(&text, io.LimitReader(member, int64(o.octets)+1))
 		if n > int64(o.octets) {
@@ -32,11 +29,7 @@ func (o *opener) decompress(data []byte) ([]byte, error) {
 			return nil, fmt.Errorf("reading gzip: %w", err)
 		}
 		o.octets -= int(n)
-		if source.Len() == 0 || members == maxParts {
-			return text.Bytes(), nil
-		}
-		err = member.Reset(source)
-		if err != nil {
+		if err := member.Reset(source); err != nil {
 			return text.Bytes(), nil
 		}
 	}

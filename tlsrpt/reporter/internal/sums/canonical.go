@@ -1,4 +1,4 @@
-package reporter
+package sums
 
 import (
 	"net/netip"
