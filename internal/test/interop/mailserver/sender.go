@@ -4,12 +4,11 @@ import (
 	"fmt"
 	"net"
 	"net/smtp"
-	"os/exec"
+	"os"
 	"path/filepath"
 	"strconv"
 	"testing"
 
-	"github.com/mxseal/mxseal/internal/test/interop"
 	"github.com/mxseal/mxseal/internal/test/interop/daemon"
 	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 )
@@ -22,19 +21,19 @@ type Sender struct {
 }
 
 // StartSender starts a Postfix that asks the DNS server at port 53 of an address of
-// this machine, and connects to this port of mail hosts. It has its own
-// /etc/resolv.conf, in a mount namespace.
+// this machine, and connects to this port of mail hosts. Its client has the queue directory
+// as its root directory, and so an /etc/resolv.conf of its own.
 func StartSender(t testing.TB, nameserver string, port int) *Sender {
 	t.Helper()
 	in := newInstance(t)
-	unshare := []string{interop.Need(t, "unshare"), "--mount", "--propagation", "private"}
-	err := exec.Command(unshare[0], append(unshare[1:], "true")...).Run()
-	interop.NeedThat(t, err == nil, "no mount namespace for a resolv.conf: %v", err)
-	resolvConf := filepath.Join(in.dir, "resolv.conf")
-	dnsserver.WriteFile(t, resolvConf, "nameserver "+nameserver+"\noptions trust-ad\n")
+	etc := filepath.Join(in.queue, "etc")
+	if err := os.Mkdir(etc, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	dnsserver.WriteFile(t, filepath.Join(etc, "resolv.conf"), "nameserver "+nameserver+"\noptions trust-ad\n")
 
 	own := daemon.FreePort(t)
-	in.write(t, fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd\nsmtp unix - - n - - smtp\n", own), fmt.Sprintf(`inet_interfaces = 127.0.0.1
+	in.write(t, fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd\nsmtp unix - - y - - smtp\n", own), fmt.Sprintf(`inet_interfaces = 127.0.0.1
 mynetworks = 127.0.0.0/8
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_peername_lookup = no
@@ -46,8 +45,7 @@ smtp_tls_security_level = dane
 smtp_tls_loglevel = 1
 `, port))
 	s := &Sender{addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(own))}
-	s.Daemon = in.start(t, func() error { return connects(own) },
-		append(unshare, "sh", "-c", `mount --bind "$0" /etc/resolv.conf && exec "$@"`, resolvConf)...)
+	s.Daemon = in.start(t, func() error { return connects(own) })
 	return s
 }
 
