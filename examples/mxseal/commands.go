@@ -6,6 +6,7 @@ import (
 	"github.com/mxseal/mxseal/examples/mxseal/internal/cli"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/report"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/send"
+	"github.com/mxseal/mxseal/examples/mxseal/internal/serve"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/tlsa"
 )
 
@@ -18,5 +19,6 @@ func commands() []cli.Command {
 		tlsa.Command(),
 		send.Command(),
 		report.Command(),
+		serve.Command(),
 	}
 }

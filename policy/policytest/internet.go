@@ -2,6 +2,7 @@ package policytest
 
 import (
 	"crypto/x509"
+	"encoding/pem"
 	"net"
 	"net/netip"
 	"strings"
@@ -117,6 +118,11 @@ func (inet *Internet) RootCAs() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(inet.ca.root.cert)
 	return pool
+}
+
+// RootPEM returns the root of RootCAs in PEM, for programs that read a file of authorities.
+func (inet *Internet) RootPEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: inet.ca.root.cert.Raw})
 }
 
 // listen listens at a real address and calls serve for each connection until

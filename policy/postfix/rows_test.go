@@ -80,6 +80,10 @@ func rows(t testing.TB) []row {
 	listed := enforce(mx{name: one, insecure: true}, mx{name: two, insecure: true})
 	unusableEnforced := enforce(mx{name: one, tlsa: unusable})
 	both := enforce(mx{name: one, tlsa: usable})
+	long := listed
+	long.extra = strings.Repeat("x: y\n", 12_000)
+	patterns := listed
+	patterns.listed = append([]string{"*.example.org"}, slices.Repeat([]string{"a.example"}, 4_000)...)
 	braces := listed
 	braces.extra = "note: } policy_failure=validation-failure {\nother: text\n"
 	return []row{
@@ -92,6 +96,8 @@ func rows(t testing.TB) []row {
 		{name: "6 enforced", world: listed, want: secure(one, two), rpt: enforced(listed, "*.example.org")},
 		{name: "6 lines that would inject attributes are dropped", world: braces, want: secure(one, two),
 			rpt: strings.Replace(enforced(braces, "*.example.org"), " { policy_string = note: } policy_failure=validation-failure { }", "", 1)},
+		{name: "6 a policy whose text is too long", world: long, want: secure(one, two), rpt: " policy_type=sts policy_domain=example.org mx_host_pattern=*.example.org"},
+		{name: "6 a policy with too many patterns", world: patterns, want: secure(one, two)},
 		{name: "7 DANE before MTA-STS", world: mixed, want: daneOnly, losses: []postfix.Reason{postfix.Mixed}},
 		{name: "7 MTA-STS before DANE", world: stsFirst, want: secure(one), rpt: enforced(stsFirst, one), losses: []postfix.Reason{postfix.Mixed}},
 		{name: "8 insecure MX, TLSA and enforced", world: both, want: secure(one), rpt: enforced(both, "*.example.org"), weaker: true, losses: []postfix.Reason{postfix.InsecureMX}},
@@ -130,6 +136,7 @@ func rows(t testing.TB) []row {
 		{name: "22 a pin of one host that has other TLSA records", world: world{hosts: []mx{{name: one, tlsa: usable}, {name: two, tlsa: other}}}, config: policy.Config{HostOverrides: map[string]policy.HostOverride{two: {Pin: records(t, key("2 1 1", 7))}}}, want: temp, losses: []postfix.Reason{postfix.Mixed, postfix.Pin}},
 		{name: "23 pinned authority", world: world{hosts: []mx{{name: one}}}, config: pinned(key("2 1 1", 7)), want: temp, losses: []postfix.Reason{postfix.Pin}},
 		{name: "23 pinned SHA2-512", world: world{hosts: []mx{{name: one}}}, config: pinned("3 1 2 " + strings.Repeat("05", 64)), want: temp, losses: []postfix.Reason{postfix.Pin}},
+		{name: "23 more pins than fit", world: world{hosts: []mx{{name: one}}}, config: pinned(manyKeys(1_100)...), want: temp},
 		{name: "24 DANE required", world: world{hosts: []mx{{name: one, tlsa: usable}, {name: two}}}, config: policy.Config{RequireDANE: true}, want: daneOnly},
 		{name: "24 DANE required and missing", world: world{hosts: []mx{{name: one}}}, config: policy.Config{RequireDANE: true}, want: temp},
 		{name: "25 another next hop", world: world{hosts: []mx{{name: one}}}, config: policy.Config{Overrides: map[string]policy.Override{domain: {NextHop: "[" + one + "]"}}}, want: temp},
@@ -146,6 +153,13 @@ func rows(t testing.TB) []row {
 		{name: "sendmail, floor Encrypted", world: world{hosts: []mx{{name: one}}}, config: policy.Config{Floor: policy.Encrypted}, options: postfix.Options{Client: postfix.Sendmail}, want: temp, losses: []postfix.Reason{postfix.Floor}},
 		{name: "sendmail, pinned key", world: world{hosts: []mx{{name: one}}}, config: pinned(key("3 1 1", 7)), options: postfix.Options{Client: postfix.Sendmail}, want: temp, losses: []postfix.Reason{postfix.Pin}},
 	}
+}
+
+func manyKeys(n int) (all []string) {
+	for i := range n {
+		all = append(all, fmt.Sprintf("3 1 1 %064x", i))
+	}
+	return all
 }
 
 func records(t testing.TB, data ...string) (all []dane.Record) {
@@ -190,6 +204,19 @@ func TestRows(t *testing.T) {
 				check(r.options, r.want+r.rpt)
 			}
 		})
+	}
+}
+
+// Mail that requires TLS on its whole way returns to its sender if the route is not authenticated. Postfix,
+// which asks for the domain, must not send it as its main.cf says.
+func TestRequireTLSIsNeverWithoutPolicy(t *testing.T) {
+	w := world{insecureMX: true, hosts: []mx{{name: one, insecure: true}}}
+	plan, err := w.resolve(t, policy.Config{}, policy.RequireTLS())
+	if err != nil || !plan.Hosts[0].Refusal.Permanent {
+		t.Fatal(err, plan)
+	}
+	if got := postfix.Policy(plan, nil, postfix.Options{}); got.Status != postfix.Temporary {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/mxseal/mxseal/internal/test/interop/daemon"
@@ -17,23 +18,29 @@ import (
 // sets the AD bit.
 type Sender struct {
 	*daemon.Daemon
-	addr string
+	// Queue is the queue directory, which is the root directory of its smtp(8), as in Debian.
+	Queue string
+	addr  string
 }
 
 // StartSender starts a Postfix that asks the DNS server at port 53 of an address of
-// this machine, and connects to this port of mail hosts. Its client has the queue directory
-// as its root directory, and so an /etc/resolv.conf of its own.
-func StartSender(t testing.TB, nameserver string, port int) *Sender {
+// this machine, and connects to this port of mail hosts. Its smtp(8) has an
+// /etc/resolv.conf of its own, in the queue directory. settings replace those of main.cf
+// for it, as in "smtp_tls_security_level = may".
+func StartSender(t testing.TB, nameserver string, port int, settings ...string) *Sender {
 	t.Helper()
 	in := newInstance(t)
-	etc := filepath.Join(in.queue, "etc")
-	if err := os.Mkdir(etc, 0o755); err != nil {
+	if err := os.Mkdir(filepath.Join(in.queue, "etc"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	dnsserver.WriteFile(t, filepath.Join(etc, "resolv.conf"), "nameserver "+nameserver+"\noptions trust-ad\n")
+	dnsserver.WriteFile(t, filepath.Join(in.queue, "etc", "resolv.conf"), "nameserver "+nameserver+"\noptions trust-ad\n")
 
 	own := daemon.FreePort(t)
-	in.write(t, fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd\nsmtp unix - - y - - smtp\n", own), fmt.Sprintf(`inet_interfaces = 127.0.0.1
+	var options strings.Builder
+	for _, setting := range settings {
+		options.WriteString("  -o { " + setting + " }\n")
+	}
+	in.write(t, fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd\nsmtp unix - - y - - smtp\n%s", own, &options), fmt.Sprintf(`inet_interfaces = 127.0.0.1
 mynetworks = 127.0.0.0/8
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_peername_lookup = no
@@ -44,7 +51,7 @@ smtp_dns_support_level = dnssec
 smtp_tls_security_level = dane
 smtp_tls_loglevel = 1
 `, port))
-	s := &Sender{addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(own))}
+	s := &Sender{Queue: in.queue, addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(own))}
 	s.Daemon = in.start(t, func() error { return connects(own) })
 	return s
 }

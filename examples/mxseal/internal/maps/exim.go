@@ -1,0 +1,68 @@
+package maps
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/mxseal/mxseal/examples/mxseal/internal/socketmap"
+	"github.com/mxseal/mxseal/policy"
+)
+
+// exim answers for one mail host of a domain: the key is "domain host". The value is "dane", "verify"
+// (a certificate of the web PKI), "dane verify", "encrypt" or "refuse". A host without demands has no
+// value.
+func (m *Maps) exim(ctx context.Context, key string) socketmap.Reply {
+	domain, name, found := strings.Cut(key, " ")
+	if !found || domain == "" || name == "" {
+		return socketmap.Reply{Status: socketmap.Permanent, Text: "the key is not of the form domain host"}
+	}
+	plan, err := m.resolve(ctx, eximPatience, domain)
+	var failure *policy.Error
+	switch {
+	case errors.As(err, &failure) && !failure.Temporary():
+		return socketmap.Reply{Status: socketmap.NotFound}
+	case err != nil:
+		return socketmap.Reply{Text: reason(err)}
+	}
+	host := plan.Host(name)
+	if host == nil || plan.Via != "" {
+		return socketmap.Reply{Status: socketmap.Found, Text: "refuse"}
+	}
+	switch verify := eximVerify(host); host.Level {
+	case policy.Opportunistic:
+		return socketmap.Reply{Status: socketmap.NotFound}
+	case policy.Encrypted:
+		return socketmap.Reply{Status: socketmap.Found, Text: "encrypt"}
+	case policy.Authenticated:
+		if verify != "" {
+			return socketmap.Reply{Status: socketmap.Found, Text: verify}
+		}
+	}
+	return socketmap.Reply{Status: socketmap.Found, Text: "refuse"}
+}
+
+// eximVerify returns what authenticates a host, or the empty string if Exim cannot demand it: a
+// certificate for another name than that of the host, or records that are not in DNS.
+func eximVerify(host *policy.Host) string {
+	var words []string
+	if len(host.TLSA) > 0 {
+		if host.By.Has(policy.ByOperator) && (host.DANE == nil || len(host.DANE.Usable) == 0) {
+			return ""
+		}
+		words = append(words, "dane")
+	}
+	for _, name := range host.WebPKINames() {
+		if name != host.Name {
+			return ""
+		}
+		words = append(words, "verify")
+	}
+	return strings.Join(words, " ")
+}
+
+// reason returns the text of an error for the log of a client.
+func reason(err error) string {
+	text := strings.TrimPrefix(err.Error(), "policy: ")
+	return text[:min(len(text), 200)]
+}

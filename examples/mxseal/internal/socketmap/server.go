@@ -1,0 +1,263 @@
+// Package socketmap is a server for the socketmap protocol of Postfix and sendmail: a netstring
+// with the name of a map and a key is answered by a netstring with a status and a text
+// (socketmap_table(5)).
+package socketmap
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mxseal/mxseal/internal/names"
+)
+
+const (
+	// maxRequest bounds a request in octets. A key of Postfix is a domain or an address.
+	maxRequest = 10_000
+	// maxReply bounds a reply in octets. Postfix refuses a longer one, and is out of step then.
+	maxReply = 100_000
+	// MaxConnections is how many connections there may be. Each smtp(8) process has one.
+	MaxConnections = 4096
+	// idleTimeout is longer than the 100 seconds for which Postfix keeps a connection.
+	idleTimeout = 5 * time.Minute
+	// writeTimeout is that of Postfix for a reply.
+	writeTimeout = 100 * time.Second
+	// bufferSize is enough for a usual request and reply.
+	bufferSize = 2048
+)
+
+// Reply is the answer of a map. The zero value is Temporary.
+type Reply struct {
+	Status Status
+	// Text is the value for Found, and the reason for Temporary and Permanent.
+	Text string
+}
+
+// Status is the first word of a reply.
+type Status uint8
+
+const (
+	// Temporary means that the client asks again later.
+	Temporary Status = iota
+	// Permanent means that the request is wrong. Postfix does with it as with Temporary.
+	Permanent
+	// NotFound means that the map has no value.
+	NotFound
+	// Found means that there is one.
+	Found
+)
+
+var words = [...]string{Temporary: "TEMP ", Permanent: "PERM ", NotFound: "NOTFOUND ", Found: "OK "}
+
+// Map returns the value of a key. It bounds its own time.
+type Map func(ctx context.Context, key string) Reply
+
+// Server answers requests. Make one with New. It is safe for concurrent use.
+type Server struct {
+	maps map[string]Map
+	log  *slog.Logger
+
+	places   chan struct{} // one for each connection
+	draining context.Context
+	drain    context.CancelFunc
+	working  context.Context // done when answers must end
+	abandon  context.CancelFunc
+	running  sync.WaitGroup
+}
+
+// New returns a server for maps, whose names may be asked for in any case. The name "*" is for
+// all other names.
+func New(maps map[string]Map, logger *slog.Logger) *Server {
+	s := &Server{maps: make(map[string]Map, len(maps)), log: logger, places: make(chan struct{}, MaxConnections)}
+	for name, each := range maps {
+		s.maps[strings.ToLower(name)] = each
+	}
+	s.draining, s.drain = context.WithCancel(context.Background())
+	s.working, s.abandon = context.WithCancel(context.Background())
+	return s
+}
+
+// Serve accepts connections until Shutdown is called, and then returns nil. It closes the listener.
+func (s *Server) Serve(listener net.Listener) error {
+	defer context.AfterFunc(s.draining, func() { listener.Close() })()
+	for pause := time.Duration(0); ; {
+		select {
+		case s.places <- struct{}{}:
+		case <-s.draining.Done():
+			return nil
+		}
+		conn, err := listener.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			s.running.Go(func() {
+				s.serve(conn)
+				<-s.places
+			})
+			continue
+		case s.draining.Err() != nil:
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return err
+		}
+		// Without file descriptors, Accept fails until another connection ends.
+		<-s.places
+		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+		s.log.Warn("socketmap: a connection could not be accepted", "error", err)
+		select {
+		case <-time.After(pause):
+		case <-s.draining.Done():
+			return nil
+		}
+	}
+}
+
+// Connections returns how many connections there are.
+func (s *Server) Connections() int { return len(s.places) }
+
+// Shutdown ends Serve, answers the requests that have begun, and closes the connections. Requests
+// that are not answered when ctx is done are abandoned.
+func (s *Server) Shutdown(ctx context.Context) {
+	s.drain()
+	defer context.AfterFunc(ctx, s.abandon)()
+	s.running.Wait()
+	s.abandon()
+}
+
+// serve answers the requests of one connection in their order.
+func (s *Server) serve(conn net.Conn) {
+	defer conn.Close()
+	c := &client{Conn: conn, server: s, output: bufio.NewWriterSize(conn, bufferSize)}
+	defer context.AfterFunc(s.draining, c.interrupt)()
+	input := bufio.NewReaderSize(c, bufferSize)
+	for {
+		request, err := readNetstring(input)
+		if err != nil {
+			if errors.Is(err, errNetstring) {
+				s.log.Warn("socketmap: the client does not speak the protocol", "client", conn.RemoteAddr().String())
+			}
+			_ = c.flush()
+			return
+		}
+		reply := s.answer(request)
+		writeNetstring(c.output, words[reply.Status], reply.Text)
+	}
+}
+
+// client is a connection. Replies are sent when more input is needed, so that those to several requests
+// in one packet are in one packet too.
+type client struct {
+	net.Conn
+	server *Server
+	output *bufio.Writer
+	mu     sync.Mutex // orders the calls that set the deadline for reads
+}
+
+func (c *client) Read(p []byte) (int, error) {
+	if err := c.flush(); err != nil {
+		return 0, err
+	}
+	c.mu.Lock()
+	if c.server.draining.Err() == nil {
+		_ = c.SetReadDeadline(time.Now().Add(idleTimeout))
+	}
+	c.mu.Unlock()
+	return c.Conn.Read(p)
+}
+
+func (c *client) flush() error {
+	if c.output.Buffered() == 0 {
+		return nil
+	}
+	_ = c.SetWriteDeadline(time.Now().Add(writeTimeout))
+	return c.output.Flush()
+}
+
+// interrupt ends the wait for more input.
+func (c *client) interrupt() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_ = c.SetReadDeadline(time.Now())
+}
+
+// answer answers one request.
+func (s *Server) answer(request string) Reply {
+	name, key, found := strings.Cut(request, " ")
+	each := s.maps[strings.ToLower(name)]
+	if each == nil {
+		each = s.maps["*"]
+	}
+	if !found || each == nil {
+		return Reply{Permanent, "mxseal has no map " + names.Quote(name, 80)}
+	}
+	reply := each(s.working, key)
+	if int(reply.Status) >= len(words) || len(words[reply.Status])+len(reply.Text) > maxReply {
+		return Reply{Temporary, "mxseal: the answer is too long"}
+	}
+	return reply
+}
+
+// errNetstring means that the input is not a netstring.
+var errNetstring = errors.New("not a netstring of at most 10000 octets")
+
+// readNetstring reads a netstring: its length in decimal digits, a colon, the octets, a comma. The
+// error is io.EOF at the end of the input.
+func readNetstring(r *bufio.Reader) (string, error) {
+	length := -1
+	for {
+		c, err := r.ReadByte()
+		switch {
+		case err != nil && length < 0:
+			return "", err
+		case err != nil:
+			return "", io.ErrUnexpectedEOF
+		case c == ':' && length >= 0:
+			return readOctets(r, length)
+		case c < '0' || c > '9' || length == 0:
+			return "", errNetstring
+		}
+		if length = max(length, 0)*10 + int(c-'0'); length > maxRequest {
+			return "", errNetstring
+		}
+	}
+}
+
+func readOctets(r *bufio.Reader, length int) (string, error) {
+	if length < r.Size() {
+		octets, err := r.Peek(length + 1)
+		if err != nil {
+			return "", err
+		}
+		defer r.Discard(length + 1) // it is there
+		return withoutComma(octets)
+	}
+	octets := make([]byte, length+1)
+	if _, err := io.ReadFull(r, octets); err != nil {
+		return "", err
+	}
+	return withoutComma(octets)
+}
+
+func withoutComma(octets []byte) (string, error) {
+	last := len(octets) - 1
+	if octets[last] != ',' {
+		return "", errNetstring
+	}
+	return string(octets[:last]), nil
+}
+
+// writeNetstring writes a netstring of two parts. A failure shows when the writer is flushed.
+func writeNetstring(w *bufio.Writer, word, text string) {
+	_, _ = w.Write(strconv.AppendInt(w.AvailableBuffer(), int64(len(word)+len(text)), 10))
+	_ = w.WriteByte(':')
+	_, _ = w.WriteString(word)
+	_, _ = w.WriteString(text)
+	_ = w.WriteByte(',')
+}
