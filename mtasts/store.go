@@ -230,16 +230,16 @@ func (e *Entry) UnmarshalBinary(data []byte) error {
 	d := &fields.Decoder{Rest: string(data[entryHeader:])}
 	read := Entry{Domain: d.String(), ID: d.String(), Text: d.String()}
 	for _, t := range []*time.Time{&read.Fetched, &read.Expires, &read.NextCheck, &read.FailingSince} {
-		*t = readTime(d)
+		*t = d.Time()
 	}
 	read.Used = d.Uint(math.MaxInt32) == 1
 	read.Failed = int(d.Uint(math.MaxInt32))
 	for n := d.Uint(math.MaxInt32); n > 0 && !d.Damaged; n-- {
-		f := Failure{When: readTime(d), ID: d.String(), Kind: Kind(d.String()), ReasonCode: d.String(), Detail: d.String()}
+		f := Failure{When: d.Time(), ID: d.String(), Kind: Kind(d.String()), ReasonCode: d.String(), Detail: d.String()}
 		read.Failures = append(read.Failures, f)
 	}
 	if data[0] == entryTagged {
-		read.Noticed, read.Tag = readTime(d), d.String()
+		read.Noticed, read.Tag = d.Time(), d.String()
 	}
 	if !d.IsDone() {
 		return errEntryDamaged
@@ -249,11 +249,3 @@ func (e *Entry) UnmarshalBinary(data []byte) error {
 }
 
 func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
-
-// readTime reads a time.
-func readTime(d *fields.Decoder) (t time.Time) {
-	if read := time.UnixMilli(d.Int()); !read.IsZero() {
-		t = read
-	}
-	return t
-}
