@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"iter"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ type MemoryStore struct {
 	days    map[report.Day]map[string]*domainDay
 	writers map[string]int64 // the last Number of each Writer
 	leases  map[dayDomain]*memoryLease
+	running int    // leases that had not ended when the others were deleted last
 	id      string // empty if nobody has asked for it
 }
 
@@ -180,6 +182,9 @@ func (m *MemoryStore) DeleteBefore(_ context.Context, day report.Day) error {
 	return nil
 }
 
+// maxEndedLeases is the number of leases that may be kept although they have ended.
+const maxEndedLeases = 1 << 12
+
 // memoryLease is compared by its address, so that releasing an expired lease does not
 // release the next one.
 type memoryLease struct{ until time.Time }
@@ -194,6 +199,10 @@ func (m *MemoryStore) Lease(_ context.Context, day report.Day, domain string, d 
 	}
 	if m.leases == nil {
 		m.leases = make(map[dayDomain]*memoryLease)
+	}
+	if len(m.leases) > maxEndedLeases && len(m.leases) > 2*m.running {
+		maps.DeleteFunc(m.leases, func(_ dayDomain, held *memoryLease) bool { return !now.Before(held.until) })
+		m.running = len(m.leases)
 	}
 	lease := &memoryLease{now.Add(d)}
 	m.leases[key] = lease
