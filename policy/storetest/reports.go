@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/tlsrpt"
 	"github.com/mxseal/mxseal/tlsrpt/report"
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
@@ -44,10 +45,12 @@ func Reports(t *testing.T, open func(t *testing.T, name string) reporter.Store) 
 		{"seals under additions", sealsUnderAdditions},
 		{"obeys the context", sumsObeyContext},
 		{"leases to one at a time", leasesReports},
+		{"has an ID", hasID},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			again := func() reporter.Store { return open(t, fmt.Sprintf("reports%d", i)) }
-			tt.test(t, &sumStore{t: t, Store: again(), again: again, writer: newWriter("w")})
+			other := func() reporter.Store { return open(t, fmt.Sprintf("others%d", i)) }
+			tt.test(t, &sumStore{t: t, Store: again(), again: again, other: other, writer: newWriter("w")})
 		})
 	}
 }
@@ -90,7 +93,8 @@ func times(n int64, d report.Detail) report.Detail {
 type sumStore struct {
 	reporter.Store
 	t      *testing.T
-	again  func() reporter.Store // opens another Store on the same data
+	again  func() reporter.Store
+	other  func() reporter.Store // opens another Store on the same data
 	writer string
 	number int64
 }
@@ -474,6 +478,44 @@ func sumsObeyContext(t *testing.T, s *sumStore) {
 
 // A Store that is a Leaser leases a domain and day to one caller at a time, in this
 // program and in others.
+// hasID: an ID is that of one store, for every caller. A store that is not shared is not
+// opened again, so its own tests have to do that.
+func hasID(t *testing.T, s *sumStore) {
+	if _, ok := s.Store.(reporter.Identifier); !ok {
+		return // the operator has to choose Config.Instance
+	}
+	ids := make([]string, 8)
+	read := func(store reporter.Store) string {
+		id, err := store.(reporter.Identifier).ID(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		return id
+	}
+	var all sync.WaitGroup
+	for i := range ids {
+		all.Go(func() { ids[i] = read(s.Store) })
+	}
+	all.Wait()
+	ids = append(ids, read(s.Store))
+	if _, shared := s.Store.(reporter.Leaser); shared {
+		ids = append(ids, read(s.again()))
+	}
+	for _, id := range ids {
+		if id != ids[0] || id == "" || len(id) > 32 || !names.IsAlphanumeric(id) {
+			t.Errorf("the ID %q after %q", id, ids[0])
+		}
+	}
+	if other := read(s.other()); other == ids[0] {
+		t.Errorf("another store has the ID %q as well", other)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if id, err := s.other().(reporter.Identifier).ID(ctx); (err != nil) == (id != "") {
+		t.Errorf("after the context has ended: ID %q, error %v", id, err)
+	}
+}
+
 func leasesReports(t *testing.T, s *sumStore) {
 	first, ok := s.Store.(reporter.Leaser)
 	if !ok {

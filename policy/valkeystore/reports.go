@@ -20,8 +20,8 @@ import (
 const (
 	// keepSums is how long sums are kept after the last addition or seal,
 	// measured by the server. A day lasts one day and is reported within the
-	// two following days.
-	keepSums = 5 * 24 * time.Hour
+	// seven following days.
+	keepSums = 10 * 24 * time.Hour
 	// keepWriter is how long the last batch number of a writer is kept.
 	keepWriter = 4 * 24 * time.Hour
 
@@ -296,6 +296,8 @@ func (k reportKeys) sealed(day report.Day, domain string) string {
 func (k reportKeys) lease(day report.Day, domain string) string {
 	return k.prefix + "lease:" + day.String() + ":" + domain
 }
+
+func (k reportKeys) id() string { return k.prefix + "id" }
 
 // writer is the key of a hash with the last batch number and whether that batch
 // was refused.

@@ -3,6 +3,7 @@ package reporter
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"hash/maphash"
 	"iter"
 	"strings"
@@ -35,6 +36,17 @@ type MemoryStore struct {
 	writers map[string]int64 // the last Number of each Writer
 	leases  map[dayDomain]*memoryLease
 	before  *report.Day // of the last call of DeleteBefore
+	id      string      // empty if nobody has asked for it
+}
+
+// ID implements [Identifier].
+func (m *MemoryStore) ID(context.Context) (string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.id == "" {
+		m.id = rand.Text()[:12]
+	}
+	return m.id, nil
 }
 
 // domainDay has the sums of a domain and day.

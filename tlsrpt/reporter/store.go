@@ -105,6 +105,16 @@ type Leaser interface {
 	Lease(ctx context.Context, day report.Day, domain string, d time.Duration) (release func(), ok bool, err error)
 }
 
+// Identifier is a [Store] with an ID. Reporters without Config.Instance use it, so that the
+// reports of several Reporters, each with a Store of its own, have different IDs (RFC 8460
+// section 4.4).
+type Identifier interface {
+	// ID returns a random text of at most 32 letters and digits, which the Store chooses once.
+	// It MUST return the same ID each time and to every caller, also after a restart if the
+	// sums survive it.
+	ID(ctx context.Context) (string, error)
+}
+
 // BatchLimiter is a [Store] for which a batch of 10,000 domains, the most that an
 // [Aggregator] adds at once, is too large.
 type BatchLimiter interface {
