@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,7 +63,9 @@ func TestChains(t *testing.T) {
 		"[192.0.2.1]": "",
 	} {
 		var got []string
-		for _, c := range chains(surveyed(t, inet, domain)) {
+		r := surveyed(t, inet, domain)
+		slices.SortFunc(r.Sessions, func(a, b *survey.Session) int { return strings.Compare(b.Error, a.Error) }) // failures first
+		for _, c := range chains(r) {
 			var links []string
 			for _, l := range c.Links {
 				links = append(links, l.Name+"="+string(l.State))
