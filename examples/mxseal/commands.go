@@ -4,6 +4,7 @@ import (
 	"github.com/mxseal/mxseal/examples/mxseal/internal/advise"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/check"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/cli"
+	"github.com/mxseal/mxseal/examples/mxseal/internal/doctor"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/explain"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/report"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/send"
@@ -22,5 +23,6 @@ func commands() []cli.Command {
 		report.Command(),
 		serve.Command(),
 		explain.Command(),
+		doctor.Command(),
 	}
 }
