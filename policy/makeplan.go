@@ -284,7 +284,7 @@ func (r *Resolver) newHost(q question, route hop.Route, exchange hop.Exchange, f
 		host.refuseFor(host.failure(says, cmp.Or(found.Err, plan.MTASTS.unasked())))
 		return host
 	}
-	host.Why = v.Why(facts, wishes, r.absence(q, host))
+	host.Why = v.Why(facts, wishes, host.absence(q))
 	if !q.hop.Addr.IsValid() {
 		host.ServerName = exchange.Name
 	}
@@ -295,7 +295,7 @@ func (r *Resolver) newHost(q question, route hop.Route, exchange hop.Exchange, f
 }
 
 // absence says why no policy demands anything of a host, if none does.
-func (r *Resolver) absence(q question, h *Host) decision.Absence {
+func (h *Host) absence(q question) decision.Absence {
 	a := decision.Absence{Literal: h.plan.literal}
 	switch {
 	case q.noDANE || h.override.NoDANE:

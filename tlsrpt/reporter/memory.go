@@ -36,7 +36,7 @@ type MemoryStore struct {
 	writers map[string]int64 // the last Number of each Writer
 	leases  map[dayDomain]*memoryLease
 	before  *report.Day // of the last call of DeleteBefore
-	id      string // empty if nobody has asked for it
+	id      string      // empty if nobody has asked for it
 }
 
 // ID implements [Identifier].
