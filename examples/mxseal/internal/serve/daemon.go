@@ -204,7 +204,7 @@ func (d *daemon) watch(ctx context.Context, failed <-chan error) error {
 		case <-tick:
 			tell(alive)
 		case <-d.hangup:
-			tell(reloading())
+			tell(reloading)
 			if err := d.reload(); err != nil {
 				d.log.Error("the configuration was not reloaded; the old one stays", "error", err)
 			}
