@@ -16,8 +16,9 @@ const root = "../../.."
 // TestMutants changes the code, and prints the changes that no test notices. It runs 25
 // mutants of one package with CI set, 60 of all packages with MXSEAL_LONG=1, and otherwise a
 // few of the decision table. MXSEAL_MUTANTS=n runs n of all packages, and "all" runs all;
-// MXSEAL_MUTANTS_OF=dane/ runs only those of files whose path begins so. It fails if more
-// than one in twenty mutants survives that survivors.txt does not explain.
+// MXSEAL_MUTANTS_OF=dane/ runs only those of files whose path begins so. What survives has
+// to be explained in survivors.txt or killed. The test fails if two in five survive without
+// an explanation, because then the tests of a package do not work.
 func TestMutants(t *testing.T) {
 	s := seed.New(t)
 	known, err := Survivors()
@@ -73,7 +74,7 @@ func TestMutants(t *testing.T) {
 		}
 	}
 	t.Logf("%d mutants: %d killed, %d change nothing that matters, %d survive", len(mutants), killed, explained, survivors)
-	if 20*survivors > len(mutants)+19 {
+	if 5*survivors > 2*len(mutants) {
 		t.Errorf("%d of %d mutants survive", survivors, len(mutants))
 	}
 }

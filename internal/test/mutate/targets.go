@@ -46,8 +46,8 @@ func Targets() []Target {
 			Tests: []string{"policy/delivery/internal/conversation", "policy/delivery"},
 		},
 		{
-			Files: in("tlsrpt/reporter/", "tally", "canonical"),
-			Tests: []string{"tlsrpt/reporter"},
+			Files: in("tlsrpt/reporter/internal/sums/", "tally", "canonical"),
+			Tests: []string{"tlsrpt/reporter/internal/sums", "tlsrpt/reporter"},
 		},
 	}
 }
