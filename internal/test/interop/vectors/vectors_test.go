@@ -1,0 +1,24 @@
+// Package vectors runs the second readers of the test vectors. They are in Python, and share
+// no code with this library.
+package vectors
+
+import (
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/mxseal/mxseal/internal/test/interop"
+)
+
+// Another implementation of the rules comes to the results in the vectors.
+func TestVectorsInPython(t *testing.T) {
+	t.Parallel()
+	python := interop.Need(t, "python3")
+	for dir, least := range map[string]string{"policy/internal/decision/testdata": "3968 decisions, 0 differ", "mtasts/testdata": "0 differ"} {
+		out, err := exec.Command(python, filepath.Join("../../../..", dir, "check.py")).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), least) {
+			t.Errorf("%s: %v\n%.2000s", dir, err, out)
+		}
+	}
+}
