@@ -3,6 +3,7 @@ package mutate
 import (
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -151,6 +152,25 @@ func TestToolErrors(t *testing.T) {
 	}
 	if _, _, err := p.Killed(t.Context(), p.Mutants[0]); err == nil {
 		t.Error("tests that reach nothing")
+	}
+}
+
+// The files of all targets are there, and have tests.
+func TestTargets(t *testing.T) {
+	for _, target := range Targets() {
+		for _, file := range target.Files {
+			if _, err := os.Stat(filepath.Join(root, file)); err != nil {
+				t.Error(err)
+			}
+		}
+		if len(target.Tests) == 0 {
+			t.Errorf("%v has no tests", target.Files)
+		}
+		for _, dir := range target.Tests {
+			if found, err := filepath.Glob(filepath.Join(root, dir, "*_test.go")); len(found) == 0 {
+				t.Errorf("%s has no tests: %v", dir, err)
+			}
+		}
 	}
 }
 

@@ -38,6 +38,10 @@ func Targets() []Target {
 			Tests: []string{"mtasts"},
 		},
 		{
+			Files: in("mtasts/internal/policytext/", "policytext"),
+			Tests: []string{"mtasts/internal/policytext", "mtasts"},
+		},
+		{
 			Files: in("policy/", "host"),
 			Tests: []string{"policy"},
 		},
