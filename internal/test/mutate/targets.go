@@ -34,12 +34,12 @@ func Targets() []Target {
 			Tests: []string{upstream, "dane/dnssec"},
 		},
 		{
-			Files: in("mtasts/", "policy", "match", "record", "state", "trust", "restore", "fetch"),
+			Files: in("mtasts/", "policy", "record", "state", "trust", "restore", "fetch"),
 			Tests: []string{"mtasts"},
 		},
 		{
 			Files: in("mtasts/internal/policytext/", "policytext"),
-			Tests: []string{"mtasts/internal/policytext", "mtasts"},
+			Tests: []string{"mtasts"},
 		},
 		{
 			Files: in("policy/", "host"),
