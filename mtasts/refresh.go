@@ -113,7 +113,7 @@ func (r *refresher) sweep(ctx context.Context, end time.Time) []job {
 			c.memory.Remove(s.domain)
 		}
 	}
-	if c.config.Store != nil {
+	if c.storage.maySweep(ctx) {
 		for e, err := range c.config.Store.All(ctx) {
 			switch {
 			case ctx.Err() != nil:

@@ -270,7 +270,7 @@ func TestD6Recovery(t *testing.T) {
 	})
 }
 
-// D6: while all servers are dead, a lookup fails within 2 s, and later ones at once. The
+// D6, SEC-87: while all servers are dead, a lookup fails within 2 s, and later ones at once. The
 // error says so, and is not remembered: 2 s after one server is back there is none.
 func TestD6AllDead(t *testing.T) {
 	t.Parallel()

@@ -251,3 +251,25 @@ func TestReportsForgetWriters(t *testing.T) {
 		return nil
 	})
 }
+
+// R10: the ID of a file is the same after it was opened again.
+func TestR10IDSurvives(t *testing.T) {
+	t.Parallel()
+	path := tempFile(t)
+	id := func() string {
+		t.Helper()
+		s, err := Open(path, Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		id, err := s.Reports().ID(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	if first, second := id(), id(); first == "" || first != second {
+		t.Errorf("the ID is %q, and then %q", first, second)
+	}
+}

@@ -7,10 +7,12 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/tlsrpt"
 	"github.com/mxseal/mxseal/tlsrpt/report"
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
@@ -37,14 +39,18 @@ func Reports(t *testing.T, open func(t *testing.T, name string) reporter.Store) 
 		{"forgets old days", forgets},
 		{"yields domains that are deleted meanwhile", yieldsWhileDeleting},
 		{"bounds a domain", bounds},
+		{"bounds a domain in octets", boundsOctets},
+		{"forgets late", forgetsLate},
 		{"adds concurrently", addsConcurrently},
 		{"seals under additions", sealsUnderAdditions},
 		{"obeys the context", sumsObeyContext},
 		{"leases to one at a time", leasesReports},
+		{"has an ID", hasID},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			again := func() reporter.Store { return open(t, fmt.Sprintf("reports%d", i)) }
-			tt.test(t, &sumStore{t: t, Store: again(), again: again, writer: newWriter("w")})
+			other := func() reporter.Store { return open(t, fmt.Sprintf("others%d", i)) }
+			tt.test(t, &sumStore{t: t, Store: again(), again: again, other: other, writer: newWriter("w")})
 		})
 	}
 }
@@ -87,7 +93,8 @@ func times(n int64, d report.Detail) report.Detail {
 type sumStore struct {
 	reporter.Store
 	t      *testing.T
-	again  func() reporter.Store // opens another Store on the same data
+	again  func() reporter.Store
+	other  func() reporter.Store // opens another Store on the same data
 	writer string
 	number int64
 }
@@ -266,6 +273,46 @@ func forgets(t *testing.T, s *sumStore) {
 	}
 }
 
+// R7: a clock that is ahead for one reading must not delete anything.
+func forgetsLate(t *testing.T, s *sumStore) {
+	s.add(Day()-2, "example.com", result(noPolicy, 1))
+	for i, before := range []report.Day{Day() - 1, Day() - 2, Day() - 1, Day() - 3, Day() - 1, Day() - 1} {
+		if err := s.DeleteBefore(t.Context(), before); err != nil {
+			t.Fatal(err)
+		}
+		if i < 5 {
+			s.want(fmt.Sprintf("after call %d", i), s.sums(Day()-2, "example.com"), 1, result(noPolicy, 1))
+		}
+	}
+	s.want("after two calls", s.sums(Day()-2, "example.com"), 0)
+	s.add(Day()-2, "example.com", result(noPolicy, 1))
+	s.want("added again", s.sums(Day()-2, "example.com"), 1, result(noPolicy, 1))
+}
+
+// R5: the texts of a domain are limited in octets, and no session is lost.
+func boundsOctets(t *testing.T, s *sumStore) {
+	const batches, each, size = 4, 100, 15_000
+	for i := range batches {
+		var results []report.PolicyResult
+		for j := range each {
+			long := dane
+			long.Strings = []string{fmt.Sprintf("3 1 1 %06x", i*each+j) + strings.Repeat("0", size)}
+			results = append(results, result(long, 1, times(1, selfSigned)))
+		}
+		s.add(Day(), "example.com", results...)
+	}
+	var sessions, octets int64
+	for _, r := range s.seal(Day(), "example.com").Sums {
+		sessions += r.Summary.Successes + r.Summary.Failures
+		for _, line := range r.Policy.Strings {
+			octets += int64(len(line))
+		}
+	}
+	if sessions != 2*batches*each || octets > 1<<20 || octets < size {
+		t.Errorf("%d sessions, want %d; %d octets of text, want at most 1 MiB", sessions, 2*batches*each, octets)
+	}
+}
+
 func yieldsWhileDeleting(t *testing.T, s *sumStore) {
 	const n = 1500
 	var b reporter.Batch
@@ -431,6 +478,44 @@ func sumsObeyContext(t *testing.T, s *sumStore) {
 
 // A Store that is a Leaser leases a domain and day to one caller at a time, in this
 // program and in others.
+// hasID: an ID is that of one store, for every caller. A store that is not shared is not
+// opened again, so its own tests have to do that.
+func hasID(t *testing.T, s *sumStore) {
+	if _, ok := s.Store.(reporter.Identifier); !ok {
+		return // the operator has to choose Config.Instance
+	}
+	ids := make([]string, 8)
+	read := func(store reporter.Store) string {
+		id, err := store.(reporter.Identifier).ID(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		return id
+	}
+	var all sync.WaitGroup
+	for i := range ids {
+		all.Go(func() { ids[i] = read(s.Store) })
+	}
+	all.Wait()
+	ids = append(ids, read(s.Store))
+	if _, shared := s.Store.(reporter.Leaser); shared {
+		ids = append(ids, read(s.again()))
+	}
+	for _, id := range ids {
+		if id != ids[0] || id == "" || len(id) > 32 || !names.IsAlphanumeric(id) {
+			t.Errorf("the ID %q after %q", id, ids[0])
+		}
+	}
+	if other := read(s.other()); other == ids[0] {
+		t.Errorf("another store has the ID %q as well", other)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if id, err := s.other().(reporter.Identifier).ID(ctx); (err != nil) == (id != "") {
+		t.Errorf("after the context has ended: ID %q, error %v", id, err)
+	}
+}
+
 func leasesReports(t *testing.T, s *sumStore) {
 	first, ok := s.Store.(reporter.Leaser)
 	if !ok {

@@ -44,7 +44,7 @@ const (
 func (r *Reporter) attempt(ctx context.Context, slot *pacing.Slot, j job, p *progress) {
 	if !p.over {
 		// If the attempt fails, the lease lasts until the end of the next one.
-		if now := r.config.Now(); !r.hold(ctx, j, p, now.Add(2*leaseFor+p.wait())) {
+		if now := time.Now(); !r.hold(ctx, j, p, now.Add(2*leaseFor+p.wait())) {
 			r.queue.postpone(p, now.Add(heldWait+rand.N(heldRandom)))
 			return
 		}
@@ -66,7 +66,7 @@ func (r *Reporter) hold(ctx context.Context, j job, p *progress, until time.Time
 		return true
 	}
 	p.dropLease()
-	release, ok, err := leaser.Lease(ctx, j.day, j.domain, until.Sub(r.config.Now()))
+	release, ok, err := leaser.Lease(ctx, j.day, j.domain, time.Until(until))
 	if err != nil {
 		r.log(ctx, slog.LevelError, "reporter: no lease from the Store, will be retried", j, slog.Any("error", err))
 	}

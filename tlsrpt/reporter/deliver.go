@@ -45,11 +45,11 @@ func (r *Reporter) deliver(ctx context.Context, slot *pacing.Slot, j job, p *pro
 			if err != nil || part.Number == 0 {
 				return finishedUnless(err), err
 			}
-			if built, err = r.builder.build(j, part); err != nil {
+			if built, err = r.build(ctx, j, part); err != nil {
 				return failed, err
 			}
 		}
-		r.sleep(ctx, r.pace.Next(r.config.Now()))
+		sleep(ctx, r.pace.Next(time.Now()))
 		err = r.send(ctx, slot, endpoint, built, p.round)
 		if err == nil {
 			r.log(ctx, slog.LevelInfo, "reporter: report delivered", j, slog.String("endpoint", endpoint.String()),
@@ -85,7 +85,7 @@ const maxLogged = 300
 // returns when to ask again. It fails if the turn is after the time of the last
 // attempt.
 func (r *Reporter) turn(ctx context.Context, slot *pacing.Slot, endpoint tlsrpt.Endpoint, round *round) (again time.Time, ok bool, err error) {
-	host, now := hostOf(endpoint), r.config.Now()
+	host, now := hostOf(endpoint), time.Now()
 	if r.slow.Contains(host, now) && !slot.SlowDown() {
 		return now.Add(slowLaneFull), false, nil
 	}
@@ -98,8 +98,8 @@ func (r *Reporter) turn(ctx context.Context, slot *pacing.Slot, endpoint tlsrpt.
 		if round.turn.Sub(now) > shortWait {
 			return round.turn, false, nil
 		}
-		r.sleep(ctx, round.turn)
-		now = r.config.Now()
+		sleep(ctx, round.turn)
+		now = time.Now()
 		if _, ok := r.pace.Begin(host, now); ok || ctx.Err() != nil {
 			return now, true, nil
 		}
@@ -122,14 +122,14 @@ func hostOf(e tlsrpt.Endpoint) string {
 // postpone lets the round continue at a later time.
 func (r *Reporter) postpone(ctx context.Context, j job, p *progress, until time.Time) {
 	if !r.hold(ctx, j, p, until.Add(leaseFor)) {
-		until = r.config.Now().Add(heldWait + rand.N(heldRandom))
+		until = time.Now().Add(heldWait + rand.N(heldRandom))
 	}
 	r.queue.postpone(p, until)
 }
 
 // send sends the report to one endpoint. An endpoint that is slow is remembered.
 func (r *Reporter) send(ctx context.Context, slot *pacing.Slot, endpoint tlsrpt.Endpoint, s *submission, round *round) error {
-	began := r.config.Now()
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, round.time/time.Duration(len(round.left)))
 	defer cancel()
 	ctx, end := slot.Step(ctx)
@@ -142,7 +142,7 @@ func (r *Reporter) send(ctx context.Context, slot *pacing.Slot, endpoint tlsrpt.
 	if cause := context.Cause(ctx); err != nil && errors.Is(cause, pacing.ErrSlow) {
 		err = cause
 	}
-	now := r.config.Now()
+	now := time.Now()
 	round.time -= now.Sub(began)
 	r.slow.Set(hostOf(endpoint), now, end())
 	return err

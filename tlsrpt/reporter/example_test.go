@@ -76,6 +76,7 @@ func ExampleReporter_Preview() {
 	store := new(reporter.MemoryStore)
 	r, err := reporter.New(reporter.Config{
 		Store: store, Organization: "Example Inc.", Contact: "tls-reports@example.net",
+		Instance: "mta1", // so that the ID of the report is not random
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -112,7 +113,7 @@ func ExampleReporter_Preview() {
 	//     "end-datetime": "2026-03-01T23:59:59Z"
 	//   },
 	//   "contact-info": "tls-reports@example.net",
-	//   "report-id": "20260301.example.com@example.net",
+	//   "report-id": "20260301.example.com.mta1@example.net",
 	//   "policies": [
 	//     {
 	//       "policy": {

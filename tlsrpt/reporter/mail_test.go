@@ -48,7 +48,7 @@ func TestReportMail(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		const id = "<20260301.example.com@sender.example>"
+		id := "<" + w.id("20260301.example.com") + ">"
 		for name, want := range map[string]string{
 			"From":                 "<tls-reports@sender.example>",
 			"To":                   "<tls@example.com>",
@@ -75,13 +75,13 @@ func TestReportMail(t *testing.T) {
 			t.Error("the report-type is not quoted as in the RFC")
 		}
 		parts := multipart.NewReader(message.Body, params["boundary"])
-		person := nextPart(t, parts, "text/plain")
+		person := nextPart(t, w, parts, "text/plain")
 		for _, text := range []string{"for example.com", "from sender.example", "2026-03-01 00:00:00 UTC to 2026-03-01 23:59:59 UTC", "sts example.com:\r\n  0 sessions met the policy, 1 did not."} {
 			if !strings.Contains(person, text) {
 				t.Errorf("%q is not in the text:\n%s", text, person)
 			}
 		}
-		machine := nextPart(t, parts, "application/tlsrpt+gzip")
+		machine := nextPart(t, w, parts, "application/tlsrpt+gzip")
 		if want := w.mails()[0].report; machine == "" || want.Policies[0].Summary.Failures != 1 {
 			t.Errorf("report %+v", want)
 		}
@@ -91,7 +91,7 @@ func TestReportMail(t *testing.T) {
 	})
 }
 
-func nextPart(t *testing.T, parts *multipart.Reader, mediaType string) string {
+func nextPart(t *testing.T, w *world, parts *multipart.Reader, mediaType string) string {
 	t.Helper()
 	part, err := parts.NextPart()
 	if err != nil {
@@ -101,7 +101,7 @@ func nextPart(t *testing.T, parts *multipart.Reader, mediaType string) string {
 		t.Errorf("part of type %q, %v", got, err)
 	}
 	// RPT-66, RPT-67, RPT-68
-	if want := "sender.example!example.com!1772323200!1772409599.json.gz"; mediaType != "text/plain" && part.FileName() != want {
+	if want := "sender.example!example.com!1772323200!1772409599!" + w.instance() + ".json.gz"; mediaType != "text/plain" && part.FileName() != want {
 		t.Errorf("filename %q, want %q", part.FileName(), want)
 	}
 	body, err := io.ReadAll(part)

@@ -25,11 +25,11 @@ type progress struct {
 	seen    int       // number of the last scan in which the domain had sums
 	running bool      // an attempt is in progress
 
-	failed int       // number of failed attempts
-	first  time.Time // of the first failed delivery; zero before that
-	part   int       // number of the part that is reported; 0 if unknown
-	over   bool      // only the part remains to be deleted
-	round  *round    // the deliveries that wait for their turns; nil if none do
+	failed int           // number of failed attempts
+	waited time.Duration // after failed attempts, since the first failed delivery
+	part   int           // number of the part that is reported; 0 if unknown
+	over   bool          // only the part remains to be deleted
+	round  *round        // the deliveries that wait for their turns; nil if none do
 
 	// release returns the lease; nil if the Reporter has none. The lease is kept
 	// between attempts, so that a fleet makes as many attempts as one Reporter. held is
@@ -176,9 +176,9 @@ func (q *queue) end(p *progress) {
 // minWait is the shortest time between two looks at what is due.
 const minWait = time.Second
 
-// wait waits until a job is due, an attempt has ended, the clock reads until, or ctx
-// is done.
-func (q *queue) wait(ctx context.Context, until time.Time, clock func() time.Time) {
+// wait waits until a job is due, an attempt has ended, until a time, or until ctx is
+// done.
+func (q *queue) wait(ctx context.Context, until time.Time) {
 	soonest := time.NewTimer(minWait)
 	defer soonest.Stop()
 	select {
@@ -186,7 +186,7 @@ func (q *queue) wait(ctx context.Context, until time.Time, clock func() time.Tim
 	case <-ctx.Done():
 		return
 	}
-	timer := time.NewTimer(min(q.next(until).Sub(clock()), scanEvery))
+	timer := time.NewTimer(time.Until(q.next(until)))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

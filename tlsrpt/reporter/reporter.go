@@ -43,8 +43,9 @@ type Config struct {
 	// reports, and the sender address of reports by mail. Its domain signs them.
 	Contact string
 	// Instance distinguishes Reporters of one organization that do not share a
-	// Store, because each of them reports its own sessions. It consists of letters
-	// and digits and must not change. Leave it empty if there is only one.
+	// Store, because each of them reports its own sessions, under report IDs of its own. It
+	// consists of letters and digits and must not change. Empty means the ID of the Store, if
+	// that is an [Identifier], as the Stores of this module are, and otherwise none.
 	Instance string
 
 	// Resolver finds the endpoints. nil means net.DefaultResolver.
@@ -80,7 +81,8 @@ type Config struct {
 	// second.
 	EndpointInterval time.Duration
 
-	// Now is the clock. nil means time.Now.
+	// Now is the clock, which says what day it is. nil means time.Now. All waits are
+	// measured by time.Now.
 	Now func() time.Time
 	// Logger logs the result of each attempt to report. nil means that nothing is
 	// logged.
@@ -98,15 +100,16 @@ const (
 // that ask for it. Its methods are safe for concurrent use. It holds resources
 // only while Run is running.
 type Reporter struct {
-	config  Config
-	builder builder
-	scanner scanner
-	queue   queue
-	lanes   pacing.Lanes
-	slow    pacing.SlowHosts
-	pace    *pacing.Pace
-	https   poster
-	mail    mailSender
+	config   Config
+	builder  builder
+	instance instance
+	scanner  scanner
+	queue    queue
+	lanes    pacing.Lanes
+	slow     pacing.SlowHosts
+	pace     *pacing.Pace
+	https    poster
+	mail     mailSender
 }
 
 // New returns a Reporter. It sends nothing until Run is called. An error names the
@@ -135,12 +138,13 @@ func New(config Config) (*Reporter, error) {
 		config: config,
 		builder: builder{
 			organization: config.Organization, contact: config.Contact, submitter: submitter,
-			instance: config.Instance, maxSize: config.MaxSize,
+			maxSize: config.MaxSize,
 		},
-		scanner: scanner{store: config.Store, logger: config.Logger, seed: maphash.MakeSeed()},
-		queue:   queue{pending: make(map[job]*progress), changed: make(chan struct{}, 1)},
-		lanes:   pacing.NewLanes(),
-		pace:    pacing.NewPace(config.Interval, config.EndpointInterval),
+		scanner:  scanner{store: config.Store, logger: config.Logger, seed: maphash.MakeSeed()},
+		instance: instance{chosen: config.Instance, store: config.Store},
+		queue:    queue{pending: make(map[job]*progress), changed: make(chan struct{}, 1)},
+		lanes:    pacing.NewLanes(),
+		pace:     pacing.NewPace(config.Interval, config.EndpointInterval),
 		https: poster{guarded.Dialer{
 			Resolver: config.Resolver, Dial: config.Dial, AllowAddr: config.AllowEndpoint,
 			RootCAs: config.RootCAs, IgnoreCertificates: config.IgnoreCertificates, Now: config.Now,
@@ -176,11 +180,13 @@ func (c *Config) setDefaults() {
 // Run sends reports until ctx is done. The reports of a day begin at a random time
 // within four hours after its end. A report that no endpoint accepts is sent again
 // for 24 hours, at growing intervals (RFC 8460 section 5.5). If DNS fails, the
-// record of the domain is looked up again in the same way. After a time in which
-// Run was not running, the last two days are reported.
+// record of the domain is looked up again for a week, because a domain whose DNSSEC is
+// broken gets a report about that when it is repaired. After a time in which Run was not
+// running, the last seven days are reported.
 //
-// Sums are deleted after they were reported, and if their domain asks for no
-// reports.
+// Sums are deleted after they were reported, if their domain asks for no reports, and
+// after a week. Nothing is deleted or reported because of a single reading of the clock:
+// two of them, ten minutes apart, must agree.
 //
 // Run an [Aggregator] that fills the Store at the same time. Call Run only once.
 func (r *Reporter) Run(ctx context.Context) {
@@ -189,24 +195,23 @@ func (r *Reporter) Run(ctx context.Context) {
 	defer attempts.Wait()
 	var nextScan time.Time
 	for ctx.Err() == nil {
-		now := r.config.Now()
-		if wait := nextScan.Sub(now); wait <= 0 || wait > scanEvery { // or the clock was set back
-			nextScan = r.scanner.scan(ctx, now, &r.queue)
+		if time.Until(nextScan) <= 0 {
+			nextScan = time.Now().Add(r.scanner.scan(ctx, r.config.Now(), &r.queue))
 		}
-		r.beginDue(ctx, now.Add(scanEvery), &attempts)
-		r.queue.wait(ctx, nextScan, r.config.Now)
+		r.beginDue(ctx, time.Now().Add(scanEvery), &attempts)
+		r.queue.wait(ctx, nextScan)
 	}
 }
 
 // beginDue begins one attempt at each job that is due. Attempts that cannot begin
 // before the time until wait for the next call, which has a new order.
 func (r *Reporter) beginDue(ctx context.Context, until time.Time, attempts *sync.WaitGroup) {
-	for _, due := range r.queue.due(r.config.Now()) {
+	for _, due := range r.queue.due(time.Now()) {
 		slot := r.lanes.Enter(ctx)
 		if slot == nil {
 			return
 		}
-		if !r.config.Now().Before(until) {
+		if time.Until(until) <= 0 {
 			slot.Leave()
 			return
 		}
@@ -219,9 +224,9 @@ func (r *Reporter) beginDue(ctx context.Context, until time.Time, attempts *sync
 	}
 }
 
-// sleep waits until the clock reads at, or ctx is done.
-func (r *Reporter) sleep(ctx context.Context, at time.Time) {
-	timer := time.NewTimer(at.Sub(r.config.Now()))
+// sleep waits until a time, or until ctx is done.
+func sleep(ctx context.Context, at time.Time) {
+	timer := time.NewTimer(time.Until(at))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -240,7 +245,7 @@ func (r *Reporter) Preview(ctx context.Context, domain string, day report.Day) (
 	if err != nil || part.Number == 0 {
 		return nil, err
 	}
-	built, err := r.builder.build(job{day, name}, part)
+	built, err := r.build(ctx, job{day, name}, part)
 	if err != nil {
 		return nil, err
 	}

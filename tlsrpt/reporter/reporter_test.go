@@ -60,7 +60,7 @@ func TestReporterDay(t *testing.T) {
 			t.Error("not compressed") // RPT-69
 		}
 		rep := posted.report
-		if rep.ID != "20260301.example.com@sender.example" || rep.Contact != "tls-reports@sender.example" ||
+		if rep.ID != w.id("20260301.example.com") || rep.Contact != "tls-reports@sender.example" ||
 			rep.Organization != "Sender" || rep.Dates != (report.DateRange{Start: today.Start(), End: today.End()}) {
 			t.Errorf("report %+v", rep)
 		}
@@ -81,7 +81,7 @@ func TestReporterDay(t *testing.T) {
 			t.Error("the sums of the new day are gone")
 		}
 		wait(24 * time.Hour)
-		if len(w.posts()) != 2 || w.posts()[1].report.ID != "20260302.example.com@sender.example" {
+		if len(w.posts()) != 2 || w.posts()[1].report.ID != w.id("20260302.example.com") {
 			t.Errorf("%d reports posted after two days", len(w.posts()))
 		}
 	})
@@ -135,7 +135,11 @@ func TestReporterForgetsOldDays(t *testing.T) {
 		w.txtErr = errTemporary
 		w.count("example.com", today, met(noPolicy))
 		w.start(w.config())
-		wait(48*time.Hour + time.Hour)
+		wait(7*24*time.Hour - time.Minute)
+		if w.left("example.com", today) == nil {
+			t.Fatal("the sums are gone before a week is over")
+		}
+		wait(time.Hour)
 		if w.left("example.com", today) != nil {
 			t.Error("the sums were not deleted")
 		}
@@ -186,11 +190,11 @@ func TestReporterOneEndpointIsEnough(t *testing.T) {
 	})
 }
 
-// A report that was not accepted before a restart is sent after it. Two missed
+// A report that was not accepted before a restart is sent after it. Seven missed
 // days are reported after a longer interruption.
 func TestReporterReturns(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		for d := today - 2; d <= today; d++ {
+		for _, d := range []report.Day{today - 7, today - 6, today} {
 			w.count("example.com", d, met(noPolicy))
 		}
 		w.set(func() { w.status = 500 })
@@ -209,11 +213,12 @@ func TestReporterReturns(t *testing.T) {
 			ids = append(ids, d.report.ID)
 		}
 		slices.Sort(ids)
-		if !slices.Equal(ids, []string{"20260228.example.com@sender.example", "20260301.example.com@sender.example"}) {
+		if !slices.Equal(ids, []string{w.id("20260223.example.com"), w.id("20260301.example.com")}) {
 			t.Errorf("reports %q", ids)
 		}
-		if w.left("example.com", today-2) != nil {
-			t.Error("the sums of the third day were not deleted")
+		wait(10 * time.Minute) // the clock is read again
+		if w.left("example.com", today-7) != nil {
+			t.Error("the sums of the eighth day were not deleted")
 		}
 	})
 }
@@ -477,7 +482,7 @@ func TestReporterPreview(t *testing.T) {
 			t.Fatalf("%+v, %v", rep, err)
 		}
 		marshal(t, rep)
-		if rep.ID != "20260301.example.com@sender.example" || rep.Policies[0].Summary.Failures != 1 {
+		if rep.ID != w.id("20260301.example.com") || rep.Policies[0].Summary.Failures != 1 {
 			t.Errorf("report %+v", rep)
 		}
 		if rep, err := r.Preview(t.Context(), "other.example", today); rep != nil || err != nil {

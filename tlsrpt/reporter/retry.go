@@ -26,20 +26,19 @@ func (r *Reporter) retry(ctx context.Context, j job, p *progress, last result, e
 	if ctx.Err() != nil || last == queued {
 		return
 	}
-	now := r.config.Now()
-	if last == refused && p.first.IsZero() {
-		p.first = now
-	}
 	wait := p.wait()
 	p.failed++
-	if last == refused && now.Add(wait).After(p.first.Add(retryFor)) {
+	if last == refused && p.waited+wait > retryFor {
 		r.log(ctx, slog.LevelWarn, "reporter: report given up", j, slog.Int("attempts", p.failed), slog.Any("error", err))
 		p.over = true
 		r.finish(ctx, j, p)
 		return
 	}
 	r.log(ctx, slog.LevelInfo, "reporter: report postponed", j, slog.Duration("wait", wait), slog.Any("error", err))
-	r.postpone(ctx, j, p, now.Add(wait))
+	if last == refused || p.waited > 0 {
+		p.waited += wait
+	}
+	r.postpone(ctx, j, p, time.Now().Add(wait))
 }
 
 // finish deletes the part that was reported and removes the job. If the program
@@ -51,7 +50,7 @@ func (r *Reporter) finish(ctx context.Context, j job, p *progress) {
 	if p.part != 0 {
 		if err := r.config.Store.Delete(ctx, j.day, j.domain, p.part); err != nil {
 			r.log(ctx, slog.LevelError, "reporter: sums not deleted, will be retried", j, slog.Any("error", err))
-			r.queue.postpone(p, r.config.Now().Add(deleteAgain))
+			r.queue.postpone(p, time.Now().Add(deleteAgain))
 			return
 		}
 	}

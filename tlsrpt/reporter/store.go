@@ -59,7 +59,7 @@ type Store interface {
 	// or one that is not sealed, and returns nil if there is no such part.
 	Delete(ctx context.Context, day report.Day, domain string, number int) error
 	// DeleteBefore removes all sums of the days before day. It is called again and
-	// again. It SHOULD delete only what the call before has asked for too, because a
+	// again. It MUST delete only what the call before has asked for too, because a
 	// clock can be wrong for a moment.
 	DeleteBefore(ctx context.Context, day report.Day) error
 }
@@ -103,6 +103,16 @@ type Leaser interface {
 	// and returns the lease. After the lease has expired, release MUST NOT return a
 	// later lease of another caller.
 	Lease(ctx context.Context, day report.Day, domain string, d time.Duration) (release func(), ok bool, err error)
+}
+
+// Identifier is a [Store] with an ID. Reporters without Config.Instance use it, so that the
+// reports of several Reporters, each with a Store of its own, have different IDs (RFC 8460
+// section 4.4).
+type Identifier interface {
+	// ID returns a random text of at most 32 letters and digits, which the Store chooses once.
+	// It MUST return the same ID each time and to every caller, also after a restart if the
+	// sums survive it.
+	ID(ctx context.Context) (string, error)
 }
 
 // BatchLimiter is a [Store] for which a batch of 10,000 domains, the most that an

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"compress/gzip"
+	"context"
 	"fmt"
 	"slices"
 	"sort"
@@ -28,19 +29,26 @@ type submission struct {
 type builder struct {
 	organization, contact string
 	submitter             string // domain of contact
-	instance              string
 	maxSize               int
 	compressor            compressor
 }
 
-// build builds the report of a job, ready to be sent. Its ID is the same each time
-// (RFC 8460 section 5.3).
-func (b *builder) build(j job, part Part) (*submission, error) {
+// build builds the report of a job, ready to be sent.
+func (r *Reporter) build(ctx context.Context, j job, part Part) (*submission, error) {
+	instance, err := r.instance.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r.builder.build(instance, j, part)
+}
+
+// build builds the report of a job. Its ID is the same each time (RFC 8460 section 5.3).
+func (b *builder) build(instance string, j job, part Part) (*submission, error) {
 	built := &report.Report{
 		Organization: b.organization,
 		Dates:        report.DateRange{Start: j.day.Start(), End: j.day.End()},
 		Contact:      b.contact,
-		ID:           b.reportID(j, part.Number),
+		ID:           b.reportID(instance, j, part.Number),
 		Policies:     MergeResults(j.domain, nil, part.Sums), // which also checks what the Store returned
 	}
 	text, err := fit(built, b.maxSize)
@@ -48,29 +56,29 @@ func (b *builder) build(j job, part Part) (*submission, error) {
 		return nil, err
 	}
 	return &submission{
-		domain: j.domain, submitter: b.submitter, filename: b.filename(j, part.Number),
+		domain: j.domain, submitter: b.submitter, filename: b.filename(instance, j, part.Number),
 		report: built, gzip: b.compressor.compress(text),
 	}, nil
 }
 
 // reportID has the form id-left "@" id-right, because the ID is also that of the
 // message.
-func (b *builder) reportID(j job, part int) string {
+func (b *builder) reportID(instance string, j job, part int) string {
 	left := j.day.Start().Format("20060102")
 	if part > 1 {
 		left += "-" + strconv.Itoa(part)
 	}
 	left += "." + j.domain
-	if b.instance != "" {
-		left += "." + b.instance
+	if instance != "" {
+		left += "." + instance
 	}
 	return left + "@" + b.submitter
 }
 
 // filename has the form of RFC 8460 section 5.1.
-func (b *builder) filename(j job, part int) string {
+func (b *builder) filename(instance string, j job, part int) string {
 	name := fmt.Sprintf("%s!%s!%d!%d", b.submitter, j.domain, j.day.Start().Unix(), j.day.End().Unix())
-	uniqueID := b.instance
+	uniqueID := instance
 	if part > 1 {
 		uniqueID += "part" + strconv.Itoa(part)
 	}

@@ -299,7 +299,7 @@ func (f *fleet) check() {
 	reported := make(map[counted]report.Summary)
 	sessions := int64(0)
 	for id, rep := range f.reports {
-		date, domain, _ := strings.Cut(strings.TrimSuffix(id, "@sender.example"), ".")
+		date, domain, _ := strings.Cut(strings.TrimSuffix(id, f.id("")), ".")
 		if strings.Contains(date, "-") {
 			f.late++
 		}

@@ -45,6 +45,7 @@ type world struct {
 	mu     sync.Mutex
 	txt    map[string][]string // by domain; absent means not found
 	txtErr error               // if not nil, returned for all domains
+	lie    time.Duration       // what the next reading of the clock is off by
 	asked  int                 // number of TXT lookups
 	addrs  []netip.Addr        // the addresses of all endpoints
 	status int                 // the status code of all endpoints
@@ -85,6 +86,15 @@ const allStarted = 4*time.Hour + time.Minute
 // time.
 func (w *world) now() time.Time { return midnight.Add(time.Since(w.began)) }
 
+// misread is now, except that one reading is off by w.lie.
+func (w *world) misread() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	lie := w.lie
+	w.lie = 0
+	return w.now().Add(lie)
+}
+
 // count adds a session to the sums of a domain.
 func (w *world) count(domain string, day report.Day, outcomes ...tlsrpt.Outcome) {
 	w.t.Helper()
@@ -117,6 +127,19 @@ func (w *world) config() reporter.Config {
 		Logger: slog.New(slog.NewTextHandler(&w.log, nil)),
 	}
 }
+
+// instance returns the part of report IDs that is the Store's.
+func (w *world) instance() string {
+	w.t.Helper()
+	id, err := w.store.ID(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return id
+}
+
+// id returns the report ID that begins like this.
+func (w *world) id(begin string) string { return begin + "." + w.instance() + "@sender.example" }
 
 // set changes the world while a Reporter runs.
 func (w *world) set(change func()) {
