@@ -313,16 +313,22 @@ func TestNSEC3Proofs(t *testing.T) {
 		{"owner is a short hash", []dns.RR{edit(at(name, dns.TypeA), func(n *dns.NSEC3) { n.Hdr.Name = "0p9mhave.example.com." })}, -1, 0},
 		{"owner is too deep", []dns.RR{edit(at(name, dns.TypeA), func(n *dns.NSEC3) { n.Hdr.Name = strings.Replace(n.Hdr.Name, ".", ".x.", 1) })}, -1, 0},
 	} {
-		w := mail(t)
-		w.zones["example.com."].nsec3 = true
-		own := w.zones["example.com."]
-		w.on(name, dns.TypeTLSA, func(m *dns.Msg) { w.denied(m, max(tt.proven, 0), own, tt.records...) })
-		a, err := w.lookup(name, dns.TypeTLSA)
-		switch {
-		case tt.proven < 0 && err == nil:
-			t.Errorf("%s: %+v", tt.what, a)
-		case tt.proven >= 0 && (err != nil || a.Status != tt.status || rcodeOf(a) != tt.proven):
-			t.Errorf("%s: %+v, %v", tt.what, a, err)
+		for _, header := range []int{dns.RcodeSuccess, dns.RcodeNameError} {
+			w := mail(t)
+			w.zones["example.com."].nsec3 = true
+			own := w.zones["example.com."]
+			var records []dns.RR
+			for _, record := range tt.records {
+				records = append(records, dns.Copy(record))
+			}
+			w.on(name, dns.TypeTLSA, func(m *dns.Msg) { w.denied(m, header, own, records...) })
+			a, err := w.lookup(name, dns.TypeTLSA)
+			switch {
+			case tt.proven != header && err == nil: // the header must agree
+				t.Errorf("%s: %+v", tt.what, a)
+			case tt.proven == header && (err != nil || a.Status != tt.status || rcodeOf(a) != tt.proven):
+				t.Errorf("%s: %+v, %v", tt.what, a, err)
+			}
 		}
 	}
 }

@@ -991,6 +991,12 @@ func TestP5Referral(t *testing.T) {
 			t.Errorf("%v: %v", tt.texts, got)
 		}
 	}
+	// Signatures over an SOA record are none.
+	z := newSignedZone(t, "example.com.")
+	section, _ := NewSection([]dns.RR{rr(t, ns), z.set(soa).Sigs[0]}, func(uint16) bool { return true })
+	if !section.IsReferral() {
+		t.Error("signatures alone are an SOA record")
+	}
 }
 
 // Beside P5: aliases that a server should not send.
