@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/mxseal/mxseal/internal/flight"
@@ -231,7 +230,7 @@ type outcome struct {
 // board returns the flight for domain that is in progress, or starts one. A
 // refresh ends with ctx; other flights go on without their callers.
 func (c *Client) board(ctx context.Context, domain string, t task) (*flight.Flight[outcome], error) {
-	if !c.running.begin() {
+	if !c.running.Begin() {
 		return nil, ErrClosed
 	}
 	f, isNew := c.flights.Claim(domain)
@@ -262,30 +261,6 @@ func (c *Client) board(ctx context.Context, domain string, t task) (*flight.Flig
 		cancel()
 	}()
 	return f, nil
-}
-
-// running counts the flights in progress and Run.
-type running struct {
-	sync.WaitGroup
-	mu     sync.Mutex
-	closed bool
-}
-
-// begin adds one, unless close was called. The caller calls Done.
-func (r *running) begin() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.closed {
-		r.Add(1)
-	}
-	return !r.closed
-}
-
-// close makes begin fail from now on.
-func (r *running) close() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.closed = true
 }
 
 // wait returns the outcome of f. If impatient, it returns the policy in force once
@@ -512,6 +487,9 @@ func (w *work) fetch(ctx context.Context, next *state, found discovery) (_ *stat
 	}
 	theirs, release := w.share(ctx, next, id)
 	defer release()
+	if next.backOff(id, found.until) { // because of what another Client has found
+		return next, false
+	}
 	if theirs == nil {
 		return w.fetchItself(ctx, next, found)
 	}
@@ -521,45 +499,6 @@ func (w *work) fetch(ctx context.Context, next *state, found discovery) (_ *stat
 	}
 	theirs.checkAt(found.until)
 	return theirs, true
-}
-
-// leasePoll is how often a Client that waits for the fetch of another Client
-// reads the store.
-const leasePoll = 500 * time.Millisecond
-
-// share makes sure that only one of the Clients that share a store fetches the
-// policy with that id. It returns the outcome if another Client has fetched it, and
-// the store is trusted with it, or nil and the right to fetch, which the caller must
-// release when the store has the outcome. It waits for another Client no longer than a
-// fetch takes. The failure of a first fetch is not shared, because a store has only
-// domains with a policy.
-func (w *work) share(ctx context.Context, mine *state, id string) (theirs *state, release func()) {
-	c := w.client
-	nothing := func() {}
-	if c.storage.leaser == nil {
-		return nil, nothing
-	}
-	for end := time.Now().Add(c.config.FetchTimeout); ; {
-		release, ok, err := c.storage.lease(ctx, w.domain, c.config.FetchTimeout+2*storeTimeout)
-		if err != nil {
-			return nil, nothing
-		}
-		if !ok {
-			release = nothing
-		}
-		now := c.config.Now()
-		if s := c.storage.read(ctx, w.domain).at(now); s.supersedes(mine, id) {
-			if !mayReplace(s, mine, now) {
-				return nil, release
-			}
-			release()
-			return s, nothing
-		}
-		if ok || ctx.Err() != nil || !time.Now().Before(end) {
-			return nil, release
-		}
-		sleep(ctx, leasePoll)
-	}
 }
 
 // fetchItself fetches the policy over HTTPS. An expired policy is not in old any
@@ -588,6 +527,7 @@ func (w *work) fetchItself(ctx context.Context, old *state, found discovery) (_ 
 	}
 	if c.storage.leaser != nil && ctx.Err() == nil {
 		c.storage.write(ctx, old, next) // before the lease ends and another Client may fetch
+		c.storage.shareFailure(ctx, next)
 	}
 	return next, err == nil
 }

@@ -37,7 +37,7 @@ const (
 // Without Run, a policy is fetched again only by a lookup late in its life, and a
 // domain that rarely gets mail loses its policy.
 func (c *Client) Run(ctx context.Context) {
-	if !c.running.begin() {
+	if !c.running.Begin() {
 		return
 	}
 	defer c.running.Done()
@@ -113,7 +113,7 @@ func (r *refresher) sweep(ctx context.Context, end time.Time) []job {
 			c.memory.Remove(s.domain)
 		}
 	}
-	if c.config.Store != nil {
+	if c.storage.maySweep(ctx) {
 		for e, err := range c.config.Store.All(ctx) {
 			switch {
 			case ctx.Err() != nil:

@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/mxseal/mxseal/mtasts/internal/absent"
+	"github.com/mxseal/mxseal/internal/absent"
 )
 
 const (
@@ -31,6 +31,7 @@ var errEntry = errors.New("mtasts: stored entry is not valid")
 type storage struct {
 	store  Store  // nil for none
 	leaser Leaser // nil unless the store is one
+	sharer FailureSharer
 	key    []byte // nil for none
 	events *notifier
 	now    func() time.Time
@@ -46,8 +47,10 @@ type storage struct {
 
 func newStorage(config Config, events *notifier, back func()) *storage {
 	leaser, _ := config.Store.(Leaser)
+	sharer, _ := config.Store.(FailureSharer)
 	return &storage{
-		store: config.Store, leaser: leaser, key: bytes.Clone(config.StoreKey), events: events, now: config.Now,
+		sharer: sharer,
+		store:  config.Store, leaser: leaser, key: bytes.Clone(config.StoreKey), events: events, now: config.Now,
 		back:   back,
 		absent: absent.NewSet(config.Memory / absentShare / absentSize),
 	}
@@ -218,14 +221,18 @@ func (s *state) entry() Entry {
 		return e
 	}
 	e.FailingSince, e.Failed = s.problems.since, s.problems.failed
-	for _, f := range s.problems.failures {
-		kept := Failure{ID: f.id, When: f.when, Kind: f.err.Kind, ReasonCode: f.err.ReasonCode}
-		if f.err.Err != nil {
-			kept.Detail = printable(f.err.Err.Error())
-		}
-		e.Failures = append(e.Failures, kept)
+	for i := range s.problems.failures {
+		e.Failures = append(e.Failures, entryFailure(&s.problems.failures[i]))
 	}
 	return e
+}
+
+func entryFailure(f *failure) Failure {
+	kept := Failure{ID: f.id, When: f.when, Kind: f.err.Kind, ReasonCode: f.err.ReasonCode}
+	if f.err.Err != nil {
+		kept.Detail = printable(f.err.Err.Error())
+	}
+	return kept
 }
 
 // remove removes domain from the store.

@@ -150,10 +150,36 @@ type state struct {
 	lapsed *lapsed
 }
 
-// lapsed is the last state with a policy that has expired.
+// lapsed is the last state with a policy that has expired, or that a returned one has
+// displaced.
 type lapsed struct {
 	*state
-	since time.Time // of the monotonic clock
+	since     time.Time // of the monotonic clock
+	displaced bool
+}
+
+// mayReturn reports whether the policy is in force again, because a clock was wrong or is
+// now, and counts over that of s. A displaced one returns only if it is stronger, so that
+// two do not take turns.
+func (l *lapsed) mayReturn(s *state, now time.Time) bool {
+	if !l.inForce(now) || mayReplace(s, l.state, now) {
+		return false
+	}
+	mine, theirs := strength(l.state, now), strength(s, now)
+	return mine > theirs || mine == theirs && !l.displaced
+}
+
+// without returns the list without one of its elements.
+func (l *lapsed) without(gone *lapsed) *lapsed {
+	switch l {
+	case nil:
+		return nil
+	case gone:
+		return l.lapsed
+	}
+	kept := *l.state
+	kept.lapsed = l.lapsed.without(gone)
+	return &lapsed{&kept, l.since, l.displaced}
 }
 
 // depth returns the number of policies that have expired.
@@ -174,6 +200,8 @@ type problems struct {
 	// failures are those within the last fetchRetry, oldest first, and always
 	// the last one while since is set.
 	failures []failure
+	// borrowed is true if the last of them is the failure of another Client.
+	borrowed bool
 	// notified are the events that the operator has got.
 	notified struct{ failing, expiring bool }
 }
@@ -292,10 +320,16 @@ func (s *state) isFresh(now time.Time) bool {
 // max_age from now.
 func (s *state) at(now time.Time) *state {
 	for l := s.lapsed; l != nil; l = l.lapsed {
-		if l.inForce(now) && !mayReplace(s, l.state, now) && strength(l.state, now) >= strength(s, now) {
-			back := l.at(now) // the clock was wrong
+		if l.mayReturn(s, now) { // the clock was wrong, or is now
+			back := *l.state
 			back.used = back.used || s.used
-			return back
+			back.lapsed = s.lapsed.without(l)
+			if s.policy != nil {
+				displaced := *s
+				displaced.lapsed = back.lapsed
+				back.lapsed = &lapsed{&displaced, time.Now(), true}
+			}
+			return back.at(now)
 		}
 	}
 	t := *s
@@ -314,7 +348,7 @@ func (s *state) at(now time.Time) *state {
 		if s.lapsed.depth() >= maxLapsed {
 			expired.lapsed = s.lapsed.lapsed // the earliest ones stay
 		}
-		t.lapsed = &lapsed{&expired, time.Now()}
+		t.lapsed = &lapsed{&expired, time.Now(), false}
 		t.clearFailing()
 		if t.problems != nil {
 			t.problems.notified.expiring = false
@@ -414,6 +448,7 @@ func (s *state) setError(err error, text string) {
 // fetchFailed adds a failed fetch.
 func (s *state) fetchFailed(f failure) {
 	p := s.ownProblems()
+	p.borrowed = false
 	p.failures = append(p.failures, f)
 	if len(p.failures) > maxFailures {
 		p.failures = p.failures[1:]

@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"hash/crc32"
 	"iter"
+	"math"
 	"time"
+
+	"github.com/mxseal/mxseal/internal/fields"
 )
 
 // ErrNotStored is returned by [Store.Get] for a domain that has no entry.
@@ -56,6 +59,8 @@ var ErrNotStored = errors.New("mtasts: not in the store")
 //   - Watch MUST call its function after each change by another program, or once with
 //     "" for several changes, and MUST return the error of its context. When it calls
 //     the function, Get MUST return the changed entry.
+//   - Failures that Clients share MUST be visible to other programs, MUST end after their
+//     time, and MUST NOT be returned by Get or All.
 type Store interface {
 	// Get returns the entry of domain. If there is none, the error must be
 	// ErrNotStored. Any other error means that it is not known whether there is
@@ -78,7 +83,24 @@ type Leaser interface {
 	// Lease gives the caller the right to fetch the policy of domain, for at most
 	// d. ok is false if another Client has the right. If ok, the caller calls
 	// release, which is not nil, to give the right back.
+	//
+	// The domain "*" means the right to go through all entries with All, to find
+	// those that are due.
 	Lease(ctx context.Context, domain string, d time.Duration) (release func(), ok bool, err error)
+}
+
+// FailureSharer is a [Leaser] through which Clients also share that a policy host has just
+// answered a first fetch with an error, so that only one of them asks it again. A failure
+// only delays the fetch of the policy with the same id, never replaces a policy, and ends
+// after five minutes. Without [Config.StoreKey], it delays one fetch.
+type FailureSharer interface {
+	Leaser
+	// PutFailed keeps an entry that has only Domain, one of Failures, and Tag, for about
+	// d. It replaces an earlier one of the domain.
+	PutFailed(ctx context.Context, e Entry, d time.Duration) error
+	// Failed returns what was last put for domain. If there is nothing, or d has passed,
+	// the error is ErrNotStored.
+	Failed(ctx context.Context, domain string) (Entry, error)
 }
 
 // Watcher is a [Store] that reports what other Clients that share it have
@@ -166,7 +188,7 @@ var errEntryDamaged = errors.New("mtasts: stored entry is damaged")
 func (e Entry) MarshalBinary() ([]byte, error) {
 	b := make([]byte, entryHeader, entryHeader+len(e.Domain)+len(e.ID)+len(e.Text)+len(e.Tag)+64)
 	for _, s := range []string{e.Domain, e.ID, e.Text} {
-		b = appendString(b, s)
+		b = fields.AppendString(b, s)
 	}
 	for _, t := range []time.Time{e.Fetched, e.Expires, e.NextCheck, e.FailingSince} {
 		b = binary.AppendVarint(b, t.UnixMilli())
@@ -181,13 +203,13 @@ func (e Entry) MarshalBinary() ([]byte, error) {
 	for _, f := range e.Failures {
 		b = binary.AppendVarint(b, f.When.UnixMilli())
 		for _, s := range []string{f.ID, string(f.Kind), f.ReasonCode, f.Detail} {
-			b = appendString(b, s)
+			b = fields.AppendString(b, s)
 		}
 	}
 	b[0] = entryPlain
 	if !e.Noticed.IsZero() || e.Tag != "" {
 		b[0] = entryTagged
-		b = appendString(binary.AppendVarint(b, e.Noticed.UnixMilli()), e.Tag)
+		b = fields.AppendString(binary.AppendVarint(b, e.Noticed.UnixMilli()), e.Tag)
 	}
 	binary.BigEndian.PutUint32(b[1:], checksum(b[entryHeader:]))
 	return b, nil
@@ -205,21 +227,21 @@ func (e *Entry) UnmarshalBinary(data []byte) error {
 		return errEntryDamaged
 	}
 	// All strings share one copy of data.
-	d := entryDecoder{rest: string(data[entryHeader:])}
-	read := Entry{Domain: d.string(), ID: d.string(), Text: d.string()}
+	d := &fields.Decoder{Rest: string(data[entryHeader:])}
+	read := Entry{Domain: d.String(), ID: d.String(), Text: d.String()}
 	for _, t := range []*time.Time{&read.Fetched, &read.Expires, &read.NextCheck, &read.FailingSince} {
-		*t = d.time()
+		*t = d.Time()
 	}
-	read.Used = d.uint() == 1
-	read.Failed = int(d.uint())
-	for n := d.uint(); n > 0 && !d.damaged; n-- {
-		f := Failure{When: d.time(), ID: d.string(), Kind: Kind(d.string()), ReasonCode: d.string(), Detail: d.string()}
+	read.Used = d.Uint(math.MaxInt32) == 1
+	read.Failed = int(d.Uint(math.MaxInt32))
+	for n := d.Uint(math.MaxInt32); n > 0 && !d.Damaged; n-- {
+		f := Failure{When: d.Time(), ID: d.String(), Kind: Kind(d.String()), ReasonCode: d.String(), Detail: d.String()}
 		read.Failures = append(read.Failures, f)
 	}
 	if data[0] == entryTagged {
-		read.Noticed, read.Tag = d.time(), d.string()
+		read.Noticed, read.Tag = d.Time(), d.String()
 	}
-	if d.damaged || d.rest != "" {
+	if !d.IsDone() {
 		return errEntryDamaged
 	}
 	*e = read
@@ -227,64 +249,3 @@ func (e *Entry) UnmarshalBinary(data []byte) error {
 }
 
 func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
-
-func appendString(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
-
-// entryDecoder reads one field after another. After an error, all fields that it
-// reads are zero.
-type entryDecoder struct {
-	rest    string
-	damaged bool
-}
-
-// head returns the beginning of the rest, long enough for a number.
-func (d *entryDecoder) head() []byte { return []byte(d.rest[:min(len(d.rest), binary.MaxVarintLen64)]) }
-
-// skip skips a number of n octets. The number is damaged if n is not positive.
-func (d *entryDecoder) skip(n int) {
-	if n <= 0 {
-		d.damaged, d.rest = true, ""
-		return
-	}
-	d.rest = d.rest[n:]
-}
-
-// uint reads a number that must fit an int32. No valid number is larger.
-func (d *entryDecoder) uint() uint64 {
-	v, n := binary.Uvarint(d.head())
-	if v > 1<<31-1 {
-		n = 0
-	}
-	d.skip(n)
-	if d.damaged {
-		return 0
-	}
-	return v
-}
-
-func (d *entryDecoder) time() time.Time {
-	v, n := binary.Varint(d.head())
-	d.skip(n)
-	if d.damaged {
-		return time.Time{}
-	}
-	if t := time.UnixMilli(v); !t.IsZero() {
-		return t
-	}
-	return time.Time{}
-}
-
-func (d *entryDecoder) string() string {
-	n := d.uint()
-	if n > uint64(len(d.rest)) {
-		d.damaged, d.rest = true, ""
-	}
-	if d.damaged {
-		return ""
-	}
-	s := d.rest[:n]
-	d.rest = d.rest[n:]
-	return s
-}

@@ -70,12 +70,15 @@ func TestM1RecoveredStoreIsNoticed(t *testing.T) {
 				if wait := time.Until(r.NextCheck); wait > 5*time.Second || !c.IsCurrent(domain, nil) {
 					t.Errorf("the next check is in %v", wait)
 				}
+				if !r.Mark.Unchanged() {
+					t.Error("the Mark has changed before anything else")
+				}
 				store.setErr(nil, nil)
 				if another {
 					if _, err := c.Lookup(t.Context(), "other.example"); err != nil {
 						t.Fatal(err)
 					}
-					if c.IsCurrent(domain, nil) {
+					if c.IsCurrent(domain, nil) || r.Mark.Unchanged() {
 						t.Error("what was made without the store is still current")
 					}
 				} else {

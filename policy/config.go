@@ -142,9 +142,9 @@ type Config struct {
 	// is permitted there. Wherever a policy applies, the minimum is TLS 1.2.
 	OpportunisticMinVersion uint16
 
-	// Memory bounds what is remembered in memory, in octets. Half of it is for plans, a
-	// quarter for MTA-STS policies (see mtasts.Config.Memory), and a quarter for DNS
-	// answers. The shares of policies and answers are for what New makes, and not used
+	// Memory bounds what is remembered in memory, in octets. Of sixteen parts, eleven are for
+	// plans and their hosts, three for MTA-STS policies (see mtasts.Config.Memory), and two
+	// for DNS answers. The shares of policies and answers are for what New makes, and not used
 	// with Config.MTASTS and Config.DNS. A plan with one host takes about a kilobyte, and
 	// less if other plans have the same host. Plans that are used again stay longer, so
 	// that a run over more domains than fit does not displace them. What lookups under way

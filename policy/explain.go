@@ -84,6 +84,8 @@ func (b *explanation) mtasts(p *Plan) {
 		fmt.Fprintln(b, "  MTA-STS: the search for a policy failed, which does not mean that there is none")
 	case m.Asked:
 		fmt.Fprintln(b, "  MTA-STS: the domain has no policy")
+	case !slices.ContainsFunc(p.Hosts, func(h *Host) bool { return h.By.Has(ByDANE) }):
+		fmt.Fprintln(b, "  MTA-STS: not asked, because no mail host has an address")
 	default:
 		fmt.Fprintln(b, "  MTA-STS: not asked, because DANE decides for all hosts")
 	}
@@ -189,12 +191,13 @@ func (p *Plan) MarshalJSON() ([]byte, error) {
 		NextHop    string        `json:"next_hop"`
 		Via        string        `json:"via,omitempty"`
 		MXStatus   dnssec.Status `json:"mx_status"`
+		MXAlias    string        `json:"mx_alias,omitempty"`
 		ImplicitMX bool          `json:"implicit_mx,omitempty"`
 		RequireTLS bool          `json:"require_tls,omitempty"`
 		MTASTS     *MTASTS       `json:"mta_sts,omitempty"`
 		Hosts      []*Host       `json:"hosts"`
 		Expires    time.Time     `json:"expires"`
-	}{p.Domain, p.asked.options(), p.NextHop, p.Via, p.MXStatus, p.ImplicitMX, p.RequireTLS, p.MTASTS.present(), p.Hosts, p.Expires.UTC()})
+	}{p.Domain, p.asked.options(), p.NextHop, p.Via, p.MXStatus, p.expansion, p.ImplicitMX, p.RequireTLS, p.MTASTS.present(), p.Hosts, p.Expires.UTC()})
 }
 
 // present returns nil if there was no MTA-STS lookup.
@@ -234,9 +237,12 @@ func (h *Host) MarshalJSON() ([]byte, error) {
 		RouteAuthenticated bool           `json:"route_authenticated"`
 		Addrs              []netip.Addr   `json:"addresses,omitempty"`
 		AddrStatus         *dnssec.Status `json:"address_status,omitempty"`
+		Aliases            []string       `json:"aliases,omitempty"`
+		FailedLookups      []string       `json:"failed_lookups,omitempty"`
 		TLSABase           string         `json:"tlsa_base_domain,omitempty"`
 		Published          []string       `json:"tlsa_published,omitempty"`
 		Used               []string       `json:"tlsa_used,omitempty"`
+		Skipped            []string       `json:"tlsa_not_used,omitempty"` // with the reason
 		ReferenceNames     []string       `json:"reference_names,omitempty"`
 		ServerName         string         `json:"sni,omitempty"`
 		Overrides          []string       `json:"overrides,omitempty"`
@@ -250,6 +256,17 @@ func (h *Host) MarshalJSON() ([]byte, error) {
 		view.AddrStatus = &h.DANE.AddrStatus
 		view.TLSABase = h.DANE.BaseDomain
 		view.Published = recordTexts(h.DANE.Records)
+		for _, skip := range dane.Skipped(h.DANE.Records) {
+			view.Skipped = append(view.Skipped, skip.Record.String()+": "+skip.Reason)
+		}
+		for _, alias := range h.DANE.Aliases {
+			view.Aliases = append(view.Aliases, alias.Target)
+		}
+		for _, l := range h.DANE.Lookups {
+			if l.Err != nil {
+				view.FailedLookups = append(view.FailedLookups, oneLine(l.Err.Error()))
+			}
+		}
 	}
 	return json.Marshal(view)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/internal/special"
 	"github.com/mxseal/mxseal/policy/internal/decision"
+	"github.com/mxseal/mxseal/policy/internal/survey"
 	"github.com/mxseal/mxseal/policy/internal/wording"
 )
 
@@ -78,7 +79,8 @@ type Host struct {
 	refusal decision.Refusal
 	// override is the one of Config.HostOverrides.
 	override HostOverride
-	exempt   bool // configured by the operator: all its addresses may be dialed
+	exempt   bool          // configured by the operator: all its addresses may be dialed
+	found    *survey.Found // has DANE; nil if that is
 	plan     *Plan
 	trust    *trust
 }

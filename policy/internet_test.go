@@ -439,7 +439,7 @@ func TestBrokenNameServerInUnsignedZone(t *testing.T) {
 	}
 }
 
-// STS-59, STS-77, STS-79: the id is looked up again, and a new policy counts.
+// STS-77, STS-79: the id is looked up again, and a new policy counts.
 func TestRecheck(t *testing.T) {
 	t.Parallel()
 	inet, domain, host := movingDomain(t)

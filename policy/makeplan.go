@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/mxseal/mxseal/dane"
@@ -110,7 +109,7 @@ func (r *Resolver) conclude(ctx context.Context, q question, status dnssec.Statu
 		return failure.unproven(ByMTASTS, err)
 	}
 	if !known.Asked && known.Err == nil {
-		*known = r.askMTASTS(ctx, q)
+		*known = askMTASTS(ctx, r.mtasts, q)
 	}
 	if known.fact() == decision.MTASTSEnforce || !known.Asked {
 		return failure.unproven(ByMTASTS, known.Err)
@@ -123,31 +122,31 @@ func (r *Resolver) conclude(ctx context.Context, q question, status dnssec.Statu
 // concurrent. Otherwise only its TXT record is queried early, and nothing in it is
 // used where DANE decides.
 func (r *Resolver) gather(ctx context.Context, q question, route hop.Route, plan *Plan) []survey.Facts {
-	var policy sync.WaitGroup
 	certain := route.Status != dnssec.Secure || q.noDANE || q.wishes.RequireBoth
-	if certain {
-		policy.Go(func() { plan.MTASTS = r.askMTASTS(ctx, q) })
-	} else if !q.noMTASTS {
+	if !certain && !q.noMTASTS {
 		ahead, stop := context.WithCancel(ctx)
 		defer stop()
 		policydns.Resolver{DNS: r.dns}.LookAhead(ahead, q.hop.Name)
 	}
-	found := r.askHosts(ctx, q, route)
-	policy.Wait()
+	found := r.askHosts(ctx, q, route, func() {
+		if certain {
+			plan.MTASTS = askMTASTS(ctx, r.mtasts, q)
+		}
+	})
 	undecided := func(f survey.Facts) bool { return f.TLSA != decision.TLSAUsable && f.TLSA != decision.TLSAFailed }
 	if !certain && slices.ContainsFunc(found, undecided) {
-		plan.MTASTS = r.askMTASTS(ctx, q)
+		plan.MTASTS = askMTASTS(ctx, r.mtasts, q)
 	}
 	return found
 }
 
 // askMTASTS returns the policy of the next hop as configured, never that of a name
 // that it is an alias of (RFC 8461 sections 1.1 and 3.4).
-func (r *Resolver) askMTASTS(ctx context.Context, q question) MTASTS {
+func askMTASTS(ctx context.Context, client *mtasts.Client, q question) MTASTS {
 	if q.noMTASTS {
 		return MTASTS{Asked: true, off: true}
 	}
-	result, err := r.mtasts.Lookup(ctx, q.hop.Name)
+	result, err := client.Lookup(ctx, q.hop.Name)
 	switch {
 	case errors.Is(err, mtasts.ErrDomain):
 		return MTASTS{Asked: true, off: true} // the name is too long for a policy host
@@ -157,8 +156,8 @@ func (r *Resolver) askMTASTS(ctx context.Context, q question) MTASTS {
 	return newMTASTS(result)
 }
 
-// askHosts looks up the addresses and TLSA records of all hosts.
-func (r *Resolver) askHosts(ctx context.Context, q question, route hop.Route) []survey.Facts {
+// askHosts looks up the addresses and TLSA records of all hosts, and calls meanwhile.
+func (r *Resolver) askHosts(ctx context.Context, q question, route hop.Route, meanwhile func()) []survey.Facts {
 	hosts := make([]survey.Host, len(route.Exchanges))
 	for i, exchange := range route.Exchanges {
 		override := r.overrides.hosts[exchange.Name]
@@ -168,7 +167,7 @@ func (r *Resolver) askHosts(ctx context.Context, q question, route hop.Route) []
 			NoTLSA: off || r.mxSecure && route.Status != dnssec.Secure,
 		}
 	}
-	found := survey.Ask(ctx, r.dns, hosts)
+	found := survey.Ask(ctx, r.dns, r.hosts, hosts, r.now, meanwhile)
 	for i := range found {
 		if !q.hop.Exempt() {
 			found[i].LeaveOut(r.trust.permits, ErrSpecialAddress)
@@ -214,8 +213,8 @@ func (p *Plan) setExpiry(found []survey.Facts, now time.Time) {
 	}
 	end(now.Add(maxPlanAge))
 	for i, facts := range found {
-		if facts.DANE != nil && !facts.DANE.Expires.IsZero() {
-			end(facts.DANE.Expires)
+		if facts.Found != nil && !facts.Found.Expires.IsZero() {
+			end(facts.Found.Expires)
 		}
 		if facts.Err != nil || p.Hosts[i].Level == Refused {
 			end(now.Add(failedPlanAge))
@@ -266,13 +265,15 @@ func (r *Resolver) newHost(q question, route hop.Route, exchange hop.Exchange, f
 		Level:              Level(v.Level),
 		By:                 Mechanism(v.By),
 		RouteAuthenticated: v.RouteAuthenticated,
-		DANE:               found.DANE,
 		demands:            v.Demands,
 		refusal:            v.Refusal,
 		override:           override,
 		exempt:             q.hop.Exempt(),
 		plan:               plan,
 		trust:              r.trust,
+	}
+	if host.found = found.Found; host.found != nil {
+		host.DANE = host.found.Discovery
 	}
 	host.Addrs = hop.InTurn(found.Addrs)
 	if v.Level == decision.Refused {
@@ -283,7 +284,7 @@ func (r *Resolver) newHost(q question, route hop.Route, exchange hop.Exchange, f
 		host.refuseFor(host.failure(says, cmp.Or(found.Err, plan.MTASTS.unasked())))
 		return host
 	}
-	host.Why = v.Why(facts, wishes, r.absence(q, host))
+	host.Why = v.Why(facts, wishes, host.absence(q))
 	if !q.hop.Addr.IsValid() {
 		host.ServerName = exchange.Name
 	}
@@ -294,7 +295,7 @@ func (r *Resolver) newHost(q question, route hop.Route, exchange hop.Exchange, f
 }
 
 // absence says why no policy demands anything of a host, if none does.
-func (r *Resolver) absence(q question, h *Host) decision.Absence {
+func (h *Host) absence(q question) decision.Absence {
 	a := decision.Absence{Literal: h.plan.literal}
 	switch {
 	case q.noDANE || h.override.NoDANE:

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -148,10 +149,76 @@ func BenchmarkC3Cyclic(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed())/float64(calls), "ns/resolve")
 }
 
+// hostile is DNS in which each domain has a host of its own, with many addresses of each
+// family and TLSA records.
+type hostile struct{ records int }
+
+func (h hostile) Lookup(_ context.Context, name string, t dnssec.Type) (*dnssec.Answer, error) {
+	name = strings.ToLower(name)
+	answer := &dnssec.Answer{Name: strings.Clone(name), Status: dnssec.Secure, Expires: time.Now().Add(time.Hour)}
+	add := func(n int, format string) error {
+		for i := range n {
+			record, err := dnssec.ParseRecord(name + fmt.Sprintf(format, i))
+			if err != nil {
+				return err
+			}
+			answer.Records = append(answer.Records, record)
+		}
+		return nil
+	}
+	switch {
+	case t == dnssec.TypeMX:
+		return answer, add(1, " MX 1 mx%d."+strings.Repeat("long-label-of-a-hostile-domain.", 4)+name)
+	case t == dnssec.TypeA:
+		return answer, add(h.records, " A 11.1.1.%d")
+	case t == dnssec.TypeAAAA:
+		return answer, add(h.records, " AAAA 2a00::%d")
+	case t == dnssec.TypeTLSA:
+		return answer, add(h.records, " TLSA 3 1 2 %02x"+strings.Repeat("ab", 63))
+	}
+	return answer, nil
+}
+
+// largePolicies is a store with a policy of that many octets for each domain.
+type largePolicies struct {
+	policies
+	octets int
+}
+
+func (s largePolicies) Get(_ context.Context, domain string) (mtasts.Entry, error) {
+	return mtasts.Entry{
+		Domain: domain, ID: "1", Fetched: time.Now(), NextCheck: time.Now().Add(time.Hour), Used: true,
+		Text: "version: STSv1\nmode: enforce\nmax_age: 604800\n" + strings.Repeat("mx: *."+domain+"\n", s.octets/(len(domain)+8)),
+	}, nil
+}
+
+// The heap after 10,000 hostile domains, as a part of Config.Memory without the share of
+// DNS answers, which is for a validator.
+func BenchmarkC3Hostile(b *testing.B) {
+	const memory = 32 << 20
+	for _, test := range []struct{ records, octets int }{{4, 1_000}, {16, 60_000}} {
+		b.Run(fmt.Sprint(test.records, " records, policies of ", test.octets), func(b *testing.B) {
+			for b.Loop() {
+				before := heapAlloc()
+				r, err := New(Config{DNS: hostile{test.records}, Store: largePolicies{octets: test.octets}, Memory: memory, Precedence: RequireBoth})
+				if err != nil {
+					b.Fatal(err)
+				}
+				for i := range 10_000 {
+					benchResolve(b, r, crowdDomain(i))
+				}
+				b.ReportMetric(float64(heapAlloc()-before)/(memory/16*(16-answersShare)), "x-bound")
+				b.ReportMetric(float64(r.Stats().Plans), "plans")
+				r.Close()
+			}
+		})
+	}
+}
+
 // A plan that is made again while all answers are in the resolver, of a domain with two
 // hosts that other domains have as well.
 func BenchmarkC8Replan(b *testing.B) {
-	dns := &warm{answers: map[string]*dnssec.Answer{}, crowd: &crowd{ttl: time.Hour}}
+	dns := &warm{crowd: &crowd{ttl: time.Hour}}
 	r, err := New(Config{DNS: dns, Store: policies{}})
 	if err != nil {
 		b.Fatal(err)
@@ -175,16 +242,21 @@ func BenchmarkC8Replan(b *testing.B) {
 // warm keeps the answers of a crowd.
 type warm struct {
 	*crowd
-	answers map[string]*dnssec.Answer
+	answers sync.Map // by question
+}
+
+type asked struct {
+	name string
+	t    dnssec.Type
 }
 
 func (w *warm) Lookup(ctx context.Context, name string, t dnssec.Type) (*dnssec.Answer, error) {
-	// Not locked: the benchmark asks for everything once before.
-	key := name + t.String()
-	if a := w.answers[key]; a != nil {
-		return a, nil
+	if a, ok := w.answers.Load(asked{name, t}); ok {
+		return a.(*dnssec.Answer), nil
 	}
-	return w.crowd.Lookup(ctx, name, t)
+	a, err := w.crowd.Lookup(ctx, name, t)
+	w.answers.Store(asked{name, t}, a)
+	return a, err
 }
 
 // Cached calls of Resolve with Stats and events, on one core and on two, in turns. The

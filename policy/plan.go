@@ -11,7 +11,6 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/policy/internal/protection"
-	"github.com/mxseal/mxseal/policy/internal/survey"
 )
 
 // Plan says which mail hosts may receive a domain's mail, in which order, and
@@ -123,24 +122,35 @@ func (p *Plan) Err() error {
 	return first
 }
 
-// size estimates the memory in octets that a plan takes, with the DNS answers and
-// the policy that it refers to.
-func (p *Plan) size() int {
-	size := 500
-	if p.MTASTS.Policy != nil {
-		size += len(p.MTASTS.Policy.Text)
+// size is about what the plan takes in memory, in octets, without what its hosts share with
+// those of other plans. shared is what that takes.
+func (p *Plan) size() (own, shared int) {
+	own = 450 + len(p.Domain) + len(p.MTASTS.failedText)
+	if policy := p.MTASTS.Policy; policy != nil {
+		own += 100 + len(policy.Text) + 16*cap(policy.MX) // which package mtasts may have forgotten
 	}
-	size += len(p.MTASTS.failedText)
 	for _, h := range p.Hosts {
-		size += 700 + len(h.Name) + len(h.Why)
+		own += 250 + len(h.Name) + 24*(len(h.Addrs)+len(h.ReferenceNames))
+		if h.found != nil {
+			shared += h.found.Size()
+		}
 		var failed *dane.Error
 		if h.Refusal != nil {
-			size += 500
+			own += 500
 			if errors.As(h.Refusal, &failed) {
-				size += 500 * len(failed.Lookups) // without records
+				own += 500 * len(failed.Lookups) // without records
 			}
 		}
-		size += survey.Size(h.DANE)
 	}
-	return size
+	return own, shared
+}
+
+// use notes that one more plan is kept, or one less; see survey.Found.
+func (p *Plan) use(by int) (octets int) {
+	for _, h := range p.Hosts {
+		if h.found != nil {
+			octets += h.found.Use(by)
+		}
+	}
+	return octets
 }

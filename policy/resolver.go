@@ -18,6 +18,7 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy/internal/decision"
 	"github.com/mxseal/mxseal/policy/internal/policydns"
+	"github.com/mxseal/mxseal/policy/internal/survey"
 )
 
 const (
@@ -25,10 +26,11 @@ const (
 	defaultTimeout = 2 * time.Minute
 	defaultMemory  = 256 << 20
 	minMemory      = 8 << 20
-	// The parts of Config.Memory: one in so many octets.
-	plansShare    = 2
-	policiesShare = 4
-	answersShare  = 4
+	// The parts of Config.Memory, in sixteenths.
+	plansShare    = 10
+	hostsShare    = 1
+	policiesShare = 3
+	answersShare  = 2
 
 	// maxPlanSize bounds the memory in octets of a plan that is kept. Usual plans
 	// take about a thousand; larger ones, as of a hostile domain, are made
@@ -66,6 +68,7 @@ type Resolver struct {
 	events    notifier
 
 	plans    *cache.Cache[request, *Plan]
+	hosts    *survey.Table // what is known about hosts
 	forgets  atomic.Uint64 // calls of Forget
 	inFlight flight.Group[request, *Plan]
 	counts   counts
@@ -117,13 +120,16 @@ func New(config Config) (*Resolver, error) {
 		return nil, err
 	}
 	memory := cmp.Or(config.Memory, defaultMemory)
-	resolver.plans, err = cache.New[request, *Plan](cache.Config{MaxEntries: config.MaxPlans, MaxBytes: memory / plansShare},
-		func(seed maphash.Seed, asked request) uint64 { return maphash.String(seed, asked.domain) })
+	resolver.plans, err = cache.NewSharing(cache.Config{MaxEntries: config.MaxPlans, MaxBytes: memory / 16 * plansShare},
+		func(seed maphash.Seed, asked request) uint64 { return maphash.String(seed, asked.domain) }, (*Plan).use)
+	if err == nil {
+		resolver.hosts, err = survey.NewTable(memory / 16 * hostsShare)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("policy: Config.Memory: %w", err)
 	}
 	if resolver.dns = config.DNS; resolver.dns == nil {
-		validator, err := newValidator(config, memory/answersShare)
+		validator, err := newValidator(config, memory/16*answersShare)
 		if err != nil {
 			return nil, err
 		}
@@ -131,7 +137,7 @@ func New(config Config) (*Resolver, error) {
 		resolver.made = append(resolver.made, validator)
 	}
 	if resolver.mtasts = config.MTASTS; resolver.mtasts == nil {
-		if resolver.mtasts, err = newClient(config, resolver.dns, memory/policiesShare); err != nil {
+		if resolver.mtasts, err = newClient(config, resolver.dns, memory/16*policiesShare); err != nil {
 			return nil, errors.Join(err, resolver.Close())
 		}
 		resolver.made = append([]io.Closer{resolver.mtasts}, resolver.made...) // the client uses the validator
@@ -268,9 +274,9 @@ func (r *Resolver) share(ctx context.Context, asked request) (*Plan, error) {
 			old, _ := r.plans.Last(asked)
 			r.events.compare(old, plan)
 		}
-		newer, found := r.plans.Get(asked, r.now())
-		if size := plan.size(); size <= maxPlanSize && ctx.Err() == nil && (!found || !newer.made.After(plan.made)) {
-			r.plans.Put(asked, plan, size, plan.Expires, r.now())
+		newer, found := r.plans.Last(asked)
+		if own, shared := plan.size(); own+shared <= maxPlanSize && ctx.Err() == nil && (!found || !newer.made.After(plan.made)) {
+			r.plans.Put(asked, plan, own, plan.Expires, r.now())
 			if r.forgets.Load() != forgets {
 				r.plans.Remove(asked) // perhaps it was this one
 			}

@@ -29,7 +29,7 @@ type Stats struct {
 	// sets of mechanisms.
 	Hosts []HostCount
 	// Plans are the plans in memory, with those that have expired but not been removed yet,
-	// and PlanOctets what they take. PlanOctets does not exceed half of Config.Memory.
+	// and PlanOctets what they take, at most ten sixteenths of Config.Memory.
 	Plans, PlanOctets int
 	// Events counts the events of each kind. It has all kinds, and counts PolicyEvents also
 	// by MTASTS.Events.

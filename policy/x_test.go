@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -36,6 +37,7 @@ func TestXExplain(t *testing.T) {
 	inet.Host("mx.skipped.test", policytest.TLSA("3 1 1", "3 1 2 "+zeros(64), "1 1 1", "3 1 1 0011"))
 	inet.Domain("alias.test").MX("mx.alias.test").Add("mx CNAME host")
 	inet.Host("host.alias.test", policytest.TLSA("2 1 1"))
+	inet.Domain("empty.test")
 	inet.Domain("to.alias.test").Add("@ CNAME skipped.test.")
 	inet.Domain("family.test", policytest.Unsigned).MX("mx.family.test")
 	inet.Host("mx.family.test", policytest.Addrs("192.0.2.200", "2001:db8::200"))
@@ -89,6 +91,8 @@ func TestXExplain(t *testing.T) {
 		{"X a certificate is required", inet.Resolver(func(c *policy.Config) { c.Floor = policy.Authenticated }), "failed.test",
 			[]string{"and the search for an MTA-STS policy failed; the operator requires a certificate of the web PKI"}, nil},
 		{"X a policy in testing mode does not secure MX records", usual, "testing.test", []string{"found by an MX record that is not secure"}, []string{"found securely"}},
+		{"X no address", usual, "empty.test", []string{"MTA-STS: not asked, because no mail host has an address"}, []string{"DANE decides"}},
+		{"X DANE decides", usual, "skipped.test", []string{"MTA-STS: not asked, because DANE decides for all hosts"}, nil},
 		{"X the empty domain", usual, "", []string{"the domain is empty"}, []string{`""`}},
 	} {
 		text := explained(t, tt.resolver, tt.domain)
@@ -105,6 +109,36 @@ func TestXExplain(t *testing.T) {
 		for line := range strings.Lines(text) {
 			if strings.TrimSpace(line) == "" || strings.HasPrefix(line, "dnssec") || strings.HasPrefix(line, "dane:") {
 				t.Errorf("%s: a line that continues another:\n%s", tt.name, text)
+			}
+		}
+	}
+}
+
+// X: programs get the same facts.
+func TestXPlanInJSON(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	inet.Domain("alias.test").MX("mx.alias.test").Add("mx CNAME host")
+	inet.Host("host.alias.test", policytest.TLSA("3 1 1", "1 1 1"), policytest.Addrs("192.0.2.200", "2001:db8::200"))
+	inet.Domain("to.test").Add("@ CNAME alias.test.")
+	inet.Domain("family.test", policytest.Unsigned).MX("mx.family.test")
+	inet.Host("mx.family.test")
+	inet.BreakDNS(policytest.ServFail, "mx.family.test", dnssec.TypeAAAA)
+	for domain, wanted := range map[string][]string{
+		"to.test":     {`"mx_alias":"alias.test"`, `"aliases":["host.alias.test."]`, `"tlsa_not_used":["1 1 1 `, `: unusable: usage PKIX-EE is not for mail"]`},
+		"family.test": {`"failed_lookups":["dnssec: AAAA of `},
+	} {
+		plan, err := inet.Resolver().Resolve(t.Context(), domain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range wanted {
+			if !strings.Contains(string(text), want) {
+				t.Errorf("%s: no %s in %s", domain, want, text)
 			}
 		}
 	}

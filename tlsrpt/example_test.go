@@ -16,6 +16,16 @@ func ExampleClassify() {
 	// Output: certificate-not-trusted unknown-authority
 }
 
+func ExampleExplain() {
+	// A failure in a report that was received.
+	meaning, advice := tlsrpt.Explain(tlsrpt.Failure{Type: tlsrpt.CertificateExpired, ReasonCode: "leaf-expired"})
+	fmt.Println(meaning)
+	fmt.Println(advice)
+	// Output:
+	// the server's certificate has expired
+	// renew the certificate, and make the server load it
+}
+
 func ExampleRecorder() {
 	var recorder tlsrpt.Recorder = tlsrpt.RecorderFunc(func(s *tlsrpt.Session) {
 		for _, outcome := range s.Outcomes {

@@ -130,7 +130,7 @@ var reasons = [...]Reason{
 	{
 		"name-not-in-certificate", []ResultType{CertificateHostMismatch, STSWebPKIInvalid},
 		"the certificate is not for the name of the server",
-		"get a certificate with the name of the mail host in the MX record, or of the policy host, and check that this server should answer there",
+		"get a certificate for the name by which senders reach the server: the one in the MX record, or that of the policy host; if the host has such a certificate, an attacker answered",
 	},
 	{
 		"mx-not-in-policy", []ResultType{CertificateHostMismatch},
@@ -145,7 +145,7 @@ var reasons = [...]Reason{
 	{
 		"self-signed", ofCertificates,
 		"the certificate is self-signed",
-		"get a certificate from a public authority",
+		"get a certificate from a public authority; if the host has one, an attacker answered",
 	},
 	{
 		"unknown-authority", ofCertificates,

@@ -104,6 +104,55 @@ func TestAttackMemory(t *testing.T) { // not parallel with other tests
 	}
 }
 
+// maxAttackHeld bounds what one lookup holds under any of the attacks until its end: the
+// replies, and what it has made of them, with what the memory of the Validator keeps.
+const maxAttackHeld = 2 << 20
+
+// SEC-89: the memory that an attack makes a lookup hold is bounded, measured in the heap.
+func TestAttackMemoryHeld(t *testing.T) { // not parallel with other tests
+	for _, a := range shielded {
+		w := mail(t)
+		a.build(w, w.zones["example.com."])
+		r := &recorder{w: w, replies: make(map[string][]byte)}
+		w.measure(w.validator(r.use), a.name, a.qtype) // the replies of the server are made
+		v := w.validator(r.use)
+		q, err := newQuestion(a.name, Type(a.qtype))
+		if err != nil {
+			t.Fatal(err)
+		}
+		known := r.octets()
+		before := liveHeap()
+		l := v.newLookup(t.Context())
+		l.run(q)
+		w.settle()
+		held := liveHeap() - before - (r.octets() - known)
+		runtime.KeepAlive(l)
+		runtime.KeepAlive(v)
+		t.Logf("%s: %d KiB", a.what, held>>10)
+		if held > maxAttackHeld {
+			t.Errorf("%s holds %d octets, the bound is %d", a.what, held, maxAttackHeld)
+		}
+	}
+}
+
+// liveHeap returns the octets of the heap that are in use.
+func liveHeap() int {
+	var stats runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&stats)
+	return int(stats.HeapAlloc)
+}
+
+// octets returns the size of the replies that are remembered.
+func (r *recorder) octets() (sum int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for query, reply := range r.replies {
+		sum += len(query) + len(reply)
+	}
+	return sum
+}
+
 // BenchmarkAttacks measures lookups under attack. The limits are 10 ms of one core
 // and maxAttackMemory.
 func BenchmarkAttacks(b *testing.B) {

@@ -91,7 +91,7 @@ func all(ctx context.Context, r Resolver, names []string) []error {
 	return errs
 }
 
-// D10: a thousand new names at once take no more than what Bounds permits, and all are
+// D10, SEC-85: a thousand new names at once take no more than what Bounds permits, and all are
 // answered. Questions in advance are left out first. Afterwards nothing is in use.
 func TestD10ManyNamesAtOnce(t *testing.T) {
 	t.Parallel()
@@ -158,7 +158,7 @@ func TestD10GuessesAreLeftOutFirst(t *testing.T) {
 	}
 }
 
-// D10: a program that has no files left for sockets waits until others are closed. The lack
+// D10, SEC-86: a program that has no files left for sockets waits until others are closed. The lack
 // is not held against the server, and not remembered.
 func TestD10TooManyOpenFiles(t *testing.T) {
 	t.Parallel()
@@ -436,7 +436,7 @@ func TestNegativeNumbers(t *testing.T) {
 	}
 }
 
-// C2: while all servers are dead, callers get an error soon, within the bounds, and an answer
+// C2, SEC-87: while all servers are dead, callers get an error soon, within the bounds, and an answer
 // soon after one server is back. Checks of the servers do not wait for the room that
 // questions to dead servers have.
 func TestC2AllServersDead(t *testing.T) {

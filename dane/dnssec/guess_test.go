@@ -26,7 +26,7 @@ func (w *world) countAsked() int {
 	return n
 }
 
-// D12: names of six labels in a signed zone whose keys are cached cost the question and
+// D12, SEC-88: names of six labels in a signed zone whose keys are cached cost the question and
 // at most a third more, also behind aliases.
 func TestD12GuessesStopAtTheZone(t *testing.T) {
 	t.Parallel()
@@ -49,6 +49,27 @@ func TestD12GuessesStopAtTheZone(t *testing.T) {
 				} else if i == 0 && n > 8 { // as unbound, and a third: the keys are not cached
 					t.Errorf("%s: %d questions at first", at, n)
 				}
+			}
+		}
+	})
+}
+
+// D12, SEC-88: deep names in signed zones that were not met before cost as many questions
+// as the proof needs: the question, and the DS and DNSKEY records of the zone.
+func TestD12DeepNamesInNewZones(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := mail(t)
+		for i := range 5 {
+			w.zone(fmt.Sprintf("z%d.com.", i), fmt.Sprintf("x.z%d.com. 300 IN A 192.0.2.1", i))
+		}
+		v := w.validator()
+		for i := range 5 {
+			if _, err := v.Lookup(t.Context(), fmt.Sprintf("a.b.c.d.e.f.z%d.com.", i), TypeTLSA); err != nil {
+				t.Fatal(err)
+			}
+			if n := w.countAsked(); i > 0 && n > 3 {
+				t.Errorf("%d: %d questions", i, n)
 			}
 		}
 	})
@@ -263,7 +284,7 @@ func TestD11Bitmaps(t *testing.T) {
 	})
 }
 
-// D11: replies to guesses that arrive at the same time take no more than their share of
+// D11, SEC-88: replies to guesses that arrive at the same time take no more than their share of
 // Limits.Memory, and all replies together no more than all of it. Small replies leave room
 // for more.
 func TestD11GuessesTogether(t *testing.T) {

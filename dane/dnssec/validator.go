@@ -57,7 +57,8 @@ type Config struct {
 	// counts only from servers over TLS or at loopback addresses, except for 127.0.0.11,
 	// 127.0.0.53 and 127.0.0.54, which pass on what others say (section 3.1). It must be
 	// public, and only public IPv4 addresses are translated. In a network with another
-	// prefix, set NAT64. Lookups that need the prefix fail while it is not known.
+	// prefix, set NAT64: the validation by DNSSEC (section 3.1), which needs a list of trusted
+	// domains, is not implemented. Lookups that need the prefix fail while it is not known.
 	DiscoverNAT64 bool
 	// HostsFile names a file in the form of hosts(5), such as /etc/hosts, and is read again
 	// when it changes. The addresses that it gives to a name are all that the name has. They

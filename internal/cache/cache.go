@@ -13,7 +13,7 @@ const (
 	// entryOverhead is the memory in octets that an entry takes besides what the
 	// caller counts: itself, and its place in a map, with keys and values of up to 32
 	// octets.
-	entryOverhead = 200
+	entryOverhead = 180
 	// A cache has more shards the larger it is, so that goroutines rarely wait
 	// for each other and small caches evict in a strict order.
 	entriesPerShard = 1 << 10
@@ -26,7 +26,7 @@ type Config struct {
 	// MaxEntries bounds the number of entries. 0 means no bound.
 	MaxEntries int
 	// MaxBytes bounds the memory in octets. It counts the size that the caller
-	// of Put gives, and 200 octets for each entry. 0 means no bound.
+	// of Put gives, and 180 octets for each entry. 0 means no bound.
 	MaxBytes int
 }
 
@@ -45,6 +45,7 @@ type Cache[K comparable, V any] struct {
 	count  atomic.Int64 // entries in all shards
 	bytes  atomic.Int64 // their sizes, with entryOverhead
 	hash   func(maphash.Seed, K) uint64
+	shared func(V, int) int // nil if values share nothing
 	seed   maphash.Seed
 	shards []shard[K, V] // a power of two
 }
@@ -52,10 +53,17 @@ type Cache[K comparable, V any] struct {
 // New returns an empty Cache. hash spreads keys over shards; for strings it is
 // [maphash.String]. New returns an error if a bound is negative or none is set.
 func New[K comparable, V any](config Config, hash func(maphash.Seed, K) uint64) (*Cache[K, V], error) {
+	return NewSharing[K, V](config, hash, nil)
+}
+
+// NewSharing is [New] for values that share memory, which is counted once. shared is called
+// with 1 when a value comes into the Cache, and with -1 when it leaves. It returns by how
+// many octets that changes what the values in the Cache share. It must not use the Cache.
+func NewSharing[K comparable, V any](config Config, hash func(maphash.Seed, K) uint64, shared func(value V, by int) (octets int)) (*Cache[K, V], error) {
 	if config.MaxEntries < 0 || config.MaxBytes < 0 || config == (Config{}) {
 		return nil, errors.New("cache: the bounds must not be negative, and one must be set")
 	}
-	return &Cache[K, V]{config: config, hash: hash, seed: maphash.MakeSeed(), shards: make([]shard[K, V], config.shards())}, nil
+	return &Cache[K, V]{config: config, hash: hash, shared: shared, seed: maphash.MakeSeed(), shards: make([]shard[K, V], config.shards())}, nil
 }
 
 // shards returns the number of shards, a power of two.
@@ -196,10 +204,17 @@ func (c *Cache[K, V]) isOver() bool {
 
 func (c *Cache[K, V]) added(e *entry[K, V]) {
 	c.count.Add(1)
-	c.bytes.Add(e.size)
+	c.bytes.Add(e.size + c.share(e, 1))
 }
 
 func (c *Cache[K, V]) removed(e *entry[K, V]) {
 	c.count.Add(-1)
-	c.bytes.Add(-e.size)
+	c.bytes.Add(c.share(e, -1) - e.size)
+}
+
+func (c *Cache[K, V]) share(e *entry[K, V], by int) (octets int64) {
+	if c.shared == nil {
+		return 0
+	}
+	return int64(c.shared(e.value, by))
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -458,4 +459,49 @@ func heap() int {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc)
+}
+
+// C8: what values share counts once, as long as one of them is in the cache.
+func TestC8SharedOctets(t *testing.T) {
+	t.Parallel()
+	const parts, octets = 20, 1000
+	var users [parts]atomic.Int32
+	c, err := NewSharing(Config{MaxBytes: 100_000}, maphash.Comparable[int], func(value, by int) int {
+		switch n := users[value%parts].Add(int32(by)); {
+		case by > 0 && n == 1:
+			return octets
+		case n == 0:
+			return -octets
+		}
+		return 0
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := seed.Rand(t)
+	at := now
+	for range 20_000 {
+		key := random.IntN(300)
+		switch random.IntN(10) {
+		case 0:
+			c.Remove(key)
+		case 1:
+			at = at.Add(time.Second)
+		default:
+			c.Put(key, random.IntN(1000), random.IntN(500), at.Add(time.Duration(random.IntN(100))*time.Second), at)
+		}
+		if c.Bytes() > 100_000 {
+			t.Fatalf("%d octets", c.Bytes())
+		}
+	}
+	want, shared := 0, map[int]bool{}
+	for i := range c.shards {
+		for _, e := range c.shards[i].list() {
+			want += int(e.size)
+			shared[e.value%parts] = true
+		}
+	}
+	if want += len(shared) * octets; c.Bytes() != want {
+		t.Errorf("%d octets counted, want %d", c.Bytes(), want)
+	}
 }

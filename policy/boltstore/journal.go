@@ -7,6 +7,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/mxseal/mxseal/internal/fields"
 	"github.com/mxseal/mxseal/tlsrpt/report"
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
@@ -62,12 +63,12 @@ func additionForm(results []report.PolicyResult) string {
 	b := binary.AppendUvarint(nil, uint64(len(results)))
 	for i := range results {
 		r := &results[i]
-		b = appendString(b, policyForm(&r.Policy))
+		b = fields.AppendString(b, policyForm(&r.Policy))
 		b = binary.AppendUvarint(b, uint64(max(r.Summary.Successes, 0)))
 		b = binary.AppendUvarint(b, uint64(max(r.Summary.Failures, 0)))
 		b = binary.AppendUvarint(b, uint64(len(r.Details)))
 		for j := range r.Details {
-			b = appendString(b, detailForm(&r.Details[j]))
+			b = fields.AppendString(b, detailForm(&r.Details[j]))
 			b = binary.AppendUvarint(b, uint64(max(r.Details[j].Sessions, 0)))
 		}
 	}
@@ -135,7 +136,7 @@ func writeJournal(tx *bolt.Tx, all []addition) error {
 		}
 		key := binary.BigEndian.AppendUint64(nil, next)
 		value := append(make([]byte, 4, 32+len(a.domain)+len(a.form)), dayKey(a.day)...)
-		value = append(appendString(value, a.domain), a.form...)
+		value = append(fields.AppendString(value, a.domain), a.form...)
 		if err := b.Put(key, seal(string(key), value)); err != nil {
 			return err
 		}
@@ -152,8 +153,8 @@ func readJournal(tx *bolt.Tx) (j journal, damaged int, err error) {
 	}
 	err = ascend(b, "", func(k, v []byte) bool {
 		d := unseal(string(k), v)
-		a := addition{dayDomain{dayOf(d.octets(dayKeySize)), d.string()}, d.rest}
-		if d.damaged {
+		a := addition{dayDomain{dayOf(d.Octets(dayKeySize)), d.String()}, d.Rest}
+		if d.Damaged {
 			damaged++
 		} else {
 			j.add([]addition{a})

@@ -84,11 +84,11 @@ func (s *domainSums) damaged() error { return &recordError{s.domain, errDamagedS
 // decode decodes the value of the header, and reports whether it is valid.
 func (s *domainSums) decode(value []byte) bool {
 	d := unseal(s.domain, value)
-	h := header{d.uint(), d.uint(), d.uint(), d.uint(), d.uint(), d.uint()}
-	if d.isDone() {
+	h := header{d.number(), d.number(), d.number(), d.number(), d.number(), d.number()}
+	if d.IsDone() {
 		s.header = h
 	}
-	return d.isDone()
+	return d.IsDone()
 }
 
 // write writes the header.
@@ -138,7 +138,7 @@ func (s *domainSums) addPolicy(p *policySum, room bool) (id string, err error) {
 	key := s.recordKey(s.ended+1, kindPolicy, id)
 	old := s.bucket.Get(key)
 	if old == nil && isFull(form) {
-		d := decoder{rest: form}
+		d := decoderOf(form)
 		form = policyForm(&tlsrpt.Policy{Type: d.policy().Type, Domain: s.domain})
 		id = idOf(form)
 		key = s.recordKey(s.ended+1, kindPolicy, id)
@@ -152,7 +152,7 @@ func (s *domainSums) addPolicy(p *policySum, room bool) (id string, err error) {
 		d := unseal(string(key), old)
 		successes += d.count()
 		failures += d.count()
-		if d.damaged {
+		if d.Damaged {
 			return "", s.damaged()
 		}
 	}
@@ -169,7 +169,7 @@ func (s *domainSums) addDetail(policy string, added detailSum, room bool) error 
 	key := s.recordKey(s.ended+1, kindDetail, policy+idOf(form))
 	old := s.bucket.Get(key)
 	if old == nil && isFull(form) {
-		d := decoder{rest: form}
+		d := decoderOf(form)
 		form = detailForm(&report.Detail{Type: d.detail().Type, ReasonCode: reporter.DetailsOmitted})
 		key = s.recordKey(s.ended+1, kindDetail, policy+idOf(form))
 		old = s.bucket.Get(key)
@@ -180,7 +180,7 @@ func (s *domainSums) addDetail(policy string, added detailSum, room bool) error 
 		s.octets += uint64(len(form))
 	} else {
 		d := unseal(string(key), old)
-		if sessions += d.count(); d.damaged {
+		if sessions += d.count(); d.Damaged {
 			return s.damaged()
 		}
 	}
@@ -206,9 +206,9 @@ func combine(forms []string) []*policySum {
 	policies := make(map[string]*policySum)
 	details := make(map[[2]string]int)
 	for _, form := range forms {
-		d := decoder{rest: form}
-		for n := d.uint(); n > 0 && !d.damaged; n-- {
-			text := d.string()
+		d := decoderOf(form)
+		for n := d.number(); n > 0 && !d.Damaged; n-- {
+			text := d.String()
 			p := policies[text]
 			if p == nil {
 				p = &policySum{form: text}
@@ -217,8 +217,8 @@ func combine(forms []string) []*policySum {
 			}
 			p.successes += d.count()
 			p.failures += d.count()
-			for m := d.uint(); m > 0 && !d.damaged; m-- {
-				key := [2]string{text, d.string()}
+			for m := d.number(); m > 0 && !d.Damaged; m-- {
+				key := [2]string{text, d.String()}
 				at, known := details[key]
 				if !known {
 					at = len(p.details)
@@ -259,10 +259,10 @@ func (s *domainSums) next(waiting []string) (reporter.Part, error) {
 
 // result returns the sums of a policy as part of a report.
 func (p *policySum) result() report.PolicyResult {
-	d := decoder{rest: p.form}
+	d := decoderOf(p.form)
 	r := report.PolicyResult{Policy: d.policy(), Summary: report.Summary{Successes: p.successes, Failures: p.failures}}
 	for _, added := range p.details {
-		d := decoder{rest: added.form}
+		d := decoderOf(added.form)
 		detail := d.detail()
 		detail.Sessions = added.sessions
 		r.Details = append(r.Details, detail)
@@ -299,7 +299,7 @@ func (s *domainSums) read(part uint64) (results []report.PolicyResult, found uin
 		default:
 			valid = false
 		}
-		valid = valid && d.isDone()
+		valid = valid && d.IsDone()
 		return valid
 	})
 	if err == nil && (!valid || len(details) > 0) {

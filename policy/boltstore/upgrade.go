@@ -128,13 +128,13 @@ type formerSums struct {
 func decodeFormer(domain string, value []byte) formerSums {
 	damaged := formerSums{ended: endedUnknown}
 	d := unseal(domain, value)
-	s := formerSums{ended: d.uint(), number: d.uint()}
-	sealed := d.string()
+	s := formerSums{ended: d.number(), number: d.number()}
+	sealed := d.String()
 	for _, part := range []struct {
 		text    string
 		results *[]report.PolicyResult
-	}{{sealed, &s.sealed}, {d.rest, &s.open}} {
-		if d.damaged || part.text != "" && json.Unmarshal([]byte(part.text), part.results) != nil {
+	}{{sealed, &s.sealed}, {d.Rest, &s.open}} {
+		if d.Damaged || part.text != "" && json.Unmarshal([]byte(part.text), part.results) != nil {
 			return damaged
 		}
 	}

@@ -38,7 +38,7 @@ func both(options ...policytest.Option) policytest.Option {
 // S15, S17: what each policy permits of a server with old TLS, and of a path that drops
 // a large ClientHello. A second attempt with less TLS is made only where nothing demands
 // TLS, and it is recorded as failed: also for a policy in testing mode, which would have
-// failed. DANE-33, STS-78.
+// failed. DANE-33, STS-78, STS-93.
 func TestS15S17OldServersUnderEachPolicy(t *testing.T) {
 	t.Parallel()
 	const (

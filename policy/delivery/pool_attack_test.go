@@ -450,9 +450,29 @@ func TestPoolKeepsASessionAfterQUIT(t *testing.T) {
 func TestPoolContextEndsInTheLastStep(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := newPooled(t, clearThen(map[string]string{".": "250 2.0.0 taken\r\n"}))
 		ctx, cancel := context.WithCancel(t.Context())
 		closing := make(chan struct{})
+		closeNow := sync.OnceFunc(func() { close(closing) })
+		p := newPooled(t, func(s *server) {
+			s.say(greeting)
+			for messages := 0; ; {
+				line, ok := s.hear()
+				switch {
+				case !ok:
+					return
+				case line == "DATA" && messages == 1:
+					closeNow() // under the message
+					io.Copy(io.Discard, s.conn)
+				case line == "DATA":
+					messages++
+					s.say("354 go\r\n")
+					ok = s.message()
+					s.say("250 taken\r\n")
+				default:
+					s.say("250 ok\r\n")
+				}
+			}
+		}, inClearOnly)
 		p.pipe = func() (net.Conn, net.Conn) {
 			ours, theirs := net.Pipe()
 			if ctx.Err() != nil {
@@ -464,14 +484,10 @@ func TestPoolContextEndsInTheLastStep(t *testing.T) {
 		if err != nil || ctx.Err() == nil {
 			t.Fatalf("error %v, context %v", err, ctx.Err())
 		}
-		p.scripts["192.0.2.1"] = []script{inClearOnly}
-		sent := make(chan error)
-		go func() { sent <- p.send(t, "first.example") }()
-		synctest.Wait()
-		close(closing)
-		if err := <-sent; err != nil || len(p.dialled) != 2 {
-			t.Errorf("dialled %q, error %v", p.dialled, err)
+		if err := p.send(t, "first.example"); err != nil || p.mails("192.0.2.1") != 2 {
+			t.Errorf("dialled %q, MAIL %d times, error %v", p.dialled, p.mails("192.0.2.1"), err)
 		}
+		closeNow()
 	})
 }
 
@@ -532,9 +548,7 @@ func wantsOneMessage(t *testing.T, refusal string) {
 				s.say("250 ok\r\n")
 			case "DATA":
 				s.say("354 go\r\n")
-				for line != "." {
-					line, _ = s.hear()
-				}
+				s.message()
 				s.say("250 ok\r\n")
 			default:
 				s.say("250 ok\r\n")

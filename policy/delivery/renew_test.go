@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,7 +17,7 @@ import (
 	"github.com/mxseal/mxseal/policy"
 )
 
-// A plan that expires while hosts are tried is not used for the next host: what has
+// SMTP-38: a plan that expires while hosts are tried is not used for the next host: what has
 // changed meanwhile counts, and what failed is not tried again.
 func TestWalkRenewsThePlan(t *testing.T) {
 	t.Parallel()
@@ -211,4 +212,86 @@ func TestDialHostStopsWhenThePlanExpires(t *testing.T) {
 			}
 		})
 	}
+}
+
+// instantly are names whose records end at once.
+type instantly struct{ fakedns.Answers }
+
+func (n instantly) Lookup(ctx context.Context, name string, t dnssec.Type) (*dnssec.Answer, error) {
+	answer, err := n.Answers.Lookup(ctx, name, t)
+	if answer != nil {
+		answer.Expires = time.Now()
+	}
+	return answer, err
+}
+
+// What Resolve has returned holds at that moment: the first host is tried, however short the
+// records last.
+func TestWalkTriesTheFirstHost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(map[string][]script{"10.0.0.0": {inClearOnly}})
+		names, to := domainNames(t, 1)
+		counted := &countedNames{Resolver: instantly{names}}
+		d := w.dialer()
+		d.Resolver = w.resolver(t, counted, policy.Config{})
+		if err := d.SendMail(t.Context(), "s@example.net", to, []byte(letter)); err != nil || counted.mx != 1 {
+			t.Errorf("resolved %d times, error %v", counted.mx, err)
+		}
+	})
+}
+
+// A session of a Pool that serves no more messages is followed by a new connection, also if
+// the plan expires meanwhile, and not by another session that was kept.
+func TestPoolDialsByARenewedPlan(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(map[string][]script{"10.0.0.0": {func(s *server) {
+			s.say(greeting)
+			for mails := 0; ; {
+				line, ok := s.hear()
+				verb, _, _ := strings.Cut(line, " ")
+				switch {
+				case !ok:
+					return
+				case verb == "MAIL" && mails == 1:
+					time.Sleep(20 * time.Second)
+					s.say("452 4.5.3 one message for each connection\r\n")
+				case verb == "DATA":
+					mails++
+					s.say("354 go\r\n")
+					ok = s.message()
+					time.Sleep(time.Second)
+					s.say("250 ok\r\n")
+				default:
+					s.say("250 ok\r\n")
+				}
+			}
+		}}})
+		names, to := domainNames(t, 1)
+		counted := &countedNames{Resolver: shortly{names}}
+		d := w.dialer()
+		d.Resolver = w.resolver(t, counted, policy.Config{})
+		pool := &Pool{Dialer: d, IdleTime: time.Hour}
+		defer pool.Close(t.Context())
+		send := func() {
+			if err := pool.SendMail(t.Context(), "s@example.net", to, []byte(letter)); err != nil {
+				t.Error(err)
+			}
+		}
+		var both sync.WaitGroup
+		both.Go(send)
+		both.Go(send)
+		both.Wait()
+		send()
+		mails := 0
+		for _, line := range w.said("10.0.0.0") {
+			if strings.HasPrefix(line, "MAIL ") {
+				mails++
+			}
+		}
+		if len(w.dialled) != 3 || mails != 4 || counted.mx != 2 {
+			t.Errorf("dialled %q, MAIL %d times, resolved %d times", w.dialled, mails, counted.mx)
+		}
+	})
 }

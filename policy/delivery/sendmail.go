@@ -126,7 +126,7 @@ func (d *Dialer) deliver(ctx context.Context, along walker, m *message, g group)
 			all.undelivered = append(all.undelivered, exhausted(g.to, failure, within.Err() == nil && !w.missed && w.recheck == nil)...)
 			return all
 		}
-		s := w.newChannel(talk)
+		s := newChannel(w, talk)
 		got := m.send(ctx, within, s, g.to)
 		if w.pool == nil || !s.clean() || !w.pool.keep(w, talk) {
 			s.end()

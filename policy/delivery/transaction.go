@@ -54,7 +54,7 @@ type channel struct {
 	odd bool
 }
 
-func (w *walk) newChannel(c *conversation.Conversation) *channel {
+func newChannel(w *walk, c *conversation.Conversation) *channel {
 	return &channel{
 		host: c.Host, plan: w.plan, conn: c.Conn, extensions: c.Hello.Extensions(),
 		Circumstances: c.Circumstances, idle: w.dialer.IdleTimeout, share: w.share, alive: true, untried: c.Reused, begun: c.ResetDue,

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -38,6 +39,8 @@ func Reports(t *testing.T, open func(t *testing.T, name string) reporter.Store) 
 		{"forgets old days", forgets},
 		{"yields domains that are deleted meanwhile", yieldsWhileDeleting},
 		{"bounds a domain", bounds},
+		{"bounds a domain in octets", boundsOctets},
+		{"forgets late", forgetsLate},
 		{"adds concurrently", addsConcurrently},
 		{"seals under additions", sealsUnderAdditions},
 		{"obeys the context", sumsObeyContext},
@@ -267,6 +270,46 @@ func forgets(t *testing.T, s *sumStore) {
 	s.want("today", s.seal(Day(), "example.com"), 1, result(noPolicy, 1))
 	if got := s.domains(Day() - 2); len(got) > 0 {
 		t.Errorf("domains of a day that was deleted %q", got)
+	}
+}
+
+// R7: a clock that is ahead for one reading must not delete anything.
+func forgetsLate(t *testing.T, s *sumStore) {
+	s.add(Day()-2, "example.com", result(noPolicy, 1))
+	for i, before := range []report.Day{Day() - 1, Day() - 2, Day() - 1, Day() - 3, Day() - 1, Day() - 1} {
+		if err := s.DeleteBefore(t.Context(), before); err != nil {
+			t.Fatal(err)
+		}
+		if i < 5 {
+			s.want(fmt.Sprintf("after call %d", i), s.sums(Day()-2, "example.com"), 1, result(noPolicy, 1))
+		}
+	}
+	s.want("after two calls", s.sums(Day()-2, "example.com"), 0)
+	s.add(Day()-2, "example.com", result(noPolicy, 1))
+	s.want("added again", s.sums(Day()-2, "example.com"), 1, result(noPolicy, 1))
+}
+
+// R5: the texts of a domain are limited in octets, and no session is lost.
+func boundsOctets(t *testing.T, s *sumStore) {
+	const batches, each, size = 4, 100, 15_000
+	for i := range batches {
+		var results []report.PolicyResult
+		for j := range each {
+			long := dane
+			long.Strings = []string{fmt.Sprintf("3 1 1 %06x", i*each+j) + strings.Repeat("0", size)}
+			results = append(results, result(long, 1, times(1, selfSigned)))
+		}
+		s.add(Day(), "example.com", results...)
+	}
+	var sessions, octets int64
+	for _, r := range s.seal(Day(), "example.com").Sums {
+		sessions += r.Summary.Successes + r.Summary.Failures
+		for _, line := range r.Policy.Strings {
+			octets += int64(len(line))
+		}
+	}
+	if sessions != 2*batches*each || octets > 1<<20 || octets < size {
+		t.Errorf("%d sessions, want %d; %d octets of text, want at most 1 MiB", sessions, 2*batches*each, octets)
 	}
 }
 

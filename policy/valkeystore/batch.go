@@ -19,7 +19,7 @@ const (
 	// octets.
 	maxPolicies = 256
 	maxDetails  = 1000
-	maxText     = 4 << 20
+	maxText     = 512 << 10
 
 	// maxBatchDomains, maxBatchSums and maxBatchText limit the work of the server in one
 	// call. An Aggregator stays within the first two. Texts beyond the second are

@@ -145,7 +145,7 @@ func BenchmarkChange(b *testing.B) {
 		if d := <-heard; d != domain {
 			b.Fatalf("%q has changed: contact was lost", d)
 		}
-		if _, ok := other.cache.fresh(domain); !ok {
+		if _, ok, _ := other.cache.fresh(domain); !ok {
 			b.Fatal("not in memory")
 		}
 	}

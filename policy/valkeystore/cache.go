@@ -6,6 +6,7 @@ import (
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
+	"github.com/mxseal/mxseal/internal/absent"
 	"github.com/mxseal/mxseal/mtasts"
 )
 
@@ -20,10 +21,15 @@ const maxCachedText = 8 << 10
 // takes the current moment first. If a notice has arrived since then, the entry
 // that was read is not fresh.
 type cache struct {
-	mu    sync.Mutex
-	slots *simplelru.LRU[string, *slot]
-	now   moment
+	mu     sync.Mutex
+	slots  *simplelru.LRU[string, *slot]
+	absent *absent.Set // the domains without an entry on the server
+	now    moment
 }
+
+// absentPerEntry is the number of domains without an entry that are remembered, for each
+// of Config.MaxCached. Most domains have no policy, and each needs about 40 octets.
+const absentPerEntry = 8
 
 // moment counts notices.
 type moment struct {
@@ -44,7 +50,7 @@ func newCache(size int) *cache {
 	if err != nil {
 		panic(err) // the size is positive
 	}
-	return &cache{slots: slots}
+	return &cache{slots: slots, absent: absent.NewSet(size * absentPerEntry)}
 }
 
 func (c *cache) moment() moment {
@@ -53,16 +59,19 @@ func (c *cache) moment() moment {
 	return c.now
 }
 
-// fresh returns the entry of domain if it is known to be the same as on the
-// server.
-func (c *cache) fresh(domain string) (mtasts.Entry, bool) {
+// fresh returns the entry of domain, or mtasts.ErrNotStored, if that is known to be the
+// same as on the server.
+func (c *cache) fresh(domain string) (e mtasts.Entry, ok bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s, ok := c.slots.Get(domain)
-	if !ok || s.stale || s.losses != c.now.losses {
-		return mtasts.Entry{}, false
+	switch {
+	case !ok && c.absent.Has(domain):
+		return e, true, mtasts.ErrNotStored
+	case !ok || s.stale || s.losses != c.now.losses:
+		return e, false, nil
 	}
-	return clone(s.entry), true
+	return clone(s.entry), true, nil
 }
 
 // last returns the last known entry of the server. lost reports whether contact
@@ -94,6 +103,16 @@ func (c *cache) read(e mtasts.Entry, asked moment) {
 	c.keep(e, asked, ok && s.own && same(s.entry, e))
 }
 
+// missed records that a read found no entry. asked is the moment before the read.
+func (c *cache) missed(domain string, asked moment) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.slots.Remove(domain)
+	if asked == c.now {
+		c.absent.Add(domain)
+	}
+}
+
 // wrote stores an entry that was put. asked is the moment before the put.
 func (c *cache) wrote(e mtasts.Entry, asked moment) {
 	c.mu.Lock()
@@ -110,6 +129,7 @@ func (c *cache) unwritten(e mtasts.Entry) {
 }
 
 func (c *cache) keep(e mtasts.Entry, asked moment, own bool) {
+	c.absent.Remove(e.Domain)
 	if len(e.Text) > maxCachedText {
 		c.slots.Remove(e.Domain)
 		return
@@ -138,6 +158,7 @@ func (c *cache) changed(domain string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now.changes++
+	c.absent.Remove(domain)
 	if s, ok := c.slots.Peek(domain); ok {
 		s.stale = true
 	}
@@ -148,4 +169,5 @@ func (c *cache) lost() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now.losses++
+	c.absent.Clear()
 }

@@ -106,7 +106,7 @@ func (n *internet) servePolicy(w http.ResponseWriter, r *http.Request) {
 	defer n.mu.Unlock()
 	n.fetches[domain]++
 	p, ok := n.policies[domain]
-	if !ok {
+	if !ok || p.text == "" {
 		http.NotFound(w, r)
 		return
 	}
@@ -116,14 +116,21 @@ func (n *internet) servePolicy(w http.ResponseWriter, r *http.Request) {
 
 // client returns a Client that uses the internet.
 func (v visit) client(store mtasts.Store) (*mtasts.Client, error) {
+	return v.clientWith(store, func(*mtasts.Config) {})
+}
+
+// clientWith returns a Client with a changed configuration.
+func (v visit) clientWith(store mtasts.Store, change func(*mtasts.Config)) (*mtasts.Client, error) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM([]byte(v.Roots))
-	return mtasts.New(mtasts.Config{
+	config := mtasts.Config{
 		Store: store, Resolver: v, RootCAs: roots,
 		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, v.Web)
 		},
-	})
+	}
+	change(&config)
+	return mtasts.New(config)
 }
 
 func (v visit) LookupTXT(ctx context.Context, name string) ([]string, error) {

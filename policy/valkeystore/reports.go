@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/valkey-io/valkey-go"
@@ -36,6 +38,9 @@ type Reports struct {
 	store      *Store
 	keys       reportKeys
 	maxDomains int
+
+	mu     sync.Mutex
+	before report.Day // of the last call of DeleteBefore
 }
 
 var (
@@ -45,14 +50,16 @@ var (
 	_ reporter.BatchLimiter = (*Reports)(nil)
 )
 
-// Reports returns the store of TLS report sums on the server. It uses the
-// connection of s and is closed with it.
-func (s *Store) Reports() *Reports {
-	return &Reports{store: s, keys: newReportKeys(s.keys.reports), maxDomains: maxStoredDomains}
+// Reports returns the store of TLS report sums on the server, the same one each time. It
+// uses the connection of s and is closed with it.
+func (s *Store) Reports() *Reports { return s.reports }
+
+func newReports(s *Store) *Reports {
+	return &Reports{store: s, keys: newReportKeys(s.keys.reports), maxDomains: maxStoredDomains, before: math.MinInt}
 }
 
 // Add implements [reporter.Store]. A day can have one million domains. The
-// limits for each domain are those of a [reporter.Aggregator], and 4 MiB of
+// limits for each domain are those of a [reporter.Aggregator], and 512 KiB of
 // text. What exceeds them is summed up by type. A batch for damaged sums is
 // refused with [reporter.ErrStoreFull].
 func (r *Reports) Add(ctx context.Context, b *reporter.Batch) error {
@@ -153,14 +160,19 @@ func (r *Reports) Delete(ctx context.Context, day report.Day, domain string, num
 // DeleteBefore implements [reporter.Store]. It returns an error and deletes
 // nothing if days would be deleted that are still reported according to the
 // server's clock. So a relay with a wrong clock cannot delete the sums of all
-// relays.
+// relays. It deletes only what the call before has asked for too, because the server's
+// clock can be wrong for a moment.
 func (r *Reports) DeleteBefore(ctx context.Context, day report.Day) error {
+	asked := day
+	r.mu.Lock()
+	day, r.before = min(day, r.before), day
+	r.mu.Unlock()
 	today, err := r.today(ctx)
 	if err != nil {
 		return r.store.failed("delete old sums", "", err)
 	}
-	if day >= today {
-		return r.store.failed("delete old sums", "", fmt.Errorf("days before %s can still be reported, because it is %s by the clock of the server: check the clocks", day, today))
+	if asked >= today {
+		return r.store.failed("delete old sums", "", fmt.Errorf("days before %s can still be reported, because it is %s by the clock of the server: check the clocks", asked, today))
 	}
 	for {
 		old, ok, err := r.oldest(ctx, day)

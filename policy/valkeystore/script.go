@@ -46,3 +46,24 @@ if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then
 	return 0
 end
 return redis.call('DEL', KEYS[1])`
+
+// scanScript returns the cursor after ARGV[1], and keys that match ARGV[2] and their values,
+// in turn. It goes through about ARGV[3] keys. A value is empty if it is no string, or if
+// the page has ARGV[5] octets already. It is truncated after ARGV[4] octets and one more,
+// so that it remains too large to be valid.
+const scanScript = `#!lua flags=no-writes
+local page = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
+local found, octets = {}, 0
+for _, key in ipairs(page[2]) do
+	local value = ''
+	if octets < tonumber(ARGV[5]) then
+		value = redis.pcall('GETRANGE', key, 0, ARGV[4])
+		if type(value) ~= 'string' then
+			value = ''
+		end
+	end
+	octets = octets + #value
+	found[#found + 1] = key
+	found[#found + 1] = value
+end
+return {page[1], found}`

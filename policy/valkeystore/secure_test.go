@@ -100,8 +100,10 @@ func TestACLOfReports(t *testing.T) {
 		t.Error(err)
 	}
 	release()
-	if err := r.DeleteBefore(t.Context(), today()-2); err != nil {
-		t.Error(err)
+	for range 2 { // the first call could be a mistake
+		if err := r.DeleteBefore(t.Context(), today()-2); err != nil {
+			t.Error(err)
+		}
 	}
 	if part, err := r.Sums(t.Context(), old, domain); err != nil || part.Number != 0 {
 		t.Errorf("old: %+v, %v", part, err)

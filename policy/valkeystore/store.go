@@ -24,13 +24,15 @@ const clockSkew = time.Minute
 const keepExpired = 24 * time.Hour
 
 // Store stores policies on a server that several relays share. It implements
-// [mtasts.Store], [mtasts.Leaser] and [mtasts.Watcher]. It is safe for
-// concurrent use.
+// [mtasts.Store], [mtasts.Leaser], [mtasts.FailureSharer] and [mtasts.Watcher]. It is safe
+// for concurrent use.
 type Store struct {
 	keys  keys
 	now   func() time.Time
 	cache *cache
 	link  *link
+
+	reports *Reports
 
 	closed chan struct{}
 	close  func()
@@ -43,6 +45,8 @@ var (
 	_ mtasts.Store   = (*Store)(nil)
 	_ mtasts.Leaser  = (*Store)(nil)
 	_ mtasts.Watcher = (*Store)(nil)
+
+	_ mtasts.FailureSharer = (*Store)(nil)
 )
 
 // New returns a Store. It connects in the background, so the server need not be
@@ -61,6 +65,7 @@ func newStore(config Config, version string) (*Store, error) {
 		closed:   make(chan struct{}),
 		watchers: make(map[*watcher]struct{}),
 	}
+	s.reports = newReports(s)
 	s.close = sync.OnceFunc(func() {
 		close(s.closed)
 		s.link.close()
@@ -82,12 +87,12 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Get returns the entry of domain, or [mtasts.ErrNotStored]. It uses the entry
-// in memory if the server has not announced a change since it was read, and
-// also while the server is unreachable.
+// Get returns the entry of domain, or [mtasts.ErrNotStored]. It uses what is in memory, the
+// absence of an entry included, if the server has not announced a change since it was
+// read. It uses an entry in memory also while the server is unreachable.
 func (s *Store) Get(ctx context.Context, domain string) (mtasts.Entry, error) {
-	if e, ok := s.cache.fresh(domain); ok {
-		return e, nil
+	if e, ok, err := s.cache.fresh(domain); ok {
+		return e, err
 	}
 	asked := s.cache.moment()
 	e, err := s.read(ctx, domain)
@@ -106,36 +111,36 @@ func (s *Store) Get(ctx context.Context, domain string) (mtasts.Entry, error) {
 	case err == nil:
 		s.cache.read(e, asked)
 	default:
-		s.cache.remove(domain)
+		s.cache.missed(domain, asked)
 	}
 	return e, s.failed("get", domain, err)
 }
 
 // read reads the entry of domain from the server.
 func (s *Store) read(ctx context.Context, domain string) (mtasts.Entry, error) {
-	return s.decode(domain, s.link.do(ctx, func(b valkey.Builder) valkey.Completed {
-		return s.readCommand(b, domain)
-	}))
+	value, err := s.value(ctx, s.keys.policy(domain))
+	if err != nil {
+		return mtasts.Entry{}, err
+	}
+	return decode(domain, value)
 }
 
-// readCommand reads at most maxValue octets.
-func (s *Store) readCommand(b valkey.Builder, domain string) valkey.Completed {
-	return b.Getrange().Key(s.keys.policy(domain)).Start(0).End(maxValue).Build()
-}
-
-// decode decodes the reply to readCommand.
-func (s *Store) decode(domain string, r valkey.ValkeyResult) (mtasts.Entry, error) {
-	value, err := r.AsBytes()
+// value reads at most maxValue octets. The error is mtasts.ErrNotStored if there is no
+// such key.
+func (s *Store) value(ctx context.Context, key string) ([]byte, error) {
+	value, err := s.link.do(ctx, func(b valkey.Builder) valkey.Completed {
+		return b.Getrange().Key(key).Start(0).End(maxValue).Build()
+	}).AsBytes()
 	refusal, refused := valkey.IsValkeyErr(err)
 	switch {
 	case refused && strings.HasPrefix(refusal.Error(), "WRONGTYPE"):
-		return mtasts.Entry{}, fmt.Errorf("%w: %w", errDamaged, err)
+		return nil, fmt.Errorf("%w: %w", errDamaged, err)
 	case err != nil:
-		return mtasts.Entry{}, err
+		return nil, err
 	case len(value) == 0:
-		return mtasts.Entry{}, mtasts.ErrNotStored
+		return nil, mtasts.ErrNotStored
 	}
-	return decode(domain, value)
+	return value, nil
 }
 
 // Put replaces the entry of e.Domain, unless the server has an entry with a
@@ -180,6 +185,28 @@ func (s *Store) Delete(ctx context.Context, domain string) error {
 	_, err := s.run(ctx, deleteScript, s.keys.policy(domain), strconv.FormatInt(latest, 10))
 	s.cache.remove(domain) // may have been read in the meantime
 	return s.failed("delete", domain, err)
+}
+
+// PutFailed implements [mtasts.FailureSharer]. The server measures d.
+func (s *Store) PutFailed(ctx context.Context, e mtasts.Entry, d time.Duration) error {
+	value, err := e.MarshalBinary()
+	if err == nil {
+		err = s.link.do(ctx, func(b valkey.Builder) valkey.Completed {
+			return b.Set().Key(s.keys.failure(e.Domain)).Value(string(value)).PxMilliseconds(max(milliseconds(d), 1)).Build()
+		}).Error()
+	}
+	return s.failed("put the failure of", e.Domain, err)
+}
+
+// Failed implements [mtasts.FailureSharer].
+func (s *Store) Failed(ctx context.Context, domain string) (e mtasts.Entry, err error) {
+	value, err := s.value(ctx, s.keys.failure(domain))
+	if err == nil {
+		if err = e.UnmarshalBinary(value); err == nil && e.Domain != domain {
+			e, err = mtasts.Entry{}, errDamaged
+		}
+	}
+	return e, s.failed("get the failure of", domain, err)
 }
 
 // run runs a script.

@@ -57,15 +57,19 @@ func same(a, b mtasts.Entry) bool {
 }
 
 // keys builds the keys of a Store.
-type keys struct{ policies, leases, reports string }
+type keys struct{ policies, failures, leases, reports string }
 
 func newKeys(prefix, version string) keys {
 	prefix += version + ":"
-	return keys{policies: prefix + "policy:", leases: prefix + "lease:", reports: prefix + "report:"}
+	return keys{
+		policies: prefix + "policy:", failures: prefix + "failed:", leases: prefix + "lease:", reports: prefix + "report:",
+	}
 }
 
-func (k keys) policy(domain string) string { return k.policies + domain }
-func (k keys) lease(domain string) string  { return k.leases + domain }
+func (k keys) policy(domain string) string  { return k.policies + domain }
+func (k keys) failure(domain string) string { return k.failures + domain }
+
+func (k keys) lease(domain string) string { return k.leases + domain }
 
 // domain returns the domain of the key of a policy. ok is false if a Store
 // cannot have written the key.

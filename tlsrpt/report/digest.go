@@ -17,16 +17,6 @@ import (
 // Digest sums up the reports of many senders and days. The zero value is an empty Digest.
 // Its size is limited, whatever the reports contain: at its limits it sums what it cannot
 // list, and omits reports. Its methods must not be called concurrently.
-//
-//	var digest report.Digest
-//	for r, err := range report.ReadFS(os.DirFS("reports")) {
-//		if err != nil {
-//			log.Print(err)
-//			continue
-//		}
-//		digest.Add(r)
-//	}
-//	err := digest.Overview().Explain(os.Stdout)
 type Digest struct {
 	seen       map[identity]struct{}
 	duplicates int
@@ -194,7 +184,7 @@ func (d *Digest) add(day Day, sender string, p *PolicyResult) {
 	var explained int64
 	for i := range p.Details {
 		explained = sum(explained, p.Details[i].Sessions)
-		d.addDetail(s, day, sender, effectOf(p.Policy.Type, mode, p.Details[i].Type), &p.Details[i])
+		d.addDetail(s, day, sender, effectOf(&p.Policy, mode, p.Details[i].Type), &p.Details[i])
 	}
 	s.unexplained = sum(s.unexplained, max(0, p.Summary.Failures-explained))
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -103,16 +104,16 @@ func TestDigestMode(t *testing.T) {
 // RPT-82: reports that are made to fill the memory do not, and no session is lost from
 // the sums.
 func TestDigestBounds(t *testing.T) { // not parallel: it measures memory
-	const hostile, details = 20, 5000
+	const hostile, domains, details = 2, 45, 1000
 	var digest report.Digest
 	want := int64(0)
-	long := strings.Repeat("x", 500)
+	long := strings.Repeat("x", 260)
 	for i := range hostile {
 		r := reportOf(fmt.Sprintf("s%d%s", i, long), 1+i%28, daneOf)
 		r.Policies = nil
-		for j := range 50 {
+		for j := range domains {
 			p := report.PolicyResult{Policy: tlsrpt.Policy{Type: tlsrpt.STS, Domain: fmt.Sprintf("d%d-%d.example", i, j), Strings: []string{long}}}
-			for k := range details / 50 {
+			for k := range details {
 				p.Details = append(p.Details, report.Detail{
 					Type: tlsrpt.ResultType(fmt.Sprintf("t%d%s", k, long)), ReasonCode: fmt.Sprint(i, k, long), MXHost: fmt.Sprint(k, long),
 					ReceivingIP: netip.AddrFrom4([4]byte{192, byte(i), byte(j), byte(k)}), Sessions: 1,
@@ -126,8 +127,13 @@ func TestDigestBounds(t *testing.T) { // not parallel: it measures memory
 	}
 	o := digest.Overview()
 	var got int64
+	others := false
 	for _, d := range o.Domains {
 		got += d.Failures
+		others = others || slices.ContainsFunc(d.Problems, func(p report.Problem) bool { return p.Type == "(others)" })
+	}
+	if !others {
+		t.Error("everything is listed")
 	}
 	if o.Omitted == 0 || got != want*int64(o.Reports)/hostile {
 		t.Errorf("%d of %d failures, %d reports omitted", got, want, o.Omitted)
@@ -160,5 +166,33 @@ func TestDigestOverflow(t *testing.T) {
 	// The senders beyond the limit are summed.
 	if len(d.Senders) != 1001 || d.Unexplained != 0 {
 		t.Errorf("%d senders, %d unexplained", len(d.Senders), d.Unexplained)
+	}
+}
+
+// Lists end at their limits: of days, and of the addresses of a host.
+func TestDigestLists(t *testing.T) {
+	t.Parallel()
+	var digest report.Digest
+	for i := range 3700 {
+		r := reportOf("a", 1+i, daneOf, report.Detail{
+			Type: tlsrpt.TLSAInvalid, MXHost: "mx.example.com", ReceivingIP: netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), Sessions: 1,
+		})
+		digest.Add(r)
+	}
+	d := digest.Overview().Domains[0]
+	if len(d.Days) != 3660 || d.Days[0].Day != report.DayOf(day) || d.Failures != 3700 || d.Problems[0].Sessions != 3700 {
+		t.Errorf("%d days from %s, %d failures", len(d.Days), d.Days[0].Day, d.Failures)
+	}
+	if addresses := d.Problems[0].Hosts[0].Addresses; len(addresses) != 4 {
+		t.Errorf("the addresses are %v", addresses)
+	}
+}
+
+// R16: a host that another sender reports with a failed fetch has no part in it.
+func TestR16DigestOfFetchFailures(t *testing.T) {
+	t.Parallel()
+	o := overviewOf(reportOf("a", 1, enforceOf, report.Detail{Type: tlsrpt.STSPolicyFetchError, MXHost: "mx.example.com", Sessions: 1}))
+	if p := o.Domains[0].Problems[0]; len(p.Hosts) != 0 {
+		t.Errorf("got %+v", p)
 	}
 }

@@ -10,11 +10,24 @@
 //	if err != nil {
 //		log.Fatal(err)
 //	}
-//	err = r.Explain(os.Stdout) // a table of the failures, and what to do about them
+//	err = r.Explain(os.Stdout) // what happened, at which hosts, and what to do
+//
+// [Read] and [ReadFS] read many reports: mboxes, Maildirs and directories. A [Digest] sums
+// them up over days and senders, and its [Overview] has what an owner should know, the
+// worst first, as text or as data:
+//
+//	var digest report.Digest
+//	for r, err := range report.ReadFS(os.DirFS("Maildir")) {
+//		if err == nil {
+//			digest.Add(r)
+//		}
+//	}
+//	err := digest.Overview().Explain(os.Stdout)
 //
 // All text in a report was chosen by its sender, who may be an attacker. Explain
 // prints it safely. A program that shows or stores it in any other way must escape
-// it.
+// it. Nothing proves who sent a report, unless the mail was authenticated by DKIM (RFC 8460
+// section 5.3).
 //
 // The methods MarshalJSON and UnmarshalJSON of [Report] write and read the JSON
 // text alone. MarshalJSON follows the RFC exactly.

@@ -60,15 +60,19 @@ func (o Overview) writeDomains(w io.Writer) error {
 		failures = sum(failures, o.Domains[i].Failures)
 	}
 	if failures == 0 {
-		text.WriteString("\nAll sessions met the policy: there is nothing to do.\n")
+		text.WriteString("\nNo session failed: there is nothing to do.\n")
 	}
 	_, err := io.WriteString(w, text.String())
 	return err
 }
 
 func (o *DomainOverview) write(text *strings.Builder) {
-	fmt.Fprintf(text, "\n%s %s%s\n  %s met the policy, %d did not%s\n", shown(o.Domain), standard(o.Type), inMode(o.Mode),
-		numbered(o.Successes, "session"), o.Failures, failedShare(Summary{o.Successes, o.Failures}))
+	met, missed := "met the policy", "did not"
+	if o.Type == tlsrpt.NoPolicyFound {
+		met, missed = "had TLS", "had not"
+	}
+	fmt.Fprintf(text, "\n%s %s%s\n  %s %s, %d %s%s\n", shown(o.Domain), standard(o.Type), inMode(o.Mode),
+		numbered(o.Successes, "session"), met, o.Failures, missed, failedShare(Summary{o.Successes, o.Failures}))
 	if o.Failures > 0 {
 		o.writeSums(text)
 	}
@@ -137,12 +141,16 @@ func (p *Problem) write(text *strings.Builder, number int, domain *DomainOvervie
 	}
 	fmt.Fprintf(text, "\n  %d. %s\n", number, shown(name))
 	writeField(text, "What:", sentence(p.Meaning))
-	writeField(text, "Where:", p.where())
+	if len(p.Hosts) == 0 {
+		writeField(text, "How often:", numbered(p.Sessions, "session"))
+	} else {
+		writeField(text, "Where:", p.where())
+	}
 	writeField(text, "When:", p.when(domain))
 	if len(domain.Senders) > 1 {
 		writeField(text, "Who:", listed(p.Senders))
 	}
-	writeField(text, "Effect:", p.Effect.text(p.Type))
+	writeField(text, "Effect:", p.effect())
 	writeField(text, "What to do:", sentence(p.Advice))
 }
 
@@ -163,9 +171,6 @@ func (p *Problem) where() string {
 		}
 		hosts = append(hosts, host)
 	}
-	if len(hosts) == 0 {
-		return numbered(p.Sessions, "session")
-	}
 	return numbered(p.Sessions, "session") + " at " + listed(hosts)
 }
 
@@ -183,16 +188,20 @@ func (p *Problem) when(domain *DomainOverview) string {
 	}
 }
 
-// text says what the effect of a result was.
-func (e Effect) text(result tlsrpt.ResultType) string {
+// effect says what the failure meant for the mail.
+func (p *Problem) effect() string {
 	switch {
-	case e == MailWaited:
+	case p.Effect == MailWaited && len(p.Hosts) == 0:
+		return "The mail waited."
+	case p.Effect == MailWaited:
 		return "The mail waited, or another host got it."
-	case e == MailUnprotected && !result.AboutHost():
+	case p.Effect == MailUnprotected && !p.Type.AboutHost():
 		return "The mail was sent without this policy, unless the sender remembered an earlier one."
-	case e == MailUnprotected:
+	case p.Effect == MailRemembered:
+		return "The sender goes on with the policy that it remembers, until that expires."
+	case p.Effect == MailUnprotected:
 		return "The mail may have been sent without TLS, or to an impostor."
-	case e == MailObserved:
+	case p.Effect == MailObserved:
 		return "The mail was sent. In the mode enforce it would have waited."
 	default:
 		return ""

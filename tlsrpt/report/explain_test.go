@@ -3,6 +3,7 @@ package report_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -111,13 +112,15 @@ var (
 	noneFound = tlsrpt.Policy{Type: tlsrpt.NoPolicyFound, Domain: "example.com"}
 )
 
-func overviewOf(reports ...*report.Report) report.Overview {
-	var digest report.Digest
+func digestOf(reports ...*report.Report) *report.Digest {
+	digest := new(report.Digest)
 	for _, r := range reports {
 		digest.Add(r)
 	}
-	return digest.Overview()
+	return digest
 }
+
+func overviewOf(reports ...*report.Report) report.Overview { return digestOf(reports...).Overview() }
 
 // R15: every reason code of this library is explained by its own entry.
 func TestR15OwnCodes(t *testing.T) {
@@ -181,6 +184,8 @@ func TestR15CodesOfOthers(t *testing.T) {
 func TestEffects(t *testing.T) {
 	t.Parallel()
 	unknown := tlsrpt.Policy{Type: tlsrpt.STS, Domain: "example.com"}
+	withHosts := enforceOf
+	withHosts.MXHosts = []string{"mx.example.com"}
 	for _, test := range []struct {
 		policy tlsrpt.Policy
 		result tlsrpt.ResultType
@@ -188,11 +193,15 @@ func TestEffects(t *testing.T) {
 		says   string
 	}{
 		{daneOf, tlsrpt.TLSAInvalid, report.MailWaited, "The mail waited"},
-		{daneOf, tlsrpt.DNSSECInvalid, report.MailWaited, "The mail waited"},
+		{daneOf, tlsrpt.DNSSECInvalid, report.MailWaited, "The mail waited. What to do:"},
 		{enforceOf, tlsrpt.CertificateExpired, report.MailWaited, "The mail waited"},
-		{enforceOf, tlsrpt.STSPolicyFetchError, report.MailUnprotected, "unless the sender remembered"},
+		{enforceOf, tlsrpt.STSPolicyFetchError, report.MailRemembered, "until that expires"},
 		{testingOf, tlsrpt.CertificateExpired, report.MailObserved, "In the mode enforce it would have waited"},
-		{testingOf, tlsrpt.STSWebPKIInvalid, report.MailUnprotected, "unless the sender remembered"},
+		{testingOf, tlsrpt.STSWebPKIInvalid, report.MailRemembered, "until that expires"},
+		{enforceOf, tlsrpt.STSPolicyInvalid, report.MailUnprotected, "unless the sender remembered"},
+		{withHosts, tlsrpt.STSPolicyInvalid, report.MailRemembered, "until that expires"},
+		{unknown, tlsrpt.STSPolicyFetchError, report.MailUnprotected, "unless the sender remembered"},
+		{tlsrpt.Policy{Type: "odd", Domain: "example.com"}, tlsrpt.ValidationFailure, "", "by policy odd"},
 		{noneFound, tlsrpt.STARTTLSNotSupported, report.MailUnprotected, "without TLS, or to an impostor"},
 		{noneFound, tlsrpt.DANERequired, report.MailWaited, "The mail waited"},
 		{unknown, tlsrpt.CertificateExpired, "", "What to do"},
@@ -217,6 +226,7 @@ func TestWorstFirst(t *testing.T) {
 		reportOf("a", 2, enforceOf, fail(tlsrpt.CertificateExpired, 1), fail(tlsrpt.ValidationFailure, 2)),
 		reportOf("b", 2, testingOf, fail(tlsrpt.CertificateHostMismatch, 1000)),
 		reportOf("b", 2, tlsrpt.Policy{Type: tlsrpt.NoPolicyFound, Domain: "example.net"}, fail(tlsrpt.ValidationFailure, 5000)),
+		reportOf("b", 2, tlsrpt.Policy{Type: tlsrpt.NoPolicyFound, Domain: "z.example"}, fail(tlsrpt.ValidationFailure, 6000)),
 	)
 	var got []string
 	for _, d := range o.Domains {
@@ -225,7 +235,7 @@ func TestWorstFirst(t *testing.T) {
 			got = append(got, string(p.Type))
 		}
 	}
-	const want = "example.com validation-failure certificate-expired starttls-not-supported sts-policy-fetch-error certificate-host-mismatch example.net validation-failure"
+	const want = "example.com validation-failure certificate-expired starttls-not-supported sts-policy-fetch-error certificate-host-mismatch z.example validation-failure example.net validation-failure"
 	if strings.Join(got, " ") != want {
 		t.Errorf("the order is %q", got)
 	}
@@ -243,26 +253,30 @@ func TestOverviewText(t *testing.T) {
 	}
 	unexplained := reportOf("c", 4, daneOf)
 	unexplained.Policies[0].Summary.Failures = 7
-	o := overviewOf(
+	digest := digestOf(
 		reportOf("a", 1, daneOf, append(hosts, at(tlsrpt.STARTTLSNotSupported, "mx1.example.com", "192.0.2.1"))...),
 		reportOf("b", 3, daneOf, hosts...), reportOf("b", 3, daneOf, hosts...),
 		reportOf("b", 4, daneOf, at(tlsrpt.TLSAInvalid, "mx1.example.com", "2001:db8::1"), at(tlsrpt.CertificateExpired, "mx1.example.com", "192.0.2.1")),
 		unexplained,
 	)
+	for i := range 12 {
+		digest.Add(reportOf(fmt.Sprintf("sender%02d", i), 4, daneOf))
+	}
+	o := digest.Overview()
 	var b strings.Builder
 	if err := o.Explain(&b); err != nil {
 		t.Fatal(err)
 	}
 	text := strings.Join(strings.Fields(b.String()), " ")
 	for _, want := range []string{
-		"4 reports, 2026-03-01 to 2026-03-04 1 duplicate not counted",
-		"mx.example.com by DANE 40 sessions met the policy, 33 did not (45.2 %)",
-		"1. tlsa-invalid What: No TLSA record matches the host's certificate. Where: 22 sessions at mx1.example.com (192.0.2.1, 192.0.2.2, 2001:db8::1): 10, a.example.com: 2, b.example.com: 2, c.example.com: 2, d.example.com: 2 and 2 more When: since 2026-03-01, last on 2026-03-04 Who: a, b Effect:",
+		"16 reports, 2026-03-01 to 2026-03-04 1 duplicate not counted",
+		"mx.example.com by DANE 160 sessions met the policy, 33 did not (17.1 %)",
+		"1. tlsa-invalid What: No TLSA record matches the host's certificate. Where: 22 sessions at mx1.example.com (192.0.2.1, 192.0.2.2, 2001:db8::1): 10, a.example.com: 2, b.example.com: 2, c.example.com: 2, d.example.com: 2 and 2 more When: since 2026-03-01, last on 2026-03-04 Who: a, b Effect: The mail waited, or another host got it. What to do:",
 		"2. certificate-expired What: The host's certificate has expired. Where: 2 sessions at mx1.example.com (192.0.2.1) When: new on 2026-03-04 Who: b",
 		"3. starttls-not-supported What: The host offered no STARTTLS. Where: 2 sessions at mx1.example.com (192.0.2.1) When: 2026-03-01, and not since then Who: a",
 		"The reports give no reason for 7 failed sessions.",
-		"2026-03-01 10 12", "2026-03-03 10 10", "2026-03-04 20 11",
-		"20 14 b", "10 12 a", "10 7 c",
+		"2026-03-01 10 12", "2026-03-03 10 10", "2026-03-04 140 11",
+		"20 14 b 10 12 a 10 7 c 10 0 sender00", "10 0 sender06 and 5 more senders 1. tlsa-invalid",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in\n%s", want, b.String())
@@ -273,7 +287,7 @@ func TestOverviewText(t *testing.T) {
 // A report without failures says that there is nothing to do, and so does none at all.
 func TestExplainSuccess(t *testing.T) {
 	t.Parallel()
-	if text := explained(t, reportOf("a", 1, daneOf)); !strings.HasSuffix(text, "met the policy, 0 did not\n\nAll sessions met the policy: there is nothing to do.\n") {
+	if text := explained(t, reportOf("a", 1, daneOf)); !strings.HasSuffix(text, "met the policy, 0 did not\n\nNo session failed: there is nothing to do.\n") {
 		t.Errorf("got\n%s", text)
 	}
 	var b strings.Builder

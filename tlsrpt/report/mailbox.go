@@ -150,7 +150,7 @@ func readMbox(r *bufio.Reader, yield func(*Report, error) bool) {
 	afterEmpty, inLine := true, false
 	for {
 		line, err := r.ReadSlice('\n')
-		if !inLine && afterEmpty && fromLine.Match(line) && !flush() {
+		if afterEmpty && fromLine.Match(line) && !flush() {
 			return
 		}
 		if message.Len() <= MaxSize {

@@ -47,10 +47,14 @@ func TestRead(t *testing.T) {
 	other := message("Content-Type: text/plain", "hello\r\n\r\nFrom here on, all is well\r\n>From quoted Mon Mar  2 00:00:00 2026")
 	noReport := "!report: the message contains no report"
 	lf := func(s string) string { return strings.ReplaceAll(s, "\r\n", "\n") }
+	quoted := strings.Replace(lf(report1("Content-Type: application/tlsrpt+json\r\nContent-Transfer-Encoding: quoted-printable",
+		strings.ReplaceAll(numberedText(t, "12"), "=", "=3D"))), `"report-id":"12"`, "\"report-id\":\"=\n>From 1=\n>>From 2\"", 1)
 	for name, test := range map[string]struct {
 		received string
 		want     []string
 	}{
+		"an mbox with quotes":    {from + quoted, []string{"From 1>From 2"}},
+		"too many":               {strings.Repeat(numberedText(t, "1"), 3) + strings.Repeat("{}", 10_000), append([]string{"1", "1", "1"}, append(slices.Repeat([]string{"!report: policies: there are no policies"}, 9997), "!"+report.ErrTooLarge.Error())...)},
 		"one report":             {numberedText(t, "1"), []string{"1"}},
 		"one compressed":         {string(zip(t, []byte(numberedText(t, "1")))), []string{"1"}},
 		"several":                {numberedText(t, "1") + "\n" + numberedText(t, "2") + numberedText(t, "3") + "\n", []string{"1", "2", "3"}},

@@ -102,11 +102,14 @@ type Effect string
 
 const (
 	// MailWaited means that the sender did not send the mail to the host. It waited,
-	// or another host got it.
+	// or another host got it. If the failure is that of the whole domain, it waited.
 	MailWaited Effect = "waited"
 	// MailUnprotected means that the policy did not protect the mail: it may have been
 	// sent to anyone.
 	MailUnprotected Effect = "unprotected"
+	// MailRemembered means that the sender went on with an earlier policy, until that
+	// expires.
+	MailRemembered Effect = "remembered"
 	// MailObserved means that the mail was sent because the policy is in testing mode.
 	// It would have waited in the mode enforce.
 	MailObserved Effect = "observed"
@@ -116,8 +119,10 @@ const (
 func (e Effect) rank() int {
 	switch e {
 	case MailWaited:
-		return 3
+		return 4
 	case MailUnprotected:
+		return 3
+	case MailRemembered:
 		return 2
 	case MailObserved:
 		return 1
@@ -126,16 +131,22 @@ func (e Effect) rank() int {
 	}
 }
 
-// effectOf returns the effect of a failure under a policy of a type and mode.
-func effectOf(policy tlsrpt.PolicyType, mode string, result tlsrpt.ResultType) Effect {
+// effectOf returns the effect of a failure under a policy in this mode.
+func effectOf(policy *tlsrpt.Policy, mode string, result tlsrpt.ResultType) Effect {
 	switch {
-	case result == tlsrpt.DANERequired, policy == tlsrpt.TLSA:
+	case result == tlsrpt.DANERequired, policy.Type == tlsrpt.TLSA:
 		return MailWaited
-	case policy == tlsrpt.NoPolicyFound, policy == tlsrpt.STS && !result.AboutHost():
+	case policy.Type == tlsrpt.NoPolicyFound:
 		return MailUnprotected
-	case policy == tlsrpt.STS && mode == "enforce":
+	case policy.Type != tlsrpt.STS:
+		return ""
+	case !result.AboutHost() && mode != "" && (result != tlsrpt.STSPolicyInvalid || len(policy.MXHosts) > 0):
+		return MailRemembered // of a policy that is not valid, the report has the text, but no hosts
+	case !result.AboutHost():
+		return MailUnprotected
+	case mode == "enforce":
 		return MailWaited
-	case policy == tlsrpt.STS && mode == "testing":
+	case mode == "testing":
 		return MailObserved
 	default:
 		return ""

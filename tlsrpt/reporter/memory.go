@@ -1,30 +1,44 @@
 package reporter
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
+	"hash/maphash"
 	"iter"
 	"maps"
-	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/mxseal/mxseal/tlsrpt/report"
+	"github.com/mxseal/mxseal/tlsrpt/reporter/internal/sums"
 )
 
-// maxStoredDomains limits the domains of a MemoryStore on one day.
-const maxStoredDomains = 1 << 20
+// defaultStoredOctets is the default of MemoryStore.MaxOctets.
+const defaultStoredOctets = 256 << 20
 
 // MemoryStore is a [Store] in memory, for programs that may lose the sums of a day
 // at a restart. It is also a [Leaser], for several Reporters in one program. The
 // zero value is ready for use. Its methods are safe for concurrent use.
+//
+// The sums of a domain and day are limited as those of an [Aggregator].
 type MemoryStore struct {
+	// MaxOctets limits the memory of all sums. When half of it is in use, new policies and
+	// failures are counted by type, without their text. When all is, no domains are added.
+	// It must not be changed after the first call of Add. 0 means 256 MiB, enough for the
+	// totals of 300,000 domains.
+	MaxOctets int
+
 	mu      sync.Mutex
+	seed    maphash.Seed
+	room    *sums.Room
 	days    map[report.Day]map[string]*domainDay
 	writers map[string]int64 // the last Number of each Writer
 	leases  map[dayDomain]*memoryLease
-	running int    // leases that had not ended when the others were deleted last
-	id      string // empty if nobody has asked for it
+	before  *report.Day // of the last call of DeleteBefore
+	id      string      // empty if nobody has asked for it
+	running int         // leases that had not ended when the others were deleted last
 }
 
 // ID implements [Identifier].
@@ -37,72 +51,87 @@ func (m *MemoryStore) ID(context.Context) (string, error) {
 	return m.id, nil
 }
 
-// domainDay has the sums of a domain and day. The slices are read-only.
+// domainDay has the sums of a domain and day.
 type domainDay struct {
-	sealed Part                  // Number is 0 if no part is sealed
-	open   []report.PolicyResult // added since
-	ended  int                   // number of parts that were sealed
+	sealed *sums.Tally // the part with the number ended; nil if no part is sealed
+	open   *sums.Tally // added since; nil for nothing
+	ended  int         // number of parts that were sealed
 }
-
-func (d *domainDay) isEmpty() bool { return d.sealed.Number == 0 && len(d.open) == 0 }
 
 // next returns the part that is to be reported next.
 func (d *domainDay) next() Part {
 	switch {
-	case d.sealed.Number > 0:
-		return d.sealed
-	case len(d.open) > 0:
-		return Part{d.ended + 1, d.open}
+	case d.sealed != nil:
+		return Part{d.ended, d.sealed.Results()}
+	case d.open != nil:
+		return Part{d.ended + 1, d.open.Results()}
 	default:
 		return Part{}
 	}
 }
 
-// Add implements [Store]. The store accepts a million domains for each day.
+// removeSealed removes the sealed part.
+func (d *domainDay) removeSealed() {
+	if d.sealed != nil {
+		d.sealed.Release()
+		d.sealed = nil
+	}
+}
+
+// Add implements [Store].
 func (m *MemoryStore) Add(_ context.Context, b *Batch) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.writers == nil {
+		m.seed, m.room = maphash.MakeSeed(), sums.NewRoom(cmp.Or(m.MaxOctets, defaultStoredOctets))
 		m.writers = make(map[string]int64)
 		m.days = make(map[report.Day]map[string]*domainDay)
 	}
 	if b.Number <= m.writers[b.Writer] {
 		return nil
 	}
-	if !m.hasRoom(b.Sums) {
+	needed := 0
+	for i := range b.Sums {
+		needed += sums.Least(b.Sums[i].Domain, b.Sums[i].Results)
+	}
+	if !m.room.Has(needed) && !m.knowsAll(b.Sums) {
 		return ErrStoreFull
 	}
-	for _, added := range b.Sums {
-		d := m.domainDay(added.Day, added.Domain)
-		d.open = MergeResults(added.Domain, d.open, added.Results)
+	for i := range b.Sums {
+		m.add(&b.Sums[i])
 	}
 	m.writers[b.Writer] = b.Number
 	return nil
 }
 
-func (m *MemoryStore) hasRoom(sums []DomainSums) bool {
-	unknown := make(map[report.Day]int)
-	for _, added := range sums {
-		if domains := m.days[added.Day]; domains[added.Domain] == nil {
-			unknown[added.Day]++
-			if len(domains)+unknown[added.Day] > maxStoredDomains {
-				return false
-			}
+// knowsAll reports whether what is added needs no room: there are sums of all domains, and
+// of their policies and failures, at least by type.
+func (m *MemoryStore) knowsAll(all []DomainSums) bool {
+	for i := range all {
+		d := m.days[all[i].Day][all[i].Domain]
+		if d == nil || d.open == nil || !d.open.Knows(all[i].Results) {
+			return false
 		}
 	}
 	return true
 }
 
-func (m *MemoryStore) domainDay(day report.Day, domain string) *domainDay {
-	domains := m.days[day]
+// add adds sums, for which there is room.
+func (m *MemoryStore) add(added *DomainSums) {
+	domains := m.days[added.Day]
 	if domains == nil {
 		domains = make(map[string]*domainDay)
-		m.days[day] = domains
+		m.days[added.Day] = domains
 	}
-	if domains[domain] == nil {
-		domains[domain] = new(domainDay)
+	d := domains[added.Domain]
+	if d == nil {
+		d = new(domainDay)
+		domains[strings.Clone(added.Domain)] = d
 	}
-	return domains[domain]
+	if d.open == nil {
+		d.open = sums.New(m.seed, added.Domain, m.room)
+	}
+	d.open.Merge(added.Results)
 }
 
 // Domains implements [Store].
@@ -121,7 +150,7 @@ func (m *MemoryStore) domains(day report.Day) []string {
 	defer m.mu.Unlock()
 	var domains []string
 	for domain, d := range m.days[day] {
-		if !d.isEmpty() {
+		if d.sealed != nil || d.open != nil {
 			domains = append(domains, domain)
 		}
 	}
@@ -136,7 +165,7 @@ func (m *MemoryStore) Sums(_ context.Context, day report.Day, domain string) (Pa
 	if d == nil {
 		return Part{}, nil
 	}
-	return clonePart(d.next()), nil
+	return d.next(), nil
 }
 
 // Seal implements [Store].
@@ -147,36 +176,51 @@ func (m *MemoryStore) Seal(_ context.Context, day report.Day, domain string) (Pa
 	if d == nil {
 		return Part{}, nil
 	}
-	if d.sealed.Number == 0 && len(d.open) > 0 {
-		d.sealed, d.open = d.next(), nil
+	if d.sealed == nil && d.open != nil {
+		d.sealed, d.open = d.open, nil
 		d.ended++
 	}
-	return clonePart(d.sealed), nil
-}
-
-// clonePart copies a part for the caller.
-func clonePart(p Part) Part {
-	p.Sums = slices.Clone(p.Sums)
-	return p
+	if d.sealed == nil {
+		return Part{}, nil
+	}
+	return d.next(), nil
 }
 
 // Delete implements [Store].
 func (m *MemoryStore) Delete(_ context.Context, day report.Day, domain string, number int) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if d := m.days[day][domain]; d != nil && d.sealed.Number == number {
-		d.sealed = Part{}
+	if d := m.days[day][domain]; d != nil && d.ended == number {
+		d.removeSealed()
 	}
 	return nil
 }
 
-// DeleteBefore implements [Store].
+// DeleteBefore implements [Store]. It deletes only what the call before has asked for too,
+// because a clock that jumps for a moment must not delete sums.
 func (m *MemoryStore) DeleteBefore(_ context.Context, day report.Day) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for known := range m.days {
-		if known < day {
-			delete(m.days, known)
+	asked := m.before
+	m.before = &day
+	if asked == nil {
+		return nil
+	}
+	for known, domains := range m.days {
+		if known >= min(day, *asked) {
+			continue
+		}
+		for _, d := range domains {
+			d.removeSealed()
+			if d.open != nil {
+				d.open.Release()
+			}
+		}
+		delete(m.days, known)
+	}
+	for key := range m.leases {
+		if key.day < min(day, *asked) {
+			delete(m.leases, key)
 		}
 	}
 	return nil

@@ -59,7 +59,7 @@ type Store interface {
 	// or one that is not sealed, and returns nil if there is no such part.
 	Delete(ctx context.Context, day report.Day, domain string, number int) error
 	// DeleteBefore removes all sums of the days before day. It is called again and
-	// again. It SHOULD delete only what the call before has asked for too, because a
+	// again. It MUST delete only what the call before has asked for too, because a
 	// clock can be wrong for a moment.
 	DeleteBefore(ctx context.Context, day report.Day) error
 }

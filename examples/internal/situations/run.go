@@ -114,9 +114,9 @@ func SendMail(ctx context.Context, dialer *delivery.Dialer, from, to string, mes
 func (t *Trial) Run(ctx context.Context, send Send) Result {
 	r := Result{Trial: t}
 	plan, err := t.Plan(ctx)
-	if err == nil {
-		dialer := &delivery.Dialer{Resolver: t.resolver, LocalName: "mail.sender.test", Recorder: t.site}
-		err = send(ctx, dialer, t.sender, "you@"+t.Recipient(), t.message(), t.options...)
+	dialer := &delivery.Dialer{Resolver: t.resolver, LocalName: "mail.sender.test", Recorder: t.site}
+	if failed := send(ctx, dialer, t.sender, "you@"+t.Recipient(), t.message(), t.options...); err == nil {
+		err = failed
 	}
 	places := t.site.find(t.sender)
 	switch {

@@ -34,7 +34,11 @@ func Targets() []Target {
 			Tests: []string{upstream, "dane/dnssec"},
 		},
 		{
-			Files: in("mtasts/", "policy", "match", "record", "state", "trust", "restore", "fetch"),
+			Files: in("mtasts/", "policy", "record", "state", "trust", "restore", "fetch"),
+			Tests: []string{"mtasts"},
+		},
+		{
+			Files: in("mtasts/internal/policytext/", "policytext"),
 			Tests: []string{"mtasts"},
 		},
 		{
@@ -46,8 +50,8 @@ func Targets() []Target {
 			Tests: []string{"policy/delivery/internal/conversation", "policy/delivery"},
 		},
 		{
-			Files: in("tlsrpt/reporter/", "tally", "canonical"),
-			Tests: []string{"tlsrpt/reporter"},
+			Files: in("tlsrpt/reporter/internal/sums/", "tally", "canonical"),
+			Tests: []string{"tlsrpt/reporter/internal/sums", "tlsrpt/reporter"},
 		},
 	}
 }

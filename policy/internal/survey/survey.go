@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
@@ -36,54 +37,80 @@ type Host struct {
 
 // Facts are the results of the lookups for one host. The zero value is a failed lookup.
 type Facts struct {
-	// DANE has the answers; nil if the lookup failed or was not made.
-	DANE *dane.Discovery
-	// Addrs are those of DANE that are dialed.
+	// Found has the answers; nil if the lookup failed or was not made.
+	Found *Found
+	// Addrs are those of Found that are dialed.
 	Addrs []netip.Addr
 	TLSA  decision.TLSA
 	// Err is why there are no addresses or no TLSA answer.
 	Err error
 }
 
-// Ask looks up all hosts, and returns what it found in their order.
-func Ask(ctx context.Context, resolver dnssec.Resolver, hosts []Host) []Facts {
-	found := make([]Facts, len(hosts))
-	places := make(chan struct{}, atOnce)
+// Ask returns what is found at the hosts, in their order: in the table, or else by lookups.
+// It calls meanwhile while these are under way.
+func Ask(ctx context.Context, resolver dnssec.Resolver, table *Table, hosts []Host, clock func() time.Time, meanwhile func()) []Facts {
+	facts := make([]Facts, len(hosts))
+	var places chan struct{}
 	var group sync.WaitGroup
 	for i, host := range hosts {
-		places <- struct{}{}
+		if known, ok := host.known(table, clock()); ok {
+			facts[i] = known
+			continue
+		}
+		if places == nil {
+			places = make(chan struct{}, atOnce)
+		}
 		group.Go(func() {
-			found[i] = host.ask(ctx, resolver)
+			places <- struct{}{}
+			facts[i] = host.ask(ctx, resolver, table, clock)
 			<-places
 		})
 	}
+	meanwhile()
 	group.Wait()
-	return found
+	return facts
 }
 
-func (h Host) ask(ctx context.Context, resolver dnssec.Resolver) Facts {
-	without := decision.TLSANone
-	if h.Pinned {
-		without = decision.TLSAUsable
-	}
+// known returns what can be said about the host without a lookup.
+func (h Host) known(table *Table, now time.Time) (facts Facts, ok bool) {
 	switch {
 	case h.Addr.IsValid():
 		literal := &dane.Discovery{Name: h.Name, Addrs: []netip.Addr{h.Addr}, State: dane.NotApplicable}
-		return Facts{TLSA: without, DANE: literal, Addrs: literal.Addrs}
+		return h.facts(newFound(literal, now)), true
 	case h.Malformed:
-		return Facts{Err: ErrNotAHost}
-	case h.NoTLSA:
-		addresses, err := dane.Addresses(ctx, resolver, h.Name)
-		if err != nil {
-			return Facts{Err: err}
-		}
-		return Facts{TLSA: without, DANE: addresses, Addrs: addresses.Addrs}
+		return Facts{Err: ErrNotAHost}, true
 	}
-	discovered, err := dane.Discover(ctx, resolver, h.Name, h.Port)
+	found := table.get(h, now)
+	if found == nil {
+		return Facts{}, false
+	}
+	return h.facts(found), true
+}
+
+func (h Host) ask(ctx context.Context, resolver dnssec.Resolver, table *Table, clock func() time.Time) Facts {
+	began := clock()
+	lookup := func() (*dane.Discovery, error) { return dane.Discover(ctx, resolver, h.Name, h.Port) }
+	if h.NoTLSA {
+		lookup = func() (*dane.Discovery, error) { return dane.Addresses(ctx, resolver, h.Name) }
+	}
+	discovered, err := lookup()
 	if err != nil {
 		return Facts{Err: err}
 	}
-	return Facts{TLSA: outcome(discovered.State), DANE: discovered, Addrs: discovered.Addrs}
+	found := newFound(discovered, began)
+	table.put(h, found, clock())
+	return h.facts(found)
+}
+
+func (h Host) facts(found *Found) Facts {
+	facts := Facts{Found: found, Addrs: found.Addrs, TLSA: outcome(found.State)}
+	if h.NoTLSA || h.Addr.IsValid() {
+		facts.TLSA = decision.TLSANone
+		if h.Pinned {
+			facts.TLSA = decision.TLSAUsable
+		}
+	}
+	return facts
 }
 
 // outcome returns the state of a discovery as a column of the decision table. A state
@@ -114,21 +141,4 @@ func (f *Facts) LeaveOut(permitted func(netip.Addr) bool, why error) {
 	if len(all) > 0 && len(f.Addrs) == 0 {
 		f.Err = fmt.Errorf("%w %s", why, all[0])
 	}
-}
-
-// Size estimates the memory in octets that a discovery takes, with its answers; 0 for nil.
-func Size(d *dane.Discovery) int {
-	if d == nil {
-		return 0
-	}
-	size := 24 * len(d.Addrs)
-	for _, record := range d.Records {
-		size += 2 * (40 + len(record.Data))
-	}
-	for _, lookup := range d.Lookups {
-		if lookup.Answer != nil {
-			size += 200 + 150*(len(lookup.Answer.Records)+len(lookup.Answer.Aliases))
-		}
-	}
-	return size
 }

@@ -61,7 +61,7 @@ func isUnlikelyZone(name string, rtype uint16, at string, labels int) bool {
 		owner = proof.Parent(owner)
 	}
 	if at != owner {
-		return labels > 3 && len(proof.Ancestors(owner)) > 1+5
+		return labels > 2 && len(proof.Ancestors(owner)) > 1+5
 	}
 	switch rtype {
 	case dns.TypeA, dns.TypeAAAA, dns.TypeTLSA:

@@ -2,12 +2,16 @@ package check
 
 import (
 	"bytes"
+	"context"
+	"crypto/tls"
 	"encoding/json"
 	"encoding/pem"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -66,6 +70,12 @@ func network(t *testing.T) (*policytest.Internet, cli.Env) {
 	inet.Domain("forgeable.test", policytest.Unsigned).MX("mx.dane.test").Policy("testing", "mx.dane.test")
 	inet.Domain("xn--bcher-kva.test").MX("mx.dane.test")
 	inet.Domain("html.test").MX("mx.dane.test").Add("_smtp._tls TXT \"v=TLSRPTv1; rua\"").Policy("enforce", "mx.html.test").Publish("<html>")
+	inet.Domain("old.test", policytest.Unsigned).MX("mx.old.test").Policy("testing", "mx.old.test")
+	inet.Host("mx.old.test", policytest.MaxTLS(tls.VersionTLS11))
+	inet.Domain("to.alias.test", policytest.Unsigned).Add("@ CNAME plain.test.")
+	inet.Domain("family.test", policytest.Unsigned).MX("mx.family.test")
+	inet.Host("mx.family.test", policytest.Addrs("192.0.2.201", "2001:db8::201"))
+	inet.BreakDNS(policytest.ServFail, "mx.family.test", dnssec.TypeAAAA)
 	return inet, cli.Env{DNS: inet.DNSConfig(), Policy: inet.Config()}
 }
 
@@ -78,11 +88,7 @@ func runWith(t *testing.T, env cli.Env, stdout, stderr io.Writer, args ...string
 func TestVerdicts(t *testing.T) {
 	t.Parallel()
 	_, env := network(t)
-	for _, test := range []struct {
-		args string
-		code int
-		want []string
-	}{
+	checkAll(t, env, []checked{
 		{"dane.test", 0, []string{
 			"dane.test: protected: ",
 			"  MX   dane.test. secure: 10 mx.dane.test.\n",
@@ -101,12 +107,11 @@ func TestVerdicts(t *testing.T) {
 		}},
 		{"sts.test", 0, []string{"MTA-STS: mode enforce", "  TLSA _25._tcp.mx.sts.test. secure: none\n"}},
 		{"-connect sts.test", 0, []string{"MTA-STS met"}},
-		{"plain.test", 1, []string{"plain.test: unprotected: an attacker on the path can prevent TLS with mx.plain.test"}},
+		{"plain.test", 1, []string{`what to do: "mxseal advise plain.test" says`, "plain.test: unprotected: an attacker on the path can prevent TLS with mx.plain.test"}},
 		{"-connect plain.test", 1, []string{"TLS 1.3: a sender would use it"}},
 		{"-connect clear.test", 1, []string{"no TLS: a sender would use it", "does not offer STARTTLS"}},
 		{"open.test", 1, []string{"can redirect mail to a host other than mx.dane.test"}},
 		{"-connect testing.test", 1, []string{"MTA-STS not met: the policy does not list the host"}},
-		{"-connect unusable.test", 1, []string{"can impersonate mx.unusable.test", ": not used: unusable: usage PKIX-EE is not for mail; it would have matched"}},
 		{"[192.0.2.99]", 1, []string{"an address literal"}},
 		{"unlisted.test", 3, []string{"unlisted.test: broken: no mail host can be used"}},
 		{"servfail.test", 3, []string{"  TLSA _25._tcp.mx.servfail.test. indeterminate: ", "servfail"}},
@@ -120,6 +125,25 @@ func TestVerdicts(t *testing.T) {
 		{"bogus.test", 4, []string{"no mail can be sent to it now", "  MX   bogus.test. bogus: "}},
 		{"not_a_domain!", 4, []string{"not a domain name"}},
 		{"dane.test plain.test unlisted.test", 3, []string{"dane.test: protected", "plain.test: unprotected", "unlisted.test: broken"}},
+		{"b\u00fccher.test", 0, []string{"xn--bcher-kva.test: protected"}},
+		{"dane.test -connect", 0, []string{"a sender would use it"}},
+		{"-h", 0, nil},
+		{"-x dane.test", 2, nil},
+		{"", 2, nil},
+		{"-server dns.test dane.test", 2, nil},
+		{"-timeout 1ns dane.test", 4, []string{"the caller did not wait"}},
+	})
+}
+
+// X: a monitor detects that the first host is broken. What is published and not used is
+// shown, and whether it would have matched. MTA-STS is judged apart where DANE decides. The
+// domain's own TLSRPT record and its aliases are shown.
+func TestXVerdicts(t *testing.T) {
+	t.Parallel()
+	_, env := network(t)
+	checkAll(t, env, []checked{
+		{"-connect old.test", 1, []string{"TLS 1.1: a sender would use it", "MTA-STS not met: the server speaks TLS 1.1"}},
+		{"-connect unusable.test", 1, []string{"can impersonate mx.unusable.test", ": not used: unusable: usage PKIX-EE is not for mail; it would have matched"}},
 		{"rescue.test", 0, []string{"rescue.test: protected"}},
 		{"-connect rescue.test", 5, []string{"rescue.test: degraded: the first mail host, mx.rescue.test, fails; apart from that the domain is protected: ",
 			"  problem: mx.rescue.test fails at 1", ": DANE verification failed: dane: no TLSA record authenticates the server"}},
@@ -128,17 +152,24 @@ func TestVerdicts(t *testing.T) {
 		{"-connect both.test", 0, []string{"both.test: protected", "MTA-STS not met for senders without DANE: the policy does not list the host"}},
 		{"dane.test", 0, []string{"TLS reports: the domain asks for none", "  TXT  _mta-sts.dane.test. secure: none"}},
 		{"forgeable.test", 1, []string{"can redirect mail to a host other than mx.dane.test"}},
-		{"b\u00fccher.test", 0, []string{"xn--bcher-kva.test: protected"}},
 		{"html.test", 5, []string{"html.test: degraded: the MTA-STS policy cannot be used; ", "problem: the MTA-STS policy cannot be used: policy (policy-syntax)",
 			"problem: the TLSRPT record cannot be used: "}},
-		{"dane.test -connect", 0, []string{"a sender would use it"}},
 		{"rescue.test null.test -connect", 4, nil},
-		{"-h", 0, nil},
-		{"-x dane.test", 2, nil},
-		{"", 2, nil},
-		{"-server dns.test dane.test", 2, nil},
-		{"-timeout 1ns dane.test", 4, []string{"the caller did not wait"}},
-	} {
+		{"to.alias.test", 1, []string{"  MX   to.alias.test. insecure: an alias of plain.test. (insecure)", "  an alias of plain.test, which has the MX records"}},
+		{"family.test", 1, []string{"AAAA mx.family.test. indeterminate: ", "only one family of addresses is used"}},
+	})
+}
+
+// checked is a command line with its exit status and what it prints.
+type checked struct {
+	args string
+	code int
+	want []string
+}
+
+// checkAll runs the subcommand with each command line.
+func checkAll(t *testing.T, env cli.Env, tests []checked) {
+	for _, test := range tests {
 		t.Run(test.args, func(t *testing.T) {
 			t.Parallel()
 			var stdout, stderr bytes.Buffer
@@ -250,8 +281,43 @@ func TestProgress(t *testing.T) {
 	}
 }
 
+// An address that fails shows, also where another address of the host works. What this
+// machine cannot reach says nothing about the host.
+func TestXAddresses(t *testing.T) {
+	t.Parallel()
+	_, env := network(t)
+	dial := env.Policy.Dial
+	for _, test := range []struct {
+		failing string
+		err     error
+		code    int
+		want    []string
+	}{
+		{"[2001:db8::77]:25", syscall.ECONNREFUSED, 5, []string{"half.test: degraded: mail host mx.half.test fails at 2001:db8::77; apart from that", "mx.half.test at 192.0.2.77: TLS 1.3: a sender would use it"}},
+		{"[2001:db8::77]:25", syscall.ENETUNREACH, 0, []string{"half.test: protected", "mx.half.test at 2001:db8::77: no TLS: not tested, because this machine cannot reach such addresses"}},
+		{":25", syscall.ENETUNREACH, 4, []string{"half.test: unreachable: this machine can reach no address of the mail hosts"}},
+		{":25", syscall.ECONNREFUSED, 4, []string{"half.test: unreachable: no mail host answers"}},
+	} {
+		env.Policy.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if strings.HasSuffix(addr, test.failing) {
+				return nil, &net.OpError{Op: "dial", Net: network, Err: test.err}
+			}
+			return dial(ctx, network, addr)
+		}
+		var out bytes.Buffer
+		if code := runWith(t, env, &out, &out, "-connect", "half.test"); code != test.code {
+			t.Errorf("%s, %v: exit status %d, want %d", test.failing, test.err, code, test.code)
+		}
+		for _, want := range test.want {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%s, %v: no %q in\n%s", test.failing, test.err, want, out.String())
+			}
+		}
+	}
+}
+
 // A monitor gets one line, and the exit status of a plugin.
-func TestNagios(t *testing.T) {
+func TestXNagios(t *testing.T) {
 	t.Parallel()
 	_, env := network(t)
 	for _, test := range []struct {
@@ -287,9 +353,9 @@ func TestNagios(t *testing.T) {
 	}
 }
 
-// What a private network needs: a CA of its own, addresses that no public host has, and
+// X: what a private network needs: a CA of its own, addresses that no public host has, and
 // names that are in no public zone.
-func TestPrivateNetwork(t *testing.T) {
+func TestXPrivateNetwork(t *testing.T) {
 	t.Parallel()
 	inet, env := network(t)
 	inet.Domain("private.test", policytest.Unsigned).MX("mx.private.test").Policy("enforce", "mx.private.test")

@@ -49,6 +49,9 @@ func (t *text) print(r *survey.Result) error {
 	for _, s := range r.Sessions {
 		printSession(&b, s)
 	}
+	if r.Plan != nil && r.Verdict != survey.Protected {
+		fmt.Fprintf(&b, "what to do: \"mxseal advise %s\" says what to repair or publish next\n", cli.Clean(r.Name()))
+	}
 	_, err := io.WriteString(t.w, cli.Options(b.String()))
 	return err
 }

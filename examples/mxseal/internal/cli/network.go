@@ -38,7 +38,7 @@ func (n *Network) Register(flags *Flags) {
 	flags.Func("zone", "", func(text string) error {
 		name, servers, _ := strings.Cut(text, "=")
 		if name == "" {
-			return errors.New("want ZONE or ZONE=SERVER,...")
+			return errors.New("want ZONE or ZONE=SERVER[,SERVER]")
 		}
 		zone := dnssec.PrivateZone{Zone: name}
 		if servers != "" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -28,6 +29,7 @@ type Config struct {
 	Socketmap Socketmap         `toml:"socketmap"`
 	Collector Collector         `toml:"tlsrpt-collector"`
 	Reports   Reports           `toml:"tlsrpt-reports"`
+	Relay     Relay             `toml:"relay"`
 	HTTP      HTTP              `toml:"http"`
 }
 
@@ -95,6 +97,20 @@ type Reports struct {
 	Instance     string `toml:"instance"`
 	DKIMKey      string `toml:"dkim-key-file"`
 	DKIMSelector string `toml:"dkim-selector"`
+}
+
+// Relay takes mail over LMTP and SMTP, and delivers it. The transport map gives each domain a next hop of its
+// own: a link in the directory to the socket, which is the LMTP socket of the relay.
+type Relay struct {
+	LMTP      []Address `toml:"lmtp"`
+	SMTP      []Address `toml:"smtp"`
+	MaxSize   int64     `toml:"max-size"`
+	Transport []Address `toml:"transport"`
+	Links     string    `toml:"links"`
+	Socket    string    `toml:"socket"`
+	// QueueDirectory is that of Postfix, the root directory of its lmtp(8).
+	QueueDirectory string   `toml:"queue-directory"`
+	LocalDomains   []string `toml:"local-domains"`
 }
 
 // HTTP is the server for people and monitors.
@@ -190,11 +206,46 @@ func (c *Config) complete() (err error) {
 	case r.DKIMKey == "" && r.DKIMSelector != "":
 		return errors.New("tlsrpt-reports.dkim-selector needs dkim-key-file")
 	}
+	if err := c.Relay.complete(); err != nil {
+		return err
+	}
 	if r.DKIMKey != "" && r.DKIMSelector == "" {
 		r.DKIMSelector = "tlsrpt"
 	}
 	if r.Contact != "" && r.Organization == "" {
 		r.Organization = r.Contact[strings.LastIndexByte(r.Contact, '@')+1:]
+	}
+	return nil
+}
+
+// complete sets the directories of a Debian system.
+func (r *Relay) complete() error {
+	if r.MaxSize < 0 {
+		return errors.New("relay.max-size is negative")
+	}
+	if r.Transport == nil {
+		return nil
+	}
+	if r.QueueDirectory == "" {
+		r.QueueDirectory = "/var/spool/postfix"
+	}
+	if r.Links == "" {
+		r.Links = filepath.Join(r.QueueDirectory, "mxseal", "d")
+	}
+	for _, a := range r.LMTP {
+		if r.Socket == "" && a.Kind == "unix" {
+			r.Socket = a.Where
+		}
+	}
+	if r.Socket == "" {
+		return errors.New("relay.transport needs relay.socket, the path of the LMTP socket")
+	}
+	for i, name := range r.LocalDomains {
+		canonical, err := names.Canonical(name)
+		if err != nil {
+			return fmt.Errorf("relay.local-domains: %q: %w", name, err)
+		}
+		r.LocalDomains[i] = canonical
 	}
 	return nil
 }

@@ -146,23 +146,26 @@ func target(key string, nextHops bool) (domain, via string, ask bool) {
 // resolve makes the plan of a domain. After the patience it returns an error, and the work goes on. A
 // domain for which that happened recently gets what is known, and waits only a moment.
 func (m *Maps) resolve(ctx context.Context, patience time.Duration, domain string, options ...policy.Option) (*policy.Plan, error) {
-	now := m.config.Now()
-	key := strings.ToLower(domain)
-	stalled := m.stalled.has(key, now)
-	if stalled {
-		patience = moment
-	}
-	waiting, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if !stalled {
+	w := &waiting{Context: ctx, begin: func() (context.Context, func()) {
+		if m.stalled.has(strings.ToLower(domain), m.config.Now()) {
+			return context.WithTimeout(ctx, moment)
+		}
+		ends, cancel := context.WithTimeout(ctx, patience)
 		// The work ends with its last caller. This one stays.
-		defer time.AfterFunc(patience/4, func() { m.stay(ctx, domain, options) }).Stop()
-	}
-	plan, err := m.config.Resolver.Resolve(waiting, domain, options...)
-	if err != nil && waiting.Err() != nil && ctx.Err() == nil && !stalled {
-		m.stalled.add(key, m.config.Now().Add(stallPause), now)
-	}
-	return plan, err
+		timer := time.AfterFunc(patience/4, func() { m.stay(ctx, domain, options) })
+		context.AfterFunc(ends, func() {
+			if ends.Err() == context.DeadlineExceeded {
+				now := m.config.Now()
+				m.stalled.add(strings.ToLower(domain), now.Add(stallPause), now)
+			}
+		})
+		return ends, func() {
+			timer.Stop()
+			cancel()
+		}
+	}}
+	defer w.end()
+	return m.config.Resolver.Resolve(w, domain, options...)
 }
 
 // stay waits for the plan of a domain, if not too many are waited for.

@@ -14,11 +14,14 @@ type layout struct {
 	down               bool // below each other; otherwise in a row
 }
 
-const margin = 3
+const (
+	margin = 3
+	usual  = 7 // boxes in a row
+)
 
 // Wide returns the diagram with all links in one row, for wide windows.
 func (c chain) Wide() template.HTML {
-	return layout{width: 168, height: 104, gap: 34, nameLength: 18, lineLength: 20}.draw(c)
+	return layout{width: 168, height: 104, gap: 34, nameLength: 17, lineLength: 20}.draw(c)
 }
 
 // Narrow returns the diagram with the links below each other.
@@ -29,9 +32,9 @@ func (c chain) Narrow() template.HTML {
 // draw draws the links, with an arrow from each to the next one.
 func (l layout) draw(c chain) template.HTML {
 	var b strings.Builder
-	columns, rows := len(c.Links), 1
+	columns, rows := max(len(c.Links), usual), 1 // so that all rows of a page have the same scale
 	if l.down {
-		columns, rows = rows, columns
+		columns, rows = 1, len(c.Links)
 	}
 	width, height := columns*(l.width+l.gap)-l.gap+2*margin, rows*(l.height+l.gap)-l.gap+2*margin
 	fmt.Fprintf(&b, `<svg viewBox="0 0 %d %d" style="max-width:%dpx" role="img" aria-label="%s">`, width, height, width, template.HTMLEscapeString(c.text()))

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/mxseal/mxseal/examples/mxseal/internal/cli"
+	"github.com/mxseal/mxseal/tlsrpt/report"
 )
 
 const begin = `{"organization-name":"S","date-range":{"start-datetime":"2026-03-01T00:00:00Z","end-datetime":"2026-03-01T23:59:59Z"},
@@ -72,37 +73,95 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// Several files are explained one after another, and one that is no report does not hide
-// the others. "-" is standard input.
+// Files, directories, an mbox and standard input are read. What is no report is left out
+// where other mail is expected, and does not hide the others.
 func TestFiles(t *testing.T) {
 	t.Parallel()
-	good := begin + `]}]}`
-	file := filepath.Join(t.TempDir(), "good")
-	if err := os.WriteFile(file, []byte(good), 0o600); err != nil {
-		t.Fatal(err)
+	good, dir := begin+`]}]}`, t.TempDir()
+	day := func(date string) string { return strings.ReplaceAll(good, "2026-03-01", date) }
+	mail := func(text string) string {
+		return "From x Thu Jan  1 00:00:00 2026\nFrom: a@b.example\nContent-Type: application/tlsrpt+json\n\n" + strings.ReplaceAll(text, "\n", " ") + "\n\n"
 	}
-	none := filepath.Join(t.TempDir(), "none")
+	letter := "From x Thu Jan  1 00:00:00 2026\nFrom: a@b.example\nSubject: hello\n\nHello.\n\n"
+	for name, text := range map[string]string{
+		"good": good, "none": "Dear Sir or Madam", "box/mbox": mail(day("2026-03-02")) + letter + mail(day("2026-03-03")),
+		"many/a": day("2026-03-01"), "many/b": day("2026-03-02"), "many/c": day("2026-03-09"), "many/letter": letter, "empty/letter": letter,
+	} {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, tt := range []struct {
-		args  []string
-		code  int
-		count int
+		args   string
+		code   int
+		want   []string
+		stderr string
 	}{
-		{[]string{file, file}, 0, 2},
-		{[]string{"-"}, 0, 1},
-		{[]string{none, file}, cli.ExitUsage, 1},
-		{nil, cli.ExitUsage, 0},
-		{[]string{"-x"}, cli.ExitUsage, 0},
+		{"good", 0, []string{"example.com"}, ""},
+		{"-", 0, []string{"example.com"}, ""},
+		{"many", 0, []string{"sessions by day", "  2026-03-01 ====", "  2026-03-02 ", "  ...\n  2026-03-09 ", " 10, 9 failed\n"}, ""},
+		{"-each many", 0, []string{"2026-03-01", "2026-03-02", "2026-03-09"}, ""},
+		{"many -json", 0, []string{`{"reports":3,`, `"failures":27`}, ""},
+		{"box/mbox", 0, []string{"  2026-03-02 ", "  2026-03-03 "}, ""},
+		{"missing none", cli.ExitUsage, nil, "/none: report: "},
+		{"box", 0, []string{"  2026-03-02 ", "  2026-03-03 "}, ""},
+		{"none", cli.ExitUsage, nil, "/none: report: "},
+		{"none good", cli.ExitUsage, []string{"example.com"}, "/none: "},
+		{"empty", cli.ExitUsage, nil, "/empty: "},
+		{"missing", cli.ExitUsage, nil, "/missing: "},
+		{"", cli.ExitUsage, nil, "which file"},
+		{"-x", cli.ExitUsage, nil, "-x"},
+		{"-each -json good", cli.ExitUsage, nil, "cannot be used together"},
 	} {
 		var stdout, stderr strings.Builder
+		args := strings.Fields(tt.args)
+		for i, arg := range args {
+			if arg[0] != '-' {
+				args[i] = filepath.Join(dir, arg)
+			}
+		}
 		env := &cli.Env{Stdin: strings.NewReader(good), Stdout: &stdout, Stderr: &stderr}
-		if code := run(t.Context(), env, tt.args); code != tt.code {
-			t.Errorf("%q: exit status %d: %s", tt.args, code, stderr.String())
+		if code := run(t.Context(), env, args); code != tt.code {
+			t.Errorf("%q: exit status %d, want %d: %s", tt.args, code, tt.code, stderr.String())
 		}
-		if got := strings.Count(stdout.String(), "example.com"); (got > 0) != (tt.count > 0) || got%max(tt.count, 1) != 0 {
-			t.Errorf("%q: want %d reports:\n%s", tt.args, tt.count, stdout.String())
+		rest := stdout.String()
+		for _, want := range tt.want {
+			_, after, found := strings.Cut(rest, want)
+			if !found {
+				t.Errorf("%q: no %q where it belongs in\n%s", tt.args, want, stdout.String())
+				break
+			}
+			rest = after
 		}
-		if (tt.code != 0) != (stderr.Len() > 0) {
+		if !strings.Contains(stderr.String(), tt.stderr) || tt.stderr == "" && stderr.Len() > 0 {
 			t.Errorf("%q: standard error: %q", tt.args, stderr.String())
+		}
+	}
+}
+
+// A day with few sessions, or few failures, can be seen, and no bar is longer than the
+// longest one.
+func TestBar(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		successes, failures, most int64
+		met, failed               int
+	}{
+		{100, 0, 100, barWidth, 0},
+		{0, 100, 100, 0, barWidth},
+		{99999, 1, 100000, barWidth - 1, 1},
+		{1, 99999, 100000, 0, barWidth},
+		{1, 1, 100000, 1, 1},
+		{50, 25, 100, barWidth / 2, barWidth / 4},
+		{0, 0, 0, 0, 0},
+	} {
+		met, failed := bar(report.DaySum{Successes: tt.successes, Failures: tt.failures}, tt.most)
+		if met != tt.met || failed != tt.failed {
+			t.Errorf("%d and %d of %d: %d and %d, want %d and %d", tt.successes, tt.failures, tt.most, met, failed, tt.met, tt.failed)
 		}
 	}
 }

@@ -49,10 +49,10 @@ func TestSend(t *testing.T) {
 		code int
 		want []string
 	}{
-		{"delivered", []string{"-from", "me@here.test", "you@good.test", "her@Good.test"}, exitOK,
+		{"X delivered", []string{"-from", "me@here.test", "you@good.test", "her@Good.test"}, exitOK,
 			[]string{"good.test: delivered: you@good.test, her@Good.test: host mx.good.test, level authenticated by DANE, TLS 1.3, reply 250 "}},
-		{"in angle brackets", []string{"-from", "<me@here.test>", "<you@good.test>"}, exitOK, []string{"good.test: delivered: <you@good.test>: host"}},
-		{"in cleartext", []string{"-from", "me@here.test", "you@clear.test"}, exitOK,
+		{"X in angle brackets", []string{"-from", "<me@here.test>", "<you@good.test>"}, exitOK, []string{"good.test: delivered: <you@good.test>: host"}},
+		{"X in cleartext", []string{"-from", "me@here.test", "you@clear.test"}, exitOK,
 			[]string{"clear.test: delivered: you@clear.test: host mx.clear.test, level opportunistic by none, cleartext, reply 250 "}},
 		{"bounce", []string{"-from", "", "you@good.test"}, exitOK, []string{"good.test: delivered"}},
 		{"waits", []string{"-from", "me@here.test", "you@attacked.test"}, exitTemporary,
@@ -73,7 +73,7 @@ func TestSend(t *testing.T) {
 		{"no return path", []string{"-from", "me", "you@good.test"}, exitUnavailable, []string{"553 5.1.7"}},
 		{"verbose", []string{"-v", "-from", "me@here.test", "you@attacked.test"}, exitTemporary, []string{"level=INFO", "mx.attacked.test"}},
 		{"help", []string{"-h"}, exitOK, []string{"-requiretls"}},
-		{"no recipient", []string{"-from", "me@here.test"}, exitUsage, []string{"no recipient"}},
+		{"X no recipient", []string{"-from", "me@here.test"}, exitUsage, []string{"no recipient"}},
 		{"no sender", []string{"you@good.test"}, exitUsage, []string{"-from is missing"}},
 		{"contradiction", []string{"-requiretls", "-tls-optional", "-from", "", "you@good.test"}, exitUsage, []string{"cannot be used together"}},
 		{"unknown flag", []string{"-x"}, exitUsage, []string{"-x"}},

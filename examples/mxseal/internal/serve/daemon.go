@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,9 +23,9 @@ import (
 	"github.com/mxseal/mxseal/policy"
 )
 
-// grace is how long the daemon waits at its end for answers that have begun. Each has a deadline of 15
-// seconds.
-const grace = 20 * time.Second
+// defaultGrace is how long the daemon waits at its end for answers and deliveries that have begun. An answer
+// has a deadline of 15 seconds. A delivery that is interrupted stays with the client.
+const defaultGrace = 20 * time.Second
 
 // daemon is what "mxseal serve" does.
 type daemon struct {
@@ -33,6 +34,7 @@ type daemon struct {
 	env      *cli.Env
 	log      *slog.Logger
 	hangup   <-chan os.Signal
+	grace    time.Duration
 
 	// live is the configuration that may change, that of the last reload.
 	live     atomic.Pointer[config.Config]
@@ -80,12 +82,16 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	if d.reports, err = newReports(d.settings, d.policyConfig(validator, stores), validator, stores.reports, d.resolver, d.log); err != nil {
 		return err
 	}
+	relaying, err := d.newRelaying()
+	if err != nil {
+		return err
+	}
 	sockets, err := openSockets(d.settings)
 	if err != nil {
 		return err
 	}
 	defer sockets.close()
-	return d.serve(ctx, sockets)
+	return d.serve(ctx, sockets, relaying)
 }
 
 func (d *daemon) validator() (*dnssec.Validator, error) {
@@ -124,7 +130,7 @@ func (d *daemon) tryOverrides(validator *dnssec.Validator, settings *config.Conf
 }
 
 // serve runs the listeners until ctx is done or one of them fails.
-func (d *daemon) serve(ctx context.Context, sockets *sockets) error {
+func (d *daemon) serve(ctx context.Context, sockets *sockets, relaying *relaying) error {
 	failed := make(chan error, 1)
 	fail := func(err error) {
 		if err != nil {
@@ -147,6 +153,9 @@ func (d *daemon) serve(ctx context.Context, sockets *sockets) error {
 	for _, l := range sockets.policies {
 		listening.Go(func() { fail(policies.Serve(l)) })
 	}
+	cleaning, endCleaning := context.WithCancel(background)
+	defer endCleaning()
+	relaying.start(cleaning, sockets, &listening, fail)
 	page := &http.Server{Handler: d.page(), ReadTimeout: time.Minute, WriteTimeout: 3 * time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelWarn)}
 	for _, l := range sockets.pages {
 		listening.Go(func() {
@@ -165,12 +174,16 @@ func (d *daemon) serve(ctx context.Context, sockets *sockets) error {
 	d.log.Info("ready", "listeners", sockets.names())
 	err := d.watch(ctx, failed)
 	tell(stopping)
-	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.grace)
 	defer cancel()
+	relaying.relay.Shutdown(ending)
+	relaying.answers.Shutdown(ending)
 	policies.Shutdown(ending)
 	_ = page.Shutdown(ending)
 	endCollecting()
+	endCleaning()
 	listening.Wait()
+	_ = relaying.pool.Close(ending)
 	stop() // the last sessions are counted and stored
 	running.Wait()
 	d.log.Info("ended")
@@ -191,7 +204,7 @@ func (d *daemon) watch(ctx context.Context, failed <-chan error) error {
 		case <-tick:
 			tell(alive)
 		case <-d.hangup:
-			tell(reloading())
+			tell(reloading)
 			if err := d.reload(); err != nil {
 				d.log.Error("the configuration was not reloaded; the old one stays", "error", err)
 			}
@@ -245,8 +258,8 @@ func (d *daemon) mapSettings() maps.Settings {
 
 // sockets are what the daemon listens at.
 type sockets struct {
-	policies, pages []net.Listener
-	datagrams       []net.PacketConn
+	policies, lmtp, smtp, transports, pages []net.Listener
+	datagrams                               []net.PacketConn
 }
 
 func openSockets(settings *config.Config) (s *sockets, err error) {
@@ -261,14 +274,21 @@ func openSockets(settings *config.Config) (s *sockets, err error) {
 		return s, err
 	}
 	defer passed.close()
-	for _, a := range settings.Socketmap.Listen {
-		if s.policies, err = listen(s.policies, a, passed); err != nil {
-			return s, fmt.Errorf("socketmap.listen: %w", err)
-		}
-	}
-	for _, a := range settings.HTTP.Listen {
-		if s.pages, err = listen(s.pages, a, passed); err != nil {
-			return s, fmt.Errorf("http.listen: %w", err)
+	for _, each := range []struct {
+		key       string
+		addresses []config.Address
+		listeners *[]net.Listener
+	}{
+		{"socketmap.listen", settings.Socketmap.Listen, &s.policies},
+		{"relay.lmtp", settings.Relay.LMTP, &s.lmtp},
+		{"relay.smtp", settings.Relay.SMTP, &s.smtp},
+		{"relay.transport", settings.Relay.Transport, &s.transports},
+		{"http.listen", settings.HTTP.Listen, &s.pages},
+	} {
+		for _, a := range each.addresses {
+			if *each.listeners, err = listen(*each.listeners, a, passed); err != nil {
+				return s, fmt.Errorf("%s: %w", each.key, err)
+			}
 		}
 	}
 	for _, a := range settings.Collector.Listen {
@@ -276,14 +296,18 @@ func openSockets(settings *config.Config) (s *sockets, err error) {
 			return s, fmt.Errorf("tlsrpt-collector.listen: %w", err)
 		}
 	}
-	if len(s.policies)+len(s.pages)+len(s.datagrams) == 0 {
+	if len(s.all())+len(s.datagrams) == 0 {
 		return s, errors.New("the configuration has no listener: set socketmap.listen, for example")
 	}
 	return s, nil
 }
 
+func (s *sockets) all() []net.Listener {
+	return slices.Concat(s.policies, s.lmtp, s.smtp, s.transports, s.pages)
+}
+
 func (s *sockets) close() {
-	for _, l := range append(s.policies, s.pages...) {
+	for _, l := range s.all() {
 		l.Close()
 	}
 	for _, c := range s.datagrams {
@@ -293,7 +317,7 @@ func (s *sockets) close() {
 
 // names returns the addresses for the log.
 func (s *sockets) names() (all []string) {
-	for _, l := range append(s.policies, s.pages...) {
+	for _, l := range s.all() {
 		all = append(all, l.Addr().String())
 	}
 	for _, c := range s.datagrams {

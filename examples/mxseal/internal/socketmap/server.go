@@ -230,14 +230,27 @@ func readNetstring(r *bufio.Reader) (string, error) {
 }
 
 func readOctets(r *bufio.Reader, length int) (string, error) {
+	if length < r.Size() {
+		octets, err := r.Peek(length + 1)
+		if err != nil {
+			return "", err
+		}
+		defer r.Discard(length + 1) // it is there
+		return withoutComma(octets)
+	}
 	octets := make([]byte, length+1)
 	if _, err := io.ReadFull(r, octets); err != nil {
 		return "", err
 	}
-	if octets[length] != ',' {
+	return withoutComma(octets)
+}
+
+func withoutComma(octets []byte) (string, error) {
+	last := len(octets) - 1
+	if octets[last] != ',' {
 		return "", errNetstring
 	}
-	return string(octets[:length]), nil
+	return string(octets[:last]), nil
 }
 
 // writeNetstring writes a netstring of two parts. A failure shows when the writer is flushed.

@@ -21,6 +21,12 @@ func NewRoom(octets int) *Room { return &Room{max: int64(octets)} }
 // Used returns the octets that are in use.
 func (r *Room) Used() int64 { return r.used.Load() }
 
+// Has reports whether there is room for that many octets of totals, even if texts are taken
+// before.
+func (r *Room) Has(octets int) bool {
+	return int64(octets) <= r.max/2 && r.used.Load()+int64(octets) <= r.max
+}
+
 // take takes octets, for what may be left out or for totals. A nil Room has no limit.
 func (r *Room) take(octets int, optional bool) bool {
 	if r == nil {
@@ -65,4 +71,21 @@ func textOfPolicy(p *tlsrpt.Policy) int {
 // textOfDetail returns the octets of the texts of a detail.
 func textOfDetail(d *report.Detail) int {
 	return len(d.ReasonCode) + len(d.MXHost) + len(d.HELO) + len(d.Info)
+}
+
+// resultTypes is the number of result types (RFC 8460 section 4.3), and policyTypes that of
+// policy types.
+const (
+	resultTypes = 11
+	policyTypes = 3
+)
+
+// Least returns the octets that a Tally of these results takes at most if they are counted
+// by type.
+func Least(domain string, results []report.PolicyResult) int {
+	octets := tallyOctets + 2*len(domain) + min(len(results), policyTypes)*(policyOctets+len(domain))
+	for i := range results {
+		octets += min(len(results[i].Details), resultTypes) * (detailOctets + len(DetailsOmitted))
+	}
+	return octets
 }

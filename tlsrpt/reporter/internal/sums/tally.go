@@ -300,11 +300,43 @@ func Omitted(d report.Detail) report.Detail {
 	return report.Detail{Type: d.Type, ReasonCode: DetailsOmitted}
 }
 
-// Merge adds sums to the tally, which has no Room.
+// Knows reports whether results can be merged without more room, because the tally has
+// their policies and failures, at least by type.
+func (t *Tally) Knows(results []report.PolicyResult) bool {
+	for i := range results {
+		policy := canonicalPolicy(results[i].Policy, t.domain)
+		p := t.find(&policy)
+		if p == nil {
+			p = t.find(&tlsrpt.Policy{Type: policy.Type, Domain: t.domain})
+		}
+		for j := range results[i].Details {
+			if p == nil {
+				return false
+			}
+			key := results[i].Details[j]
+			key.Sessions = 0
+			key = canonicalDetail(key)
+			omitted := Omitted(key)
+			if p.find(&key) == nil && p.find(&omitted) == nil {
+				return false
+			}
+		}
+		if p == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// Merge adds sums to the tally, which has no Room, or one that has room for Least octets or
+// whose sums it Knows.
 func (t *Tally) Merge(results []report.PolicyResult) {
 	for i := range results {
 		result := &results[i]
 		p := t.findOrAdd(canonicalPolicy(result.Policy, t.domain))
+		if p == nil {
+			continue // there is room, so this does not happen
+		}
 		p.successes.Add(result.Summary.Successes)
 		p.failures.Add(result.Summary.Failures)
 		for _, d := range result.Details {

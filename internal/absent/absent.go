@@ -53,6 +53,13 @@ func (s *Set) Has(domain string) bool {
 	return young || old
 }
 
+// Clear removes all domains.
+func (s *Set) Clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.young, s.old = map[uint64]struct{}{}, nil
+}
+
 // Remove removes domain.
 func (s *Set) Remove(domain string) {
 	h := maphash.String(s.seed, domain)

@@ -38,4 +38,8 @@ func TestSet(t *testing.T) {
 	if s.Has("old") {
 		t.Error("what was removed is still in the old generation")
 	}
+	s.Add("young")
+	if s.Clear(); s.Has("young") || s.Has("e0") {
+		t.Error("it is not empty after Clear")
+	}
 }

@@ -1,0 +1,132 @@
+package relay
+
+import (
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mxseal/mxseal/examples/mxseal/internal/socketmap"
+)
+
+// Each domain has a next hop of its own, which leads to the socket of the relay.
+func TestTransport(t *testing.T) {
+	root, err := os.MkdirTemp("", "queue")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(root)
+	dir := filepath.Join(root, "mxseal", "d")
+	now := time.Now()
+	config := TransportConfig{
+		Dir: dir, Root: root, Socket: filepath.Join(root, "mxseal", "relay.sock"), Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler),
+		Local: func(domain string) bool { return domain == "own.test" },
+	}
+	transport, err := NewTransport(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", config.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	seen := map[string]string{}
+	for _, key := range []string{"a@one.test", "b@ONE.test", "one.test", "a@two.test", "a@b\u00fccher.test", "a@xn--bcher-kva.test"} {
+		reply := transport.Map(t.Context(), key)
+		path, found := strings.CutPrefix(reply.Text, "lmtp:unix:mxseal/d/")
+		if reply.Status != socketmap.Found || !found || len(path) != 20 {
+			t.Fatalf("%s: %+v", key, reply)
+		}
+		seen[path] = key
+		conn, err := net.Dial("unix", filepath.Join(dir, path))
+		if err != nil {
+			t.Fatalf("%s: %v", key, err)
+		}
+		conn.Close()
+	}
+	if len(seen) != 3 {
+		t.Errorf("%d next hops", len(seen))
+	}
+	for _, key := range []string{"*", "", "root", "a@own.test", "a@OWN.test", "a@[192.0.2.1]", "a@192.0.2.1", "a@../../etc", "a@b/../c.test"} {
+		if reply := transport.Map(t.Context(), key); reply.Status != socketmap.NotFound {
+			t.Errorf("%s: %+v", key, reply)
+		}
+	}
+	links := func() int {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	n := links()
+	now = now.Add(23 * time.Hour)
+	transport.Map(t.Context(), "a@one.test")
+	now = now.Add(2 * time.Hour)
+	// Another daemon takes over the links, and removes those that nobody asks for.
+	transport.clean()
+	if n < 3 || links() != 1 {
+		t.Errorf("%d links, and %d after a day", n, links())
+	}
+	next, err := NewTransport(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(25 * time.Hour)
+	next.clean()
+	if links() != 0 {
+		t.Errorf("%d links", links())
+	}
+	// Without room, domains share the socket.
+	for i := range maxLinks {
+		next.used[strconv.Itoa(i)] = now
+	}
+	if reply := next.Map(t.Context(), "a@three.test"); reply.Text != "lmtp:unix:mxseal/relay.sock" {
+		t.Errorf("%+v", reply)
+	}
+	next.used = map[string]time.Time{}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if reply := next.Map(t.Context(), "a@three.test"); reply.Status != socketmap.Temporary || reply.Text == "" {
+		t.Errorf("without the directory: %+v", reply)
+	}
+	config.Root = "/elsewhere"
+	if _, err := NewTransport(config); err == nil {
+		t.Error("a directory that the client cannot find")
+	}
+}
+
+// Postfix 3.11 says in the header that a message requires TLS on its whole way. It can only make it stricter.
+func TestRequireTLSField(t *testing.T) {
+	for _, test := range []struct {
+		text, rest string
+		requireTLS bool
+	}{
+		{"Subject: x\r\n\r\nRequire-TLS-ESMTP: yes\r\n", "Subject: x\r\n\r\nRequire-TLS-ESMTP: yes\r\n", false},
+		{"require-tls-esmtp : YES\r\nSubject: x\r\n\r\n", "Subject: x\r\n\r\n", true},
+		{"A: b\r\nRequire-TLS-ESMTP: yes\r\n folded\r\nC: d\r\n\r\ntext\r\n", "A: b\r\nC: d\r\n\r\ntext\r\n", true},
+		{"Require-TLS-ESMTP: no\r\nRequire-TLS-ESMTP: yes\r\n\r\n", "\r\n", true},
+		{"Require-TLS-ESMTP: no\r\n\r\n", "\r\n", false},
+		{"Require-TLS-ESMTP: yes\r\n", "", true},
+	} {
+		message, requireTLS, err := readMessage(strings.NewReader(test.text))
+		if err != nil || string(message) != test.rest || requireTLS != test.requireTLS {
+			t.Errorf("%q: %q, %t, %v", test.text, message, requireTLS, err)
+		}
+	}
+}
+
+func TestRequireTLSIsDemanded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	plain := w.mailHost("plain.test")
+	if err := w.start(t, false).send("you@plain.test", "Require-TLS-ESMTP: yes\r\n"+greeting); err == nil || !strings.Contains(err.Error(), "5.7.30") || len(plain.Messages()) > 0 {
+		t.Errorf("%v, %d messages", err, len(plain.Messages()))
+	}
+}

@@ -1,0 +1,61 @@
+package serve
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mxseal/mxseal/examples/mxseal/internal/relay"
+	"github.com/mxseal/mxseal/examples/mxseal/internal/socketmap"
+	"github.com/mxseal/mxseal/policy/delivery"
+)
+
+// relaying takes mail and delivers it.
+type relaying struct {
+	relay     *relay.Relay
+	pool      *delivery.Pool
+	transport *relay.Transport // nil if there is no map
+	answers   *socketmap.Server
+}
+
+func (d *daemon) newRelaying() (*relaying, error) {
+	s := d.settings.Relay
+	dialer := &delivery.Dialer{Resolver: d.resolver, LocalName: d.settings.Name, Logger: d.log}
+	if d.reports != nil {
+		dialer.Recorder = d.reports.recorder
+	}
+	r := &relaying{pool: &delivery.Pool{Dialer: dialer}}
+	r.relay = relay.New(relay.Config{Name: d.settings.Name, MaxSize: s.MaxSize, Send: r.pool.Send, Logger: d.log})
+	answers := map[string]socketmap.Map{}
+	if s.Transport != nil {
+		local := append(slices.Clone(s.LocalDomains), d.settings.Name)
+		var err error
+		r.transport, err = relay.NewTransport(relay.TransportConfig{
+			Dir: s.Links, Root: s.QueueDirectory, Socket: s.Socket, Now: time.Now, Logger: d.log,
+			Local: func(domain string) bool { return slices.Contains(local, domain) },
+		})
+		if err != nil {
+			return nil, err
+		}
+		answers["transport"] = r.transport.Map
+	}
+	r.answers = socketmap.New(answers, d.log)
+	return r, nil
+}
+
+// start serves the sockets until shutdown, and removes old links until ctx is done.
+func (r *relaying) start(ctx context.Context, s *sockets, listening *sync.WaitGroup, fail func(error)) {
+	for _, l := range s.lmtp {
+		listening.Go(func() { fail(r.relay.Serve(l, true)) })
+	}
+	for _, l := range s.smtp {
+		listening.Go(func() { fail(r.relay.Serve(l, false)) })
+	}
+	for _, l := range s.transports {
+		listening.Go(func() { fail(r.answers.Serve(l)) })
+	}
+	if r.transport != nil {
+		listening.Go(func() { r.transport.Run(ctx) })
+	}
+}

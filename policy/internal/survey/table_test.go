@@ -1,0 +1,26 @@
+package survey
+
+import (
+	"testing"
+	"time"
+
+	"github.com/mxseal/mxseal/dane"
+)
+
+// C8: what plans share counts as long as one of them is kept, and once.
+func TestC8Use(t *testing.T) {
+	t.Parallel()
+	f := newFound(&dane.Discovery{Name: "mx.example.org"}, time.Now())
+	sum := 0
+	for i, by := range []int{1, 1, -1, 1, 1, -1, -1, -1, 1, -1} {
+		sum += f.Use(by)
+		users := int(f.uses.Load())
+		want := 0
+		if users > 0 {
+			want = f.Size()
+		}
+		if sum != want {
+			t.Errorf("step %d: %d users count as %d, want %d", i, users, sum, want)
+		}
+	}
+}
