@@ -18,6 +18,7 @@ import (
 
 	"github.com/mxseal/mxseal/internal/flight"
 	"github.com/mxseal/mxseal/internal/guarded"
+	"github.com/mxseal/mxseal/mtasts/internal/lifetime"
 	"github.com/mxseal/mxseal/mtasts/internal/mark"
 	"github.com/mxseal/mxseal/mtasts/internal/memory"
 	"github.com/mxseal/mxseal/mtasts/internal/turn"
@@ -180,8 +181,8 @@ type Client struct {
 	fetcher *fetcher
 	events  *notifier
 	flights flight.Group[string, outcome] // by domain
-	running running
-	closing context.Context // done when Close is called
+	running lifetime.Running              // the flights in progress, and Run
+	closing context.Context               // done when Close is called
 	close   context.CancelFunc
 }
 
@@ -221,7 +222,7 @@ func New(config Config) (*Client, error) {
 // any other returns [ErrClosed]. Close the Store after the Client. Close may be
 // called several times, and always returns nil.
 func (c *Client) Close() error {
-	c.running.close()
+	c.running.Close()
 	c.close()
 	c.running.Wait()
 	return nil

@@ -1,10 +1,8 @@
 package mtasts
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
 
 	"github.com/mxseal/mxseal/internal/names"
 )
@@ -101,37 +99,6 @@ func (e *Error) TLSReport() (resultType, reasonCode string) {
 // failf returns an Error without a domain.
 func failf(kind Kind, reason, format string, args ...any) *Error {
 	return &Error{Kind: kind, ReasonCode: reason, Err: fmt.Errorf(format, args...)}
-}
-
-func isNotFound(err error) bool {
-	var dns *net.DNSError
-	return errors.As(err, &dns) && dns.IsNotFound
-}
-
-// dnsReason returns the reason code of a failed lookup, that of the resolver if
-// it has one.
-func dnsReason(err error) string {
-	var reporter interface {
-		TLSReport() (resultType, reasonCode string)
-	}
-	if errors.As(err, &reporter) {
-		if _, code := reporter.TLSReport(); code != "" {
-			return printable(code)
-		}
-	}
-	switch {
-	case isNotFound(err):
-		return "dns-not-found"
-	case isTimeout(err), errors.Is(err, context.DeadlineExceeded):
-		return "dns-timeout"
-	default:
-		return "dns-failure"
-	}
-}
-
-func isTimeout(err error) bool {
-	var timeout net.Error
-	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
 const (

@@ -20,6 +20,7 @@ import (
 	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/internal/tally"
 	"github.com/mxseal/mxseal/internal/txtrecord"
+	"github.com/mxseal/mxseal/mtasts/internal/cause"
 	"github.com/mxseal/mxseal/mtasts/internal/turn"
 )
 
@@ -159,7 +160,7 @@ func fetchError(ctx context.Context, domain string, err error) *Error {
 	case errors.As(err, &dial):
 		fail = dialError(ctx, dial)
 	case errors.As(err, &fail):
-	case ctx.Err() != nil || isTimeout(err):
+	case ctx.Err() != nil || cause.IsTimeout(err):
 		fail = &Error{Kind: KindFetch, ReasonCode: "http-timeout", Err: err}
 	case errors.Is(err, guarded.ErrTruncated), errors.Is(err, io.ErrUnexpectedEOF):
 		fail = &Error{Kind: KindFetch, ReasonCode: "http-truncated", Err: err}
@@ -181,10 +182,10 @@ func dialError(ctx context.Context, failed *guarded.Error) *Error {
 	case errors.Is(err, guarded.ErrSpecialAddress):
 		return failf(KindFetch, "http-address-refused", "%w, which Config.AllowPolicyHost does not permit", err)
 	case failed.Step == guarded.Resolve:
-		return &Error{Kind: KindFetch, ReasonCode: dnsReason(err), Err: err}
+		return &Error{Kind: KindFetch, ReasonCode: printable(cause.DNSReason(err)), Err: err}
 	case failed.Step == guarded.Handshake:
 		return handshakeError(ctx, err)
-	case ctx.Err() != nil || isTimeout(err):
+	case ctx.Err() != nil || cause.IsTimeout(err):
 		return &Error{Kind: KindFetch, ReasonCode: "http-timeout", Err: err}
 	default:
 		return &Error{Kind: KindFetch, ReasonCode: "http-no-connection", Err: err}

@@ -254,7 +254,7 @@ func TestCertificates(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				w := newWorld(t)
-				w.setSite(w.ca.issue(&test.template), respond(200, "text/plain", enforce))
+				w.setSite(issue(t, w.ca, &test.template), respond(200, "text/plain", enforce))
 				r := lookup(t, w.client(t))
 				if test.reason == "" {
 					wantMode(t, r, mtasts.Enforce)
@@ -272,7 +272,7 @@ func TestCertificates(t *testing.T) {
 	t.Run("STS-45 unknown authority", func(t *testing.T) {
 		bubble(t, func(t *testing.T) {
 			w := newWorld(t)
-			w.setSite(newAuthority(t).issue(&x509.Certificate{DNSNames: []string{policyHost}}), respond(200, "text/plain", enforce))
+			w.setSite(issue(t, newAuthority(t), &x509.Certificate{DNSNames: []string{policyHost}}), respond(200, "text/plain", enforce))
 			wantError(t, lookup(t, w.client(t)), mtasts.KindCertificate, "unknown-authority")
 		})
 	})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/mxseal/mxseal/internal/flight"
@@ -231,7 +230,7 @@ type outcome struct {
 // board returns the flight for domain that is in progress, or starts one. A
 // refresh ends with ctx; other flights go on without their callers.
 func (c *Client) board(ctx context.Context, domain string, t task) (*flight.Flight[outcome], error) {
-	if !c.running.begin() {
+	if !c.running.Begin() {
 		return nil, ErrClosed
 	}
 	f, isNew := c.flights.Claim(domain)
@@ -262,30 +261,6 @@ func (c *Client) board(ctx context.Context, domain string, t task) (*flight.Flig
 		cancel()
 	}()
 	return f, nil
-}
-
-// running counts the flights in progress and Run.
-type running struct {
-	sync.WaitGroup
-	mu     sync.Mutex
-	closed bool
-}
-
-// begin adds one, unless close was called. The caller calls Done.
-func (r *running) begin() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.closed {
-		r.Add(1)
-	}
-	return !r.closed
-}
-
-// close makes begin fail from now on.
-func (r *running) close() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.closed = true
 }
 
 // wait returns the outcome of f. If impatient, it returns the policy in force once

@@ -92,7 +92,7 @@ func TestP16ClockForCertificates(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				w := newWorld(t)
-				cert := w.ca.issue(&x509.Certificate{DNSNames: []string{policyHost}, NotBefore: start.Add(tt.from), NotAfter: start.Add(tt.to)})
+				cert := issue(t, w.ca, &x509.Certificate{DNSNames: []string{policyHost}, NotBefore: start.Add(tt.from), NotAfter: start.Add(tt.to)})
 				w.setSite(cert, respond(200, "text/plain", enforce))
 				r := lookup(t, w.client(t, waits, func(c *mtasts.Config) {
 					c.Now = func() time.Time { return time.Now().Add(tt.ahead) }
@@ -129,7 +129,7 @@ func TestSTS59Delegation(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				w := newWorld(t)
 				w.addrs = map[string][]netip.Addr{"sts.provider.example.": {netip.MustParseAddr("11.0.0.7")}}
-				cert := w.ca.issue(&x509.Certificate{DNSNames: []string{names}})
+				cert := issue(t, w.ca, &x509.Certificate{DNSNames: []string{names}})
 				var sni, host string
 				w.setHost(func(conn net.Conn) {
 					server := tls.Server(conn, &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -191,13 +191,13 @@ func TestRPT61FetchFailuresAreReported(t *testing.T) {
 		"RPT-62 no host":         {serve(respond(200, "text/plain", "version: STSv1\nmode: enforce\nmax_age: 86400\n")), tlsrpt.STSPolicyInvalid, ""},
 		"RPT-62 another version": {serve(respond(200, "text/plain", strings.Replace(enforce, "STSv1", "STSv2", 1))), tlsrpt.STSPolicyInvalid, ""},
 		"RPT-63 expired": {func(w *world) {
-			w.setSite(w.ca.issue(&x509.Certificate{DNSNames: []string{policyHost}, NotAfter: expired}), respond(200, "text/plain", enforce))
+			w.setSite(issue(t, w.ca, &x509.Certificate{DNSNames: []string{policyHost}, NotAfter: expired}), respond(200, "text/plain", enforce))
 		}, tlsrpt.STSWebPKIInvalid, "leaf-expired"},
 		"RPT-63 another name": {func(w *world) {
-			w.setSite(w.ca.issue(&x509.Certificate{DNSNames: []string{domain}}), respond(200, "text/plain", enforce))
+			w.setSite(issue(t, w.ca, &x509.Certificate{DNSNames: []string{domain}}), respond(200, "text/plain", enforce))
 		}, tlsrpt.STSWebPKIInvalid, "name-not-in-certificate"},
 		"RPT-63 unknown to roots": {func(w *world) {
-			w.setSite(newAuthority(t).issue(&x509.Certificate{DNSNames: []string{policyHost}}), respond(200, "text/plain", enforce))
+			w.setSite(issue(t, newAuthority(t), &x509.Certificate{DNSNames: []string{policyHost}}), respond(200, "text/plain", enforce))
 		}, tlsrpt.STSWebPKIInvalid, "unknown-authority"},
 	} {
 		t.Run(what, func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"github.com/mxseal/mxseal/internal/lack"
 	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/internal/txtrecord"
+	"github.com/mxseal/mxseal/mtasts/internal/cause"
 )
 
 // Record is the TXT record at _mta-sts.DOMAIN (RFC 8461 section 3.1). It says
@@ -93,14 +94,14 @@ func discover(ctx context.Context, r Resolver, clock func() time.Time, domain st
 		err = errNoAnswer // which is not a denial
 	}
 	now := clock()
-	if err != nil && !isNotFound(err) {
+	if err != nil && !cause.IsNotFound(err) {
 		retry := dnsRetry
 		if lack.Of(err) {
 			retry = soon // the domain's DNS has not failed
 		}
 		return discovery{
 			until: now.Add(retry),
-			err:   &Error{Domain: domain, Kind: KindDNS, ReasonCode: dnsReason(err), Err: err},
+			err:   &Error{Domain: domain, Kind: KindDNS, ReasonCode: printable(cause.DNSReason(err)), Err: err},
 		}
 	}
 	if until.IsZero() {

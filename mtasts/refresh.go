@@ -37,7 +37,7 @@ const (
 // Without Run, a policy is fetched again only by a lookup late in its life, and a
 // domain that rarely gets mail loses its policy.
 func (c *Client) Run(ctx context.Context) {
-	if !c.running.begin() {
+	if !c.running.Begin() {
 		return
 	}
 	defer c.running.Done()

@@ -10,6 +10,7 @@ import (
 	"github.com/mxseal/mxseal/internal/guarded"
 	"github.com/mxseal/mxseal/internal/lack"
 	"github.com/mxseal/mxseal/internal/tally"
+	"github.com/mxseal/mxseal/mtasts/internal/cause"
 	"github.com/mxseal/mxseal/mtasts/internal/memory"
 	"github.com/mxseal/mxseal/mtasts/internal/turn"
 )
@@ -173,7 +174,7 @@ func outcomeOf(ctx context.Context, err error) fetchOutcome {
 		return fetchNoTurn
 	case errors.As(err, &invalid) && invalid.Kind == KindPolicy:
 		return fetchInvalid
-	case ctx.Err() != nil || isTimeout(err):
+	case ctx.Err() != nil || cause.IsTimeout(err):
 		return fetchTimeout
 	case !errors.As(err, &dial):
 		return fetchHTTP

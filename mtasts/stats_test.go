@@ -19,7 +19,7 @@ func TestC6Stats(t *testing.T) {
 		w := newWorld(t)
 		store := newMemStore()
 		c := w.client(t, withStore(store), func(config *mtasts.Config) { config.FetchTimeout = 3 * time.Second })
-		foreign := w.ca.issue(&x509.Certificate{DNSNames: []string{"other.example"}})
+		foreign := issue(t, w.ca, &x509.Certificate{DNSNames: []string{"other.example"}})
 		text := respond(200, "text/plain", enforce)
 		for i, step := range []struct {
 			field string

@@ -59,6 +59,8 @@ var ErrNotStored = errors.New("mtasts: not in the store")
 //   - Watch MUST call its function after each change by another program, or once with
 //     "" for several changes, and MUST return the error of its context. When it calls
 //     the function, Get MUST return the changed entry.
+//   - Failures that Clients share MUST be visible to other programs, MUST end after their
+//     time, and MUST NOT be returned by Get or All.
 type Store interface {
 	// Get returns the entry of domain. If there is none, the error must be
 	// ErrNotStored. Any other error means that it is not known whether there is
@@ -88,14 +90,13 @@ type Leaser interface {
 }
 
 // FailureSharer is a [Leaser] through which Clients also share that a policy host has just
-// answered a first fetch with an error, so that only one of them asks it again. The Store
-// is not trusted with that: a failure only delays the fetch of the policy with the same id,
-// never replaces a policy, and ends after five minutes. Without [Config.StoreKey], it does
-// not delay a second fetch.
+// answered a first fetch with an error, so that only one of them asks it again. A failure
+// only delays the fetch of the policy with the same id, never replaces a policy, and ends
+// after five minutes. Without [Config.StoreKey], it delays one fetch.
 type FailureSharer interface {
 	Leaser
 	// PutFailed keeps an entry that has only Domain, one of Failures, and Tag, for about
-	// d. It replaces an earlier one of the domain. Get and All MUST NOT return it.
+	// d. It replaces an earlier one of the domain.
 	PutFailed(ctx context.Context, e Entry, d time.Duration) error
 	// Failed returns what was last put for domain. If there is nothing, or d has passed,
 	// the error is ErrNotStored.
@@ -229,16 +230,16 @@ func (e *Entry) UnmarshalBinary(data []byte) error {
 	d := &fields.Decoder{Rest: string(data[entryHeader:])}
 	read := Entry{Domain: d.String(), ID: d.String(), Text: d.String()}
 	for _, t := range []*time.Time{&read.Fetched, &read.Expires, &read.NextCheck, &read.FailingSince} {
-		*t = readTime(d)
+		*t = d.Time()
 	}
 	read.Used = d.Uint(math.MaxInt32) == 1
 	read.Failed = int(d.Uint(math.MaxInt32))
 	for n := d.Uint(math.MaxInt32); n > 0 && !d.Damaged; n-- {
-		f := Failure{When: readTime(d), ID: d.String(), Kind: Kind(d.String()), ReasonCode: d.String(), Detail: d.String()}
+		f := Failure{When: d.Time(), ID: d.String(), Kind: Kind(d.String()), ReasonCode: d.String(), Detail: d.String()}
 		read.Failures = append(read.Failures, f)
 	}
 	if data[0] == entryTagged {
-		read.Noticed, read.Tag = readTime(d), d.String()
+		read.Noticed, read.Tag = d.Time(), d.String()
 	}
 	if !d.IsDone() {
 		return errEntryDamaged
@@ -248,11 +249,3 @@ func (e *Entry) UnmarshalBinary(data []byte) error {
 }
 
 func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
-
-// readTime reads a time.
-func readTime(d *fields.Decoder) (t time.Time) {
-	if read := time.UnixMilli(d.Int()); !read.IsZero() {
-		t = read
-	}
-	return t
-}

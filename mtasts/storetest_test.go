@@ -16,10 +16,10 @@ func TestStoresOfTests(t *testing.T) {
 	})
 	t.Run("leased", func(t *testing.T) {
 		t.Parallel()
-		stores := make(map[string]*leased)
+		stores := make(map[string]*sharing)
 		storetest.Policies(t, func(_ *testing.T, name string) mtasts.Store {
 			if stores[name] == nil {
-				stores[name] = newLeased()
+				stores[name] = newSharing()
 			}
 			return stores[name]
 		})

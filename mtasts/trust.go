@@ -3,11 +3,10 @@ package mtasts
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"maps"
 	"slices"
 	"time"
 
-	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/mtasts/internal/policytext"
 )
 
 // A store that several Clients share has other writers. So what it has replaces a
@@ -29,7 +28,7 @@ func mayReplace(theirs, mine *state, now time.Time) bool {
 	}
 	return theirs.policy != nil && !isFuture(theirs, now) &&
 		theirs.policy.Mode.strength() >= mine.policy.Mode.strength() &&
-		sameHosts(theirs.policy, mine.policy) &&
+		policytext.SameHosts(theirs.policy.MX, mine.policy.MX) &&
 		!theirs.expiresAt(now).Before(mine.expiresAt(now))
 }
 
@@ -43,21 +42,6 @@ func strength(s *state, now time.Time) int {
 
 // strength orders the modes by what they refuse or report.
 func (m Mode) strength() int { return slices.Index([]Mode{None, Testing, Enforce}, m) }
-
-// sameHosts reports whether two policies have the same patterns, in any order.
-func sameHosts(p, q *Policy) bool {
-	if p == q || p.Text == q.Text {
-		return true
-	}
-	set := func(patterns []string) map[string]bool {
-		m := make(map[string]bool, len(patterns))
-		for _, pattern := range patterns {
-			m[names.Fold(pattern)] = true
-		}
-		return m
-	}
-	return maps.Equal(set(p.MX), set(q.MX))
-}
 
 // minStoreKey is the minimum length of Config.StoreKey, in octets.
 const minStoreKey = 16

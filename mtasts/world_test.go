@@ -3,15 +3,10 @@ package mtasts_test
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
@@ -19,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/test/testpki"
 	"github.com/mxseal/mxseal/mtasts"
 )
 
@@ -38,7 +34,8 @@ type world struct {
 	queries []string       // for TXT records
 	dials   []string
 	roots   *x509.CertPool
-	ca      *authority
+	tb      testing.TB
+	ca      *testpki.Entity
 }
 
 // txtAnswer is the answer of DNS for a name.
@@ -50,8 +47,8 @@ type txtAnswer struct {
 
 // newWorld returns a world with a policy of id 1 for example.com.
 func newWorld(t testing.TB) *world {
-	w := &world{ca: newAuthority(t), roots: x509.NewCertPool()}
-	w.roots.AddCert(w.ca.cert)
+	w := &world{tb: t, ca: newAuthority(t), roots: x509.NewCertPool()}
+	w.roots.AddCert(w.ca.Cert)
 	w.txts = map[string]txtAnswer{}
 	w.addrs = map[string][]netip.Addr{policyHost + ".": {netip.MustParseAddr("11.0.0.1")}}
 	w.publish("1", enforce)
@@ -79,7 +76,7 @@ func (w *world) publish(id, policy string) {
 
 // publishAt gives another domain the policy of example.com, at that address.
 func (w *world) publishAt(domain, addr string) {
-	cert := w.ca.issue(&x509.Certificate{DNSNames: []string{policyHost, "mta-sts." + domain}})
+	cert := issue(w.tb, w.ca, &x509.Certificate{DNSNames: []string{policyHost, "mta-sts." + domain}})
 	w.setSite(cert, respond(200, "text/plain", enforce))
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -112,7 +109,7 @@ type site func(conn *tls.Conn, req *http.Request)
 
 // good returns a valid certificate of the policy host.
 func (w *world) good() tls.Certificate {
-	return w.ca.issue(&x509.Certificate{DNSNames: []string{policyHost}})
+	return issue(w.tb, w.ca, &x509.Certificate{DNSNames: []string{policyHost}})
 }
 
 func (w *world) setSite(cert tls.Certificate, s site) {
@@ -222,57 +219,30 @@ func servfail(name string) error {
 	return &net.DNSError{Name: name, Err: "server misbehaving", IsTemporary: true}
 }
 
-// authority issues certificates.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t testing.TB) *authority {
+// issue returns a certificate by an authority with the names, dates and usages of a
+// template. Without dates it is valid at the time of every test.
+func issue(t testing.TB, ca *testpki.Entity, template *x509.Certificate) tls.Certificate {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := &authority{key: key}
-	a.cert = a.sign(&x509.Certificate{
-		Subject: pkix.Name{CommonName: "Test CA"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign,
-	}, nil, key)
-	return a
+	return ca.Server(t, template.DNSNames, always, func(c *x509.Certificate) {
+		c.Subject, c.IPAddresses = template.Subject, template.IPAddresses
+		if len(template.ExtKeyUsage) > 0 {
+			c.ExtKeyUsage = template.ExtKeyUsage
+		}
+		if !template.NotBefore.IsZero() {
+			c.NotBefore = template.NotBefore
+		}
+		if !template.NotAfter.IsZero() {
+			c.NotAfter = template.NotAfter
+		}
+	}).TLS()
 }
 
-// sign completes and signs the template. The certificate is valid at the time of
-// every test.
-func (a *authority) sign(template, parent *x509.Certificate, key *ecdsa.PrivateKey) *x509.Certificate {
-	if parent == nil {
-		parent = template
-	}
-	template.SerialNumber = big.NewInt(1)
-	if template.NotAfter.IsZero() {
-		template.NotAfter = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
-	}
-	if template.NotBefore.IsZero() {
-		template.NotBefore = time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), a.key)
-	if err != nil {
-		panic(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		panic(err)
-	}
-	return cert
+// always makes a certificate valid at the time of every test: bubbles begin in 2000.
+func always(c *x509.Certificate) {
+	c.NotBefore, c.NotAfter = time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
 }
 
-func (a *authority) issue(template *x509.Certificate) tls.Certificate {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{a.sign(template, a.cert, key).Raw}, PrivateKey: key}
-}
+func newAuthority(t testing.TB) *testpki.Entity { return testpki.Root(t, "Test CA", always) }
 
 // lookup fails the test if Lookup returns an error.
 func lookup(t testing.TB, c *mtasts.Client) mtasts.Result {

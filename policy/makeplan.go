@@ -109,7 +109,7 @@ func (r *Resolver) conclude(ctx context.Context, q question, status dnssec.Statu
 		return failure.unproven(ByMTASTS, err)
 	}
 	if !known.Asked && known.Err == nil {
-		*known = r.askMTASTS(ctx, q)
+		*known = askMTASTS(ctx, r.mtasts, q)
 	}
 	if known.fact() == decision.MTASTSEnforce || !known.Asked {
 		return failure.unproven(ByMTASTS, known.Err)
@@ -130,23 +130,23 @@ func (r *Resolver) gather(ctx context.Context, q question, route hop.Route, plan
 	}
 	found := r.askHosts(ctx, q, route, func() {
 		if certain {
-			plan.MTASTS = r.askMTASTS(ctx, q)
+			plan.MTASTS = askMTASTS(ctx, r.mtasts, q)
 		}
 	})
 	undecided := func(f survey.Facts) bool { return f.TLSA != decision.TLSAUsable && f.TLSA != decision.TLSAFailed }
 	if !certain && slices.ContainsFunc(found, undecided) {
-		plan.MTASTS = r.askMTASTS(ctx, q)
+		plan.MTASTS = askMTASTS(ctx, r.mtasts, q)
 	}
 	return found
 }
 
 // askMTASTS returns the policy of the next hop as configured, never that of a name
 // that it is an alias of (RFC 8461 sections 1.1 and 3.4).
-func (r *Resolver) askMTASTS(ctx context.Context, q question) MTASTS {
+func askMTASTS(ctx context.Context, client *mtasts.Client, q question) MTASTS {
 	if q.noMTASTS {
 		return MTASTS{Asked: true, off: true}
 	}
-	result, err := r.mtasts.Lookup(ctx, q.hop.Name)
+	result, err := client.Lookup(ctx, q.hop.Name)
 	switch {
 	case errors.Is(err, mtasts.ErrDomain):
 		return MTASTS{Asked: true, off: true} // the name is too long for a policy host

@@ -126,6 +126,9 @@ func (p *Plan) Err() error {
 // those of other plans. shared is what that takes.
 func (p *Plan) size() (own, shared int) {
 	own = 450 + len(p.Domain) + len(p.MTASTS.failedText)
+	if policy := p.MTASTS.Policy; policy != nil {
+		own += 100 + len(policy.Text) + 16*cap(policy.MX) // which package mtasts may have forgotten
+	}
 	for _, h := range p.Hosts {
 		own += 250 + len(h.Name) + 24*(len(h.Addrs)+len(h.ReferenceNames))
 		if h.found != nil {

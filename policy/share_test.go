@@ -94,3 +94,22 @@ func TestC8NotShared(t *testing.T) {
 		t.Error("a result of the future is shared")
 	}
 }
+
+// C3: a plan keeps its policy in memory, also when package mtasts has forgotten it. So the
+// policy counts, and a plan with a policy of 64 KiB is not kept.
+func TestC3PolicyCounts(t *testing.T) {
+	f := newFakeDNS()
+	for _, domain := range []string{"small.example", "large.example"} {
+		f.add(t, dnssec.Insecure, domain+". MX 1 mx."+domain+".")
+		f.addHost(t, dnssec.Insecure, "mx."+domain)
+	}
+	small := f.newResolver(t, Config{Store: largePolicies{octets: 3000}})
+	plan := resolve(t, small, "small.example")
+	if own, _ := plan.size(); small.plans.Len() != 1 || own < 3000+16*cap(plan.MTASTS.Policy.MX) || small.plans.Bytes() < own {
+		t.Errorf("a plan with a policy of %d octets counts as %d", len(plan.MTASTS.Policy.Text), own)
+	}
+	large := f.newResolver(t, Config{Store: largePolicies{octets: 60_000}})
+	if resolve(t, large, "large.example"); large.plans.Len() != 0 {
+		t.Error("a plan with a large policy is kept")
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
+	"github.com/mxseal/mxseal/internal/test/dnsdata"
 )
 
 func aliasWorld(t *testing.T) *world {
@@ -144,15 +145,17 @@ func TestDNAME(t *testing.T) {
 		}, 0},
 		{"upper case", func(w *world, m *dns.Msg) { cname(m).Target = "MX.Example.COM." }, 0},
 		{"another target", func(w *world, m *dns.Msg) { cname(m).Target = "mx.plain.com." }, AliasInvalid},
-		{"two CNAMEs", func(w *world, m *dns.Msg) { m.Answer = append(m.Answer, rr(t, name+" 60 IN CNAME mx.plain.com.")) }, AliasInvalid},
+		{"two CNAMEs", func(w *world, m *dns.Msg) {
+			m.Answer = append(m.Answer, dnsdata.RR(t, name+" 60 IN CNAME mx.plain.com."))
+		}, AliasInvalid},
 		{"forged DNAME", func(w *world, m *dns.Msg) {
-			m.Answer = []dns.RR{rr(t, "moved.example.org. 60 IN DNAME plain.com."), rr(t, name+" 60 IN CNAME mx.plain.com.")}
+			m.Answer = []dns.RR{dnsdata.RR(t, "moved.example.org. 60 IN DNAME plain.com."), dnsdata.RR(t, name+" 60 IN CNAME mx.plain.com.")}
 		}, SignatureMissing},
 		{"forged CNAME alone", func(w *world, m *dns.Msg) {
-			m.Answer = []dns.RR{rr(t, name+" 60 IN CNAME mx.plain.com.")}
+			m.Answer = []dns.RR{dnsdata.RR(t, name+" 60 IN CNAME mx.plain.com.")}
 		}, SignatureMissing},
 		{"expanded DNAME", func(w *world, m *dns.Msg) {
-			set := w.sigs(w.zones["example.org."], rr(t, "*.d.example.org. 300 IN DNAME plain.com."))
+			set := w.sigs(w.zones["example.org."], dnsdata.RR(t, "*.d.example.org. 300 IN DNAME plain.com."))
 			for _, rr := range set {
 				rr.Header().Name = "moved.d.example.org."
 			}
@@ -171,7 +174,7 @@ func TestDNAME(t *testing.T) {
 	}
 	w := aliasWorld(t)
 	w.on("x.y.d.example.org.", dns.TypeA, func(m *dns.Msg) {
-		set := w.sigs(w.zones["example.org."], rr(t, "*.d.example.org. 300 IN DNAME example.com."))
+		set := w.sigs(w.zones["example.org."], dnsdata.RR(t, "*.d.example.org. 300 IN DNAME example.com."))
 		for _, rr := range set {
 			rr.Header().Name = "y.d.example.org."
 		}
@@ -224,17 +227,17 @@ func TestForgedCNAME(t *testing.T) {
 	t.Parallel()
 	w := aliasWorld(t)
 	w.on("mx.example.org.", dns.TypeA, func(m *dns.Msg) {
-		m.Answer = []dns.RR{rr(t, "mx.example.org. 60 IN CNAME mx.plain.com."), rr(t, "mx.plain.com. 60 IN A 203.0.113.66")}
+		m.Answer = []dns.RR{dnsdata.RR(t, "mx.example.org. 60 IN CNAME mx.plain.com."), dnsdata.RR(t, "mx.plain.com. 60 IN A 203.0.113.66")}
 	})
 	w.expectError(t, "mx.example.org", dns.TypeA, SignatureMissing)
 	w.on("mx.plain.com.", dns.TypeA, func(m *dns.Msg) {
-		m.Answer = []dns.RR{rr(t, "mx.plain.com. 60 IN CNAME a.plain.com."), rr(t, "mx.plain.com. 60 IN CNAME b.plain.com.")}
+		m.Answer = []dns.RR{dnsdata.RR(t, "mx.plain.com. 60 IN CNAME a.plain.com."), dnsdata.RR(t, "mx.plain.com. 60 IN CNAME b.plain.com.")}
 	})
 	w.expectError(t, "mx.plain.com", dns.TypeA, AliasInvalid)
 	// The data of the target must validate: forged data of a signed zone behind an
 	// insecure alias is bogus (DANE-22). D16: the target is asked for by its own name.
 	w.on("back.plain.com.", dns.TypeA, func(m *dns.Msg) {
-		m.Answer = []dns.RR{m.Answer[0], rr(t, "mx.example.com. 60 IN A 203.0.113.66")}
+		m.Answer = []dns.RR{m.Answer[0], dnsdata.RR(t, "mx.example.com. 60 IN A 203.0.113.66")}
 	})
 	if a := w.expect(t, "back.plain.com", dns.TypeA, Insecure); len(a.Records) != 1 || a.Records[0].Content() == "203.0.113.66" {
 		t.Errorf("the forged address counts: %+v", a)
@@ -243,9 +246,9 @@ func TestForgedCNAME(t *testing.T) {
 		switch q := m.Question[0]; {
 		case q.Qtype != dns.TypeA:
 		case q.Name == "back.plain.com.":
-			m.Answer = []dns.RR{m.Answer[0], rr(t, "mx.example.com. 60 IN A 203.0.113.66")}
+			m.Answer = []dns.RR{m.Answer[0], dnsdata.RR(t, "mx.example.com. 60 IN A 203.0.113.66")}
 		case q.Name == "mx.example.com.":
-			m.Answer = []dns.RR{rr(t, "mx.example.com. 60 IN A 203.0.113.66")}
+			m.Answer = []dns.RR{dnsdata.RR(t, "mx.example.com. 60 IN A 203.0.113.66")}
 		}
 		return m
 	}
@@ -275,7 +278,7 @@ func TestRecordsBesideAlias(t *testing.T) {
 			w := aliasWorld(t)
 			w.on(at.name, at.rtype, func(m *dns.Msg) {
 				forged := strings.ReplaceAll(forged, "%s", at.name)
-				m.Answer = append(m.Answer, rr(t, forged))
+				m.Answer = append(m.Answer, dnsdata.RR(t, forged))
 			})
 			if a, err := w.lookup("mx.example.org.", dns.TypeA); err == nil {
 				t.Errorf("%q beside %v: %+v", forged, at, a)

@@ -10,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/anchor"
+	"github.com/mxseal/mxseal/internal/test/dnsdata"
 )
 
 // SEC-11, SEC-28, field note 32: the key of the trust anchor must be in the DNSKEY
@@ -359,7 +360,7 @@ func TestDNAMEAboveAnchor(t *testing.T) {
 		anchored := func(c *Config) { c.Anchors = anchors }
 		for _, owner := range []string{"plain.com.", "com.", "."} {
 			w.on("mx.island.plain.com.", dns.TypeA, func(m *dns.Msg) {
-				m.Answer = []dns.RR{rr(t, owner+" 60 IN DNAME evil.org."), rr(t, "mx.island.evil.org. 60 IN A 203.0.113.66")}
+				m.Answer = []dns.RR{dnsdata.RR(t, owner+" 60 IN DNAME evil.org."), dnsdata.RR(t, "mx.island.evil.org. 60 IN A 203.0.113.66")}
 			})
 			if a, err := w.lookup("mx.island.plain.com", dns.TypeA, anchored); err == nil {
 				t.Errorf("%s, DNAME at %s: %+v", what, owner, a)
@@ -446,7 +447,7 @@ func TestAliasInPlaceOfAskedDS(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.on("plain.com.", dns.TypeDS, func(m *dns.Msg) {
-		m.Answer, m.Ns = []dns.RR{rr(t, "plain.com. 60 IN CNAME evil.org.")}, nil
+		m.Answer, m.Ns = []dns.RR{dnsdata.RR(t, "plain.com. 60 IN CNAME evil.org.")}, nil
 	})
 	if a, err := v.Lookup(t.Context(), "plain.com", TypeDS); err == nil {
 		t.Errorf("%+v", a)
@@ -462,15 +463,15 @@ func TestAliasInPlaceOfDS(t *testing.T) {
 	w := mail(t)
 	com := w.zones["com."]
 	for what, answer := range map[string][]dns.RR{
-		"unsigned CNAME": {rr(t, "example.com. 60 IN CNAME plain.com.")},
-		"unsigned DNAME": {rr(t, "com. 60 IN DNAME plain.")},
-		"DNAME above":    {rr(t, ". 60 IN DNAME plain.")},
+		"unsigned CNAME": {dnsdata.RR(t, "example.com. 60 IN CNAME plain.com.")},
+		"unsigned DNAME": {dnsdata.RR(t, "com. 60 IN DNAME plain.")},
+		"DNAME above":    {dnsdata.RR(t, ". 60 IN DNAME plain.")},
 		"wildcard CNAME": nil,
 	} {
 		w.on("example.com.", dns.TypeDS, func(m *dns.Msg) {
 			m.Ns = nil
 			if m.Answer = answer; answer == nil {
-				m.Answer = w.sigs(com, rr(t, "*.com. 60 IN CNAME plain.com."))
+				m.Answer = w.sigs(com, dnsdata.RR(t, "*.com. 60 IN CNAME plain.com."))
 				for _, rr := range m.Answer {
 					rr.Header().Name = "example.com."
 				}

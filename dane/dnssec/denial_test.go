@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/test/dnsdata"
 )
 
 // denied replaces a reply by NXDOMAIN or NODATA with these records of the zone,
@@ -124,7 +126,7 @@ func TestWholeProof(t *testing.T) {
 	t.Parallel()
 	soa := isType(dns.TypeSOA)
 	forged := func(text string) func(*world, *dns.Msg) {
-		return func(_ *world, m *dns.Msg) { m.Ns = append(m.Ns, rr(t, text)) }
+		return func(_ *world, m *dns.Msg) { m.Ns = append(m.Ns, dnsdata.RR(t, text)) }
 	}
 	eachOf := func(covered uint16, edit func(*dns.RRSIG)) func(*world, *dns.Msg) {
 		return func(_ *world, m *dns.Msg) {
@@ -149,15 +151,15 @@ func TestWholeProof(t *testing.T) {
 		"a second SOA":            forged("example.com. 300 IN SOA a. b. 1 2 3 4 5"),
 		"the SOA of another zone": forged("com. 300 IN SOA a. b. 1 2 3 4 5"),
 		"the SOA of another zone, signed": func(w *world, m *dns.Msg) {
-			m.Ns = append(without(without(m.Ns, soa), isCovering(dns.TypeSOA)), w.sigs(w.zones["com."], rr(t, "com. 300 IN SOA a. b. 1 2 3 4 5"))...)
+			m.Ns = append(without(without(m.Ns, soa), isCovering(dns.TypeSOA)), w.sigs(w.zones["com."], dnsdata.RR(t, "com. 300 IN SOA a. b. 1 2 3 4 5"))...)
 		},
 		"an SOA that is not at the apex": func(w *world, m *dns.Msg) {
-			m.Ns = append(m.Ns, w.sigs(w.zones["example.com."], rr(t, "mx.example.com. 300 IN SOA a. b. 1 2 3 4 5"))...)
+			m.Ns = append(m.Ns, w.sigs(w.zones["example.com."], dnsdata.RR(t, "mx.example.com. 300 IN SOA a. b. 1 2 3 4 5"))...)
 		},
 		"an NSEC that is not signed": forged("a.example.com. 300 IN NSEC z.example.com. A RRSIG NSEC"),
 		"an address":                 forged("mx.example.com. 300 IN A 192.0.2.66"),
 		"a record of another zone":   forged("mx.example.org. 300 IN TXT x"),
-		"a record in the answer":     func(_ *world, m *dns.Msg) { m.Answer = append(m.Answer, rr(t, "x.example.com. 300 IN TXT x")) },
+		"a record in the answer":     func(_ *world, m *dns.Msg) { m.Answer = append(m.Answer, dnsdata.RR(t, "x.example.com. 300 IN TXT x")) },
 		"NXDOMAIN in the header":     func(_ *world, m *dns.Msg) { m.Rcode ^= dns.RcodeNameError },
 	} {
 		for _, name := range []string{"mx.example.com.", "none.example.com."} {
@@ -166,7 +168,7 @@ func TestWholeProof(t *testing.T) {
 			if a, err := w.lookup(name, dns.TypeTXT); err == nil {
 				t.Errorf("%s: %+v", what, a)
 			}
-			w.on(name, dns.TypeTXT, func(m *dns.Msg) { m.Ns = append(m.Ns, rr(t, "example.com. 300 IN NS ns.invalid.")) })
+			w.on(name, dns.TypeTXT, func(m *dns.Msg) { m.Ns = append(m.Ns, dnsdata.RR(t, "example.com. 300 IN NS ns.invalid.")) })
 			w.expect(t, name, dns.TypeTXT, Secure)
 		}
 	}
@@ -184,7 +186,7 @@ func TestWholeAnswer(t *testing.T) {
 		"NSEC that is not signed": func(w *world) []dns.RR {
 			return []dns.RR{newTestNSEC("a.example.com.", "z.example.com.", dns.TypeA)}
 		},
-		"an address": func(w *world) []dns.RR { return []dns.RR{rr(t, "x.example.com. 60 IN AAAA 2001:db8::1")} },
+		"an address": func(w *world) []dns.RR { return []dns.RR{dnsdata.RR(t, "x.example.com. 60 IN AAAA 2001:db8::1")} },
 	} {
 		w := mail(t)
 		for _, name := range []string{"mx.example.com.", "alias.example.com."} {
@@ -193,7 +195,7 @@ func TestWholeAnswer(t *testing.T) {
 				t.Errorf("%s beside %s: %+v", what, name, a)
 			}
 		}
-		w.on("mx.example.com.", dns.TypeA, func(m *dns.Msg) { m.Ns = append(m.Ns, rr(t, "example.com. 60 IN NS ns.invalid.")) })
+		w.on("mx.example.com.", dns.TypeA, func(m *dns.Msg) { m.Ns = append(m.Ns, dnsdata.RR(t, "example.com. 60 IN NS ns.invalid.")) })
 		w.expect(t, "mx.example.com", dns.TypeA, Secure)
 	}
 }
@@ -440,7 +442,7 @@ func TestBothSidesOfACut(t *testing.T) {
 				w.sign(below, below.set(w, below.name, dns.TypeSOA)),
 				w.sign(below, []dns.RR{below.nsecFor(w, below.name)}))
 			if forged != "" {
-				m.Ns = append(m.Ns, rr(t, forged))
+				m.Ns = append(m.Ns, dnsdata.RR(t, forged))
 			}
 		})
 		a, err := w.lookup("bb.example.com.", dns.TypeA)

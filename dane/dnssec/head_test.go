@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/test/dnsdata"
 )
 
 // D3: a reply that is truncated inside a record, or has nothing but its header, leads to
@@ -65,7 +67,7 @@ func TestD4ErrorWithoutQuestion(t *testing.T) {
 						m.Rcode = rcode
 						m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: 6, ExtraText: "forged"}}
 						m.Question, m.Ns = nil, nil
-						m.Answer = []dns.RR{rr(t, "mx.example.com. 300 IN A 203.0.113.66")}
+						m.Answer = []dns.RR{dnsdata.RR(t, "mx.example.com. 300 IN A 203.0.113.66")}
 					}
 					return m
 				}

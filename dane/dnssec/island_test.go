@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/test/dnsdata"
 )
 
 // SEC-26, SEC-28: what the zones above a trust anchor signed about the names below
@@ -27,7 +29,7 @@ func TestZonesAboveAnchorDoNotSpeakForIt(t *testing.T) {
 		}},
 		{"opt-out", func(org *testZone) {
 			org.nsec3, org.optOut = true, true
-			org.records["island.org."] = []dns.RR{rr(t, "island.org. 60 IN NS ns.invalid.")}
+			org.records["island.org."] = []dns.RR{dnsdata.RR(t, "island.org. 60 IN NS ns.invalid.")}
 		}, func(w *world, org *testZone, m *dns.Msg) {
 			m.Rcode = dns.RcodeNameError
 			w.deny(m, org, name, "*.org.")

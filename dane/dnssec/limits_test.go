@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/test/dnsdata"
 )
 
 // expectLimit checks that the lookup fails because of a limit, and is never
@@ -246,7 +248,7 @@ func TestManyQueries(t *testing.T) {
 			q := m.Question[0]
 			if strings.HasSuffix(q.Name, "plain.com.") && q.Qtype == dns.TypeA {
 				m.Rcode, m.Ns = 0, nil
-				m.Answer = []dns.RR{rr(t, fmt.Sprintf("%s 300 IN CNAME x%d.plain.com.", q.Name, n.Add(1)))}
+				m.Answer = []dns.RR{dnsdata.RR(t, fmt.Sprintf("%s 300 IN CNAME x%d.plain.com.", q.Name, n.Add(1)))}
 			}
 			return m
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/nat64"
+	"github.com/mxseal/mxseal/internal/test/dnsdata"
 )
 
 // dns64 makes the servers answer for the name by which a NAT64 is discovered. The records are
@@ -26,10 +27,10 @@ func (w *world) dns64(t *testing.T, rcode int, addrs ...string) {
 			return m
 		}
 		m.Rcode, m.Ns = rcode, nil
-		m.Answer = []dns.RR{rr(t, "other.arpa. 600 IN AAAA 2606:1::c000:aa")} // nobody asked for it
+		m.Answer = []dns.RR{dnsdata.RR(t, "other.arpa. 600 IN AAAA 2606:1::c000:aa")} // nobody asked for it
 		for _, addr := range addrs {
 			if !m.CheckingDisabled {
-				m.Answer = append(m.Answer, rr(t, nat64.Name+" 600 IN AAAA "+addr))
+				m.Answer = append(m.Answer, dnsdata.RR(t, nat64.Name+" 600 IN AAAA "+addr))
 			}
 		}
 		return m

@@ -12,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
+	"github.com/mxseal/mxseal/internal/test/dnsdata"
 )
 
 // An attacker on the path can put into any reply what any zone signed and what no
@@ -195,10 +196,10 @@ func (m *mixer) answer(q question) (records []dns.RR) {
 		switch m.rand.IntN(4) {
 		case 0:
 			if text := forgedData[q.rtype]; text != "" {
-				records = append(records, rr(m.tb, q.name+" 300 IN "+text))
+				records = append(records, dnsdata.RR(m.tb, q.name+" 300 IN "+text))
 			}
 		case 1:
-			records = append(records, rr(m.tb, q.name+" 300 IN CNAME evil.plain.com."))
+			records = append(records, dnsdata.RR(m.tb, q.name+" 300 IN CNAME evil.plain.com."))
 		default:
 			set := m.sets[m.rand.IntN(len(m.sets))]
 			renamed := ""

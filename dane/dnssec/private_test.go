@@ -10,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
+	"github.com/mxseal/mxseal/internal/test/dnsdata"
 )
 
 // privateNet is the world of mail, with a server of its own for some private zones.
@@ -37,7 +38,7 @@ func newPrivateNet(t *testing.T, private ...string) *privateNet {
 		}
 		m.Rcode, m.Answer, m.Ns = dns.RcodeNameError, nil, nil
 		for _, text := range private {
-			record := rr(t, text)
+			record := dnsdata.RR(t, text)
 			owner := record.Header().Name
 			isAnswer := record.Header().Rrtype == q.Qtype || record.Header().Rrtype == dns.TypeCNAME
 			if owner == q.Name {
@@ -49,7 +50,7 @@ func newPrivateNet(t *testing.T, private ...string) *privateNet {
 		}
 		if len(m.Answer) > 0 && m.Answer[0].Header().Rrtype == dns.TypeCNAME {
 			target := m.Answer[0].(*dns.CNAME).Target
-			m.Answer = append(m.Answer, rr(t, target+" 60 IN A 203.0.113.66")) // whatever it is
+			m.Answer = append(m.Answer, dnsdata.RR(t, target+" 60 IN A 203.0.113.66")) // whatever it is
 		}
 		return m
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/test/dnsdata"
 )
 
 // P1, SEC-4, SEC-6: the AD bit of a reply says nothing to a Validator. With it, every answer
@@ -25,7 +27,7 @@ func TestP1ADRaisesNothing(t *testing.T) {
 	forge := func(text string) bend {
 		return func(_ *world, m *dns.Msg) {
 			if q := m.Question[0]; q.Qtype == dns.TypeA || q.Qtype == dns.TypeTLSA {
-				forged := rr(t, q.Name+" 300 IN "+text)
+				forged := dnsdata.RR(t, q.Name+" 300 IN "+text)
 				if forged.Header().Rrtype == q.Qtype {
 					m.Answer, m.Ns, m.Rcode = []dns.RR{forged}, nil, dns.RcodeSuccess
 				}

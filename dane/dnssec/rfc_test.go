@@ -12,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
+	"github.com/mxseal/mxseal/internal/test/dnsdata"
 )
 
 // rfcExample is a response that an RFC prints, made of RRsets of the signed zone in
@@ -241,7 +242,7 @@ func TestRFC6672(t *testing.T) {
 		{"shortloop.x.x.", "x.", ".", "shortloop.x."},
 		{"shortloop.x.", "x.", ".", "shortloop."},
 	} {
-		set := &proof.RRset{Name: tt.owner, Type: dns.TypeDNAME, Records: []dns.RR{rr(t, tt.owner+" 60 IN DNAME "+tt.target)}}
+		set := &proof.RRset{Name: tt.owner, Type: dns.TypeDNAME, Records: []dns.RR{dnsdata.RR(t, tt.owner+" 60 IN DNAME "+tt.target)}}
 		r := &reply{answer: proof.Section{set}}
 		if found := r.answer.DNAME(tt.name) != nil; found != (tt.result != "") {
 			t.Errorf("%s, DNAME at %s: match is %v", tt.name, tt.owner, found)
@@ -279,7 +280,7 @@ func TestRFC6672Replies(t *testing.T) {
 	for target, ok := range map[string]bool{"foo.bar.example.net.": true, "bla.bla.example.net.": false} {
 		w.on("foo.bar.example.com.", dns.TypeA, func(m *dns.Msg) {
 			m.Rcode, m.Ns = 0, nil
-			m.Answer = append(w.sigs(z, rr(t, "bar.example.com. 60 IN DNAME bar.example.net.")), rr(t, "foo.bar.example.com. 60 IN CNAME "+target))
+			m.Answer = append(w.sigs(z, dnsdata.RR(t, "bar.example.com. 60 IN DNAME bar.example.net.")), dnsdata.RR(t, "foo.bar.example.com. 60 IN CNAME "+target))
 		})
 		if !ok {
 			w.expectError(t, "foo.bar.example.com", dns.TypeA, AliasInvalid)

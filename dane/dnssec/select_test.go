@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/test/dnsdata"
 )
 
 // fleet is several recursive servers of one world. What each does with a question is
@@ -601,7 +603,7 @@ func TestOvertakingNullMX(t *testing.T) {
 					}
 					m.Rcode, m.Answer, m.Ns = dns.RcodeSuccess, nil, nil
 					for _, record := range records {
-						m.Answer = append(m.Answer, rr(t, record))
+						m.Answer = append(m.Answer, dnsdata.RR(t, record))
 					}
 				}
 				a, took, err := timed(t, f.validator("192.0.2.1", "192.0.2.2"), name, TypeMX)
@@ -650,7 +652,7 @@ func TestOvertakingText(t *testing.T) {
 				}
 				f.bend = func(server string, m *dns.Msg) {
 					if server == "192.0.2.2" && m.Question[0].Name == name {
-						m.Answer = []dns.RR{rr(t, tt.forged)}
+						m.Answer = []dns.RR{dnsdata.RR(t, tt.forged)}
 					}
 				}
 				texts, err := f.validator("192.0.2.1", "192.0.2.2").LookupTXT(t.Context(), name)

@@ -131,12 +131,3 @@ func signWith(tb testing.TB, signer string, k *testKey, from, to time.Time, set 
 func (w *world) sigs(z *testZone, set ...dns.RR) []dns.RR {
 	return append(set, signWith(w.tb, z.name, z.keys[0], z.validFrom, z.validTo, set))
 }
-
-func rr(tb testing.TB, text string) dns.RR {
-	tb.Helper()
-	rr, err := dns.NewRR(text)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return rr
-}

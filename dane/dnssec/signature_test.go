@@ -7,6 +7,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
+	"github.com/mxseal/mxseal/internal/test/dnsdata"
 )
 
 // resigned replaces the signature in the answer by one over the same records. Its
@@ -32,14 +33,14 @@ func TestSignatureCoversItsOwnRRset(t *testing.T) {
 			eachSignature(m, func(s *dns.RRSIG) { s.Hdr.Class = dns.ClassCHAOS })
 		},
 		"forged record in the RRset": func(w *world, m *dns.Msg) {
-			m.Answer = append(m.Answer, rr(w.tb, forged))
+			m.Answer = append(m.Answer, dnsdata.RR(w.tb, forged))
 		},
 		"forged RRset beside a signed one of the same type": func(w *world, m *dns.Msg) {
-			other := w.sigs(w.zones["example.com."], rr(w.tb, "other.example.com. 300 IN A 192.0.2.1"))
-			m.Answer = append([]dns.RR{rr(w.tb, forged)}, other...)
+			other := w.sigs(w.zones["example.com."], dnsdata.RR(w.tb, "other.example.com. 300 IN A 192.0.2.1"))
+			m.Answer = append([]dns.RR{dnsdata.RR(w.tb, forged)}, other...)
 		},
 		"record taken out": func(w *world, m *dns.Msg) {
-			two := w.sigs(w.zones["example.com."], rr(w.tb, "mx.example.com. 300 IN A 192.0.2.1"), rr(w.tb, "mx.example.com. 300 IN A 192.0.2.2"))
+			two := w.sigs(w.zones["example.com."], dnsdata.RR(w.tb, "mx.example.com. 300 IN A 192.0.2.1"), dnsdata.RR(w.tb, "mx.example.com. 300 IN A 192.0.2.2"))
 			m.Answer = two[1:]
 		},
 		"signature in another section": func(w *world, m *dns.Msg) {
@@ -236,14 +237,14 @@ func TestOnlySignedAnswersCount(t *testing.T) {
 		w.expectError(t, "mx.example.com", qtype, BadQuestion)
 	}
 	w.on("mx.example.com.", dns.TypeAAAA, func(m *dns.Msg) {
-		forged := rr(t, "mx.example.com. 300 IN AAAA 2001:db8::66")
+		forged := dnsdata.RR(t, "mx.example.com. 300 IN AAAA 2001:db8::66")
 		m.Extra = append(m.Extra, forged)
 	})
 	if a := w.expect(t, "mx.example.com", dns.TypeAAAA, Secure); len(a.Records) != 0 {
 		t.Errorf("records: %v", a.Records)
 	}
 	w.on("mx.example.com.", dns.TypeAAAA, func(m *dns.Msg) {
-		m.Ns = append(m.Ns, rr(t, "mx.example.com. 300 IN AAAA 2001:db8::66"))
+		m.Ns = append(m.Ns, dnsdata.RR(t, "mx.example.com. 300 IN AAAA 2001:db8::66"))
 	})
 	w.expectError(t, "mx.example.com", dns.TypeAAAA, SignatureMissing)
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/test/dnsdata"
 )
 
 // SEC-1, SEC-2, SEC-3, SEC-5: every query has EDNS with DO, CD set, AD clear.
@@ -106,7 +108,7 @@ func TestStrayReplies(t *testing.T) {
 	w.raw = func(m *dns.Msg) [][]byte {
 		forge := func(edit func(*dns.Msg)) []byte {
 			f := m.Copy()
-			f.Answer = []dns.RR{rr(t, m.Question[0].Name+" 300 IN A 203.0.113.66")}
+			f.Answer = []dns.RR{dnsdata.RR(t, m.Question[0].Name+" 300 IN A 203.0.113.66")}
 			edit(f)
 			wire, _ := f.Pack()
 			return wire
@@ -234,7 +236,7 @@ func TestErrorCodes(t *testing.T) {
 	}
 	w := mail(t)
 	w.on("mx.plain.com.", dns.TypeTLSA, func(m *dns.Msg) {
-		m.Answer, m.Ns = nil, []dns.RR{rr(t, "plain.com. 300 IN NS ns.plain.com.")}
+		m.Answer, m.Ns = nil, []dns.RR{dnsdata.RR(t, "plain.com. 300 IN NS ns.plain.com.")}
 	})
 	w.expectError(t, "mx.plain.com", dns.TypeTLSA, NoRecursion)
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/test/dnsdata"
 )
 
 // validating makes the server of the world set AD and CD like a validating server.
@@ -331,10 +333,10 @@ func TestTrustingFailures(t *testing.T) {
 		Refused:       func(m *dns.Msg) { m.Rcode = dns.RcodeRefused },
 		Malformed:     func(m *dns.Msg) { m.Truncated, m.AuthenticatedData = true, true; m.Answer = nil },
 		AliasInvalid: func(m *dns.Msg) {
-			m.Answer = []dns.RR{rr(t, "mx.example.com. A 192.0.2.1"), rr(t, "mx.example.com. CNAME a."), rr(t, "mx.example.com. CNAME b.")}[1:]
+			m.Answer = []dns.RR{dnsdata.RR(t, "mx.example.com. A 192.0.2.1"), dnsdata.RR(t, "mx.example.com. CNAME a."), dnsdata.RR(t, "mx.example.com. CNAME b.")}[1:]
 		},
-		AliasLoop:   func(m *dns.Msg) { m.Answer = []dns.RR{rr(t, "mx.example.com. CNAME mx.example.com.")} },
-		NoRecursion: func(m *dns.Msg) { m.Answer, m.Ns = nil, []dns.RR{rr(t, "com. NS a.com.")} },
+		AliasLoop:   func(m *dns.Msg) { m.Answer = []dns.RR{dnsdata.RR(t, "mx.example.com. CNAME mx.example.com.")} },
+		NoRecursion: func(m *dns.Msg) { m.Answer, m.Ns = nil, []dns.RR{dnsdata.RR(t, "com. NS a.com.")} },
 	} {
 		w := mail(t)
 		w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
@@ -412,7 +414,7 @@ func TestTrustingIncompleteAnswer(t *testing.T) {
 				}
 			}
 		}, ""},
-		{"the address of another name", func(t *testing.T, m *dns.Msg) { m.Answer = []dns.RR{rr(t, "mx.plain.com. 60 IN A 192.0.2.9")} }, ""},
+		{"the address of another name", func(t *testing.T, m *dns.Msg) { m.Answer = []dns.RR{dnsdata.RR(t, "mx.plain.com. 60 IN A 192.0.2.9")} }, ""},
 	} {
 		w := mail(t)
 		w.zones["example.com."].add(t, "tree.example.com. 60 IN DNAME example.com.")

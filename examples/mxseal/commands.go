@@ -4,6 +4,8 @@ import (
 	"github.com/mxseal/mxseal/examples/mxseal/internal/advise"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/check"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/cli"
+	"github.com/mxseal/mxseal/examples/mxseal/internal/doctor"
+	"github.com/mxseal/mxseal/examples/mxseal/internal/explain"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/report"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/send"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/serve"
@@ -20,5 +22,7 @@ func commands() []cli.Command {
 		send.Command(),
 		report.Command(),
 		serve.Command(),
+		explain.Command(),
+		doctor.Command(),
 	}
 }

@@ -23,7 +23,7 @@ require (
 	github.com/mxseal/mxseal/policy/valkeystore v0.0.0
 	golang.org/x/net v0.58.0
 	golang.org/x/sync v0.22.0 // indirect
-	golang.org/x/sys v0.47.0
+	golang.org/x/sys v0.47.0 // indirect
 	golang.org/x/text v0.41.0 // indirect
 )
 

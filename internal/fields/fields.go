@@ -2,7 +2,10 @@
 // encoding/binary, and strings are preceded by their length.
 package fields
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"time"
+)
 
 // AppendString appends a string.
 func AppendString(b []byte, s string) []byte {
@@ -44,6 +47,14 @@ func (d *Decoder) Int() int64 {
 	}
 	d.Rest = d.Rest[n:]
 	return v
+}
+
+// Time reads a time, in milliseconds since 1970. The zero time is read as such.
+func (d *Decoder) Time() (t time.Time) {
+	if read := time.UnixMilli(d.Int()); !d.Damaged && !read.IsZero() {
+		t = read
+	}
+	return t
 }
 
 // head returns the beginning of the rest, long enough for a number.

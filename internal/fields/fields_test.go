@@ -5,6 +5,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What is written is read. Anything that is cut off or out of range is an error, after which
@@ -45,5 +46,15 @@ func TestDecoder(t *testing.T) {
 	d = Decoder{Rest: strings.Repeat("\xff", 20)}
 	if d.Uint(math.MaxUint64) != 0 || !d.Damaged {
 		t.Error("a number without end")
+	}
+	for _, want := range []time.Time{{}, time.UnixMilli(1767225600123), time.UnixMilli(-1)} {
+		d = Decoder{Rest: string(binary.AppendVarint(nil, want.UnixMilli()))}
+		if got := d.Time(); got != want || !d.IsDone() {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	}
+	d = Decoder{Rest: "\xff"}
+	if got := d.Time(); !got.IsZero() || !d.Damaged {
+		t.Errorf("a damaged time is %v", got)
 	}
 }

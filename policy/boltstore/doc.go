@@ -20,7 +20,9 @@
 // damaged record is reported as an error and dropped.
 //
 // The methods of [Reports] return when the change is on disk. An Aggregator
-// writes twice a second. After a crash, no session is counted twice.
+// writes twice a second: one batch of sums, with two syncs, into a journal. When the journal
+// is full, it is added to the sums of each domain. After a crash, no session is counted
+// twice.
 //
 // If the disk is full or read-only, only new changes are at risk. They are kept
 // in memory, up to a limit, and retried. Until they are written, each Put
@@ -28,6 +30,13 @@
 // file on a disk that has become read-only can still be opened and read.
 //
 // Open returns an error that names the file if the file is damaged; see
-// [Config.MoveDamaged]. The file is a bbolt database (go.etcd.io/bbolt), so the
+// [Config.MoveDamaged]. Nothing else may change the file while it is open.
+//
+// The file has a version. Open upgrades a file of an older version, which older releases
+// cannot open any more. A file of a later version is an error that names it, and is left as
+// it is.
+//
+// No list of free pages is written, so a change of one policy among a million writes 24
+// KiB. The file is a bbolt database (go.etcd.io/bbolt), so the
 // tools of bbolt can be used on it.
 package boltstore

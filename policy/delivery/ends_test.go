@@ -96,9 +96,7 @@ func endingAt(withTLS bool, step string, how end) script {
 			}
 			s.say(reply)
 			if verb == "DATA" {
-				for line != "." && ok {
-					line, ok = s.hear()
-				}
+				ok = s.message()
 				if step == "." {
 					how.does(s, raw)
 					return

@@ -37,10 +37,8 @@ func slowly(verb string, delay time.Duration) script {
 			switch command {
 			case "DATA":
 				s.say("354 go\r\n")
-				for line != "." {
-					if line, ok = s.hear(); !ok {
-						return
-					}
+				if !s.message() {
+					return
 				}
 				if verb == "." {
 					time.Sleep(delay)
@@ -338,9 +336,7 @@ func stallingAfter(messages int, step string) script {
 			s.say(cmp.Or(reply, "250 ok\r\n"))
 			switch verb {
 			case "DATA":
-				for line != "." && ok {
-					line, ok = s.hear()
-				}
+				ok = s.message()
 				if step == "." && messages == 0 {
 					silent(s)
 					return

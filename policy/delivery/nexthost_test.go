@@ -289,9 +289,7 @@ func TestS9TooManyRecipients(t *testing.T) {
 							s.say("250 ok\r\n")
 						case line == "DATA":
 							s.say("354 go\r\n")
-							for line != "." {
-								line, _ = s.hear()
-							}
+							s.message()
 							s.say("250 ok\r\n")
 						default:
 							s.say("250 ok\r\n")

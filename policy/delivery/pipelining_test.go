@@ -193,9 +193,7 @@ func TestNoPipelining(t *testing.T) {
 				switch {
 				case line == "DATA":
 					s.say("354 go\r\n")
-					for line != "." {
-						line, _ = s.hear()
-					}
+					s.message()
 					s.say("250 ok\r\n")
 				default:
 					s.say("250 ok\r\n")

@@ -466,9 +466,7 @@ func TestPoolContextEndsInTheLastStep(t *testing.T) {
 				case line == "DATA":
 					messages++
 					s.say("354 go\r\n")
-					for line != "." && ok {
-						line, ok = s.hear()
-					}
+					ok = s.message()
 					s.say("250 taken\r\n")
 				default:
 					s.say("250 ok\r\n")
@@ -550,9 +548,7 @@ func wantsOneMessage(t *testing.T, refusal string) {
 				s.say("250 ok\r\n")
 			case "DATA":
 				s.say("354 go\r\n")
-				for line != "." {
-					line, _ = s.hear()
-				}
+				s.message()
 				s.say("250 ok\r\n")
 			default:
 				s.say("250 ok\r\n")

@@ -443,14 +443,12 @@ func TestPoolSessionHasEnded(t *testing.T) {
 					return
 				case verb == "DATA":
 					s.say("354 go\r\n")
-					for line != "." {
-						if line, ok = s.hear(); !ok {
-							return
-						}
+					if !s.message() {
+						return
 					}
 				}
 				s.say("250 ok\r\n")
-				if at == "." && line == "." {
+				if at == "." && verb == "DATA" {
 					return
 				}
 			}
@@ -473,10 +471,8 @@ func TestPoolSessionHasEnded(t *testing.T) {
 					s.say(reply)
 				case said == "DATA":
 					s.say("354 go\r\n")
-					for line != "." {
-						if line, ok = s.hear(); !ok {
-							return
-						}
+					if !s.message() {
+						return
 					}
 					s.say("250 ok\r\n")
 				default:
@@ -509,10 +505,8 @@ func TestPoolSessionHasEnded(t *testing.T) {
 				case verb == "DATA":
 					messages++
 					s.say("354 go\r\n")
-					for line != "." {
-						if line, ok = s.hear(); !ok {
-							return
-						}
+					if !s.message() {
+						return
 					}
 					s.say("250 ok\r\n")
 				default:

@@ -39,10 +39,8 @@ func inForm(f string, inClear, inTLS []string) script {
 				offers = inTLS
 			case "DATA":
 				say(354)
-				for line != "." {
-					if line, ok = s.hear(); !ok {
-						return
-					}
+				if !s.message() {
+					return
 				}
 				say(250)
 			case "QUIT":
@@ -104,9 +102,7 @@ func TestS1UnusualCodes(t *testing.T) {
 						switch {
 						case line == "DATA":
 							s.say(more)
-							for line != "." && ok {
-								line, ok = s.hear()
-							}
+							ok = s.message()
 							s.say(success)
 						default:
 							s.say(success)

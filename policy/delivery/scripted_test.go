@@ -124,6 +124,15 @@ func (s *server) hear() (string, bool) {
 	return line, true
 }
 
+// message hears a message, and reports whether its end came.
+func (s *server) message() bool {
+	for {
+		if line, ok := s.hear(); !ok || line == "." {
+			return ok
+		}
+	}
+}
+
 // answer hears one line and answers it.
 func (s *server) answer(text string) {
 	s.hear()
@@ -181,10 +190,8 @@ func (s *server) serve(replies map[string]string) {
 			s.say("250 mx.example.net\r\n")
 		case verb == "DATA":
 			s.say("354 go ahead\r\n")
-			for line != "." {
-				if line, ok = s.hear(); !ok {
-					return
-				}
+			if !s.message() {
+				return
 			}
 			if reply, special = replies["."]; !special {
 				reply = "250 2.0.0 taken\r\n"

@@ -9,7 +9,7 @@
 //
 // [Policies] tests an [mtasts.Store] and [Reports] a [reporter.Store]. Both also test
 // the optional interfaces that the store implements: [mtasts.Leaser],
-// [mtasts.Watcher], [reporter.Leaser] and [reporter.Identifier].
+// [mtasts.FailureSharer], [mtasts.Watcher], [reporter.Leaser] and [reporter.Identifier].
 //
 // The function that opens a store is called with a name of lower-case letters and
 // digits. Stores opened with the same name share their data, and a new name has no

@@ -39,6 +39,8 @@ import (
 //   - Watch MUST call its function after each change by another program, or once with
 //     "" for several changes, and MUST return the error of its context. When it calls
 //     the function, Get MUST return the changed entry.
+//   - Failures that Clients share MUST be visible to other programs, MUST end after their
+//     time, and MUST NOT be returned by Get or All.
 func Policies(t *testing.T, open func(t *testing.T, name string) mtasts.Store) {
 	t.Helper()
 	for i, tt := range []struct {
@@ -56,6 +58,7 @@ func Policies(t *testing.T, open func(t *testing.T, name string) mtasts.Store) {
 		{"leases end", policyLeasesEnd},
 		{"lease holders see the last put", leaseSeesPut},
 		{"tells of changes", watches},
+		{"shares failures", sharesFailures},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			again := func() mtasts.Store { return open(t, fmt.Sprintf("policies%d", i)) }
@@ -440,6 +443,56 @@ func watches(t *testing.T, s *policyStore) {
 	if calls.Load() == 0 {
 		t.Error("Watch did not call the function")
 	}
+}
+
+func sharesFailures(t *testing.T, s *policyStore) {
+	first, ok := s.Store.(mtasts.FailureSharer)
+	if !ok {
+		return
+	}
+	second := s.again().(mtasts.FailureSharer)
+	failure := func(domain, id string) mtasts.Entry {
+		return mtasts.Entry{Domain: domain, Tag: "\x00\xff tag", Failures: []mtasts.Failure{{
+			ID: id, When: time.Now(), Kind: mtasts.KindPolicy, ReasonCode: "policy-mode", Detail: "no \u00fcber\n mode",
+		}}}
+	}
+	put := func(e mtasts.Entry, d time.Duration) {
+		t.Helper()
+		if err := first.PutFailed(t.Context(), e, d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	policy := policyEntry("example.com", time.Minute)
+	s.put(policy)
+	if e, err := second.Failed(t.Context(), "example.com"); !errors.Is(err, mtasts.ErrNotStored) {
+		t.Errorf("nothing was put, and there is %+v, %v", e, err)
+	}
+	put(failure("example.com", "1"), time.Minute)
+	put(failure("example.net", "1"), time.Minute)
+	put(failure("example.com", "2"), time.Minute)
+	for _, sharer := range []mtasts.FailureSharer{first, second} {
+		want := failure("example.com", "2")
+		got, err := sharer.Failed(t.Context(), "example.com")
+		if err != nil || len(got.Failures) != 1 || time.Since(got.Failures[0].When) > time.Minute {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		want.Failures[0].When = got.Failures[0].When
+		if !reflect.DeepEqual(inMillis(got), inMillis(want)) {
+			t.Errorf("got\n%+v\nwant\n%+v", got, want)
+		}
+	}
+	s.want(policy)
+	s.wantNone("example.net")
+	for e := range s.All(t.Context()) {
+		if e.Text == "" {
+			t.Errorf("All yields %+v", e)
+		}
+	}
+	put(failure("example.org", "1"), 20*time.Millisecond)
+	eventually(t, "a failure ends", func() bool {
+		_, err := second.Failed(t.Context(), "example.org")
+		return errors.Is(err, mtasts.ErrNotStored)
+	})
 }
 
 // eventually waits until a condition is true.

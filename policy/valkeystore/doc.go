@@ -50,22 +50,39 @@
 // volatile policies. A policy needs a few hundred octets. All keys expire: a
 // policy a day after the end of its max_age, sums after a few days.
 //
-// Sums are lost if the server loses its data. Persistence ("appendonly yes")
+// The sums of a domain and day have at most 1000 different failures, 256 policies and 512
+// KiB of text. Sums are lost if the server loses its data. Persistence ("appendonly yes")
 // prevents that. A failover loses the additions that were not replicated yet.
 // If a failover loses the seal of a part, the next report can have the same ID
 // as a report that was already sent. While the server is unreachable, each
 // relay keeps its counts in memory. It adds them later, exactly once.
 //
+// # Failures
+//
+// If the policy host of a domain answers with an error, one relay asks it again every five
+// minutes, and not each of them. The failure is on the server for that time, under a key
+// of its own. It is about the id of one TXT record, and a relay looks up that record itself.
+//
+// A writer to the server could plant such a failure. It replaces no policy: while one is in
+// force, a relay ignores it. With mtasts.Config.StoreKey, a planted failure is ignored too,
+// and an old one ends with its five minutes, which count from the fetch. Without the key, it
+// delays the first fetch of a domain by five minutes at most, and then the relay fetches
+// the policy itself, whatever the server says. Failures to connect are not shared: their
+// cause may be near the relay.
+//
 // # Memory
 //
-// A Store keeps the entries that it has read or written in memory. A hit needs
-// no round trip. The server notifies all relays of each change, with the
-// broadcasting mode of client-side caching. [mtasts.Client.Run] uses these
-// notices too.
+// A Store keeps the entries that it has read or written in memory, and remembers which
+// domains have none. A hit of either kind needs no round trip. The server notifies all
+// relays of each change, with the broadcasting mode of client-side caching, and what was
+// read before contact was lost is read again. [mtasts.Client.Run] uses these
+// notices too. The relays take turns in going through all entries.
 //
 // # Versions
 //
-// All keys begin with the prefix and the version of the data format. Releases
-// of mxseal with different formats can use the same server at the same time.
+// All keys begin with the prefix and the version of their form, and all entries have a
+// version. An entry of an older version is read, and written again in the present one. An
+// entry of a later version is an error that names it, and never means that there is no
+// policy. Releases with different forms of keys can use the same server at the same time.
 // They do not see each other's data.
 package valkeystore

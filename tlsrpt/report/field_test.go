@@ -72,6 +72,7 @@ func TestParseForwardedAndPadded(t *testing.T) {
 		"from an mbox":                      "From tls@sender.example Mon Mar  2 00:00:00 2026\n" + good,
 		"forwarded from an mbox":            inner("message/rfc822", ">From tls@sender.example Mon Mar  2 00:00:00 2026\r\n"+good),
 		"empty lines before the header":     "\r\n\r\n" + good,
+		"a long header":                     strings.Repeat("Received: from a by b;\r\n\tSun, 1 Mar 2026 00:00:00 +0000\r\n", 2000) + good,
 		"a header that a filter broke":      "X-Filter: a\r\nno field at all\r\n" + good,
 		"cut off behind the report":         good[:strings.LastIndex(good, "\r\n--=_b--")],
 	}

@@ -3,10 +3,8 @@ package reporter
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"time"
 
 	"github.com/mxseal/mxseal/tlsrpt"
@@ -92,7 +90,7 @@ func (r *Reporter) report(ctx context.Context, slot *pacing.Slot, j job, p *prog
 		case err != nil:
 			return failed, err
 		case len(endpoints) == 0:
-			r.log(ctx, slog.LevelInfo, "reporter: no report, because there is no Mailer", j)
+			r.log(ctx, slog.LevelInfo, "reporter: no report, because there is no Mailer, or Config.Endpoints wants none", j)
 			_, err := r.seal(ctx, j, p)
 			return finishedUnless(err), err
 		}
@@ -118,33 +116,6 @@ func (r *Reporter) seal(ctx context.Context, j job, p *progress) (Part, error) {
 		p.part = part.Number
 	}
 	return part, err
-}
-
-// endpoints returns the endpoints of a domain that the Reporter can deliver to.
-func (r *Reporter) endpoints(ctx context.Context, slot *pacing.Slot, domain string) ([]tlsrpt.Endpoint, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
-	defer cancel()
-	ctx, end := slot.Step(ctx)
-	defer end()
-	txts, err := r.config.Resolver.LookupTXT(ctx, "_smtp._tls."+domain+".")
-	var dns *net.DNSError
-	if errors.As(err, &dns) && dns.IsNotFound {
-		return nil, tlsrpt.ErrNoRecord
-	}
-	if err != nil {
-		return nil, fmt.Errorf("looking up the TLSRPT record: %w", err)
-	}
-	record, err := tlsrpt.SelectRecord(txts)
-	if err != nil {
-		return nil, err
-	}
-	var usable []tlsrpt.Endpoint
-	for _, endpoint := range record.Endpoints {
-		if endpoint.URL != "" || r.config.Mailer != nil {
-			usable = append(usable, endpoint)
-		}
-	}
-	return usable, nil
 }
 
 func (r *Reporter) log(ctx context.Context, level slog.Level, message string, j job, attrs ...slog.Attr) {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/mxseal/mxseal/internal/names"
@@ -50,6 +48,12 @@ func (r *Reporter) deliver(ctx context.Context, slot *pacing.Slot, j job, p *pro
 			}
 		}
 		sleep(ctx, r.pace.Next(time.Now()))
+		if again, ok := r.begin(ctx, endpoint, p.round); !again.IsZero() {
+			r.postpone(ctx, j, p, again)
+			return queued, nil
+		} else if !ok {
+			continue
+		}
 		err = r.send(ctx, slot, endpoint, built, p.round)
 		if err == nil {
 			r.log(ctx, slog.LevelInfo, "reporter: report delivered", j, slog.String("endpoint", endpoint.String()),
@@ -81,42 +85,69 @@ func (r *Reporter) tried(ctx context.Context, j job, round *round, err error) {
 // maxLogged limits the text from an endpoint in a log message, in octets.
 const maxLogged = 300
 
-// turn waits until a delivery to the endpoint may begin, if that is soon. Otherwise it
-// returns when to ask again. It fails if the turn is after the time of the last
-// attempt.
+// turn waits for the turn of the endpoint, if that is soon. Otherwise it returns when to ask
+// again. It fails if the turn is after the time of the last attempt.
 func (r *Reporter) turn(ctx context.Context, slot *pacing.Slot, endpoint tlsrpt.Endpoint, round *round) (again time.Time, ok bool, err error) {
-	host, now := hostOf(endpoint), time.Now()
-	if r.slow.Contains(host, now) && !slot.SlowDown() {
+	owner, now := ownerOf(endpoint), time.Now()
+	if r.slow.Contains(owner, now) && !slot.SlowDown() {
 		return now.Add(slowLaneFull), false, nil
 	}
+	if round.turn.IsZero() {
+		if round.turn, ok = r.pace.Reserve(owner, now, now.Add(retryFor)); !ok {
+			return time.Time{}, false, errors.New("there are too many reports for the endpoint")
+		}
+	}
+	if round.turn.Sub(now) > shortWait {
+		return round.turn, false, nil
+	}
+	sleep(ctx, round.turn)
+	return time.Time{}, true, nil
+}
+
+// claimAgain is the wait after the Store could not say whether a delivery may begin.
+const claimAgain = time.Minute
+
+// begin begins a delivery whose turn has come. If another one came late, it waits until the
+// owner of the endpoint is free again. If that takes long, the turn has passed, and the
+// delivery needs a new one; ok is then false. If the Store does not answer, begin returns
+// when to ask again.
+func (r *Reporter) begin(ctx context.Context, endpoint tlsrpt.Endpoint, round *round) (again time.Time, ok bool) {
+	owner := ownerOf(endpoint)
 	for {
-		if round.turn.IsZero() {
-			if round.turn, ok = r.pace.Reserve(host, now, now.Add(retryFor)); !ok {
-				return time.Time{}, false, errors.New("there are too many reports for the endpoint")
+		now := time.Now()
+		free, ok := r.pace.Begin(owner, now)
+		if ok {
+			var err error
+			if ok, err = r.claim(ctx, owner); err != nil && ctx.Err() == nil {
+				round.turn = time.Time{}
+				return now.Add(claimAgain), false
 			}
+			free = now.Add(r.config.EndpointInterval)
 		}
-		if round.turn.Sub(now) > shortWait {
-			return round.turn, false, nil
+		switch {
+		case ok || ctx.Err() != nil:
+			return time.Time{}, true
+		case free.Sub(round.turn) > shortWait+r.config.EndpointInterval:
+			round.turn = time.Time{}
+			return time.Time{}, false
 		}
-		sleep(ctx, round.turn)
-		now = time.Now()
-		if _, ok := r.pace.Begin(host, now); ok || ctx.Err() != nil {
-			return now, true, nil
-		}
-		round.turn = time.Time{} // the turn has passed, or another delivery was late
+		sleep(ctx, free)
 	}
 }
 
-// hostOf returns the host or mail domain of an endpoint, which limits the pace.
-func hostOf(e tlsrpt.Endpoint) string {
-	if e.Mail != "" {
-		return e.Mail[strings.LastIndexByte(e.Mail, '@')+1:]
+// claim begins a delivery to an owner of endpoints for all Reporters that share the Store. It
+// returns false if one of the others began one less than the interval ago.
+func (r *Reporter) claim(ctx context.Context, owner string) (bool, error) {
+	leaser, shared := r.config.Store.(Leaser)
+	if !shared {
+		return true, nil
 	}
-	u, err := url.Parse(e.URL)
-	if err != nil {
-		return e.URL
+	_, ok, err := leaser.Lease(ctx, endpointDay, owner, r.config.EndpointInterval) // which ends by itself
+	if err != nil && ctx.Err() == nil {
+		r.config.Logger.LogAttrs(ctx, slog.LevelError, "reporter: no lease from the Store, the delivery will be retried",
+			slog.String("endpoint", names.Mask(owner, maxLogged)), slog.Any("error", err))
 	}
-	return names.Fold(u.Hostname())
+	return ok && err == nil, err
 }
 
 // postpone lets the round continue at a later time.
@@ -144,6 +175,6 @@ func (r *Reporter) send(ctx context.Context, slot *pacing.Slot, endpoint tlsrpt.
 	}
 	now := time.Now()
 	round.time -= now.Sub(began)
-	r.slow.Set(hostOf(endpoint), now, end())
+	r.slow.Set(ownerOf(endpoint), now, end())
 	return err
 }

@@ -68,7 +68,7 @@ func lastMail(t *testing.T, w *world, good int) time.Duration {
 // R3: domains with endpoints or name servers that do not answer delay nobody else's
 // reports, even if they come first and have many names.
 func TestR3UnresponsiveEndpoints(t *testing.T) {
-	const hostile, good = 300, 300
+	const hostile, good = 150, 150
 	eight := func(i int, form string) string {
 		uris := make([]string, 8)
 		for k := range uris {
@@ -109,7 +109,7 @@ func TestR3UnresponsiveEndpoints(t *testing.T) {
 
 // R3: what one owner has many of delays others by minutes only.
 func TestR3ManyNamesOfOneOwner(t *testing.T) {
-	const hostile, good = 2000, 100
+	const hostile, good = 800, 100
 	for name, record := range map[string]func(i int) (domain, txt string){
 		"recipient domains": func(i int) (string, string) { return fmt.Sprintf("lame%d.evil.example", i), "v=TLSRPTv1; rua=ftp:x" },
 		"endpoints": func(i int) (string, string) {

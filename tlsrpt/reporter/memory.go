@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"hash/maphash"
 	"iter"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -37,6 +38,7 @@ type MemoryStore struct {
 	leases  map[dayDomain]*memoryLease
 	before  *report.Day // of the last call of DeleteBefore
 	id      string      // empty if nobody has asked for it
+	running int         // leases that had not ended when the others were deleted last
 }
 
 // ID implements [Identifier].
@@ -224,6 +226,9 @@ func (m *MemoryStore) DeleteBefore(_ context.Context, day report.Day) error {
 	return nil
 }
 
+// maxEndedLeases is the number of leases that may be kept although they have ended.
+const maxEndedLeases = 1 << 12
+
 // memoryLease is compared by its address, so that releasing an expired lease does not
 // release the next one.
 type memoryLease struct{ until time.Time }
@@ -238,6 +243,10 @@ func (m *MemoryStore) Lease(_ context.Context, day report.Day, domain string, d 
 	}
 	if m.leases == nil {
 		m.leases = make(map[dayDomain]*memoryLease)
+	}
+	if len(m.leases) > maxEndedLeases && len(m.leases) > 2*m.running {
+		maps.DeleteFunc(m.leases, func(_ dayDomain, held *memoryLease) bool { return !now.Before(held.until) })
+		m.running = len(m.leases)
 	}
 	lease := &memoryLease{now.Add(d)}
 	m.leases[key] = lease

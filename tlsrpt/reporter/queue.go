@@ -53,6 +53,7 @@ func (p *progress) dropLease() {
 type queue struct {
 	mu      sync.Mutex
 	pending map[job]*progress
+	soonest time.Time     // no job is due before
 	scans   int           // number of scans so far
 	changed chan struct{} // receives when an attempt has ended; buffered
 }
@@ -72,6 +73,7 @@ func (q *queue) add(j job) {
 	if p == nil {
 		p = new(progress)
 		q.pending[j] = p
+		q.soonest = time.Time{}
 	}
 	p.seen = q.scans
 }
@@ -126,9 +128,17 @@ type dueJob struct {
 func (q *queue) due(now time.Time) []dueJob {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.soonest.After(now) {
+		return nil
+	}
 	var due []dueJob
+	q.soonest = now.Add(scanEvery)
 	for j, p := range q.pending {
-		if !p.running && !p.next.After(now) {
+		switch {
+		case p.running:
+		case p.next.After(now):
+			q.soonest = earlier(q.soonest, p.next)
+		default:
 			due = append(due, dueJob{j, p, 0})
 		}
 	}
@@ -162,10 +172,18 @@ func (q *queue) begin(p *progress) {
 	p.running = true
 }
 
+// leave leaves jobs that are due for later.
+func (q *queue) leave() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.soonest = time.Time{}
+}
+
 // end notes that the attempt has ended.
 func (q *queue) end(p *progress) {
 	q.mu.Lock()
 	p.running = false
+	q.soonest = earlier(q.soonest, p.next)
 	q.mu.Unlock()
 	select {
 	case q.changed <- struct{}{}:
@@ -199,12 +217,7 @@ func (q *queue) wait(ctx context.Context, until time.Time) {
 func (q *queue) next(until time.Time) time.Time {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, p := range q.pending {
-		if !p.running {
-			until = earlier(until, p.next)
-		}
-	}
-	return until
+	return earlier(until, q.soonest)
 }
 
 // postpone sets the time of the next attempt.
@@ -212,6 +225,9 @@ func (q *queue) postpone(p *progress, until time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	p.next = until
+	if !p.running {
+		q.soonest = earlier(q.soonest, until)
+	}
 }
 
 func earlier(a, b time.Time) time.Time {

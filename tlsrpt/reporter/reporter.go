@@ -15,6 +15,7 @@ import (
 
 	"github.com/mxseal/mxseal/internal/guarded"
 	"github.com/mxseal/mxseal/internal/names"
+	"github.com/mxseal/mxseal/tlsrpt"
 	"github.com/mxseal/mxseal/tlsrpt/internal/syntax"
 	"github.com/mxseal/mxseal/tlsrpt/report"
 	"github.com/mxseal/mxseal/tlsrpt/reporter/internal/pacing"
@@ -76,10 +77,20 @@ type Config struct {
 	MaxSize int
 	// Interval is the time between two deliveries. 0 means 50 milliseconds.
 	Interval time.Duration
-	// EndpointInterval is the time between the beginnings of two deliveries to the
-	// same https host or mail domain, whatever domains they are about. 0 means one
-	// second.
+	// EndpointInterval is the time between the beginnings of two deliveries to https
+	// hosts and mail domains of one owner, that is, of one registrable domain, whatever
+	// domains they are about. Any domain can name any endpoint, so this protects third
+	// parties. Reporters that share a Store keep to it together. 0 means one second.
 	EndpointInterval time.Duration
+
+	// Endpoints chooses where the reports to a domain go. found are the endpoints of the
+	// domain's record, in order, and belong to the function. It may leave out, replace and
+	// add endpoints, at most eight in all, for example to send nothing to an owner who
+	// complained, or to redirect an address that does not exist. Without any, the domain gets no
+	// report and its sums are deleted. An endpoint that a record could not have is an error:
+	// the report waits and the error is logged. It is called once for each attempt,
+	// concurrently. nil means the endpoints of the record.
+	Endpoints func(domain string, found []tlsrpt.Endpoint) []tlsrpt.Endpoint
 
 	// Now is the clock, which says what day it is. nil means time.Now. All waits are
 	// measured by time.Now.
@@ -213,6 +224,7 @@ func (r *Reporter) beginDue(ctx context.Context, until time.Time, attempts *sync
 		}
 		if time.Until(until) <= 0 {
 			slot.Leave()
+			r.queue.leave()
 			return
 		}
 		r.queue.begin(due.progress)

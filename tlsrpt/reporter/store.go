@@ -96,7 +96,9 @@ type Part struct {
 }
 
 // Leaser is a [Store] that several Reporters share. Leases ensure that only one of
-// them sends a report.
+// them sends a report. They also space the deliveries of all Reporters to one owner of
+// endpoints: these leases have the day 0 and the registrable domain or the address of an
+// endpoint, last for Config.EndpointInterval, and are never returned.
 type Leaser interface {
 	// Lease gives the caller the exclusive right to report on a day to a domain for
 	// at most d. ok is false if another caller has it. If ok, release is not nil
@@ -104,6 +106,9 @@ type Leaser interface {
 	// later lease of another caller.
 	Lease(ctx context.Context, day report.Day, domain string, d time.Duration) (release func(), ok bool, err error)
 }
+
+// endpointDay is the day of the leases for deliveries.
+const endpointDay report.Day = 0
 
 // Identifier is a [Store] with an ID. Reporters without Config.Instance use it, so that the
 // reports of several Reporters, each with a Store of its own, have different IDs (RFC 8460

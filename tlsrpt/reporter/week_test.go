@@ -23,7 +23,7 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
-// This test simulates a week of three relays that share a store, with 1,000
+// This test simulates a week of three relays that share a store, with 250
 // domains. The relays crash, also between the acceptance of a report and the
 // deletion of its sums, lose contact with the store for hours, and are all down
 // for more than a day. DNS is down for hours and fails at random. So do
@@ -63,7 +63,7 @@ func simulate(t *testing.T, seed uint64, crashes bool) (f *fleet) {
 const (
 	stepTime = 10 * time.Minute
 	relays   = 3
-	domains  = 1000
+	domains  = 250
 	// outage is the day on which DNS is down. away is the day on which all
 	// relays go down at noon, until the evening of the next day.
 	outage, away = 2, 4

@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"strings"
 	"testing"
+
+	"github.com/miekg/dns"
 )
 
 //go:embed replies
@@ -27,4 +29,14 @@ func Replies(tb testing.TB) [][]byte {
 		all = append(all, wire)
 	}
 	return all
+}
+
+// RR returns the record of a line of a zone file.
+func RR(tb testing.TB, line string) dns.RR {
+	tb.Helper()
+	rr, err := dns.NewRR(line)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return rr
 }

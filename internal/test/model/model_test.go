@@ -421,9 +421,7 @@ func (m *driver) restart(r *relay) error {
 }
 
 // TestNeverWeakerThanKnown drives the model: 2,000 steps, or the number in
-// MXSEAL_MODEL_STEPS. It finds M1, M2, M3, M5 and M7. In about one of 400 runs of 500
-// steps it finds something that is not explained yet: a policy that the model takes for
-// known, after a clock was wrong.
+// MXSEAL_MODEL_STEPS. It finds M1, M2, M3, M5, M6 and M7 when these faults are put back.
 func TestNeverWeakerThanKnown(t *testing.T) {
 	steps := 2_000
 	if text := os.Getenv("MXSEAL_MODEL_STEPS"); text != "" {

@@ -25,7 +25,7 @@ var returning = map[string]int{
 	"TLSReport": 1,                                 // of any error
 	"describe":  1,                                 // of the reasons of package dane
 	"Of":        0, "ofInvalid": 0, "ofUnknown": 0, // internal/certcode
-	"dnsReason": 0, // mtasts
+	"DNSReason": 0, // mtasts
 }
 
 // without has packages without reason codes of their own. Those of package dnssec are its
@@ -265,7 +265,7 @@ func (r *codeReader) codes(expr ast.Expr) (codes []string, ok bool) {
 		switch name := calledName(expr); name {
 		case "Or":
 			return all, len(all) > 0
-		case "dnsReason", "ofInvalid", "ofUnknown", "printable", "Mask", "Clone", "String", "string":
+		case "DNSReason", "ofInvalid", "ofUnknown", "printable", "Mask", "Clone", "String", "string":
 			return nil, true // read where it is made, or from elsewhere
 		}
 	}

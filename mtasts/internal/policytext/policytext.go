@@ -3,6 +3,8 @@ package policytext
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -190,4 +192,16 @@ func isText(s string) bool {
 		}
 	}
 	return ascii || utf8.ValidString(s)
+}
+
+// SameHosts reports whether two policies have the same patterns, in any order.
+func SameHosts(mx, other []string) bool {
+	set := func(patterns []string) map[string]bool {
+		m := make(map[string]bool, len(patterns))
+		for _, pattern := range patterns {
+			m[names.Fold(pattern)] = true
+		}
+		return m
+	}
+	return slices.Equal(mx, other) || maps.Equal(set(mx), set(other))
 }

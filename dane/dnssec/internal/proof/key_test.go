@@ -4,13 +4,15 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/test/dnsdata"
 )
 
 // SEC-16: the key and its digests that RFC 4509 section 2.3 and RFC 4034
 // section 5.4 print.
 func TestRFC4509(t *testing.T) {
 	t.Parallel()
-	record := rr(t, "dskey.example.com. 86400 IN DNSKEY 256 3 5 AQOeiiR0GOMYkDshWoSKz9XzfwJr1AYtsmx3TGkJaNXVbfi/2pHm822aJ5iI9BMzNXxeYCmZDRD99WYwYqUSdjMmmAphXdvxegXd/M5+X7OrzKBaMbCVdFLUUh6DhweJBjEVv5f2wwjM9XzcnOf+EPbtG9DMBmADjFDc2w/rljwvFw==").(*dns.DNSKEY)
+	record := dnsdata.RR(t, "dskey.example.com. 86400 IN DNSKEY 256 3 5 AQOeiiR0GOMYkDshWoSKz9XzfwJr1AYtsmx3TGkJaNXVbfi/2pHm822aJ5iI9BMzNXxeYCmZDRD99WYwYqUSdjMmmAphXdvxegXd/M5+X7OrzKBaMbCVdFLUUh6DhweJBjEVv5f2wwjM9XzcnOf+EPbtG9DMBmADjFDc2w/rljwvFw==").(*dns.DNSKEY)
 	key, ok := NewKey(record, true)
 	if !ok {
 		t.Fatal("the key is not usable")
@@ -24,7 +26,7 @@ func TestRFC4509(t *testing.T) {
 		"60485 8 2 D4B7D520E7BB5F0F67674A0CCEB1E3E0614B93C4F9E99B8383F6A1E4469DA50A": false,
 		"60485 5 1 D4B7D520E7BB5F0F67674A0CCEB1E3E0614B93C4F9E99B8383F6A1E4469DA50A": false,
 	} {
-		ds := rr(t, "dskey.example.com. 86400 IN DS "+text).(*dns.DS)
+		ds := dnsdata.RR(t, "dskey.example.com. 86400 IN DS "+text).(*dns.DS)
 		if got, err := key.MatchesAny([]*dns.DS{ds}, newBudget()); got != matches || err != nil {
 			t.Errorf("%s: %v, %v", text, got, err)
 		}

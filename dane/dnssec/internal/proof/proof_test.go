@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/test/dnsdata"
 )
 
 // signedZone is a zone with one key.
@@ -37,7 +39,7 @@ func (z *signedZone) set(texts ...string) *RRset {
 	z.t.Helper()
 	var records []dns.RR
 	for _, text := range texts {
-		records = append(records, rr(z.t, text))
+		records = append(records, dnsdata.RR(z.t, text))
 	}
 	return newRRset(z.key.sign(z.t, z.now, records...), records...)
 }
@@ -244,7 +246,7 @@ func TestP3NSEC3Parameters(t *testing.T) {
 	}
 	// Records that altered a parameter after they were hashed do not count either.
 	forged := func(edit func(*dns.NSEC3)) *RRset {
-		n := rr(t, wildcard("AB", 1)).(*dns.NSEC3)
+		n := dnsdata.RR(t, wildcard("AB", 1)).(*dns.NSEC3)
 		edit(n)
 		return newRRset(z.key.sign(t, z.now, n), n)
 	}
@@ -317,7 +319,7 @@ func TestP3IgnoredNSEC3(t *testing.T) {
 		{hash + ".example. 60 IN NSEC3 1 0 0 - " + hash + " A", hash + ".example. 60 IN NSEC3 1 0 0 - " + hash + " TXT"},
 	} {
 		d := NewDenials(&KeySet{Apex: "example."}, time.Time{}, newBudget())
-		records := []dns.RR{rr(t, texts[0]), rr(t, texts[1])}
+		records := []dns.RR{dnsdata.RR(t, texts[0]), dnsdata.RR(t, texts[1])}
 		d.addVerified(&RRset{Name: records[0].Header().Name, Type: records[0].Header().Rrtype, Records: records})
 		if d.nsec3 != nil || len(d.nsec) > 0 {
 			t.Errorf("%s and another: %+v", texts[0], d)
@@ -493,7 +495,7 @@ func TestP11NegativeTTL(t *testing.T) {
 		"example.com. 900 IN NS a.":                        0,
 		"a.example.com. 900 IN NSEC z.example.com. A":      0,
 	} {
-		section, _ := NewSection([]dns.RR{rr(t, text)}, func(uint16) bool { return true })
+		section, _ := NewSection([]dns.RR{dnsdata.RR(t, text)}, func(uint16) bool { return true })
 		if got := section.NegativeTTL(); got != want {
 			t.Errorf("%s: %d s, want %d", text, got, want)
 		}
@@ -754,7 +756,7 @@ func TestP1RememberedSignatures(t *testing.T) {
 		}
 	}
 	// Octets that move from one part to the next are other octets.
-	set := &RRset{Name: "example.com.", Type: dns.TypeSOA, Records: []dns.RR{rr(t, "example.com. 60 IN SOA a. b. 1 2 3 4 5")}}
+	set := &RRset{Name: "example.com.", Type: dns.TypeSOA, Records: []dns.RR{dnsdata.RR(t, "example.com. 60 IN SOA a. b. 1 2 3 4 5")}}
 	memory := memoryOf{}
 	key := z.keys.Keys[0]
 	sig := z.set("example.com. 60 IN SOA a. b. 1 2 3 4 5").Sigs[0]
@@ -796,7 +798,7 @@ func TestP3BetterDigest(t *testing.T) {
 	} {
 		set := &RRset{Name: "example.", Type: dns.TypeDS}
 		for _, text := range tt.records {
-			set.Records = append(set.Records, rr(t, text))
+			set.Records = append(set.Records, dnsdata.RR(t, text))
 		}
 		usable, err := UsableDS(set, false, newBudget())
 		var got []uint8
@@ -809,12 +811,12 @@ func TestP3BetterDigest(t *testing.T) {
 	}
 	set := &RRset{Name: "example.", Type: dns.TypeDS}
 	for i := range newBudget().Limits.KeysPerZone {
-		set.Records = append(set.Records, rr(t, fmt.Sprintf("example. IN DS %d 13 2 00", i)))
+		set.Records = append(set.Records, dnsdata.RR(t, fmt.Sprintf("example. IN DS %d 13 2 00", i)))
 	}
 	if usable, err := UsableDS(set, false, newBudget()); err != nil || len(usable) != 32 {
 		t.Errorf("as many as the limit: %d, %v", len(usable), err)
 	}
-	set.Records = append(set.Records, rr(t, "example. IN DS 999 13 2 00"))
+	set.Records = append(set.Records, dnsdata.RR(t, "example. IN DS 999 13 2 00"))
 	_, err := UsableDS(set, false, newBudget())
 	expectLimit(t, "DS records of one delegation", err)
 }
@@ -827,7 +829,7 @@ func TestP5ForeignRecords(t *testing.T) {
 	isA := func(rtype uint16) bool { return rtype == dns.TypeA }
 	a, txt := z.set("mx.example.com. 60 IN A 192.0.2.1"), z.set("mx.example.com. 60 IN TXT x")
 	opt := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT, Class: dns.ClassINET}}
-	chaos := rr(t, "mx.example.com. 60 CH A 192.0.2.1")
+	chaos := dnsdata.RR(t, "mx.example.com. 60 CH A 192.0.2.1")
 	for what, tt := range map[string]struct {
 		records []dns.RR
 		sets    int
@@ -911,8 +913,8 @@ func TestP3Keys(t *testing.T) {
 // Beside P2: the span of a record has neither of its ends in it, and nothing outside the zone.
 func TestP2Span(t *testing.T) {
 	t.Parallel()
-	last := newNSEC(rr(t, "m.example.com. 60 IN NSEC example.com. A").(*dns.NSEC), "example.com.")
-	middle := newNSEC(rr(t, "b.example.com. 60 IN NSEC m.example.com. A").(*dns.NSEC), "example.com.")
+	last := newNSEC(dnsdata.RR(t, "m.example.com. 60 IN NSEC example.com. A").(*dns.NSEC), "example.com.")
+	middle := newNSEC(dnsdata.RR(t, "b.example.com. 60 IN NSEC m.example.com. A").(*dns.NSEC), "example.com.")
 	for _, tt := range []struct {
 		n     nsec
 		name  string
@@ -982,7 +984,7 @@ func TestP5Referral(t *testing.T) {
 	} {
 		var records []dns.RR
 		for _, text := range tt.texts {
-			records = append(records, rr(t, text))
+			records = append(records, dnsdata.RR(t, text))
 		}
 		section, _ := NewSection(records, func(uint16) bool { return true })
 		if got := section.IsReferral(); got != tt.want {
@@ -1004,22 +1006,22 @@ func TestP5Aliases(t *testing.T) {
 		h := records[0].Header()
 		return &RRset{Name: h.Name, Type: h.Rrtype, Records: records}
 	}
-	one := rr(t, "old.example. 60 IN DNAME new.example.")
+	one := dnsdata.RR(t, "old.example. 60 IN DNAME new.example.")
 	got, err := Redirect("a.old.example.", set(one, dns.Copy(one)), nil)
 	if err != nil || got.Target != "a.new.example." || got.Hdr.Name != "a.old.example." || got.Hdr.Rrtype != dns.TypeCNAME || got.Hdr.Class != dns.ClassINET || got.Hdr.Ttl != 60 {
 		t.Errorf("%v, %v", got, err)
 	}
-	_, err = Redirect("a.old.example.", set(one, rr(t, "old.example. 60 IN DNAME other.example.")), nil)
+	_, err = Redirect("a.old.example.", set(one, dnsdata.RR(t, "old.example. 60 IN DNAME other.example.")), nil)
 	expectFault(t, "two DNAME records", err, AliasInvalid)
 	if e := new(Error); !errors.As(err, &e) || e.Type != dns.TypeCNAME || e.Name != "a.old.example." {
 		t.Errorf("the error is about %+v", e)
 	}
 	_, err = Redirect("a.old.example.", set(&dns.DNAME{Hdr: *one.Header()}), nil)
 	expectFault(t, "no target", err, AliasInvalid)
-	if got, err := Redirect("a.example.", set(rr(t, ". 60 IN DNAME new.example.")), nil); err != nil || got.Target != "a.example.new.example." {
+	if got, err := Redirect("a.example.", set(dnsdata.RR(t, ". 60 IN DNAME new.example.")), nil); err != nil || got.Target != "a.example.new.example." {
 		t.Errorf("a DNAME at the root: %v, %v", got, err)
 	}
-	if got, err := Redirect("a.old.example.", set(rr(t, "old.example. 60 IN DNAME .")), nil); err != nil || got.Target != "a." {
+	if got, err := Redirect("a.old.example.", set(dnsdata.RR(t, "old.example. 60 IN DNAME .")), nil); err != nil || got.Target != "a." {
 		t.Errorf("a DNAME to the root: %v, %v", got, err)
 	}
 	cname := func(target string) *dns.CNAME {
@@ -1082,7 +1084,7 @@ func TestP3Digests(t *testing.T) {
 	_, err := key.MatchesAny([]*dns.DS{record.ToDS(dns.SHA256)}, b)
 	expectLimit(t, "DNSKEY digests", err)
 	// Records of other types in such an RRset are ignored.
-	address := rr(t, "example.com. 60 IN A 192.0.2.1")
+	address := dnsdata.RR(t, "example.com. 60 IN A 192.0.2.1")
 	if usable, err := UsableDS(&RRset{Records: []dns.RR{address, record.ToDS(dns.SHA256)}}, false, newBudget()); err != nil || len(usable) != 1 {
 		t.Errorf("%v, %v", usable, err)
 	}

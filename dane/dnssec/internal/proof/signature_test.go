@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/test/dnsdata"
 )
 
 // SEC-35, SEC-36, SEC-37: the signed octets are the canonical form. The dns
@@ -52,7 +54,7 @@ func TestCanonicalForm(t *testing.T) {
 		"*.example.com. 60 IN A 192.0.2.1",
 		`a\.b\032c\\.example.com. 60 IN A 192.0.2.1`,
 	} {
-		records := []dns.RR{rr(t, text)}
+		records := []dns.RR{dnsdata.RR(t, text)}
 		sig := k.sign(t, now, records...)
 		v, err := Verify(newRRset(sig, records...), &KeySet{"example.com.", []Key{key}}, now, newBudget())
 		if err != nil || v.Expanded {
@@ -63,7 +65,7 @@ func TestCanonicalForm(t *testing.T) {
 	texts := []string{"x.example.com. 60 IN A 192.0.2.200", "x.example.com. 60 IN A 10.0.0.1", "x.example.com. 60 IN A 192.0.2.3"}
 	var records []dns.RR
 	for _, text := range texts {
-		records = append(records, rr(t, text))
+		records = append(records, dnsdata.RR(t, text))
 	}
 	sig := k.sign(t, now, records...)
 	shuffled := newRRset(sig, records[2], records[0], records[1], dns.Copy(records[0]))
@@ -82,7 +84,7 @@ func TestKeyEncodings(t *testing.T) {
 	now := time.Unix(1800000000, 0)
 	for _, algorithm := range []uint8{dns.RSASHA1, dns.RSASHA1NSEC3SHA1, dns.RSASHA256, dns.RSASHA512, dns.ECDSAP256SHA256, dns.ECDSAP384SHA384, dns.ED25519} {
 		k := newKey(t, "example.com.", algorithm)
-		record := rr(t, "x.example.com. 60 IN A 192.0.2.1")
+		record := dnsdata.RR(t, "x.example.com. 60 IN A 192.0.2.1")
 		sig := k.sign(t, now, record)
 		verify := func(public *dns.DNSKEY, sig *dns.RRSIG) bool {
 			key, ok := NewKey(public, true)
@@ -245,13 +247,4 @@ func newRRset(sig *dns.RRSIG, records ...dns.RR) *RRset {
 	h := records[0].Header()
 	name, _ := CanonicalName(h.Name)
 	return &RRset{Name: name, Type: h.Rrtype, Records: records, Sigs: []*dns.RRSIG{sig}}
-}
-
-func rr(tb testing.TB, text string) dns.RR {
-	tb.Helper()
-	rr, err := dns.NewRR(text)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return rr
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/test/dnsdata"
 )
 
 // Records that an answer needs are unpacked like the dns package does, and others
@@ -40,14 +42,14 @@ func TestUnpack(t *testing.T) {
 		m.Response = true
 		m.SetEdns0(udpSize, true)
 		for _, text := range tt.answer {
-			m.Answer = append(m.Answer, rr(t, text))
+			m.Answer = append(m.Answer, dnsdata.RR(t, text))
 		}
 		for _, text := range tt.authority {
-			m.Ns = append(m.Ns, rr(t, text))
+			m.Ns = append(m.Ns, dnsdata.RR(t, text))
 		}
 		m.Rcode = dns.RcodeBadCookie // an extended one
 		m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_EDE{InfoCode: 9, ExtraText: "x"})
-		foreign := rr(t, `x.example.com. 300 IN HIP 2 200100107B1A74DF365639CC39F1D578 AwEAAbdx rvs.example.com.`)
+		foreign := dnsdata.RR(t, `x.example.com. 300 IN HIP 2 200100107B1A74DF365639CC39F1D578 AwEAAbdx rvs.example.com.`)
 		m.Ns = append(m.Ns, foreign)
 		m.Extra = append(m.Extra, foreign)
 		wire, err := m.Pack()
@@ -86,7 +88,7 @@ func TestUnpackBomb(t *testing.T) {
 	q := new(dns.Msg).SetQuestion("mx.example.com.", dns.TypeA)
 	q.Response = true
 	name := strings.Repeat(strings.Repeat(`\001`, 63)+".", 3) + strings.Repeat(`\001`, 61) + "."
-	q.Answer = []dns.RR{rr(t, name+" 300 IN A 192.0.2.1"), rr(t, "x. 300 IN HIP 2 20 AQ== y.")}
+	q.Answer = []dns.RR{dnsdata.RR(t, name+" 300 IN A 192.0.2.1"), dnsdata.RR(t, "x. 300 IN HIP 2 20 AQ== y.")}
 	wire, err := q.Pack()
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +134,7 @@ func TestMessagesKeepNothingOfTheBuffer(t *testing.T) {
 		"HTTPS 1 . alpn=h2 ipv4hint=192.0.2.1 ipv6hint=2001:db8::1 ech=AwEA", "SMIMEA 3 1 1 aabb", "OPENPGPKEY AwEA", "URI 1 2 https://a.example",
 		`TYPE65001 \# 3 010203`, "EUI48 00-00-5e-00-53-2a", "HINFO a b", "IPSECKEY 10 1 2 192.0.2.38 AwEA", "CSYNC 1 3 A NS", "ZONEMD 1 1 1 aabbccdd",
 	} {
-		m.Answer = append(m.Answer, rr(t, "example. 60 IN "+text))
+		m.Answer = append(m.Answer, dnsdata.RR(t, "example. 60 IN "+text))
 	}
 	wire, err := m.Pack()
 	if err != nil {
@@ -154,15 +156,6 @@ func TestMessagesKeepNothingOfTheBuffer(t *testing.T) {
 	if after := read.String(); after != before {
 		t.Errorf("%s\nbecomes\n%s", before, after)
 	}
-}
-
-func rr(tb testing.TB, text string) dns.RR {
-	tb.Helper()
-	rr, err := dns.NewRR(text)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return rr
 }
 
 // D11: the memory of a message is not underestimated, whatever its records are, and a

@@ -2,6 +2,7 @@ package advise
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -181,6 +182,12 @@ func TestAdvice(t *testing.T) {
 		Policy("testing", "*.provider.test")
 	inet.Host("mx1.provider.test")
 	inet.Host("mx2.provider.test", policytest.SelfSigned)
+	inet.Domain("mixed.test").MX("mx.none.test", "mx.dane.test")
+	inet.Host("mx.none.test")
+	inet.Host("mx.dane.test", policytest.TLSA("3 1 1"))
+	inet.Domain("old.test").MX("mx.old.test", "mx2.old.test")
+	inet.Host("mx.old.test", policytest.MaxTLS(tls.VersionTLS11))
+	matching := inet.Host("mx2.old.test", policytest.TLSA("3 1 1"))
 	inet.Domain("alias.test").MX("mx.alias.test").Add("mx CNAME host")
 	host := inet.Host("host.alias.test")
 	for _, tt := range []struct {
@@ -201,6 +208,9 @@ func TestAdvice(t *testing.T) {
 		{"hosted.test -all", exitNext, []string{"Step 2: Enforce", "    mode: enforce\n    mx: mx1.provider.test\n    mx: mx2.provider.test\n    max_age: 604800\n",
 			"Only the provider can publish TLSA records for mx1.provider.test"}, nil},
 		{"-all alias.test", exitNext, []string{"_25._tcp.host.alias.test. IN TLSA " + policytest.TLSARecord(host.Certificates()[0], "3 1 1") + "\n"}, nil},
+		{"mixed.test", exitNext, []string{"mail goes to a provider that lacks DANE", "without usable TLSA records: mx.none.test"}, nil},
+		{"old.test -all", exitNext, []string{"mx.old.test at ", "would get no mail: it speaks TLS 1.1", "_25._tcp.mx.old.test. IN TLSA 3 1 1 "},
+			[]string{policytest.TLSARecord(matching.Certificates()[0], "3 1 1")}},
 		{"nowhere.test", exitNoMail, []string{"no such domain"}, []string{"Next step"}},
 		{"[192.0.2.1]", exitDone, []string{"an address literal has no policies"}, nil},
 		{"-h", exitDone, []string{"usage: mxseal advise"}, nil},

@@ -2,12 +2,16 @@ package check
 
 import (
 	"bytes"
+	"context"
+	"crypto/tls"
 	"encoding/json"
 	"encoding/pem"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -66,6 +70,8 @@ func network(t *testing.T) (*policytest.Internet, cli.Env) {
 	inet.Domain("forgeable.test", policytest.Unsigned).MX("mx.dane.test").Policy("testing", "mx.dane.test")
 	inet.Domain("xn--bcher-kva.test").MX("mx.dane.test")
 	inet.Domain("html.test").MX("mx.dane.test").Add("_smtp._tls TXT \"v=TLSRPTv1; rua\"").Policy("enforce", "mx.html.test").Publish("<html>")
+	inet.Domain("old.test", policytest.Unsigned).MX("mx.old.test").Policy("testing", "mx.old.test")
+	inet.Host("mx.old.test", policytest.MaxTLS(tls.VersionTLS11))
 	inet.Domain("to.alias.test", policytest.Unsigned).Add("@ CNAME plain.test.")
 	inet.Domain("family.test", policytest.Unsigned).MX("mx.family.test")
 	inet.Host("mx.family.test", policytest.Addrs("192.0.2.201", "2001:db8::201"))
@@ -136,6 +142,7 @@ func TestXVerdicts(t *testing.T) {
 	t.Parallel()
 	_, env := network(t)
 	checkAll(t, env, []checked{
+		{"-connect old.test", 1, []string{"TLS 1.1: a sender would use it", "MTA-STS not met: the server speaks TLS 1.1"}},
 		{"-connect unusable.test", 1, []string{"can impersonate mx.unusable.test", ": not used: unusable: usage PKIX-EE is not for mail; it would have matched"}},
 		{"rescue.test", 0, []string{"rescue.test: protected"}},
 		{"-connect rescue.test", 5, []string{"rescue.test: degraded: the first mail host, mx.rescue.test, fails; apart from that the domain is protected: ",
@@ -270,6 +277,41 @@ func TestProgress(t *testing.T) {
 		}
 		if got := stderr.String(); !strings.Contains(got, test.want) || test.want == "" && got != "" {
 			t.Errorf("%s: printed %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+// An address that fails shows, also where another address of the host works. What this
+// machine cannot reach says nothing about the host.
+func TestXAddresses(t *testing.T) {
+	t.Parallel()
+	_, env := network(t)
+	dial := env.Policy.Dial
+	for _, test := range []struct {
+		failing string
+		err     error
+		code    int
+		want    []string
+	}{
+		{"[2001:db8::77]:25", syscall.ECONNREFUSED, 5, []string{"half.test: degraded: mail host mx.half.test fails at 2001:db8::77; apart from that", "mx.half.test at 192.0.2.77: TLS 1.3: a sender would use it"}},
+		{"[2001:db8::77]:25", syscall.ENETUNREACH, 0, []string{"half.test: protected", "mx.half.test at 2001:db8::77: no TLS: not tested, because this machine cannot reach such addresses"}},
+		{":25", syscall.ENETUNREACH, 4, []string{"half.test: unreachable: this machine can reach no address of the mail hosts"}},
+		{":25", syscall.ECONNREFUSED, 4, []string{"half.test: unreachable: no mail host answers"}},
+	} {
+		env.Policy.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if strings.HasSuffix(addr, test.failing) {
+				return nil, &net.OpError{Op: "dial", Net: network, Err: test.err}
+			}
+			return dial(ctx, network, addr)
+		}
+		var out bytes.Buffer
+		if code := runWith(t, env, &out, &out, "-connect", "half.test"); code != test.code {
+			t.Errorf("%s, %v: exit status %d, want %d", test.failing, test.err, code, test.code)
+		}
+		for _, want := range test.want {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%s, %v: no %q in\n%s", test.failing, test.err, want, out.String())
+			}
 		}
 	}
 }

@@ -34,7 +34,7 @@ func (a *Address) UnmarshalText(text []byte) error {
 			return fmt.Errorf("%q is not systemd: with the FileDescriptorName of a socket unit", text)
 		}
 	default:
-		return fmt.Errorf("%q does not begin with inet:, unix: or systemd:", text)
+		return fmt.Errorf("%q begins with none of inet:, unix: and systemd: as an address does", text)
 	}
 	*a = Address{kind, where}
 	return nil

@@ -79,7 +79,7 @@ func TestParseRefuses(t *testing.T) {
 		"[socketmap]\nlisten = ['inet:localhost:1']":  "loopback",
 		"[socketmap]\nlisten = ['unix:policy.sock']":  "absolute",
 		"[socketmap]\nlisten = ['systemd:']":          "FileDescriptorName",
-		"[socketmap]\nlisten = ['tcp:1']":             "does not begin",
+		"[socketmap]\nlisten = ['tcp:1']":             "begins with none",
 		"[socketmap]\nlisten = 'inet:127.0.0.1:1'":    "listen",
 		"[store]\nfile = 'a'\nvalkey-url-file = 'b'":  "exclude each other",
 		"[tlsrpt-reports]\norganization = 'x'":        "needs a contact",

@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +47,10 @@ func TestChains(t *testing.T) {
 	inet.Host("mx.lost.test", policytest.TLSA("3 1 1"))
 	inet.BreakDNS(policytest.ServFail, "mx.lost.test", dnssec.TypeA, dnssec.TypeAAAA)
 	inet.Domain("a.b.c.d.e.f.g.h.deep.test").MX("mx.dane.test")
+	inet.Domain("half.test").MX("mx.half.test")
+	inet.Host("mx.half.test", policytest.TLSA("3 1 1"), policytest.Addrs("192.0.2.201", "192.0.2.202"), policytest.InTurn(policytest.OtherKey, policytest.NoFault))
 	for domain, want := range map[string]string{
+		"half.test":    "root of DNS=ok test=ok half.test=ok MX=ok A, AAAA=ok TLSA=ok certificate=failed",
 		"dane.test":    "root of DNS=ok test=ok dane.test=ok MX=ok A, AAAA=ok TLSA=ok certificate=ok",
 		"wrong.test":   "root of DNS=ok test=ok wrong.test=ok MX=ok A, AAAA=ok TLSA=ok certificate=failed",
 		"sts.test":     "root of DNS=ok test=ok sts.test=open MX=open A, AAAA=open TLSA=open certificate=open | mta-sts.sts.test=ok policy=ok mx pattern=ok certificate=ok",
@@ -59,7 +63,9 @@ func TestChains(t *testing.T) {
 		"[192.0.2.1]": "",
 	} {
 		var got []string
-		for _, c := range chains(surveyed(t, inet, domain)) {
+		r := surveyed(t, inet, domain)
+		slices.SortFunc(r.Sessions, func(a, b *survey.Session) int { return strings.Compare(b.Error, a.Error) }) // failures first
+		for _, c := range chains(r) {
 			var links []string
 			for _, l := range c.Links {
 				links = append(links, l.Name+"="+string(l.State))

@@ -84,21 +84,22 @@ type summary struct {
 	failed bool // a file cannot be read
 }
 
-// read reads the reports in a file or directory. Messages in an mbox or a directory that
-// are no reports are left out.
+// read reads the reports in a file or directory. Messages that are no reports are left out,
+// unless there is nothing else.
 func (s *summary) read(name string) {
-	before := s.count
-	several := false
-	for r, err := range reports(s.env, name, &several) {
-		switch {
-		case errors.Is(err, report.ErrNoReport) && several:
-		case err != nil:
-			s.complain(fmt.Errorf("%s: %w", name, err))
-		default:
-			s.add(r)
+	nothing := true
+	for r, err := range reports(s.env, name) {
+		if errors.Is(err, report.ErrNoReport) {
+			continue
 		}
+		nothing = false
+		if err != nil {
+			s.complain(fmt.Errorf("%s: %w", name, err))
+			continue
+		}
+		s.add(r)
 	}
-	if s.count == before && !s.failed {
+	if nothing {
 		s.complain(fmt.Errorf("%s: %w", name, report.ErrNoReport))
 	}
 }
@@ -124,9 +125,8 @@ func (s *summary) add(r *report.Report) {
 	s.count++
 }
 
-// reports yields the reports in a file or directory. It sets several to true for what may
-// have other messages beside reports.
-func reports(env *cli.Env, name string, several *bool) iter.Seq2[*report.Report, error] {
+// reports yields the reports in a file or directory.
+func reports(env *cli.Env, name string) iter.Seq2[*report.Report, error] {
 	fail := func(err error) iter.Seq2[*report.Report, error] {
 		return func(yield func(*report.Report, error) bool) { yield(nil, err) }
 	}
@@ -138,7 +138,6 @@ func reports(env *cli.Env, name string, several *bool) iter.Seq2[*report.Report,
 		return fail(err)
 	}
 	if info.IsDir() {
-		*several = true
 		return report.ReadFS(os.DirFS(name))
 	}
 	file, err := os.Open(name)

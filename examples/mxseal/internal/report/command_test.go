@@ -106,6 +106,8 @@ func TestFiles(t *testing.T) {
 		{"many", 0, []string{"sessions by day", "  2026-03-01 ====", "  2026-03-02 ", "  ...\n  2026-03-09 ", " 10, 9 failed\n"}, ""},
 		{"-each many", 0, []string{"2026-03-01", "2026-03-02", "2026-03-09"}, ""},
 		{"many -json", 0, []string{`{"reports":3,`, `"failures":27`}, ""},
+		{"box/mbox", 0, []string{"  2026-03-02 ", "  2026-03-03 "}, ""},
+		{"missing none", cli.ExitUsage, nil, "/none: report: "},
 		{"box", 0, []string{"  2026-03-02 ", "  2026-03-03 "}, ""},
 		{"none", cli.ExitUsage, nil, "/none: report: "},
 		{"none good", cli.ExitUsage, []string{"example.com"}, "/none: "},

@@ -71,7 +71,7 @@ func run(ctx context.Context, env *cli.Env, args []string) int {
 		hangup := make(chan os.Signal, 1)
 		signal.Notify(hangup, syscall.SIGHUP)
 		defer signal.Stop(hangup)
-		d := daemon{file: *file, settings: settings, env: env, log: slog.New(slog.NewTextHandler(env.Stderr, nil)), hangup: hangup}
+		d := daemon{file: *file, settings: settings, env: env, log: slog.New(slog.NewTextHandler(env.Stderr, nil)), hangup: hangup, grace: defaultGrace}
 		err = d.run(ctx)
 	}
 	if err != nil {

@@ -23,9 +23,9 @@ import (
 	"github.com/mxseal/mxseal/policy"
 )
 
-// grace is how long the daemon waits at its end for answers that have begun. Each has a deadline of 15
-// seconds.
-const grace = 20 * time.Second
+// defaultGrace is how long the daemon waits at its end for answers and deliveries that have begun. An answer
+// has a deadline of 15 seconds. A delivery that is interrupted stays with the client.
+const defaultGrace = 20 * time.Second
 
 // daemon is what "mxseal serve" does.
 type daemon struct {
@@ -34,6 +34,7 @@ type daemon struct {
 	env      *cli.Env
 	log      *slog.Logger
 	hangup   <-chan os.Signal
+	grace    time.Duration
 
 	// live is the configuration that may change, that of the last reload.
 	live     atomic.Pointer[config.Config]
@@ -173,7 +174,7 @@ func (d *daemon) serve(ctx context.Context, sockets *sockets, relaying *relaying
 	d.log.Info("ready", "listeners", sockets.names())
 	err := d.watch(ctx, failed)
 	tell(stopping)
-	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.grace)
 	defer cancel()
 	relaying.relay.Shutdown(ending)
 	relaying.answers.Shutdown(ending)
@@ -203,7 +204,7 @@ func (d *daemon) watch(ctx context.Context, failed <-chan error) error {
 		case <-tick:
 			tell(alive)
 		case <-d.hangup:
-			tell(reloading())
+			tell(reloading)
 			if err := d.reload(); err != nil {
 				d.log.Error("the configuration was not reloaded; the old one stays", "error", err)
 			}

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
 	"syscall"
 
 	"github.com/coreos/go-systemd/v22/activation"
@@ -91,7 +90,7 @@ func listenPacket(all []net.PacketConn, a config.Address, passed passedSockets) 
 		}
 		return append(all, c), nil
 	default:
-		return all, fmt.Errorf("%s is not an address for datagrams; use unix: or systemd:", a)
+		return all, fmt.Errorf("%s is not an address for datagrams; use one that begins with unix: or systemd: instead", a)
 	}
 }
 
@@ -118,10 +117,7 @@ func atPath[T interface{ Close() error }](path string, make func() (T, error), n
 	if socket, err = make(); err != nil {
 		return socket, err
 	}
-	dir, err := os.Stat(filepath.Dir(path))
-	if err == nil {
-		err = os.Chown(path, -1, int(dir.Sys().(*syscall.Stat_t).Gid))
-	}
+	err = giveToGroup(path)
 	if err == nil {
 		err = os.Chmod(path, 0o660)
 	}

@@ -1,26 +1,18 @@
 package serve
 
 import (
-	"fmt"
 	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
-	"golang.org/x/sys/unix"
 )
 
 // What the daemon tells systemd (sd_notify(3)).
 const (
-	ready    = sd.SdNotifyReady
-	stopping = sd.SdNotifyStopping
-	alive    = sd.SdNotifyWatchdog
+	ready     = sd.SdNotifyReady
+	reloading = sd.SdNotifyReloading
+	stopping  = sd.SdNotifyStopping
+	alive     = sd.SdNotifyWatchdog
 )
-
-// reloading returns what Type=notify-reload wants to know: when the reload began.
-func reloading() string {
-	var now unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) // it never fails for this clock
-	return fmt.Sprintf("%s\nMONOTONIC_USEC=%d", sd.SdNotifyReloading, now.Nano()/1000)
-}
 
 // tell tells systemd, if it wants to know. Nobody can do anything about a failure, and systemd notices.
 func tell(state string) { _, _ = sd.SdNotify(false, state) }

@@ -124,6 +124,50 @@ func TestPostfixAsks(t *testing.T) {
 	}
 }
 
+// Postfix gives all mail to the relay, and gets its replies. A domain whose mail host does not answer holds up
+// no other, because each has a next hop of its own.
+func TestPostfixRelays(t *testing.T) {
+	inet := newInternet(t)
+	inet.Domain("stall.example").MX("mx.stall.example")
+	inet.Host("mx.stall.example", policytest.TLSA("3 1 1"), policytest.Blackhole)
+	inet.Domain("wrong.example").MX("mx.wrong.example")
+	wrong := inet.Host("mx.wrong.example", policytest.TLSA("3 1 1"), policytest.OtherKey)
+	inet.Domain("full.example").MX("mx.full.example")
+	inet.Host("mx.full.example", policytest.Reply("RCPT", "550 5.1.1 no such user"))
+	inet.Domain("fast.example").MX("mx.fast.example")
+	fast := inet.Host("mx.fast.example", policytest.TLSA("3 1 1"))
+
+	sender := mailserver.StartRelaying(t, "socketmap:unix:mxseal/transport.sock:transport")
+	dir := forPostfix(t, sender.Queue)
+	start(t, inet, dir, `name = "sender.example"
+[relay]
+lmtp = ["unix:DIR/relay.sock"]
+transport = ["unix:DIR/transport.sock"]
+queue-directory = "`+sender.Queue+`"
+`)
+	const stalled = 30
+	for i := range stalled {
+		sender.Send(t, "a@sender.example", fmt.Sprintf("b%d@stall.example", i), "Subject: stalls\r\n\r\n")
+	}
+	for domain, want := range map[string]string{
+		"fast.example":  "status=sent (250 2.0.0 <b@fast.example> mx.fast.example, authenticated by DANE, TLS 1.3, said: 250",
+		"wrong.example": "451 4.7.5 <b@wrong.example> wrong.example: no mail host can be used",
+		"full.example":  "550 5.1.1 <b@full.example>",
+	} {
+		sender.Send(t, "a@sender.example", "b@"+domain, "Subject: hi\r\n\r\n")
+		await.Until(t, domain+" has a status", func() bool { return len(sender.LogLines("to=<b@"+domain+">", "status=")) == 1 })
+		if lines := sender.LogLines("to=<b@"+domain+">", want); len(lines) != 1 {
+			t.Errorf("%s: %q, want %s", domain, sender.LogLines("to=<b@"+domain+">"), want)
+		}
+	}
+	if lines := sender.LogLines("@stall.example>", "status="); len(lines) != 0 {
+		t.Errorf("%q", lines)
+	}
+	if len(fast.Messages()) != 1 || len(wrong.Messages()) != 0 {
+		t.Errorf("%d and %d messages", len(fast.Messages()), len(wrong.Messages()))
+	}
+}
+
 // systemd passes the sockets, which it makes before the daemon runs.
 func TestSocketActivation(t *testing.T) {
 	activate := interop.Need(t, "systemd-socket-activate")

@@ -18,6 +18,7 @@ import (
 
 	"github.com/mxseal/mxseal/examples/mxseal/internal/cli"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/config"
+	"github.com/mxseal/mxseal/examples/mxseal/internal/explain"
 	"github.com/mxseal/mxseal/internal/test/await"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/policytest"
@@ -79,7 +80,7 @@ func startWith(t *testing.T, inet *policytest.Internet, c policy.Config, dir, te
 		t.Fatal(err)
 	}
 	r.daemon = daemon{
-		file: filepath.Join(dir, "conf"), settings: settings, hangup: r.hangup, log: slog.New(slog.NewTextHandler(r.log, nil)),
+		file: filepath.Join(dir, "conf"), settings: settings, hangup: r.hangup, grace: 2 * time.Second, log: slog.New(slog.NewTextHandler(r.log, nil)),
 		env: &cli.Env{DNS: inet.DNSConfig(), Policy: c},
 	}
 	ctx, stop := context.WithCancel(t.Context())
@@ -197,9 +198,18 @@ func TestServe(t *testing.T) {
 			t.Errorf("%s: %v %v %s, want %s", path, err, reply.Header, text, want)
 		}
 	}
+	var stdout, stderr bytes.Buffer
+	ask := []string{"-config", filepath.Join(r.dir, "conf"), "dane.example"}
+	if code := explain.Command().Run(t.Context(), &cli.Env{Stdout: &stdout, Stderr: &stderr}, ask); code != 0 ||
+		!strings.Contains(stdout.String(), "mx.dane.example") || !strings.Contains(stdout.String(), "QUERY: dane-only\n") {
+		t.Errorf("mxseal explain: %d\n%s%s", code, &stdout, &stderr)
+	}
 	// A policy that is known holds after a restart, whatever an attacker hides.
 	r.end(t)
 	inet.BreakDNSBelow(policytest.Forge(), "_mta-sts.sts.example")
+	if code := explain.Command().Run(t.Context(), &cli.Env{Stdout: &stdout, Stderr: &stderr}, ask); code != 1 || !strings.Contains(stderr.String(), "the daemon does not answer") {
+		t.Errorf("without the daemon: %d %s", code, &stderr)
+	}
 	r = start(t, inet, r.dir, plain)
 	if got := r.ask(t, "QUERY sts.example"); !strings.HasPrefix(got, "OK secure") {
 		t.Errorf("after a restart: %s", got)
@@ -340,7 +350,7 @@ func TestNotify(t *testing.T) {
 	said("READY=1")
 	said("WATCHDOG=1")
 	go r.reload(t, plain, "was reloaded")
-	said("RELOADING=1\nMONOTONIC_USEC=")
+	said("RELOADING=1")
 	said("READY=1")
 	r.end(t)
 	said("STOPPING=1")

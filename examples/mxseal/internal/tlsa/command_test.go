@@ -40,6 +40,7 @@ func TestTLSA(t *testing.T) {
 	for name, text := range map[string]string{
 		"pem":   "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n" + inPEM(chain...),
 		"leaf":  inPEM(chain[0]),
+		"mixed": inPEM(chain[0], inet.Host("mx.third.test", policytest.SelfSigned).Certificates()[0], chain[1]),
 		"other": inPEM(inet.Host("mx.else.test").Certificates()...),
 		"der":   string(chain[0].Raw),
 		"key":   "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
@@ -58,6 +59,7 @@ func TestTLSA(t *testing.T) {
 		{"der", 0, own + "\n"},
 		{"-", 0, own + "\n"},
 		{"-issuer pem", 0, issuer + "\n"},
+		{"-issuer mixed", 0, issuer + "\n"},
 		{"pem -host mx.own.test -offline", 0, "_25._tcp.mx.own.test. IN TLSA " + own + "\n"},
 		{"pem -host mx.own.test -port 587 -offline", 0, "_587._tcp.mx.own.test. IN TLSA "},
 		{"pem -host mx.own.test", 0, "published at mx.own.test: " + own + ": this certificate\n"},

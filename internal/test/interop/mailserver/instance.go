@@ -3,7 +3,6 @@ package mailserver
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -66,12 +65,10 @@ alias_database =
 `+main)
 }
 
-// start starts the instance with a program and its arguments before it, which must
-// run what comes after them.
-func (in *instance) start(t testing.TB, ready func() error, within ...string) *daemon.Daemon {
+// start starts the instance.
+func (in *instance) start(t testing.TB, ready func() error) *daemon.Daemon {
 	t.Helper()
 	daemon.Run(t, in.dir, in.postfix, "-c", in.config, "check")
 	libexec := strings.TrimSpace(daemon.Run(t, in.dir, interop.Need(t, "postconf"), "-c", in.config, "-h", "daemon_directory"))
-	command := slices.Concat(within, []string{filepath.Join(libexec, "master"), "-c", in.config, "-d"})
-	return daemon.Start(t, ready, command[0], command[1:]...)
+	return daemon.Start(t, ready, filepath.Join(libexec, "master"), "-c", in.config, "-d")
 }

@@ -5,13 +5,11 @@ import (
 	"net"
 	"net/smtp"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
-	"github.com/mxseal/mxseal/internal/test/interop"
 	"github.com/mxseal/mxseal/internal/test/interop/daemon"
 	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 )
@@ -26,18 +24,24 @@ type Sender struct {
 }
 
 // StartSender starts a Postfix that asks the DNS server at port 53 of an address of
-// this machine, and connects to this port of mail hosts. It has its own
-// /etc/resolv.conf, in a mount namespace. settings replace those of
-// main.cf for its smtp(8), as in "smtp_tls_security_level = may".
+// this machine, and connects to this port of mail hosts. Its smtp(8) has an
+// /etc/resolv.conf of its own, in the queue directory. settings replace those of main.cf
+// for it, as in "smtp_tls_security_level = may".
 func StartSender(t testing.TB, nameserver string, port int, settings ...string) *Sender {
 	t.Helper()
-	in := newInstance(t)
-	unshare := []string{interop.Need(t, "unshare"), "--mount", "--propagation", "private"}
-	err := exec.Command(unshare[0], append(unshare[1:], "true")...).Run()
-	interop.NeedThat(t, err == nil, "no mount namespace for a resolv.conf: %v", err)
-	resolvConf := filepath.Join(in.dir, "resolv.conf")
-	dnsserver.WriteFile(t, resolvConf, "nameserver "+nameserver+"\noptions trust-ad\n")
+	return startSender(t, nameserver, port, settings, "")
+}
 
+// StartRelaying starts a Postfix that looks up in a table how to send mail, by smtp(8) or lmtp(8).
+func StartRelaying(t testing.TB, transport string) *Sender {
+	t.Helper()
+	return startSender(t, "127.0.0.1", 25, nil, "transport_maps = "+transport+"\nlmtp_tls_security_level = none\n")
+}
+
+// startSender adds more to main.cf.
+func startSender(t testing.TB, nameserver string, port int, settings []string, more string) *Sender {
+	t.Helper()
+	in := newInstance(t)
 	if err := os.Mkdir(filepath.Join(in.queue, "etc"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +52,7 @@ func StartSender(t testing.TB, nameserver string, port int, settings ...string) 
 	for _, setting := range settings {
 		options.WriteString("  -o { " + setting + " }\n")
 	}
-	in.write(t, fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd\nsmtp unix - - y - - smtp\n%s", own, &options), fmt.Sprintf(`inet_interfaces = 127.0.0.1
+	in.write(t, fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd\nsmtp unix - - y - - smtp\n%slmtp unix - - y - - lmtp\n", own, &options), fmt.Sprintf(`inet_interfaces = 127.0.0.1
 mynetworks = 127.0.0.0/8
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_peername_lookup = no
@@ -58,10 +62,9 @@ smtp_host_lookup = dns
 smtp_dns_support_level = dnssec
 smtp_tls_security_level = dane
 smtp_tls_loglevel = 1
-`, port))
+%s`, port, more))
 	s := &Sender{Queue: in.queue, addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(own))}
-	s.Daemon = in.start(t, func() error { return connects(own) },
-		append(unshare, "sh", "-c", `mount --bind "$0" /etc/resolv.conf && exec "$@"`, resolvConf)...)
+	s.Daemon = in.start(t, func() error { return connects(own) })
 	return s
 }
 

@@ -76,12 +76,17 @@ func (o *opener) open(data []byte, depth int) error {
 	case isBase64Gzip(data):
 		return o.open(decodeBase64(data), depth+1)
 	}
-	err := o.message(data, depth)
-	if depth > 0 && errors.Is(err, ErrUnknownForm) {
+	switch err := o.message(data, depth); {
+	case err == nil:
+		return nil
+	case !errors.Is(err, ErrUnknownForm):
+		return fmt.Errorf("reading a message: %w", err)
+	case depth > 0:
 		o.texts = append(o.texts, data) // its parser says what is wrong with it
 		return nil
+	default:
+		return err
 	}
-	return err
 }
 
 // openPart returns the texts in the content of a part of a message, none if the content is

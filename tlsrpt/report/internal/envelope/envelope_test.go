@@ -5,6 +5,8 @@ import (
 	"compress/gzip"
 	"encoding/base64"
 	"errors"
+	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -67,6 +69,23 @@ func TestOpenLimit(t *testing.T) {
 	}
 	if _, err := envelope.Open([]byte(mixed("Content-Type: text/plain\nContent-Transfer-Encoding: base64\n\n"+half, asGzip+half)), 1000); !errors.Is(err, envelope.ErrTooLarge) {
 		t.Errorf("one of them in the text: the error is %v", err)
+	}
+}
+
+// RPT-82: a header of millions of fields costs no more memory than its text.
+func TestOpenLargeHeader(t *testing.T) { // not parallel: it measures memory
+	var b strings.Builder
+	for i := range 1 << 20 {
+		fmt.Fprintf(&b, "a%x: b\ncontent-a%x: b\n", i, i)
+	}
+	b.WriteString("Content-Type: application/tlsrpt+json\n\n{}")
+	data := []byte(b.String())
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := envelope.Open(data, 1000)
+	runtime.ReadMemStats(&after)
+	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 2*uint64(len(data)) {
+		t.Errorf("%d octets allocated for %d, %v", allocated, len(data), err)
 	}
 }
 

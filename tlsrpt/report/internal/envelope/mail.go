@@ -3,7 +3,6 @@ package envelope
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -11,46 +10,59 @@ import (
 	"strings"
 )
 
-// message searches a mail message (RFC 8460 section 5.3).
+// message searches a mail message (RFC 8460 section 5.3). The error is ErrUnknownForm if
+// data is none.
 func (o *opener) message(data []byte, depth int) error {
-	m, err := mail.ReadMessage(bytes.NewReader(withHeader(data)))
+	m, err := mail.ReadMessage(bytes.NewReader(withContentFields(data)))
 	if err != nil {
 		return ErrUnknownForm
 	}
 	body, err := io.ReadAll(m.Body)
 	if err != nil {
-		return fmt.Errorf("reading a message: %w", err)
+		return err
 	}
-	if err := o.entity(m.Header.Get, body, depth); err != nil {
-		return fmt.Errorf("reading a message: %w", err)
-	}
-	return nil
+	return o.entity(m.Header.Get, body, depth)
 }
 
-// withHeader returns a message without the lines in its header that are no header fields:
-// the first line of an mbox, and what mail filters and programs leave there. Without any
-// header field it returns nil, which is no message.
-func withHeader(data []byte) []byte {
-	message := make([]byte, 0, len(data))
-	for rest := bytes.TrimLeft(data, "\r\n"); len(rest) > 0; {
+// maxHeader limits the header of a message, in octets, in as far as it is about the content.
+const maxHeader = 64 << 10
+
+// withContentFields returns a message without the lines in its header that are not about
+// the content. Among them are lines that are no header fields at all: the first line of an
+// mbox, and what mail filters and programs leave there. Without any header field it returns
+// nil: that is no message.
+func withContentFields(data []byte) []byte {
+	message := make([]byte, 0, len(data)+1)
+	fields, kept := 0, false // kept: the field that the next line may continue
+	rest := bytes.TrimLeft(data, "\r\n")
+	for len(rest) > 0 {
 		line, after, _ := bytes.Cut(rest, []byte("\n"))
 		if len(bytes.TrimRight(line, "\r")) == 0 {
-			if len(message) == 0 {
-				return nil
-			}
-			return append(message, rest...)
+			break
 		}
-		continued := line[0] == ' ' || line[0] == '\t'
-		if continued && len(message) > 0 || !continued && isField(line) {
+		if line[0] != ' ' && line[0] != '\t' {
+			kept = false
+			if isField(line) {
+				fields++
+				kept = len(line) > len(contentPrefix) && strings.EqualFold(string(line[:len(contentPrefix)]), contentPrefix)
+			}
+		}
+		if kept && len(message)+len(line) < maxHeader {
 			message = append(append(message, line...), '\n')
 		}
 		rest = after
 	}
-	if len(message) == 0 {
+	switch {
+	case fields == 0:
 		return nil
+	case len(rest) == 0:
+		return append(message, '\n')
+	default:
+		return append(message, rest...)
 	}
-	return append(message, '\n')
 }
+
+const contentPrefix = "Content-"
 
 // isField reports whether a line begins with the name of a header field and a colon.
 func isField(line []byte) bool {
@@ -76,7 +88,10 @@ func (o *opener) entity(header func(string) string, body []byte, depth int) erro
 	case strings.HasPrefix(content.mediaType, "multipart/"):
 		return o.multipart(content.boundary, body, depth)
 	case content.isMessage():
-		return o.forwarded(decoded(content.encoding, body), depth)
+		if err := o.message(decoded(content.encoding, body), depth+1); !errors.Is(err, ErrUnknownForm) {
+			return err
+		}
+		return nil // what is no message contains no report
 	case strings.HasPrefix(content.mediaType, "text/") && !content.attached:
 		texts, err := o.openPart(decoded(content.encoding, body), depth)
 		o.inline = append(o.inline, likelyReports(texts)...)
@@ -135,19 +150,6 @@ func (o *opener) unlessFound(err error) error {
 		return nil
 	}
 	return err
-}
-
-// forwarded searches a message in a message. What is no message contains no report.
-func (o *opener) forwarded(data []byte, depth int) error {
-	m, err := mail.ReadMessage(bytes.NewReader(withHeader(data)))
-	if err != nil {
-		return nil
-	}
-	body, err := io.ReadAll(m.Body)
-	if err != nil {
-		return err
-	}
-	return o.entity(m.Header.Get, body, depth+1)
 }
 
 // content is what the header of an entity says about its body.

@@ -1,0 +1,83 @@
+// Package doctor is "mxseal doctor": it says what is wrong in the configuration of Postfix.
+package doctor
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+
+	"github.com/mxseal/mxseal/examples/mxseal/internal/cli"
+	"github.com/mxseal/mxseal/examples/mxseal/internal/config"
+)
+
+const help = `usage: mxseal doctor [options]
+
+Reads the settings of Postfix, says what keeps the policies of "mxseal serve"
+from working or weakens them, and prints the lines of main.cf for this version.
+
+  -config FILE   the configuration of the daemon. Default: /etc/mxseal.conf
+  -postfix DIR   the configuration directory of Postfix. Default: what postconf
+                 says
+
+Exit status, also for monitors:
+  0  nothing is wrong
+  1  something weakens the protection, or could be better
+  2  mail is not protected or not sent, or wrong usage
+  3  the settings cannot be read
+`
+
+const (
+	exitAdvice  = 1
+	exitProblem = 2
+	exitUnknown = 3
+)
+
+// Command returns the subcommand.
+func Command() cli.Command {
+	return cli.Command{Name: "doctor", Summary: "check the settings of Postfix", Help: help, Run: run}
+}
+
+func run(ctx context.Context, env *cli.Env, args []string) int {
+	flags := cli.NewFlags(Command())
+	file := flags.String("config", "/etc/mxseal.conf", "")
+	dir := flags.String("postfix", "", "")
+	rest, err := flags.Parse(env, args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err == nil && len(rest) > 0:
+		err = flags.Wrong(env, fmt.Errorf("unexpected argument %s", cli.Clean(rest[0])))
+	}
+	if err != nil {
+		return cli.ExitUsage
+	}
+	settings, err := config.Read(*file)
+	if err != nil {
+		flags.Complain(env, err)
+		return exitUnknown
+	}
+	p, err := read(ctx, *dir)
+	if err != nil {
+		flags.Complain(env, err)
+		return exitUnknown
+	}
+	code := 0
+	for _, f := range examine(p, settings) {
+		word := "advice"
+		switch f.severity {
+		case problem:
+			code, word = exitProblem, "problem"
+		case advice:
+			code = max(code, exitAdvice)
+		}
+		fmt.Fprintf(env.Stdout, "%s: %s\n", word, cli.Clean(f.text))
+		for _, line := range f.lines {
+			fmt.Fprintf(env.Stdout, "  %s\n", cli.Clean(line))
+		}
+	}
+	if code == 0 {
+		fmt.Fprintf(env.Stdout, "Postfix %s uses the policies of mxseal, and nothing is wrong.\n", cli.Clean(p.version.text))
+	}
+	return code
+}

@@ -1,0 +1,131 @@
+package doctor
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/mxseal/mxseal/examples/mxseal/internal/cli"
+	"github.com/mxseal/mxseal/examples/mxseal/internal/config"
+	"github.com/mxseal/mxseal/internal/test/interop"
+	"github.com/mxseal/mxseal/policy"
+)
+
+// right are the settings of a Postfix in which nothing is wrong.
+func right(text string) *postfix {
+	v, err := parseVersion(text)
+	if err != nil {
+		panic(err)
+	}
+	p := &postfix{version: v, chrooted: true, nameservers: []string{"127.0.0.1"}, answers: func(string, string) error { return nil }, settings: map[string]string{
+		"smtp_dns_support_level": "dnssec", "smtp_tls_security_level": "may", "smtp_tls_dane_insecure_mx_policy": "dane",
+		"smtp_tls_CAfile": "/etc/ssl/certs/ca-certificates.crt", "queue_directory": "/var/spool/postfix", "smtp_tls_fingerprint_digest": "sha256",
+	}}
+	p.settings["smtp_tls_policy_maps"] = "socketmap:unix:mxseal/policy.sock:" + p.mapName()
+	return p
+}
+
+func TestExamine(t *testing.T) {
+	set := func(name, value string) func(*postfix, *config.Config) {
+		return func(p *postfix, _ *config.Config) { p.settings[name] = value }
+	}
+	for _, test := range []struct {
+		name, version string
+		change        func(*postfix, *config.Config)
+		severity      severity
+		want, line    string // "" if nothing is wrong
+	}{
+		{"right", "3.7.11", func(*postfix, *config.Config) {}, 0, "", ""},
+		{"right with TLSRPT", "3.10.13", func(*postfix, *config.Config) {}, 0, "", ""},
+		{"a snapshot", "3.12-20260821", func(*postfix, *config.Config) {}, 0, "", ""},
+		{"by TCP", "3.7.11", set("smtp_tls_policy_maps", "hash:/etc/postfix/policy, socketmap:inet:127.0.0.1:8642:QUERY"), 0, "", ""},
+		{"too old", "3.5.25", func(*postfix, *config.Config) {}, problem, "too old", ""},
+		{"no map", "3.7.11", set("smtp_tls_policy_maps", ""), problem, "does not ask", "socketmap:unix:mxseal/policy.sock:QUERY"},
+		{"no map in 3.11", "3.11.6", set("smtp_tls_policy_maps", ""), problem, "does not ask", ":QUERYwithTLSRPT"},
+		{"proxymap", "3.7.11", set("smtp_tls_policy_maps", "proxy:socketmap:unix:mxseal/policy.sock:QUERY"), problem, "proxymap", "socketmap"},
+		{"the map of later versions", "3.9.4", set("smtp_tls_policy_maps", "socketmap:unix:mxseal/policy.sock:QUERYwithTLSRPT"), problem, "refuses", ":QUERY"},
+		{"the map of earlier versions", "3.10.0", set("smtp_tls_policy_maps", "socketmap:unix:mxseal/policy.sock:QUERY"), advice, "does not report", ":QUERYwithTLSRPT"},
+		{"outside of the chroot", "3.7.11", set("smtp_tls_policy_maps", "socketmap:unix:/run/mxseal/policy.sock:QUERY"), problem, "chrooted", ""},
+		{"no chroot", "3.7.11", func(p *postfix, _ *config.Config) {
+			p.chrooted = false
+			p.settings["smtp_tls_policy_maps"] = "socketmap:unix:/run/mxseal/policy.sock:QUERY"
+		}, 0, "", ""},
+		{"no daemon", "3.7.11", func(p *postfix, _ *config.Config) {
+			p.answers = func(network, address string) error { return errors.New(network + " " + address) }
+		}, problem, "unix /var/spool/postfix/mxseal/policy.sock", ""},
+		{"cleartext", "3.7.11", set("smtp_tls_security_level", ""), advice, "cleartext", "= may"},
+		{"a level that answers replace", "3.7.11", set("smtp_tls_security_level", "encrypt"), advice, "policy.floor", ""},
+		{"and the floor", "3.7.11", func(p *postfix, c *config.Config) {
+			p.settings["smtp_tls_security_level"], c.Policy.Floor = "encrypt", config.Level(policy.Encrypted)
+		}, 0, "", ""},
+		{"no DNSSEC", "3.7.11", set("smtp_dns_support_level", ""), problem, "DNSSEC", "dnssec"},
+		{"insecure MX", "3.7.11", set("smtp_tls_dane_insecure_mx_policy", "may"), advice, "insecure MX", "= dane"},
+		{"no authorities", "3.7.11", set("smtp_tls_CAfile", ""), problem, "authority", "CAfile"},
+		{"a resolver elsewhere", "3.7.11", func(p *postfix, _ *config.Config) { p.nameservers = []string{"192.0.2.53"} }, advice, "192.0.2.53", ""},
+		{"fingerprints need no resolver", "3.7.11", func(p *postfix, c *config.Config) {
+			p.nameservers, c.Socketmap.Fingerprints = []string{"192.0.2.53"}, true
+			p.settings["smtp_dns_support_level"] = ""
+		}, 0, "", ""},
+		{"fingerprints of MD5", "3.7.11", func(p *postfix, c *config.Config) {
+			c.Socketmap.Fingerprints = true
+			p.settings["smtp_tls_fingerprint_digest"] = "md5"
+		}, problem, "md5", "sha256"},
+		{"patterns", "3.10.5", set("smtp_tls_enforce_sts_mx_patterns", "no"), advice, "names of mail hosts", "= yes"},
+		{"a collector without sender", "3.10.5", func(_ *postfix, c *config.Config) {
+			c.Collector.Listen = []config.Address{{Kind: "systemd", Where: "tlsrpt"}}
+		}, advice, "report its sessions", "smtp_tlsrpt_enable = yes"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p, c := right(test.version), new(config.Config)
+			test.change(p, c)
+			found := examine(p, c)
+			switch {
+			case test.want == "" && len(found) == 0:
+			case len(found) != 1 || test.want == "" || found[0].severity != test.severity ||
+				!strings.Contains(found[0].text, test.want) || !strings.Contains(strings.Join(found[0].lines, "\n"), test.line):
+				t.Errorf("%+v", found)
+			}
+		})
+	}
+	for _, text := range []string{"", "x", "3", "3.x"} {
+		if v, err := parseVersion(text); err == nil && text != "3" {
+			t.Errorf("%q is %+v", text, v)
+		}
+	}
+}
+
+// The settings of a real Postfix are read, those of its smtp(8) too.
+func TestRealPostfix(t *testing.T) {
+	interop.Need(t, "postconf")
+	dir := t.TempDir()
+	queue := filepath.Join(dir, "queue")
+	write := func(name, text string) {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("conf", "[socketmap]\nlisten = ['inet:127.0.0.1:1']\n")
+	write("queue/etc/resolv.conf", "nameserver 192.0.2.53\n")
+	write("main.cf", "compatibility_level = 3.6\nqueue_directory = "+queue+"\nsmtp_tls_security_level = encrypt\nsmtp_tls_policy_maps = socketmap:unix:mxseal/policy.sock:QUERY\n")
+	write("master.cf", "smtp unix - - y - - smtp\n  -o smtp_dns_support_level=dnssec\n  -o smtp_tls_security_level=may\n")
+	var stdout, stderr bytes.Buffer
+	code := Command().Run(t.Context(), &cli.Env{Stdout: &stdout, Stderr: &stderr}, []string{"-postfix", dir, "-config", filepath.Join(dir, "conf")})
+	text := stdout.String()
+	if code != exitProblem || !strings.Contains(text, "mxseal does not answer at unix:mxseal/policy.sock") || !strings.Contains(text, "192.0.2.53") || !strings.Contains(text, "smtp_tls_CAfile = ") {
+		t.Errorf("%d\n%s%s", code, text, &stderr)
+	}
+	for _, wrong := range []string{"smtp_dns_support_level", "policy.floor", "does not ask"} {
+		if strings.Contains(text, wrong) {
+			t.Errorf("%s in\n%s", wrong, text)
+		}
+	}
+	if code := Command().Run(t.Context(), &cli.Env{Stdout: &stdout, Stderr: &stderr}, []string{"-postfix", filepath.Join(dir, "none"), "-config", filepath.Join(dir, "conf")}); code != exitUnknown {
+		t.Errorf("no Postfix: %d", code)
+	}
+}

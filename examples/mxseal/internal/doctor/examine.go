@@ -1,0 +1,135 @@
+package doctor
+
+import (
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+
+	"github.com/mxseal/mxseal/examples/mxseal/internal/config"
+	"github.com/mxseal/mxseal/policy"
+)
+
+// severity is how much a finding matters.
+type severity uint8
+
+const (
+	// advice is about what weakens the protection, or could be better.
+	advice severity = iota
+	// problem is about mail that is not protected, or not sent.
+	problem
+)
+
+// finding is something that is wrong, and the lines of main.cf that correct it.
+type finding struct {
+	severity severity
+	text     string
+	lines    []string
+}
+
+// examine returns what is wrong.
+func examine(p *postfix, c *config.Config) (all []finding) {
+	add := func(s severity, text string, lines ...string) { all = append(all, finding{s, text, lines}) }
+	if !p.version.atLeast(3, 6, 0) {
+		add(problem, "Postfix "+p.version.text+" is too old: it refuses the policies; 3.6 is needed")
+	}
+	all = append(all, p.examineMap()...)
+	all = append(all, p.examineLevel(c)...)
+	all = append(all, p.examineDANE(c)...)
+	if p.settings["smtp_tls_CAfile"] == "" && p.settings["smtp_tls_CApath"] == "" {
+		add(problem, "Postfix trusts no authority, so that no mail is sent under an MTA-STS policy", "smtp_tls_CAfile = /etc/ssl/certs/ca-certificates.crt")
+	}
+	if p.version.atLeast(3, 10, 5) && p.settings["smtp_tls_enforce_sts_mx_patterns"] == "no" {
+		add(advice, "Postfix does not compare the names of mail hosts with the MTA-STS policy", "smtp_tls_enforce_sts_mx_patterns = yes")
+	}
+	if p.version.atLeast(3, 10, 0) && c.Collector.Listen != nil && p.settings["smtp_tlsrpt_enable"] != "yes" {
+		add(advice, "Postfix does not report its sessions, and mxseal waits for them", "smtp_tlsrpt_enable = yes", "smtp_tlsrpt_socket_name = mxseal/tlsrpt.sock")
+	}
+	return all
+}
+
+// mapName is the map for the version.
+func (p *postfix) mapName() string {
+	if p.version.atLeast(3, 10, 0) {
+		return "QUERYwithTLSRPT"
+	}
+	return "QUERY"
+}
+
+// examineMap looks at the table of policies.
+func (p *postfix) examineMap() (all []finding) {
+	right := "smtp_tls_policy_maps = socketmap:unix:mxseal/policy.sock:" + p.mapName()
+	table := ""
+	for _, each := range strings.FieldsFunc(p.settings["smtp_tls_policy_maps"], func(r rune) bool { return strings.ContainsRune(", \t", r) }) {
+		if strings.Contains(each, "socketmap:") {
+			table = each
+		}
+	}
+	rest, direct := strings.CutPrefix(table, "socketmap:")
+	colon := strings.LastIndexByte(rest, ':')
+	switch {
+	case table == "":
+		return []finding{{problem, "Postfix does not ask mxseal", []string{right}}}
+	case !direct:
+		return []finding{{problem, "proxymap serves many smtp processes one after the other, and one slow answer holds up all mail", []string{right}}}
+	case colon < 0:
+		return []finding{{problem, table + " has no map name", []string{right}}}
+	}
+	address, name := rest[:colon], rest[colon+1:]
+	if strings.EqualFold(name, "QUERYwithTLSRPT") && !p.version.atLeast(3, 10, 0) {
+		all = append(all, finding{problem, "Postfix " + p.version.text + " refuses the answers of QUERYwithTLSRPT, so that mail waits", []string{right}})
+	}
+	if strings.EqualFold(name, "QUERY") && p.version.atLeast(3, 10, 0) {
+		all = append(all, finding{advice, "with the map QUERY, Postfix does not report MTA-STS and does not compare the names of mail hosts with the policy", []string{right}})
+	}
+	network, where := "tcp", address
+	if path, found := strings.CutPrefix(address, "unix:"); found {
+		network, where = "unix", path
+		switch {
+		case filepath.IsAbs(path) && p.chrooted:
+			return append(all, finding{problem, "smtp(8) is chrooted, and does not find " + path, []string{right}})
+		case !filepath.IsAbs(path):
+			where = filepath.Join(p.settings["queue_directory"], path)
+		}
+	}
+	if err := p.answers(network, strings.TrimPrefix(where, "inet:")); err != nil {
+		all = append(all, finding{problem, fmt.Sprintf("mxseal does not answer at %s: %v", address, err), nil})
+	}
+	return all
+}
+
+// examineLevel looks at the level of mail that has no policy.
+func (p *postfix) examineLevel(c *config.Config) (all []finding) {
+	switch level := p.settings["smtp_tls_security_level"]; level {
+	case "", "none":
+		return []finding{{advice, "mail that has no policy is sent in cleartext", []string{"smtp_tls_security_level = may"}}}
+	case "may", "dane":
+	default:
+		if policy.Level(c.Policy.Floor) < policy.Encrypted {
+			return []finding{{advice, "smtp_tls_security_level is " + level + ", but an answer of mxseal replaces it, also by a weaker one: set policy.floor to encrypted in the configuration of mxseal", nil}}
+		}
+	}
+	return nil
+}
+
+// examineDANE looks at what the policies dane and dane-only need.
+func (p *postfix) examineDANE(c *config.Config) (all []finding) {
+	if c.Socketmap.Fingerprints {
+		if digest := p.settings["smtp_tls_fingerprint_digest"]; digest != "sha256" {
+			all = append(all, finding{problem, "the fingerprints of mxseal are SHA2-256, and Postfix expects " + digest, []string{"smtp_tls_fingerprint_digest = sha256"}})
+		}
+		return all
+	}
+	if p.settings["smtp_dns_support_level"] != "dnssec" {
+		all = append(all, finding{problem, "Postfix does not use DNSSEC, so that no mail is sent to domains with DANE", []string{"smtp_dns_support_level = dnssec"}})
+	}
+	if p.settings["smtp_tls_dane_insecure_mx_policy"] != "dane" {
+		all = append(all, finding{advice, "Postfix does not use TLSA records of hosts that insecure MX records name", []string{"smtp_tls_dane_insecure_mx_policy = dane"}})
+	}
+	for _, server := range p.nameservers {
+		if addr, err := netip.ParseAddr(server); err != nil || !addr.IsLoopback() {
+			all = append(all, finding{advice, "Postfix believes what " + server + " says about DNSSEC, over the network: run a validating resolver on this machine, or set socketmap.fingerprints in the configuration of mxseal", nil})
+		}
+	}
+	return all
+}

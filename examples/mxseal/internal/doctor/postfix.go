@@ -1,0 +1,148 @@
+package doctor
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// postfix is what is known about a Postfix.
+type postfix struct {
+	version  version
+	settings map[string]string // those of smtp(8)
+	// chrooted is true if smtp(8) has the queue directory as its root directory.
+	chrooted bool
+	// nameservers are those that smtp(8) asks.
+	nameservers []string
+	// answers returns why a socketmap at an address does not answer; nil if it does.
+	answers func(network, address string) error
+}
+
+// version is a version of Postfix, such as 3.10.5.
+type version struct {
+	text  string
+	parts [3]int
+}
+
+func parseVersion(text string) (v version, err error) {
+	v.text = text
+	// A snapshot is 3.12-20260821.
+	release, _, _ := strings.Cut(text, "-")
+	for i, part := range strings.SplitN(release, ".", 3) {
+		if v.parts[i], err = strconv.Atoi(part); err != nil {
+			return v, fmt.Errorf("%q is no version of Postfix", text)
+		}
+	}
+	return v, nil
+}
+
+// atLeast reports whether the version is a.b.c or later.
+func (v version) atLeast(a, b, c int) bool {
+	for i, part := range [3]int{a, b, c} {
+		if v.parts[i] != part {
+			return v.parts[i] > part
+		}
+	}
+	return true
+}
+
+// maxOutput bounds what postconf may print.
+const maxOutput = 4 << 20
+
+// read runs postconf. An empty dir means the directory that postconf knows.
+func read(ctx context.Context, dir string) (*postfix, error) {
+	settings, err := postconf(ctx, dir, "-x")
+	if err != nil {
+		return nil, err
+	}
+	services, err := postconf(ctx, dir, "-M", "smtp/unix")
+	if err != nil {
+		return nil, err
+	}
+	// Options of the service in master.cf take precedence.
+	own, err := postconf(ctx, dir, "-P", "smtp/unix/*")
+	if err != nil {
+		return nil, err
+	}
+	p := &postfix{settings: parseSettings(settings), answers: asks}
+	for name, value := range parseSettings(own) {
+		p.settings[strings.TrimPrefix(name, "smtp/unix/")] = value
+	}
+	if fields := strings.Fields(string(services)); len(fields) > 4 {
+		p.chrooted = fields[4] == "y"
+	}
+	if p.version, err = parseVersion(p.settings["mail_version"]); err != nil {
+		return nil, err
+	}
+	root := "/"
+	if p.chrooted {
+		root = p.settings["queue_directory"]
+	}
+	p.nameservers, err = nameservers(filepath.Join(root, "etc", "resolv.conf"))
+	return p, err
+}
+
+func postconf(ctx context.Context, dir string, args ...string) ([]byte, error) {
+	if dir != "" {
+		args = append([]string{"-c", dir}, args...)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	command := exec.CommandContext(ctx, "postconf", args...)
+	var errors bytes.Buffer
+	command.Stderr = &errors
+	output, err := command.Output()
+	if err != nil {
+		return nil, fmt.Errorf("postconf: %w: %s", err, strings.TrimSpace(errors.String()))
+	}
+	return output[:min(len(output), maxOutput)], nil
+}
+
+// parseSettings reads lines such as "name = value".
+func parseSettings(text []byte) map[string]string {
+	all := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		if name, value, found := strings.Cut(line, "="); found {
+			all[strings.TrimSpace(name)] = strings.TrimSpace(value)
+		}
+	}
+	return all
+}
+
+func nameservers(file string) (all []string, err error) {
+	text, err := os.ReadFile(file)
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "nameserver" {
+			all = append(all, fields[1])
+		}
+	}
+	return all, err
+}
+
+// asks asks a socketmap for a key that has no value.
+func asks(network, address string) error {
+	conn, err := net.DialTimeout(network, address, 5*time.Second)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := io.WriteString(conn, "14:QUERY .example,"); err != nil {
+		return err
+	}
+	const want = "9:NOTFOUND ,"
+	reply := make([]byte, len(want))
+	if _, err := io.ReadFull(bufio.NewReader(conn), reply); err != nil || string(reply) != want {
+		return fmt.Errorf("it answers %q, %v", reply, err)
+	}
+	return nil
+}
