@@ -52,7 +52,7 @@ func (c *Client) lookup(ctx context.Context, domain string, impatient bool) (r R
 		// In this order: what changes before IsCurrent looks is seen by it, and what changes
 		// later is seen by the Mark.
 		if mark := c.marks.Of(s.domain); c.IsCurrent(s.domain, s.policy) {
-			r.Mark = Mark{mark}
+			r.Mark = Mark{mark, c.memory.Hit(s.domain)}
 		}
 		err = c.unknown(s)
 	}

@@ -84,12 +84,21 @@ type Result struct {
 // Mark tells at almost no cost that nothing has changed about a domain since a [Result] was
 // made. It is for callers that keep what they made from a Result, and ask before each use.
 // It is small and may be copied.
-type Mark struct{ mark mark.Mark }
+type Mark struct {
+	mark mark.Mark
+	hit  *memory.Hit // of the domain; nil if it was not in memory
+}
 
 // Unchanged reports whether the policy is still the one of the Result, as far as memory can
 // tell. It may be false because of another domain: ask [Client.IsCurrent] then. It is false
 // for the zero Mark.
-func (m Mark) Unchanged() bool { return m.mark.Unchanged() }
+func (m Mark) Unchanged() bool {
+	if !m.mark.Unchanged() {
+		return false
+	}
+	m.hit.Note() // what is asked about is in use, and must not be forgotten before other domains
+	return true
+}
 
 // Reportable reports whether Err is a failure that belongs in a TLS-RPT report:
 // there is a record but the policy could not be fetched, or anything failed while

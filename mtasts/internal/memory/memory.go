@@ -65,13 +65,13 @@ type shard[V any] struct {
 	rings   [classes]ring[V]
 }
 
-// entry is one domain. Only index, which the lock guards, and hit change.
+// entry is one domain. Only index, which the lock guards, and what hit points to change.
 type entry[V any] struct {
 	domain string
 	value  V
+	hit    *Hit // since the hand of the ring last passed it
 	size   int32
-	index  int32       // in its ring
-	hit    atomic.Bool // since the hand of the ring last passed it
+	index  int32 // in its ring
 	class  Class
 }
 
@@ -102,10 +102,30 @@ func (m *Memory[V]) Get(domain string) (value V) {
 	if e == nil {
 		return value
 	}
-	if !e.hit.Load() { // avoids a write, which would invalidate the cache line of other cores
-		e.hit.Store(true)
-	}
+	e.hit.Note()
 	return e.value
+}
+
+// Hit says that a domain was used lately, and so is not to be forgotten soon. It outlives
+// the values of the domain.
+type Hit struct{ noted atomic.Bool }
+
+// Hit returns the Hit of domain; nil if there is none.
+func (m *Memory[V]) Hit(domain string) *Hit {
+	sh := &m.shards[m.index(domain)]
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	if e := sh.entries[domain]; e != nil {
+		return e.hit
+	}
+	return nil
+}
+
+// Note counts as a Get of the domain. It does nothing for nil.
+func (h *Hit) Note() {
+	if h != nil && !h.noted.Load() { // avoids a write, which would invalidate the cache line of other cores
+		h.noted.Store(true)
+	}
 }
 
 // Put sets the value of domain, which takes size octets with the name. It returns the
@@ -115,7 +135,12 @@ func (m *Memory[V]) Put(domain string, value V, class Class, size int) (forgotte
 	sh := &m.shards[start]
 	sh.mu.Lock()
 	e := &entry[V]{domain: domain, value: value, class: class, size: int32(size + overhead)}
-	e.hit.Store(m.drop(sh, sh.entries[domain]))
+	if before := sh.entries[domain]; before != nil {
+		e.hit = before.hit
+		m.drop(sh, before)
+	} else {
+		e.hit = new(Hit)
+	}
 	m.used[class].add(1, e.size)
 	sh.rings[class].add(e)
 	sh.entries[domain] = e
@@ -183,15 +208,14 @@ func (m *Memory[V]) Remove(domain string) {
 	m.drop(sh, sh.entries[domain])
 }
 
-// drop removes e from sh, if it is not nil, and reports whether it was hit.
-func (m *Memory[V]) drop(sh *shard[V], e *entry[V]) (hit bool) {
+// drop removes e from sh, if it is not nil.
+func (m *Memory[V]) drop(sh *shard[V], e *entry[V]) {
 	if e == nil {
-		return false
+		return
 	}
 	m.used[e.class].add(-1, -e.size)
 	sh.rings[e.class].remove(e)
 	delete(sh.entries, e.domain)
-	return e.hit.Load()
 }
 
 // All yields the values of the domains of the classes. The Memory may be changed meanwhile.
@@ -262,7 +286,7 @@ func (r *ring[V]) victim(kept *entry[V]) *entry[V] {
 		}
 		e := r.entries[r.hand]
 		r.hand++
-		if e != kept && !e.hit.Swap(false) {
+		if e != kept && !e.hit.noted.Swap(false) {
 			return e
 		}
 	}
