@@ -104,6 +104,10 @@ func (p *Plan) Host(name string) *Host {
 	return nil
 }
 
+// Omitted returns how many mail hosts of the worst preference Hosts leaves out, because
+// there are too many. Nothing is known about them, and no mail may be sent to them.
+func (p *Plan) Omitted() int { return p.omitted }
+
 // Err returns nil if at least one host may be tried, and otherwise the refusal of
 // the first host of the plan, an *Error.
 func (p *Plan) Err() error {

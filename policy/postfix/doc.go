@@ -14,6 +14,7 @@
 //	some hosts by DANE, others by MTA-STS                    that of the best preference
 //	insecure MX, TLSA records and an enforced policy         secure (see [Options.DeferInsecureMX])
 //	MTA-STS testing or none, no policy                       none: what main.cf says
+//	the same, with more hosts than the plan has              dane
 //	the operator's floor Encrypted                           encrypt
 //	pinned keys                                              fingerprint
 //	the domain does not exist or accepts no mail             none: Postfix finds that out

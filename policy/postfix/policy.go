@@ -199,6 +199,9 @@ func (t *table) choose() (best candidate, excluded []demand) {
 // judge returns the usable hosts that a policy does not serve, and false if the policy is weaker
 // for some host than the plan.
 func (t *table) judge(c candidate) (excluded []demand, allowed bool) {
+	if t.plan.Omitted() > 0 && !t.suitsOmitted(c) {
+		return nil, false
+	}
 	for _, d := range t.demands {
 		switch c.treats(d) {
 		case weaker:
@@ -210,6 +213,18 @@ func (t *table) judge(c candidate) (excluded []demand, allowed bool) {
 		}
 	}
 	return excluded, true
+}
+
+// suitsOmitted reports whether a policy is safe for hosts that the plan leaves out and the
+// client finds. Each of them may have TLSA records, and the plan permits no mail to it.
+func (t *table) suitsOmitted(c candidate) bool {
+	switch c.(type) {
+	case daneOnly, secure, fingerprint: // a host needs its own keys or the certificate of another
+		return true
+	case daneByHost: // a host without TLSA records needs nothing, as others of the plan
+		return slices.ContainsFunc(t.usable, func(d demand) bool { return d.kind == opportunistic })
+	}
+	return false
 }
 
 // reply makes the answer of the policy that was chosen.

@@ -86,6 +86,17 @@ func rows(t testing.TB) []row {
 	patterns.listed = append([]string{"*.example.org"}, slices.Repeat([]string{"a.example"}, 4_000)...)
 	braces := listed
 	braces.extra = "note: } policy_failure=validation-failure {\nother: text\n"
+	// The plan has 32 hosts. The client finds the last one, too.
+	many := world{}
+	for i := range 32 {
+		many.hosts = append(many.hosts, mx{name: fmt.Sprintf("mx%d.example.org", i)})
+	}
+	many.hosts = append(many.hosts, mx{name: "last.example.org", tlsa: usable})
+	manyInsecure := world{insecureMX: true}
+	for _, h := range many.hosts[:32] {
+		manyInsecure.hosts = append(manyInsecure.hosts, mx{name: h.name, tlsa: usable})
+	}
+	manyInsecure.hosts = append(manyInsecure.hosts, mx{name: "last.example.org"})
 	return []row{
 		{name: "1 every host DANE", world: world{hosts: []mx{{name: one, tlsa: usable}, {name: two, tlsa: other}}}, want: daneOnly},
 		{name: "1 DANE decides although a policy is enforced", world: world{hosts: []mx{{name: one, tlsa: usable}}, mode: mtasts.Enforce, listed: []string{two}}, want: daneOnly},
@@ -141,6 +152,11 @@ func rows(t testing.TB) []row {
 		{name: "24 DANE required and missing", world: world{hosts: []mx{{name: one}}}, config: policy.Config{RequireDANE: true}, want: temp},
 		{name: "25 another next hop", world: world{hosts: []mx{{name: one}}}, config: policy.Config{Overrides: map[string]policy.Override{domain: {NextHop: "[" + one + "]"}}}, want: temp},
 		{name: "27 the next hop that the client connects to", world: world{hosts: []mx{{name: one, tlsa: usable}}}, config: policy.Config{Overrides: map[string]policy.Override{domain: {NextHop: "[" + one + "]"}}}, options: postfix.Options{Via: "[" + one + "]:25"}, want: daneOnly},
+		{name: "28 more hosts than the plan has", world: many, want: "dane"},
+		{name: "28 more hosts than the plan has, with a floor", world: many, config: policy.Config{Floor: policy.Encrypted}, want: temp, losses: []postfix.Reason{postfix.Floor}},
+		{name: "28 more hosts than the plan has, with a floor below DANE at an insecure MX", world: manyInsecure, config: policy.Config{Floor: policy.Encrypted}, want: temp, losses: []postfix.Reason{postfix.Mixed}},
+		{name: "28 more hosts than the plan has, without a resolver", world: many, options: postfix.Options{Fingerprints: true}, want: temp},
+		{name: "28 more hosts than the plan has, sendmail", world: many, options: postfix.Options{Client: postfix.Sendmail}, want: "dane"},
 		{name: "fingerprints of every host", world: world{hosts: []mx{{name: one, tlsa: usable}, {name: two, tlsa: other}}}, options: postfix.Options{Fingerprints: true}, want: fingerprint(1, 2)},
 		{name: "fingerprints at an insecure MX", world: world{insecureMX: true, hosts: []mx{{name: one, tlsa: usable}}}, options: postfix.Options{Fingerprints: true}, want: fingerprint(1)},
 		{name: "fingerprints beside no policy", world: world{hosts: []mx{{name: one, tlsa: usable}, {name: two}}}, options: postfix.Options{Fingerprints: true}, want: fingerprint(1), losses: []postfix.Reason{postfix.Mixed}},
