@@ -274,8 +274,10 @@ func (r *Resolver) share(ctx context.Context, asked request) (*Plan, error) {
 			old, _ := r.plans.Last(asked)
 			r.events.compare(old, plan)
 		}
-		newer, found := r.plans.Last(asked)
-		if own, shared := plan.size(); own+shared <= maxPlanSize && ctx.Err() == nil && (!found || !newer.made.After(plan.made)) {
+		other, found := r.plans.Last(asked)
+		// One of the future was made before the clock was set back, and is of no more use.
+		isNewer := found && other.made.After(plan.made) && !other.made.After(r.now())
+		if own, shared := plan.size(); own+shared <= maxPlanSize && ctx.Err() == nil && !isNewer {
 			r.plans.Put(asked, plan, own, plan.Expires, r.now())
 			if r.forgets.Load() != forgets {
 				r.plans.Remove(asked) // perhaps it was this one

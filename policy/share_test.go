@@ -113,3 +113,32 @@ func TestC3PolicyCounts(t *testing.T) {
 		t.Error("a plan with a large policy is kept")
 	}
 }
+
+// M7: a plan that was made by a clock that was ahead is replaced, and its successor is kept.
+// Otherwise every message would cost a new plan until that time comes, and a change of DANE
+// would be an event each time.
+func TestM7PlanOfTheFutureIsReplaced(t *testing.T) {
+	f := newFakeDNS()
+	now := time.Now()
+	f.now = func() time.Time { return now }
+	f.add(t, dnssec.Secure, "a.example. MX 1 mx.provider.test.")
+	f.addHost(t, dnssec.Secure, "mx.provider.test", someKey)
+	var events []EventKind
+	r := f.newResolver(t, Config{Now: f.now, OnEvent: func(e Event) { events = append(events, e.Kind) }})
+	now = now.Add(24 * time.Hour)
+	future := resolve(t, r, "a.example")
+	now = now.Add(-24 * time.Hour)
+	f.addHost(t, dnssec.Secure, "mx.provider.test")
+	plan := resolve(t, r, "a.example")
+	if plan == future {
+		t.Fatal("a plan of the future is used")
+	}
+	for range 3 {
+		if resolve(t, r, "a.example") != plan {
+			t.Error("the plan is not kept")
+		}
+	}
+	if !slices.Equal(events, []EventKind{DANEDisappeared}) {
+		t.Errorf("events %q", events)
+	}
+}
