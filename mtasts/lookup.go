@@ -346,11 +346,11 @@ func (w *work) run(ctx context.Context) *state {
 	// write in turns without end.
 	if w.task != reread || w.stored.policy == nil || w.stored.fetched.Before(next.fetched) && !isFuture(next, c.config.Now()) {
 		written = c.storage.write(ctx, w.stored, next)
-	}
-	if !written {
-		unsaved := *next // which others may be reading already
-		unsaved.unsaved = true
-		next = &unsaved
+		if next.unsaved == written {
+			copied := *next // which others may be reading already
+			copied.unsaved = !written
+			next = &copied
+		}
 	}
 	if w.task != refresh || w.remembered != nil || !written || c.memory.HasRoom() {
 		// A refresh does not take room in memory from domains that are looked up,

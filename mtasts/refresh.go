@@ -102,7 +102,8 @@ func (r *refresher) sweep(ctx context.Context, end time.Time) []job {
 			jobs = append(jobs, job{domain, due})
 		}
 	}
-	for s := range c.memory.All(memory.Protected, memory.Large) {
+	for kept := range c.memory.All(memory.Protected, memory.Large) {
+		s := kept
 		if s.policy == nil {
 			s = s.at(now) // perhaps with the policy back, because the clock was wrong
 		}
@@ -110,7 +111,7 @@ func (r *refresher) sweep(ctx context.Context, end time.Time) []job {
 		case s.policy != nil:
 			add(s.domain, s.used, s.schedule())
 		case s.lapsed == nil:
-			c.memory.Remove(s.domain)
+			c.memory.Remove(s.domain, kept)
 		}
 	}
 	if c.storage.maySweep(ctx) {

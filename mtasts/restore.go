@@ -166,11 +166,11 @@ func restoreProblems(e Entry) *problems {
 }
 
 // write brings the store up to date after the step from old, which the store
-// has, to next. A new time to ask DNS alone is not written, and an expired policy is
+// has unless it is unsaved, to next. A new time to ask DNS alone is not written, and an expired policy is
 // not removed: the clock may be wrong. It returns false if the store could not be
 // written.
 func (st *storage) write(ctx context.Context, old, next *state) bool {
-	if st.store == nil || next.policy == nil || old.policy != nil && old.essentials() == next.essentials() {
+	if st.store == nil || next.policy == nil || old.policy != nil && !old.unsaved && old.essentials() == next.essentials() {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)

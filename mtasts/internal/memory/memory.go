@@ -48,7 +48,7 @@ const (
 // Caches of package internal/cache, one for each class, would need more memory for each
 // policy, and a lookup of a domain without a policy would search all of them; see
 // BenchmarkMemory.
-type Memory[V any] struct {
+type Memory[V comparable] struct {
 	octets, limit int64 // in all; and domains with a policy, and of each other class; 0 for no limit
 	used          [classes]use
 	seed          maphash.Seed
@@ -59,14 +59,14 @@ type Memory[V any] struct {
 type use struct{ count, octets atomic.Int64 }
 
 // shard has the domains with some of the hash values.
-type shard[V any] struct {
+type shard[V comparable] struct {
 	mu      sync.RWMutex
 	entries map[string]*entry[V]
 	rings   [classes]ring[V]
 }
 
 // entry is one domain. Only index, which the lock guards, and what hit points to change.
-type entry[V any] struct {
+type entry[V comparable] struct {
 	domain string
 	value  V
 	hit    *Hit // since the hand of the ring last passed it
@@ -77,7 +77,7 @@ type entry[V any] struct {
 
 // New returns an empty Memory of that many octets. limit bounds the domains that have a
 // policy, and those of each other class; 0 means no such bound.
-func New[V any](octets, limit int) *Memory[V] {
+func New[V comparable](octets, limit int) *Memory[V] {
 	n := 1
 	for n < maxShards && 2*n*octetsPerShard <= octets && (limit == 0 || 2*n*domainsPerShard <= limit) {
 		n *= 2
@@ -200,12 +200,14 @@ func (m *Memory[V]) HasRoom() bool {
 		(m.limit == 0 || large.count.Load()+usual.count.Load() < m.limit)
 }
 
-// Remove removes domain.
-func (m *Memory[V]) Remove(domain string) {
+// Remove removes domain if it has that value, and no other one that came meanwhile.
+func (m *Memory[V]) Remove(domain string, value V) {
 	sh := &m.shards[m.index(domain)]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	m.drop(sh, sh.entries[domain])
+	if e := sh.entries[domain]; e != nil && e.value == value {
+		m.drop(sh, e)
+	}
 }
 
 // drop removes e from sh, if it is not nil.
@@ -255,7 +257,7 @@ func (u *use) add(n int64, size int32) {
 // approximately the least recently used. Unlike a list in order of use, it is not
 // written to for a hit. The hand moves around the ring, skips once the entries
 // that were hit, and stops at the first that was not.
-type ring[V any] struct {
+type ring[V comparable] struct {
 	entries []*entry[V]
 	hand    int
 }

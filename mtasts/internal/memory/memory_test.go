@@ -42,8 +42,14 @@ func TestPutReplaces(t *testing.T) {
 			t.Errorf("it is not of class %d", class)
 		}
 	}
-	m.Remove("example.com")
-	m.Remove("example.com")
+	// A value that was replaced meanwhile is not what a caller wants to remove.
+	old := m.Get("example.com")
+	v, _ := put(m, "example.com", Protected, 10)
+	if m.Remove("example.com", old); m.Get("example.com") != v {
+		t.Error("a newer value is removed")
+	}
+	m.Remove("example.com", v)
+	m.Remove("example.com", v)
 	if domains, octets := count(m); m.Get("example.com") != nil || domains != 0 || octets != 0 {
 		t.Error("a removed domain is still there")
 	}
@@ -117,7 +123,8 @@ func TestC5PoliciesAreForgottenLast(t *testing.T) {
 
 	// What policies do not need is for the others.
 	for i := range 2 * all {
-		m.Remove(fmt.Sprint(Protected, "-", i))
+		name := fmt.Sprint(Protected, "-", i)
+		m.Remove(name, m.Get(name))
 	}
 	before, _ := m.Use(Without)
 	must(Without, 3*all, Without)
@@ -173,7 +180,7 @@ func TestConcurrency(t *testing.T) {
 				domain := fmt.Sprint("d", random.IntN(3000))
 				switch random.IntN(10) {
 				case 0:
-					m.Remove(domain)
+					m.Remove(domain, m.Get(domain))
 				case 1, 2, 3:
 					put(m, domain, Class(random.IntN(int(classes))), random.IntN(2000))
 				default:
