@@ -24,7 +24,7 @@ func BenchmarkRecord(b *testing.B) {
 		"Both": {met(danePolicy), missed(stsPolicy, selfSigned)},
 	}
 	for _, kind := range []string{"Success", "Failure", "Both"} {
-		for _, domains := range []int{1, 1000} {
+		for _, domains := range []int{1, 1000, 100_000} {
 			b.Run(fmt.Sprintf("%s/domains=%d", kind, domains), func(b *testing.B) {
 				a := newAggregator(b, reporter.AggregatorConfig{Store: new(reporter.MemoryStore)})
 				sessions := make([]*tlsrpt.Session, domains)
@@ -35,6 +35,7 @@ func BenchmarkRecord(b *testing.B) {
 				}
 				b.ReportAllocs()
 				b.SetParallelism(goroutines / runtime.GOMAXPROCS(0))
+				b.ResetTimer()
 				b.RunParallel(func(pb *testing.PB) {
 					for i := 0; pb.Next(); i++ {
 						a.Record(sessions[i%domains])

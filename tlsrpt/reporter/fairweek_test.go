@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -78,10 +77,11 @@ type counter struct {
 	n  int
 }
 
-func (c *counter) add() {
+func (c *counter) add() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.n++
+	return c.n
 }
 
 func (c *counter) Load() int {
@@ -133,6 +133,7 @@ func newHostileWorld(t *testing.T, count int) *hostileWorld {
 func (w *hostileWorld) config() reporter.Config {
 	config := w.world.config()
 	config.Resolver, config.Dial, config.Mailer = w, w.dial, reporter.MailerFunc(w.sendMail)
+	config.Logger = nil
 	return config
 }
 
@@ -147,15 +148,18 @@ func (w *hostileWorld) LookupTXT(ctx context.Context, name string) ([]string, er
 	switch {
 	case strings.HasSuffix(domain, ".many.example"):
 		w.many++
-	case slices.Contains([]string{"d"}, domain[:1]) && !w.seen[domain]:
+	case domain[0] == 'd' && !w.seen[domain]:
 		w.seen[domain], w.others = true, w.many
 	}
 	return w.txt[domain], nil
 }
 
-// dial connects to what does not answer, or to a third party that wants no reports.
+// dial connects to nobody, or to one who does not answer.
 func (w *hostileWorld) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	w.tarpitted.add()
+	if w.tarpitted.add()%16 > 0 {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	client, server := net.Pipe()
 	context.AfterFunc(ctx, func() { server.Close() })
 	return client, nil

@@ -216,7 +216,7 @@ func TestReporterReturns(t *testing.T) {
 		if !slices.Equal(ids, []string{w.id("20260223.example.com"), w.id("20260301.example.com")}) {
 			t.Errorf("reports %q", ids)
 		}
-		wait(10 * time.Minute) // the clock is read again
+		wait(20 * time.Minute) // the clock is read again, for the Reporter and for the Store
 		if w.left("example.com", today-7) != nil {
 			t.Error("the sums of the eighth day were not deleted")
 		}

@@ -38,7 +38,7 @@ type Tally struct {
 	room     *Room // nil for none but the limits of one domain
 	policies []*policySum
 	index    map[uint64][]*policySum // by hash; nil while there are few policies
-	details  int                     // number of details that are listed, of all policies
+	details  int                     // number of details of all policies
 	octets   int                     // of memory
 	texts    int                     // octets of the texts
 }
@@ -261,8 +261,7 @@ func (t *Tally) detail(p *policySum, key report.Detail) *detailSum {
 	if known := p.find(&key); known != nil {
 		return known
 	}
-	listed := key != Omitted(key) && t.details < maxDetails && t.take(detailOctets, textOfDetail(&key), true)
-	if !listed {
+	if key == Omitted(key) || t.details >= maxDetails || !t.take(detailOctets, textOfDetail(&key), true) {
 		key = Omitted(key)
 		if known := p.find(&key); known != nil {
 			return known
@@ -270,9 +269,8 @@ func (t *Tally) detail(p *policySum, key report.Detail) *detailSum {
 		if t.octets > maxOctets || !t.take(detailOctets, textOfDetail(&key), false) {
 			return nil
 		}
-	} else {
-		t.details++
 	}
+	t.details++
 	key.MXHost, key.HELO = strings.Clone(key.MXHost), strings.Clone(key.HELO)
 	key.ReasonCode, key.Info = strings.Clone(key.ReasonCode), strings.Clone(key.Info)
 	added := &detailSum{key: key}
@@ -380,9 +378,7 @@ func (t *Tally) drainDetails(p *policySum) {
 			continue
 		}
 		t.forget(detailOctets, textOfDetail(&d.key))
-		if d.key != Omitted(d.key) {
-			t.details--
-		}
+		t.details--
 	}
 	if len(kept) < len(p.details) {
 		clear(p.details[len(kept):])

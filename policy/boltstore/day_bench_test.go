@@ -1,0 +1,96 @@
+package boltstore
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/mxseal/mxseal/internal/test/reporttest"
+	"github.com/mxseal/mxseal/tlsrpt/report"
+	"github.com/mxseal/mxseal/tlsrpt/reporter"
+)
+
+// BenchmarkDayFromFile builds, compresses and hands over the reports of one day from a file,
+// for 10,000 domains, or as many as the environment variable MXSEAL_DOMAINS says, with five
+// failures each. The endpoints accept at once, so the rest is what a Reporter does. MB-heap is
+// the most heap memory in use, more than before.
+func BenchmarkDayFromFile(b *testing.B) {
+	domains := 10_000
+	if text := os.Getenv("MXSEAL_DOMAINS"); text != "" {
+		var err error
+		if domains, err = strconv.Atoi(text); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var most, before runtime.MemStats
+	for b.Loop() {
+		b.StopTimer()
+		s := open(b, tempFile(b), Config{})
+		day := report.DayOf(time.Now()) - 1
+		results := []report.PolicyResult{reporttest.Failing(0)}
+		for first := 0; first < domains; first += 10_000 {
+			batch := &reporter.Batch{Writer: "w", Number: int64(first + 1)}
+			for i := first; i < min(first+10_000, domains); i++ {
+				batch.Sums = append(batch.Sums, reporter.DomainSums{Day: day, Domain: fmt.Sprintf("d%d.example", i), Results: results})
+			}
+			if err := s.Reports().Add(b.Context(), batch); err != nil {
+				b.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithCancel(b.Context())
+		var sent atomic.Int64
+		r, err := reporter.New(reporter.Config{
+			Store: s.Reports(), Organization: "Sender", Contact: "tls@sender.example", Resolver: records{},
+			Interval: 1, EndpointInterval: 1, Now: func() time.Time { return (day + 1).Start().Add(5 * time.Hour) },
+			Signer: reporter.SignerFunc(func(_ context.Context, message []byte, _ []string) ([]byte, error) {
+				return append([]byte("DKIM-Signature: d=sender.example; h=from:tls-report-domain:tls-report-submitter\r\n"), message...), nil
+			}),
+			Mailer: reporter.MailerFunc(func(context.Context, string, []string, []byte) error {
+				if sent.Add(1) == int64(domains) {
+					cancel()
+				}
+				return nil
+			}),
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		go func() {
+			for ctx.Err() == nil {
+				var now runtime.MemStats
+				runtime.ReadMemStats(&now)
+				most.HeapInuse = max(most.HeapInuse, now.HeapInuse)
+				<-time.After(100 * time.Millisecond)
+			}
+		}()
+		b.StartTimer()
+		r.Run(ctx)
+		b.StopTimer()
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/float64(domains), "µs/report")
+	b.ReportMetric(float64(most.HeapInuse-before.HeapInuse)/(1<<20), "MB-heap")
+}
+
+// records has a TLSRPT record for each domain.
+type records struct{}
+
+func (records) LookupTXT(_ context.Context, name string) ([]string, error) {
+	return []string{"v=TLSRPTv1; rua=mailto:tls@" + name[len("_smtp._tls."):len(name)-1]}, nil
+}
+
+func (records) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
+	return nil, &net.DNSError{IsNotFound: true}
+}
