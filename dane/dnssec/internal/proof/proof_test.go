@@ -993,7 +993,7 @@ func TestP5Referral(t *testing.T) {
 	}
 	// Signatures over an SOA record are none.
 	z := newSignedZone(t, "example.com.")
-	section, _ := NewSection([]dns.RR{rr(t, ns), z.set(soa).Sigs[0]}, func(uint16) bool { return true })
+	section, _ := NewSection([]dns.RR{dnsdata.RR(t, ns), z.set(soa).Sigs[0]}, func(uint16) bool { return true })
 	if !section.IsReferral() {
 		t.Error("signatures alone are an SOA record")
 	}
