@@ -13,13 +13,15 @@
 //	err = dialer.SendMail(ctx, from, to, message)
 //	m.Undelivered(err)
 //
+// reporter.Config.Attempted of the Reporter is m.Reported. A socketmap server calls m.Answered.
+//
 // Each part is optional except for the Resolver. What is not connected stays 0.
 //
 // # Series
 //
 // All labels have a fixed set of values, and no label has a domain, a host or an address. Every
 // series is there from the start, with the value 0. All histograms have the buckets of
-// [dnssec.LatencyBounds], except that of reports, which has none.
+// [dnssec.LatencyBounds].
 //
 //	name                                          labels
 //	mxseal_build_info                             version, goversion
@@ -42,6 +44,7 @@
 //	mxseal_tlsrpt_recorded_total                  source
 //	mxseal_tlsrpt_dropped_total                   -
 //	mxseal_tlsrpt_datagrams_total                 result
+//	mxseal_tlsrpt_reports_total                   scheme, result
 //	mxseal_socketmap_requests_total               map, answer
 //	mxseal_socketmap_duration_seconds             map
 //	mxseal_socketmap_connections                  -
@@ -66,6 +69,8 @@
 //     that the session met, and none for what was not sent. reason of cleartext is not-offered or
 //     handshake-failed, and its unit is a recipient too.
 //   - source is own or postfix. result of datagrams is ok, malformed, version or dropped.
+//     scheme of reports is mailto or https, and result is sent or failed, for each attempt at an
+//     endpoint.
 //   - answer is that of postfix.Reply.Level: dane-only, dane, secure, encrypt, fingerprint, notfound,
 //     temp. reason of inexact is postfix.Reason. map is one of Config.Maps. What is not known is other.
 //

@@ -44,6 +44,7 @@ type Metrics struct {
 	stats      stats
 	sessions   sessions
 	deliveries deliveries
+	reports    *prometheus.CounterVec
 	socketmap  *socketmap // nil for none
 }
 
@@ -56,7 +57,7 @@ func New(config Config) (*Metrics, error) {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
-	m := &Metrics{stats: stats{config}, sessions: newSessions(), deliveries: newDeliveries()}
+	m := &Metrics{stats: stats{config}, sessions: newSessions(), deliveries: newDeliveries(), reports: newReports()}
 	if len(config.Maps) > 0 {
 		m.socketmap = newSocketmap(config.Maps, config.Connections)
 	}
@@ -79,7 +80,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 }
 
 func (m *Metrics) parts() []prometheus.Collector {
-	parts := []prometheus.Collector{m.stats, m.sessions.results, m.sessions.recorded, m.deliveries.outcomes, m.deliveries.cleartext}
+	parts := []prometheus.Collector{m.stats, m.sessions.results, m.sessions.recorded, m.deliveries.outcomes, m.deliveries.cleartext, m.reports}
 	if s := m.socketmap; s != nil {
 		parts = append(parts, s.requests, s.duration, s.connections, s.inexact)
 	}

@@ -182,6 +182,10 @@ func (w *world) everything() {
 	for _, level := range []policy.Level{policy.Refused, policy.Opportunistic, policy.Encrypted, policy.Authenticated, 200} {
 		w.metrics.Delivered(delivery.Delivery{Recipients: []string{"a"}, Host: &policy.Host{Level: level}})
 	}
+	for _, endpoint := range []tlsrpt.Endpoint{{Mail: "tls@dane.example"}, {URL: "https://dane.example/"}} {
+		w.metrics.Reported(endpoint, nil)
+		w.metrics.Reported(endpoint, errors.New("503"))
+	}
 	w.metrics.Undelivered(nil)
 	w.metrics.Undelivered(errors.New("another"))
 }
