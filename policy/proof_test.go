@@ -47,7 +47,7 @@ func TestP9VersionInVerify(t *testing.T) {
 			if level == Opportunistic {
 				want = max(least, tls.VersionTLS10)
 			}
-			for _, version := range []uint16{0, tls.VersionSSL30, tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12, tls.VersionTLS13} {
+			for _, version := range []uint16{0, 0x0300, tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12, tls.VersionTLS13} {
 				err := altered.Verify(tls.ConnectionState{Version: version})
 				if good := level != Refused && version >= want; (err == nil) != good {
 					t.Errorf("least %#x, %v, version %#x: %v", least, level, version, err)

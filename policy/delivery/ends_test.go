@@ -96,7 +96,7 @@ func endingAt(withTLS bool, step string, how end) script {
 			}
 			s.say(reply)
 			if verb == "DATA" {
-				ok = s.message()
+				s.message()
 				if step == "." {
 					how.does(s, raw)
 					return

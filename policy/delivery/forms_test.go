@@ -91,7 +91,7 @@ func outcomeOf(t *testing.T, step string, level policy.Level, reply string) stri
 					s.say(said)
 				case verb == "DATA":
 					s.say("354 go\r\n")
-					ok = s.message()
+					s.message()
 					s.say("250 taken\r\n")
 				default:
 					s.say("250 ok\r\n")

@@ -336,7 +336,7 @@ func stallingAfter(messages int, step string) script {
 			s.say(cmp.Or(reply, "250 ok\r\n"))
 			switch verb {
 			case "DATA":
-				ok = s.message()
+				s.message()
 				if step == "." && messages == 0 {
 					silent(s)
 					return

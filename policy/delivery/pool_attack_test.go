@@ -466,7 +466,7 @@ func TestPoolContextEndsInTheLastStep(t *testing.T) {
 				case line == "DATA":
 					messages++
 					s.say("354 go\r\n")
-					ok = s.message()
+					s.message()
 					s.say("250 taken\r\n")
 				default:
 					s.say("250 ok\r\n")

@@ -260,7 +260,7 @@ func TestPoolDialsByARenewedPlan(t *testing.T) {
 				case verb == "DATA":
 					mails++
 					s.say("354 go\r\n")
-					ok = s.message()
+					s.message()
 					time.Sleep(time.Second)
 					s.say("250 ok\r\n")
 				default:

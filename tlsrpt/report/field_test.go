@@ -287,7 +287,7 @@ func TestParseSenders(t *testing.T) {
 			`[{"policy":{"policy-type":"sts","policy-domain":"example.com","policy-string":["version: STSv1"],"mx-host":["mx.example.com"]},"summary":{"total-successful-session-count":1,"total-failure-session-count":0}}]`},
 		{"names of drafts, one failure in place of an array",
 			`{"organization-name":"Old",` + dates + `,"contact-info":"tls@old.example","report-id":"1","policies":[{"policy":{"policy-type":"tlsa","policy-domain":"mx.example.com"},"summary":{"total-successful-session-count":0,"total-failure-session-count":1},"failure-details":{"result-type":"CERTIFICATE_EXPIRED","failed-session-count":1,"additional-info-uri":"https://old.example/","failure-error-code":7}}]}`,
-			`[{"policy":{"policy-type":"tlsa","policy-domain":"mx.example.com"},"summary":{"total-successful-session-count":0,"total-failure-session-count":1},"failure-details":[{"result-type":"certificate-expired","failed-session-count":1,"additional-information":"https://old.example/","failure-reason-code":"7"}]}]`},
+			`[{"policy":{"policy-type":"tlsa","policy-domain":"mx.example.com","policy-string":[]},"summary":{"total-successful-session-count":0,"total-failure-session-count":1},"failure-details":[{"result-type":"certificate-expired","failed-session-count":1,"additional-information":"https://old.example/","failure-reason-code":"7"}]}]`},
 	}
 	for _, test := range tests {
 		t.Run(test.sender, func(t *testing.T) {

@@ -226,7 +226,10 @@ func (r *receivedReport) report() (*Report, error) {
 func (p *policyResult) convert(result *PolicyResult) (part string, err error) {
 	result.Policy = tlsrpt.Policy{
 		Type: registeredPolicy(p.Policy.Type), Domain: strings.TrimSpace(p.Policy.Domain),
-		Strings: p.Policy.Strings, MXHosts: p.Policy.MXHosts,
+		MXHosts: p.Policy.MXHosts,
+	}
+	if len(p.Policy.Strings) > 0 { // nil for none, whether the field is there or not
+		result.Policy.Strings = p.Policy.Strings
 	}
 	if result.Summary.Successes, err = p.Summary.Successes.get(); err != nil {
 		return "summary.total-successful-session-count", err

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"time"
 	"unicode/utf8"
+
+	"github.com/mxseal/mxseal/tlsrpt"
 )
 
 // MarshalJSON returns the report in the form of RFC 8460 section 4: without null,
@@ -46,6 +48,11 @@ func (d Detail) MarshalJSON() ([]byte, error) { return d.append(nil), nil }
 func (p *PolicyResult) append(b []byte) []byte {
 	b = appendString(append(b, `{"policy":{"policy-type":`...), string(p.Policy.Type))
 	b = appendString(append(b, `,"policy-domain":`...), p.Policy.Domain)
+	if p.Policy.Type == tlsrpt.TLSA && len(p.Policy.Strings) == 0 {
+		// The records are not known, because the lookup failed. RFC 8460 section 4.4
+		// has the field for every policy.
+		b = append(b, `,"policy-string":[]`...)
+	}
 	b = appendStrings(b, `,"policy-string":`, p.Policy.Strings)
 	b = appendStrings(b, `,"mx-host":`, p.Policy.MXHosts)
 	b = append(b, `},"summary":{"total-successful-session-count":`...)

@@ -87,7 +87,7 @@ func TestR10ReportIDs(t *testing.T) {
 	if id(first, "") == id(second, "") {
 		t.Error("two relays send the same report ID")
 	}
-	if id(first, "") != id(first, "") {
+	if again := id(first, ""); id(first, "") != again {
 		t.Error("Reporters that share a Store send different IDs")
 	}
 	if got := id(first, "mta1"); got != "20260301.example.com.mta1@sender.example" {

@@ -78,7 +78,6 @@ func (z *signedZone) over3(name, salt string, iterations, flags int) string {
 // shifted adds a number to a hash in base32hex.
 func shifted(t *testing.T, hash string, by int) string {
 	t.Helper()
-	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUV"
 	n, ok := new(big.Int).SetString(strings.ToLower(hash), 32)
 	if !ok {
 		t.Fatalf("%q is no hash", hash)
