@@ -33,8 +33,9 @@ func newSessions() sessions {
 	}
 }
 
-// Recorder returns a Recorder that counts sessions and passes them on to next, which may be nil. Sessions
-// that carry reports are passed on and not counted, as in reports. A source other than Postfix means Own.
+// Recorder returns a Recorder that counts sessions and passes them on to next. nil means that the results of
+// sessions are counted and nothing is recorded. Sessions that carry reports are passed on and not counted, as
+// in reports. A source other than Postfix means Own.
 func (m *Metrics) Recorder(source Source, next tlsrpt.Recorder) tlsrpt.Recorder {
 	if source != Postfix {
 		source = Own
@@ -42,7 +43,9 @@ func (m *Metrics) Recorder(source Source, next tlsrpt.Recorder) tlsrpt.Recorder 
 	recorded := m.sessions.recorded.WithLabelValues(string(source))
 	return tlsrpt.RecorderFunc(func(s *tlsrpt.Session) {
 		if !s.CarriesReport {
-			recorded.Inc()
+			if next != nil {
+				recorded.Inc()
+			}
 			for _, o := range s.Outcomes {
 				m.sessions.results.WithLabelValues(result(o), policyType(o)).Inc()
 			}

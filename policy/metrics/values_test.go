@@ -112,6 +112,7 @@ func TestRecorder(t *testing.T) {
 	}}
 	carrying := *session
 	carrying.CarriesReport = true
+	w.metrics.Recorder(metrics.Own, nil).Record(&tlsrpt.Session{Outcomes: []tlsrpt.Outcome{{Policy: tlsrpt.Policy{Type: tlsrpt.NoPolicyFound}}}})
 	recorder := w.metrics.Recorder(metrics.Postfix, next)
 	recorder.Record(session)
 	recorder.Record(&carrying)
@@ -122,6 +123,7 @@ func TestRecorder(t *testing.T) {
 		"mxseal_tlsrpt_recorded_total{postfix}":          1,
 		"mxseal_tlsrpt_recorded_total{own}":              0,
 		"mxseal_sessions_total{tlsa,ok}":                 1,
+		"mxseal_sessions_total{no-policy-found,ok}":      1,
 		"mxseal_sessions_total{sts,certificate-expired}": 1,
 		"mxseal_sessions_total{sts,tlsa-invalid}":        0,
 	})
