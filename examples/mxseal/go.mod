@@ -10,9 +10,16 @@ require (
 )
 
 require (
+	github.com/beorn7/perks v1.0.1 // indirect
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/emersion/go-sasl v0.0.0-20241020182733-b788ff22d5a6 // indirect
+	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
+	github.com/prometheus/client_model v0.6.2 // indirect
+	github.com/prometheus/common v0.70.0 // indirect
+	github.com/prometheus/procfs v0.21.1 // indirect
 	go.etcd.io/bbolt v1.4.3 // indirect
 	golang.org/x/crypto v0.55.0 // indirect
+	google.golang.org/protobuf v1.36.11 // indirect
 )
 
 require (
@@ -20,7 +27,9 @@ require (
 	github.com/coreos/go-systemd/v22 v22.7.0
 	github.com/hashicorp/golang-lru/v2 v2.0.7 // indirect
 	github.com/miekg/dns v1.1.73 // indirect
+	github.com/mxseal/mxseal/policy/metrics v0.0.0
 	github.com/mxseal/mxseal/policy/valkeystore v0.0.0
+	github.com/prometheus/client_golang v1.24.0
 	golang.org/x/net v0.58.0
 	golang.org/x/sync v0.22.0 // indirect
 	golang.org/x/sys v0.47.0 // indirect
@@ -30,5 +39,6 @@ require (
 // The command is for the sources that it lies beside.
 replace (
 	github.com/mxseal/mxseal => ../..
+	github.com/mxseal/mxseal/policy/metrics => ../../policy/metrics
 	github.com/mxseal/mxseal/policy/valkeystore => ../../policy/valkeystore
 )

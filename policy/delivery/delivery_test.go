@@ -21,6 +21,10 @@ func TestDelivered(t *testing.T) {
 	inet.Host("mx.dane.example", policytest.TLSA("3 1 1"))
 	inet.Domain("clear.example", policytest.Unsigned).MX("mx.clear.example")
 	inet.Host("mx.clear.example", policytest.NoSTARTTLS)
+	inet.Domain("refuses.example", policytest.Unsigned).MX("mx.refuses.example")
+	inet.Host("mx.refuses.example", policytest.Reply("STARTTLS", "454 4.7.0 not now"))
+	inet.Domain("fails.example", policytest.Unsigned).MX("mx.fails.example")
+	inet.Host("mx.fails.example", policytest.Alert(70))
 	inet.Domain("waits.example").MX("mx.waits.example")
 	inet.Host("mx.waits.example", policytest.TLSA("3 1 1"), policytest.NoSTARTTLS)
 
@@ -31,16 +35,24 @@ func TestDelivered(t *testing.T) {
 		defer mu.Unlock()
 		told[d.Plan.Domain] = d
 	}}
-	to := []string{"a@dane.example", "b@waits.example", "c@clear.example", "d@Dane.Example"}
+	to := []string{"a@dane.example", "b@waits.example", "c@clear.example", "d@Dane.Example", "e@refuses.example", "f@fails.example"}
 	if err := dialer.SendMail(t.Context(), "me@sender.example", to, []byte("Subject: x\n\nx\n")); err == nil {
 		t.Error("no error for the domain that waits")
 	}
 	dane, clear := told["dane.example"], told["clear.example"]
-	if len(told) != 2 {
+	if len(told) != 4 {
 		t.Fatalf("told of %v", told)
 	}
 	if !slices.Equal(dane.Recipients, []string{"a@dane.example", "d@Dane.Example"}) || dane.Host.By != policy.ByDANE || dane.TLS == nil || !dane.Host.RouteAuthenticated {
 		t.Errorf("%+v", dane)
+	}
+	if dane.TLSFailed || clear.TLSFailed {
+		t.Error("TLS failed where it did not")
+	}
+	for _, domain := range []string{"refuses.example", "fails.example"} {
+		if d := told[domain]; d.TLS != nil || !d.TLSFailed {
+			t.Errorf("%s: TLS %v, failed: %t", domain, d.TLS != nil, d.TLSFailed)
+		}
 	}
 	if clear.TLS != nil || clear.Host.Level != policy.Opportunistic || clear.Host.RouteAuthenticated {
 		t.Errorf("%+v", clear)

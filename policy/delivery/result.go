@@ -34,6 +34,9 @@ type Delivery struct {
 	Plan *policy.Plan
 	// TLS is the state of the TLS session; nil for a session in cleartext.
 	TLS *tls.ConnectionState
+	// TLSFailed is true if the session is in cleartext although the server offers
+	// STARTTLS: it refused the command, or the handshake failed before.
+	TLSFailed bool
 	// Reply is the server's reply to the message.
 	Reply Reply
 	// DSN is true if the server offers DSN and was sent the parameters. If it is

@@ -414,7 +414,7 @@ func (t *transaction) failure(detail string, reply Reply, err error, judged conv
 func (t *transaction) delivery(reply Reply) Delivery {
 	d := Delivery{
 		Recipients: asGiven(t.accepted), Host: t.host, Plan: t.plan, Reply: reply,
-		DSN: t.form.dsn, Converted: t.form.convert,
+		TLSFailed: t.FellBack, DSN: t.form.dsn, Converted: t.form.convert,
 	}
 	if state, ok := t.conn.TLS(); ok {
 		d.TLS = &state

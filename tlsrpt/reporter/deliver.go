@@ -73,6 +73,9 @@ func (r *Reporter) deliver(ctx context.Context, slot *pacing.Slot, j job, p *pro
 func (r *Reporter) tried(ctx context.Context, j job, round *round, err error) {
 	endpoint := round.left[0]
 	round.left, round.turn = round.left[1:], time.Time{}
+	if r.config.Attempted != nil {
+		r.config.Attempted(endpoint, err)
+	}
 	if err == nil {
 		round.accepted = true
 		return

@@ -92,6 +92,11 @@ type Config struct {
 	// concurrently. nil means the endpoints of the record.
 	Endpoints func(domain string, found []tlsrpt.Endpoint) []tlsrpt.Endpoint
 
+	// Attempted is called after each attempt to deliver a report to an endpoint: with nil if the
+	// endpoint has accepted it, and otherwise with the reason. It is for metrics, must not block,
+	// and is called concurrently. nil means that no function is called.
+	Attempted func(endpoint tlsrpt.Endpoint, err error)
+
 	// Now is the clock, which says what day it is. nil means time.Now. All waits are
 	// measured by time.Now.
 	Now func() time.Time

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"net/http"
 	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -631,4 +633,35 @@ func (b *brokenStore) Lease(ctx context.Context, day report.Day, domain string, 
 		return nil, false, err
 	}
 	return b.MemoryStore.Lease(ctx, day, domain, d)
+}
+
+// Attempted is called for each attempt at each endpoint, with its result.
+func TestReporterAttempted(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.txt["example.com"] = []string{bothTXT}
+		w.count("example.com", today, met(noPolicy))
+		w.status = http.StatusInternalServerError
+		w.mail = errTemporary
+		var mu sync.Mutex
+		results := map[string][]bool{}
+		config := w.config()
+		config.Attempted = func(endpoint tlsrpt.Endpoint, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			results[endpoint.String()] = append(results[endpoint.String()], err == nil)
+		}
+		w.start(config)
+		wait(allStarted)
+		w.set(func() { w.status = http.StatusCreated })
+		wait(24 * time.Hour)
+		mu.Lock()
+		defer mu.Unlock()
+		posts, mails := results["https://reports.example/v1"], results["mailto:tls@example.com"]
+		if len(posts) < 2 || slices.Index(posts, true) != len(posts)-1 || len(posts) != len(w.posts()) {
+			t.Errorf("by https: %v", posts)
+		}
+		if len(mails) != len(posts) || slices.Contains(mails, true) || len(mails) != len(w.mails()) {
+			t.Errorf("by mail: %v", mails)
+		}
+	})
 }

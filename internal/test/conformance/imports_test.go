@@ -19,6 +19,7 @@ var mayImport = map[string][]string{
 	"policy":                                {"dane", "dane/dnssec", "mtasts", "tlsrpt"},
 	"policy/delivery":                       {"policy", "tlsrpt"},
 	"policy/postfix":                        {"policy", "mtasts", "dane", "dane/dnssec"},
+	"policy/metrics":                        {"policy", "policy/delivery", "policy/postfix", "mtasts", "dane/dnssec", "tlsrpt", "tlsrpt/reporter"},
 	"policy/boltstore":                      {"mtasts", "tlsrpt", "tlsrpt/report", "tlsrpt/reporter"},
 	"policy/valkeystore":                    {"mtasts", "tlsrpt", "tlsrpt/report", "tlsrpt/reporter"},
 	"policy/storetest":                      {"mtasts", "tlsrpt", "tlsrpt/report", "tlsrpt/reporter"},

@@ -21,6 +21,8 @@ import (
 	"github.com/mxseal/mxseal/examples/mxseal/internal/maps"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/socketmap"
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/metrics"
+	"github.com/mxseal/mxseal/tlsrpt"
 )
 
 // defaultGrace is how long the daemon waits at its end for answers and deliveries that have begun. An answer
@@ -40,6 +42,9 @@ type daemon struct {
 	live     atomic.Pointer[config.Config]
 	resolver *policy.Resolver
 	reports  *reports
+	metrics  *metrics.Metrics
+	policies *socketmap.Server
+	received *collector.Collector // nil without reports
 }
 
 // check makes all that needs the configuration alone, and no connection.
@@ -79,7 +84,10 @@ func (d *daemon) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer d.resolver.Close()
-	if d.reports, err = newReports(d.settings, d.policyConfig(validator, stores), validator, stores.reports, d.resolver, d.log); err != nil {
+	if d.reports, err = newReports(d.settings, d.policyConfig(validator, stores), validator, stores.reports, d.resolver, d.log, d.reported); err != nil {
+		return err
+	}
+	if d.metrics, err = d.newMetrics(); err != nil {
 		return err
 	}
 	relaying, err := d.newRelaying()
@@ -93,6 +101,9 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	defer sockets.close()
 	return d.serve(ctx, sockets, relaying)
 }
+
+// reported counts an attempt to deliver a report. No report is delivered before there are metrics.
+func (d *daemon) reported(endpoint tlsrpt.Endpoint, err error) { d.metrics.Reported(endpoint, err) }
 
 func (d *daemon) validator() (*dnssec.Validator, error) {
 	dns := d.env.DNS
@@ -145,13 +156,16 @@ func (d *daemon) serve(ctx context.Context, sockets *sockets, relaying *relaying
 	running.Go(func() { d.resolver.Run(background) })
 	running.Go(func() { d.reports.run(background) })
 
-	answers := maps.New(maps.Config{Resolver: d.resolver, Settings: d.mapSettings, Logger: d.log, Now: time.Now}).All()
+	answers := maps.New(maps.Config{Resolver: d.resolver, Settings: d.mapSettings, Answered: d.metrics.Answered, Logger: d.log, Now: time.Now}).All()
 	if d.settings.Socketmap.AnyMap {
 		answers["*"] = answers["QUERY"]
 	}
-	policies := socketmap.New(answers, d.log)
+	d.policies = socketmap.New(answers, d.log)
+	if d.reports != nil {
+		d.received = collector.New(d.metrics.Recorder(metrics.Postfix, d.reports.recorder), d.log, time.Now)
+	}
 	for _, l := range sockets.policies {
-		listening.Go(func() { fail(policies.Serve(l)) })
+		listening.Go(func() { fail(d.policies.Serve(l)) })
 	}
 	cleaning, endCleaning := context.WithCancel(background)
 	defer endCleaning()
@@ -167,8 +181,7 @@ func (d *daemon) serve(ctx context.Context, sockets *sockets, relaying *relaying
 	collecting, endCollecting := context.WithCancel(background)
 	defer endCollecting()
 	if len(sockets.datagrams) > 0 {
-		received := collector.New(d.reports.recorder, d.log, time.Now)
-		listening.Go(func() { received.Run(collecting, sockets.datagrams...) })
+		listening.Go(func() { d.received.Run(collecting, sockets.datagrams...) })
 	}
 
 	d.log.Info("ready", "listeners", sockets.names())
@@ -178,7 +191,7 @@ func (d *daemon) serve(ctx context.Context, sockets *sockets, relaying *relaying
 	defer cancel()
 	relaying.relay.Shutdown(ending)
 	relaying.answers.Shutdown(ending)
-	policies.Shutdown(ending)
+	d.policies.Shutdown(ending)
 	_ = page.Shutdown(ending)
 	endCollecting()
 	endCleaning()

@@ -13,6 +13,7 @@ func (d *daemon) page() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /explain", d.explain)
+	mux.Handle("GET /metrics", d.scrapes())
 	// A page of another site must not read or embed what is here.
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()

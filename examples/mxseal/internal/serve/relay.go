@@ -8,7 +8,9 @@ import (
 
 	"github.com/mxseal/mxseal/examples/mxseal/internal/relay"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/socketmap"
+	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/delivery"
+	"github.com/mxseal/mxseal/policy/metrics"
 )
 
 // relaying takes mail and delivers it.
@@ -21,12 +23,12 @@ type relaying struct {
 
 func (d *daemon) newRelaying() (*relaying, error) {
 	s := d.settings.Relay
-	dialer := &delivery.Dialer{Resolver: d.resolver, LocalName: d.settings.Name, Logger: d.log}
+	dialer := &delivery.Dialer{Resolver: d.resolver, LocalName: d.settings.Name, Logger: d.log, Delivered: d.metrics.Delivered, Recorder: d.metrics.Recorder(metrics.Own, nil)}
 	if d.reports != nil {
-		dialer.Recorder = d.reports.recorder
+		dialer.Recorder = d.metrics.Recorder(metrics.Own, d.reports.recorder)
 	}
 	r := &relaying{pool: &delivery.Pool{Dialer: dialer}}
-	r.relay = relay.New(relay.Config{Name: d.settings.Name, MaxSize: s.MaxSize, Send: r.pool.Send, Logger: d.log})
+	r.relay = relay.New(relay.Config{Name: d.settings.Name, MaxSize: s.MaxSize, Send: r.send(d.metrics), Logger: d.log})
 	answers := map[string]socketmap.Map{}
 	if s.Transport != nil {
 		local := append(slices.Clone(s.LocalDomains), d.settings.Name)
@@ -42,6 +44,15 @@ func (d *daemon) newRelaying() (*relaying, error) {
 	}
 	r.answers = socketmap.New(answers, d.log)
 	return r, nil
+}
+
+// send delivers mail and counts the recipients that do not get it.
+func (r *relaying) send(m *metrics.Metrics) func(context.Context, delivery.Mail, ...policy.Option) (delivery.Result, error) {
+	return func(ctx context.Context, mail delivery.Mail, options ...policy.Option) (delivery.Result, error) {
+		result, err := r.pool.Send(ctx, mail, options...)
+		m.Undelivered(err)
+		return result, err
+	}
 }
 
 // start serves the sockets until shutdown, and removes old links until ctx is done.

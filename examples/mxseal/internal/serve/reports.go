@@ -9,6 +9,7 @@ import (
 	"github.com/mxseal/mxseal/examples/mxseal/internal/config"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/delivery"
+	"github.com/mxseal/mxseal/tlsrpt"
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
@@ -19,7 +20,7 @@ type reports struct {
 }
 
 // newReports returns nil if the configuration has no contact.
-func newReports(settings *config.Config, p policy.Config, dns *dnssec.Validator, store reporter.Store, resolver *policy.Resolver, logger *slog.Logger) (*reports, error) {
+func newReports(settings *config.Config, p policy.Config, dns *dnssec.Validator, store reporter.Store, resolver *policy.Resolver, logger *slog.Logger, attempted func(tlsrpt.Endpoint, error)) (*reports, error) {
 	r := settings.Reports
 	if r.Contact == "" {
 		return nil, nil
@@ -27,6 +28,7 @@ func newReports(settings *config.Config, p policy.Config, dns *dnssec.Validator,
 	c := reporter.Config{
 		Store: store, Organization: r.Organization, Contact: r.Contact, Instance: r.Instance, Resolver: dns,
 		Dial: p.Dial, AllowEndpoint: p.AllowPolicyHost, RootCAs: p.RootCAs, Now: p.Now, Logger: logger,
+		Attempted: attempted,
 	}
 	if r.DKIMKey != "" {
 		signer, err := newSigner(r)

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mxseal/mxseal/internal/names"
@@ -64,7 +65,8 @@ type Server struct {
 	maps map[string]Map
 	log  *slog.Logger
 
-	places   chan struct{} // one for each connection
+	places   chan struct{} // one for each connection, and for each listener that waits for one
+	open     atomic.Int64  // connections
 	draining context.Context
 	drain    context.CancelFunc
 	working  context.Context // done when answers must end
@@ -97,8 +99,10 @@ func (s *Server) Serve(listener net.Listener) error {
 		switch {
 		case err == nil:
 			pause = 0
+			s.open.Add(1)
 			s.running.Go(func() {
 				s.serve(conn)
+				s.open.Add(-1)
 				<-s.places
 			})
 			continue
@@ -120,7 +124,7 @@ func (s *Server) Serve(listener net.Listener) error {
 }
 
 // Connections returns how many connections there are.
-func (s *Server) Connections() int { return len(s.places) }
+func (s *Server) Connections() int { return int(s.open.Load()) }
 
 // Shutdown ends Serve, answers the requests that have begun, and closes the connections. Requests
 // that are not answered when ctx is done are abandoned.

@@ -1,0 +1,43 @@
+package serve
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/mxseal/mxseal/policy/metrics"
+)
+
+// maxScrapes bounds the collections of numbers at the same time. Each reads all policies.
+const maxScrapes = 4
+
+// newMetrics returns the numbers of the daemon. The socketmap and the collector of datagrams begin later, and
+// before the page.
+func (d *daemon) newMetrics() (*metrics.Metrics, error) {
+	c := metrics.Config{
+		Resolver: d.resolver, Now: d.env.Policy.Now,
+		Datagrams: func() (n metrics.Datagrams) {
+			if d.received != nil {
+				n = metrics.Datagrams(d.received.Counts())
+			}
+			return n
+		},
+	}
+	if d.reports != nil {
+		c.Aggregator = d.reports.recorder
+	}
+	if d.settings.Socketmap.Listen != nil {
+		c.Maps = []string{"QUERY", "QUERYwithTLSRPT", "sts"} // those that answer with policies of package postfix
+		c.Connections = func() int { return d.policies.Connections() }
+	}
+	return metrics.New(c)
+}
+
+// scrapes returns the handler that writes the numbers in the format of Prometheus.
+func (d *daemon) scrapes() http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(d.metrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes})
+}

@@ -1,0 +1,80 @@
+package metrics
+
+import (
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mxseal/mxseal/policy/postfix"
+)
+
+// other is the value of a label for what is not known.
+const other = "other"
+
+// answers returns those of postfix.Reply.Level.
+func answers() []string {
+	return []string{"dane-only", "dane", "secure", "encrypt", "fingerprint", "notfound", "temp", other}
+}
+
+// reasons returns those of losses.
+func reasons() []string { return append(names(postfix.Reasons()), other) }
+
+// socketmap counts the answers of a socketmap server.
+type socketmap struct {
+	maps              []string
+	requests, inexact *prometheus.CounterVec
+	duration          *prometheus.HistogramVec
+	connections       prometheus.GaugeFunc
+}
+
+func newSocketmap(maps []string, connections func() int) *socketmap {
+	s := &socketmap{
+		maps: slices.Clone(maps),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "mxseal_socketmap_duration_seconds", Help: "How long answers of the socketmap took.", Buckets: bounds(),
+		}, []string{"map"}),
+		connections: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "mxseal_socketmap_connections", Help: "Connections to the socketmap.",
+		}, func() float64 {
+			if connections == nil {
+				return 0
+			}
+			return float64(connections())
+		}),
+		inexact: counters("mxseal_socketmap_inexact_total", "Answers of the socketmap that cannot say all that the plan demands.", []string{"reason"}, reasons()),
+	}
+	all := append(slices.Clone(maps), other)
+	s.requests = counters("mxseal_socketmap_requests_total", "Answers of the socketmap.", []string{"map", "answer"}, all, answers())
+	for _, name := range all {
+		s.duration.WithLabelValues(name)
+	}
+	return s
+}
+
+// Answered counts an answer of a socketmap server. name is the map, and took how long the client waited. It
+// does nothing without Config.Maps.
+func (m *Metrics) Answered(name string, reply postfix.Reply, took time.Duration) {
+	s := m.socketmap
+	if s == nil {
+		return
+	}
+	name = known(s.maps, name)
+	s.requests.WithLabelValues(name, known(answers(), reply.Level())).Inc()
+	s.duration.WithLabelValues(name).Observe(took.Seconds())
+	var lost []string
+	for _, loss := range reply.Inexact {
+		if reason := known(reasons(), string(loss.Reason)); !slices.Contains(lost, reason) {
+			lost = append(lost, reason)
+			s.inexact.WithLabelValues(reason).Inc()
+		}
+	}
+}
+
+// known returns a value if it is one of those, and other if not.
+func known(values []string, value string) string {
+	if slices.Contains(values, value) {
+		return value
+	}
+	return other
+}
