@@ -101,7 +101,7 @@ func about(found *survey.Result, above dnssec.Status) *Advice {
 // withoutPlan advises on a domain to which no mail can be sent.
 func (a *Advice) withoutPlan() {
 	err := a.found.Error
-	a.Reason = strings.TrimPrefix(err.Error(), "policy: ")
+	a.Reason = strings.TrimPrefix(err.Error(), "policy: "+a.Domain+": ")
 	switch {
 	case errors.Is(err, policy.ErrNullMX):
 		a.Reason = "the domain says that it takes no mail (null MX), so there is nothing to protect"
@@ -153,7 +153,7 @@ func properties(found *survey.Result) []Property {
 	return []Property{
 		{"DNSSEC", plan.MXStatus == dnssec.Secure, "the MX records are " + plan.MXStatus.String()},
 		propertyOfDANE(plan),
-		propertyOfMTASTS(found.MTASTS),
+		propertyOfMTASTS(found.Plan.NextHop, found.MTASTS),
 		propertyOfReports(found.Reports),
 		propertyOfCertificates(found),
 	}
@@ -182,11 +182,11 @@ func propertyOfDANE(plan *policy.Plan) Property {
 	return p
 }
 
-func propertyOfMTASTS(found *policy.MTASTS) Property {
+func propertyOfMTASTS(domain string, found *policy.MTASTS) Property {
 	p := Property{Name: "MTA-STS", Text: "no policy"}
 	switch {
 	case found.Policy == nil && found.Err != nil:
-		p.Text = "the policy cannot be used: " + strings.TrimPrefix(found.Err.Error(), "mtasts: ")
+		p.Text = "the policy cannot be used: " + strings.TrimPrefix(found.Err.Error(), "mtasts: "+domain+": ")
 	case found.Policy != nil:
 		p.OK = found.Policy.Mode == mtasts.Enforce
 		p.Text = fmt.Sprintf("mode %s, for %s", found.Policy.Mode, days(found.Policy.MaxAge))

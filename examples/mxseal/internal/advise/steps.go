@@ -92,13 +92,13 @@ func (a *Advice) towardsEnforce() []Step {
 	switch {
 	case found.Policy == nil && found.Err != nil:
 		list = append(list, Step{Kind: RepairPolicy, Title: "Repair the MTA-STS policy, which senders cannot use", Text: []string{
-			strings.TrimPrefix(found.Err.Error(), "mtasts: "),
+			strings.TrimPrefix(found.Err.Error(), "mtasts: "+a.found.Plan.NextHop+": "),
 			"Senders that know an earlier policy go on with it until that expires. A policy that works:",
 		}, Publish: a.policyRecords(mtasts.Testing)})
 	case mode == mtasts.None:
 		step := Step{Kind: Testing, Title: "Publish an MTA-STS policy in testing mode, and ask for reports", Text: []string{
 			"In testing mode, senders refuse nothing and report what they would refuse. The web site needs a certificate that is valid for mta-sts." +
-				a.found.Plan.NextHop + ". Publish the file first, and then the record.",
+				a.found.Plan.NextHop + ". The file has to list all of your mail hosts, and no others. Publish it first, and then the record.",
 		}, Publish: a.policyRecords(mtasts.Testing)}
 		if noReports {
 			step.Publish = append(step.Publish, a.reportRecord())
