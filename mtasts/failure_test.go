@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -230,10 +231,10 @@ func TestC10SweepsInTurns(t *testing.T) {
 		time.Sleep(day)
 		total := 0
 		for i, s := range counted {
-			if s.sweeps == 0 {
+			if s.sweeps.Load() == 0 {
 				t.Errorf("client %d has never gone through the store", i)
 			}
-			total += s.sweeps
+			total += int(s.sweeps.Load())
 		}
 		if total < 60 || total > 150 {
 			t.Errorf("%d times in a day", total)
@@ -244,10 +245,10 @@ func TestC10SweepsInTurns(t *testing.T) {
 // countedSweeps counts the calls of All.
 type countedSweeps struct {
 	*sharing
-	sweeps int
+	sweeps atomic.Int64
 }
 
 func (s *countedSweeps) All(ctx context.Context) iter.Seq2[mtasts.Entry, error] {
-	s.sweeps++
+	s.sweeps.Add(1)
 	return s.sharing.All(ctx)
 }

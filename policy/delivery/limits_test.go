@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -318,9 +319,10 @@ func TestS13SlowIsNotStalled(t *testing.T) {
 // reply to a message.
 func stallingAt(step string) script { return stallingAfter(0, step) }
 
-// stallingAfter is stallingAt from the time on when the host has taken some messages over
-// the connection.
-func stallingAfter(messages int, step string) script {
+// stallingAfter is stallingAt from the time on when the host has taken some messages.
+func stallingAfter(messages int64, step string) script {
+	var left atomic.Int64 // of these messages
+	left.Store(messages)
 	return func(s *server) {
 		inTLS := ""
 		for line, ok := "greeting", true; ok; line, ok = s.hear() {
@@ -328,7 +330,7 @@ func stallingAfter(messages int, step string) script {
 			if verb == "EHLO" {
 				verb += inTLS
 			}
-			if verb == step && messages == 0 {
+			if verb == step && left.Load() == 0 {
 				silent(s)
 				return
 			}
@@ -337,12 +339,12 @@ func stallingAfter(messages int, step string) script {
 			switch verb {
 			case "DATA":
 				s.message()
-				if step == "." && messages == 0 {
+				if step == "." && left.Load() == 0 {
 					silent(s)
 					return
 				}
 				s.say("250 ok\r\n")
-				messages--
+				left.Add(-1)
 			case "STARTTLS":
 				if inTLS = " in TLS"; step == "TLS" {
 					silent(s)
