@@ -153,14 +153,12 @@ func (m *Maps) resolve(ctx context.Context, patience time.Duration, domain strin
 		ends, cancel := context.WithTimeout(ctx, patience)
 		// The work ends with its last caller. This one stays.
 		timer := time.AfterFunc(patience/4, func() { m.stay(ctx, domain, options) })
-		context.AfterFunc(ends, func() {
+		return ends, func() {
+			timer.Stop()
 			if ends.Err() == context.DeadlineExceeded {
 				now := m.config.Now()
 				m.stalled.add(strings.ToLower(domain), now.Add(stallPause), now)
 			}
-		})
-		return ends, func() {
-			timer.Stop()
 			cancel()
 		}
 	}}
