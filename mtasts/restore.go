@@ -29,10 +29,10 @@ var errEntry = errors.New("mtasts: stored entry is not valid")
 // storage reads and writes states in the store. It does not trust the store, and
 // it reports its errors as events.
 type storage struct {
-	store  Store  // nil for none
-	leaser Leaser // nil unless the store is one
-	sharer FailureSharer
-	key    []byte // nil for none
+	store  Store         // nil for none
+	leaser Leaser        // nil unless the store is one
+	sharer FailureSharer // nil unless the store is one
+	key    []byte        // nil for none
 	events *notifier
 	now    func() time.Time
 	absent *absent.Set // the domains for which the store said that it has no entry
@@ -165,10 +165,9 @@ func restoreProblems(e Entry) *problems {
 	return p
 }
 
-// write brings the store up to date after the step from old, which the store
-// has unless it is unsaved, to next. A new time to ask DNS alone is not written, and an expired policy is
-// not removed: the clock may be wrong. It returns false if the store could not be
-// written.
+// write brings the store up to date after the step from old, which the store has unless it
+// is unsaved, to next. A new time to ask DNS alone is not written, and an expired policy is
+// not removed: the clock may be wrong. It returns false if the store could not be written.
 func (st *storage) write(ctx context.Context, old, next *state) bool {
 	if st.store == nil || next.policy == nil || old.policy != nil && !old.unsaved && old.essentials() == next.essentials() {
 		return true

@@ -53,7 +53,7 @@ func (w *work) share(ctx context.Context, mine *state, id string) (theirs *state
 
 // takeFailure adds the failure of another Client's fetch to s, which has no policy in
 // force, and reports whether there is one. It only delays a fetch, and a writer to the
-// store must not delay it for ever: the failure is about the id that this Client has
+// store must not delay it forever: the failure is about the id that this Client has
 // found in DNS, is not older than fetchRetry, and does not count a second time before
 // this Client has tried itself, unless it has a tag.
 func (w *work) takeFailure(ctx context.Context, s *state, id string) bool {

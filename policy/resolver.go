@@ -204,8 +204,8 @@ func (r *Resolver) Close() error {
 // the one that New made. It is for mtasts.Client.Preload.
 func (r *Resolver) MTASTS() *mtasts.Client { return r.mtasts }
 
-// Run refreshes the MTA-STS policies of domains in use until ctx is done or the
-// Resolver is closed; see mtasts.Client.Run. A program that runs for more than a day calls it in a
+// Run refreshes the MTA-STS policies of domains in use until ctx is done or the Resolver is
+// closed; see mtasts.Client.Run. A program that runs for more than a day calls it in a
 // goroutine of its own.
 func (r *Resolver) Run(ctx context.Context) { r.mtasts.Run(ctx) }
 

@@ -248,7 +248,7 @@ var reasons = [...]Reason{
 	},
 	{
 		"starttls-injection", ofHandshakes,
-		"somebody added a reply to that of STARTTLS",
+		"more than the reply to STARTTLS came before the handshake",
 		"update the mail server; if it is current, an attacker between the sender and the host tried to inject replies",
 	},
 	{

@@ -17,8 +17,8 @@ import (
 type database struct {
 	*bolt.DB
 	file *os.File
-	// broken is true after a commit panicked. bbolt's lock for writing is held for ever
-	// then.
+	// broken is true after a commit panicked. bbolt's lock for writing is held
+	// forever then.
 	broken atomic.Bool
 }
 

@@ -198,14 +198,17 @@ func (d *Dialer) walk(ctx context.Context, domain string, options []policy.Optio
 	case !ok:
 		return nil, tooManyDeliveries(domain)
 	}
-	resolve := func(ctx context.Context) (*policy.Plan, error) { return d.Resolver.Resolve(ctx, domain, options...) }
-	w := &walk{dialer: d, leaveDomain: leave, resolve: resolve}
-	plan, err := resolve(ctx)
-	if err != nil {
+	w := &walk{dialer: d, leaveDomain: leave}
+	w.resolve = func(ctx context.Context) (*policy.Plan, error) {
+		plan, err := d.Resolver.Resolve(ctx, domain, options...)
 		if failure := new(policy.Error); errors.As(err, &failure) {
 			session := failure.Session()
 			w.record(&session)
 		}
+		return plan, err
+	}
+	plan, err := w.resolve(ctx)
+	if err != nil {
 		leave()
 		return nil, err
 	}

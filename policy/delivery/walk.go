@@ -30,8 +30,8 @@ type walk struct {
 	renewals  int      // of such plans
 	targets   []target // not yet tried
 	current   target   // the last that was tried
-	failed    []target
-	left      int // connections that may still be made
+	failed    []target // by this plan and those that it replaced
+	left      int      // connections that may still be made
 	failures  []*policy.Error
 	stale     bool  // a policy failure occurred, and an MTA-STS policy is in force
 	rechecked bool  // the policy was looked up again
@@ -85,9 +85,10 @@ func (w *walk) next(ctx context.Context) (*conversation.Conversation, error) {
 	return nil, w.exhausted()
 }
 
-// renew resolves the domain again if the plan does not hold any more: keys, policies and
-// hosts may be others. The addresses and refused hosts that failed are not tried again. The first address
-// that a plan gives is tried in any case, because the plan held when it was made.
+// renew resolves the domain again if the plan does not hold any more: its keys, policies and
+// hosts may have changed. Addresses that failed and hosts that were refused are not tried
+// again. The first address of a plan is tried in any case, because the plan held when it was
+// made.
 func (w *walk) renew(ctx context.Context) error {
 	if w.current.host == nil || w.resolve == nil || w.dialer.Resolver.Holds(w.plan) {
 		return nil

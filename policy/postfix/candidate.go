@@ -176,7 +176,7 @@ func (t *table) fingerprinted() (f fingerprint) {
 	return f
 }
 
-// encrypt is the policy encrypt: TLS, whoever the server is.
+// encrypt is the policy encrypt: TLS without authentication of the server.
 type encrypt struct{}
 
 func (encrypt) treats(d demand) treatment {

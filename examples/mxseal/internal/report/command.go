@@ -100,7 +100,7 @@ func (s *summary) read(name string) {
 		s.add(r)
 	}
 	if nothing {
-		s.complain(fmt.Errorf("%s: %w", name, report.ErrNoReport))
+		s.complain(fmt.Errorf("%s: no TLS report was found", name))
 	}
 }
 
