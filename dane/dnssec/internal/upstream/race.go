@@ -43,7 +43,7 @@ type Outcome[R any] struct {
 }
 
 // lookTime is how often a race looks at the servers that it waits for.
-const lookTime = 100 * time.Millisecond
+const lookTime = 50 * time.Millisecond
 
 // Run runs the race. It returns an error if ctx ended, Spend returned one, or this host
 // has no room. If all attempts failed, the error is nil and Outcome.By is zero.
@@ -194,13 +194,13 @@ func (r *running[R]) begin() *entry {
 // mayBegin reports whether the attempt is allowed now. A plaintext server is not asked
 // while an authenticated one may still reply, because it is easier to attack. A server
 // is asked again after a failure that may be due to the way in which it was asked, and in
-// parallel with an attempt in another way whose reply is overdue.
+// parallel with an attempt in another way whose reply is overdue, like all others.
 func (r *running[R]) mayBegin(to Attempt) bool {
 	overdue, sameWay := false, false
 	for _, e := range r.entries {
 		switch {
 		case !e.underWay:
-		case e.Server.isAuthenticated() && !to.Server.isAuthenticated():
+		case e.Server.isAuthenticated() && !to.Server.isAuthenticated(), to.Round > 0 && !e.missed:
 			return false
 		case e.Server == to.Server:
 			overdue = overdue || e.missed
@@ -210,18 +210,23 @@ func (r *running[R]) mayBegin(to Attempt) bool {
 	return to.Round == 0 || overdue && !sameWay || r.outcome.Tried.worthAgain(to.Server)
 }
 
-// sent notes that the question is about to be sent.
+// sent notes that the question is about to be sent. If the server did not reply to a check,
+// the next one is asked at once, so that dead servers cost their time together.
 func (r *running[R]) sent(e *entry, cancel context.CancelFunc) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e.began, e.cancel = time.Now(), cancel
+	wait := e.Server.patience()
+	if e.Server.failsChecks() {
+		wait = 0
+	}
 	switch {
 	case r.over:
 		cancel()
 	case r.timer == nil:
-		r.timer = time.AfterFunc(e.Server.patience(), r.look)
+		r.timer = time.AfterFunc(wait, r.look)
 	default:
-		r.timer.Reset(e.Server.patience())
+		r.timer.Reset(wait)
 	}
 }
 
