@@ -210,34 +210,32 @@ func (r *running[R]) mayBegin(to Attempt) bool {
 	return to.Round == 0 || overdue && !sameWay || r.outcome.Tried.worthAgain(to.Server)
 }
 
-// sent notes that the question is about to be sent. If the server did not reply to a check,
-// the next one is asked at once, so that dead servers cost their time together.
+// sent notes that the question is about to be sent.
 func (r *running[R]) sent(e *entry, cancel context.CancelFunc) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e.began, e.cancel = time.Now(), cancel
-	wait := e.Server.patience()
-	if e.Server.failsChecks() {
-		wait = 0
-	}
 	switch {
 	case r.over:
 		cancel()
 	case r.timer == nil:
-		r.timer = time.AfterFunc(wait, r.look)
+		r.timer = time.AfterFunc(e.Server.patience(), r.look)
+	case e.Server.failsChecks():
+		r.timer.Reset(0)
 	default:
-		r.timer.Reset(wait)
+		r.timer.Reset(lookTime)
 	}
 }
 
-// look looks at the attempts under way, and then begins the next one.
+// look looks at the attempts under way, and begins the next one if all are overdue, or their
+// servers do not reply to checks either: dead servers cost their time together.
 func (r *running[R]) look() {
 	r.mu.Lock()
 	if r.over {
 		r.mu.Unlock()
 		return
 	}
-	now := time.Now()
+	now, isTurn := time.Now(), true
 	for _, e := range r.entries {
 		if !e.underWay || e.began.IsZero() {
 			continue
@@ -245,6 +243,7 @@ func (r *running[R]) look() {
 		if wait := e.Server.patience(); now.Sub(e.began) >= wait {
 			r.missed(e)
 		}
+		isTurn = isTurn && (e.missed || e.Server.failsChecks())
 		if e.Server.standing(now) == failing {
 			e.givenUp = true
 			e.cancel()
@@ -252,7 +251,9 @@ func (r *running[R]) look() {
 	}
 	r.timer.Reset(lookTime)
 	r.mu.Unlock()
-	r.work()
+	if isTurn {
+		r.work()
+	}
 }
 
 // missed notes that there is no reply to an attempt, at least not in the usual time. All
