@@ -142,11 +142,12 @@ func (f *Facts) InTurn() []netip.Addr {
 // is the reason.
 func (f *Facts) LeaveOut(permitted func(netip.Addr) bool, why error) {
 	refused := func(addr netip.Addr) bool { return !permitted(addr) }
-	if !slices.ContainsFunc(f.Addrs, refused) {
+	first := slices.IndexFunc(f.Addrs, refused)
+	if first < 0 {
 		return
 	}
 	all := f.Addrs // which other plans share
-	f.Addrs = slices.DeleteFunc(slices.Clone(all), refused)
+	f.Addrs = append(all[:first:first], slices.DeleteFunc(slices.Clone(all[first+1:]), refused)...)
 	if len(f.Addrs) == 0 {
 		f.Err = fmt.Errorf("%w %s", why, all[0])
 	}
