@@ -131,6 +131,9 @@ func (s *sumStore) seal(day report.Day, domain string) reporter.Part {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	if number == 0 {
+		return reporter.Part{}
+	}
 	part := s.sums(day, domain)
 	if part.Number != number {
 		s.t.Errorf("part %d after part %d was sealed", part.Number, number)
