@@ -171,8 +171,12 @@ func sessionsInputs() (inputs []sessionsInput) {
 		{"another greeting", func(s *sessionVector) { s.HELO = "other.example" }}, {"no greeting", func(s *sessionVector) { s.HELO = "" }}, {"a greeting with control characters", func(s *sessionVector) { s.HELO = " mail\r\n\x1b.example\u00fc " }},
 		{"another receiving address", func(s *sessionVector) { s.ReceivingIP = netip.MustParseAddr("192.0.2.9") }}, {"an IPv4 address in IPv6 form", func(s *sessionVector) { s.ReceivingIP = netip.MustParseAddr("::ffff:192.0.2.9") }}, {"an address with a zone", func(s *sessionVector) { s.SendingIP = netip.MustParseAddr("fe80::1%eth0") }},
 		{"no addresses", func(s *sessionVector) { s.SendingIP, s.ReceivingIP = netip.Addr{}, netip.Addr{} }}, {"another sending address", func(s *sessionVector) { s.SendingIP = netip.MustParseAddr("192.0.2.2") }},
-		{"another reason", func(s *sessionVector) { s.Outcomes = []outcomeVector{with(sts, failureVector{tlsrpt.CertificateNotTrusted, "unknown-authority"})} }},
-		{"a reason with a control character", func(s *sessionVector) { s.Outcomes = []outcomeVector{with(sts, failureVector{tlsrpt.CertificateNotTrusted, "a\x00b"})} }},
+		{"another reason", func(s *sessionVector) {
+			s.Outcomes = []outcomeVector{with(sts, failureVector{tlsrpt.CertificateNotTrusted, "unknown-authority"})}
+		}},
+		{"a reason with a control character", func(s *sessionVector) {
+			s.Outcomes = []outcomeVector{with(sts, failureVector{tlsrpt.CertificateNotTrusted, "a\x00b"})}
+		}},
 	} {
 		add(c.what+", in a failure", of(with(sts, untrusted)), changed(of(with(sts, untrusted)), c.change), of(with(sts, untrusted)))
 		add(c.what+", in a failed fetch", of(with(sts, failureVector{Type: tlsrpt.STSPolicyFetchError})), changed(of(with(sts, failureVector{Type: tlsrpt.STSPolicyFetchError})), c.change))
