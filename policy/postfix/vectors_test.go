@@ -270,6 +270,8 @@ func answerInputs(t *testing.T) (inputs []answerInput) {
 				f.Hosts, f.InsecureMX = pair(a, b), (i+j+k)%2 == 1
 				inputs = append(inputs, answerInput{"two hosts", f, clientWants{Program: programs[(i+j/2+k)%2]}})
 			}
+			f := factsVector{Hosts: pair(a, b), InsecureMX: i%2 == 1, Floor: levelName(policy.Encrypted)}
+			inputs = append(inputs, answerInput{"two hosts, encrypted at least", f, clientWants{Program: programs[(i+j/2)%3], Fingerprints: j%2 == 1}})
 		}
 	}
 	r := rand.New(rand.NewPCG(1, 0))
