@@ -243,6 +243,7 @@ func newVectorWorld(t *testing.T, input conversationInput) (*vectorWorld, *polic
 		}
 	}
 	names.Add(t, dnssec.Secure, exchanges...)
+	names.Add(t, dnssec.Secure, `_mta-sts.example.org. TXT "v=STSv1; id=1"`)
 	config := policy.Config{DNS: names, Dial: w.dial, RootCAs: certificates().roots, NoMTASTS: input.MTASTS == ""}
 	if input.MTASTS != "" {
 		config.Store = policyStore(input.MTASTS)
