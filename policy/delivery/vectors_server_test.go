@@ -27,7 +27,8 @@ type serverVector struct {
 	Offers      []string `json:"offers"`
 	OffersInTLS []string `json:"offers_in_tls"`
 	Certificate string   `json:"certificate"`
-	// At has what the server does at a step in place of the usual.
+	// At has what the server does at a step in place of the usual. After " again", it is for the
+	// connections after the first.
 	At map[string]string `json:"at,omitempty"`
 }
 
@@ -44,6 +45,7 @@ type vectorServer struct {
 	heard *heardVector
 	mu    *sync.Mutex
 	inTLS string // what follows the name of a step
+	again bool   // it is not the first connection
 }
 
 // certificateOf returns the certificate of a kind.
@@ -68,11 +70,19 @@ func (v *vectorServer) hears(line string) {
 	v.heard.Lines = append(v.heard.Lines, line)
 }
 
+// at returns what the server does at a step, and "" for the usual.
+func (v *vectorServer) at(step string) string {
+	if special, ok := v.At[step+" again"]; ok && v.again {
+		return special
+	}
+	return v.At[step]
+}
+
 // react does what is said for a step, or else says the usual. It returns the reply code, 0 for
 // none, and whether the connection goes on.
 func (v *vectorServer) react(step, usual string) (code int, ok bool) {
 	text := usual
-	switch special := v.At[step]; special {
+	switch special := v.at(step); special {
 	case "":
 	case "closes":
 		return 0, false
@@ -146,7 +156,7 @@ func (v *vectorServer) startTLS() bool {
 	}
 	config := &tls.Config{Certificates: []tls.Certificate{certificateOf(v.Certificate)}, SessionTicketsDisabled: true}
 	var alert byte
-	switch special := v.At["handshake"]; special {
+	switch special := v.at("handshake"); special {
 	case "closes":
 		v.conn.Read(make([]byte, 16<<10))
 		return false
@@ -207,9 +217,10 @@ func (w *vectorWorld) script(host string, of serverVector) script {
 	return func(s *server) {
 		heard := &heardVector{Host: host, Lines: []string{}}
 		w.mu.Lock()
+		again := slices.ContainsFunc(w.heard, func(h *heardVector) bool { return h.Host == host })
 		w.heard = append(w.heard, heard)
 		w.mu.Unlock()
-		(&vectorServer{server: s, serverVector: of, heard: heard, mu: &w.mu}).serve()
+		(&vectorServer{server: s, serverVector: of, heard: heard, mu: &w.mu, again: again}).serve()
 	}
 }
 

@@ -201,6 +201,13 @@ func beforeMail() map[string]serverVector {
 			servers[step+": "+reaction] = that(step, reaction)
 		}
 	}
+	for _, failure := range [][2]string{{"handshake", "alert 80"}, {"STARTTLS", "closes"}, {"EHLO in TLS", "closes"}} {
+		for _, later := range [][2]string{
+			{"greeting", "421 busy"}, {"greeting", "521 no mail here"}, {"greeting", "closes"}, {"EHLO", "450 later"}, {"EHLO", "500 what?"}, {"handshake", "old TLS"}, {"STARTTLS", "454 later"}, {"EHLO in TLS", "250 mx"},
+		} {
+			servers[fmt.Sprintf("%s: %s; then %s: %s", failure[0], failure[1], later[0], later[1])] = that(failure[0], failure[1], later[0]+" again", later[1])
+		}
+	}
 	for _, kind := range []string{"other name", "untrusted", "expired"} {
 		s := goodServer()
 		s.Certificate = kind
@@ -236,6 +243,12 @@ func conversationInputs() (inputs []conversationInput) {
 	names := slices.Sorted(maps.Keys(before))
 	for i, p := range protections {
 		for j, name := range names {
+			if strings.Contains(name, "; then") { // another connection, which only mail without a policy gets
+				if i < 2 {
+					inputs = append(inputs, p.on(name, before[name]))
+				}
+				continue
+			}
 			inputs = append(inputs, p.on(name, before[name]))
 			// Before a good host, and before others: not for all, since there are many.
 			if (i+j)%5 == 0 || i == 0 {

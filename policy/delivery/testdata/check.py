@@ -35,8 +35,10 @@ class Attempt:
         self.requires, self.plan = plan["requires"], plan
         self.heard, self.reports = heard, reports
         self.require_tls = self.message.get("require_tls", False) and self.message["from"] != ""
-        self.counted = None  # the failure of TLS that a report counts
-        self.silent = False  # TLS failed by silence, which counts if the host then takes mail
+        self.connections = 0
+        self.is_counted = False
+        self.counted = None  # the failure of TLS on an earlier connection
+        self.silent = False  # which was silence, and counts only if the host then takes mail
 
     # What a report says (RFC 8460 section 4.3).
 
@@ -48,8 +50,10 @@ class Attempt:
         return "sts" if self.case.get("mta_sts") else "no-policy-found"
 
     def report(self, failure=None):
-        kind = self.policy()
-        if kind:
+        """Counts the host, once: what went wrong first counts."""
+        kind, failure = self.policy(), self.counted or failure
+        if kind and not self.is_counted:
+            self.is_counted = True
             self.reports.append({"host": self.host["name"], "policy": kind} | ({"failure": failure} if failure else {}))
 
     # One connection.
@@ -57,9 +61,14 @@ class Attempt:
     def says(self, line):
         self.lines.append(line)
 
+    def at(self, step):
+        """What is special about a step; after " again" in the connections after the first."""
+        at = self.server.get("at", {})
+        return at.get(step + " again" if self.connections > 1 and step + " again" in at else step, "")
+
     def reply(self, step, usual):
         """The code and text of a reply, or what the server does instead."""
-        reaction = self.server.get("at", {}).get(step, usual)
+        reaction = self.at(step) or usual
         return (0, reaction) if reaction in TROUBLE else (int(reaction[:3]), reaction[4:])
 
     def leave(self, code, permanent=False):
@@ -74,8 +83,7 @@ class Attempt:
         if code // 100 == 2:
             return {line.split()[0].upper(): line for line in offered} if reaction == "usual" else {}
         if inside and not self.mandatory and reaction in ("closes", "stalls"):  # the server's verdict on TLS 1.3
-            self.silent = reaction == "stalls"
-            self.counted = "validation-failure"
+            self.counted, self.silent = "validation-failure", reaction == "stalls"
             raise Again("clear")
         if inside:
             self.session()
@@ -87,10 +95,9 @@ class Attempt:
 
     def connect(self, tls):
         """A session: whether it has TLS, what the server offers, and whether TLS failed before."""
-        at = self.server.get("at", {})
-        if at.get("connection"):
+        if self.at("connection"):
             raise Failed
-        self.lines = []
+        self.lines, self.connections = [], self.connections + 1
         self.heard.append({"host": self.host["name"], "lines": self.lines})
         code, _ = self.reply("greeting", "220 usual")
         if code // 100 != 2:
@@ -115,7 +122,7 @@ class Attempt:
             return False, offers, True
         if not code:
             self.failed_tls(reaction, "clear")
-        self.handshake(at.get("handshake", ""), "old" if tls == "new" else "clear")
+        self.handshake(self.at("handshake"), "old" if tls == "new" else "clear")
         self.says("TLS")
         offers = self.hello(True, self.server["offers_in_tls"] or [])
         self.session()
@@ -123,7 +130,7 @@ class Attempt:
 
     def failed_tls(self, reaction, then, failure="validation-failure", permanent=False):
         if not self.mandatory:
-            self.counted = failure
+            self.counted, self.silent = failure, reaction == "stalls"
             raise Again(then)
         if reaction != "stalls":
             self.report(failure)
@@ -148,11 +155,9 @@ class Attempt:
         """Counts an established session, once. A policy in testing mode judges it."""
         failure = None
         if self.case.get("mta_sts") == "testing":
-            old = self.server.get("at", {}).get("handshake") == "old TLS"
+            old = self.at("handshake") == "old TLS"
             failure = "validation-failure" if old else self.verdict(CERTIFICATE_FAILURES.get(self.server["certificate"]))
-        if not getattr(self, "is_counted", False):
-            self.is_counted = True
-            self.report(failure)
+        self.report(failure)
 
     def open(self):
         tls = "new"
@@ -161,6 +166,10 @@ class Attempt:
                 return self.connect(tls)
             except Again as again:
                 tls = again.to
+            except Failed:
+                if self.counted and not self.silent:
+                    self.report()
+                raise
 
     # One transaction.
 
