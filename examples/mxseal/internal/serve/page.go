@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/mxseal/mxseal/examples/mxseal/internal/maps"
@@ -53,7 +54,7 @@ func (d *daemon) undelivered(err error) {
 	}
 	for _, u := range failed.Undelivered {
 		if u.Err.Domain != "" {
-			d.noted.waits.Note(u.Err.Domain, u.Err.Error(), time.Now())
+			d.noted.waits.Note(u.Err.Domain, strings.TrimPrefix(u.Err.Error(), "policy: "), time.Now())
 		}
 	}
 }

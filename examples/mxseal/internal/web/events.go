@@ -94,7 +94,7 @@ func (h *eventHandler) event(record slog.Record) Event {
 	event := Event{Time: record.Time, Bad: record.Level >= slog.LevelWarn}
 	var details []string
 	note := func(a slog.Attr) {
-		if text := a.Value.Resolve().String(); a.Key == "domain" {
+		if text := textOf(a.Value.Resolve()); a.Key == "domain" {
 			event.Domain = names.Printable(text, maxName)
 		} else if text != "" {
 			details = append(details, names.Printable(a.Key+"="+text, maxEventText))
@@ -113,6 +113,14 @@ func (h *eventHandler) event(record slog.Record) Event {
 		event.Text = names.Printable(event.Text+" ("+strings.Join(details, ", ")+")", maxEventText)
 	}
 	return event
+}
+
+// textOf returns the text of a value of the log.
+func textOf(v slog.Value) string {
+	if v.Kind() == slog.KindTime {
+		return v.Time().UTC().Format(time.RFC3339)
+	}
+	return v.String()
 }
 
 func (h *eventHandler) WithAttrs(attrs []slog.Attr) slog.Handler {

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"cmp"
 	"iter"
 	"slices"
 	"strings"
@@ -16,7 +15,7 @@ type window[T any] struct {
 	Rows []T
 	// Next is the key of the last row, if more rows follow.
 	Next string
-	// Total counts the rows of all pages.
+	// Total counts the rows of all pages. A row that comes twice counts twice.
 	Total int
 	// Contains is the text by which the list was filtered.
 	Contains string
@@ -39,7 +38,10 @@ func look[E, T any](all iter.Seq[E], q query, row func(E) (key, domain string, o
 			continue
 		}
 		// One more than is shown, to know whether there are more.
-		at, _ := slices.BinarySearchFunc(w.keys, key, cmp.Compare[string])
+		at, twice := slices.BinarySearch(w.keys, key)
+		if twice {
+			continue
+		}
 		w.keys = slices.Insert(w.keys, at, key)
 		kept = slices.Insert(kept, at, element)
 		if len(kept) > pageSize+1 {
