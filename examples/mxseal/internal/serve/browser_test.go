@@ -45,7 +45,11 @@ func openBrowser(t *testing.T) *browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := exec.Command(interop.Need(t, "chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+	program, err := exec.LookPath("chromium-headless-shell")
+	if err != nil {
+		program = interop.Need(t, "chromium")
+	}
+	c := exec.Command(program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
 		"--disable-background-networking", "--remote-debugging-pipe", "--user-data-dir="+t.TempDir())
 	log := new(output)
 	c.Stdout, c.Stderr, c.ExtraFiles = log, log, []*os.File{theirs, theirReplies}
