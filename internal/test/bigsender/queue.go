@@ -5,7 +5,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,9 +21,6 @@ type queue struct {
 	inFlight map[*process]map[*message]bool
 	changed  chan struct{}
 
-	// known are the domains to which a message was sent by a policy of MTA-STS. The
-	// fleet must not forget it.
-	known map[domain]bool
 	// sessions is what the reports of the day must contain, and unsure what may be
 	// missing, or there in addition, because a relay was killed.
 	sessions map[counted]tally
@@ -32,14 +28,12 @@ type queue struct {
 	unsure   map[counted]int64
 
 	deferrals, delivered, bounced atomic.Int64
-	lastDelivery                  atomic.Int64 // by time.Now, in nanoseconds
 }
 
 type message struct {
 	number int
 	to     domain
 	state  string // "", "delivered" or "bounced"
-	by     string // what decided the level of the host
 	detail string // of the last deferral
 	again  time.Time
 	// mayRepeat is true if the relay that had the message was killed.
@@ -59,7 +53,7 @@ const window = 15 * time.Second
 
 func newQueue() *queue {
 	return &queue{
-		inFlight: make(map[*process]map[*message]bool), changed: make(chan struct{}, 1), known: make(map[domain]bool),
+		inFlight: make(map[*process]map[*message]bool), changed: make(chan struct{}, 1),
 		sessions: make(map[counted]tally), recent: make(map[*process][]recentSession), unsure: make(map[counted]int64),
 	}
 }
@@ -100,11 +94,7 @@ func (q *queue) result(number int, result, detail string) {
 		q.due = append(q.due, m)
 	case "delivered":
 		q.delivered.Add(1)
-		q.lastDelivery.Store(time.Now().UnixNano())
-		m.state, m.by = result, detail
-		if strings.Contains(strings.ToLower(detail), "mta-sts") {
-			q.known[m.to] = true
-		}
+		m.state = result
 	default:
 		q.bounced.Add(1)
 		m.state, m.detail = result, detail
