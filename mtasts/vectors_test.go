@@ -14,7 +14,7 @@ import (
 
 var write = flag.Bool("write", false, "write the test vectors in testdata")
 
-// vectors is the file that testdata/README.md explains.
+// vectors is the file that docs/vectors.md explains.
 type vectors struct {
 	Records  []recordVector `json:"records"`
 	Policies []policyVector `json:"policies"`

@@ -12,7 +12,7 @@ import (
 
 var write = flag.Bool("write", false, "write the test vectors in testdata")
 
-// vector is a decision as testdata/README.md explains it.
+// vector is a decision as docs/vectors.md explains it.
 type vector struct {
 	MX        string   `json:"mx"`
 	TLSA      string   `json:"tlsa"`
