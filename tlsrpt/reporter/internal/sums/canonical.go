@@ -87,14 +87,17 @@ func boundedText(lines []string) []string {
 func clonePolicy(p tlsrpt.Policy) tlsrpt.Policy {
 	list := slices.Concat([]string{p.Domain}, p.Strings, p.MXHosts)
 	cloneTogether(list)
-	p.Domain, list = list[0], list[1:]
-	if n := len(p.Strings); n > 0 {
-		p.Strings, list = list[:n:n], list[n:]
-	}
-	if len(p.MXHosts) > 0 {
-		p.MXHosts = list
-	}
+	n := 1 + len(p.Strings)
+	p.Domain, p.Strings, p.MXHosts = list[0], orNil(list[1:n:n]), orNil(list[n:])
 	return p
+}
+
+// orNil returns nil for an empty list.
+func orNil(list []string) []string {
+	if len(list) == 0 {
+		return nil
+	}
+	return list
 }
 
 // cloneDetail does the same for a detail.
