@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -135,15 +136,16 @@ func guard(f func() error) (err error) {
 // passed, and would never end.
 func ascend(b *bolt.Bucket, after string, visit func(k, v []byte) bool) error {
 	c := b.Cursor()
-	k, v := c.Seek([]byte(after))
-	if string(k) == after {
+	last := []byte(after)
+	k, v := c.Seek(last)
+	if bytes.Equal(k, last) {
 		k, v = c.Next()
 	}
-	for last := after; k != nil; k, v = c.Next() {
-		if string(k) <= last {
+	for ; k != nil; k, v = c.Next() {
+		if bytes.Compare(k, last) <= 0 {
 			return fmt.Errorf("%w: its keys are not in order", ErrDamaged)
 		}
-		last = string(k)
+		last = append(last[:0], k...)
 		if !visit(k, v) {
 			break
 		}
