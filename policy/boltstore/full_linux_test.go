@@ -153,7 +153,7 @@ func TestC9DamagedOnFullDisk(t *testing.T) {
 	}
 }
 
-// damageOnFullDisk damages all pages but the first ones between two commits that fail.
+// damageOnFullDisk damages the branches of trees between two commits that fail.
 func damageOnFullDisk(path string) error {
 	signal.Ignore(syscall.SIGXFSZ)
 	s, err := Open(path, Config{})
@@ -177,11 +177,24 @@ func damageOnFullDisk(path string) error {
 	if err != nil {
 		return err
 	}
-	page := int64(os.Getpagesize())
-	for at := 4 * page; at < info.Size(); at += page {
-		if _, err := file.WriteAt(bytes.Repeat([]byte{0xff}, pageHeader), at); err != nil {
+	page := make([]byte, os.Getpagesize())
+	damaged := 0
+	for at := int64(metaPages * len(page)); at < info.Size(); at += int64(len(page)) {
+		if _, err := file.ReadAt(page, at); err != nil {
 			return err
 		}
+		if number.Uint16(page[8:]) != flagBranch {
+			continue
+		}
+		damaged++
+		child := pageHeader + elementHeader - 8
+		copy(page[child+elementHeader:][:8], page[child:]) // two elements have the same page
+		if _, err := file.WriteAt(page, at); err != nil {
+			return err
+		}
+	}
+	if damaged == 0 {
+		return errors.New("the test shows nothing: the file has no branch")
 	}
 	for range 3 {
 		if err := s.Sync(); err == nil {
