@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/test/dnsdata"
 )
 
 // File is the file that dane/dnssec/testdata/README.md explains.
@@ -80,7 +82,7 @@ type Server struct {
 // Serve starts a Server, which the end of the test stops.
 func Serve(t testing.TB) *Server {
 	t.Helper()
-	packets, listener := listen(t)
+	packets, listener := dnsdata.Listen(t)
 	s := &Server{Addr: packets.LocalAddr().String()}
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -110,26 +112,6 @@ func Serve(t testing.TB) *Server {
 		running.Wait()
 	})
 	return s
-}
-
-// listen listens on a port that is free for UDP and for TCP.
-func listen(t testing.TB) (net.PacketConn, net.Listener) {
-	t.Helper()
-	var problem error
-	for range 20 {
-		packets, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		listener, err := net.Listen("tcp", packets.LocalAddr().String())
-		if err == nil {
-			return packets, listener
-		}
-		packets.Close()
-		problem = err
-	}
-	t.Fatal(problem)
-	return nil, nil
 }
 
 // Use makes the server give the replies of the case.

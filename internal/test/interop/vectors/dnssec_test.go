@@ -35,12 +35,15 @@ func TestDNSSECVectorsInUnbound(t *testing.T) {
 		server.Use(t, f, c)
 		u.configure(t, c)
 		asked++
-		switch status, detail := u.ask(t, c); status {
-		case c.Status:
-		case c.Also:
+		switch got := u.ask(t, c); {
+		case got.status == "secure" && c.Status == "secure" && (got.rcode == dns.RcodeNameError != c.NXDomain || got.records != len(c.Records)):
+			t.Errorf("%s, %s %s: %s and %d records, want NXDOMAIN %v and %d", c.What, c.Name, c.Type,
+				dns.RcodeToString[got.rcode], got.records, c.NXDomain, len(c.Records))
+		case got.status == c.Status:
+		case got.status == c.Also:
 			also++
 		default:
-			t.Errorf("%s, %s %s: %s (%s), want %s", c.What, c.Name, c.Type, status, detail, c.Status)
+			t.Errorf("%s, %s %s: %s (%s), want %s", c.What, c.Name, c.Type, got.status, got.detail, c.Status)
 		}
 	}
 	t.Logf("%d vectors, %d with the other status that they permit", asked, also)
@@ -108,8 +111,14 @@ func (u *unbound) ready() error {
 	return err
 }
 
-// ask returns the status of the answer, and what unbound says about it.
-func (u *unbound) ask(t *testing.T, c *dnsvectors.Case) (status, detail string) {
+// verdict is what unbound says about a case.
+type verdict struct {
+	status         string
+	rcode, records int
+	detail         string
+}
+
+func (u *unbound) ask(t *testing.T, c *dnsvectors.Case) verdict {
 	t.Helper()
 	query := new(dns.Msg).SetQuestion(c.Name, dns.StringToType[c.Type])
 	query.SetEdns0(1232, true)
@@ -119,16 +128,23 @@ func (u *unbound) ask(t *testing.T, c *dnsvectors.Case) (status, detail string) 
 			reply, err = dnsserver.Ask(u.port, query)
 		}
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		t.Fatalf("%s: %v\n%s", c.What, err, u.Log())
-	case reply.Rcode == dns.RcodeServerFailure:
-		for _, option := range reply.IsEdns0().Option {
-			detail += option.String()
-		}
-		return "bogus", detail
-	case reply.AuthenticatedData:
-		return "secure", detail
 	}
-	return "insecure", detail
+	got := verdict{status: "insecure", rcode: reply.Rcode}
+	for _, rr := range reply.Answer {
+		if rr.Header().Rrtype == dns.StringToType[c.Type] {
+			got.records++
+		}
+	}
+	switch {
+	case reply.Rcode == dns.RcodeServerFailure:
+		got.status = "bogus"
+		for _, option := range reply.IsEdns0().Option {
+			got.detail += option.String()
+		}
+	case reply.AuthenticatedData:
+		got.status = "secure"
+	}
+	return got
 }
