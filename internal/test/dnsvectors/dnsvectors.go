@@ -4,6 +4,7 @@ package dnsvectors
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
@@ -71,13 +72,42 @@ func (f *File) Write(t testing.TB, name string) {
 	}
 }
 
-// Server is a resolver that gives the replies of one case at a time, over UDP and TCP.
+// Server is a resolver that gives the replies of one case at a time, over UDP and TCP. The
+// zero Server is reached by Dial only.
 type Server struct {
-	Addr string // on loopback
+	Addr string // on loopback, if Serve started it
 
 	mu      sync.Mutex
 	replies map[string][]byte // by question
 }
+
+// Dial connects to the server through memory, so that a test can use synctest.
+func (s *Server) Dial(_ context.Context, network, _ string) (net.Conn, error) {
+	near, far := net.Pipe()
+	if network == "tcp" {
+		go s.serve(far)
+		return near, nil
+	}
+	go func() {
+		defer far.Close()
+		buf := make([]byte, 4096)
+		for {
+			n, err := far.Read(buf)
+			if err != nil {
+				return
+			}
+			if reply := s.reply(buf[:n], udpSize); reply != nil {
+				if _, err := far.Write(reply); err != nil {
+					return
+				}
+			}
+		}
+	}()
+	return near, nil
+}
+
+// udpSize is how many octets a reply over UDP has at most.
+const udpSize = 1232
 
 // Serve starts a Server, which the end of the test stops.
 func Serve(t testing.TB) *Server {
@@ -92,7 +122,7 @@ func Serve(t testing.TB) *Server {
 			if err != nil {
 				return
 			}
-			if reply := s.reply(buf[:n], 1232); reply != nil {
+			if reply := s.reply(buf[:n], udpSize); reply != nil {
 				_, _ = packets.WriteTo(reply, from)
 			}
 		}
