@@ -1,5 +1,5 @@
-// Package vectors runs the second readers of the test vectors. They are in Python, and share
-// no code with this library.
+// Package vectors runs the second readers of the test vectors: programs in Python, and unbound
+// for DNSSEC. They share no code with this library.
 package vectors
 
 import (
