@@ -50,6 +50,7 @@ trace unix - - n - 0 bounce
 error unix - - n - - error
 retry unix - - n - - error
 anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
 `)
 	dnsserver.WriteFile(t, filepath.Join(in.config, "main.cf"), `compatibility_level = 3.6

@@ -20,7 +20,8 @@ type Sender struct {
 	*daemon.Daemon
 	// Queue is the queue directory, which is the root directory of its smtp(8), as in Debian.
 	Queue string
-	addr  string
+	// Addr is where it takes mail.
+	Addr string
 }
 
 // StartSender starts a Postfix that asks the DNS server at port 53 of an address of
@@ -32,10 +33,11 @@ func StartSender(t testing.TB, nameserver string, port int, settings ...string) 
 	return startSender(t, nameserver, port, settings, "")
 }
 
-// StartRelaying starts a Postfix that looks up in a table how to send mail, by smtp(8) or lmtp(8).
-func StartRelaying(t testing.TB, transport string) *Sender {
+// StartRelaying starts a Postfix that looks up in a table how to send mail, by smtp(8) or lmtp(8). settings are
+// lines of main.cf.
+func StartRelaying(t testing.TB, transport string, settings ...string) *Sender {
 	t.Helper()
-	return startSender(t, "127.0.0.1", 25, nil, "transport_maps = "+transport+"\nlmtp_tls_security_level = none\n")
+	return startSender(t, "127.0.0.1", 25, nil, "transport_maps = "+transport+"\nlmtp_tls_security_level = none\n"+strings.Join(settings, "\n")+"\n")
 }
 
 // startSender adds more to main.cf.
@@ -63,7 +65,7 @@ smtp_dns_support_level = dnssec
 smtp_tls_security_level = dane
 smtp_tls_loglevel = 1
 %s`, port, more))
-	s := &Sender{Queue: in.queue, addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(own))}
+	s := &Sender{Queue: in.queue, Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(own))}
 	s.Daemon = in.start(t, func() error { return connects(own) })
 	return s
 }
@@ -71,7 +73,7 @@ smtp_tls_loglevel = 1
 // Send gives a message to the Postfix, which sends it later.
 func (s *Sender) Send(t testing.TB, from, to, message string) {
 	t.Helper()
-	if err := smtp.SendMail(s.addr, nil, from, []string{to}, []byte(message)); err != nil {
+	if err := smtp.SendMail(s.Addr, nil, from, []string{to}, []byte(message)); err != nil {
 		t.Fatal(err)
 	}
 }
