@@ -127,9 +127,11 @@ const (
 	LeastClientTimeout   = 12 * time.Minute
 )
 
-// HTTP is the server for people and monitors.
+// HTTP is the server for people and monitors. Names are those under which a browser may ask for it, besides
+// localhost and addresses.
 type HTTP struct {
 	Listen []Address `toml:"listen"`
+	Names  []string  `toml:"names"`
 }
 
 // Level is a policy.Level in the file. Refused, the zero value, is not a level that one can write.

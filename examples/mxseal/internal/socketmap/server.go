@@ -41,6 +41,14 @@ type Reply struct {
 	Text string
 }
 
+// Reason returns why there is no answer; empty if there is one.
+func (r Reply) Reason() string {
+	if r.Status == Temporary || r.Status == Permanent {
+		return r.Text
+	}
+	return ""
+}
+
 // Status is the first word of a reply.
 type Status uint8
 
