@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -33,7 +34,7 @@ func recording(t *testing.T, config Config) (r *Relay, all <-chan sent) {
 	t.Helper()
 	mails := make(chan sent, 100)
 	config.Name, config.Logger = "relay.sender.test", discard
-	config.ClientTimeout = 20 * time.Minute
+	config.ClientTimeout, config.MaxSize = 20*time.Minute, cmp.Or(config.MaxSize, 25<<20)
 	config.Send = func(ctx context.Context, mail delivery.Mail, options ...policy.Option) (delivery.Result, error) {
 		deadline, _ := ctx.Deadline()
 		text, err := io.ReadAll(io.NewSectionReader(mail.Message, 0, mail.Size))
