@@ -62,7 +62,7 @@ func TestPostfixPassesOn(t *testing.T) {
 				transport, address = "inline:{ { * = smtp:[127.0.0.1]:"+port+" } }", `smtp = ["inet:`+at+`"]`
 			}
 			sender := mailserver.StartRelaying(t, transport, "lmtp_send_xforward_command = yes", "smtp_send_xforward_command = yes")
-			r := start(t, inet, forPostfix(t, sender.Queue), `name = "relay.example"
+			r := start(t, inet, sender.SocketDir(t), `name = "relay.example"
 [relay]
 max-size = 8000
 convert-8bit = true

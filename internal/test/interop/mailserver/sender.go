@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/smtp"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -76,4 +77,24 @@ func (s *Sender) Send(t testing.TB, from, to, message string) {
 	if err := smtp.SendMail(s.Addr, nil, from, []string{to}, []byte(message)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// SocketDir makes the directory for the sockets of mxseal in the queue directory, as its package does.
+func (s *Sender) SocketDir(t testing.TB) string {
+	t.Helper()
+	group, err := user.LookupGroup("postfix")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gid, err := strconv.Atoi(group.Gid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(s.Queue, "mxseal")
+	for _, err := range []error{os.Mkdir(dir, 0o750), os.Chown(dir, -1, gid)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
