@@ -31,20 +31,21 @@ type Sender struct {
 // for it, as in "smtp_tls_security_level = may".
 func StartSender(t testing.TB, nameserver string, port int, settings ...string) *Sender {
 	t.Helper()
-	return startSender(t, nameserver, port, settings, "")
+	return newInstance(t).startSender(t, nameserver, port, settings, "")
 }
 
-// StartRelaying starts a Postfix that looks up in a table how to send mail, by smtp(8) or lmtp(8). settings are
-// lines of main.cf.
+// StartRelaying starts a Postfix whose queue manager looks up in a table how to send mail, by smtp(8) or lmtp(8). Mail
+// that comes in does not depend on the table. settings are lines of main.cf.
 func StartRelaying(t testing.TB, transport string, settings ...string) *Sender {
 	t.Helper()
-	return startSender(t, "127.0.0.1", 25, nil, "transport_maps = "+transport+"\nlmtp_tls_security_level = none\n"+strings.Join(settings, "\n")+"\n")
+	in := newInstance(t)
+	in.qmgr = "  -o rewrite_service_name=rewrite-out\nrewrite-out unix - - n - - trivial-rewrite\n  -o { transport_maps = " + transport + " }\n"
+	return in.startSender(t, "127.0.0.1", 25, nil, "lmtp_tls_security_level = none\n"+strings.Join(settings, "\n")+"\n")
 }
 
 // startSender adds more to main.cf.
-func startSender(t testing.TB, nameserver string, port int, settings []string, more string) *Sender {
+func (in *instance) startSender(t testing.TB, nameserver string, port int, settings []string, more string) *Sender {
 	t.Helper()
-	in := newInstance(t)
 	if err := os.Mkdir(filepath.Join(in.queue, "etc"), 0o755); err != nil {
 		t.Fatal(err)
 	}

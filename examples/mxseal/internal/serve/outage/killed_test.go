@@ -20,7 +20,7 @@ import (
 // only the mail host knows that it has the message (RFC 5321 section 4.5.3.2.6), and Postfix logs that the
 // message may be sent more than once.
 func TestKilledUnderLoad(t *testing.T) {
-	const messages, kills = 240, 8
+	const messages, kills = 120, 5
 	inet := policytest.New(t)
 	identity := mailserver.NewServer(t, nil, "mx.real.example")
 	behind := mailserver.StartPostfix(t, []mailserver.Entrance{{Addr: "mx", Chain: identity.File(t)}})
@@ -37,8 +37,11 @@ func TestKilledUnderLoad(t *testing.T) {
 	}
 	relay := start()
 	sent := make(chan error, messages)
+	turns := make(chan struct{}, 8)
 	for i := range messages {
 		go func() {
+			turns <- struct{}{}
+			defer func() { <-turns }()
 			to := fmt.Sprintf("b%d@real.example", i)
 			if i%20 == 0 {
 				to = fmt.Sprintf("b%d@attacked.example", i)
