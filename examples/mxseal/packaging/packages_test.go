@@ -314,6 +314,7 @@ func useInstalled(t *testing.T, s *system) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer os.Remove(notify)
 	defer heard.Close()
 	if err := os.Chmod(notify, 0o666); err != nil {
 		t.Fatal(err)

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -28,18 +27,10 @@ func loopback() string {
 }
 
 // forPostfix makes the directory for sockets in the queue directory of a Postfix, as the package does.
-func forPostfix(t *testing.T, queue string) string {
+func forPostfix(t *testing.T, sender *mailserver.Sender) string {
 	t.Helper()
-	group, err := user.LookupGroup("postfix")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gid, err := strconv.Atoi(group.Gid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(queue, "mxseal")
-	for _, err := range []error{os.Mkdir(dir, 0o750), os.Chown(dir, -1, gid)} {
+	dir := filepath.Join(sender.Queue, "mxseal")
+	for _, err := range []error{os.Mkdir(dir, 0o750), os.Chown(dir, -1, sender.Group)} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +71,7 @@ func TestPostfixAsks(t *testing.T) {
 	sender := mailserver.StartSender(t, nameserver, port,
 		"smtp_tls_security_level = may", "smtp_tls_dane_insecure_mx_policy = dane", "smtp_tls_CAfile = "+roots,
 		"smtp_tls_policy_maps = socketmap:unix:mxseal/policy.sock:QUERY", "smtp_connection_cache_on_demand = no")
-	dir := forPostfix(t, sender.Queue)
+	dir := forPostfix(t, sender)
 	send := func(domain string) {
 		sender.Send(t, "a@sender.example", "b@"+domain, "Subject: hi\r\n\r\n")
 	}
@@ -138,7 +129,7 @@ func TestPostfixRelays(t *testing.T) {
 	fast := inet.Host("mx.fast.example", policytest.TLSA("3 1 1"))
 
 	sender := mailserver.StartRelaying(t, "socketmap:unix:mxseal/transport.sock:transport")
-	dir := forPostfix(t, sender.Queue)
+	dir := forPostfix(t, sender)
 	start(t, inet, dir, `name = "sender.example"
 [relay]
 lmtp = ["unix:DIR/relay.sock"]

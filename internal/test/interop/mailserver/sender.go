@@ -20,6 +20,8 @@ type Sender struct {
 	*daemon.Daemon
 	// Queue is the queue directory, which is the root directory of its smtp(8), as in Debian.
 	Queue string
+	// Group is the number of the group of its processes.
+	Group int
 	addr  string
 }
 
@@ -38,10 +40,21 @@ func StartRelaying(t testing.TB, transport string) *Sender {
 	return startSender(t, "127.0.0.1", 25, nil, "transport_maps = "+transport+"\nlmtp_tls_security_level = none\n")
 }
 
-// startSender adds more to main.cf.
+// StartSender13 is StartSender for the Postfix of Debian 13, which has TLS reports. Its root directory is in
+// the environment (MXSEAL_POSTFIX13); without it, the test is skipped.
+func StartSender13(t testing.TB, nameserver string, port int, settings ...string) *Sender {
+	t.Helper()
+	return newInstance13(t).startSender(t, nameserver, port, settings, "")
+}
+
 func startSender(t testing.TB, nameserver string, port int, settings []string, more string) *Sender {
 	t.Helper()
-	in := newInstance(t)
+	return newInstance(t).startSender(t, nameserver, port, settings, more)
+}
+
+// startSender adds more to main.cf.
+func (in *instance) startSender(t testing.TB, nameserver string, port int, settings []string, more string) *Sender {
+	t.Helper()
 	if err := os.Mkdir(filepath.Join(in.queue, "etc"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +76,7 @@ smtp_dns_support_level = dnssec
 smtp_tls_security_level = dane
 smtp_tls_loglevel = 1
 %s`, port, more))
-	s := &Sender{Queue: in.queue, addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(own))}
+	s := &Sender{Queue: in.queue, Group: in.group(t), addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(own))}
 	s.Daemon = in.start(t, func() error { return connects(own) })
 	return s
 }
