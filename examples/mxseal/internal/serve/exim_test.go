@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	daemons "github.com/mxseal/mxseal/internal/test/interop/daemon"
 	"github.com/mxseal/mxseal/internal/test/interop/rootdir"
 	"github.com/mxseal/mxseal/policy/policytest"
 )
@@ -22,6 +23,14 @@ func manualExim(t *testing.T) (top, transport string) {
 	blocks := regexp.MustCompile(`(?s)\n\.Bd -literal -offset indent\n(.*?)\n\.Ed`).FindAllStringSubmatch(section, -1)
 	if len(blocks) != 2 {
 		t.Fatalf("%d blocks in\n%s", len(blocks), section)
+	}
+	for _, block := range blocks {
+		// The backslash of mdoc(7). Other escapes would be shown as something else.
+		block[1] = strings.ReplaceAll(block[1], `\e`, "\x00")
+		if strings.Contains(block[1], `\`) {
+			t.Errorf("an escape in %s", block[1])
+		}
+		block[1] = strings.ReplaceAll(block[1], "\x00", `\`)
 	}
 	return blocks[0][1], blocks[1][1]
 }
@@ -97,13 +106,7 @@ func TestExim(t *testing.T) {
 	env := inet.Config()
 	env.Port, env.AllowMailHost = port, netip.Addr.IsLoopback
 	top, transport := manualExim(t)
-	// The sockets of the daemon are outside of the root directory, but for TCP.
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	listener.Close()
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(daemons.FreePort(t))) // no other socket is in the root directory
 	r := startWith(t, inet, env, dirOf(t), strings.Replace(plain, `listen = ["unix:DIR/policy.sock"]`, `listen = ["unix:DIR/policy.sock", "inet:`+address+`"]`, 1))
 	// Exim's resolver has the answer, and mxseal has none.
 	restore := inet.BreakDNS(policytest.Bogus, "bogus.example", dnssec.TypeMX)
@@ -167,8 +170,8 @@ begin retry
 		if host := hosts[test.gets]; host != nil && len(host.Messages()) != 1 {
 			t.Errorf("%s got %d messages", test.gets, len(host.Messages()))
 		}
-		if host := hosts[test.idle]; host != nil && host.Connections() != 0 {
-			t.Errorf("%s: %d connections", test.idle, host.Connections())
+		if host := hosts[test.idle]; host != nil && len(host.Sessions()) != 0 {
+			t.Errorf("%s: %d connections", test.idle, len(host.Sessions()))
 		}
 	}
 	for name, host := range hosts {
