@@ -108,18 +108,18 @@ func TestExim(t *testing.T) {
 	top, transport := manualExim(t)
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(daemons.FreePort(t))) // no other socket is in the root directory
 	r := startWith(t, inet, env, dirOf(t), strings.Replace(plain, `listen = ["unix:DIR/policy.sock"]`, `listen = ["unix:DIR/policy.sock", "inet:`+address+`"]`, 1))
-	// Exim's resolver has the answer, and mxseal has none.
-	restore := inet.BreakDNS(policytest.Bogus, "bogus.example", dnssec.TypeMX)
+	// Exim knows the host without the records that mxseal finds bogus.
+	inet.BreakDNS(policytest.Bogus, "bogus.example", dnssec.TypeMX)
 	if reply := r.ask(t, "exim bogus.example mx.bogus.example"); !strings.HasPrefix(reply, "TEMP ") {
 		t.Fatal(reply)
 	}
-	restore()
 
 	root.AddUser(t, "Debian-exim", user)
 	for _, dir := range []string{"var/spool/exim4", "var/log/exim4"} {
 		root.Mkdir(t, dir, 0o750, user, user)
 	}
 	root.Write(t, "etc/resolv.conf", "nameserver "+nameserver+"\noptions trust-ad\n")
+	root.Write(t, "etc/hosts", "127.0.0.1 localhost\n") // libgnutls-dane wants it
 	root.Write(t, "etc/ssl/certs/ca-certificates.crt", string(inet.RootPEM()))
 	configure := func(address string) {
 		root.Write(t, "etc/exim4/exim4.conf", strings.ReplaceAll(top, "127.0.0.1:8642", address)+`
@@ -127,6 +127,11 @@ primary_hostname = sender.example
 keep_environment =
 queue_only_override = false
 begin routers
+configured:
+  driver = manualroute
+  transport = remote
+  route_list = bogus.example mx.bogus.example bydns
+  self = send
 remote:
   driver = dnslookup
   transport = remote
@@ -164,7 +169,7 @@ begin retry
 				sent = line
 			}
 		}
-		if (sent != "") != (test.gets != "") || !strings.Contains(sent, "H="+test.gets) || !strings.Contains(sent, test.cv) {
+		if (sent != "") != (test.gets != "") || sent != "" && !(strings.Contains(sent, "H="+test.gets+" ") && strings.Contains(sent, test.cv)) {
 			t.Errorf("%s: %q, want %s and %s", test.domain, sent, test.gets, test.cv)
 		}
 		if host := hosts[test.gets]; host != nil && len(host.Messages()) != 1 {
