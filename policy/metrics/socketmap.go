@@ -12,9 +12,12 @@ import (
 // other is the value of a label for what is not known.
 const other = "other"
 
-// answers returns those of postfix.Reply.Level.
+// answers returns those of postfix.Reply.Level, and those of a map for single hosts.
 func answers() []string {
-	return []string{"dane-only", "dane", "secure", "encrypt", "fingerprint", "notfound", "temp", other}
+	return []string{
+		"dane-only", "dane", "secure", "encrypt", "fingerprint", "notfound", "temp",
+		"verify", "dane-verify", "refuse", "perm", other,
+	}
 }
 
 // reasons returns those of losses.
@@ -52,20 +55,21 @@ func newSocketmap(maps []string, connections func() int) *socketmap {
 	return s
 }
 
-// Answered counts an answer of a socketmap server. name is the map, and took how long the client waited. It
-// does nothing without Config.Maps.
-func (m *Metrics) Answered(name string, reply postfix.Reply, took time.Duration) {
+// Answered counts an answer of a socketmap server. name is the map, answer what it said, such as
+// postfix.Reply.Level, lost what the client cannot do of the plan, as in postfix.Reply.Inexact, and took how
+// long the client waited. It does nothing without Config.Maps.
+func (m *Metrics) Answered(name, answer string, lost []postfix.Loss, took time.Duration) {
 	s := m.socketmap
 	if s == nil {
 		return
 	}
 	name = known(s.maps, name)
-	s.requests.WithLabelValues(name, known(answers(), reply.Level())).Inc()
+	s.requests.WithLabelValues(name, known(answers(), answer)).Inc()
 	s.duration.WithLabelValues(name).Observe(took.Seconds())
-	var lost []string
-	for _, loss := range reply.Inexact {
-		if reason := known(reasons(), string(loss.Reason)); !slices.Contains(lost, reason) {
-			lost = append(lost, reason)
+	var counted []string
+	for _, loss := range lost {
+		if reason := known(reasons(), string(loss.Reason)); !slices.Contains(counted, reason) {
+			counted = append(counted, reason)
 			s.inexact.WithLabelValues(reason).Inc()
 		}
 	}

@@ -189,10 +189,7 @@ func (a *Aggregator) countNew(key dayDomain, s *tlsrpt.Session, outcomes []tlsrp
 
 // MergeResults returns the total of two sums of the same domain and day, within the
 // limits of what is counted for one domain. It is for a [Store] that keeps the sums
-// of a domain in one piece.
+// of a domain in one piece. The total has the texts of the sums, not copies.
 func MergeResults(domain string, before, added []report.PolicyResult) []report.PolicyResult {
-	t := sums.New(maphash.MakeSeed(), domain, nil)
-	t.Merge(before)
-	t.Merge(added)
-	return t.Results()
+	return sums.Merged(domain, before, added)
 }

@@ -152,6 +152,7 @@ const plain = `name = "sender.example"
 listen = ["unix:DIR/policy.sock"]
 [http]
 listen = ["unix:DIR/http.sock"]
+names = ["mxseal"]
 [store]
 file = "DIR/state.db"
 `
@@ -186,7 +187,7 @@ func TestServe(t *testing.T) {
 		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(r.dir, "http.sock"))
 	}}}
 	for path, want := range map[string]string{
-		"/healthz": "ok\n", "/explain?domain=sts.example": "QUERYwithTLSRPT: secure\n", "/explain?domain=nosuch.example": "QUERY: notfound\n", "/explain": "want ?domain=NAME", "/": "404",
+		"/healthz": "ok\n", "/explain?domain=sts.example": "QUERYwithTLSRPT: secure\n", "/explain?domain=nosuch.example": "QUERY: notfound\n", "/explain": "want ?domain=NAME", "/": "Plans in memory", "/nosuch": "404",
 	} {
 		reply, err := web.Get("http://mxseal" + path)
 		if err != nil {
