@@ -19,6 +19,8 @@ const (
 	writeTimeout = time.Minute
 	// lastWord is how long a client may continue when the relay is shutting down.
 	lastWord = time.Second
+	// lastReplies is how long it may take then until it has read replies.
+	lastReplies = 10 * time.Second
 	// maxLine bounds a command in octets. RFC 5321 section 4.5.3.1.4 has 512; the extensions add to that.
 	maxLine = 2048
 	// bufferSize is that of what a client sends.
@@ -57,7 +59,6 @@ func (c *client) startTLS(config *tls.Config) error {
 		return errSentAhead
 	}
 	_ = c.raw.SetReadDeadline(time.Now().Add(readTimeout))
-	_ = c.raw.SetWriteDeadline(time.Now().Add(writeTimeout))
 	conn := tls.Server(c.raw, config)
 	if err := conn.Handshake(); err != nil {
 		return err
@@ -99,7 +100,6 @@ func (c *client) flush() error {
 	if c.out.Buffered() == 0 {
 		return nil
 	}
-	_ = c.raw.SetWriteDeadline(time.Now().Add(writeTimeout))
 	return c.out.Flush()
 }
 
@@ -146,22 +146,51 @@ func (c *client) chunk(n int64, to *body) error {
 	return err
 }
 
-// endingConn ends reads soon after its context is done.
+// endingConn ends reads soon after its context is done, and writes that take long. Each write has its own
+// time: replies that are more than the buffer holds are written minutes after the last input, and without
+// them the client would send a message again that was delivered.
 type endingConn struct {
 	net.Conn
 	ctx context.Context
-	mu  sync.Mutex // orders the calls that set the deadline
+	mu  sync.Mutex // orders the calls that set deadlines
+	end time.Time  // of reads; zero before the first one after the context is done
 }
 
-// SetReadDeadline sets the deadline for reads, or an earlier one if the context is done. Writes have their
-// own deadline.
+// SetReadDeadline sets the deadline for reads, or an earlier one if the context is done.
 func (c *endingConn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ctx.Err() != nil {
-		t = time.Now().Add(lastWord)
+		if c.end.IsZero() {
+			c.end = time.Now().Add(lastWord)
+		}
+		t = c.end
 	}
 	return c.Conn.SetReadDeadline(t)
+}
+
+// Write writes within writeTimeout, or within lastReplies if the context is done.
+func (c *endingConn) Write(p []byte) (int, error) {
+	c.limitWrite()
+	return c.Conn.Write(p)
+}
+
+func (c *endingConn) limitWrite() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	limit := writeTimeout
+	if c.ctx.Err() != nil {
+		limit = lastReplies
+	}
+	_ = c.SetWriteDeadline(time.Now().Add(limit))
+}
+
+// hurry applies the deadlines of a relay that is shutting down to what is in progress.
+func (c *endingConn) hurry() {
+	c.mu.Lock()
+	_ = c.Conn.SetReadDeadline(time.Now().Add(lastWord))
+	c.mu.Unlock()
+	c.limitWrite()
 }
 
 // lineEnds checks line ends across reads.

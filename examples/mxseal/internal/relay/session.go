@@ -46,7 +46,7 @@ func newSession(r *Relay, conn net.Conn, lmtp bool) *session {
 
 // run holds the session.
 func (s *session) run() {
-	defer context.AfterFunc(s.relay.taking, func() { _ = s.client.raw.SetReadDeadline(time.Time{}) })()
+	defer context.AfterFunc(s.relay.taking, s.client.raw.hurry)()
 	defer s.reset()
 	s.client.say(reply{code: 220, text: s.relay.Name + " mxseal relay"})
 	for !s.over {

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mxseal/mxseal/policy"
@@ -396,6 +397,81 @@ func TestRequireTLSParameter(t *testing.T) {
 	}
 	if text := <-reports; !strings.HasPrefix(text, "Require-TLS-ESMTP: yes\r\n") || strings.Contains(text, "secret") {
 		t.Errorf("%s", text)
+	}
+}
+
+// The replies for many recipients reach the client after a delivery that takes minutes. Otherwise the client
+// would send a message again that was delivered.
+func TestManyRepliesAfterLongDelivery(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r, err := New(Config{
+			Name: "relay.sender.test", ClientTimeout: 20 * time.Minute, MaxSize: 1 << 20, Logger: discard,
+			Send: func(context.Context, delivery.Mail, ...policy.Option) (delivery.Result, error) {
+				time.Sleep(10 * time.Minute)
+				return delivery.Result{}, errors.New(strings.Repeat("x", 200))
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := r.talk(t, true)
+		c.say("LHLO client.test", "250 ")
+		c.say("MAIL FROM:<me@sender.test>", "250 ")
+		for i := range maxRecipients {
+			c.say(fmt.Sprintf("RCPT TO:<%d@good.test>", i), "250 ")
+		}
+		c.say("DATA", "354 ")
+		c.say(".", "451 4.3.0 <0@good.test> ")
+		for i := range maxRecipients - 1 {
+			c.expect(fmt.Sprintf("451 4.3.0 <%d@good.test> ", i+1))
+		}
+		c.say("QUIT", "221 ")
+		c.conn.Close()
+		r.Shutdown(t.Context())
+	})
+}
+
+// At the end of the relay, a client that does not read its replies, or talks on, holds up nothing.
+func TestEndWithBusyClients(t *testing.T) {
+	t.Parallel()
+	for name, act := range map[string]func(client net.Conn){
+		"does not read": func(net.Conn) {},
+		"talks on": func(client net.Conn) {
+			go func() { _, _ = io.Copy(io.Discard, client) }()
+			for _, err := io.WriteString(client, "NOOP\r\n"); err == nil; _, err = io.WriteString(client, "NOOP\r\n") {
+				time.Sleep(100 * time.Millisecond)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, _ := recording(t, Config{})
+				client, server := net.Pipe()
+				ended := make(chan struct{})
+				go func() {
+					defer close(ended)
+					newSession(r, server, true).run()
+					server.Close()
+				}()
+				acted := make(chan struct{})
+				go func() {
+					defer close(acted)
+					act(client)
+				}()
+				time.Sleep(time.Second)
+				began := time.Now()
+				r.Shutdown(t.Context())
+				select {
+				case <-ended:
+				case <-time.After(lastReplies + time.Second):
+					t.Errorf("after %v, the session goes on", time.Since(began))
+				}
+				client.Close()
+				<-ended
+				<-acted
+			})
+		})
 	}
 }
 

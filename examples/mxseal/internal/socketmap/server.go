@@ -30,6 +30,8 @@ const (
 	idleTimeout = 5 * time.Minute
 	// writeTimeout is that of Postfix for a reply.
 	writeTimeout = 100 * time.Second
+	// lastWord is how long a client may take for the replies when answers have been abandoned.
+	lastWord = time.Second
 	// bufferSize is enough for a usual request and reply.
 	bufferSize = 2048
 )
@@ -108,8 +110,10 @@ func (s *Server) Shutdown(ctx context.Context) {
 
 // serve answers the requests of one connection in their order.
 func (s *Server) serve(conn net.Conn) {
-	c := &client{Conn: conn, server: s, output: bufio.NewWriterSize(conn, bufferSize)}
+	c := &client{Conn: conn, server: s}
+	c.output = bufio.NewWriterSize(c, bufferSize)
 	defer context.AfterFunc(s.clients.Draining(), c.interrupt)()
+	defer context.AfterFunc(s.working, c.abandon)()
 	input := bufio.NewReaderSize(c, bufferSize)
 	for {
 		request, err := readNetstring(input)
@@ -117,7 +121,7 @@ func (s *Server) serve(conn net.Conn) {
 			if errors.Is(err, errNetstring) {
 				s.log.Warn("socketmap: the client does not speak the protocol", "client", conn.RemoteAddr().String())
 			}
-			_ = c.flush(time.Now())
+			_ = c.output.Flush()
 			return
 		}
 		reply := s.answer(request)
@@ -131,7 +135,7 @@ type client struct {
 	net.Conn
 	server *Server
 	output *bufio.Writer
-	mu     sync.Mutex // orders the calls that set the deadline for reads
+	mu     sync.Mutex // orders the calls that set deadlines
 
 	// readable and writable are when the deadlines were set last.
 	readable, writable time.Time
@@ -142,11 +146,10 @@ type client struct {
 const renewal = 10 * time.Second
 
 func (c *client) Read(p []byte) (int, error) {
-	now := time.Now()
-	if err := c.flush(now); err != nil {
+	if err := c.output.Flush(); err != nil {
 		return 0, err
 	}
-	if now.Sub(c.readable) > renewal {
+	if now := time.Now(); now.Sub(c.readable) > renewal {
 		c.readable = now
 		c.mu.Lock()
 		if c.server.clients.Draining().Err() == nil {
@@ -157,15 +160,17 @@ func (c *client) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-func (c *client) flush(now time.Time) error {
-	if c.output.Buffered() == 0 {
-		return nil
-	}
-	if now.Sub(c.writable) > renewal {
+// Write is called when replies are flushed, and for those that are more than the buffer holds.
+func (c *client) Write(p []byte) (int, error) {
+	if now := time.Now(); now.Sub(c.writable) > renewal {
 		c.writable = now
-		_ = c.SetWriteDeadline(now.Add(writeTimeout + renewal))
+		c.mu.Lock()
+		if c.server.working.Err() == nil {
+			_ = c.SetWriteDeadline(now.Add(writeTimeout + renewal))
+		}
+		c.mu.Unlock()
 	}
-	return c.output.Flush()
+	return c.Conn.Write(p)
 }
 
 // interrupt ends the wait for more input.
@@ -173,6 +178,13 @@ func (c *client) interrupt() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	_ = c.SetReadDeadline(time.Now())
+}
+
+// abandon ends the wait for a client that does not read.
+func (c *client) abandon() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_ = c.SetWriteDeadline(time.Now().Add(lastWord))
 }
 
 // answer answers one request.

@@ -236,6 +236,51 @@ func TestShutdown(t *testing.T) {
 	})
 }
 
+// A long answer gets through whenever it is written, and a client that does not read it holds neither its place
+// nor the end of the daemon.
+func TestLongReplies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		long := netstring("QUERY " + strings.Repeat("x", 9_000))
+		start := func() (s *socketmap.Server, conn net.Conn) {
+			s = socketmap.New(map[string]socketmap.Map{"QUERY": echo}, slog.New(slog.DiscardHandler))
+			listener := make(pipes)
+			go s.Serve(listener)
+			ours, theirs := net.Pipe()
+			listener <- theirs
+			return s, ours
+		}
+		s, conn := start()
+		r := bufio.NewReader(conn)
+		for _, request := range []string{netstring("QUERY x"), long} {
+			fmt.Fprint(conn, request)
+			if got, err := r.ReadString(','); err != nil || len(got) < len(request)-5 {
+				t.Errorf("%d octets, %v", len(got), err)
+			}
+			time.Sleep(200 * time.Second)
+		}
+		s.Shutdown(t.Context())
+
+		s, conn = start()
+		fmt.Fprint(conn, long) // the reply is not read
+		time.Sleep(5 * time.Minute)
+		if n := s.Connections(); n > 0 {
+			t.Errorf("%d connections", n)
+		}
+		s.Shutdown(t.Context())
+
+		s, conn = start()
+		fmt.Fprint(conn, long)
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		began := time.Now()
+		s.Shutdown(ctx)
+		if took := time.Since(began); took > 30*time.Second {
+			t.Errorf("the end took %v", took)
+		}
+	})
+}
+
 // Whatever comes in, what goes out are netstrings with one of the four words.
 func FuzzServer(f *testing.F) {
 	for _, input := range []string{"", "7:QUERY 1,", "9:QUERY 1,2,", "1:,,", "10000:x", "3:a b,0:,"} {
