@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/delivery"
 )
@@ -72,7 +73,7 @@ func (r *Relay) replies(e *envelope, result delivery.Result, err error) map[stri
 	}
 	for _, to := range e.mail.To {
 		if replies[to.Address] == nil {
-			replies[to.Address] = say(451, 4, 3, 0, fmt.Sprint("the delivery has no result: ", err))
+			replies[to.Address] = say(451, 4, 3, 0, names.Printable(fmt.Sprint("the delivery has no result: ", err), maxReply))
 			log.Error("a delivery has no result", "to", to.Address, "error", err)
 		}
 	}

@@ -98,8 +98,8 @@ func (b *body) message() (message []byte, requireTLS bool, wrong *reply) {
 // requireTLSField is the field by which Postfix 3.11 says that TLS is required.
 const requireTLSField = "Require-TLS-ESMTP"
 
-// cutRequireTLS removes these fields, and reports whether there was one that says yes. It
-// moves the octets after them.
+// cutRequireTLS removes these fields, and reports whether there was one that does not say no: a value that is
+// folded or not known must not make the delivery weaker. It moves the octets after them.
 func cutRequireTLS(message []byte) (rest []byte, requireTLS bool) {
 	end, kept := 0, 0 // of the header, and of what is kept of it
 	within := false   // a field that is removed
@@ -110,7 +110,7 @@ func cutRequireTLS(message []byte) (rest []byte, requireTLS bool) {
 		if line[0] != ' ' && line[0] != '\t' {
 			name, value, _ := bytes.Cut(line, []byte(":"))
 			within = bytes.EqualFold(bytes.TrimRight(name, " \t"), []byte(requireTLSField))
-			requireTLS = requireTLS || within && bytes.EqualFold(bytes.TrimSpace(value), []byte("yes"))
+			requireTLS = requireTLS || within && !bytes.EqualFold(bytes.TrimSpace(value), []byte("no"))
 		}
 		if !within {
 			kept += copy(message[kept:], line)

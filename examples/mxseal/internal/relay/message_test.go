@@ -25,6 +25,8 @@ func TestRequireTLSField(t *testing.T) {
 		{"A: b\r\nRequire-TLS-ESMTP: yes\r\n folded\r\nC: d\r\n\r\ntext\r\n", "A: b\r\nC: d\r\n\r\ntext\r\n", true},
 		{"Require-TLS-ESMTP: no\r\nRequire-TLS-ESMTP: yes\r\n\r\n", "\r\n", true},
 		{"Require-TLS-ESMTP: no\r\n\r\n", "\r\n", false},
+		{"Require-TLS-ESMTP:\r\n yes\r\n\r\n", "\r\n", true},
+		{"Require-TLS-ESMTP: yes (policy)\r\n\r\n", "\r\n", true},
 		{"Require-TLS-ESMTP: yes\r\n", "", true},
 	} {
 		message, requireTLS, wrong := read(test.text)

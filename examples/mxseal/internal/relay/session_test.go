@@ -409,7 +409,7 @@ func TestManyRepliesAfterLongDelivery(t *testing.T) {
 			Name: "relay.sender.test", ClientTimeout: 20 * time.Minute, MaxSize: 1 << 20, Logger: discard,
 			Send: func(context.Context, delivery.Mail, ...policy.Option) (delivery.Result, error) {
 				time.Sleep(10 * time.Minute)
-				return delivery.Result{}, errors.New(strings.Repeat("x", 200))
+				return delivery.Result{}, errors.New("first\r\n250 second " + strings.Repeat("x", 200)) // one line
 			},
 		})
 		if err != nil {
