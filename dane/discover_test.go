@@ -119,60 +119,61 @@ func TestDiscover(t *testing.T) {
 		name  string
 		world world
 		want  string // the base domain, or one of the above
-		asked string // the TLSA names asked for, without "_25._tcp."
-		addrs string
+		// unusable means that no record can be used.
+		unusable bool
+		asked    string // the TLSA names asked for, without "_25._tcp."
+		addrs    string
 	}{
 		{
-			// DANE-53, DANE-57, DANE-27, DANE-31
-			name:  "secure, no alias",
+			name:  "DANE-53, DANE-57, DANE-27, DANE-31 secure, no alias",
 			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure 2001:db8::1", "_25._tcp.mx.example. TLSA": "secure " + tlsa},
 			want:  "mx.example", asked: "mx.example.", addrs: "192.0.2.1 2001:db8::1",
 		}, {
-			name:  "secure, TLSA securely absent", // DANE-8, DANE-31, DANE-70
+			name:  "DANE-8, DANE-31, DANE-70 secure, TLSA securely absent",
 			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure", "_25._tcp.mx.example. TLSA": "secure"},
 			want:  none, asked: "mx.example.", addrs: "192.0.2.1",
 		}, {
-			name:  "secure, TLSA insecurely absent", // DANE-37: opt-out, or below an insecure delegation
+			name:  "DANE-37 secure, TLSA insecurely absent", // opt-out, or below an insecure delegation
 			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure", "_25._tcp.mx.example. TLSA": "insecure"},
 			want:  none, asked: "mx.example.", addrs: "192.0.2.1",
 		}, {
-			name:  "secure, TLSA insecure", // DANE-31, DANE-50, TLSA-12, TLSA-15
+			name:  "DANE-31, DANE-50, TLSA-12, TLSA-15 secure, TLSA insecure",
 			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure", "_25._tcp.mx.example. TLSA": "insecure " + tlsa},
 			want:  none, asked: "mx.example.", addrs: "192.0.2.1",
 		}, {
-			name:  "secure, TLSA fails", // DANE-15, DANE-18, DANE-33, DANE-51, TLSA-14, TLSA-25, field note 1
+			name:  "DANE-15, DANE-18, DANE-33, DANE-51, TLSA-14, TLSA-25 secure, TLSA fails", // field note 1
 			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure", "_25._tcp.mx.example. TLSA": "fail"},
 			want:  failed, asked: "mx.example.",
 		}, {
-			name:  "insecure: TLSA is not asked for", // DANE-55, field note 2
+			name:  "DANE-55 insecure: TLSA is not asked for", // field note 2
 			world: world{"mx.example. A": "insecure 192.0.2.1", "mx.example. AAAA": "insecure", "_25._tcp.mx.example. TLSA": "fail"},
 			want:  none, addrs: "192.0.2.1",
 		}, {
-			name:  "no addresses", // DANE-54, DANE-56
+			name:  "DANE-54, DANE-56 no addresses",
 			world: world{"mx.example. A": "secure", "mx.example. AAAA": "insecure", "_25._tcp.mx.example. TLSA": "secure " + tlsa},
 			want:  nowhere,
 		}, {
-			name:  "both address lookups fail", // DANE-61
+			name:  "DANE-61 both address lookups fail",
 			world: world{"_25._tcp.mx.example. TLSA": "secure " + tlsa},
 			want:  failed,
 		}, {
-			name:  "AAAA fails, A secure", // DANE-63, field note 3
+			name:  "DANE-63 AAAA fails, A secure", // field note 3
 			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "fail", "_25._tcp.mx.example. TLSA": "secure " + tlsa},
 			want:  "mx.example", asked: "mx.example.", addrs: "192.0.2.1",
 		}, {
-			name:  "A fails, AAAA secure", // DANE-63, field note 3
+			name:  "DANE-63 A fails, AAAA secure", // field note 3
 			world: world{"mx.example. A": "fail", "mx.example. AAAA": "secure 2001:db8::1", "_25._tcp.mx.example. TLSA": "secure"},
 			want:  none, asked: "mx.example.", addrs: "2001:db8::1",
 		}, {
-			name:  "A fails, AAAA insecure", // DANE-63, D19
+			name:  "DANE-63, D19 A fails, AAAA insecure",
 			world: world{"mx.example. A": "fail", "mx.example. AAAA": "insecure 2001:db8::1"},
 			want:  none, addrs: "2001:db8::1",
 		}, {
-			name:  "A fails, AAAA securely absent", // DANE-63
+			name:  "DANE-63 A fails, AAAA securely absent",
 			world: world{"mx.example. A": "fail", "mx.example. AAAA": "secure"},
 			want:  failed,
 		}, {
-			name:  "A fails, AAAA insecure behind a secure alias, TLSA fails", // DANE-63
+			name:  "DANE-63 A fails, AAAA insecure behind a secure alias, TLSA fails",
 			world: world{"mx.example. A": "fail", "mx.example. AAAA": "insecure mx.example.!host.net. 2001:db8::1"},
 			want:  failed, asked: "mx.example.",
 		}, {
@@ -180,66 +181,67 @@ func TestDiscover(t *testing.T) {
 			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "insecure", "_25._tcp.mx.example. TLSA": "secure " + tlsa},
 			want:  "mx.example", asked: "mx.example.", addrs: "192.0.2.1",
 		}, {
-			name: "secure alias, TLSA at the target", // DANE-60, DANE-66, OPS-18, OPS-20, OPS-21, field note 5
+			name: "DANE-60, DANE-66, OPS-18, OPS-20, OPS-21 secure alias, TLSA at the target", // field note 5
 			world: world{"mx.example. A": "secure mx.example.!host.net. 192.0.2.1", "mx.example. AAAA": "secure mx.example.!host.net.",
 				"_25._tcp.host.net. TLSA": "secure " + tlsa, "_25._tcp.mx.example. TLSA": "secure 2 0 1 00"},
 			want: "host.net", asked: "host.net.", addrs: "192.0.2.1",
 		}, {
-			name: "secure alias, TLSA at the original name", // DANE-72, OPS-19
+			name: "DANE-72, OPS-19 secure alias, TLSA at the original name",
 			world: world{"mx.example. A": "secure mx.example.!host.net. 192.0.2.1", "mx.example. AAAA": "secure mx.example.!host.net.",
 				"_25._tcp.host.net. TLSA": "secure", "_25._tcp.mx.example. TLSA": "secure " + tlsa},
 			want: "mx.example", asked: "host.net. mx.example.", addrs: "192.0.2.1",
 		}, {
-			name: "secure alias, insecure TLSA at the target", // DANE-68
+			name: "DANE-68 secure alias, insecure TLSA at the target",
 			world: world{"mx.example. A": "secure mx.example.!host.net. 192.0.2.1", "mx.example. AAAA": "secure mx.example.!host.net.",
 				"_25._tcp.host.net. TLSA": "insecure " + tlsa, "_25._tcp.mx.example. TLSA": "secure " + tlsa},
 			want: "mx.example", asked: "host.net. mx.example.", addrs: "192.0.2.1",
 		}, {
-			name: "secure alias, TLSA nowhere", // DANE-70
+			name: "DANE-70 secure alias, TLSA nowhere",
 			world: world{"mx.example. A": "secure mx.example.!host.net. 192.0.2.1", "mx.example. AAAA": "secure mx.example.!host.net.",
 				"_25._tcp.host.net. TLSA": "secure", "_25._tcp.mx.example. TLSA": "insecure"},
 			want: none, asked: "host.net. mx.example.", addrs: "192.0.2.1",
 		}, {
-			name: "secure alias, TLSA at the target fails", // DANE-19
+			name: "DANE-19 secure alias, TLSA at the target fails",
 			world: world{"mx.example. A": "secure mx.example.!host.net. 192.0.2.1", "mx.example. AAAA": "secure mx.example.!host.net.",
 				"_25._tcp.host.net. TLSA": "fail", "_25._tcp.mx.example. TLSA": "secure " + tlsa},
 			want: failed, asked: "host.net.",
 		}, {
-			name: "secure alias, TLSA at the original name fails", // DANE-18
+			name: "DANE-18 secure alias, TLSA at the original name fails",
 			world: world{"mx.example. A": "secure mx.example.!host.net. 192.0.2.1", "mx.example. AAAA": "secure mx.example.!host.net.",
 				"_25._tcp.host.net. TLSA": "secure", "_25._tcp.mx.example. TLSA": "fail"},
 			want: failed, asked: "host.net. mx.example.",
 		}, {
-			name: "secure alias, unusable TLSA at the target", // DANE-74, DANE-71
+			name: "DANE-74, DANE-71 secure alias, unusable TLSA at the target",
 			world: world{"mx.example. A": "secure mx.example.!host.net. 192.0.2.1", "mx.example. AAAA": "secure mx.example.!host.net.",
 				"_25._tcp.host.net. TLSA": "secure 3 1 1 00", "_25._tcp.mx.example. TLSA": "secure " + tlsa},
-			want: "host.net", asked: "host.net.", addrs: "192.0.2.1",
+			unusable: true,
+			want:     "host.net", asked: "host.net.", addrs: "192.0.2.1",
 		}, {
-			name: "two secure aliases: the one in between is no candidate", // DANE-73, DANE-94
+			name: "DANE-73, DANE-94 two secure aliases: the one in between is no candidate",
 			world: world{"mx.example. A": "secure mx.example.!mid.example. mid.example.!host.net. 192.0.2.1", "mx.example. AAAA": "secure mx.example.!mid.example. mid.example.!host.net.",
 				"_25._tcp.host.net. TLSA": "secure", "_25._tcp.mid.example. TLSA": "secure " + tlsa, "_25._tcp.mx.example. TLSA": "secure"},
 			want: none, asked: "host.net. mx.example.", addrs: "192.0.2.1",
 		}, {
-			name: "secure alias into an insecure zone", // DANE-24, DANE-25, DANE-59, field note 4
+			name: "DANE-24, DANE-25, DANE-59 secure alias into an insecure zone", // field note 4
 			world: world{"mx.example. A": "insecure mx.example.!host.net. 192.0.2.1", "mx.example. AAAA": "insecure mx.example.!host.net.",
 				"_25._tcp.mx.example. TLSA": "secure " + tlsa, "_25._tcp.host.net. TLSA": "fail"},
 			want: "mx.example", asked: "mx.example.", addrs: "192.0.2.1",
 		}, {
-			name:  "insecure alias", // DANE-23, DANE-58
+			name:  "DANE-23, DANE-58 insecure alias",
 			world: world{"mx.example. A": "insecure mx.example.?host.net. 192.0.2.1", "mx.example. AAAA": "insecure mx.example.?host.net."},
 			want:  none, addrs: "192.0.2.1",
 		}, {
-			name: "secure, then insecure alias", // DANE-23, DANE-59
+			name: "DANE-23, DANE-59 secure, then insecure alias",
 			world: world{"mx.example. A": "insecure mx.example.!mid.example. mid.example.?host.net. 192.0.2.1", "mx.example. AAAA": "insecure mx.example.!mid.example. mid.example.?host.net.",
 				"_25._tcp.mx.example. TLSA": "secure"},
 			want: none, asked: "mx.example.", addrs: "192.0.2.1",
 		}, {
-			name: "TLSA name is an alias", // DANE-67, DANE-69
+			name: "DANE-67, DANE-69 TLSA name is an alias",
 			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure",
 				"_25._tcp.mx.example. TLSA": "secure _25._tcp.mx.example.!tlsa._dane.example. " + tlsa},
 			want: "mx.example", asked: "mx.example.", addrs: "192.0.2.1",
 		}, {
-			name: "TLSA name is an alias into an insecure zone", // DANE-68
+			name: "DANE-68 TLSA name is an alias into an insecure zone",
 			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure",
 				"_25._tcp.mx.example. TLSA": "insecure _25._tcp.mx.example.!tlsa.net. " + tlsa},
 			want: none, asked: "mx.example.", addrs: "192.0.2.1",
@@ -264,7 +266,7 @@ func TestDiscover(t *testing.T) {
 			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure", "_25._tcp.mx.example. TLSA": "bogus"},
 			want:  violated, asked: "mx.example.",
 		}, {
-			name:  "TLSA answer without status", // DANE-4
+			name:  "DANE-4 TLSA answer without status",
 			world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure", "_25._tcp.mx.example. TLSA": "indeterminate"},
 			want:  violated, asked: "mx.example.",
 		}, {
@@ -311,7 +313,7 @@ func TestDiscover(t *testing.T) {
 				}
 			case host.BaseDomain != test.want || len(host.Records) == 0:
 				t.Fatalf("base domain %q, records %v, want %q", host.BaseDomain, host.Records, test.want)
-			case host.State != dane.Usable && len(host.Usable) > 0 || host.State != dane.Unusable && len(host.Usable) == 0:
+			case host.State == dane.Unusable != test.unusable || host.State == dane.Usable == test.unusable || len(host.Usable) > 0 == test.unusable:
 				t.Fatalf("state %v with usable records %v", host.State, host.Usable)
 			}
 			var questions []string

@@ -24,11 +24,11 @@ func TestReferenceNames(t *testing.T) {
 		{"mx10", "mx10.example.com", exchange, []string{"mx10.example.com", "exchange.example.org", "example.com"}},
 		{"mx15, an alias with TLSA at its own name", "mx15.example.com", exchange, []string{"mx15.example.com", "exchange.example.org", "example.com"}},
 		{"mx20, an alias with TLSA at its target", "mxbackup.example.net", exchange, []string{"mxbackup.example.net", "exchange.example.org", "example.com"}},
-		{"secure MX", "mx.example.org", dane.Route{Secure: true, NextHop: "example.org"}, []string{"mx.example.org", "example.org"}}, // DANE-89
+		{"DANE-89 secure MX", "mx.example.org", dane.Route{Secure: true, NextHop: "example.org"}, []string{"mx.example.org", "example.org"}},
 		{"expansion is no other", "mx.example.org", dane.Route{Secure: true, NextHop: "example.org", Expanded: "EXAMPLE.org."}, []string{"mx.example.org", "example.org"}},
 		{"domain is its own MX", "example.org.", dane.Route{Secure: true, NextHop: "Example.ORG"}, []string{"example.org"}},
-		{"insecure MX", "mx.example.org", dane.Route{NextHop: "example.org", Expanded: "example.net"}, []string{"mx.example.org"}},                          // DANE-92
-		{"no MX, base is the expansion", "host.example.net", dane.Route{Secure: true, NextHop: "example.org"}, []string{"host.example.net", "example.org"}}, // DANE-91
+		{"DANE-92 insecure MX", "mx.example.org", dane.Route{NextHop: "example.org", Expanded: "example.net"}, []string{"mx.example.org"}},
+		{"DANE-91 no MX, base is the expansion", "host.example.net", dane.Route{Secure: true, NextHop: "example.org"}, []string{"host.example.net", "example.org"}},
 		{"no MX, base is the domain", "example.org", dane.Route{Secure: true, NextHop: "example.org"}, []string{"example.org"}},
 		{"the operator's relay", "relay.example.net", dane.Route{Secure: true, NextHop: "relay.example.net"}, []string{"relay.example.net"}},
 		{"zero route", "MX.example.org.", dane.Route{}, []string{"mx.example.org"}},

@@ -63,15 +63,15 @@ func TestSelectAgility(t *testing.T) {
 		name     string
 		in, want []string
 	}{
-		{"strongest digest and Full stay", // OPS-30
+		{"OPS-30 strongest digest and Full stay",
 			[]string{digest("3 1 1"), digest("3 1 2"), key}, []string{digest("3 1 2"), key}},
-		{"groups are apart", // OPS-31
+		{"OPS-31 groups are apart",
 			[]string{digest("3 1 2"), digest("3 0 1"), digest("2 1 1")}, []string{digest("3 1 2"), digest("3 0 1"), digest("2 1 1")}},
-		{"malformed first, then agility", // OPS-28
+		{"OPS-28 malformed first, then agility",
 			[]string{short512, digest("3 1 1")}, []string{digest("3 1 1")}},
 		{"several of the strongest, in order",
 			[]string{digest("3 1 2"), digest("3 1 1"), digest("3 1 2")}, []string{digest("3 1 2"), digest("3 1 2")}},
-		{"an unusable usage is in no group", // DANE-82
+		{"DANE-82 an unusable usage is in no group",
 			[]string{digest("1 1 2"), digest("3 1 1")}, []string{digest("3 1 1")}},
 		{"an unknown matching type is no strong digest",
 			[]string{digest("3 1 3"), digest("3 1 1")}, []string{digest("3 1 1")}},

@@ -3,6 +3,7 @@ package policy_test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -172,6 +173,27 @@ func TestDecisionTableOnAnInternet(t *testing.T) {
 				t.Errorf("the host as published: %v", err)
 			}
 		})
+	}
+}
+
+// STS-63, STS-74: a host that the enforced policy does not list gets no mail, whatever
+// certificate it has.
+func TestHostThatIsNotListed(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	inet.Domain("listed.example", policytest.Unsigned)
+	inet.Domain("sts.example", policytest.Unsigned).MX("mx.sts.example", "mx.listed.example").Policy("enforce", "mx.listed.example")
+	inet.Host("mx.listed.example")
+	inet.Host("mx.sts.example")
+	plan, err := resolver(t, inet).Resolve(t.Context(), "sts.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range plan.Hosts {
+		_, err := handshake(t, h)
+		if listed := h.Name == "mx.listed.example"; listed != (err == nil) || listed != (h.Level == policy.Authenticated) || !listed && !errors.Is(err, policy.ErrNotListed) {
+			t.Errorf("%s: %v by %v, %v", h.Name, h.Level, h.By, err)
+		}
 	}
 }
 

@@ -34,7 +34,7 @@ func wait(d time.Duration) {
 }
 
 // The reports of a day are sent within four hours after it (RPT-27, RPT-28), to
-// both kinds of endpoints (RPT-12, RPT-14, field note 62), even if there were
+// both kinds of endpoints (RPT-1, RPT-12, RPT-14, field note 62), even if there were
 // no failures (RPT-29). Then the sums are deleted.
 func TestReporterDay(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

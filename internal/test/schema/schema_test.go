@@ -63,7 +63,7 @@ func TestCheck(t *testing.T) {
 var modules = map[string]int{
 	"../../..":                    200,
 	"../../../policy/valkeystore": 20,
-	"../../../examples/relay":     2,
+	"../../../examples/mxseal":    2,
 }
 
 // simulations are tests that produce very many reports, all in the form of those of others.
