@@ -55,6 +55,7 @@ func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) 
 		plan.Via = q.hop.Text()
 	}
 	found := r.gather(ctx, q, route, plan)
+	plan.Hosts = make([]*Host, 0, len(route.Exchanges))
 	for i, exchange := range route.Exchanges {
 		plan.Hosts = append(plan.Hosts, r.newHost(q, route, exchange, found[i], plan))
 	}
@@ -275,7 +276,7 @@ func (r *Resolver) newHost(q question, route hop.Route, exchange hop.Exchange, f
 	if host.found = found.Found; host.found != nil {
 		host.DANE = host.found.Discovery
 	}
-	host.Addrs = hop.InTurn(found.Addrs)
+	host.Addrs = found.InTurn()
 	if v.Level == decision.Refused {
 		says := wording.OfRefusal(v.Refusal, found.Err, plan.MTASTS.Err == nil)
 		if v.Refusal == decision.SpecialAddress && plan.literal {

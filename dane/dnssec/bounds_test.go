@@ -380,33 +380,35 @@ func TestD10Trusting(t *testing.T) {
 // D10: the replies that a Trusting reads count as memory of its lookups.
 func TestD10TrustingMemory(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	texts := []string{"com. 300 IN MX 10 mx.com."}
-	for i := range 200 {
-		texts = append(texts, fmt.Sprintf("large.com. 300 IN TXT %03d%s", i, strings.Repeat("x", 200)))
-	}
-	w.zone("com.", texts...)
-	validating(w, func(dns.Question) bool { return true })
-	for bound, large := range map[int]Reason{0: 0, 1: Busy} {
-		r, err := NewTrusting(TrustingConfig{
-			Servers: []string{"127.0.0.1"}, Dial: w.dial, Now: func() time.Time { return w.now }, Bounds: Bounds{Memory: bound},
-		})
-		if err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) { // time stands still while replies are made
+		w := newWorld(t)
+		texts := []string{"com. 300 IN MX 10 mx.com."}
+		for i := range 200 {
+			texts = append(texts, fmt.Sprintf("large.com. 300 IN TXT %03d%s", i, strings.Repeat("x", 200)))
 		}
-		if _, err := r.Lookup(t.Context(), "com.", TypeMX); err != nil {
-			t.Errorf("Bounds.Memory %d: a small reply: %v", bound, err)
+		w.zone("com.", texts...)
+		validating(w, func(dns.Question) bool { return true })
+		for bound, large := range map[int]Reason{0: 0, 1: Busy} {
+			r, err := NewTrusting(TrustingConfig{
+				Servers: []string{"127.0.0.1"}, Dial: w.dial, Now: func() time.Time { return w.now }, Bounds: Bounds{Memory: bound},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.Lookup(t.Context(), "com.", TypeMX); err != nil {
+				t.Errorf("Bounds.Memory %d: a small reply: %v", bound, err)
+			}
+			_, err = r.Lookup(t.Context(), "large.com.", TypeTXT)
+			e := new(Error)
+			errors.As(err, &e)
+			if e.Reason != large || (err == nil) != (large == 0) {
+				t.Errorf("Bounds.Memory %d: a large reply: %v", bound, err)
+			}
+			if used := r.Stats().InUse; used != (Bounds{}) {
+				t.Errorf("%+v is in use", used)
+			}
 		}
-		_, err = r.Lookup(t.Context(), "large.com.", TypeTXT)
-		e := new(Error)
-		errors.As(err, &e)
-		if e.Reason != large || (err == nil) != (large == 0) {
-			t.Errorf("Bounds.Memory %d: a large reply: %v", bound, err)
-		}
-		if used := r.Stats().InUse; used != (Bounds{}) {
-			t.Errorf("%+v is in use", used)
-		}
-	}
+	})
 }
 
 // Negative numbers are errors, as in all configurations of the module.

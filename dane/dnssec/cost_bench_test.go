@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net"
 	"runtime"
@@ -34,8 +35,8 @@ func (w *world) canned(tb testing.TB) *canned {
 
 func (c *canned) use(config *Config) {
 	config.Dial = func(_ context.Context, network, _ string) (net.Conn, error) {
-		if network != "udp" {
-			c.tb.Error("asked over TCP")
+		if network != "udp" { // as on a busy machine, where a reply seems to be overdue
+			return nil, errors.New("no TCP")
 		}
 		return &cannedConn{canned: c}, nil
 	}

@@ -75,6 +75,52 @@ func TestD12DeepNamesInNewZones(t *testing.T) {
 	})
 }
 
+// D12, SEC-88: a name below one that can be registered is guessed to be in the zone of that
+// one, so a domain of three labels costs what its proof needs: the question, and the DS and
+// DNSKEY records of the zone. A domain below a public suffix of two labels, and one that is a
+// zone, take what the proof needs too.
+func TestD12DomainsOfThreeLabels(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		what, domain string
+		zones        []string
+		asked, trips int
+	}{
+		{"D12 in the zone of its owner", "a.b.com.", []string{"b.com."}, 3, 1},
+		{"D12 four labels", "x.a.b.com.", []string{"b.com."}, 3, 1},
+		{"D12 below a public suffix", "b.co.uk.", []string{"uk.", "co.uk.", "b.co.uk."}, 7, 1},
+		{"D12 below a domain below a public suffix", "a.b.co.uk.", []string{"uk.", "co.uk.", "b.co.uk."}, 7, 1},
+		{"D12 a zone of its own", "a.b.com.", []string{"b.com.", "a.b.com."}, 5, 2},
+	} {
+		for _, rtype := range []uint16{dns.TypeMX, dns.TypeTXT} {
+			t.Run(tt.what+" "+dns.TypeToString[rtype], func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					w := mail(t)
+					for _, apex := range tt.zones {
+						w.zone(apex)
+					}
+					zone := w.zones[tt.zones[len(tt.zones)-1]]
+					zone.add(t, tt.domain+" 300 IN MX 10 mx.example.com.")
+					zone.add(t, tt.domain+` 300 IN TXT "v=x"`)
+					w.latency = 10 * time.Millisecond
+					v := w.validator()
+					if _, err := v.Lookup(t.Context(), "mx.example.com.", TypeA); err != nil {
+						t.Fatal(err)
+					}
+					w.countAsked()
+					if got := w.roundTrips(t, v, tt.domain, rtype); got != tt.trips {
+						t.Errorf("%d round trips, want %d", got, tt.trips)
+					}
+					if n := w.countAsked(); n != tt.asked {
+						t.Errorf("%d questions, want %d", n, tt.asked)
+					}
+				})
+			})
+		}
+	}
+}
+
 // Names in zones that delegate, such as those of registries, are still guessed to be
 // zones: a lookup takes one round trip.
 func TestGuessesBelowRegistries(t *testing.T) {
@@ -308,7 +354,7 @@ func TestD11GuessesTogether(t *testing.T) {
 			sent, limit := 0, s.budget.limits.Memory
 			for round := range 5 {
 				for range 20 {
-					if s.guess(question{fmt.Sprintf("x%d.com.", sent), dns.TypeDS}) == nil {
+					if s.guess(question{fmt.Sprintf("x%d.com.", sent), dns.TypeDS}) {
 						sent++
 					}
 				}

@@ -144,23 +144,19 @@ func (l *lookup) guess(q question) {
 	if l.local && private.IsSpecialUse(q.name) || l.private.Of(q.name) != nil {
 		return
 	}
-	s := &l.session
 	known := func(at string) (guess.Known, *memory.Habits) {
 		switch known := l.chain.known(at); {
 		case known != nil && known.kind == signed:
-			return guess.Signed, l.cache.Habits(at, s.now)
+			return guess.Signed, l.cache.Habits(at, l.session.now)
 		case known != nil && known.kind != sameZone:
 			return guess.Ended, nil
-		case known != nil, l.cache.Get(memory.Key{Name: at, Kind: memory.Zone}, s.now) != nil:
+		case known != nil, l.cache.Get(memory.Key{Name: at, Kind: memory.Zone}, l.session.now) != nil:
 			return guess.Inside, nil
 		default:
 			return guess.Nothing, nil
 		}
 	}
-	guess.Questions(q.name, q.rtype, known, func(at string, rtype uint16) bool {
-		// Guesses must not use up what a long chain of aliases needs.
-		return s.budget.queries.Load() >= int64(s.budget.limits.Queries/2) && s.guess(question{at, rtype}) == nil
-	})
+	guess.Questions(q.name, q.rtype, known, func(at string, rtype uint16) bool { return l.session.guess(question{at, rtype}) })
 }
 
 // extend checks the aliases of a cached answer as if they were followed now.

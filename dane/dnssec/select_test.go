@@ -276,9 +276,13 @@ func TestD6Recovery(t *testing.T) {
 // error says so, and is not remembered: 2 s after one server is back there is none.
 func TestD6AllDead(t *testing.T) {
 	t.Parallel()
-	for _, servers := range [][]string{{"192.0.2.1"}, {"192.0.2.1", "192.0.2.2"}, {"192.0.2.1", "192.0.2.2", "192.0.2.3"}} {
+	for _, servers := range [][]string{
+		{"192.0.2.1"}, {"192.0.2.1", "192.0.2.2"}, {"192.0.2.1", "192.0.2.2", "192.0.2.3"},
+		{"127.0.0.1", "192.0.2.2", "192.0.2.3"}, {"tls://192.0.2.1", "192.0.2.2", "192.0.2.3"},
+		{"tls://192.0.2.1", "127.0.0.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"},
+	} {
 		for _, every := range []time.Duration{10 * time.Millisecond, 700 * time.Millisecond, 5 * time.Second} {
-			t.Run(fmt.Sprint(len(servers), every), func(t *testing.T) {
+			t.Run(fmt.Sprint(servers, every), func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					f := newFleet(mail(t))

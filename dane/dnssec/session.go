@@ -149,18 +149,19 @@ func (s *session) await(a *asking) (*outcome, error) {
 // maxGuess bounds the memory for the reply to a guess. Honest zones have smaller ones.
 const maxGuess = 32 << 10
 
-// guess sends a question whose reply may turn out not to be needed. The replies to all of
-// them take three eighths of the memory at most.
-func (s *session) guess(q question) error {
+// guess sends a question whose reply may turn out not to be needed, and reports whether more
+// may follow. The replies to all of them take three eighths of the memory at most, and they
+// must not use up the questions that a long chain of aliases needs.
+func (s *session) guess(q question) bool {
 	if s.started[exchangeKey{question: q}] != nil {
-		return nil
+		return true
 	}
-	limit := s.budget.limits.Memory * 3 / 8
-	if guesses, _ := s.held(); guesses+s.largest(true) > limit {
-		return &proof.LimitError{What: "octets of memory for replies to questions in advance", Limit: limit}
+	guesses, _ := s.held()
+	if guesses+s.largest(true) > s.budget.limits.Memory*3/8 || s.budget.queries.Load() < int64(s.budget.limits.Queries/2) {
+		return false
 	}
 	_, err := s.start(exchangeKey{question: q, guess: true})
-	return err
+	return err == nil
 }
 
 // start sends a question without waiting for the reply.

@@ -7,6 +7,8 @@ import (
 	"iter"
 	"sync/atomic"
 	"time"
+
+	"github.com/mxseal/mxseal/internal/tally"
 )
 
 const (
@@ -19,6 +21,8 @@ const (
 	entriesPerShard = 1 << 10
 	bytesPerShard   = 256 << 10
 	maxShards       = 1 << 8
+	// seatsPerShard is about how many entries of a usual size a full shard has.
+	seatsPerShard = 1 << 7
 )
 
 // Config bounds a [Cache]. At least one bound must be set.
@@ -37,8 +41,8 @@ type Config struct {
 // So a run over more keys than fit evicts the keys of that run, and not those
 // that are in use. A cyclic run finds a part of its keys each time around.
 //
-// A Cache is safe for concurrent use. Get takes a read lock of one shard and does
-// not allocate. While calls of Put are in progress, the bounds may be exceeded by
+// A Cache is safe for concurrent use. Get does not allocate. If the key was used lately, it
+// takes no lock, and writes nothing that other cores read. While calls of Put are in progress, the bounds may be exceeded by
 // what these calls add.
 type Cache[K comparable, V any] struct {
 	config Config
@@ -48,7 +52,14 @@ type Cache[K comparable, V any] struct {
 	shared func(V, int) int // nil if values share nothing
 	seed   maphash.Seed
 	shards []shard[K, V] // a power of two
+	// seats has the entries that were found last. A seat is empty or has an entry that is
+	// in the map of its shard. The seats of a shard are those whose index ends in the bits
+	// of its own; they are written with its lock held, and read without.
+	seats []seat[K, V]
+	hits  tally.Counter
 }
+
+type seat[K comparable, V any] struct{ atomic.Pointer[entry[K, V]] }
 
 // New returns an empty Cache. hash spreads keys over shards; for strings it is
 // [maphash.String]. New returns an error if a bound is negative or none is set.
@@ -63,7 +74,11 @@ func NewSharing[K comparable, V any](config Config, hash func(maphash.Seed, K) u
 	if config.MaxEntries < 0 || config.MaxBytes < 0 || config == (Config{}) {
 		return nil, errors.New("cache: the bounds must not be negative, and one must be set")
 	}
-	return &Cache[K, V]{config: config, hash: hash, shared: shared, seed: maphash.MakeSeed(), shards: make([]shard[K, V], config.shards())}, nil
+	n := config.shards()
+	return &Cache[K, V]{
+		config: config, hash: hash, shared: shared, seed: maphash.MakeSeed(),
+		shards: make([]shard[K, V], n), seats: make([]seat[K, V], n*seatsPerShard),
+	}, nil
 }
 
 // shards returns the number of shards, a power of two.
@@ -77,15 +92,37 @@ func (config Config) shards() int {
 	return n
 }
 
-// index returns the index of the key's shard.
-func (c *Cache[K, V]) index(key K) int {
-	return int(c.hash(c.seed, key) & uint64(len(c.shards)-1))
+// place returns the index of the key's shard, and the seat of its entry.
+func (c *Cache[K, V]) place(key K) (index int, seat *seat[K, V]) {
+	hash := c.hash(c.seed, key)
+	return int(hash & uint64(len(c.shards)-1)), &c.seats[hash&uint64(len(c.seats)-1)]
+}
+
+// shard returns the shard of key.
+func (c *Cache[K, V]) shard(key K) *shard[K, V] {
+	index, _ := c.place(key)
+	return &c.shards[index]
+}
+
+// find returns the entry of key, or nil.
+func (c *Cache[K, V]) find(key K) *entry[K, V] {
+	index, seat := c.place(key)
+	if e := seat.Load(); e != nil && e.key == key {
+		return e
+	}
+	s := &c.shards[index]
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	e := s.entries[key]
+	if e != nil {
+		seat.Store(e)
+	}
+	return e
 }
 
 // Get returns the value of key, unless it has expired at now.
 func (c *Cache[K, V]) Get(key K, now time.Time) (value V, ok bool) {
-	s := &c.shards[c.index(key)]
-	e := s.find(key)
+	e := c.find(key)
 	if e == nil {
 		return value, false
 	}
@@ -93,13 +130,13 @@ func (c *Cache[K, V]) Get(key K, now time.Time) (value V, ok bool) {
 	if !e.isGood(now) {
 		return value, false
 	}
-	s.hits.Add(1)
+	c.hits.Add(1)
 	return e.value, true
 }
 
 // Last returns the value of key, also if it has expired. It does not count as a use.
 func (c *Cache[K, V]) Last(key K) (value V, ok bool) {
-	if e := c.shards[c.index(key)].find(key); e != nil {
+	if e := c.find(key); e != nil {
 		return e.value, true
 	}
 	return value, false
@@ -110,12 +147,12 @@ func (c *Cache[K, V]) Last(key K) (value V, ok bool) {
 // value that has expired at now, or that is larger than the bound, is not kept,
 // and the previous value is removed.
 func (c *Cache[K, V]) Put(key K, value V, size int, expires, now time.Time) {
-	e := &entry[K, V]{key: key, value: value, expires: expires, wall: wallClock(expires), size: int64(size) + entryOverhead}
+	start, seat := c.place(key)
+	e := &entry[K, V]{key: key, value: value, seat: seat, expires: expires, wall: wallClock(expires), size: int64(size) + entryOverhead}
 	if !e.isGood(now) || c.config.MaxBytes > 0 && e.size > int64(c.config.MaxBytes) {
 		c.Remove(key)
 		return
 	}
-	start := c.index(key)
 	s := &c.shards[start]
 	s.mu.Lock()
 	c.added(e)
@@ -148,7 +185,7 @@ func (c *Cache[K, V]) shrink(s *shard[K, V], kept K, now time.Time) {
 
 // Remove removes key.
 func (c *Cache[K, V]) Remove(key K) {
-	s := &c.shards[c.index(key)]
+	s := c.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.remove(key); e != nil {
@@ -159,7 +196,7 @@ func (c *Cache[K, V]) Remove(key K) {
 // RemoveFunc removes the keys for which match returns true, among those with the
 // same hash as key. match must not use the cache.
 func (c *Cache[K, V]) RemoveFunc(key K, match func(K) bool) {
-	s := &c.shards[c.index(key)]
+	s := c.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for other := range s.entries {
@@ -184,12 +221,7 @@ func (c *Cache[K, V]) Values(now time.Time) iter.Seq[V] {
 }
 
 // Hits returns how often Get has returned a value.
-func (c *Cache[K, V]) Hits() (n uint64) {
-	for i := range c.shards {
-		n += c.shards[i].hits.Load()
-	}
-	return n
-}
+func (c *Cache[K, V]) Hits() uint64 { return c.hits.Read() }
 
 // Len returns the number of entries, with those that have expired.
 func (c *Cache[K, V]) Len() int { return int(c.count.Load()) }

@@ -505,3 +505,49 @@ func TestC8SharedOctets(t *testing.T) {
 		t.Errorf("%d octets counted, want %d", c.Bytes(), want)
 	}
 }
+
+// A hit takes no lock if the key was used lately.
+func TestHitTakesNoLock(t *testing.T) {
+	t.Parallel()
+	c := newCache[string, int](t, Config{MaxEntries: 10})
+	c.Put("a", 1, 0, time.Time{}, now)
+	c.Get("a", now)
+	s := c.shard("a")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v, ok := c.Get("a", now); !ok || v != 1 {
+		t.Errorf("got %d, %v", v, ok)
+	}
+}
+
+// What is removed or replaced is not found any more, whatever others read meanwhile.
+func TestReadersSeeRemovals(t *testing.T) {
+	t.Parallel()
+	c := newCache[string, int](t, Config{MaxEntries: 10})
+	var readers sync.WaitGroup
+	var done atomic.Bool
+	for range 4 {
+		readers.Go(func() {
+			for !done.Load() {
+				c.Get("a", now)
+				c.Get("b", now)
+			}
+		})
+	}
+	defer readers.Wait()
+	defer done.Store(true)
+	for i := range 20_000 {
+		c.Put("a", i, 0, time.Time{}, now)
+		if v, ok := c.Get("a", now); !ok || v != i {
+			t.Fatalf("got %d, %v, after %d was put", v, ok, i)
+		}
+		c.Put("a", -i, 0, time.Time{}, now)
+		if v, ok := c.Last("a"); !ok || v != -i {
+			t.Fatalf("got %d, %v, after %d was put", v, ok, -i)
+		}
+		c.Remove("a")
+		if v, ok := c.Get("a", now); ok {
+			t.Fatalf("got %d after it was removed", v)
+		}
+	}
+}

@@ -23,7 +23,6 @@ const (
 // are in the order in which entries came to the front, and hits do not change it.
 type shard[K comparable, V any] struct {
 	mu      sync.RWMutex
-	hits    atomic.Uint64 // beside mu, which a hit writes to as well
 	entries map[K]*entry[K, V]
 	window  segment[K, V] // new entries
 	main    segment[K, V] // entries that stayed when they left the window
@@ -42,9 +41,10 @@ type segment[K comparable, V any] struct {
 type entry[K comparable, V any] struct {
 	key          K
 	value        V
-	expires      time.Time // the zero time means never
-	wall         int64     // expires by the wall clock alone, in nanoseconds since 1970
-	size         int64     // with entryOverhead
+	seat         *seat[K, V] // where it may be found without the lock
+	expires      time.Time   // the zero time means never
+	wall         int64       // expires by the wall clock alone, in nanoseconds since 1970
+	size         int64       // with entryOverhead
 	newer, older *entry[K, V]
 	uses         atomic.Int32
 	isMain       bool // it is in the main segment
@@ -82,14 +82,6 @@ func wallClock(t time.Time) int64 {
 	return t.UnixNano()
 }
 
-// find returns the entry of key, or nil.
-func (s *shard[K, V]) find(key K) *entry[K, V] {
-	s.mu.RLock()
-	e := s.entries[key]
-	s.mu.RUnlock()
-	return e
-}
-
 // list returns all entries.
 func (s *shard[K, V]) list() []*entry[K, V] {
 	s.mu.RLock()
@@ -124,6 +116,7 @@ func (s *shard[K, V]) remove(key K) *entry[K, V] {
 	e := s.entries[key]
 	if e != nil {
 		delete(s.entries, key)
+		e.seat.CompareAndSwap(e, nil)
 		s.segment(e).remove(e)
 	}
 	return e

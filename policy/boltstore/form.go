@@ -77,19 +77,24 @@ func (d *decoder) detail() report.Detail {
 // seal returns a value of the file: a checksum of four octets, which covers the key too,
 // and the content. content begins with four octets for it.
 func seal(key string, content []byte) []byte {
-	binary.BigEndian.PutUint32(content, checksum(key, content[4:]))
+	binary.BigEndian.PutUint32(content, checksum([]byte(key), content[4:]))
 	return content
 }
 
 // unseal returns a decoder for a value of the file.
 func unseal(key string, value []byte) decoder {
-	if len(value) < 4 || binary.BigEndian.Uint32(value) != checksum(key, value[4:]) {
+	if !isSealed([]byte(key), value) {
 		return decoder{fields.Decoder{Damaged: true}}
 	}
 	return decoderOf(string(value[4:]))
 }
 
-func checksum(key string, data []byte) uint32 {
+// isSealed reports whether the checksum of a value is right.
+func isSealed(key, value []byte) bool {
+	return len(value) >= 4 && binary.BigEndian.Uint32(value) == checksum(key, value[4:])
+}
+
+func checksum(key, data []byte) uint32 {
 	table := crc32.MakeTable(crc32.Castagnoli)
-	return crc32.Update(crc32.Checksum([]byte(key), table), table, data)
+	return crc32.Update(crc32.Checksum(key, table), table, data)
 }

@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"runtime"
 	"sync"
 
 	bolt "go.etcd.io/bbolt"
@@ -38,10 +39,14 @@ func (g *group) do(change func(*bolt.Tx) error) error {
 }
 
 // run runs the waiting changes. While it waits for the current transaction to
-// end, more changes can join.
+// end, more changes can join. So can those of goroutines that are ready to run.
 func (g *group) run() {
 	var calls []*call
 	err := g.db.update(func(tx *bolt.Tx) error {
+		for n := 0; n < g.len(); {
+			n = g.len()
+			runtime.Gosched()
+		}
 		calls = g.take()
 		for _, c := range calls {
 			c.err = c.change(tx)
@@ -57,6 +62,12 @@ func (g *group) run() {
 		}
 		close(c.done)
 	}
+}
+
+func (g *group) len() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.waiting)
 }
 
 func (g *group) take() []*call {

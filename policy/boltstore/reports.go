@@ -259,22 +259,26 @@ func (r *Reports) Sums(ctx context.Context, day report.Day, domain string) (part
 }
 
 // Seal implements [reporter.Store]. A record that is damaged is an error.
-func (r *Reports) Seal(ctx context.Context, day report.Day, domain string) (part reporter.Part, err error) {
+func (r *Reports) Seal(ctx context.Context, day report.Day, domain string) (number int, err error) {
 	err = r.settle(ctx, func(j *journal) bool { return j.forms[dayDomain{day, domain}] != nil })
 	if err != nil {
-		return part, err
+		return 0, err
 	}
 	err = r.update(ctx, func(tx *bolt.Tx) error {
 		s, err := readSums(dayBucket(tx, day), domain)
 		if err != nil {
 			return err
 		}
-		if part, err = s.next(nil); err != nil || !s.seal() {
+		isNew := s.seal()
+		if err := s.check(); err != nil {
 			return err
+		}
+		if number = int(s.number); !isNew {
+			return nil
 		}
 		return s.write()
 	})
-	return part, err
+	return number, err
 }
 
 // Delete implements [reporter.Store].

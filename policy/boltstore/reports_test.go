@@ -93,8 +93,8 @@ func TestReportsInOldFile(t *testing.T) {
 	t.Parallel()
 	s := open(t, filled(t, 3), Config{})
 	r := s.Reports()
-	if part, err := r.Seal(t.Context(), storetest.Day(), reported); err != nil || part.Number != 0 {
-		t.Errorf("%+v, %v", part, err)
+	if number, err := r.Seal(t.Context(), storetest.Day(), reported); err != nil || number != 0 {
+		t.Errorf("%d, %v", number, err)
 	}
 	if err := r.DeleteBefore(t.Context(), storetest.Day()); err != nil {
 		t.Error(err)

@@ -251,10 +251,13 @@ func (s *domainSums) next(waiting []string) (reporter.Part, error) {
 	for _, p := range combine(waiting) {
 		results = append(results, p.result())
 	}
+	if len(waiting) > 0 {
+		results = reporter.MergeResults(s.domain, nil, results)
+	}
 	if len(results) == 0 {
 		return reporter.Part{}, nil
 	}
-	return reporter.Part{Number: int(number), Sums: reporter.MergeResults(s.domain, nil, results)}, nil
+	return reporter.Part{Number: int(number), Sums: results}, nil
 }
 
 // result returns the sums of a policy as part of a report.
@@ -279,12 +282,13 @@ func (s *domainSums) read(part uint64) (results []report.PolicyResult, found uin
 	details := make(map[string][]report.Detail) // by the ID of the policy
 	valid := true
 	err = ascend(s.bucket, prefix, func(k, v []byte) bool {
-		ids, isOfPart := strings.CutPrefix(string(k), prefix)
+		key := string(k)
+		ids, isOfPart := strings.CutPrefix(key, prefix)
 		if !isOfPart {
 			return false
 		}
 		found++
-		d := unseal(string(k), v)
+		d := unseal(key, v)
 		switch { // details come before policies
 		case len(ids) == 1+2*idSize && ids[0] == kindDetail:
 			sessions, id := d.count(), ids[1:1+idSize]
@@ -306,6 +310,27 @@ func (s *domainSums) read(part uint64) (results []report.PolicyResult, found uin
 		err = s.damaged()
 	}
 	return results, found, err
+}
+
+// check returns an error if records of the sealed part are damaged.
+func (s *domainSums) check() error {
+	if s.number == 0 {
+		return nil
+	}
+	prefix := s.partPrefix(s.number)
+	found, valid := uint64(0), true
+	err := ascend(s.bucket, string(prefix), func(k, v []byte) bool {
+		if !bytes.HasPrefix(k, prefix) {
+			return false
+		}
+		found++
+		valid = valid && isSealed(k, v)
+		return true
+	})
+	if err == nil && (!valid || found != s.sealed) {
+		err = s.damaged()
+	}
+	return err
 }
 
 // partPrefix returns the beginning of the keys of a part's records.

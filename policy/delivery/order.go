@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -120,6 +121,19 @@ func (s *stalls) note(addr netip.Addr) {
 		}
 	}
 	s.until[addr] = now.Add(stallMemory)
+}
+
+// Stalled returns the addresses of mail hosts that did not answer in time a short time ago,
+// and until when they are tried last. There are at most 4096. It is for a status page; the
+// map is the caller's.
+func (d *Dialer) Stalled() map[netip.Addr]time.Time { return d.stalls.all() }
+
+func (s *stalls) all() map[netip.Addr]time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := maps.Clone(s.until)
+	maps.DeleteFunc(all, func(_ netip.Addr, until time.Time) bool { return !time.Now().Before(until) })
+	return all
 }
 
 // recent reports whether an address stalled a short time ago.

@@ -240,10 +240,11 @@ func refusing(reply string) script {
 }
 
 // certificates made once for all tests: a root, and a certificate by it for
-// mx.example.net; one by it for another name; and one by nobody in particular.
+// mx.example.net; one by it for another name; one by nobody in particular; and one by it
+// that has expired.
 var certificates = sync.OnceValue(func() (c struct {
-	roots                *x509.CertPool
-	good, other, unknown tls.Certificate
+	roots                         *x509.CertPool
+	good, other, unknown, expired tls.Certificate
 }) {
 	root, rootKey := newCertificate(nil, nil, "Root")
 	c.roots = x509.NewCertPool()
@@ -254,10 +255,16 @@ var certificates = sync.OnceValue(func() (c struct {
 	c.other = tls.Certificate{Certificate: [][]byte{other.Raw}, PrivateKey: otherKey}
 	unknown, unknownKey := newCertificate(nil, nil, "mx.example.net", "*.example.net")
 	c.unknown = tls.Certificate{Certificate: [][]byte{unknown.Raw}, PrivateKey: unknownKey}
+	expired, expiredKey := newCertificateUntil(time.Date(1995, 1, 1, 0, 0, 0, 0, time.UTC), root, rootKey, "mx.example.net", "*.example.net")
+	c.expired = tls.Certificate{Certificate: [][]byte{expired.Raw}, PrivateKey: expiredKey}
 	return c
 })
 
 func newCertificate(parent *x509.Certificate, parentKey *ecdsa.PrivateKey, names ...string) (*x509.Certificate, *ecdsa.PrivateKey) {
+	return newCertificateUntil(time.Date(2090, 1, 1, 0, 0, 0, 0, time.UTC), parent, parentKey, names...)
+}
+
+func newCertificateUntil(end time.Time, parent *x509.Certificate, parentKey *ecdsa.PrivateKey, names ...string) (*x509.Certificate, *ecdsa.PrivateKey) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		panic(err)
@@ -267,7 +274,7 @@ func newCertificate(parent *x509.Certificate, parentKey *ecdsa.PrivateKey, names
 		Subject:               pkix.Name{CommonName: names[0]},
 		DNSNames:              names,
 		NotBefore:             time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC),
-		NotAfter:              time.Date(2090, 1, 1, 0, 0, 0, 0, time.UTC),
+		NotAfter:              end,
 		IsCA:                  parent == nil,
 		BasicConstraintsValid: true,
 	}

@@ -72,7 +72,8 @@
 //     scheme of reports is mailto or https, and result is sent or failed, for each attempt at an
 //     endpoint.
 //   - answer is that of postfix.Reply.Level: dane-only, dane, secure, encrypt, fingerprint, notfound,
-//     temp. reason of inexact is postfix.Reason. map is one of Config.Maps. What is not known is other.
+//     temp; or that of a map for single hosts: dane, verify, dane-verify, encrypt, refuse, notfound,
+//     temp, perm. reason of inexact is postfix.Reason. map is one of Config.Maps. What is not known is other.
 //
 // # Dashboard and alerts
 //

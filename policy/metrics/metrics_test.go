@@ -171,12 +171,13 @@ func (w *world) everything() {
 		}
 	}
 	for _, name := range []string{"QUERY", "exim", "another"} {
-		for _, text := range []string{"dane-only", "dane x=y", "secure match=a", "encrypt", "fingerprint", "another"} {
-			w.metrics.Answered(name, postfix.Reply{Status: postfix.Found, Text: text}, time.Second)
+		for _, answer := range []string{
+			"dane-only", "dane", "secure", "encrypt", "fingerprint", "notfound", "temp", "verify", "dane-verify", "refuse", "perm", "another",
+		} {
+			w.metrics.Answered(name, answer, nil, time.Second)
 		}
-		w.metrics.Answered(name, postfix.Reply{Status: postfix.NotFound}, 0)
 		for _, reason := range append(postfix.Reasons(), "another") {
-			w.metrics.Answered(name, postfix.Reply{Inexact: []postfix.Loss{{Reason: reason}}}, time.Hour)
+			w.metrics.Answered(name, "temp", []postfix.Loss{{Reason: reason}}, time.Hour)
 		}
 	}
 	for _, level := range []policy.Level{policy.Refused, policy.Opportunistic, policy.Encrypted, policy.Authenticated, 200} {

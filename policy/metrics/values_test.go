@@ -164,9 +164,9 @@ func TestReports(t *testing.T) {
 func TestSocketmap(t *testing.T) {
 	resolver := policytest.New(t).Resolver()
 	m, registry := connected(t, metrics.Config{Resolver: resolver, Maps: []string{"QUERY", "sts"}, Connections: func() int { return 5 }})
-	m.Answered("QUERY", postfix.Reply{Status: postfix.Found, Text: "dane-only protocols=>=TLSv1.2"}, 3*time.Millisecond)
-	m.Answered("QUERY", postfix.Reply{Inexact: []postfix.Loss{{Reason: postfix.Mixed}, {Reason: postfix.Mixed}, {Reason: postfix.Pin}}}, time.Minute)
-	m.Answered("evil\n", postfix.Reply{Status: postfix.NotFound}, time.Millisecond)
+	m.Answered("QUERY", "dane-only", nil, 3*time.Millisecond)
+	m.Answered("QUERY", "temp", []postfix.Loss{{Reason: postfix.Mixed}, {Reason: postfix.Mixed}, {Reason: postfix.Pin}}, time.Minute)
+	m.Answered("evil\n", "notfound", nil, time.Millisecond)
 	want(t, registry, map[string]float64{
 		"mxseal_socketmap_requests_total{dane-only,QUERY}": 1,
 		"mxseal_socketmap_requests_total{temp,QUERY}":      1,
@@ -181,7 +181,7 @@ func TestSocketmap(t *testing.T) {
 	})
 	// Without maps there are no such series, and Answered does nothing.
 	m, registry = connected(t, metrics.Config{Resolver: resolver})
-	m.Answered("QUERY", postfix.Reply{}, 0)
+	m.Answered("QUERY", "temp", nil, 0)
 	for name := range series(t, registry) {
 		if len(name) > 17 && name[:17] == "mxseal_socketmap_" {
 			t.Errorf("%s without maps", name)
@@ -192,8 +192,8 @@ func TestSocketmap(t *testing.T) {
 // The buckets are cumulative, have the bounds of the Stats, and the sums are in seconds.
 func TestHistograms(t *testing.T) {
 	w := newWorld(t)
-	w.metrics.Answered("QUERY", postfix.Reply{}, 3*time.Millisecond)
-	w.metrics.Answered("QUERY", postfix.Reply{}, time.Minute)
+	w.metrics.Answered("QUERY", "temp", nil, 3*time.Millisecond)
+	w.metrics.Answered("QUERY", "temp", nil, time.Minute)
 	restore := w.inet.SlowDNS(12 * time.Millisecond)
 	w.traffic(t)
 	restore()

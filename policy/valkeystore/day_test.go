@@ -88,7 +88,7 @@ func dayOf(t *testing.T, relays, domains int) dayCost {
 		store := open(t, at(srv.addr, func(c *Config) { c.Now = clock; c.Timeout = 20 * time.Second }))
 		store.settle(t)
 		client, err := n.visit().clientWith(store, func(c *mtasts.Config) {
-			c.Now, c.StoreKey = clock, []byte("the key of these relays")
+			c.Resolver, c.Now, c.StoreKey = near{n.visit(), n}, clock, []byte("the key of these relays")
 		})
 		if err != nil {
 			t.Fatal(err)

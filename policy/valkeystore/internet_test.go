@@ -25,6 +25,7 @@ import (
 type internet struct {
 	dns, web *httptest.Server
 	root     *testpki.Entity
+	sites    sync.Map // the certificates of the policy hosts, *tls.Certificate by name
 
 	mu       sync.Mutex
 	policies map[string]published
@@ -49,15 +50,19 @@ func newInternet(t testing.TB, domains ...string) *internet {
 		root:     testpki.Root(t, "root", alive),
 		policies: make(map[string]published), fetches: make(map[string]int),
 	}
-	var hosts []string
 	for _, domain := range domains {
-		hosts = append(hosts, "mta-sts."+domain)
 		n.publish(domain, "1", policyText)
 	}
-	site := n.root.Server(t, hosts, alive)
 	n.dns = httptest.NewServer(http.HandlerFunc(n.answerTXT))
 	n.web = httptest.NewUnstartedServer(http.HandlerFunc(n.servePolicy))
-	n.web.TLS = &tls.Config{Certificates: []tls.Certificate{site.TLS()}}
+	n.web.TLS = &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		known, ok := n.sites.Load(hello.ServerName)
+		if !ok {
+			site := n.root.Server(t, []string{hello.ServerName}, alive).TLS()
+			known, _ = n.sites.LoadOrStore(hello.ServerName, &site)
+		}
+		return known.(*tls.Certificate), nil
+	}}
 	n.web.StartTLS()
 	t.Cleanup(n.dns.Close)
 	t.Cleanup(n.web.Close)
@@ -91,13 +96,17 @@ func (n *internet) fetched(domain string) int {
 }
 
 func (n *internet) answerTXT(w http.ResponseWriter, r *http.Request) {
+	_ = json.NewEncoder(w).Encode(n.txts(r.FormValue("name")))
+}
+
+// txts returns the TXT records of a name without final dot.
+func (n *internet) txts(name string) []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	var txts []string
-	if p, ok := n.policies[strings.TrimPrefix(r.FormValue("name"), "_mta-sts.")]; ok {
-		txts = []string{"v=STSv1; id=" + p.id}
+	if p, ok := n.policies[strings.TrimPrefix(name, "_mta-sts.")]; ok {
+		return []string{"v=STSv1; id=" + p.id}
 	}
-	_ = json.NewEncoder(w).Encode(txts)
+	return nil
 }
 
 func (n *internet) servePolicy(w http.ResponseWriter, r *http.Request) {
@@ -148,12 +157,29 @@ func (v visit) LookupTXT(ctx context.Context, name string) ([]string, error) {
 	if err := json.NewDecoder(resp.Body).Decode(&txts); err != nil {
 		return nil, err
 	}
+	return txts, noneOf(name, txts)
+}
+
+// noneOf is the error for a name without records; nil if there are some.
+func noneOf(name string, txts []string) error {
 	if len(txts) == 0 {
-		return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+		return &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
 	}
-	return txts, nil
+	return nil
 }
 
 func (v visit) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
 	return []netip.Addr{netip.MustParseAddr("11.0.0.1")}, nil // not used, because Dial ignores it
+}
+
+// near is the DNS of an internet in the same process.
+type near struct {
+	visit
+	*internet
+}
+
+func (n near) LookupTXT(_ context.Context, name string) ([]string, error) {
+	name = strings.TrimSuffix(name, ".")
+	txts := n.txts(name)
+	return txts, noneOf(name, txts)
 }

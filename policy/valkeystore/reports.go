@@ -134,8 +134,9 @@ func (r *Reports) Sums(ctx context.Context, day report.Day, domain string) (repo
 }
 
 // Seal implements [reporter.Store].
-func (r *Reports) Seal(ctx context.Context, day report.Day, domain string) (reporter.Part, error) {
-	return r.part(ctx, sealScript, "seal", day, domain)
+func (r *Reports) Seal(ctx context.Context, day report.Day, domain string) (int, error) {
+	part, err := r.part(ctx, sealScript, "seal", day, domain)
+	return part.Number, err
 }
 
 func (r *Reports) part(ctx context.Context, script, doing string, day report.Day, domain string) (reporter.Part, error) {

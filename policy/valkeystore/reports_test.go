@@ -342,11 +342,14 @@ func TestReportsFromFullServer(t *testing.T) {
 	if err != nil || !ok {
 		t.Fatalf("Lease: %v, %v", ok, err)
 	}
-	part, err := r.Seal(t.Context(), today(), domain)
-	if err != nil || total(part) != 1 {
-		t.Fatalf("Seal: %+v, %v", part, err)
+	number, err := r.Seal(t.Context(), today(), domain)
+	if err != nil || number != 1 {
+		t.Fatalf("Seal: part %d, %v", number, err)
 	}
-	if err := r.Delete(t.Context(), today(), domain, part.Number); err != nil {
+	if part := sums(t, r, domain); part.Number != 1 || total(part) != 1 {
+		t.Errorf("sealed: %+v", part)
+	}
+	if err := r.Delete(t.Context(), today(), domain, number); err != nil {
 		t.Fatal(err)
 	}
 	release()

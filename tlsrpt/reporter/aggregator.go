@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -177,7 +176,7 @@ func (a *Aggregator) countNew(key dayDomain, s *tlsrpt.Session, outcomes []tlsrp
 			a.dropped.Add(int64(len(outcomes)))
 			return
 		}
-		key.domain = strings.Clone(key.domain) // which may be part of a long text
+		key.domain = t.Domain() // the other one may be part of a long text
 		shard.tallies[key] = t
 	}
 	for i := range outcomes {
@@ -189,10 +188,7 @@ func (a *Aggregator) countNew(key dayDomain, s *tlsrpt.Session, outcomes []tlsrp
 
 // MergeResults returns the total of two sums of the same domain and day, within the
 // limits of what is counted for one domain. It is for a [Store] that keeps the sums
-// of a domain in one piece.
+// of a domain in one piece. The total has the texts of the sums, not copies.
 func MergeResults(domain string, before, added []report.PolicyResult) []report.PolicyResult {
-	t := sums.New(maphash.MakeSeed(), domain, nil)
-	t.Merge(before)
-	t.Merge(added)
-	return t.Results()
+	return sums.Merged(domain, before, added)
 }

@@ -47,12 +47,12 @@ func (r *Reporter) attempt(ctx context.Context, slot *pacing.Slot, j job, p *pro
 			return
 		}
 		result, err := r.report(ctx, slot, j, p)
-		if result != finished {
-			r.retry(ctx, j, p, result, err)
+		if result != finished && !r.retry(ctx, j, p, result, err) {
 			return
 		}
 		p.over = true
 	}
+	slot.Pause()
 	r.finish(context.WithoutCancel(ctx), j, p)
 }
 
@@ -78,20 +78,22 @@ func (r *Reporter) hold(ctx context.Context, j job, p *progress, until time.Time
 
 // report looks up the endpoints of the domain, builds the report and delivers it.
 func (r *Reporter) report(ctx context.Context, slot *pacing.Slot, j job, p *progress) (result, error) {
-	if part, err := r.config.Store.Sums(ctx, j.day, j.domain); err != nil || part.Number == 0 {
-		return finishedUnless(err), err // another Reporter was faster
+	if _, shared := r.config.Store.(Leaser); shared {
+		if part, err := r.config.Store.Sums(ctx, j.day, j.domain); err != nil || part.Number == 0 {
+			return finishedUnless(err), err // another Reporter was faster
+		}
 	}
 	if p.round == nil {
 		endpoints, err := r.endpoints(ctx, slot, j.domain)
 		switch {
 		case errors.Is(err, tlsrpt.ErrNoRecord) || errors.Is(err, tlsrpt.ErrBadRecord):
-			_, err := r.seal(ctx, j, p)
+			err := r.seal(ctx, slot, j, p)
 			return finishedUnless(err), err
 		case err != nil:
 			return failed, err
 		case len(endpoints) == 0:
 			r.log(ctx, slog.LevelInfo, "reporter: no report, because there is no Mailer, or Config.Endpoints wants none", j)
-			_, err := r.seal(ctx, j, p)
+			err := r.seal(ctx, slot, j, p)
 			return finishedUnless(err), err
 		}
 		p.round = &round{left: endpoints, time: roundTimeout}
@@ -110,12 +112,30 @@ func finishedUnless(err error) result {
 
 // seal seals the part to be reported, so that each attempt sends the same report
 // with the same ID.
-func (r *Reporter) seal(ctx context.Context, j job, p *progress) (Part, error) {
-	part, err := r.config.Store.Seal(ctx, j.day, j.domain)
+func (r *Reporter) seal(ctx context.Context, slot *pacing.Slot, j job, p *progress) error {
+	slot.Pause()
+	number, err := r.config.Store.Seal(ctx, j.day, j.domain)
 	if err == nil {
-		p.part = part.Number
+		p.part = number
 	}
-	return part, err
+	if !slot.Resume(ctx) {
+		return ctx.Err()
+	}
+	return err
+}
+
+// sealed seals the part to be reported and returns it. It is read after the wait for the
+// Store, so that few parts are in memory at the same time. Without anything to report, it
+// returns the zero Part.
+func (r *Reporter) sealed(ctx context.Context, slot *pacing.Slot, j job, p *progress) (Part, error) {
+	if err := r.seal(ctx, slot, j, p); err != nil || p.part == 0 {
+		return Part{}, err
+	}
+	part, err := r.config.Store.Sums(ctx, j.day, j.domain)
+	if err != nil || part.Number != p.part { // another Reporter has sent it meanwhile
+		return Part{}, err
+	}
+	return part, nil
 }
 
 func (r *Reporter) log(ctx context.Context, level slog.Level, message string, j job, attrs ...slog.Attr) {

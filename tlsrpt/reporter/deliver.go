@@ -39,7 +39,7 @@ func (r *Reporter) deliver(ctx context.Context, slot *pacing.Slot, j job, p *pro
 			return queued, nil
 		}
 		if built == nil {
-			part, err := r.seal(ctx, j, p)
+			part, err := r.sealed(ctx, slot, j, p)
 			if err != nil || part.Number == 0 {
 				return finishedUnless(err), err
 			}

@@ -1,6 +1,7 @@
 package reporter
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -84,7 +85,8 @@ const boundary = "=_tlsrpt"
 // message returns the report as a mail message (RFC 8460 section 5.3). Fields are
 // folded so that no line is too long, whatever the length of the domain.
 func (s *submission) message(from, to string, now time.Time) []byte {
-	var b strings.Builder
+	var b bytes.Buffer
+	b.Grow(2<<10 + 3*len(s.domain) + len(s.gzip)*3/2)
 	for _, field := range []string{
 		"From: <" + from + ">",
 		"To: <" + to + ">",
@@ -109,19 +111,20 @@ func (s *submission) message(from, to string, now time.Time) []byte {
 		"Content-Disposition: attachment;\r\n filename=\"" + s.filename + "\"",
 		"",
 	} {
-		b.WriteString(field + "\r\n")
+		b.WriteString(field)
+		b.WriteString("\r\n")
 	}
 	writeBase64(&b, s.gzip)
 	b.WriteString("--" + boundary + "--\r\n")
-	return []byte(b.String())
+	return b.Bytes()
 }
 
 // writeBase64 writes data in lines of 76 octets (RFC 2045 section 6.8).
-func writeBase64(b *strings.Builder, data []byte) {
+func writeBase64(b *bytes.Buffer, data []byte) {
 	const octets = 76 / 4 * 3
 	for len(data) > 0 {
 		n := min(octets, len(data))
-		b.WriteString(base64.StdEncoding.EncodeToString(data[:n]) + "\r\n")
+		b.Write(append(base64.StdEncoding.AppendEncode(b.AvailableBuffer(), data[:n]), "\r\n"...))
 		data = data[n:]
 	}
 }

@@ -169,21 +169,21 @@ func (m *MemoryStore) Sums(_ context.Context, day report.Day, domain string) (Pa
 }
 
 // Seal implements [Store].
-func (m *MemoryStore) Seal(_ context.Context, day report.Day, domain string) (Part, error) {
+func (m *MemoryStore) Seal(_ context.Context, day report.Day, domain string) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	d := m.days[day][domain]
 	if d == nil {
-		return Part{}, nil
+		return 0, nil
 	}
 	if d.sealed == nil && d.open != nil {
 		d.sealed, d.open = d.open, nil
 		d.ended++
 	}
 	if d.sealed == nil {
-		return Part{}, nil
+		return 0, nil
 	}
-	return d.next(), nil
+	return d.ended, nil
 }
 
 // Delete implements [Store].

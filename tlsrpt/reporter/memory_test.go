@@ -92,11 +92,11 @@ func TestR6MemoryStoreIsBounded(t *testing.T) {
 		t.Errorf("error %v, want ErrStoreFull", err)
 	}
 	for i := range 10 {
-		part, err := store.Seal(t.Context(), today, name(i))
+		number, err := store.Seal(t.Context(), today, name(i))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := store.Delete(t.Context(), today, name(i), part.Number); err != nil {
+		if err := store.Delete(t.Context(), today, name(i), number); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -158,7 +158,7 @@ func New(config Config) (*Reporter, error) {
 		},
 		scanner:  scanner{store: config.Store, logger: config.Logger, seed: maphash.MakeSeed()},
 		instance: instance{chosen: config.Instance, store: config.Store},
-		queue:    queue{pending: make(map[job]*progress), changed: make(chan struct{}, 1)},
+		queue:    newQueue(),
 		lanes:    pacing.NewLanes(),
 		pace:     pacing.NewPace(config.Interval, config.EndpointInterval),
 		https: poster{guarded.Dialer{
@@ -209,40 +209,50 @@ func (r *Reporter) Run(ctx context.Context) {
 	var attempts sync.WaitGroup
 	defer r.queue.clear()
 	defer attempts.Wait()
+	defer r.scanner.end()
 	var nextScan time.Time
 	for ctx.Err() == nil {
 		if time.Until(nextScan) <= 0 {
 			nextScan = time.Now().Add(r.scanner.scan(ctx, r.config.Now(), &r.queue))
 		}
-		r.beginDue(ctx, time.Now().Add(scanEvery), &attempts)
-		r.queue.wait(ctx, nextScan)
+		more := r.scanner.fill(ctx, &r.queue)
+		r.beginDue(ctx, time.Now().Add(scanEvery), more, &attempts)
+		if !r.scanner.hasMore() {
+			r.queue.wait(ctx, nextScan)
+		}
 	}
 }
 
-// beginDue begins one attempt at each job that is due. Attempts that cannot begin
-// before the time until wait for the next call, which has a new order.
-func (r *Reporter) beginDue(ctx context.Context, until time.Time, attempts *sync.WaitGroup) {
-	for _, due := range r.queue.due(time.Now()) {
+// beginDue begins one attempt at each job that is due. Attempts that cannot begin before
+// the time until wait for the next call, which has a new order. So do those that would
+// come after most others, if the Store has more jobs, which may come before them.
+func (r *Reporter) beginDue(ctx context.Context, until time.Time, more bool, attempts *sync.WaitGroup) {
+	for _, p := range r.queue.due(time.Now()) {
 		slot := r.lanes.Enter(ctx)
 		if slot == nil {
 			return
 		}
-		if time.Until(until) <= 0 {
+		if time.Until(until) <= 0 || more && r.queue.isHalfEmpty() {
 			slot.Leave()
-			r.queue.leave()
 			return
 		}
-		r.queue.begin(due.progress)
-		attempts.Go(func() {
-			r.attempt(ctx, slot, due.job, due.progress)
+		if !r.queue.begin(p) {
 			slot.Leave()
-			r.queue.end(due.progress)
+			continue
+		}
+		attempts.Go(func() {
+			r.attempt(ctx, slot, p.job, p)
+			slot.Leave()
+			r.queue.end(p)
 		})
 	}
 }
 
 // sleep waits until a time, or until ctx is done.
 func sleep(ctx context.Context, at time.Time) {
+	if time.Until(at) <= 0 {
+		return
+	}
 	timer := time.NewTimer(time.Until(at))
 	defer timer.Stop()
 	select {

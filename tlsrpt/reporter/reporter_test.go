@@ -600,9 +600,9 @@ func (b *brokenStore) Sums(ctx context.Context, day report.Day, domain string) (
 	return b.MemoryStore.Sums(ctx, day, domain)
 }
 
-func (b *brokenStore) Seal(ctx context.Context, day report.Day, domain string) (reporter.Part, error) {
+func (b *brokenStore) Seal(ctx context.Context, day report.Day, domain string) (int, error) {
 	if err := b.fails("Seal"); err != nil {
-		return reporter.Part{}, err
+		return 0, err
 	}
 	return b.MemoryStore.Seal(ctx, day, domain)
 }

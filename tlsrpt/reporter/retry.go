@@ -21,24 +21,23 @@ const (
 // retry schedules another attempt at a job whose last one did not finish, or gives
 // the report up if its endpoints refused it for 24 hours. If DNS or the Store
 // failed, a report is never given up: the sums are kept until the day is too old to
-// be reported.
-func (r *Reporter) retry(ctx context.Context, j job, p *progress, last result, err error) {
+// be reported. It returns whether the report is given up.
+func (r *Reporter) retry(ctx context.Context, j job, p *progress, last result, err error) (givenUp bool) {
 	if ctx.Err() != nil || last == queued {
-		return
+		return false
 	}
 	wait := p.wait()
 	p.failed++
 	if last == refused && p.waited+wait > retryFor {
 		r.log(ctx, slog.LevelWarn, "reporter: report given up", j, slog.Int("attempts", p.failed), slog.Any("error", err))
-		p.over = true
-		r.finish(ctx, j, p)
-		return
+		return true
 	}
 	r.log(ctx, slog.LevelInfo, "reporter: report postponed", j, slog.Duration("wait", wait), slog.Any("error", err))
 	if last == refused || p.waited > 0 {
 		p.waited += wait
 	}
 	r.postpone(ctx, j, p, time.Now().Add(wait))
+	return false
 }
 
 // finish deletes the part that was reported and removes the job. If the program
@@ -55,5 +54,5 @@ func (r *Reporter) finish(ctx context.Context, j job, p *progress) {
 		}
 	}
 	p.dropLease()
-	r.queue.remove(j)
+	r.queue.remove(p)
 }

@@ -3,6 +3,7 @@ package reporter
 import (
 	"context"
 	"hash/maphash"
+	"iter"
 	"log/slog"
 	"time"
 
@@ -29,6 +30,20 @@ type scanner struct {
 	logger *slog.Logger
 	seed   maphash.Seed
 	last   reading
+	days   []report.Day // whose reports have begun, at the last scan
+	pass   *pass        // nil if none is in progress
+	// again means that another pass follows, because a scan was made since the last one
+	// began, or it has left out domains.
+	again bool
+}
+
+// pass is one reading of all domains of the Store. It takes as long as their reports, since
+// the queue has few of them at a time.
+type pass struct {
+	days []report.Day // not begun yet, the next one last
+	day  report.Day   // of the iteration
+	next func() (string, error, bool)
+	stop func()
 }
 
 // reading is a reading of the clock, which may be wrong.
@@ -47,25 +62,26 @@ func (r *reading) confirmed(now time.Time) time.Time {
 	return earlier(now, last.wall.Add(time.Since(last.at)))
 }
 
-// scan adds to the queue the domains that have sums on a day whose reports have
-// begun, removes what is too old, and returns the time until the next scan.
+// scan finds out which days are to be reported, removes from the queue and the Store what
+// is too old, and returns the time until the next scan.
 func (s *scanner) scan(ctx context.Context, now time.Time, q *queue) time.Duration {
 	isFirst := s.last.at.IsZero()
 	now = s.last.confirmed(now)
 	today := report.DayOf(now)
 	oldest := today - reportedDays
-	q.beginScan()
 	if !isFirst {
 		s.deleteBefore(ctx, oldest, q)
 	}
 	next := scanEvery
+	s.days = nil
 	for day := oldest; day <= today; day++ {
 		if start := s.start(day); start.After(now) {
 			next = min(next, start.Sub(now))
 		} else {
-			s.scanDay(ctx, day, q)
+			s.days = append(s.days, day)
 		}
 	}
+	s.again = true
 	return next
 }
 
@@ -84,18 +100,61 @@ func (s *scanner) start(day report.Day) time.Time {
 	return (day + 1).Start().Add(startEarliest + random)
 }
 
-// scanDay adds the domains that have sums on a day. A domain of the queue that has
-// none was reported by another Reporter.
-func (s *scanner) scanDay(ctx context.Context, day report.Day, q *queue) {
-	for domain, err := range s.store.Domains(ctx, day) {
-		if err != nil {
-			if ctx.Err() == nil {
-				s.logger.LogAttrs(ctx, slog.LevelError, "reporter: cannot read the domains of the day, will be retried",
-					slog.String("day", day.String()), slog.Any("error", err))
-			}
-			return
-		}
-		q.add(job{day, domain})
+// fill adds to the queue the domains that have sums on the days to be reported, the last
+// day first, until the queue has no room. It reports whether there are more.
+func (s *scanner) fill(ctx context.Context, q *queue) (more bool) {
+	if s.pass == nil && s.again {
+		s.pass, s.again = &pass{days: s.days}, false
+		q.beginPass()
 	}
-	q.removeUnseen(day)
+	for s.pass != nil {
+		if !q.hasRoom() {
+			return true
+		}
+		s.advance(ctx, q)
+	}
+	return false
+}
+
+// advance adds the next domain of the pass to the queue.
+func (s *scanner) advance(ctx context.Context, q *queue) {
+	p := s.pass
+	switch {
+	case p.next != nil:
+	case len(p.days) == 0:
+		s.pass = nil
+		return
+	default:
+		last := len(p.days) - 1
+		p.day, p.days = p.days[last], p.days[:last]
+		p.next, p.stop = iter.Pull2(s.store.Domains(ctx, p.day))
+	}
+	domain, err, found := p.next()
+	switch {
+	case err != nil:
+		if ctx.Err() == nil {
+			s.logger.LogAttrs(ctx, slog.LevelError, "reporter: cannot read the domains of the day, will be retried",
+				slog.String("day", p.day.String()), slog.Any("error", err))
+		}
+	case found:
+		if !q.add(job{p.day, domain}) {
+			s.again = true
+		}
+		return
+	default:
+		// A domain of the queue that has no sums was reported by another Reporter.
+		q.removeUnseen(p.day)
+	}
+	p.stop()
+	p.next = nil
+}
+
+// hasMore reports whether fill may add domains before the next scan.
+func (s *scanner) hasMore() bool { return s.pass != nil || s.again }
+
+// end ends the pass.
+func (s *scanner) end() {
+	if s.pass != nil && s.pass.next != nil {
+		s.pass.stop()
+	}
 }

@@ -46,15 +46,19 @@ type Store interface {
 	Add(ctx context.Context, b *Batch) error
 	// Domains yields the domains that have sums on a day, in any order. It MAY yield
 	// a domain more than once. An error ends the iteration. The sums of a domain may
-	// be deleted during the iteration.
+	// be deleted during the iteration, which may take many hours: a Reporter takes the
+	// next domains when it has sent the reports to most of the last ones. Domains that
+	// get their first sums in that time MAY be left out.
 	Domains(ctx context.Context, day report.Day) iter.Seq2[string, error]
-	// Sums returns what Seal would return, and changes nothing.
+	// Sums returns the part that is sealed, or otherwise the one that Seal would seal. It
+	// changes nothing. If there is nothing to report, it returns the zero Part.
 	Sums(ctx context.Context, day report.Day, domain string) (Part, error)
-	// Seal returns the part of the sums of a domain and day that is to be reported
-	// next, and closes it: sums that are added later go to the next part. Until the
-	// part is deleted, Seal MUST return the same Part to every caller. If there is
-	// nothing to report, it returns the zero Part.
-	Seal(ctx context.Context, day report.Day, domain string) (Part, error)
+	// Seal closes the part of the sums of a domain and day that is to be reported next,
+	// and returns its number: sums that are added later go to the next part. Until the
+	// part is deleted, Seal MUST return its number, and Sums the part, to every caller. If
+	// there is nothing to report, Seal returns 0. A Reporter calls Seal and Delete for
+	// hundreds of domains at the same time, which a Store can write at once.
+	Seal(ctx context.Context, day report.Day, domain string) (number int, err error)
 	// Delete removes the sealed part with a number. It MUST NOT remove another part
 	// or one that is not sealed, and returns nil if there is no such part.
 	Delete(ctx context.Context, day report.Day, domain string, number int) error

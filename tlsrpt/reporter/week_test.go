@@ -378,12 +378,12 @@ func (u *unreliable) Sums(ctx context.Context, day report.Day, domain string) (r
 	return u.MemoryStore.Sums(ctx, day, domain)
 }
 
-func (u *unreliable) Seal(ctx context.Context, day report.Day, domain string) (reporter.Part, error) {
+func (u *unreliable) Seal(ctx context.Context, day report.Day, domain string) (int, error) {
 	if u.fails() {
-		return reporter.Part{}, errNoContact
+		return 0, errNoContact
 	}
-	part, err := u.MemoryStore.Seal(ctx, day, domain)
-	return part, u.answered(err)
+	number, err := u.MemoryStore.Seal(ctx, day, domain)
+	return number, u.answered(err)
 }
 
 func (u *unreliable) Delete(ctx context.Context, day report.Day, domain string, number int) error {

@@ -53,7 +53,7 @@ var mayImport = map[string][]string{
 	"policy/internal/policydns":             {"dane/dnssec"},
 	"policy/internal/protection":            {"dane"},
 	"policy/internal/wording":               {"policy/internal/decision", "tlsrpt"},
-	"policy/internal/survey":                {"dane", "dane/dnssec", "policy/internal/decision"},
+	"policy/internal/survey":                {"dane", "dane/dnssec", "policy/internal/decision", "policy/internal/hop"},
 }
 
 // Imports go one way only.

@@ -36,7 +36,7 @@ func Exchanges(records []dnssec.Record) []Exchange {
 	}
 	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	slices.SortStableFunc(list, func(a, b Exchange) int { return cmp.Compare(a.Preference, b.Preference) })
-	seen := make(map[string]bool, len(list))
+	seen := make(map[string]bool) // without a size, which keeps it off the heap while it is small
 	return slices.DeleteFunc(list, func(e Exchange) bool {
 		again := seen[e.Name]
 		seen[e.Name] = true

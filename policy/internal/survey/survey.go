@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/policy/internal/decision"
+	"github.com/mxseal/mxseal/policy/internal/hop"
 )
 
 // atOnce bounds the hosts that are looked up concurrently in one call of [Ask].
@@ -128,17 +130,25 @@ func outcome(state dane.State) decision.TLSA {
 	}
 }
 
+// InTurn returns the addresses in the order in which they are tried.
+func (f *Facts) InTurn() []netip.Addr {
+	if f.Found != nil && len(f.Addrs) == len(f.Found.inTurn) {
+		return f.Found.inTurn
+	}
+	return hop.InTurn(f.Addrs)
+}
+
 // LeaveOut leaves out the addresses that are not permitted. If that leaves none, why
 // is the reason.
 func (f *Facts) LeaveOut(permitted func(netip.Addr) bool, why error) {
-	all := f.Addrs
-	f.Addrs = nil
-	for _, addr := range all {
-		if permitted(addr) {
-			f.Addrs = append(f.Addrs, addr)
-		}
+	refused := func(addr netip.Addr) bool { return !permitted(addr) }
+	first := slices.IndexFunc(f.Addrs, refused)
+	if first < 0 {
+		return
 	}
-	if len(all) > 0 && len(f.Addrs) == 0 {
+	all := f.Addrs // which other plans share
+	f.Addrs = append(all[:first:first], slices.DeleteFunc(slices.Clone(all[first+1:]), refused)...)
+	if len(f.Addrs) == 0 {
 		f.Err = fmt.Errorf("%w %s", why, all[0])
 	}
 }

@@ -2,24 +2,27 @@ package survey
 
 import (
 	"hash/maphash"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/internal/cache"
+	"github.com/mxseal/mxseal/policy/internal/hop"
 )
 
 // Found is what the lookups for one host have found. All plans whose domains have that host
 // share it.
 type Found struct {
 	*dane.Discovery
-	made time.Time // by the wall clock alone
-	size int
-	uses atomic.Int32
+	inTurn []netip.Addr // its addresses in the order in which they are tried
+	made   time.Time    // by the wall clock alone
+	size   int
+	uses   atomic.Int32
 }
 
 func newFound(d *dane.Discovery, now time.Time) *Found {
-	return &Found{Discovery: d, made: now.Round(0), size: size(d)}
+	return &Found{Discovery: d, inTurn: hop.InTurn(d.Addrs), made: now.Round(0), size: size(d)}
 }
 
 // Use notes that one more plan that is kept refers to f, or one less, as by is 1 or -1. It
@@ -40,7 +43,7 @@ func (f *Found) Size() int { return f.size }
 
 // size is about what a discovery takes in memory with its answers, in octets.
 func size(d *dane.Discovery) int {
-	size := 300 + len(d.Name) + 24*cap(d.Addrs)
+	size := 300 + len(d.Name) + 2*24*cap(d.Addrs)
 	for _, record := range d.Records {
 		size += 2 * (40 + len(record.Data))
 	}

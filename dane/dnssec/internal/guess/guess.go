@@ -9,6 +9,7 @@ import (
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
+	"github.com/mxseal/mxseal/internal/names"
 )
 
 // Known is what is known about a name on the way down to another.
@@ -51,7 +52,8 @@ func Questions(name string, rtype uint16, known func(at string) (Known, *memory.
 
 // isUnlikelyZone reports whether at, which has the given number of labels and is name or
 // above it, is probably inside the zone above: a name with an underscore (RFC 8552), a mail
-// host, or a name far down.
+// host, a name far down, or one below a domain that can be registered. What is above a
+// mail host may be a zone of its own.
 func isUnlikelyZone(name string, rtype uint16, at string, labels int) bool {
 	if strings.HasPrefix(at, "_") {
 		return true
@@ -60,13 +62,15 @@ func isUnlikelyZone(name string, rtype uint16, at string, labels int) bool {
 	for strings.HasPrefix(owner, "_") {
 		owner = proof.Parent(owner)
 	}
-	if at != owner {
-		return labels > 2 && len(proof.Ancestors(owner)) > 1+5
-	}
 	switch rtype {
 	case dns.TypeA, dns.TypeAAAA, dns.TypeTLSA:
-		return labels > 2
+		return labels > 2 && (at == owner || len(proof.Ancestors(owner)) > 1+5)
 	default:
-		return labels > 3
+		return labels > 2 && (labels > 3 || !proof.Within(registrable(owner), at))
 	}
+}
+
+// registrable returns the part of owner that can be registered.
+func registrable(owner string) string {
+	return names.Registrable(strings.TrimSuffix(owner, ".")) + "."
 }

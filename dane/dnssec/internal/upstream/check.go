@@ -27,7 +27,7 @@ const (
 	streamDelay = 200 * time.Millisecond
 	// verdictTime is how long after its beginning a failed check keeps questions from a
 	// server. Until then, the next check has ended, if there are lookups.
-	verdictTime = 1900 * time.Millisecond
+	verdictTime = 1950 * time.Millisecond
 )
 
 // doubt arranges a check of a server that may fail, unless there is a sign of life before

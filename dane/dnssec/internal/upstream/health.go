@@ -71,15 +71,27 @@ func (h *health) lives(now time.Time) {
 	h.heard, h.overdue, h.suspected, h.failedAt, h.failure = now, "", false, time.Time{}, nil
 }
 
-// patience returns how long the server may take before the next one is asked in
-// parallel.
+// patience returns how long the server may take before a reply is overdue, and the next one
+// is asked in parallel.
 func (h *health) patience() time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.average == 0 {
+	switch {
+	case !h.failedAt.IsZero():
+		return leastPatience
+	case h.average == 0:
 		return firstPatience
+	default:
+		return min(max(h.average+4*h.deviation, leastPatience), mostPatience)
 	}
-	return min(max(h.average+4*h.deviation, leastPatience), mostPatience)
+}
+
+// failsChecks reports whether the server did not reply to a check, and there was no sign of
+// life since.
+func (h *health) failsChecks() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.failedAt.IsZero()
 }
 
 // missed notes that the reply to a question about the name is overdue, or that there is

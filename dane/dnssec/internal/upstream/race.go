@@ -43,7 +43,7 @@ type Outcome[R any] struct {
 }
 
 // lookTime is how often a race looks at the servers that it waits for.
-const lookTime = 100 * time.Millisecond
+const lookTime = 50 * time.Millisecond
 
 // Run runs the race. It returns an error if ctx ended, Spend returned one, or this host
 // has no room. If all attempts failed, the error is nil and Outcome.By is zero.
@@ -194,13 +194,13 @@ func (r *running[R]) begin() *entry {
 // mayBegin reports whether the attempt is allowed now. A plaintext server is not asked
 // while an authenticated one may still reply, because it is easier to attack. A server
 // is asked again after a failure that may be due to the way in which it was asked, and in
-// parallel with an attempt in another way whose reply is overdue.
+// parallel with an attempt in another way whose reply is overdue, like all others.
 func (r *running[R]) mayBegin(to Attempt) bool {
 	overdue, sameWay := false, false
 	for _, e := range r.entries {
 		switch {
 		case !e.underWay:
-		case e.Server.isAuthenticated() && !to.Server.isAuthenticated():
+		case e.Server.isAuthenticated() && !to.Server.isAuthenticated(), to.Round > 0 && !e.missed:
 			return false
 		case e.Server == to.Server:
 			overdue = overdue || e.missed
@@ -220,19 +220,22 @@ func (r *running[R]) sent(e *entry, cancel context.CancelFunc) {
 		cancel()
 	case r.timer == nil:
 		r.timer = time.AfterFunc(e.Server.patience(), r.look)
+	case e.Server.failsChecks():
+		r.timer.Reset(0)
 	default:
-		r.timer.Reset(e.Server.patience())
+		r.timer.Reset(lookTime)
 	}
 }
 
-// look looks at the attempts under way, and then begins the next one.
+// look looks at the attempts under way, and begins the next one if all are overdue, or their
+// servers do not reply to checks either: dead servers cost their time together.
 func (r *running[R]) look() {
 	r.mu.Lock()
 	if r.over {
 		r.mu.Unlock()
 		return
 	}
-	now := time.Now()
+	now, isTurn := time.Now(), true
 	for _, e := range r.entries {
 		if !e.underWay || e.began.IsZero() {
 			continue
@@ -240,6 +243,7 @@ func (r *running[R]) look() {
 		if wait := e.Server.patience(); now.Sub(e.began) >= wait {
 			r.missed(e)
 		}
+		isTurn = isTurn && (e.missed || e.Server.failsChecks())
 		if e.Server.standing(now) == failing {
 			e.givenUp = true
 			e.cancel()
@@ -247,7 +251,9 @@ func (r *running[R]) look() {
 	}
 	r.timer.Reset(lookTime)
 	r.mu.Unlock()
-	r.work()
+	if isTurn {
+		r.work()
+	}
 }
 
 // missed notes that there is no reply to an attempt, at least not in the usual time. All

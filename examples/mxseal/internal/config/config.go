@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/BurntSushi/toml"
 
@@ -111,11 +112,29 @@ type Relay struct {
 	// QueueDirectory is that of Postfix, the root directory of its lmtp(8).
 	QueueDirectory string   `toml:"queue-directory"`
 	LocalDomains   []string `toml:"local-domains"`
+	// ClientTimeout is how long clients wait for the reply to a message.
+	ClientTimeout time.Duration `toml:"client-timeout"`
+	Convert8Bit   bool          `toml:"convert-8bit"`
+	STARTTLS      bool          `toml:"starttls"`
+	// Submit is where the mail server takes mail, for reports that mail was relayed.
+	Submit Address `toml:"submit"`
 }
 
-// HTTP is the server for people and monitors.
+// DefaultClientTimeout is that of Relay.ClientTimeout, and LeastClientTimeout the least one: the ten minutes of
+// a mail host for its reply to a message (RFC 5321 section 4.5.3.2.6), and the time until then.
+const (
+	DefaultClientTimeout = 20 * time.Minute
+	LeastClientTimeout   = 12 * time.Minute
+)
+
+// DefaultMaxSize is that of Relay.MaxSize.
+const DefaultMaxSize = 25 << 20
+
+// HTTP is the server for people and monitors. Names are those under which a browser may ask for it, besides
+// localhost and addresses.
 type HTTP struct {
 	Listen []Address `toml:"listen"`
+	Names  []string  `toml:"names"`
 }
 
 // Level is a policy.Level in the file. Refused, the zero value, is not a level that one can write.
@@ -222,6 +241,18 @@ func (c *Config) complete() (err error) {
 func (r *Relay) complete() error {
 	if r.MaxSize < 0 {
 		return errors.New("relay.max-size is negative")
+	}
+	if r.MaxSize == 0 {
+		r.MaxSize = DefaultMaxSize
+	}
+	if r.ClientTimeout == 0 {
+		r.ClientTimeout = DefaultClientTimeout
+	}
+	if r.ClientTimeout < LeastClientTimeout {
+		return fmt.Errorf("relay.client-timeout is %v, and at least %v are needed: a mail host may take ten minutes for its reply to a message", r.ClientTimeout, LeastClientTimeout)
+	}
+	if r.Submit.Kind == "systemd" {
+		return errors.New("relay.submit begins with inet: or unix:, since mxseal connects to it")
 	}
 	if r.Transport == nil {
 		return nil

@@ -58,7 +58,7 @@ dkim-key-file = "/etc/mxseal/dkim.pem"
 	if c.Reports.Organization != "example.net" || c.Reports.DKIMSelector != "tlsrpt" || len(c.Socketmap.Listen) != 3 || c.Socketmap.Listen[1].String() != "unix:/var/spool/postfix/mxseal/policy.sock" {
 		t.Errorf("%+v", c)
 	}
-	if c, err := config.Parse(""); err != nil || c.Name == "" || c.Policy != (config.Policy{}) {
+	if c, err := config.Parse(""); err != nil || c.Name == "" || c.Policy != (config.Policy{}) || c.Relay.ClientTimeout != config.DefaultClientTimeout {
 		t.Errorf("the empty file: %+v, %v", c, err)
 	}
 }
@@ -84,7 +84,10 @@ func TestParseRefuses(t *testing.T) {
 		"[store]\nfile = 'a'\nvalkey-url-file = 'b'":  "exclude each other",
 		"[tlsrpt-reports]\norganization = 'x'":        "needs a contact",
 		"[tlsrpt-collector]\nlisten = ['unix:/x']":    "contact",
-		"[domain": "line",
+		"[relay]\nclient-timeout = '600s'":            "relay.client-timeout is 10m0s",
+		"[relay]\nclient-timeout = 'long'":            "client-timeout",
+		"[relay]\nsubmit = 'systemd:smtp'":            "relay.submit",
+		"[domain":                                     "line",
 	} {
 		_, err := config.Parse(text)
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -4,8 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -19,6 +22,9 @@ import (
 type postfix struct {
 	version  version
 	settings map[string]string // those of smtp(8)
+	lmtp     map[string]string // those of lmtp(8)
+	// transports are the transport maps of main.cf, and of services in master.cf.
+	transports []string
 	// chrooted is true if smtp(8) has the queue directory as its root directory.
 	chrooted bool
 	// nameservers are those that smtp(8) asks.
@@ -55,27 +61,36 @@ func (v version) atLeast(a, b, c int) bool {
 	return true
 }
 
+// resolvConf is the file of resolv.conf(5) in a root directory.
+const resolvConf = "etc/resolv.conf"
+
 // maxOutput bounds what postconf may print.
 const maxOutput = 4 << 20
 
 // read runs postconf. An empty dir means the directory that postconf knows.
 func read(ctx context.Context, dir string) (*postfix, error) {
-	settings, err := postconf(ctx, dir, "-x")
+	text, err := postconf(ctx, dir, "-x")
 	if err != nil {
 		return nil, err
 	}
+	settings := parseSettings(text)
 	services, err := postconf(ctx, dir, "-M", "smtp/unix")
 	if err != nil {
 		return nil, err
 	}
-	// Options of the service in master.cf take precedence.
-	own, err := postconf(ctx, dir, "-P", "smtp/unix/*")
+	p := &postfix{answers: asks, transports: []string{settings["transport_maps"]}}
+	if p.settings, err = serviceSettings(ctx, dir, "smtp", settings); err != nil {
+		return nil, err
+	}
+	if p.lmtp, err = serviceSettings(ctx, dir, "lmtp", settings); err != nil {
+		return nil, err
+	}
+	own, err := postconf(ctx, dir, "-P", "*/unix/transport_maps")
 	if err != nil {
 		return nil, err
 	}
-	p := &postfix{settings: parseSettings(settings), answers: asks}
-	for name, value := range parseSettings(own) {
-		p.settings[strings.TrimPrefix(name, "smtp/unix/")] = value
+	for _, maps := range parseSettings(own) {
+		p.transports = append(p.transports, maps)
 	}
 	if fields := strings.Fields(string(services)); len(fields) > 4 {
 		p.chrooted = fields[4] == "y"
@@ -83,12 +98,27 @@ func read(ctx context.Context, dir string) (*postfix, error) {
 	if p.version, err = parseVersion(p.settings["mail_version"]); err != nil {
 		return nil, err
 	}
-	root := "/"
 	if p.chrooted {
-		root = p.settings["queue_directory"]
+		p.nameservers, err = nameservers(filepath.Join(p.settings["queue_directory"], resolvConf))
 	}
-	p.nameservers, err = nameservers(filepath.Join(root, "etc", "resolv.conf"))
+	// Debian copies the file into the queue directory when Postfix starts.
+	if !p.chrooted || errors.Is(err, fs.ErrNotExist) {
+		p.nameservers, err = nameservers(filepath.Join("/", resolvConf))
+	}
 	return p, err
+}
+
+// serviceSettings returns the settings of a service. Its options in master.cf take precedence over main.cf.
+func serviceSettings(ctx context.Context, dir, service string, main map[string]string) (map[string]string, error) {
+	own, err := postconf(ctx, dir, "-P", service+"/unix/*")
+	if err != nil {
+		return nil, err
+	}
+	all := maps.Clone(main)
+	for name, value := range parseSettings(own) {
+		all[strings.TrimPrefix(name, service+"/unix/")] = value
+	}
+	return all, nil
 }
 
 func postconf(ctx context.Context, dir string, args ...string) ([]byte, error) {
@@ -98,11 +128,11 @@ func postconf(ctx context.Context, dir string, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	command := exec.CommandContext(ctx, "postconf", args...)
-	var errors bytes.Buffer
-	command.Stderr = &errors
+	var complaint bytes.Buffer
+	command.Stderr = &complaint
 	output, err := command.Output()
 	if err != nil {
-		return nil, fmt.Errorf("postconf: %w: %s", err, strings.TrimSpace(errors.String()))
+		return nil, fmt.Errorf("postconf: %w: %s", err, strings.TrimSpace(complaint.String()))
 	}
 	return output[:min(len(output), maxOutput)], nil
 }

@@ -13,11 +13,35 @@ import (
 // (a certificate of the web PKI), "dane verify", "encrypt" or "refuse". A host without demands has no
 // value.
 func (m *Maps) exim(ctx context.Context, key string) socketmap.Reply {
+	begun := m.config.Now()
 	domain, name, found := strings.Cut(key, " ")
+	var reply socketmap.Reply
 	if !found || domain == "" || name == "" {
-		return socketmap.Reply{Status: socketmap.Permanent, Text: "the key is not of the form domain host"}
+		reply = socketmap.Reply{Status: socketmap.Permanent, Text: "the key is not of the form domain host"}
+	} else {
+		plan, err := m.resolve(ctx, eximPatience, domain)
+		reply = eximReply(plan, err, name)
 	}
-	plan, err := m.resolve(ctx, eximPatience, domain)
+	m.answered(Answer{"exim", domain, eximLevel(reply), reply.Reason(), nil, m.config.Now().Sub(begun)})
+	return reply
+}
+
+// eximLevel returns what a reply says, in one word.
+func eximLevel(reply socketmap.Reply) string {
+	switch reply.Status {
+	case socketmap.Found:
+		return strings.ReplaceAll(reply.Text, " ", "-")
+	case socketmap.NotFound:
+		return "notfound"
+	case socketmap.Permanent:
+		return "perm"
+	default:
+		return "temp"
+	}
+}
+
+// eximReply answers for a host of a plan, or for the error instead of one.
+func eximReply(plan *policy.Plan, err error, name string) socketmap.Reply {
 	var failure *policy.Error
 	switch {
 	case errors.As(err, &failure) && !failure.Temporary():

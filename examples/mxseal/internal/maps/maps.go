@@ -4,6 +4,7 @@ package maps
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"strings"
 	"sync"
@@ -55,9 +56,21 @@ type Config struct {
 	// Settings returns the settings that apply now. It must not block.
 	Settings func() Settings
 	// Answered is called for each answer about a domain. nil means that no function is called.
-	Answered func(name string, reply postfix.Reply, took time.Duration)
+	Answered func(Answer)
 	Logger   *slog.Logger
 	Now      func() time.Time
+}
+
+// Answer is an answer about a domain.
+type Answer struct {
+	Map, Domain string
+	// Level is what the client was told: that of postfix.Reply, or the value of the map exim.
+	Level string
+	// Reason is why the mail waits, and empty if it does not.
+	Reason string
+	// Lost is what the client cannot do of the plan.
+	Lost []postfix.Loss
+	Took time.Duration
 }
 
 // Maps are the maps. Make them with New.
@@ -98,27 +111,27 @@ func (m *Maps) policies(name string, client postfix.Client) socketmap.Map {
 			options = append(options, policy.Via(via))
 		}
 		plan, err := m.resolve(ctx, patience, domain, options...)
-		o := postfix.Options{
-			Client: client, Fingerprints: settings.Fingerprints, DeferInsecureMX: settings.DeferInsecureMX, TestingReports: settings.TestingReports,
-		}
+		o := settings.options(client)
 		if via != "" && plan != nil {
 			o.Via = plan.Via
 		}
 		reply := postfix.Policy(plan, err, o)
-		m.note(name, domain, reply, m.config.Now().Sub(begun))
-		return answer(reply)
+		answer := socketmap.Reply{Text: reply.Text}
+		switch reply.Status {
+		case postfix.Found:
+			answer.Status = socketmap.Found
+		case postfix.NotFound:
+			answer.Status = socketmap.NotFound
+		}
+		m.answered(Answer{name, domain, reply.Level(), answer.Reason(), reply.Inexact, m.config.Now().Sub(begun)})
+		m.logLosses(domain, reply)
+		return answer
 	}
 }
 
-func answer(reply postfix.Reply) socketmap.Reply {
-	switch reply.Status {
-	case postfix.Found:
-		return socketmap.Reply{Status: socketmap.Found, Text: reply.Text}
-	case postfix.NotFound:
-		return socketmap.Reply{Status: socketmap.NotFound}
-	default:
-		return socketmap.Reply{Text: reply.Text}
-	}
+// options are those of the answers to a client.
+func (s Settings) options(client postfix.Client) postfix.Options {
+	return postfix.Options{Client: client, Fingerprints: s.Fingerprints, DeferInsecureMX: s.DeferInsecureMX, TestingReports: s.TestingReports}
 }
 
 // target returns the domain that a key of Postfix is about, and the next hop in the syntax of
@@ -146,22 +159,7 @@ func target(key string, nextHops bool) (domain, via string, ask bool) {
 // resolve makes the plan of a domain. After the patience it returns an error, and the work goes on. A
 // domain for which that happened recently gets what is known, and waits only a moment.
 func (m *Maps) resolve(ctx context.Context, patience time.Duration, domain string, options ...policy.Option) (*policy.Plan, error) {
-	w := &waiting{Context: ctx, begin: func() (context.Context, func()) {
-		if m.stalled.has(strings.ToLower(domain), m.config.Now()) {
-			return context.WithTimeout(ctx, moment)
-		}
-		ends, cancel := context.WithTimeout(ctx, patience)
-		// The work ends with its last caller. This one stays.
-		timer := time.AfterFunc(patience/4, func() { m.stay(ctx, domain, options) })
-		return ends, func() {
-			timer.Stop()
-			if ends.Err() == context.DeadlineExceeded {
-				now := m.config.Now()
-				m.stalled.add(strings.ToLower(domain), now.Add(stallPause), now)
-			}
-			cancel()
-		}
-	}}
+	w := &waiting{Context: ctx, maps: m, patience: patience, domain: domain, options: options}
 	defer w.end()
 	return m.config.Resolver.Resolve(w, domain, options...)
 }
@@ -176,11 +174,18 @@ func (m *Maps) stay(ctx context.Context, domain string, options []policy.Option)
 	}
 }
 
-// note logs what the client cannot do of the plan, once a day for each domain.
-func (m *Maps) note(name, domain string, reply postfix.Reply, took time.Duration) {
+// Slow returns the domains whose policy was not there in time, and until when their mail waits without
+// another lookup that takes long. The map is the caller's.
+func (m *Maps) Slow() map[string]time.Time { return m.stalled.all(m.config.Now()) }
+
+func (m *Maps) answered(a Answer) {
 	if m.config.Answered != nil {
-		m.config.Answered(name, reply, took)
+		m.config.Answered(a)
 	}
+}
+
+// logLosses logs what the client cannot do of the plan, once a day for each domain.
+func (m *Maps) logLosses(domain string, reply postfix.Reply) {
 	if reply.Inexact == nil {
 		return
 	}
@@ -229,4 +234,12 @@ func (t *times) add(name string, until, now time.Time) {
 		t.until = make(map[string]time.Time)
 	}
 	t.until[name] = until
+}
+
+func (t *times) all(now time.Time) map[string]time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := maps.Clone(t.until)
+	maps.DeleteFunc(all, func(_ string, until time.Time) bool { return !now.Before(until) })
+	return all
 }

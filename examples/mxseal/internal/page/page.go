@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/examples/mxseal/internal/cli"
+	"github.com/mxseal/mxseal/examples/mxseal/internal/style"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/survey"
 )
 
@@ -27,7 +28,10 @@ func Write(w io.Writer, results []*survey.Result) error {
 	if err != nil {
 		return err
 	}
-	var data struct{ Domains []domain }
+	data := struct {
+		Style   template.CSS
+		Domains []domain
+	}{Style: style.CSS()}
 	for _, r := range results {
 		d := domain{Result: r, Mark: markOf(r.Verdict)}
 		if r.Error != nil {

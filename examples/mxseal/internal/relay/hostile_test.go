@@ -48,7 +48,7 @@ func TestHostileClients(t *testing.T) {
 		{"a web browser", "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: x\r\nAccept: */*\r\nContent-Length: 200\r\n\r\n" + envelopeText + ".\r\n", "500 5.5.1 "},
 		{"a command in an address", "EHLO client.test\r\nMAIL FROM:<me@sender.test>\r\nRCPT TO:<\"a\rDATA\"@good.test>\r\nQUIT\r\n", "421 4.4.0 "},
 		{"a NUL in an address", "EHLO client.test\r\nMAIL FROM:<me@sender.test>\r\nRCPT TO:<\"a\x00\"@good.test>\r\nDATA\r\n.\r\nQUIT\r\n", "553 5.1.3 "},
-		{"AUTH", "EHLO client.test\r\nAUTH PLAIN AGEAYg==\r\nQUIT\r\n", "523 5.7.10 "},
+		{"AUTH", "EHLO client.test\r\nAUTH PLAIN AGEAYg==\r\nQUIT\r\n", "502 5.5.1 "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -70,8 +70,8 @@ func TestLoop(t *testing.T) {
 	t.Parallel()
 	for n, want := range map[int]bool{maxReceived - 1: true, maxReceived: false} {
 		text := strings.Repeat("received : from x\r\n by y\r\n", n) + "\r\nReceived: in the body\r\n"
-		if _, _, err := readMessage(strings.NewReader(text)); (err == nil) != want {
-			t.Errorf("%d fields: %v", n, err)
+		if _, _, wrong := read(text); (wrong == nil) != want {
+			t.Errorf("%d fields: %v", n, wrong)
 		}
 	}
 }

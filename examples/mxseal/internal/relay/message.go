@@ -2,65 +2,122 @@ package relay
 
 import (
 	"bytes"
-	"crypto/rand"
-	"errors"
-	"fmt"
-	"io"
-	"net"
-	"strings"
-	"time"
-
-	"github.com/emersion/go-smtp"
+	"sync/atomic"
 )
 
 // maxReceived is the number of Received fields in a message above which it is
 // considered to be in a loop (RFC 5321 section 6.3).
 const maxReceived = 100
 
-// readMessage reads a message. go-smtp limits its size. It reports whether the header requires TLS on the
-// whole way: Postfix 3.11 says so in a field of its own where the connection has no TLS. That field, which
-// can only make the delivery stricter, is removed.
-func readMessage(r io.Reader) (message []byte, requireTLS bool, err error) {
-	message, err = io.ReadAll(r)
-	var reply *smtp.SMTPError
+var (
+	tooLarge = say(552, 5, 3, 4, "the message is too large")
+	noRoom   = say(452, 4, 3, 1, "the relay holds too many messages; try again later")
+	notCRLF  = say(554, 5, 6, 0, errBareLineEnd.Error())
+	inLoop   = say(554, 5, 4, 6, "the message is in a loop")
+)
+
+// room bounds the octets of all messages that the relay holds. So it needs no bound for their number, by
+// which domains that stall would hold up others.
+type room struct{ left atomic.Int64 }
+
+// take takes room for n octets, if there is that much.
+func (r *room) take(n int64) bool {
+	if r.left.Add(-n) < 0 {
+		r.left.Add(n)
+		return false
+	}
+	return true
+}
+
+// body is a message while it arrives, after the fields that the relay adds.
+type body struct {
+	octets []byte
+	added  int // length of those fields
+	most   int64
+	room   *room
+	taken  int64
+	refuse *reply // why the rest is not kept; nil if it is
+}
+
+// newBody returns the body of a message of at most most octets that begins with a field of the relay.
+func newBody(field []byte, most int64, room *room) *body {
+	return &body{octets: field, added: len(field), most: most, room: room}
+}
+
+// add appends a part.
+func (b *body) add(part []byte) {
+	n := int64(len(part))
 	switch {
-	case errors.As(err, &reply):
-		return nil, false, reply
-	case errors.Is(err, errBareLineEnd) || err == nil && hasBareLineEnd(message):
-		return nil, false, &smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 6, 0}, Message: errBareLineEnd.Error()}
-	case err != nil:
-		return nil, false, &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 4, 2}, Message: "the message is incomplete"}
-	case countReceived(message) >= maxReceived:
-		return nil, false, &smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 4, 6}, Message: "the message is in a loop"}
+	case b.refuse != nil:
+	case b.taken+n > b.most:
+		b.drop(tooLarge)
+	case !b.room.take(n):
+		b.drop(noRoom)
 	default:
-		message, requireTLS = cutRequireTLS(message)
-		return message, requireTLS, nil
+		b.taken += n
+		b.octets = append(b.octets, part...)
 	}
 }
 
-// cutRequireTLS removes the fields Require-TLS-ESMTP, and reports whether there was one that says yes.
+// Write is add, as an io.Writer.
+func (b *body) Write(part []byte) (int, error) {
+	b.add(part)
+	return len(part), nil
+}
+
+// drop drops what is there, and everything that follows.
+func (b *body) drop(why *reply) {
+	b.release()
+	b.octets, b.refuse = nil, why
+}
+
+// release gives the room back.
+func (b *body) release() {
+	b.room.left.Add(b.taken)
+	b.taken = 0
+}
+
+// message returns the message, or why it is not taken. It reports whether the header requires TLS on the
+// whole way: Postfix 3.11 says so in a field of its own where the connection has no TLS. That field, which
+// can only make the delivery stricter, is removed.
+func (b *body) message() (message []byte, requireTLS bool, wrong *reply) {
+	if b.refuse != nil {
+		return nil, false, b.refuse
+	}
+	text := b.octets[b.added:]
+	switch {
+	case hasBareLineEnd(text):
+		return nil, false, notCRLF
+	case countReceived(text) >= maxReceived:
+		return nil, false, inLoop
+	}
+	text, requireTLS = cutRequireTLS(text)
+	return b.octets[:b.added+len(text)], requireTLS, nil
+}
+
+// requireTLSField is the field by which Postfix 3.11 says that TLS is required.
+const requireTLSField = "Require-TLS-ESMTP"
+
+// cutRequireTLS removes these fields, and reports whether there was one that says yes. It
+// moves the octets after them.
 func cutRequireTLS(message []byte) (rest []byte, requireTLS bool) {
-	end := 0 // of the header
-	var kept []byte
-	within := false // a field that is removed
+	end, kept := 0, 0 // of the header, and of what is kept of it
+	within := false   // a field that is removed
 	for line := range bytes.Lines(message) {
 		if len(bytes.TrimRight(line, "\r\n")) == 0 {
 			break
 		}
-		end += len(line)
 		if line[0] != ' ' && line[0] != '\t' {
 			name, value, _ := bytes.Cut(line, []byte(":"))
-			within = bytes.EqualFold(bytes.TrimRight(name, " \t"), []byte("Require-TLS-ESMTP"))
+			within = bytes.EqualFold(bytes.TrimRight(name, " \t"), []byte(requireTLSField))
 			requireTLS = requireTLS || within && bytes.EqualFold(bytes.TrimSpace(value), []byte("yes"))
 		}
 		if !within {
-			kept = append(kept, line...)
+			kept += copy(message[kept:], line)
 		}
+		end += len(line)
 	}
-	if len(kept) == end {
-		return message, false
-	}
-	return append(kept, message[end:]...), requireTLS
+	return message[:kept+copy(message[kept:], message[end:])], requireTLS
 }
 
 // hasBareLineEnd reports whether a message has a bare CR or LF. A message that
@@ -82,35 +139,4 @@ func countReceived(message []byte) (n int) {
 		}
 	}
 	return n
-}
-
-// trace is the information for the Received field.
-type trace struct {
-	helo, addr, by, with string
-}
-
-func (s *session) trace() trace {
-	t := trace{helo: s.conn.Hostname(), addr: "local socket", by: s.relay.Name, with: "ESMTP"}
-	if addr, ok := s.conn.Conn().RemoteAddr().(*net.TCPAddr); ok {
-		t.addr = "[" + addr.IP.String() + "]"
-	}
-	if s.lmtp {
-		t.with = "LMTP"
-	}
-	return t
-}
-
-// field returns the Received field (RFC 5321 section 4.4). It has the name that the client gave only if that
-// consists of the characters of host names and address literals.
-func (t trace) field() []byte {
-	helo := t.helo
-	if len(helo) > 255 || strings.ContainsFunc(helo, isNoNameCharacter) {
-		helo = "unknown"
-	}
-	return fmt.Appendf(nil, "Received: from %s (%s)\r\n\tby %s with %s id %s;\r\n\t%s\r\n",
-		helo, t.addr, t.by, t.with, rand.Text(), time.Now().UTC().Format("Mon, 02 Jan 2006 15:04:05 -0700"))
-}
-
-func isNoNameCharacter(c rune) bool {
-	return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune("-._:[]", c))
 }

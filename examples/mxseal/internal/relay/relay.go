@@ -5,103 +5,113 @@ package relay
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"time"
 
-	"github.com/emersion/go-smtp"
-	"golang.org/x/net/netutil"
-
+	"github.com/mxseal/mxseal/examples/mxseal/internal/accept"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/delivery"
 )
 
 const (
-	// deliveryTimeout lets the client receive a reply before its own timeout of ten minutes (RFC 5321
-	// section 4.5.3.2.6). After that, the client would send the message again.
-	deliveryTimeout = 8 * time.Minute
-	// readTimeout bounds the wait for a command and for a message (RFC 5321 section 4.5.3.2.7).
-	readTimeout  = 5 * time.Minute
-	writeTimeout = time.Minute
 	// maxRecipients is the limit for LMTP (RFC 5321 section 4.5.3.1.8). SMTP has one reply for all
 	// recipients of a message, which cannot express different results.
 	maxRecipients = 100
-	// maxMessages bounds the messages in memory.
-	maxMessages = 64
-	// defaultMaxSize is the size of the largest message, in octets.
-	defaultMaxSize = 25 << 20
+	// maxConnections bounds the connections of LMTP, and those of SMTP.
+	maxConnections = 1024
+	// leastRoom is how many octets of messages the relay holds at a time, if no single message may
+	// have more than half of that.
+	leastRoom = 256 << 20
 )
 
 // Config configures New.
 type Config struct {
 	// Name is the name of this host, in the greeting and in Received.
 	Name string
-	// MaxSize is the size of the largest message, in octets. 0 means 25 MiB.
+	// MaxSize is the size of the largest message, in octets. It is required.
 	MaxSize int64
-	// Send delivers a message, as a delivery.Pool does.
-	Send   func(ctx context.Context, mail delivery.Mail, options ...policy.Option) (delivery.Result, error)
-	Logger *slog.Logger
+	// ClientTimeout is how long clients wait for the reply to a message. After that, they send it again.
+	// It is required.
+	ClientTimeout time.Duration
+	// Convert8Bit permits the conversion of 8-bit text for hosts without 8BITMIME.
+	Convert8Bit bool
+	// Send delivers a message, as a delivery.Pool does whose DomainTimeout is that of TimeToBegin.
+	Send func(ctx context.Context, mail delivery.Mail, options ...policy.Option) (delivery.Result, error)
+	// Submit gives a report about a message to the mail server. nil means that DSN is not offered to
+	// clients, which then report themselves that a message was relayed.
+	Submit func(ctx context.Context, to string, report []byte) error
+	// STARTTLS offers TLS to clients, with a certificate that is made for the purpose: a client cannot use
+	// REQUIRETLS without TLS (RFC 8689 section 2).
+	STARTTLS bool
+	Logger   *slog.Logger
+}
+
+const (
+	// messageTimeout is how long a mail host may take for its reply to a message (RFC 5321 section
+	// 4.5.3.2.6).
+	messageTimeout = 10 * time.Minute
+	// ownTime is what the relay needs besides the mail hosts.
+	ownTime = time.Minute
+)
+
+// TimeToBegin returns how much time there is until a message begins at a mail host: the ten minutes for the
+// reply of the host must still fit within the time for which the client waits. Otherwise the client
+// would send a message again that the host has taken.
+func TimeToBegin(clientTimeout time.Duration) time.Duration {
+	return clientTimeout - messageTimeout - ownTime
 }
 
 // Relay takes mail at any number of listeners. Make one with New.
 type Relay struct {
 	Config
-	taking     context.Context // done when no more mail is taken
+	clients    map[bool]*accept.Taker // by whether they speak LMTP
+	taking     context.Context        // done when no more mail is taken
 	stop       context.CancelFunc
 	delivering context.Context // done when deliveries in progress must end
 	interrupt  context.CancelFunc
-	messages   chan struct{}
+	room       room
+	starttls   *tls.Config // nil if it is not offered
 }
 
 // New returns a relay.
-func New(config Config) *Relay {
-	if config.MaxSize == 0 {
-		config.MaxSize = defaultMaxSize
+func New(config Config) (*Relay, error) {
+	r := &Relay{Config: config, clients: make(map[bool]*accept.Taker)}
+	if config.STARTTLS {
+		var err error
+		if r.starttls, err = selfSigned(config.Name); err != nil {
+			return nil, err
+		}
 	}
-	r := &Relay{Config: config, messages: make(chan struct{}, maxMessages)}
 	r.taking, r.stop = context.WithCancel(context.Background())
 	r.delivering, r.interrupt = context.WithCancel(context.Background())
-	return r
+	r.room.left.Store(max(leastRoom, 2*config.MaxSize))
+	for _, lmtp := range []bool{true, false} {
+		r.clients[lmtp] = accept.New(accept.Config{
+			Most: maxConnections, Serve: func(conn net.Conn) { newSession(r, conn, lmtp).run() }, Logger: config.Logger,
+		})
+	}
+	return r, nil
 }
-
-// maxConnections bounds the connections of a listener. Each may wait for a place for its message.
-const maxConnections = 1024
 
 // Serve takes mail until Shutdown is called, and returns nil when the last client has its reply. It closes
 // the listener.
 func (r *Relay) Serve(l net.Listener, lmtp bool) error {
-	server := r.server(lmtp)
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(listener{netutil.LimitListener(l, maxConnections), r.taking}) }()
-	select {
-	case err := <-failed:
-		server.Close()
-		return err
-	case <-r.taking.Done():
-		return server.Shutdown(context.Background()) // each session ends soon, or with its delivery
+	clients := r.clients[lmtp]
+	err := clients.Listen(l)
+	if err == nil {
+		clients.Wait() // each session ends soon, or with its delivery
 	}
+	return err
 }
 
 // Shutdown takes no more mail. Deliveries in progress end when ctx is done; their mail stays with the
 // client.
 func (r *Relay) Shutdown(ctx context.Context) {
 	r.stop()
-	context.AfterFunc(ctx, r.interrupt)
-}
-
-func (r *Relay) server(lmtp bool) *smtp.Server {
-	server := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
-		return &session{relay: r, conn: c, lmtp: lmtp}, nil
-	}))
-	server.Domain = r.Name
-	server.LMTP = lmtp
-	server.MaxMessageBytes = r.MaxSize
-	server.MaxRecipients = 1
-	if lmtp {
-		server.MaxRecipients = maxRecipients
+	for _, clients := range r.clients {
+		clients.Drain()
 	}
-	server.ReadTimeout, server.WriteTimeout = readTimeout, writeTimeout
-	server.EnableSMTPUTF8 = true
-	server.ErrorLog = slog.NewLogLogger(r.Logger.Handler(), slog.LevelWarn)
-	return server
+	context.AfterFunc(ctx, r.interrupt)
 }

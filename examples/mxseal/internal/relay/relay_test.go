@@ -64,7 +64,7 @@ func TestRelay(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 	text := string(m.Data)
-	if !strings.HasPrefix(text, "Received: from localhost ([127.0.0.1])\r\n\tby relay.sender.test with ESMTP id ") || !strings.HasSuffix(text, "\r\n"+greeting) {
+	if !strings.HasPrefix(text, "Received: from localhost ([127.0.0.1])\r\n\tby relay.sender.test with UTF8SMTP id ") || !strings.HasSuffix(text, "\r\n"+greeting) {
 		t.Errorf("%q", text)
 	}
 	if _, err := textproto.NewReader(bufio.NewReader(strings.NewReader(text))).ReadMIMEHeader(); err != nil {
@@ -199,7 +199,7 @@ func TestUndelivered(t *testing.T) {
 		{policy.Error{Domain: "a.test", Detail: strings.Repeat("x", 1000)}, "451 [4 0 0] a.test: " + strings.Repeat("x", maxReply-len("a.test: ...")) + "..."},
 	} {
 		reply := undelivered(&test.err)
-		if got := fmt.Sprint(reply.Code, " ", reply.EnhancedCode, " ", reply.Message); got != test.want {
+		if got := fmt.Sprint(reply.code, " ", reply.status, " ", reply.text); got != test.want {
 			t.Errorf("%q, want %q", got, test.want)
 		}
 	}

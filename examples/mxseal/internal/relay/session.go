@@ -1,145 +1,329 @@
 package relay
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"sync"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
 
-	"github.com/emersion/go-smtp"
-
-	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/delivery"
 )
 
-// session is a session with a client. If the client aborts a message that comes in chunks, Data and LMTPData
-// run concurrently with Reset.
-type session struct {
-	relay *Relay
-	conn  *smtp.Conn
-	lmtp  bool
+// maxErrors bounds the commands of a session that are none.
+const maxErrors = 3
 
-	mu       sync.Mutex
-	envelope envelope
+// session is a session with a client.
+type session struct {
+	relay    *Relay
+	client   *client
+	lmtp     bool
+	inTLS    bool
+	helo     string
+	protocol string // as in Received
+	origin   origin
+	envelope *envelope // nil outside of a mail transaction
+	errors   int
+	over     bool
 }
 
 // envelope is a mail transaction.
 type envelope struct {
-	client trace
-	from   string
-	to     []string
+	mail       delivery.Mail
+	origin     origin
+	arrival    time.Time
+	requireTLS bool
+	utf8       bool
+	chunks     *body // nil before the first BDAT
 }
 
-// Mail begins a mail transaction.
-func (s *session) Mail(from string, _ *smtp.MailOptions) error {
-	if s.relay.taking.Err() != nil {
-		return &smtp.SMTPError{Code: 421, EnhancedCode: smtp.EnhancedCode{4, 3, 2}, Message: "the relay is shutting down"}
+func newSession(r *Relay, conn net.Conn, lmtp bool) *session {
+	return &session{relay: r, client: newClient(conn, r.taking), lmtp: lmtp}
+}
+
+// run holds the session.
+func (s *session) run() {
+	defer context.AfterFunc(s.relay.taking, func() { _ = s.client.raw.SetReadDeadline(time.Time{}) })()
+	defer s.reset()
+	s.client.say(reply{code: 220, text: s.relay.Name + " mxseal relay"})
+	for !s.over {
+		line, err := s.client.line()
+		if err != nil {
+			s.fail(err)
+			break
+		}
+		if answer := s.command(line); answer != nil {
+			s.client.say(*answer)
+		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.envelope = envelope{client: s.trace(), from: from}
+	_ = s.client.flush()
+}
+
+// fail ends the session because of an error in what the client sends.
+func (s *session) fail(err error) {
+	s.over = true
+	switch {
+	case errors.Is(err, errBareLineEnd):
+		s.client.say(*say(421, 4, 4, 0, err.Error()))
+	case errors.Is(err, errTooLong):
+		s.client.say(*say(500, 5, 4, 0, err.Error()))
+	case errors.Is(err, os.ErrDeadlineExceeded) && s.relay.taking.Err() != nil:
+		s.client.say(*shuttingDown(421))
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		s.client.say(*say(421, 4, 4, 2, "the client is silent"))
+	}
+}
+
+func shuttingDown(code int) *reply { return say(code, 4, 3, 2, "the relay is shutting down") }
+
+var (
+	ok             = say(250, 2, 0, 0, "OK")
+	badOrder       = say(503, 5, 5, 1, "the command is not in order")
+	notImplemented = say(502, 5, 5, 1, "the command is not implemented")
+)
+
+// command carries out a command, and returns the reply unless it was given already.
+func (s *session) command(line string) *reply {
+	verb, argument, _ := strings.Cut(line, " ")
+	switch strings.ToUpper(verb) {
+	case "EHLO", "HELO", "LHLO":
+		return s.hello(strings.ToUpper(verb), argument)
+	case "STARTTLS":
+		return s.startTLS()
+	case "XFORWARD":
+		return s.forwarded(argument)
+	case "MAIL":
+		return s.mail(argument)
+	case "RCPT":
+		return s.rcpt(argument)
+	case "DATA":
+		return s.data()
+	case "BDAT":
+		return s.bdat(argument)
+	case "RSET":
+		s.reset()
+		return ok
+	case "NOOP":
+		return ok
+	case "VRFY":
+		return say(252, 2, 5, 0, "send the mail to find out")
+	case "QUIT":
+		s.over = true
+		return say(221, 2, 0, 0, "Bye")
+	case "AUTH", "ETRN", "EXPN", "HELP":
+		return notImplemented
+	default:
+		return s.unknown()
+	}
+}
+
+// unknown replies to what is no command, and ends a session that has much of that.
+func (s *session) unknown() *reply {
+	if s.errors++; s.errors > maxErrors {
+		s.over = true
+		return say(500, 5, 5, 1, "too many errors")
+	}
+	return say(500, 5, 5, 2, "the command is not known")
+}
+
+// reset ends the mail transaction.
+func (s *session) reset() {
+	if s.envelope != nil && s.envelope.chunks != nil {
+		s.envelope.chunks.release()
+	}
+	s.envelope, s.origin = nil, nil
+}
+
+// hello answers EHLO, HELO and LHLO.
+func (s *session) hello(verb, name string) *reply {
+	if s.lmtp != (verb == "LHLO") { // RFC 2033 section 4.1
+		return say(500, 5, 5, 1, "the command is not that of the protocol")
+	}
+	if name = strings.TrimSpace(name); name == "" {
+		return say(501, 5, 5, 4, "the name is missing")
+	}
+	s.reset()
+	s.helo = name
+	s.protocol = map[string]string{"LHLO": "LMTP", "EHLO": "ESMTP", "HELO": "SMTP"}[verb]
+	lines := append([]string{s.relay.Name}, s.extensions()...)
+	if verb == "HELO" {
+		lines = lines[:1]
+	}
+	for i, line := range lines {
+		separator := "-"
+		if i == len(lines)-1 {
+			separator = " "
+		}
+		_, _ = fmt.Fprintf(s.client.out, "250%s%s\r\n", separator, line)
+	}
 	return nil
 }
 
-// Rcpt adds a recipient. go-smtp limits their number.
-func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.envelope.to = append(s.envelope.to, to)
+func (s *session) extensions() []string {
+	all := []string{
+		"PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING", "SMTPUTF8",
+		fmt.Sprintf("SIZE %d", s.relay.MaxSize), fmt.Sprintf("LIMITS RCPTMAX=%d", s.maxRecipients()),
+		"XFORWARD " + strings.Join(originAttributes, " "),
+	}
+	if s.offered("NOTIFY") {
+		all = append(all, "DSN")
+	}
+	switch {
+	case s.inTLS:
+		return append(all, "REQUIRETLS")
+	case s.relay.starttls != nil:
+		return append(all, "STARTTLS")
+	default:
+		return all
+	}
+}
+
+func (s *session) maxRecipients() int {
+	if s.lmtp {
+		return maxRecipients
+	}
+	return 1
+}
+
+// startTLS begins TLS (RFC 3207). The session begins again with EHLO.
+func (s *session) startTLS() *reply {
+	switch {
+	case s.relay.starttls == nil:
+		return notImplemented
+	case s.inTLS || s.envelope != nil:
+		return badOrder
+	}
+	s.client.say(*say(220, 2, 0, 0, "begin TLS"))
+	if err := s.client.startTLS(s.relay.starttls); err != nil {
+		s.over = true
+		s.relay.Logger.Warn("relay: TLS with a client failed", "error", err)
+		return nil
+	}
+	s.reset()
+	s.inTLS, s.helo = true, ""
 	return nil
 }
 
-// Reset ends the transaction.
-func (s *session) Reset() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.envelope = envelope{}
+// forwarded takes over what XFORWARD says.
+func (s *session) forwarded(argument string) *reply {
+	if s.helo == "" || s.envelope != nil {
+		return badOrder
+	}
+	all, wrong := parseOrigin(argument, s.origin)
+	if wrong != nil {
+		return wrong
+	}
+	s.origin = all
+	return ok
 }
 
-// Logout ends the session.
-func (s *session) Logout() error { return nil }
-
-// Data delivers the message to its only recipient.
-func (s *session) Data(r io.Reader) error {
-	e, replies, err := s.deliver(r)
-	if err != nil {
-		return err
+// mail begins a mail transaction.
+func (s *session) mail(argument string) *reply {
+	from, parameters, valid := parsePath(argument, "FROM:")
+	switch {
+	case s.relay.taking.Err() != nil:
+		s.over = true
+		return shuttingDown(421)
+	case s.helo == "" || s.envelope != nil:
+		return badOrder
+	case !valid:
+		return say(501, 5, 5, 4, "want MAIL FROM:<address>, and parameters")
 	}
-	return replies[e.to[0]]
+	e := &envelope{mail: delivery.Mail{From: from, Convert8Bit: s.relay.Convert8Bit}, origin: s.origin, arrival: time.Now()}
+	if wrong := s.mailParameters(e, parameters); wrong != nil {
+		return wrong
+	}
+	s.envelope = e
+	return say(250, 2, 1, 0, "OK")
 }
 
-// LMTPData delivers the message and sets a reply for each recipient.
-func (s *session) LMTPData(r io.Reader, status smtp.StatusCollector) error {
-	e, replies, err := s.deliver(r)
-	if err != nil {
-		return err
+// rcpt adds a recipient.
+func (s *session) rcpt(argument string) *reply {
+	address, parameters, valid := parsePath(argument, "TO:")
+	switch {
+	case s.envelope == nil || s.envelope.chunks != nil:
+		return badOrder
+	case !valid || address == "":
+		return say(501, 5, 5, 4, "want RCPT TO:<address>, and parameters")
+	case len(s.envelope.mail.To) >= s.maxRecipients():
+		return say(452, 4, 5, 3, "no more recipients in this transaction")
 	}
-	for _, to := range e.to {
-		status.SetStatus(to, replies[to])
+	to := delivery.Recipient{Address: address}
+	if wrong := s.rcptParameters(&to, parameters); wrong != nil {
+		return wrong
 	}
-	return nil
+	s.envelope.mail.To = append(s.envelope.mail.To, to)
+	return say(250, 2, 1, 5, "OK")
 }
 
-// deliver reads a message and delivers it. The map has a reply for each recipient. The error applies to all
-// of them.
-func (s *session) deliver(r io.Reader) (envelope, map[string]*smtp.SMTPError, error) {
-	select {
-	case s.relay.messages <- struct{}{}:
-		defer func() { <-s.relay.messages }()
-	case <-s.relay.taking.Done():
-		return envelope{}, nil, &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 2}, Message: "the relay is shutting down"}
-	}
-	s.mu.Lock()
+// data takes a message and delivers it.
+func (s *session) data() *reply {
 	e := s.envelope
-	s.mu.Unlock()
-	message, requireTLS, err := readMessage(r)
-	if err != nil {
-		return e, nil, err
+	if e == nil || len(e.mail.To) == 0 || e.chunks != nil {
+		return badOrder
 	}
-	ctx, cancel := context.WithTimeout(s.relay.delivering, deliveryTimeout)
-	defer cancel()
-	message = append(e.client.field(), message...)
-	mail := delivery.Mail{From: e.from, Message: bytes.NewReader(message), Size: int64(len(message))}
-	for _, address := range e.to {
-		mail.To = append(mail.To, delivery.Recipient{Address: address})
+	s.client.say(reply{code: 354, text: "send the message, and a dot on a line of its own"})
+	text := s.newBody(e)
+	defer text.release()
+	err := s.client.text(text)
+	switch {
+	case errors.Is(err, errBareLineEnd):
+		text.drop(notCRLF)
+	case err != nil:
+		s.fail(err)
+		return nil
 	}
-	var options []policy.Option
-	if requireTLS {
-		options = append(options, policy.RequireTLS())
-	}
-	result, err := s.relay.Send(ctx, mail, options...)
-	return e, s.relay.replies(e, result, err), nil
+	s.finish(text)
+	return nil
 }
 
-// replies returns a reply for each recipient, and logs it. A recipient about whom nothing is said keeps
-// waiting.
-func (r *Relay) replies(e envelope, result delivery.Result, err error) map[string]*smtp.SMTPError {
-	replies := make(map[string]*smtp.SMTPError, len(e.to))
-	for _, d := range result.Delivered {
-		reply := delivered(d)
-		for _, to := range d.Recipients {
-			replies[to] = reply
-			r.Logger.Info("delivered", "to", to, "host", d.Host.Name, "level", d.Host.Level, "by", d.Host.By,
-				"route_authenticated", d.Host.RouteAuthenticated, "tls", tlsOf(d), "reply", d.Reply.String())
-		}
+// bdat takes a part of a message (RFC 3030), and delivers the message after the last one. The octets follow
+// the command, also if it is refused.
+func (s *session) bdat(argument string) *reply {
+	size, last, _ := strings.Cut(argument, " ")
+	n, err := strconv.ParseInt(size, 10, 64)
+	if err != nil || n < 0 || last != "" && !strings.EqualFold(last, "LAST") {
+		s.over = true // where the next command begins is not known
+		return say(501, 5, 5, 4, "want BDAT size, or BDAT size LAST")
 	}
-	var failed *delivery.SendError
-	if errors.As(err, &failed) {
-		for _, u := range failed.Undelivered {
-			reply := undelivered(u.Err)
-			for _, to := range u.Recipients {
-				replies[to] = reply
-				r.Logger.Info("not delivered", "to", to, "code", reply.Code, "outcome_unknown", u.OutcomeUnknown, "error", u.Err)
-			}
-		}
+	e := s.envelope
+	if e == nil || len(e.mail.To) == 0 {
+		e = &envelope{chunks: &body{refuse: badOrder, room: &s.relay.room}}
 	}
-	for _, to := range e.to {
-		if replies[to] == nil {
-			replies[to] = &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: fmt.Sprint("the delivery has no result: ", err)}
-			r.Logger.Error("a delivery has no result", "to", to, "error", err)
-		}
+	if e.chunks == nil {
+		e.chunks = s.newBody(e)
 	}
-	return replies
+	switch err := s.client.chunk(n, e.chunks); {
+	case err != nil:
+		s.fail(err)
+		return nil
+	case e != s.envelope:
+		return badOrder
+	case last == "" && e.chunks.refuse != nil:
+		defer s.reset()
+		return e.chunks.refuse
+	case last == "":
+		return ok
+	}
+	s.finish(e.chunks)
+	return nil
+}
+
+func (s *session) newBody(e *envelope) *body {
+	return newBody(s.trace(e.utf8).field(), s.relay.MaxSize, &s.relay.room)
+}
+
+// finish delivers the message, gives the replies, and ends the transaction.
+func (s *session) finish(text *body) {
+	e := s.envelope
+	for i, answer := range s.relay.take(e, text) {
+		if s.lmtp { // RFC 2033 section 4.2
+			answer = answer.about(e.mail.To[i].Address)
+		}
+		s.client.say(answer)
+	}
+	s.reset()
 }

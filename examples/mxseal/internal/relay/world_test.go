@@ -19,9 +19,12 @@ import (
 // world is a private internet, and the settings of a relay in it.
 type world struct {
 	*policytest.Internet
-	config  policy.Config
-	grace   time.Duration
-	maxSize int64
+	config        policy.Config
+	grace         time.Duration
+	maxSize       int64
+	clientTimeout time.Duration
+	starttls      bool
+	submit        func(ctx context.Context, to string, report []byte) error
 }
 
 func newWorld(t *testing.T) *world {
@@ -29,7 +32,7 @@ func newWorld(t *testing.T) *world {
 	inet := policytest.New(t)
 	c := inet.Config()
 	c.Self = []string{"relay.sender.test"}
-	return &world{Internet: inet, config: c, grace: time.Minute}
+	return &world{Internet: inet, config: c, grace: time.Minute, clientTimeout: 20 * time.Minute, maxSize: 25 << 20}
 }
 
 // mailHost returns the mail host of a new domain with DANE.
@@ -59,8 +62,11 @@ func (w *world) start(t *testing.T, lmtp bool) *running {
 	}
 	r := &running{addr: l.Addr().String(), log: new(logbuf.Buffer), ended: make(chan error, 1)}
 	logger := slog.New(slog.NewTextHandler(r.log, nil))
-	pool := &delivery.Pool{Dialer: &delivery.Dialer{Resolver: resolver, LocalName: "relay.sender.test", Logger: logger}}
-	relay := New(Config{Name: "relay.sender.test", MaxSize: w.maxSize, Send: pool.Send, Logger: logger})
+	pool := &delivery.Pool{Dialer: &delivery.Dialer{Resolver: resolver, LocalName: "relay.sender.test", Logger: logger, DomainTimeout: TimeToBegin(w.clientTimeout)}}
+	relay, err := New(Config{Name: "relay.sender.test", MaxSize: w.maxSize, ClientTimeout: w.clientTimeout, STARTTLS: w.starttls, Send: pool.Send, Submit: w.submit, Logger: logger})
+	if err != nil {
+		t.Fatal(err)
+	}
 	r.stop = func() {
 		ctx, cancel := context.WithTimeout(context.Background(), w.grace)
 		t.Cleanup(cancel)
@@ -106,6 +112,8 @@ func (r *running) converse(t *testing.T, said string) string {
 	replies, _ := io.ReadAll(conn)
 	return string(replies)
 }
+
+var discard = slog.New(slog.DiscardHandler)
 
 const greeting = "Subject: hello\r\n\r\nHello.\r\n"
 

@@ -43,8 +43,10 @@ type daemon struct {
 	resolver *policy.Resolver
 	reports  *reports
 	metrics  *metrics.Metrics
+	maps     *maps.Maps
 	policies *socketmap.Server
 	received *collector.Collector // nil without reports
+	noted    noted
 }
 
 // check makes all that needs the configuration alone, and no connection.
@@ -67,6 +69,8 @@ func check(env *cli.Env, settings *config.Config) error {
 // run starts everything, and ends it in the opposite order when ctx is done.
 func (d *daemon) run(ctx context.Context) (err error) {
 	d.live.Store(d.settings)
+	deliveries := d.log // a line for each message would leave no room for events
+	d.log = slog.New(d.noted.events.Handler(d.log.Handler()))
 	stores, err := openStores(d.settings.Store)
 	if err != nil {
 		return err
@@ -90,7 +94,12 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	if d.metrics, err = d.newMetrics(); err != nil {
 		return err
 	}
-	relaying, err := d.newRelaying()
+	relaying, err := d.newRelaying(deliveries)
+	if err != nil {
+		return err
+	}
+	d.maps = maps.New(maps.Config{Resolver: d.resolver, Settings: d.mapSettings, Answered: d.answered, Logger: d.log, Now: time.Now})
+	page, err := d.newPage(relaying.pool.Dialer)
 	if err != nil {
 		return err
 	}
@@ -99,7 +108,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer sockets.close()
-	return d.serve(ctx, sockets, relaying)
+	return d.serve(ctx, sockets, relaying, page)
 }
 
 // reported counts an attempt to deliver a report. No report is delivered before there are metrics.
@@ -141,7 +150,7 @@ func (d *daemon) tryOverrides(validator *dnssec.Validator, settings *config.Conf
 }
 
 // serve runs the listeners until ctx is done or one of them fails.
-func (d *daemon) serve(ctx context.Context, sockets *sockets, relaying *relaying) error {
+func (d *daemon) serve(ctx context.Context, sockets *sockets, relaying *relaying, page *http.Server) error {
 	failed := make(chan error, 1)
 	fail := func(err error) {
 		if err != nil {
@@ -156,7 +165,7 @@ func (d *daemon) serve(ctx context.Context, sockets *sockets, relaying *relaying
 	running.Go(func() { d.resolver.Run(background) })
 	running.Go(func() { d.reports.run(background) })
 
-	answers := maps.New(maps.Config{Resolver: d.resolver, Settings: d.mapSettings, Answered: d.metrics.Answered, Logger: d.log, Now: time.Now}).All()
+	answers := d.maps.All()
 	if d.settings.Socketmap.AnyMap {
 		answers["*"] = answers["QUERY"]
 	}
@@ -170,7 +179,6 @@ func (d *daemon) serve(ctx context.Context, sockets *sockets, relaying *relaying
 	cleaning, endCleaning := context.WithCancel(background)
 	defer endCleaning()
 	relaying.start(cleaning, sockets, &listening, fail)
-	page := &http.Server{Handler: d.page(), ReadTimeout: time.Minute, WriteTimeout: 3 * time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelWarn)}
 	for _, l := range sockets.pages {
 		listening.Go(func() {
 			if err := page.Serve(l); !errors.Is(err, http.ErrServerClosed) {

@@ -29,7 +29,7 @@ func (d *daemon) newMetrics() (*metrics.Metrics, error) {
 		c.Aggregator = d.reports.recorder
 	}
 	if d.settings.Socketmap.Listen != nil {
-		c.Maps = []string{"QUERY", "QUERYwithTLSRPT", "sts"} // those that answer with policies of package postfix
+		c.Maps = []string{"QUERY", "QUERYwithTLSRPT", "sts", "exim"}
 		c.Connections = func() int { return d.policies.Connections() }
 	}
 	return metrics.New(c)

@@ -59,7 +59,7 @@ func TestManualHasAllKeys(t *testing.T) {
 				inner = inner.Elem()
 			}
 			key := field.Tag.Get("toml")
-			if inner.Kind() == reflect.Struct {
+			if inner.Kind() == reflect.Struct && inner != reflect.TypeFor[config.Address]() {
 				if !strings.Contains(page, "\n.Ss ["+key+"]\n") && !strings.Contains(page, "\n.Ss ["+key+".\"") {
 					t.Errorf("the page has no section [%s]", key)
 				}

@@ -1,57 +1,60 @@
 package serve
 
 import (
-	"io"
+	"errors"
+	"log/slog"
 	"net/http"
+	"strings"
+	"time"
 
-	"github.com/mxseal/mxseal/internal/names"
-	"github.com/mxseal/mxseal/policy/postfix"
+	"github.com/mxseal/mxseal/examples/mxseal/internal/maps"
+	"github.com/mxseal/mxseal/examples/mxseal/internal/web"
+	"github.com/mxseal/mxseal/policy/delivery"
 )
 
-// page returns the handler of the server for people and monitors. It changes nothing.
-func (d *daemon) page() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
-	mux.HandleFunc("GET /explain", d.explain)
-	mux.Handle("GET /metrics", d.scrapes())
-	// A page of another site must not read or embed what is here.
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("Content-Type", "text/plain; charset=utf-8")
-		mux.ServeHTTP(w, r)
-	})
+// noted is what the page for people shows besides what the Resolver knows.
+type noted struct {
+	events web.Events
+	waits  web.Waits
 }
 
-// explain writes how the plan of a domain was made, and what Postfix gets.
-func (d *daemon) explain(w http.ResponseWriter, r *http.Request) {
-	domain := r.URL.Query().Get("domain")
-	if domain == "" || len(domain) > 1024 {
-		http.Error(w, "want ?domain=NAME", http.StatusBadRequest)
+// newPage returns the server for people and monitors.
+func (d *daemon) newPage(dialer *delivery.Dialer) (*http.Server, error) {
+	c := web.Config{
+		Resolver: d.resolver, Answers: d.maps.Explain, Stalled: dialer.Stalled, Slow: d.maps.Slow,
+		Events: &d.noted.events, Waits: &d.noted.waits, Metrics: d.scrapes(), Names: d.settings.HTTP.Names, Now: time.Now,
+	}
+	if d.reports != nil {
+		c.Reporter, c.Store = d.reports.sender, d.reports.store
+	}
+	pages, err := web.New(c)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Server{
+		Handler: pages, ReadTimeout: time.Minute, WriteTimeout: 3 * time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelWarn),
+	}, nil
+}
+
+// answered counts an answer of the socketmap, and notes that mail waits.
+func (d *daemon) answered(a maps.Answer) {
+	d.metrics.Answered(a.Map, a.Level, a.Lost, a.Took)
+	if a.Reason != "" && a.Domain != "" {
+		d.noted.waits.Note(a.Domain, a.Reason, time.Now())
+	}
+}
+
+// undelivered counts the recipients that did not get a message, and notes why.
+func (d *daemon) undelivered(err error) {
+	d.metrics.Undelivered(err)
+	var failed *delivery.SendError
+	if !errors.As(err, &failed) {
 		return
 	}
-	plan, err := d.resolver.Resolve(r.Context(), domain)
-	if err == nil {
-		_ = plan.Explain(w)
-	} else {
-		_, _ = io.WriteString(w, names.Printable(err.Error(), 4096)+"\n")
-	}
-	settings := d.mapSettings()
-	for _, client := range []struct {
-		name string
-		postfix.Client
-	}{{"QUERY", postfix.Postfix}, {"QUERYwithTLSRPT", postfix.PostfixTLSRPT}} {
-		reply := postfix.Policy(plan, err, postfix.Options{
-			Client: client.Client, Fingerprints: settings.Fingerprints, DeferInsecureMX: settings.DeferInsecureMX, TestingReports: settings.TestingReports,
-		})
-		_, _ = io.WriteString(w, client.name+": "+reply.Level()+"\n")
-		if reply.Text != "" {
-			_, _ = io.WriteString(w, "  "+names.Printable(reply.Text, 4096)+"\n")
-		}
-		for _, loss := range reply.Inexact {
-			_, _ = io.WriteString(w, "  lost: "+loss.String()+"\n")
+	for _, u := range failed.Undelivered {
+		if u.Err.Domain != "" {
+			d.noted.waits.Note(u.Err.Domain, strings.TrimPrefix(u.Err.Error(), "policy: "), time.Now())
 		}
 	}
 }

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -21,18 +22,28 @@ type relaying struct {
 	answers   *socketmap.Server
 }
 
-func (d *daemon) newRelaying() (*relaying, error) {
+// newRelaying returns what relays mail. deliveries gets a line for each recipient.
+func (d *daemon) newRelaying(deliveries *slog.Logger) (*relaying, error) {
 	s := d.settings.Relay
-	dialer := &delivery.Dialer{Resolver: d.resolver, LocalName: d.settings.Name, Logger: d.log, Delivered: d.metrics.Delivered, Recorder: d.metrics.Recorder(metrics.Own, nil)}
+	dialer := &delivery.Dialer{
+		Resolver: d.resolver, LocalName: d.settings.Name, Logger: deliveries, Delivered: d.metrics.Delivered,
+		Recorder: d.metrics.Recorder(metrics.Own, nil), DomainTimeout: relay.TimeToBegin(s.ClientTimeout),
+	}
 	if d.reports != nil {
 		dialer.Recorder = d.metrics.Recorder(metrics.Own, d.reports.recorder)
 	}
 	r := &relaying{pool: &delivery.Pool{Dialer: dialer}}
-	r.relay = relay.New(relay.Config{Name: d.settings.Name, MaxSize: s.MaxSize, Send: r.send(d.metrics), Logger: d.log})
+	var err error
+	r.relay, err = relay.New(relay.Config{
+		Name: d.settings.Name, MaxSize: s.MaxSize, ClientTimeout: s.ClientTimeout, Convert8Bit: s.Convert8Bit, STARTTLS: s.STARTTLS,
+		Send: r.send(d.undelivered), Submit: submitter(s.Submit, d.settings.Name), Logger: deliveries,
+	})
+	if err != nil {
+		return nil, err
+	}
 	answers := map[string]socketmap.Map{}
 	if s.Transport != nil {
 		local := append(slices.Clone(s.LocalDomains), d.settings.Name)
-		var err error
 		r.transport, err = relay.NewTransport(relay.TransportConfig{
 			Dir: s.Links, Root: s.QueueDirectory, Socket: s.Socket, Now: time.Now, Logger: d.log,
 			Local: func(domain string) bool { return slices.Contains(local, domain) },
@@ -46,11 +57,11 @@ func (d *daemon) newRelaying() (*relaying, error) {
 	return r, nil
 }
 
-// send delivers mail and counts the recipients that do not get it.
-func (r *relaying) send(m *metrics.Metrics) func(context.Context, delivery.Mail, ...policy.Option) (delivery.Result, error) {
+// send delivers mail and tells which recipients do not get it.
+func (r *relaying) send(undelivered func(error)) func(context.Context, delivery.Mail, ...policy.Option) (delivery.Result, error) {
 	return func(ctx context.Context, mail delivery.Mail, options ...policy.Option) (delivery.Result, error) {
 		result, err := r.pool.Send(ctx, mail, options...)
-		m.Undelivered(err)
+		undelivered(err)
 		return result, err
 	}
 }

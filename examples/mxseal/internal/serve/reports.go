@@ -17,6 +17,7 @@ import (
 type reports struct {
 	recorder *reporter.Aggregator
 	sender   *reporter.Reporter
+	store    reporter.Store
 }
 
 // newReports returns nil if the configuration has no contact.
@@ -50,7 +51,7 @@ func newReports(settings *config.Config, p policy.Config, dns *dnssec.Validator,
 	if err != nil {
 		return nil, err
 	}
-	return &reports{recorder: recorder, sender: sender}, nil
+	return &reports{recorder: recorder, sender: sender, store: store}, nil
 }
 
 // run counts and reports until ctx is done. The last sums are then in the store.

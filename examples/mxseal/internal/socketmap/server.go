@@ -13,9 +13,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
+	"github.com/mxseal/mxseal/examples/mxseal/internal/accept"
 	"github.com/mxseal/mxseal/internal/names"
 )
 
@@ -39,6 +39,14 @@ type Reply struct {
 	Status Status
 	// Text is the value for Found, and the reason for Temporary and Permanent.
 	Text string
+}
+
+// Reason returns why there is no answer; empty if there is one.
+func (r Reply) Reason() string {
+	if r.Status == Temporary || r.Status == Permanent {
+		return r.Text
+	}
+	return ""
 }
 
 // Status is the first word of a reply.
@@ -65,81 +73,43 @@ type Server struct {
 	maps map[string]Map
 	log  *slog.Logger
 
-	places   chan struct{} // one for each connection, and for each listener that waits for one
-	open     atomic.Int64  // connections
-	draining context.Context
-	drain    context.CancelFunc
-	working  context.Context // done when answers must end
-	abandon  context.CancelFunc
-	running  sync.WaitGroup
+	clients *accept.Taker
+	working context.Context // done when answers must end
+	abandon context.CancelFunc
 }
 
 // New returns a server for maps, whose names may be asked for in any case. The name "*" is for
 // all other names.
 func New(maps map[string]Map, logger *slog.Logger) *Server {
-	s := &Server{maps: make(map[string]Map, len(maps)), log: logger, places: make(chan struct{}, MaxConnections)}
+	s := &Server{maps: make(map[string]Map, len(maps)), log: logger}
+	s.clients = accept.New(accept.Config{Most: MaxConnections, Serve: s.serve, Logger: logger})
 	for name, each := range maps {
 		s.maps[strings.ToLower(name)] = each
+		s.maps[name] = each // most clients ask so
 	}
-	s.draining, s.drain = context.WithCancel(context.Background())
 	s.working, s.abandon = context.WithCancel(context.Background())
 	return s
 }
 
-// Serve accepts connections until Shutdown is called, and then returns nil. It closes the listener.
-func (s *Server) Serve(listener net.Listener) error {
-	defer context.AfterFunc(s.draining, func() { listener.Close() })()
-	for pause := time.Duration(0); ; {
-		select {
-		case s.places <- struct{}{}:
-		case <-s.draining.Done():
-			return nil
-		}
-		conn, err := listener.Accept()
-		switch {
-		case err == nil:
-			pause = 0
-			s.open.Add(1)
-			s.running.Go(func() {
-				s.serve(conn)
-				s.open.Add(-1)
-				<-s.places
-			})
-			continue
-		case s.draining.Err() != nil:
-			return nil
-		case errors.Is(err, net.ErrClosed):
-			return err
-		}
-		// Without file descriptors, Accept fails until another connection ends.
-		<-s.places
-		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-		s.log.Warn("socketmap: a connection could not be accepted", "error", err)
-		select {
-		case <-time.After(pause):
-		case <-s.draining.Done():
-			return nil
-		}
-	}
-}
+// Serve answers at a listener until Shutdown is called, and then returns nil. It closes the listener.
+func (s *Server) Serve(listener net.Listener) error { return s.clients.Listen(listener) }
 
 // Connections returns how many connections there are.
-func (s *Server) Connections() int { return int(s.open.Load()) }
+func (s *Server) Connections() int { return s.clients.Connections() }
 
 // Shutdown ends Serve, answers the requests that have begun, and closes the connections. Requests
 // that are not answered when ctx is done are abandoned.
 func (s *Server) Shutdown(ctx context.Context) {
-	s.drain()
+	s.clients.Drain()
 	defer context.AfterFunc(ctx, s.abandon)()
-	s.running.Wait()
+	s.clients.Wait()
 	s.abandon()
 }
 
 // serve answers the requests of one connection in their order.
 func (s *Server) serve(conn net.Conn) {
-	defer conn.Close()
 	c := &client{Conn: conn, server: s, output: bufio.NewWriterSize(conn, bufferSize)}
-	defer context.AfterFunc(s.draining, c.interrupt)()
+	defer context.AfterFunc(s.clients.Draining(), c.interrupt)()
 	input := bufio.NewReaderSize(c, bufferSize)
 	for {
 		request, err := readNetstring(input)
@@ -147,7 +117,7 @@ func (s *Server) serve(conn net.Conn) {
 			if errors.Is(err, errNetstring) {
 				s.log.Warn("socketmap: the client does not speak the protocol", "client", conn.RemoteAddr().String())
 			}
-			_ = c.flush()
+			_ = c.flush(time.Now())
 			return
 		}
 		reply := s.answer(request)
@@ -162,25 +132,39 @@ type client struct {
 	server *Server
 	output *bufio.Writer
 	mu     sync.Mutex // orders the calls that set the deadline for reads
+
+	// readable and writable are when the deadlines were set last.
+	readable, writable time.Time
 }
 
+// renewal is the time after which deadlines are set again. They are that much later than they need be, and
+// to set them for each request would take longer than the rest of an answer from memory.
+const renewal = 10 * time.Second
+
 func (c *client) Read(p []byte) (int, error) {
-	if err := c.flush(); err != nil {
+	now := time.Now()
+	if err := c.flush(now); err != nil {
 		return 0, err
 	}
-	c.mu.Lock()
-	if c.server.draining.Err() == nil {
-		_ = c.SetReadDeadline(time.Now().Add(idleTimeout))
+	if now.Sub(c.readable) > renewal {
+		c.readable = now
+		c.mu.Lock()
+		if c.server.clients.Draining().Err() == nil {
+			_ = c.SetReadDeadline(now.Add(idleTimeout + renewal))
+		}
+		c.mu.Unlock()
 	}
-	c.mu.Unlock()
 	return c.Conn.Read(p)
 }
 
-func (c *client) flush() error {
+func (c *client) flush(now time.Time) error {
 	if c.output.Buffered() == 0 {
 		return nil
 	}
-	_ = c.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if now.Sub(c.writable) > renewal {
+		c.writable = now
+		_ = c.SetWriteDeadline(now.Add(writeTimeout + renewal))
+	}
 	return c.output.Flush()
 }
 
@@ -194,7 +178,10 @@ func (c *client) interrupt() {
 // answer answers one request.
 func (s *Server) answer(request string) Reply {
 	name, key, found := strings.Cut(request, " ")
-	each := s.maps[strings.ToLower(name)]
+	each := s.maps[name]
+	if each == nil {
+		each = s.maps[strings.ToLower(name)]
+	}
 	if each == nil {
 		each = s.maps["*"]
 	}

@@ -12,6 +12,9 @@ import (
 )
 
 const (
+	// allAttempts is the number of attempts in progress, with those that wait for the Store
+	// outside of the lanes.
+	allAttempts = 1024
 	// fastAttempts and slowAttempts are the numbers of attempts that run at the same
 	// time in each lane.
 	fastAttempts = 16
@@ -26,16 +29,20 @@ var ErrSlow = errors.New("no reply for 10 seconds, and too many other endpoints 
 // Lanes limit the attempts that run at the same time. Every attempt begins in the
 // fast lane and moves to the slow lane when a step takes long. So an endpoint that
 // does not answer occupies a place in the fast lane for seconds only.
-type Lanes struct{ fast, slow *semaphore.Weighted }
+type Lanes struct{ all, fast, slow *semaphore.Weighted }
 
 // NewLanes returns lanes without attempts.
 func NewLanes() Lanes {
-	return Lanes{semaphore.NewWeighted(fastAttempts), semaphore.NewWeighted(slowAttempts)}
+	return Lanes{semaphore.NewWeighted(allAttempts), semaphore.NewWeighted(fastAttempts), semaphore.NewWeighted(slowAttempts)}
 }
 
 // Enter waits for a place in the fast lane. It returns nil if ctx ends before that.
 func (l Lanes) Enter(ctx context.Context) *Slot {
+	if l.all.Acquire(ctx, 1) != nil {
+		return nil
+	}
 	if l.fast.Acquire(ctx, 1) != nil {
+		l.all.Release(1)
 		return nil
 	}
 	return &Slot{lanes: l, in: l.fast}
@@ -45,7 +52,37 @@ func (l Lanes) Enter(ctx context.Context) *Slot {
 type Slot struct {
 	lanes Lanes
 	mu    sync.Mutex
-	in    *semaphore.Weighted // nil after Leave
+	in    *semaphore.Weighted // nil after Leave, and from Pause to Resume
+}
+
+// Pause leaves the fast lane while the attempt waits for the Store. So many attempts can
+// wait at the same time, and the Store can write what they change at once. In the slow lane
+// it does nothing.
+func (s *Slot) Pause() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.in == s.lanes.fast {
+		s.in.Release(1)
+		s.in = nil
+	}
+}
+
+// Resume waits for a place in the fast lane after Pause. It returns false if ctx ends
+// before that.
+func (s *Slot) Resume(ctx context.Context) bool {
+	s.mu.Lock()
+	isPaused := s.in == nil
+	s.mu.Unlock()
+	if !isPaused {
+		return true
+	}
+	if s.lanes.fast.Acquire(ctx, 1) != nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.in = s.lanes.fast
+	return true
 }
 
 // SlowDown moves the attempt to the slow lane. It returns false if that lane is full.
@@ -84,6 +121,9 @@ func (s *Slot) Step(ctx context.Context) (_ context.Context, end func() (wasSlow
 func (s *Slot) Leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.in.Release(1)
-	s.in = nil
+	if s.in != nil {
+		s.in.Release(1)
+		s.in = nil
+	}
+	s.lanes.all.Release(1)
 }

@@ -37,10 +37,12 @@ type Tally struct {
 	domain   string
 	room     *Room // nil for none but the limits of one domain
 	policies []*policySum
+	first    [1]*policySum           // the array of policies while there is one
 	index    map[uint64][]*policySum // by hash; nil while there are few policies
 	details  int                     // number of details of all policies
 	octets   int                     // of memory
 	texts    int                     // octets of the texts
+	shares   bool                    // it keeps the texts that it is given, not copies
 }
 
 // few is the number of policies or details up to which comparing is faster than hashing.
@@ -73,7 +75,22 @@ func New(seed maphash.Seed, domain string, room *Room) *Tally {
 	if !room.take(octets, false) {
 		return nil
 	}
-	return &Tally{seed: seed, domain: strings.Clone(domain), room: room, octets: octets}
+	t := &Tally{seed: seed, domain: strings.Clone(domain), room: room, octets: octets}
+	t.policies = t.first[:0]
+	return t
+}
+
+// Domain returns the domain of the Tally.
+func (t *Tally) Domain() string { return t.domain }
+
+// Merged returns the total of sums of a domain, within the limits of one domain. It has the
+// texts of the sums, not copies.
+func Merged(domain string, all ...[]report.PolicyResult) []report.PolicyResult {
+	t := &Tally{seed: maphash.MakeSeed(), domain: domain, octets: tallyOctets + 2*len(domain), shares: true}
+	for _, results := range all {
+		t.Merge(results)
+	}
+	return t.Results()
 }
 
 // Release returns the room of a Tally that is no longer used.
@@ -211,7 +228,10 @@ func (t *Tally) findOrAdd(p tlsrpt.Policy) *policySum {
 			return nil
 		}
 	}
-	t.policies = append(t.policies, &policySum{policy: clonePolicy(p)})
+	if !t.shares {
+		p = clonePolicy(p)
+	}
+	t.policies = append(t.policies, &policySum{policy: p})
 	t.updateIndex()
 	return t.policies[len(t.policies)-1]
 }
@@ -271,8 +291,9 @@ func (t *Tally) detail(p *policySum, key report.Detail) *detailSum {
 		}
 	}
 	t.details++
-	key.MXHost, key.HELO = strings.Clone(key.MXHost), strings.Clone(key.HELO)
-	key.ReasonCode, key.Info = strings.Clone(key.ReasonCode), strings.Clone(key.Info)
+	if !t.shares {
+		key = cloneDetail(key)
+	}
 	added := &detailSum{key: key}
 	p.details = append(p.details, added)
 	p.updateIndex()
@@ -411,6 +432,9 @@ func (p *policySum) result() report.PolicyResult {
 	result := report.PolicyResult{
 		Policy:  p.policy,
 		Summary: report.Summary{Successes: p.successes.Load(), Failures: p.failures.Load()},
+	}
+	if len(p.details) > 0 {
+		result.Details = make([]report.Detail, 0, len(p.details))
 	}
 	for _, known := range p.details {
 		detail := known.key

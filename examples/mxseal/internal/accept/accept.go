@@ -1,0 +1,99 @@
+// Package accept takes connections at any number of listeners, and bounds how many there are at a time.
+package accept
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Config configures New.
+type Config struct {
+	// Most bounds the connections of all listeners together.
+	Most int
+	// Serve serves a connection. The Taker closes it afterwards.
+	Serve  func(net.Conn)
+	Logger *slog.Logger
+}
+
+// Taker takes connections. Make one with New. It is safe for concurrent use.
+type Taker struct {
+	config   Config
+	places   chan struct{} // one for each connection, and for each listener that waits for one
+	open     atomic.Int64  // connections
+	draining context.Context
+	drain    context.CancelFunc
+	running  sync.WaitGroup
+}
+
+// New returns a Taker.
+func New(config Config) *Taker {
+	t := &Taker{config: config, places: make(chan struct{}, config.Most)}
+	t.draining, t.drain = context.WithCancel(context.Background())
+	return t
+}
+
+// Listen takes the connections of a listener until Drain is called, and then returns nil. It closes the
+// listener.
+func (t *Taker) Listen(listener net.Listener) error {
+	t.running.Add(1)
+	defer t.running.Done()
+	end := sync.OnceFunc(func() { listener.Close() })
+	defer end()
+	defer context.AfterFunc(t.draining, end)()
+	for pause := time.Duration(0); ; {
+		select {
+		case t.places <- struct{}{}:
+		case <-t.draining.Done():
+			return nil
+		}
+		conn, err := listener.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			t.serve(conn)
+			continue
+		case t.draining.Err() != nil:
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return err
+		}
+		// Without file descriptors, Accept fails until another connection ends.
+		<-t.places
+		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+		t.config.Logger.Warn("a connection could not be accepted", "listener", listener.Addr().String(), "error", err)
+		select {
+		case <-time.After(pause):
+		case <-t.draining.Done():
+			return nil
+		}
+	}
+}
+
+func (t *Taker) serve(conn net.Conn) {
+	t.open.Add(1)
+	t.running.Go(func() {
+		defer func() {
+			conn.Close()
+			t.open.Add(-1)
+			<-t.places
+		}()
+		t.config.Serve(conn)
+	})
+}
+
+// Connections returns how many connections there are.
+func (t *Taker) Connections() int { return int(t.open.Load()) }
+
+// Draining is done when Drain was called. Connections that are served should then end.
+func (t *Taker) Draining() context.Context { return t.draining }
+
+// Drain ends all listeners.
+func (t *Taker) Drain() { t.drain() }
+
+// Wait returns when every listener has ended, and no connection is served any more.
+func (t *Taker) Wait() { t.running.Wait() }
