@@ -54,16 +54,7 @@ func TestDNSLibraryIsHidden(t *testing.T) {
 func TestMentionsAreFound(t *testing.T) {
 	t.Parallel()
 	exports, _ := load(t, root)
-	files := token.NewFileSet()
-	file, err := parser.ParseFile(files, "sample.go", sample, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := types.Config{Importer: importFrom(exports)}
-	pkg, err := config.Check("sample", files, []*ast.File{file}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	pkg := check(t, sample, importFrom(exports))
 	want := []string{
 		"sample.Alias", "sample.Argument", "sample.Bound", "sample.Constant", "sample.Container", "sample.Defined.Hdr",
 		"sample.Embedding.Promoted", "sample.Field.Message", "sample.Instance", "sample.Interface.Send", "sample.List",
@@ -72,6 +63,22 @@ func TestMentionsAreFound(t *testing.T) {
 	if got := mentions(pkg); !slices.Equal(got, want) {
 		t.Errorf("found\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
+}
+
+// check checks the source of a package named sample.
+func check(t *testing.T, source string, imports types.Importer) *types.Package {
+	t.Helper()
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, "sample.go", source, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := types.Config{Importer: imports}
+	pkg, err := config.Check("sample", files, []*ast.File{file}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pkg
 }
 
 const sample = `package sample

@@ -95,6 +95,34 @@ func TestTagsAlone(t *testing.T) {
 	}
 }
 
+// The check of the built-in trust anchors warns 60 days before they could be outdated, and of a key that they
+// lack. It never fails.
+func TestAnchorsWarn(t *testing.T) {
+	t.Parallel()
+	interop.Need(t, "bash")
+	c := &checkout{t: t, dir: "../../.."}
+	known := filepath.Join(t.TempDir(), "root.ds")
+	unknown := known + ".new"
+	lines := ". IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D\n" +
+		". IN DS 38696 8 2 683D2D0ACB8C9B712A1948B27F741219298D0A450D612C483AF444A4C0FB2B16\n"
+	for name, text := range map[string]string{known: lines, unknown: lines + ". IN DS 12345 13 2 " + strings.Repeat("AB", 32) + "\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct {
+		date, keys string
+		warnings   int
+	}{
+		{"2029-08-11", known, 0}, {"2029-08-13", known, 1}, {"2031-01-01", known, 1}, {"2026-11-27", unknown, 1}, {"2031-01-01", unknown, 2}, {"2026-11-27", known + ".none", 0},
+	} {
+		out := c.run(".ci/anchors", test.date, test.keys)
+		if got := strings.Count(out, "WARNING: "); got != test.warnings {
+			t.Errorf("%s %s: %d warnings, want %d\n%s", test.date, test.keys, got, test.warnings, out)
+		}
+	}
+}
+
 // A checkout is a directory in which commands run.
 type checkout struct {
 	t   *testing.T

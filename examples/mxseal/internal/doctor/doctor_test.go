@@ -125,6 +125,14 @@ func TestRealPostfix(t *testing.T) {
 			t.Errorf("%s in\n%s", wrong, text)
 		}
 	}
+	// Postfix has not been started yet.
+	if err := os.Remove(filepath.Join(queue, "etc", "resolv.conf")); err != nil {
+		t.Fatal(err)
+	}
+	stdout.Reset()
+	if code := Command().Run(t.Context(), &cli.Env{Stdout: &stdout, Stderr: &stderr}, []string{"-postfix", dir, "-config", filepath.Join(dir, "conf")}); code != exitProblem || strings.Contains(stdout.String(), "192.0.2.53") {
+		t.Errorf("without resolv.conf in the queue directory: %d\n%s%s", code, &stdout, &stderr)
+	}
 	if code := Command().Run(t.Context(), &cli.Env{Stdout: &stdout, Stderr: &stderr}, []string{"-postfix", filepath.Join(dir, "none"), "-config", filepath.Join(dir, "conf")}); code != exitUnknown {
 		t.Errorf("no Postfix: %d", code)
 	}

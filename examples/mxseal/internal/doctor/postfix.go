@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net"
 	"os"
@@ -59,6 +61,9 @@ func (v version) atLeast(a, b, c int) bool {
 	return true
 }
 
+// resolvConf is the file of resolv.conf(5) in a root directory.
+const resolvConf = "etc/resolv.conf"
+
 // maxOutput bounds what postconf may print.
 const maxOutput = 4 << 20
 
@@ -93,11 +98,13 @@ func read(ctx context.Context, dir string) (*postfix, error) {
 	if p.version, err = parseVersion(p.settings["mail_version"]); err != nil {
 		return nil, err
 	}
-	root := "/"
 	if p.chrooted {
-		root = p.settings["queue_directory"]
+		p.nameservers, err = nameservers(filepath.Join(p.settings["queue_directory"], resolvConf))
 	}
-	p.nameservers, err = nameservers(filepath.Join(root, "etc", "resolv.conf"))
+	// Debian copies the file into the queue directory when Postfix starts.
+	if !p.chrooted || errors.Is(err, fs.ErrNotExist) {
+		p.nameservers, err = nameservers(filepath.Join("/", resolvConf))
+	}
 	return p, err
 }
 
@@ -121,11 +128,11 @@ func postconf(ctx context.Context, dir string, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	command := exec.CommandContext(ctx, "postconf", args...)
-	var errors bytes.Buffer
-	command.Stderr = &errors
+	var complaint bytes.Buffer
+	command.Stderr = &complaint
 	output, err := command.Output()
 	if err != nil {
-		return nil, fmt.Errorf("postconf: %w: %s", err, strings.TrimSpace(errors.String()))
+		return nil, fmt.Errorf("postconf: %w: %s", err, strings.TrimSpace(complaint.String()))
 	}
 	return output[:min(len(output), maxOutput)], nil
 }

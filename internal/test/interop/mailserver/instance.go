@@ -2,18 +2,23 @@ package mailserver
 
 import (
 	"os"
+	"os/exec"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/mxseal/mxseal/internal/test/interop"
 	"github.com/mxseal/mxseal/internal/test/interop/daemon"
 	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
+	"github.com/mxseal/mxseal/internal/test/interop/rootdir"
 )
 
 // instance is a Postfix that is independent of the system's.
 type instance struct {
-	postfix                  string // the program
+	postfix                  string       // the program
+	root                     rootdir.Root // of its programs; "" means that of the system
 	dir, config, queue, data string
 	// qmgr are options of the queue manager in master.cf.
 	qmgr string
@@ -38,6 +43,62 @@ func newInstance(t testing.TB) *instance {
 	return in
 }
 
+// The user and groups that the Postfix of another root directory has.
+const (
+	user13     = 901
+	postdrop13 = 902
+)
+
+// newInstance13 makes the directories of an instance of Debian 13. Its root directory has no shell, which the
+// command that usually makes them needs.
+func newInstance13(t testing.TB) *instance {
+	t.Helper()
+	root := rootdir.Copy(t, "MXSEAL_POSTFIX13")
+	root.AddUser(t, "postfix", user13)
+	root.AddUser(t, "postdrop", postdrop13)
+	in := &instance{root: root, dir: root.Path("instance")}
+	in.config, in.queue, in.data = filepath.Join(in.dir, "etc"), filepath.Join(in.dir, "queue"), filepath.Join(in.dir, "data")
+	root.Mkdir(t, "instance/etc", 0o755, 0, 0)
+	root.Write(t, "instance/log", "")
+	root.Mkdir(t, "instance/data", 0o700, user13, user13)
+	root.Mkdir(t, "instance/queue/pid", 0o755, 0, 0)
+	for _, name := range []string{"active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved", "trace"} {
+		root.Mkdir(t, "instance/queue/"+name, 0o700, user13, 0)
+	}
+	root.Mkdir(t, "instance/queue/maildrop", 0o730, user13, postdrop13)
+	root.Mkdir(t, "instance/queue/public", 0o710, user13, postdrop13)
+	return in
+}
+
+// inside returns the name of a file as the programs see it.
+func (in *instance) inside(path string) string { return strings.TrimPrefix(path, string(in.root)) }
+
+// group returns the number of the group of the processes.
+func (in *instance) group(t testing.TB) int {
+	t.Helper()
+	if in.root != "" {
+		return user13
+	}
+	group, err := user.LookupGroup("postfix")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := strconv.Atoi(group.Gid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// log returns the name of the file that the programs write their log to. Without /proc, they have no standard
+// output.
+func (in *instance) log() string {
+	if in.root == "" {
+		return "/dev/stdout"
+	}
+	return filepath.Join(in.dir, "log")
+}
+
 // write writes the configuration. master and main are added to what every instance
 // has.
 func (in *instance) write(t testing.TB, master, main string) {
@@ -56,9 +117,10 @@ scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
 `)
 	dnsserver.WriteFile(t, filepath.Join(in.config, "main.cf"), `compatibility_level = 3.6
-queue_directory = `+in.queue+`
-data_directory = `+in.data+`
-maillog_file = /dev/stdout
+queue_directory = `+in.inside(in.queue)+`
+data_directory = `+in.inside(in.data)+`
+maillog_file = `+in.inside(in.log())+`
+maillog_file_prefixes = `+filepath.Dir(in.inside(in.log()))+`
 myhostname = postfix.example
 inet_protocols = ipv4
 mydestination =
@@ -71,6 +133,12 @@ alias_database =
 // start starts the instance.
 func (in *instance) start(t testing.TB, ready func() error) *daemon.Daemon {
 	t.Helper()
+	if in.root != "" {
+		master := in.root.Command("/usr/lib/postfix/sbin/master", "-c", in.inside(in.config), "-d")
+		showLog := exec.Command("sh", append([]string{"-c", `tail -n +1 -F "$0" & exec "$@"`, in.log()}, master.Args...)...)
+		showLog.Env = append(master.Env, "PATH=/usr/sbin:/usr/bin:/sbin:/bin")
+		return daemon.StartCommand(t, ready, showLog)
+	}
 	daemon.Run(t, in.dir, in.postfix, "-c", in.config, "check")
 	libexec := strings.TrimSpace(daemon.Run(t, in.dir, interop.Need(t, "postconf"), "-c", in.config, "-h", "daemon_directory"))
 	return daemon.Start(t, ready, filepath.Join(libexec, "master"), "-c", in.config, "-d")

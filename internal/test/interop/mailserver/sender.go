@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/smtp"
 	"os"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -22,7 +21,8 @@ type Sender struct {
 	// Queue is the queue directory, which is the root directory of its smtp(8), as in Debian.
 	Queue string
 	// Addr is where it takes mail.
-	Addr string
+	Addr  string
+	group int // of its processes
 }
 
 // StartSender starts a Postfix that asks the DNS server at port 53 of an address of
@@ -41,6 +41,13 @@ func StartRelaying(t testing.TB, transport string, settings ...string) *Sender {
 	in := newInstance(t)
 	in.qmgr = "  -o rewrite_service_name=rewrite-out\nrewrite-out unix - - n - - trivial-rewrite\n  -o { transport_maps = " + transport + " }\n"
 	return in.startSender(t, "127.0.0.1", 25, nil, "lmtp_tls_security_level = none\n"+strings.Join(settings, "\n")+"\n")
+}
+
+// StartSender13 is StartSender for the Postfix of Debian 13, which has TLS reports. Its root directory is in
+// the environment (MXSEAL_POSTFIX13); without it, the test is skipped.
+func StartSender13(t testing.TB, nameserver string, port int, settings ...string) *Sender {
+	t.Helper()
+	return newInstance13(t).startSender(t, nameserver, port, settings, "")
 }
 
 // startSender adds more to main.cf.
@@ -67,7 +74,7 @@ smtp_dns_support_level = dnssec
 smtp_tls_security_level = dane
 smtp_tls_loglevel = 1
 %s`, port, more))
-	s := &Sender{Queue: in.queue, Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(own))}
+	s := &Sender{Queue: in.queue, group: in.group(t), Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(own))}
 	s.Daemon = in.start(t, func() error { return connects(own) })
 	return s
 }
@@ -83,16 +90,8 @@ func (s *Sender) Send(t testing.TB, from, to, message string) {
 // SocketDir makes the directory for the sockets of mxseal in the queue directory, as its package does.
 func (s *Sender) SocketDir(t testing.TB) string {
 	t.Helper()
-	group, err := user.LookupGroup("postfix")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gid, err := strconv.Atoi(group.Gid)
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := filepath.Join(s.Queue, "mxseal")
-	for _, err := range []error{os.Mkdir(dir, 0o750), os.Chown(dir, -1, gid)} {
+	for _, err := range []error{os.Mkdir(dir, 0o750), os.Chown(dir, -1, s.group)} {
 		if err != nil {
 			t.Fatal(err)
 		}
