@@ -119,8 +119,10 @@ func TestDiscover(t *testing.T) {
 		name  string
 		world world
 		want  string // the base domain, or one of the above
-		asked string // the TLSA names asked for, without "_25._tcp."
-		addrs string
+		// unusable means that no record can be used.
+		unusable bool
+		asked    string // the TLSA names asked for, without "_25._tcp."
+		addrs    string
 	}{
 		{
 			name:  "DANE-53, DANE-57, DANE-27, DANE-31 secure, no alias",
@@ -212,7 +214,8 @@ func TestDiscover(t *testing.T) {
 			name: "DANE-74, DANE-71 secure alias, unusable TLSA at the target",
 			world: world{"mx.example. A": "secure mx.example.!host.net. 192.0.2.1", "mx.example. AAAA": "secure mx.example.!host.net.",
 				"_25._tcp.host.net. TLSA": "secure 3 1 1 00", "_25._tcp.mx.example. TLSA": "secure " + tlsa},
-			want: "host.net", asked: "host.net.", addrs: "192.0.2.1",
+			unusable: true,
+			want:     "host.net", asked: "host.net.", addrs: "192.0.2.1",
 		}, {
 			name: "DANE-73, DANE-94 two secure aliases: the one in between is no candidate",
 			world: world{"mx.example. A": "secure mx.example.!mid.example. mid.example.!host.net. 192.0.2.1", "mx.example. AAAA": "secure mx.example.!mid.example. mid.example.!host.net.",
@@ -310,7 +313,7 @@ func TestDiscover(t *testing.T) {
 				}
 			case host.BaseDomain != test.want || len(host.Records) == 0:
 				t.Fatalf("base domain %q, records %v, want %q", host.BaseDomain, host.Records, test.want)
-			case host.State != dane.Usable && len(host.Usable) > 0 || host.State != dane.Unusable && len(host.Usable) == 0:
+			case host.State == dane.Unusable != test.unusable || host.State == dane.Usable == test.unusable || len(host.Usable) > 0 == test.unusable:
 				t.Fatalf("state %v with usable records %v", host.State, host.Usable)
 			}
 			var questions []string

@@ -18,7 +18,7 @@ import (
 
 var write = flag.Bool("write", false, "write the test vectors in testdata")
 
-// chainVectors is the file that testdata/README.md explains.
+// chainVectors is the file that docs/vectors.md explains.
 type chainVectors struct {
 	Time         time.Time         `json:"time"`
 	Names        []string          `json:"names"`

@@ -175,7 +175,7 @@ func TestVerifyDANETA(t *testing.T) {
 	}
 }
 
-// DANE-83, field note 22: the checks of the path. The results are those of OpenSSL;
+// DANE-83, OPS-13, field note 22: the checks of the path. The results are those of OpenSSL;
 // the comparison with it has many more cases.
 func TestVerifyConstraints(t *testing.T) {
 	t.Parallel()

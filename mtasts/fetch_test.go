@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -263,7 +264,11 @@ func TestCertificates(t *testing.T) {
 				wantMode(t, r, "")
 				wantError(t, r, mtasts.KindCertificate, test.reason)
 				checkParseError(t, r.Err, mtasts.KindCertificate)
-				if resultType, _ := r.Err.(*mtasts.Error).TLSReport(); resultType != "sts-webpki-invalid" {
+				var failed *mtasts.Error
+				if !errors.As(r.Err, &failed) {
+					t.Fatalf("the error is %v", r.Err)
+				}
+				if resultType, _ := failed.TLSReport(); resultType != "sts-webpki-invalid" {
 					t.Errorf("reported as %q", resultType)
 				}
 			})

@@ -2,6 +2,7 @@ package mtasts
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -46,5 +47,50 @@ func TestM7NothingIsLostByAClockThatIsSetBack(t *testing.T) {
 	}
 	if s = s.at(start.Add(25 * time.Hour)); s.policy != nil {
 		t.Errorf("what has expired lives on: %+v", s.policy)
+	}
+}
+
+// M7: of many policies that expire one after the other, the number that is kept is bounded,
+// and depth is that number.
+func TestM7LapsedPoliciesAreBounded(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	s := &state{domain: "example.com"}
+	for i := range 3 * maxLapsed {
+		now := start.Add(time.Duration(2*i) * time.Hour)
+		s.policy, s.fetched, s.made = &Policy{Mode: Enforce, MaxAge: time.Hour, MX: []string{fmt.Sprint("mx", i)}}, now, now
+		s = s.at(now.Add(90 * time.Minute))
+		n := 0
+		for l := s.lapsed; l != nil; l = l.lapsed {
+			n++
+		}
+		if n != min(i+1, maxLapsed) || s.lapsed.depth() != n {
+			t.Errorf("%d policies are kept of %d, and depth is %d", n, i+1, s.lapsed.depth())
+		}
+	}
+}
+
+// The estimate of what a state takes in memory grows with all that a domain chooses.
+func TestWeigh(t *testing.T) {
+	t.Parallel()
+	weight := func(s *state) int {
+		_, size := s.weigh()
+		return size
+	}
+	policy := &Policy{Mode: Enforce, MX: make([]string, 10), Text: strings.Repeat("x", 1000)}
+	base := weight(&state{})
+	for what, s := range map[string]*state{
+		"domain":       {domain: strings.Repeat("d", 1000)},
+		"policy":       {policy: policy},
+		"old policies": {lapsed: &lapsed{state: &state{policy: policy}}},
+		"failed text":  {problems: &problems{failures: []failure{{text: strings.Repeat("x", 1000)}}}},
+		"failed id":    {problems: &problems{failures: []failure{{id: strings.Repeat("x", 1000)}}}},
+	} {
+		if got := weight(s) - base; got < 1000 {
+			t.Errorf("%s: 1000 octets weigh %d", what, got)
+		}
+	}
+	if got := weight(&state{policy: policy}) - base; got < 1000+10*16 {
+		t.Errorf("a policy with ten patterns weighs %d", got)
 	}
 }

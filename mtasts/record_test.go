@@ -143,7 +143,7 @@ func TestSelectRecord(t *testing.T) {
 		{"STS-9 two equal", []string{good, good}, "", "record-multiple"},
 		{"STS-9 two, one of them malformed", []string{good, "v=STSv1;"}, "", "record-multiple"},
 		{"STS-10 malformed", []string{"v=STSv1; id=?"}, "", "record-id"},
-		{"STS-12 joined strings, in the middle of a word", []string{"v=STS" + "v1; id=1"}, "1", ""},
+		{"joined strings, in the middle of a word", []string{"v=STS" + "v1; id=1"}, "1", ""},
 	}
 	for _, test := range tests {
 		t.Run(test.clause, func(t *testing.T) {

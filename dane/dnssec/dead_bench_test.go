@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/test/dnsdata"
 )
 
 // deadServer takes datagrams and connections and is silent until it is alive.
@@ -23,7 +25,7 @@ type deadServer struct {
 }
 
 func startDead(b *testing.B, w *world) *deadServer {
-	packets, listener := listenBoth(b)
+	packets, listener := dnsdata.Listen(b)
 	s := &deadServer{addr: packets.LocalAddr().String()}
 	var mu sync.Mutex
 	for _, server := range []*dns.Server{{PacketConn: packets}, {Listener: listener}} {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/test/dnsdata"
 )
 
 // fewFiles is set for a process that looks up names and may have few open files.
@@ -98,7 +100,7 @@ func TestD10FewFiles(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.zone("com.")
-	packets, listener := listenBoth(t)
+	packets, listener := dnsdata.Listen(t)
 	for _, server := range []*dns.Server{{PacketConn: packets}, {Listener: listener}} {
 		server.Handler = dns.HandlerFunc(func(to dns.ResponseWriter, query *dns.Msg) {
 			w.mu.Lock()

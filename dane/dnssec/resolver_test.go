@@ -23,6 +23,7 @@ func resolverWorld(t *testing.T) *world {
 	return w
 }
 
+// STS-12, RPT-4: the character-strings of a record are joined without spaces.
 func TestLookupTXT(t *testing.T) {
 	t.Parallel()
 	w := resolverWorld(t)

@@ -143,7 +143,7 @@ func TestStrayReplies(t *testing.T) {
 func TestRealSockets(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
-	packets, listener := listenBoth(t)
+	packets, listener := dnsdata.Listen(t)
 	defer packets.Close()
 	defer listener.Close()
 	var mu sync.Mutex

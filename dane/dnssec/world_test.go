@@ -542,23 +542,3 @@ func (z *testZone) newTestNSEC3(hash, next string, types ...uint16) *dns.NSEC3 {
 		HashLength: 20, NextDomain: next, TypeBitMap: types,
 	}
 }
-
-// listenBoth listens on a port that is free for UDP and for TCP.
-func listenBoth(t testing.TB) (net.PacketConn, net.Listener) {
-	t.Helper()
-	var problem error
-	for range 20 {
-		packets, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		listener, err := net.Listen("tcp", packets.LocalAddr().String())
-		if err == nil {
-			return packets, listener
-		}
-		packets.Close()
-		problem = err
-	}
-	t.Fatal(problem)
-	return nil, nil
-}

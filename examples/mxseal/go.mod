@@ -30,7 +30,7 @@ require (
 	github.com/mxseal/mxseal/policy/metrics v0.0.0
 	github.com/mxseal/mxseal/policy/valkeystore v0.0.0
 	github.com/prometheus/client_golang v1.24.0
-	golang.org/x/net v0.58.0
+	golang.org/x/net v0.58.0 // indirect
 	golang.org/x/sync v0.22.0 // indirect
 	golang.org/x/sys v0.47.0 // indirect
 	golang.org/x/text v0.41.0 // indirect

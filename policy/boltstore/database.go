@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,7 +21,16 @@ type database struct {
 	// broken is true after a commit panicked. bbolt's lock for writing is held
 	// forever then.
 	broken atomic.Bool
+	// failed counts the commits that have failed since the last one that did not.
+	failed atomic.Int32
 }
+
+const (
+	// leastRoom is how many octets a commit must have room for after one that failed. It
+	// doubles with each failure, so often.
+	leastRoom = 1 << 20
+	doublings = 4
+)
 
 // errBroken is the error of writes after a commit panicked.
 var errBroken = fmt.Errorf("%w while it is open; nothing can be written until the program starts again", ErrDamaged)
@@ -95,7 +105,13 @@ func (db *database) update(f func(*bolt.Tx) error) error {
 	if err != nil {
 		return closedError(err)
 	}
-	if err := guard(func() error { return f(tx) }); err != nil {
+	err = guard(func() error {
+		if err := db.makeRoom(tx); err != nil {
+			return err
+		}
+		return f(tx)
+	})
+	if err != nil {
 		return errors.Join(err, guard(tx.Rollback))
 	}
 	ended := false
@@ -104,10 +120,33 @@ func (db *database) update(f func(*bolt.Tx) error) error {
 		ended = true
 		return err
 	})
-	if !ended {
+	switch {
+	case !ended:
 		db.broken.Store(true)
+	case err != nil:
+		db.failed.Add(1)
+	default:
+		db.failed.Store(0)
 	}
 	return err
+}
+
+// makeRoom makes sure that the disk has room for a commit, after one that has failed. On a
+// full disk, bbolt would read the whole file for each that fails, and end the process if
+// some of it is damaged. The octets behind the last page are not in use.
+func (db *database) makeRoom(tx *bolt.Tx) error {
+	failed := db.failed.Load()
+	if failed == 0 {
+		return nil
+	}
+	zeros := make([]byte, leastRoom)
+	end := tx.Size() + leastRoom<<min(failed-1, doublings)
+	for at := tx.Size(); at < end; at += leastRoom {
+		if _, err := db.file.WriteAt(zeros, at); err != nil {
+			return fmt.Errorf("no room for a commit, after one that has failed: %w", err)
+		}
+	}
+	return nil
 }
 
 // close closes the file.
@@ -135,15 +174,16 @@ func guard(f func() error) (err error) {
 // passed, and would never end.
 func ascend(b *bolt.Bucket, after string, visit func(k, v []byte) bool) error {
 	c := b.Cursor()
-	k, v := c.Seek([]byte(after))
-	if string(k) == after {
+	last := []byte(after)
+	k, v := c.Seek(last)
+	if bytes.Equal(k, last) {
 		k, v = c.Next()
 	}
-	for last := after; k != nil; k, v = c.Next() {
-		if string(k) <= last {
+	for ; k != nil; k, v = c.Next() {
+		if bytes.Compare(k, last) <= 0 {
 			return fmt.Errorf("%w: its keys are not in order", ErrDamaged)
 		}
-		last = string(k)
+		last = append(last[:0], k...)
 		if !visit(k, v) {
 			break
 		}

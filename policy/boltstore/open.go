@@ -69,7 +69,8 @@ var (
 //
 // The error contains the path. It wraps [ErrInUse], [ErrDamaged] or [ErrSchema]
 // where that is the reason. A file that cannot be written is opened read-only,
-// and every Put returns an error.
+// and every Put returns an error. So is an older file that cannot be upgraded, for
+// example because the disk is full.
 func Open(path string, config Config) (*Store, error) {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
@@ -119,7 +120,7 @@ func Open(path string, config Config) (*Store, error) {
 
 // isUnwritable reports whether it may still be possible to read the file.
 func isUnwritable(err error) bool {
-	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, errUpgrade)
 }
 
 // openWritable opens the file for writing and creates it if necessary.
@@ -149,6 +150,9 @@ func openWritable(path string, config Config) (*database, error) {
 		return nil, err
 	}
 	if err := upgrade(db, path, config.Logger); err != nil {
+		if !errors.Is(err, ErrDamaged) {
+			err = fmt.Errorf("%w: %w", errUpgrade, err)
+		}
 		return nil, errors.Join(err, db.close())
 	}
 	return db, nil

@@ -29,6 +29,9 @@ var formerDays = []byte("tlsrpt-days")
 // written.
 var errNotUpgraded = errors.New("the sums of TLS reports are in the form of an older version, and the file cannot be written")
 
+// errUpgrade means that an older file could not be upgraded. Its policies can be read.
+var errUpgrade = errors.New("the upgrade failed")
+
 // checkSchema checks that this package can read the file.
 func checkSchema(tx *bolt.Tx) error {
 	_, err := schemaOf(tx)

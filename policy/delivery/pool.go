@@ -237,10 +237,11 @@ func (p *Pool) find(ctx context.Context, w *walk, t target) (*conversation.Conve
 	return nil, nil
 }
 
-// keep keeps the session of a walk for another message, and reports whether it does.
+// keep keeps the session of a walk for another message, and reports whether it does. What
+// the server says meanwhile is noticed when the session is taken over.
 func (p *Pool) keep(w *walk, talk *conversation.Conversation) bool {
 	talk.Uses++
-	if talk.Uses >= cmp.Or(max(p.MaxUses, 0), defaultMaxUses) || !talk.Conn.Quiet() ||
+	if talk.Uses >= cmp.Or(max(p.MaxUses, 0), defaultMaxUses) ||
 		!p.lot.Park(p.contact(w.plan, w.current), *w.place, talk) {
 		return false
 	}

@@ -527,6 +527,9 @@ func TestPoolWithAServerThatWantsOneMessage(t *testing.T) {
 
 // wantsOneMessage has a server with that reply to the second MAIL over a connection.
 func wantsOneMessage(t *testing.T, refusal string) {
+	const several = 5
+	var started atomic.Int32
+	together := make(chan struct{}) // closed when several sessions are in use
 	p := newPooled(t, func(s *server) {
 		s.say(greeting)
 		mails := 0
@@ -538,7 +541,13 @@ func wantsOneMessage(t *testing.T, refusal string) {
 			verb, _, _ := strings.Cut(line, " ")
 			switch verb {
 			case "MAIL":
-				if mails++; mails > 1 {
+				if mails++; mails == 1 {
+					if started.Add(1) == several {
+						close(together)
+					}
+					<-together
+				}
+				if mails > 1 {
 					s.say(refusal)
 					if refusal[:3] == "421" {
 						return
@@ -557,7 +566,7 @@ func wantsOneMessage(t *testing.T, refusal string) {
 	})
 	// Several sessions are idle.
 	var sending sync.WaitGroup
-	for range 5 {
+	for range several {
 		sending.Go(func() {
 			if err := p.send(t, "first.example"); err != nil {
 				t.Error(err)

@@ -54,7 +54,7 @@ func certificateOf(kind string) tls.Certificate {
 	return map[string]tls.Certificate{"good": c.good, "other name": c.other, "untrusted": c.unknown, "expired": c.expired}[kind]
 }
 
-// next hears a line, without what follows the bare command in that of a message.
+// next hears a command.
 func (v *vectorServer) next() (verb, line string, ok bool) {
 	line, ok = v.hear()
 	if ok {

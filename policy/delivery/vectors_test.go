@@ -264,7 +264,7 @@ func conversationInputs() (inputs []conversationInput) {
 		"in TLS": func(step, reaction string) serverVector { return that(step, reaction) },
 		"in cleartext": func(step, reaction string) serverVector {
 			s := that(step, reaction)
-			s.Offers = nil
+			s.Offers = []string{}
 			return s
 		},
 		"after 454":                func(step, reaction string) serverVector { return that("STARTTLS", "454 later", step, reaction) },

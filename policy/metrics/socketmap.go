@@ -25,15 +25,22 @@ func reasons() []string { return append(names(postfix.Reasons()), other) }
 
 // socketmap counts the answers of a socketmap server.
 type socketmap struct {
-	maps              []string
 	requests, inexact *prometheus.CounterVec
 	duration          *prometheus.HistogramVec
 	connections       prometheus.GaugeFunc
+	byMap             map[string]mapSeries
+}
+
+// mapSeries are the series of one map. They are looked up once, because an answer from memory takes little
+// longer than that.
+type mapSeries struct {
+	requests map[string]prometheus.Counter // by answer
+	duration prometheus.Observer
 }
 
 func newSocketmap(maps []string, connections func() int) *socketmap {
 	s := &socketmap{
-		maps: slices.Clone(maps),
+		byMap: make(map[string]mapSeries),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "mxseal_socketmap_duration_seconds", Help: "How long answers of the socketmap took.", Buckets: bounds(),
 		}, []string{"map"}),
@@ -50,7 +57,11 @@ func newSocketmap(maps []string, connections func() int) *socketmap {
 	all := append(slices.Clone(maps), other)
 	s.requests = counters("mxseal_socketmap_requests_total", "Answers of the socketmap.", []string{"map", "answer"}, all, answers())
 	for _, name := range all {
-		s.duration.WithLabelValues(name)
+		each := mapSeries{make(map[string]prometheus.Counter), s.duration.WithLabelValues(name)}
+		for _, answer := range answers() {
+			each.requests[answer] = s.requests.WithLabelValues(name, answer)
+		}
+		s.byMap[name] = each
 	}
 	return s
 }
@@ -63,9 +74,9 @@ func (m *Metrics) Answered(name, answer string, lost []postfix.Loss, took time.D
 	if s == nil {
 		return
 	}
-	name = known(s.maps, name)
-	s.requests.WithLabelValues(name, known(answers(), answer)).Inc()
-	s.duration.WithLabelValues(name).Observe(took.Seconds())
+	series := oneOf(s.byMap, name)
+	oneOf(series.requests, answer).Inc()
+	series.duration.Observe(took.Seconds())
 	var counted []string
 	for _, loss := range lost {
 		if reason := known(reasons(), string(loss.Reason)); !slices.Contains(counted, reason) {
@@ -73,6 +84,14 @@ func (m *Metrics) Answered(name, answer string, lost []postfix.Loss, took time.D
 			s.inexact.WithLabelValues(reason).Inc()
 		}
 	}
+}
+
+// oneOf returns the series of a value, or that of other if it has none.
+func oneOf[T any](series map[string]T, value string) T {
+	if each, found := series[value]; found {
+		return each
+	}
+	return series[other]
 }
 
 // known returns a value if it is one of those, and other if not.

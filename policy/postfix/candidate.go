@@ -28,33 +28,36 @@ type candidate interface {
 	write(*table) Reply
 }
 
-// candidates returns the policies of the client that are possible for the plan, those first that
-// are preferred.
-func (t *table) candidates() []candidate {
-	all := []candidate{none{}}
+// candidates yields the policies of the client that are possible for the plan, those first that
+// are preferred. Usually one of the first is chosen, and the others need not be made.
+func (t *table) candidates(yield func(candidate) bool) {
+	isPostfix := t.Client != Sendmail
+	if !yield(none{}) {
+		return
+	}
 	if !t.Fingerprints {
-		if t.Client != Sendmail && t.plan.MXStatus == dnssec.Secure {
-			all = append(all, daneOnly{})
+		if isPostfix && t.plan.MXStatus == dnssec.Secure && !yield(daneOnly{}) {
+			return
 		}
-		all = append(all, daneByHost{})
-	}
-	if s := t.secureByName(); s.names != nil {
-		all = append(all, s)
-	}
-	if t.Client != Sendmail {
-		for _, f := range []fingerprint{t.pinned(), t.fingerprinted()} {
-			if f.digests != nil {
-				all = append(all, f)
-			}
+		if !yield(daneByHost{}) {
+			return
 		}
 	}
-	if isName(t.plan.NextHop) {
-		all = append(all, secureNextHop{})
+	if s := t.secureByName(); s.names != nil && !yield(s) {
+		return
 	}
-	if t.Client != Sendmail {
-		all = append(all, encrypt{})
+	if f := t.pinned(); isPostfix && f.digests != nil && !yield(f) {
+		return
 	}
-	return all
+	if f := t.fingerprinted(); isPostfix && f.digests != nil && !yield(f) {
+		return
+	}
+	if isName(t.plan.NextHop) && !yield(secureNextHop{}) {
+		return
+	}
+	if isPostfix {
+		yield(encrypt{})
+	}
 }
 
 // none is no policy: the client does what its configuration says.

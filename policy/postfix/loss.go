@@ -62,8 +62,13 @@ func (l Loss) String() string {
 
 // losses returns what is lost with a policy, or with none if c is nil.
 func (t *table) losses(c candidate, excluded []demand) []Loss {
-	hosts := map[Reason][]string{}
-	note := func(reason Reason, d demand) { hosts[reason] = append(hosts[reason], d.host.Name) }
+	var hosts map[Reason][]string
+	note := func(reason Reason, d demand) {
+		if hosts == nil {
+			hosts = make(map[Reason][]string)
+		}
+		hosts[reason] = append(hosts[reason], d.host.Name)
+	}
 	for _, d := range excluded {
 		note(t.lost(d), d)
 	}
@@ -78,6 +83,9 @@ func (t *table) losses(c candidate, excluded []demand) []Loss {
 		if d.lookupFailed && (c == nil || isSecure || isFingerprint) {
 			note(LookupFailed, d)
 		}
+	}
+	if hosts == nil {
+		return nil
 	}
 	var losses []Loss
 	for _, reason := range Reasons() {

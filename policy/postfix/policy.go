@@ -156,10 +156,18 @@ type table struct {
 	demands []demand
 	// usable are the demands of the hosts that are not refused, by preference.
 	usable []demand
+
+	few [2 * fewHosts]demand // the room for both, if it is enough
 }
+
+// fewHosts is how many mail hosts most domains have at most.
+const fewHosts = 4
 
 func newTable(plan *policy.Plan, o Options) *table {
 	t := &table{Options: o, plan: plan}
+	if len(plan.Hosts) <= fewHosts {
+		t.demands, t.usable = t.few[:0:fewHosts], t.few[fewHosts:fewHosts]
+	}
 	for _, host := range plan.Hosts {
 		d := demandOf(host, plan)
 		t.demands = append(t.demands, d)
@@ -174,8 +182,9 @@ func newTable(plan *policy.Plan, o Options) *table {
 // or else the first that serves a host of the best preference, or of any. excluded are the hosts
 // that it does not serve. nil means that there is no policy.
 func (t *table) choose() (best candidate, excluded []demand) {
+	const servesAll = 2
 	rank := -1
-	for _, c := range t.candidates() {
+	for c := range t.candidates {
 		out, allowed := t.judge(c)
 		if !allowed || len(out) == len(t.usable) {
 			continue
@@ -183,7 +192,7 @@ func (t *table) choose() (best candidate, excluded []demand) {
 		r := 0
 		switch {
 		case len(out) == 0:
-			r = 2
+			r = servesAll
 		case slices.ContainsFunc(t.usable, func(d demand) bool {
 			return d.host.Preference == t.usable[0].host.Preference && !slices.ContainsFunc(out, d.isHost)
 		}):
@@ -191,6 +200,9 @@ func (t *table) choose() (best candidate, excluded []demand) {
 		}
 		if r > rank {
 			best, excluded, rank = c, out, r
+		}
+		if rank == servesAll {
+			break
 		}
 	}
 	return best, excluded

@@ -3,7 +3,6 @@ package valkeystore
 import (
 	"testing"
 	"time"
-
 )
 
 // again repeats a call until it succeeds, as an Aggregator and a Reporter do.

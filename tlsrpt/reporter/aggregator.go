@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -177,7 +176,7 @@ func (a *Aggregator) countNew(key dayDomain, s *tlsrpt.Session, outcomes []tlsrp
 			a.dropped.Add(int64(len(outcomes)))
 			return
 		}
-		key.domain = strings.Clone(key.domain) // which may be part of a long text
+		key.domain = t.Domain() // the other one may be part of a long text
 		shard.tallies[key] = t
 	}
 	for i := range outcomes {

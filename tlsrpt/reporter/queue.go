@@ -2,6 +2,7 @@ package reporter
 
 import (
 	"cmp"
+	"container/heap"
 	"context"
 	"hash/maphash"
 	"slices"
@@ -19,13 +20,17 @@ type job struct {
 }
 
 // progress is what was done about a job so far. The mutex of the queue protects
-// the fields up to running. Only the current attempt at the job uses the others.
+// the fields up to rank. Only the current attempt at the job uses the others.
 type progress struct {
+	job
 	next    time.Time // of the next attempt
 	owner   string    // the registrable domain
 	order   int       // in which the jobs were found; 0 after an attempt has begun
 	seen    int       // number of the last pass that found the job
+	ready   bool      // it is due, and no attempt is in progress
 	running bool      // an attempt is in progress
+	removed bool      // it is not in the queue any more
+	rank    int       // among the jobs of its share, when they were due
 
 	failed int           // number of failed attempts
 	waited time.Duration // after failed attempts, since the first failed delivery
@@ -70,9 +75,10 @@ const (
 type queue struct {
 	mu      sync.Mutex
 	pending map[job]*progress
+	ready   []*progress // those that are due, and some that were
+	later   waiting     // those that are not, and some that are removed
 	owners  map[string]owned
 	all     owned
-	soonest time.Time     // no job is due before
 	passes  int           // number of passes so far
 	added   int           // number of jobs so far
 	changed chan struct{} // receives when an attempt has ended; buffered
@@ -132,10 +138,10 @@ func (q *queue) add(j job) bool {
 			return false
 		}
 		q.added++
-		p = &progress{owner: owner, order: q.added}
+		p = &progress{job: j, owner: owner, order: q.added, ready: true}
 		q.pending[j] = p
+		q.ready = append(q.ready, p)
 		q.count(owner, 1, 0)
-		q.soonest = time.Time{}
 	}
 	p.seen = q.passes
 	return true
@@ -143,25 +149,25 @@ func (q *queue) add(j job) bool {
 
 // removeUnseen removes the jobs of a day that were not found in the current pass.
 func (q *queue) removeUnseen(day report.Day) {
-	q.removeIf(func(j job, p *progress) bool { return j.day == day && p.seen != q.passes })
+	q.removeIf(func(p *progress) bool { return p.day == day && p.seen != q.passes })
 }
 
 // removeBefore removes the jobs of the days before day.
 func (q *queue) removeBefore(day report.Day) {
-	q.removeIf(func(j job, _ *progress) bool { return j.day < day })
+	q.removeIf(func(p *progress) bool { return p.day < day })
 }
 
 // clear removes all jobs.
-func (q *queue) clear() { q.removeIf(func(job, *progress) bool { return true }) }
+func (q *queue) clear() { q.removeIf(func(*progress) bool { return true }) }
 
 // removeIf removes jobs and returns their leases. A job that is being attempted
 // stays until a later pass.
-func (q *queue) removeIf(condition func(job, *progress) bool) {
+func (q *queue) removeIf(condition func(*progress) bool) {
 	var removed []*progress
 	q.mu.Lock()
-	for j, p := range q.pending {
-		if !p.running && condition(j, p) {
-			q.forget(j, p)
+	for _, p := range q.pending {
+		if !p.running && condition(p) {
+			q.forget(p)
 			removed = append(removed, p)
 		}
 	}
@@ -172,8 +178,9 @@ func (q *queue) removeIf(condition func(job, *progress) bool) {
 }
 
 // forget removes a job. It is called with mu held.
-func (q *queue) forget(j job, p *progress) {
-	delete(q.pending, j)
+func (q *queue) forget(p *progress) {
+	p.removed = true
+	delete(q.pending, p.job)
 	if p.order > 0 {
 		q.count(p.owner, -1, 0)
 	} else {
@@ -181,17 +188,10 @@ func (q *queue) forget(j job, p *progress) {
 	}
 }
 
-func (q *queue) remove(j job, p *progress) {
+func (q *queue) remove(p *progress) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.forget(j, p)
-}
-
-// dueJob is a job that is due.
-type dueJob struct {
-	job
-	*progress
-	rank int // among the jobs of its share
+	q.forget(p)
 }
 
 // due returns the jobs that are due: those that failed least often first, and among
@@ -199,41 +199,40 @@ type dueJob struct {
 // neither endpoints that do not answer nor the many names of one domain delay the
 // reports to others. Otherwise, those that wait for a turn come first, and then all in the
 // order in which they were found, because a Store changes neighbors at the least cost.
-func (q *queue) due(now time.Time) []dueJob {
+func (q *queue) due(now time.Time) []*progress {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.soonest.After(now) {
-		return nil
-	}
-	var due []dueJob
-	q.soonest = now.Add(scanEvery)
-	for j, p := range q.pending {
-		switch {
-		case p.running:
-		case p.next.After(now):
-			q.soonest = earlier(q.soonest, p.next)
-		default:
-			due = append(due, dueJob{j, p, 0})
-		}
-	}
-	slices.SortFunc(due, func(a, b dueJob) int {
+	q.update(now)
+	slices.SortFunc(q.ready, func(a, b *progress) int {
 		return cmp.Or(cmp.Compare(a.failed, b.failed), cmp.Compare(a.order, b.order), a.next.Compare(b.next))
 	})
 	// Two counters for each share, chosen by its hash, cost less than a map. The
 	// lower one is right unless both are also those of other shares.
 	seed := maphash.MakeSeed()
-	taken := make([]int, 4*len(due))
-	for i := range due {
-		hash := maphash.Comparable(seed, share{due[i].owner, due[i].failed})
+	taken := make([]int, 4*len(q.ready))
+	for _, p := range q.ready {
+		hash := maphash.Comparable(seed, share{p.owner, p.failed})
 		a, b := &taken[hash%uint64(len(taken))], &taken[hash>>32%uint64(len(taken))]
-		due[i].rank = min(*a, *b)
+		p.rank = min(*a, *b)
 		*a++
 		*b++
 	}
-	slices.SortStableFunc(due, func(a, b dueJob) int {
+	slices.SortStableFunc(q.ready, func(a, b *progress) int {
 		return cmp.Or(cmp.Compare(a.failed, b.failed), cmp.Compare(a.rank, b.rank))
 	})
-	return due
+	return slices.Clone(q.ready)
+}
+
+// update makes ready exactly those that are due. It is called with mu held.
+func (q *queue) update(now time.Time) {
+	kept := slices.DeleteFunc(q.ready, func(p *progress) bool { return !p.ready || p.removed })
+	for len(q.later) > 0 && (q.later[0].removed || !q.later[0].next.After(now)) {
+		if p := heap.Pop(&q.later).(*progress); !p.removed {
+			p.ready = true
+			kept = append(kept, p)
+		}
+	}
+	q.ready = kept
 }
 
 // share is what takes turns with others in due.
@@ -242,33 +241,48 @@ type share struct {
 	failed      int
 }
 
-// begin notes that an attempt at a job begins.
-func (q *queue) begin(p *progress) {
+// waiting is a heap of jobs, with the one that is due next first.
+type waiting []*progress
+
+func (w waiting) Len() int           { return len(w) }
+func (w waiting) Less(i, j int) bool { return w[i].next.Before(w[j].next) }
+func (w waiting) Swap(i, j int)      { w[i], w[j] = w[j], w[i] }
+func (w *waiting) Push(p any)        { *w = append(*w, p.(*progress)) }
+func (w *waiting) Pop() any {
+	last := len(*w) - 1
+	p := (*w)[last]
+	(*w)[last] = nil
+	*w = (*w)[:last]
+	return p
+}
+
+// begin notes that an attempt at a job begins. It returns false if the job was removed since
+// it was due.
+func (q *queue) begin(p *progress) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	p.running = true
+	if p.removed {
+		return false
+	}
+	p.ready, p.running = false, true
 	if p.order > 0 {
 		p.order = 0
 		q.count(p.owner, -1, 1)
 	}
-}
-
-// leave leaves jobs that are due for later.
-func (q *queue) leave() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.soonest = time.Time{}
+	return true
 }
 
 // end notes that the attempt has ended. If too many jobs wait for another attempt, this
 // one is forgotten.
-func (q *queue) end(j job, p *progress) {
+func (q *queue) end(p *progress) {
 	q.mu.Lock()
 	p.running = false
-	q.soonest = earlier(q.soonest, p.next)
-	forgotten := q.pending[j] == p && !p.over && (q.all.begun > maxBegun || q.owners[p.owner].begun > maxOwnerBegun)
-	if forgotten {
-		q.forget(j, p)
+	forgotten := !p.removed && !p.over && (q.all.begun > maxBegun || q.owners[p.owner].begun > maxOwnerBegun)
+	switch {
+	case forgotten:
+		q.forget(p)
+	case !p.removed:
+		heap.Push(&q.later, p)
 	}
 	q.mu.Unlock()
 	if forgotten {
@@ -306,17 +320,23 @@ func (q *queue) wait(ctx context.Context, until time.Time) {
 func (q *queue) next(until time.Time) time.Time {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return earlier(until, q.soonest)
+	now := time.Now()
+	q.update(now)
+	switch {
+	case len(q.ready) > 0:
+		return now
+	case len(q.later) > 0:
+		return earlier(until, q.later[0].next)
+	default:
+		return until
+	}
 }
 
-// postpone sets the time of the next attempt.
+// postpone sets the time of the next attempt at a job, while one is in progress.
 func (q *queue) postpone(p *progress, until time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	p.next = until
-	if !p.running {
-		q.soonest = earlier(q.soonest, until)
-	}
 }
 
 func earlier(a, b time.Time) time.Time {

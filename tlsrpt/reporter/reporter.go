@@ -227,21 +227,23 @@ func (r *Reporter) Run(ctx context.Context) {
 // the time until wait for the next call, which has a new order. So do those that would
 // come after most others, if the Store has more jobs, which may come before them.
 func (r *Reporter) beginDue(ctx context.Context, until time.Time, more bool, attempts *sync.WaitGroup) {
-	for _, due := range r.queue.due(time.Now()) {
+	for _, p := range r.queue.due(time.Now()) {
 		slot := r.lanes.Enter(ctx)
 		if slot == nil {
 			return
 		}
 		if time.Until(until) <= 0 || more && r.queue.isHalfEmpty() {
 			slot.Leave()
-			r.queue.leave()
 			return
 		}
-		r.queue.begin(due.progress)
-		attempts.Go(func() {
-			r.attempt(ctx, slot, due.job, due.progress)
+		if !r.queue.begin(p) {
 			slot.Leave()
-			r.queue.end(due.job, due.progress)
+			continue
+		}
+		attempts.Go(func() {
+			r.attempt(ctx, slot, p.job, p)
+			slot.Leave()
+			r.queue.end(p)
 		})
 	}
 }

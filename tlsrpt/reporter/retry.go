@@ -54,5 +54,5 @@ func (r *Reporter) finish(ctx context.Context, j job, p *progress) {
 		}
 	}
 	p.dropLease()
-	r.queue.remove(j, p)
+	r.queue.remove(p)
 }

@@ -34,7 +34,7 @@ func Targets() []Target {
 			Tests: []string{upstream, "dane/dnssec"},
 		},
 		{
-			Files: in("mtasts/", "policy", "record", "state", "trust", "restore", "fetch"),
+			Files: in("mtasts/", "policy", "record", "state", "trust", "restore", "fetch", "match", "lookup"),
 			Tests: []string{"mtasts"},
 		},
 		{
@@ -44,6 +44,10 @@ func Targets() []Target {
 		{
 			Files: in("policy/", "host"),
 			Tests: []string{"policy"},
+		},
+		{
+			Files: in("policy/postfix/", "candidate", "demand", "loss", "policy", "write"),
+			Tests: []string{"policy/postfix"},
 		},
 		{
 			Files: in("policy/delivery/internal/conversation/", "conversation", "replies", "tlsconfig"),

@@ -62,7 +62,7 @@ func TestCheck(t *testing.T) {
 var modules = map[string]int{
 	"../../..":                    200,
 	"../../../policy/valkeystore": 20,
-	"../../../examples/relay":     2,
+	"../../../examples/mxseal":    2,
 }
 
 // Each report that a test of the library produces has the form of the schema. The tests

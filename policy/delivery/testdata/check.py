@@ -102,7 +102,7 @@ class Attempt:
         code, _ = self.reply("greeting", "220 usual")
         if code // 100 != 2:
             self.leave(code, permanent=code == 521 and not self.mandatory and tls == "new")
-        offers = self.hello(False, self.server["offers"] or [])
+        offers = self.hello(False, self.server["offers"])
         if tls == "clear":
             self.report(self.counted)
             return False, offers, True
@@ -124,7 +124,7 @@ class Attempt:
             self.failed_tls(reaction, "clear")
         self.handshake(self.at("handshake"), "old" if tls == "new" else "clear")
         self.says("TLS")
-        offers = self.hello(True, self.server["offers_in_tls"] or [])
+        offers = self.hello(True, self.server["offers_in_tls"])
         self.session()
         return True, offers, False
 

@@ -1,25 +1,25 @@
 package decision
 
 import (
-	"bytes"
-	"encoding/json"
-	"flag"
-	"os"
+	"slices"
 	"testing"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/vectorfile"
 )
 
-var write = flag.Bool("write", false, "write the test vectors in testdata")
+// decisionInput and decisionResult are a case of testdata/decisions.json, which
+// docs/vectors.md explains.
+type decisionInput struct {
+	MX     string   `json:"mx"`
+	TLSA   string   `json:"tlsa"`
+	MTASTS string   `json:"mta_sts"`
+	Listed bool     `json:"listed"`
+	Wishes []string `json:"wishes"`
+	Floor  string   `json:"floor,omitempty"`
+}
 
-// vector is a decision as testdata/README.md explains it.
-type vector struct {
-	MX        string   `json:"mx"`
-	TLSA      string   `json:"tlsa"`
-	MTASTS    string   `json:"mta_sts"`
-	Listed    bool     `json:"listed"`
-	Wishes    []string `json:"wishes"`
-	Floor     string   `json:"floor,omitempty"`
+type decisionResult struct {
 	Level     string   `json:"level"`
 	Requires  []string `json:"requires"`
 	Observe   bool     `json:"observe"`
@@ -28,19 +28,19 @@ type vector struct {
 }
 
 var (
-	statusNames    = map[dnssec.Status]string{dnssec.Indeterminate: "failed", dnssec.Bogus: "bogus", dnssec.Insecure: "insecure", dnssec.Secure: "secure"}
-	tlsaNames      = map[TLSA]string{TLSAFailed: "failed", TLSANone: "none", TLSAUnusable: "unusable", TLSAUsable: "usable"}
-	mtastsNames    = map[MTASTS]string{MTASTSUnknown: "unknown", MTASTSNone: "none", MTASTSTesting: "testing", MTASTSEnforce: "enforce"}
-	levelNames     = map[Level]string{Refused: "refused", Opportunistic: "opportunistic", Encrypted: "encrypted", Authenticated: "authenticated"}
-	mechanismNames = []struct {
+	statuses   = map[string]dnssec.Status{"failed": dnssec.Indeterminate, "bogus": dnssec.Bogus, "insecure": dnssec.Insecure, "secure": dnssec.Secure}
+	tlsas      = map[string]TLSA{"failed": TLSAFailed, "none": TLSANone, "unusable": TLSAUnusable, "usable": TLSAUsable}
+	policies   = map[string]MTASTS{"unknown": MTASTSUnknown, "none": MTASTSNone, "testing": MTASTSTesting, "enforce": MTASTSEnforce}
+	levels     = map[string]Level{"refused": Refused, "opportunistic": Opportunistic, "encrypted": Encrypted, "authenticated": Authenticated}
+	mechanisms = []struct {
 		by   Mechanism
 		name string
 	}{{ByDANE, "dane"}, {ByMTASTS, "mta-sts"}, {ByOperator, "operator"}}
-	refusalNames = map[Refusal]string{
-		MXLookupFailed: "mx-lookup-failed", TLSALookupFailed: "tlsa-lookup-failed", PolicyNotAsked: "policy-unknown",
-		NotInAllowList: "not-listed", DANEMissing: "dane-missing", RouteUnauthenticated: "route-unauthenticated",
+	refusals = map[string]Refusal{
+		"mx-lookup-failed": MXLookupFailed, "tlsa-lookup-failed": TLSALookupFailed, "policy-unknown": PolicyNotAsked,
+		"not-listed": NotInAllowList, "dane-missing": DANEMissing, "route-unauthenticated": RouteUnauthenticated,
 	}
-	wishNames = []struct {
+	wishes = []struct {
 		name string
 		set  func(*Wishes)
 	}{
@@ -54,93 +54,68 @@ var (
 	}
 )
 
-// everyVector yields every combination of facts, without wishes, with each floor, and with
-// one or two wishes.
-func everyVector(yield func(vector) bool) {
-	for f := range everyFact {
-		var cases []struct {
-			w     Wishes
-			names []string
-		}
-		add := func(w Wishes, names ...string) {
-			cases = append(cases, struct {
-				w     Wishes
-				names []string
-			}{w, append([]string{}, names...)})
-		}
-		for _, floor := range []Level{Refused, Encrypted, Authenticated} {
-			add(Wishes{Floor: floor})
-		}
-		for i, one := range wishNames {
-			var w Wishes
-			one.set(&w)
-			add(w, one.name)
-			for _, two := range wishNames[i+1:] {
-				both := w
-				two.set(&both)
-				add(both, one.name, two.name)
-			}
-		}
-		for _, c := range cases {
-			if !yield(newVector(f, c.w, c.names)) {
-				return
-			}
+// nameOf returns the name of a value.
+func nameOf[T comparable](names map[string]T, value T) string {
+	for name, named := range names {
+		if named == value {
+			return name
 		}
 	}
+	return ""
 }
 
-func newVector(f Facts, w Wishes, wishes []string) vector {
-	d := Decide(f, w)
-	v := vector{
-		MX: statusNames[f.MX], TLSA: tlsaNames[f.TLSA], MTASTS: mtastsNames[f.MTASTS], Listed: f.Listed, Wishes: wishes,
-		Level: levelNames[d.Level], Requires: []string{}, Observe: d.Demands.Observe, DecidedBy: []string{}, Refusal: refusalNames[d.Refusal],
+// decisionInputs are every combination of facts, without wishes, with each floor, and with
+// one or two wishes.
+func decisionInputs() (inputs []decisionInput) {
+	for f := range everyFact {
+		facts := decisionInput{MX: nameOf(statuses, f.MX), TLSA: nameOf(tlsas, f.TLSA), MTASTS: nameOf(policies, f.MTASTS), Listed: f.Listed}
+		add := func(floor string, wishes ...string) {
+			input := facts
+			input.Floor, input.Wishes = floor, append([]string{}, wishes...)
+			inputs = append(inputs, input)
+		}
+		for _, floor := range []string{"", "encrypted", "authenticated"} {
+			add(floor)
+		}
+		for i, one := range wishes {
+			add("", one.name)
+			for _, two := range wishes[i+1:] {
+				add("", one.name, two.name)
+			}
+		}
 	}
-	if w.Floor != Refused {
-		v.Floor = levelNames[w.Floor]
+	return inputs
+}
+
+func decide(_ *testing.T, input decisionInput) decisionResult {
+	w := Wishes{Floor: levels[input.Floor]}
+	for _, wish := range wishes {
+		if slices.Contains(input.Wishes, wish.name) {
+			wish.set(&w)
+		}
+	}
+	d := Decide(Facts{statuses[input.MX], tlsas[input.TLSA], policies[input.MTASTS], input.Listed}, w)
+	r := decisionResult{
+		Level: nameOf(levels, d.Level), Requires: []string{}, Observe: d.Demands.Observe, DecidedBy: []string{}, Refusal: nameOf(refusals, d.Refusal),
 	}
 	for _, need := range []struct {
 		is   bool
 		name string
 	}{{d.Demands.DANE, "dane"}, {d.Demands.WebPKI, "web-pki"}, {d.Demands.NextHop, "next-hop"}} {
 		if need.is {
-			v.Requires = append(v.Requires, need.name)
+			r.Requires = append(r.Requires, need.name)
 		}
 	}
-	for _, m := range mechanismNames {
+	for _, m := range mechanisms {
 		if d.By&m.by != 0 {
-			v.DecidedBy = append(v.DecidedBy, m.name)
+			r.DecidedBy = append(r.DecidedBy, m.name)
 		}
 	}
-	return v
+	return r
 }
 
 // The vectors that others test their senders with are the decisions of this one. Another
 // reader, in Python, decides by itself: see internal/test/interop/vectors.
 func TestVectors(t *testing.T) {
-	const file = "testdata/decisions.json"
-	var lines [][]byte
-	for v := range everyVector {
-		line, err := json.Marshal(v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		lines = append(lines, line)
-	}
-	want := append(append([]byte("[\n"), bytes.Join(lines, []byte(",\n"))...), "\n]\n"...)
-	if *write {
-		if err := os.WriteFile(file, want, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s differs from the %d decisions; go test -run TestVectors -write . writes them, if they are right", file, len(lines))
-	}
-	var read []vector
-	if err := json.Unmarshal(got, &read); err != nil || len(read) != len(lines) {
-		t.Errorf("%d vectors, %v", len(read), err)
-	}
+	vectorfile.Check(t, "testdata/decisions.json", decisionInputs(), decide)
 }

@@ -127,6 +127,9 @@ const (
 	LeastClientTimeout   = 12 * time.Minute
 )
 
+// DefaultMaxSize is that of Relay.MaxSize.
+const DefaultMaxSize = 25 << 20
+
 // HTTP is the server for people and monitors. Names are those under which a browser may ask for it, besides
 // localhost and addresses.
 type HTTP struct {
@@ -238,6 +241,9 @@ func (c *Config) complete() (err error) {
 func (r *Relay) complete() error {
 	if r.MaxSize < 0 {
 		return errors.New("relay.max-size is negative")
+	}
+	if r.MaxSize == 0 {
+		r.MaxSize = DefaultMaxSize
 	}
 	if r.ClientTimeout == 0 {
 		r.ClientTimeout = DefaultClientTimeout

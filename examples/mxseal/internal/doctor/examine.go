@@ -33,6 +33,10 @@ func examine(p *postfix, c *config.Config) (all []finding) {
 	if !p.version.atLeast(3, 6, 0) {
 		add(problem, "Postfix "+p.version.text+" is too old: it refuses the policies; 3.6 is needed")
 	}
+	all = append(all, p.examineRelay(c)...)
+	if c.Relay.Transport != nil && c.Socketmap.Listen == nil {
+		return all // the relay sends the mail
+	}
 	all = append(all, p.examineMap()...)
 	all = append(all, p.examineLevel(c)...)
 	all = append(all, p.examineDANE(c)...)

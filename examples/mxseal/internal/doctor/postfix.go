@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -21,6 +22,9 @@ import (
 type postfix struct {
 	version  version
 	settings map[string]string // those of smtp(8)
+	lmtp     map[string]string // those of lmtp(8)
+	// transports are the transport maps of main.cf, and of services in master.cf.
+	transports []string
 	// chrooted is true if smtp(8) has the queue directory as its root directory.
 	chrooted bool
 	// nameservers are those that smtp(8) asks.
@@ -65,22 +69,28 @@ const maxOutput = 4 << 20
 
 // read runs postconf. An empty dir means the directory that postconf knows.
 func read(ctx context.Context, dir string) (*postfix, error) {
-	settings, err := postconf(ctx, dir, "-x")
+	text, err := postconf(ctx, dir, "-x")
 	if err != nil {
 		return nil, err
 	}
+	settings := parseSettings(text)
 	services, err := postconf(ctx, dir, "-M", "smtp/unix")
 	if err != nil {
 		return nil, err
 	}
-	// Options of the service in master.cf take precedence.
-	own, err := postconf(ctx, dir, "-P", "smtp/unix/*")
+	p := &postfix{answers: asks, transports: []string{settings["transport_maps"]}}
+	if p.settings, err = serviceSettings(ctx, dir, "smtp", settings); err != nil {
+		return nil, err
+	}
+	if p.lmtp, err = serviceSettings(ctx, dir, "lmtp", settings); err != nil {
+		return nil, err
+	}
+	own, err := postconf(ctx, dir, "-P", "*/unix/transport_maps")
 	if err != nil {
 		return nil, err
 	}
-	p := &postfix{settings: parseSettings(settings), answers: asks}
-	for name, value := range parseSettings(own) {
-		p.settings[strings.TrimPrefix(name, "smtp/unix/")] = value
+	for _, maps := range parseSettings(own) {
+		p.transports = append(p.transports, maps)
 	}
 	if fields := strings.Fields(string(services)); len(fields) > 4 {
 		p.chrooted = fields[4] == "y"
@@ -96,6 +106,19 @@ func read(ctx context.Context, dir string) (*postfix, error) {
 		p.nameservers, err = nameservers(filepath.Join("/", resolvConf))
 	}
 	return p, err
+}
+
+// serviceSettings returns the settings of a service. Its options in master.cf take precedence over main.cf.
+func serviceSettings(ctx context.Context, dir, service string, main map[string]string) (map[string]string, error) {
+	own, err := postconf(ctx, dir, "-P", service+"/unix/*")
+	if err != nil {
+		return nil, err
+	}
+	all := maps.Clone(main)
+	for name, value := range parseSettings(own) {
+		all[strings.TrimPrefix(name, service+"/unix/")] = value
+	}
+	return all, nil
 }
 
 func postconf(ctx context.Context, dir string, args ...string) ([]byte, error) {

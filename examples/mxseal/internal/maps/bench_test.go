@@ -21,6 +21,7 @@ import (
 	"github.com/mxseal/mxseal/examples/mxseal/internal/maps"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/socketmap"
 	"github.com/mxseal/mxseal/policy"
+	"github.com/mxseal/mxseal/policy/metrics"
 )
 
 // manyDomains is DNS with any number of domains whose mail hosts have TLSA records.
@@ -128,7 +129,14 @@ func BenchmarkAnswersFromMemory(b *testing.B) {
 			}
 			ours, bare := listen("ours"), listen("bare")
 			defer bare.Close()
-			all := maps.New(maps.Config{Resolver: resolver, Settings: func() maps.Settings { return maps.Settings{} }, Now: time.Now, Logger: slog.New(slog.DiscardHandler)}).All()
+			numbers, err := metrics.New(metrics.Config{Resolver: resolver, Maps: []string{"QUERY"}}) // as in the daemon
+			if err != nil {
+				b.Fatal(err)
+			}
+			all := maps.New(maps.Config{
+				Resolver: resolver, Settings: func() maps.Settings { return maps.Settings{} }, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+				Answered: func(a maps.Answer) { numbers.Answered(a.Map, a.Level, a.Lost, a.Took) },
+			}).All()
 			server := socketmap.New(all, slog.New(slog.DiscardHandler))
 			go server.Serve(ours)
 			defer server.Shutdown(b.Context())

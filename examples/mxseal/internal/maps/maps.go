@@ -159,22 +159,7 @@ func target(key string, nextHops bool) (domain, via string, ask bool) {
 // resolve makes the plan of a domain. After the patience it returns an error, and the work goes on. A
 // domain for which that happened recently gets what is known, and waits only a moment.
 func (m *Maps) resolve(ctx context.Context, patience time.Duration, domain string, options ...policy.Option) (*policy.Plan, error) {
-	w := &waiting{Context: ctx, begin: func() (context.Context, func()) {
-		if m.stalled.has(strings.ToLower(domain), m.config.Now()) {
-			return context.WithTimeout(ctx, moment)
-		}
-		ends, cancel := context.WithTimeout(ctx, patience)
-		// The work ends with its last caller. This one stays.
-		timer := time.AfterFunc(patience/4, func() { m.stay(ctx, domain, options) })
-		return ends, func() {
-			timer.Stop()
-			if ends.Err() == context.DeadlineExceeded {
-				now := m.config.Now()
-				m.stalled.add(strings.ToLower(domain), now.Add(stallPause), now)
-			}
-			cancel()
-		}
-	}}
+	w := &waiting{Context: ctx, maps: m, patience: patience, domain: domain, options: options}
 	defer w.end()
 	return m.config.Resolver.Resolve(w, domain, options...)
 }

@@ -53,8 +53,10 @@ func TestAnswers(t *testing.T) {
 	})
 	var log bytes.Buffer
 	var settings maps.Settings
+	var noted maps.Answer // about the last answer
 	all := maps.New(maps.Config{
 		Resolver: resolver, Settings: func() maps.Settings { return settings }, Now: time.Now, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Answered: func(a maps.Answer) { noted = a },
 	}).All()
 	const (
 		daneOnly = "OK dane-only protocols=>=TLSv1.2"
@@ -94,7 +96,14 @@ func TestAnswers(t *testing.T) {
 		{"exim", "null.example mx", "NOTFOUND"},
 		{"exim", "plain.example", "PERM"},
 	} {
+		noted = maps.Answer{}
 		reply := all[test.name](t.Context(), test.key)
+		if domain, _, _ := strings.Cut(test.key, " "); noted.Map != "" && (noted.Map != test.name || noted.Domain != domain || noted.Reason != reply.Reason()) {
+			t.Errorf("%s %s: noted as %+v", test.name, test.key, noted)
+		}
+		if word, _, _ := strings.Cut(strings.ToLower(strings.TrimPrefix(test.want, "OK ")), " "); noted.Map != "" && !strings.HasPrefix(noted.Level, word) {
+			t.Errorf("%s %s: noted as %s, want %s", test.name, test.key, noted.Level, word)
+		}
 		got := []string{socketmap.Temporary: "TEMP", socketmap.Permanent: "PERM", socketmap.NotFound: "NOTFOUND", socketmap.Found: "OK " + reply.Text}[reply.Status]
 		if got != test.want {
 			t.Errorf("%s %s: %s %s, want %s", test.name, test.key, got, reply.Text, test.want)

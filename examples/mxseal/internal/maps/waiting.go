@@ -2,24 +2,40 @@ package maps
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/mxseal/mxseal/policy"
 )
 
 // waiting is a context with a deadline that is made when it is first used. Most answers come from memory
 // and wait for nothing: the timers would take longer than the rest of the answer.
 type waiting struct {
 	context.Context // the parent
-	// begin makes the context that is used, and the function that ends it.
-	begin func() (context.Context, func())
+
+	maps     *Maps
+	patience time.Duration
+	domain   string
+	options  []policy.Option
 
 	once   sync.Once
 	used   context.Context
-	cancel func()
+	cancel context.CancelFunc
+	stay   *time.Timer // nil if nobody stays
 }
 
+// start begins to wait, when that is first needed.
 func (w *waiting) start() context.Context {
-	w.once.Do(func() { w.used, w.cancel = w.begin() })
+	w.once.Do(func() {
+		if w.maps.stalled.has(strings.ToLower(w.domain), w.maps.config.Now()) {
+			w.used, w.cancel = context.WithTimeout(w.Context, moment)
+			return
+		}
+		w.used, w.cancel = context.WithTimeout(w.Context, w.patience)
+		// The work ends with its last caller. This one stays.
+		w.stay = time.AfterFunc(w.patience/4, func() { w.maps.stay(w.Context, w.domain, w.options) })
+	})
 	return w.used
 }
 
@@ -28,8 +44,19 @@ func (w *waiting) Deadline() (time.Time, bool) { return w.start().Deadline() }
 func (w *waiting) Done() <-chan struct{}       { return w.start().Done() }
 func (w *waiting) Err() error                  { return w.start().Err() }
 
-// end ends the context. It must not be used afterwards.
+// end ends the context, and notes a domain that took longer than the patience. The context must not be used
+// afterwards.
 func (w *waiting) end() {
-	w.once.Do(func() { w.used, w.cancel = w.Context, func() {} })
+	w.once.Do(func() {}) // nothing was waited for
+	if w.cancel == nil {
+		return
+	}
+	if w.stay != nil {
+		w.stay.Stop()
+		if w.used.Err() == context.DeadlineExceeded {
+			now := w.maps.config.Now()
+			w.maps.stalled.add(strings.ToLower(w.domain), now.Add(stallPause), now)
+		}
+	}
 	w.cancel()
 }

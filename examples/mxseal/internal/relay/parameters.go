@@ -8,6 +8,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/policy/delivery"
 )
 
@@ -172,7 +173,10 @@ func parseOriginal(value string) (delivery.Address, bool) {
 		strings.ContainsFunc(kind, func(r rune) bool { return isNoNameCharacter(r) || strings.ContainsRune(":[]", r) }) {
 		return delivery.Address{}, false
 	}
-	return delivery.Address{Type: kind, Mailbox: mailbox}, true
+	if strings.EqualFold(kind, "rfc822") {
+		kind = "" // Postfix has this type for an address that is not ASCII too, whose type is utf-8
+	}
+	return delivery.Address{Type: kind, Mailbox: mailbox}, kind == "" || strings.EqualFold(kind, "utf-8") || names.IsASCII(mailbox)
 }
 
 var (

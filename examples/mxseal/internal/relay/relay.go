@@ -4,7 +4,6 @@
 package relay
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"log/slog"
@@ -22,8 +21,6 @@ const (
 	maxRecipients = 100
 	// maxConnections bounds the connections of LMTP, and those of SMTP.
 	maxConnections = 1024
-	// defaultMaxSize is the size of the largest message, in octets.
-	defaultMaxSize = 25 << 20
 	// leastRoom is how many octets of messages the relay holds at a time, if no single message may
 	// have more than half of that.
 	leastRoom = 256 << 20
@@ -33,7 +30,7 @@ const (
 type Config struct {
 	// Name is the name of this host, in the greeting and in Received.
 	Name string
-	// MaxSize is the size of the largest message, in octets. 0 means 25 MiB.
+	// MaxSize is the size of the largest message, in octets. It is required.
 	MaxSize int64
 	// ClientTimeout is how long clients wait for the reply to a message. After that, they send it again.
 	// It is required.
@@ -80,7 +77,6 @@ type Relay struct {
 
 // New returns a relay.
 func New(config Config) (*Relay, error) {
-	config.MaxSize = cmp.Or(config.MaxSize, defaultMaxSize)
 	r := &Relay{Config: config, clients: make(map[bool]*accept.Taker)}
 	if config.STARTTLS {
 		var err error

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -33,7 +34,7 @@ func recording(t *testing.T, config Config) (r *Relay, all <-chan sent) {
 	t.Helper()
 	mails := make(chan sent, 100)
 	config.Name, config.Logger = "relay.sender.test", discard
-	config.ClientTimeout = 20 * time.Minute
+	config.ClientTimeout, config.MaxSize = 20*time.Minute, cmp.Or(config.MaxSize, 25<<20)
 	config.Send = func(ctx context.Context, mail delivery.Mail, options ...policy.Option) (delivery.Result, error) {
 		deadline, _ := ctx.Deadline()
 		text, err := io.ReadAll(io.NewSectionReader(mail.Message, 0, mail.Size))
@@ -123,17 +124,20 @@ func TestEnvelope(t *testing.T) {
 	c.say(`RCPT TO:<"a> b"@good.test> NOTIFY=SUCCESS,delay ORCPT=rfc822;+22a@good.test`, "250 2.1.5 ")
 	c.say("RCPT TO:<b\u00fc@good.test> NOTIFY=NEVER ORCPT=utf-8;b\\x{FC}@good.test", "250 2.1.5 ")
 	c.say("RCPT TO:<c@good.test> ORCPT=x400;/G+3Dc/", "250 2.1.5 ")
+	c.say("RCPT TO:<d@good.test> ORCPT=rfc822;d+C3+BC@good.test", "250 2.1.5 ") // as Postfix does
 	c.say("DATA", "354 ")
 	c.say("Subject: x\r\n\r\n..dot\r\n.", `451 4.3.0 <"a> b"@good.test> `)
 	c.expect(`451 4.3.0 <b\u00fc@good.test> `)
 	c.expect("451 4.3.0 <c@good.test> ")
+	c.expect("451 4.3.0 <d@good.test> ")
 	got := <-all
 	want := delivery.Mail{
 		From: "me@sender.test", Return: delivery.ReturnHeaders, EnvelopeID: "a+b", Message: got.mail.Message, Size: got.mail.Size,
 		To: []delivery.Recipient{
-			{Address: `"a> b"@good.test`, Notify: delivery.NotifySuccess | delivery.NotifyDelay, Original: delivery.Address{Type: "rfc822", Mailbox: `"a@good.test`}},
+			{Address: `"a> b"@good.test`, Notify: delivery.NotifySuccess | delivery.NotifyDelay, Original: delivery.Address{Mailbox: `"a@good.test`}},
 			{Address: "b\u00fc@good.test", Notify: delivery.NotifyNever, Original: delivery.Address{Type: "utf-8", Mailbox: "b\u00fc@good.test"}},
 			{Address: "c@good.test", Original: delivery.Address{Type: "x400", Mailbox: "/G=c/"}},
+			{Address: "d@good.test", Original: delivery.Address{Mailbox: "d\u00fc@good.test"}},
 		},
 	}
 	if !reflect.DeepEqual(got.mail, want) {
@@ -209,6 +213,7 @@ func TestRefusals(t *testing.T) {
 		{[]string{hello, mail}, rcpt + " ORCPT=rfc822;", "501 5.5.4 "},
 		{[]string{hello, mail}, rcpt + " ORCPT=rfc822;a+00", "501 5.5.4 "},
 		{[]string{hello, mail}, rcpt + ` ORCPT=utf-8;a\x{110000}`, "501 5.5.4 "},
+		{[]string{hello, mail}, rcpt + " ORCPT=x400;+C3+BC", "501 5.5.4 "},
 		{[]string{hello, mail}, rcpt + ` ORCPT=utf-8;a\xb`, "501 5.5.4 "},
 		{[]string{hello, mail}, rcpt + " X=1", "555 5.5.4 "},
 		{[]string{hello}, "XFORWARD", "501 5.5.4 "},

@@ -32,7 +32,7 @@ func newWorld(t *testing.T) *world {
 	inet := policytest.New(t)
 	c := inet.Config()
 	c.Self = []string{"relay.sender.test"}
-	return &world{Internet: inet, config: c, grace: time.Minute, clientTimeout: 20 * time.Minute}
+	return &world{Internet: inet, config: c, grace: time.Minute, clientTimeout: 20 * time.Minute, maxSize: 25 << 20}
 }
 
 // mailHost returns the mail host of a new domain with DANE.

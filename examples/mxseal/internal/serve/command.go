@@ -19,7 +19,7 @@ const help = `usage: mxseal serve [options] -config FILE
 
 Runs the daemon for mail servers: a socketmap of TLS policies for Postfix,
 sendmail and Exim, a collector for the TLS reports of Postfix 3.10 and later,
-and a page over HTTP for monitors. mxseal.conf(5) describes FILE.
+and a page over HTTP for people and monitors. mxseal.conf(5) describes FILE.
 
   -config FILE   the configuration
   -test          check the configuration and exit

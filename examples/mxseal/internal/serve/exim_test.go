@@ -45,7 +45,7 @@ func TestExim(t *testing.T) {
 	inet := policytest.New(t)
 	hosts := map[string]*policytest.Host{}
 	add := func(name string, options ...policytest.Option) {
-		hosts[name] = inet.Host(name, append(options, policytest.Listen(net.JoinHostPort(loopback(), strconv.Itoa(port))))...)
+		hosts[name] = inet.Host(name, append(options, policytest.Listen(net.JoinHostPort(daemons.Loopback(), strconv.Itoa(port))))...)
 	}
 	ee := policytest.TLSA("3 1 1")
 	tests := []struct {
@@ -101,7 +101,7 @@ func TestExim(t *testing.T) {
 	inet.Domain("bogus.example").MX("mx.bogus.example")
 	add("mx.bogus.example")
 
-	nameserver := loopback()
+	nameserver := daemons.Loopback()
 	inet.ListenResolver(net.JoinHostPort(nameserver, "53"))
 	env := inet.Config()
 	env.Port, env.AllowMailHost = port, netip.Addr.IsLoopback

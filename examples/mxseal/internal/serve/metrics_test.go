@@ -52,6 +52,8 @@ func TestMetrics(t *testing.T) {
 		`mxseal_build_info{`, `mxseal_tlsrpt_reports_total{result="sent",scheme="mailto"} 0`, `go_goroutines `, `mxseal_socketmap_connections 0`)
 
 	r.ask(t, "QUERY dane.example")
+	r.ask(t, "exim dane.example mx.dane.example")
+	r.ask(t, "exim dane.example")
 	postfix, err := net.Dial("unix", filepath.Join(r.dir, "policy.sock"))
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +79,8 @@ func TestMetrics(t *testing.T) {
 	await.Until(t, "both datagrams are read", func() bool {
 		return strings.Contains(scrape(), `mxseal_tlsrpt_datagrams_total{result="malformed"} 1`)
 	})
-	check(`mxseal_socketmap_requests_total{answer="dane-only",map="QUERY"} 1`, `mxseal_plans_cached 2`,
+	check(`mxseal_socketmap_requests_total{answer="dane-only",map="QUERY"} 1`, `mxseal_socketmap_requests_total{answer="dane",map="exim"} 1`,
+		`mxseal_socketmap_requests_total{answer="perm",map="exim"} 1`, `mxseal_socketmap_duration_seconds_count{map="exim"} 2`, `mxseal_plans_cached 2`,
 		`mxseal_deliveries_total{level="authenticated",outcome="sent"} 1`, `mxseal_deliveries_total{level="none",outcome="deferred"} 1`,
 		`mxseal_tlsrpt_datagrams_total{result="ok"} 1`, `mxseal_tlsrpt_recorded_total{source="postfix"} 1`,
 		`mxseal_tlsrpt_recorded_total{source="own"} 2`, `mxseal_sessions_total{policy="tlsa",result="starttls-not-supported"} 1`)

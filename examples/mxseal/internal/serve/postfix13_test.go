@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/mxseal/mxseal/internal/test/await"
+	daemons "github.com/mxseal/mxseal/internal/test/interop/daemon"
 	"github.com/mxseal/mxseal/internal/test/interop/mailserver"
 	"github.com/mxseal/mxseal/policy/policytest"
 )
@@ -25,7 +26,7 @@ func TestPostfix13(t *testing.T) {
 	inet := policytest.New(t)
 	hosts := map[string]*policytest.Host{}
 	add := func(name string, options ...policytest.Option) {
-		hosts[name] = inet.Host(name, append(options, policytest.Listen(net.JoinHostPort(loopback(), strconv.Itoa(port))))...)
+		hosts[name] = inet.Host(name, append(options, policytest.Listen(net.JoinHostPort(daemons.Loopback(), strconv.Itoa(port))))...)
 	}
 	domain := func(name string, options ...policytest.DomainOption) *policytest.Domain {
 		return inet.Domain(name, options...).Add("_smtp._tls TXT \"v=TLSRPTv1; rua=mailto:tls@" + name + "\"")
@@ -56,7 +57,7 @@ func TestPostfix13(t *testing.T) {
 	domain("plain.example", policytest.Unsigned).MX("mx.plain.example")
 	add("mx.plain.example")
 
-	nameserver := loopback()
+	nameserver := daemons.Loopback()
 	inet.ListenResolver(net.JoinHostPort(nameserver, "53"))
 	// smtp(8) reads the file before its chroot, relative to the queue directory.
 	sender := mailserver.StartSender13(t, nameserver, port,
@@ -65,7 +66,7 @@ func TestPostfix13(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(sender.Queue, "roots.pem"), inet.RootPEM(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	dir := forPostfix(t, sender)
+	dir := sender.SocketDir(t)
 	env := inet.Config()
 	env.Port, env.AllowMailHost = port, netip.Addr.IsLoopback
 	r := startWith(t, inet, env, dir, plain+"[tlsrpt-reports]\ncontact = 'tls@sender.example'\n[tlsrpt-collector]\nlisten = ['unix:DIR/tlsrpt.sock']\n")

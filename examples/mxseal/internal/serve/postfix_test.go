@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -17,26 +16,10 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/internal/test/await"
 	"github.com/mxseal/mxseal/internal/test/interop"
+	programs "github.com/mxseal/mxseal/internal/test/interop/daemon"
 	"github.com/mxseal/mxseal/internal/test/interop/mailserver"
 	"github.com/mxseal/mxseal/policy/policytest"
 )
-
-// loopback returns an address of this machine that others do not use.
-func loopback() string {
-	return fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250))
-}
-
-// forPostfix makes the directory for sockets in the queue directory of a Postfix, as the package does.
-func forPostfix(t *testing.T, sender *mailserver.Sender) string {
-	t.Helper()
-	dir := filepath.Join(sender.Queue, "mxseal")
-	for _, err := range []error{os.Mkdir(dir, 0o750), os.Chown(dir, -1, sender.Group)} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
-}
 
 // A chrooted Postfix asks the daemon, as in Debian. Every refusal comes from the daemon: main.cf has the
 // level may. Without the daemon, mail waits.
@@ -46,7 +29,7 @@ func TestPostfixAsks(t *testing.T) {
 	hosts := map[string]*policytest.Host{}
 	add := func(domain string, signed []policytest.DomainOption, options ...policytest.Option) *policytest.Domain {
 		d := inet.Domain(domain, signed...).MX("mx." + domain)
-		hosts[domain] = inet.Host("mx."+domain, append(options, policytest.Listen(net.JoinHostPort(loopback(), strconv.Itoa(port))))...)
+		hosts[domain] = inet.Host("mx."+domain, append(options, policytest.Listen(net.JoinHostPort(programs.Loopback(), strconv.Itoa(port))))...)
 		return d
 	}
 	unsigned := []policytest.DomainOption{policytest.Unsigned}
@@ -66,12 +49,12 @@ func TestPostfixAsks(t *testing.T) {
 	if err := os.WriteFile(roots, inet.RootPEM(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	nameserver := loopback()
+	nameserver := programs.Loopback()
 	inet.ListenResolver(net.JoinHostPort(nameserver, "53"))
 	sender := mailserver.StartSender(t, nameserver, port,
 		"smtp_tls_security_level = may", "smtp_tls_dane_insecure_mx_policy = dane", "smtp_tls_CAfile = "+roots,
 		"smtp_tls_policy_maps = socketmap:unix:mxseal/policy.sock:QUERY", "smtp_connection_cache_on_demand = no")
-	dir := forPostfix(t, sender)
+	dir := sender.SocketDir(t)
 	send := func(domain string) {
 		sender.Send(t, "a@sender.example", "b@"+domain, "Subject: hi\r\n\r\n")
 	}
@@ -129,7 +112,7 @@ func TestPostfixRelays(t *testing.T) {
 	fast := inet.Host("mx.fast.example", policytest.TLSA("3 1 1"))
 
 	sender := mailserver.StartRelaying(t, "socketmap:unix:mxseal/transport.sock:transport")
-	dir := forPostfix(t, sender)
+	dir := sender.SocketDir(t)
 	start(t, inet, dir, `name = "sender.example"
 [relay]
 lmtp = ["unix:DIR/relay.sock"]

@@ -360,6 +360,9 @@ func TestNotify(t *testing.T) {
 func TestCommand(t *testing.T) {
 	dir := dirOf(t)
 	file := filepath.Join(dir, "conf")
+	if err := os.WriteFile(filepath.Join(dir, "url"), []byte("http://relay:secret@here\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		text   string
 		args   []string
@@ -374,6 +377,13 @@ func TestCommand(t *testing.T) {
 		{plain, nil, cli.ExitUsage, "-config is missing"},
 		{plain, []string{"-config", file, "y"}, cli.ExitUsage, "unexpected argument y"},
 		{"", []string{"-config", file}, exitFailure, "no listener"},
+		{plain + "[tlsrpt-reports]\ncontact = 'nobody'\n", []string{"-config", file}, exitFailure, "Contact"},
+		{plain + "[tlsrpt-reports]\ncontact = 'a@b.example'\ndkim-key-file = '/nonexistent'\n", []string{"-config", file, "-test"}, exitFailure, "/nonexistent"},
+		{plain + "[dns]\nservers = ['dns.example']\n", []string{"-config", file, "-test"}, exitFailure, "dns.example"},
+		{plain + "[dns]\nanchor-file = '/nonexistent'\n", []string{"-config", file, "-test"}, exitFailure, "/nonexistent"},
+		{"[store]\nfile = '/nonexistent/store.db'\n", []string{"-config", file}, exitFailure, "/nonexistent/store.db"},
+		{"[store]\nvalkey-url-file = '/nonexistent'\n", []string{"-config", file}, exitFailure, "/nonexistent"},
+		{"[store]\nvalkey-url-file = 'DIR/url'\n", []string{"-config", file}, exitFailure, "no server URL"},
 	} {
 		if err := os.WriteFile(file, []byte(strings.ReplaceAll(test.text, "DIR", dir)), 0o600); err != nil {
 			t.Fatal(err)
@@ -383,6 +393,9 @@ func TestCommand(t *testing.T) {
 		env := &cli.Env{Stdout: &stdout, Stderr: &stderr, DNS: inet.DNSConfig(), Policy: inet.Config()}
 		if code := Command().Run(t.Context(), env, test.args); code != test.code || !strings.Contains(stderr.String(), test.stderr) {
 			t.Errorf("%q: %d, %s, want %d, %s", test.args, code, &stderr, test.code, test.stderr)
+		}
+		if strings.Contains(stderr.String(), "secret") {
+			t.Errorf("%q: the output has a password", test.args)
 		}
 	}
 }

@@ -85,6 +85,7 @@ func New(maps map[string]Map, logger *slog.Logger) *Server {
 	s.clients = accept.New(accept.Config{Most: MaxConnections, Serve: s.serve, Logger: logger})
 	for name, each := range maps {
 		s.maps[strings.ToLower(name)] = each
+		s.maps[name] = each // most clients ask so
 	}
 	s.working, s.abandon = context.WithCancel(context.Background())
 	return s
@@ -116,7 +117,7 @@ func (s *Server) serve(conn net.Conn) {
 			if errors.Is(err, errNetstring) {
 				s.log.Warn("socketmap: the client does not speak the protocol", "client", conn.RemoteAddr().String())
 			}
-			_ = c.flush()
+			_ = c.flush(time.Now())
 			return
 		}
 		reply := s.answer(request)
@@ -131,25 +132,39 @@ type client struct {
 	server *Server
 	output *bufio.Writer
 	mu     sync.Mutex // orders the calls that set the deadline for reads
+
+	// readable and writable are when the deadlines were set last.
+	readable, writable time.Time
 }
 
+// renewal is the time after which deadlines are set again. They are that much later than they need be, and
+// to set them for each request would take longer than the rest of an answer from memory.
+const renewal = 10 * time.Second
+
 func (c *client) Read(p []byte) (int, error) {
-	if err := c.flush(); err != nil {
+	now := time.Now()
+	if err := c.flush(now); err != nil {
 		return 0, err
 	}
-	c.mu.Lock()
-	if c.server.clients.Draining().Err() == nil {
-		_ = c.SetReadDeadline(time.Now().Add(idleTimeout))
+	if now.Sub(c.readable) > renewal {
+		c.readable = now
+		c.mu.Lock()
+		if c.server.clients.Draining().Err() == nil {
+			_ = c.SetReadDeadline(now.Add(idleTimeout + renewal))
+		}
+		c.mu.Unlock()
 	}
-	c.mu.Unlock()
 	return c.Conn.Read(p)
 }
 
-func (c *client) flush() error {
+func (c *client) flush(now time.Time) error {
 	if c.output.Buffered() == 0 {
 		return nil
 	}
-	_ = c.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if now.Sub(c.writable) > renewal {
+		c.writable = now
+		_ = c.SetWriteDeadline(now.Add(writeTimeout + renewal))
+	}
 	return c.output.Flush()
 }
 
@@ -163,7 +178,10 @@ func (c *client) interrupt() {
 // answer answers one request.
 func (s *Server) answer(request string) Reply {
 	name, key, found := strings.Cut(request, " ")
-	each := s.maps[strings.ToLower(name)]
+	each := s.maps[name]
+	if each == nil {
+		each = s.maps[strings.ToLower(name)]
+	}
 	if each == nil {
 		each = s.maps["*"]
 	}

@@ -3,6 +3,7 @@
 package daemon
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"os/exec"
@@ -112,6 +113,11 @@ func containsAll(s string, words []string) bool {
 		}
 	}
 	return true
+}
+
+// Loopback returns an address of this machine that others do not use.
+func Loopback() string {
+	return fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250))
 }
 
 // FreePort returns a port of 127.0.0.1 that is free for TCP and UDP. It is not

@@ -53,6 +53,12 @@ var differences = []difference{
 	{"the header contradicts the rest", func(o *outcome) bool {
 		return o.ours.kind() == failed && o.ours.says("says NXDOMAIN", "says NOERROR", "rcode")
 	}},
+	// The end of an alias is asked for as the answer and as a link of the chain of trust. A
+	// reply to the second that contradicts itself is not asked for again, because the two
+	// could take more memory than a lookup has.
+	{"ours has no memory left to ask again for DS records", func(o *outcome) bool {
+		return o.ours.status == failed && o.question.Type == dns.TypeDS && o.ours.says("octets of memory for replies")
+	}},
 	{"ours refuses records that do not belong there", func(o *outcome) bool {
 		return o.ours.kind() == failed && o.ours.says("do not belong there", "the SOA record is that of", "bogus-alias")
 	}},

@@ -1,12 +1,13 @@
 package differential
 
 import (
-	"net"
 	"slices"
 	"sync"
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/mxseal/mxseal/internal/test/dnsdata"
 )
 
 // A front serves the current tree to one validator and records its queries and
@@ -31,7 +32,7 @@ type told struct {
 // ends.
 func newFront(t testing.TB) *front {
 	t.Helper()
-	packets, listener := listen(t)
+	packets, listener := dnsdata.Listen(t)
 	f := &front{addr: listener.Addr().String()}
 	for _, s := range []*dns.Server{
 		{PacketConn: packets, Handler: f.handler("udp"), UDPSize: dns.MaxMsgSize},
@@ -44,23 +45,6 @@ func newFront(t testing.TB) *front {
 		t.Cleanup(func() { s.Shutdown() })
 	}
 	return f
-}
-
-func listen(t testing.TB) (net.PacketConn, net.Listener) {
-	t.Helper()
-	for range 100 { // another process may hold the UDP port of a free TCP port
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		packets, err := net.ListenPacket("udp", listener.Addr().String())
-		if err == nil {
-			return packets, listener
-		}
-		listener.Close()
-	}
-	t.Fatal("no port is free for both TCP and UDP")
-	return nil, nil
 }
 
 // serve sets the tree and the scenario, and clears the record.

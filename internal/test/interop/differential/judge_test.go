@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -74,7 +73,7 @@ func (p *panel) turnTo(t testing.TB, w *world) {
 		return
 	}
 	p.writeConfig(t)
-	p.control(t, "reload")
+	dnsserver.Control(t, p.dir, "reload")
 	p.awaitReload(t)
 }
 
@@ -110,27 +109,8 @@ func (p *panel) writeConfig(t testing.TB) {
 	rrset-roundrobin: no
 forward-zone:
 	name: "."
-	forward-addr: 127.0.0.1@%[3]s
-remote-control:
-	control-enable: yes
-	control-interface: "%[2]s/control"
-	control-use-cert: no
-`, iterations, p.dir, port))
-}
-
-// control sends a command like unbound-control.
-func (p *panel) control(t testing.TB, command string) {
-	t.Helper()
-	conn, err := net.Dial("unix", p.file("control"))
-	if err != nil {
-		t.Fatalf("unbound control: %v", err)
-	}
-	defer conn.Close()
-	fmt.Fprintf(conn, "UBCT1 %s\n", command)
-	answer, err := io.ReadAll(conn)
-	if err != nil || !strings.HasPrefix(string(answer), "ok") {
-		t.Fatalf("unbound control %s: %q, %v", command, answer, err)
-	}
+	forward-addr: 127.0.0.1@%[2]s
+`, iterations, port)+dnsserver.ControlClause(p.dir))
 }
 
 // awaitReload waits until unbound answers from the current tree. Answers from
@@ -164,8 +144,8 @@ func (p *panel) unboundReady() error {
 // ask asks all three validators. Their caches are empty.
 func (p *panel) ask(t testing.TB, s *scenario) (ours, unbound, delv verdict) {
 	t.Helper()
-	p.control(t, "flush_zone .")
-	p.control(t, "flush_infra all")
+	dnsserver.Control(t, p.dir, "flush_zone .")
+	dnsserver.Control(t, p.dir, "flush_infra all")
 	p.fronts.serve(p.world, s)
 	defer p.fronts.serve(p.world, nil)
 	delved := make(chan verdict)

@@ -103,9 +103,13 @@ func build(spec treeSpec) *world {
 	return w
 }
 
-// ask returns a copy of the tree's reply.
+// ask returns a copy of the tree's reply. It is nil for a name that is too long for the
+// server to answer, such as one that a DNAME record has made longer.
 func (w *world) ask(q question) *dns.Msg {
-	return w.Exchange(q.query()).Copy()
+	if reply := w.Exchange(q.query()); reply != nil {
+		return reply.Copy()
+	}
+	return nil
 }
 
 // zone returns the zone that contains name.

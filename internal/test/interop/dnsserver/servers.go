@@ -2,6 +2,7 @@ package dnsserver
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -128,6 +129,27 @@ func UnboundClause(ip string, port int, dir, anchorFile string) string {
 	trust-anchor-signaling: no
 	module-config: %q
 %s`, ip, port, dir, filepath.Join(dir, "pid"), modules, anchor)
+}
+
+// ControlClause returns the clause "remote-control:" of the configuration of an unbound,
+// for Control.
+func ControlClause(dir string) string {
+	return fmt.Sprintf("remote-control:\n\tcontrol-enable: yes\n\tcontrol-interface: \"%s/control\"\n\tcontrol-use-cert: no\n", dir)
+}
+
+// Control sends a command to an unbound, like unbound-control.
+func Control(t testing.TB, dir, command string) {
+	t.Helper()
+	conn, err := net.Dial("unix", filepath.Join(dir, "control"))
+	if err != nil {
+		t.Fatalf("unbound control: %v", err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "UBCT1 %s\n", command)
+	answer, err := io.ReadAll(conn)
+	if err != nil || !strings.HasPrefix(string(answer), "ok") {
+		t.Fatalf("unbound control %s: %q, %v", command, answer, err)
+	}
 }
 
 // answers returns a function that checks that the server answers for the zone.

@@ -20,6 +20,8 @@ type instance struct {
 	postfix                  string       // the program
 	root                     rootdir.Root // of its programs; "" means that of the system
 	dir, config, queue, data string
+	// qmgr are options of the queue manager in master.cf.
+	qmgr string
 }
 
 // newInstance makes the directories of an instance.
@@ -103,7 +105,7 @@ func (in *instance) write(t testing.TB, master, main string) {
 	t.Helper()
 	dnsserver.WriteFile(t, filepath.Join(in.config, "master.cf"), master+`cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
+`+in.qmgr+`tlsmgr unix - - n 1000? 1 tlsmgr
 rewrite unix - - n - - trivial-rewrite
 bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
@@ -111,6 +113,7 @@ trace unix - - n - 0 bounce
 error unix - - n - - error
 retry unix - - n - - error
 anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
 `)
 	dnsserver.WriteFile(t, filepath.Join(in.config, "main.cf"), `compatibility_level = 3.6

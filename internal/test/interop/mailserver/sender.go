@@ -20,9 +20,9 @@ type Sender struct {
 	*daemon.Daemon
 	// Queue is the queue directory, which is the root directory of its smtp(8), as in Debian.
 	Queue string
-	// Group is the number of the group of its processes.
-	Group int
-	addr  string
+	// Addr is where it takes mail.
+	Addr  string
+	group int // of its processes
 }
 
 // StartSender starts a Postfix that asks the DNS server at port 53 of an address of
@@ -31,13 +31,16 @@ type Sender struct {
 // for it, as in "smtp_tls_security_level = may".
 func StartSender(t testing.TB, nameserver string, port int, settings ...string) *Sender {
 	t.Helper()
-	return startSender(t, nameserver, port, settings, "")
+	return newInstance(t).startSender(t, nameserver, port, settings, "")
 }
 
-// StartRelaying starts a Postfix that looks up in a table how to send mail, by smtp(8) or lmtp(8).
-func StartRelaying(t testing.TB, transport string) *Sender {
+// StartRelaying starts a Postfix whose queue manager looks up in a table how to send mail, by smtp(8) or lmtp(8). Mail
+// that comes in does not depend on the table. settings are lines of main.cf.
+func StartRelaying(t testing.TB, transport string, settings ...string) *Sender {
 	t.Helper()
-	return startSender(t, "127.0.0.1", 25, nil, "transport_maps = "+transport+"\nlmtp_tls_security_level = none\n")
+	in := newInstance(t)
+	in.qmgr = "  -o rewrite_service_name=rewrite-out\nrewrite-out unix - - n - - trivial-rewrite\n  -o { transport_maps = " + transport + " }\n"
+	return in.startSender(t, "127.0.0.1", 25, nil, "lmtp_tls_security_level = none\n"+strings.Join(settings, "\n")+"\n")
 }
 
 // StartSender13 is StartSender for the Postfix of Debian 13, which has TLS reports. Its root directory is in
@@ -45,11 +48,6 @@ func StartRelaying(t testing.TB, transport string) *Sender {
 func StartSender13(t testing.TB, nameserver string, port int, settings ...string) *Sender {
 	t.Helper()
 	return newInstance13(t).startSender(t, nameserver, port, settings, "")
-}
-
-func startSender(t testing.TB, nameserver string, port int, settings []string, more string) *Sender {
-	t.Helper()
-	return newInstance(t).startSender(t, nameserver, port, settings, more)
 }
 
 // startSender adds more to main.cf.
@@ -76,7 +74,7 @@ smtp_dns_support_level = dnssec
 smtp_tls_security_level = dane
 smtp_tls_loglevel = 1
 %s`, port, more))
-	s := &Sender{Queue: in.queue, Group: in.group(t), addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(own))}
+	s := &Sender{Queue: in.queue, group: in.group(t), Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(own))}
 	s.Daemon = in.start(t, func() error { return connects(own) })
 	return s
 }
@@ -84,7 +82,19 @@ smtp_tls_loglevel = 1
 // Send gives a message to the Postfix, which sends it later.
 func (s *Sender) Send(t testing.TB, from, to, message string) {
 	t.Helper()
-	if err := smtp.SendMail(s.addr, nil, from, []string{to}, []byte(message)); err != nil {
+	if err := smtp.SendMail(s.Addr, nil, from, []string{to}, []byte(message)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// SocketDir makes the directory for the sockets of mxseal in the queue directory, as its package does.
+func (s *Sender) SocketDir(t testing.TB) string {
+	t.Helper()
+	dir := filepath.Join(s.Queue, "mxseal")
+	for _, err := range []error{os.Mkdir(dir, 0o750), os.Chown(dir, -1, s.group)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }

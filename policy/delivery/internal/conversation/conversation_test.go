@@ -1,6 +1,14 @@
 package conversation
 
 import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,5 +28,79 @@ func TestGreetingName(t *testing.T) {
 		if got := greetingName(wire.Reply{Code: 220, Lines: []string{text}}); got != want {
 			t.Errorf("greetingName(%q) = %q", text, got)
 		}
+	}
+}
+
+// slow is an error of a connection that is not one of package net or os.
+type slow struct{ error }
+
+func (slow) Timeout() bool   { return true }
+func (slow) Temporary() bool { return true }
+
+func TestIsTimeout(t *testing.T) {
+	t.Parallel()
+	for err, want := range map[error]bool{
+		os.ErrDeadlineExceeded:                          true,
+		context.DeadlineExceeded:                        true,
+		context.Canceled:                                false,
+		io.ErrUnexpectedEOF:                             false,
+		slow{errors.New("a Dial of the caller")}:        true,
+		&net.OpError{Op: "read", Err: slow{io.EOF}}:     true,
+		&net.OpError{Op: "read", Err: io.EOF}:           false,
+		fmt.Errorf("wrapped: %w", slow{io.EOF}):         true,
+		&net.DNSError{Err: "timeout", IsTimeout: true}:  true,
+		&net.DNSError{Err: "timeout", IsTimeout: false}: false,
+	} {
+		if got := IsTimeout(err); got != want {
+			t.Errorf("%v: %v", err, got)
+		}
+	}
+}
+
+// Of a 552 reply, the enhanced status says whether it is about the mailbox or the message.
+func TestNamesOwnLimit(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		"5.2.2 mailbox full":      true,
+		"5.3.4 message too big":   true,
+		"5.5.3 too many":          false,
+		"5.3.3 not capable":       false,
+		"4.2.2 mailbox full":      false, // not the class of the code
+		"too many recipients":     false,
+		"5.2.2.1 nothing of this": false,
+	} {
+		if got := NamesOwnLimit(wire.Reply{Code: 552, Lines: []string{text}}); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
+// What a caller changes is taken over if it verifies nothing and weakens nothing.
+func TestTakeOver(t *testing.T) {
+	t.Parallel()
+	insecure := tls.InsecureCipherSuites()[0].ID
+	config := &tls.Config{ServerName: "mx.example.net", MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}
+	takeOver(config, &tls.Config{
+		ServerName:       "elsewhere.example",
+		MinVersion:       tls.VersionTLS10,
+		MaxVersion:       tls.VersionTLS12,
+		CipherSuites:     []uint16{insecure, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256},
+		CurvePreferences: []tls.CurveID{tls.CurveP256},
+		NextProtos:       []string{"smtp"},
+		Certificates:     []tls.Certificate{{Certificate: [][]byte{{1}}}},
+		KeyLogWriter:     io.Discard,
+	})
+	switch {
+	case config.ServerName != "mx.example.net" || config.MinVersion != tls.VersionTLS12:
+		t.Errorf("%q from version %x", config.ServerName, config.MinVersion)
+	case !slices.Equal(config.CipherSuites, []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}):
+		t.Errorf("the cipher suites are %x", config.CipherSuites)
+	case config.MaxVersion != tls.VersionTLS12 || !slices.Equal(config.CurvePreferences, []tls.CurveID{tls.CurveP256}) ||
+		!slices.Equal(config.NextProtos, []string{"smtp"}) || len(config.Certificates) != 1 || config.KeyLogWriter != io.Discard:
+		t.Errorf("%+v", config)
+	}
+	takeOver(config, &tls.Config{MinVersion: tls.VersionTLS13})
+	if config.MinVersion != tls.VersionTLS13 {
+		t.Errorf("from version %x", config.MinVersion)
 	}
 }

@@ -36,6 +36,7 @@ type Conn struct {
 	r       *bufio.Reader
 	w       *bufio.Writer
 	pending int // commands without reply
+	message message
 }
 
 // NewConn returns a Conn over a connection on which nothing was read yet.

@@ -26,16 +26,19 @@ func (e *SourceError) Unwrap() error { return e.Err }
 // After an error the server has a part of the message that looks like the
 // beginning of it: the connection is to be aborted and not ended politely.
 func (c *Conn) Message(r io.Reader, timeout time.Duration) error {
-	out := message{lineStart: true}
-	block := make([]byte, blockSize)
+	out := &c.message
+	out.lineStart, out.cr = true, false
+	if out.in == nil {
+		out.in = make([]byte, blockSize)
+	}
 	for {
 		n, err := 0, error(nil)
-		for n < len(block) && err == nil {
+		for n < len(out.in) && err == nil {
 			var more int
-			more, err = r.Read(block[n:])
+			more, err = r.Read(out.in[n:])
 			n += more
 		}
-		octets := out.encode(block[:n])
+		octets := out.encode(out.in[:n])
 		if err == io.EOF { // the end goes with the last block
 			octets = append(octets, out.end()...)
 		}
@@ -67,11 +70,11 @@ func (c *Conn) Early(timeout time.Duration) (reply Reply, ok bool) {
 	return reply, true
 }
 
-// message encodes a message piece by piece.
+// message encodes a message piece by piece. Its buffers serve all messages of a session.
 type message struct {
-	lineStart bool // the next octet starts a line
-	cr        bool // the last octet was CR
-	out       []byte
+	lineStart bool   // the next octet starts a line
+	cr        bool   // the last octet was CR
+	in, out   []byte // a piece, and what is sent for it
 }
 
 // encode returns the octets to send for a piece; they are good until the next call.

@@ -393,3 +393,24 @@ func TestUnaskedReplies(t *testing.T) {
 		}
 	}
 }
+
+// Each message of a session begins as the first one does, however the one before ended.
+func TestMessagesOfASession(t *testing.T) {
+	t.Parallel()
+	ours, theirs := connected(t)
+	c := NewConn(ours)
+	got := make(chan string)
+	go func() {
+		all, _ := io.ReadAll(theirs)
+		got <- string(all)
+	}()
+	for _, text := range []string{"a", ".b\r", "\n.c\n", ".d", ""} {
+		if err := c.Message(strings.NewReader(text), time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Abort()
+	if s, want := <-got, "a\r\n.\r\n"+"..b\r\n.\r\n"+"\r\n..c\r\n.\r\n"+"..d\r\n.\r\n"+".\r\n"; s != want {
+		t.Errorf("%q, want %q", s, want)
+	}
+}

@@ -82,19 +82,38 @@ func boundedText(lines []string) []string {
 	return lines
 }
 
+// clonePolicy returns a copy whose texts are next to each other in memory, because a
+// comparison with a policy that was not used recently mostly waits for memory.
 func clonePolicy(p tlsrpt.Policy) tlsrpt.Policy {
-	p.Domain = strings.Clone(p.Domain)
-	p.Strings = cloneStrings(p.Strings)
-	p.MXHosts = cloneStrings(p.MXHosts)
+	list := slices.Concat([]string{p.Domain}, p.Strings, p.MXHosts)
+	cloneTogether(list)
+	n := 1 + len(p.Strings)
+	p.Domain, p.Strings, p.MXHosts = list[0], orNil(list[1:n:n]), orNil(list[n:])
 	return p
 }
 
-func cloneStrings(list []string) []string {
-	var cloned []string
-	for _, s := range list {
-		cloned = append(cloned, strings.Clone(s))
+// orNil returns nil for an empty list.
+func orNil(list []string) []string {
+	if len(list) == 0 {
+		return nil
 	}
-	return cloned
+	return list
+}
+
+// cloneDetail does the same for a detail.
+func cloneDetail(d report.Detail) report.Detail {
+	list := []string{d.MXHost, d.HELO, d.ReasonCode, d.Info}
+	cloneTogether(list)
+	d.MXHost, d.HELO, d.ReasonCode, d.Info = list[0], list[1], list[2], list[3]
+	return d
+}
+
+// cloneTogether replaces texts by parts of one text.
+func cloneTogether(list []string) {
+	text := strings.Join(list, "")
+	for i, s := range list {
+		list[i], text = text[:len(s)], text[len(s):]
+	}
 }
 
 // canonicalDetail returns d in a form that a report may have.

@@ -37,6 +37,7 @@ type Tally struct {
 	domain   string
 	room     *Room // nil for none but the limits of one domain
 	policies []*policySum
+	first    [1]*policySum           // the array of policies while there is one
 	index    map[uint64][]*policySum // by hash; nil while there are few policies
 	details  int                     // number of details of all policies
 	octets   int                     // of memory
@@ -74,8 +75,13 @@ func New(seed maphash.Seed, domain string, room *Room) *Tally {
 	if !room.take(octets, false) {
 		return nil
 	}
-	return &Tally{seed: seed, domain: strings.Clone(domain), room: room, octets: octets}
+	t := &Tally{seed: seed, domain: strings.Clone(domain), room: room, octets: octets}
+	t.policies = t.first[:0]
+	return t
 }
+
+// Domain returns the domain of the Tally.
+func (t *Tally) Domain() string { return t.domain }
 
 // Merged returns the total of sums of a domain, within the limits of one domain. It has the
 // texts of the sums, not copies.
@@ -286,8 +292,7 @@ func (t *Tally) detail(p *policySum, key report.Detail) *detailSum {
 	}
 	t.details++
 	if !t.shares {
-		key.MXHost, key.HELO = strings.Clone(key.MXHost), strings.Clone(key.HELO)
-		key.ReasonCode, key.Info = strings.Clone(key.ReasonCode), strings.Clone(key.Info)
+		key = cloneDetail(key)
 	}
 	added := &detailSum{key: key}
 	p.details = append(p.details, added)

@@ -1,17 +1,15 @@
-package main
+package reporting
 
 import (
 	"bytes"
-	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -33,7 +31,11 @@ import (
 // RPT-78, RPT-79).
 func TestReportsInterop(t *testing.T) {
 	python := needPython(t)
-	w := newWorld(t)
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, key)
 	authority := mailserver.NewCA(t, "reports authority")
 	posts := startEndpoint(t, w, "reports.test", authority)
 	postfix := mailserver.StartPostfix(t, []mailserver.Entrance{{Addr: "203.0.113.25"}})
@@ -43,21 +45,18 @@ func TestReportsInterop(t *testing.T) {
 	w.mailHost("posted.test")
 	w.Domain("_smtp._tls.posted.test", policytest.Unsigned).Add(`@ TXT "v=TLSRPTv1; rua=https://reports.test/v1/tlsrpt"`)
 
-	key := keyFile(t, newRSA(t, 2048))
-	w.deps.open = openStores
-	args := []string{"-store", filepath.Join(t.TempDir(), "relay.db"), "-contact", "tls-reports@sender.test", "-organization", "Sender", "-dkim-key", key}
-	relay := w.start(t, args...)
+	relay := w.start(t)
 	for range 3 {
-		if err := relay.send("you@mailed.test", greeting); err == nil || !strings.HasPrefix(err.Error(), "4") {
+		if err := relay.send("you@mailed.test"); err == nil || !strings.HasPrefix(err.Error(), "4") {
 			t.Errorf("mail to a host without TLS: %v", err)
 		}
 	}
-	if err := relay.send("you@posted.test", greeting); err != nil {
+	if err := relay.send("you@posted.test"); err != nil {
 		t.Error(err)
 	}
 	relay.end(t) // another process sends the reports
 	w.tomorrow()
-	w.start(t, args...)
+	w.start(t)
 	await.Until(t, "a report by mail and one by https", func() bool { return len(postfix.Messages(t)) > 0 && len(posts.all()) > 0 })
 
 	mailed := postfix.Messages(t)[0]
@@ -65,7 +64,7 @@ func TestReportsInterop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	read, err := report.Parse(strings.NewReader(readStrictly(t, python, key, mailed)))
+	read, err := report.Parse(strings.NewReader(readStrictly(t, w, python, mailed)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,16 +99,9 @@ func needPython(t *testing.T) string {
 
 // readStrictly returns the report that the second reader finds in a message, as
 // JSON.
-func readStrictly(t *testing.T, python, key, message string) string {
+func readStrictly(t *testing.T, w *world, python, message string) string {
 	t.Helper()
-	signer, err := newSigner(settings{contact: "tls-reports@sender.test", dkimKey: key, dkimSelector: "tlsrpt"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	name, record, err := signer.record()
-	if err != nil {
-		t.Fatal(err)
-	}
+	name, record := w.dkimRecord(t)
 	var stdout, stderr bytes.Buffer
 	cmd := exec.Command(python, "testdata/read_report.py", name, record)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(message), &stdout, &stderr
@@ -126,17 +118,6 @@ func readStrictly(t *testing.T, python, key, message string) string {
 		}
 	}
 	return stdout.String()
-}
-
-// redirect redirects connections to an address to a port of 127.0.0.1.
-func (w *world) redirect(addr string, port int) {
-	dial := w.deps.policy.Dial
-	w.deps.policy.Dial = func(ctx context.Context, network, to string) (net.Conn, error) {
-		if to == addr {
-			return new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		}
-		return dial(ctx, network, to)
-	}
 }
 
 // endpoint is an https endpoint: an nginx and the requests that it forwarded.
@@ -179,10 +160,10 @@ func startEndpoint(t *testing.T, w *world, host string, authority mailserver.Ide
 	w.Domain(host, policytest.Unsigned).Add("@ A 203.0.113.80")
 	w.redirect("203.0.113.80:443", port)
 	roots := x509.NewCertPool()
-	if w.deps.policy.RootCAs != nil {
-		roots = w.deps.policy.RootCAs.Clone()
+	if w.config.RootCAs != nil {
+		roots = w.config.RootCAs.Clone()
 	}
 	roots.AddCert(authority.Cert)
-	w.deps.policy.RootCAs = roots
+	w.config.RootCAs = roots
 	return e
 }

@@ -1,8 +1,15 @@
-package main
+package reporting
 
 import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/emersion/go-msgauth/dkim"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/internal/test/await"
@@ -30,35 +37,38 @@ func hidePolicy(w *world, name string, mx *policytest.Host) {
 // still broken, and is not itself counted.
 func TestReports(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, key)
+	_, record := w.dkimRecord(t)
 	mx := stsDomain(w, "stripped.test")
 	mx.Break(policytest.NoSTARTTLS)
 	w.Domain("_smtp._tls.stripped.test", policytest.Unsigned).Add(`@ TXT "v=TLSRPTv1; rua=mailto:tls@stripped.test"`)
-	key := keyFile(t, newEd25519(t))
-	args := []string{"-contact", "tls-reports@sender.test", "-organization", "Sender", "-dkim-key", key}
 
 	today := report.DayOf(w.Now())
-	relay := w.start(t, args...)
+	relay := w.start(t)
 	for range 3 {
-		if err := relay.send("you@stripped.test", greeting); err == nil {
+		if err := relay.send("you@stripped.test"); err == nil {
 			t.Error("sent in clear")
 		}
 	}
 	relay.end(t)
 	w.tomorrow()
-	relay = w.start(t, args...)
+	relay = w.start(t)
 	// A relay that ends before the reply to the message cannot know that it was accepted,
 	// and reports again.
 	await.Until(t, "the report", func() bool { return strings.Contains(relay.log.String(), "report delivered") })
 	relay.end(t)
 	w.tomorrow()
-	relay = w.start(t, args...)
-	if err := relay.send("you@stripped.test", greeting); err == nil {
+	relay = w.start(t)
+	if err := relay.send("you@stripped.test"); err == nil {
 		t.Error("sent in clear")
 	}
 	relay.end(t)
 	w.tomorrow()
-	w.start(t, args...)
+	w.start(t)
 	await.Until(t, "the next report", func() bool { return len(mx.Messages()) > 1 })
 
 	messages := mx.Messages()
@@ -77,8 +87,49 @@ func TestReports(t *testing.T) {
 			rep.Policies[0].Details[0].Type != tlsrpt.STARTTLSNotSupported {
 			t.Errorf("%+v, want %+v", rep, want)
 		}
-		if checks := verify(t, messages[i].Data, key); len(checks) != 1 || checks[0].Err != nil || checks[0].Domain != "sender.test" {
+		if checks := verify(t, messages[i].Data, record); len(checks) != 1 || checks[0].Err != nil || checks[0].Domain != "sender.test" {
 			t.Errorf("signatures %+v", checks)
 		}
+	}
+}
+
+// verify verifies the signatures of a message with the DNS record of a key.
+func verify(t *testing.T, message []byte, record string) []*dkim.Verification {
+	t.Helper()
+	checks, err := dkim.VerifyWithOptions(bytes.NewReader(message), &dkim.VerifyOptions{
+		LookupTXT: func(string) ([]string, error) {
+			// The library accepts only the service type "email".
+			return []string{strings.Replace(record, "s=tlsrpt", "s=email", 1)}, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return checks
+}
+
+// MTA-STS policies in the file survive a restart of the daemon. For the relay, a policy that was seen before protects
+// although DNS replies are forged.
+func TestStoreOutlivesTheDaemon(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	mx := stsDomain(w, "sts.test")
+	first := w.start(t)
+	if err := first.send("you@sts.test"); err != nil {
+		t.Fatal(err)
+	}
+	first.end(t)
+	hidePolicy(w, "sts.test", mx)
+	second := w.start(t)
+	if err := second.send("you@sts.test"); err == nil {
+		t.Error("sent in clear")
+	}
+	second.end(t)
+	// Without the file, nothing shows that there is a policy.
+	if err := os.Remove(filepath.Join(filepath.Dir(w.file), "state.db")); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.start(t).send("you@sts.test"); err != nil {
+		t.Errorf("without the policy: %v", err)
 	}
 }

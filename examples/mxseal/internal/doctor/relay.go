@@ -1,0 +1,82 @@
+package doctor
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mxseal/mxseal/examples/mxseal/internal/config"
+)
+
+// transportLines give the queue manager alone a transport map, in master.cf: when mxseal does not answer, mail that
+// comes in is not held up.
+var transportLines = []string{
+	"master.cf: rewrite-out unix - - n - - trivial-rewrite",
+	"master.cf:   -o transport_maps=socketmap:unix:mxseal/transport.sock:transport",
+	"master.cf: qmgr unix n - n 300 1 qmgr",
+	"master.cf:   -o rewrite_service_name=rewrite-out",
+}
+
+// examineRelay looks at what the relay needs.
+func (p *postfix) examineRelay(c *config.Config) (all []finding) {
+	add := func(s severity, text string, lines ...string) { all = append(all, finding{s, text, lines}) }
+	if c.Relay.Transport != nil && !p.asksForTransport() {
+		add(problem, "Postfix does not ask mxseal how to send mail, so that it does not use the relay", transportLines...)
+	}
+	if c.Relay.LMTP != nil {
+		all = append(all, examineTimeout("lmtp_data_done_timeout", p.lmtp, c)...)
+		if p.lmtp["lmtp_send_xforward_command"] != "yes" {
+			add(advice, "the log of the relay lacks the queue IDs of Postfix", "lmtp_send_xforward_command = yes")
+		}
+	}
+	if c.Relay.SMTP != nil {
+		all = append(all, examineTimeout("smtp_data_done_timeout", p.settings, c)...)
+	}
+	if most, limit := c.Relay.MaxSize, p.settings["message_size_limit"]; c.Relay.LMTP != nil || c.Relay.SMTP != nil {
+		if size, err := strconv.ParseInt(limit, 10, 64); err != nil || size == 0 || size > most {
+			add(advice, fmt.Sprintf("Postfix takes messages of %s octets (0 means any number), and returns those to their senders that have more than relay.max-size, %d", limit, most),
+				fmt.Sprintf("message_size_limit = %d", most))
+		}
+	}
+	return all
+}
+
+// asksForTransport reports whether some transport map is that of mxseal.
+func (p *postfix) asksForTransport() bool {
+	for _, maps := range p.transports {
+		for _, each := range strings.FieldsFunc(maps, func(r rune) bool { return strings.ContainsRune(", \t{}", r) }) {
+			if strings.HasPrefix(each, "socketmap:") && strings.HasSuffix(each, ":transport") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// examineTimeout looks at how long Postfix waits for the reply to a message. If that is less than what the relay
+// counts on, Postfix sends mail again that a mail host has taken.
+func examineTimeout(name string, settings map[string]string, c *config.Config) []finding {
+	timeout, err := parseTime(settings[name])
+	if err == nil && timeout >= c.Relay.ClientTimeout {
+		return nil
+	}
+	return []finding{{
+		problem,
+		fmt.Sprintf("%s is %s, and relay.client-timeout %v: Postfix does not wait for mail hosts that take ten minutes for their reply, and sends them the mail again", name, settings[name], c.Relay.ClientTimeout),
+		[]string{fmt.Sprintf("%s = %ds", name, int(c.Relay.ClientTimeout.Seconds()))},
+	}}
+}
+
+// parseTime reads a time of postconf(5), such as 600s; without a unit it is in seconds.
+func parseTime(text string) (time.Duration, error) {
+	units := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour, "w": 7 * 24 * time.Hour}
+	unit := time.Second
+	if text != "" {
+		if found, ok := units[text[len(text)-1:]]; ok {
+			unit, text = found, text[:len(text)-1]
+		}
+	}
+	n, err := strconv.ParseUint(text, 10, 20)
+	return time.Duration(n) * unit, err
+}
