@@ -279,7 +279,10 @@ func recordStrings(records []dane.Record) []string {
 // outcomeOfMTASTS is the outcome under the policy in force, if the session had to meet
 // it or a policy in testing mode was observed, and the failure to get a policy that the
 // domain announces (RFC 8461 section 6). Where DANE alone decides, the policy was not
-// applied, and the session says nothing about it.
+// applied, and the session says nothing about it. A session that met a remembered policy
+// whose refresh failed counts as failed, for the failure of the refresh. RFC 8460 does not
+// say how to count it; but the failure must be reported, and an entry whose details have
+// more failed sessions than its summary would contradict itself.
 func (a *attempt) outcomeOfMTASTS(general []tlsrpt.Failure) []tlsrpt.Outcome {
 	h := a.host
 	found := h.plan.MTASTS

@@ -378,8 +378,9 @@ func TestS13Stalls(t *testing.T) {
 				d.Resolver = w.published(t, at(policy.Opportunistic, first...), at(policy.Opportunistic, second...), at(policy.Opportunistic, "192.0.2.9"))
 				for _, step := range []struct {
 					stalls int // addresses tried before the one that works
+					known  int // addresses that are remembered afterwards
 					then   time.Duration
-				}{{4, 0}, {4, 0}, {0, 11 * time.Minute}, {4, 0}} {
+				}{{4, 4, 0}, {4, 8, 0}, {0, 8, 11 * time.Minute}, {4, 4, 0}} {
 					start, before := time.Now(), len(w.dialled)
 					if err := d.SendMail(t.Context(), "s@example.net", []string{"x@example.org"}, []byte(letter)); err != nil {
 						t.Fatal(err)
@@ -390,7 +391,19 @@ func TestS13Stalls(t *testing.T) {
 					if got := w.dialled[before:]; len(got) != step.stalls+1 || got[len(got)-1] != "192.0.2.9" {
 						t.Errorf("dialled %q", got)
 					}
+					for addr, until := range d.Stalled() {
+						if addr.String() == "192.0.2.9" || time.Until(until) <= 0 || time.Until(until) > 10*time.Minute {
+							t.Errorf("%v stalled until %v", addr, until)
+						}
+					}
+					if n := len(d.Stalled()); n != step.known {
+						t.Errorf("%d addresses stalled, want %d", n, step.known)
+					}
 					time.Sleep(step.then)
+				}
+				time.Sleep(11 * time.Minute)
+				if stalled := d.Stalled(); len(stalled) != 0 {
+					t.Errorf("%v", stalled)
 				}
 			})
 		})

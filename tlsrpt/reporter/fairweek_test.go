@@ -30,6 +30,9 @@ import (
 //
 // There are 400 domains, or as many as the environment variable MXSEAL_DOMAINS says.
 func TestHostileWeek(t *testing.T) {
+	if testing.Short() {
+		t.Skip("simulates a week")
+	}
 	t.Parallel()
 	count := 400
 	if text := os.Getenv("MXSEAL_DOMAINS"); text != "" {

@@ -44,6 +44,9 @@ func TestSimulatedWeekWithoutCrashes(t *testing.T) {
 }
 
 func simulate(t *testing.T, seed uint64, crashes bool) (f *fleet) {
+	if testing.Short() {
+		t.Skip("simulates a week")
+	}
 	t.Parallel()
 	t.Logf("seed %d", seed)
 	synctest.Test(t, func(t *testing.T) {

@@ -22,25 +22,14 @@ import (
 
 	"github.com/mxseal/mxseal/internal/test/await"
 	"github.com/mxseal/mxseal/internal/test/interop"
+	"github.com/mxseal/mxseal/internal/test/interop/rootdir"
 	"github.com/mxseal/mxseal/internal/test/logbuf"
 )
-
-// systemRoot returns the root directory of the Debian system in which the package may be installed.
-func systemRoot(t *testing.T) string {
-	t.Helper()
-	root := os.Getenv("MXSEAL_INSTALL")
-	if root == "" {
-		const why = "the packages are made, installed and purged only with MXSEAL_INSTALL, the root directory of a Debian system with Postfix"
-		interop.NotCompared(t, why)
-		t.Skip(why)
-	}
-	return root
-}
 
 // Making the packages twice gives the same octets, both have the same files, and the Debian package can be
 // installed, used and purged.
 func TestPackages(t *testing.T) {
-	root := systemRoot(t)
+	root := rootdir.Named(t, "MXSEAL_INSTALL", "the root directory of a Debian system with Postfix, in which mxseal may be installed and purged")
 	programs := t.TempDir()
 	build := exec.Command("go", "build", "-ldflags=-s -w", "-buildvcs=false", "-o", filepath.Join(programs, "mxseal-"+runtime.GOARCH), "..")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")

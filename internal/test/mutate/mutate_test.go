@@ -21,6 +21,9 @@ const root = "../../.."
 // to be explained in survivors.txt or killed. The test fails if two in five survive without
 // an explanation, because then the tests of a package do not work.
 func TestMutants(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles and runs the tests of a package many times")
+	}
 	s := seed.New(t)
 	known, err := Survivors()
 	if err != nil {

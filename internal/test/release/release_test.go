@@ -24,6 +24,9 @@ const (
 // After .ci/release, every module of the repository can be added from a proxy
 // to an empty module, and all its packages build there.
 func TestModulesCanBeGot(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds every module")
+	}
 	t.Parallel()
 	repo := newRepository(t)
 	before := repo.git("rev-parse", "HEAD")
@@ -71,6 +74,9 @@ func TestModulesCanBeGot(t *testing.T) {
 // A tag without .ci/release does not produce a usable nested module. This shows
 // that the previous test can fail.
 func TestTagsAlone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("downloads every module")
+	}
 	t.Parallel()
 	repo := newRepository(t)
 	modules := repo.modules()

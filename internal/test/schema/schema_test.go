@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,17 +66,28 @@ var modules = map[string]int{
 	"../../../examples/mxseal":    2,
 }
 
+// simulations are tests that produce very many reports, all in the form of those of others.
+// They run only with MXSEAL_LONG=1.
+const simulations = "^Test(SimulatedWeek|SimulatedWeekWithoutCrashes|HostileWeek|R3.*)$"
+
 // Each report that a test of the library produces has the form of the schema. The tests
 // run again with the environment variable that makes package reporttest save them.
 func TestReportsOfAllTests(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the tests of other packages")
+	}
 	t.Parallel()
+	flags := []string{"test", "-count=1"}
+	if os.Getenv("MXSEAL_LONG") == "" {
+		flags = append(flags, "-skip", simulations)
+	}
 	checker := newChecker(t)
 	for module, least := range modules {
 		t.Run(filepath.Base(module), func(t *testing.T) {
 			t.Parallel() // most of these tests wait for servers
 			dir := t.TempDir()
 			packages := reportPackages(t, module)
-			command(t, module, []string{"MXSEAL_REPORTS=" + dir}, append([]string{"test", "-count=1"}, packages...)...)
+			command(t, module, []string{"MXSEAL_REPORTS=" + dir}, append(slices.Clone(flags), packages...)...)
 			files, err := filepath.Glob(filepath.Join(dir, "*.json"))
 			if err != nil {
 				t.Fatal(err)

@@ -178,7 +178,8 @@ func TestDeadlines(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			slow := &slowResolver{plan: plan, takes: 20 * time.Second, waiting: make(chan int, 1), done: make(chan struct{})}
 			slow.waiting <- 0
-			all := maps.New(maps.Config{Resolver: slow, Settings: func() maps.Settings { return maps.Settings{} }, Now: time.Now, Logger: slog.New(slog.DiscardHandler)}).All()
+			tested := maps.New(maps.Config{Resolver: slow, Settings: func() maps.Settings { return maps.Settings{} }, Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
+			all := tested.All()
 			key := map[string]string{"QUERY": "dane.example", "exim": "dane.example mx.dane.example"}[name]
 			ask := func() (socketmap.Reply, time.Duration) {
 				began := time.Now()
@@ -193,10 +194,17 @@ func TestDeadlines(t *testing.T) {
 					t.Errorf("%s: %+v after %v", name, reply, took)
 				}
 			}
+			if until, found := tested.Slow()["dane.example"]; !found || time.Until(until) <= 0 {
+				t.Errorf("%s: slow until %v", name, until)
+			}
 			time.Sleep(20*time.Second - time.Since(slow.began))
 			synctest.Wait()
 			if reply, took := ask(); reply.Status != socketmap.Found || took > 0 {
 				t.Errorf("%s: %+v after %v", name, reply, took)
+			}
+			time.Sleep(10 * time.Second) // for which that is remembered
+			if slow := tested.Slow(); len(slow) != 0 {
+				t.Errorf("%s: %v is still slow", name, slow)
 			}
 		})
 	}

@@ -19,7 +19,7 @@ import (
 func manualExim(t *testing.T) (top, transport string) {
 	t.Helper()
 	_, section, _ := strings.Cut(packaged(t, "mxseal-serve.8"), "\n.Ss Exim\n")
-	section, _, _ = strings.Cut(section, "\n.Sh ")
+	section, _, _ = strings.Cut(section, "\n.S") // the next one
 	blocks := regexp.MustCompile(`(?s)\n\.Bd -literal -offset indent\n(.*?)\n\.Ed`).FindAllStringSubmatch(section, -1)
 	if len(blocks) != 2 {
 		t.Fatalf("%d blocks in\n%s", len(blocks), section)

@@ -16,15 +16,25 @@ import (
 // Root is a root directory for chroot(8).
 type Root string
 
+// Named returns the directory that an environment variable names. Without it, the test is skipped, which is said
+// with the reason.
+func Named(t testing.TB, variable, what string) string {
+	t.Helper()
+	dir := os.Getenv(variable)
+	if dir == "" {
+		interop.NotCompared(t, "%s does not name %s", variable, what)
+		t.Skipf("%s does not name %s", variable, what)
+	}
+	return dir
+}
+
 // Copy returns a copy of the root directory that an environment variable names. Its files are those of the
 // original: do not write to them, but replace them by Write. Without the variable, the test is skipped.
 func Copy(t testing.TB, variable string) Root {
 	t.Helper()
-	original := os.Getenv(variable)
-	if _, err := os.Stat(filepath.Join(original, "unpacked")); original == "" || err != nil {
-		why := variable + " is not the root directory with this program that .ci/unpack makes, as in .ci/run"
-		interop.NotCompared(t, "%s", why)
-		t.Skip(why)
+	original := Named(t, variable, "a root directory that .ci/unpack makes, as in .ci/run")
+	if _, err := os.Stat(filepath.Join(original, "unpacked")); err != nil {
+		t.Fatal(err)
 	}
 	interop.NeedThat(t, os.Geteuid() == 0, "only root can use chroot")
 	// Beside the original, where hard links to its files are possible.

@@ -1,0 +1,74 @@
+package conformance
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// secure are the prefixes of rules that concern security, where they are a MUST, and further
+// is those of others.
+var (
+	secure  = strings.Fields("STS DANE OPS TLSA REQ STT SEC AUTH SUB OAUTH")
+	further = strings.Fields("SMTP-2 SMTP-5 SMTP-8 SMTP-18 SMTP-19 SMTP-24 SMTP-28 SMTP-32")
+)
+
+// concernsSecurity reports whether a rule is a MUST that concerns security, and is shown by
+// tests.
+func (r rule) concernsSecurity() bool {
+	prefix, _, _ := strings.Cut(r.id, "-")
+	return len(r.shown) > 0 && strings.Contains(r.clause, "MUST") && (slices.Contains(secure, prefix) || slices.Contains(further, r.id))
+}
+
+// listAfter returns the words of the paragraph after a marker in CONFORMANCE.md.
+func listAfter(t *testing.T, marker string) []string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, "CONFORMANCE.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(text), "<!-- "+marker+" -->\n")
+	if !found {
+		t.Fatalf("CONFORMANCE.md has no list %q", marker)
+	}
+	list, _, _ := strings.Cut(rest, "\n\n")
+	return strings.Fields(list)
+}
+
+// Every MUST that concerns security, and every rule of the sample in CONFORMANCE.md, is broken
+// by a change in broken.txt, except for those that the page names. It names no others.
+func TestTally(t *testing.T) {
+	t.Parallel()
+	broken := map[string]bool{}
+	for _, c := range readChanges(t) {
+		for _, f := range c.rules {
+			broken[f.id] = true
+		}
+	}
+	missing, sample := listAfter(t, "not broken"), listAfter(t, "sample")
+	var security []string
+	for _, r := range readRules(t) {
+		if r.concernsSecurity() {
+			security = append(security, r.id)
+		}
+	}
+	if got := listAfter(t, "security"); !slices.Equal(got, security) {
+		t.Errorf("CONFORMANCE.md has to list as MUSTs that concern security:\n%s", strings.Join(security, " "))
+	}
+	for _, id := range slices.Concat(security, sample) {
+		if broken[id] == slices.Contains(missing, id) {
+			t.Errorf("%s: broken by a change in broken.txt: %v, named in CONFORMANCE.md as not broken: %v", id, broken[id], !broken[id])
+		}
+	}
+	for _, id := range missing {
+		if !slices.Contains(security, id) && !slices.Contains(sample, id) {
+			t.Errorf("CONFORMANCE.md: %s is not broken, and needs not be", id)
+		}
+	}
+	if len(security) < 200 || len(sample) < 150 {
+		t.Errorf("%d MUSTs that concern security, and %d others", len(security), len(sample))
+	}
+	t.Logf("%d of %d rules are broken by changes", len(broken), len(readRules(t)))
+}
