@@ -32,6 +32,12 @@ func (g guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this server has another name: ask for localhost or an address, or add the name to http.names", http.StatusMisdirectedRequest)
 		return
 	}
+	if dest := r.Header.Get("Sec-Fetch-Dest"); isForeign(r) && dest != "" && dest != "document" {
+		// An image or a frame shows nothing. But each page reads all that is known, so that many of them would keep
+		// this server busy.
+		http.Error(w, "a page of another site asks for a part of itself", http.StatusForbidden)
+		return
+	}
 	g.next.ServeHTTP(w, r)
 }
 

@@ -78,6 +78,13 @@ func TestGuard(t *testing.T) {
 		if w := get(t, pages, "/?domain=plain.example", "Sec-Fetch-Site", site); !strings.Contains(w.Body.String(), "Another site") {
 			t.Errorf("%s: %s", site, w.Body)
 		}
+		for dest, want := range map[string]int{"document": http.StatusOK, "image": http.StatusForbidden, "iframe": http.StatusForbidden} {
+			for _, path := range []string{"/reports", "/policies"} {
+				if w := get(t, pages, path, "Sec-Fetch-Site", site, "Sec-Fetch-Dest", dest); w.Code != want {
+					t.Errorf("%s, %s as %s: %d", site, path, dest, w.Code)
+				}
+			}
+		}
 	}
 	if n := len(inet.AllQuestions()); n != asked {
 		t.Errorf("%d queries", n-asked)
