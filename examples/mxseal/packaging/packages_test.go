@@ -1,4 +1,3 @@
-// Package packaging tests the Debian package and the rpm.
 package packaging
 
 import (
