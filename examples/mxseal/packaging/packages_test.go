@@ -3,6 +3,7 @@ package packaging
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -350,7 +351,9 @@ func useInstalled(t *testing.T, s *system) {
 	}
 	defer datagrams.Close()
 	fmt.Fprint(datagrams, `{"d":"example.org","policies":[{"policy-type":9,"policy-domain":"example.org","f":0}]}`)
-	web := &http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", s.path("run/mxseal/http.sock")) }}}
+	web := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", s.path("run/mxseal/http.sock"))
+	}}}
 	await.Until(t, "the datagram is counted", func() bool {
 		reply, err := web.Get("http://mxseal/metrics")
 		if err != nil {

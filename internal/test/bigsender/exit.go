@@ -23,7 +23,6 @@ import (
 type exit struct {
 	listener net.Listener
 	world    *world
-	evilAddr netip.AddrPort
 	hijack   atomic.Bool
 	running  sync.WaitGroup
 	ctx      context.Context
