@@ -17,6 +17,8 @@
 //   - No relay opens more descriptors than its configuration allows, in any outage.
 //   - The reports of the day contain each session once.
 //
+// It runs on Linux only, where /proc tells how many descriptors a process has.
+//
 // It prints what a plan, a session, a message and a domain cost.
 //
 //	go test -v -run TestDay ./internal/test/bigsender                              # some seconds
