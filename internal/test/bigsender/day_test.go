@@ -296,11 +296,11 @@ func (d *day) restarts() {
 }
 
 func (d *day) checkDescriptors() {
-	for _, p := range d.fleet.relays {
-		if most := d.fleet.config.Limits.descriptors(); p.most > most {
-			d.t.Errorf("relay %d had %d descriptors open, more than %d", p.index, p.most, most)
+	for i, open := range d.fleet.watched.most {
+		if most := d.fleet.config.Limits.descriptors(); open > most {
+			d.t.Errorf("relay %d had %d descriptors open, more than %d", i, open, most)
 		}
-		d.print("relay %d: at most %d descriptors", p.index, p.most)
+		d.print("relay %d: at most %d descriptors", i, open)
 	}
 }
 

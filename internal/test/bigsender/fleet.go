@@ -21,10 +21,18 @@ import (
 
 // fleet is the relays of the day.
 type fleet struct {
-	t      *testing.T
-	config relayConfig
-	queue  *queue
-	relays []*process
+	t       *testing.T
+	config  relayConfig
+	queue   *queue
+	relays  []*process
+	watched watched
+}
+
+// watched are the numbers of open descriptors that were seen.
+type watched struct {
+	mu   sync.Mutex
+	pids []int // of the relays
+	most []int
 }
 
 // process is a relay, seen from outside.
@@ -38,7 +46,6 @@ type process struct {
 	mu      sync.Mutex
 	in      io.WriteCloser
 	waiting map[string]chan string // by the first word of the answer
-	most    int                    // descriptors
 }
 
 // start starts a relay in the place of the one before.
@@ -67,11 +74,15 @@ func (f *fleet) start(index int) {
 	go p.read(out)
 	p.await(ready)
 	f.relays[index] = p
+	f.watched.mu.Lock()
+	defer f.watched.mu.Unlock()
+	f.watched.pids[index] = p.cmd.Process.Pid
 }
 
 // startAll starts a number of relays.
 func (f *fleet) startAll(n int) {
 	f.relays = make([]*process, n)
+	f.watched.pids, f.watched.most = make([]int, n), make([]int, n)
 	for i := range n {
 		f.start(i)
 	}
@@ -208,16 +219,22 @@ func (f *fleet) watchDescriptors() (stop func()) {
 				return
 			case <-tick.C:
 			}
-			for _, p := range f.relays {
-				open, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(p.cmd.Process.Pid), "fd"))
-				if err == nil {
-					p.most = max(p.most, len(open))
-				}
-			}
+			f.watched.look()
 		}
 	}()
 	return func() {
 		close(done)
 		<-finished
+	}
+}
+
+func (w *watched) look() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, pid := range w.pids {
+		open, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pid), "fd"))
+		if err == nil {
+			w.most[i] = max(w.most[i], len(open))
+		}
 	}
 }
