@@ -143,8 +143,8 @@ func (d domain) policyMode() string {
 	return ""
 }
 
-// wantsReports reports whether the domain has a TLSRPT record.
-func (d domain) wantsReports() bool { return d.mix(4)%10 == 0 }
+// wantsReports reports whether the domain has a TLSRPT record that can be read.
+func (d domain) wantsReports() bool { return d.mix(4)%10 == 0 && d.kind() != bogus }
 
 // ending is what becomes of the mail for a domain.
 type ending int
