@@ -357,7 +357,7 @@ func useInstalled(t *testing.T, s *system) {
 		return new(net.Dialer).DialContext(ctx, "unix", s.path("run/mxseal/http.sock"))
 	}}}
 	await.Until(t, "the datagram is counted", func() bool {
-		reply, err := web.Get("http://mxseal/metrics")
+		reply, err := web.Get("http://localhost/metrics")
 		if err != nil {
 			return false
 		}
