@@ -192,8 +192,8 @@ func (j *judge) authenticate(q question, signers []string, missing Reason, check
 		if j.chain.anchors.Between(signer, q.home()) {
 			continue
 		}
-		if signer != "." && j.chain.known(signer) == nil { // a zone that was not expected
-			_ = j.session.guess(question{signer, dns.TypeDS}) && j.session.guess(question{signer, dns.TypeDNSKEY})
+		if signer != "." && j.chain.known(signer) == nil && j.session.guess(question{signer, dns.TypeDS}) {
+			j.session.guess(question{signer, dns.TypeDNSKEY}) // a zone that was not expected
 		}
 		z, err := j.chain.zone(signer)
 		switch {

@@ -42,8 +42,8 @@ type Config struct {
 // that are in use. A cyclic run finds a part of its keys each time around.
 //
 // A Cache is safe for concurrent use. Get does not allocate. If the key was used lately, it
-// takes no lock, and writes nothing that other cores read. While calls of Put are in progress, the bounds may be exceeded by
-// what these calls add.
+// takes no lock, and writes nothing that other cores read. While calls of Put are in
+// progress, the bounds may be exceeded by what these calls add.
 type Cache[K comparable, V any] struct {
 	config Config
 	count  atomic.Int64 // entries in all shards
