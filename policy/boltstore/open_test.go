@@ -71,13 +71,19 @@ func TestOpenFails(t *testing.T) {
 }
 
 // A file of a later version is not read and not treated as damaged. The error names the
-// version.
+// version. A version that no release writes is damage.
 func TestSchema(t *testing.T) {
 	t.Parallel()
-	for _, version := range []string{"3", "0", "-1", "x", ""} {
+	for _, tt := range []struct {
+		version string
+		want    error
+	}{
+		{"3", ErrSchema}, {"10", ErrSchema},
+		{"0", ErrDamaged}, {"-1", ErrDamaged}, {"x", ErrDamaged}, {"", ErrDamaged}, {"2\x00", ErrDamaged},
+	} {
 		path := filled(t, 1)
 		s := open(t, path, Config{})
-		err := s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(meta).Put(schemaKey, []byte(version)) })
+		err := s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(meta).Put(schemaKey, []byte(tt.version)) })
 		if err := errors.Join(err, s.Close()); err != nil {
 			t.Fatal(err)
 		}
@@ -85,11 +91,12 @@ func TestSchema(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Open(path, Config{MoveDamaged: true}); !errors.Is(err, ErrSchema) || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), strconv.Quote(version)) {
-			t.Errorf("version %q: error %v", version, err)
+		_, err = Open(path, Config{MoveDamaged: tt.want == ErrSchema})
+		if !errors.Is(err, tt.want) || errors.Is(err, ErrSchema) == errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), strconv.Quote(tt.version)) {
+			t.Errorf("version %q: error %v", tt.version, err)
 		}
 		if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
-			t.Errorf("version %q: the file was changed, %v", version, err)
+			t.Errorf("version %q: the file was changed, %v", tt.version, err)
 		}
 	}
 }

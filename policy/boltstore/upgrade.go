@@ -46,7 +46,10 @@ func schemaOf(tx *bolt.Tx) (int, error) {
 	}
 	value := b.Get(schemaKey)
 	version, err := strconv.Atoi(string(value))
-	if err != nil || version < oldestSchema || version > schema {
+	if err != nil || version < oldestSchema {
+		return 0, fmt.Errorf("%w: its version is %q, which no release has written", ErrDamaged, value)
+	}
+	if version > schema {
 		return 0, fmt.Errorf("%w: its version is %q, and this release reads versions %d to %d", ErrSchema, value, oldestSchema, schema)
 	}
 	return version, nil
