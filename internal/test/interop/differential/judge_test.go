@@ -1,6 +1,7 @@
 package differential
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -198,8 +199,10 @@ func (p *panel) askDelv(q question) verdict {
 	// than the query.
 	command.Env = append(os.Environ(), "MALLOC_CONF=narenas:1", "UV_THREADPOOL_SIZE=1")
 	out, err := command.CombinedOutput()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
+	if exit := new(exec.ExitError); errors.As(err, &exit) && ctx.Err() == nil {
+		err = nil // which the output explains
+	}
+	if err = cmp.Or(ctx.Err(), err); err != nil {
 		return verdict{status: unasked, detail: err.Error()}
 	}
 	return ofDelv(strings.TrimSpace(string(out)))
