@@ -217,7 +217,7 @@ func TestDiscover(t *testing.T) {
 			unusable: true,
 			want:     "host.net", asked: "host.net.", addrs: "192.0.2.1",
 		}, {
-			name: "DANE-73, DANE-94 two secure aliases: the one in between is no candidate",
+			name: "DANE-73, DANE-94, DANE-56 two secure aliases: the one in between is no candidate",
 			world: world{"mx.example. A": "secure mx.example.!mid.example. mid.example.!host.net. 192.0.2.1", "mx.example. AAAA": "secure mx.example.!mid.example. mid.example.!host.net.",
 				"_25._tcp.host.net. TLSA": "secure", "_25._tcp.mid.example. TLSA": "secure " + tlsa, "_25._tcp.mx.example. TLSA": "secure"},
 			want: none, asked: "host.net. mx.example.", addrs: "192.0.2.1",

@@ -632,3 +632,23 @@ func TestRememberedByAnotherClient(t *testing.T) {
 		}
 	})
 }
+
+// A Mark ends when another policy comes into force.
+func TestMarkEndsWithThePolicy(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		c := w.client(t)
+		defer c.Close()
+		before := lookup(t, c)
+		time.Sleep(time.Minute)
+		if again := lookup(t, c); !before.Mark.Unchanged() || !again.Mark.Unchanged() {
+			t.Error("the Mark ends while nothing changes")
+		}
+		w.publish("2", strings.Replace(enforce, "86400", "172800", 1))
+		time.Sleep(5 * time.Minute)
+		after := lookup(t, c)
+		if after.Policy.Text == before.Policy.Text || before.Mark.Unchanged() || !after.Mark.Unchanged() {
+			t.Errorf("the Mark of the policy before is unchanged: %v, that of the new one: %v", before.Mark.Unchanged(), after.Mark.Unchanged())
+		}
+	})
+}

@@ -348,3 +348,41 @@ func TestStoreShared(t *testing.T) {
 		})
 	}
 }
+
+// counted counts how often a store is read.
+type counted struct {
+	*memStore
+	gets int
+}
+
+func (c *counted) Get(ctx context.Context, domain string) (mtasts.Entry, error) {
+	c.gets++
+	return c.memStore.Get(ctx, domain)
+}
+
+// That a domain has no policy is known from memory in every spelling of its name, and the
+// store that has none for it is asked again no sooner than DNS.
+func TestNothingIsAskedAgainSoon(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.setTXT(txtAnswer{err: notFound("x")})
+		store := &counted{memStore: newMemStore()}
+		c := w.client(t, withStore(store))
+		defer c.Close()
+		first := lookup(t, c)
+		wait := first.NextCheck.Sub(time.Now())
+		gets := store.gets
+		for _, spelling := range []string{domain, "EXAMPLE.com", "example.com."} {
+			if _, err := c.Lookup(t.Context(), spelling); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if store.gets != gets {
+			t.Errorf("the store was read %d times more", store.gets-gets)
+		}
+		time.Sleep(wait)
+		if again := lookup(t, c); again.NextCheck.Sub(time.Now()) != wait || wait < time.Minute {
+			t.Errorf("next check in %v, and then in %v", wait, again.NextCheck.Sub(time.Now()))
+		}
+	})
+}

@@ -108,7 +108,7 @@ func attempted(h *policy.Host, state *tls.ConnectionState, err error) tlsrpt.Ses
 
 // The rows of the decision table, each by a real internet: what is published,
 // and what a session must prove. STS-63, STS-74, STS-76, DANE-27 to DANE-31,
-// DANE-45 to DANE-47, DANE-49, OPS-6, OPS-35.
+// DANE-45, DANE-46, DANE-49, OPS-6, OPS-35.
 func TestDecisionTableOnAnInternet(t *testing.T) {
 	const unusable = "0 0 1 0000000000000000000000000000000000000000000000000000000000000000"
 	dane, sts := policy.ByDANE, policy.ByMTASTS
@@ -628,6 +628,44 @@ func TestPlanTellsTheStatus(t *testing.T) {
 	}
 }
 
+// withoutAnchor returns a resolver that has a trust anchor for another tree only.
+func withoutAnchor(t *testing.T, inet *policytest.Internet) dnssec.Resolver {
+	t.Helper()
+	config := inet.DNSConfig()
+	config.Anchors = "elsewhere. IN DS 1 13 2 " + strings.Repeat("00", 32)
+	v, err := dnssec.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { v.Close() })
+	return v
+}
+
+// DANE-47: the name of an insecure MX host is told as the MX record has it, whatever it
+// is an alias of.
+func TestInsecureMXHostsKeepTheirNames(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	inet.Domain("recipient.example", policytest.Unsigned).MX("mx.alias.example")
+	inet.Domain("alias.example").Add("mx CNAME host.provider.example.")
+	inet.Domain("provider.example")
+	inet.Host("host.provider.example", policytest.TLSA("3 1 1"))
+	plan, err := resolver(t, inet).Resolve(t.Context(), "recipient.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := plan.Hosts[0]
+	if h.ServerName != "host.provider.example" || plan.MXStatus != dnssec.Insecure {
+		t.Fatalf("%s, MX %v", h.ServerName, plan.MXStatus)
+	}
+	for _, step := range []policy.Step{policy.Greeting, policy.NotOffered} {
+		session, failure := h.Attempted(step, nil, nil)
+		if session.MXHost != "mx.alias.example" || failure.Host != "mx.alias.example" {
+			t.Errorf("%v: a report names %s, the error %s", step, session.MXHost, failure.Host)
+		}
+	}
+}
+
 // DANE-6, DANE-7: whatever makes an answer insecure, an unsigned delegation, an
 // algorithm that nobody knows, an opt-out span or a missing anchor, is treated
 // alike.
@@ -638,9 +676,14 @@ func TestInsecureIsInsecure(t *testing.T) {
 	inet.Domain("unsigned.example", policytest.Unsigned).MX("mx.unsigned.example")
 	inet.Domain("unknown.example", policytest.UnknownAlgorithm).MX("mx.unknown.example")
 	inet.Domain("sub.optout.test", policytest.Unsigned).MX("mx.sub.optout.test")
-	for _, domain := range []string{"unsigned.example", "unknown.example", "sub.optout.test"} {
+	inet.Domain("signed.example").MX("mx.signed.example")
+	for _, domain := range []string{"unsigned.example", "unknown.example", "sub.optout.test", "signed.example"} {
 		inet.Host("mx."+domain, policytest.TLSA("3 1 1"))
-		plan, err := resolver(t, inet).Resolve(t.Context(), domain)
+		plan, err := resolver(t, inet, func(c *policy.Config) {
+			if domain == "signed.example" {
+				c.DNS = withoutAnchor(t, inet)
+			}
+		}).Resolve(t.Context(), domain)
 		if err != nil {
 			t.Errorf("%s: %v", domain, err)
 			continue

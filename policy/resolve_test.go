@@ -273,7 +273,7 @@ func TestConfiguredNextHop(t *testing.T) {
 	}
 }
 
-// DANE-112, TLSA-13: what the operator wishes for one domain.
+// DANE-112, TLSA-13, STT-11: what the operator wishes for one domain.
 func TestOverrides(t *testing.T) {
 	pin, err := dane.ParseRecord(someKey)
 	if err != nil {

@@ -229,3 +229,33 @@ func TestS26NoMailAnywhere(t *testing.T) {
 		})
 	}
 }
+
+// Octets that come behind the reply to EHLO are an injection where TLS proves something. Where
+// it proves nothing, they are dropped at the second attempt, and the mail still goes in TLS.
+func TestRepliesBehindEHLO(t *testing.T) {
+	t.Parallel()
+	strays := func(s *server) {
+		s.say(greeting)
+		s.answer("250-mx.example.net\r\n250 STARTTLS\r\n250 and more\r\n")
+		s.answer("220 go ahead\r\n")
+		if s.handshake(certificates().good) {
+			s.serve(nil)
+		}
+	}
+	for level, dials := range map[policy.Level]int{policy.Opportunistic: 2, policy.Encrypted: 1} {
+		synctest.Test(t, func(t *testing.T) {
+			w := oneHost(strays)
+			client, err := w.dialHost(t, level)
+			if (err == nil) != (level == policy.Opportunistic) || len(w.dialled) != dials {
+				t.Fatalf("%v: %v after %q", level, err, w.dialled)
+			}
+			if err != nil {
+				return
+			}
+			defer client.Close()
+			if _, inTLS := client.TLS(); !inTLS {
+				t.Errorf("%v: in cleartext", level)
+			}
+		})
+	}
+}

@@ -29,6 +29,7 @@ type resuming struct {
 	config   *tls.Config
 	cert     tls.Certificate // that the server shows now
 	confused bool            // the server breaks off when it is offered a ticket
+	breaks   int             // handshakes that the server breaks off at their end
 	offered  []bool          // a ticket, by handshake
 	resumed  []bool          // by session
 }
@@ -57,6 +58,10 @@ func newResuming(t *testing.T, version uint16) *resuming {
 	r.config.VerifyConnection = func(state tls.ConnectionState) error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
+		if r.breaks > 0 {
+			r.breaks--
+			return errors.New("confused")
+		}
 		r.resumed = append(r.resumed, state.DidResume)
 		return nil
 	}
@@ -243,6 +248,38 @@ func TestResumptionConfusesTheServer(t *testing.T) {
 				}
 			}
 			if len(r.recorded) != 2 || len(r.dialled) != 3 {
+				t.Errorf("%d sessions recorded, dialled %q", len(r.recorded), r.dialled)
+			}
+		})
+	}
+}
+
+// The same holds for a server that is offered a ticket which it does not know any more, makes
+// a full handshake, in which it is verified, and breaks that off.
+func TestForgottenTicketConfusesTheServer(t *testing.T) {
+	t.Parallel()
+	for _, options := range [][]policy.Option{nil, {policy.AtLeast(policy.Authenticated)}} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newResuming(t, tls.VersionTLS12) // in TLS 1.3, the client would not notice
+			if err := r.send(t, "first.example", options...); err != nil {
+				t.Fatal(err)
+			}
+			r.config.SetSessionTicketKeys([][32]byte{{1}})
+			r.mu.Lock()
+			r.breaks = 1
+			r.mu.Unlock()
+			result, err := r.pool.Send(t.Context(), mailOf(letter, "x@first.example"), options...)
+			if err != nil || len(result.Delivered) != 1 || result.Delivered[0].TLSVersion() != "TLS 1.2" {
+				t.Fatalf("%v, %+v", err, result)
+			}
+			for _, session := range r.recorded {
+				for _, outcome := range session.Outcomes {
+					if len(outcome.Failures) > 0 {
+						t.Errorf("recorded %+v", outcome)
+					}
+				}
+			}
+			if len(r.recorded) != 2 || len(r.dialled) != 3 || r.breaks != 0 {
 				t.Errorf("%d sessions recorded, dialled %q", len(r.recorded), r.dialled)
 			}
 		})

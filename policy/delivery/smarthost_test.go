@@ -326,6 +326,12 @@ func TestImplicitTLSHasNoWayBack(t *testing.T) {
 			s.say("\x15\x03\x01\x00\x02\x02\x28") // handshake_failure
 		}, false},
 		"TLS, and not verified": {relay(true, certificates().unknown, ""), true},
+		"refuses inside TLS": {func(s *server) {
+			if s.handshake(certificates().good) {
+				s.say("554 5.3.2 no mail here\r\n")
+				s.serve(nil)
+			}
+		}, false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(map[string][]script{"192.0.2.1": {tt.play, tt.play, inClearOnly, inClearOnly}})

@@ -148,7 +148,7 @@ func TestReporterForgetsOldDays(t *testing.T) {
 	})
 }
 
-// RPT-76, RPT-79, RPT-80, RPT-81: a report that is not accepted is sent again
+// RPT-13, RPT-76, RPT-79, RPT-80, RPT-81: a report that is not accepted is sent again
 // at growing intervals for 24 hours, always with the same names.
 func TestReporterRetries(t *testing.T) {
 	for _, status := range []int{301, 400, 404, 429, 503} {

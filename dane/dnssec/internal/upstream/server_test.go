@@ -49,3 +49,14 @@ func TestNoServers(t *testing.T) {
 		}
 	}
 }
+
+// What is no file is an error like a file that is not there.
+func TestDirectoryIsNoResolvConf(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, file := range []string{dir, dir + "/none"} {
+		if _, err := New(Config{ResolvConf: file}); err == nil || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "set Servers to") {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
