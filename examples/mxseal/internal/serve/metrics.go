@@ -13,7 +13,7 @@ import (
 // maxScrapes bounds the collections of numbers at the same time. Each reads all policies.
 const maxScrapes = 4
 
-// newMetrics returns the numbers of the daemon. The socketmap and the collector of datagrams begin later, and
+// newMetrics returns the numbers of the daemon. The socketmaps and the collector of datagrams begin later, and
 // before the page.
 func (d *daemon) newMetrics() (*metrics.Metrics, error) {
 	c := metrics.Config{
@@ -30,7 +30,15 @@ func (d *daemon) newMetrics() (*metrics.Metrics, error) {
 	}
 	if d.settings.Socketmap.Listen != nil {
 		c.Maps = []string{"QUERY", "QUERYwithTLSRPT", "sts", "exim"}
-		c.Connections = func() int { return d.policies.Connections() }
+	}
+	if d.settings.Relay.Transport != nil {
+		c.Maps = append(c.Maps, transportMap)
+	}
+	c.Connections = func() (n int) {
+		for _, server := range d.answering {
+			n += server.Connections()
+		}
+		return n
 	}
 	return metrics.New(c)
 }
