@@ -197,9 +197,8 @@ func TestHostThatIsNotListed(t *testing.T) {
 	}
 }
 
-// What an attacker in the place of the host must not get, and what he does get
-// where nothing is published. STS-88, DANE-85, DANE-111, OPS-3,
-// TLSA-22.
+// An attacker in the place of the host gets no session that a policy protects. It gets
+// one if nothing is published. STS-88, DANE-85, DANE-111, OPS-3, TLSA-22.
 func TestImpostor(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
@@ -336,9 +335,9 @@ func TestBrokenPolicyIsReported(t *testing.T) {
 	}
 }
 
-// A policy once seen protects while somebody blocks, hides, spoofs or forges
-// all that is not signed: STS-55, field notes 8, 45 and 55. Plans made during
-// the attack are no weaker than the one before it.
+// A policy that was seen once protects while an attacker blocks, hides, spoofs or
+// forges everything that is not signed: STS-55, field notes 8, 45 and 55. Plans made
+// during the attack are no weaker than the one before it.
 func TestRememberedPolicyUnderAttack(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
@@ -443,8 +442,8 @@ func TestSignedDNSUnderAttack(t *testing.T) {
 	}
 }
 
-// Field note 2, TLSA-24: name servers in unsigned zones that fail on TLSA hold up
-// no mail, because they are not asked, and nothing says that they were.
+// Field note 2, TLSA-24: name servers of unsigned zones that fail on TLSA delay no
+// mail, because they are not asked, and the plan does not say that they were.
 func TestBrokenNameServerInUnsignedZone(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
@@ -560,9 +559,8 @@ func TestResumedSessionIsVerified(t *testing.T) {
 	}
 }
 
-// The TLSA records are there before anybody connects (DANE-14), the pinned
-// addresses are the only ones dialled, and a refused host has none: field note
-// 68, TLSA-11, DANE-113.
+// The TLSA records are known before the first connection (DANE-14). Only the addresses
+// of the plan are dialed, and none of a refused host: field note 68, TLSA-11, DANE-113.
 func TestDialContext(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
@@ -628,9 +626,8 @@ func TestPlanTellsTheStatus(t *testing.T) {
 	}
 }
 
-// DANE-6, DANE-7: whatever makes an answer insecure, an unsigned delegation, an
-// algorithm that nobody knows, an opt-out span or a missing anchor, is treated
-// alike.
+// DANE-6, DANE-7: insecure answers are treated alike, whether the reason is an unsigned
+// delegation, an unknown algorithm or an opt-out span.
 func TestInsecureIsInsecure(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)

@@ -115,7 +115,7 @@ func TestP9EachDemandIsVerified(t *testing.T) {
 			}
 		}
 	}
-	// Nothing published means nothing that matches.
+	// Without TLSA records, no certificate matches.
 	altered := *host
 	altered.Level, altered.demands = Authenticated, decision.Demands{DANE: true}
 	if err := altered.Verify(tls.ConnectionState{Version: tls.VersionTLS13, PeerCertificates: testpki.Chain(both)}); err == nil {

@@ -298,8 +298,8 @@ func (o *oracle) everywhere(addrs map[string]bool) bool {
 	return true
 }
 
-// checkReports: a report counts a failure for mail in cleartext. It counts a success only for a session that the level permits,
-// on the first connection to an address.
+// checkReports: a report counts a failure for mail in cleartext. It counts a success only
+// for a session that the level permits, on the first connection to an address.
 func (o *oracle) checkReports() {
 	for _, c := range o.connections {
 		if !slices.ContainsFunc(c.exchanges, func(x exchange) bool { return x.verb == "." && x.tls == "" }) {

@@ -353,7 +353,7 @@ func TestMessageThatBecomesUnreadable(t *testing.T) {
 				}
 				synctest.Wait()
 				if ended {
-					t.Error("the server got a part of the message as though it were the whole")
+					t.Error("a part of the message was ended by a dot")
 				}
 			})
 		})

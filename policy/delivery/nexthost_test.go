@@ -21,8 +21,8 @@ func mailReplies(inTLS bool, replies map[string]string) script {
 	return answering(replies)
 }
 
-// SMTP-14: S7: what a host refuses for now goes to the next host, in cleartext and in TLS
-// (RFC 5321 section 5.1). What is refused for good does not.
+// SMTP-14: S7: mail that a host refuses temporarily goes to the next host, in cleartext and
+// in TLS (RFC 5321 section 5.1). Mail that it refuses permanently does not.
 func TestS7NextHost(t *testing.T) {
 	t.Parallel()
 	const next = "" // the message went to the next host

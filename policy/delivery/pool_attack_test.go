@@ -21,9 +21,9 @@ import (
 	"github.com/mxseal/mxseal/policy"
 )
 
-// What somebody would try against Pool: a server that confuses the replies of two
-// messages, a client that keeps its hands on a session which is not its own any more, and
-// a message that inherits something from the one before.
+// Attacks on Pool: a server that confuses the replies of two messages, a client that uses a
+// session which is no longer its own, and a message that inherits something from the one
+// before.
 
 // overSession sends a message over the next session of a domain, by net/smtp.
 func (p *pooled) overSession(t *testing.T, domain string, use func(*Session) error) error {
@@ -110,7 +110,7 @@ func TestPoolSessionsHaveEnded(t *testing.T) {
 	}
 }
 
-// A client that has spoken of more than mail leaves a session that nobody else gets.
+// A session over which a client has sent more than mail is not reused.
 func TestPoolSessionsAreNotInherited(t *testing.T) {
 	t.Parallel()
 	say := func(lines string, replies int) func(*Session) error {

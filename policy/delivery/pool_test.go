@@ -50,7 +50,7 @@ func (p *pooled) send(t *testing.T, domain string, options ...policy.Option) err
 	return p.pool.SendMail(t.Context(), "s@example.net", []string{"x@" + domain}, []byte(letter), options...)
 }
 
-// mails is how many messages an address has been sent.
+// mails returns how many MAIL commands an address has received.
 func (p *pooled) mails(addr string) (count int) {
 	for _, line := range p.said(addr) {
 		if strings.HasPrefix(line, "MAIL ") {
@@ -70,7 +70,7 @@ func clearThen(replies map[string]string) script {
 
 // SMTP-37: the columns of decision "Pool": a session serves another message only if a
 // new connection would be the same, and if it meets the plan of that message. Every
-// message is delivered in any case, unless a new connection would not do either.
+// message is delivered, unless it would fail over a new connection too.
 func TestPoolColumns(t *testing.T) {
 	t.Parallel()
 	none := func(*testing.T, *pooled) {}
@@ -92,7 +92,7 @@ func TestPoolColumns(t *testing.T) {
 	}{
 		{name: "nothing changed", plays: []script{withTLS(good)}, change: none, reused: true},
 		{name: "nothing changed, in cleartext", plays: []script{inClearOnly}, change: none, reused: true},
-		{name: "nothing changed, a certificate of nobody", plays: []script{withTLS(unknown)}, change: none, reused: true},
+		{name: "nothing changed, an untrusted certificate", plays: []script{withTLS(unknown)}, change: none, reused: true},
 
 		{name: "another host name", plays: []script{withTLS(good)}, change: func(t *testing.T, p *pooled) {
 			p.names.Add(t, dnssec.Insecure, "second.example. MX 10 mx2.example.net.")
@@ -249,8 +249,8 @@ func offeredInClear(cert tls.Certificate) script {
 	}
 }
 
-// The column "client certificate" where a function chooses it in the handshake: it is
-// asked again what it would choose for the same request.
+// The column "client certificate", if a function chooses the certificate in the handshake:
+// the function is called again with the same request.
 func TestPoolAsksForTheClientCertificate(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -620,7 +620,7 @@ func TestPoolRefusalsCount(t *testing.T) {
 			if !errors.As(err, &failure) || !strings.Contains(err.Error(), tt.reply[4:9]) || failure.Permanent != (tt.reply[0] == '5') || len(p.dialled) != tt.connections {
 				t.Errorf("%s: %v; dialled %q", tt.reply, err, p.dialled)
 			}
-			// The refusal of one message is none of the session.
+			// A refusal of the message does not end the session.
 			delete(replies, tt.verb)
 			if err := p.send(t, "first.example"); err != nil || len(p.dialled) != tt.connections {
 				t.Errorf("after %s: %v; dialled %q", tt.reply, err, p.dialled)

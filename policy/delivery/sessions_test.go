@@ -256,7 +256,7 @@ func TestSessionIsClosed(t *testing.T) {
 	}
 }
 
-// An error that is no reply of the server, whatever it looks like, decides nothing.
+// An error that is not a reply of the server is temporary, whatever its text is.
 func TestFailureOfTheClientItself(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -386,10 +386,9 @@ func TestDialHostExpired(t *testing.T) {
 	}
 }
 
-// What the loop of a program with mail hosts of its own needs, such as chasquid's
-// courier: it has the list, asks whether each host may be used, gets the session or an
-// error that says whether to go on, and makes the error of the domain at the end. Each
-// attempt is reported.
+// DialHost serves a program that has its own list of mail hosts and loop, such as
+// chasquid's courier: for each host it returns a session, or an error that says whether to
+// go on, and Plan.Failed makes the error of the domain. Each attempt is reported.
 func TestDialHost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -451,11 +450,15 @@ func TestDialHost(t *testing.T) {
 // Opportunistic, and what it may set takes effect (decision "tls.Config hook").
 func TestCustomizeTLS(t *testing.T) {
 	t.Parallel()
+	impostor, err := x509.ParseCertificate(certificates().unknown.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
 	weaken := func(_ *policy.Host, c *tls.Config) {
-		everyone := x509.NewCertPool()
-		everyone.AppendCertsFromPEM(nil)
+		trusting := x509.NewCertPool()
+		trusting.AddCert(impostor)
 		*c = tls.Config{
-			InsecureSkipVerify: true, ServerName: "other.example", RootCAs: everyone, MinVersion: tls.VersionTLS10,
+			InsecureSkipVerify: true, ServerName: "other.example", RootCAs: trusting, MinVersion: tls.VersionTLS10,
 			ClientSessionCache:                  tls.NewLRUClientSessionCache(1),
 			VerifyConnection:                    func(tls.ConnectionState) error { return nil },
 			VerifyPeerCertificate:               func([][]byte, [][]*x509.Certificate) error { return nil },

@@ -172,8 +172,8 @@ func rewritten(line, port string) string {
 	return "AUTH OAUTHBEARER " + b64(strings.ReplaceAll(string(text), "PORT", port))
 }
 
-// Credentials reach nobody but the host that the operator named, verified: neither an
-// impostor nor a server without TLS, and not by options that ask for less. No token is
+// Credentials reach only the host that the operator named, after its verification: neither
+// an impostor nor a server without TLS, even with options that ask for less. No token is
 // fetched for these (AUTH-10, SUB-2 to SUB-5, OAUTH-5).
 func TestCredentialsStayWithTheSmartHost(t *testing.T) {
 	t.Parallel()
@@ -275,9 +275,9 @@ func TestCredentialsStayWithTheSmartHost(t *testing.T) {
 	}
 }
 
-// After a verdict on the credentials, the other addresses of the smart host are not
-// asked: accounts are locked after a few of them. A server that has no time is another
-// matter (AUTH-11).
+// After the smart host has refused the credentials, its other addresses are not tried,
+// because accounts are locked after a few failures. After a temporary failure they are
+// (AUTH-11).
 func TestWrongCredentialsAreSentOnce(t *testing.T) {
 	t.Parallel()
 	for reply, want := range map[string]int{"535 5.7.8 no": 1, "454 4.7.0 later": 2} {

@@ -224,7 +224,7 @@ func packedInputs(t *testing.T, text string) (inputs []receivedInput) {
 	return inputs
 }
 
-// The vectors that others test their readers of reports with have the results of this one.
+// The vectors for other readers of reports have the results of this one.
 // Another reader, in Python, finds them by itself: see internal/test/interop/vectors.
 func TestVectors(t *testing.T) {
 	t.Parallel()
