@@ -567,12 +567,12 @@ func TestDialContext(t *testing.T) {
 	inet.Domain("dane.example").MX("mx.dane.example")
 	inet.Host("mx.dane.example", policytest.TLSA("3 1 1"), policytest.Addrs("192.0.2.77", "2001:db8::77"))
 	var mu sync.Mutex
-	var dialled []string
+	var dialed []string
 	r := resolver(t, inet, func(c *policy.Config) {
 		dial := c.Dial
 		c.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			mu.Lock()
-			dialled = append(dialled, addr)
+			dialed = append(dialed, addr)
 			mu.Unlock()
 			return dial(ctx, network, addr)
 		}
@@ -582,13 +582,13 @@ func TestDialContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := plan.Hosts[0]
-	if len(h.TLSA) != 1 || len(dialled) != 0 {
-		t.Errorf("%d records, dialled %v", len(h.TLSA), dialled)
+	if len(h.TLSA) != 1 || len(dialed) != 0 {
+		t.Errorf("%d records, dialed %v", len(h.TLSA), dialed)
 	}
 	for _, addr := range []string{"mx.dane.example:26", "elsewhere.example:25", "192.0.2.77:25", "mx.dane.example"} {
 		if c, err := h.DialContext(t.Context(), "tcp", addr); err == nil {
 			c.Close()
-			t.Errorf("%s was dialled", addr)
+			t.Errorf("%s was dialed", addr)
 		}
 	}
 	for _, network := range []string{"tcp", "tcp4", "tcp6"} {
@@ -599,12 +599,12 @@ func TestDialContext(t *testing.T) {
 		}
 		c.Close()
 	}
-	if !slices.Equal(dialled, []string{"192.0.2.77:25", "192.0.2.77:25", "[2001:db8::77]:25"}) {
-		t.Errorf("dialled %v", dialled)
+	if !slices.Equal(dialed, []string{"192.0.2.77:25", "192.0.2.77:25", "[2001:db8::77]:25"}) {
+		t.Errorf("dialed %v", dialed)
 	}
 	refused := policy.Host{Name: "mx.dane.example", Port: 25, Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.77")}}
 	if _, err := refused.DialContext(t.Context(), "tcp", "mx.dane.example:25"); err == nil {
-		t.Error("a refused host was dialled")
+		t.Error("a refused host was dialed")
 	}
 }
 

@@ -128,7 +128,7 @@ func (c *fleetConn) Close() error {
 	return c.Conn.Close()
 }
 
-// asked returns how many questions were sent to the server, without checks, and forgets
+// countTo returns how many questions were sent to the server, without checks, and forgets
 // them.
 func (f *fleet) countTo(server string) (n int) {
 	f.log.Lock()

@@ -174,8 +174,8 @@ func TestResponseInjection(t *testing.T) {
 					if heard := w.said("192.0.2.1"); slices.Contains(heard, "TLS") {
 						t.Errorf("the handshake began: server heard %q", heard)
 					}
-					if len(w.dialled) != 1 {
-						t.Errorf("%d connections, want one: no retry in clear", len(w.dialled))
+					if len(w.dialed) != 1 {
+						t.Errorf("%d connections, want one: no retry in clear", len(w.dialed))
 					}
 				})
 			})
@@ -482,8 +482,8 @@ func TestDialIsInterrupted(t *testing.T) {
 				if took := time.Since(start); took != time.Second {
 					t.Errorf("took %v", took)
 				}
-				if len(w.dialled) != 1 || len(w.recorded) != 0 {
-					t.Errorf("dialled %q, recorded %v", w.dialled, w.recorded)
+				if len(w.dialed) != 1 || len(w.recorded) != 0 {
+					t.Errorf("dialed %q, recorded %v", w.dialed, w.recorded)
 				}
 			})
 		})

@@ -364,7 +364,7 @@ func (s *scenario) hold(t *testing.T, seen *tally) (complaints []string) {
 		}
 		time.Sleep(time.Hour) // until every server has noticed
 		synctest.Wait()
-		o.dialled, o.recorded = w.dialled, w.recorded
+		o.dialed, o.recorded = w.dialed, w.recorded
 		complaints = o.judge(to)
 		for _, verdict := range o.reported {
 			switch verdict[0] {

@@ -242,8 +242,8 @@ func TestResumptionConfusesTheServer(t *testing.T) {
 					}
 				}
 			}
-			if len(r.recorded) != 2 || len(r.dialled) != 3 {
-				t.Errorf("%d sessions recorded, dialled %q", len(r.recorded), r.dialled)
+			if len(r.recorded) != 2 || len(r.dialed) != 3 {
+				t.Errorf("%d sessions recorded, dialed %q", len(r.recorded), r.dialed)
 			}
 		})
 	}
@@ -391,8 +391,8 @@ func TestResumedSessionsAreNotRaised(t *testing.T) {
 			if err := r.send(t, "second.example", policy.AtLeast(policy.Authenticated)); err != nil {
 				t.Fatal(err)
 			}
-			if len(r.dialled) != connections {
-				t.Errorf("resumed %v: %d connections, want %d; %s", resumed, len(r.dialled), connections, r.seen())
+			if len(r.dialed) != connections {
+				t.Errorf("resumed %v: %d connections, want %d; %s", resumed, len(r.dialed), connections, r.seen())
 			}
 		})
 	}

@@ -53,7 +53,7 @@ type world struct {
 	open    *gauge          // counts connections; may be nil
 
 	mu          sync.Mutex
-	dialled     []string            // addresses, in order
+	dialed      []string            // addresses, in order
 	connections map[string]int      // by address
 	heard       map[string][]string // command lines by address, with "TLS" for a handshake
 	recorded    []tlsrpt.Session
@@ -75,7 +75,7 @@ func (w *world) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	addr := netip.MustParseAddrPort(address).Addr().String()
 	before := w.connections[addr]
 	w.connections[addr]++
-	w.dialled = append(w.dialled, addr)
+	w.dialed = append(w.dialed, addr)
 	if w.silent[addr] {
 		w.mu.Unlock()
 		<-ctx.Done()

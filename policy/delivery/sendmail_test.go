@@ -184,8 +184,8 @@ func TestSendMailRefusesTheMessage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(nil)
 			err := SendMail(t.Context(), w.serving(t, policy.Config{}).Resolver, test.from, []string{"x@a.example"}, []byte(test.text))
-			if got := failures(t, err); !slices.Equal(got, []string{test.want}) || len(w.dialled) != 0 {
-				t.Errorf("failures %q, want %q; dialled %q", got, test.want, w.dialled)
+			if got := failures(t, err); !slices.Equal(got, []string{test.want}) || len(w.dialed) != 0 {
+				t.Errorf("failures %q, want %q; dialed %q", got, test.want, w.dialed)
 			}
 		})
 	}

@@ -368,7 +368,7 @@ func TestDialHostExpired(t *testing.T) {
 				if d.Resolver.Holds(plan) != tt.holds {
 					t.Errorf("%v from now, the plan holds: %v", ahead, !tt.holds)
 				}
-				before := len(w.dialled)
+				before := len(w.dialed)
 				session, err := d.DialHost(t.Context(), plan, "mx.example.net")
 				if tt.holds {
 					if err != nil {
@@ -378,8 +378,8 @@ func TestDialHostExpired(t *testing.T) {
 					continue
 				}
 				var failure *policy.Error
-				if !errors.Is(err, ErrExpired) || !errors.As(err, &failure) || failure.Permanent || len(w.dialled) > before {
-					t.Errorf("%v from now: error %v; dialled %q", ahead, err, w.dialled[before:])
+				if !errors.Is(err, ErrExpired) || !errors.As(err, &failure) || failure.Permanent || len(w.dialed) > before {
+					t.Errorf("%v from now: error %v; dialed %q", ahead, err, w.dialed[before:])
 				}
 			}
 		})
@@ -432,8 +432,8 @@ func TestDialHost(t *testing.T) {
 		if domain := plan.Failed(failures...); domain.Permanent || domain.Domain != "example.org" {
 			t.Errorf("the domain: %v", domain)
 		}
-		if slices.Contains(w.dialled, "") || len(w.dialled) != 4 {
-			t.Errorf("dialled %q", w.dialled)
+		if slices.Contains(w.dialed, "") || len(w.dialed) != 4 {
+			t.Errorf("dialed %q", w.dialed)
 		}
 		if len(w.recorded) != 4 {
 			t.Errorf("%d sessions were recorded", len(w.recorded))
@@ -554,7 +554,7 @@ func TestLocalAddress(t *testing.T) {
 	w := oneHost(withTLS(certificates().good))
 	d := w.sessionsDialer(t, at(policy.Authenticated, "192.0.2.1"))
 	d.LocalIPv4 = netip.MustParseAddr("127.0.0.7")
-	if _, err := d.Dial(t.Context(), "example.org"); !errors.Is(err, policy.ErrConfig) || len(w.dialled) > 0 {
+	if _, err := d.Dial(t.Context(), "example.org"); !errors.Is(err, policy.ErrConfig) || len(w.dialed) > 0 {
 		t.Errorf("with Config.Dial: %v", err)
 	}
 }

@@ -268,8 +268,8 @@ func TestCredentialsStayWithTheSmartHost(t *testing.T) {
 			w := oneHost(relay(false, certificates().good, "PLAIN", "235 ok"))
 			d := w.relayed(t, "587")
 			change(d.SmartHost)
-			if _, err := d.Send(t.Context(), mailOf(letter, "x@example.org")); err == nil || len(w.dialled) > 0 {
-				t.Errorf("%s: %v, dialled %q", name, err, w.dialled)
+			if _, err := d.Send(t.Context(), mailOf(letter, "x@example.org")); err == nil || len(w.dialed) > 0 {
+				t.Errorf("%s: %v, dialed %q", name, err, w.dialed)
 			}
 		})
 	}
@@ -290,8 +290,8 @@ func TestWrongCredentialsAreSentOnce(t *testing.T) {
 			d := w.dialer()
 			d.Resolver = w.resolver(t, names, policy.Config{})
 			d.SmartHost = &SmartHost{Host: "[mx.example.net]:587", Username: "user", Password: "secret"}
-			if _, err := d.Send(t.Context(), mailOf(letter, "x@example.org")); err == nil || len(w.dialled) != want {
-				t.Errorf("%s: %v after %q", reply, err, w.dialled)
+			if _, err := d.Send(t.Context(), mailOf(letter, "x@example.org")); err == nil || len(w.dialed) != want {
+				t.Errorf("%s: %v after %q", reply, err, w.dialed)
 			}
 		})
 	}
@@ -332,8 +332,8 @@ func TestImplicitTLSHasNoWayBack(t *testing.T) {
 			d := w.relayed(t, "465")
 			d.SmartHost = &SmartHost{Host: "[mx.example.net]:465"}
 			result, err := d.Send(t.Context(), mailOf(letter, "x@example.org"))
-			if (err == nil) != tt.sent || tt.sent && result.Delivered[0].TLS == nil || len(w.dialled) != 1 {
-				t.Errorf("%s: %v after %q", name, err, w.dialled)
+			if (err == nil) != tt.sent || tt.sent && result.Delivered[0].TLS == nil || len(w.dialed) != 1 {
+				t.Errorf("%s: %v after %q", name, err, w.dialed)
 			}
 			if said := verbs(w.said("192.0.2.1")); !tt.sent && (strings.Contains(said, "MAIL") || strings.Contains(said, "EHLO")) {
 				t.Errorf("%s: heard %s", name, said)

@@ -35,8 +35,8 @@ func TestOrderOfHosts(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer client.Close()
-		if want := []string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"}; !slices.Equal(w.dialled, want) {
-			t.Errorf("dialled %q, want %q", w.dialled, want)
+		if want := []string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"}; !slices.Equal(w.dialed, want) {
+			t.Errorf("dialed %q, want %q", w.dialed, want)
 		}
 		if client.Host != plan.Hosts[4] || client.Plan != plan {
 			t.Errorf("client of host %v", client.Host.Addrs)
@@ -77,8 +77,8 @@ func TestNoHostIsLeft(t *testing.T) {
 		if strings.ContainsAny(err.Error(), "\r\n") {
 			t.Errorf("error in several lines: %q", err)
 		}
-		if slices.Contains(w.said("192.0.2.2"), "TLS") || len(w.dialled) != 2 {
-			t.Errorf("dialled %q", w.dialled)
+		if slices.Contains(w.said("192.0.2.2"), "TLS") || len(w.dialed) != 2 {
+			t.Errorf("dialed %q", w.dialed)
 		}
 	})
 }
@@ -89,8 +89,8 @@ func TestFourAddressesOfAHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(nil)
 		addrs := []string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"}
-		if _, err := w.walk(w.planned(t, at(policy.Opportunistic, addrs...))).client(t.Context()); err == nil || !slices.Equal(w.dialled, addrs[:4]) {
-			t.Errorf("dialled %q, error %v", w.dialled, err)
+		if _, err := w.walk(w.planned(t, at(policy.Opportunistic, addrs...))).client(t.Context()); err == nil || !slices.Equal(w.dialed, addrs[:4]) {
+			t.Errorf("dialed %q, error %v", w.dialed, err)
 		}
 	})
 }
@@ -105,8 +105,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 			hosts = append(hosts, at(policy.Opportunistic, "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"))
 		}
 		_, err := w.walk(w.planned(t, hosts...)).client(t.Context())
-		if err == nil || len(w.dialled) != 16 {
-			t.Errorf("%d connections, error %v", len(w.dialled), err)
+		if err == nil || len(w.dialed) != 16 {
+			t.Errorf("%d connections, error %v", len(w.dialed), err)
 		}
 	})
 }
@@ -172,8 +172,8 @@ func TestServerThatCloses(t *testing.T) {
 			t.Fatal(err)
 		}
 		client.Close()
-		if !slices.Equal(w.dialled, []string{"192.0.2.1", "192.0.2.2"}) {
-			t.Errorf("dialled %q", w.dialled)
+		if !slices.Equal(w.dialed, []string{"192.0.2.1", "192.0.2.2"}) {
+			t.Errorf("dialed %q", w.dialed)
 		}
 	})
 }
