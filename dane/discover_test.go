@@ -18,10 +18,11 @@ import (
 
 // world is a Resolver. It answers "name TYPE" as the line says:
 //
-//	[secure|insecure] [alias!target|alias?target ...] [data ...]
+//	[secure|insecure] [ttl=seconds] [alias!target|alias?target ...] [data ...]
 //
 // where alias! is a secure step and alias? an insecure one, no data is NODATA,
-// and "fail", or no line, is an error.
+// and "fail", or no line, is an error. "bogus", "indeterminate" and "nil" are answers
+// that no Resolver may return.
 type world map[string]string
 
 // asked is a world that notes its questions.
