@@ -371,7 +371,7 @@ func TestCommand(t *testing.T) {
 	}{
 		{plain, []string{"-config", file, "-test"}, 0, ""},
 		{plain + "[domain.'a.example']\nnext-hop = ':'\n", []string{"-config", file, "-test"}, exitFailure, "a.example"},
-		{plain + "x = 1\n", []string{"-config", file, "-test"}, exitFailure, "unknown: store.x"},
+		{plain + "x = 1\n", []string{"-config", file, "-test"}, exitFailure, "unknown keys: store.x"},
 		{plain, []string{"-config", file + "x"}, exitFailure, "no such file"},
 		{plain, []string{"-config", file, "-dkim-record"}, exitFailure, "dkim-key-file is not set"},
 		{plain, nil, cli.ExitUsage, "-config is missing"},
