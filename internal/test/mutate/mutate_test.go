@@ -17,9 +17,9 @@ const root = "../../.."
 // TestMutants changes the code, and prints the changes that no test notices. It runs 25
 // mutants of one package with CI set, 60 of all packages with MXSEAL_LONG=1, and otherwise a
 // few of the decision table. MXSEAL_MUTANTS=n runs n of all packages, and "all" runs all;
-// MXSEAL_MUTANTS_OF=dane/ runs only those of files whose path begins so. What survives has
-// to be explained in survivors.txt or killed. The test fails if two in five survive without
-// an explanation, because then the tests of a package do not work.
+// MXSEAL_MUTANTS_OF=dane/ runs only those of files whose path begins with dane/. What
+// survives has to be explained in survivors.txt or killed. The test fails if two in five
+// survive without an explanation, because then the tests of a package do not work.
 func TestMutants(t *testing.T) {
 	if testing.Short() {
 		t.Skip("compiles and runs the tests of a package many times")
@@ -158,7 +158,7 @@ func TestToolErrors(t *testing.T) {
 	}
 }
 
-// The files of all targets are there, and have tests.
+// The files of all targets exist, and have tests.
 func TestTargets(t *testing.T) {
 	for _, target := range Targets() {
 		for _, file := range target.Files {
