@@ -96,7 +96,7 @@ func rrs(section []dns.RR) []string {
 	return texts
 }
 
-// answerTest is a query and the expected answer. $ stands for the zone.
+// answerTest is a query and the expected answer. $ means the zone.
 type answerTest struct {
 	name   string
 	qtype  uint16
