@@ -13,11 +13,11 @@ import (
 // Override changes the configuration for one recipient domain. Its zero value
 // changes nothing.
 type Override struct {
-	// NextHop replaces the domain's MX records. Of "relay.example.net" the MX
-	// records are looked up; "[relay.example.net]" or "[192.0.2.1]" is the host
-	// itself. A port may follow, as in "[relay.example.net]:587". A configured
-	// name is secure by definition (RFC 7672 section 2.2.2). The MTA-STS policy is
-	// that of NextHop, not of the recipient domain (RFC 8461 section 3.4).
+	// NextHop replaces the domain's MX records. For "relay.example.net", the MX records
+	// of that name are looked up; "[relay.example.net]" or "[192.0.2.1]" is the host
+	// itself. A port may follow, as in "[relay.example.net]:587". A configured name is
+	// secure by definition (RFC 7672 section 2.2.2). The MTA-STS policy is that of
+	// NextHop, not of the recipient domain (RFC 8461 section 3.4).
 	NextHop string
 
 	// Floor raises Config.Floor for this domain.
@@ -44,8 +44,8 @@ type Override struct {
 // nothing.
 //
 // Host names come from the MX records of other domains, and may be chosen by an attacker.
-// So a HostOverride lowers nothing except the DANE of this host. The host must still be in the recipient
-// domain's allow-list, have the certificate that an enforced MTA-STS policy
+// So a HostOverride lowers nothing except the DANE of this host. The host must still be in
+// the recipient domain's allow-list, have the certificate that an enforced MTA-STS policy
 // demands, and meet Config.Floor, Override and the options of the call.
 type HostOverride struct {
 	// NoDANE switches off DANE for this host, for example if its TLSA records are
@@ -54,9 +54,9 @@ type HostOverride struct {
 	// host is refused.
 	NoDANE bool
 
-	// Pin are TLSA records that replace those of this host in DNS, at whatever
-	// port. A session must match one of them, also for mail with TLS-Required: No.
-	// MTA-STS is not excused by them: they say nothing about who named the host. The
+	// Pin are TLSA records that replace those of this host in DNS, at whatever port. A
+	// session must match one of them, also for mail with TLS-Required: No. They do not
+	// excuse MTA-STS, because they say nothing about who named the host. The
 	// certificate for a DANE-TA pin (usage 2) must be for the name of the host.
 	// Override.Pin takes precedence.
 	Pin []dane.Record
@@ -75,7 +75,7 @@ type overrides struct {
 	port                uint16
 }
 
-// domainOverride is an Override as it was read.
+// domainOverride is a checked copy of an Override.
 type domainOverride struct {
 	Override
 	hop *hop.Next // nil for the domain itself

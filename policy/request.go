@@ -98,11 +98,11 @@ func Via(nextHop string) Option {
 func Login() Option { return login }
 
 // IPv4Only uses only the IPv4 addresses of mail hosts, and IPv6Only only the IPv6
-// addresses. What a session must prove depends on both families still. A host
-// without an address of the family is refused with ErrUnreachable.
+// addresses. What a session must prove still depends on both families. A host without
+// an address of the family is refused with ErrUnreachable.
 func IPv4Only() Option { return ipv4Only }
 
-// IPv6Only is described at IPv4Only.
+// IPv6Only uses only the IPv6 addresses of mail hosts; see IPv4Only.
 func IPv6Only() Option { return ipv6Only }
 
 func requireTLS(c *call)  { c.requireTLS = true }
@@ -211,7 +211,7 @@ func (q request) options() []string {
 	return list
 }
 
-// question is one request with the operator's wishes for its domain.
+// question is one request with the operator's requirements for its domain.
 type question struct {
 	request
 	hop    hop.Next
@@ -221,7 +221,7 @@ type question struct {
 	noDANE, noMTASTS bool
 }
 
-// question adds the operator's wishes to a request.
+// question adds the operator's requirements to a request.
 func (r *Resolver) question(asked request) (question, *Error) {
 	wish, err := r.overrides.of(asked.domain)
 	if err != nil {

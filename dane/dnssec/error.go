@@ -141,7 +141,7 @@ func (e *Error) Error() string {
 }
 
 // advice says what the administrator should do. If a server says why it does not answer,
-// this decides.
+// that decides.
 func (e *Error) advice() (said string) {
 	if e.Reason == ServerFailure || e.Reason == Refused || e.Reason == OtherRcode {
 		said = first(e, func(e *Error) string { return ofCodes(e.Extended, advice.OfExtended) })

@@ -16,13 +16,13 @@ type Stats struct {
 	// has a failure. All others are counted by their outcome. Of equal lookups at the
 	// same time each is counted.
 	Cached uint64
-	// Secure and Insecure are answers of the status.
+	// Secure and Insecure are answers of that status.
 	Secure, Insecure Latencies
-	// Bogus are errors of the status.
+	// Bogus are errors of that status.
 	Bogus Latencies
 	// Failed are all errors that the other fields do not count.
 	Failed Latencies
-	// Busy are errors of the reason.
+	// Busy are errors with that reason.
 	Busy Latencies
 	// Canceled are lookups whose caller stopped waiting. A caller whose context ends by
 	// its deadline counts as Failed.

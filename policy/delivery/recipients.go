@@ -25,7 +25,7 @@ type mailbox struct {
 	key string
 	// international means that the local part needs SMTPUTF8 (RFC 6531).
 	international bool
-	// parameters are those of RCPT, for a server with DSN.
+	// parameters are the parameters of RCPT, for a server with DSN.
 	parameters []string
 	// refused are the reasons of the hosts that were asked and do not take the
 	// mail for this recipient.
@@ -86,7 +86,7 @@ func parseMailbox(s string) (mailbox, error) {
 	return m, nil
 }
 
-// unquoted returns the characters that a local part stands for.
+// unquoted returns a local part without quotes and escapes.
 func unquoted(local string) string {
 	var b strings.Builder
 	escaped := false
@@ -101,7 +101,8 @@ func unquoted(local string) string {
 	return b.String()
 }
 
-// parseReturnPath is parseMailbox, and the zero mailbox for an empty return path.
+// parseReturnPath is parseMailbox, but returns the zero mailbox for an empty return
+// path.
 func parseReturnPath(s string) (mailbox, error) {
 	if unbracketed(s) == "" {
 		return mailbox{}, nil

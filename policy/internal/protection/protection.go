@@ -21,7 +21,7 @@ const (
 )
 
 // With returns the weaker of d and what DANE does at one more host. Hosts that could not be
-// looked up do not count. secure is the route to the host.
+// looked up do not count. secure reports whether the route to the host is secure.
 func (d DANE) With(host dane.State, secure bool) DANE {
 	at := None
 	switch {

@@ -279,7 +279,7 @@ func (t *track) refuse(h Heard) {
 	t.refusals = append(t.refusals, h)
 }
 
-// at returns the step of a command, in the circumstances of now.
+// at returns the step of a command, in the current circumstances.
 func (t *track) at(verb string) Heard {
 	h := Heard{Verb: verb, InMail: true, Circumstances: t.circumstances}
 	switch verb {
