@@ -55,7 +55,7 @@ type HostOverride struct {
 	NoDANE bool
 
 	// Pin are TLSA records that replace those of this host in DNS, at whatever port. A
-	// session must match one of them, also for mail with TLS-Required: No. They do not
+	// session must match one of them, even for mail with TLS-Required: No. They do not
 	// excuse MTA-STS, because they say nothing about who named the host. The
 	// certificate for a DANE-TA pin (usage 2) must be for the name of the host.
 	// Override.Pin takes precedence.
@@ -90,7 +90,7 @@ func newOverrides(config Config, port uint16) (*overrides, error) {
 		requireDANE: config.RequireDANE,
 		port:        port,
 	}
-	for domain, wish := range config.Overrides {
+	for domain, override := range config.Overrides {
 		name, err := canonicalDomain(domain)
 		if err != nil {
 			return nil, fmt.Errorf("policy: Config.Overrides: %q: %w", domain, err)
@@ -98,11 +98,11 @@ func newOverrides(config Config, port uint16) (*overrides, error) {
 		if _, again := o.domains[name]; again {
 			return nil, fmt.Errorf("policy: Config.Overrides: %q: two overrides are for the domain %s; remove one", domain, name)
 		}
-		if o.domains[name], err = o.read(wish); err != nil {
+		if o.domains[name], err = o.read(override); err != nil {
 			return nil, fmt.Errorf("policy: Config.Overrides: %q: %w", domain, err)
 		}
 	}
-	for host, wish := range config.HostOverrides {
+	for host, override := range config.HostOverrides {
 		name, err := hostName(host)
 		if err != nil {
 			return nil, fmt.Errorf("policy: Config.HostOverrides: %q: %w", host, err)
@@ -110,7 +110,7 @@ func newOverrides(config Config, port uint16) (*overrides, error) {
 		if _, again := o.hosts[name]; again {
 			return nil, fmt.Errorf("policy: Config.HostOverrides: %q: two overrides are for the mail host %s; remove one", host, name)
 		}
-		if o.hosts[name], err = o.readForHost(wish); err != nil {
+		if o.hosts[name], err = o.readForHost(override); err != nil {
 			return nil, fmt.Errorf("policy: Config.HostOverrides: %q: %w", host, err)
 		}
 	}
@@ -128,41 +128,41 @@ func hostName(host string) (string, error) {
 
 // of returns the override for a domain; the zero value if there is none.
 func (o *overrides) of(domain string) (domainOverride, error) {
-	wish, found := o.domains[domain]
+	override, found := o.domains[domain]
 	if found || o.ask == nil || names.IsLiteral(domain) {
-		return wish, nil
+		return override, nil
 	}
 	given, found := o.ask(domain)
 	if !found {
 		return domainOverride{}, nil
 	}
-	wish, err := o.read(given)
+	override, err := o.read(given)
 	if err != nil {
 		return domainOverride{}, fmt.Errorf("Config.OverrideFor: %w", err)
 	}
-	return wish, nil
+	return override, nil
 }
 
 var errFloor = errors.New("the field Floor is not a Level; use one of the constants")
 
 // read checks and copies an Override.
-func (o *overrides) read(wish Override) (domainOverride, error) {
+func (o *overrides) read(override Override) (domainOverride, error) {
 	switch {
-	case (wish.NoDANE || o.noDANE) && (wish.RequireDANE || o.requireDANE):
+	case (override.NoDANE || o.noDANE) && (override.RequireDANE || o.requireDANE):
 		return domainOverride{}, errors.New("NoDANE and RequireDANE exclude each other, also if one of them is in Config; remove one")
-	case wish.Floor > Authenticated:
+	case override.Floor > Authenticated:
 		return domainOverride{}, errFloor
 	}
-	pin, err := readPin(wish.Pin)
+	pin, err := readPin(override.Pin)
 	if err != nil {
 		return domainOverride{}, err
 	}
-	read := domainOverride{Override: wish}
+	read := domainOverride{Override: override}
 	read.Pin = pin
-	if wish.NextHop != "" {
-		next, err := hop.Parse(wish.NextHop, o.port)
+	if override.NextHop != "" {
+		next, err := hop.Parse(override.NextHop, o.port)
 		if err != nil {
-			return domainOverride{}, fmt.Errorf("the field NextHop %q: %w", names.Printable(wish.NextHop, maxText), err)
+			return domainOverride{}, fmt.Errorf("the field NextHop %q: %w", names.Printable(override.NextHop, maxText), err)
 		}
 		read.hop = &next
 	}
@@ -170,16 +170,16 @@ func (o *overrides) read(wish Override) (domainOverride, error) {
 }
 
 // readForHost checks and copies a HostOverride.
-func (o *overrides) readForHost(wish HostOverride) (HostOverride, error) {
+func (o *overrides) readForHost(override HostOverride) (HostOverride, error) {
 	switch {
-	case wish.Floor > Authenticated:
+	case override.Floor > Authenticated:
 		return HostOverride{}, errFloor
-	case wish.NoDANE && o.requireDANE && len(wish.Pin) == 0:
+	case override.NoDANE && o.requireDANE && len(override.Pin) == 0:
 		return HostOverride{}, errors.New("NoDANE and Config.RequireDANE exclude each other; remove one, or pin records")
 	}
-	pin, err := readPin(wish.Pin)
-	wish.Pin = pin
-	return wish, err
+	pin, err := readPin(override.Pin)
+	override.Pin = pin
+	return override, err
 }
 
 // readPin returns the records of a pin that DANE would use. It copies them, because

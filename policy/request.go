@@ -223,7 +223,7 @@ type question struct {
 
 // question adds the operator's requirements to a request.
 func (r *Resolver) question(asked request) (question, *Error) {
-	wish, err := r.overrides.of(asked.domain)
+	override, err := r.overrides.of(asked.domain)
 	if err != nil {
 		return question{}, badOverride(err)
 	}
@@ -235,9 +235,9 @@ func (r *Resolver) question(asked request) (question, *Error) {
 	}
 	q.wishes.RequireTLS = asked.requireTLS
 	q.wishes.TLSOptional = asked.tlsOptional
-	q.wishes.Floor = max(q.wishes.Floor, decision.Level(wish.Floor), decision.Level(asked.floor))
-	q.wishes.RequireDANE = q.wishes.RequireDANE || wish.RequireDANE
-	q.wishes.RequireRoute = q.wishes.RequireRoute || wish.RequireRoute
+	q.wishes.Floor = max(q.wishes.Floor, decision.Level(override.Floor), decision.Level(asked.floor))
+	q.wishes.RequireDANE = q.wishes.RequireDANE || override.RequireDANE
+	q.wishes.RequireRoute = q.wishes.RequireRoute || override.RequireRoute
 	if asked.report {
 		q.wishes.Floor = decision.Level(asked.floor)
 		q.wishes.RequireDANE, q.wishes.RequireRoute = false, false
@@ -245,16 +245,16 @@ func (r *Resolver) question(asked request) (question, *Error) {
 	switch next := asked.nextHop(r.port); {
 	case asked.via == (unique.Handle[hop.Next]{}):
 		q.hop = next
-		if wish.hop != nil {
-			q.hop = *wish.hop
+		if override.hop != nil {
+			q.hop = *override.hop
 		}
-		q.follow(wish)
-	case wish.hop != nil && *wish.hop == next:
+		q.follow(override)
+	case override.hop != nil && *override.hop == next:
 		q.hop = next
-		q.follow(wish)
-	case wish.hop != nil:
-		return question{}, badOptions("", fmt.Errorf("Via(%s) and Override.NextHop, which is %s, exclude each other", next.Text(), wish.hop.Text()))
-	case len(wish.Pin) > 0:
+		q.follow(override)
+	case override.hop != nil:
+		return question{}, badOptions("", fmt.Errorf("Via(%s) and Override.NextHop, which is %s, exclude each other", next.Text(), override.hop.Text()))
+	case len(override.Pin) > 0:
 		return question{}, badOptions("", fmt.Errorf("Via(%s) and Override.Pin exclude each other: the pin is for the hosts of the domain", next.Text()))
 	default:
 		q.hop = next
@@ -275,11 +275,11 @@ func (r *Resolver) question(asked request) (question, *Error) {
 }
 
 // follow applies what an override says about the next hop that it is for.
-func (q *question) follow(wish domainOverride) {
-	q.noDANE = q.noDANE || wish.NoDANE
-	q.noMTASTS = q.noMTASTS || wish.NoMTASTS
-	q.pin = wish.Pin
-	q.wishes.Pinned = len(wish.Pin) > 0
+func (q *question) follow(override domainOverride) {
+	q.noDANE = q.noDANE || override.NoDANE
+	q.noMTASTS = q.noMTASTS || override.NoMTASTS
+	q.pin = override.Pin
+	q.wishes.Pinned = len(override.Pin) > 0
 }
 
 // nextHop returns the next hop without an override.

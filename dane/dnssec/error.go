@@ -15,7 +15,7 @@ import (
 	"github.com/mxseal/mxseal/internal/names"
 )
 
-// Reason says why a lookup failed. The zero value is no reason.
+// Reason says why a lookup failed. The zero value means no reason.
 type Reason uint8
 
 // The reasons of an Error. From SignatureMissing to AliasInvalid they mean that the

@@ -32,7 +32,7 @@ func newLocal(f *front, file string, prefix netip.Prefix, discover bool, isSecur
 	l := &local{prefix: prefix, now: f.now}
 	switch {
 	case prefix.IsValid() && !special.IsNAT64(prefix):
-		return nil, fmt.Errorf("dnssec: NAT64 prefix %s is none of RFC 6052: give an IPv6 network of 32, 40, 48, 56, 64 or 96 bits", prefix)
+		return nil, fmt.Errorf("dnssec: NAT64 prefix %s is not a prefix of RFC 6052: give an IPv6 network of 32, 40, 48, 56, 64 or 96 bits", prefix)
 	case prefix.IsValid() && discover:
 		return nil, fmt.Errorf("dnssec: NAT64 is %s and DiscoverNAT64 is set: set one of them", prefix)
 	case discover:

@@ -133,7 +133,7 @@ const (
 
 // Dial returns a Client in a session that meets the domain's plan. EHLO is sent, TLS is
 // verified if a policy or the operator demands it, and TLS is used whenever the server
-// offers it. The caller ends the session with Quit or Close, also after an error: until
+// offers it. The caller ends the session with Quit or Close, even after an error: until
 // then it counts for MaxPerDomain and MaxPerHost.
 //
 // The hosts of the plan are tried in order, each at its pinned addresses. If a host
@@ -235,7 +235,7 @@ func (d *Dialer) localName(conn net.Conn) string {
 }
 
 // ehloName returns the name of this host for EHLO. A host name without a dot, or in a
-// domain that only the local network has, is no name in the public DNS; the address
+// domain that only the local network has, is not a name in the public DNS; the address
 // literal replaces it (RFC 5321 section 4.1.4).
 func ehloName(hostname string, local netip.Addr) string {
 	name, err := names.Canonical(hostname)

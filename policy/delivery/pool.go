@@ -31,11 +31,12 @@ import (
 // Opportunistic. A session to a host never takes the place of a better one that was not
 // tried.
 //
-// RSET comes before each message. A session that the server has closed, or in which it sent anything
-// that no command asked for, ends, and a new connection to the same address is made. That is no
-// failure. The same happens once if the server refuses MAIL for now, by which many servers limit the
-// messages of a session; the reply over the new connection counts. After a timeout, or a reply that
-// cannot be told from another, a session is not kept.
+// RSET comes before each message. A session that the server has closed, or in which it sent
+// anything that no command asked for, ends, and a new connection to the same address is
+// made. That is not a failure. The same happens once if the server refuses MAIL for now, by
+// which many servers limit the messages of a session; the reply over the new connection
+// counts. After a timeout, or a reply that cannot be told from another, a session is not
+// kept.
 //
 // TLS sessions of new connections are resumed where the server permits that: only within
 // the same plan key and level, and verified as a full handshake is. If a resumed one

@@ -118,8 +118,8 @@ func unbracketed(s string) string {
 	return s
 }
 
-// checkLocalPart returns why a local part cannot stand in a command. Within quotes,
-// and behind a backslash, any printable character can (RFC 5321 section 4.1.2).
+// checkLocalPart returns why a local part cannot stand in a command. Within quotes, and
+// after a backslash, any printable character can (RFC 5321 section 4.1.2).
 func checkLocalPart(s string) error {
 	if s == "" {
 		return errors.New("the local part is empty")

@@ -235,7 +235,7 @@ type Failure struct {
 	// the same session, after this one (RFC 5321 section 4.5.3.1.10). If not there, the
 	// next host may take it.
 	SameHost bool
-	// Over is true if the session is of no more use.
+	// Over is true if the session can no longer be used.
 	Over bool
 	// OutcomeUnknown is true if the session ended after the message had begun, and
 	// before the reply to it. The server may have the message. Err is temporary.

@@ -39,7 +39,7 @@ type channel struct {
 	// share returns the context of a transaction up to its message.
 	share func(context.Context) (context.Context, context.CancelFunc)
 
-	// over means that the connection is of no more use.
+	// over means that the connection can no longer be used.
 	over bool
 	// alive means that the server expects a command.
 	alive bool
@@ -120,7 +120,7 @@ type results struct {
 	// the mail later.
 	unanswered bool
 	// stale means that the session was kept since another message, and served no more
-	// before this one began. That is no failure of the host.
+	// before this one began. That is not a failure of the host.
 	stale bool
 }
 

@@ -25,7 +25,7 @@ type walk struct {
 	lends  bool  // sessions go to an SMTP client
 
 	plan *policy.Plan
-	// resolve makes a plan to replace one that does not hold any more.
+	// resolve makes a plan to replace one that no longer holds.
 	resolve   func(context.Context) (*policy.Plan, error)
 	renewals  int      // of such plans
 	targets   []target // not yet tried
@@ -85,10 +85,9 @@ func (w *walk) next(ctx context.Context) (*conversation.Conversation, error) {
 	return nil, w.exhausted()
 }
 
-// renew resolves the domain again if the plan does not hold any more: its keys, policies and
-// hosts may have changed. Addresses that failed and hosts that were refused are not tried
-// again. The first address of a plan is tried in any case, because the plan held when it was
-// made.
+// renew resolves the domain again if the plan no longer holds: its keys, policies and hosts
+// may have changed. Addresses that failed and hosts that were refused are not tried again.
+// The first address of a plan is tried in any case, because the plan held when it was made.
 func (w *walk) renew(ctx context.Context) error {
 	if w.current.host == nil || w.resolve == nil || w.dialer.Resolver.Holds(w.plan) {
 		return nil
@@ -343,7 +342,7 @@ func (w *walk) record(s *tlsrpt.Session) {
 
 // exhausted returns the error for a domain none of whose hosts is left. It is not
 // permanent while it is not known whether the policy has changed, nor if hosts failed by a
-// plan that does not hold any more.
+// plan that no longer holds.
 func (w *walk) exhausted() *policy.Error {
 	e := w.plan.Failed(w.failures...)
 	if (w.recheck != nil || w.renewals > 0) && e.Permanent {

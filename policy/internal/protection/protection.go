@@ -41,7 +41,7 @@ func (d DANE) With(host dane.State, secure bool) DANE {
 }
 
 // RefusedLong is how long all hosts of a domain must have been refused for [Refused]: a
-// failure that passes is no news.
+// failure that passes sooner is not reported.
 const RefusedLong = time.Hour
 
 // State is the protection of a domain at one time. The zero value means that nothing is

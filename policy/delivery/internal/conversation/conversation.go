@@ -55,8 +55,8 @@ type Conversation struct {
 	At Step
 	// Err is the error of that event, or nil.
 	Err error
-	// Uncounted is for TLS-RPT if mail then goes to the same address with less TLS:
-	// it is no network failure any more. The caller sets it.
+	// Uncounted is for TLS-RPT if mail then goes to the same address with less TLS: it
+	// is then not a network failure. The caller sets it.
 	Uncounted *tlsrpt.Session
 	// TicketFailed means that TLS failed where a ticket was offered, or that the server
 	// did not answer in a resumed session. That says nothing about the server, and is not

@@ -2,12 +2,12 @@ package conversation
 
 import "github.com/mxseal/mxseal/policy/delivery/internal/wire"
 
-// This file is the table of the SMTP conversation: what a reply, or the lack of
-// one, at each step means for the connection, the host and the recipients. It is
-// pure; the conversation and the transaction follow it and decide nothing else.
-// The decisions behind it: nothing that is said before a session is verified is
-// permanent where TLS is mandatory (anyone on the path may have said it), and no
-// recipient gets a message twice or loses it to a server's bad moment.
+// This file is the table of the SMTP conversation: what a reply, or the lack of one, at
+// each step means for the connection, the host and the recipients. It is pure; the
+// conversation and the transaction follow it and decide nothing else. Two principles
+// are behind it: nothing that is said before a session is verified is permanent where
+// TLS is mandatory (anyone on the path may have said it), and no recipient gets a
+// message twice or loses it to a server's bad moment.
 
 // Step is a step of the conversation.
 type Step uint8
@@ -27,8 +27,8 @@ const (
 	StepMessage
 )
 
-// Event is what a server did at a step: its reply code, or one of the events
-// that are no reply.
+// Event is what a server did at a step: its reply code, or one of the events that are
+// not a reply.
 type Event int
 
 const (
@@ -162,7 +162,8 @@ func Rule(s Step, e Event, c Circumstances) Ruling {
 	}
 }
 
-// Class returns the first digit of a reply code, and 0 for an event that is no reply.
+// Class returns the first digit of a reply code, and 0 for an event that is not a
+// reply.
 func (e Event) Class() int { return int(e) / 100 }
 
 // closes reports whether the server closes the connection (RFC 5321 section 3.8).

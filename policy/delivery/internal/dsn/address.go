@@ -96,8 +96,8 @@ func embedded(text string) string {
 	return b.String()
 }
 
-// inHeader returns a mailbox as it is written in From and To. A local part that
-// is no dot-atom is quoted (RFC 5322 section 3.4.1).
+// inHeader returns a mailbox as it is written in From and To. A local part that is not
+// a dot-atom is quoted (RFC 5322 section 3.4.1).
 func inHeader(mailbox string) (string, error) {
 	mailbox = strings.TrimSuffix(strings.TrimPrefix(mailbox, "<"), ">")
 	at := strings.LastIndexByte(mailbox, '@')

@@ -74,8 +74,8 @@ type RecipientOptions struct {
 }
 
 // Parameters returns the parameters, such as "NOTIFY=FAILURE,DELAY" and
-// "ORCPT=rfc822;bob@example.org". They are ASCII, also for an address that is
-// not. The error is an *Error.
+// "ORCPT=rfc822;bob@example.org". They are ASCII, even for an address that is not. The
+// error is an *Error.
 func (o RecipientOptions) Parameters() ([]string, error) {
 	var parameters []string
 	switch {

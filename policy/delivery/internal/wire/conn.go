@@ -221,9 +221,8 @@ func (c *Conn) AskTLS(timeout time.Duration) (Reply, error) {
 	return reply, err
 }
 
-// StartTLS makes the handshake after the server's 220. Nothing may have come
-// behind that reply: it would lie in a buffer and could be taken for something
-// said inside TLS.
+// StartTLS makes the handshake after the server's 220. Nothing may have come after that
+// reply: it would lie in a buffer and could be taken for something said inside TLS.
 func (c *Conn) StartTLS(ctx context.Context, timeout time.Duration, config *tls.Config) error {
 	if c.r.Buffered() > 0 {
 		return ErrInjection
@@ -240,8 +239,8 @@ func (c *Conn) StartTLS(ctx context.Context, timeout time.Duration, config *tls.
 	return nil
 }
 
-// Discard throws away what the server sent behind a reply, for a handshake that need
-// not prove anything (RFC 3207 section 4.2: whatever was learned in cleartext is
+// Discard throws away what the server sent after a reply, for a handshake that need not
+// prove anything (RFC 3207 section 4.2: whatever was learned in cleartext is
 // forgotten).
 func (c *Conn) Discard() { c.r.Discard(c.r.Buffered()) }
 

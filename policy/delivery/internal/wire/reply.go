@@ -78,9 +78,9 @@ func (injectionError) TLSReport() (resultType, reasonCode string) {
 	return "validation-failure", "starttls-injection"
 }
 
-// parseLine reads one line of a reply without its line end: a code, and behind a
-// space or a hyphen perhaps text. Servers should send text, and clients must
-// accept a code alone (RFC 5321 section 4.2.1).
+// parseLine reads one line of a reply without its line end: a code, and perhaps text
+// after a space or a hyphen. Servers should send text, and clients must accept a code
+// alone (RFC 5321 section 4.2.1).
 func parseLine(line string) (code int, text string, last bool, err error) {
 	if len(line) < 3 || !isDigits(line[:3]) || line[0] < '2' || line[0] > '5' {
 		return 0, "", false, ErrNotReply
@@ -126,8 +126,8 @@ func (r Reply) Extensions() Extensions {
 		if i == 0 {
 			continue // the server's name
 		}
-		// A tab is no separator in RFC 5321. A server that writes one still offers the
-		// extension, and STARTTLS must not be missed.
+		// A tab is not a separator in RFC 5321. A server that writes one still offers
+		// the extension, and STARTTLS must not be missed.
 		line = strings.TrimSpace(strings.ReplaceAll(line, "\t", " "))
 		keyword, parameters, _ := strings.Cut(line, " ")
 		// AUTH=PLAIN is an old spelling of AUTH PLAIN that servers send beside it.
