@@ -138,7 +138,6 @@ func withoutDetails(results []report.PolicyResult, places []place) []report.Poli
 	}
 	cut := slices.Clone(results)
 	for i := range cut {
-		failures := cut[i].Summary.Failures
 		totals := make(map[report.Detail]int64)
 		cut[i].Details = nil
 		for j, d := range results[i].Details {
@@ -150,7 +149,7 @@ func withoutDetails(results []report.PolicyResult, places []place) []report.Poli
 			}
 		}
 		for d, sessions := range totals {
-			cut[i].Details = append(cut[i].Details, withSessions(d, min(sessions, failures)))
+			cut[i].Details = append(cut[i].Details, withSessions(d, min(sessions, cut[i].Summary.MaxSessions(d.Type))))
 		}
 		slices.SortFunc(cut[i].Details, sums.CompareDetails)
 	}
