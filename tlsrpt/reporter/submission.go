@@ -174,8 +174,8 @@ func (c *compressor) compress(text []byte) []byte {
 		w, _ = gzip.NewWriterLevel(nil, gzip.BestSpeed) // fails only for other levels
 	}
 	defer c.writers.Put(w)
-	var b bytes.Buffer
-	w.Reset(&b)
+	b := bytes.NewBuffer(make([]byte, 0, 128+len(text)/2))
+	w.Reset(b)
 	// Writing to memory does not fail.
 	_, _ = w.Write(text)
 	_ = w.Close()

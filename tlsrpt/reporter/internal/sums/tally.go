@@ -46,7 +46,7 @@ type Tally struct {
 }
 
 // few is the number of policies or details up to which comparing is faster than hashing.
-const few = 4
+const few = 8
 
 // policySum has the sums of one policy.
 type policySum struct {
