@@ -10,12 +10,12 @@ import (
 	"github.com/mxseal/mxseal/internal/names"
 )
 
-// transportLines give the queue manager alone a transport map, in master.cf: when mxseal does not answer, mail that
+// transportLines give the queue manager alone a transport map, in master.cf. When mxseal does not answer, mail that
 // comes in is not held up.
 var transportLines = []string{
-	`postconf -M rewrite-out/unix="rewrite-out unix - - n - - trivial-rewrite"`,
-	"postconf -P rewrite-out/unix/transport_maps=socketmap:unix:mxseal/transport.sock:transport",
-	"postconf -P qmgr/unix/rewrite_service_name=rewrite-out",
+	postconfCommand + `-M rewrite-out/unix="rewrite-out unix - - n - - trivial-rewrite"`,
+	postconfCommand + "-P rewrite-out/unix/transport_maps=socketmap:unix:mxseal/transport.sock:transport",
+	postconfCommand + "-P qmgr/unix/rewrite_service_name=rewrite-out",
 }
 
 // examineRelay looks at what the relay needs.
