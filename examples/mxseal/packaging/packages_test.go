@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -435,7 +436,7 @@ func ask(t *testing.T, path string) {
 }
 
 // followDoctor adds the lines that "mxseal doctor" prints to a copy of the configuration of Postfix. After
-// that, it knows no problem.
+// that, it knows no problem but the DNS servers of this machine, which no line can change.
 func followDoctor(t *testing.T, s *system) {
 	t.Helper()
 	dir, err := os.MkdirTemp(s.path("tmp"), "postfix")
@@ -469,7 +470,9 @@ func followDoctor(t *testing.T, s *system) {
 	if !strings.Contains(before, "problem: Postfix does not ask mxseal\n") || lines == 0 {
 		t.Errorf("doctor: %s", before)
 	}
-	if after := examine(); strings.Contains(after, "problem: ") || after == "" || strings.Contains(after, "mxseal: ") {
-		t.Errorf("doctor, after its advice:\n%s", after)
+	text := examine()
+	after := regexp.MustCompile(`(?m)^problem: the DNS server \S+ does not validate .*\n`).ReplaceAllString(text, "")
+	if text == "" || strings.Contains(after, "problem: ") || strings.Contains(after, "mxseal: ") {
+		t.Errorf("doctor, after its advice:\n%s", text)
 	}
 }

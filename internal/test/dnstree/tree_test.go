@@ -147,6 +147,20 @@ func answerTests() []answerTest {
 	}
 }
 
+// RFC 6672 section 2.2: YXDOMAIN if, and only if, a DNAME makes a name of more than 255
+// octets.
+func TestLongestNames(t *testing.T) {
+	t.Parallel()
+	tree := newTestTree()
+	for octets := 250; octets <= 258; octets++ {
+		kept := octets - 3*(1+60) - 1 // of the name below far
+		reply := query(tree, strings.Repeat("y", 30)+"."+strings.Repeat("y", kept-31-1)+".far.nsec.test.", dns.TypeA)
+		if reply == nil || (reply.Rcode == dns.RcodeYXDomain) != (octets > 255) {
+			t.Errorf("%d octets: %v", octets, reply)
+		}
+	}
+}
+
 // RFC 4035 section 3.1: the answer for each kind of name.
 func TestAnswers(t *testing.T) {
 	t.Parallel()

@@ -17,9 +17,16 @@ type Config struct {
 	Most int
 	// Serve serves a connection. The Taker closes it afterwards.
 	Serve func(net.Conn)
+	// Crowded is called when there is no place for another connection, and then again until there is. It
+	// should close one that is idle. nil means that the next connection waits until another ends. It must be
+	// safe for concurrent use.
+	Crowded func()
 	// Logger is required.
 	Logger *slog.Logger
 }
+
+// crowdedPause is the time between two calls of Config.Crowded.
+const crowdedPause = 100 * time.Millisecond
 
 // Taker accepts connections. Make one with New. It is safe for concurrent use.
 type Taker struct {
@@ -47,9 +54,7 @@ func (t *Taker) Listen(listener net.Listener) error {
 	defer end()
 	defer context.AfterFunc(t.draining, end)()
 	for pause := time.Duration(0); ; {
-		select {
-		case t.places <- struct{}{}:
-		case <-t.draining.Done():
+		if !t.takePlace() {
 			return nil
 		}
 		conn, err := listener.Accept()
@@ -72,6 +77,29 @@ func (t *Taker) Listen(listener net.Listener) error {
 		case <-time.After(pause):
 		case <-t.draining.Done():
 			return nil
+		}
+	}
+}
+
+// takePlace waits for a place, and returns false if Drain was called.
+func (t *Taker) takePlace() bool {
+	var again <-chan time.Time // never, without Crowded
+	for {
+		select {
+		case t.places <- struct{}{}:
+			return true
+		default:
+		}
+		if t.config.Crowded != nil {
+			t.config.Crowded()
+			again = time.After(crowdedPause)
+		}
+		select {
+		case t.places <- struct{}{}:
+			return true
+		case <-again:
+		case <-t.draining.Done():
+			return false
 		}
 	}
 }

@@ -29,6 +29,10 @@ type postfix struct {
 	chrooted bool
 	// nameservers are those that smtp(8) asks.
 	nameservers []string
+	// current are those of the file of which smtp(8) has a copy, if it is chrooted.
+	current []string
+	// validates returns why a DNS server does not validate DNSSEC for Postfix; nil if it does.
+	validates func(server string) error
 	// answers returns why a socketmap at an address does not answer; nil if it does.
 	answers func(network, address string) error
 }
@@ -65,7 +69,7 @@ func (v version) atLeast(a, b, c int) bool {
 const resolvConf = "etc/resolv.conf"
 
 // read runs postconf. An empty dir means the directory that postconf knows.
-func read(ctx context.Context, dir string) (*postfix, error) {
+func read(ctx context.Context, dial dialer, dir string) (*postfix, error) {
 	text, err := postconf(ctx, dir, "-x")
 	if err != nil {
 		return nil, err
@@ -76,6 +80,7 @@ func read(ctx context.Context, dir string) (*postfix, error) {
 		return nil, err
 	}
 	p := &postfix{answers: askSocketmap, transports: []string{settings["transport_maps"]}}
+	p.validates = func(server string) error { return validates(ctx, dial, server) }
 	if p.settings, err = serviceSettings(ctx, dir, "smtp", settings); err != nil {
 		return nil, err
 	}
@@ -95,14 +100,21 @@ func read(ctx context.Context, dir string) (*postfix, error) {
 	if p.version, err = parseVersion(p.settings["mail_version"]); err != nil {
 		return nil, err
 	}
+	if p.current, err = nameservers(filepath.Join("/", resolvConf)); err != nil {
+		return nil, err
+	}
+	p.nameservers = p.current
 	if p.chrooted {
-		p.nameservers, err = nameservers(filepath.Join(p.settings["queue_directory"], resolvConf))
+		// Debian copies the file into the queue directory when Postfix starts.
+		copied, err := nameservers(filepath.Join(p.settings["queue_directory"], resolvConf))
+		switch {
+		case err == nil:
+			p.nameservers = copied
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, err
+		}
 	}
-	// Debian copies the file into the queue directory when Postfix starts.
-	if !p.chrooted || errors.Is(err, fs.ErrNotExist) {
-		p.nameservers, err = nameservers(filepath.Join("/", resolvConf))
-	}
-	return p, err
+	return p, nil
 }
 
 // serviceSettings returns the settings of a service. Its options in master.cf take precedence over main.cf.

@@ -45,8 +45,10 @@ type daemon struct {
 	metrics  *metrics.Metrics
 	maps     *maps.Maps
 	policies *socketmap.Server
-	received *collector.Collector // nil without reports
-	noted    noted
+	// answering are all servers of socketmaps.
+	answering []*socketmap.Server
+	received  *collector.Collector // nil without reports
+	noted     noted
 }
 
 // check returns the errors in a configuration that show without a connection.
@@ -170,6 +172,7 @@ func (d *daemon) serve(ctx context.Context, sockets *sockets, relaying *relaying
 		answers["*"] = answers["QUERY"]
 	}
 	d.policies = socketmap.New(answers, d.log)
+	d.answering = []*socketmap.Server{d.policies, relaying.answers}
 	if d.reports != nil {
 		d.received = collector.New(d.metrics.Recorder(metrics.Postfix, d.reports.recorder), d.log, time.Now)
 	}

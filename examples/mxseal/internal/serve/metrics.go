@@ -30,7 +30,15 @@ func (d *daemon) newMetrics() (*metrics.Metrics, error) {
 	}
 	if d.settings.Socketmap.Listen != nil {
 		c.Maps = []string{"QUERY", "QUERYwithTLSRPT", "sts", "exim"}
-		c.Connections = func() int { return d.policies.Connections() }
+	}
+	if d.settings.Relay.Transport != nil {
+		c.Maps = append(c.Maps, transportMap)
+	}
+	c.Connections = func() (n int) {
+		for _, server := range d.answering {
+			n += server.Connections()
+		}
+		return n
 	}
 	return metrics.New(c)
 }

@@ -31,7 +31,9 @@ func newReports(settings *config.Config, p policy.Config, dns *dnssec.Validator,
 		Dial: p.Dial, AllowEndpoint: p.AllowPolicyHost, RootCAs: p.RootCAs, Now: p.Now, Logger: logger,
 		Attempted: attempted,
 	}
-	if r.DKIMKey != "" {
+	if r.DKIMKey == "" {
+		logger.Warn("no TLS reports are sent by mail, as most domains want them: set tlsrpt-reports.dkim-key-file")
+	} else {
 		signer, err := newSigner(r)
 		if err != nil {
 			return nil, err

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mxseal/mxseal/examples/mxseal/internal/accept"
@@ -24,7 +25,8 @@ const (
 	maxRequest = 10_000
 	// maxReply bounds a reply in octets. Postfix refuses a longer one, and then reads its rest as the next.
 	maxReply = 100_000
-	// MaxConnections is how many connections may be open. Each smtp(8) process has one.
+	// MaxConnections is how many connections may be open. Each smtp(8) process has one. When there are more,
+	// the one that has been idle for the longest time is closed.
 	MaxConnections = 4096
 	// idleTimeout is longer than the 100 seconds for which Postfix keeps a connection.
 	idleTimeout = 5 * time.Minute
@@ -32,6 +34,8 @@ const (
 	writeTimeout = 100 * time.Second
 	// lastWord is how long a client may take for the replies when answers have been abandoned.
 	lastWord = time.Second
+	// crowdedPause is the time between two lines of the log about too many connections.
+	crowdedPause = time.Minute
 	// bufferSize is enough for a usual request and reply.
 	bufferSize = 2048
 )
@@ -78,13 +82,17 @@ type Server struct {
 	clients *accept.Taker
 	working context.Context // done when answers must end
 	abandon context.CancelFunc
+
+	mu      sync.Mutex
+	open    map[*client]struct{}
+	crowded time.Time // when the log last had that there are too many
 }
 
 // New returns a server for maps, whose names may be asked for in any case. The name "*" is for
 // all other names.
 func New(maps map[string]Map, logger *slog.Logger) *Server {
-	s := &Server{maps: make(map[string]Map, len(maps)), log: logger}
-	s.clients = accept.New(accept.Config{Most: MaxConnections, Serve: s.serve, Logger: logger})
+	s := &Server{maps: make(map[string]Map, len(maps)), log: logger, open: make(map[*client]struct{})}
+	s.clients = accept.New(accept.Config{Most: MaxConnections, Serve: s.serve, Crowded: s.closeIdle, Logger: logger})
 	for name, each := range maps {
 		s.maps[strings.ToLower(name)] = each
 		s.maps[name] = each // most clients use this form
@@ -111,6 +119,8 @@ func (s *Server) Shutdown(ctx context.Context) {
 // serve answers the requests of one connection in their order.
 func (s *Server) serve(conn net.Conn) {
 	c := &client{Conn: conn, server: s}
+	s.enter(c)
+	defer s.leave(c)
 	c.output = bufio.NewWriterSize(c, bufferSize)
 	defer context.AfterFunc(s.clients.Draining(), c.interrupt)()
 	defer context.AfterFunc(s.working, c.abandon)()
@@ -124,8 +134,44 @@ func (s *Server) serve(conn net.Conn) {
 			_ = c.output.Flush()
 			return
 		}
+		c.idle.Store(0)
 		reply := s.answer(request)
 		writeNetstring(c.output, words[reply.Status], reply.Text)
+	}
+}
+
+func (s *Server) enter(c *client) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open[c] = struct{}{}
+}
+
+func (s *Server) leave(c *client) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, c)
+}
+
+// closeIdle closes the connection that has been idle for the longest time, so that clients which ask for nothing
+// cannot keep out others. Postfix connects again when its connection was closed.
+func (s *Server) closeIdle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var oldest *client
+	var since int64
+	for c := range s.open {
+		if idle := c.idle.Load(); idle != 0 && (oldest == nil || idle < since) {
+			oldest, since = c, idle
+		}
+	}
+	if oldest == nil {
+		return // all wait for answers
+	}
+	delete(s.open, oldest)
+	oldest.Close()
+	if now := time.Now(); now.Sub(s.crowded) > crowdedPause {
+		s.crowded = now
+		s.log.Warn("socketmap: there are too many connections; for each new one, an idle one is closed", "most", MaxConnections, "client", oldest.RemoteAddr().String())
 	}
 }
 
@@ -136,6 +182,10 @@ type client struct {
 	server *Server
 	output *bufio.Writer
 	mu     sync.Mutex // orders the calls that set deadlines
+
+	// idle is when the client began to owe a request, or to read a reply, in nanoseconds of Unix time; 0 while it
+	// waits for an answer. Octets of a request that is not complete do not change it.
+	idle atomic.Int64
 
 	// readable and writable are when the deadlines were set last.
 	readable, writable time.Time
@@ -149,7 +199,9 @@ func (c *client) Read(p []byte) (int, error) {
 	if err := c.output.Flush(); err != nil {
 		return 0, err
 	}
-	if now := time.Now(); now.Sub(c.readable) > renewal {
+	now := time.Now()
+	c.waits(now)
+	if now.Sub(c.readable) > renewal {
 		c.readable = now
 		c.mu.Lock()
 		if c.server.clients.Draining().Err() == nil {
@@ -160,9 +212,18 @@ func (c *client) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
+// waits notes that it is the turn of the client.
+func (c *client) waits(now time.Time) {
+	if c.idle.Load() == 0 {
+		c.idle.Store(now.UnixNano())
+	}
+}
+
 // Write is called when replies are flushed, and for those that are more than the buffer holds.
 func (c *client) Write(p []byte) (int, error) {
-	if now := time.Now(); now.Sub(c.writable) > renewal {
+	now := time.Now()
+	c.waits(now)
+	if now.Sub(c.writable) > renewal {
 		c.writable = now
 		c.mu.Lock()
 		if c.server.working.Err() == nil {
