@@ -172,7 +172,7 @@ func (d *discoverer) note(l Lookup) {
 }
 
 // failed returns the error for a lookup that is required. The end of the caller's
-// context is no failure of the domain.
+// context is not a failure of the domain.
 func (d *discoverer) failed(err error) error {
 	if d.ctx.Err() != nil {
 		return &Error{Host: d.found.Name, Lookups: d.withoutRecords(), Err: d.ctx.Err()}

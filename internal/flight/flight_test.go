@@ -86,7 +86,7 @@ func TestForgottenWorkIsStartedAgain(t *testing.T) {
 			return func(context.Context) (string, error) { time.Sleep(time.Second); return text, nil }
 		}
 		old := group.Join(t.Context(), "a", answer("old"))
-		group.Forget("a")
+		group.ForgetFunc(func(key string) bool { return key == "a" })
 		fresh := group.Join(t.Context(), "a", answer("fresh"))
 		for f, want := range map[*flight.Flight[string]]string{old: "old", fresh: "fresh"} {
 			if got, err := f.Wait(t.Context()); got != want || err != nil {

@@ -313,8 +313,9 @@ func TestOverviewJSON(t *testing.T) {
 	if err := json.Unmarshal(got, &back); err != nil || back.Domains[0].Days[0].Day != report.DayOf(day) {
 		t.Errorf("read back as %+v, %v", back, err)
 	}
-	if err := new(report.Day).UnmarshalText([]byte("yesterday")); err == nil {
-		t.Error("yesterday is a day")
+	read := report.Day(7)
+	if err := read.UnmarshalText([]byte("yesterday")); err == nil || read != 7 {
+		t.Errorf("yesterday was read as day %d, %v; want an error and no change", read, err)
 	}
 	if got, err := json.Marshal(overviewOf()); err != nil || !strings.Contains(string(got), `"domains":[]`) {
 		t.Errorf("of no reports: %s, %v", got, err)
