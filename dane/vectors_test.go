@@ -175,7 +175,7 @@ func newChainVectors(t *testing.T) *chainVectors {
 	return v
 }
 
-// The vectors that others test their verification with have the results of this one. Another
+// The vectors for other implementations have the results of this one. Another
 // reader, in Python, checks all that needs no signatures: see internal/test/interop/vectors.
 func TestVectors(t *testing.T) {
 	t.Parallel()

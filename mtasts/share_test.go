@@ -85,7 +85,7 @@ func TestOneFetchForAll(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		together(t, clients, func(r mtasts.Result) {
 			if wantMode(t, r, mtasts.Enforce); r.Policy.Text != longer {
-				t.Error("the old policy")
+				t.Error("the old policy applies")
 			}
 		})
 		if _, dials := w.counts(); dials != 2 {
@@ -133,7 +133,7 @@ func TestAnotherHasFetched(t *testing.T) {
 		time.Sleep(20 * time.Hour)
 		wantMode(t, lookup(t, a), mtasts.Enforce)
 		if !store.has(domain) {
-			t.Error("it is taken from the store")
+			t.Error("the policy was removed from the store")
 		}
 	})
 }

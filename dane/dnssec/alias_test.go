@@ -99,7 +99,7 @@ func TestAliases(t *testing.T) {
 	}
 }
 
-// An alias can be looked up.
+// A question for CNAME or DNAME records returns the alias itself.
 func TestCNAMEQuestion(t *testing.T) {
 	t.Parallel()
 	w := aliasWorld(t)

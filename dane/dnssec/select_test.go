@@ -128,7 +128,7 @@ func (c *fleetConn) Close() error {
 	return c.Conn.Close()
 }
 
-// asked returns how many questions were sent to the server, without checks, and forgets
+// countTo returns how many questions were sent to the server, without checks, and forgets
 // them.
 func (f *fleet) countTo(server string) (n int) {
 	f.log.Lock()
@@ -565,7 +565,7 @@ func TestOvertakingDenials(t *testing.T) {
 					}
 				}
 				a, took, err := timed(t, f.validator("192.0.2.1", "192.0.2.2"), tt.name, TypeA)
-				if got := toldBriefly(a, err); got != tt.want || took < tt.least || took > tt.most {
+				if got := outcomeOf(a, err); got != tt.want || took < tt.least || took > tt.most {
 					t.Errorf("%s after %v; want %s (%v)", got, took, tt.want, err)
 				}
 			})
@@ -688,7 +688,8 @@ func TestOvertakingText(t *testing.T) {
 
 var soa, _ = dns.NewRR("plain.com. 3600 IN SOA ns.invalid. host.invalid. 1 3600 600 86400 900")
 
-func toldBriefly(a *Answer, err error) string {
+// outcomeOf names the outcome of a lookup.
+func outcomeOf(a *Answer, err error) string {
 	e := new(Error)
 	switch {
 	case errors.As(err, &e):

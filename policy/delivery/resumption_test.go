@@ -157,7 +157,7 @@ func tlsaOf(cert tls.Certificate) string {
 	return fmt.Sprintf("3 0 1 %x", sha256.Sum256(cert.Certificate[0]))
 }
 
-// A resumed session is verified by the plan of now. If that fails, a full handshake comes
+// A resumed session is verified by the current plan. If that fails, a full handshake comes
 // first, and only its outcome counts: a key that was rolled costs neither mail nor a
 // report of failure, and an impostor is one.
 func TestResumptionIsVerified(t *testing.T) {
@@ -168,9 +168,9 @@ func TestResumptionIsVerified(t *testing.T) {
 		want    string
 		fails   bool
 	}{
-		"key rolled, TLS 1.3":     {version: tls.VersionTLS13, rolled: true, want: "resumed full"},
-		"key rolled, TLS 1.2":     {version: tls.VersionTLS12, rolled: true, want: "resumed full"},
-		"records changed, not it": {version: tls.VersionTLS13, want: "resumed full", fails: true},
+		"key rolled, TLS 1.3":       {version: tls.VersionTLS13, rolled: true, want: "resumed full"},
+		"key rolled, TLS 1.2":       {version: tls.VersionTLS12, rolled: true, want: "resumed full"},
+		"records changed, key kept": {version: tls.VersionTLS13, want: "resumed full", fails: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -219,8 +219,8 @@ func TestResumptionIsVerified(t *testing.T) {
 }
 
 // A server that breaks off when it is offered a ticket is asked once more without one,
-// before its TLS counts as broken: no mail goes with less TLS because of a ticket, and no
-// report has that.
+// before its TLS counts as broken: a ticket causes neither less TLS nor a failure in a
+// report.
 func TestResumptionConfusesTheServer(t *testing.T) {
 	t.Parallel()
 	for _, options := range [][]policy.Option{nil, {policy.AtLeast(policy.Authenticated)}} {
@@ -247,8 +247,8 @@ func TestResumptionConfusesTheServer(t *testing.T) {
 					}
 				}
 			}
-			if len(r.recorded) != 2 || len(r.dialled) != 3 {
-				t.Errorf("%d sessions recorded, dialled %q", len(r.recorded), r.dialled)
+			if len(r.recorded) != 2 || len(r.dialed) != 3 {
+				t.Errorf("%d sessions recorded, dialed %q", len(r.recorded), r.dialed)
 			}
 		})
 	}
@@ -279,15 +279,15 @@ func TestForgottenTicketConfusesTheServer(t *testing.T) {
 					}
 				}
 			}
-			if len(r.recorded) != 2 || len(r.dialled) != 3 || r.breaks != 0 {
-				t.Errorf("%d sessions recorded, dialled %q", len(r.recorded), r.dialled)
+			if len(r.recorded) != 2 || len(r.dialed) != 3 || r.breaks != 0 {
+				t.Errorf("%d sessions recorded, dialed %q", len(r.recorded), r.dialed)
 			}
 		})
 	}
 }
 
-// A server that resumes a session and does not answer in it is asked once more by a full
-// handshake, and its ticket is gone: without a Pool the mail would be delivered.
+// If a server resumes a session and does not answer in it, its ticket is dropped and a full
+// handshake follows: without a Pool the mail would be delivered.
 func TestResumedSessionIsSilent(t *testing.T) {
 	t.Parallel()
 	for name, options := range map[string][]policy.Option{
@@ -428,8 +428,8 @@ func TestResumedSessionsAreNotRaised(t *testing.T) {
 			if err := r.send(t, "second.example", policy.AtLeast(policy.Authenticated)); err != nil {
 				t.Fatal(err)
 			}
-			if len(r.dialled) != connections {
-				t.Errorf("resumed %v: %d connections, want %d; %s", resumed, len(r.dialled), connections, r.seen())
+			if len(r.dialed) != connections {
+				t.Errorf("resumed %v: %d connections, want %d; %s", resumed, len(r.dialed), connections, r.seen())
 			}
 		})
 	}

@@ -26,7 +26,7 @@ type change struct {
 	rules  []failing
 }
 
-// An edit puts lines in the place of others, which are in the file once.
+// An edit replaces lines by others. The file has the old lines once.
 type edit struct{ old, new string }
 
 // failing is a rule that a change breaks, and a test that fails then.
@@ -120,8 +120,8 @@ func TestChangesFitTheCode(t *testing.T) {
 
 // The tests of a rule fail if the code breaks it. This makes 10 of the changes in broken.txt
 // with CI set, chosen by the logged seed, and all with MXSEAL_LONG=1. MXSEAL_BROKEN=STS-,DANE-6
-// makes those that break DANE-6 or a rule of MTA-STS, and MXSEAL_BROKEN=mtasts/ those of such files.
-// MXSEAL_BROKEN_IN=dane runs only the tests in that directory.
+// makes those that break DANE-6 or a rule whose name begins with STS-, and MXSEAL_BROKEN=mtasts/ those
+// in files whose paths begin with mtasts/. MXSEAL_BROKEN_IN=dane runs only the tests in that directory.
 func TestBrokenRules(t *testing.T) {
 	changes := readChanges(t)
 	switch {
@@ -135,7 +135,7 @@ func TestBrokenRules(t *testing.T) {
 		rand.New(rand.NewPCG(s, 0)).Shuffle(len(changes), func(i, j int) { changes[i], changes[j] = changes[j], changes[i] })
 		changes = changes[:min(10, len(changes))]
 	default:
-		return // TestChangesFitTheCode has looked at all.
+		return // TestChangesFitTheCode has checked that all can be made
 	}
 	byDir := map[string][]change{}
 	for _, c := range changes {
@@ -208,5 +208,5 @@ func (f failing) failsIn(output string) bool {
 	return false
 }
 
-// id returns how the program knows a change.
+// id is the name of the change in the program that is built with all changes.
 func (c change) id() string { return strconv.Itoa(c.number) }

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// secure are the prefixes of rules that concern security, where they are a MUST, and further
-// is those of others.
+// secure has the prefixes of the rules whose MUSTs concern security. further has the rules
+// with other prefixes that are MUSTs and concern security.
 var (
 	secure  = strings.Fields("STS DANE OPS TLSA REQ STT SEC AUTH SUB OAUTH")
 	further = strings.Fields("SMTP-2 SMTP-5 SMTP-8 SMTP-18 SMTP-19 SMTP-24 SMTP-28 SMTP-32")
@@ -78,7 +78,7 @@ func TestTally(t *testing.T) {
 	}
 	for id := range missing {
 		if !slices.Contains(security, id) && !slices.Contains(sample, id) {
-			t.Errorf("CONFORMANCE.md: %s is not broken, and needs not be", id)
+			t.Errorf("CONFORMANCE.md names %s as not broken, but it need not be: remove it there", id)
 		}
 	}
 	if len(security) < 200 || len(sample) < 150 {

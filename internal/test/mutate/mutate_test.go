@@ -251,7 +251,7 @@ func TestToolErrors(t *testing.T) {
 	}
 }
 
-// The files of all targets are there, and have tests.
+// The files of all targets exist, and have tests.
 func TestTargets(t *testing.T) {
 	for _, target := range Targets() {
 		for _, file := range target.Files {

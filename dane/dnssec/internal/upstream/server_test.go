@@ -30,8 +30,8 @@ func TestServers(t *testing.T) {
 	}
 }
 
-// On Windows there is no file to read, so the error says where to find the addresses. A
-// file that was named is another matter.
+// On Windows there is no file to read, so the error says where to find the addresses.
+// That does not apply to a file that the configuration names.
 func TestNoServers(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("it is on fire")

@@ -57,7 +57,7 @@ func TestIsTimeout(t *testing.T) {
 	}
 }
 
-// Of a 552 reply, the enhanced status says whether it is about the mailbox or the message.
+// The enhanced status of a 552 reply says whether it is about the mailbox or the message.
 func TestNamesOwnLimit(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]bool{
@@ -75,7 +75,7 @@ func TestNamesOwnLimit(t *testing.T) {
 	}
 }
 
-// What a caller changes is taken over if it verifies nothing and weakens nothing.
+// A caller's changes are taken over unless they concern verification or weaken TLS.
 func TestTakeOver(t *testing.T) {
 	t.Parallel()
 	insecure := tls.InsecureCipherSuites()[0].ID

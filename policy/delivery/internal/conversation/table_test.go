@@ -124,7 +124,7 @@ func TestEveryRuling(t *testing.T) {
 	}
 }
 
-// The rows that the decisions name.
+// The rulings that the decisions name.
 func TestRulings(t *testing.T) {
 	var (
 		open   = Circumstances{}
