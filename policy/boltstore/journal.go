@@ -17,9 +17,9 @@ import (
 // journal, one after another. When the journal is full, all that it has is added to the
 // records, in the order of their keys.
 
-// journalled is the bucket of the journal: additions in the order in which they came. A
-// value has a checksum, the day, the domain and the form of the addition. Values are much
-// smaller than a page, so that few octets are written again with the next batch.
+// journalled is the bucket of the journal: additions in the order in which they arrived.
+// A value has a checksum, the day, the domain and the form of the addition. Values are
+// much smaller than a page, so that few octets are written again with the next batch.
 var journalled = []byte("tlsrpt-journal")
 
 const (

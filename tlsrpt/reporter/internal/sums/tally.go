@@ -35,7 +35,7 @@ const DetailsOmitted = "further-failures-summed"
 type Tally struct {
 	seed     maphash.Seed
 	domain   string
-	room     *Room // nil for none but the limits of one domain
+	room     *Room // nil if only the limits of one domain apply
 	policies []*policySum
 	first    [1]*policySum           // the array of policies while there is one
 	index    map[uint64][]*policySum // by hash; nil while there are few policies
@@ -236,7 +236,7 @@ func (t *Tally) findOrAdd(p tlsrpt.Policy) *policySum {
 	return t.policies[len(t.policies)-1]
 }
 
-// isPlain reports whether a policy is one as which others are counted.
+// isPlain reports whether a policy is one that others are counted as.
 func (t *Tally) isPlain(p *tlsrpt.Policy) bool {
 	return p.Domain == t.domain && len(p.Strings) == 0 && len(p.MXHosts) == 0
 }
