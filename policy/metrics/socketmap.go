@@ -12,15 +12,16 @@ import (
 // other is the value of a label for what is not known.
 const other = "other"
 
-// answers returns those of postfix.Reply.Level, and those of a map for single hosts.
+// answers returns the values of the label answer: those of postfix.Reply.Level, those of
+// a map for single hosts, and those of a transport map.
 func answers() []string {
 	return []string{
 		"dane-only", "dane", "secure", "encrypt", "fingerprint", "notfound", "temp",
-		"verify", "dane-verify", "refuse", "perm", other,
+		"verify", "dane-verify", "refuse", "perm", "relay", other,
 	}
 }
 
-// reasons returns those of losses.
+// reasons returns the values of the label reason.
 func reasons() []string { return append(names(postfix.Reasons()), other) }
 
 // socketmap counts the answers of a socketmap server.

@@ -16,8 +16,9 @@ import (
 	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 )
 
-// unbound comes to the status of each DNSSEC vector, or to the other one that the vector
-// permits. It reads as many as docs/vectors.md says. Without MXSEAL_INTEROP=1 it is asked every eighth.
+// unbound returns the status of each DNSSEC vector, or the other one that the vector
+// permits. It reads as many as docs/vectors.md says. Without MXSEAL_INTEROP=1 it is asked
+// every eighth.
 func TestDNSSECVectorsInUnbound(t *testing.T) {
 	t.Parallel()
 	f := dnsvectors.Read(t, "../../../../dane/dnssec/testdata/vectors.json")
