@@ -98,8 +98,8 @@ func (b *vectorBook) closerEnclosers(style string) {
 	}
 }
 
-// responseCodes are replies that are genuine but for a response code that says that there
-// is no answer.
+// responseCodes are genuine records in replies whose response code says that there is no
+// answer.
 func (b *vectorBook) responseCodes() {
 	const why = "there is no answer to judge. Validators with three results say bogus"
 	host := question{"mx.d.nsec.", dns.TypeA}
