@@ -62,7 +62,7 @@
 //   - result of fetches is a field of mtasts.FetchStats, with ok for Changed: ok, unchanged, dns,
 //     connect, tls, http, invalid, timeout.
 //   - op is a method of mtasts.Store: get, put, delete, lease.
-//   - result of sessions is ok or the tlsrpt.ResultType of the first failure, one of another name
+//   - result of sessions is ok or, if it failed, the tlsrpt.ResultType of the first failure, one of another name
 //     being validation-failure. policy is the tlsrpt.PolicyType. A session is counted once for each
 //     policy that it had to meet, as in reports.
 //   - outcome of deliveries is sent, deferred or bounced; its unit is a recipient. level is the one
