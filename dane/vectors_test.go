@@ -141,7 +141,9 @@ func newChainVectors(t *testing.T) *chainVectors {
 		{"wildcard", nil, nil, names("*.example.org"), whole},
 		{"wrong name", nil, nil, names("mx.example.net"), whole},
 		{"common name", nil, nil, cn, whole},
-		{"common name beside another DNS name", nil, nil, changes{func(c *x509.Certificate) { c.DNSNames, c.Subject.CommonName = []string{"mx.example.net"}, "mx.example.org" }}, whole},
+		{"common name beside another DNS name", nil, nil, changes{func(c *x509.Certificate) {
+			c.DNSNames, c.Subject.CommonName = []string{"mx.example.net"}, "mx.example.org"
+		}}, whole},
 		{"both names", nil, nil, names("example.org", "mx.example.org"), whole},
 		{"wildcard below a top-level domain", nil, nil, names("*.org"), whole},
 		{"wildcard for a part of a label", nil, nil, names("m*.example.org"), whole},
@@ -173,7 +175,7 @@ func newChainVectors(t *testing.T) *chainVectors {
 	return v
 }
 
-// The vectors that others test their verification with have the results of this one. Another
+// The vectors for other implementations have the results of this one. Another
 // reader, in Python, checks all that needs no signatures: see internal/test/interop/vectors.
 func TestVectors(t *testing.T) {
 	t.Parallel()

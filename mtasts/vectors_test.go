@@ -158,7 +158,7 @@ func matchInputs() (inputs []matchInput) {
 	return inputs
 }
 
-// The vectors that others test their senders with have the results of this one. Another
+// The vectors for other senders have the results of this one. Another
 // reader, in Python, finds them by itself: see internal/test/interop/vectors.
 func TestVectors(t *testing.T) {
 	t.Parallel()

@@ -108,8 +108,8 @@ func TestM1PlanWithoutTheStore(t *testing.T) {
 	}
 }
 
-// M1: what the store has answered before still counts, and the operator may let mail
-// proceed.
+// M1: while the store cannot be read, its earlier answers still count, and
+// Config.ProceedUnread lets other mail proceed.
 func TestM1Proceeds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(changingStore)
@@ -131,7 +131,7 @@ func TestM1Proceeds(t *testing.T) {
 	})
 }
 
-// M3: a plan holds only while its policy is the one in force, whoever has brought
+// M3: a plan holds only while its policy is the one in force, whatever call found
 // another one.
 func TestM3PlanFollowsThePolicy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -9,9 +9,8 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
-// R2: in a domain of which one host has DANE and another has not, a session says
-// something about the MTA-STS policy only if it had to meet that policy, or observed one
-// in testing mode.
+// R2: if one host of a domain has DANE and another has not, a session is reported under
+// the MTA-STS policy only if it had to meet that policy, or observed it in testing mode.
 func TestR2MixedDomain(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

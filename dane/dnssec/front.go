@@ -91,9 +91,7 @@ func (f *front) join(ctx context.Context, q question, work func(context.Context,
 
 // admit waits for the memory of one more lookup.
 func (f *front) admit(ctx context.Context, q question) (*upstream.Lease, error) {
-	waiting, cancel := context.WithTimeout(ctx, f.lookups.Limit)
-	defer cancel()
-	lease, err := f.client.Room.Admit(waiting)
+	lease, err := f.client.Room.Admit(ctx, f.lookups.Limit)
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return nil, interrupted(q, ctx.Err())
 	}

@@ -26,7 +26,7 @@ require (
 	github.com/BurntSushi/toml v1.6.0
 	github.com/coreos/go-systemd/v22 v22.7.0
 	github.com/hashicorp/golang-lru/v2 v2.0.7 // indirect
-	github.com/miekg/dns v1.1.73 // indirect
+	github.com/miekg/dns v1.1.73
 	github.com/mxseal/mxseal/policy/metrics v0.0.0
 	github.com/mxseal/mxseal/policy/valkeystore v0.0.0
 	github.com/prometheus/client_golang v1.24.0

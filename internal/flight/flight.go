@@ -179,9 +179,10 @@ func (f *Flight[V]) Wait(ctx context.Context) (V, error) {
 	}
 }
 
-// stack is about what the work needs, which is parsing and public-key
-// arithmetic, in octets.
-const stack = 12 << 10
+// stack makes the stack twice as large, in octets: a size is a power of two. That is about
+// what the work needs, which is parsing and public-key arithmetic. A frame is cleared, so it
+// is no larger.
+const stack = 8 << 10
 
 // takeStack grows the stack of the goroutine at once. Otherwise it would be
 // doubled and copied several times deep in the work, which took a fifth of the

@@ -112,7 +112,7 @@ func TestWorkEndsAtItsLimit(t *testing.T) {
 	})
 }
 
-// A claim is worked off by the caller that made it; the others wait for it, and
+// The caller that made a claim does the work; the others wait for it, and
 // nothing but Finish ends it.
 func TestClaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

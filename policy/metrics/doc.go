@@ -73,7 +73,8 @@
 //     endpoint.
 //   - answer is that of postfix.Reply.Level: dane-only, dane, secure, encrypt, fingerprint, notfound,
 //     temp; or that of a map for single hosts: dane, verify, dane-verify, encrypt, refuse, notfound,
-//     temp, perm. reason of inexact is postfix.Reason. map is one of Config.Maps. A value that is not known is counted as other.
+//     temp, perm; or that of a transport map: relay, notfound, temp. reason of inexact is
+//     postfix.Reason. map is one of Config.Maps. A value that is not known is counted as other.
 //
 // # Dashboard and alerts
 //

@@ -172,7 +172,7 @@ func (w *world) everything() {
 	}
 	for _, name := range []string{"QUERY", "exim", "another"} {
 		for _, answer := range []string{
-			"dane-only", "dane", "secure", "encrypt", "fingerprint", "notfound", "temp", "verify", "dane-verify", "refuse", "perm", "another",
+			"dane-only", "dane", "secure", "encrypt", "fingerprint", "notfound", "temp", "verify", "dane-verify", "refuse", "perm", "relay", "another",
 		} {
 			w.metrics.Answered(name, answer, nil, time.Second)
 		}

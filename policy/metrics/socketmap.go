@@ -12,12 +12,12 @@ import (
 // other is the value of a label for what is not known.
 const other = "other"
 
-// answers returns the values of the label answer: those of postfix.Reply.Level, and
-// those of a map for single hosts.
+// answers returns the values of the label answer: those of postfix.Reply.Level, those of a map
+// for single hosts, and that of a transport map.
 func answers() []string {
 	return []string{
 		"dane-only", "dane", "secure", "encrypt", "fingerprint", "notfound", "temp",
-		"verify", "dane-verify", "refuse", "perm", other,
+		"verify", "dane-verify", "refuse", "perm", "relay", other,
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -183,7 +184,7 @@ func TestSocketmap(t *testing.T) {
 	m, registry = connected(t, metrics.Config{Resolver: resolver})
 	m.Answered("QUERY", "temp", nil, 0)
 	for name := range series(t, registry) {
-		if len(name) > 17 && name[:17] == "mxseal_socketmap_" {
+		if strings.HasPrefix(name, "mxseal_socketmap_") {
 			t.Errorf("%s without maps", name)
 		}
 	}

@@ -93,8 +93,8 @@ func times(n int64, d report.Detail) report.Detail {
 type sumStore struct {
 	reporter.Store
 	t      *testing.T
-	again  func() reporter.Store
-	other  func() reporter.Store // opens another Store on the same data
+	again  func() reporter.Store // opens another Store on the same data
+	other  func() reporter.Store // opens a Store on other data
 	writer string
 	number int64
 }
@@ -484,10 +484,8 @@ func sumsObeyContext(t *testing.T, s *sumStore) {
 	}
 }
 
-// A Store that is a Leaser leases a domain and day to one caller at a time, in this
-// program and in others.
-// hasID: an ID is that of one store, for every caller. A store that is not shared is not
-// opened again, so its own tests have to do that.
+// All callers get the same ID of a store, and no other store has it. A store that is not
+// shared is not opened again, so its own tests have to do that.
 func hasID(t *testing.T, s *sumStore) {
 	if _, ok := s.Store.(reporter.Identifier); !ok {
 		return // the operator has to choose Config.Instance
@@ -524,6 +522,8 @@ func hasID(t *testing.T, s *sumStore) {
 	}
 }
 
+// A Store that is a Leaser leases a domain and day to one caller at a time, in this
+// program and in others.
 func leasesReports(t *testing.T, s *sumStore) {
 	first, ok := s.Store.(reporter.Leaser)
 	if !ok {

@@ -169,7 +169,7 @@ func TestRelayDiesWhileReporting(t *testing.T) {
 	add(t, direct, late)
 	end.answer(true)
 	if _, ok, err := direct.Lease(t.Context(), day, domain, time.Minute); err != nil || ok {
-		t.Fatalf("the lease of the dead: %v, %v", ok, err)
+		t.Fatalf("the lease of the killed relay: %v, %v", ok, err)
 	}
 	left, err := srv.admin(t, "PTTL", direct.keys.lease(day, domain)).AsInt64()
 	if err != nil || left <= 0 {
@@ -177,13 +177,13 @@ func TestRelayDiesWhileReporting(t *testing.T) {
 	}
 
 	srv.admin(t, "PEXPIRE", direct.keys.lease(day, domain), "1")
-	eventually(t, "the lease has run out", func() bool { return len(srv.keys(t, "*:lease:*")) == 0 })
+	eventually(t, "the lease has expired", func() bool { return len(srv.keys(t, "*:lease:*")) == 0 })
 	second := startRelay(t, o)
 	eventually(t, "what was reported is deleted", func() bool {
 		part, err := direct.Sums(t.Context(), day, domain)
 		return err == nil && part.Number == 2
 	})
-	eventually(t, "the lease is given back", func() bool { return len(srv.keys(t, "*:lease:*")) == 0 })
+	eventually(t, "the lease is released", func() bool { return len(srv.keys(t, "*:lease:*")) == 0 })
 	second.kill(t)
 	startRelay(t, o)
 	eventually(t, "the rest is reported", func() bool { return len(srv.keys(t, openOrSealed)) == 0 })

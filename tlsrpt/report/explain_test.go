@@ -36,7 +36,7 @@ func TestReportTableIsPrintable(t *testing.T) {
 	}
 }
 
-// RPT-82: neither can it by Explain, whatever text it has where.
+// RPT-82: the same holds for Explain, with hostile text in every field.
 func TestExplainIsPrintable(t *testing.T) {
 	t.Parallel()
 	rep := newReport()
@@ -164,7 +164,7 @@ func TestR15CodesOfOthers(t *testing.T) {
 		{tlsrpt.TLSAInvalid, "X509_V_ERR_DANE_NO_MATCH", "tlsa-no-match"},
 		{tlsrpt.STSWebPKIInvalid, "certificate is not yet valid", "not-yet-valid"},
 		{tlsrpt.ValidationFailure, "VALIDATION_FAILURE", ""},
-		{tlsrpt.STSPolicyFetchError, "leaf-expired", "leaf-expired"[:0]}, // not with this type
+		{tlsrpt.STSPolicyFetchError, "leaf-expired", ""}, // the code is not one of this type
 		{tlsrpt.TLSAInvalid, "", ""},
 	} {
 		p := overviewOf(reportOf("a", 1, daneOf, report.Detail{Type: test.result, ReasonCode: test.code, Sessions: 1})).Domains[0].Problems[0]
@@ -214,8 +214,8 @@ func TestEffects(t *testing.T) {
 	}
 }
 
-// The worst comes first: lost mail before what was only observed, what goes on before what
-// is over, many sessions before few; and so do domains.
+// The worst comes first: mail that waited before failures that were only observed, ongoing
+// problems before past ones, many sessions before few. Domains are in the same order.
 func TestWorstFirst(t *testing.T) {
 	t.Parallel()
 	fail := func(resultType tlsrpt.ResultType, sessions int64) report.Detail {

@@ -66,9 +66,8 @@ func readReceived(t *testing.T, input receivedInput) receivedResult {
 	return receivedResult{"repaired", v}
 }
 
-// conforms reports whether a report was received as RFC 8460 section 4 has it: whether it can be
-// written, and every field was received as it is written then. Others may have been received
-// beside them.
+// conforms reports whether a report was received in the form of RFC 8460 section 4: it can be
+// written, and every field was received as it is then written. Further fields are permitted.
 func conforms(t *testing.T, received []byte, r *report.Report) bool {
 	written, err := r.MarshalJSON()
 	if err != nil {
@@ -224,7 +223,7 @@ func packedInputs(t *testing.T, text string) (inputs []receivedInput) {
 	return inputs
 }
 
-// The vectors that others test their readers of reports with have the results of this one.
+// The vectors for other readers of reports have the results of this one.
 // Another reader, in Python, finds them by itself: see internal/test/interop/vectors.
 func TestVectors(t *testing.T) {
 	t.Parallel()

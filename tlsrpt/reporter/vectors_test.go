@@ -203,7 +203,7 @@ func sessionsInputs() (inputs []sessionsInput) {
 	return inputs
 }
 
-// The vectors that others test their senders of reports with have the results of this one.
+// The vectors for other senders of reports have the results of this one.
 // Another reader, in Python, finds them by itself: see internal/test/interop/vectors.
 func TestVectors(t *testing.T) {
 	t.Parallel()

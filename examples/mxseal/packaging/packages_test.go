@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -28,8 +29,8 @@ import (
 	"github.com/mxseal/mxseal/internal/test/logbuf"
 )
 
-// Making the packages twice gives the same octets, both have the same files, and the Debian package can be
-// installed, used and purged.
+// The packages are reproducible, the Debian package and the rpm have the same files, and the Debian package can
+// be installed, used and purged.
 func TestPackages(t *testing.T) {
 	root := rootdir.Named(t, "MXSEAL_INSTALL", "the root directory of a Debian system with Postfix, in which mxseal may be installed and purged")
 	programs := t.TempDir()
@@ -97,7 +98,7 @@ func makePackages(t *testing.T, programs string) string {
 	return dir
 }
 
-// file is what counts of a file.
+// file is what is compared of a file.
 type file struct {
 	mode   fs.FileMode
 	digest [sha256.Size]byte
@@ -435,7 +436,7 @@ func ask(t *testing.T, path string) {
 }
 
 // followDoctor adds the lines that "mxseal doctor" prints to a copy of the configuration of Postfix. After
-// that, it knows no problem.
+// that, it knows no problem but the DNS servers of this machine, which no line can change.
 func followDoctor(t *testing.T, s *system) {
 	t.Helper()
 	dir, err := os.MkdirTemp(s.path("tmp"), "postfix")
@@ -469,7 +470,9 @@ func followDoctor(t *testing.T, s *system) {
 	if !strings.Contains(before, "problem: Postfix does not ask mxseal\n") || lines == 0 {
 		t.Errorf("doctor: %s", before)
 	}
-	if after := examine(); strings.Contains(after, "problem: ") || after == "" || strings.Contains(after, "mxseal: ") {
-		t.Errorf("doctor, after its advice:\n%s", after)
+	text := examine()
+	after := regexp.MustCompile(`(?m)^problem: the DNS server \S+ does not validate .*\n`).ReplaceAllString(text, "")
+	if text == "" || strings.Contains(after, "problem: ") || strings.Contains(after, "mxseal: ") {
+		t.Errorf("doctor, after its advice:\n%s", text)
 	}
 }

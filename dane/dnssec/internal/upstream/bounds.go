@@ -192,11 +192,15 @@ type Lease struct {
 	ended bool
 }
 
-// Admit waits until there is memory for one more lookup. The error is an *Error, Busy. The
-// caller calls End when the lookup has ended.
-func (r *Room) Admit(ctx context.Context) (*Lease, error) {
-	if err := r.memory.enter(ctx, LookupMemory); err != nil {
-		return nil, err
+// Admit waits, for that long at most, until there is memory for one more lookup. The error
+// is an *Error, Busy. The caller calls End when the lookup has ended.
+func (r *Room) Admit(ctx context.Context, wait time.Duration) (*Lease, error) {
+	if ctx.Err() != nil || !r.memory.tryEnter(LookupMemory) {
+		ctx, cancel := context.WithTimeout(ctx, wait)
+		defer cancel()
+		if err := r.memory.enter(ctx, LookupMemory); err != nil {
+			return nil, err
+		}
 	}
 	return &Lease{room: r, taken: LookupMemory, spent: LookupMemory - replyMemory}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 
 	"github.com/mxseal/mxseal/examples/mxseal/internal/cli"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/config"
@@ -14,7 +15,9 @@ import (
 const help = `usage: mxseal doctor [options]
 
 Reads the settings of Postfix, says what keeps the policies of "mxseal serve"
-from working or weakens them, and prints the lines of main.cf for this version.
+from working or weakens them, and prints the lines of main.cf for this version,
+and commands that begin with "postconf". It asks the DNS servers of Postfix
+whether they validate DNSSEC.
 
   -config FILE   the configuration of the daemon. Default: /etc/mxseal.conf
   -postfix DIR   the configuration directory of Postfix. Default: what postconf
@@ -57,12 +60,16 @@ func run(ctx context.Context, env *cli.Env, args []string) int {
 		flags.Complain(env, err)
 		return exitUnknown
 	}
-	p, err := read(ctx, *dir)
+	dial := env.DNS.Dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	p, err := read(ctx, dial, *dir)
 	if err != nil {
 		flags.Complain(env, err)
 		return exitUnknown
 	}
-	code := 0
+	code, lines := 0, 0
 	for _, f := range examine(p, settings) {
 		word := "advice"
 		switch f.severity {
@@ -74,7 +81,11 @@ func run(ctx context.Context, env *cli.Env, args []string) int {
 		fmt.Fprintf(env.Stdout, "%s: %s\n", word, cli.Clean(f.text))
 		for _, line := range f.lines {
 			fmt.Fprintf(env.Stdout, "  %s\n", cli.Clean(line))
+			lines++
 		}
+	}
+	if lines > 0 {
+		fmt.Fprintln(env.Stdout, "Then restart Postfix, for example by \"systemctl restart postfix\".")
 	}
 	if code == 0 {
 		fmt.Fprintf(env.Stdout, "Postfix %s uses the policies of mxseal, and nothing is wrong.\n", cli.Clean(p.version.text))

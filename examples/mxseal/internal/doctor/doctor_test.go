@@ -2,12 +2,15 @@ package doctor
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/cli"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/config"
 	"github.com/mxseal/mxseal/internal/test/interop"
@@ -20,11 +23,12 @@ func right(text string) *postfix {
 	if err != nil {
 		panic(err)
 	}
-	p := &postfix{version: v, chrooted: true, nameservers: []string{"127.0.0.1"}, answers: func(string, string) error { return nil }, settings: map[string]string{
+	p := &postfix{version: v, chrooted: true, nameservers: []string{"127.0.0.1"}, current: []string{"127.0.0.1"}, validates: func(string) error { return nil }, answers: func(string, string) error { return nil }, settings: map[string]string{
 		"smtp_dns_support_level": "dnssec", "smtp_tls_security_level": "may", "smtp_tls_dane_insecure_mx_policy": "dane",
 		"smtp_tls_CAfile": "/etc/ssl/certs/ca-certificates.crt", "queue_directory": "/var/spool/postfix", "smtp_tls_fingerprint_digest": "sha256",
 	}}
 	p.settings["smtp_tls_policy_maps"] = "socketmap:unix:mxseal/policy.sock:" + p.mapName()
+	p.settings["smtp_data_done_timeout"], p.settings["message_size_limit"] = "600s", "100"
 	return p
 }
 
@@ -64,9 +68,16 @@ func TestExamine(t *testing.T) {
 		{"no DNSSEC", "3.7.11", set("smtp_dns_support_level", ""), problem, "DNSSEC", "dnssec"},
 		{"insecure MX", "3.7.11", set("smtp_tls_dane_insecure_mx_policy", "may"), advice, "insecure MX", "= dane"},
 		{"no authorities", "3.7.11", set("smtp_tls_CAfile", ""), problem, "authority", "CAfile"},
-		{"a resolver elsewhere", "3.7.11", func(p *postfix, _ *config.Config) { p.nameservers = []string{"192.0.2.53"} }, advice, "192.0.2.53", ""},
+		{"a resolver elsewhere", "3.7.11", func(p *postfix, _ *config.Config) {
+			p.nameservers, p.current = []string{"192.0.2.53"}, []string{"192.0.2.53"}
+		}, advice, "Postfix believes what 192.0.2.53", ""},
+		{"a resolver that does not validate", "3.7.11", func(p *postfix, _ *config.Config) {
+			p.validates = func(server string) error { return errors.New("not by " + server) }
+		}, problem, "127.0.0.1 does not validate DNSSEC for Postfix, so that no mail is sent to domains with DANE: not by 127.0.0.1: run", ""},
+		{"an old copy of resolv.conf", "3.7.11", func(p *postfix, _ *config.Config) { p.current = []string{"127.0.0.53"} }, advice, "old copy", ""},
 		{"fingerprints need no resolver", "3.7.11", func(p *postfix, c *config.Config) {
 			p.nameservers, c.Socketmap.Fingerprints = []string{"192.0.2.53"}, true
+			p.validates = func(string) error { return errors.New("no") }
 			p.settings["smtp_dns_support_level"] = ""
 		}, 0, "", ""},
 		{"fingerprints of MD5", "3.7.11", func(p *postfix, c *config.Config) {
@@ -77,6 +88,16 @@ func TestExamine(t *testing.T) {
 		{"a collector without sender", "3.10.5", func(_ *postfix, c *config.Config) {
 			c.Collector.Listen = []config.Address{{Kind: "systemd", Where: "tlsrpt"}}
 		}, advice, "report its sessions", "smtp_tlsrpt_enable = yes"},
+		{"reports without sessions", "3.7.11", func(_ *postfix, c *config.Config) {
+			c.Reports = config.Reports{Contact: "a@sender.example", DKIMKey: "/etc/key"}
+		}, advice, "Postfix 3.7.11 does not report its sessions", ""},
+		{"reports without a collector", "3.10.5", func(_ *postfix, c *config.Config) {
+			c.Reports = config.Reports{Contact: "a@sender.example", DKIMKey: "/etc/key"}
+		}, advice, "tlsrpt-collector.listen", ""},
+		{"reports without a key", "3.7.11", func(_ *postfix, c *config.Config) {
+			c.Reports.Contact, c.Relay.SMTP = "a@sender.example", []config.Address{{Kind: "inet", Where: "127.0.0.1:1"}}
+			c.Relay.MaxSize = 100
+		}, advice, "dkim-key-file", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p, c := right(test.version), new(config.Config)
@@ -115,9 +136,13 @@ func TestRealPostfix(t *testing.T) {
 	write("main.cf", "compatibility_level = 3.6\nqueue_directory = "+queue+"\nsmtp_tls_security_level = encrypt\nsmtp_tls_policy_maps = socketmap:unix:mxseal/policy.sock:QUERY\n")
 	write("master.cf", "smtp unix - - y - - smtp\n  -o smtp_dns_support_level=dnssec\n  -o smtp_tls_security_level=may\n")
 	var stdout, stderr bytes.Buffer
-	code := Command().Run(t.Context(), &cli.Env{Stdout: &stdout, Stderr: &stderr}, []string{"-postfix", dir, "-config", filepath.Join(dir, "conf")})
+	env := &cli.Env{Stdout: &stdout, Stderr: &stderr, DNS: dnssec.Config{Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
+		return nil, errors.New("no way to " + addr)
+	}}}
+	code := Command().Run(t.Context(), env, []string{"-postfix", dir, "-config", filepath.Join(dir, "conf")})
 	text := stdout.String()
-	if code != exitProblem || !strings.Contains(text, "mxseal does not answer at unix:mxseal/policy.sock") || !strings.Contains(text, "192.0.2.53") || !strings.Contains(text, "smtp_tls_CAfile = ") {
+	if code != exitProblem || !strings.Contains(text, "mxseal does not answer at unix:mxseal/policy.sock") || !strings.Contains(text, "192.0.2.53 does not validate DNSSEC for Postfix, so that no mail is sent to domains with DANE: no way to 192.0.2.53:53") ||
+		!strings.Contains(text, "old copy") || !strings.HasSuffix(text, "\nThen restart Postfix, for example by \"systemctl restart postfix\".\n") || !strings.Contains(text, "smtp_tls_CAfile = ") {
 		t.Errorf("%d\n%s%s", code, text, &stderr)
 	}
 	for _, wrong := range []string{"smtp_dns_support_level", "policy.floor", "does not ask"} {
@@ -130,10 +155,10 @@ func TestRealPostfix(t *testing.T) {
 		t.Fatal(err)
 	}
 	stdout.Reset()
-	if code := Command().Run(t.Context(), &cli.Env{Stdout: &stdout, Stderr: &stderr}, []string{"-postfix", dir, "-config", filepath.Join(dir, "conf")}); code != exitProblem || strings.Contains(stdout.String(), "192.0.2.53") {
+	if code := Command().Run(t.Context(), env, []string{"-postfix", dir, "-config", filepath.Join(dir, "conf")}); code != exitProblem || strings.Contains(stdout.String(), "192.0.2.53") {
 		t.Errorf("without resolv.conf in the queue directory: %d\n%s%s", code, &stdout, &stderr)
 	}
-	if code := Command().Run(t.Context(), &cli.Env{Stdout: &stdout, Stderr: &stderr}, []string{"-postfix", filepath.Join(dir, "none"), "-config", filepath.Join(dir, "conf")}); code != exitUnknown {
+	if code := Command().Run(t.Context(), env, []string{"-postfix", filepath.Join(dir, "none"), "-config", filepath.Join(dir, "conf")}); code != exitUnknown {
 		t.Errorf("no Postfix: %d", code)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/mxseal/mxseal/examples/mxseal/internal/config"
@@ -27,13 +28,14 @@ type finding struct {
 	lines    []string
 }
 
-// examine returns what is wrong.
+// examine returns all findings.
 func examine(p *postfix, c *config.Config) (all []finding) {
 	add := func(s severity, text string, lines ...string) { all = append(all, finding{s, text, lines}) }
 	if !p.version.atLeast(3, 6, 0) {
 		add(problem, "Postfix "+p.version.text+" is too old: it refuses the policies; 3.6 is needed")
 	}
 	all = append(all, p.examineRelay(c)...)
+	all = append(all, p.examineReports(c)...)
 	if c.Relay.Transport != nil && c.Socketmap.Listen == nil {
 		return all // the relay sends the mail
 	}
@@ -52,7 +54,26 @@ func examine(p *postfix, c *config.Config) (all []finding) {
 	return all
 }
 
-// mapName is the map for the version.
+// examineReports looks at what TLS reports need.
+func (p *postfix) examineReports(c *config.Config) (all []finding) {
+	if c.Reports.Contact == "" {
+		return nil
+	}
+	if c.Reports.DKIMKey == "" {
+		all = append(all, finding{advice, "mxseal sends TLS reports by https only, and most domains want them by mail: set tlsrpt-reports.dkim-key-file, as in mxseal-serve(8)", nil})
+	}
+	relay := c.Relay.LMTP != nil || c.Relay.SMTP != nil
+	switch {
+	case relay:
+	case !p.version.atLeast(3, 10, 0):
+		all = append(all, finding{advice, "Postfix " + p.version.text + " does not report its sessions, so that mxseal sends no TLS reports: use the relay, or Postfix 3.10", nil})
+	case c.Collector.Listen == nil:
+		all = append(all, finding{advice, "mxseal does not listen for the sessions of Postfix, so that it sends no TLS reports: set tlsrpt-collector.listen", nil})
+	}
+	return all
+}
+
+// mapName returns the name of the map for this version of Postfix.
 func (p *postfix) mapName() string {
 	if p.version.atLeast(3, 10, 0) {
 		return "QUERYwithTLSRPT"
@@ -60,11 +81,11 @@ func (p *postfix) mapName() string {
 	return "QUERY"
 }
 
-// examineMap looks at the table of policies.
+// examineMap checks smtp_tls_policy_maps.
 func (p *postfix) examineMap() (all []finding) {
 	right := "smtp_tls_policy_maps = socketmap:unix:mxseal/policy.sock:" + p.mapName()
 	table := ""
-	for _, each := range strings.FieldsFunc(p.settings["smtp_tls_policy_maps"], func(r rune) bool { return strings.ContainsRune(", \t", r) }) {
+	for _, each := range strings.FieldsFunc(p.settings["smtp_tls_policy_maps"], isSeparator) {
 		if strings.Contains(each, "socketmap:") {
 			table = each
 		}
@@ -102,7 +123,7 @@ func (p *postfix) examineMap() (all []finding) {
 	return all
 }
 
-// examineLevel looks at the level of mail that has no policy.
+// examineLevel checks the level of mail that has no policy.
 func (p *postfix) examineLevel(c *config.Config) (all []finding) {
 	switch level := p.settings["smtp_tls_security_level"]; level {
 	case "", "none":
@@ -116,7 +137,7 @@ func (p *postfix) examineLevel(c *config.Config) (all []finding) {
 	return nil
 }
 
-// examineDANE looks at what the policies dane and dane-only need.
+// examineDANE checks what the policies dane and dane-only need.
 func (p *postfix) examineDANE(c *config.Config) (all []finding) {
 	if c.Socketmap.Fingerprints {
 		if digest := p.settings["smtp_tls_fingerprint_digest"]; digest != "sha256" {
@@ -130,9 +151,16 @@ func (p *postfix) examineDANE(c *config.Config) (all []finding) {
 	if p.settings["smtp_tls_dane_insecure_mx_policy"] != "dane" {
 		all = append(all, finding{advice, "Postfix does not use TLSA records of hosts that insecure MX records name", []string{"smtp_tls_dane_insecure_mx_policy = dane"}})
 	}
+	if !slices.Equal(p.nameservers, p.current) {
+		all = append(all, finding{advice, "smtp(8) has an old copy of /etc/resolv.conf in its chroot: restart Postfix, for example by \"systemctl restart postfix\"", nil})
+	}
+	const remedy = ": run a validating resolver on this machine, such as unbound, and name it in /etc/resolv.conf (nameserver 127.0.0.1), or set socketmap.fingerprints in the configuration of mxseal"
 	for _, server := range p.nameservers {
-		if addr, err := netip.ParseAddr(server); err != nil || !addr.IsLoopback() {
-			all = append(all, finding{advice, "Postfix believes what " + server + " says about DNSSEC, over the network: run a validating resolver on this machine, or set socketmap.fingerprints in the configuration of mxseal", nil})
+		addr, err := netip.ParseAddr(server)
+		if failure := p.validates(server); failure != nil {
+			all = append(all, finding{problem, fmt.Sprintf("the DNS server %s does not validate DNSSEC for Postfix, so that no mail is sent to domains with DANE: %v", server, failure) + remedy, nil})
+		} else if err != nil || !addr.IsLoopback() {
+			all = append(all, finding{advice, "Postfix believes what " + server + " says about DNSSEC, over the network" + remedy, nil})
 		}
 	}
 	return all

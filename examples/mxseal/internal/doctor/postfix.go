@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// postfix is what is known about a Postfix.
+// postfix is the configuration of a Postfix.
 type postfix struct {
 	version  version
 	settings map[string]string // those of smtp(8)
@@ -29,6 +29,10 @@ type postfix struct {
 	chrooted bool
 	// nameservers are those that smtp(8) asks.
 	nameservers []string
+	// current are those of the file of which smtp(8) has a copy, if it is chrooted.
+	current []string
+	// validates returns why a DNS server does not validate DNSSEC for Postfix; nil if it does.
+	validates func(server string) error
 	// answers returns why a socketmap at an address does not answer; nil if it does.
 	answers func(network, address string) error
 }
@@ -68,7 +72,7 @@ const resolvConf = "etc/resolv.conf"
 const maxOutput = 4 << 20
 
 // read runs postconf. An empty dir means the directory that postconf knows.
-func read(ctx context.Context, dir string) (*postfix, error) {
+func read(ctx context.Context, dial dialer, dir string) (*postfix, error) {
 	text, err := postconf(ctx, dir, "-x")
 	if err != nil {
 		return nil, err
@@ -78,7 +82,8 @@ func read(ctx context.Context, dir string) (*postfix, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &postfix{answers: asks, transports: []string{settings["transport_maps"]}}
+	p := &postfix{answers: askSocketmap, transports: []string{settings["transport_maps"]}}
+	p.validates = func(server string) error { return validates(ctx, dial, server) }
 	if p.settings, err = serviceSettings(ctx, dir, "smtp", settings); err != nil {
 		return nil, err
 	}
@@ -98,14 +103,21 @@ func read(ctx context.Context, dir string) (*postfix, error) {
 	if p.version, err = parseVersion(p.settings["mail_version"]); err != nil {
 		return nil, err
 	}
+	if p.current, err = nameservers(filepath.Join("/", resolvConf)); err != nil {
+		return nil, err
+	}
+	p.nameservers = p.current
 	if p.chrooted {
-		p.nameservers, err = nameservers(filepath.Join(p.settings["queue_directory"], resolvConf))
+		// Debian copies the file into the queue directory when Postfix starts.
+		copied, err := nameservers(filepath.Join(p.settings["queue_directory"], resolvConf))
+		switch {
+		case err == nil:
+			p.nameservers = copied
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, err
+		}
 	}
-	// Debian copies the file into the queue directory when Postfix starts.
-	if !p.chrooted || errors.Is(err, fs.ErrNotExist) {
-		p.nameservers, err = nameservers(filepath.Join("/", resolvConf))
-	}
-	return p, err
+	return p, nil
 }
 
 // serviceSettings returns the settings of a service. Its options in master.cf take precedence over main.cf.
@@ -158,8 +170,8 @@ func nameservers(file string) (all []string, err error) {
 	return all, err
 }
 
-// asks asks a socketmap for a key that has no value.
-func asks(network, address string) error {
+// askSocketmap asks a socketmap for a key that has no value.
+func askSocketmap(network, address string) error {
 	conn, err := net.DialTimeout(network, address, 5*time.Second)
 	if err != nil {
 		return err
@@ -171,8 +183,11 @@ func asks(network, address string) error {
 	}
 	const want = "9:NOTFOUND ,"
 	reply := make([]byte, len(want))
-	if _, err := io.ReadFull(bufio.NewReader(conn), reply); err != nil || string(reply) != want {
-		return fmt.Errorf("it answers %q, %v", reply, err)
+	switch n, err := io.ReadFull(bufio.NewReader(conn), reply); {
+	case err != nil:
+		return fmt.Errorf("it answers %q: %w", reply[:n], err)
+	case string(reply) != want:
+		return fmt.Errorf("it answers %q, want %q", reply, want)
 	}
 	return nil
 }

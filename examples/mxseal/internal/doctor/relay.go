@@ -7,22 +7,25 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/examples/mxseal/internal/config"
+	"github.com/mxseal/mxseal/internal/names"
 )
 
-// transportLines give the queue manager alone a transport map, in master.cf: when mxseal does not answer, mail that
-// comes in is not held up.
+// transportLines give a transport map to the queue manager alone, in master.cf, so that incoming mail is not held up
+// when mxseal does not answer.
 var transportLines = []string{
-	"master.cf: rewrite-out unix - - n - - trivial-rewrite",
-	"master.cf:   -o transport_maps=socketmap:unix:mxseal/transport.sock:transport",
-	"master.cf: qmgr unix n - n 300 1 qmgr",
-	"master.cf:   -o rewrite_service_name=rewrite-out",
+	`postconf -M rewrite-out/unix="rewrite-out unix - - n - - trivial-rewrite"`,
+	"postconf -P rewrite-out/unix/transport_maps=socketmap:unix:mxseal/transport.sock:transport",
+	"postconf -P qmgr/unix/rewrite_service_name=rewrite-out",
 }
 
-// examineRelay looks at what the relay needs.
+// examineRelay checks what the relay needs.
 func (p *postfix) examineRelay(c *config.Config) (all []finding) {
 	add := func(s severity, text string, lines ...string) { all = append(all, finding{s, text, lines}) }
 	if c.Relay.Transport != nil && !p.asksForTransport() {
 		add(problem, "Postfix does not ask mxseal how to send mail, so that it does not use the relay", transportLines...)
+	}
+	if c.Relay.Transport != nil {
+		all = append(all, p.examineLocal(c)...)
 	}
 	if c.Relay.LMTP != nil {
 		all = append(all, examineTimeout("lmtp_data_done_timeout", p.lmtp, c)...)
@@ -42,6 +45,34 @@ func (p *postfix) examineRelay(c *config.Config) (all []finding) {
 	return all
 }
 
+// examineLocal looks for domains of this machine whose mail the transport map would give to the relay. Those in
+// tables are not looked at.
+func (p *postfix) examineLocal(c *config.Config) (all []finding) {
+	local := map[string]bool{}
+	for _, name := range append([]string{c.Name}, c.Relay.LocalDomains...) {
+		if canonical, err := names.Canonical(name); err == nil {
+			local[canonical] = true
+		}
+	}
+	for _, setting := range []string{"mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains"} {
+		var missing []string
+		for _, each := range strings.FieldsFunc(p.settings[setting], isSeparator) {
+			canonical, err := names.Canonical(each)
+			if err != nil || !strings.Contains(canonical, ".") || strings.ContainsAny(each, ":/!") || local[canonical] {
+				continue // a name without a dot stays with Postfix
+			}
+			local[canonical] = true // said once
+			missing = append(missing, canonical)
+		}
+		if missing != nil {
+			all = append(all, finding{problem, "the relay gets the mail to " + strings.Join(missing, ", ") + ", which " + setting + " names: add that to relay.local-domains in the configuration of mxseal", nil})
+		}
+	}
+	return all
+}
+
+func isSeparator(r rune) bool { return strings.ContainsRune(", \t", r) }
+
 // asksForTransport reports whether some transport map is that of mxseal.
 func (p *postfix) asksForTransport() bool {
 	for _, maps := range p.transports {
@@ -54,8 +85,8 @@ func (p *postfix) asksForTransport() bool {
 	return false
 }
 
-// examineTimeout looks at how long Postfix waits for the reply to a message. If that is less than what the relay
-// counts on, Postfix sends mail again that a mail host has taken.
+// examineTimeout checks how long Postfix waits for the reply to a message. If that is less than the relay expects,
+// Postfix sends mail again that a mail host has accepted.
 func examineTimeout(name string, settings map[string]string, c *config.Config) []finding {
 	timeout, err := parseTime(settings[name])
 	if err == nil && timeout >= c.Relay.ClientTimeout {

@@ -35,6 +35,14 @@ func TestExamineRelay(t *testing.T) {
 			c.Relay.SMTP, p.settings["smtp_data_done_timeout"] = c.Relay.LMTP, "600s"
 		}, problem, "smtp_data_done_timeout", "smtp_data_done_timeout = 1200s"},
 		{"no map", func(p *postfix, _ *config.Config) { p.transports = []string{"hash:/etc/postfix/transport"} }, problem, "does not ask mxseal how to send", "rewrite-out"},
+		{"a local domain", func(p *postfix, _ *config.Config) {
+			p.settings["mydestination"] = "own.example, localhost, hash:/etc/domains, /etc/more.domains, Mail.Own.example localhost.localdomain"
+		}, problem, "the relay gets the mail to own.example, localhost.localdomain, which mydestination names", ""},
+		{"a relayed domain", func(p *postfix, _ *config.Config) { p.settings["relay_domains"] = "OTHER.example" }, problem, "other.example, which relay_domains names", ""},
+		{"domains that stay", func(p *postfix, c *config.Config) {
+			p.settings["virtual_mailbox_domains"], p.settings["virtual_alias_domains"] = "b\u00fccher.example", "xn--bcher-kva.example"
+			c.Relay.LocalDomains = []string{"xn--bcher-kva.example"}
+		}, 0, "", ""},
 		{"no queue IDs", lmtp("lmtp_send_xforward_command", "no"), advice, "queue IDs", "lmtp_send_xforward_command = yes"},
 		{"larger messages", func(p *postfix, _ *config.Config) { p.settings["message_size_limit"] = "26214401" }, advice, "26214401", "message_size_limit = 26214400"},
 		{"any size", func(p *postfix, _ *config.Config) { p.settings["message_size_limit"] = "0" }, advice, "any number", "message_size_limit = 26214400"},
@@ -45,6 +53,7 @@ func TestExamineRelay(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			p, c := right("3.7.11"), new(config.Config)
 			at := []config.Address{{Kind: "unix", Where: "/relay.sock"}}
+			c.Name = "mail.own.example"
 			c.Relay = config.Relay{LMTP: at, Transport: at, ClientTimeout: 20 * time.Minute, MaxSize: config.DefaultMaxSize}
 			p.settings["message_size_limit"] = "10240000"
 			p.lmtp = map[string]string{"lmtp_data_done_timeout": "1200s", "lmtp_send_xforward_command": "yes"}
@@ -70,8 +79,8 @@ func TestRealPostfixRelays(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("conf", "[relay]\nlmtp = ['unix:/run/relay.sock']\ntransport = ['unix:/run/transport.sock']\n")
-	write("main.cf", "compatibility_level = 3.6\nlmtp_send_xforward_command = yes\n")
+	write("conf", "[relay]\nlmtp = ['unix:/run/relay.sock']\ntransport = ['unix:/run/transport.sock']\nlocal-domains = ['own.example', 'mail.own.example']\n")
+	write("main.cf", "compatibility_level = 3.6\nlmtp_send_xforward_command = yes\nmyhostname = mail.own.example\nmydestination = $myhostname, own.example\n")
 	const services = "smtp unix - - n - - smtp\nrewrite unix - - n - - trivial-rewrite\nlmtp unix - - n - - lmtp\n"
 	run := func(master string) (int, string) {
 		t.Helper()

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -21,7 +22,7 @@ func TestMetrics(t *testing.T) {
 	inet := newInternet(t)
 	inet.Domain("stripped.example").MX("mx.stripped.example")
 	inet.Host("mx.stripped.example", policytest.TLSA("3 1 1"), policytest.NoSTARTTLS)
-	r := start(t, inet, dirOf(t), plain+"[relay]\nlmtp = ['unix:DIR/relay.sock']\n"+
+	r := start(t, inet, dirOf(t), plain+"[relay]\nlmtp = ['unix:DIR/relay.sock']\ntransport = ['unix:DIR/transport.sock']\nqueue-directory = 'DIR'\nlocal-domains = ['own.example']\n"+
 		"[tlsrpt-reports]\ncontact = 'tls@sender.example'\n[tlsrpt-collector]\nlisten = ['unix:DIR/tlsrpt.sock']\n")
 	web := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(r.dir, "http.sock"))
@@ -51,6 +52,18 @@ func TestMetrics(t *testing.T) {
 	check(`mxseal_socketmap_requests_total{answer="dane-only",map="QUERY"} 0`, `mxseal_deliveries_total{level="none",outcome="deferred"} 0`,
 		`mxseal_build_info{`, `mxseal_tlsrpt_reports_total{result="sent",scheme="mailto"} 0`, `go_goroutines `, `mxseal_socketmap_connections 0`)
 
+	transport, err := net.Dial("unix", filepath.Join(r.dir, "transport.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ask := range []struct{ key, word string }{{"a@dane.example", "OK"}, {"a@own.example", "NOTFOUND"}} {
+		fmt.Fprintf(transport, "%d:transport %s,", len("transport ")+len(ask.key), ask.key)
+		if reply, err := bufio.NewReader(transport).ReadString(','); err != nil || !strings.Contains(reply, ":"+ask.word+" ") {
+			t.Errorf("%s: %q, %v", ask.key, reply, err)
+		}
+	}
+	check(`mxseal_socketmap_connections 1`)
+	transport.Close()
 	r.ask(t, "QUERY dane.example")
 	r.ask(t, "exim dane.example mx.dane.example")
 	r.ask(t, "exim dane.example")
@@ -80,6 +93,7 @@ func TestMetrics(t *testing.T) {
 		return strings.Contains(scrape(), `mxseal_tlsrpt_datagrams_total{result="malformed"} 1`)
 	})
 	check(`mxseal_socketmap_requests_total{answer="dane-only",map="QUERY"} 1`, `mxseal_socketmap_requests_total{answer="dane",map="exim"} 1`,
+		`mxseal_socketmap_requests_total{answer="relay",map="transport"} 1`, `mxseal_socketmap_requests_total{answer="notfound",map="transport"} 1`,
 		`mxseal_socketmap_requests_total{answer="perm",map="exim"} 1`, `mxseal_socketmap_duration_seconds_count{map="exim"} 2`, `mxseal_plans_cached 2`,
 		`mxseal_deliveries_total{level="authenticated",outcome="sent"} 1`, `mxseal_deliveries_total{level="none",outcome="deferred"} 1`,
 		`mxseal_tlsrpt_datagrams_total{result="ok"} 1`, `mxseal_tlsrpt_recorded_total{source="postfix"} 1`,

@@ -14,6 +14,9 @@ import (
 	"github.com/mxseal/mxseal/policy/metrics"
 )
 
+// transportMap is the name of the map that gives mail to the relay.
+const transportMap = "transport"
+
 // relaying takes mail and delivers it.
 type relaying struct {
 	relay     *relay.Relay
@@ -51,10 +54,21 @@ func (d *daemon) newRelaying(deliveries *slog.Logger) (*relaying, error) {
 		if err != nil {
 			return nil, err
 		}
-		answers["transport"] = r.transport.Map
+		answers[transportMap] = d.counted(r.transport.Map)
 	}
 	r.answers = socketmap.New(answers, d.log)
 	return r, nil
+}
+
+// counted counts the answers of the transport map.
+func (d *daemon) counted(answer socketmap.Map) socketmap.Map {
+	levels := map[socketmap.Status]string{socketmap.Found: "relay", socketmap.NotFound: "notfound", socketmap.Temporary: "temp"}
+	return func(ctx context.Context, key string) socketmap.Reply {
+		begun := time.Now()
+		reply := answer(ctx, key)
+		d.metrics.Answered(transportMap, levels[reply.Status], nil, time.Since(begun))
+		return reply
+	}
 }
 
 // send delivers mail and tells which recipients do not get it.

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mxseal/mxseal/examples/mxseal/internal/accept"
@@ -22,9 +23,10 @@ import (
 const (
 	// maxRequest bounds a request in octets. A key of Postfix is a domain or an address.
 	maxRequest = 10_000
-	// maxReply bounds a reply in octets. Postfix refuses a longer one, and is out of step then.
+	// maxReply bounds a reply in octets. Postfix refuses a longer one, and then reads its rest as the next.
 	maxReply = 100_000
-	// MaxConnections is how many connections there may be. Each smtp(8) process has one.
+	// MaxConnections is how many connections may be open. Each smtp(8) process has one. When there are more,
+	// the one that has been idle for the longest time is closed.
 	MaxConnections = 4096
 	// idleTimeout is longer than the 100 seconds for which Postfix keeps a connection.
 	idleTimeout = 5 * time.Minute
@@ -32,6 +34,8 @@ const (
 	writeTimeout = 100 * time.Second
 	// lastWord is how long a client may take for the replies when answers have been abandoned.
 	lastWord = time.Second
+	// crowdedPause is the time between two lines of the log about too many connections.
+	crowdedPause = time.Minute
 	// bufferSize is enough for a usual request and reply.
 	bufferSize = 2048
 )
@@ -57,17 +61,17 @@ type Status uint8
 const (
 	// Temporary means that the client asks again later.
 	Temporary Status = iota
-	// Permanent means that the request is wrong. Postfix does with it as with Temporary.
+	// Permanent means that the request is wrong. Postfix treats it like Temporary.
 	Permanent
 	// NotFound means that the map has no value.
 	NotFound
-	// Found means that there is one.
+	// Found means that Text is the value.
 	Found
 )
 
 var words = [...]string{Temporary: "TEMP ", Permanent: "PERM ", NotFound: "NOTFOUND ", Found: "OK "}
 
-// Map returns the value of a key. It bounds its own time.
+// Map returns the value of a key. It has to bound its own time: the server sets no deadline.
 type Map func(ctx context.Context, key string) Reply
 
 // Server answers requests. Make one with New. It is safe for concurrent use.
@@ -78,16 +82,20 @@ type Server struct {
 	clients *accept.Taker
 	working context.Context // done when answers must end
 	abandon context.CancelFunc
+
+	mu      sync.Mutex
+	open    map[*client]struct{}
+	crowded time.Time // when the log last had that there are too many
 }
 
 // New returns a server for maps, whose names may be asked for in any case. The name "*" is for
 // all other names.
 func New(maps map[string]Map, logger *slog.Logger) *Server {
-	s := &Server{maps: make(map[string]Map, len(maps)), log: logger}
-	s.clients = accept.New(accept.Config{Most: MaxConnections, Serve: s.serve, Logger: logger})
+	s := &Server{maps: make(map[string]Map, len(maps)), log: logger, open: make(map[*client]struct{})}
+	s.clients = accept.New(accept.Config{Most: MaxConnections, Serve: s.serve, Crowded: s.closeIdle, Logger: logger})
 	for name, each := range maps {
 		s.maps[strings.ToLower(name)] = each
-		s.maps[name] = each // most clients ask so
+		s.maps[name] = each // most clients use this form
 	}
 	s.working, s.abandon = context.WithCancel(context.Background())
 	return s
@@ -96,7 +104,7 @@ func New(maps map[string]Map, logger *slog.Logger) *Server {
 // Serve answers at a listener until Shutdown is called, and then returns nil. It closes the listener.
 func (s *Server) Serve(listener net.Listener) error { return s.clients.Listen(listener) }
 
-// Connections returns how many connections there are.
+// Connections returns how many connections are open.
 func (s *Server) Connections() int { return s.clients.Connections() }
 
 // Shutdown ends Serve, answers the requests that have begun, and closes the connections. Requests
@@ -111,6 +119,8 @@ func (s *Server) Shutdown(ctx context.Context) {
 // serve answers the requests of one connection in their order.
 func (s *Server) serve(conn net.Conn) {
 	c := &client{Conn: conn, server: s}
+	s.enter(c)
+	defer s.leave(c)
 	c.output = bufio.NewWriterSize(c, bufferSize)
 	defer context.AfterFunc(s.clients.Draining(), c.interrupt)()
 	defer context.AfterFunc(s.working, c.abandon)()
@@ -124,8 +134,44 @@ func (s *Server) serve(conn net.Conn) {
 			_ = c.output.Flush()
 			return
 		}
+		c.idle.Store(0)
 		reply := s.answer(request)
 		writeNetstring(c.output, words[reply.Status], reply.Text)
+	}
+}
+
+func (s *Server) enter(c *client) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open[c] = struct{}{}
+}
+
+func (s *Server) leave(c *client) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, c)
+}
+
+// closeIdle closes the connection that has been idle for the longest time, so that clients which ask for nothing
+// cannot keep out others. Postfix connects again when its connection was closed.
+func (s *Server) closeIdle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var oldest *client
+	var since int64
+	for c := range s.open {
+		if idle := c.idle.Load(); idle != 0 && (oldest == nil || idle < since) {
+			oldest, since = c, idle
+		}
+	}
+	if oldest == nil {
+		return // all wait for answers
+	}
+	delete(s.open, oldest)
+	oldest.Close()
+	if now := time.Now(); now.Sub(s.crowded) > crowdedPause {
+		s.crowded = now
+		s.log.Warn("socketmap: there are too many connections; for each new one, an idle one is closed", "most", MaxConnections, "client", oldest.RemoteAddr().String())
 	}
 }
 
@@ -137,19 +183,25 @@ type client struct {
 	output *bufio.Writer
 	mu     sync.Mutex // orders the calls that set deadlines
 
+	// idle is when the client began to owe a request, or to read a reply, in nanoseconds of Unix time; 0 while it
+	// waits for an answer. Octets of a request that is not complete do not change it.
+	idle atomic.Int64
+
 	// readable and writable are when the deadlines were set last.
 	readable, writable time.Time
 }
 
-// renewal is the time after which deadlines are set again. They are that much later than they need be, and
-// to set them for each request would take longer than the rest of an answer from memory.
+// renewal is the time after which deadlines are set again. They are that much later than necessary, because
+// setting them for each request would take longer than the rest of an answer from memory.
 const renewal = 10 * time.Second
 
 func (c *client) Read(p []byte) (int, error) {
 	if err := c.output.Flush(); err != nil {
 		return 0, err
 	}
-	if now := time.Now(); now.Sub(c.readable) > renewal {
+	now := time.Now()
+	c.waits(now)
+	if now.Sub(c.readable) > renewal {
 		c.readable = now
 		c.mu.Lock()
 		if c.server.clients.Draining().Err() == nil {
@@ -160,9 +212,18 @@ func (c *client) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
+// waits notes that it is the turn of the client.
+func (c *client) waits(now time.Time) {
+	if c.idle.Load() == 0 {
+		c.idle.Store(now.UnixNano())
+	}
+}
+
 // Write is called when replies are flushed, and for those that are more than the buffer holds.
 func (c *client) Write(p []byte) (int, error) {
-	if now := time.Now(); now.Sub(c.writable) > renewal {
+	now := time.Now()
+	c.waits(now)
+	if now.Sub(c.writable) > renewal {
 		c.writable = now
 		c.mu.Lock()
 		if c.server.working.Err() == nil {
@@ -256,7 +317,7 @@ func withoutComma(octets []byte) (string, error) {
 	return string(octets[:last]), nil
 }
 
-// writeNetstring writes a netstring of two parts. A failure shows when the writer is flushed.
+// writeNetstring writes a netstring of two parts. An error shows when the writer is flushed.
 func writeNetstring(w *bufio.Writer, word, text string) {
 	_, _ = w.Write(strconv.AppendInt(w.AvailableBuffer(), int64(len(word)+len(text)), 10))
 	_ = w.WriteByte(':')

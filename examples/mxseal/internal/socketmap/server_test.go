@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/examples/mxseal/internal/socketmap"
+	"github.com/mxseal/mxseal/internal/test/logbuf"
 )
 
 // echo answers with the key, and with other statuses where the key asks for them.
@@ -186,6 +187,124 @@ func TestIdle(t *testing.T) {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 		s.Shutdown(t.Context())
+	})
+}
+
+// When all places are taken, a new client gets the place of the one that has been idle for the longest time: one
+// that asks for nothing, never ends its request, or does not read its reply. Clients that wait for an answer stay.
+func TestCrowded(t *testing.T) {
+	for name, hold := range map[string]func(net.Conn){
+		"silent": func(net.Conn) {},
+		"trickle": func(c net.Conn) {
+			for text := "9999:"; ; text = "x" {
+				time.Sleep(time.Second)
+				if _, err := io.WriteString(c, text); err != nil {
+					return
+				}
+			}
+		},
+		"not reading": func(c net.Conn) { io.WriteString(c, netstring("QUERY "+strings.Repeat("x", 9_000))) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				answer := make(chan struct{})
+				log := new(logbuf.Buffer)
+				s := socketmap.New(map[string]socketmap.Map{"QUERY": func(ctx context.Context, key string) socketmap.Reply {
+					if key == "slow" {
+						<-answer
+					}
+					return echo(ctx, key)
+				}}, slog.New(slog.NewTextHandler(log, nil)))
+				listener := make(pipes)
+				go s.Serve(listener)
+				dial := func() net.Conn {
+					ours, theirs := net.Pipe()
+					select {
+					case listener <- theirs:
+					case <-time.After(time.Second):
+						t.Fatal("the connection is not taken")
+					}
+					return ours
+				}
+				ask := func(c net.Conn, key string) {
+					t.Helper()
+					fmt.Fprint(c, netstring("QUERY "+key))
+					if got, err := bufio.NewReader(c).ReadString(','); err != nil || got != netstring("OK "+key) {
+						t.Errorf("%q, %v", got, err)
+					}
+				}
+				waiting := dial()
+				fmt.Fprint(waiting, netstring("QUERY slow"))
+				time.Sleep(time.Second)
+				var holding sync.WaitGroup
+				defer holding.Wait()
+				var holders []net.Conn
+				for range socketmap.MaxConnections - 2 {
+					c := dial()
+					holding.Go(func() { hold(c) })
+					holders = append(holders, c)
+				}
+				busy := dial()
+				time.Sleep(10 * time.Second)
+				ask(busy, "busy")
+				for i := range 10 {
+					time.Sleep(time.Second)
+					c := dial()
+					ask(c, fmt.Sprint(i))
+					c.Close()
+					synctest.Wait()
+					holders = append(holders, dial())
+				}
+				for range 10 {
+					ask(dial(), "another")
+				}
+				ask(busy, "busy")
+				close(answer)
+				if got, err := bufio.NewReader(waiting).ReadString(','); err != nil || got != netstring("OK slow") {
+					t.Errorf("the client that waits for an answer: %q, %v", got, err)
+				}
+				if n := s.Connections(); n > socketmap.MaxConnections {
+					t.Errorf("%d connections", n)
+				}
+				if n := strings.Count(log.String(), "too many connections"); n != 1 {
+					t.Errorf("%d lines in the log: %.500s", n, log)
+				}
+				for _, c := range holders {
+					c.Close()
+				}
+				s.Shutdown(t.Context())
+			})
+		})
+	}
+}
+
+// Clients that all wait for answers keep their places, and the next one waits.
+func TestCrowdedByAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := socketmap.New(map[string]socketmap.Map{"QUERY": func(ctx context.Context, key string) socketmap.Reply {
+			time.Sleep(15 * time.Second)
+			return echo(ctx, key)
+		}}, slog.New(slog.DiscardHandler))
+		listener := make(pipes)
+		go s.Serve(listener)
+		began := time.Now()
+		for range socketmap.MaxConnections {
+			ours, theirs := net.Pipe()
+			listener <- theirs
+			fmt.Fprint(ours, netstring("QUERY x"))
+		}
+		last, theirs := net.Pipe()
+		listener <- theirs
+		if took := time.Since(began); took < 15*time.Second || took > 16*time.Second {
+			t.Errorf("the last client was taken after %v", took)
+		}
+		fmt.Fprint(last, netstring("QUERY x"))
+		if got, err := bufio.NewReader(last).ReadString(','); err != nil || got != netstring("OK x") {
+			t.Errorf("%q, %v", got, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		s.Shutdown(ctx)
 	})
 }
 

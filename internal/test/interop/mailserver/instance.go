@@ -45,28 +45,28 @@ func newInstance(t testing.TB) *instance {
 
 // The user and groups that the Postfix of another root directory has.
 const (
-	user13     = 901
-	postdrop13 = 902
+	unpackedUser     = 901
+	unpackedPostdrop = 902
 )
 
-// newInstance13 makes the directories of an instance of Debian 13. Its root directory has no shell, which the
-// command that usually makes them needs.
-func newInstance13(t testing.TB) *instance {
+// newUnpacked makes the directories of an instance of another version of Debian, whose root directory an environment
+// variable names. It has no shell, which the command that usually makes them needs.
+func newUnpacked(t testing.TB, variable string) *instance {
 	t.Helper()
-	root := rootdir.Copy(t, "MXSEAL_POSTFIX13")
-	root.AddUser(t, "postfix", user13)
-	root.AddUser(t, "postdrop", postdrop13)
+	root := rootdir.Copy(t, variable)
+	root.AddUser(t, "postfix", unpackedUser)
+	root.AddUser(t, "postdrop", unpackedPostdrop)
 	in := &instance{root: root, dir: root.Path("instance")}
 	in.config, in.queue, in.data = filepath.Join(in.dir, "etc"), filepath.Join(in.dir, "queue"), filepath.Join(in.dir, "data")
 	root.Mkdir(t, "instance/etc", 0o755, 0, 0)
 	root.Write(t, "instance/log", "")
-	root.Mkdir(t, "instance/data", 0o700, user13, user13)
+	root.Mkdir(t, "instance/data", 0o700, unpackedUser, unpackedUser)
 	root.Mkdir(t, "instance/queue/pid", 0o755, 0, 0)
 	for _, name := range []string{"active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved", "trace"} {
-		root.Mkdir(t, "instance/queue/"+name, 0o700, user13, 0)
+		root.Mkdir(t, "instance/queue/"+name, 0o700, unpackedUser, 0)
 	}
-	root.Mkdir(t, "instance/queue/maildrop", 0o730, user13, postdrop13)
-	root.Mkdir(t, "instance/queue/public", 0o710, user13, postdrop13)
+	root.Mkdir(t, "instance/queue/maildrop", 0o730, unpackedUser, unpackedPostdrop)
+	root.Mkdir(t, "instance/queue/public", 0o710, unpackedUser, unpackedPostdrop)
 	return in
 }
 
@@ -77,7 +77,7 @@ func (in *instance) inside(path string) string { return strings.TrimPrefix(path,
 func (in *instance) group(t testing.TB) int {
 	t.Helper()
 	if in.root != "" {
-		return user13
+		return unpackedUser
 	}
 	group, err := user.LookupGroup("postfix")
 	if err != nil {

@@ -34,11 +34,29 @@ func StartSender(t testing.TB, nameserver string, port int, settings ...string) 
 	return newInstance(t).startSender(t, nameserver, port, settings, "")
 }
 
-// StartRelaying starts a Postfix whose queue manager looks up in a table how to send mail, by smtp(8) or lmtp(8). Mail
-// that comes in does not depend on the table. settings are lines of main.cf.
+// StartRelaying starts a Postfix whose queue manager looks up in a table how to send mail, by smtp(8) or lmtp(8).
+// Incoming mail does not depend on the table. settings are lines of main.cf.
 func StartRelaying(t testing.TB, transport string, settings ...string) *Sender {
 	t.Helper()
-	in := newInstance(t)
+	return newInstance(t).startRelaying(t, transport, settings)
+}
+
+// StartRelaying14 is StartRelaying for the Postfix of Debian 14, which has REQUIRETLS. Its root directory is in the
+// environment (MXSEAL_POSTFIX14); without it, the test is skipped. Clients get STARTTLS with the certificate of an
+// Identity.
+func StartRelaying14(t testing.TB, certificate Identity, transport string, settings ...string) *Sender {
+	t.Helper()
+	in := newUnpacked(t, "MXSEAL_POSTFIX14")
+	chain, err := os.ReadFile(certificate.File(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.root.Write(t, "instance/chain.pem", string(chain))
+	return in.startRelaying(t, transport, append(settings, "smtpd_tls_security_level = may", "smtpd_tls_chain_files = /instance/chain.pem"))
+}
+
+func (in *instance) startRelaying(t testing.TB, transport string, settings []string) *Sender {
+	t.Helper()
 	in.qmgr = "  -o rewrite_service_name=rewrite-out\nrewrite-out unix - - n - - trivial-rewrite\n  -o { transport_maps = " + transport + " }\n"
 	return in.startSender(t, "127.0.0.1", 25, nil, "lmtp_tls_security_level = none\n"+strings.Join(settings, "\n")+"\n")
 }
@@ -47,7 +65,7 @@ func StartRelaying(t testing.TB, transport string, settings ...string) *Sender {
 // the environment (MXSEAL_POSTFIX13); without it, the test is skipped.
 func StartSender13(t testing.TB, nameserver string, port int, settings ...string) *Sender {
 	t.Helper()
-	return newInstance13(t).startSender(t, nameserver, port, settings, "")
+	return newUnpacked(t, "MXSEAL_POSTFIX13").startSender(t, nameserver, port, settings, "")
 }
 
 // startSender adds more to main.cf.

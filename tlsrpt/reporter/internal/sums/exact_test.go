@@ -147,8 +147,8 @@ func TestExactBounds(t *testing.T) {
 	}
 }
 
-// What was counted since the last Drain is known afterwards, and nothing else; what is added
-// then is found again. The room of what is forgotten is given back, all of it.
+// Drain keeps the keys that were counted since the last Drain, and no others; they are found
+// again. All of the room of the others is released.
 func TestDrainKeepsWhatIsUsed(t *testing.T) {
 	t.Parallel()
 	room := NewRoom(1 << 20)
