@@ -280,9 +280,9 @@ func recordStrings(records []dane.Record) []string {
 // meet it or a policy in testing mode was observed, and the failure to get a policy that
 // the domain announces (RFC 8461 section 6). Where DANE alone decides, the policy was not
 // applied, and the session says nothing about it. A session that met a remembered policy
-// whose refresh failed counts as failed, for the failure of the refresh. RFC 8460 does not
-// say how to count it; but the failure must be reported, and an entry whose details have
-// more failed sessions than its summary would contradict itself.
+// counts as a success if the refresh failed: its connection was "policy-compliant" (RFC 8460
+// section 4.2.1), and the failure of the refresh is a detail. That is so for a host about
+// which DANE decides as well, although no other failure under the policy is reported then.
 func (a *attempt) outcomeOfMTASTS(general []tlsrpt.Failure) []tlsrpt.Outcome {
 	h := a.host
 	found := h.plan.MTASTS
@@ -300,11 +300,11 @@ func (a *attempt) outcomeOfMTASTS(general []tlsrpt.Failure) []tlsrpt.Outcome {
 		Policy:   tlsrpt.Policy{Type: tlsrpt.STS, Domain: h.plan.NextHop, Strings: found.Policy.Lines(), MXHosts: found.Policy.MX},
 		Failures: general,
 	}
+	isApplied := h.By&ByMTASTS != 0 || h.demands.Observe
 	switch {
-	case h.By&ByMTASTS == 0 && !h.demands.Observe && len(discovery) == 0:
+	case !isApplied && len(discovery) == 0:
 		return nil
-	case h.By&ByMTASTS == 0 && !h.demands.Observe:
-		outcome.Failures = nil
+	case !isApplied && h.Level == Refused:
 	case !found.Policy.MatchMX(h.Name):
 		outcome.Failures = []tlsrpt.Failure{wording.OfRefusal(decision.NotInAllowList, nil, true).Failure()}
 	case h.Level == Refused:
@@ -313,6 +313,10 @@ func (a *attempt) outcomeOfMTASTS(general []tlsrpt.Failure) []tlsrpt.Outcome {
 		outcome.Failures = []tlsrpt.Failure{wording.OldTLS(tls.VersionName(a.state.Version)).Failure()}
 	case a.state != nil && len(general) == 0:
 		outcome.Failures = classified(h.verifyWebPKI(a.state.PeerCertificates, h.Name))
+	}
+	outcome.Met = len(discovery) > 0 && len(outcome.Failures) == 0 && h.Level != Refused
+	if !isApplied {
+		outcome.Failures = nil
 	}
 	outcome.Failures = append(outcome.Failures[:len(outcome.Failures):len(outcome.Failures)], discovery...)
 	return []tlsrpt.Outcome{outcome}

@@ -47,6 +47,12 @@ func (s *changingStore) set(mode mtasts.Mode, host string) {
 	}
 }
 
+// failRefresh makes the entry one whose refresh failed.
+func (s *changingStore) failRefresh(at time.Time) {
+	s.entry.FailingSince, s.entry.Failed = at, 1
+	s.entry.Failures = []mtasts.Failure{{ID: "2", When: at, Kind: mtasts.KindFetch, ReasonCode: "http-timeout"}}
+}
+
 func resolve(t *testing.T, r *Resolver, domain string, options ...Option) *Plan {
 	t.Helper()
 	plan, err := r.Resolve(t.Context(), domain, options...)

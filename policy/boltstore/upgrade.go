@@ -133,7 +133,7 @@ type formerSums struct {
 // and there are no results.
 func decodeFormer(domain string, value []byte) formerSums {
 	damaged := formerSums{ended: endedUnknown}
-	d := unseal(domain, value)
+	d := unseal([]byte(domain), value)
 	s := formerSums{ended: d.number(), number: d.number()}
 	sealed := d.String()
 	for _, part := range []struct {

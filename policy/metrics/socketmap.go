@@ -12,8 +12,8 @@ import (
 // other is the value of a label for what is not known.
 const other = "other"
 
-// answers returns the values of the label answer: those of postfix.Reply.Level, those of a map
-// for single hosts, and that of a transport map.
+// answers returns the values of the label answer: those of postfix.Reply.Level, those of
+// a map for single hosts, and those of a transport map.
 func answers() []string {
 	return []string{
 		"dane-only", "dane", "secure", "encrypt", "fingerprint", "notfound", "temp",

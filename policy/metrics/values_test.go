@@ -57,6 +57,8 @@ func TestOldestRefreshFailure(t *testing.T) {
 	w.sts.Announce("changed")
 	w.inet.Advance(2 * time.Hour)
 	w.send(t, "a@sts.example")
+	// RPT-29: the session met the remembered policy.
+	want(t, w.registry, map[string]float64{"mxseal_sessions_total{sts,ok}": 2, "mxseal_sessions_total{sts,sts-policy-fetch-error}": 0})
 	w.inet.Advance(3 * time.Hour)
 	const name = "mxseal_mtasts_oldest_refresh_failure_seconds{}"
 	if age := series(t, w.registry)[name]; age < 3*3600 || age > 3*3600+60 {

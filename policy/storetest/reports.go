@@ -210,9 +210,14 @@ func addsOnce(t *testing.T, s *sumStore) {
 func keeps(_ *testing.T, s *sumStore) {
 	long := sts
 	long.Strings = []string{string(make([]byte, 16000))}
+	// The refresh failed in sessions that met the policy (RFC 8460 section 4.2.1).
+	remembered := result(sts, 4)
+	remembered.Policy.MXHosts = []string{"remembered.example.com"}
+	remembered.Details = []report.Detail{times(4, report.Detail{Type: tlsrpt.STSPolicyFetchError, ReasonCode: "http-timeout"})}
 	all := []report.PolicyResult{
 		result(sts, 1<<40, times(1<<41, selfSigned), times(1, noSTARTTLS)),
 		result(long, 1),
+		remembered,
 		result(dane, 0, times(1, report.Detail{Type: tlsrpt.TLSAInvalid, MXHost: "mx.example.com"})),
 	}
 	s.add(Day(), "example.com", all...)

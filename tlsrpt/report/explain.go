@@ -54,12 +54,12 @@ func (o Overview) Explain(w io.Writer) error {
 
 func (o Overview) writeDomains(w io.Writer) error {
 	var text strings.Builder
-	failures := int64(0)
+	faultless := true
 	for i := range o.Domains {
 		o.Domains[i].write(&text)
-		failures = sum(failures, o.Domains[i].Failures)
+		faultless = faultless && o.Domains[i].Failures == 0 && len(o.Domains[i].Problems) == 0
 	}
-	if failures == 0 {
+	if faultless {
 		text.WriteString("\nNo session failed: there is nothing to do.\n")
 	}
 	_, err := io.WriteString(w, text.String())

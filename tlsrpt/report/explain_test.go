@@ -296,6 +296,38 @@ func TestExplainSuccess(t *testing.T) {
 	}
 }
 
+// RPT-29: where only the refresh of a policy failed, no session did, and the text says what to do
+// all the same. So do reports of senders that count such sessions as failed.
+func TestExplainRemembered(t *testing.T) {
+	t.Parallel()
+	ours := reportOf("a", 1, enforceOf, report.Detail{Type: tlsrpt.STSPolicyFetchError, ReasonCode: "http-status-404", Sessions: 10})
+	ours.Policies[0].Summary.Failures = 0
+	others := reportOf("b", 1, enforceOf, report.Detail{Type: tlsrpt.STSPolicyFetchError, ReasonCode: "http-status-404", Sessions: 10})
+	for _, test := range []struct {
+		rep  *report.Report
+		want string
+	}{
+		{ours, "10 sessions met the policy, 0 did not"},
+		{others, "10 sessions met the policy, 10 did not (50.0 %)"},
+	} {
+		text := strings.Join(strings.Fields(explained(t, test.rep)), " ")
+		for _, want := range []string{
+			test.want, "1. sts-policy-fetch-error, http-status-404", "How often: 10 sessions",
+			"The sender goes on with the policy that it remembers", "What to do: Serve the policy at",
+		} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%q is not in\n%s", want, text)
+			}
+		}
+		if strings.Contains(text, "nothing to do") || strings.Contains(text, "no reason") {
+			t.Errorf("got\n%s", text)
+		}
+		if d := overviewOf(test.rep).Domains[0]; d.Unexplained != 0 || d.Successes != 10 || d.Problems[0].Sessions != 10 || d.Problems[0].Effect != report.MailRemembered {
+			t.Errorf("%+v", d)
+		}
+	}
+}
+
 // Programs read the overview in JSON.
 func TestOverviewJSON(t *testing.T) {
 	t.Parallel()

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"net"
+	"strings"
 
 	"github.com/mxseal/mxseal/examples/mxseal/internal/cli"
 	"github.com/mxseal/mxseal/examples/mxseal/internal/config"
@@ -15,9 +16,9 @@ import (
 const help = `usage: mxseal doctor [options]
 
 Reads the settings of Postfix, says what keeps the policies of "mxseal serve"
-from working or weakens them, and prints the lines of main.cf for this version,
-and commands that begin with "postconf". It asks the DNS servers of Postfix
-whether they validate DNSSEC.
+from working or weakens them, and prints the commands that correct main.cf and
+master.cf, for this version. It asks the DNS servers of Postfix whether they
+validate DNSSEC. It changes nothing.
 
   -config FILE   the configuration of the daemon. Default: /etc/mxseal.conf
   -postfix DIR   the configuration directory of Postfix. Default: what postconf
@@ -69,7 +70,7 @@ func run(ctx context.Context, env *cli.Env, args []string) int {
 		flags.Complain(env, err)
 		return exitUnknown
 	}
-	code, lines := 0, 0
+	code, commands := 0, 0
 	for _, f := range examine(p, settings) {
 		word := "advice"
 		switch f.severity {
@@ -80,15 +81,28 @@ func run(ctx context.Context, env *cli.Env, args []string) int {
 		}
 		fmt.Fprintf(env.Stdout, "%s: %s\n", word, cli.Clean(f.text))
 		for _, line := range f.lines {
-			fmt.Fprintf(env.Stdout, "  %s\n", cli.Clean(line))
-			lines++
+			fmt.Fprintf(env.Stdout, "  %s\n", cli.Clean(command(line, *dir)))
+			commands++
 		}
 	}
-	if lines > 0 {
-		fmt.Fprintln(env.Stdout, "Then restart Postfix, for example by \"systemctl restart postfix\".")
+	if commands > 0 {
+		fmt.Fprintln(env.Stdout, "Run the commands, and then restart Postfix, for example by \"systemctl restart postfix\".")
 	}
 	if code == 0 {
 		fmt.Fprintf(env.Stdout, "Postfix %s uses the policies of mxseal, and nothing is wrong.\n", cli.Clean(p.version.text))
 	}
 	return code
+}
+
+// command returns the command for a line of a finding. A line that is pasted into main.cf with the blanks before it
+// would continue the setting above.
+func command(line, dir string) string {
+	options, isCommand := strings.CutPrefix(line, postconfCommand)
+	if !isCommand {
+		options = fmt.Sprintf("-e %q", line)
+	}
+	if dir != "" {
+		options = fmt.Sprintf("-c %q %s", dir, options)
+	}
+	return postconfCommand + options
 }

@@ -142,7 +142,7 @@ func TestRealPostfix(t *testing.T) {
 	code := Command().Run(t.Context(), env, []string{"-postfix", dir, "-config", filepath.Join(dir, "conf")})
 	text := stdout.String()
 	if code != exitProblem || !strings.Contains(text, "mxseal does not answer at unix:mxseal/policy.sock") || !strings.Contains(text, "192.0.2.53 does not validate DNSSEC for Postfix, so that no mail is sent to domains with DANE: no way to 192.0.2.53:53") ||
-		!strings.Contains(text, "old copy") || !strings.HasSuffix(text, "\nThen restart Postfix, for example by \"systemctl restart postfix\".\n") || !strings.Contains(text, "smtp_tls_CAfile = ") {
+		!strings.Contains(text, "old copy") || !strings.HasSuffix(text, "\nRun the commands, and then restart Postfix, for example by \"systemctl restart postfix\".\n") || !strings.Contains(text, "smtp_tls_CAfile = ") {
 		t.Errorf("%d\n%s%s", code, text, &stderr)
 	}
 	for _, wrong := range []string{"smtp_dns_support_level", "policy.floor", "does not ask"} {

@@ -21,7 +21,10 @@ const (
 	problem
 )
 
-// finding is something that is wrong, and the lines of main.cf that correct it.
+// postconfCommand begins a line of a finding that is a command.
+const postconfCommand = "postconf "
+
+// finding is something that is wrong, and what corrects it: lines of main.cf, and commands.
 type finding struct {
 	severity severity
 	text     string

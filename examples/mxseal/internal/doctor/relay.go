@@ -13,9 +13,9 @@ import (
 // transportLines give a transport map to the queue manager alone, in master.cf, so that incoming mail is not held up
 // when mxseal does not answer.
 var transportLines = []string{
-	`postconf -M rewrite-out/unix="rewrite-out unix - - n - - trivial-rewrite"`,
-	"postconf -P rewrite-out/unix/transport_maps=socketmap:unix:mxseal/transport.sock:transport",
-	"postconf -P qmgr/unix/rewrite_service_name=rewrite-out",
+	postconfCommand + `-M rewrite-out/unix="rewrite-out unix - - n - - trivial-rewrite"`,
+	postconfCommand + "-P rewrite-out/unix/transport_maps=socketmap:unix:mxseal/transport.sock:transport",
+	postconfCommand + "-P qmgr/unix/rewrite_service_name=rewrite-out",
 }
 
 // examineRelay checks what the relay needs.
