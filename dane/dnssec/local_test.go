@@ -192,7 +192,7 @@ func TestHostsFile(t *testing.T) {
 func TestLocalRefused(t *testing.T) {
 	t.Parallel()
 	for what, config := range map[string]Config{
-		"none of RFC 6052": {NAT64: netip.MustParsePrefix("2001:db8::/33")},
+		"not a prefix of RFC 6052": {NAT64: netip.MustParsePrefix("2001:db8::/33")},
 		"set one of them":  {NAT64: netip.MustParsePrefix("64:ff9b::/96"), DiscoverNAT64: true},
 		"no such file":     {HostsFile: filepath.Join(t.TempDir(), "none")},
 	} {
