@@ -136,8 +136,9 @@ func (d *discoverer) lookAhead(port uint16) (stop func()) {
 
 // isRecordName reports whether the name of the TLSA records is not too long.
 func isRecordName(host string, port uint16) bool {
-	_, ok := dns.IsDomainName(RecordName(host, port))
-	return ok
+	const maxName = 255 // octets (RFC 1035 section 2.3.4); IsDomainName permits two more
+	_, err := dns.PackDomainName(RecordName(host, port), make([]byte, maxName), 0, nil, false)
+	return err == nil
 }
 
 // lookup makes one query.
@@ -171,7 +172,7 @@ func (d *discoverer) note(l Lookup) {
 }
 
 // failed returns the error for a lookup that is required. The end of the caller's
-// context is no failure of the domain.
+// context is not a failure of the domain.
 func (d *discoverer) failed(err error) error {
 	if d.ctx.Err() != nil {
 		return &Error{Host: d.found.Name, Lookups: d.withoutRecords(), Err: d.ctx.Err()}

@@ -18,10 +18,11 @@ import (
 
 // world is a Resolver. It answers "name TYPE" as the line says:
 //
-//	[secure|insecure] [alias!target|alias?target ...] [data ...]
+//	[secure|insecure] [ttl=seconds] [alias!target|alias?target ...] [data ...]
 //
 // where alias! is a secure step and alias? an insecure one, no data is NODATA,
-// and "fail", or no line, is an error.
+// and "fail", or no line, is an error. "bogus", "indeterminate" and "nil" are answers
+// that no Resolver may return.
 type world map[string]string
 
 // asked is a world that notes its questions.
@@ -217,7 +218,7 @@ func TestDiscover(t *testing.T) {
 			unusable: true,
 			want:     "host.net", asked: "host.net.", addrs: "192.0.2.1",
 		}, {
-			name: "DANE-73, DANE-94 two secure aliases: the one in between is no candidate",
+			name: "DANE-73, DANE-94, DANE-56 two secure aliases: the one in between is no candidate",
 			world: world{"mx.example. A": "secure mx.example.!mid.example. mid.example.!host.net. 192.0.2.1", "mx.example. AAAA": "secure mx.example.!mid.example. mid.example.!host.net.",
 				"_25._tcp.host.net. TLSA": "secure", "_25._tcp.mid.example. TLSA": "secure " + tlsa, "_25._tcp.mx.example. TLSA": "secure"},
 			want: none, asked: "host.net. mx.example.", addrs: "192.0.2.1",
@@ -531,6 +532,25 @@ func TestDiscoverNames(t *testing.T) {
 		resolver := &asked{}
 		if _, err := dane.Discover(t.Context(), resolver, name, 25); !errors.Is(err, dane.ErrDomain) || len(resolver.questions) != 0 {
 			t.Errorf("%q: error %v, asked %q", name, err, resolver.questions)
+		}
+	}
+}
+
+// A host may have a name of 255 octets (RFC 1035 section 2.3.4), which is too long for that
+// of TLSA records below it. There are none then, and none are asked for.
+func TestDiscoverLongNames(t *testing.T) {
+	t.Parallel()
+	for octets := 240; octets <= 255; octets++ {
+		host := strings.Repeat("a.", 118) + strings.Repeat("b", octets-2*118-2)
+		resolver := &asked{world: world{host + ". A": "secure 192.0.2.1", host + ". AAAA": "secure",
+			"_25._tcp." + host + ". TLSA": "secure " + tlsa}}
+		found, err := dane.Discover(t.Context(), resolver, host, 25)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fits := octets+len("_25._tcp.") <= 255
+		if found.State != dane.NoRecords && !fits || found.State != dane.Usable && fits || fits != (len(resolver.tlsaQuestions()) > 0) {
+			t.Errorf("%d octets: %v, asked %q", octets, found.State, resolver.tlsaQuestions())
 		}
 	}
 }

@@ -21,8 +21,8 @@ type digests struct {
 	sum512         [sha512.Size]byte
 }
 
-// matches reports whether a record matches the certificate (RFC 6698 sections
-// 2.1.2 and 2.1.3). Digest agility has kept the record.
+// matches reports whether a record matches the certificate (RFC 6698 sections 2.1.2 and
+// 2.1.3). The caller has checked that digest agility keeps the record.
 func (c *candidate) matches(v Verifier, r *Record) bool {
 	part := c.cert.Raw
 	if r.Selector == SPKI {

@@ -93,7 +93,7 @@ func further(a, b *fault) *fault {
 	return a
 }
 
-// TLSReport is that of Error for one attempt.
+// TLSReport is like that of Error, for one attempt.
 func (f *fault) TLSReport() (resultType, reasonCode string) {
 	resultType, reasonCode, _ = f.reason.describe()
 	if f.reason == expired && f.cert.IsCA {

@@ -75,7 +75,7 @@ func TestMismatchText(t *testing.T) {
 	}
 
 	if attempts := errors.Unwrap(err); attempts != nil {
-		t.Error("one attempt stands for all")
+		t.Errorf("Unwrap returns a single error: %v", attempts)
 	}
 	if attempts := err.(interface{ Unwrap() []error }).Unwrap(); len(attempts) != len(records) {
 		t.Errorf("%d of %d attempts in the error", len(attempts), len(records))

@@ -55,7 +55,7 @@ func newSearch(v Verifier, chain []*x509.Certificate, records []Record, names []
 	return s
 }
 
-// add adds a certificate to the pool, once. The server's own is no issuer, even if
+// add adds a certificate to the pool, once. The server's own is not an issuer, even if
 // it is self-signed, and is not added.
 func (s *search) add(cert *x509.Certificate) {
 	if len(s.pool) == maxPool || bytes.Equal(cert.Raw, s.leaf.Raw) {

@@ -75,7 +75,7 @@ func TestSelectAgility(t *testing.T) {
 			[]string{digest("1 1 2"), digest("3 1 1")}, []string{digest("3 1 1")}},
 		{"an unknown matching type is no strong digest",
 			[]string{digest("3 1 3"), digest("3 1 1")}, []string{digest("3 1 1")}},
-		{"nothing usable", // field note 11: told from no records by what was given
+		{"nothing usable", // field note 11: the caller has the records, and knows that there were some
 			[]string{digest("0 0 1"), digest("3 9 1")}, nil},
 	} {
 		var in []dane.Record

@@ -87,6 +87,30 @@ func newChainVectors(t *testing.T) *chainVectors {
 		}
 		v.Cases = append(v.Cases, c)
 	}
+	// path adds the cases of one path of certificates, of which order is sent.
+	path := func(what string, order []string, root, middle, leaf *testpki.Entity) {
+		stranger := testpki.Root(t, "Stranger")
+		all := map[string]*testpki.Entity{"leaf": leaf, "intermediate": middle, "root": root, "stranger": stranger}
+		for selector := range 2 {
+			for matching := range 3 {
+				for _, r := range []struct {
+					usage int
+					of    string
+				}{{3, "leaf"}, {3, "intermediate"}, {2, "leaf"}, {2, "intermediate"}, {2, "root"}, {2, "stranger"}} {
+					kind := fmt.Sprintf("%d %d %d", r.usage, selector, matching)
+					add(what, all, order, newRecord(t, kind, all[r.of].Cert).String())
+				}
+			}
+		}
+		// Several records: one that matches, weaker digests, and what mail does not use.
+		right, wrong := newRecord(t, "3 1 1", leaf.Cert).String(), newRecord(t, "3 1 2", stranger.Cert).String()
+		add(what, all, order, right, wrong)
+		add(what, all, order, newRecord(t, "3 0 1", stranger.Cert).String(), right)
+		add(what, all, order, newRecord(t, "2 0 1", root.Cert).String(), newRecord(t, "2 0 2", stranger.Cert).String())
+		add(what, all, order, "1"+right[1:], "0"+newRecord(t, "2 0 1", root.Cert).String()[1:], digest("3 1 3"))
+		add(what, all, order, "1"+right[1:], "0"+newRecord(t, "2 1 1", middle.Cert).String()[1:], wrong)
+		add(what, all, order, "3 1 1 abcd", "3 0 0 00", "3 1 2 "+right[6:], "3 2 1 "+right[6:])
+	}
 	type changes = []testpki.Change
 	names := func(names ...string) changes {
 		return changes{func(c *x509.Certificate) { c.DNSNames = names }}
@@ -117,35 +141,41 @@ func newChainVectors(t *testing.T) *chainVectors {
 		{"wildcard", nil, nil, names("*.example.org"), whole},
 		{"wrong name", nil, nil, names("mx.example.net"), whole},
 		{"common name", nil, nil, cn, whole},
+		{"common name beside another DNS name", nil, nil, changes{func(c *x509.Certificate) {
+			c.DNSNames, c.Subject.CommonName = []string{"mx.example.net"}, "mx.example.org"
+		}}, whole},
+		{"both names", nil, nil, names("example.org", "mx.example.org"), whole},
+		{"wildcard below a top-level domain", nil, nil, names("*.org"), whole},
+		{"wildcard for a part of a label", nil, nil, names("m*.example.org"), whole},
+		{"intermediate may not sign certificates", nil, changes{testpki.KeyUsage(x509.KeyUsageDigitalSignature)}, nil, whole},
+		{"names excluded", changes{testpki.Exclude("example.org")}, nil, nil, whole},
+		{"other names excluded", changes{testpki.Exclude("example.net")}, nil, nil, whole},
 	} {
 		root := testpki.Root(t, "Root", s.onRoot...)
 		middle := root.Authority(t, "Intermediate", s.onMiddle...)
 		leaf := middle.Server(t, []string{"mx.example.org"}, s.onServer...)
-		stranger := testpki.Root(t, "Stranger")
-		all := map[string]*testpki.Entity{"leaf": leaf, "intermediate": middle, "root": root, "stranger": stranger}
-		for selector := range 2 {
-			for matching := range 3 {
-				for _, r := range []struct {
-					usage int
-					of    string
-				}{{3, "leaf"}, {3, "intermediate"}, {2, "leaf"}, {2, "intermediate"}, {2, "root"}, {2, "stranger"}} {
-					kind := fmt.Sprintf("%d %d %d", r.usage, selector, matching)
-					add(s.what, all, s.order, newRecord(t, kind, all[r.of].Cert).String())
-				}
-			}
-		}
-		// Several records: one that matches, weaker digests, and what mail does not use.
-		right, wrong := newRecord(t, "3 1 1", leaf.Cert).String(), newRecord(t, "3 1 2", stranger.Cert).String()
-		add(s.what, all, s.order, right, wrong)
-		add(s.what, all, s.order, newRecord(t, "3 0 1", stranger.Cert).String(), right)
-		add(s.what, all, s.order, newRecord(t, "2 0 1", root.Cert).String(), newRecord(t, "2 0 2", stranger.Cert).String())
-		add(s.what, all, s.order, digest("1 1 1"), digest("0 0 1"), digest("3 1 3"))
-		add(s.what, all, s.order, "3 1 1 abcd", "3 0 0 00", "3 1 2 "+right[6:], "3 2 1 "+right[6:])
+		path(s.what, s.order, root, middle, leaf)
 	}
+	server := []string{"mx.example.org"}
+	root := testpki.Root(t, "Root")
+	middle := root.Authority(t, "Intermediate")
+	// Another key has the name and the key identifier of the issuer, which is sent.
+	sameNameAs := func(e *testpki.Entity) *testpki.Entity {
+		return testpki.Root(t, e.Cert.Subject.CommonName, func(c *x509.Certificate) { c.SubjectKeyId = e.Cert.SubjectKeyId })
+	}
+	path("leaf with a forged signature", whole, root, middle, sameNameAs(middle).Server(t, server))
+	forged := sameNameAs(root).Authority(t, "Intermediate")
+	path("intermediate with a forged signature", whole, root, forged, forged.Server(t, server))
+	// The key is that of the issuer, and the name is not.
+	path("issuer with another name", whole, root, middle, root.Again(t, middle, testpki.CommonName("Other")).Server(t, server))
+	// RFC 5280 section 6.1.4 (l): a self-issued certificate does not count for the path length.
+	short := testpki.Root(t, "Root", testpki.PathLen(0))
+	newer := short.Rollover(t)
+	path("path length with a self-issued certificate", whole, short, newer, newer.Server(t, server))
 	return v
 }
 
-// The vectors that others test their verification with have the results of this one. Another
+// The vectors for other implementations have the results of this one. Another
 // reader, in Python, checks all that needs no signatures: see internal/test/interop/vectors.
 func TestVectors(t *testing.T) {
 	t.Parallel()

@@ -31,7 +31,7 @@ const (
 	defaultFirstWait    = 15 * time.Second
 	defaultRefreshes    = 32
 	defaultFetches      = 128
-	// These limit the fetches at the same time for one registrable domain, such as
+	// These limit the concurrent fetches for one registrable domain, such as
 	// example.co.uk, and from one address: the domains of one owner must not use up
 	// MaxFetches.
 	fetchesPerDomain  = 4
@@ -53,22 +53,22 @@ type Config struct {
 	// ctx is done. nil means a [net.Dialer]. Proxy settings are not used.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// AllowPolicyHost permits policy hosts at special-purpose addresses (loopback,
-	// private, link-local, multicast, and others). nil permits none, so that a
-	// DNS record cannot make the sender connect to its own network. AllowPolicyHost
-	// is not called for addresses of the public Internet.
+	// private, link-local, multicast, and others). nil means none, so that a DNS record
+	// cannot make the sender connect to its own network. AllowPolicyHost is not called
+	// for addresses of the public Internet.
 	AllowPolicyHost func(netip.Addr) bool
 	// Now is the clock. nil means time.Now.
 	Now func() time.Time
-	// Store keeps policies when the program restarts, and policies for which
-	// memory has no room. nil keeps nothing: after every restart, an attacker
-	// can again hide a policy by forging DNS.
+	// Store keeps policies when the program restarts, and policies for which memory has
+	// no room. nil means that nothing is kept: after every restart, an attacker can
+	// again hide a policy by forging DNS.
 	Store Store
-	// StoreKey authenticates the entries of the Store between the Clients that share
-	// it: 16 octets or more, secret, and the same for all. An entry that was put without
-	// it is not used, and counts like an entry that cannot be read. With nil, the Store
-	// is trusted for domains about which memory has nothing: anyone who can write to it
-	// chooses their policies. What memory has in force is protected in any case; see
-	// [Store].
+	// StoreKey authenticates the entries of the Store between the Clients that share it:
+	// 16 octets or more, secret, and the same for all. An entry that was put without it
+	// is not used, and counts like an entry that cannot be read. nil means that the
+	// Store is trusted for domains about which memory has nothing: anyone who can write
+	// to it chooses their policies. What memory has in force is protected in any case;
+	// see [Store].
 	StoreKey []byte
 	// ProceedUnread lets [Client.Lookup] answer "no policy" for a domain about which
 	// the Store could not be read since the Client was made, and for which no policy
@@ -91,10 +91,10 @@ type Config struct {
 	// time, and the domains that [Client.Preload] looks up at the same time. 0
 	// means 32.
 	MaxRefreshes int
-	// MaxFetches limits the connections to policy hosts at the same time. At most 4
-	// fetches at the same time are for names under one registrable domain, and at most
-	// 16 from one address. A lookup for which there is no turn within a few seconds
-	// finds no policy, and the next one tries again. 0 means 128.
+	// MaxFetches limits the concurrent connections to policy hosts. At most 4
+	// concurrent fetches are for names under one registrable domain, and at most 16
+	// from one address. A lookup for which there is no turn within a few seconds finds
+	// no policy, and the next one tries again. 0 means 128.
 	MaxFetches int
 	// FetchTimeout limits the fetch of a policy, from the lookup of the policy
 	// host's addresses to the end of the body. 0 means one minute (RFC 8461
@@ -109,8 +109,8 @@ type Config struct {
 	// returns. OnEvent may be called concurrently, and must not call
 	// [Client.Close]. nil means that no function is called.
 	OnEvent func(Event)
-	// Logger gets the events, and each search for a policy that failed. nil
-	// discards them.
+	// Logger gets the events, and each search for a policy that failed. nil means that
+	// they are discarded.
 	Logger *slog.Logger
 }
 
@@ -142,18 +142,10 @@ func (config Config) withDefaults() (Config, error) {
 	if config.Memory < minMemory {
 		return config, fmt.Errorf("mtasts: Config.Memory is %d octets; give %d or more, or 0 for the default", config.Memory, minMemory)
 	}
-	if config.MaxRefreshes == 0 {
-		config.MaxRefreshes = defaultRefreshes
-	}
-	if config.MaxFetches == 0 {
-		config.MaxFetches = defaultFetches
-	}
-	if config.FetchTimeout == 0 {
-		config.FetchTimeout = defaultFetchTimeout
-	}
-	if config.FirstWait == 0 {
-		config.FirstWait = defaultFirstWait
-	}
+	config.MaxRefreshes = cmp.Or(config.MaxRefreshes, defaultRefreshes)
+	config.MaxFetches = cmp.Or(config.MaxFetches, defaultFetches)
+	config.FetchTimeout = cmp.Or(config.FetchTimeout, defaultFetchTimeout)
+	config.FirstWait = cmp.Or(config.FirstWait, defaultFirstWait)
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}

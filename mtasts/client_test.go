@@ -14,7 +14,7 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-const testing_ = "version: STSv1\nmode: testing\nmx: mail.example.com\nmax_age: 86400\n"
+const testingDay = "version: STSv1\nmode: testing\nmx: mail.example.com\nmax_age: 86400\n"
 
 // bubble runs a test with its own clock. At the end, servers whose client has left
 // get the time to notice.
@@ -158,7 +158,7 @@ func TestChangedID(t *testing.T) {
 		w.publish("5", strings.Replace(enforce, "86400", "31557600", 1))
 		c := w.client(t)
 		wantMode(t, lookup(t, c), mtasts.Enforce)
-		w.publish("4", testing_)
+		w.publish("4", testingDay)
 		time.Sleep(5 * time.Minute)
 		r := lookup(t, c)
 		wantMode(t, r, mtasts.Testing)
@@ -194,9 +194,9 @@ func TestModeNoneReplaces(t *testing.T) {
 	}
 }
 
-// breakages are the ways in which the search for a newer policy can fail.
-var breakages = map[string]struct {
-	break_ func(*world)
+// faults are the ways in which the search for a newer policy can fail.
+var faults = map[string]struct {
+	fault  func(*world)
 	kind   mtasts.Kind
 	reason string
 }{
@@ -216,13 +216,13 @@ var breakages = map[string]struct {
 // A policy stays in force, whatever fails, until max_age after its fetch and no
 // longer. The failure can be reported.
 func TestPolicyInForceStays(t *testing.T) {
-	for name, test := range breakages {
+	for name, test := range faults {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				w := newWorld(t)
 				c := w.client(t)
 				first := lookup(t, c)
-				test.break_(w)
+				test.fault(w)
 				for _, age := range []time.Duration{5 * time.Minute, time.Hour, 24 * time.Hour} {
 					time.Sleep(time.Until(first.Fetched.Add(age)))
 					r := lookup(t, c)
@@ -243,14 +243,14 @@ func TestPolicyInForceStays(t *testing.T) {
 
 // STS-89: in mode none, nothing is reported.
 func TestModeNoneIsNotReported(t *testing.T) {
-	for name, test := range breakages {
+	for name, test := range faults {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				w := newWorld(t)
 				w.publish("1", "version: STSv1\nmode: none\nmax_age: 86400\n")
 				c := w.client(t)
 				lookup(t, c)
-				test.break_(w)
+				test.fault(w)
 				time.Sleep(5 * time.Minute)
 				r := lookup(t, c)
 				wantMode(t, r, mtasts.None)
@@ -362,7 +362,7 @@ func TestBackOffForNewIDs(t *testing.T) {
 		if _, dials := w.counts(); dials > 1+3+1 {
 			t.Errorf("%d fetches in five minutes", dials-1)
 		}
-		w.publish("real", testing_)
+		w.publish("real", testingDay)
 		time.Sleep(5 * time.Minute)
 		wantMode(t, lookup(t, c), mtasts.Testing)
 	})
@@ -444,7 +444,7 @@ func TestRecheck(t *testing.T) {
 		}
 		wantCounts(t, w, 2, 1)
 
-		w.publish("2", testing_)
+		w.publish("2", testingDay)
 		r, changed, err = c.Recheck(context.Background(), "EXAMPLE.com.")
 		if err != nil || !changed {
 			t.Errorf("changed: %v, %v", changed, err)
@@ -629,6 +629,26 @@ func TestRememberedByAnotherClient(t *testing.T) {
 		store.setErr(nil, nil)
 		if p := remembered(t, idle, domain); p == nil || p.Mode != mtasts.Enforce {
 			t.Errorf("policy %v", p)
+		}
+	})
+}
+
+// A Mark ends when another policy comes into force.
+func TestMarkEndsWithThePolicy(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		c := w.client(t)
+		defer c.Close()
+		before := lookup(t, c)
+		time.Sleep(time.Minute)
+		if again := lookup(t, c); !before.Mark.Unchanged() || !again.Mark.Unchanged() {
+			t.Error("the Mark ends while nothing changes")
+		}
+		w.publish("2", strings.Replace(enforce, "86400", "172800", 1))
+		time.Sleep(5 * time.Minute)
+		after := lookup(t, c)
+		if after.Policy.Text == before.Policy.Text || before.Mark.Unchanged() || !after.Mark.Unchanged() {
+			t.Errorf("the Mark of the policy before is unchanged: %v, that of the new one: %v", before.Mark.Unchanged(), after.Mark.Unchanged())
 		}
 	})
 }

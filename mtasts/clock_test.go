@@ -1,6 +1,7 @@
 package mtasts_test
 
 import (
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -166,6 +167,45 @@ func TestM7MemoryKeepsExpired(t *testing.T) {
 				}
 				sleepTo(first.Fetched, week+1)
 				wantMode(t, lookup(t, c), "")
+			})
+		})
+	}
+}
+
+// M7: what another relay with a wrong clock has put into the store does not end a policy that
+// has expired only by the wrong clock, also not after it was refreshed there.
+func TestM7StoreDoesNotEndExpired(t *testing.T) {
+	for _, refreshed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("refreshed %t", refreshed), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.publish("1", enforceWeek)
+				store := watched{newMemStore()}
+				var offset atomic.Int64 // a time.Duration
+				now := func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
+				c := w.client(t, withStore(store), func(config *mtasts.Config) { config.Now = now })
+				defer run(t, c)()
+				wantMode(t, lookup(t, c), mtasts.Enforce)
+				w.setTXT(txtAnswer{err: notFound("x")})
+				w.setHost(nil)
+				put := func() {
+					e := mtasts.Entry{Domain: domain, ID: "2", Text: strings.Replace(enforceWeek, "enforce", "testing", 1), Fetched: now()}
+					if err := store.Put(t.Context(), e); err != nil {
+						t.Fatal(err)
+					}
+				}
+				offset.Store(int64(8 * day))
+				put()
+				wantMode(t, lookup(t, c), mtasts.Testing)
+				if refreshed {
+					time.Sleep(time.Minute)
+					put()
+					store.changed <- domain
+					store.changed <- "" // when this is taken, the one before has been dealt with
+				}
+				time.Sleep(time.Minute)
+				offset.Store(0)
+				wantMode(t, lookup(t, c), mtasts.Enforce)
 			})
 		})
 	}

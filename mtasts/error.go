@@ -34,16 +34,16 @@ var (
 type Kind string
 
 const (
-	// KindDNS: the lookup of the TXT record failed.
+	// KindDNS means that the lookup of the TXT record failed.
 	KindDNS Kind = "dns"
-	// KindRecord: the TXT record is malformed, there are several, or the record
-	// of a policy in force is gone.
+	// KindRecord means that the TXT record is malformed, that there are several, or
+	// that the record of a policy in force is gone.
 	KindRecord Kind = "record"
-	// KindFetch: the fetch of the policy over HTTPS failed.
+	// KindFetch means that the fetch of the policy over HTTPS failed.
 	KindFetch Kind = "fetch"
-	// KindCertificate: the certificate of the policy host is not valid.
+	// KindCertificate means that the certificate of the policy host is not valid.
 	KindCertificate Kind = "certificate"
-	// KindPolicy: the fetched text is not a valid policy.
+	// KindPolicy means that the fetched text is not a valid policy.
 	KindPolicy Kind = "policy"
 )
 

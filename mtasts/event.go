@@ -16,34 +16,36 @@ import (
 type EventKind string
 
 const (
-	// PolicyFound: a policy was found for a domain that had none in memory or in
-	// the Store.
+	// PolicyFound means that a policy was found for a domain that had none in memory or
+	// in the Store.
 	PolicyFound EventKind = "found"
-	// PolicyChanged: a policy with another text replaced Old, and is not weaker.
+	// PolicyChanged means that a policy with another text replaced Old, and is not
+	// weaker.
 	PolicyChanged EventKind = "changed"
-	// PolicyWeakened: a policy of mode testing or none replaced an enforced one.
-	// The domain may have done so, or an attacker with a certificate for its
+	// PolicyWeakened means that a policy of mode testing or none replaced an enforced
+	// one. The domain may have done so, or an attacker with a certificate for its
 	// policy host.
 	PolicyWeakened EventKind = "weakened"
-	// PolicyRemoved: the policy expired, and no other one was found.
+	// PolicyRemoved means that the policy expired, and no other one was found.
 	PolicyRemoved EventKind = "removed"
-	// RefreshFailing: all fetches of the policy in force have failed for more than
-	// a day. There is one such event until a fetch succeeds.
+	// RefreshFailing means that all fetches of the policy in force have failed for more
+	// than a day. There is one such event until a fetch succeeds.
 	RefreshFailing EventKind = "failing"
-	// ExpiringSoon: a policy in use is about to expire and has not been fetched
-	// again, because the fetches fail or because [Client.Run] is not running.
+	// ExpiringSoon means that a policy in use is about to expire and has not been
+	// fetched again, because the fetches fail or because [Client.Run] is not running.
 	// There is one such event until a fetch succeeds.
 	ExpiringSoon EventKind = "expiring"
-	// PolicyForgotten: memory had no room for Old, a policy in force that no Store has.
-	// Raise [Config.Memory], or use a Store. There is at most one such event in a minute.
+	// PolicyForgotten means that memory had no room for Old, a policy in force that no
+	// Store has. Raise [Config.Memory], or use a Store. There is at most one such event
+	// in a minute.
 	PolicyForgotten EventKind = "forgotten"
-	// NothingFetched: no policy host of any domain has been reached since Since, for ten
-	// minutes or longer. Connections to port 443 may be blocked, or the CA certificates
-	// may be too old. Err is the last failure. There is one such event until a policy host
-	// is reached.
+	// NothingFetched means that no policy host of any domain has been reached since Since,
+	// for ten minutes or longer. Connections to port 443 may be blocked, or the CA
+	// certificates may be too old. Err is the last failure. There is one such event until
+	// a policy host is reached.
 	NothingFetched EventKind = "nothing-fetched"
-	// StoreFailed: the [Store] could not be read or written. What is in memory
-	// stays in force. There is at most one such event in a minute.
+	// StoreFailed means that the [Store] could not be read or written. What is in
+	// memory stays in force. There is at most one such event in a minute.
 	StoreFailed EventKind = "store-failed"
 )
 

@@ -72,9 +72,9 @@ func TestC5ForgottenWithEvent(t *testing.T) {
 			store mtasts.Store
 			want  int
 		}{
-			"no store":                 {nil, 2},
-			"store":                    {newMemStore(), 0},
-			"store that cannot be put": {&memStore{entries: map[string][]byte{}, putErr: errDisk}, 2},
+			"no store":                {nil, 2},
+			"store":                   {newMemStore(), 0},
+			"store that fails to put": {&memStore{entries: map[string][]byte{}, putErr: errDisk}, 2},
 		} {
 			var forgotten []mtasts.Event
 			c := w.client(t, withStore(test.store), collect(&forgotten, mtasts.PolicyForgotten), func(config *mtasts.Config) { config.MaxPolicies = n })

@@ -62,12 +62,12 @@ func FuzzParsePolicy(f *testing.F) {
 			return
 		}
 		checkPolicy(t, policy, text)
-		again, err := mtasts.ParsePolicy(print(policy))
+		again, err := mtasts.ParsePolicy(format(policy))
 		if err != nil {
-			t.Fatalf("%q printed as %q: %v", text, print(policy), err)
+			t.Fatalf("%q printed as %q: %v", text, format(policy), err)
 		}
 		if again.Mode != policy.Mode || again.MaxAge != policy.MaxAge || !slices.Equal(again.MX, policy.MX) {
-			t.Errorf("%q printed as %q", text, print(policy))
+			t.Errorf("%q printed as %q", text, format(policy))
 		}
 		if policy.MatchMX(host) != again.MatchMX(strings.ToUpper(host)) && host == strings.ToLower(host) && isASCII(host) {
 			t.Errorf("the case of %q matters", host)
@@ -95,8 +95,8 @@ func checkPolicy(t *testing.T, p *mtasts.Policy, text string) {
 	}
 }
 
-// print writes a policy from its parts.
-func print(p *mtasts.Policy) string {
+// format writes a policy from its parts.
+func format(p *mtasts.Policy) string {
 	var b strings.Builder
 	b.WriteString("version: STSv1\nmode: " + string(p.Mode) + "\n")
 	for _, pattern := range p.MX {

@@ -46,7 +46,7 @@ func TestM7NothingIsLostByAClockThatIsSetBack(t *testing.T) {
 		}
 	}
 	if s = s.at(start.Add(25 * time.Hour)); s.policy != nil {
-		t.Errorf("what has expired lives on: %+v", s.policy)
+		t.Errorf("a policy is in force after it has expired: %+v", s.policy)
 	}
 }
 

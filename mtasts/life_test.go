@@ -31,21 +31,21 @@ func TestStates(t *testing.T) {
 		hidden  = func(w *world) { gone(w); w.setHost(nil) }
 	)
 	for name, steps := range map[string][]step{
-		"STS-8 no record":                         {{gone, 0, mtasts.NoPolicy}, {back, 10*time.Minute - 1, mtasts.NoPolicy}, {same, 1, mtasts.InForce}},
-		"STS-10 malformed record":                 {{invalid, 0, mtasts.NoPolicy}, {back, time.Minute, mtasts.InForce}},
-		"DNS fails":                               {{broken, 0, mtasts.Unknown}, {back, time.Minute - 1, mtasts.Unknown}, {same, 1, mtasts.InForce}},
-		"STS-51, STS-54 fetch fails":              {{blocked, 0, mtasts.BackingOff}, {back, 5*time.Minute - 1, mtasts.BackingOff}, {same, 1, mtasts.InForce}},
-		"backing off, record goes":                {{blocked, 0, mtasts.BackingOff}, {gone, 5 * time.Minute, mtasts.NoPolicy}},
-		"backing off, DNS fails":                  {{blocked, 0, mtasts.BackingOff}, {broken, 5 * time.Minute, mtasts.Unknown}},
-		"STS-24 record goes":                      {{back, 0, mtasts.InForce}, {gone, 5 * time.Minute, mtasts.InForce}},
-		"STS-24 DNS begins to fail":               {{back, 0, mtasts.InForce}, {broken, 5 * time.Minute, mtasts.InForce}},
-		"STS-55 new id, fetch fails":              {{back, 0, mtasts.InForce}, {spoofed, 5 * time.Minute, mtasts.Failing}, {back, 10 * time.Minute, mtasts.InForce}},
-		"STS-84 mode none":                        {{back, 0, mtasts.InForce}, {none, 5 * time.Minute, mtasts.InForce}},
-		"STS-80 runs out, record gone":            {{back, 0, mtasts.InForce}, {hidden, week, mtasts.InForce}, {same, 1, mtasts.NoPolicy}},
-		"STS-80 runs out, DNS fails":              {{back, 0, mtasts.InForce}, {broken, week + 1, mtasts.Unknown}},
-		"STS-80 runs out, fetch fails":            {{back, 0, mtasts.InForce}, {blocked, week + 1, mtasts.BackingOff}},
-		"failing, runs out":                       {{back, 0, mtasts.InForce}, {spoofed, 5 * time.Minute, mtasts.Failing}, {hidden, week, mtasts.NoPolicy}},
-		"field note 46 runs out and is had again": {{back, 0, mtasts.InForce}, {same, week + 1, mtasts.InForce}},
+		"STS-8 no record":                       {{gone, 0, mtasts.NoPolicy}, {back, 10*time.Minute - 1, mtasts.NoPolicy}, {same, 1, mtasts.InForce}},
+		"STS-10 malformed record":               {{invalid, 0, mtasts.NoPolicy}, {back, time.Minute, mtasts.InForce}},
+		"DNS fails":                             {{broken, 0, mtasts.Unknown}, {back, time.Minute - 1, mtasts.Unknown}, {same, 1, mtasts.InForce}},
+		"STS-51, STS-54 fetch fails":            {{blocked, 0, mtasts.BackingOff}, {back, 5*time.Minute - 1, mtasts.BackingOff}, {same, 1, mtasts.InForce}},
+		"backing off, record goes":              {{blocked, 0, mtasts.BackingOff}, {gone, 5 * time.Minute, mtasts.NoPolicy}},
+		"backing off, DNS fails":                {{blocked, 0, mtasts.BackingOff}, {broken, 5 * time.Minute, mtasts.Unknown}},
+		"STS-24 record goes":                    {{back, 0, mtasts.InForce}, {gone, 5 * time.Minute, mtasts.InForce}},
+		"STS-24 DNS begins to fail":             {{back, 0, mtasts.InForce}, {broken, 5 * time.Minute, mtasts.InForce}},
+		"STS-55 new id, fetch fails":            {{back, 0, mtasts.InForce}, {spoofed, 5 * time.Minute, mtasts.Failing}, {back, 10 * time.Minute, mtasts.InForce}},
+		"STS-84 mode none":                      {{back, 0, mtasts.InForce}, {none, 5 * time.Minute, mtasts.InForce}},
+		"STS-80 runs out, record gone":          {{back, 0, mtasts.InForce}, {hidden, week, mtasts.InForce}, {same, 1, mtasts.NoPolicy}},
+		"STS-80 runs out, DNS fails":            {{back, 0, mtasts.InForce}, {broken, week + 1, mtasts.Unknown}},
+		"STS-80 runs out, fetch fails":          {{back, 0, mtasts.InForce}, {blocked, week + 1, mtasts.BackingOff}},
+		"failing, runs out":                     {{back, 0, mtasts.InForce}, {spoofed, 5 * time.Minute, mtasts.Failing}, {hidden, week, mtasts.NoPolicy}},
+		"field note 46 runs out, fetched again": {{back, 0, mtasts.InForce}, {same, week + 1, mtasts.InForce}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -78,12 +78,12 @@ func TestStateString(t *testing.T) {
 
 // A lookup waits a short time for the policy of a changed id. The old policy applies
 // until the new one is fetched, and later lookups do not wait at all.
-func TestUpdateWaitsForLittle(t *testing.T) {
+func TestUpdateWaitIsShort(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		c := w.client(t)
 		lookup(t, c)
-		w.publish("2", testing_)
+		w.publish("2", testingDay)
 		slow := w.host
 		w.setHost(func(conn net.Conn) { time.Sleep(30 * time.Second); slow(conn) })
 		time.Sleep(5 * time.Minute)
@@ -237,7 +237,7 @@ func TestEventsOfChange(t *testing.T) {
 		publish("1", enforce, mtasts.PolicyFound)
 		publish("2", enforce)
 		publish("3", enforceWeek, mtasts.PolicyChanged)
-		publish("4", testing_, mtasts.PolicyWeakened)
+		publish("4", testingDay, mtasts.PolicyWeakened)
 		publish("5", noneWeek, mtasts.PolicyChanged)
 		publish("6", enforce, mtasts.PolicyChanged)
 		publish("7", noneWeek, mtasts.PolicyWeakened)

@@ -16,15 +16,14 @@ import (
 // of a mail host, nor a parent domain. domain may be in U-labels, and may end in
 // a dot.
 //
-// An answer from memory costs no query. When the TTL of the TXT record has
-// passed, Lookup asks DNS for the id. If the id has changed, or the policy has
-// expired, Lookup fetches the policy. Concurrent lookups of one domain do this
-// once. A policy stays in force, whatever fails, until it expires or is
-// replaced. Lookup waits only a few seconds for a newer policy, and FirstWait for the
-// first one. Then it answers that there is none yet (RFC 8461 section 3.3), NextCheck is
-// in a few seconds, and the search goes on. A failed fetch
-// is repeated after five minutes at the earliest; while no policy is in force, a
-// new id is tried at once, at most three times in five minutes.
+// An answer from memory costs no query. When the TTL of the TXT record has passed,
+// Lookup asks DNS for the id. If the id has changed, or the policy has expired, Lookup
+// fetches the policy. Concurrent lookups of one domain do this once. A policy stays in
+// force, whatever fails, until it expires or is replaced. Lookup waits only a few
+// seconds for a newer policy, and FirstWait for the first one. Then it answers that
+// there is none yet (RFC 8461 section 3.3), with a NextCheck in a few seconds, and the
+// search goes on. A failed fetch is repeated after five minutes at the earliest; while
+// no policy is in force, a new id is tried at once, at most three times in five minutes.
 //
 // The returned error is that of ctx, or wraps [ErrDomain], or is [ErrClosed] or
 // [ErrStoreUnread]; see [Result.Err] for all others. A lookup goes on when the ctx of
@@ -189,8 +188,8 @@ const (
 )
 
 const (
-	// patience is how long a Lookup waits for news of a domain whose policy in
-	// force it could answer with. The flight goes on without it.
+	// patience is how long a Lookup waits for news of a domain that has a policy in
+	// force. The flight goes on without it.
 	patience = 5 * time.Second
 	// soon is when to look again for a policy that could not be waited for.
 	soon = 5 * time.Second
@@ -199,9 +198,8 @@ const (
 // errPending means that a Lookup did not wait for the end of a fetch.
 var errPending = errors.New("the fetch of the policy goes on; until it ends, mail may be sent as if there were none (RFC 8461 section 3.3)")
 
-// search waits for a flight that asks DNS, always or if the TTL has passed, and
-// returns the state of domain after it. Who is impatient gets what is known after a
-// while.
+// search waits for a flight that asks DNS, always or if the TTL has passed, and returns
+// the state of domain after it. An impatient caller gets what is known after a while.
 func (c *Client) search(ctx context.Context, domain string, t task, impatient bool) (*state, error) {
 	for {
 		if err := ctx.Err(); err != nil {

@@ -20,7 +20,7 @@ func (noDNS) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) 
 
 // M7: asking a Mark counts as a use. Otherwise the policy of a domain that gets mail all
 // the time, by plans that others keep, would be forgotten before those of domains to which
-// somebody made the sender write once.
+// an attacker made the sender write once.
 func TestM7AMarkThatIsAskedKeepsThePolicy(t *testing.T) {
 	t.Parallel()
 	c, err := New(Config{RootCAs: x509.NewCertPool(), Memory: minMemory, Resolver: noDNS{}})

@@ -175,3 +175,35 @@ func sleepTo(start time.Time, after time.Duration) { time.Sleep(time.Until(start
 func withLog(out io.Writer) func(*mtasts.Config) {
 	return func(config *mtasts.Config) { config.Logger = slog.New(slog.NewTextHandler(out, nil)) }
 }
+
+// The refresh of a domain that is only in the store takes no room in memory from domains
+// that are looked up.
+func TestRefreshTakesNoRoom(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := newMemStore()
+		w.publish("1", enforceWeek)
+		p := lookup(t, w.client(t, withStore(store))).Policy
+		c := w.client(t, withStore(store), func(config *mtasts.Config) { config.MaxPolicies = 1 })
+		const busy = "busy.example"
+		w.publishAt(busy, "11.0.0.2") // which is for a day
+		use := func() {
+			if r, err := c.Lookup(t.Context(), busy); err != nil || r.Policy == nil || c.IsCurrent(busy, p) {
+				t.Fatalf("%+v, %v", r, err)
+			}
+		}
+		use()
+		defer run(t, c)()
+		_, before := w.counts()
+		for range 40 {
+			time.Sleep(time.Hour)
+			use()
+		}
+		if _, dials := w.counts(); dials < before+3 {
+			t.Errorf("%d fetches: two of the policy of a day, and one of that of a week", dials-before)
+		}
+		if !c.IsCurrent(domain, nil) || c.IsCurrent(busy, p) {
+			t.Error("the domain that was refreshed is in memory, or the one in use is not")
+		}
+	})
+}

@@ -12,11 +12,11 @@ import (
 type Mode string
 
 const (
-	// Enforce: the host gets no mail.
+	// Enforce means that the host gets no mail.
 	Enforce Mode = "enforce"
-	// Testing: the host gets the mail, and the domain gets a report.
+	// Testing means that the host gets the mail, and the domain gets a report.
 	Testing Mode = "testing"
-	// None: the same as no policy. A domain publishes it to withdraw a policy (RFC
+	// None means the same as no policy. A domain publishes it to withdraw a policy (RFC
 	// 8461 section 8.3).
 	None Mode = "none"
 )

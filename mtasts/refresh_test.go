@@ -147,7 +147,7 @@ func TestRunTellsOfFailure(t *testing.T) {
 		want   []mtasts.EventKind
 	}{
 		"enforce": {enforceWeek, []mtasts.EventKind{mtasts.RefreshFailing, mtasts.ExpiringSoon, mtasts.PolicyRemoved}},
-		"testing": {strings.Replace(testing_, "86400", "604800", 1), []mtasts.EventKind{mtasts.RefreshFailing, mtasts.ExpiringSoon, mtasts.PolicyRemoved}},
+		"testing": {strings.Replace(testingDay, "86400", "604800", 1), []mtasts.EventKind{mtasts.RefreshFailing, mtasts.ExpiringSoon, mtasts.PolicyRemoved}},
 		"none":    {noneWeek, []mtasts.EventKind{mtasts.PolicyRemoved}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -272,7 +272,7 @@ func (w *crowd) counts() (dials, most int) {
 	return len(w.dials), w.most
 }
 
-// A sender that was off for long has much to do when it starts. The work is spread
+// After a long outage, a sender has much to do when it starts. The work is spread
 // over an hour, the number of concurrent fetches is limited, and policies that are
 // not in use are not fetched. Memory stays within its limit.
 func TestRunDoesNotStampede(t *testing.T) {
@@ -332,7 +332,7 @@ func TestRunAfterClockSetBack(t *testing.T) {
 		time.Sleep(week)
 		for _, c := range []*mtasts.Client{c, w.client(t, withStore(store))} {
 			if remembered(t, c, domain) != nil || remembered(t, c, "idle.example") != nil {
-				t.Error("the policies live on")
+				t.Error("the policies are still in force")
 			}
 		}
 	})

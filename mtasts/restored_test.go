@@ -30,9 +30,9 @@ func TestFailureOutlivesARestart(t *testing.T) {
 	})
 }
 
-// An entry that is not valid is reported, and removed from the store. That a store fails to
-// do that is counted.
-func TestInvalidEntryIsNotRemoved(t *testing.T) {
+// An invalid entry is reported and deleted from the store. A deletion that fails is
+// counted.
+func TestInvalidEntryDeletionFails(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		store := newMemStore()
@@ -57,7 +57,7 @@ func TestInvalidEntryIsNotRemoved(t *testing.T) {
 	})
 }
 
-// What is kept of a text that is no policy is bounded, to the octet.
+// The part of an invalid policy text that is kept is bounded, to the octet.
 func TestFailedTextIsBoundedToTheOctet(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -79,7 +79,7 @@ func (st *storage) failure(ctx context.Context, domain string) (failure, error) 
 	defer cancel()
 	e, err := st.sharer.Failed(limited, domain)
 	if err == nil && (e.Domain != domain || e.Text != "" || len(e.Failures) != 1 || st.key != nil && !e.isTagged(st.key)) {
-		err = fmt.Errorf("%w: it is no failure of this domain that a Client with the same Config.StoreKey has put", errEntry)
+		err = fmt.Errorf("%w: it is not a failure of this domain that a Client with the same Config.StoreKey has put", errEntry)
 	}
 	if err != nil {
 		if ctx.Err() == nil && !errors.Is(err, ErrNotStored) {

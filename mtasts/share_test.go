@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mxseal/mxseal/mtasts"
@@ -84,7 +85,7 @@ func TestOneFetchForAll(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		together(t, clients, func(r mtasts.Result) {
 			if wantMode(t, r, mtasts.Enforce); r.Policy.Text != longer {
-				t.Error("the old policy")
+				t.Error("the old policy applies")
 			}
 		})
 		if _, dials := w.counts(); dials != 2 {
@@ -132,7 +133,7 @@ func TestAnotherHasFetched(t *testing.T) {
 		time.Sleep(20 * time.Hour)
 		wantMode(t, lookup(t, a), mtasts.Enforce)
 		if !store.has(domain) {
-			t.Error("it is taken from the store")
+			t.Error("the policy was removed from the store")
 		}
 	})
 }
@@ -186,6 +187,60 @@ func TestStoreIsFilledAgain(t *testing.T) {
 		e, err := store.Get(t.Context(), domain)
 		if err != nil || e.Text != first.Policy.Text || !e.Fetched.Equal(first.Fetched) {
 			t.Errorf("%+v, %v", e, err)
+		}
+	})
+}
+
+// ordered notes what a client does with the store.
+type ordered struct {
+	*leased
+	done []string
+}
+
+func (o *ordered) Put(ctx context.Context, e mtasts.Entry) error {
+	o.done = append(o.done, "put")
+	return o.leased.Put(ctx, e)
+}
+
+func (o *ordered) Lease(ctx context.Context, domain string, d time.Duration) (func(), bool, error) {
+	release, ok, err := o.leased.Lease(ctx, domain, d)
+	return func() {
+		o.done = append(o.done, "release")
+		release()
+	}, ok, err
+}
+
+// The store has a policy before the lease ends: another client would fetch it again.
+func TestStoredBeforeTheLeaseEnds(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := &ordered{leased: newLeased()}
+		lookup(t, newWorld(t).client(t, withStore(store)))
+		if len(store.done) < 2 || store.done[0] != "put" || store.done[1] != "release" {
+			t.Errorf("%q", store.done)
+		}
+	})
+}
+
+// A client that is closed during a fetch does not tell others that the fetch has failed.
+func TestClosedClientSharesNoFailure(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := newLeased()
+		c := w.client(t, withStore(store))
+		lookup(t, c)
+		w.setID("2")
+		w.setHost(func(conn net.Conn) { time.Sleep(time.Minute) })
+		time.Sleep(5 * time.Minute)
+		go c.Lookup(context.Background(), domain)
+		synctest.Wait()
+		before := store.puts
+		if _, dials := w.counts(); dials != 2 {
+			t.Fatalf("%d fetches", dials)
+		}
+		c.Close()
+		time.Sleep(time.Hour)
+		if e, err := store.Get(t.Context(), domain); err != nil || len(e.Failures) > 0 || store.puts != before {
+			t.Errorf("%+v, %v, put %d times", e, err, store.puts-before)
 		}
 	})
 }

@@ -16,17 +16,18 @@ import (
 type State uint8
 
 const (
-	// Unknown: DNS was never asked for a policy, or the lookup failed.
+	// Unknown means that DNS was never asked for a policy, or that the lookup failed.
 	Unknown State = iota
-	// NoPolicy: there is no valid TXT record. [Result.Err] is nil if there is
+	// NoPolicy means that there is no valid TXT record. [Result.Err] is nil if there is
 	// none, and not nil if it is not valid.
 	NoPolicy
-	// BackingOff: there is a record, but the policy could not be fetched, and no
-	// policy is in force.
+	// BackingOff means that there is a record, but the policy could not be fetched, and
+	// no policy is in force.
 	BackingOff
-	// InForce: a policy is in force. Its mode may be none.
+	// InForce means that a policy is in force. Its mode may be none.
 	InForce
-	// Failing: a policy is in force, and the last attempt to fetch it again failed.
+	// Failing means that a policy is in force, and the last attempt to fetch it again
+	// failed.
 	Failing
 )
 
@@ -168,8 +169,8 @@ type lapsed struct {
 }
 
 // mayReturn reports whether the policy is in force again, because a clock was wrong or is
-// now, and counts over that of s. A displaced one returns only if it is stronger, so that
-// two do not take turns.
+// now, and takes precedence over that of s. A displaced one returns only if it is
+// stronger, so that two do not take turns.
 func (l *lapsed) mayReturn(s *state, now time.Time) bool {
 	if !l.inForce(now) || mayReplace(s, l.state, now) {
 		return false

@@ -193,7 +193,7 @@ type calls struct {
 	failed atomic.Uint64
 }
 
-// ended counts a call that began then.
+// ended counts a call, and the time since it began.
 func (c *calls) ended(began time.Time, err error) {
 	c.took.Add(time.Since(began))
 	if err != nil && !errors.Is(err, ErrNotStored) {

@@ -12,8 +12,8 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// C6: each fetch is counted once, by what came of it and how long it took, and each call of
-// the store, each event, and what is in memory.
+// C6: each fetch is counted once, by its outcome and duration, and so are the calls of the
+// store, the events, and the policies in memory.
 func TestC6Stats(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -82,7 +82,7 @@ func TestC6Stats(t *testing.T) {
 	})
 }
 
-// C6: Policies yields each policy in force in memory, with what became of it.
+// C6: Policies yields each policy in force in memory, with its state.
 func TestC6Policies(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)

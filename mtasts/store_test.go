@@ -43,7 +43,7 @@ func TestStoreOutlivesClient(t *testing.T) {
 		c := w.client(t, withStore(store))
 		wantMode(t, lookup(t, c), "")
 		if remembered(t, c, domain) != nil {
-			t.Error("what has run out is still known")
+			t.Error("an expired policy is still known")
 		}
 		if !store.has(domain) {
 			t.Error("M7: removed because this clock says that it has expired")
@@ -148,11 +148,11 @@ func TestStoreFails(t *testing.T) {
 			t.Errorf("log %q", out.String())
 		}
 		time.Sleep(5 * time.Minute)
-		w.publish("2", testing_)
+		w.publish("2", testingDay)
 		wantMode(t, lookup(t, c), mtasts.Testing)
 		log.want(t, mtasts.StoreFailed, mtasts.PolicyWeakened)
 		if remembered(t, c, "other.example") != nil {
-			t.Error("a policy out of nothing")
+			t.Error("a policy of a domain that has none")
 		}
 	})
 }
@@ -228,15 +228,15 @@ func TestStoreIsNotTrusted(t *testing.T) {
 		"huge text": {func(e *mtasts.Entry) {
 			e.Text += strings.Repeat("a: b\n", mtasts.MaxPolicySize/5)
 		}, false, 0, 0},
-		"never fetched":               {func(e *mtasts.Entry) { e.Fetched = time.Time{} }, false, 0, 0},
-		"fetched in the future":       {func(e *mtasts.Entry) { e.Fetched = time.Now().Add(100 * year) }, true, week, time.Hour},
-		"at the end of time":          {func(e *mtasts.Entry) { e.Fetched = time.UnixMilli(1<<63 - 1) }, true, week, time.Hour},
-		"at the beginning of time":    {func(e *mtasts.Entry) { e.Fetched = time.UnixMilli(-1 << 63) }, false, 0, 0},
-		"immortal by its own account": {func(e *mtasts.Entry) { e.Expires = time.Now().Add(100 * year) }, true, week, time.Hour},
-		"dead by its own account":     {func(e *mtasts.Entry) { e.Expires = time.Now().Add(-year) }, true, week, time.Hour},
-		"next check in years":         {func(e *mtasts.Entry) { e.NextCheck = time.Now().Add(year) }, true, week, 5 * time.Minute},
-		"next check after the end":    {func(e *mtasts.Entry) { e.Fetched = time.Now().Add(-week + time.Minute) }, true, time.Minute, time.Minute},
-		"run out":                     {func(e *mtasts.Entry) { e.Fetched = time.Now().Add(-week - 1) }, false, 0, 0},
+		"never fetched":            {func(e *mtasts.Entry) { e.Fetched = time.Time{} }, false, 0, 0},
+		"fetched in the future":    {func(e *mtasts.Entry) { e.Fetched = time.Now().Add(100 * year) }, true, week, time.Hour},
+		"at the end of time":       {func(e *mtasts.Entry) { e.Fetched = time.UnixMilli(1<<63 - 1) }, true, week, time.Hour},
+		"at the beginning of time": {func(e *mtasts.Entry) { e.Fetched = time.UnixMilli(-1 << 63) }, false, 0, 0},
+		"Expires in a century":     {func(e *mtasts.Entry) { e.Expires = time.Now().Add(100 * year) }, true, week, time.Hour},
+		"Expires in the past":      {func(e *mtasts.Entry) { e.Expires = time.Now().Add(-year) }, true, week, time.Hour},
+		"next check in years":      {func(e *mtasts.Entry) { e.NextCheck = time.Now().Add(year) }, true, week, 5 * time.Minute},
+		"next check after the end": {func(e *mtasts.Entry) { e.Fetched = time.Now().Add(-week + time.Minute) }, true, time.Minute, time.Minute},
+		"expired":                  {func(e *mtasts.Entry) { e.Fetched = time.Now().Add(-week - 1) }, false, 0, 0},
 		"failures without number": {func(e *mtasts.Entry) {
 			e.Failed, e.FailingSince = -1, time.Now().Add(year)
 			for range 100 {
@@ -327,7 +327,7 @@ func TestStoreShared(t *testing.T) {
 				time.Sleep(2 * time.Minute)
 				log.want(t, mtasts.StoreFailed, mtasts.PolicyFound)
 
-				w.publish("2", testing_)
+				w.publish("2", testingDay)
 				other := w.client(t, withStore(store))
 				if _, isNew, err := other.Recheck(t.Context(), domain); err != nil || !isNew {
 					t.Fatal(isNew, err)
@@ -347,4 +347,42 @@ func TestStoreShared(t *testing.T) {
 			})
 		})
 	}
+}
+
+// counted counts how often a store is read.
+type counted struct {
+	*memStore
+	gets int
+}
+
+func (c *counted) Get(ctx context.Context, domain string) (mtasts.Entry, error) {
+	c.gets++
+	return c.memStore.Get(ctx, domain)
+}
+
+// That a domain has no policy is known from memory in every spelling of its name, and the
+// store that has none for it is asked again no sooner than DNS.
+func TestNothingIsAskedAgainSoon(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.setTXT(txtAnswer{err: notFound("x")})
+		store := &counted{memStore: newMemStore()}
+		c := w.client(t, withStore(store))
+		defer c.Close()
+		first := lookup(t, c)
+		wait := first.NextCheck.Sub(time.Now())
+		gets := store.gets
+		for _, spelling := range []string{domain, "EXAMPLE.com", "example.com."} {
+			if _, err := c.Lookup(t.Context(), spelling); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if store.gets != gets {
+			t.Errorf("the store was read %d times more", store.gets-gets)
+		}
+		time.Sleep(wait)
+		if again := lookup(t, c); again.NextCheck.Sub(time.Now()) != wait || wait < time.Minute {
+			t.Errorf("next check in %v, and then in %v", wait, again.NextCheck.Sub(time.Now()))
+		}
+	})
 }

@@ -32,7 +32,7 @@ func mayReplace(theirs, mine *state, now time.Time) bool {
 		!theirs.expiresAt(now).Before(mine.expiresAt(now))
 }
 
-// strength is that of the policy in force, and -1 if there is none.
+// strength returns that of the policy in force, and -1 if there is none.
 func strength(s *state, now time.Time) int {
 	if !s.inForce(now) || isFuture(s, now) {
 		return -1

@@ -18,7 +18,7 @@ func TestM2PlantedEntry(t *testing.T) {
 		fetched time.Duration // from now
 	}{
 		"none":                       {noneWeek, 0},
-		"testing":                    {testing_, 0},
+		"testing":                    {testingDay, 0},
 		"testing, as long":           {strings.Replace(enforceWeek, "enforce", "testing", 1), time.Second},
 		"other hosts":                {other, 0},
 		"another host":               {enforceWeek + "mx: mail.evil.example\n", 0},
@@ -65,7 +65,7 @@ func TestM2PlantedEntry(t *testing.T) {
 	}
 }
 
-// M2: what takes nothing away is taken over without a fetch.
+// M2: a policy that is no weaker is taken over without a fetch.
 func TestM2RefreshedByAnother(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -109,7 +109,7 @@ func TestM3IsCurrent(t *testing.T) {
 		if err != nil || !c.IsCurrent(domain, same) {
 			t.Error("an equal policy is not current")
 		}
-		w.publish("2", testing_)
+		w.publish("2", testingDay)
 		c.Recheck(t.Context(), domain)
 		if c.IsCurrent(domain, found.Policy) {
 			t.Error("a replaced policy is current")

@@ -7,9 +7,9 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// M3: a policy that the store did not accept is put again with the next search, and not only
-// when it is fetched again: until then, a restart would lose it. Then it is in the store, and
-// no longer called forgotten if memory is full.
+// M3: a policy that the store did not accept is put again at the next check, and not only
+// when it is fetched again: until then, a restart would lose it. Once it is in the store, it
+// is not reported as forgotten if memory is full.
 func TestM3UnsavedPolicyIsPutAgain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)

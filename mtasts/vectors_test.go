@@ -115,6 +115,33 @@ func policyInputs() (inputs []policyInput) {
 	policy(version, "", mode, mx, age)
 	policy(version, mode, mx, age, "nonsense")
 	policy("")
+	// What an extension may be called, and may say.
+	long := strings.Repeat("a", 32)
+	for _, extension := range []string{long + ": y", long + "a: y", "x_-.9: y", "_x: y", "9: y", "x y: z", "x", "x:", "x: ", "x:y", "x:\ty\t", "x: y: z", "x: y z", "x: y\tz", "x: y\x00", "x: y\x7f", "x: y\rz", "x: b\u00fccher", ": y", "x : y", "x: \u00a0"} {
+		policy(version, mode, mx, age, extension)
+		policy(extension, version, mode, mx, age)
+	}
+	// Section 3.2: of a field that is there twice, only the first counts. It has to be a field.
+	for _, second := range []string{"version: STSv2", "version:", "mode: nonsense", "mode:", "max_age: x", "max_age:", "max_age: -1"} {
+		policy(version, mode, mx, age, second)
+		policy(second, version, mode, mx, age)
+	}
+	for _, other := range []string{"version:\tSTSv1", "version: STSv1\t", "mode:\tenforce \t", "mx:\tmail.example.com\t", "max_age:\t 60", "mo\rde: enforce", "mode: enf\rorce", "mode: enforce\r", "mx: mail.example\r.com", "max_age: 6\r0", "mode: enforce\v", "mode: enforce\u00a0"} {
+		policy(version, mode, mx, age, other)
+		policy(other, version, mode, mx, age)
+	}
+	policy("", version, mode, mx, age)
+	policy(version, mode, mx, age, "", "", "")
+	policy(version, mode, mx, age, " ")
+	policy(version, mode, mx, age, "", "x: y")
+	name := strings.Repeat(strings.Repeat("a", 62)+".", 4) // 252 octets
+	for _, other := range []string{"mx: " + name + "b", "mx: " + name + "bb", "mx: *." + name + "b", "mx: *." + name + "bb"} {
+		policy(version, mode, other, age)
+	}
+	for _, other := range []string{"mx: *", "mx:", "mx: -a.example.com", "mx: mail.example.com."} {
+		policy(version, "mode: none", other, age)
+		policy(version, "mode: testing", other, age)
+	}
 	return inputs
 }
 
@@ -131,7 +158,7 @@ func matchInputs() (inputs []matchInput) {
 	return inputs
 }
 
-// The vectors that others test their senders with have the results of this one. Another
+// The vectors for other senders have the results of this one. Another
 // reader, in Python, finds them by itself: see internal/test/interop/vectors.
 func TestVectors(t *testing.T) {
 	t.Parallel()

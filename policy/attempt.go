@@ -23,12 +23,12 @@ const (
 	// NotConnected means that there was no connection. err is the error of
 	// Host.DialContext.
 	NotConnected Step = Step(wording.NotConnected)
-	// Greeting means that the server did not greet. err is its reply, such as
-	// 554, or the error of the connection. 521 means that the host accepts no mail
-	// (RFC 7504 section 3). It is permanent at level Opportunistic, where nobody has
-	// to be authenticated to say so, and temporary for a next hop that the operator
-	// configured. A caller that has gone back to cleartext after
-	// a failed handshake must take it for temporary.
+	// Greeting means that the server did not greet. err is its reply, such as 554, or
+	// the error of the connection. 521 means that the host accepts no mail (RFC 7504
+	// section 3). It is permanent at level Opportunistic, where nobody has to be
+	// authenticated to say so, and temporary for a next hop that the operator
+	// configured. A caller that has gone back to cleartext after a failed handshake
+	// must treat it as temporary.
 	Greeting Step = Step(wording.Greeting)
 	// EHLO means that the server did not accept EHLO, before TLS or, if state is
 	// not nil, after the handshake. err is its reply or the error of the
@@ -36,11 +36,11 @@ const (
 	EHLO Step = Step(wording.EHLO)
 	// NotOffered means that the reply to EHLO did not offer STARTTLS. err is nil.
 	NotOffered Step = Step(wording.NotOffered)
-	// StartTLSRefused means that the server answered STARTTLS by another reply
-	// than 220. err is that reply. Without any reply the step is Handshake. After
-	// a 421 reply, which must be a *textproto.Error to be recognized, the server
-	// closes the connection (RFC 5321 section 3.8): it is busy, and mail must not
-	// be sent over this connection.
+	// StartTLSRefused means that the server answered STARTTLS with a reply other than
+	// 220. err is that reply. Without any reply the step is Handshake. After a 421
+	// reply, which must be a *textproto.Error to be recognized, the server closes the
+	// connection (RFC 5321 section 3.8): it is busy, and mail must not be sent over
+	// this connection.
 	StartTLSRefused Step = Step(wording.StartTLSRefused)
 	// Handshake means that STARTTLS was sent, and TLS was not established. err is
 	// the error of the handshake, or of the connection.
@@ -111,7 +111,7 @@ func (e *Error) Session() tlsrpt.Session {
 	return session
 }
 
-// attempt is what Attempted is given.
+// attempt holds the arguments of Attempted.
 type attempt struct {
 	host  *Host
 	step  Step
@@ -233,7 +233,7 @@ func (a *attempt) session(general []tlsrpt.Failure) tlsrpt.Session {
 	return session
 }
 
-// outcomeOfDANE is the outcome under the TLSA records, if there are any or if
+// outcomeOfDANE returns the outcome under the TLSA records, if there are any or if
 // their lookup failed. A set without a usable record requires only encryption.
 func (a *attempt) outcomeOfDANE(general []tlsrpt.Failure) []tlsrpt.Outcome {
 	h := a.host
@@ -276,13 +276,13 @@ func recordStrings(records []dane.Record) []string {
 	return texts
 }
 
-// outcomeOfMTASTS is the outcome under the policy in force, if the session had to meet
-// it or a policy in testing mode was observed, and the failure to get a policy that the
-// domain announces (RFC 8461 section 6). Where DANE alone decides, the policy was not
+// outcomeOfMTASTS returns the outcome under the policy in force, if the session had to
+// meet it or a policy in testing mode was observed, and the failure to get a policy that
+// the domain announces (RFC 8461 section 6). Where DANE alone decides, the policy was not
 // applied, and the session says nothing about it. A session that met a remembered policy
-// whose refresh failed counts as failed, for the failure of the refresh. RFC 8460 does not
-// say how to count it; but the failure must be reported, and an entry whose details have
-// more failed sessions than its summary would contradict itself.
+// counts as a success if the refresh failed: its connection was "policy-compliant" (RFC 8460
+// section 4.2.1), and the failure of the refresh is a detail. That is so for a host about
+// which DANE decides as well, although no other failure under the policy is reported then.
 func (a *attempt) outcomeOfMTASTS(general []tlsrpt.Failure) []tlsrpt.Outcome {
 	h := a.host
 	found := h.plan.MTASTS
@@ -300,11 +300,11 @@ func (a *attempt) outcomeOfMTASTS(general []tlsrpt.Failure) []tlsrpt.Outcome {
 		Policy:   tlsrpt.Policy{Type: tlsrpt.STS, Domain: h.plan.NextHop, Strings: found.Policy.Lines(), MXHosts: found.Policy.MX},
 		Failures: general,
 	}
+	isApplied := h.By&ByMTASTS != 0 || h.demands.Observe
 	switch {
-	case h.By&ByMTASTS == 0 && !h.demands.Observe && len(discovery) == 0:
+	case !isApplied && len(discovery) == 0:
 		return nil
-	case h.By&ByMTASTS == 0 && !h.demands.Observe:
-		outcome.Failures = nil
+	case !isApplied && h.Level == Refused:
 	case !found.Policy.MatchMX(h.Name):
 		outcome.Failures = []tlsrpt.Failure{wording.OfRefusal(decision.NotInAllowList, nil, true).Failure()}
 	case h.Level == Refused:
@@ -313,6 +313,10 @@ func (a *attempt) outcomeOfMTASTS(general []tlsrpt.Failure) []tlsrpt.Outcome {
 		outcome.Failures = []tlsrpt.Failure{wording.OldTLS(tls.VersionName(a.state.Version)).Failure()}
 	case a.state != nil && len(general) == 0:
 		outcome.Failures = classified(h.verifyWebPKI(a.state.PeerCertificates, h.Name))
+	}
+	outcome.Met = len(discovery) > 0 && len(outcome.Failures) == 0 && h.Level != Refused
+	if !isApplied {
+		outcome.Failures = nil
 	}
 	outcome.Failures = append(outcome.Failures[:len(outcome.Failures):len(outcome.Failures)], discovery...)
 	return []tlsrpt.Outcome{outcome}

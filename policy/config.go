@@ -28,9 +28,9 @@ type Config struct {
 	// you operate.
 	DNS dnssec.Resolver
 
-	// Store keeps MTA-STS policies when the program ends; package boltstore has
-	// one. nil keeps them in memory: after each restart an attacker who forges
-	// DNS can hide a policy again.
+	// Store keeps MTA-STS policies when the program ends; package boltstore has one.
+	// nil means that they are kept in memory only: after each restart an attacker who
+	// forges DNS can hide a policy again.
 	Store mtasts.Store
 
 	// StoreKey authenticates the entries of a Store that several senders share; see
@@ -38,10 +38,10 @@ type Config struct {
 	// the policies of domains that a sender does not have in memory.
 	StoreKey []byte
 
-	// ProceedUnread lets mail proceed for which no policy is known while the Store
-	// cannot be read, and has given no answer about the domain since New. False means
-	// that it waits, unless DANE decides: the Store may have a policy, and an attacker
-	// may hide it.
+	// ProceedUnread lets mail to a domain proceed without a policy while the Store
+	// cannot be read, if the Store has given no answer about the domain since New.
+	// False means that the mail waits, unless DANE decides: the Store may have a policy
+	// that an attacker hides.
 	ProceedUnread bool
 
 	// MTASTS looks up and remembers MTA-STS policies. nil means a client
@@ -86,12 +86,11 @@ type Config struct {
 	// or to a host of worse preference (RFC 5321 section 5.1).
 	Self []string
 
-	// Floor is the minimum level of every session, whatever the recipient
-	// publishes. Opportunistic adds nothing, and neither does the zero value,
-	// which as a floor means that none is set.
-	// Authenticated requires a certificate of the web PKI for the MX host name
-	// from hosts without a policy. A forged MX record may name such a host; see
-	// Host.RouteAuthenticated and RequireRoute.
+	// Floor is the minimum level of every session, whatever the recipient publishes.
+	// The zero value means no floor; Opportunistic adds nothing either. Authenticated
+	// requires a certificate of the web PKI for the MX host name from hosts without a
+	// policy. A forged MX record may name such a host; see Host.RouteAuthenticated and
+	// RequireRoute.
 	Floor Level
 
 	// RequireRoute requires, for every domain, a session with an authenticated
@@ -142,14 +141,14 @@ type Config struct {
 	// is permitted there. Wherever a policy applies, the minimum is TLS 1.2.
 	OpportunisticMinVersion uint16
 
-	// Memory bounds what is remembered in memory, in octets. Of sixteen parts, eleven are for
-	// plans and their hosts, three for MTA-STS policies (see mtasts.Config.Memory), and two
-	// for DNS answers. The shares of policies and answers are for what New makes, and not used
-	// with Config.MTASTS and Config.DNS. A plan with one host takes about a kilobyte, and
-	// less if other plans have the same host. Plans that are used again stay longer, so
-	// that a run over more domains than fit does not displace them. What lookups under way
-	// hold comes on top: see DNSBounds and MaxFetches. 0 means 256 MiB, which is enough for
-	// 100,000 domains; the minimum is 8 MiB.
+	// Memory bounds what is remembered in memory, in octets. Eleven sixteenths are for plans
+	// and their hosts, three for MTA-STS policies (see mtasts.Config.Memory), and two for DNS
+	// answers. The last two shares are not used with Config.MTASTS and Config.DNS, which have
+	// bounds of their own. A plan with one host takes about a kilobyte, and less if other
+	// plans have the same host. Plans that are used again stay longer, so that a run over more
+	// domains than fit does not displace them. What lookups under way hold comes on top: see
+	// DNSBounds and MaxFetches. 0 means 256 MiB, which is enough for 100,000 domains; the
+	// minimum is 8 MiB.
 	Memory int
 
 	// MaxPlans bounds the plans in memory in number as well, and the domains of which an
@@ -157,8 +156,8 @@ type Config struct {
 	// bounds them.
 	MaxPlans int
 
-	// MaxFetches bounds the connections to MTA-STS policy hosts at the same time, and
-	// MaxRefreshes how many policies Run fetches at the same time. 0 means 128 and 32.
+	// MaxFetches bounds the concurrent connections to MTA-STS policy hosts, and
+	// MaxRefreshes the policies that Run fetches concurrently. 0 means 128 and 32.
 	MaxFetches, MaxRefreshes int
 
 	// FetchTimeout bounds the fetch of a policy. 0 means one minute.
@@ -187,7 +186,8 @@ type Config struct {
 	// the events of that client are its own. nil means that no function is called.
 	OnEvent func(Event)
 
-	// Logger gets events that the operator should see. nil logs nothing.
+	// Logger gets events that the operator should see. nil means that nothing is
+	// logged.
 	Logger *slog.Logger
 }
 

@@ -80,9 +80,9 @@ type Error struct {
 	By Mechanism
 	// Permanent is true if another attempt cannot help.
 	Permanent bool
-	// ReplyCode is the SMTP reply code for the sender of the mail, such as 451
-	// or 556. 0 means 451, or for 550 if the failure is permanent. Code
-	// returns the one that applies.
+	// ReplyCode is the SMTP reply code for the sender of the mail, such as 451 or 556.
+	// 0 means 451, or 550 if the failure is permanent. Code returns the one that
+	// applies.
 	ReplyCode int
 	// Status is the enhanced status code of RFC 3463, such as "4.7.5".
 	// EnhancedCode returns it as numbers.

@@ -16,20 +16,23 @@ import (
 type EventKind string
 
 const (
-	// PolicyEvent: Event.MTASTS says what happened to an MTA-STS policy or to the store.
+	// PolicyEvent means that something happened to an MTA-STS policy or to the store, as
+	// Event.MTASTS says.
 	PolicyEvent EventKind = "mta-sts"
-	// DANEAppeared: DANE applies to a domain to which it did not.
+	// DANEAppeared means that DANE now applies to a domain to which it did not apply
+	// before.
 	DANEAppeared EventKind = "dane-appeared"
-	// DANEWeakened: DANE does less for a domain than before: its MX records are no longer
-	// secure, or a host has only unusable TLSA records.
+	// DANEWeakened means that DANE does less for a domain than before: its MX records are
+	// no longer secure, or a host has only unusable TLSA records.
 	DANEWeakened EventKind = "dane-weakened"
-	// DANEDisappeared: DANE no longer applies to a host of the domain: it has no secure
-	// TLSA records.
+	// DANEDisappeared means that DANE no longer applies to a host of the domain, which
+	// has no secure TLSA records.
 	DANEDisappeared EventKind = "dane-disappeared"
-	// HostsRefused: all mail hosts of a domain have been refused for an hour or longer, in
-	// every plan since Event.Since. Mail waits.
+	// HostsRefused means that all mail hosts of a domain have been refused for an hour or
+	// longer, in every plan since Event.Since. Mail waits.
 	HostsRefused EventKind = "hosts-refused"
-	// HostsPermitted: after HostsRefused, mail may be sent to a host of the domain again.
+	// HostsPermitted means that, after HostsRefused, mail may be sent to a host of the
+	// domain again.
 	HostsPermitted EventKind = "hosts-permitted"
 )
 

@@ -249,13 +249,13 @@ func (h *Host) MarshalJSON() ([]byte, error) {
 		Refusal            *Error         `json:"refusal,omitempty"`
 	}{
 		Name: h.Name, Preference: h.Preference, Port: h.Port, Level: h.Level, By: h.By, Why: h.Why,
-		RouteAuthenticated: h.RouteAuthenticated, Addrs: h.Addrs, Used: recordTexts(h.TLSA),
+		RouteAuthenticated: h.RouteAuthenticated, Addrs: h.Addrs, Used: recordStrings(h.TLSA),
 		ReferenceNames: h.ReferenceNames, ServerName: h.ServerName, Overrides: h.override.texts(), Refusal: h.Refusal,
 	}
 	if h.DANE != nil && !h.plan.literal {
 		view.AddrStatus = &h.DANE.AddrStatus
 		view.TLSABase = h.DANE.BaseDomain
-		view.Published = recordTexts(h.DANE.Records)
+		view.Published = recordStrings(h.DANE.Records)
 		for _, skip := range dane.Skipped(h.DANE.Records) {
 			view.Skipped = append(view.Skipped, skip.Record.String()+": "+skip.Reason)
 		}
@@ -285,13 +285,6 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 		Detail     string            `json:"detail,omitempty"`
 		Cause      string            `json:"cause,omitempty"`
 	}{e.Domain, e.Host, e.Reason, e.ReasonCode, e.By, e.Permanent, e.Code(), e.Status, e.Detail, text(e.Err)})
-}
-
-func recordTexts(records []dane.Record) []string {
-	if len(records) == 0 {
-		return nil
-	}
-	return recordStrings(records)
 }
 
 func text(err error) string {

@@ -80,7 +80,7 @@ type Host struct {
 	// override is the one of Config.HostOverrides.
 	override HostOverride
 	exempt   bool          // configured by the operator: all its addresses may be dialed
-	found    *survey.Found // has DANE; nil if that is
+	found    *survey.Found // where DANE comes from; nil if DANE is nil
 	plan     *Plan
 	trust    *trust
 }
@@ -244,10 +244,10 @@ func (h *Host) Verify(state tls.ConnectionState) error {
 	return nil
 }
 
-// WebPKINames returns the names for each of which the server must have a certificate of
-// the web PKI, besides what TLSA demands: the name of the host, or with RequireRoute the
-// next-hop domain. It returns nil if none is demanded, or if the host is refused. It is for
-// programs that hand the plan to another mail server.
+// WebPKINames returns the names that the server's certificate must be valid for in the web
+// PKI, besides what TLSA demands: the name of the host, or with RequireRoute the next-hop
+// domain. It returns nil if none is demanded, or if the host is refused. It is for programs
+// that hand the plan to another mail server.
 func (h *Host) WebPKINames() (names []string) {
 	if h.Level != Refused && h.demands.WebPKI {
 		names = append(names, h.Name)
@@ -272,8 +272,8 @@ func (h *Host) verifyDANE(chain []*x509.Certificate) error {
 	return err
 }
 
-// skippedMatch says that a record would have matched that is not used, for the owner of
-// the records; empty if none would.
+// skippedMatch names a TLSA record that would match the chain but is not used, so that
+// its owner can correct it. It returns "" if there is none.
 func (h *Host) skippedMatch(chain []*x509.Certificate) string {
 	if h.DANE == nil || len(h.override.Pin) > 0 {
 		return ""

@@ -81,9 +81,9 @@ func TestHostOverrideLowersDANEOnly(t *testing.T) {
 	}
 }
 
-// Decision "Host overrides": that is so for a smart host too, whatever the call combines.
-// Neither its domain's allow-list nor the web PKI nor what Login and RequireTLS demand is
-// lowered by an override of the host.
+// Decision "Host overrides": an override of a smart host lowers only its DANE too, whatever
+// options are combined. It does not lower its domain's allow-list, the web PKI, or what Login
+// and RequireTLS demand.
 func TestHostOverrideOfASmartHost(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
@@ -219,7 +219,7 @@ func TestHostPin(t *testing.T) {
 		t.Error("a pin excuses the MX lookup that failed")
 	}
 
-	// A pinned authority certifies other hosts too.
+	// A pinned authority issues certificates for other hosts too.
 	r = resolver(t, inet, func(c *policy.Config) {
 		c.HostOverrides = map[string]policy.HostOverride{"mx.provider.example": {Pin: ca}}
 		c.RequireRoute = true
@@ -379,7 +379,7 @@ func hostOf(domain string) string {
 	return "mx-" + tlsa + ".hosts.example"
 }
 
-// accepted returns which sessions carry mail: the first one is in cleartext.
+// accepted reports for each session whether it may carry mail. The first is in cleartext.
 func (w *world) accepted(host *policy.Host) []bool {
 	list := []bool{host.Level == policy.Opportunistic}
 	for _, state := range w.sessions[host.Name] {
@@ -388,8 +388,8 @@ func (w *world) accepted(host *policy.Host) []bool {
 	return list
 }
 
-// Whatever is combined: one more option or override that raises accepts no session
-// that was not accepted before.
+// One more option or override that raises never permits a session that was refused
+// before, whatever it is combined with.
 func TestSettingsNeverLower(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -443,9 +443,9 @@ func randomSettings(random *rand.Rand) settings {
 	return s
 }
 
-// raised returns the settings with one more that raises, or that must change nothing.
-// For mail with TLS-Required: No, RequireTLS and RequireDANE bring back DANE instead of
-// the certificate of the web PKI. TestWishesNeverLower and TestM6 are about them.
+// raised returns the settings with one more that raises or changes nothing. RequireTLS and
+// RequireDANE are left out for mail with TLS-Required: No: they replace the certificate of
+// the web PKI by DANE, which TestWishesNeverLower and TestM6 test.
 func (s settings) raised(random *rand.Rand) settings {
 	kind := random.IntN(10)
 	if s.optional && (kind == 4 || kind == 5) {

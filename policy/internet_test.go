@@ -108,7 +108,7 @@ func attempted(h *policy.Host, state *tls.ConnectionState, err error) tlsrpt.Ses
 
 // The rows of the decision table, each by a real internet: what is published,
 // and what a session must prove. STS-63, STS-74, STS-76, DANE-27 to DANE-31,
-// DANE-45 to DANE-47, DANE-49, OPS-6, OPS-35.
+// DANE-45, DANE-46, DANE-49, OPS-6, OPS-35.
 func TestDecisionTableOnAnInternet(t *testing.T) {
 	const unusable = "0 0 1 0000000000000000000000000000000000000000000000000000000000000000"
 	dane, sts := policy.ByDANE, policy.ByMTASTS
@@ -197,9 +197,8 @@ func TestHostThatIsNotListed(t *testing.T) {
 	}
 }
 
-// What an attacker in the place of the host must not get, and what he does get
-// where nothing is published. STS-88, DANE-85, DANE-111, OPS-3,
-// TLSA-22.
+// An attacker in the place of the host gets no session that a policy protects. It gets
+// one if nothing is published. STS-88, DANE-85, DANE-111, OPS-3, TLSA-22.
 func TestImpostor(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
@@ -336,9 +335,9 @@ func TestBrokenPolicyIsReported(t *testing.T) {
 	}
 }
 
-// A policy once seen protects while somebody blocks, hides, spoofs or forges
-// all that is not signed: STS-55, field notes 8, 45 and 55. Plans made during
-// the attack are no weaker than the one before it.
+// A policy that was seen once protects while an attacker blocks, hides, spoofs or
+// forges everything that is not signed: STS-55, field notes 8, 45 and 55. Plans made
+// during the attack are no weaker than the one before it.
 func TestRememberedPolicyUnderAttack(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
@@ -443,8 +442,8 @@ func TestSignedDNSUnderAttack(t *testing.T) {
 	}
 }
 
-// Field note 2, TLSA-24: name servers in unsigned zones that fail on TLSA hold up
-// no mail, because they are not asked, and nothing says that they were.
+// Field note 2, TLSA-24: name servers of unsigned zones that fail on TLSA delay no
+// mail, because they are not asked, and the plan does not say that they were.
 func TestBrokenNameServerInUnsignedZone(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
@@ -560,21 +559,20 @@ func TestResumedSessionIsVerified(t *testing.T) {
 	}
 }
 
-// The TLSA records are there before anybody connects (DANE-14), the pinned
-// addresses are the only ones dialled, and a refused host has none: field note
-// 68, TLSA-11, DANE-113.
+// The TLSA records are known before the first connection (DANE-14). Only the addresses
+// of the plan are dialed, and none of a refused host: field note 68, TLSA-11, DANE-113.
 func TestDialContext(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("dane.example").MX("mx.dane.example")
 	inet.Host("mx.dane.example", policytest.TLSA("3 1 1"), policytest.Addrs("192.0.2.77", "2001:db8::77"))
 	var mu sync.Mutex
-	var dialled []string
+	var dialed []string
 	r := resolver(t, inet, func(c *policy.Config) {
 		dial := c.Dial
 		c.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			mu.Lock()
-			dialled = append(dialled, addr)
+			dialed = append(dialed, addr)
 			mu.Unlock()
 			return dial(ctx, network, addr)
 		}
@@ -584,13 +582,13 @@ func TestDialContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := plan.Hosts[0]
-	if len(h.TLSA) != 1 || len(dialled) != 0 {
-		t.Errorf("%d records, dialled %v", len(h.TLSA), dialled)
+	if len(h.TLSA) != 1 || len(dialed) != 0 {
+		t.Errorf("%d records, dialed %v", len(h.TLSA), dialed)
 	}
 	for _, addr := range []string{"mx.dane.example:26", "elsewhere.example:25", "192.0.2.77:25", "mx.dane.example"} {
 		if c, err := h.DialContext(t.Context(), "tcp", addr); err == nil {
 			c.Close()
-			t.Errorf("%s was dialled", addr)
+			t.Errorf("%s was dialed", addr)
 		}
 	}
 	for _, network := range []string{"tcp", "tcp4", "tcp6"} {
@@ -601,12 +599,12 @@ func TestDialContext(t *testing.T) {
 		}
 		c.Close()
 	}
-	if !slices.Equal(dialled, []string{"192.0.2.77:25", "192.0.2.77:25", "[2001:db8::77]:25"}) {
-		t.Errorf("dialled %v", dialled)
+	if !slices.Equal(dialed, []string{"192.0.2.77:25", "192.0.2.77:25", "[2001:db8::77]:25"}) {
+		t.Errorf("dialed %v", dialed)
 	}
 	refused := policy.Host{Name: "mx.dane.example", Port: 25, Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.77")}}
 	if _, err := refused.DialContext(t.Context(), "tcp", "mx.dane.example:25"); err == nil {
-		t.Error("a refused host was dialled")
+		t.Error("a refused host was dialed")
 	}
 }
 
@@ -628,9 +626,46 @@ func TestPlanTellsTheStatus(t *testing.T) {
 	}
 }
 
-// DANE-6, DANE-7: whatever makes an answer insecure, an unsigned delegation, an
-// algorithm that nobody knows, an opt-out span or a missing anchor, is treated
-// alike.
+// withoutAnchor returns a resolver that has a trust anchor for another tree only.
+func withoutAnchor(t *testing.T, inet *policytest.Internet) dnssec.Resolver {
+	t.Helper()
+	config := inet.DNSConfig()
+	config.Anchors = "elsewhere. IN DS 1 13 2 " + strings.Repeat("00", 32)
+	v, err := dnssec.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { v.Close() })
+	return v
+}
+
+// DANE-47: the name of an insecure MX host is told as the MX record has it, whatever it
+// is an alias of.
+func TestInsecureMXHostsKeepTheirNames(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	inet.Domain("recipient.example", policytest.Unsigned).MX("mx.alias.example")
+	inet.Domain("alias.example").Add("mx CNAME host.provider.example.")
+	inet.Domain("provider.example")
+	inet.Host("host.provider.example", policytest.TLSA("3 1 1"))
+	plan, err := resolver(t, inet).Resolve(t.Context(), "recipient.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := plan.Hosts[0]
+	if h.ServerName != "host.provider.example" || plan.MXStatus != dnssec.Insecure {
+		t.Fatalf("%s, MX %v", h.ServerName, plan.MXStatus)
+	}
+	for _, step := range []policy.Step{policy.Greeting, policy.NotOffered} {
+		session, failure := h.Attempted(step, nil, nil)
+		if session.MXHost != "mx.alias.example" || failure.Host != "mx.alias.example" {
+			t.Errorf("%v: a report names %s, the error %s", step, session.MXHost, failure.Host)
+		}
+	}
+}
+
+// DANE-6, DANE-7: insecure answers are treated alike, whether the reason is an unsigned
+// delegation, an unknown algorithm, an opt-out span or a missing anchor.
 func TestInsecureIsInsecure(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
@@ -638,9 +673,14 @@ func TestInsecureIsInsecure(t *testing.T) {
 	inet.Domain("unsigned.example", policytest.Unsigned).MX("mx.unsigned.example")
 	inet.Domain("unknown.example", policytest.UnknownAlgorithm).MX("mx.unknown.example")
 	inet.Domain("sub.optout.test", policytest.Unsigned).MX("mx.sub.optout.test")
-	for _, domain := range []string{"unsigned.example", "unknown.example", "sub.optout.test"} {
+	inet.Domain("signed.example").MX("mx.signed.example")
+	for _, domain := range []string{"unsigned.example", "unknown.example", "sub.optout.test", "signed.example"} {
 		inet.Host("mx."+domain, policytest.TLSA("3 1 1"))
-		plan, err := resolver(t, inet).Resolve(t.Context(), domain)
+		plan, err := resolver(t, inet, func(c *policy.Config) {
+			if domain == "signed.example" {
+				c.DNS = withoutAnchor(t, inet)
+			}
+		}).Resolve(t.Context(), domain)
 		if err != nil {
 			t.Errorf("%s: %v", domain, err)
 			continue

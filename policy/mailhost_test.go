@@ -100,7 +100,7 @@ func TestS10SpecialAddresses(t *testing.T) {
 				if session, failure := host.Attempted(NotConnected, nil, nil); len(session.Outcomes) != 0 || !test.exempt && failure != host.Refusal {
 					t.Errorf("%s by %s, %v: %v, and a report: %+v", addr, test.domain, status, failure, session)
 				}
-				// What changes a plan does not get to such an address either.
+				// A plan that was changed does not lead to such an address either.
 				altered := *host
 				altered.Level, altered.Addrs = Opportunistic, []netip.Addr{netip.MustParseAddr(addr)}
 				to.addrs = nil
@@ -123,8 +123,8 @@ func TestS10SpecialAddresses(t *testing.T) {
 	}
 }
 
-// S10: no other notation of an address in a recipient's domain is understood, so that none of
-// them is dialed; and a name is looked up in the DNS only.
+// S10: no other notation of an address in a recipient's domain is understood, so none
+// leads to a connection. Names are looked up only in the DNS.
 func TestS10OtherNotations(t *testing.T) {
 	t.Parallel()
 	for _, domain := range []string{
@@ -146,8 +146,8 @@ func TestS10OtherNotations(t *testing.T) {
 	}
 }
 
-// S10: of several addresses only those are lost, and of several hosts only those
-// without another address.
+// S10: only the special addresses of a host are left out, and only hosts that have no
+// other address are refused.
 func TestS10OthersAreKept(t *testing.T) {
 	t.Parallel()
 	f := newFakeDNS()

@@ -19,7 +19,7 @@ import (
 )
 
 // errFamily means that the host has addresses only of the family that the call leaves
-// out.
+// out. Its text goes on with one of them.
 var errFamily = errors.New("no address of the family that the call uses, only")
 
 // errNoStatus means that a dnssec.Resolver returned no answer, or one that is neither
@@ -157,7 +157,8 @@ func askMTASTS(ctx context.Context, client *mtasts.Client, q question) MTASTS {
 	return newMTASTS(result)
 }
 
-// askHosts looks up the addresses and TLSA records of all hosts, and calls meanwhile.
+// askHosts looks up the addresses and TLSA records of all hosts, and calls meanwhile
+// while the lookups run.
 func (r *Resolver) askHosts(ctx context.Context, q question, route hop.Route, meanwhile func()) []survey.Facts {
 	hosts := make([]survey.Host, len(route.Exchanges))
 	for i, exchange := range route.Exchanges {
@@ -235,7 +236,7 @@ func (p *Plan) setExpiry(found []survey.Facts, now time.Time) {
 	}
 }
 
-// newHost decides about one host and writes down the decision.
+// newHost decides about one host.
 func (r *Resolver) newHost(q question, route hop.Route, exchange hop.Exchange, found survey.Facts, plan *Plan) *Host {
 	facts := decision.Facts{
 		MX:     route.Status,

@@ -47,6 +47,12 @@ func (s *changingStore) set(mode mtasts.Mode, host string) {
 	}
 }
 
+// failRefresh makes the entry one whose refresh failed.
+func (s *changingStore) failRefresh(at time.Time) {
+	s.entry.FailingSince, s.entry.Failed = at, 1
+	s.entry.Failures = []mtasts.Failure{{ID: "2", When: at, Kind: mtasts.KindFetch, ReasonCode: "http-timeout"}}
+}
+
 func resolve(t *testing.T, r *Resolver, domain string, options ...Option) *Plan {
 	t.Helper()
 	plan, err := r.Resolve(t.Context(), domain, options...)
@@ -108,8 +114,8 @@ func TestM1PlanWithoutTheStore(t *testing.T) {
 	}
 }
 
-// M1: what the store has answered before still counts, and the operator may let mail
-// proceed.
+// M1: while the store cannot be read, its earlier answers still count, and
+// Config.ProceedUnread lets other mail proceed.
 func TestM1Proceeds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(changingStore)
@@ -131,7 +137,7 @@ func TestM1Proceeds(t *testing.T) {
 	})
 }
 
-// M3: a plan holds only while its policy is the one in force, whoever has brought
+// M3: a plan holds only while its policy is the one in force, whatever call found
 // another one.
 func TestM3PlanFollowsThePolicy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

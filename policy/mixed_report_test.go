@@ -1,17 +1,22 @@
 package policy
 
 import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/testpki"
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
-// R2: in a domain of which one host has DANE and another has not, a session says
-// something about the MTA-STS policy only if it had to meet that policy, or observed one
-// in testing mode.
+// R2: if one host of a domain has DANE and another has not, a session is reported under
+// the MTA-STS policy only if it had to meet that policy, or observed it in testing mode.
 func TestR2MixedDomain(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -49,6 +54,55 @@ func TestR2MixedDomain(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// R2, RPT-29: while the refresh of the policy fails, a session with the host about which DANE
+// decides says so too. It counts as a success under the policy if it met it in fact, and
+// what it lacks is no failure under a policy that was not applied.
+func TestR2MixedDomainWhileRefreshFails(t *testing.T) {
+	t.Parallel()
+	root := testpki.Root(t, "root")
+	roots := x509.NewCertPool()
+	roots.AddCert(root.Cert)
+	valid := root.Server(t, []string{"dane.example.org"}).Cert
+	invalid := testpki.Root(t, "strange root").Server(t, []string{"dane.example.org"}).Cert
+	for _, test := range []struct {
+		name      string
+		presented *x509.Certificate
+		pattern   string
+		step      Step
+		failed    bool
+	}{
+		{"met", valid, "*.example.org", Done, false},
+		{"another authority", invalid, "*.example.org", Done, true},
+		{"not listed", valid, "web.example.org", Done, true},
+		{"no TLS", nil, "*.example.org", NotOffered, true},
+	} {
+		f := newFakeDNS()
+		f.now = func() time.Time { return testpki.Now }
+		f.add(t, dnssec.Secure, "example.org. MX 1 dane.example.org.", "example.org. MX 2 web.example.org.")
+		key := sha256.Sum256(valid.RawSubjectPublicKeyInfo)
+		var state *tls.ConnectionState
+		if test.presented != nil {
+			key = sha256.Sum256(test.presented.RawSubjectPublicKeyInfo)
+			state = &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true, PeerCertificates: []*x509.Certificate{test.presented}}
+		}
+		f.addHost(t, dnssec.Secure, "dane.example.org", "3 1 1 "+hex.EncodeToString(key[:]))
+		f.addHost(t, dnssec.Secure, "web.example.org")
+		store := new(changingStore)
+		store.set(mtasts.Enforce, test.pattern)
+		store.entry.Fetched, store.entry.Expires, store.entry.NextCheck = testpki.Now, testpki.Now.Add(7*24*time.Hour), testpki.Now.Add(time.Hour)
+		store.failRefresh(testpki.Now.Add(-time.Minute))
+		plan := resolve(t, f.newResolver(t, Config{Store: store, RootCAs: roots, Now: f.now}), "example.org")
+		session, _ := plan.Hosts[0].Attempted(test.step, state, nil)
+		if len(session.Outcomes) != 2 {
+			t.Fatalf("%s: %+v", test.name, session.Outcomes)
+		}
+		sts := session.Outcomes[1]
+		if sts.Failed() != test.failed || len(sts.Failures) != 1 || sts.Failures[0] != (tlsrpt.Failure{Type: tlsrpt.STSPolicyFetchError, ReasonCode: "http-timeout"}) {
+			t.Errorf("%s: %+v", test.name, sts)
+		}
 	}
 }
 

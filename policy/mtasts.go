@@ -36,7 +36,7 @@ type MTASTS struct {
 	recheck time.Time
 	// off is true if MTA-STS is switched off for the mail.
 	off bool
-	// mark tells that the policy has not changed.
+	// mark tells whether the policy has changed since.
 	mark mtasts.Mark
 }
 

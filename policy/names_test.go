@@ -87,10 +87,9 @@ func lookupTLSA(t *testing.T, inet *policytest.Internet, name string) (string, e
 	return answer.Records[0].Content(), nil
 }
 
-// What is matched with what under MTA-STS: the exchange as the MX record names
-// it with the policy's patterns (STS-66), the domain itself where there is no MX
-// record (STS-67), and the certificate with the host and never with the patterns
-// (STS-71).
+// MTA-STS matches the policy's patterns with the exchange as the MX record names it
+// (STS-66), or with the domain itself if there is no MX record (STS-67). It matches
+// the certificate with the host, and never with the patterns (STS-71).
 func TestMTASTSNames(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
@@ -182,7 +181,7 @@ func TestSessionsShareNothing(t *testing.T) {
 	sessions.Wait()
 }
 
-// OPS-39: a TLSA RRset that no datagram holds is asked for over TCP.
+// OPS-39: a TLSA RRset that is too large for a datagram is looked up over TCP.
 func TestLargeTLSASet(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
@@ -226,8 +225,8 @@ func TestConfigIsNotWrittenTo(t *testing.T) {
 	}
 }
 
-// Field note 67: that there is no policy and that none could be had are told
-// apart, so that the latter can be reported.
+// Field note 67: a domain without a policy is distinguished from one whose policy
+// cannot be fetched, so that the latter can be reported.
 func TestNoPolicyIsNotAFailure(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)

@@ -13,11 +13,11 @@ import (
 // Override changes the configuration for one recipient domain. Its zero value
 // changes nothing.
 type Override struct {
-	// NextHop replaces the domain's MX records. Of "relay.example.net" the MX
-	// records are looked up; "[relay.example.net]" or "[192.0.2.1]" is the host
-	// itself. A port may follow, as in "[relay.example.net]:587". A configured
-	// name is secure by definition (RFC 7672 section 2.2.2). The MTA-STS policy is
-	// that of NextHop, not of the recipient domain (RFC 8461 section 3.4).
+	// NextHop replaces the domain's MX records. For "relay.example.net", the MX records
+	// of that name are looked up; "[relay.example.net]" or "[192.0.2.1]" is the host
+	// itself. A port may follow, as in "[relay.example.net]:587". A configured name is
+	// secure by definition (RFC 7672 section 2.2.2). The MTA-STS policy is that of
+	// NextHop, not of the recipient domain (RFC 8461 section 3.4).
 	NextHop string
 
 	// Floor raises Config.Floor for this domain.
@@ -44,8 +44,8 @@ type Override struct {
 // nothing.
 //
 // Host names come from the MX records of other domains, and may be chosen by an attacker.
-// So a HostOverride lowers nothing except the DANE of this host. The host must still be in the recipient
-// domain's allow-list, have the certificate that an enforced MTA-STS policy
+// So a HostOverride lowers nothing except the DANE of this host. The host must still be in
+// the recipient domain's allow-list, have the certificate that an enforced MTA-STS policy
 // demands, and meet Config.Floor, Override and the options of the call.
 type HostOverride struct {
 	// NoDANE switches off DANE for this host, for example if its TLSA records are
@@ -54,9 +54,9 @@ type HostOverride struct {
 	// host is refused.
 	NoDANE bool
 
-	// Pin are TLSA records that replace those of this host in DNS, at whatever
-	// port. A session must match one of them, also for mail with TLS-Required: No.
-	// MTA-STS is not excused by them: they say nothing about who named the host. The
+	// Pin are TLSA records that replace those of this host in DNS, at whatever port. A
+	// session must match one of them, even for mail with TLS-Required: No. They do not
+	// excuse MTA-STS, because they say nothing about who named the host. The
 	// certificate for a DANE-TA pin (usage 2) must be for the name of the host.
 	// Override.Pin takes precedence.
 	Pin []dane.Record
@@ -75,7 +75,7 @@ type overrides struct {
 	port                uint16
 }
 
-// domainOverride is an Override as it was read.
+// domainOverride is a checked copy of an Override.
 type domainOverride struct {
 	Override
 	hop *hop.Next // nil for the domain itself
@@ -90,7 +90,7 @@ func newOverrides(config Config, port uint16) (*overrides, error) {
 		requireDANE: config.RequireDANE,
 		port:        port,
 	}
-	for domain, wish := range config.Overrides {
+	for domain, override := range config.Overrides {
 		name, err := canonicalDomain(domain)
 		if err != nil {
 			return nil, fmt.Errorf("policy: Config.Overrides: %q: %w", domain, err)
@@ -98,11 +98,11 @@ func newOverrides(config Config, port uint16) (*overrides, error) {
 		if _, again := o.domains[name]; again {
 			return nil, fmt.Errorf("policy: Config.Overrides: %q: two overrides are for the domain %s; remove one", domain, name)
 		}
-		if o.domains[name], err = o.read(wish); err != nil {
+		if o.domains[name], err = o.read(override); err != nil {
 			return nil, fmt.Errorf("policy: Config.Overrides: %q: %w", domain, err)
 		}
 	}
-	for host, wish := range config.HostOverrides {
+	for host, override := range config.HostOverrides {
 		name, err := hostName(host)
 		if err != nil {
 			return nil, fmt.Errorf("policy: Config.HostOverrides: %q: %w", host, err)
@@ -110,7 +110,7 @@ func newOverrides(config Config, port uint16) (*overrides, error) {
 		if _, again := o.hosts[name]; again {
 			return nil, fmt.Errorf("policy: Config.HostOverrides: %q: two overrides are for the mail host %s; remove one", host, name)
 		}
-		if o.hosts[name], err = o.readForHost(wish); err != nil {
+		if o.hosts[name], err = o.readForHost(override); err != nil {
 			return nil, fmt.Errorf("policy: Config.HostOverrides: %q: %w", host, err)
 		}
 	}
@@ -128,41 +128,41 @@ func hostName(host string) (string, error) {
 
 // of returns the override for a domain; the zero value if there is none.
 func (o *overrides) of(domain string) (domainOverride, error) {
-	wish, found := o.domains[domain]
+	override, found := o.domains[domain]
 	if found || o.ask == nil || names.IsLiteral(domain) {
-		return wish, nil
+		return override, nil
 	}
 	given, found := o.ask(domain)
 	if !found {
 		return domainOverride{}, nil
 	}
-	wish, err := o.read(given)
+	override, err := o.read(given)
 	if err != nil {
 		return domainOverride{}, fmt.Errorf("Config.OverrideFor: %w", err)
 	}
-	return wish, nil
+	return override, nil
 }
 
 var errFloor = errors.New("the field Floor is not a Level; use one of the constants")
 
 // read checks and copies an Override.
-func (o *overrides) read(wish Override) (domainOverride, error) {
+func (o *overrides) read(override Override) (domainOverride, error) {
 	switch {
-	case (wish.NoDANE || o.noDANE) && (wish.RequireDANE || o.requireDANE):
+	case (override.NoDANE || o.noDANE) && (override.RequireDANE || o.requireDANE):
 		return domainOverride{}, errors.New("NoDANE and RequireDANE exclude each other, also if one of them is in Config; remove one")
-	case wish.Floor > Authenticated:
+	case override.Floor > Authenticated:
 		return domainOverride{}, errFloor
 	}
-	pin, err := readPin(wish.Pin)
+	pin, err := readPin(override.Pin)
 	if err != nil {
 		return domainOverride{}, err
 	}
-	read := domainOverride{Override: wish}
+	read := domainOverride{Override: override}
 	read.Pin = pin
-	if wish.NextHop != "" {
-		next, err := hop.Parse(wish.NextHop, o.port)
+	if override.NextHop != "" {
+		next, err := hop.Parse(override.NextHop, o.port)
 		if err != nil {
-			return domainOverride{}, fmt.Errorf("the field NextHop %q: %w", names.Printable(wish.NextHop, maxText), err)
+			return domainOverride{}, fmt.Errorf("the field NextHop %q: %w", names.Printable(override.NextHop, maxText), err)
 		}
 		read.hop = &next
 	}
@@ -170,16 +170,16 @@ func (o *overrides) read(wish Override) (domainOverride, error) {
 }
 
 // readForHost checks and copies a HostOverride.
-func (o *overrides) readForHost(wish HostOverride) (HostOverride, error) {
+func (o *overrides) readForHost(override HostOverride) (HostOverride, error) {
 	switch {
-	case wish.Floor > Authenticated:
+	case override.Floor > Authenticated:
 		return HostOverride{}, errFloor
-	case wish.NoDANE && o.requireDANE && len(wish.Pin) == 0:
+	case override.NoDANE && o.requireDANE && len(override.Pin) == 0:
 		return HostOverride{}, errors.New("NoDANE and Config.RequireDANE exclude each other; remove one, or pin records")
 	}
-	pin, err := readPin(wish.Pin)
-	wish.Pin = pin
-	return wish, err
+	pin, err := readPin(override.Pin)
+	override.Pin = pin
+	return override, err
 }
 
 // readPin returns the records of a pin that DANE would use. It copies them, because

@@ -16,14 +16,13 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
-// smtpError stands for the error type of another SMTP client: no *textproto.Error.
+// smtpError is the error type of an SMTP client that does not use *textproto.Error.
 type smtpError struct{ code int }
 
 func (e *smtpError) Error() string { return fmt.Sprintf("%d go away", e.code) }
 
-// What a client of the user's own gets for each step and each kind of error: the
-// step decides, and never the type of the error. S25: the 554 of a greeting gave a
-// report of a refused STARTTLS.
+// Attempted judges by the step, and never by the type of the error, for any SMTP client.
+// S25: a greeting of 554 was reported as a refused STARTTLS.
 func TestS25TheStepDecides(t *testing.T) {
 	t.Parallel()
 	inet := twoDomains(t)
@@ -206,7 +205,7 @@ func TestAttemptedRequireTLS(t *testing.T) {
 		{policy.StartTLSRefused, nil, &textproto.Error{Code: 502}, "5.7.10"},
 		{policy.Handshake, nil, io.EOF, "4.7.5"},
 		{policy.Handshake, seen, verified, "5.7.10"},
-		// S19: what a server says that lacks what TLS needs, and what others say.
+		// S19: alerts of servers that lack what TLS needs, and other alerts.
 		{policy.Handshake, nil, &net.OpError{Op: "remote error", Err: alert(40)}, "5.7.10"},
 		{policy.Handshake, nil, fmt.Errorf("client: %w", &net.OpError{Op: "remote error", Err: alert(70)}), "5.7.10"},
 		{policy.Handshake, &tls.ConnectionState{}, &net.OpError{Op: "remote error", Err: alert(71)}, "5.7.10"},
@@ -230,8 +229,8 @@ func TestAttemptedRequireTLS(t *testing.T) {
 	}
 }
 
-// After 421 to STARTTLS there is no connection that mail could be sent over, and nothing
-// was said about TLS, at every level.
+// After 421 to STARTTLS the connection ends, so no mail is sent over it at any level, and
+// the reply says nothing about TLS.
 func TestAttemptedClosing(t *testing.T) {
 	t.Parallel()
 	inet := twoDomains(t)
@@ -315,8 +314,8 @@ func onlyHost(t *testing.T, r *policy.Resolver, domain string, options ...policy
 	return onlyPlan(t, r, domain, options...).Hosts[0]
 }
 
-// Where DANE and MTA-STS both apply, each has its own view of a certificate, also
-// when verification failed because of the other.
+// Where DANE and MTA-STS both apply, each has its own result for a certificate, even if
+// verification failed because of the other.
 func TestEachPolicyJudgesForItself(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)

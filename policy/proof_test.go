@@ -77,7 +77,7 @@ func TestP9VersionInVerify(t *testing.T) {
 	}
 }
 
-// Beside P9: each demand is checked, whatever the others are, and also without certificates.
+// In addition to P9: each demand is checked, whatever the others are, and also without certificates.
 func TestP9EachDemandIsVerified(t *testing.T) {
 	t.Parallel()
 	root, stranger := testpki.Root(t, "Root"), testpki.Root(t, "Stranger")
@@ -115,7 +115,7 @@ func TestP9EachDemandIsVerified(t *testing.T) {
 			}
 		}
 	}
-	// Nothing published means nothing that matches.
+	// Without TLSA records, no certificate matches.
 	altered := *host
 	altered.Level, altered.demands = Authenticated, decision.Demands{DANE: true}
 	if err := altered.Verify(tls.ConnectionState{Version: tls.VersionTLS13, PeerCertificates: testpki.Chain(both)}); err == nil {
@@ -174,7 +174,7 @@ func TestP10OnlyPinnedAddressesAreDialed(t *testing.T) {
 	}
 }
 
-// Beside P10: which of several addresses DialContext tries.
+// In addition to P10: which of several addresses DialContext tries.
 func TestP10DialContext(t *testing.T) {
 	t.Parallel()
 	var to dialed
@@ -214,7 +214,7 @@ func TestP10DialContext(t *testing.T) {
 	}
 }
 
-// Beside P10: without Config.Dial, the system connects, from the local address that is asked
+// In addition to P10: without Config.Dial, the system connects, from the local address that is asked
 // for.
 func TestP10SystemDials(t *testing.T) {
 	t.Parallel()

@@ -36,10 +36,8 @@ const (
 	required demand = "tlsa: what the operator requires"
 )
 
-// reportRows are the rows of the decision table, and the policies that are applied in each
-// of them. RFC 8460 is silent on policies that exist and are not applied, because another
-// one decides: they have no entry, so that a report says nothing about what nobody tried.
-var reportRows = []struct {
+// reportRow is a row of the decision table.
+type reportRow struct {
 	name       string
 	mx         dnssec.Status
 	tlsa       string // "usable", "unusable", "none", "bogus", "silent"
@@ -49,7 +47,19 @@ var reportRows = []struct {
 	required   bool // RequireDANE
 	refused    bool
 	applied    []demand
-}{
+}
+
+// isRefusedByDANE reports whether DANE refuses the host, in a domain whose policy was looked up
+// all the same: with secure MX records and TLSA records, DANE decides without it.
+func (r *reportRow) isRefusedByDANE() bool {
+	isAsked := r.mode != mtasts.None && (r.mx != dnssec.Secure || r.tlsa == "none")
+	return r.refused && isAsked && !slices.Contains(r.applied, unlisted)
+}
+
+// reportRows are the rows of the decision table, and the policies that are applied in each
+// of them. RFC 8460 is silent on policies that exist and are not applied, because another
+// one decides: they have no entry, so that a report says nothing about what nobody tried.
+var reportRows = []reportRow{
 	{name: "DANE alone", mx: dnssec.Secure, tlsa: "usable", mode: mtasts.None, applied: []demand{danePKIX}},
 	{name: "DANE decides, enforce", mx: dnssec.Secure, tlsa: "usable", mode: mtasts.Enforce, applied: []demand{danePKIX}},
 	{name: "DANE decides, enforce, not listed", mx: dnssec.Secure, tlsa: "usable", mode: mtasts.Enforce, isUnlisted: true, applied: []demand{danePKIX}},
@@ -167,7 +177,15 @@ func (e *ending) want(d demand) tlsrpt.ResultType {
 
 // Every row of the decision table, with every way in which a session can end, and the entry
 // of each policy in the report: R2, RPT-24, RPT-25, RPT-29, RPT-30.
-func TestReportTable(t *testing.T) {
+func TestReportTable(t *testing.T) { testReportTable(t, false) }
+
+// The same while the refresh of the policy fails, and the sender goes on with the one that it
+// remembers. The failure is in each entry of type sts (section 4.3.2.2). A session that met the
+// policy counts as a success all the same (RPT-29), and one that did not fails for two reasons
+// (RPT-25).
+func TestReportTableWhileRefreshFails(t *testing.T) { testReportTable(t, true) }
+
+func testReportTable(t *testing.T, refreshFails bool) {
 	t.Parallel()
 	root, strange := testpki.Root(t, "root"), testpki.Root(t, "strange root")
 	valid := root.Server(t, []string{"mx.example.org"})
@@ -189,7 +207,7 @@ func TestReportTable(t *testing.T) {
 						tlsa = "3 1 1 " + hex.EncodeToString(key[:])
 					}
 				}
-				host := reportHost(t, row.mx, row.tlsa, tlsa, row.mode, row.isUnlisted, Config{
+				host := reportHost(t, row.mx, row.tlsa, tlsa, row.mode, row.isUnlisted, refreshFails, Config{
 					RootCAs: roots, RequireDANE: row.required,
 					Precedence: map[bool]Precedence{false: DANEFirst, true: RequireBoth}[row.both],
 				})
@@ -213,8 +231,17 @@ func TestReportTable(t *testing.T) {
 				for _, d := range row.applied {
 					if !end.isSilent || row.refused {
 						policyType, _, _ := strings.Cut(string(d), ":")
-						want = append(want, fmt.Sprintf("%s %s", policyType, end.want(d)))
+						entry := fmt.Sprintf("%s %s", policyType, end.want(d))
+						if refreshFails && policyType == "sts" {
+							if entry += "sts-policy-fetch-error"; end.want(d) == "" {
+								entry += " met"
+							}
+						}
+						want = append(want, entry)
 					}
+				}
+				if refreshFails && row.isRefusedByDANE() {
+					want = append(want, "sts sts-policy-fetch-error") // and the policy was not tried
 				}
 				if got := reportEntries(t, &session); !slices.Equal(got, want) {
 					t.Errorf("%s: the entries are %q, want %q", end.name, got, want)
@@ -232,7 +259,11 @@ func reportEntries(t *testing.T, s *tlsrpt.Session) (entries []string) {
 		for _, f := range o.Failures {
 			result += f.Type
 		}
-		entries = append(entries, fmt.Sprintf("%s %s", o.Policy.Type, result))
+		entry := fmt.Sprintf("%s %s", o.Policy.Type, result)
+		if result != "" && !o.Failed() {
+			entry += " met"
+		}
+		entries = append(entries, entry)
 		p := o.Policy
 		switch {
 		case p.Type == tlsrpt.TLSA && result != tlsrpt.DNSSECInvalid && result != tlsrpt.DANERequired:
@@ -258,7 +289,7 @@ func reportEntries(t *testing.T, s *tlsrpt.Session) (entries []string) {
 }
 
 // reportHost returns the host of a domain in a row of the table.
-func reportHost(t *testing.T, mx dnssec.Status, tlsa, record string, mode mtasts.Mode, isUnlisted bool, config Config) *Host {
+func reportHost(t *testing.T, mx dnssec.Status, tlsa, record string, mode mtasts.Mode, isUnlisted, refreshFails bool, config Config) *Host {
 	t.Helper()
 	f := newFakeDNS()
 	f.now = func() time.Time { return testpki.Now }
@@ -292,6 +323,9 @@ func reportHost(t *testing.T, mx dnssec.Status, tlsa, record string, mode mtasts
 	}
 	store.set(mode, pattern)
 	store.entry.Fetched, store.entry.Expires, store.entry.NextCheck = testpki.Now, testpki.Now.Add(7*24*time.Hour), testpki.Now.Add(time.Hour)
+	if refreshFails {
+		store.failRefresh(testpki.Now.Add(-time.Minute))
+	}
 	config.DNS, config.Store, config.Now = dns, store, f.now
 	r, err := New(config)
 	if err != nil {

@@ -98,11 +98,11 @@ func Via(nextHop string) Option {
 func Login() Option { return login }
 
 // IPv4Only uses only the IPv4 addresses of mail hosts, and IPv6Only only the IPv6
-// addresses. What a session must prove depends on both families still. A host
-// without an address of the family is refused with ErrUnreachable.
+// addresses. What a session must prove still depends on both families. A host without
+// an address of the family is refused with ErrUnreachable.
 func IPv4Only() Option { return ipv4Only }
 
-// IPv6Only is described at IPv4Only.
+// IPv6Only uses only the IPv6 addresses of mail hosts; see IPv4Only.
 func IPv6Only() Option { return ipv6Only }
 
 func requireTLS(c *call)  { c.requireTLS = true }
@@ -211,7 +211,7 @@ func (q request) options() []string {
 	return list
 }
 
-// question is one request with the operator's wishes for its domain.
+// question is one request with the operator's requirements for its domain.
 type question struct {
 	request
 	hop    hop.Next
@@ -221,9 +221,9 @@ type question struct {
 	noDANE, noMTASTS bool
 }
 
-// question adds the operator's wishes to a request.
+// question adds the operator's requirements to a request.
 func (r *Resolver) question(asked request) (question, *Error) {
-	wish, err := r.overrides.of(asked.domain)
+	override, err := r.overrides.of(asked.domain)
 	if err != nil {
 		return question{}, badOverride(err)
 	}
@@ -235,9 +235,9 @@ func (r *Resolver) question(asked request) (question, *Error) {
 	}
 	q.wishes.RequireTLS = asked.requireTLS
 	q.wishes.TLSOptional = asked.tlsOptional
-	q.wishes.Floor = max(q.wishes.Floor, decision.Level(wish.Floor), decision.Level(asked.floor))
-	q.wishes.RequireDANE = q.wishes.RequireDANE || wish.RequireDANE
-	q.wishes.RequireRoute = q.wishes.RequireRoute || wish.RequireRoute
+	q.wishes.Floor = max(q.wishes.Floor, decision.Level(override.Floor), decision.Level(asked.floor))
+	q.wishes.RequireDANE = q.wishes.RequireDANE || override.RequireDANE
+	q.wishes.RequireRoute = q.wishes.RequireRoute || override.RequireRoute
 	if asked.report {
 		q.wishes.Floor = decision.Level(asked.floor)
 		q.wishes.RequireDANE, q.wishes.RequireRoute = false, false
@@ -245,16 +245,16 @@ func (r *Resolver) question(asked request) (question, *Error) {
 	switch next := asked.nextHop(r.port); {
 	case asked.via == (unique.Handle[hop.Next]{}):
 		q.hop = next
-		if wish.hop != nil {
-			q.hop = *wish.hop
+		if override.hop != nil {
+			q.hop = *override.hop
 		}
-		q.follow(wish)
-	case wish.hop != nil && *wish.hop == next:
+		q.follow(override)
+	case override.hop != nil && *override.hop == next:
 		q.hop = next
-		q.follow(wish)
-	case wish.hop != nil:
-		return question{}, badOptions("", fmt.Errorf("Via(%s) and Override.NextHop, which is %s, exclude each other", next.Text(), wish.hop.Text()))
-	case len(wish.Pin) > 0:
+		q.follow(override)
+	case override.hop != nil:
+		return question{}, badOptions("", fmt.Errorf("Via(%s) and Override.NextHop, which is %s, exclude each other", next.Text(), override.hop.Text()))
+	case len(override.Pin) > 0:
 		return question{}, badOptions("", fmt.Errorf("Via(%s) and Override.Pin exclude each other: the pin is for the hosts of the domain", next.Text()))
 	default:
 		q.hop = next
@@ -275,11 +275,11 @@ func (r *Resolver) question(asked request) (question, *Error) {
 }
 
 // follow applies what an override says about the next hop that it is for.
-func (q *question) follow(wish domainOverride) {
-	q.noDANE = q.noDANE || wish.NoDANE
-	q.noMTASTS = q.noMTASTS || wish.NoMTASTS
-	q.pin = wish.Pin
-	q.wishes.Pinned = len(wish.Pin) > 0
+func (q *question) follow(override domainOverride) {
+	q.noDANE = q.noDANE || override.NoDANE
+	q.noMTASTS = q.noMTASTS || override.NoMTASTS
+	q.pin = override.Pin
+	q.wishes.Pinned = len(override.Pin) > 0
 }
 
 // nextHop returns the next hop without an override.

@@ -38,13 +38,13 @@ func TestCanonicalDomain(t *testing.T) {
 		{"\xff\xfe.example", ""},
 	} {
 		got, err := canonicalDomain(test.in)
-		if got := got; (err == nil) != (test.want != "") || err == nil && got != test.want {
+		if (err == nil) != (test.want != "") || err == nil && got != test.want {
 			t.Errorf("canonicalDomain(%q) = %q, %v; want %q", test.in, got, err, test.want)
 		}
 	}
 }
 
-func TestCanonicalDomainCostsNothing(t *testing.T) {
+func TestCanonicalDomainDoesNotAllocate(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() {
 		if _, err := canonicalDomain("mail.example.org"); err != nil {
 			t.Fatal(err)

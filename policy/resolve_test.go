@@ -221,8 +221,8 @@ func TestDANEByInsecureMX(t *testing.T) {
 	}
 }
 
-// STS-61, DANE-35: to an address literal neither standard applies, but the
-// operator's floor does.
+// STS-61, DANE-35: neither standard applies to an address literal, but the operator's
+// floor does.
 func TestAddressLiteral(t *testing.T) {
 	for _, domain := range []string{"[192.0.2.25]", "[IPv6:2001:db8::19]"} {
 		f := newFakeDNS()
@@ -273,7 +273,7 @@ func TestConfiguredNextHop(t *testing.T) {
 	}
 }
 
-// DANE-112, TLSA-13: what the operator wishes for one domain.
+// DANE-112, TLSA-13, STT-11: the operator can raise or lower what one domain must prove.
 func TestOverrides(t *testing.T) {
 	pin, err := dane.ParseRecord(someKey)
 	if err != nil {
@@ -317,8 +317,8 @@ func TestOverrides(t *testing.T) {
 	})
 }
 
-// REQ-17, REQ-19, REQ-26: what DANE calls unreachable is tried all the same,
-// and nothing is asked that would not be heeded.
+// REQ-17, REQ-19, REQ-26: hosts that DANE treats as unreachable are tried, and
+// records that would be ignored are not looked up.
 func TestTLSOptionalAsksNothing(t *testing.T) {
 	f := newFakeDNS()
 	f.add(t, dnssec.Secure, "example.org. MX 1 mx.example.org.", "example.org. MX 2 gone.example.org.")
@@ -332,10 +332,13 @@ func TestTLSOptionalAsksNothing(t *testing.T) {
 	if plan.Hosts[0].Level != Opportunistic || plan.Hosts[1].Level != Refused {
 		t.Errorf("%v %v", plan.Hosts[0].Level, plan.Hosts[1].Level)
 	}
+	if f.wasAsked("_25._tcp.mx.example.org", dnssec.TypeTLSA) || f.wasAsked("_mta-sts.example.org", dnssec.TypeTXT) {
+		t.Errorf("asked for %q", f.asked)
+	}
 	if session, _ := plan.Hosts[0].Attempted(NotOffered, nil, nil); len(session.Outcomes) != 0 {
 		t.Errorf("it would be reported: %+v", session)
 	}
-	// Plans of other wishes are kept apart.
+	// Calls with other options get other plans.
 	plan, err = r.Resolve(t.Context(), "example.org")
 	if err != nil || plan.Hosts[0].Level != Refused {
 		t.Errorf("%+v, %v", plan, err)
@@ -574,8 +577,8 @@ func TestRequireTLSWithoutRoute(t *testing.T) {
 	}
 }
 
-// RPT-65: hosts without addresses and exchanges that are none are no business of
-// a report, and refused by no policy.
+// RPT-65: hosts without addresses, and exchanges that are not host names, are not
+// reported, and no policy refuses them.
 func TestUnreachableHostsAreNotReported(t *testing.T) {
 	f := newFakeDNS()
 	f.add(t, dnssec.Secure, "example.org. MX 1 gone.example.org.", "example.org. MX 2 192.0.2.9.")
@@ -590,7 +593,7 @@ func TestUnreachableHostsAreNotReported(t *testing.T) {
 	}
 }
 
-// Plans that a hostile domain blows up are not kept.
+// A plan is not kept if a hostile domain makes it large.
 func TestLargePlansAreNotKept(t *testing.T) {
 	f := newFakeDNS()
 	var records, addresses []string
@@ -618,8 +621,8 @@ func TestLargePlansAreNotKept(t *testing.T) {
 	}
 }
 
-// A run over more domains than fit, again and again, finds many plans, and all of
-// those that are in use otherwise. Their memory is bounded.
+// Repeated runs over more domains than fit find many plans in memory, and do not evict
+// those that are in use. The memory for plans is bounded.
 func TestRunOverManyDomains(t *testing.T) {
 	const maxPlans, inUse, run = 200, 50, 300
 	f := newFakeDNS()

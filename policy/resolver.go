@@ -158,7 +158,7 @@ func newValidator(config Config, memory int) (*dnssec.Validator, error) {
 func newClient(config Config, dns dnssec.Resolver, memory int) (*mtasts.Client, error) {
 	roots := config.RootCAs
 	if roots == nil && config.NoMTASTS {
-		// No policy is looked up, so a system without roots is no error.
+		// No policy is looked up, so a system without roots is not an error.
 		if roots, _ = x509.SystemCertPool(); roots == nil {
 			roots = x509.NewCertPool()
 		}
@@ -275,7 +275,8 @@ func (r *Resolver) share(ctx context.Context, asked request) (*Plan, error) {
 			r.events.compare(old, plan)
 		}
 		other, found := r.plans.Last(asked)
-		// One of the future was made before the clock was set back, and is of no more use.
+		// One of the future was made before the clock was set back, and can no longer be
+		// used.
 		isNewer := found && other.made.After(plan.made) && !other.made.After(r.now())
 		if own, shared := plan.size(); own+shared <= maxPlanSize && ctx.Err() == nil && !isNewer {
 			r.plans.Put(asked, plan, own, plan.Expires, r.now())

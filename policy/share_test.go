@@ -68,8 +68,8 @@ func TestC8HostsAreShared(t *testing.T) {
 	})
 }
 
-// C8: what is not known well is not shared: a lookup of one family failed, or the lookup was
-// made by a clock that was ahead.
+// C8: a lookup is not shared if that for one address family failed, or if the clock was
+// ahead when it was made.
 func TestC8NotShared(t *testing.T) {
 	f := newFakeDNS()
 	now := time.Now()

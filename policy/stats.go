@@ -15,15 +15,16 @@ import (
 // decrease. A Stats is a copy. Its numbers are read one after the other, so what happens
 // meanwhile may be in some and not in others.
 type Stats struct {
-	// Cached counts the calls of Resolve to which memory had a plan. All others are counted
-	// by their outcome, with the time that they took.
+	// Cached counts the calls of Resolve that were answered from memory. All others are
+	// counted by their outcome, with the time that they took.
 	Cached uint64
 	// OK are calls that returned a plan with a host to which mail may be sent.
 	OK dnssec.Latencies
 	// Refused are calls that returned a plan in which all hosts are refused.
 	Refused dnssec.Latencies
-	// Temporary and Permanent are errors of the kind. Calls whose domain or options are not
-	// valid are not counted, and neither are those whose caller stopped waiting.
+	// Temporary and Permanent are calls that returned an error of that kind. Calls whose
+	// domain or options are not valid are not counted, and neither are those whose caller
+	// stopped waiting.
 	Temporary, Permanent dnssec.Latencies
 	// Hosts counts the hosts of the plans that were made. It has all levels, each with all
 	// sets of mechanisms.
@@ -59,7 +60,8 @@ type counts struct {
 	hosts                             [levels][mechanisms]atomic.Uint64
 }
 
-// ended counts a call of Resolve that began then and was not answered from memory.
+// ended counts a call of Resolve that was not answered from memory, and the time since
+// it began.
 func (c *counts) ended(began time.Time, plan *Plan, err error) {
 	histogram := &c.ok
 	var failure *Error

@@ -17,8 +17,9 @@
 //
 // A sender describes each attempt to deliver as a [Session] and passes it to a
 // [Recorder]. A Session has one [Outcome] for each [Policy] that applied. An
-// Outcome without failures is a success. Successes are counted as well, because
-// a report that shows no failures is useful to the domain.
+// Outcome without failures is a success, and so is one that met a remembered
+// policy. Successes are counted as well, because a report that shows no failures
+// is useful to the domain.
 //
 // A [Failure] has one of the eleven registered [ResultType] values, and usually a
 // reason code of [Reasons]. [Explain] says what the recipient should do. [Classify]

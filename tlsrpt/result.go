@@ -74,12 +74,13 @@ func (t ResultType) AboutHost() bool {
 	return t != STSPolicyFetchError && t != STSPolicyInvalid && t != STSWebPKIInvalid
 }
 
-// PolicyType is the standard that a policy belongs to (RFC 8460 section 4.4).
+// PolicyType is the standard that a policy belongs to (RFC 8460 section 4.4). The zero
+// value is not one of the types of the RFC; package reporter counts it as [NoPolicyFound].
 type PolicyType string
 
 // The policy types of RFC 8460 section 4.4.
 const (
-	TLSA          PolicyType = "tlsa"
-	STS           PolicyType = "sts"
-	NoPolicyFound PolicyType = "no-policy-found"
+	TLSA          PolicyType = "tlsa"            // DANE
+	STS           PolicyType = "sts"             // MTA-STS
+	NoPolicyFound PolicyType = "no-policy-found" // neither
 )

@@ -2,6 +2,7 @@ package tlsrpt
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -34,8 +35,19 @@ type Failure struct {
 // Outcome is the result of a session under one policy.
 type Outcome struct {
 	Policy Policy
-	// Failures is empty for a session that met the policy.
+	// Failures is empty for a session that met the policy, except as Met says.
 	Failures []Failure
+	// Met is true if the session met a policy that the sender remembers, and Failures
+	// says why the sender did not get a newer one. The session then counts as a success,
+	// "a policy-compliant TLS connection" (RFC 8460 section 4.2.1), and the failures are
+	// reported. The zero value means that a session with failures failed.
+	Met bool
+}
+
+// Failed reports whether the session counts as failed: it has a failure, and Met is false or
+// the failure is about the mail host.
+func (o *Outcome) Failed() bool {
+	return slices.ContainsFunc(o.Failures, func(f Failure) bool { return !o.Met || f.Type.AboutHost() })
 }
 
 // Session is one attempt to deliver to one mail server, with its outcome under

@@ -86,7 +86,7 @@ func recordInputs() []recordInput {
 	return append(inputs, recordInput{[]string{"v=TLSRPTv1; rua=" + nine[1:]}}, recordInput{[]string{"v=TLSRPTv1; rua=http://example.com/" + nine}}, recordInput{[]string{"v=TLSRPTv1; rua=mailto:0@example.com" + nine}})
 }
 
-// The vectors that others test their readers of records with have the results of this one.
+// The vectors for other readers of records have the results of this one.
 // Another reader, in Python, finds them by itself: see internal/test/interop/vectors.
 func TestVectors(t *testing.T) {
 	t.Parallel()

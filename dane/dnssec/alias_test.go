@@ -99,7 +99,7 @@ func TestAliases(t *testing.T) {
 	}
 }
 
-// An alias can be looked up.
+// A question for CNAME or DNAME records returns the alias itself.
 func TestCNAMEQuestion(t *testing.T) {
 	t.Parallel()
 	w := aliasWorld(t)
@@ -301,4 +301,44 @@ func TestD16UnsignedTarget(t *testing.T) {
 			t.Errorf("%s: %+v", name, a)
 		}
 	}
+}
+
+// What an alias leads to may come with a proof of its own zone, as for a wildcard.
+func TestAliasToWildcard(t *testing.T) {
+	t.Parallel()
+	w := aliasWorld(t)
+	w.zones["example.org."].add(t, "towild.example.org. 300 IN CNAME a.wild.example.com.")
+	if a := w.expect(t, "towild.example.org.", dns.TypeA, Secure); len(a.Records) != 1 {
+		t.Errorf("%+v", a)
+	}
+}
+
+// The CNAME that a DNAME makes is no more secure than the DNAME.
+func TestLookupOfMadeCNAME(t *testing.T) {
+	t.Parallel()
+	w := aliasWorld(t)
+	for name, want := range map[string]Status{"mx.d.unsigned.org.": Insecure, "mx.moved.example.org.": Secure} {
+		if a := w.expect(t, name, dns.TypeCNAME, want); len(a.Records) != 1 {
+			t.Errorf("%s: %+v", name, a)
+		}
+	}
+}
+
+// There may be a zone below an alias.
+func TestZoneBelowAlias(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	w.zone("sub.alias.example.com.", "mx.sub.alias.example.com. 300 IN A 192.0.2.8")
+	w.expect(t, "mx.sub.alias.example.com.", dns.TypeA, Secure)
+}
+
+// D16: a reply whose end is not used must be authentic all the same.
+func TestD16UnsignedTargetBesideForgery(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	w.on("alias.example.com.", dns.TypeA, func(m *dns.Msg) {
+		m.Answer = append(m.Answer[:2], without(m.Answer[2:], isType(dns.TypeRRSIG))...)
+		m.Ns = append(m.Ns, newTestNSEC("a.example.com.", "z.example.com.", dns.TypeA))
+	})
+	w.expectError(t, "alias.example.com.", dns.TypeA, SignatureMissing)
 }

@@ -99,7 +99,7 @@ type Skew struct {
 	Late time.Duration
 }
 
-// maxSkew bounds both: a clock that is off by more is not a clock.
+// maxSkew bounds both fields.
 const maxSkew = 24 * time.Hour
 
 func (s Skew) withDefaults() Skew {

@@ -23,7 +23,7 @@ func TestAnchorMustMatch(t *testing.T) {
 	trusted := func(c *Config) { c.Anchors = genuine }
 	for what, keys := range map[string][]*testKey{
 		"another key":            {newKey(t, ".", dns.ECDSAP256SHA256, 257)},
-		"anchor that signs not":  {{record: root.keys[0].record, signer: root.keys[0].signer, silent: true}, newKey(t, ".", dns.ECDSAP256SHA256, 256)},
+		"anchor does not sign":   {{record: root.keys[0].record, signer: root.keys[0].signer, silent: true}, newKey(t, ".", dns.ECDSAP256SHA256, 256)},
 		"anchor signed by other": {{record: root.keys[0].record, signer: newKey(t, ".", dns.ECDSAP256SHA256, 257).signer}},
 	} {
 		w.mu.Lock()

@@ -45,7 +45,7 @@ func startDead(b *testing.B, w *world) *deadServer {
 // BenchmarkC2ResolversDead looks up a thousand new names a second for ten seconds, while
 // both resolvers are dead. Then one is back. The limits are 512 sockets, 64 MiB beyond the
 // cache, 2 s until each caller has its answer, and no error later than 2 s after the
-// resolver is back. Beside them stands what the same lookups take while both are well.
+// resolver is back. For comparison, the same lookups run while both are alive.
 func BenchmarkC2ResolversDead(b *testing.B) {
 	w := newWorld(b)
 	w.zone("com.")

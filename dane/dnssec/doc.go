@@ -45,10 +45,10 @@
 //     anyone on the network can forge: a Trusting must not use it.
 //   - systemd-resolved at 127.0.0.53 suits a Validator whatever its DNSSEC setting is, if the
 //     servers that it asks do. It validates with DNSSEC=yes. With allow-downgrade an attacker
-//     can switch that off. What is at 127.0.0.54 passes on all queries.
-//   - Docker at 127.0.0.11 is what the server behind it is, and suits no Trusting.
+//     can switch that off. Its listener at 127.0.0.54 passes on all queries.
+//   - Docker's server at 127.0.0.11 does what the server behind it does, and suits no Trusting.
 //
-// Of resolv.conf(5), all nameserver lines are used, in their order. "rotate" begins with
+// All nameserver lines of resolv.conf(5) are used, in their order. "rotate" begins with
 // another server each time. "timeout:n" bounds one attempt, "attempts:n" is how often each
 // server is asked, and "use-vc" asks over TCP only. "trust-ad" allows a Trusting to use a
 // server at a loopback address. search, domain, ndots and sortlist have no meaning, because

@@ -15,7 +15,7 @@ import (
 	"github.com/mxseal/mxseal/internal/names"
 )
 
-// Reason says why a lookup failed. The zero value is no reason.
+// Reason says why a lookup failed. The zero value means no reason.
 type Reason uint8
 
 // The reasons of an Error. From SignatureMissing to AliasInvalid they mean that the
@@ -141,7 +141,7 @@ func (e *Error) Error() string {
 }
 
 // advice says what the administrator should do. If a server says why it does not answer,
-// this decides.
+// that decides.
 func (e *Error) advice() (said string) {
 	if e.Reason == ServerFailure || e.Reason == Refused || e.Reason == OtherRcode {
 		said = first(e, func(e *Error) string { return ofCodes(e.Extended, advice.OfExtended) })

@@ -24,7 +24,7 @@ func TestReasons(t *testing.T) {
 			t.Errorf("%s: bogus is %v", code, r.bogus())
 		}
 		if advice.OfReason(code) == "" && r != BadQuestion && r != Canceled {
-			t.Errorf("%s: nobody knows what to do", code)
+			t.Errorf("%s: there is no advice", code)
 		}
 		e := failure(question{"example.com.", dns.TypeMX}, r, "")
 		if !strings.HasPrefix(e.Error(), "dnssec: MX of \"example.com.\": "+code) {

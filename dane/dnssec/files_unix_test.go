@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 // lookUpWithFewFiles prints what fails.
 func lookUpWithFewFiles(server, anchors string) {
 	const names, free = 400, 25
-	// A file that is open shows where the numbers are.
+	// The number of a file that is open shows which numbers are in use.
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		fmt.Println(err)

@@ -20,7 +20,7 @@ type front struct {
 	outcomes *outcomes
 }
 
-// newFront checks what the configurations of both have in common.
+// newFront checks what the configurations of both types have in common.
 func newFront(config upstream.Config, now func() time.Time, cacheBytes int, limit time.Duration) (front, error) {
 	if b := config.Bounds; config.Timeout < 0 || min(cacheBytes, b.Sockets, b.Exchanges, b.Memory) < 0 {
 		return front{}, errors.New("dnssec: Config.Timeout, CacheBytes and Bounds must not be negative; 0 means the default")
@@ -91,9 +91,7 @@ func (f *front) join(ctx context.Context, q question, work func(context.Context,
 
 // admit waits for the memory of one more lookup.
 func (f *front) admit(ctx context.Context, q question) (*upstream.Lease, error) {
-	waiting, cancel := context.WithTimeout(ctx, f.lookups.Limit)
-	defer cancel()
-	lease, err := f.client.Room.Admit(waiting)
+	lease, err := f.client.Room.Admit(ctx, f.lookups.Limit)
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return nil, interrupted(q, ctx.Err())
 	}

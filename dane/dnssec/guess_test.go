@@ -247,7 +247,7 @@ func TestLookupAhead(t *testing.T) {
 		if v.LookupAhead(t.Context(), "_25._tcp.mx.off.example.com.", TypeTLSA) != nil {
 			t.Error("asked early below an unsigned delegation")
 		}
-		// It ends with its context, and nobody is blamed.
+		// It ends with its context, and that is not remembered as a failure.
 		w.countAsked()
 		w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg { return nil }
 		ctx, cancel := context.WithCancel(t.Context())

@@ -11,7 +11,7 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 )
 
-// judge says how what a reply holds is authenticated. It belongs to one session.
+// judge says how the contents of a reply are authenticated. It belongs to one session.
 type judge struct {
 	session *session
 	chain   *chain

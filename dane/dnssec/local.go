@@ -23,8 +23,8 @@ type local struct {
 	now    func() time.Time
 }
 
-// newLocal returns nil if nothing is configured. isSecure says from which servers a prefix
-// may come that is not well known.
+// newLocal returns nil if nothing is configured. isSecure reports whether a prefix that is
+// not well known may come from a server.
 func newLocal(f *front, file string, prefix netip.Prefix, discover bool, isSecure func(*upstream.Server) bool) (*local, error) {
 	if file == "" && !prefix.IsValid() && !discover {
 		return nil, nil
@@ -32,7 +32,7 @@ func newLocal(f *front, file string, prefix netip.Prefix, discover bool, isSecur
 	l := &local{prefix: prefix, now: f.now}
 	switch {
 	case prefix.IsValid() && !special.IsNAT64(prefix):
-		return nil, fmt.Errorf("dnssec: NAT64 prefix %s is none of RFC 6052: give an IPv6 network of 32, 40, 48, 56, 64 or 96 bits", prefix)
+		return nil, fmt.Errorf("dnssec: NAT64 prefix %s is not a prefix of RFC 6052: give an IPv6 network of 32, 40, 48, 56, 64 or 96 bits", prefix)
 	case prefix.IsValid() && discover:
 		return nil, fmt.Errorf("dnssec: NAT64 is %s and DiscoverNAT64 is set: set one of them", prefix)
 	case discover:
@@ -47,9 +47,9 @@ func newLocal(f *front, file string, prefix netip.Prefix, discover bool, isSecur
 	return l, nil
 }
 
-// lookup answers q, by ask if the host does not say anything else. A name that the hosts file
-// has, in either family, has no other addresses. A name without AAAA records has those that
-// the NAT64 translates to its A records (RFC 6147 section 5.1.7).
+// lookup answers q by what the host says, or else by ask. A name that the hosts file has,
+// in either family, has no other addresses. A name without AAAA records has those that the
+// NAT64 translates to its A records (RFC 6147 section 5.1.7).
 func (l *local) lookup(ctx context.Context, q question, ask func(question) (*Answer, error)) (*Answer, error) {
 	known := func(q question) (*Answer, error) {
 		if a := l.fromFile(q); a != nil {

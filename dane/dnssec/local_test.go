@@ -27,7 +27,7 @@ func (w *world) dns64(t *testing.T, rcode int, addrs ...string) {
 			return m
 		}
 		m.Rcode, m.Ns = rcode, nil
-		m.Answer = []dns.RR{dnsdata.RR(t, "other.arpa. 600 IN AAAA 2606:1::c000:aa")} // nobody asked for it
+		m.Answer = []dns.RR{dnsdata.RR(t, "other.arpa. 600 IN AAAA 2606:1::c000:aa")} // not asked for
 		for _, addr := range addrs {
 			if !m.CheckingDisabled {
 				m.Answer = append(m.Answer, dnsdata.RR(t, nat64.Name+" 600 IN AAAA "+addr))
@@ -188,7 +188,7 @@ func TestHostsFile(t *testing.T) {
 	w.settle()
 }
 
-// What the host says must be right from the start.
+// New refuses a NAT64 prefix that is not valid, and a hosts file that it cannot read.
 func TestLocalRefused(t *testing.T) {
 	t.Parallel()
 	for what, config := range map[string]Config{

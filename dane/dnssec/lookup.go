@@ -95,10 +95,10 @@ func (l *lookup) follow(q question, so path) (*Answer, error) {
 	return a, nil
 }
 
-// firstAccepted answers q by the first reply that is accepted. What a server says that
-// overtook others, and that may be forged, does not count at once if it may hide something: a
-// denial or a null MX may make mail bounce, and other text, or an alias, may take the place
-// of the record that says that there is a policy.
+// firstAccepted answers q by the first reply that is accepted. What may be forged, and
+// comes from a server that overtook others, does not count at once if it may hide
+// something: a denial or a null MX may make mail bounce, and other text, or an alias, may
+// take the place of the record that says that there is a policy.
 func (l *lookup) firstAccepted(q question, so path, asked *asking) (*Answer, error) {
 	for asked.next() {
 		a, open, err := l.answer(q, so, asked.reply)
@@ -128,8 +128,8 @@ func (l *lookup) firstAccepted(q question, so path, asked *asking) (*Answer, err
 	return nil, asked.err
 }
 
-// askSlower answers q by the servers that another one overtook. It does not count if they
-// have nothing to say.
+// askSlower answers q by the servers that another one overtook. The result does not count
+// if they have nothing to say.
 func (l *lookup) askSlower(q question, so path, asked *asking) (a *Answer, counts bool, err error) {
 	slower := &asking{session: &l.session, q: q, only: asked.overtaken, tried: asked.tried}
 	a, err = l.firstAccepted(q, so, slower)
@@ -252,7 +252,7 @@ func isMissing(err error) bool {
 type alias struct {
 	Alias
 	*judgement
-	record *dns.CNAME // of a DNAME
+	record *dns.CNAME // that a DNAME makes
 }
 
 func (l *lookup) dname(at question, r *reply) (*alias, error) {

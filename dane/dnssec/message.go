@@ -46,7 +46,7 @@ func (q question) home() string {
 	return q.name
 }
 
-// key is that of what is known about q.
+// key returns the key in the cache of what is known about q.
 func (q question) key(kind memory.Kind) memory.Key {
 	return memory.Key{Name: q.name, Type: q.rtype, Kind: kind}
 }

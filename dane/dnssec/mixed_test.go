@@ -136,7 +136,7 @@ func (m *mixer) attack(t *testing.T) {
 		}
 		m.accepted++
 		if want := m.truth[q]; !isTrue(a, want) {
-			t.Errorf("%s %s: %s, want %s", dns.Type(q.rtype), q.name, told(a), told(want))
+			t.Errorf("%s %s: %s, want %s", dns.Type(q.rtype), q.name, answerText(a), answerText(want))
 		}
 	}
 	m.mangle = nil
@@ -146,7 +146,7 @@ func (m *mixer) attack(t *testing.T) {
 // the status and the secure aliases are compared.
 func isTrue(a, want *Answer) bool {
 	if want.Status == Secure {
-		return told(a) == told(want)
+		return answerText(a) == answerText(want)
 	}
 	firstSecure := func(a *Answer) bool { return len(a.Aliases) > 0 && a.Aliases[0].Status == Secure }
 	switch {
@@ -159,7 +159,8 @@ func isTrue(a, want *Answer) bool {
 	}
 }
 
-func told(a *Answer) string {
+// answerText returns what an answer says, in an order that does not depend on the server.
+func answerText(a *Answer) string {
 	var records []string
 	for _, record := range a.Records {
 		records = append(records, record.Content())

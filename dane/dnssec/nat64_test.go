@@ -91,7 +91,7 @@ func TestD15NAT64(t *testing.T) {
 	}
 }
 
-// D15: New refuses what is no prefix of a NAT64.
+// D15: New refuses a prefix that no NAT64 can have.
 func TestD15Refused(t *testing.T) {
 	t.Parallel()
 	for prefix, ok := range map[string]bool{"64:ff9b::/96": true, "2001:db8::/33": false, "10.0.0.0/8": false} {

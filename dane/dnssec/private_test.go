@@ -180,7 +180,7 @@ func TestD14Nested(t *testing.T) {
 		c.PrivateZones = []PrivateZone{{"corp.example.com", []string{privateServer}}, {Zone: "deep.corp.example.com"}}
 	}
 	if a := n.expect(t, "b.corp.example.com.", dns.TypeA, Insecure, reversed); !a.NXDomain {
-		t.Errorf("records of another zone were believed: %+v", a)
+		t.Errorf("records of another zone were accepted: %+v", a)
 	}
 }
 

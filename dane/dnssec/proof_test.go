@@ -67,7 +67,7 @@ func TestP1ADRaisesNothing(t *testing.T) {
 					{"x.wild.example.com.", dns.TypeA}, {"plain.com.", dns.TypeDS}, {"example.com.", dns.TypeDS}, {"example.com.", dns.TypeDNSKEY},
 					{"host.priv.example.com.", dns.TypeA}, {"listed.example.com.", dns.TypeA}, {"localhost.", dns.TypeA}, {"x.invalid.", dns.TypeA}, {"none.test.", dns.TypeA},
 				} {
-					told := func(ad bool) string {
+					result := func(ad bool) string {
 						w.settle()
 						w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
 							if m.Question[0].Name != "." || m.Question[0].Qtype != dns.TypeDNSKEY { // or nothing is ever known
@@ -83,7 +83,7 @@ func TestP1ADRaisesNothing(t *testing.T) {
 						}
 						return fmt.Sprintf("%+v", *a)
 					}
-					if without, with := told(false), told(true); without != with {
+					if without, with := result(false), result(true); without != with {
 						t.Errorf("%s %s: %s without AD, %s with AD", q.name, dns.Type(q.rtype), without, with)
 					}
 				}

@@ -91,7 +91,7 @@ func (s Status) String() string {
 // MarshalText returns what String returns.
 func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// answerOf returns the answer of r. One without a status is an error, and so is none.
+// answerOf returns the answer of r. No answer, or one without a status, is an error.
 func answerOf(ctx context.Context, r Resolver, name string, t Type) (*Answer, error) {
 	a, err := r.Lookup(ctx, name, t)
 	if err == nil && (a == nil || a.Status != Secure && a.Status != Insecure) {

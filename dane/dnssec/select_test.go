@@ -128,7 +128,7 @@ func (c *fleetConn) Close() error {
 	return c.Conn.Close()
 }
 
-// asked returns how many questions were sent to the server, without checks, and forgets
+// countTo returns how many questions were sent to the server, without checks, and forgets
 // them.
 func (f *fleet) countTo(server string) (n int) {
 	f.log.Lock()
@@ -565,7 +565,7 @@ func TestOvertakingDenials(t *testing.T) {
 					}
 				}
 				a, took, err := timed(t, f.validator("192.0.2.1", "192.0.2.2"), tt.name, TypeA)
-				if got := toldBriefly(a, err); got != tt.want || took < tt.least || took > tt.most {
+				if got := outcomeOf(a, err); got != tt.want || took < tt.least || took > tt.most {
 					t.Errorf("%s after %v; want %s (%v)", got, took, tt.want, err)
 				}
 			})
@@ -643,11 +643,13 @@ func TestOvertakingText(t *testing.T) {
 		what   string
 		forged string
 		silent bool // the first server
+		fails  bool // the first server
 		want   string
 	}{
-		{"text", name + ` 60 IN TXT "other"`, false, "v=STSv1; id=1;"},
-		{"silence", name + ` 60 IN TXT "other"`, true, "other"},
-		{"alias", name + " 60 IN CNAME " + dead, false, "v=STSv1; id=1;"},
+		{"text", name + ` 60 IN TXT "other"`, false, false, "v=STSv1; id=1;"},
+		{"silence", name + ` 60 IN TXT "other"`, true, false, "other"},
+		{"a failure", name + ` 60 IN TXT "other"`, false, true, ""},
+		{"alias", name + " 60 IN CNAME " + dead, false, false, "v=STSv1; id=1;"},
 	} {
 		t.Run(tt.what, func(t *testing.T) {
 			t.Parallel()
@@ -661,11 +663,21 @@ func TestOvertakingText(t *testing.T) {
 					return near, q.Name != dead
 				}
 				f.bend = func(server string, m *dns.Msg) {
-					if server == "192.0.2.2" && m.Question[0].Name == name {
+					switch {
+					case m.Question[0].Name != name:
+					case server == "192.0.2.2":
 						m.Answer = []dns.RR{dnsdata.RR(t, tt.forged)}
+					case tt.fails:
+						m.Rcode, m.Answer, m.Ns = dns.RcodeServerFailure, nil, nil
 					}
 				}
 				texts, err := f.validator("192.0.2.1", "192.0.2.2").LookupTXT(t.Context(), name)
+				if tt.want == "" {
+					if e := new(Error); !errors.As(err, &e) || e.Reason != ServerFailure {
+						t.Errorf("%q, %v", texts, err)
+					}
+					return
+				}
 				if err != nil || !slices.Equal(texts, []string{tt.want}) {
 					t.Errorf("%q, %v; want %q", texts, err, tt.want)
 				}
@@ -676,7 +688,8 @@ func TestOvertakingText(t *testing.T) {
 
 var soa, _ = dns.NewRR("plain.com. 3600 IN SOA ns.invalid. host.invalid. 1 3600 600 86400 900")
 
-func toldBriefly(a *Answer, err error) string {
+// outcomeOf names the outcome of a lookup.
+func outcomeOf(a *Answer, err error) string {
 	e := new(Error)
 	switch {
 	case errors.As(err, &e):

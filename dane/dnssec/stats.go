@@ -12,17 +12,17 @@ import (
 // never decrease. A Stats is a copy. Its numbers are read one after the other, so lookups
 // that end meanwhile may be in some and not in others.
 type Stats struct {
-	// Cached counts lookups that the cache answered, also those that failed because it
-	// has a failure. All others are counted by their outcome. Of equal lookups at the
-	// same time each is counted.
+	// Cached counts lookups that the cache answered, including those that failed
+	// because it has a failure. All others are counted by their outcome. Of equal
+	// lookups at the same time each is counted.
 	Cached uint64
-	// Secure and Insecure are answers of the status.
+	// Secure and Insecure are answers of that status.
 	Secure, Insecure Latencies
-	// Bogus are errors of the status.
+	// Bogus are errors of that status.
 	Bogus Latencies
 	// Failed are all errors that the other fields do not count.
 	Failed Latencies
-	// Busy are errors of the reason.
+	// Busy are errors with that reason.
 	Busy Latencies
 	// Canceled are lookups whose caller stopped waiting. A caller whose context ends by
 	// its deadline counts as Failed.

@@ -318,7 +318,7 @@ func TestFailover(t *testing.T) {
 }
 
 // A server that failed is asked last for a while.
-func TestAilingServer(t *testing.T) {
+func TestFailedServerIsAskedLast(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := mail(t)

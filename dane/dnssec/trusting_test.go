@@ -40,7 +40,7 @@ func (w *world) trusting(t *testing.T) *Trusting {
 	return r
 }
 
-// D1, DANE-11: a file that something else than the administrator may have written does
+// D1, DANE-11: a file that somebody other than the administrator may have written does
 // not make a server trusted.
 func TestD1TrustingResolvConf(t *testing.T) {
 	t.Parallel()
@@ -136,8 +136,8 @@ func TestD2NotValidating(t *testing.T) {
 	}
 }
 
-// D2: a server that stops to validate is noticed within a minute.
-func TestD2StopsToValidate(t *testing.T) {
+// D2: a server that stops validating is noticed within a minute.
+func TestD2StopsValidating(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := mail(t)
@@ -395,7 +395,7 @@ func TestTrustingTLS(t *testing.T) {
 	}
 }
 
-// RFC 6672 section 3.1: a DNAME without the CNAME that it makes redirects all the same.
+// RFC 6672 section 3.1: a DNAME without the CNAME that it makes still redirects.
 // systemd-resolved answers like this, and the name is not without records. Neither is it
 // if the answer has other records instead.
 func TestTrustingIncompleteAnswer(t *testing.T) {

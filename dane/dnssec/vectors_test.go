@@ -19,7 +19,7 @@ var write = flag.Bool("write", false, "write the test vectors in testdata")
 
 const vectorFile = "testdata/vectors.json"
 
-// The vectors that others test their validators with have the results of this one. unbound
+// The vectors for other validators have the results of this one. unbound
 // comes to the same: see internal/test/interop/vectors.
 func TestVectors(t *testing.T) {
 	t.Parallel()

@@ -19,8 +19,8 @@ type Mail struct {
 	Message  []byte // header and body
 }
 
-// Client sends a mail over a session, which is ready for it: in TLS and logged in, if
-// the plan demands that.
+// Client sends a mail over a session that is ready for it: with TLS and logged in, if the
+// plan demands that.
 type Client func(ctx context.Context, session *delivery.Session, mail Mail) error
 
 // Source has the sessions: a *delivery.Dialer, or a *delivery.Pool, which keeps them for the
@@ -29,8 +29,8 @@ type Source interface {
 	Sessions(ctx context.Context, domain string, options ...policy.Option) iter.Seq2[*delivery.Session, error]
 }
 
-// Send sends a mail by any client: to the mail hosts of the recipient's domain in order, as
-// long as one says that the next may take the mail. The error is a *policy.Error. The
+// Send sends a mail with any client. It tries the mail hosts of the recipient's domain in
+// order, as long as the failure at one permits the next. The error is a *policy.Error. The
 // mail returns to its sender if the error is permanent, and waits otherwise.
 func Send(ctx context.Context, source Source, client Client, mail Mail, options ...policy.Option) error {
 	at := strings.LastIndexByte(mail.To, '@') + 1

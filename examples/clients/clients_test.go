@@ -39,7 +39,7 @@ func (r *recorder) String() string {
 	return recorded(r.sessions)
 }
 
-// recorded has, for each session, its host, the policies that apply, and their failures.
+// recorded returns, for each session, its host, the policies that apply, and their failures.
 func recorded(sessions []tlsrpt.Session) string {
 	var all []string
 	for _, session := range sessions {
@@ -55,8 +55,9 @@ func recorded(sessions []tlsrpt.Session) string {
 	return strings.Join(all, ", ")
 }
 
-// Each client has the outcome of package delivery in all situations of the demo, and the
-// same sessions are recorded. Only the parameter REQUIRETLS is beyond some.
+// Each client gets the outcome of package delivery in all situations of the demo, and the
+// same sessions are recorded. The exception is REQUIRETLS, a parameter that some clients
+// cannot send.
 func TestSituationsOfTheDemo(t *testing.T) {
 	t.Parallel()
 	all := situations.All(situations.Groups())
@@ -167,7 +168,7 @@ func TestSmartHost(t *testing.T) {
 	}
 }
 
-// trials are the situations in an internet of their own.
+// trials builds the situations in an internet of their own.
 func trials(t *testing.T, all []situations.Situation) []*situations.Trial {
 	t.Helper()
 	built, err := situations.Build(t.Context(), policytest.New(t), all)
@@ -181,22 +182,22 @@ func trials(t *testing.T, all []situations.Situation) []*situations.Trial {
 type situation struct {
 	name    string
 	mx, mx2 []policytest.Option // nil means no such host
-	// unsigned and policy are of the domain. policy is the mode of MTA-STS; listed is
-	// the host that it lists, or mx.
+	// unsigned and policy describe the domain. policy is the mode of MTA-STS; listed is
+	// the host that the policy lists, or empty for mx.
 	unsigned       bool
 	policy, listed string
 	nullMX         bool
 	options        []policy.Option
 	// want is "mx" or "mx2" followed by "tls" or "clear", or the kind and status of the
-	// error. reports is what is recorded, if not empty; "-" means nothing.
+	// error. reports is what is recorded: "-" means nothing, and empty that it is not checked.
 	want, reports string
-	// wantWithout is what clients without REQUIRETLS have.
+	// wantWithout is what clients without REQUIRETLS get; empty means want.
 	wantWithout string
 }
 
 const wrongKey = "3 1 1 0000000000000000000000000000000000000000000000000000000000000000"
 
-func replies() []situation {
+func allSituations() []situation {
 	options := func(all ...policytest.Option) []policytest.Option {
 		return append([]policytest.Option{policytest.NoFault}, all...)
 	}
@@ -244,12 +245,12 @@ func replies() []situation {
 	}
 }
 
-// Each client does what the plan says in each situation: the mail is where the plan
-// permits, and nowhere else, the error has the right permanence, and the sessions are
+// Each client does what the plan says in each situation: the mail goes only where the plan
+// permits, the error is permanent or temporary as it should be, and the sessions are
 // recorded.
 func TestSituations(t *testing.T) {
 	t.Parallel()
-	for _, s := range replies() {
+	for _, s := range allSituations() {
 		t.Run(s.name, func(t *testing.T) {
 			for name, client := range clients {
 				t.Run(name, func(t *testing.T) {

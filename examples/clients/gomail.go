@@ -10,9 +10,9 @@ import (
 	"github.com/mxseal/mxseal/policy/delivery"
 )
 
-// GoMail sends by github.com/wneessen/go-mail. Its TLS is off, because the session has
-// its own. It cannot send the parameter REQUIRETLS: under policy.RequireTLS, the mail
-// waits.
+// GoMail sends with github.com/wneessen/go-mail. It switches off the client's TLS, because
+// the session has its own. The client cannot send the parameter REQUIRETLS: under
+// policy.RequireTLS, the mail waits.
 func GoMail(ctx context.Context, session *delivery.Session, mail Mail) error {
 	message, err := gomail.EMLToMsgFromReader(bytes.NewReader(mail.Message))
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/mxseal/mxseal/policy/delivery"
 )
 
-// GoSMTP sends by github.com/emersion/go-smtp.
+// GoSMTP sends with github.com/emersion/go-smtp.
 func GoSMTP(_ context.Context, session *delivery.Session, mail Mail) error {
 	client := smtp.NewClient(session.NetConn())
 	if err := client.Mail(mail.From, &smtp.MailOptions{RequireTLS: session.Plan.RequireTLS}); err != nil {

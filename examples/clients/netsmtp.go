@@ -7,7 +7,7 @@ import (
 	"github.com/mxseal/mxseal/policy/delivery"
 )
 
-// NetSMTP sends by net/smtp. It cannot send the parameter REQUIRETLS: under
+// NetSMTP sends with net/smtp. The client cannot send the parameter REQUIRETLS: under
 // policy.RequireTLS, the mail waits.
 func NetSMTP(_ context.Context, session *delivery.Session, mail Mail) error {
 	client, err := smtp.NewClient(session.NetConn(), session.Host.Name)

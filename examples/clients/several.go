@@ -10,8 +10,8 @@ import (
 	"github.com/mxseal/mxseal/policy/delivery"
 )
 
-// SendToAll sends a message to recipients of any domains by github.com/emersion/go-smtp,
-// once to each domain. It returns the errors of those who did not get it.
+// SendToAll sends a message to recipients of any domains with github.com/emersion/go-smtp,
+// once to each domain. It returns the errors of the recipients that did not get it.
 func SendToAll(ctx context.Context, source Source, from string, to []string, message []byte, options ...policy.Option) map[string]error {
 	domains := make(map[string][]string)
 	for _, address := range to {
@@ -36,8 +36,9 @@ func SendToAll(ctx context.Context, source Source, from string, to []string, mes
 	return failed
 }
 
-// transaction sends a message to recipients of one domain in a session. It returns those
-// that the next host may take, and adds the errors of those that none will.
+// transaction sends a message to recipients of one domain in a session. It returns the
+// recipients to try at the next host, and adds the errors of those for whom no other host is
+// tried.
 func transaction(session *delivery.Session, from string, to []string, message []byte, failed map[string]error) (next []string) {
 	judge := func(err error, recipients ...string) {
 		switch failure := session.Failure(err); {

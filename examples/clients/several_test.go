@@ -13,8 +13,8 @@ import (
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-// Several recipients of several domains have what SendMail gives them: each is at the same
-// host, or has an error of the same kind.
+// SendToAll has the result of SendMail for recipients of several domains: each gets the mail
+// at the same host, or has an error of the same kind.
 func TestSendToAll(t *testing.T) {
 	t.Parallel()
 	say := func(step string, replies ...string) policytest.Option {
@@ -31,22 +31,22 @@ func TestSendToAll(t *testing.T) {
 		mx, mx2 policytest.Option
 		want    string // of a, b and c, recipients of the domain
 	}{
-		"all at the first host":            {nil, nil, "mx, mx, mx"},
-		"one goes to the next host":        {say("RCPT", "", later, ""), nil, "mx, mx2, mx"},
-		"all go to the next host":          {say("RCPT", later), nil, "mx2, mx2, mx2"},
-		"one is refused":                   {say("RCPT", "", never, ""), nil, "mx, permanent, mx"},
-		"each is another matter":           {say("RCPT", "", later, never), nil, "mx, mx2, permanent"},
-		"one waits":                        {say("RCPT", "", later, ""), say("RCPT", later), "mx, temporary, mx"},
-		"the next host refuses":            {say("RCPT", later), say("RCPT", never), "permanent, permanent, permanent"},
-		"the sender is refused":            {say("MAIL", never), nil, "permanent, permanent, permanent"},
-		"no time for the sender":           {say("MAIL", later), nil, "mx2, mx2, mx2"},
-		"no time for the message":          {say("DATA", "451 4.3.0 later"), nil, "mx2, mx2, mx2"},
-		"the message is refused":           {say(policytest.EndOfData, "554 5.6.0 no"), nil, "permanent, permanent, permanent"},
-		"the message may be there":         {policytest.HangUp(policytest.EndOfData), nil, "temporary, temporary, temporary"},
-		"the session ends at a recipient":  {policytest.On("RCPT", policytest.Usual(), policytest.Disconnect()), nil, "mx2, mx2, mx2"},
-		"goodbye at a recipient":           {policytest.On("RCPT", policytest.Usual(), policytest.Say("421 4.3.2 bye").ThenDisconnect()), nil, "mx2, mx2, mx2"},
-		"neither host is the one of DANE":  {policytest.OtherKey, policytest.OtherKey, "temporary, temporary, temporary"},
-		"the first is not the one of DANE": {policytest.OtherKey, nil, "mx2, mx2, mx2"},
+		"all at the first host":           {nil, nil, "mx, mx, mx"},
+		"one goes to the next host":       {say("RCPT", "", later, ""), nil, "mx, mx2, mx"},
+		"all go to the next host":         {say("RCPT", later), nil, "mx2, mx2, mx2"},
+		"one is refused":                  {say("RCPT", "", never, ""), nil, "mx, permanent, mx"},
+		"each has another result":         {say("RCPT", "", later, never), nil, "mx, mx2, permanent"},
+		"one waits":                       {say("RCPT", "", later, ""), say("RCPT", later), "mx, temporary, mx"},
+		"the next host refuses":           {say("RCPT", later), say("RCPT", never), "permanent, permanent, permanent"},
+		"the sender is refused":           {say("MAIL", never), nil, "permanent, permanent, permanent"},
+		"the sender is deferred":          {say("MAIL", later), nil, "mx2, mx2, mx2"},
+		"the message is deferred":         {say("DATA", "451 4.3.0 later"), nil, "mx2, mx2, mx2"},
+		"the message is refused":          {say(policytest.EndOfData, "554 5.6.0 no"), nil, "permanent, permanent, permanent"},
+		"the outcome is unknown":          {policytest.HangUp(policytest.EndOfData), nil, "temporary, temporary, temporary"},
+		"the session ends at a recipient": {policytest.On("RCPT", policytest.Usual(), policytest.Disconnect()), nil, "mx2, mx2, mx2"},
+		"goodbye at a recipient":          {policytest.On("RCPT", policytest.Usual(), policytest.Say("421 4.3.2 bye").ThenDisconnect()), nil, "mx2, mx2, mx2"},
+		"DANE fails at both hosts":        {policytest.OtherKey, policytest.OtherKey, "temporary, temporary, temporary"},
+		"DANE fails at the first host":    {policytest.OtherKey, nil, "mx2, mx2, mx2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -67,7 +67,7 @@ func TestSendToAll(t *testing.T) {
 			to := []string{"a@example.test", "d@bücher.test", "b@EXAMPLE.test", "c@example.test"}
 			dialer := &delivery.Dialer{Resolver: inet.Resolver(), LocalName: "sender.test"}
 
-			// outcome says what became of a, b, c and d in mail from a return path.
+			// outcome returns what happened to a, b, c and d in mail with a return path.
 			outcome := func(from string, failed map[string]error) string {
 				var all []string
 				for _, address := range []string{to[0], to[2], to[3], to[1]} {
@@ -104,7 +104,7 @@ func TestSendToAll(t *testing.T) {
 	}
 }
 
-// byAddress has the errors of an error of SendMail.
+// byAddress returns the errors that an error of SendMail has for each recipient.
 func byAddress(t *testing.T, err error) map[string]error {
 	t.Helper()
 	failed := make(map[string]error)

@@ -87,7 +87,7 @@ func usage(w io.Writer) {
 	for _, command := range commands() {
 		fmt.Fprintf(w, "  %-8s %s\n", command.Name, command.Summary)
 	}
-	fmt.Fprint(w, "\n\"mxseal help SUBCOMMAND\" describes one, \"mxseal -version\" prints the version.\n")
+	fmt.Fprint(w, "\n\"mxseal help SUBCOMMAND\" describes one; \"mxseal -version\" prints the version.\n")
 }
 
 // version returns the version of the module, or that of the sources.

@@ -134,7 +134,7 @@ func (c *Cache[K, V]) Get(key K, now time.Time) (value V, ok bool) {
 	return e.value, true
 }
 
-// Last returns the value of key, also if it has expired. It does not count as a use.
+// Last returns the value of key, even if it has expired. It does not count as a use.
 func (c *Cache[K, V]) Last(key K) (value V, ok bool) {
 	if e := c.find(key); e != nil {
 		return e.value, true

@@ -111,8 +111,8 @@ func (g *Group[K, V]) Claim(key K) (f *Flight[V], isNew bool) {
 	return g.add(key), true
 }
 
-// Finish ends a flight that Claim has returned as new, and gives its outcome to
-// all that wait for it.
+// Finish ends a flight that Claim has returned as new, and gives its outcome to all
+// callers that wait for it.
 func (g *Group[K, V]) Finish(key K, f *Flight[V], value V, err error) {
 	f.value, f.err = value, err
 	g.mu.Lock()
@@ -121,16 +121,9 @@ func (g *Group[K, V]) Finish(key K, f *Flight[V], value V, err error) {
 	close(f.done)
 }
 
-// Forget makes later callers start a flight of their own for key. Those that
-// wait for the present one still get its outcome.
-func (g *Group[K, V]) Forget(key K) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	delete(g.m, key)
-}
-
-// ForgetFunc is Forget for every key for which match returns true. match must not use
-// the group.
+// ForgetFunc makes later callers start flights of their own for the keys for which match
+// returns true. Callers that wait for the present ones still get their outcomes. match
+// must not use the group.
 func (g *Group[K, V]) ForgetFunc(match func(K) bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -186,9 +179,10 @@ func (f *Flight[V]) Wait(ctx context.Context) (V, error) {
 	}
 }
 
-// stack is about what the work needs, which is parsing and public-key
-// arithmetic, in octets.
-const stack = 12 << 10
+// stack makes the stack twice as large, in octets: a size is a power of two. That is about
+// what the work needs, which is parsing and public-key arithmetic. A frame is cleared, so it
+// is no larger.
+const stack = 8 << 10
 
 // takeStack grows the stack of the goroutine at once. Otherwise it would be
 // doubled and copied several times deep in the work, which took a fifth of the

@@ -86,7 +86,7 @@ func TestForgottenWorkIsStartedAgain(t *testing.T) {
 			return func(context.Context) (string, error) { time.Sleep(time.Second); return text, nil }
 		}
 		old := group.Join(t.Context(), "a", answer("old"))
-		group.Forget("a")
+		group.ForgetFunc(func(key string) bool { return key == "a" })
 		fresh := group.Join(t.Context(), "a", answer("fresh"))
 		for f, want := range map[*flight.Flight[string]]string{old: "old", fresh: "fresh"} {
 			if got, err := f.Wait(t.Context()); got != want || err != nil {
@@ -112,7 +112,7 @@ func TestWorkEndsAtItsLimit(t *testing.T) {
 	})
 }
 
-// A claim is worked off by the caller that made it; the others wait for it, and
+// The caller that made a claim does the work; the others wait for it, and
 // nothing but Finish ends it.
 func TestClaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -43,13 +43,12 @@ type Dialer struct {
 	Resolver Resolver
 	// Dial connects to an address and port, both in numbers.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	// AllowAddr permits special-purpose addresses. If it is nil, none are
-	// permitted. IPv4 addresses are not passed in their IPv6 form.
+	// AllowAddr permits special-purpose addresses. nil means none. IPv4 addresses are
+	// not passed in their IPv6 form.
 	AllowAddr func(netip.Addr) bool
-	// RootCAs has the authorities that are trusted. If it is nil, these are the
-	// ones of the system.
+	// RootCAs has the authorities that are trusted. nil means those of the system.
 	RootCAs *x509.CertPool
-	// Now is the clock for certificates. If it is nil, it is time.Now.
+	// Now is the clock for certificates. nil means time.Now.
 	Now func() time.Time
 	// IgnoreCertificates accepts any certificate (RFC 8460 section 3).
 	IgnoreCertificates bool
@@ -65,9 +64,9 @@ const (
 	Handshake                 // TLS is negotiated, and the certificate is checked
 )
 
-// Error is the one type of error of DialTLS.
+// Error is the type of all errors of DialTLS.
 type Error struct {
-	// Step is the one that failed.
+	// Step is the step that failed.
 	Step Step
 	// Host is the host as given to DialTLS.
 	Host string
@@ -101,7 +100,7 @@ var (
 
 // DialTLS connects to a port of a host, which is a name or an IP address, and
 // negotiates TLS 1.2 or later for HTTP/1.1. The certificate must be valid for host,
-// also if that is an alias. A final dot of host does not matter. The error is an
+// even if that is an alias. A final dot of host does not matter. The error is an
 // *Error.
 //
 // Special-purpose addresses are skipped unless AllowAddr permits them. What is

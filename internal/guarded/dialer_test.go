@@ -297,7 +297,7 @@ func TestSilentServer(t *testing.T) {
 	})
 }
 
-// STS-53: an end of the connection is told from the end of TLS.
+// STS-53: an end of the connection is distinguished from the end of TLS.
 func TestTruncation(t *testing.T) {
 	t.Parallel()
 	root := testpki.Root(t, "Root")

@@ -2,10 +2,10 @@ package names
 
 import "strings"
 
-// Fold returns a name with its ASCII letters in lower case and without its final
-// dot. It checks nothing, and leaves other characters as they are: unlike
-// strings.ToLower it does not turn the Kelvin sign into a k. A name that is so
-// already costs no allocation.
+// Fold returns a name with its ASCII letters in lower case and without its final dot.
+// It checks nothing, and leaves other characters as they are: unlike strings.ToLower it
+// does not turn the Kelvin sign into a k. A name that already has this form costs no
+// allocation.
 func Fold(name string) string {
 	name = strings.TrimSuffix(name, ".")
 	if IsASCII(name) {
@@ -18,9 +18,9 @@ func Fold(name string) string {
 	return string(b)
 }
 
-// Equal reports whether two names in A-labels are the same name in DNS: in any
-// case, and each with or without final dot. A name with other characters than
-// ASCII equals no name.
+// Equal reports whether two names in A-labels are the same name in DNS: in any case,
+// and each with or without final dot. A name with characters other than ASCII equals no
+// name.
 func Equal(a, b string) bool {
 	return EqualFold(strings.TrimSuffix(a, "."), strings.TrimSuffix(b, "."))
 }

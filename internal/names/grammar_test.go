@@ -8,7 +8,7 @@ import (
 )
 
 // RFC 5321 section 4.1.2, RFC 1035 section 2.3.4 and RFC 1123 section 2.1: the
-// grammar of names, and where it is stretched.
+// grammar of names, and where it is relaxed.
 func TestGrammar(t *testing.T) {
 	t.Parallel()
 	label63 := strings.Repeat("a", 63)
@@ -23,7 +23,7 @@ func TestGrammar(t *testing.T) {
 		{"a--b", true, true, true},
 		{"a_b", true, false, true},
 		{"_25._tcp.example", true, false, false},
-		{"192.0.2.1", true, true, false}, // EndsInNumber is apart
+		{"192.0.2.1", true, true, false}, // see EndsInNumber
 		{label63, true, true, true},
 		{label63 + "a", false, false, false},
 		{name253, true, true, false},

@@ -2,8 +2,8 @@
 // network: the canonical form of a domain name, the grammar of domain and host
 // names, their comparison, address literals, and texts that are safe to print.
 //
-// Names here are in text form, without escapes. Names in DNS messages, which may
-// hold any octet, are the business of package dnssec.
+// Names here are in text form, without escapes. Package dnssec handles names in DNS
+// messages, which may hold any octet.
 package names
 
 import (

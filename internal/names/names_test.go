@@ -103,7 +103,7 @@ func TestToASCII(t *testing.T) {
 	}
 }
 
-func TestWhatIsDoneCostsNothing(t *testing.T) {
+func TestCanonicalNamesDoNotAllocate(t *testing.T) {
 	equal := false
 	for what, call := range map[string]func(){
 		"Canonical": func() { names.Canonical("mail.example.org") },

@@ -53,11 +53,11 @@ func Quote(s string, max int) string {
 	return strconv.QuoteToASCII(s)
 }
 
-// Mask returns s as one line of printable ASCII of at most max octets, with a
-// question mark for every other character and without white space at either end.
-// It is for texts with a length limit that are sent to others, such as the
-// failure-reason-code of a report, where escapes would only take up room. A text
-// that is so already costs no allocation.
+// Mask returns s as one line of printable ASCII of at most max octets, with a question
+// mark for every other character and without white space at either end. It is for texts
+// with a length limit that are sent to others, such as the failure-reason-code of a
+// report, where escapes would only take up room. A text that already has this form
+// costs no allocation.
 func Mask(s string, max int) string {
 	if len(s) > max || !isPrintable(s) {
 		s = strings.Map(func(r rune) rune {

@@ -27,11 +27,11 @@ var (
 	thisNetwork      = netip.MustParsePrefix("0.0.0.0/8")       // no destination
 )
 
-// IsNoMailHost reports whether addr is one to which no mail of another domain goes,
-// in whatever notation. A domain whose records have it would make the sender
-// connect to itself, to services that trust its own machine or link, or to many
-// hosts. Unlike in Is, private and shared addresses are mail hosts, because domains
-// of the sender's own network have them. The zero Addr is no mail host.
+// IsNoMailHost reports whether addr is one to which no mail of another domain goes, in
+// whatever notation. A domain whose records have it would make the sender connect to
+// itself, to services that trust its own machine or link, or to many hosts. Unlike in
+// Is, private and shared addresses are mail hosts, because domains of the sender's own
+// network have them. IsNoMailHost is true for the zero Addr.
 func IsNoMailHost(addr netip.Addr) bool {
 	addr = addr.Unmap().WithZone("")
 	if !addr.IsValid() || isIn(notMailHosts[:], addr) {
@@ -69,11 +69,10 @@ func carriedIPv4(addr netip.Addr) []netip.Addr {
 	return carried
 }
 
-// localNAT64 returns the IPv4 addresses that an address in 64:ff9b:1::/48 may
-// carry. A network chooses a prefix in it of 48, 56, 64 or 96 bits. Behind the
-// shorter ones the IPv4 address passes over octet 8, and zeros follow it (RFC 6052
-// section 2.2). What gives an address in 0.0.0.0/8 is another prefix, unless all
-// give one.
+// localNAT64 returns the IPv4 addresses that an address in 64:ff9b:1::/48 may carry. A
+// network chooses a prefix in it of 48, 56, 64 or 96 bits. After the shorter ones, the
+// IPv4 address passes over octet 8, and zeros follow it (RFC 6052 section 2.2). A
+// prefix that gives an address in 0.0.0.0/8 is not the one in use, unless all give one.
 func localNAT64(addr netip.Addr) []netip.Addr {
 	b := addr.As16()
 	possible := []netip.Addr{embedded(addr, 12)}

@@ -2,8 +2,8 @@ package special
 
 import "net/netip"
 
-// IsNAT64 reports whether a NAT64 can have the prefix (RFC 6052 section 2.2). The
-// network must be written with zeros behind the prefix. Octet 8 of it is zero.
+// IsNAT64 reports whether a NAT64 can have the prefix (RFC 6052 section 2.2). The bits
+// after the prefix must be zero, and so must octet 8.
 func IsNAT64(prefix netip.Prefix) bool {
 	if !prefix.IsValid() || !prefix.Addr().Is6() || prefix.Addr().Is4In6() || prefix.Masked() != prefix || prefix.Addr().As16()[8] != 0 {
 		return false
@@ -37,7 +37,7 @@ func Translate(prefix netip.Prefix, addr netip.Addr) (netip.Addr, bool) {
 }
 
 // Destination returns the IPv4 address that packets to addr end up at, if addr is in the
-// prefix of the NAT64, and else addr. What follows the IPv4 address does not count,
+// prefix of the NAT64, and otherwise addr. What follows the IPv4 address does not count,
 // because a NAT64 may ignore it. The zero Prefix means that there is no NAT64.
 func Destination(prefix netip.Prefix, addr netip.Addr) netip.Addr {
 	if !IsNAT64(prefix) || !prefix.Contains(addr.WithZone("")) {
@@ -64,7 +64,7 @@ func nat64Octets(prefix netip.Prefix) (at [4]int) {
 }
 
 // NAT64Of returns the prefix of the NAT64 that a resolver makes addresses for, if it says
-// so, and else the zero Prefix.
+// so, and otherwise the zero Prefix.
 func NAT64Of(resolver any) netip.Prefix {
 	if r, ok := resolver.(interface{ NAT64() netip.Prefix }); ok {
 		return r.NAT64()

@@ -39,9 +39,9 @@ var (
 	prefixNAT64 = netip.MustParsePrefix("64:ff9b::/96")
 )
 
-// Is reports whether addr is one that no host on the public Internet can have. A
-// policy host, or an endpoint for reports, that claims it would have the sender
-// talk to its own network. The zero Addr is special.
+// Is reports whether addr is one that no host on the public Internet can have. A policy
+// host, or an endpoint for reports, that claims it would make the sender connect to its
+// own network. The zero Addr is special.
 func Is(addr netip.Addr) bool {
 	addr = addr.Unmap()
 	switch {

@@ -31,7 +31,7 @@ func TestIs(t *testing.T) {
 	}
 	for _, s := range special {
 		if !Is(netip.MustParseAddr(s)) {
-			t.Errorf("%s would be dialled", s)
+			t.Errorf("%s would be dialed", s)
 		}
 	}
 	for _, s := range global {
@@ -40,6 +40,6 @@ func TestIs(t *testing.T) {
 		}
 	}
 	if !Is(netip.Addr{}) {
-		t.Error("the zero address would be dialled")
+		t.Error("the zero address would be dialed")
 	}
 }

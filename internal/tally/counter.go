@@ -9,9 +9,9 @@ import (
 const cells = 16
 
 // Counter is a count to which many cores add at the same time. Each adds to a cell of its
-// own, mostly, because a cache line that cores take from each other costs more than all
-// else that is done for a hit in memory. The zero Counter is 0. It is safe for concurrent
-// use.
+// own, mostly, because a cache line that cores take from each other costs more than
+// everything else that a hit in memory needs. The zero Counter is 0. It is safe for
+// concurrent use.
 type Counter struct {
 	cells  [cells]cell
 	shares sync.Pool // of *share; a pool keeps apart what different cores have put

@@ -1,5 +1,5 @@
-// Package tlsalert tells the TLS alerts of a peer apart by the errors of crypto/tls,
-// which has a type for them that it does not export.
+// Package tlsalert recognizes the TLS alerts of a peer in the errors of crypto/tls,
+// which does not export their type.
 package tlsalert
 
 import (

@@ -38,15 +38,17 @@ def record(txts):
 
 def policy(text):
     """RFC 8461 section 3.2. None means that the policy is not valid."""
-    lines = re.split(r"\r?\n", text)
+    lines = [line.rstrip(" \t") for line in re.split(r"\r?\n", text)]
     while len(lines) > 1 and lines[-1] == "":
         lines.pop()
     fields, patterns = {}, []
     for line in lines:
-        match = re.fullmatch(rf"([A-Za-z0-9][A-Za-z0-9_.-]{{0,31}}):{WSP}([^ \t](?:.*[^ \t])?){WSP}", line)
+        match = re.fullmatch(rf"([A-Za-z0-9][A-Za-z0-9_.-]{{0,31}}):{WSP}([^\x00-\x1f\x7f]*)", line)
         if not match:
             return None
         name, value = match.groups()
+        if not value and name not in ("version", "mode", "max_age"):
+            return None
         if name == "mx":
             if not is_name(value.removeprefix("*.")):
                 return None

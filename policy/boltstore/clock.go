@@ -21,7 +21,7 @@ type clock struct {
 
 	mu    sync.Mutex
 	since time.Time     // of the monotonic clock
-	ahead time.Duration // of the wall clock, then
+	ahead time.Duration // of the wall clock at that time
 }
 
 func newClock(now func() time.Time) *clock {

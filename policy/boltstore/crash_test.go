@@ -22,9 +22,9 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	for env, forEver := range map[string]func(path string) error{crashEnv: writeForEver, reportsCrashEnv: recordForEver} {
+	for env, run := range map[string]func(path string) error{crashEnv: writeForever, reportsCrashEnv: recordForever} {
 		if path := os.Getenv(env); path != "" {
-			fmt.Fprintln(os.Stderr, forEver(path))
+			fmt.Fprintln(os.Stderr, run(path))
 			os.Exit(1)
 		}
 	}
@@ -38,9 +38,9 @@ func crashEntry(i int) mtasts.Entry {
 	return e
 }
 
-// writeForEver puts entries, starting with the first that is not in the file.
+// writeForever puts entries, starting with the first that is not in the file.
 // After each Sync, it prints how many entries are on disk.
-func writeForEver(path string) error {
+func writeForever(path string) error {
 	s, err := Open(path, Config{})
 	if err != nil {
 		return err
@@ -86,7 +86,7 @@ func startSelf(t *testing.T, variable string) (*exec.Cmd, io.Reader) {
 	return cmd, out
 }
 
-// crash runs writeForEver and kills it. It returns how many entries are on
+// crash runs writeForever and kills it. It returns how many entries are on
 // disk.
 func crash(t *testing.T, path string, after time.Duration) int {
 	t.Helper()

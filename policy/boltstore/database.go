@@ -21,13 +21,13 @@ type database struct {
 	// broken is true after a commit panicked. bbolt's lock for writing is held
 	// forever then.
 	broken atomic.Bool
-	// failed counts the commits that have failed since the last one that did not.
+	// failed counts the commits that have failed since the last one that succeeded.
 	failed atomic.Int32
 }
 
 const (
 	// leastRoom is how many octets a commit must have room for after one that failed. It
-	// doubles with each failure, so often.
+	// doubles with each failure, at most doublings times.
 	leastRoom = 1 << 20
 	doublings = 4
 )
@@ -133,7 +133,7 @@ func (db *database) update(f func(*bolt.Tx) error) error {
 
 // makeRoom makes sure that the disk has room for a commit, after one that has failed. On a
 // full disk, bbolt would read the whole file for each that fails, and end the process if
-// some of it is damaged. The octets behind the last page are not in use.
+// some of it is damaged. The octets after the last page are not in use.
 func (db *database) makeRoom(tx *bolt.Tx) error {
 	failed := db.failed.Load()
 	if failed == 0 {

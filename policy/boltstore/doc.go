@@ -33,10 +33,10 @@
 // [Config.MoveDamaged]. Nothing else may change the file while it is open.
 //
 // The file has a version. Open upgrades a file of an older version, which older releases
-// cannot open any more. A file of a later version is an error that names it, and is left as
-// it is.
+// can then no longer open. A file of a later version is an error that names it, and is left
+// as it is.
 //
 // No list of free pages is written, so a change of one policy among a million writes 24
-// KiB. The file is a bbolt database (go.etcd.io/bbolt), so the
-// tools of bbolt can be used on it.
+// KiB. The file is a bbolt database (go.etcd.io/bbolt), so the tools of bbolt can be
+// used on it.
 package boltstore

@@ -76,14 +76,14 @@ func (d *decoder) detail() report.Detail {
 
 // seal returns a value of the file: a checksum of four octets, which covers the key too,
 // and the content. content begins with four octets for it.
-func seal(key string, content []byte) []byte {
-	binary.BigEndian.PutUint32(content, checksum([]byte(key), content[4:]))
+func seal(key, content []byte) []byte {
+	binary.BigEndian.PutUint32(content, checksum(key, content[4:]))
 	return content
 }
 
 // unseal returns a decoder for a value of the file.
-func unseal(key string, value []byte) decoder {
-	if !isSealed([]byte(key), value) {
+func unseal(key, value []byte) decoder {
+	if !isSealed(key, value) {
 		return decoder{fields.Decoder{Damaged: true}}
 	}
 	return decoderOf(string(value[4:]))

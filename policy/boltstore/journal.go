@@ -17,9 +17,9 @@ import (
 // journal, one after another. When the journal is full, all that it has is added to the
 // records, in the order of their keys.
 
-// journalled is the bucket of the journal: additions in the order in which they came. A
-// value has a checksum, the day, the domain and the form of the addition. Values are much
-// smaller than a page, so that few octets are written again with the next batch.
+// journalled is the bucket of the journal: additions in the order in which they arrived.
+// A value has a checksum, the day, the domain and the form of the addition. Values are
+// much smaller than a page, so that few octets are written again with the next batch.
 var journalled = []byte("tlsrpt-journal")
 
 const (
@@ -137,7 +137,7 @@ func writeJournal(tx *bolt.Tx, all []addition) error {
 		key := binary.BigEndian.AppendUint64(nil, next)
 		value := append(make([]byte, 4, 32+len(a.domain)+len(a.form)), dayKey(a.day)...)
 		value = append(fields.AppendString(value, a.domain), a.form...)
-		if err := b.Put(key, seal(string(key), value)); err != nil {
+		if err := b.Put(key, seal(key, value)); err != nil {
 			return err
 		}
 	}
@@ -152,7 +152,7 @@ func readJournal(tx *bolt.Tx) (j journal, damaged int, err error) {
 		return j, 0, nil
 	}
 	err = ascend(b, "", func(k, v []byte) bool {
-		d := unseal(string(k), v)
+		d := unseal(k, v)
 		a := addition{dayDomain{dayOf(d.Octets(dayKeySize)), d.String()}, d.Rest}
 		if d.Damaged {
 			damaged++

@@ -99,8 +99,8 @@ func TestC1FileIsReused(t *testing.T) {
 	}
 }
 
-// The journal outlives restarts, in any state. What is damaged in it is logged and not
-// counted, and all else is.
+// The journal outlives restarts, in any state. Damaged entries are logged and not counted;
+// all others are counted.
 func TestJournalOutlivesRestart(t *testing.T) {
 	t.Parallel()
 	path := tempFile(t)

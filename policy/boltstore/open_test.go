@@ -275,7 +275,7 @@ func TestReadOnlyDisk(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	if err := s.Put(t.Context(), entry(6)); err == nil {
-		t.Error("a write that cannot be is no error")
+		t.Error("a write to a read-only disk is no error")
 	}
 	wantAll(t, s, 0, 5, 6)
 	if err := s.Close(); err == nil {

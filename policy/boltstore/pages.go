@@ -284,7 +284,7 @@ func (w *pageWalk) freeList(id uint64) error {
 		n, list = number.Uint64(list), list[8:]
 	}
 	if number.Uint16(page[8:]) != flagFree || n > uint64(len(list)/8) {
-		return w.damaged(id, "it is no list of free pages")
+		return w.damaged(id, "it is not a list of free pages")
 	}
 	for i := range n {
 		if free := number.Uint64(list[8*i:]); free < metaPages || free >= w.pages || !w.mark(free) {

@@ -30,8 +30,8 @@ var (
 //
 // The open sums of a domain and day have at most 1000 different failures, 256 policies
 // and 256 KiB of text; further ones are added up by type. When the file has reached half
-// of Config.MaxSize, no texts are added any more, only sessions by type; at three
-// quarters, no domains are.
+// of Config.MaxSize, no more texts are added, only sessions by type; at three quarters,
+// no domains are.
 type Reports struct {
 	store *Store
 	group group
@@ -393,7 +393,7 @@ func dayKey(day report.Day) []byte {
 
 const dayKeySize = 8
 
-// dayOf returns the day of a key, and 0 if the key has not the right size.
+// dayOf returns the day of a key, and 0 if the key does not have the right size.
 func dayOf(key string) report.Day {
 	if len(key) != dayKeySize {
 		return 0

@@ -20,10 +20,10 @@ const (
 	reportsCrashRounds = 100
 )
 
-// recordForEver records sessions. It prints "recorded n" with the number of
+// recordForever records sessions. It prints "recorded n" with the number of
 // sessions recorded, and "stored n" with the number of sessions that the store
 // has confirmed.
-func recordForEver(path string) error {
+func recordForever(path string) error {
 	s, err := Open(path, Config{})
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func TestReportsCrash(t *testing.T) {
 	}
 }
 
-// recordAndCrash runs recordForEver and kills it some time after the first
+// recordAndCrash runs recordForever and kills it some time after the first
 // sessions were stored. It returns how many sessions were recorded and stored.
 func recordAndCrash(t *testing.T, path string, after time.Duration) (recorded, stored int64) {
 	t.Helper()

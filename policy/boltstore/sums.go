@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
-	"strings"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -83,7 +82,7 @@ func (s *domainSums) damaged() error { return &recordError{s.domain, errDamagedS
 
 // decode decodes the value of the header, and reports whether it is valid.
 func (s *domainSums) decode(value []byte) bool {
-	d := unseal(s.domain, value)
+	d := unseal([]byte(s.domain), value)
 	h := header{d.number(), d.number(), d.number(), d.number(), d.number(), d.number()}
 	if d.IsDone() {
 		s.header = h
@@ -97,12 +96,14 @@ func (s *domainSums) write() error {
 	for _, n := range []uint64{s.ended, s.number, s.sealed, s.policies, s.details, s.octets} {
 		b = binary.AppendUvarint(b, n)
 	}
-	return s.bucket.Put([]byte(s.domain), seal(s.domain, b))
+	key := []byte(s.domain)
+	return s.bucket.Put(key, seal(key, b))
 }
 
 // recordKey returns the key of a record.
 func (s *domainSums) recordKey(part uint64, kind byte, ids string) []byte {
-	key := append([]byte(s.domain), 0)
+	key := make([]byte, 0, len(s.domain)+6+len(ids))
+	key = append(append(key, s.domain...), 0)
 	key = binary.BigEndian.AppendUint32(key, uint32(part))
 	return append(append(key, kind), ids...)
 }
@@ -149,7 +150,7 @@ func (s *domainSums) addPolicy(p *policySum, room bool) (id string, err error) {
 		s.policies++
 		s.octets += uint64(len(form))
 	} else {
-		d := unseal(string(key), old)
+		d := unseal(key, old)
 		successes += d.count()
 		failures += d.count()
 		if d.Damaged {
@@ -158,7 +159,7 @@ func (s *domainSums) addPolicy(p *policySum, room bool) (id string, err error) {
 	}
 	value := make([]byte, 4, 4+2*binary.MaxVarintLen64+len(form))
 	value = binary.AppendUvarint(binary.AppendUvarint(value, uint64(successes)), uint64(failures))
-	return id, s.bucket.Put(key, seal(string(key), append(value, form...)))
+	return id, s.bucket.Put(key, seal(key, append(value, form...)))
 }
 
 func (s *domainSums) addDetail(policy string, added detailSum, room bool) error {
@@ -179,13 +180,13 @@ func (s *domainSums) addDetail(policy string, added detailSum, room bool) error 
 		s.details++
 		s.octets += uint64(len(form))
 	} else {
-		d := unseal(string(key), old)
+		d := unseal(key, old)
 		if sessions += d.count(); d.Damaged {
 			return s.damaged()
 		}
 	}
 	value := binary.AppendUvarint(make([]byte, 4, 4+binary.MaxVarintLen64+len(form)), uint64(sessions))
-	return s.bucket.Put(key, seal(string(key), append(value, form...)))
+	return s.bucket.Put(key, seal(key, append(value, form...)))
 }
 
 // policySum and detailSum are what to add, with the forms of policy and detail.
@@ -241,7 +242,7 @@ func (s *domainSums) next(waiting []string) (reporter.Part, error) {
 	} else {
 		number, records = s.ended+1, s.policies+s.details
 	}
-	results, found, err := s.read(number)
+	results, found, err := s.read(number, records)
 	if err != nil {
 		return reporter.Part{}, err
 	}
@@ -273,32 +274,35 @@ func (p *policySum) result() report.PolicyResult {
 	return r
 }
 
-// read returns the content of a part, and the number of its records.
-func (s *domainSums) read(part uint64) (results []report.PolicyResult, found uint64, err error) {
+// read returns the content of a part, and the number of its records, which should be records.
+func (s *domainSums) read(part, records uint64) (results []report.PolicyResult, found uint64, err error) {
 	if s.bucket == nil {
 		return nil, 0, nil
 	}
-	prefix := string(s.partPrefix(part))
+	prefix := s.partPrefix(part)
 	details := make(map[string][]report.Detail) // by the ID of the policy
 	valid := true
-	err = ascend(s.bucket, prefix, func(k, v []byte) bool {
-		key := string(k)
-		ids, isOfPart := strings.CutPrefix(key, prefix)
+	err = ascend(s.bucket, string(prefix), func(k, v []byte) bool {
+		ids, isOfPart := bytes.CutPrefix(k, prefix)
 		if !isOfPart {
 			return false
 		}
 		found++
-		d := unseal(key, v)
+		d := unseal(k, v)
 		switch { // details come before policies
 		case len(ids) == 1+2*idSize && ids[0] == kindDetail:
 			sessions, id := d.count(), ids[1:1+idSize]
 			detail := d.detail()
 			detail.Sessions = sessions
-			details[id] = append(details[id], detail)
+			of := details[string(id)]
+			if of == nil { // few policies have more
+				of = make([]report.Detail, 0, min(8, records))
+			}
+			details[string(id)] = append(of, detail)
 		case len(ids) == 1+idSize && ids[0] == kindPolicy:
 			r := report.PolicyResult{Summary: report.Summary{Successes: d.count(), Failures: d.count()}}
-			r.Policy, r.Details = d.policy(), details[ids[1:]]
-			delete(details, ids[1:])
+			r.Policy, r.Details = d.policy(), details[string(ids[1:])]
+			delete(details, string(ids[1:]))
 			results = append(results, r)
 		default:
 			valid = false

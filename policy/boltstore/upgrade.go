@@ -72,7 +72,7 @@ func upgrade(db *database, path string, logger *slog.Logger) error {
 	if err != nil || version == schema {
 		return err
 	}
-	logger.LogAttrs(context.Background(), slog.LevelInfo, "boltstore: the file is upgraded; older releases cannot open it any more",
+	logger.LogAttrs(context.Background(), slog.LevelInfo, "boltstore: the file is upgraded; older releases can no longer open it",
 		slog.String("file", path), slog.Int("version", schema))
 	err = db.update(func(tx *bolt.Tx) error { return writeSchema(tx.Bucket(meta)) })
 	for more := true; more && err == nil; {
@@ -133,7 +133,7 @@ type formerSums struct {
 // and there are no results.
 func decodeFormer(domain string, value []byte) formerSums {
 	damaged := formerSums{ended: endedUnknown}
-	d := unseal(domain, value)
+	d := unseal([]byte(domain), value)
 	s := formerSums{ended: d.number(), number: d.number()}
 	sealed := d.String()
 	for _, part := range []struct {

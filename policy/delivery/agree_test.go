@@ -13,8 +13,8 @@ import (
 	"github.com/mxseal/mxseal/policy"
 )
 
-// S7, S8, S9, S14, S25: another SMTP client over Sessions learns the same of the servers as Send does,
-// whatever they say or do at each step of a transaction: who got the message, whether the
+// S7, S8, S9, S14, S25: another SMTP client over Sessions gets the same outcome as Send,
+// whatever the servers do at each step of a transaction: who got the message, whether the
 // failure is permanent, and whether the outcome is unknown.
 func TestSessionsAgreeWithSend(t *testing.T) {
 	t.Parallel()

@@ -11,10 +11,9 @@ import (
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-// Credentials of the caller's own reach only a host that is authenticated and that nobody
-// but the domain's owner, or the operator, has named. A forged MX record with a host that
-// proves its own name gets none, neither by Client.Auth nor over Session.NetConn
-// (AUTH-13).
+// The caller's credentials reach only a host that is authenticated and that the domain's
+// owner or the operator has named. A host that a forged MX record names gets none, even if
+// it proves its own name, neither by Client.Auth nor over Session.NetConn (AUTH-13).
 func TestAuthNeedsAnAuthenticatedRoute(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)

@@ -21,8 +21,8 @@ func (w *world) send(t *testing.T, hosts ...mailHost) string {
 	return strings.Join(failures(t, err), "; ")
 }
 
-// SMTP-2: S2: HELO is for servers that do not know EHLO, and not for those that have no time
-// (decision on RFC 5321 section 4.1.1.1).
+// SMTP-2: S2: HELO is for servers that do not know EHLO, and not for those that refuse it
+// temporarily (decision on RFC 5321 section 4.1.1.1).
 func TestS2NoHELOAfterATemporaryReply(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -78,8 +78,9 @@ func verbs(heard []string) string {
 	return strings.Join(found, " ")
 }
 
-// SMTP-16, SMTP-34, EAI-7: S20: a host name without a dot is no name in the DNS; EHLO has the address then
-// (RFC 5321 section 4.1.4). S23: reports do not disclose addresses behind a NAT.
+// SMTP-16, SMTP-34, EAI-7: S20: a host name without a dot is not a name in the DNS, so EHLO
+// has the address instead (RFC 5321 section 4.1.4). S23: reports do not disclose addresses
+// behind a NAT.
 func TestS20AndS23TheSendersAddress(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ hostname, local, ehlo, reported string }{
@@ -141,8 +142,8 @@ func TestS20AndS23TheSendersAddress(t *testing.T) {
 	}
 }
 
-// S22: where TLS proves nothing, octets behind the reply to STARTTLS do not keep the
-// mail: it goes over another connection, in TLS if the octets can be told apart.
+// S22: where no policy demands TLS, octets after the reply to STARTTLS do not stop the
+// mail. It goes over another connection, in TLS if it is clear where the reply ends.
 func TestS22MoreThanOneReplyToSTARTTLS(t *testing.T) {
 	t.Parallel()
 	for name, reply := range map[string]string{
@@ -226,6 +227,36 @@ func TestS26NoMailAnywhere(t *testing.T) {
 					t.Errorf("got %q, want %q", got, tt.want)
 				}
 			})
+		})
+	}
+}
+
+// Octets that come behind the reply to EHLO are an injection where TLS proves something. Where
+// it proves nothing, they are dropped at the second attempt, and the mail still goes in TLS.
+func TestRepliesBehindEHLO(t *testing.T) {
+	t.Parallel()
+	strays := func(s *server) {
+		s.say(greeting)
+		s.answer("250-mx.example.net\r\n250 STARTTLS\r\n250 and more\r\n")
+		s.answer("220 go ahead\r\n")
+		if s.handshake(certificates().good) {
+			s.serve(nil)
+		}
+	}
+	for level, dials := range map[policy.Level]int{policy.Opportunistic: 2, policy.Encrypted: 1} {
+		synctest.Test(t, func(t *testing.T) {
+			w := oneHost(strays)
+			client, err := w.dialHost(t, level)
+			if (err == nil) != (level == policy.Opportunistic) || len(w.dialed) != dials {
+				t.Fatalf("%v: %v after %q", level, err, w.dialed)
+			}
+			if err != nil {
+				return
+			}
+			defer client.Close()
+			if _, inTLS := client.TLS(); !inTLS {
+				t.Errorf("%v: in cleartext", level)
+			}
 		})
 	}
 }

@@ -35,8 +35,8 @@ type BounceReport struct {
 	// ReportingMTA is the domain name of the sending system, in A-labels. It is
 	// required.
 	ReportingMTA string
-	// From is the mailbox of the person responsible for that system; empty stands
-	// for postmaster at ReportingMTA.
+	// From is the mailbox of the person responsible for that system; empty means
+	// postmaster at ReportingMTA.
 	From string
 	// Mail is the message that was not delivered. Its return path gets the
 	// report. Recipients whose Notify lacks the event are left out, and Return says
@@ -58,12 +58,12 @@ type BounceReport struct {
 	// RequireTLS is true if the message came with REQUIRETLS. Only its header is
 	// then returned (RFC 8689 section 5).
 	RequireTLS bool
-	// Arrival is when the message arrived; zero is unknown.
+	// Arrival is when the message arrived; zero means unknown.
 	Arrival time.Time
-	// LastAttempt is when delivery was last tried; zero is unknown.
+	// LastAttempt is when delivery was last tried; zero means unknown.
 	LastAttempt time.Time
-	// MaxSize is the size of the largest message that is returned whole; 0 is no
-	// limit.
+	// MaxSize is the size in octets of the largest message that is returned whole; 0
+	// means no limit.
 	MaxSize int64
 }
 
@@ -99,7 +99,8 @@ func (r *BounceReport) WriteTo(w io.Writer) (int64, error) {
 	return n, err
 }
 
-// recipients returns those of whom a report is wanted (RFC 3461 sections 5.2.2 to 5.2.5).
+// recipients returns the recipients about whom a report is wanted (RFC 3461 sections
+// 5.2.2 to 5.2.5).
 func (r *BounceReport) recipients() []dsn.RecipientStatus {
 	var all []dsn.RecipientStatus
 	for _, failed := range r.Failed {

@@ -139,8 +139,8 @@ func bounceParts(t *testing.T, text []byte) []string {
 	return parts
 }
 
-// DSN-9, DSN-10: no bounce for a bounce, and none that nobody wants; REQ-24: of a
-// message with REQUIRETLS only the header.
+// DSN-9, DSN-10: no bounce is sent for a bounce, or if the sender wants none. REQ-24: the
+// bounce of a message with REQUIRETLS has only its header.
 func TestBounceReportLimits(t *testing.T) {
 	t.Parallel()
 	failed := []Undelivered{{Recipients: []string{"x@a.example"}, Err: &policy.Error{Domain: "a.example", Permanent: true, Status: "5.1.1"}}}
@@ -230,8 +230,8 @@ func TestReportsOfDelayAndRelaying(t *testing.T) {
 			t.Errorf("the report is about %s", wrong)
 		}
 	}
-	// A failure that is permanent, of which the caller has not given up, is no status of
-	// a delay.
+	// The status of a delay is temporary, even if the caller keeps trying after a
+	// permanent failure.
 	gone := *waits
 	gone.Permanent, gone.Status = true, "5.1.1"
 	r.Delayed[0].Err = &gone

@@ -96,8 +96,8 @@ func (c *Client) Mail(from string) error {
 	return c.command(command, 2)
 }
 
-// command sends a command whose success has the class of reply codes.
-func (c *Client) command(command string, class int) error {
+// command sends a command. A reply means success if its code is success, or begins with it.
+func (c *Client) command(command string, success int) error {
 	if strings.ContainsAny(command, "\r\n") {
 		return errors.New("delivery: the command contains CR or LF; remove them")
 	}
@@ -107,7 +107,7 @@ func (c *Client) command(command string, class int) error {
 	}
 	c.Text.StartResponse(id)
 	defer c.Text.EndResponse(id)
-	_, _, err = c.Text.ReadResponse(class)
+	_, _, err = c.Text.ReadResponse(success)
 	return err
 }
 

@@ -18,9 +18,8 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt"
 )
 
-// What a level permits of a server that answers STARTTLS, and what the server
-// hears, STARTTLS always alone (STT-4). Nothing of a mail transaction ever goes
-// to a server that the level forbids.
+// Each level permits some reactions of a server to STARTTLS, which is always sent alone
+// (STT-4). No command of a mail transaction reaches a server that the level forbids.
 func TestStartTLS(t *testing.T) {
 	t.Parallel()
 	good, unknown := withTLS(certificates().good), withTLS(certificates().unknown)
@@ -117,9 +116,8 @@ func TestStartTLS(t *testing.T) {
 	}
 }
 
-// STT-13: octets in clear behind the 220 reply are an attempt to have them taken
-// for the server's words inside TLS. So is a 220 reply that came before it was
-// asked for.
+// STT-13: octets in cleartext after the 220 reply could be taken for replies within TLS,
+// and so could a 220 reply that came before STARTTLS was sent.
 func TestResponseInjection(t *testing.T) {
 	t.Parallel()
 	for name, play := range map[string]script{
@@ -160,7 +158,7 @@ func TestResponseInjection(t *testing.T) {
 						}
 						defer client.Close()
 						if offered, _ := client.Extension("AUTH"); offered {
-							t.Error("what came too early is believed")
+							t.Error("an extension was accepted from a reply that came too early")
 						}
 						if len(w.recorded) != 1 || len(w.recorded[0].Outcomes[0].Failures) != 1 {
 							t.Errorf("recorded %+v", w.recorded)
@@ -176,8 +174,8 @@ func TestResponseInjection(t *testing.T) {
 					if heard := w.said("192.0.2.1"); slices.Contains(heard, "TLS") {
 						t.Errorf("the handshake began: server heard %q", heard)
 					}
-					if len(w.dialled) != 1 {
-						t.Errorf("%d connections, want one: no retry in clear", len(w.dialled))
+					if len(w.dialed) != 1 {
+						t.Errorf("%d connections, want one: no retry in clear", len(w.dialed))
 					}
 				})
 			})
@@ -185,8 +183,8 @@ func TestResponseInjection(t *testing.T) {
 	}
 }
 
-// STT-7, STT-9: what was offered in clear is forgotten; STT-10: STARTTLS inside
-// TLS means nothing; REQ-9: REQUIRETLS in clear neither.
+// STT-7, STT-9: extensions offered in cleartext are forgotten, also REQUIRETLS (REQ-9).
+// STT-10: STARTTLS offered within TLS means nothing.
 func TestExtensionsAreForgotten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -221,9 +219,8 @@ func TestExtensionsAreForgotten(t *testing.T) {
 	})
 }
 
-// Whatever a host does instead of SMTP, it costs the sender neither its memory
-// nor its mail, and the next host gets its turn; STS-81. The clock is the
-// bubble's.
+// A host that does not keep to SMTP can neither exhaust the sender's memory nor hold its
+// mail: the next host is tried (STS-81). Times are those of the bubble.
 func TestMisbehavior(t *testing.T) {
 	t.Parallel()
 	endless := func(text string) func(s *server) {
@@ -327,8 +324,8 @@ func TestMisbehavior(t *testing.T) {
 	}
 }
 
-// A server that stalls after Dial cannot hold the sender for ever, nor make it
-// read for ever.
+// A server that stalls after Dial, or never ends its reply, does not hold the sender
+// forever.
 func TestClientIsBounded(t *testing.T) {
 	t.Parallel()
 	endless := func(s *server) {
@@ -394,7 +391,7 @@ func TestLongHandshake(t *testing.T) {
 	})
 }
 
-// DANE-113: should a refused host be connected to after all, it gets no mail.
+// DANE-113: a refused host gets no mail, even over a connection that exists.
 func TestRefusedHostGetsNoMail(t *testing.T) {
 	t.Parallel()
 	for name, play := range map[string]script{"in clear": inClearOnly, "in TLS": withTLS(certificates().good)} {
@@ -424,8 +421,8 @@ func TestRefusedHostGetsNoMail(t *testing.T) {
 	}
 }
 
-// STT-6: a server that does not answer QUIT holds up the next host for a moment
-// only, and a context that ends for none at all.
+// STT-6: a server that does not answer QUIT delays the next host by a few seconds, or
+// until the context ends.
 func TestFarewellIsShort(t *testing.T) {
 	t.Parallel()
 	rude := func(s *server) {
@@ -457,8 +454,8 @@ func TestFarewellIsShort(t *testing.T) {
 	}
 }
 
-// The end of the context interrupts every step at once, and is no finding about
-// the host.
+// The end of the context interrupts every step at once, and is not recorded as a failure
+// of the host.
 func TestDialIsInterrupted(t *testing.T) {
 	t.Parallel()
 	stall := func(s *server) { s.hear(); s.hear() }
@@ -485,8 +482,8 @@ func TestDialIsInterrupted(t *testing.T) {
 				if took := time.Since(start); took != time.Second {
 					t.Errorf("took %v", took)
 				}
-				if len(w.dialled) != 1 || len(w.recorded) != 0 {
-					t.Errorf("dialled %q, recorded %v", w.dialled, w.recorded)
+				if len(w.dialed) != 1 || len(w.recorded) != 0 {
+					t.Errorf("dialed %q, recorded %v", w.dialed, w.recorded)
 				}
 			})
 		})

@@ -103,9 +103,9 @@ func (m misstep) handshake(s *server) bool {
 	return s.handshake(cert)
 }
 
-// What the table says that a report counts is what Host.Attempted counts for any SMTP
-// client, and what the Dialer records; what the table says is conversation.Permanent is what the error
-// for the queue says; for what a server does at each step, at each level.
+// For each thing that a server can do, at each step and level: the table counts for a
+// report what Host.Attempted counts for any SMTP client, and what the Dialer records; and
+// the error is permanent if the verdict of the table is.
 func TestS25TableAgreesWithAttempted(t *testing.T) {
 	t.Parallel()
 	var missteps []misstep
@@ -165,7 +165,7 @@ func TestS25TableAgreesWithAttempted(t *testing.T) {
 					case goesOn != (failure == nil):
 						t.Errorf("%s: the table has action %d, and the error is %v", where, talk.Last.Action, failure)
 					case failure != nil && failure.Permanent != (talk.Last.Verdict == conversation.Permanent):
-						t.Errorf("%s: the table has verdict %d, and the error is conversation.Permanent: %v: %v", where, talk.Last.Verdict, failure.Permanent, failure)
+						t.Errorf("%s: the table has verdict %d, and the error is permanent: %v: %v", where, talk.Last.Verdict, failure.Permanent, failure)
 					}
 				})
 			}

@@ -12,8 +12,8 @@ import (
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-// What was delivered is told with how: by whom, over what, and whether the
-// domain itself named the host (DANE-48).
+// Delivered gets how a message was delivered: by which host, with which TLS, and whether
+// the domain itself named the host (DANE-48).
 func TestDelivered(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
@@ -29,19 +29,19 @@ func TestDelivered(t *testing.T) {
 	inet.Host("mx.waits.example", policytest.TLSA("3 1 1"), policytest.NoSTARTTLS)
 
 	var mu sync.Mutex
-	told := map[string]delivery.Delivery{}
+	delivered := map[string]delivery.Delivery{}
 	dialer := delivery.Dialer{Resolver: resolver(t, inet), Delivered: func(d delivery.Delivery) {
 		mu.Lock()
 		defer mu.Unlock()
-		told[d.Plan.Domain] = d
+		delivered[d.Plan.Domain] = d
 	}}
 	to := []string{"a@dane.example", "b@waits.example", "c@clear.example", "d@Dane.Example", "e@refuses.example", "f@fails.example"}
 	if err := dialer.SendMail(t.Context(), "me@sender.example", to, []byte("Subject: x\n\nx\n")); err == nil {
 		t.Error("no error for the domain that waits")
 	}
-	dane, clear := told["dane.example"], told["clear.example"]
-	if len(told) != 4 {
-		t.Fatalf("told of %v", told)
+	dane, clear := delivered["dane.example"], delivered["clear.example"]
+	if len(delivered) != 4 {
+		t.Fatalf("delivered: %v", delivered)
 	}
 	if !slices.Equal(dane.Recipients, []string{"a@dane.example", "d@Dane.Example"}) || dane.Host.By != policy.ByDANE || dane.TLS == nil || !dane.Host.RouteAuthenticated {
 		t.Errorf("%+v", dane)
@@ -50,7 +50,7 @@ func TestDelivered(t *testing.T) {
 		t.Error("TLS failed where it did not")
 	}
 	for _, domain := range []string{"refuses.example", "fails.example"} {
-		if d := told[domain]; d.TLS != nil || !d.TLSFailed {
+		if d := delivered[domain]; d.TLS != nil || !d.TLSFailed {
 			t.Errorf("%s: TLS %v, failed: %t", domain, d.TLS != nil, d.TLSFailed)
 		}
 	}
@@ -95,8 +95,8 @@ func TestS21Dial(t *testing.T) {
 	}
 }
 
-// A name in a certificate is the attacker's to choose, and must not make a line
-// of its own in a log or move a terminal's cursor.
+// An attacker chooses the names in its certificate. They must neither begin a new line
+// in a log nor move the cursor of a terminal.
 func TestErrorsAreOneLineOfASCII(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)

@@ -32,15 +32,14 @@ type Dialer struct {
 	// Resolver makes the plans. It is required.
 	Resolver *policy.Resolver
 
-	// Recorder records sessions for TLS-RPT: one for each connection that
-	// reached the question of STARTTLS, and one for each host that a policy
-	// refused. Network errors are not recorded (RFC 8460 section 4.3.4). nil
-	// records nothing.
+	// Recorder records sessions for TLS-RPT: one for each connection that reached the
+	// question of STARTTLS, and one for each host that a policy refused. Network errors
+	// are not recorded (RFC 8460 section 4.3.4). nil means that nothing is recorded.
 	Recorder tlsrpt.Recorder
 
-	// LocalName is the name for EHLO; empty means os.Hostname, or for
-	// "localhost" if that is not a name. Many mail hosts expect the name that
-	// the sending address resolves to.
+	// LocalName is the name for EHLO. Empty means os.Hostname if that is a name in the
+	// public DNS, and otherwise the local address as a literal (RFC 5321 section
+	// 4.1.4). Many mail hosts expect the name that the sending address resolves to.
 	LocalName string
 
 	// LocalIPv4 and LocalIPv6 are the addresses to send from, for each family. The zero
@@ -52,14 +51,13 @@ type Dialer struct {
 	// recipients.
 	SmartHost *SmartHost
 
-	// CustomizeTLS changes the configuration of TLS for a host, for example to add a
-	// client certificate or to choose curves. These fields are taken over from config:
-	// Certificates, GetClientCertificate, CurvePreferences, NextProtos, KeyLogWriter,
-	// MaxVersion, MinVersion where it is higher, and of CipherSuites those that
-	// crypto/tls does not call insecure. All other changes are ignored, so that none
-	// weakens what a session must prove. At level Opportunistic, a server that lacks the
-	// versions which it leaves gets the mail in cleartext. It must be safe for concurrent use, and must not
-	// keep config. nil changes nothing.
+	// CustomizeTLS changes the configuration of TLS for a host, for example to add a client certificate
+	// or to choose curves. Only these fields of config are used: Certificates, GetClientCertificate,
+	// CurvePreferences, NextProtos, KeyLogWriter, MaxVersion, MinVersion where it is higher, and of
+	// CipherSuites those that crypto/tls does not call insecure. All other changes are ignored, so that
+	// none weakens what a session must prove. At level Opportunistic, a server that lacks the remaining
+	// versions gets the mail in cleartext. The function must be safe for concurrent use, and must not
+	// keep config. nil means no changes.
 	CustomizeTLS func(host *policy.Host, config *tls.Config)
 
 	// ConnectTimeout bounds the connection to one address; 0 means 30
@@ -73,9 +71,9 @@ type Dialer struct {
 	// its reply, or a block of the message. 0 means ten minutes, the
 	// longest timeout of RFC 5321 section 4.5.3.2.
 	IdleTimeout time.Duration
-	// DomainTimeout bounds what Send does for one domain, so that stalling hosts
-	// do not delay other domains; 0 means half an hour. Each address has a share
-	// of it for its session, and one for each transaction up to the message. It does not bound a message whose octets have begun, which another
+	// DomainTimeout bounds what Send does for one domain, so that stalling hosts do not delay other
+	// domains; 0 means half an hour. Each address has a share of it for its session, and one for each
+	// transaction up to the message. It does not bound a message whose octets have begun, which another
 	// attempt could deliver twice (RFC 5321 section 4.5.3.2.6).
 	DomainTimeout time.Duration
 	// MaxConnections bounds the connections of one call to one domain,
@@ -97,9 +95,9 @@ type Dialer struct {
 	// with the status 4.4.5. 0 means 20 and 100.
 	MaxPerDomain, MaxPerHost int
 
-	// Delivered is called by Send for each transaction in which a mail host
-	// accepted the message, as soon as it did, with what a mail log needs. Calls
-	// for several domains are concurrent. nil is not called.
+	// Delivered is called by Send for each transaction in which a mail host accepted
+	// the message, as soon as it did, with what a mail log needs. Calls for several
+	// domains are concurrent. nil means that no function is called.
 	Delivered func(Delivery)
 
 	// SendingIP is the address that reports give as the sending one (RFC 8460
@@ -107,8 +105,8 @@ type Dialer struct {
 	// address of each connection, which is left out if it is private.
 	SendingIP netip.Addr
 
-	// Logger gets one line for each host that failed, and one for mail that is
-	// sent in cleartext because TLS failed. nil logs nothing.
+	// Logger gets one line for each host that failed, and one for mail that is sent in
+	// cleartext because TLS failed. nil means that nothing is logged.
 	Logger *slog.Logger
 
 	stalls  stalls
@@ -133,17 +131,17 @@ const (
 	defaultMaxPerHost     = 100
 )
 
-// Dial returns a Client in a session that meets the domain's plan. EHLO is sent, TLS
-// is verified if a policy or the operator demands it, and TLS is used whenever the
-// server offers it. The caller ends the session with Quit or Close,
-// also after an error: until then it counts for MaxPerDomain and MaxPerHost.
+// Dial returns a Client in a session that meets the domain's plan. EHLO is sent, TLS is
+// verified if a policy or the operator demands it, and TLS is used whenever the server
+// offers it. The caller ends the session with Quit or Close, even after an error: until
+// then it counts for MaxPerDomain and MaxPerHost.
 //
-// The hosts of the plan are tried in order, each at its pinned addresses. A host that
-// refuses by a reply at one address gets its other ones tried after all other hosts. A
-// refused host gets no connection. The failure of one host, such as a bad
-// certificate or a timeout, does not affect the next. Cleartext is used only with
-// hosts of level Opportunistic: if STARTTLS is not offered or refused, and, over a
-// new connection, after a failed handshake.
+// The hosts of the plan are tried in order, each at its pinned addresses. If a host
+// refuses by a reply at one address, its other addresses are tried after all other
+// hosts. A refused host gets no connection. The failure of one host, such as a bad
+// certificate or a timeout, does not affect the next. Cleartext is used only with hosts
+// of level Opportunistic: if STARTTLS is not offered or refused, and, over a new
+// connection, after a failed handshake.
 //
 // If the plan expires while hosts are tried, the domain is resolved again.
 // Before the domain fails because of MTA-STS, the policy is looked up again, and the
@@ -237,8 +235,8 @@ func (d *Dialer) localName(conn net.Conn) string {
 }
 
 // ehloName returns the name of this host for EHLO. A host name without a dot, or in a
-// domain that only the local network has, is no name in the DNS; RFC 5321 section
-// 4.1.4 has the address instead.
+// domain that only the local network has, is not a name in the public DNS; the address
+// literal replaces it (RFC 5321 section 4.1.4).
 func ehloName(hostname string, local netip.Addr) string {
 	name, err := names.Canonical(hostname)
 	switch {

@@ -56,9 +56,8 @@ func (s *sessions) take() []string {
 
 const letter = "From: s@example.net\r\nSubject: x\r\n\r\nHello\r\n"
 
-// Against every attack that a policy is there for, the mail waits, is not
-// bounced, and goes nowhere else; where nothing is published it goes out as well
-// as it can. STS-74, STS-75, STS-78, STS-83, DANE-26 to DANE-33, DANE-111,
+// Under every attack that a policy protects from, the mail waits: it is not bounced, and
+// goes to no other host. If nothing is published, it is sent in TLS if possible. STS-74, STS-75, STS-78, STS-83, DANE-26 to DANE-33, DANE-111,
 // STT-12, STT-13, STT-15, field notes 15 and 63.
 func TestDialerUnderAttack(t *testing.T) {
 	t.Parallel()
@@ -326,9 +325,9 @@ func TestDialRequireTLS(t *testing.T) {
 	}
 }
 
-// REQ-17 to REQ-19, REQ-26: "TLS-Required: No" gets a message past a policy that
-// cannot be met, in TLS if there is any, and nothing else does. REQ-25: a bounce
-// goes to a host that lacks REQUIRETLS, if it is the right one.
+// REQ-17 to REQ-19, REQ-26: only mail with "TLS-Required: No" is sent although a policy
+// cannot be met, in TLS if possible. REQ-25: a bounce may go to an authenticated host that
+// lacks REQUIRETLS.
 func TestMessagesThatAskForLess(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
@@ -386,7 +385,7 @@ func TestDialRecordsEachPolicy(t *testing.T) {
 	}
 }
 
-// dialers are a session by DANE 3 1 1 with the plan cached, and the same conversation by
+// dialers returns functions that hold a session: by DANE 3 1 1 with the plan cached, and by
 // net/smtp without verification, with the same server and certificates.
 func dialers(b *testing.B) (ours, theirs func() error) {
 	inet := policytest.New(b)

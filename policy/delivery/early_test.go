@@ -14,9 +14,9 @@ import (
 	"github.com/mxseal/mxseal/policy"
 )
 
-// SMTP-25: a server that refuses a message before its end, and closes the connection, has
-// refused it. What it says otherwise before the end does not count. Connections in
-// memory do not keep what a peer has said before it closes, so these are of TCP.
+// SMTP-25: a server that refuses a message before its end and closes the connection has
+// refused it. Other replies before the end do not count. The connections are TCP, because
+// net.Pipe does not keep what a peer wrote before it closed.
 func TestRefusedBeforeTheEnd(t *testing.T) {
 	t.Parallel()
 	for reply, want := range map[string]string{

@@ -120,8 +120,8 @@ func endingAt(withTLS bool, step string, how end) script {
 // S7, S14, S16: however a server ends the conversation before the message, the next host
 // gets the mail, once; where TLS is mandatory, it gets it in TLS, and nothing goes out
 // in cleartext before. After the message, the outcome is unknown and no other host gets
-// it. Nothing of this is permanent, with RequireTLS neither, except for an alert in the
-// handshake that says that the server lacks the TLS that is needed (S19).
+// it. None of this is permanent, except with RequireTLS if an alert in the handshake says
+// that the server lacks the TLS that is needed (S19), or if the server lacks REQUIRETLS.
 func TestEveryEndAtEveryStep(t *testing.T) {
 	t.Parallel()
 	for _, how := range ends {
@@ -196,8 +196,8 @@ func holdToEnd(t *testing.T, how end, step string, level policy.Level, inTLS boo
 	}
 }
 
-// S7, S14: a connection that the server's machine resets, over TCP: what it has sent before is
-// lost, and writing fails as well as reading.
+// S7, S14: the server's machine resets the connection, over TCP: what the server sent
+// before is lost, and both reading and writing fail.
 func TestResetAtEveryStep(t *testing.T) {
 	t.Parallel()
 	pipe := tcpPipe(t)
@@ -230,8 +230,8 @@ func TestResetAtEveryStep(t *testing.T) {
 	}
 }
 
-// tcpPipe returns a function that makes connections of TCP, of which the server's end
-// resets the connection when it is closed.
+// tcpPipe returns a function that makes TCP connections. Closing the server's end resets
+// the connection.
 func tcpPipe(t *testing.T) func() (ours, theirs net.Conn) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

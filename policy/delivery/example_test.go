@@ -12,8 +12,8 @@ import (
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-// exampleInternet stands for the real one: example.org has DANE, example.net
-// has MTA-STS and somebody in the place of its mail host.
+// exampleInternet returns a private internet: example.org has DANE, example.net has
+// MTA-STS, and an impostor has taken the place of its mail host.
 func exampleInternet() *policytest.Internet {
 	inet := policytest.New(nil)
 	inet.Domain("example.org").MX("mx.example.org")

@@ -11,11 +11,10 @@ import (
 	"github.com/mxseal/mxseal/policy"
 )
 
-// S3, S4, S5, SMTP-4, EAI-10, DSN-13: all combinations of what a server offers and of what a message
-// needs: a parameter is sent if the server offers its extension and the message needs it,
-// and a message that needs what is not offered is not sent. What we do not use is not
-// used because it is offered: BDAT (RFC 3030) is not sent, and neither is mail that
-// needs it.
+// S3, S4, S5, SMTP-4, EAI-10, DSN-13: for all combinations of what a server offers and what
+// a message needs, a parameter is sent if the server offers its extension and the message
+// needs it, and a message that needs what is not offered is not sent. Other extensions are
+// not used even if they are offered, such as BDAT (RFC 3030).
 func TestS4EveryCombination(t *testing.T) {
 	t.Parallel()
 	extensions := []string{"8BITMIME", "SMTPUTF8", "SIZE 1000", "DSN", "PIPELINING"}

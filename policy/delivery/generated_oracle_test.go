@@ -19,7 +19,7 @@ type oracle struct {
 	mu          sync.Mutex
 	connections []*connection
 	reported    map[string][]string // by recipient: delivered, temporary, permanent, unknown
-	dialled     []string
+	dialed      []string
 	recorded    []tlsrpt.Session
 
 	complaints []string
@@ -203,7 +203,7 @@ func (o *oracle) checkRecipient(recipient, reported string) {
 func (o *oracle) checkAllTried(recipient string) {
 	for _, host := range o.scenario.hosts {
 		for _, addr := range host.addrs {
-			if !slices.Contains(o.dialled, addr) {
+			if !slices.Contains(o.dialed, addr) {
 				o.complain("%s: reported temporary, and %s was not tried", recipient, addr)
 			}
 		}
@@ -298,8 +298,8 @@ func (o *oracle) everywhere(addrs map[string]bool) bool {
 	return true
 }
 
-// checkReports: a report counts a failure for mail in cleartext. It counts a success only for a session that the level permits,
-// on the first connection to an address.
+// checkReports: a report counts a failure for mail in cleartext. It counts a success only
+// for a session that the level permits, on the first connection to an address.
 func (o *oracle) checkReports() {
 	for _, c := range o.connections {
 		if !slices.ContainsFunc(c.exchanges, func(x exchange) bool { return x.verb == "." && x.tls == "" }) {

@@ -26,7 +26,7 @@ type scenario struct {
 	hosts      []mailHost
 	requireTLS bool
 	recipients int
-	// hurry is the Dialer's DomainTimeout; 0 stands for a very long one.
+	// hurry is the Dialer's DomainTimeout; 0 means a very long one.
 	hurry  time.Duration
 	quirks []quirk
 }
@@ -104,7 +104,7 @@ func (s *scenario) at(addr string, conn int, step string) reaction {
 	return reaction{does: answers}
 }
 
-// has reports whether one of the quirks of a connection is general.
+// has reports whether a server does this at any step of a connection.
 func (s *scenario) has(addr string, conn int, does string) bool {
 	return slices.ContainsFunc(s.quirks, func(q quirk) bool {
 		return q.addr == addr && (q.conn == conn || q.conn < 0) && q.does == does
@@ -364,7 +364,7 @@ func (s *scenario) hold(t *testing.T, seen *tally) (complaints []string) {
 		}
 		time.Sleep(time.Hour) // until every server has noticed
 		synctest.Wait()
-		o.dialled, o.recorded = w.dialled, w.recorded
+		o.dialed, o.recorded = w.dialed, w.recorded
 		complaints = o.judge(to)
 		for _, verdict := range o.reported {
 			switch verdict[0] {

@@ -88,9 +88,9 @@ func BenchmarkSend25MiB(b *testing.B) {
 	}
 }
 
-// A message of 25 MiB is sent from a file with less than 1 MiB of heap. What is counted is
-// all that both sides allocate until the end, which is more: most of it are the timers of
-// net.Pipe.
+// A message of 25 MiB is sent from a file with less than 1 MiB of heap. The test counts
+// everything that both sides allocate until the end, most of it timers of net.Pipe, so its
+// limit is 1.5 MiB.
 func TestLargeMessageNeedsLittleMemory(t *testing.T) {
 	for name, convert := range map[string]bool{"as it is": false, "converted": true} {
 		file := largeMessage(t, convert)

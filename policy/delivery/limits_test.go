@@ -136,8 +136,8 @@ func TestS24OneDomain(t *testing.T) {
 					}
 					time.Sleep(time.Second)
 				}
-				if len(w.dialled) != 3 {
-					t.Errorf("%d connections", len(w.dialled))
+				if len(w.dialed) != 3 {
+					t.Errorf("%d connections", len(w.dialed))
 				}
 				all.Wait()
 				if d.domains.Len() != 0 || d.hosts.Len() != 0 {
@@ -222,12 +222,12 @@ func TestS13Shares(t *testing.T) {
 		if err != nil || time.Since(start) >= 2*time.Minute {
 			t.Errorf("error %v after %v", err, time.Since(start))
 		}
-		if !slices.Equal(w.dialled, []string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"}) {
-			t.Errorf("dialled %q", w.dialled)
+		if !slices.Equal(w.dialed, []string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"}) {
+			t.Errorf("dialed %q", w.dialed)
 		}
-		w.dialled = nil
-		if err := d.SendMail(t.Context(), "s@example.net", []string{"x@example.org"}, []byte(letter)); err != nil || w.dialled[0] != "192.0.2.4" {
-			t.Errorf("error %v; dialled %q, want those that stalled last", err, w.dialled)
+		w.dialed = nil
+		if err := d.SendMail(t.Context(), "s@example.net", []string{"x@example.org"}, []byte(letter)); err != nil || w.dialed[0] != "192.0.2.4" {
+			t.Errorf("error %v; dialed %q, want those that stalled last", err, w.dialed)
 		}
 	})
 }
@@ -251,15 +251,15 @@ func TestS13StallsAtEveryStep(t *testing.T) {
 						d.DomainTimeout, d.MaxConnections = domainTimeout, 100
 						last := "" // that stalled
 						for range 3 {
-							w.dialled = nil
+							w.dialed = nil
 							if err := d.SendMail(t.Context(), "s@example.net", []string{"x@example.org"}, []byte(letter)); err != nil {
 								t.Fatal(err)
 							}
-							if slices.Contains(w.dialled, last) {
-								t.Errorf("dialled %q, and %s had stalled", w.dialled, last)
+							if slices.Contains(w.dialed, last) {
+								t.Errorf("dialed %q, and %s had stalled", w.dialed, last)
 							}
-							if len(w.dialled) > 1 && w.dialled[len(w.dialled)-1] == "192.0.2.9" {
-								last = w.dialled[len(w.dialled)-2]
+							if len(w.dialed) > 1 && w.dialed[len(w.dialed)-1] == "192.0.2.9" {
+								last = w.dialed[len(w.dialed)-2]
 							}
 						}
 						if last == "" && !(level == policy.Opportunistic && strings.Contains(verb, "TLS")) {
@@ -279,8 +279,8 @@ func TestS13SlowIsNotStalled(t *testing.T) {
 	t.Parallel()
 	addr := func(i int) string { return fmt.Sprintf("192.0.2.%d", i) }
 	for name, tt := range map[string]struct {
-		first   script
-		dialled []string // for each message
+		first  script
+		dialed []string // for each message
 	}{
 		"slow":    {slowly("MAIL", 4*time.Minute), []string{addr(1)}},
 		"refuses": {answering(map[string]string{"MAIL": "450 later\r\n"}), []string{addr(1), addr(3)}},
@@ -302,12 +302,12 @@ func TestS13SlowIsNotStalled(t *testing.T) {
 				d := w.dialer()
 				d.Resolver = w.published(t, hosts...)
 				for range 2 {
-					w.dialled = nil
+					w.dialed = nil
 					if err := d.SendMail(t.Context(), "s@example.net", []string{"x@example.org"}, []byte(letter)); err != nil {
 						t.Fatal(err)
 					}
-					if !slices.Equal(w.dialled, tt.dialled) {
-						t.Errorf("dialled %q, want %q", w.dialled, tt.dialled)
+					if !slices.Equal(w.dialed, tt.dialed) {
+						t.Errorf("dialed %q, want %q", w.dialed, tt.dialed)
 					}
 				}
 			})

@@ -17,8 +17,8 @@ import (
 
 // Mail is a message with its envelope, for Dialer.Send.
 type Mail struct {
-	// From is the return path, with or without angle brackets. Empty or "<>" is
-	// the return path of a bounce.
+	// From is the return path, with or without angle brackets. Empty or "<>" means the
+	// return path of a bounce.
 	From string
 	// To are the recipients, of any number of domains. A mailbox that occurs again,
 	// even if it is written in another way, gets the message once, with the
@@ -40,8 +40,8 @@ type Mail struct {
 	// value leaves that to the server. With RequireTLS, ReturnFull becomes
 	// ReturnHeaders (RFC 8689 section 5).
 	Return Return
-	// EnvelopeID is repeated in reports about the message: printable ASCII, up
-	// to 100 characters when encoded. Empty is none.
+	// EnvelopeID is repeated in reports about the message: printable ASCII, up to 100
+	// characters when encoded. Empty means none.
 	EnvelopeID string
 }
 
@@ -54,8 +54,8 @@ type Recipient struct {
 	// Notify says when the sender wants a report. The zero value leaves that to
 	// the server.
 	Notify Notify
-	// Original is the recipient as the sender first named it. A relay passes on
-	// what it has received. The zero value is none.
+	// Original is the recipient as the sender first named it. A relay passes on what it
+	// has received. The zero value means none.
 	Original Address
 }
 
@@ -87,11 +87,11 @@ const (
 	ReturnHeaders = Return(dsn.ReturnHeaders)
 )
 
-// Address is an address with its type (RFC 3461 section 4.2). The zero value is
+// Address is an address with its type (RFC 3461 section 4.2). The zero value means
 // none.
 type Address struct {
-	// Type is the address type; empty means "rfc822", or for "utf-8" if
-	// Mailbox is not ASCII.
+	// Type is the address type; empty means "rfc822", or "utf-8" if Mailbox is not
+	// ASCII.
 	Type string
 	// Mailbox is the address, decoded and without angle brackets.
 	Mailbox string
@@ -155,7 +155,7 @@ func (noText) ReadAt([]byte, int64) (int, error) { return 0, io.EOF }
 
 // form is how a message goes to a server.
 type form struct {
-	// parameters are those of MAIL.
+	// parameters are the parameters of MAIL.
 	parameters []string
 	// convert means that the message is sent in 7-bit form.
 	convert bool
@@ -206,7 +206,7 @@ func (m *message) form(offered wire.Extensions, utf8 bool) (form, *shortcoming) 
 	return f, nil
 }
 
-// mailParameters returns those of MAIL for a server with DSN.
+// mailParameters returns the parameters of MAIL for a server with DSN.
 func (m *message) mailParameters(requireTLS bool) []string {
 	wanted := m.dsn
 	if requireTLS && wanted.Return == dsn.ReturnFull {

@@ -145,8 +145,8 @@ func TestMalformedParameters(t *testing.T) {
 			mail := mailOf(letter, "x@a.example")
 			test.change(&mail)
 			_, err := w.serving(t, policy.Config{}).Send(t.Context(), mail)
-			if got := failures(t, err); !slices.Equal(got, []string{test.want}) || len(w.dialled) > 0 {
-				t.Errorf("failures %q, want %q; dialled %q", got, test.want, w.dialled)
+			if got := failures(t, err); !slices.Equal(got, []string{test.want}) || len(w.dialed) > 0 {
+				t.Errorf("failures %q, want %q; dialed %q", got, test.want, w.dialed)
 			}
 		})
 	}
@@ -353,7 +353,7 @@ func TestMessageThatBecomesUnreadable(t *testing.T) {
 				}
 				synctest.Wait()
 				if ended {
-					t.Error("the server got a part of the message as though it were the whole")
+					t.Error("a part of the message was ended by a dot")
 				}
 			})
 		})

@@ -21,8 +21,8 @@ func mailReplies(inTLS bool, replies map[string]string) script {
 	return answering(replies)
 }
 
-// SMTP-14: S7: what a host refuses for now goes to the next host, in cleartext and in TLS
-// (RFC 5321 section 5.1). What is refused for good does not.
+// SMTP-14: S7: mail that a host refuses temporarily goes to the next host, in cleartext and
+// in TLS (RFC 5321 section 5.1). Mail that it refuses permanently does not.
 func TestS7NextHost(t *testing.T) {
 	t.Parallel()
 	const next = "" // the message went to the next host
@@ -148,12 +148,12 @@ func TestS7NextHostAndNextAddress(t *testing.T) {
 					if (err != nil) != (hosts == "all others down") {
 						t.Errorf("%s: error %v", hosts, err)
 					}
-					dialled := want.afterNone
+					dialed := want.afterNone
 					if p.reply != "" && p.reply != "what?" {
-						dialled = want.afterReply
+						dialed = want.afterReply
 					}
-					if !slices.Equal(w.dialled, dialled) {
-						t.Errorf("%s: dialled %q, want %q", hosts, w.dialled, dialled)
+					if !slices.Equal(w.dialed, dialed) {
+						t.Errorf("%s: dialed %q, want %q", hosts, w.dialed, dialed)
 					}
 				}
 			})
@@ -381,15 +381,15 @@ func TestS13Stalls(t *testing.T) {
 					known  int // addresses that are remembered afterwards
 					then   time.Duration
 				}{{4, 4, 0}, {4, 8, 0}, {0, 8, 11 * time.Minute}, {4, 4, 0}} {
-					start, before := time.Now(), len(w.dialled)
+					start, before := time.Now(), len(w.dialed)
 					if err := d.SendMail(t.Context(), "s@example.net", []string{"x@example.org"}, []byte(letter)); err != nil {
 						t.Fatal(err)
 					}
 					if took := time.Since(start); took != time.Duration(step.stalls)*tt.each {
 						t.Errorf("took %v, want %v", took, time.Duration(step.stalls)*tt.each)
 					}
-					if got := w.dialled[before:]; len(got) != step.stalls+1 || got[len(got)-1] != "192.0.2.9" {
-						t.Errorf("dialled %q", got)
+					if got := w.dialed[before:]; len(got) != step.stalls+1 || got[len(got)-1] != "192.0.2.9" {
+						t.Errorf("dialed %q", got)
 					}
 					for addr, until := range d.Stalled() {
 						if addr.String() == "192.0.2.9" || time.Until(until) <= 0 || time.Until(until) > 10*time.Minute {

@@ -34,18 +34,19 @@ func (t target) isAt(other target) bool {
 	return t.host.Name == other.host.Name && t.addr == other.addr
 }
 
-// turn is when an address is tried: those of the same turn in the order of the plan.
+// turn says when an address is tried. Addresses of the same turn are tried in the order
+// of the plan.
 type turn uint8
 
 const (
-	// firstTurn has two addresses of each host, and the refused hosts.
+	// firstTurn is for two addresses of each host, and for the refused hosts.
 	firstTurn turn = iota
-	// secondTurn has the other addresses.
+	// secondTurn is for the other addresses.
 	secondTurn
-	// afterReply has those of hosts that have refused the mail at one address by a
-	// reply.
+	// afterReply is for addresses of hosts that have refused the mail at another
+	// address by a reply.
 	afterReply
-	// stalledTurn has those that stalled recently.
+	// stalledTurn is for addresses that stalled recently.
 	stalledTurn
 )
 
@@ -103,7 +104,7 @@ type stalls struct {
 	until map[netip.Addr]time.Time
 }
 
-// note remembers an address. When there are too many, those that are over are
+// note remembers an address. When there are too many, those whose time is over are
 // dropped, or else any.
 func (s *stalls) note(addr netip.Addr) {
 	now := time.Now()

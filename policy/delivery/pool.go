@@ -31,11 +31,12 @@ import (
 // Opportunistic. A session to a host never takes the place of a better one that was not
 // tried.
 //
-// RSET comes before each message. A session that the server has closed, or in which it
-// sent anything that no command asked for, ends, and a new connection to the same address
-// is made. That is no failure. The same happens once if the server refuses MAIL for now,
-// by which many servers limit the messages of a session; the reply over the new connection counts. After a timeout, or a reply that cannot be told from
-// another, a session is not kept.
+// RSET comes before each message. A session that the server has closed, or in which it sent
+// anything that no command asked for, ends, and a new connection to the same address is
+// made. That is not a failure. The same happens once if the server refuses MAIL for now, by
+// which many servers limit the messages of a session; the reply over the new connection
+// counts. After a timeout, or a reply that cannot be told from another, a session is not
+// kept.
 //
 // TLS sessions of new connections are resumed where the server permits that: only within
 // the same plan key and level, and verified as a full handshake is. If a resumed one
@@ -80,7 +81,8 @@ const (
 // ErrPoolClosed means that Close was called before.
 var ErrPoolClosed = errors.New("delivery: the Pool is closed")
 
-// contact is what a session must agree in, besides what it proves.
+// contact has what must be equal for a session to be used again, besides what it
+// proves.
 type contact struct {
 	host       string
 	port       uint16
@@ -112,8 +114,8 @@ func (p *Pool) Send(ctx context.Context, mail Mail, options ...policy.Option) (R
 // server; a client that does not wait for the reply to its QUIT leaves the session as one
 // that does. After the body of the loop, neither the Session nor its NetConn can be used.
 //
-// If a kept session turns out to be of no more use to the server, Session.Failure says NextHost,
-// and the next session is a new one with the same address.
+// If the server serves no more messages in a kept session, Session.Failure says NextHost, and
+// the next session is a new one with the same address.
 func (p *Pool) Sessions(ctx context.Context, domain string, options ...policy.Option) iter.Seq2[*Session, error] {
 	return sessions(ctx, p.walk, domain, options)
 }
@@ -201,7 +203,7 @@ func (p *Pool) leave() {
 	}
 }
 
-// contact returns what a session with a target has to agree in.
+// contact returns the contact of a session with a target.
 func (p *Pool) contact(plan *policy.Plan, t target) contact {
 	c := contact{
 		host: t.host.Name, port: t.host.Port, addr: t.addr, serverName: t.host.ServerName,
@@ -249,8 +251,8 @@ func (p *Pool) keep(w *walk, talk *conversation.Conversation) bool {
 	return true
 }
 
-// redial has the target of the session that has ended dialed once more, before all
-// others.
+// redial makes the target of the session that has ended the next one, for a new
+// connection.
 func (w *walk) redial() {
 	again := w.current
 	again.fresh = true

@@ -21,9 +21,9 @@ import (
 	"github.com/mxseal/mxseal/policy"
 )
 
-// What somebody would try against Pool: a server that confuses the replies of two
-// messages, a client that keeps its hands on a session which is not its own any more, and
-// a message that inherits something from the one before.
+// Attacks on Pool: a server that confuses the replies of two messages, a client that uses a
+// session which is no longer its own, and a message that inherits something from the one
+// before.
 
 // overSession sends a message over the next session of a domain, by net/smtp.
 func (p *pooled) overSession(t *testing.T, domain string, use func(*Session) error) error {
@@ -62,8 +62,8 @@ func TestPoolSessions(t *testing.T) {
 		for range p.pool.Sessions(t.Context(), "first.example") {
 			break // without a word
 		}
-		if len(p.dialled) != 1 || p.mails("192.0.2.1") != 6 || len(p.recorded) != 1 {
-			t.Errorf("dialled %q, %d messages, %d reports", p.dialled, p.mails("192.0.2.1"), len(p.recorded))
+		if len(p.dialed) != 1 || p.mails("192.0.2.1") != 6 || len(p.recorded) != 1 {
+			t.Errorf("dialed %q, %d messages, %d reports", p.dialed, p.mails("192.0.2.1"), len(p.recorded))
 		}
 		if err := p.pool.Close(t.Context()); err != nil {
 			t.Error(err)
@@ -103,14 +103,14 @@ func TestPoolSessionsHaveEnded(t *testing.T) {
 			if ending[0] == '4' {
 				want = append(want, "192.0.2.2") // which that reply in a new session leads to
 			}
-			if !slices.Equal(p.dialled, want) {
-				t.Errorf("%q: dialled %q, want %q", ending, p.dialled, want)
+			if !slices.Equal(p.dialed, want) {
+				t.Errorf("%q: dialed %q, want %q", ending, p.dialed, want)
 			}
 		})
 	}
 }
 
-// A client that has spoken of more than mail leaves a session that nobody else gets.
+// A session over which a client has sent more than mail is not reused.
 func TestPoolSessionsAreNotInherited(t *testing.T) {
 	t.Parallel()
 	say := func(lines string, replies int) func(*Session) error {
@@ -169,7 +169,7 @@ func TestPoolSessionsAreNotInherited(t *testing.T) {
 				if err := p.send(t, "first.example"); err != nil {
 					t.Fatal(err)
 				}
-				if reused := len(p.dialled) == 1; reused != tt.reused {
+				if reused := len(p.dialed) == 1; reused != tt.reused {
 					t.Errorf("reused %v, want %v; heard %q", reused, tt.reused, p.said("192.0.2.1"))
 				}
 				lines := p.said("192.0.2.1")
@@ -232,8 +232,8 @@ func TestPoolSessionsAreOutOfReach(t *testing.T) {
 		if err := <-sent; err != nil {
 			t.Errorf("the message: %v", err)
 		}
-		if got, want := verbs(p.said("192.0.2.1")), "EHLO RSET MAIL RCPT DATA ."; got != want || len(p.dialled) != 1 {
-			t.Errorf("heard %s, want %s; dialled %q", got, want, p.dialled)
+		if got, want := verbs(p.said("192.0.2.1")), "EHLO RSET MAIL RCPT DATA ."; got != want || len(p.dialed) != 1 {
+			t.Errorf("heard %s, want %s; dialed %q", got, want, p.dialed)
 		}
 	})
 }
@@ -279,8 +279,8 @@ func TestPoolContextEndsLate(t *testing.T) {
 		if err := p.send(t, "first.example"); err != nil {
 			t.Error(err)
 		}
-		if len(p.dialled) != 2 {
-			t.Errorf("a connection that a context closes was kept; dialled %q", p.dialled)
+		if len(p.dialed) != 2 {
+			t.Errorf("a connection that a context closes was kept; dialed %q", p.dialed)
 		}
 	})
 }
@@ -395,8 +395,8 @@ func TestPoolKeepsNothingOdd(t *testing.T) {
 				if err := p.send(t, "second.example"); err != nil {
 					t.Fatal(err)
 				}
-				if len(p.dialled) != 2 {
-					t.Errorf("dialled %q, heard %q", p.dialled, p.said("192.0.2.1"))
+				if len(p.dialed) != 2 {
+					t.Errorf("dialed %q, heard %q", p.dialed, p.said("192.0.2.1"))
 				}
 			})
 		})
@@ -434,8 +434,8 @@ func TestPoolKeepsASessionAfterQUIT(t *testing.T) {
 				if err := p.send(t, "second.example"); err != nil {
 					t.Error(err)
 				}
-				if len(p.dialled) != connections {
-					t.Errorf("%q, then %s: %d connections, want %d", last, name, len(p.dialled), connections)
+				if len(p.dialed) != connections {
+					t.Errorf("%q, then %s: %d connections, want %d", last, name, len(p.dialed), connections)
 				}
 				if got := verbs(p.said("192.0.2.1")); connections == 1 && strings.Contains(got, "QUIT") {
 					t.Errorf("heard %s", got)
@@ -485,7 +485,7 @@ func TestPoolContextEndsInTheLastStep(t *testing.T) {
 			t.Fatalf("error %v, context %v", err, ctx.Err())
 		}
 		if err := p.send(t, "first.example"); err != nil || p.mails("192.0.2.1") != 2 {
-			t.Errorf("dialled %q, MAIL %d times, error %v", p.dialled, p.mails("192.0.2.1"), err)
+			t.Errorf("dialed %q, MAIL %d times, error %v", p.dialed, p.mails("192.0.2.1"), err)
 		}
 		closeNow()
 	})
@@ -574,14 +574,14 @@ func wantsOneMessage(t *testing.T, refusal string) {
 		})
 	}
 	sending.Wait()
-	dialled, mails := len(p.dialled), p.mails("192.0.2.1")
+	dialed, mails := len(p.dialed), p.mails("192.0.2.1")
 	for range 4 {
 		if err := p.send(t, "first.example"); err != nil {
 			t.Error(err)
 		}
 	}
-	if len(p.dialled) != dialled+4 {
-		t.Errorf("%d connections for 4 messages", len(p.dialled)-dialled)
+	if len(p.dialed) != dialed+4 {
+		t.Errorf("%d connections for 4 messages", len(p.dialed)-dialed)
 	}
 	// No other idle session is asked before the new connection.
 	if got := p.mails("192.0.2.1") - mails; got != 8 {

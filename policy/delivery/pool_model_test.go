@@ -415,7 +415,7 @@ func (m *model) judge(mail modelMail, plan *policy.Plan, host *policy.Host, stat
 		m.t.Errorf("message %d at %s (%v by %v): %s", mail.number, host.Name, host.Level, host.By, fmt.Sprintf(format, args...))
 	}
 	if plan.Domain != mail.domain || plan.Host(host.Name) != host || host.Level == policy.Refused || time.Now().After(plan.Expires.Add(time.Hour)) {
-		complain("it is not of the plan, or the plan is not of now")
+		complain("the host is not in the plan, or the plan has expired")
 	}
 	i := slices.IndexFunc(m.hosts, func(h *modelHost) bool { return h.name == host.Name })
 	h := m.hosts[i]
@@ -423,14 +423,14 @@ func (m *model) judge(mail modelMail, plan *policy.Plan, host *policy.Host, stat
 	over := h.seen[strconv.Itoa(mail.number)]
 	h.mu.Unlock()
 	if !slices.Contains(host.Addrs, netip.MustParseAddr(over.addr)) {
-		complain("%s is not its address", over.addr)
+		complain("the connection was to %s, which is not in the plan", over.addr)
 	}
 	floor := max(mail.floor, host.Level)
 	if (state != nil) != (over.tls != "") || floor > policy.Opportunistic && state == nil {
 		complain("TLS %q", over.tls)
 	}
 	if over.refusedTLS && floor > policy.Opportunistic {
-		complain("a second attempt")
+		complain("the session is that of a second attempt")
 	}
 	if mail.needs && !over.requireTLS {
 		complain("REQUIRETLS was not offered")
@@ -456,8 +456,8 @@ func (m *model) plan(mail modelMail) *policy.Plan {
 	return plan
 }
 
-// compare sends a message that failed over a new connection, if the plan is still as
-// before. The servers are.
+// compare sends a message like one that failed over a new connection, if the plan is
+// still the same. The servers are.
 func (m *model) compare(mail modelMail, old *policy.Plan, failure error) {
 	if m.plan(mail) != old || strings.Contains(failure.Error(), "4.4.5") { // a bound
 		return
@@ -465,11 +465,11 @@ func (m *model) compare(mail modelMail, old *policy.Plan, failure error) {
 	fresh := m.world.dialer()
 	fresh.Recorder, fresh.Resolver, fresh.DomainTimeout = nil, m.dialer.Resolver, 100*time.Hour
 	if err := fresh.SendMail(m.t.Context(), "s@example.net", []string{"x@" + mail.domain}, []byte("Subject: compared\r\n\r\nx\r\n"), mail.options...); err == nil {
-		m.t.Errorf("message %d failed, and not over a new connection: %v", mail.number, failure)
+		m.t.Errorf("message %d failed, and the same over a new connection does not: %v", mail.number, failure)
 	}
 }
 
-// check looks at what is true at any time.
+// check checks what must hold at any time.
 func (m *model) check() {
 	synctest.Wait()
 	m.open.mu.Lock()

@@ -50,7 +50,7 @@ func (p *pooled) send(t *testing.T, domain string, options ...policy.Option) err
 	return p.pool.SendMail(t.Context(), "s@example.net", []string{"x@" + domain}, []byte(letter), options...)
 }
 
-// mails is how many messages an address has been sent.
+// mails returns how many MAIL commands an address has received.
 func (p *pooled) mails(addr string) (count int) {
 	for _, line := range p.said(addr) {
 		if strings.HasPrefix(line, "MAIL ") {
@@ -70,7 +70,7 @@ func clearThen(replies map[string]string) script {
 
 // SMTP-37: the columns of decision "Pool": a session serves another message only if a
 // new connection would be the same, and if it meets the plan of that message. Every
-// message is delivered in any case, unless a new connection would not do either.
+// message is delivered, unless it would fail over a new connection too.
 func TestPoolColumns(t *testing.T) {
 	t.Parallel()
 	none := func(*testing.T, *pooled) {}
@@ -92,7 +92,7 @@ func TestPoolColumns(t *testing.T) {
 	}{
 		{name: "nothing changed", plays: []script{withTLS(good)}, change: none, reused: true},
 		{name: "nothing changed, in cleartext", plays: []script{inClearOnly}, change: none, reused: true},
-		{name: "nothing changed, a certificate of nobody", plays: []script{withTLS(unknown)}, change: none, reused: true},
+		{name: "nothing changed, an untrusted certificate", plays: []script{withTLS(unknown)}, change: none, reused: true},
 
 		{name: "another host name", plays: []script{withTLS(good)}, change: func(t *testing.T, p *pooled) {
 			p.names.Add(t, dnssec.Insecure, "second.example. MX 10 mx2.example.net.")
@@ -173,7 +173,7 @@ func TestPoolColumns(t *testing.T) {
 				if err := p.send(t, "first.example", tt.first...); err != nil {
 					t.Fatal(err)
 				}
-				dialled, resolver := len(p.dialled), p.dialer.Resolver
+				dialed, resolver := len(p.dialed), p.dialer.Resolver
 				tt.change(t, p)
 				if p.dialer.Resolver == resolver { // a new one has none of the records of before
 					p.dialer.Resolver = p.resolver(t, p.names, policy.Config{})
@@ -182,8 +182,8 @@ func TestPoolColumns(t *testing.T) {
 				if (err != nil) != tt.fails {
 					t.Errorf("the second message: %v, want a failure: %v", err, tt.fails)
 				}
-				if reused := len(p.dialled) == dialled; reused != tt.reused {
-					t.Errorf("reused: %v, want %v; dialled %q", reused, tt.reused, p.dialled)
+				if reused := len(p.dialed) == dialed; reused != tt.reused {
+					t.Errorf("reused: %v, want %v; dialed %q", reused, tt.reused, p.dialed)
 				}
 				mails := p.mails("192.0.2.1") + p.mails("192.0.2.2")
 				if want := map[bool]int{true: 1, false: 2}[tt.fails]; mails != want {
@@ -249,8 +249,8 @@ func offeredInClear(cert tls.Certificate) script {
 	}
 }
 
-// The column "client certificate" where a function chooses it in the handshake: it is
-// asked again what it would choose for the same request.
+// The column "client certificate", if a function chooses the certificate in the handshake:
+// the function is called again with the same request.
 func TestPoolAsksForTheClientCertificate(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -284,11 +284,11 @@ func TestPoolAsksForTheClientCertificate(t *testing.T) {
 				t.Fatal(err)
 			}
 			current, fails = tt.next, tt.nextFails
-			dialled := len(p.dialled)
+			dialed := len(p.dialed)
 			if err := p.send(t, "second.example"); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
-			if reused := len(p.dialled) == dialled; reused != tt.reused {
+			if reused := len(p.dialed) == dialed; reused != tt.reused {
 				t.Errorf("%s: reused %v, want %v", name, reused, tt.reused)
 			}
 		})
@@ -326,7 +326,7 @@ func TestPoolLogin(t *testing.T) {
 			if err := p.send(t, "second.example"); err != nil {
 				t.Fatal(err)
 			}
-			if reused := len(p.dialled) == 1; reused != tt.reused || p.mails("192.0.2.1") != 2 {
+			if reused := len(p.dialed) == 1; reused != tt.reused || p.mails("192.0.2.1") != 2 {
 				t.Errorf("%s: reused %v, want %v; heard %q", name, reused, tt.reused, p.said("192.0.2.1"))
 			}
 		})
@@ -403,7 +403,7 @@ func TestPoolTriesBetterHostsFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 		if p.mails("192.0.2.1") != 1 || p.mails("192.0.2.2") != 1 {
-			t.Errorf("dialled %q", p.dialled)
+			t.Errorf("dialed %q", p.dialed)
 		}
 	})
 }
@@ -418,8 +418,8 @@ func TestPoolReports(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if len(p.recorded) != 1 || len(p.dialled) != 1 || p.mails("192.0.2.1") != 5 {
-			t.Errorf("%d sessions were recorded, dialled %q", len(p.recorded), p.dialled)
+		if len(p.recorded) != 1 || len(p.dialed) != 1 || p.mails("192.0.2.1") != 5 {
+			t.Errorf("%d sessions were recorded, dialed %q", len(p.recorded), p.dialed)
 		}
 		if got, want := verbs(p.said("192.0.2.1")), "EHLO STARTTLS TLS EHLO MAIL RCPT DATA ."+strings.Repeat(" RSET MAIL RCPT DATA .", 4); got != want {
 			t.Errorf("heard %s, want %s", got, want)
@@ -557,8 +557,8 @@ func TestPoolSessionHasEnded(t *testing.T) {
 					}
 					time.Sleep(time.Second)
 				}
-				if want := []string{"192.0.2.1", "192.0.2.1"}; !slices.Equal(p.dialled, want) {
-					t.Errorf("dialled %q, want %q", p.dialled, want)
+				if want := []string{"192.0.2.1", "192.0.2.1"}; !slices.Equal(p.dialed, want) {
+					t.Errorf("dialed %q, want %q", p.dialed, want)
 				}
 				if got := strings.Count(strings.Join(p.said("192.0.2.1"), "\n"), "\n."); got != 4 { // with the dots of the letter
 					t.Errorf("heard %q", p.said("192.0.2.1"))
@@ -587,8 +587,8 @@ func TestPoolSessionStalls(t *testing.T) {
 			if err := p.send(t, "second.example"); err != nil {
 				t.Fatal(err)
 			}
-			if want := []string{"192.0.2.1", "192.0.2.2"}; !slices.Equal(p.dialled, want) {
-				t.Errorf("%s: dialled %q, want %q", verb, p.dialled, want)
+			if want := []string{"192.0.2.1", "192.0.2.2"}; !slices.Equal(p.dialed, want) {
+				t.Errorf("%s: dialed %q, want %q", verb, p.dialed, want)
 			}
 			if !p.dialer.stalls.recent(netip.MustParseAddr("192.0.2.1")) {
 				t.Errorf("%s: the address that stalled is tried first again", verb)
@@ -617,13 +617,13 @@ func TestPoolRefusalsCount(t *testing.T) {
 			replies[tt.verb] = tt.reply + "\r\n"
 			err := p.send(t, "second.example")
 			var failure *policy.Error
-			if !errors.As(err, &failure) || !strings.Contains(err.Error(), tt.reply[4:9]) || failure.Permanent != (tt.reply[0] == '5') || len(p.dialled) != tt.connections {
-				t.Errorf("%s: %v; dialled %q", tt.reply, err, p.dialled)
+			if !errors.As(err, &failure) || !strings.Contains(err.Error(), tt.reply[4:9]) || failure.Permanent != (tt.reply[0] == '5') || len(p.dialed) != tt.connections {
+				t.Errorf("%s: %v; dialed %q", tt.reply, err, p.dialed)
 			}
-			// The refusal of one message is none of the session.
+			// A refusal of the message does not end the session.
 			delete(replies, tt.verb)
-			if err := p.send(t, "first.example"); err != nil || len(p.dialled) != tt.connections {
-				t.Errorf("after %s: %v; dialled %q", tt.reply, err, p.dialled)
+			if err := p.send(t, "first.example"); err != nil || len(p.dialed) != tt.connections {
+				t.Errorf("after %s: %v; dialed %q", tt.reply, err, p.dialed)
 			}
 		})
 	}
@@ -649,8 +649,8 @@ func TestPoolManyRecipientsOverANewSession(t *testing.T) {
 		for _, delivery := range result.Delivered {
 			got += len(delivery.Recipients)
 		}
-		if err != nil || got != len(to) || len(p.dialled) != 2 || p.mails("192.0.2.1") != 1+1+3 {
-			t.Errorf("%d of %d recipients, dialled %q, MAIL %d times, error %v", got, len(to), p.dialled, p.mails("192.0.2.1"), err)
+		if err != nil || got != len(to) || len(p.dialed) != 2 || p.mails("192.0.2.1") != 1+1+3 {
+			t.Errorf("%d of %d recipients, dialed %q, MAIL %d times, error %v", got, len(to), p.dialed, p.mails("192.0.2.1"), err)
 		}
 	})
 }
@@ -667,8 +667,8 @@ func TestPoolBounds(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if len(p.dialled) != 3 {
-				t.Errorf("%d connections for 7 messages, want 3", len(p.dialled))
+			if len(p.dialed) != 3 {
+				t.Errorf("%d connections for 7 messages, want 3", len(p.dialed))
 			}
 		})
 	})
@@ -683,8 +683,8 @@ func TestPoolBounds(t *testing.T) {
 					}
 					time.Sleep(30 * time.Second)
 				}
-				if len(p.dialled) != want {
-					t.Errorf("IdleTime %v: %d connections, want %d", idle, len(p.dialled), want)
+				if len(p.dialed) != want {
+					t.Errorf("IdleTime %v: %d connections, want %d", idle, len(p.dialed), want)
 				}
 				time.Sleep(time.Minute)
 				if got := verbs(p.said("192.0.2.1")); !strings.HasSuffix(got, "QUIT") {

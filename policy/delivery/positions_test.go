@@ -70,18 +70,18 @@ func positions(t *testing.T, replies []string, grouped bool) []string {
 	d := w.dialer()
 	d.Resolver = w.published(t, at(policy.Opportunistic, "192.0.2.1"), at(policy.Opportunistic, "192.0.2.2"))
 	outcomes := make(map[string]string)
-	tell := func(to, outcome string) { outcomes[to] += outcome }
+	note := func(to, outcome string) { outcomes[to] += outcome }
 	result, err := d.Send(t.Context(), mailOf(letter, "a@example.org", "b@example.org", "c@example.org"))
 	for _, delivery := range result.Delivered {
 		for _, to := range delivery.Recipients {
-			tell(to, map[string]string{"mx.example.net": "first", "mx1.example.net": "second"}[delivery.Host.Name])
+			note(to, map[string]string{"mx.example.net": "first", "mx1.example.net": "second"}[delivery.Host.Name])
 		}
 	}
 	for _, line := range failures(t, err) {
 		to, failure, _ := strings.Cut(line, ": ")
 		code, _, _ := strings.Cut(failure, " ")
 		for _, each := range strings.Fields(to) {
-			tell(each, code)
+			note(each, code)
 		}
 	}
 	return []string{outcomes["a@example.org"], outcomes["b@example.org"], outcomes["c@example.org"]}

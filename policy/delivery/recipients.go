@@ -25,7 +25,7 @@ type mailbox struct {
 	key string
 	// international means that the local part needs SMTPUTF8 (RFC 6531).
 	international bool
-	// parameters are those of RCPT, for a server with DSN.
+	// parameters are the parameters of RCPT, for a server with DSN.
 	parameters []string
 	// refused are the reasons of the hosts that were asked and do not take the
 	// mail for this recipient.
@@ -86,7 +86,7 @@ func parseMailbox(s string) (mailbox, error) {
 	return m, nil
 }
 
-// unquoted returns the characters that a local part stands for.
+// unquoted returns a local part without quotes and escapes.
 func unquoted(local string) string {
 	var b strings.Builder
 	escaped := false
@@ -101,7 +101,8 @@ func unquoted(local string) string {
 	return b.String()
 }
 
-// parseReturnPath is parseMailbox, and the zero mailbox for an empty return path.
+// parseReturnPath is parseMailbox, but returns the zero mailbox for an empty return
+// path.
 func parseReturnPath(s string) (mailbox, error) {
 	if unbracketed(s) == "" {
 		return mailbox{}, nil
@@ -117,8 +118,8 @@ func unbracketed(s string) string {
 	return s
 }
 
-// checkLocalPart returns why a local part cannot stand in a command. Within quotes,
-// and behind a backslash, any printable character can (RFC 5321 section 4.1.2).
+// checkLocalPart returns why a local part cannot stand in a command. Within quotes, and
+// after a backslash, any printable character can (RFC 5321 section 4.1.2).
 func checkLocalPart(s string) error {
 	if s == "" {
 		return errors.New("the local part is empty")

@@ -29,7 +29,7 @@ func TestWalkRenewsThePlan(t *testing.T) {
 		passes   time.Duration
 		before   string // of the second host: its TLSA record
 		change   func(*testing.T, fakedns.Answers)
-		dialled  []string
+		dialed   []string
 		failure  string // enhanced status code; empty if the message is delivered
 		inTLS    bool
 		resolved int // how often
@@ -38,35 +38,35 @@ func TestWalkRenewsThePlan(t *testing.T) {
 			change: func(t *testing.T, n fakedns.Answers) {
 				n.Add(t, dnssec.Secure, "_25._tcp.mx2.example.net."+other)
 			},
-			dialled: []string{"192.0.2.1", "192.0.2.2"}, inTLS: true, resolved: 1},
+			dialed: []string{"192.0.2.1", "192.0.2.2"}, inTLS: true, resolved: 1},
 		{name: "nothing has changed", passes: 30 * time.Second, before: digest, change: func(*testing.T, fakedns.Answers) {},
-			dialled: []string{"192.0.2.1", "192.0.2.2"}, inTLS: true, resolved: 2},
+			dialed: []string{"192.0.2.1", "192.0.2.2"}, inTLS: true, resolved: 2},
 		{name: "a key was rolled", passes: 30 * time.Second, before: other,
 			change: func(t *testing.T, n fakedns.Answers) {
 				n.Add(t, dnssec.Secure, "_25._tcp.mx2.example.net."+digest)
 			},
-			dialled: []string{"192.0.2.1", "192.0.2.2"}, inTLS: true, resolved: 2},
+			dialed: []string{"192.0.2.1", "192.0.2.2"}, inTLS: true, resolved: 2},
 		{name: "DANE was added", passes: 30 * time.Second,
 			change: func(t *testing.T, n fakedns.Answers) {
 				n.Add(t, dnssec.Secure, "_25._tcp.mx2.example.net."+other)
 			},
-			dialled: []string{"192.0.2.1", "192.0.2.2"}, failure: "4.7.5", resolved: 2},
+			dialed: []string{"192.0.2.1", "192.0.2.2"}, failure: "4.7.5", resolved: 2},
 		{name: "the second host is gone", passes: 30 * time.Second,
 			change: func(t *testing.T, n fakedns.Answers) {
 				n.Add(t, dnssec.Secure, "example.org. MX 10 mx1.example.net.", "example.org. MX 20 mx3.example.net.")
 			},
-			dialled: []string{"192.0.2.1", "192.0.2.3"}, inTLS: true, resolved: 2},
+			dialed: []string{"192.0.2.1", "192.0.2.3"}, inTLS: true, resolved: 2},
 		{name: "the first host has another address", passes: 30 * time.Second,
 			change: func(t *testing.T, n fakedns.Answers) {
 				n.Add(t, dnssec.Secure, "mx1.example.net. A 192.0.2.3", "mx1.example.net. A 192.0.2.1")
 			},
-			dialled: []string{"192.0.2.1", "192.0.2.3"}, inTLS: true, resolved: 2},
+			dialed: []string{"192.0.2.1", "192.0.2.3"}, inTLS: true, resolved: 2},
 		{name: "the lookup fails", passes: 30 * time.Second,
-			change:  func(t *testing.T, n fakedns.Answers) { n["example.org. MX"] = nil },
-			dialled: []string{"192.0.2.1"}, failure: "4.4.3", resolved: 2},
+			change: func(t *testing.T, n fakedns.Answers) { n["example.org. MX"] = nil },
+			dialed: []string{"192.0.2.1"}, failure: "4.4.3", resolved: 2},
 		{name: "the domain takes no mail any more", passes: 30 * time.Second,
-			change:  func(t *testing.T, n fakedns.Answers) { n.Add(t, dnssec.Secure, "example.org. MX 0 .") },
-			dialled: []string{"192.0.2.1"}, failure: "5.1.10", resolved: 2},
+			change: func(t *testing.T, n fakedns.Answers) { n.Add(t, dnssec.Secure, "example.org. MX 0 .") },
+			dialed: []string{"192.0.2.1"}, failure: "5.1.10", resolved: 2},
 	} {
 		for way, send := range map[string]func(*testing.T, *Dialer) error{
 			"Send": func(t *testing.T, d *Dialer) error {
@@ -111,10 +111,10 @@ func TestWalkRenewsThePlan(t *testing.T) {
 					if errors.As(err, &failure) != (test.failure != "") || failure != nil && failure.Status != test.failure {
 						t.Errorf("error %v", err)
 					}
-					if !slices.Equal(w.dialled, test.dialled) {
-						t.Errorf("dialled %q, want %q", w.dialled, test.dialled)
+					if !slices.Equal(w.dialed, test.dialed) {
+						t.Errorf("dialed %q, want %q", w.dialed, test.dialed)
 					}
-					if got := slices.Contains(w.said(w.dialled[len(w.dialled)-1]), "TLS"); test.inTLS && !got {
+					if got := slices.Contains(w.said(w.dialed[len(w.dialed)-1]), "TLS"); test.inTLS && !got {
 						t.Error("the session is in cleartext")
 					}
 					if counted.mx != test.resolved {
@@ -180,8 +180,8 @@ func TestWalkRenewsThePlanAFewTimes(t *testing.T) {
 			if !errors.As(err, &failure) || failure.Permanent {
 				t.Errorf("error %v", err)
 			}
-			if want := min(refusing, 1+maxRenewals); counted.mx != want || len(w.dialled) != want || errors.Is(err, ErrExpired) == requireTLS {
-				t.Errorf("resolved %d times and dialled %q, want %d: %v", counted.mx, w.dialled, want, err)
+			if want := min(refusing, 1+maxRenewals); counted.mx != want || len(w.dialed) != want || errors.Is(err, ErrExpired) == requireTLS {
+				t.Errorf("resolved %d times and dialed %q, want %d: %v", counted.mx, w.dialed, want, err)
 			}
 		})
 	}
@@ -207,8 +207,8 @@ func TestDialHostStopsWhenThePlanExpires(t *testing.T) {
 			if err == nil {
 				session.Close()
 			}
-			if errors.Is(err, ErrExpired) != (len(want) == 1) || !slices.Equal(w.dialled, want) {
-				t.Errorf("after %v: dialled %q, error %v", passes, w.dialled, err)
+			if errors.Is(err, ErrExpired) != (len(want) == 1) || !slices.Equal(w.dialed, want) {
+				t.Errorf("after %v: dialed %q, error %v", passes, w.dialed, err)
 			}
 		})
 	}
@@ -290,8 +290,8 @@ func TestPoolDialsByARenewedPlan(t *testing.T) {
 				mails++
 			}
 		}
-		if len(w.dialled) != 3 || mails != 4 || counted.mx != 2 {
-			t.Errorf("dialled %q, MAIL %d times, resolved %d times", w.dialled, mails, counted.mx)
+		if len(w.dialed) != 3 || mails != 4 || counted.mx != 2 {
+			t.Errorf("dialed %q, MAIL %d times, resolved %d times", w.dialed, mails, counted.mx)
 		}
 	})
 }

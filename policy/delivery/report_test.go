@@ -42,7 +42,7 @@ func TestFromSessionsToReport(t *testing.T) {
 	if err := send(dialer, "X-Ordinary: yes"); err == nil {
 		t.Error("mail went out without TLS")
 	}
-	// A report must get through all the same, and is not counted.
+	// Mail with TLS-Required: No, such as a report, is sent, and the session is not counted.
 	if err := send(dialer, "TLS-Required: No"); err != nil {
 		t.Error(err)
 	}
@@ -73,8 +73,8 @@ func TestFromSessionsToReport(t *testing.T) {
 }
 
 // R1: a message to a domain whose MX records are bogus is counted once, as a failure of
-// DANE, although no mail host is known. What may be due to the sender's own resolver is
-// not counted.
+// DANE, although no mail host is known. Failures that the sender's own resolver may have
+// caused are not counted.
 func TestR1BogusMX(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)

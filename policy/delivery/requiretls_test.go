@@ -51,9 +51,9 @@ var requireTLSHosts = map[string]struct {
 	"500 to EHLO later": {"temporary", tlsThen(certificates().good, map[string]string{"EHLO": "500 what?\r\n"})},
 }
 
-// S19, S21, REQ-10 to REQ-12: with RequireTLS the failure is permanent if every host lacks for
-// good what the mail requires. A bounce needs the same
-// session, but not the extension, and nothing about it is permanent.
+// S19, S21, REQ-10 to REQ-12: with RequireTLS the failure is permanent if every host lacks
+// what the mail requires. A bounce needs the same session, but not the extension, and its
+// failure is never permanent.
 func TestS19EveryPairOfHosts(t *testing.T) {
 	t.Parallel()
 	for first, one := range requireTLSHosts {

@@ -56,7 +56,7 @@ func (d Delivery) TLSVersion() string {
 	return tls.VersionName(d.TLS.Version)
 }
 
-// Reply is a server's reply. The zero value is none.
+// Reply is a server's reply. The zero value means none.
 type Reply struct {
 	// Code is the reply code, such as 250.
 	Code int

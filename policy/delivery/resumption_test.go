@@ -29,6 +29,7 @@ type resuming struct {
 	config   *tls.Config
 	cert     tls.Certificate // that the server shows now
 	confused bool            // the server breaks off when it is offered a ticket
+	breaks   int             // handshakes that the server breaks off at their end
 	offered  []bool          // a ticket, by handshake
 	resumed  []bool          // by session
 }
@@ -57,6 +58,10 @@ func newResuming(t *testing.T, version uint16) *resuming {
 	r.config.VerifyConnection = func(state tls.ConnectionState) error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
+		if r.breaks > 0 {
+			r.breaks--
+			return errors.New("confused")
+		}
 		r.resumed = append(r.resumed, state.DidResume)
 		return nil
 	}
@@ -152,7 +157,7 @@ func tlsaOf(cert tls.Certificate) string {
 	return fmt.Sprintf("3 0 1 %x", sha256.Sum256(cert.Certificate[0]))
 }
 
-// A resumed session is verified by the plan of now. If that fails, a full handshake comes
+// A resumed session is verified by the current plan. If that fails, a full handshake comes
 // first, and only its outcome counts: a key that was rolled costs neither mail nor a
 // report of failure, and an impostor is one.
 func TestResumptionIsVerified(t *testing.T) {
@@ -163,9 +168,9 @@ func TestResumptionIsVerified(t *testing.T) {
 		want    string
 		fails   bool
 	}{
-		"key rolled, TLS 1.3":     {version: tls.VersionTLS13, rolled: true, want: "resumed full"},
-		"key rolled, TLS 1.2":     {version: tls.VersionTLS12, rolled: true, want: "resumed full"},
-		"records changed, not it": {version: tls.VersionTLS13, want: "resumed full", fails: true},
+		"key rolled, TLS 1.3":       {version: tls.VersionTLS13, rolled: true, want: "resumed full"},
+		"key rolled, TLS 1.2":       {version: tls.VersionTLS12, rolled: true, want: "resumed full"},
+		"records changed, key kept": {version: tls.VersionTLS13, want: "resumed full", fails: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -214,8 +219,8 @@ func TestResumptionIsVerified(t *testing.T) {
 }
 
 // A server that breaks off when it is offered a ticket is asked once more without one,
-// before its TLS counts as broken: no mail goes with less TLS because of a ticket, and no
-// report has that.
+// before its TLS counts as broken: a ticket causes neither less TLS nor a failure in a
+// report.
 func TestResumptionConfusesTheServer(t *testing.T) {
 	t.Parallel()
 	for _, options := range [][]policy.Option{nil, {policy.AtLeast(policy.Authenticated)}} {
@@ -242,15 +247,47 @@ func TestResumptionConfusesTheServer(t *testing.T) {
 					}
 				}
 			}
-			if len(r.recorded) != 2 || len(r.dialled) != 3 {
-				t.Errorf("%d sessions recorded, dialled %q", len(r.recorded), r.dialled)
+			if len(r.recorded) != 2 || len(r.dialed) != 3 {
+				t.Errorf("%d sessions recorded, dialed %q", len(r.recorded), r.dialed)
 			}
 		})
 	}
 }
 
-// A server that resumes a session and does not answer in it is asked once more by a full
-// handshake, and its ticket is gone: without a Pool the mail would be delivered.
+// The same holds for a server that is offered a ticket which it does not know any more, makes
+// a full handshake, in which it is verified, and breaks that off.
+func TestForgottenTicketConfusesTheServer(t *testing.T) {
+	t.Parallel()
+	for _, options := range [][]policy.Option{nil, {policy.AtLeast(policy.Authenticated)}} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newResuming(t, tls.VersionTLS12) // in TLS 1.3, the client would not notice
+			if err := r.send(t, "first.example", options...); err != nil {
+				t.Fatal(err)
+			}
+			r.config.SetSessionTicketKeys([][32]byte{{1}})
+			r.mu.Lock()
+			r.breaks = 1
+			r.mu.Unlock()
+			result, err := r.pool.Send(t.Context(), mailOf(letter, "x@first.example"), options...)
+			if err != nil || len(result.Delivered) != 1 || result.Delivered[0].TLSVersion() != "TLS 1.2" {
+				t.Fatalf("%v, %+v", err, result)
+			}
+			for _, session := range r.recorded {
+				for _, outcome := range session.Outcomes {
+					if len(outcome.Failures) > 0 {
+						t.Errorf("recorded %+v", outcome)
+					}
+				}
+			}
+			if len(r.recorded) != 2 || len(r.dialed) != 3 || r.breaks != 0 {
+				t.Errorf("%d sessions recorded, dialed %q", len(r.recorded), r.dialed)
+			}
+		})
+	}
+}
+
+// If a server resumes a session and does not answer in it, its ticket is dropped and a full
+// handshake follows: without a Pool the mail would be delivered.
 func TestResumedSessionIsSilent(t *testing.T) {
 	t.Parallel()
 	for name, options := range map[string][]policy.Option{
@@ -391,8 +428,8 @@ func TestResumedSessionsAreNotRaised(t *testing.T) {
 			if err := r.send(t, "second.example", policy.AtLeast(policy.Authenticated)); err != nil {
 				t.Fatal(err)
 			}
-			if len(r.dialled) != connections {
-				t.Errorf("resumed %v: %d connections, want %d; %s", resumed, len(r.dialled), connections, r.seen())
+			if len(r.dialed) != connections {
+				t.Errorf("resumed %v: %d connections, want %d; %s", resumed, len(r.dialed), connections, r.seen())
 			}
 		})
 	}

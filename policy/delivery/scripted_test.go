@@ -47,13 +47,13 @@ type server struct {
 // address serve its connections in turn, the last one again and again.
 type world struct {
 	scripts map[string][]script
-	silent  map[string]bool // addresses that nothing comes back from
+	silent  map[string]bool // addresses at which connection attempts hang
 	pipe    func() (ours, theirs net.Conn)
 	options []policy.Option // of the plan
-	open    *gauge          // counts connections; nil does not
+	open    *gauge          // counts connections; may be nil
 
 	mu          sync.Mutex
-	dialled     []string            // addresses, in order
+	dialed      []string            // addresses, in order
 	connections map[string]int      // by address
 	heard       map[string][]string // command lines by address, with "TLS" for a handshake
 	recorded    []tlsrpt.Session
@@ -75,7 +75,7 @@ func (w *world) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	addr := netip.MustParseAddrPort(address).Addr().String()
 	before := w.connections[addr]
 	w.connections[addr]++
-	w.dialled = append(w.dialled, addr)
+	w.dialed = append(w.dialed, addr)
 	if w.silent[addr] {
 		w.mu.Unlock()
 		<-ctx.Done()
@@ -96,7 +96,7 @@ func (w *world) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	return ours, nil
 }
 
-// said returns the lines that an address has heard.
+// said returns the lines that were said to an address.
 func (w *world) said(addr string) []string {
 	synctest.Wait()
 	w.mu.Lock()
@@ -214,7 +214,7 @@ func inClearOnly(s *server) {
 	s.serve(nil)
 }
 
-// withTLS is a host that has it.
+// withTLS is a host with TLS.
 func withTLS(cert tls.Certificate) script { return tlsThen(cert, nil) }
 
 // tlsThen is a host with TLS and replies of its own after that.
@@ -239,9 +239,8 @@ func refusing(reply string) script {
 	}
 }
 
-// certificates made once for all tests: a root, and a certificate by it for
-// mx.example.net; one by it for another name; one by nobody in particular; and one by it
-// that has expired.
+// certificates are made once for all tests. The root has issued good and expired for
+// mx.example.net, and other for another name. unknown is self-signed, for mx.example.net.
 var certificates = sync.OnceValue(func() (c struct {
 	roots                         *x509.CertPool
 	good, other, unknown, expired tls.Certificate

@@ -45,7 +45,7 @@ func answering(replies map[string]string) script {
 	}
 }
 
-// failures tells what became of whom, in one line each, sorted.
+// failures returns the recipients of a *SendError with their codes, one line each, sorted.
 func failures(t *testing.T, err error) []string {
 	t.Helper()
 	if err == nil {
@@ -139,7 +139,7 @@ func TestSendMailFailures(t *testing.T) {
 			[]string{"nobody: 553 5.1.3"}, "192.0.2.1"},
 		"no SMTPUTF8": {map[string][]script{"192.0.2.1": {inClearOnly}}, []string{"jürgen@a.example", "y@a.example"},
 			[]string{"jürgen@a.example: 553 5.6.7"}, "192.0.2.1"},
-		// Who hangs up before the message makes room for the next host.
+		// A host that hangs up before the message leaves it to the next host.
 		"421 at MAIL": {map[string][]script{"192.0.2.1": {answering(map[string]string{"MAIL": "421 bye\r\n"})}, "192.0.2.2": {inClearOnly}}, []string{"x@example.org"},
 			nil, "192.0.2.2"},
 		"421 at RCPT": {map[string][]script{"192.0.2.1": {answering(map[string]string{"RCPT": "421 bye\r\n"})}, "192.0.2.2": {inClearOnly}}, []string{"x@example.org"},
@@ -148,7 +148,7 @@ func TestSendMailFailures(t *testing.T) {
 			nil, "192.0.2.2"},
 		"421 everywhere": {map[string][]script{"192.0.2.1": {answering(map[string]string{"MAIL": "421 bye\r\n"})}, "192.0.2.2": {answering(map[string]string{"RCPT": "421 bye\r\n"})}}, []string{"x@example.org"},
 			[]string{"x@example.org: 451 4.0.0"}, ""},
-		// Once it has the message it may have kept it.
+		// A host that hangs up after the message may have accepted it.
 		"hung up in the message": {map[string][]script{"192.0.2.1": {hangUpAfterDATA}, "192.0.2.2": {inClearOnly}}, []string{"x@example.org"},
 			[]string{"x@example.org: 451 4.4.2"}, "192.0.2.1"},
 	} {
@@ -173,7 +173,7 @@ func TestSendMailFailures(t *testing.T) {
 	}
 }
 
-// SMTP-8: what cannot be sent to anybody opens no connection.
+// SMTP-8: a message that no host can get opens no connection.
 func TestSendMailRefusesTheMessage(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ from, text, want string }{
@@ -184,16 +184,16 @@ func TestSendMailRefusesTheMessage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(nil)
 			err := SendMail(t.Context(), w.serving(t, policy.Config{}).Resolver, test.from, []string{"x@a.example"}, []byte(test.text))
-			if got := failures(t, err); !slices.Equal(got, []string{test.want}) || len(w.dialled) != 0 {
-				t.Errorf("failures %q, want %q; dialled %q", got, test.want, w.dialled)
+			if got := failures(t, err); !slices.Equal(got, []string{test.want}) || len(w.dialed) != 0 {
+				t.Errorf("failures %q, want %q; dialed %q", got, test.want, w.dialed)
 			}
 		})
 	}
 }
 
-// REQ-17 to REQ-20, REQ-26: "TLS-Required: No" passes over what a policy asks
-// for, and still uses TLS if the server offers it; the operator's floor stays.
-// REQ-21: not with REQUIRETLS.
+// REQ-17 to REQ-20, REQ-26: mail with "TLS-Required: No" ignores what a policy demands,
+// and still uses TLS if the server offers it. The operator's floor stays. REQ-21: with
+// REQUIRETLS the header is ignored.
 func TestTLSRequiredNo(t *testing.T) {
 	t.Parallel()
 	const no = "TLS-Required: No\r\n" + letter
@@ -345,8 +345,8 @@ func TestHangUpBetweenTransactions(t *testing.T) {
 	}
 }
 
-// A message that could not be handed over to its end is never ended by a dot,
-// which would make a part of it the whole.
+// A message of which only a part was sent is not ended by a dot: the server would take the
+// part for the whole.
 func TestPartOfAMessageIsNotEnded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -369,7 +369,7 @@ func TestPartOfAMessageIsNotEnded(t *testing.T) {
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if ended {
-			t.Error("the server got a part of the message as though it were the whole")
+			t.Error("a part of the message was ended by a dot")
 		}
 	})
 }

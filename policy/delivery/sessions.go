@@ -221,8 +221,8 @@ func (s *Session) Close() error {
 	return nil
 }
 
-// Failure is what an error of an SMTP client means for the recipients that it concerns:
-// the one that RCPT named, or all that have no answer yet.
+// Failure says what an error of an SMTP client means for the recipients that it
+// concerns: the one that RCPT named, or all that have no answer yet.
 type Failure struct {
 	// Err is the error for the queue. It is permanent only if the domain's answer is.
 	// A 5yz reply to a session in cleartext is temporary if TLS failed before, and so is
@@ -235,7 +235,7 @@ type Failure struct {
 	// the same session, after this one (RFC 5321 section 4.5.3.1.10). If not there, the
 	// next host may take it.
 	SameHost bool
-	// Over is true if the session is of no more use.
+	// Over is true if the session can no longer be used.
 	Over bool
 	// OutcomeUnknown is true if the session ended after the message had begun, and
 	// before the reply to it. The server may have the message. Err is temporary.
@@ -248,9 +248,9 @@ type Failure struct {
 // has accepted the message, such as a connection that ends at QUIT.
 //
 // err may be of any client. It only tells which of the server's replies it is about: by
-// a *textproto.Error, by a method ErrorCode, or by the code in its text. At which step
-// that was, or the connection ended, is known from the session itself. An error that no
-// reply explains is the client's own, and is temporary.
+// a *textproto.Error, by a method ErrorCode, or by the code in its text. The session
+// itself knows at which step that was, or at which the connection ended. An error that
+// no reply explains is the client's own, and is temporary.
 func (s *Session) Failure(err error) *Failure {
 	if err == nil {
 		s.handed.Settle()
@@ -306,7 +306,7 @@ var details = map[string]string{
 	"BDAT": "the server does not accept the message",
 }
 
-// abandoned is the reason for the next host of a caller who gave none.
+// abandoned returns the reason to go on to the next host for a caller that gave none.
 func (s *Session) abandoned() *policy.Error {
 	return s.Host.Replied("the SMTP client went on to the next host", nil)
 }

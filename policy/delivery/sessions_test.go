@@ -256,7 +256,7 @@ func TestSessionIsClosed(t *testing.T) {
 	}
 }
 
-// An error that is no reply of the server, whatever it looks like, decides nothing.
+// An error that is not a reply of the server is temporary, whatever its text is.
 func TestFailureOfTheClientItself(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -368,7 +368,7 @@ func TestDialHostExpired(t *testing.T) {
 				if d.Resolver.Holds(plan) != tt.holds {
 					t.Errorf("%v from now, the plan holds: %v", ahead, !tt.holds)
 				}
-				before := len(w.dialled)
+				before := len(w.dialed)
 				session, err := d.DialHost(t.Context(), plan, "mx.example.net")
 				if tt.holds {
 					if err != nil {
@@ -378,18 +378,17 @@ func TestDialHostExpired(t *testing.T) {
 					continue
 				}
 				var failure *policy.Error
-				if !errors.Is(err, ErrExpired) || !errors.As(err, &failure) || failure.Permanent || len(w.dialled) > before {
-					t.Errorf("%v from now: error %v; dialled %q", ahead, err, w.dialled[before:])
+				if !errors.Is(err, ErrExpired) || !errors.As(err, &failure) || failure.Permanent || len(w.dialed) > before {
+					t.Errorf("%v from now: error %v; dialed %q", ahead, err, w.dialed[before:])
 				}
 			}
 		})
 	}
 }
 
-// What the loop of a program with mail hosts of its own needs, such as chasquid's
-// courier: it has the list, asks whether each host may be used, gets the session or an
-// error that says whether to go on, and makes the error of the domain at the end. Each
-// attempt is reported.
+// DialHost serves a program that has its own list of mail hosts and loop, such as
+// chasquid's courier: for each host it returns a session, or an error that says whether to
+// go on, and Plan.Failed makes the error of the domain. Each attempt is reported.
 func TestDialHost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -433,8 +432,8 @@ func TestDialHost(t *testing.T) {
 		if domain := plan.Failed(failures...); domain.Permanent || domain.Domain != "example.org" {
 			t.Errorf("the domain: %v", domain)
 		}
-		if slices.Contains(w.dialled, "") || len(w.dialled) != 4 {
-			t.Errorf("dialled %q", w.dialled)
+		if slices.Contains(w.dialed, "") || len(w.dialed) != 4 {
+			t.Errorf("dialed %q", w.dialed)
 		}
 		if len(w.recorded) != 4 {
 			t.Errorf("%d sessions were recorded", len(w.recorded))
@@ -451,11 +450,15 @@ func TestDialHost(t *testing.T) {
 // Opportunistic, and what it may set takes effect (decision "tls.Config hook").
 func TestCustomizeTLS(t *testing.T) {
 	t.Parallel()
+	impostor, err := x509.ParseCertificate(certificates().unknown.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
 	weaken := func(_ *policy.Host, c *tls.Config) {
-		everyone := x509.NewCertPool()
-		everyone.AppendCertsFromPEM(nil)
+		trusting := x509.NewCertPool()
+		trusting.AddCert(impostor)
 		*c = tls.Config{
-			InsecureSkipVerify: true, ServerName: "other.example", RootCAs: everyone, MinVersion: tls.VersionTLS10,
+			InsecureSkipVerify: true, ServerName: "other.example", RootCAs: trusting, MinVersion: tls.VersionTLS10,
 			ClientSessionCache:                  tls.NewLRUClientSessionCache(1),
 			VerifyConnection:                    func(tls.ConnectionState) error { return nil },
 			VerifyPeerCertificate:               func([][]byte, [][]*x509.Certificate) error { return nil },
@@ -551,7 +554,7 @@ func TestLocalAddress(t *testing.T) {
 	w := oneHost(withTLS(certificates().good))
 	d := w.sessionsDialer(t, at(policy.Authenticated, "192.0.2.1"))
 	d.LocalIPv4 = netip.MustParseAddr("127.0.0.7")
-	if _, err := d.Dial(t.Context(), "example.org"); !errors.Is(err, policy.ErrConfig) || len(w.dialled) > 0 {
+	if _, err := d.Dial(t.Context(), "example.org"); !errors.Is(err, policy.ErrConfig) || len(w.dialed) > 0 {
 		t.Errorf("with Config.Dial: %v", err)
 	}
 }

@@ -172,8 +172,8 @@ func rewritten(line, port string) string {
 	return "AUTH OAUTHBEARER " + b64(strings.ReplaceAll(string(text), "PORT", port))
 }
 
-// Credentials reach nobody but the host that the operator named, verified: neither an
-// impostor nor a server without TLS, and not by options that ask for less. No token is
+// Credentials reach only the host that the operator named, after its verification: neither
+// an impostor nor a server without TLS, even with options that ask for less. No token is
 // fetched for these (AUTH-10, SUB-2 to SUB-5, OAUTH-5).
 func TestCredentialsStayWithTheSmartHost(t *testing.T) {
 	t.Parallel()
@@ -268,16 +268,16 @@ func TestCredentialsStayWithTheSmartHost(t *testing.T) {
 			w := oneHost(relay(false, certificates().good, "PLAIN", "235 ok"))
 			d := w.relayed(t, "587")
 			change(d.SmartHost)
-			if _, err := d.Send(t.Context(), mailOf(letter, "x@example.org")); err == nil || len(w.dialled) > 0 {
-				t.Errorf("%s: %v, dialled %q", name, err, w.dialled)
+			if _, err := d.Send(t.Context(), mailOf(letter, "x@example.org")); err == nil || len(w.dialed) > 0 {
+				t.Errorf("%s: %v, dialed %q", name, err, w.dialed)
 			}
 		})
 	}
 }
 
-// After a verdict on the credentials, the other addresses of the smart host are not
-// asked: accounts are locked after a few of them. A server that has no time is another
-// matter (AUTH-11).
+// After the smart host has refused the credentials, its other addresses are not tried,
+// because accounts are locked after a few failures. After a temporary failure they are
+// (AUTH-11).
 func TestWrongCredentialsAreSentOnce(t *testing.T) {
 	t.Parallel()
 	for reply, want := range map[string]int{"535 5.7.8 no": 1, "454 4.7.0 later": 2} {
@@ -290,8 +290,8 @@ func TestWrongCredentialsAreSentOnce(t *testing.T) {
 			d := w.dialer()
 			d.Resolver = w.resolver(t, names, policy.Config{})
 			d.SmartHost = &SmartHost{Host: "[mx.example.net]:587", Username: "user", Password: "secret"}
-			if _, err := d.Send(t.Context(), mailOf(letter, "x@example.org")); err == nil || len(w.dialled) != want {
-				t.Errorf("%s: %v after %q", reply, err, w.dialled)
+			if _, err := d.Send(t.Context(), mailOf(letter, "x@example.org")); err == nil || len(w.dialed) != want {
+				t.Errorf("%s: %v after %q", reply, err, w.dialed)
 			}
 		})
 	}
@@ -326,14 +326,20 @@ func TestImplicitTLSHasNoWayBack(t *testing.T) {
 			s.say("\x15\x03\x01\x00\x02\x02\x28") // handshake_failure
 		}, false},
 		"TLS, and not verified": {relay(true, certificates().unknown, ""), true},
+		"refuses inside TLS": {func(s *server) {
+			if s.handshake(certificates().good) {
+				s.say("554 5.3.2 no mail here\r\n")
+				s.serve(nil)
+			}
+		}, false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(map[string][]script{"192.0.2.1": {tt.play, tt.play, inClearOnly, inClearOnly}})
 			d := w.relayed(t, "465")
 			d.SmartHost = &SmartHost{Host: "[mx.example.net]:465"}
 			result, err := d.Send(t.Context(), mailOf(letter, "x@example.org"))
-			if (err == nil) != tt.sent || tt.sent && result.Delivered[0].TLS == nil || len(w.dialled) != 1 {
-				t.Errorf("%s: %v after %q", name, err, w.dialled)
+			if (err == nil) != tt.sent || tt.sent && result.Delivered[0].TLS == nil || len(w.dialed) != 1 {
+				t.Errorf("%s: %v after %q", name, err, w.dialed)
 			}
 			if said := verbs(w.said("192.0.2.1")); !tt.sent && (strings.Contains(said, "MAIL") || strings.Contains(said, "EHLO")) {
 				t.Errorf("%s: heard %s", name, said)

@@ -16,7 +16,7 @@ import (
 	"github.com/mxseal/mxseal/policy"
 )
 
-// slowNames are names some of which get no answer.
+// slowNames are names of which some get no answer.
 type slowNames struct {
 	fakedns.Answers
 	stalls func(name string) bool
@@ -42,7 +42,7 @@ type sender interface {
 func TestS24EveryStep(t *testing.T) {
 	t.Parallel()
 	const stalling = 8
-	// each calls f for all domains, the ninth when nothing moves any more for the others.
+	// each calls f for all domains, for the ninth when the others have stalled.
 	each := func(to []string, f func(address string)) {
 		var others sync.WaitGroup
 		for _, address := range to[:stalling] {

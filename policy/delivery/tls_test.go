@@ -111,8 +111,8 @@ func TestS15OldServers(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer client.Close()
-				if got := client.sessionTLS(); got != tt.session || len(w.dialled) != tt.connections {
-					t.Errorf("session %s after %d connections, want %s after %d", got, len(w.dialled), tt.session, tt.connections)
+				if got := client.sessionTLS(); got != tt.session || len(w.dialed) != tt.connections {
+					t.Errorf("session %s after %d connections, want %s after %d", got, len(w.dialed), tt.session, tt.connections)
 				}
 				if len(w.recorded) != 1 || len(w.recorded[0].Outcomes[0].Failures) != min(tt.connections-1, 1) {
 					t.Errorf("recorded %+v", w.recorded)
@@ -124,8 +124,8 @@ func TestS15OldServers(t *testing.T) {
 				if err == nil {
 					defer client.Close()
 				}
-				if (err == nil) != tt.mandatory || len(w.dialled) != 1 {
-					t.Errorf("where TLS is mandatory: %d connections, error %v", len(w.dialled), err)
+				if (err == nil) != tt.mandatory || len(w.dialed) != 1 {
+					t.Errorf("where TLS is mandatory: %d connections, error %v", len(w.dialed), err)
 				}
 			})
 		})
@@ -157,8 +157,8 @@ func TestS16ClientCertificateDemanded(t *testing.T) {
 						if got := client.sessionTLS(); got != "clear" {
 							t.Errorf("session %s", got)
 						}
-					} else if err == nil || err.Permanent || len(w.dialled) != 1 {
-						t.Errorf("%d connections, error %v", len(w.dialled), err)
+					} else if err == nil || err.Permanent || len(w.dialed) != 1 {
+						t.Errorf("%d connections, error %v", len(w.dialed), err)
 					}
 					if len(w.recorded) != 1 || len(w.recorded[0].Outcomes[0].Failures) != 1 ||
 						!strings.HasPrefix(w.recorded[0].Outcomes[0].Failures[0].ReasonCode, "tls-alert") {

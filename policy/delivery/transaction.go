@@ -14,7 +14,7 @@ import (
 	"github.com/mxseal/mxseal/policy/delivery/internal/wire"
 )
 
-// The time that a server has for its reply, or for a block of the message (RFC 5321
+// These timeouts bound the wait for a reply, or for a block of the message (RFC 5321
 // section 4.5.3.2). Dialer.IdleTimeout replaces all of them.
 const (
 	mailTimeout    = 5 * time.Minute
@@ -39,7 +39,7 @@ type channel struct {
 	// share returns the context of a transaction up to its message.
 	share func(context.Context) (context.Context, context.CancelFunc)
 
-	// over means that the connection is of no more use.
+	// over means that the connection can no longer be used.
 	over bool
 	// alive means that the server expects a command.
 	alive bool
@@ -120,7 +120,7 @@ type results struct {
 	// the mail later.
 	unanswered bool
 	// stale means that the session was kept since another message, and served no more
-	// before this one began. That is no failure of the host.
+	// before this one began. That is not a failure of the host.
 	stale bool
 }
 
@@ -218,7 +218,7 @@ func (t *transaction) lose(to []mailbox) {
 	t.results.stale = t.untried
 }
 
-// unanswered leaves recipients to the next host of whom this one has said nothing.
+// unanswered leaves recipients about whom this host has said nothing to the next host.
 func (t *transaction) unanswered(to []mailbox, reason *policy.Error) {
 	t.results.next, t.results.unanswered, t.results.reason = append(t.results.next, to...), true, reason
 }
@@ -394,8 +394,7 @@ func (t *transaction) refuse(to []mailbox, failure *policy.Error, reply Reply) {
 	t.results.undelivered = append(t.results.undelivered, reason.undelivered(to))
 }
 
-// failure returns the error for a reply, or for the error instead of it, as the
-// ruling has it.
+// failure returns the error for a reply, or for the error instead of it, by the ruling.
 func (t *transaction) failure(detail string, reply Reply, err error, judged conversation.Ruling) *policy.Error {
 	switch {
 	case err == nil:
@@ -410,7 +409,7 @@ func (t *transaction) failure(detail string, reply Reply, err error, judged conv
 	return failure
 }
 
-// delivery is what the server has accepted.
+// delivery returns what the server has accepted.
 func (t *transaction) delivery(reply Reply) Delivery {
 	d := Delivery{
 		Recipients: asGiven(t.accepted), Host: t.host, Plan: t.plan, Reply: reply,

@@ -333,7 +333,7 @@ func needInputs() (inputs []conversationInput) {
 	return inputs
 }
 
-// The vectors that others test their senders with have the results of this one. Another
+// The vectors for other senders have the results of this one. Another
 // reader, in Python, finds them by itself: see internal/test/interop/vectors.
 func TestVectors(t *testing.T) {
 	t.Parallel()

@@ -25,7 +25,7 @@ type walk struct {
 	lends  bool  // sessions go to an SMTP client
 
 	plan *policy.Plan
-	// resolve makes a plan to replace one that does not hold any more.
+	// resolve makes a plan to replace one that no longer holds.
 	resolve   func(context.Context) (*policy.Plan, error)
 	renewals  int      // of such plans
 	targets   []target // not yet tried
@@ -38,8 +38,8 @@ type walk struct {
 	recheck   error // that lookup failed
 	missed    bool  // a host gave no session or no answer, and may give one later
 
-	// These end the places for the current host and for the domain. place is that of the
-	// pool, or nil.
+	// leaveHost and leaveDomain give back the places for the current host and for the
+	// domain. place is the one of the pool, or nil.
 	leaveHost, leaveDomain func()
 	place                  *parking.Place
 }
@@ -85,10 +85,9 @@ func (w *walk) next(ctx context.Context) (*conversation.Conversation, error) {
 	return nil, w.exhausted()
 }
 
-// renew resolves the domain again if the plan does not hold any more: its keys, policies and
-// hosts may have changed. Addresses that failed and hosts that were refused are not tried
-// again. The first address of a plan is tried in any case, because the plan held when it was
-// made.
+// renew resolves the domain again if the plan no longer holds: its keys, policies and hosts
+// may have changed. Addresses that failed and hosts that were refused are not tried again.
+// The first address of a plan is tried in any case, because the plan held when it was made.
 func (w *walk) renew(ctx context.Context) error {
 	if w.current.host == nil || w.resolve == nil || w.dialer.Resolver.Holds(w.plan) {
 		return nil
@@ -148,7 +147,7 @@ func (w *walk) share(ctx context.Context) (context.Context, context.CancelFunc) 
 	return ctx, func() {}
 }
 
-// enter takes a place among the sessions with a host, and release ends it.
+// enter takes a place among the sessions with a host, which release gives back.
 func (w *walk) enter(ctx context.Context, host *policy.Host) *policy.Error {
 	if host.Level == policy.Refused {
 		return nil
@@ -183,8 +182,8 @@ func (w *walk) end() {
 
 // fail logs and keeps the failure of a host. If it is a reply, the host has spoken for
 // all its addresses: the attempt at the host ends and the next host is tried. RFC 5321
-// section 5.1 has the mail try each address, so the others come after that. If the
-// present target took too long, it has stalled.
+// section 5.1 requires that each address is tried, so the others come after that. If
+// the present target took too long, it has stalled.
 func (w *walk) fail(ctx context.Context, host *policy.Host, failure *policy.Error) {
 	w.dialer.log(ctx, slog.LevelInfo, "mail host failed",
 		slog.String("domain", w.plan.Domain), slog.String("host", host.Name), slog.Any("error", failure))
@@ -258,7 +257,7 @@ func (w *walk) try(ctx context.Context, t target) (*conversation.Conversation, *
 		} else {
 			with = conversation.ClearOnly
 		}
-		w.dialer.log(ctx, slog.LevelWarn, "TLS failed and no policy requires it: trying again with less",
+		w.dialer.log(ctx, slog.LevelWarn, "TLS failed and no policy requires it: trying again with less TLS",
 			slog.String("domain", w.plan.Domain), slog.String("host", t.host.Name), slog.Bool("cleartext", with == conversation.ClearOnly), slog.Any("error", talk.Err))
 	}
 }
@@ -343,7 +342,7 @@ func (w *walk) record(s *tlsrpt.Session) {
 
 // exhausted returns the error for a domain none of whose hosts is left. It is not
 // permanent while it is not known whether the policy has changed, nor if hosts failed by a
-// plan that does not hold any more.
+// plan that no longer holds.
 func (w *walk) exhausted() *policy.Error {
 	e := w.plan.Failed(w.failures...)
 	if (w.recheck != nil || w.renewals > 0) && e.Permanent {
@@ -352,7 +351,7 @@ func (w *walk) exhausted() *policy.Error {
 	return e
 }
 
-// timeouts returns those of a conversation.
+// timeouts returns the timeouts of a conversation.
 func (d *Dialer) timeouts() conversation.Timeouts {
 	command := cmp.Or(max(d.CommandTimeout, 0), defaultCommandTimeout)
 	return conversation.Timeouts{
@@ -366,13 +365,13 @@ const (
 	// maxRenewals bounds the plans of one walk that replace another, for records that
 	// expire at once.
 	maxRenewals = 4
-	// shortestShare is what a target has at least of the time for the domain.
+	// shortestShare is the least that a target gets of the time for the domain.
 	shortestShare = 10 * time.Second
 	// mostShares bounds the parts of that time, so that a domain with many addresses
 	// leaves the first ones the time of a step (RFC 5321 section 4.5.3.2).
 	mostShares = 4
-	// greetingTimeout is shorter than RFC 5321 section 4.5.3.2.1 has it: a host
-	// that takes longer keeps the next one from the mail.
+	// greetingTimeout is shorter than the five minutes of RFC 5321 section 4.5.3.2.1:
+	// until it is over, the mail does not reach the next host.
 	greetingTimeout = time.Minute
 	// handshakeTimeout is for a path that drops large packets, which would
 	// otherwise hold up mail that may go without TLS.

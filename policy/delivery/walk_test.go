@@ -35,8 +35,8 @@ func TestOrderOfHosts(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer client.Close()
-		if want := []string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"}; !slices.Equal(w.dialled, want) {
-			t.Errorf("dialled %q, want %q", w.dialled, want)
+		if want := []string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"}; !slices.Equal(w.dialed, want) {
+			t.Errorf("dialed %q, want %q", w.dialed, want)
 		}
 		if client.Host != plan.Hosts[4] || client.Plan != plan {
 			t.Errorf("client of host %v", client.Host.Addrs)
@@ -52,8 +52,8 @@ func TestOrderOfHosts(t *testing.T) {
 }
 
 // STS-78, STS-83, DANE-17, field note 15: when no host is left, the mail waits.
-// The error tells of policy before it tells of the network, and holds an error
-// for each host.
+// The error has an error for each host, and the status of a policy failure rather
+// than that of a network failure.
 func TestNoHostIsLeft(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -77,8 +77,8 @@ func TestNoHostIsLeft(t *testing.T) {
 		if strings.ContainsAny(err.Error(), "\r\n") {
 			t.Errorf("error in several lines: %q", err)
 		}
-		if slices.Contains(w.said("192.0.2.2"), "TLS") || len(w.dialled) != 2 {
-			t.Errorf("dialled %q", w.dialled)
+		if slices.Contains(w.said("192.0.2.2"), "TLS") || len(w.dialed) != 2 {
+			t.Errorf("dialed %q", w.dialed)
 		}
 	})
 }
@@ -89,8 +89,8 @@ func TestFourAddressesOfAHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(nil)
 		addrs := []string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"}
-		if _, err := w.walk(w.planned(t, at(policy.Opportunistic, addrs...))).client(t.Context()); err == nil || !slices.Equal(w.dialled, addrs[:4]) {
-			t.Errorf("dialled %q, error %v", w.dialled, err)
+		if _, err := w.walk(w.planned(t, at(policy.Opportunistic, addrs...))).client(t.Context()); err == nil || !slices.Equal(w.dialed, addrs[:4]) {
+			t.Errorf("dialed %q, error %v", w.dialed, err)
 		}
 	})
 }
@@ -105,14 +105,14 @@ func TestConnectionsAreBounded(t *testing.T) {
 			hosts = append(hosts, at(policy.Opportunistic, "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"))
 		}
 		_, err := w.walk(w.planned(t, hosts...)).client(t.Context())
-		if err == nil || len(w.dialled) != 16 {
-			t.Errorf("%d connections, error %v", len(w.dialled), err)
+		if err == nil || len(w.dialed) != 16 {
+			t.Errorf("%d connections, error %v", len(w.dialed), err)
 		}
 	})
 }
 
-// One session is recorded for each connection that came to the question of TLS,
-// and one for each host that a policy refused; RPT-65: none for the network.
+// One session is recorded for each connection that got as far as TLS, and one for each
+// host that a policy refused. RPT-65: none is recorded for a network error.
 func TestRecording(t *testing.T) {
 	t.Parallel()
 	hangsUp := func(s *server) {
@@ -126,14 +126,14 @@ func TestRecording(t *testing.T) {
 		plays []script
 		want  []string // failures of each session
 	}{
-		"verified":             {policy.Authenticated, []script{withTLS(certificates().good)}, []string{""}},
-		"not offered":          {policy.Opportunistic, []script{inClearOnly}, []string{"starttls-not-supported"}},
-		"not offered, fatal":   {policy.Encrypted, []script{inClearOnly}, []string{"starttls-not-supported"}},
-		"refused":              {policy.Encrypted, []script{refusing("454 no\r\n")}, []string{"starttls-not-supported"}},
-		"refused, opportunism": {policy.Opportunistic, []script{refusing("454 no\r\n")}, []string{"starttls-not-supported"}},
-		"connection refused":   {policy.Encrypted, nil, nil},
-		"no greeting":          {policy.Encrypted, []script{func(*server) {}}, nil},
-		"then in clear":        {policy.Opportunistic, []script{hangsUp, inClearOnly}, []string{"validation-failure"}},
+		"verified":           {policy.Authenticated, []script{withTLS(certificates().good)}, []string{""}},
+		"not offered":        {policy.Opportunistic, []script{inClearOnly}, []string{"starttls-not-supported"}},
+		"not offered, fatal": {policy.Encrypted, []script{inClearOnly}, []string{"starttls-not-supported"}},
+		"refused":            {policy.Encrypted, []script{refusing("454 no\r\n")}, []string{"starttls-not-supported"}},
+		"refused, optional":  {policy.Opportunistic, []script{refusing("454 no\r\n")}, []string{"starttls-not-supported"}},
+		"connection refused": {policy.Encrypted, nil, nil},
+		"no greeting":        {policy.Encrypted, []script{func(*server) {}}, nil},
+		"then in clear":      {policy.Opportunistic, []script{hangsUp, inClearOnly}, []string{"validation-failure"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -172,13 +172,13 @@ func TestServerThatCloses(t *testing.T) {
 			t.Fatal(err)
 		}
 		client.Close()
-		if !slices.Equal(w.dialled, []string{"192.0.2.1", "192.0.2.2"}) {
-			t.Errorf("dialled %q", w.dialled)
+		if !slices.Equal(w.dialed, []string{"192.0.2.1", "192.0.2.2"}) {
+			t.Errorf("dialed %q", w.dialed)
 		}
 	})
 }
 
-// A nil Recorder and a nil Logger are as good as any.
+// The Recorder and the Logger may be nil, and the Resolver may not.
 func TestZeroDialer(t *testing.T) {
 	t.Parallel()
 	if _, err := new(Dialer).Dial(t.Context(), "example.org"); err == nil {
@@ -196,7 +196,7 @@ func TestZeroDialer(t *testing.T) {
 	})
 }
 
-// Retrying in clear is worth a warning.
+// A second attempt in cleartext is logged as a warning.
 func TestRetryInClearIsLogged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -226,7 +226,7 @@ func TestServerMustRequireTLS(t *testing.T) {
 	supports := func(extra string) script {
 		return tlsThen(certificates().good, map[string]string{"EHLO": "250-mx.example.net\r\n250-8BITMIME\r\n250 " + extra + "\r\n"})
 	}
-	inClearToo := func(s *server) { // offers it where it does not count
+	inClearToo := func(s *server) { // offers it in cleartext, where it does not count
 		s.say(greeting)
 		s.answer("250-mx.example.net\r\n250-REQUIRETLS\r\n250 STARTTLS\r\n")
 		s.answer("220 go ahead\r\n")
@@ -305,8 +305,8 @@ func TestServerMustRequireTLS(t *testing.T) {
 	}
 }
 
-// A Client never says MAIL in a session that REQUIRETLS forbids, however it was
-// come by.
+// Client.Mail fails in a session without REQUIRETLS if the plan requires it, even if the
+// session was made for another plan.
 func TestMailChecksRequireTLS(t *testing.T) {
 	t.Parallel()
 	offeredInClear := func(s *server) {

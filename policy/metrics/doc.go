@@ -15,7 +15,7 @@
 //
 // reporter.Config.Attempted of the Reporter is m.Reported. A socketmap server calls m.Answered.
 //
-// Each part is optional except for the Resolver. What is not connected stays 0.
+// Each part is optional except for the Resolver. Series without a source stay 0.
 //
 // # Series
 //
@@ -52,7 +52,7 @@
 //
 // The values of the labels:
 //
-//   - result of plans: ok is a plan, also one whose hosts are all refused; temporary and permanent
+//   - result of plans: ok is a plan, even one whose hosts are all refused; temporary and permanent
 //     are errors. cache is hit if memory had the plan, which is always ok, and miss otherwise.
 //   - level is that of package policy: refused, opportunistic, encrypted, authenticated. by is
 //     dane, mta-sts, both, operator if the operator alone decided, or none.
@@ -62,7 +62,7 @@
 //   - result of fetches is a field of mtasts.FetchStats, with ok for Changed: ok, unchanged, dns,
 //     connect, tls, http, invalid, timeout.
 //   - op is a method of mtasts.Store: get, put, delete, lease.
-//   - result of sessions is ok or the tlsrpt.ResultType of the first failure, one of another name
+//   - result of sessions is ok or, if it failed, the tlsrpt.ResultType of the first failure, one of another name
 //     being validation-failure. policy is the tlsrpt.PolicyType. A session is counted once for each
 //     policy that it had to meet, as in reports.
 //   - outcome of deliveries is sent, deferred or bounced; its unit is a recipient. level is the one
@@ -73,7 +73,7 @@
 //     endpoint.
 //   - answer is that of postfix.Reply.Level: dane-only, dane, secure, encrypt, fingerprint, notfound,
 //     temp; or that of a map for single hosts: dane, verify, dane-verify, encrypt, refuse, notfound,
-//     temp, perm; or that of a transport map: relay, notfound, temp. reason of inexact is postfix.Reason. map is one of Config.Maps. What is not known is other.
+//     temp, perm; or that of a transport map: relay, notfound, temp. reason of inexact is postfix.Reason. map is one of Config.Maps. A value that is not known is counted as other.
 //
 // # Dashboard and alerts
 //

@@ -106,7 +106,7 @@ func counters(name, help string, labels []string, values ...[]string) *prometheu
 	return vec
 }
 
-// bounds are those of the histograms in seconds.
+// bounds returns the bounds of the histograms in seconds.
 func bounds() (seconds []float64) {
 	for _, bound := range dnssec.LatencyBounds() {
 		seconds = append(seconds, bound.Seconds())

@@ -59,7 +59,7 @@ func (m *Metrics) Recorder(source Source, next tlsrpt.Recorder) tlsrpt.Recorder 
 // result returns one of the registered result types, whatever a datagram says.
 func result(o tlsrpt.Outcome) string {
 	switch {
-	case len(o.Failures) == 0:
+	case !o.Failed():
 		return succeeded
 	case o.Failures[0].Type.Valid():
 		return string(o.Failures[0].Type)

@@ -12,7 +12,8 @@ import (
 // other is the value of a label for what is not known.
 const other = "other"
 
-// answers returns those of postfix.Reply.Level, those of a map for single hosts, and that of a transport map.
+// answers returns the values of the label answer: those of postfix.Reply.Level, those of
+// a map for single hosts, and those of a transport map.
 func answers() []string {
 	return []string{
 		"dane-only", "dane", "secure", "encrypt", "fingerprint", "notfound", "temp",
@@ -20,7 +21,7 @@ func answers() []string {
 	}
 }
 
-// reasons returns those of losses.
+// reasons returns the values of the label reason.
 func reasons() []string { return append(names(postfix.Reasons()), other) }
 
 // socketmap counts the answers of a socketmap server.

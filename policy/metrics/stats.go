@@ -39,7 +39,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("mxseal_"+name, help, labels, nil)
 }
 
-// stats collects what others count.
+// stats collects the numbers that the Resolver and other parts count.
 type stats struct{ Config }
 
 func (s stats) Describe(ch chan<- *prometheus.Desc) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -56,6 +57,8 @@ func TestOldestRefreshFailure(t *testing.T) {
 	w.sts.Announce("changed")
 	w.inet.Advance(2 * time.Hour)
 	w.send(t, "a@sts.example")
+	// RPT-29: the session met the remembered policy.
+	want(t, w.registry, map[string]float64{"mxseal_sessions_total{sts,ok}": 2, "mxseal_sessions_total{sts,sts-policy-fetch-error}": 0})
 	w.inet.Advance(3 * time.Hour)
 	const name = "mxseal_mtasts_oldest_refresh_failure_seconds{}"
 	if age := series(t, w.registry)[name]; age < 3*3600 || age > 3*3600+60 {
@@ -183,7 +186,7 @@ func TestSocketmap(t *testing.T) {
 	m, registry = connected(t, metrics.Config{Resolver: resolver})
 	m.Answered("QUERY", "temp", nil, 0)
 	for name := range series(t, registry) {
-		if len(name) > 17 && name[:17] == "mxseal_socketmap_" {
+		if strings.HasPrefix(name, "mxseal_socketmap_") {
 			t.Errorf("%s without maps", name)
 		}
 	}

@@ -167,6 +167,7 @@ func (inet *Internet) pause(d time.Duration) {
 	}
 }
 
+// cause returns the error of a dial that ended with its context, or with the internet.
 func cause(ctx context.Context) error {
 	switch err := ctx.Err(); {
 	case errors.Is(err, context.DeadlineExceeded):

@@ -20,7 +20,7 @@ import (
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-// soon ends what waits for a host that says nothing.
+// soon is how long a client waits for a host that says nothing.
 const soon = 100 * time.Millisecond
 
 // sender is a naive sender: it uses net/smtp as its documentation shows.
@@ -108,8 +108,8 @@ func TestFaultsBreakNaiveSenders(t *testing.T) {
 		tls     *tls.Config
 		hasty   bool // the sender gives up soon at the step in err
 		to      []string
-		err     string // part of it
-		got     string // how the host got the message
+		err     string // a part of the error; empty: none
+		got     string // inClear or inTLS: how the host got the message; nothing: it did not
 	}{
 		{name: "no fault", got: inTLS},
 		{name: "S1 a bare 220", options: []policytest.Option{policytest.BareReplies}, err: "greeting: short response"},
@@ -336,8 +336,8 @@ func TestAddressesOfOthers(t *testing.T) {
 	waitFor(t, c, "220 mx.example.org ESMTP")
 }
 
-// S11, S12: a domain without addresses, with a null MX, or with itself as mail host
-// is a matter of records.
+// S11, S12: records alone make a domain without addresses, with a null MX, or with
+// itself as mail host.
 func TestDomainsWithoutMailHosts(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
@@ -357,7 +357,7 @@ func TestDomainsWithoutMailHosts(t *testing.T) {
 	}
 }
 
-// Real connections find a host that refuses, stalls or works.
+// Faults apply to connections that are made without Dial as well.
 func TestLoopbackAddrHasFaults(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)

@@ -23,7 +23,7 @@ type Session struct {
 	// Helo is the argument of the last EHLO or HELO command.
 	Helo string
 	// TLS is the TLS state on the side of the host. Its ServerName is the SNI
-	// that the client sent. It is nil in cleartext.
+	// that the client sent. Nil means that the session is in cleartext.
 	TLS *tls.ConnectionState
 	// Commands are the first 1000 lines that the host received, without message
 	// data.

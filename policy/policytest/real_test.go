@@ -65,7 +65,8 @@ func TestC14ManyHosts(t *testing.T) {
 	}
 }
 
-// realServer is a program that is a mail host: it greets, and says only that.
+// realServer starts a program that is a mail host. It sends a greeting and closes the
+// connection.
 func realServer(t *testing.T) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -280,11 +281,11 @@ func TestListenResolver(t *testing.T) {
 		}
 	}
 	if n := inet.Questions("unsigned.example", dnssec.TypeMX); n != 1 {
-		t.Errorf("%d questions to the name server, want the resolver's", n)
+		t.Errorf("%d questions to the name server, want 1, from the resolver", n)
 	}
 }
 
-// A host that speaks only HTTP/2 serves its policy to clients that can.
+// A host that speaks only HTTP/2 serves its policy to clients that speak it too.
 func TestHTTP2Only(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
@@ -311,7 +312,7 @@ func TestHTTP2Only(t *testing.T) {
 	}
 }
 
-// A whole delivery by this library to a host that keeps to a script.
+// This library delivers a message to two hosts, the first of which follows a script.
 func TestDeliveryByScript(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)

@@ -14,9 +14,9 @@ import (
 
 // Limits of a mail host.
 const (
-	maxLine     = 8 << 10
-	maxMessage  = 32 << 20
-	maxCommands = 1000
+	maxLine     = 8 << 10  // octets of a command
+	maxMessage  = 32 << 20 // octets of a message
+	maxCommands = 1000     // entries of Session.Commands
 )
 
 // smtpConn is the server side of an SMTP session (RFC 5321, RFC 3207).
@@ -196,7 +196,7 @@ func (s *smtpConn) mail(arg string) error {
 	}
 	return s.replyThen("MAIL", "250 2.1.0 ok", func() {
 		s.message = Message{From: path, Params: params}
-		s.message.Session.Helo = s.session.Helo // marks a mail transaction as begun
+		s.message.Session.Helo = s.session.Helo // not empty: a mail transaction has begun
 	})
 }
 

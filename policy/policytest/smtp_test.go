@@ -271,8 +271,8 @@ func TestCertificates(t *testing.T) {
 	}
 }
 
-// At port 465, TLS begins at once, also for an attacker and with the faults of a handshake;
-// a login follows a script.
+// At port 465, TLS begins at once. Faults of the handshake and a script for AUTH apply
+// there too.
 func TestPort465(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)

@@ -17,10 +17,11 @@ type transport struct {
 	pending []byte
 }
 
-// Types of TLS records (RFC 8446 section 5.1).
-const recordAlert = 21
-
-const recordHeader = 5
+// The form of a TLS record (RFC 8446 section 5.1).
+const (
+	recordAlert  = 21 // the type of a record with an alert
+	recordHeader = 5  // octets before the data
+)
 
 // Read reads what the client sent. It applies the script of the handshake when
 // the ClientHello has arrived.

@@ -28,8 +28,9 @@ type candidate interface {
 	write(*table) Reply
 }
 
-// candidates yields the policies of the client that are possible for the plan, those first that
-// are preferred. Usually one of the first is chosen, and the others need not be made.
+// candidates yields the policies of the client that are possible for the plan, the
+// preferred ones first. Usually one of the first is chosen, and the others need not be
+// made.
 func (t *table) candidates(yield func(candidate) bool) {
 	isPostfix := t.Client != Sendmail
 	if !yield(none{}) {
@@ -191,8 +192,8 @@ func (encrypt) treats(d demand) treatment {
 	}
 }
 
-// isName reports whether Postfix takes a name for a host. In match= it has words of one label, such as
-// hostname, which means any host. It refuses names that end in a number.
+// isName reports whether Postfix reads a name as that of a host. In match= it has words of
+// one label, such as hostname, which means any host. It refuses names that end in a number.
 func isName(name string) bool {
 	return names.IsDomain(name) && strings.Contains(name, ".") && !names.EndsInNumber(name)
 }

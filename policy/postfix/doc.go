@@ -1,5 +1,5 @@
-// Package postfix says a plan of package policy in the words of a Postfix TLS policy, as a
-// map for smtp_tls_policy_maps answers it.
+// Package postfix expresses a plan of package policy as a TLS policy of Postfix, in the
+// form in which a map for smtp_tls_policy_maps answers.
 //
 // Package delivery can do all that a plan demands. Postfix can do less: it has one policy
 // for all hosts of a domain, and looks up MX, address and TLSA records itself. [Policy]
@@ -28,10 +28,10 @@
 // [Options.Fingerprints].
 //
 // The policies demand TLS 1.2, as the plan does, with two exceptions. The policy dane does
-// not: the demand would send mail to hosts without a policy in cleartext. A sendmail cannot
-// be told. With secure, a certificate without DNS names counts by its common name, and a
-// Postfix before 3.10.5 connects to hosts that the plan refuses; they must have the
-// certificate of one that it does not refuse.
+// not: the demand would send mail to hosts without a policy in cleartext. A sendmail
+// understands no such demand. With secure, a certificate without DNS names counts by its
+// common name, and a Postfix before 3.10.5 connects to hosts that the plan refuses; they
+// must have the certificate of one that it does not refuse.
 //
 // The package has no state, looks up nothing, and its functions are safe for concurrent use.
 package postfix

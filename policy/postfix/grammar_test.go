@@ -130,7 +130,7 @@ func (l line) match() []string {
 	return strings.Split(strings.Join(l.attributes["match"], ":"), map[string]string{"secure": ":", "fingerprint": "|"}[l.level])
 }
 
-// isHost is the name of a host, and no word that match= has.
+// isHost reports whether name is a host name and none of the keywords of match=.
 func isHost(name string) bool {
 	return names.IsDomain(name) && name != "hostname" && name != "nexthop" && name != "dot-nexthop" && !names.EndsInNumber(name)
 }

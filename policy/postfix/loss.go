@@ -7,8 +7,8 @@ import (
 	"github.com/mxseal/mxseal/internal/names"
 )
 
-// Reason says why a client cannot do what the plan demands. There is a fixed number of them, for
-// metrics.
+// Reason says why a client cannot do what the plan demands. The set of reasons is fixed,
+// for metrics.
 type Reason string
 
 const (
@@ -20,14 +20,14 @@ const (
 	InsecureMX Reason = "insecure-mx"
 	// Both means that the operator demands TLSA records and a certificate of the web PKI.
 	Both Reason = "both"
-	// LookupFailed means that the lookup of the addresses or TLSA records of the hosts failed. A
-	// Postfix before 3.10.5 connects to them, and refuses their certificates.
+	// LookupFailed means that the lookup of the addresses or TLSA records of the hosts
+	// failed. A Postfix before 3.10.5 connects to them, and refuses their certificates.
 	LookupFailed Reason = "lookup-failed"
 	// Pin means that the operator has pinned records that the client does not understand, or only
 	// for some hosts.
 	Pin Reason = "pin"
-	// Floor means that the operator demands TLS of hosts that have no policy, beside hosts that
-	// have one.
+	// Floor means that the operator demands TLS of hosts that have no policy, and that
+	// other hosts have one.
 	Floor Reason = "floor"
 	// NoResolver means that the hosts have records that only a client with a validating resolver
 	// can use. See Options.Fingerprints.

@@ -9,8 +9,8 @@ import (
 	"github.com/mxseal/mxseal/policy"
 )
 
-// Options say who asks, and what the operator wants. The zero value is for any Postfix from
-// 3.6 on that validates DNSSEC by its resolver.
+// Options says who asks, and what the operator wants. The zero value is for any Postfix
+// from 3.6 on that validates DNSSEC by its resolver.
 type Options struct {
 	// Client is the program that asks. The zero value means Postfix.
 	Client Client
@@ -22,10 +22,10 @@ type Options struct {
 	// default from compatibility level 3.6 on. Its reports do not mention DANE then.
 	Fingerprints bool
 
-	// DeferInsecureMX lets mail wait to hosts with TLSA records that are found by insecure MX
-	// records, and for which a policy is enforced. The plan demands both then, and Postfix can
-	// do only one. False means that MTA-STS alone is demanded, as RFC 7672 section 2.2.1
-	// permits; Reply.Weaker is true then.
+	// DeferInsecureMX makes mail wait for hosts with TLSA records that are found by
+	// insecure MX records, and for which a policy is enforced. The plan demands both then,
+	// and Postfix can do only one. False means that MTA-STS alone is demanded, as RFC 7672
+	// section 2.2.1 permits; Reply.Weaker is true then.
 	DeferInsecureMX bool
 
 	// TestingReports sends the attributes for TLSRPT of policies in testing mode as well,
@@ -48,8 +48,8 @@ const (
 	// PostfixTLSRPT is Postfix from 3.10 on, which also gets what its TLS reports and its
 	// comparison of MX names with the policy need. Older versions refuse these attributes.
 	PostfixTLSRPT
-	// Sendmail is a sendmail with FEATURE(sts). It understands nothing but policies of the
-	// level secure, and must have DANE switched on: the answer dane is what it then does.
+	// Sendmail is a sendmail with FEATURE(sts). It understands only policies of the level
+	// secure, and must have DANE switched on, which makes it do what the answer dane says.
 	Sendmail
 )
 
@@ -92,7 +92,8 @@ func (r Reply) Level() string {
 }
 
 // Policy returns the answer to a client for a plan, or for the error that
-// [policy.Resolver.Resolve] returned instead of one. What it does not know lets the mail wait.
+// [policy.Resolver.Resolve] returned instead of one. If it does not know something in the
+// plan, the mail waits.
 func Policy(plan *policy.Plan, err error, o Options) Reply {
 	switch {
 	case err != nil:
@@ -157,10 +158,10 @@ type table struct {
 	// usable are the demands of the hosts that are not refused, by preference.
 	usable []demand
 
-	few [2 * fewHosts]demand // the room for both, if it is enough
+	few [2 * fewHosts]demand // room for both, if it is enough
 }
 
-// fewHosts is how many mail hosts most domains have at most.
+// fewHosts is a number of mail hosts that most domains do not exceed.
 const fewHosts = 4
 
 func newTable(plan *policy.Plan, o Options) *table {

@@ -207,6 +207,9 @@ func TestRows(t *testing.T) {
 						t.Errorf("%v: %s", loss.Hosts, loss)
 					}
 				}
+				if want == temp && len(got.Inexact) > 0 && !got.Weaker && !strings.Contains(got.Text, got.Inexact[0].String()[:20]) {
+					t.Errorf("%d: the reason is %q, and the first loss %q", o.Client, got.Text, got.Inexact[0])
+				}
 				if !slices.Equal(reasons, r.losses) || got.Weaker != r.weaker {
 					t.Errorf("%d: weaker %t, losses %q, want %t, %q", o.Client, got.Weaker, reasons, r.weaker, r.losses)
 				}
@@ -269,7 +272,36 @@ func TestWithoutPlan(t *testing.T) {
 			}
 		})
 	}
+	// A Host that no Resolver has made is refused without a reason.
+	if got := postfix.Policy(&policy.Plan{Domain: domain, Hosts: []*policy.Host{{Name: one}}}, nil, postfix.Options{}); written(got) != temp {
+		t.Errorf("a plan with a zero Host: %s", written(got))
+	}
 	if got := (postfix.Reply{}); got.Level() != "temp" {
 		t.Errorf("the zero Reply is %s", got.Level())
+	}
+}
+
+// Where a host needs a certificate for its own name and one for the next hop, one policy cannot
+// demand both, and none that demands one of them is given.
+func TestTwoNamesAreNotOne(t *testing.T) {
+	w := world{insecureMX: true, hosts: []mx{{name: one, insecure: true}}, mode: mtasts.Testing, listed: []string{one}}
+	plan, err := w.resolve(t, policy.Config{RequireRoute: true}, policy.RequireTLS())
+	if err != nil || !slices.Equal(plan.Hosts[0].WebPKINames(), []string{one, domain}) {
+		t.Fatal(err, plan)
+	}
+	if got := postfix.Policy(plan, nil, postfix.Options{}); got.Status != postfix.Temporary {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A line of a policy is sent if all of its characters can be.
+func TestLastPrintableCharacter(t *testing.T) {
+	w := world{insecureMX: true, hosts: []mx{{name: one, insecure: true}}, mode: mtasts.Enforce, listed: []string{one}, extra: "note: ~\n"}
+	plan, err := w.resolve(t, policy.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := written(postfix.Policy(plan, nil, postfix.Options{Client: postfix.PostfixTLSRPT})); got != secure(one)+enforced(w, one) {
+		t.Error(got)
 	}
 }

@@ -60,7 +60,7 @@ func TestTableInVectorsPage(t *testing.T) {
 					want = keeps
 				}
 				switch c.(type) {
-				case secure, fingerprint: // they keep whom they are made for
+				case secure, fingerprint: // these keep the hosts that they are made for
 					if want == excludes {
 						continue
 					}

@@ -312,7 +312,7 @@ func answerInputs(t *testing.T) (inputs []answerInput) {
 	return inputs
 }
 
-// The vectors that others test their policy maps with have the results of this one. Another
+// The vectors for other policy maps have the results of this one. Another
 // reader, in Python, finds them by itself: see internal/test/interop/vectors.
 func TestVectors(t *testing.T) {
 	t.Parallel()

@@ -170,7 +170,7 @@ func randomWorld(t testing.TB, r *rand.Rand) (world, policy.Config) {
 }
 
 // For no host does Postfix demand less than the plan, whatever the domain is like and the operator
-// wants, but in the one row for which Reply.Weaker is. A Postfix that gets fingerprints because its
+// wants, except in the one row for which Reply.Weaker is true. A Postfix that gets fingerprints because its
 // resolver does not validate demands as much.
 func TestNeverWeakerThanThePlan(t *testing.T) {
 	r := seed.Rand(t)

@@ -32,8 +32,8 @@ import (
 //     an entry twice only if entries change during the iteration. It MUST stop if the
 //     caller does. If it cannot read all entries, it MUST yield an error.
 //   - Methods MUST be safe for concurrent use, MUST return soon after their context is
-//     done, MUST NOT change or retain their
-//     arguments, and MUST NOT share memory with what they return.
+//     done, MUST NOT change or retain their arguments, and MUST NOT share memory with
+//     what they return.
 //   - Only one caller at a time MUST hold the lease of a domain. A lease MUST end after
 //     its duration, and release MUST NOT end a later lease of another caller.
 //   - Watch MUST call its function after each change by another program, or once with
@@ -57,7 +57,7 @@ func Policies(t *testing.T, open func(t *testing.T, name string) mtasts.Store) {
 		{"leases to one at a time", leasesPolicies},
 		{"leases end", policyLeasesEnd},
 		{"lease holders see the last put", leaseSeesPut},
-		{"tells of changes", watches},
+		{"reports changes", watches},
 		{"shares failures", sharesFailures},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -99,7 +99,7 @@ func (s *policyStore) wantNone(domain string) {
 	}
 }
 
-// inMillis returns e with times as they are compared.
+// inMillis returns e with its times in milliseconds, the precision that a Store keeps.
 func inMillis(e mtasts.Entry) mtasts.Entry {
 	millis := func(t time.Time) time.Time { return time.UnixMilli(t.UnixMilli()) }
 	e.Fetched, e.Expires = millis(e.Fetched), millis(e.Expires)
@@ -421,7 +421,7 @@ func watches(t *testing.T, s *policyStore) {
 	// Watch may begin later than the first change, so the changes are repeated.
 	ago := time.Hour
 	for _, id := range []string{"1", "none", "2"} {
-		eventually(t, "Watch tells of the entry with ID "+id, func() bool {
+		eventually(t, "Watch reports the entry with ID "+id, func() bool {
 			var err error
 			if ago -= time.Second; id == "none" {
 				err = other.Delete(t.Context(), "example.com")
@@ -465,7 +465,7 @@ func sharesFailures(t *testing.T, s *policyStore) {
 	policy := policyEntry("example.com", time.Minute)
 	s.put(policy)
 	if e, err := second.Failed(t.Context(), "example.com"); !errors.Is(err, mtasts.ErrNotStored) {
-		t.Errorf("nothing was put, and there is %+v, %v", e, err)
+		t.Errorf("before any failure was put: %+v, %v; want ErrNotStored", e, err)
 	}
 	put(failure("example.com", "1"), time.Minute)
 	put(failure("example.net", "1"), time.Minute)

@@ -93,8 +93,8 @@ func times(n int64, d report.Detail) report.Detail {
 type sumStore struct {
 	reporter.Store
 	t      *testing.T
-	again  func() reporter.Store
-	other  func() reporter.Store // opens another Store on the same data
+	again  func() reporter.Store // opens another Store on the same data
+	other  func() reporter.Store // opens a Store on other data
 	writer string
 	number int64
 }
@@ -210,9 +210,14 @@ func addsOnce(t *testing.T, s *sumStore) {
 func keeps(_ *testing.T, s *sumStore) {
 	long := sts
 	long.Strings = []string{string(make([]byte, 16000))}
+	// The refresh failed in sessions that met the policy (RFC 8460 section 4.2.1).
+	remembered := result(sts, 4)
+	remembered.Policy.MXHosts = []string{"remembered.example.com"}
+	remembered.Details = []report.Detail{times(4, report.Detail{Type: tlsrpt.STSPolicyFetchError, ReasonCode: "http-timeout"})}
 	all := []report.PolicyResult{
 		result(sts, 1<<40, times(1<<41, selfSigned), times(1, noSTARTTLS)),
 		result(long, 1),
+		remembered,
 		result(dane, 0, times(1, report.Detail{Type: tlsrpt.TLSAInvalid, MXHost: "mx.example.com"})),
 	}
 	s.add(Day(), "example.com", all...)
@@ -484,10 +489,8 @@ func sumsObeyContext(t *testing.T, s *sumStore) {
 	}
 }
 
-// A Store that is a Leaser leases a domain and day to one caller at a time, in this
-// program and in others.
-// hasID: an ID is that of one store, for every caller. A store that is not shared is not
-// opened again, so its own tests have to do that.
+// All callers get the same ID of a store, and no other store has it. A store that is not
+// shared is not opened again, so its own tests have to do that.
 func hasID(t *testing.T, s *sumStore) {
 	if _, ok := s.Store.(reporter.Identifier); !ok {
 		return // the operator has to choose Config.Instance
@@ -524,6 +527,8 @@ func hasID(t *testing.T, s *sumStore) {
 	}
 }
 
+// A Store that is a Leaser leases a domain and day to one caller at a time, in this
+// program and in others.
 func leasesReports(t *testing.T, s *sumStore) {
 	first, ok := s.Store.(reporter.Leaser)
 	if !ok {

@@ -79,7 +79,7 @@ func TestServerAway(t *testing.T) {
 			}
 
 			l.regain(t, srv, way)
-			eventually(t, "told to look at everything", func() bool { return heard.has("") })
+			eventually(t, "Watch asks to check every entry", func() bool { return heard.has("") })
 			for _, want := range []mtasts.Entry{known, fresh} {
 				wantEntry(t, s, want) // as a Client does after Watch has called it
 			}
@@ -104,10 +104,10 @@ func TestFlushed(t *testing.T) {
 	if err := b.Delete(t.Context(), deleted.Domain); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the deletion is heard of", func() bool { return heard.has(deleted.Domain) })
+	eventually(t, "Watch reports the deletion", func() bool { return heard.has(deleted.Domain) })
 
 	srv.admin(t, "FLUSHALL")
-	eventually(t, "told to look at everything", func() bool { return heard.has("") })
+	eventually(t, "Watch asks to check every entry", func() bool { return heard.has("") })
 	wantEntry(t, a, kept)
 	wantEntry(t, open(t, at(srv.addr)), kept)
 	if _, err := a.Get(t.Context(), deleted.Domain); !errors.Is(err, mtasts.ErrNotStored) {
@@ -128,7 +128,7 @@ func TestExpiredIsNotWrittenAgain(t *testing.T) {
 	now = now.Add(24 * time.Hour)
 	heard := listen(t, s)
 	srv.admin(t, "FLUSHALL")
-	eventually(t, "told to look at everything", func() bool { return heard.has("") })
+	eventually(t, "Watch asks to check every entry", func() bool { return heard.has("") })
 	if _, err := s.Get(t.Context(), domain); !errors.Is(err, mtasts.ErrNotStored) {
 		t.Error(err)
 	}
@@ -159,10 +159,10 @@ func TestEvicted(t *testing.T) {
 	a, b := open(t, at(srv.addr)), open(t, at(srv.addr))
 	heard := listen(t, b)
 	put(t, a, entry(domain, time.Hour))
-	eventually(t, "the entry is heard of", func() bool { return heard.has(domain) })
+	eventually(t, "Watch reports the entry", func() bool { return heard.has(domain) })
 	heard.clear()
 	srv.admin(t, "CONFIG", "SET", "maxmemory", "1")
-	eventually(t, "its end is heard of", func() bool { return heard.has(domain) })
+	eventually(t, "Watch reports that it has expired", func() bool { return heard.has(domain) })
 	if _, err := b.Get(t.Context(), domain); !errors.Is(err, mtasts.ErrNotStored) {
 		t.Error(err)
 	}

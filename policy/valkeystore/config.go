@@ -28,8 +28,8 @@ type Config struct {
 	// If TLSConfig is nil, all data, including the password, is sent in
 	// cleartext. Clusters are not supported.
 	//
-	// In it, timeouts of 0 mean Timeout. The fields for client-side
-	// caching, replicas and RESP2 must not be set.
+	// Timeouts of 0 in it mean Config.Timeout. The fields for client-side caching,
+	// replicas and RESP2 must not be set.
 	Server valkey.ClientOption
 	// Prefix is the prefix of all keys. Stores with the same prefix share their
 	// data. It can contain letters, digits and "-_.:/{}", at most 64. Empty

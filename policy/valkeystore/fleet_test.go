@@ -134,12 +134,12 @@ func TestFleetWithoutServer(t *testing.T) {
 	all("one is cut off", domain, "new.example", "later.example")
 	n.publish("later.example", "2", policyText)
 	relays[1].ask(t, question{Domain: "later.example", Recheck: true})
-	eventually(t, "who can hears of it", func() bool { return relays[2].lookup(t, "later.example") == "2" })
+	eventually(t, "the connected relay finds the policy", func() bool { return relays[2].lookup(t, "later.example") == "2" })
 	if id := relays[0].lookup(t, "later.example"); id != "1" {
-		t.Errorf("who is cut off has %q", id)
+		t.Errorf("the disconnected relay has %q", id)
 	}
 	ways[0].setCut(false)
-	eventually(t, "who was cut off hears of it", func() bool { return relays[0].lookup(t, "later.example") == "2" })
+	eventually(t, "the reconnected relay finds the policy", func() bool { return relays[0].lookup(t, "later.example") == "2" })
 
 	srv.pause(t)
 	all("stopped", domain, "new.example", "later.example", "last.example")
@@ -196,7 +196,7 @@ func TestVersionsOnOneServer(t *testing.T) {
 	}
 	n.publish(domain, "2", policyText)
 	relays[1].ask(t, question{Domain: domain, Recheck: true})
-	eventually(t, "the same release hears of it", func() bool { return relays[3].lookup(t, domain) == "2" })
+	eventually(t, "a relay of the same release finds the policy", func() bool { return relays[3].lookup(t, domain) == "2" })
 	for _, i := range []int{0, 2} {
 		if id := relays[i].lookup(t, domain); id != "1" {
 			t.Errorf("relay %d of the other release has %q", i, id)

@@ -84,7 +84,7 @@ func TestDamagedIsReplaced(t *testing.T) {
 		wantEntry(t, open(t, at(srv.addr)), e)
 		srv.admin(t, "DEL", key)
 		srv.admin(t, command...)
-		eventually(t, "the damage is heard of", func() bool {
+		eventually(t, "the damage is noticed", func() bool {
 			_, err := s.Get(t.Context(), domain)
 			return err != nil
 		})

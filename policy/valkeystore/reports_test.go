@@ -109,7 +109,7 @@ func TestReportsBounds(t *testing.T) {
 	if got := total(part); got != 2*want {
 		t.Errorf("%d sessions, want %d", got, 2*want)
 	}
-	told, omitted, plain := 0, 0, 0
+	listed, omitted, plain := 0, 0, 0
 	for _, result := range part.Sums {
 		if len(result.Policy.Strings) == 0 {
 			plain++
@@ -118,12 +118,12 @@ func TestReportsBounds(t *testing.T) {
 			if d.ReasonCode == reporter.DetailsOmitted {
 				omitted++
 			} else {
-				told++
+				listed++
 			}
 		}
 	}
-	if len(part.Sums) > 257 || plain != 1 || told > 1000 || told < 900 || omitted == 0 {
-		t.Errorf("%d policies, of which %d sum up; %d details and %d that sum up", len(part.Sums), plain, told, omitted)
+	if len(part.Sums) > 257 || plain != 1 || listed > 1000 || listed < 900 || omitted == 0 {
+		t.Errorf("%d policies, of which %d sum up; %d details and %d that sum up", len(part.Sums), plain, listed, omitted)
 	}
 }
 

@@ -47,10 +47,10 @@ if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then
 end
 return redis.call('DEL', KEYS[1])`
 
-// scanScript returns the cursor after ARGV[1], and keys that match ARGV[2] and their values,
-// in turn. It goes through about ARGV[3] keys. A value is empty if it is no string, or if
-// the page has ARGV[5] octets already. It is truncated after ARGV[4] octets and one more,
-// so that it remains too large to be valid.
+// scanScript returns the cursor after ARGV[1], and keys that match ARGV[2] and their
+// values, in turn. It goes through about ARGV[3] keys. A value is empty if it is not a
+// string, or if the page has ARGV[5] octets already. It is truncated after ARGV[4] octets
+// and one more, so that it remains too large to be valid.
 const scanScript = `#!lua flags=no-writes
 local page = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
 local found, octets = {}, 0

@@ -40,7 +40,7 @@ func TestACL(t *testing.T) {
 	heard := listen(t, b)
 	e := entry(domain, time.Minute)
 	put(t, a, e)
-	eventually(t, "another hears of it", func() bool { return heard.has(domain) })
+	eventually(t, "the other Store reports the change", func() bool { return heard.has(domain) })
 	wantEntry(t, b, e)
 	for _, err := range b.All(t.Context()) {
 		if err != nil {
@@ -53,7 +53,7 @@ func TestACL(t *testing.T) {
 	}
 	release()
 	if names := srv.keys(t, "*:lease:*"); len(names) != 0 {
-		t.Errorf("leases are not given back: %q", names)
+		t.Errorf("leases are not released: %q", names)
 	}
 	if err := b.Delete(t.Context(), domain); err != nil {
 		t.Error(err)
@@ -177,7 +177,7 @@ func TestTLS(t *testing.T) {
 	heard := listen(t, b)
 	e := entry(domain, time.Minute)
 	put(t, a, e)
-	eventually(t, "another hears of it", func() bool { return heard.has(domain) })
+	eventually(t, "the other Store reports the change", func() bool { return heard.has(domain) })
 	wantEntry(t, b, e)
 
 	if err := open(t, with("other.example")).Put(t.Context(), e); err == nil || !strings.Contains(err.Error(), "certificate") {

@@ -52,14 +52,14 @@ func TestFailover(t *testing.T) {
 	if err := a.Put(t.Context(), fresh); err == nil {
 		t.Error("Put says that a dead server has it")
 	}
-	eventually(t, "told to look at everything", func() bool { return heard.has("") })
+	eventually(t, "Watch asks to check every entry", func() bool { return heard.has("") })
 	eventually(t, "the new primary has what the old one never got", func() bool {
 		wantEntry(t, a, fresh)
 		e, err := b.Get(context.Background(), fresh.Domain)
 		return err == nil && same(e, fresh)
 	})
 	wantEntry(t, b, kept)
-	eventually(t, "changes are told by the new primary", func() bool {
+	eventually(t, "the new primary announces changes", func() bool {
 		put(t, a, entry(domain, time.Minute))
 		return heard.has(domain)
 	})

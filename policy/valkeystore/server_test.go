@@ -181,9 +181,11 @@ func (s *server) keys(t testing.TB, pattern string) []string {
 	return names
 }
 
-// at returns the configuration of a Store that uses the server at addr.
+// at returns the configuration of a Store that uses the server at addr. It waits for a server
+// that answers, however busy the machine is. Tests of a server that does not answer set a
+// shorter Timeout.
 func at(addr string, change ...func(*Config)) Config {
-	config := Config{Server: valkey.ClientOption{InitAddress: []string{addr}}}
+	config := Config{Server: valkey.ClientOption{InitAddress: []string{addr}}, Timeout: 30 * time.Second}
 	for _, f := range change {
 		f(&config)
 	}

@@ -86,7 +86,7 @@ func TestC10FewCommands(t *testing.T) {
 	if err := a.Delete(t.Context(), domain); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the other relay has it no more", func() bool {
+	eventually(t, "the other relay no longer has it", func() bool {
 		_, err := b.Get(t.Context(), domain)
 		return errors.Is(err, mtasts.ErrNotStored)
 	})

@@ -88,8 +88,8 @@ func (s *Store) Close() error {
 }
 
 // Get returns the entry of domain, or [mtasts.ErrNotStored]. It uses what is in memory, the
-// absence of an entry included, if the server has not announced a change since it was
-// read. It uses an entry in memory also while the server is unreachable.
+// absence of an entry included, if the server has not announced a change since it was read.
+// It uses an entry in memory even while the server is unreachable.
 func (s *Store) Get(ctx context.Context, domain string) (mtasts.Entry, error) {
 	if e, ok, err := s.cache.fresh(domain); ok {
 		return e, err

@@ -177,7 +177,7 @@ func TestNewerStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := behind.Get(t.Context(), domain); !errors.Is(err, mtasts.ErrNotStored) {
-		t.Errorf("who knows of the newer one deletes it: %v", err)
+		t.Errorf("after Delete by a Store that has read the newer entry: %v", err)
 	}
 }
 

@@ -104,11 +104,13 @@ func (p *storedPolicy) missing() byte {
 			return kind
 		}
 	}
-	switch {
-	case p.Summary == (report.Summary{}):
+	if p.Summary == (report.Summary{}) {
 		return 's' // a policy is stored with its first session
-	case len(p.Details) > 0 && p.Summary.Failures == 0:
-		return 'f'
+	}
+	for i := range p.Details {
+		if p.Summary.MaxSessions(p.Details[i].Type) == 0 {
+			return 'f'
+		}
 	}
 	return 0
 }

@@ -54,7 +54,7 @@ func TestKeysApart(t *testing.T) {
 	}
 	mine.settle(t)
 	if heard.has(domain) {
-		t.Error("heard of the changes of others")
+		t.Error("Watch reports changes of a Store with other keys")
 	}
 	if _, err := open(t, at(srv.addr)).Get(t.Context(), domain); err != nil {
 		t.Error(err)

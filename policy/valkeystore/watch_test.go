@@ -32,7 +32,7 @@ func listen(t testing.TB, s *Store) *listener {
 		cancel()
 		watching.Wait()
 	})
-	eventually(t, "told to look at everything at the start", func() bool { return l.has("") })
+	eventually(t, "Watch asks to check every entry at the start", func() bool { return l.has("") })
 	s.settle(t)
 	l.clear()
 	return l
@@ -46,7 +46,7 @@ func (s *Store) settle(t testing.TB) {
 		defer s.link.mu.Unlock()
 		return s.link.client != nil && !s.link.missed
 	})
-	eventually(t, "told", func() bool {
+	eventually(t, "the watchers have seen all changes", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for w := range s.watchers {
@@ -77,27 +77,27 @@ func TestWatch(t *testing.T) {
 	onA, onB := listen(t, a), listen(t, b)
 
 	put(t, a, entry(domain, time.Minute))
-	eventually(t, "another relay hears of what was put", func() bool { return onB.has(domain) })
+	eventually(t, "the other relay reports what was put", func() bool { return onB.has(domain) })
 	wantEntry(t, b, mustGet(t, a, domain))
 
 	onB.clear()
 	if err := a.Delete(t.Context(), domain); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "another relay hears of what was deleted", func() bool { return onB.has(domain) })
+	eventually(t, "the other relay reports what was deleted", func() bool { return onB.has(domain) })
 
 	onB.clear()
 	short := entry("short.example", 0)
 	put(t, a, short)
-	eventually(t, "it hears of a new one", func() bool { return onB.has(short.Domain) })
+	eventually(t, "it reports a new entry", func() bool { return onB.has(short.Domain) })
 	onB.clear()
 	srv.admin(t, "PEXPIRE", a.keys.policy(short.Domain), "100")
-	eventually(t, "it hears that its time is over", func() bool { return onB.has(short.Domain) })
+	eventually(t, "it reports that the entry has expired", func() bool { return onB.has(short.Domain) })
 
 	put(t, b, entry("other.example", time.Minute))
-	eventually(t, "hears of another's", func() bool { return onA.has("other.example") })
+	eventually(t, "the first relay reports a change of the second", func() bool { return onA.has("other.example") })
 	put(t, a, entry("last.example", time.Minute))
-	eventually(t, "the last change is heard of", func() bool { return onB.has("last.example") })
+	eventually(t, "the last change is reported", func() bool { return onB.has("last.example") })
 }
 
 // A Store does not announce changes that its own Client has made.
@@ -110,12 +110,12 @@ func TestWatchLeavesOutOwn(t *testing.T) {
 		put(t, a, entry(fmt.Sprintf("own%d.example", i), time.Minute))
 	}
 	put(t, b, entry("others.example", time.Minute))
-	eventually(t, "it hears of another's", func() bool { return onA.has("others.example") })
+	eventually(t, "it reports a change of another relay", func() bool { return onA.has("others.example") })
 	a.settle(t)
 	onA.mu.Lock()
 	defer onA.mu.Unlock()
 	if len(onA.heard) != 1 {
-		t.Errorf("heard of %q", onA.heard)
+		t.Errorf("changes %q are reported", onA.heard)
 	}
 	if n := srv.calls(t, "set"); n != 51 {
 		t.Errorf("%d writes, want 51", n)

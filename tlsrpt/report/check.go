@@ -64,20 +64,19 @@ func (p *PolicyResult) check() (part string, err error) {
 		return "summary", errors.New("a count is out of range")
 	}
 	for i := range p.Details {
-		if err := p.Details[i].check(p.Summary.Failures); err != nil {
+		if err := p.Details[i].check(p.Summary); err != nil {
 			return fmt.Sprintf("failure-details[%d]", i), err
 		}
 	}
 	return "", nil
 }
 
-// check takes the number of sessions that failed in any way.
-func (d *Detail) check(failures int64) error {
+func (d *Detail) check(all Summary) error {
 	switch {
 	case !d.Type.Valid():
 		return fmt.Errorf("the result-type %q is not registered", d.Type)
-	case d.Sessions < 1 || d.Sessions > failures:
-		return fmt.Errorf("%d of %d failed sessions", d.Sessions, failures)
+	case d.Sessions < 1 || d.Sessions > all.MaxSessions(d.Type):
+		return fmt.Errorf("%d of %d sessions", d.Sessions, all.MaxSessions(d.Type))
 	case !isPlain(d.SendingIP) || !isPlain(d.ReceivingIP):
 		return errors.New("an address has a zone, or is an IPv4 address in IPv6 form")
 	case d.Info != "" && !syntax.IsURI(d.Info):

@@ -27,11 +27,14 @@ func (d Day) End() time.Time { return (d + 1).Start().Add(-time.Second) }
 // MarshalText returns the date, as String does.
 func (d Day) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// UnmarshalText reads a date such as "2026-03-01".
+// UnmarshalText reads a date such as "2026-03-01". If text is not a date, d stays as it is.
 func (d *Day) UnmarshalText(text []byte) error {
 	date, err := time.Parse(time.DateOnly, string(text))
+	if err != nil {
+		return err
+	}
 	*d = DayOf(date)
-	return err
+	return nil
 }
 
 // String returns the date, for example "2026-03-01".

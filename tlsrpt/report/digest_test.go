@@ -14,7 +14,8 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt/report"
 )
 
-// RPT-76: a report that comes again is counted once. Others are not taken for it.
+// RPT-76: a report that is received twice is counted once. Others are not taken for
+// duplicates.
 func TestDigestDuplicates(t *testing.T) {
 	t.Parallel()
 	base := func() *report.Report {

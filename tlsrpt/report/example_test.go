@@ -79,7 +79,7 @@ func ExampleReport_Explain() {
 	//      What to do: Get another certificate, from a public authority.
 }
 
-// The reports of two senders on two days, as they lie in a directory.
+// The reports of two senders on two days, in one directory.
 func ExampleDigest() {
 	const text = `{"organization-name":%q,"date-range":{"start-datetime":"2026-03-0%[2]dT00:00:00Z","end-datetime":"2026-03-0%[2]dT23:59:59Z"},
 		"contact-info":"tls@sender.example","report-id":"%[2]d","policies":[{

@@ -54,12 +54,12 @@ func (o Overview) Explain(w io.Writer) error {
 
 func (o Overview) writeDomains(w io.Writer) error {
 	var text strings.Builder
-	failures := int64(0)
+	faultless := true
 	for i := range o.Domains {
 		o.Domains[i].write(&text)
-		failures = sum(failures, o.Domains[i].Failures)
+		faultless = faultless && o.Domains[i].Failures == 0 && len(o.Domains[i].Problems) == 0
 	}
-	if failures == 0 {
+	if faultless {
 		text.WriteString("\nNo session failed: there is nothing to do.\n")
 	}
 	_, err := io.WriteString(w, text.String())
@@ -67,12 +67,12 @@ func (o Overview) writeDomains(w io.Writer) error {
 }
 
 func (o *DomainOverview) write(text *strings.Builder) {
-	met, missed := "met the policy", "did not"
+	met := "met the policy"
 	if o.Type == tlsrpt.NoPolicyFound {
-		met, missed = "had TLS", "had not"
+		met = "had TLS"
 	}
-	fmt.Fprintf(text, "\n%s %s%s\n  %s %s, %d %s%s\n", shown(o.Domain), standard(o.Type), inMode(o.Mode),
-		numbered(o.Successes, "session"), met, o.Failures, missed, failedShare(Summary{o.Successes, o.Failures}))
+	fmt.Fprintf(text, "\n%s %s%s\n  %s %s, %d did not%s\n", shown(o.Domain), standard(o.Type), inMode(o.Mode),
+		numbered(o.Successes, "session"), met, o.Failures, failedShare(Summary{o.Successes, o.Failures}))
 	if o.Failures > 0 {
 		o.writeSums(text)
 	}
@@ -211,10 +211,10 @@ func (p *Problem) effect() string {
 const (
 	lineWidth = 80
 	margin    = 5
-	labelled  = 17 // the column of a text behind its label
+	labelled  = 17 // the column of a text after its label
 )
 
-// writeField writes a text behind a label, in lines.
+// writeField writes a label and the text after it, in lines.
 func writeField(text *strings.Builder, label, value string) {
 	if value == "" {
 		return

@@ -36,7 +36,7 @@ func TestReportTableIsPrintable(t *testing.T) {
 	}
 }
 
-// RPT-82: neither can it by Explain, whatever text it has where.
+// RPT-82: the same holds for Explain, with hostile text in every field.
 func TestExplainIsPrintable(t *testing.T) {
 	t.Parallel()
 	rep := newReport()
@@ -164,7 +164,7 @@ func TestR15CodesOfOthers(t *testing.T) {
 		{tlsrpt.TLSAInvalid, "X509_V_ERR_DANE_NO_MATCH", "tlsa-no-match"},
 		{tlsrpt.STSWebPKIInvalid, "certificate is not yet valid", "not-yet-valid"},
 		{tlsrpt.ValidationFailure, "VALIDATION_FAILURE", ""},
-		{tlsrpt.STSPolicyFetchError, "leaf-expired", "leaf-expired"[:0]}, // not with this type
+		{tlsrpt.STSPolicyFetchError, "leaf-expired", ""}, // the code is not one of this type
 		{tlsrpt.TLSAInvalid, "", ""},
 	} {
 		p := overviewOf(reportOf("a", 1, daneOf, report.Detail{Type: test.result, ReasonCode: test.code, Sessions: 1})).Domains[0].Problems[0]
@@ -214,8 +214,8 @@ func TestEffects(t *testing.T) {
 	}
 }
 
-// The worst comes first: lost mail before what was only observed, what goes on before what
-// is over, many sessions before few; and so do domains.
+// The worst comes first: mail that waited before failures that were only observed, ongoing
+// problems before past ones, many sessions before few. Domains are in the same order.
 func TestWorstFirst(t *testing.T) {
 	t.Parallel()
 	fail := func(resultType tlsrpt.ResultType, sessions int64) report.Detail {
@@ -296,6 +296,38 @@ func TestExplainSuccess(t *testing.T) {
 	}
 }
 
+// RPT-29: where only the refresh of a policy failed, no session did, and the text says what to do
+// all the same. So do reports of senders that count such sessions as failed.
+func TestExplainRemembered(t *testing.T) {
+	t.Parallel()
+	ours := reportOf("a", 1, enforceOf, report.Detail{Type: tlsrpt.STSPolicyFetchError, ReasonCode: "http-status-404", Sessions: 10})
+	ours.Policies[0].Summary.Failures = 0
+	others := reportOf("b", 1, enforceOf, report.Detail{Type: tlsrpt.STSPolicyFetchError, ReasonCode: "http-status-404", Sessions: 10})
+	for _, test := range []struct {
+		rep  *report.Report
+		want string
+	}{
+		{ours, "10 sessions met the policy, 0 did not"},
+		{others, "10 sessions met the policy, 10 did not (50.0 %)"},
+	} {
+		text := strings.Join(strings.Fields(explained(t, test.rep)), " ")
+		for _, want := range []string{
+			test.want, "1. sts-policy-fetch-error, http-status-404", "How often: 10 sessions",
+			"The sender goes on with the policy that it remembers", "What to do: Serve the policy at",
+		} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%q is not in\n%s", want, text)
+			}
+		}
+		if strings.Contains(text, "nothing to do") || strings.Contains(text, "no reason") {
+			t.Errorf("got\n%s", text)
+		}
+		if d := overviewOf(test.rep).Domains[0]; d.Unexplained != 0 || d.Successes != 10 || d.Problems[0].Sessions != 10 || d.Problems[0].Effect != report.MailRemembered {
+			t.Errorf("%+v", d)
+		}
+	}
+}
+
 // Programs read the overview in JSON.
 func TestOverviewJSON(t *testing.T) {
 	t.Parallel()
@@ -313,8 +345,9 @@ func TestOverviewJSON(t *testing.T) {
 	if err := json.Unmarshal(got, &back); err != nil || back.Domains[0].Days[0].Day != report.DayOf(day) {
 		t.Errorf("read back as %+v, %v", back, err)
 	}
-	if err := new(report.Day).UnmarshalText([]byte("yesterday")); err == nil {
-		t.Error("yesterday is a day")
+	read := report.Day(7)
+	if err := read.UnmarshalText([]byte("yesterday")); err == nil || read != 7 {
+		t.Errorf("yesterday was read as day %d, %v; want an error and no change", read, err)
 	}
 	if got, err := json.Marshal(overviewOf()); err != nil || !strings.Contains(string(got), `"domains":[]`) {
 		t.Errorf("of no reports: %s, %v", got, err)

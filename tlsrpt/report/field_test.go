@@ -15,7 +15,7 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt/report"
 )
 
-// utf16Of encodes text as editors of Windows do.
+// utf16Of encodes text as some Windows editors do.
 func utf16Of(text string, mark string, high, low int) string {
 	b := []byte(mark)
 	for _, unit := range utf16.Encode([]rune(text)) {
@@ -55,15 +55,15 @@ func TestParseForwardedAndPadded(t *testing.T) {
 		"base64 with odd octets in it":      report1(gz, strings.ReplaceAll(lines, "\r\n", "!\r\n>")),
 		"base64 in two pieces":              report1(gz, base64Lines([]byte(zipped[:100]))+base64Lines([]byte(zipped[100:]))),
 		"base64 of JSON with padding":       report1("Content-Type: application/tlsrpt+json\r\nContent-Transfer-Encoding: base64", base64Lines(append(text, ' '))),
-		"base64, not said":                  report1("Content-Type: application/tlsrpt+gzip", lines),
-		"base64 said, not done":             report1(gz, zipped),
-		"base64 said of JSON, not done":     report1(gz, string(text)),
+		"base64, not announced":             report1("Content-Type: application/tlsrpt+gzip", lines),
+		"base64 announced, not applied":     report1(gz, zipped),
+		"JSON announced as base64":          report1(gz, string(text)),
 		"an unknown encoding":               report1("Content-Type: application/tlsrpt+gzip\r\nContent-Transfer-Encoding: x-odd", zipped),
 		"type text/plain, base64":           report1("Content-Type: text/plain; name=r.json.gz\r\nContent-Transfer-Encoding: base64", lines),
 		"JSON in the text":                  message("Content-Type: text/plain", string(text)),
 		"no type, JSON":                     message("X: y", string(text)),
 		"no type, base64":                   message("Content-Transfer-Encoding: base64", lines),
-		"type without parameters' grammar":  report1("Content-Type: application/tlsrpt+gzip; name=a@b (1).json.gz; x\r\nContent-Transfer-Encoding: base64", lines),
+		"type with malformed parameters":    report1("Content-Type: application/tlsrpt+gzip; name=a@b (1).json.gz; x\r\nContent-Transfer-Encoding: base64", lines),
 		"boundary without quotes":           strings.Replace(good, `boundary="=_b"`, "boundary==_b", 1),
 		"report in multipart/mixed":         mixed("Content-Type: text/plain\r\n\r\nhello", gz+"\r\n\r\n"+lines, "Content-Type: text/plain\r\n\r\n-- \r\nA mailing list"),
 		"report beside other attachments":   mixed("Content-Type: application/json\r\n\r\n{\"a\": 1}", "Content-Type: application/gzip\r\nContent-Transfer-Encoding: base64\r\n\r\n"+base64Lines(zip(t, []byte("<feedback/>"))), gz+"\r\n\r\n"+lines),
@@ -87,7 +87,7 @@ func TestParseForwardedAndPadded(t *testing.T) {
 	}
 }
 
-// What is damaged is an error that says what, and a message with other content is
+// Damaged input is an error that says what is wrong, and a message with other content is
 // ErrNoReport.
 func TestParseDamaged(t *testing.T) {
 	t.Parallel()

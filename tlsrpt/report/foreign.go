@@ -59,7 +59,7 @@ var foreignReasons = [...]struct{ part, code string }{
 	{"certificate-required", "tls-alert-certificate-required"},
 }
 
-// explain says what a failure means and what to do about it, also if the code is that of
+// explain says what a failure means and what to do about it, even if the code is that of
 // another sender.
 func explain(f tlsrpt.Failure, all []tlsrpt.Reason) (meaning, advice string) {
 	if r, ok := tlsrpt.FindReason(f); ok {

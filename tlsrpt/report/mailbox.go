@@ -39,7 +39,7 @@ func Read(r io.Reader) iter.Seq2[*Report, error] {
 // ReadFS reads all reports in the files of a directory and of those below it, in the order
 // of their names: single reports, messages, mboxes and Maildirs, mixed in any way. Each
 // file is read by [Read]; errors are of type *fs.PathError. Hidden files, the incomplete
-// messages and the other files of a Maildir, and what is no regular file are left out.
+// messages and the other files of a Maildir, and what is not a regular file are left out.
 func ReadFS(fsys fs.FS) iter.Seq2[*Report, error] {
 	return func(yield func(*Report, error) bool) {
 		// Walking ends early by SkipAll only. Other errors were yielded.
@@ -65,8 +65,8 @@ func unless(goesOn bool) error {
 	return fs.SkipAll
 }
 
-// isMaildir reports whether a directory is a Maildir. Its files, beside the directories of
-// messages, are those of the mail server.
+// isMaildir reports whether a directory is a Maildir. Its files, outside the directories
+// of messages, belong to the mail server.
 func isMaildir(fsys fs.FS, dir string) bool {
 	for _, name := range []string{"cur", "new"} {
 		if info, err := fs.Stat(fsys, path.Join(dir, name)); err != nil || !info.IsDir() {

@@ -97,7 +97,7 @@ func TestRead(t *testing.T) {
 	})
 }
 
-// The caller ends an iteration, and then nothing more is read.
+// A caller can end an iteration early. (The test panics if the iterator continues.)
 func TestReadStops(t *testing.T) {
 	t.Parallel()
 	const from = "From tls@sender.example Mon Mar  2 00:00:00 2026\n"

@@ -46,7 +46,8 @@ type DomainOverview struct {
 	Days []DaySum `json:"days"`
 	// Senders are the sums of each sender, the one with most failures first.
 	Senders []SenderSum `json:"senders"`
-	// Problems are the ways in which sessions failed, the worst first.
+	// Problems are the ways in which sessions failed, and the failures of the search for a
+	// policy in sessions that met a remembered one, the worst first.
 	Problems []Problem `json:"problems"`
 }
 
@@ -65,7 +66,7 @@ type SenderSum struct {
 	Failures  int64  `json:"failures"`
 }
 
-// Problem is one way in which sessions failed.
+// Problem is one thing that failed in sessions.
 type Problem struct {
 	Type tlsrpt.ResultType `json:"type"`
 	// ReasonCode may be empty, or a text of the sender.
@@ -75,7 +76,8 @@ type Problem struct {
 	Advice  string `json:"advice"`
 	// Effect is what the failure meant for the mail, the worst if it changed.
 	Effect Effect `json:"effect,omitempty"`
-	// Sessions is the number of sessions that failed in this way.
+	// Sessions is the number of sessions in which it failed. Those in which only a search
+	// for a newer policy failed may have met the policy.
 	Sessions int64 `json:"sessions"`
 	// First and Last are the first and the last day on which it happened.
 	First Day `json:"first"`

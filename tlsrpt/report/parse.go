@@ -21,8 +21,8 @@ var (
 	ErrNoReport = envelope.ErrNoReport
 )
 
-// Parse reads a report in the form in which it was received: JSON, JSON compressed
-// with gzip, or a mail message that contains one of these, also a forwarded one. It
+// Parse reads a report in the form in which it was received: JSON, JSON compressed with
+// gzip, or a mail message that contains one of these, which may be forwarded. It
 // determines the form from the octets. Media types and file names matter less, because
 // senders often set them wrong. If there are several reports, it returns the first; see
 // [Read] for the others.

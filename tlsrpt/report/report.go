@@ -36,7 +36,8 @@ type PolicyResult struct {
 	Summary Summary
 	// Details lists the ways in which sessions failed. A session that failed in
 	// several ways is counted in several elements, so their sum may be greater
-	// than Summary.Failures (RFC 8460 section 4).
+	// than Summary.Failures (RFC 8460 section 4). Failures of the search for an MTA-STS
+	// policy also count in sessions that met the policy, because the sender remembered it.
 	Details []Detail
 }
 
@@ -47,6 +48,15 @@ type Summary struct {
 	Successes int64
 	// Failures is the number of sessions that did not (RFC 8460 section 4.2.2).
 	Failures int64
+}
+
+// MaxSessions returns the greatest number of sessions that a [Detail] of this type counts:
+// those that failed, and for the search for an MTA-STS policy all.
+func (s Summary) MaxSessions(t tlsrpt.ResultType) int64 {
+	if t.AboutHost() {
+		return s.Failures
+	}
+	return s.Successes + s.Failures
 }
 
 // Detail is one way in which sessions failed. A field is empty if its value is
@@ -62,7 +72,7 @@ type Detail struct {
 	// HELO is the name in the greeting of the host.
 	HELO        string
 	ReceivingIP netip.Addr
-	// Sessions is the number of sessions that failed in this way.
+	// Sessions is the number of sessions in which this failed.
 	Sessions int64
 	// Info is a URI with more information about the failure.
 	Info string

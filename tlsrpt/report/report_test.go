@@ -123,6 +123,7 @@ func TestReportThatCannotBeWritten(t *testing.T) {
 		"RPT-44 address in another":   func(r *report.Report) { details(r).ReceivingIP = netip.MustParseAddr("::ffff:192.0.2.1") },
 		"RPT-45 failed sessions none": func(r *report.Report) { details(r).Sessions = 0 },
 		"RPT-45 more than all":        func(r *report.Report) { details(r).Sessions = 3 },
+		"RPT-45 more than there are":  func(r *report.Report) { r.Policies[0].Details[1].Sessions = 6 },
 		"RPT-46 additional-info":      func(r *report.Report) { details(r).Info = "see the web page" },
 		"RPT-51 policy-string":        func(r *report.Report) { r.Policies[2].Policy.Strings = []string{"x"} },
 	}

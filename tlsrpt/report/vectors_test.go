@@ -66,9 +66,8 @@ func readReceived(t *testing.T, input receivedInput) receivedResult {
 	return receivedResult{"repaired", v}
 }
 
-// conforms reports whether a report was received as RFC 8460 section 4 has it: whether it can be
-// written, and every field was received as it is written then. Others may have been received
-// beside them.
+// conforms reports whether a report was received in the form of RFC 8460 section 4: it can be
+// written, and every field was received as it is then written. Further fields are permitted.
 func conforms(t *testing.T, received []byte, r *report.Report) bool {
 	written, err := r.MarshalJSON()
 	if err != nil {
@@ -162,7 +161,8 @@ func receivedInputs(t *testing.T) []receivedInput {
 		{"no summary", `"summary":{"total-successful-session-count":5,"total-failure-session-count":0}`, `"x":0`}, {"a summary that is a number", `{"total-successful-session-count":5,"total-failure-session-count":0}`, `5`},
 		{"details an object", `"total-failure-session-count":0}}`, `"total-failure-session-count":1},"failure-details":{"result-type":"tlsa-invalid","failed-session-count":1}}`}, {"details null", `"total-failure-session-count":0}}`, `"total-failure-session-count":0},"failure-details":null}`},
 		{"details empty", `"total-failure-session-count":0}}`, `"total-failure-session-count":0},"failure-details":[]}`}, {"failures without details", `"total-failure-session-count":0}}`, `"total-failure-session-count":4}}`}, {"details a string", `"total-failure-session-count":0}}`, `"total-failure-session-count":0},"failure-details":"x"}`},
-		{"more failed sessions in a detail than in all", `"total-failure-session-count":2`, `"total-failure-session-count":0`}, {"details that count sessions twice", `"failed-session-count":1`, `"failed-session-count":2`},
+		{"more failed sessions in a detail than in all", `"total-failure-session-count":2`, `"total-failure-session-count":0`}, {"a detail about the search for a policy in sessions that met it", `sts-policy-fetch-error","failed-session-count":1`, `sts-policy-fetch-error","failed-session-count":5`},
+		{"a detail about the search for a policy in more sessions than all", `sts-policy-fetch-error","failed-session-count":1`, `sts-policy-fetch-error","failed-session-count":6`}, {"details that count sessions twice", `"failed-session-count":1`, `"failed-session-count":2`},
 		{"result type in capitals", `"certificate-not-trusted"`, `"CERTIFICATE_NOT_TRUSTED"`}, {"result type with space around it", `"certificate-not-trusted"`, `" certificate-not-trusted "`}, {"an unknown result type", `"certificate-not-trusted"`, `"weather"`}, {"no result type", `"result-type":"certificate-not-trusted",`, ``}, {"result type null", `"certificate-not-trusted"`, `null`},
 		{"an address in brackets", `"2001:db8::1"`, `"[2001:DB8::1]"`}, {"an address in capitals", `"2001:db8::1"`, `"2001:DB8::1"`}, {"an address with zeros", `"2001:db8::1"`, `"2001:0db8:0:0:0:0:0:1"`}, {"an address with a zone", `"2001:db8::1"`, `"fe80::1%eth0"`}, {"an IPv4 address in IPv6 form", `"2001:db8::1"`, `"::ffff:192.0.2.9"`},
 		{"an unknown address", `"2001:db8::1"`, `"unknown"`}, {"an empty address", `"2001:db8::1"`, `""`}, {"an address null", `"2001:db8::1"`, `null`}, {"an address with a port", `"192.0.2.1"`, `"192.0.2.1:25"`}, {"an address with leading zeros", `"192.0.2.1"`, `"192.0.2.01"`}, {"an address that is a number", `"192.0.2.1"`, `1`}, {"no address", `"sending-mta-ip":"192.0.2.1",`, ``},
@@ -224,7 +224,7 @@ func packedInputs(t *testing.T, text string) (inputs []receivedInput) {
 	return inputs
 }
 
-// The vectors that others test their readers of reports with have the results of this one.
+// The vectors for other readers of reports have the results of this one.
 // Another reader, in Python, finds them by itself: see internal/test/interop/vectors.
 func TestVectors(t *testing.T) {
 	t.Parallel()

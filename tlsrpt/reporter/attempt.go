@@ -56,8 +56,8 @@ func (r *Reporter) attempt(ctx context.Context, slot *pacing.Slot, j job, p *pro
 	r.finish(context.WithoutCancel(ctx), j, p)
 }
 
-// hold prevents other Reporters from working on the job until a time. If another one
-// does, what was planned for the job is forgotten.
+// hold prevents other Reporters from working on the job until a time. If another one is
+// working on it, what was planned for the job is forgotten.
 func (r *Reporter) hold(ctx context.Context, j job, p *progress, until time.Time) bool {
 	leaser, shared := r.config.Store.(Leaser)
 	if !shared || p.release != nil && !p.held.Before(until) {

@@ -98,7 +98,7 @@ func TestR10ReportIDs(t *testing.T) {
 	}
 }
 
-// An ID of a Store that is no part of a report ID is an error, and so is one that cannot be
+// A Store ID that cannot be part of a report ID is an error, and so is one that cannot be
 // read: the sums wait.
 func TestR10BadIDs(t *testing.T) {
 	for name, store := range map[string]identified{

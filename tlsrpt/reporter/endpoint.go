@@ -39,8 +39,8 @@ func (r *Reporter) endpoints(ctx context.Context, slot *pacing.Slot, domain stri
 	return slices.DeleteFunc(chosen, func(e tlsrpt.Endpoint) bool { return e.URL == "" && r.config.Mailer == nil }), nil
 }
 
-// choose returns what Config.Endpoints chooses. What it returns is held to the same rules as
-// a record.
+// choose returns what Config.Endpoints chooses, which has to follow the same rules as a
+// record.
 func (c *Config) choose(domain string, found []tlsrpt.Endpoint) ([]tlsrpt.Endpoint, error) {
 	if c.Endpoints == nil {
 		return found, nil
@@ -52,7 +52,7 @@ func (c *Config) choose(domain string, found []tlsrpt.Endpoint) ([]tlsrpt.Endpoi
 	for i, e := range chosen {
 		record, err := tlsrpt.ParseRecord("v=TLSRPTv1; rua=" + e.String())
 		if err != nil || len(record.Endpoints) != 1 || record.Endpoints[0] != e || slices.Contains(chosen[:i], e) {
-			return nil, fmt.Errorf("Config.Endpoints returned %q for the domain, which is no endpoint or returned twice; correct it, the report waits", names.Mask(fmt.Sprintf("%+v", e), maxLogged))
+			return nil, fmt.Errorf("Config.Endpoints returned %q for the domain, which is not an endpoint or was returned twice; correct it, the report waits", names.Mask(fmt.Sprintf("%+v", e), maxLogged))
 		}
 	}
 	return chosen, nil

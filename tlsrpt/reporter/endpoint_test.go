@@ -16,8 +16,8 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
-// Operators can suppress and remap endpoints. What they return is held to the rules of a
-// record, and a mistake loses nothing.
+// Operators can suppress and remap endpoints. What they return must meet the rules of a
+// record; otherwise the sums are kept.
 func TestEndpointsHook(t *testing.T) {
 	elsewhere := tlsrpt.Endpoint{Mail: "tls@elsewhere.example"}
 	nine := make([]tlsrpt.Endpoint, tlsrpt.MaxEndpoints+1)

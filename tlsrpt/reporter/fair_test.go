@@ -107,7 +107,7 @@ func TestR3UnresponsiveEndpoints(t *testing.T) {
 	}
 }
 
-// R3: what one owner has many of delays others by minutes only.
+// R3: many names of one owner delay the reports of others by minutes only.
 func TestR3ManyNamesOfOneOwner(t *testing.T) {
 	const hostile, good = 800, 100
 	for name, record := range map[string]func(i int) (domain, txt string){

@@ -157,7 +157,7 @@ func (w *hostileWorld) LookupTXT(ctx context.Context, name string) ([]string, er
 	return w.txt[domain], nil
 }
 
-// dial connects to nobody, or to one who does not answer.
+// dial hangs, or connects to an endpoint that does not answer.
 func (w *hostileWorld) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	if w.tarpitted.add()%16 > 0 {
 		<-ctx.Done()

@@ -73,7 +73,7 @@ func (m *mailSender) send(ctx context.Context, to string, s *submission) error {
 	if err != nil {
 		return fmt.Errorf("signing: %w", err)
 	}
-	if err := checkSignature(string(message), m.submitter); err != nil {
+	if err := checkSignature(message, m.submitter); err != nil {
 		return err
 	}
 	return m.mailer.SendMail(ctx, m.from, []string{to}, message)
@@ -131,13 +131,14 @@ func writeBase64(b *bytes.Buffer, data []byte) {
 
 // checkSignature returns an error if receivers must ignore the message, or if others
 // could append to it (RFC 8460 section 3).
-func checkSignature(message, submitter string) error {
+func checkSignature(message []byte, submitter string) error {
 	const name = "DKIM-Signature:"
-	if len(message) < len(name) || !strings.EqualFold(message[:len(name)], name) {
+	field := string(firstField(message))
+	if len(field) < len(name) || !strings.EqualFold(field[:len(name)], name) {
 		return errors.New("the Signer did not put a DKIM-Signature before the message")
 	}
 	tags := make(map[string]string)
-	for tag := range strings.SplitSeq(firstField(message[len(name):]), ";") {
+	for tag := range strings.SplitSeq(field[len(name):], ";") {
 		name, value, _ := strings.Cut(tag, "=")
 		tags[strings.TrimSpace(name)] = strings.Join(strings.Fields(value), "")
 	}
@@ -159,7 +160,7 @@ func checkSignature(message, submitter string) error {
 
 // firstField returns s up to the first line end that is not followed by white
 // space.
-func firstField(s string) string {
+func firstField(s []byte) []byte {
 	for i := 0; i+1 < len(s); i++ {
 		if s[i] == '\n' && s[i+1] != ' ' && s[i+1] != '\t' {
 			return s[:i]

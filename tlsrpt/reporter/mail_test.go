@@ -123,8 +123,8 @@ func TestReportMailSignature(t *testing.T) {
 		{"RPT-18 of the domain above", "DKIM-Signature: v=1; d=example;" + h + " b=\r\n", ""},
 		{"RPT-18 none", "", "did not put a DKIM-Signature"},
 		{"RPT-18 of another", "DKIM-Signature: v=1; d=other.example;" + h + " b=\r\n", "by \"other.example\""},
-		{"RPT-18 of a like one", "DKIM-Signature: v=1; d=r.example;" + h + " b=\r\n", "by \"r.example\""},
-		{"RPT-18 of nobody", "DKIM-Signature: v=1;" + h + " b=\r\nX: d=sender.example;", "by \"\""},
+		{"RPT-18 of a similar name", "DKIM-Signature: v=1; d=r.example;" + h + " b=\r\n", "by \"r.example\""},
+		{"RPT-18 of no domain", "DKIM-Signature: v=1;" + h + " b=\r\nX: d=sender.example;", "by \"\""},
 		{"RPT-19 of a part", "DKIM-Signature: v=1; d=sender.example; l=100;" + h + " b=\r\n", "l="},
 		{"RPT-74 not of a field", "DKIM-Signature: v=1; d=sender.example; h=From:TLS-Report-Domain; b=\r\n", "tls-report-submitter"},
 	}

@@ -44,7 +44,7 @@ func TestMemoryStoreLeaseEnds(t *testing.T) {
 		}
 		first()
 		if _, ok, _ := store.Lease(t.Context(), today, "example.com", time.Minute); ok {
-			t.Error("who had the first gave back the second")
+			t.Error("releasing the first lease ended the second")
 		}
 	})
 }

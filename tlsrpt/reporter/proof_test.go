@@ -138,7 +138,7 @@ func TestP14PoliciesAreCountedApart(t *testing.T) {
 	}
 }
 
-// Beside P14: the limits are exact, and nothing is lost at them. What is summed counts as one.
+// In addition to P14: the limits are exact, and nothing is lost at them. What is summed counts as one.
 func TestP14Limits(t *testing.T) {
 	t.Parallel()
 	const policies, details = 256, 1000
@@ -191,7 +191,7 @@ func TestP14Limits(t *testing.T) {
 	}
 }
 
-// Beside P14: the order of a report is by frequency, and then fixed.
+// In addition to P14: the order of a report is by frequency, and then fixed.
 func TestP14Order(t *testing.T) {
 	t.Parallel()
 	store := new(reporter.MemoryStore)

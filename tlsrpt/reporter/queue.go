@@ -29,7 +29,7 @@ type progress struct {
 	seen    int       // number of the last pass that found the job
 	ready   bool      // it is due, and no attempt is in progress
 	running bool      // an attempt is in progress
-	removed bool      // it is not in the queue any more
+	removed bool      // it is no longer in the queue
 	rank    int       // among the jobs of its share, when they were due
 
 	failed int           // number of failed attempts
@@ -223,7 +223,7 @@ func (q *queue) due(now time.Time) []*progress {
 	return slices.Clone(q.ready)
 }
 
-// update makes ready exactly those that are due. It is called with mu held.
+// update makes exactly those jobs ready that are due. It is called with mu held.
 func (q *queue) update(now time.Time) {
 	kept := slices.DeleteFunc(q.ready, func(p *progress) bool { return !p.ready || p.removed })
 	for len(q.later) > 0 && (q.later[0].removed || !q.later[0].next.After(now)) {

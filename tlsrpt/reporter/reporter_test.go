@@ -54,9 +54,9 @@ func TestReporterDay(t *testing.T) {
 			t.Fatalf("%d reports posted, %d mailed; log:\n%s", len(w.posts()), len(w.mails()), w.log.String())
 		}
 		posted := w.posts()[0]
-		if posted.to != "https://reports.example/v1" || posted.dialled != publicAddr+":443" ||
+		if posted.to != "https://reports.example/v1" || posted.dialed != publicAddr+":443" ||
 			posted.header.Get("Content-Type") != "application/tlsrpt+gzip" || posted.header.Get("Content-Encoding") != "" {
-			t.Errorf("posted to %q at %q with %q", posted.to, posted.dialled, posted.header) // RPT-78
+			t.Errorf("posted to %q at %q with %q", posted.to, posted.dialed, posted.header) // RPT-78
 		}
 		if posted.octets[0] != 0x1f {
 			t.Error("not compressed") // RPT-69
@@ -148,7 +148,7 @@ func TestReporterForgetsOldDays(t *testing.T) {
 	})
 }
 
-// RPT-76, RPT-79, RPT-80, RPT-81: a report that is not accepted is sent again
+// RPT-13, RPT-76, RPT-79, RPT-80, RPT-81: a report that is not accepted is sent again
 // at growing intervals for 24 hours, always with the same names.
 func TestReporterRetries(t *testing.T) {
 	for _, status := range []int{301, 400, 404, 429, 503} {
@@ -500,7 +500,7 @@ func TestReporterPreview(t *testing.T) {
 }
 
 // Invalid sums in a store still produce a valid report.
-func TestReporterMakesDoWithSums(t *testing.T) {
+func TestReporterRepairsSums(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		odd := tlsrpt.Policy{Type: "odd", Domain: "grün.example", Strings: []string{"x"}, MXHosts: []string{"x y"}}
 		sums := []report.PolicyResult{
@@ -563,9 +563,9 @@ func TestReporterMaxSize(t *testing.T) {
 			t.Errorf("%d octets", len(text))
 		}
 		result := rep.Policies[0]
-		var told int64
+		var listed int64
 		for i, d := range result.Details {
-			told += d.Sessions
+			listed += d.Sessions
 			if i == 0 && (d.ReasonCode != reporter.DetailsOmitted || d.HELO != "") {
 				t.Errorf("first is %+v", d)
 			}
@@ -573,8 +573,8 @@ func TestReporterMaxSize(t *testing.T) {
 				t.Errorf("one of the rarest failures is listed: %+v", d)
 			}
 		}
-		if result.Summary.Failures != failures || told != failures {
-			t.Errorf("%d failures, %d in details, of %d", result.Summary.Failures, told, failures)
+		if result.Summary.Failures != failures || listed != failures {
+			t.Errorf("%d failures, %d in details, of %d", result.Summary.Failures, listed, failures)
 		}
 	})
 }

@@ -118,9 +118,9 @@ const endpointDay report.Day = 0
 // reports of several Reporters, each with a Store of its own, have different IDs (RFC 8460
 // section 4.4).
 type Identifier interface {
-	// ID returns a random text of at most 32 letters and digits, which the Store chooses once.
-	// It MUST return the same ID each time and to every caller, also after a restart if the
-	// sums survive it.
+	// ID returns a random text of at most 32 letters and digits, which the Store chooses
+	// once. It MUST return the same ID each time and to every caller, even after a restart
+	// if the sums survive it.
 	ID(ctx context.Context) (string, error)
 }
 

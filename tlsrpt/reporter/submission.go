@@ -138,7 +138,6 @@ func withoutDetails(results []report.PolicyResult, places []place) []report.Poli
 	}
 	cut := slices.Clone(results)
 	for i := range cut {
-		failures := cut[i].Summary.Failures
 		totals := make(map[report.Detail]int64)
 		cut[i].Details = nil
 		for j, d := range results[i].Details {
@@ -150,7 +149,7 @@ func withoutDetails(results []report.PolicyResult, places []place) []report.Poli
 			}
 		}
 		for d, sessions := range totals {
-			cut[i].Details = append(cut[i].Details, withSessions(d, min(sessions, failures)))
+			cut[i].Details = append(cut[i].Details, withSessions(d, min(sessions, cut[i].Summary.MaxSessions(d.Type))))
 		}
 		slices.SortFunc(cut[i].Details, sums.CompareDetails)
 	}
@@ -175,8 +174,8 @@ func (c *compressor) compress(text []byte) []byte {
 		w, _ = gzip.NewWriterLevel(nil, gzip.BestSpeed) // fails only for other levels
 	}
 	defer c.writers.Put(w)
-	var b bytes.Buffer
-	w.Reset(&b)
+	b := bytes.NewBuffer(make([]byte, 0, 128+len(text)/2))
+	w.Reset(b)
 	// Writing to memory does not fail.
 	_, _ = w.Write(text)
 	_ = w.Close()

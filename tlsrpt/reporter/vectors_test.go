@@ -38,6 +38,7 @@ type outcomeVector struct {
 	Strings  []string          `json:"policy_string,omitempty"`
 	MXHosts  []string          `json:"mx_host,omitempty"`
 	Failures []failureVector   `json:"failures,omitempty"`
+	Met      bool              `json:"met,omitempty"`
 }
 
 type failureVector struct {
@@ -61,7 +62,7 @@ func (v sessionVector) session() *tlsrpt.Session {
 		Domain: v.Domain, Time: v.Time, MXHost: v.MXHost, HELO: v.HELO, SendingIP: v.SendingIP, ReceivingIP: v.ReceivingIP, CarriesReport: v.CarriesReport,
 	}
 	for _, o := range v.Outcomes {
-		outcome := tlsrpt.Outcome{Policy: tlsrpt.Policy{Type: o.Type, Domain: o.Domain, Strings: o.Strings, MXHosts: o.MXHosts}}
+		outcome := tlsrpt.Outcome{Policy: tlsrpt.Policy{Type: o.Type, Domain: o.Domain, Strings: o.Strings, MXHosts: o.MXHosts}, Met: o.Met}
 		for _, f := range o.Failures {
 			outcome.Failures = append(outcome.Failures, tlsrpt.Failure(f))
 		}
@@ -156,6 +157,15 @@ func sessionsInputs() (inputs []sessionsInput) {
 	add("a malformed pattern is left out", of(outcomeVector{Type: tlsrpt.STS, Domain: "example.com", MXHosts: []string{"*.example.com", "*", "a..b", "mx.example.com"}}))
 	add("a policy that could not be read", of(with(outcomeVector{Type: tlsrpt.STS, Domain: "example.com", Strings: []string{"version: STSv1", "<html>"}}, failureVector{tlsrpt.STSPolicyInvalid, "bad-line"})))
 	add("a fetch that failed, beside sessions without policy", of(with(outcomeVector{Type: tlsrpt.STS, Domain: "example.com"}, failureVector{tlsrpt.STSPolicyFetchError, "http-404"})), of(none), of(with(none, noTLS)))
+	remembered := func(failures ...failureVector) outcomeVector {
+		o := with(sts, failures...)
+		o.Met = true
+		return o
+	}
+	noFetch := failureVector{tlsrpt.STSPolicyFetchError, "http-404"}
+	add("a fetch that failed, and a remembered policy that is met", of(remembered(noFetch)), of(remembered(noFetch)), of(sts))
+	add("a fetch that failed, and a remembered policy that is not met", of(remembered(noFetch)), of(with(sts, untrusted, noFetch)))
+	add("a failure of the host counts, whatever is said to be met", of(remembered(untrusted)), of(remembered(noFetch, untrusted)))
 	add("policy-string of no policy is left out", of(outcomeVector{Type: tlsrpt.NoPolicyFound, Domain: "example.com", Strings: []string{"x"}, MXHosts: []string{"mx.example.com"}}))
 	add("an unknown policy type is no policy", of(outcomeVector{Type: "dane", Domain: "example.com", Strings: []string{"x"}}))
 	add("patterns of TLSA are left out", of(outcomeVector{Type: tlsrpt.TLSA, Domain: "mx.example.com", Strings: tlsa.Strings, MXHosts: []string{"mx.example.com"}}))
@@ -203,7 +213,7 @@ func sessionsInputs() (inputs []sessionsInput) {
 	return inputs
 }
 
-// The vectors that others test their senders of reports with have the results of this one.
+// The vectors for other senders of reports have the results of this one.
 // Another reader, in Python, finds them by itself: see internal/test/interop/vectors.
 func TestVectors(t *testing.T) {
 	t.Parallel()

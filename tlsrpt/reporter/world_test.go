@@ -56,12 +56,12 @@ type world struct {
 
 // delivery is a report that an endpoint received.
 type delivery struct {
-	after   time.Duration // since midnight
-	to      string        // URL or address
-	header  http.Header
-	octets  []byte
-	report  *report.Report
-	dialled string
+	after  time.Duration // since midnight
+	to     string        // URL or address
+	header http.Header
+	octets []byte
+	report *report.Report
+	dialed string
 }
 
 func newWorld(t *testing.T) *world {

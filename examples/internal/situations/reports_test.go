@@ -19,10 +19,9 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
-// Each situation gives a report that its recipient can read: it has the form of RFC 8460,
-// says what it should about the policy, and every failure is explained by an entry of the
-// vocabulary (R14, R15, R16). With MXSEAL_REPORTS, the explanations are saved beside the
-// reports.
+// Each situation results in a report that its recipient can read: the report has the form of
+// RFC 8460, repeats the policy, and an entry of the vocabulary explains every failure (R14,
+// R15, R16). With MXSEAL_REPORTS, the explanations are saved beside the reports.
 func TestReportOfEachSituation(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)

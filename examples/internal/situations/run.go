@@ -60,8 +60,8 @@ func Build(ctx context.Context, inet *policytest.Internet, all []Situation) ([]*
 	return trials, nil
 }
 
-// atOnce bounds AtOnce. With more, each DNS query of a busy machine waits for so many others
-// that it takes longer than its timeout.
+// atOnce is how many trials run at the same time. With more, each DNS query on a busy
+// machine would wait for so many others that it exceeds its timeout.
 const atOnce = 8
 
 // AtOnce calls do for all trials, several at a time.
@@ -94,14 +94,14 @@ func (t *Trial) Reports() []tlsrpt.Session {
 type Result struct {
 	*Trial
 	Got Outcome
-	// Why is the reason in short form, which fits into the column of the demo, and
-	// Explanation in long form.
+	// Why is the reason in a short form that fits into a column of the demo.
+	// Explanation is its long form.
 	Why, Explanation string
 	// Wrong is the difference from the expected result, or nil.
 	Wrong error
 }
 
-// A Send sends a message for one recipient with a Dialer, by any client. Its errors are
+// Send sends a message to one recipient with a Dialer and any client. Its errors are a
 // *policy.Error, or wrap one.
 type Send func(ctx context.Context, dialer *delivery.Dialer, from, to string, message []byte, options ...policy.Option) error
 

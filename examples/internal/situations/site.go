@@ -134,14 +134,13 @@ func faulty(options ...policytest.Option) step {
 	return func(s *site) { s.host("mx." + s.name).Break(options...) }
 }
 
-// dnsFault breaks the DNS replies for a name. "@" in the name stands for the
-// domain.
+// dnsFault breaks the DNS replies for a name. "@" in the name means the domain.
 func dnsFault(fault policytest.DNSFault, name string, types ...dnssec.Type) step {
 	return func(s *site) { s.inet.BreakDNS(fault, s.expand(name), types...) }
 }
 
-// forge replaces the DNS replies for a name. "@" stands for the domain in the
-// name and in the records.
+// forge replaces the DNS replies for a name. "@" in the name and in the records
+// means the domain.
 func forge(name string, t dnssec.Type, records ...string) step {
 	return func(s *site) {
 		forged := make([]string, len(records))

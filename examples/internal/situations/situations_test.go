@@ -36,7 +36,7 @@ func TestDomainsDiffer(t *testing.T) {
 	}
 }
 
-// An outcome that differs from the expected one is found.
+// Run finds an outcome that differs from the expected one.
 func TestWrongOutcomeIsFound(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)

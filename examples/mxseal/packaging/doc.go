@@ -1,3 +1,3 @@
-// Package packaging has what the packages of mxseal for Debian and as rpm consist of, and
-// their tests. .ci/package makes the packages.
+// Package packaging has the files of the Debian package and the rpm of mxseal, and their
+// tests. .ci/package makes the packages.
 package packaging

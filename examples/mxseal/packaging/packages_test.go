@@ -29,8 +29,8 @@ import (
 	"github.com/mxseal/mxseal/internal/test/logbuf"
 )
 
-// Making the packages twice gives the same octets, both have the same files, and the Debian package can be
-// installed, used and purged.
+// The packages are reproducible, the Debian package and the rpm have the same files, and the Debian package can
+// be installed, used and purged.
 func TestPackages(t *testing.T) {
 	root := rootdir.Named(t, "MXSEAL_INSTALL", "the root directory of a Debian system with Postfix, in which mxseal may be installed and purged")
 	programs := t.TempDir()
@@ -98,7 +98,7 @@ func makePackages(t *testing.T, programs string) string {
 	return dir
 }
 
-// file is what counts of a file.
+// file is what is compared of a file.
 type file struct {
 	mode   fs.FileMode
 	digest [sha256.Size]byte

@@ -13,8 +13,8 @@ import (
 
 var write = flag.Bool("write", false, "write the listings of the exported API")
 
-// The exported API is that of the listings in testdata, one for each package. A change of it is intended if it
-// comes with that of the listing: go test ./internal/test/api -run Listing -write
+// The exported API is as listed in testdata, in a file for each package. An intended change comes with a change
+// of the listing: go test ./internal/test/api -run Listing -write
 func TestListing(t *testing.T) {
 	t.Parallel()
 	listings := map[string]bool{}
@@ -53,7 +53,7 @@ func TestListing(t *testing.T) {
 	}
 	for _, name := range found {
 		if !listings[name] {
-			t.Errorf("%s is of no package: remove it", name)
+			t.Errorf("%s belongs to no package: remove it", name)
 		}
 	}
 	if len(listings) < 8 {

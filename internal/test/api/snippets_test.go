@@ -27,7 +27,7 @@ func TestSnippets(t *testing.T) {
 		check := compiler.compile
 		if s.source() != "" {
 			copies++
-			check = snippet.isCopy
+			check = snippet.checkCopy
 		}
 		if err := check(s); err != nil {
 			t.Errorf("%s: %v", s, err)
@@ -60,7 +60,7 @@ func TestWrongSnippets(t *testing.T) {
 	for _, code := range []string{
 		"// examples/clients/gosmtp.go\nfunc GoSMTP() {}", "// examples/clients/none.go\nfunc GoSMTP() {}",
 	} {
-		if (snippet{code: code}).isCopy() == nil {
+		if (snippet{code: code}).checkCopy() == nil {
 			t.Errorf("%s is taken for a copy", code)
 		}
 	}
@@ -112,7 +112,7 @@ type snippet struct {
 	code string
 }
 
-// source returns the file that the snippet is a copy of; empty if it is none.
+// source returns the file that the snippet is a copy of, or "" if it is not a copy.
 func (s snippet) source() string {
 	first, _, _ := strings.Cut(s.code, "\n")
 	if name, ok := strings.CutPrefix(first, "// examples/"); ok {
@@ -121,8 +121,8 @@ func (s snippet) source() string {
 	return ""
 }
 
-// isCopy returns an error if the snippet is not a part of its source.
-func (s snippet) isCopy() error {
+// checkCopy returns an error if the snippet is not a part of its source.
+func (s snippet) checkCopy() error {
 	text, err := os.ReadFile(filepath.Join(root, s.source()))
 	if err != nil {
 		return err

@@ -9,7 +9,8 @@ import (
 // limit is more than any program takes on a busy machine.
 const limit = 30 * time.Second
 
-// Until waits until a condition holds. what says which, for the failure.
+// Until waits until a condition holds, and fails the test after 30 seconds. what describes
+// the condition in the log.
 func Until(tb testing.TB, what string, holds func() bool) {
 	tb.Helper()
 	began := time.Now()

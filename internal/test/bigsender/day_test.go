@@ -90,8 +90,8 @@ func TestDay(t *testing.T) {
 		d.policies.pause()
 		d.sums.pause()
 		return func() {
-			d.policies.goOn()
-			d.sums.goOn()
+			d.policies.resume()
+			d.sums.resume()
 		}
 	})
 	d.outage("Redis is restarted, without the policies", func() (repair func()) {
@@ -245,8 +245,8 @@ func (d *day) printCosts(name string, before usage) {
 		(after.cpu-before.cpu)/time.Duration(max(1, delivered)), float64(commands)/float64(max(1, plans)))
 }
 
-// attack is an hour in which the attacker forges the replies of the resolver, stands in
-// the way to all mail hosts, and cuts off the policy hosts.
+// attack is an hour in which the attacker forges the replies of the resolver, intercepts the
+// connections to all mail hosts, and blocks those to the policy hosts.
 func (d *day) attack() {
 	d.unknown = d.unknownPolicies()
 	d.advance(time.Hour)
@@ -313,7 +313,7 @@ func (d *day) outage(name string, fail func() (repair func())) {
 	d.print("%s: %d messages were sent meanwhile, and fifty within %v after the repair", name, during, first.Round(10*time.Millisecond))
 }
 
-// restarts restarts one relay as an operator would, and kills another.
+// restarts restarts one relay as an operator would, and kills and starts another.
 func (d *day) restarts() {
 	d.advance(30 * time.Minute)
 	d.run(0.3)

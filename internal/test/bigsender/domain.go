@@ -90,8 +90,8 @@ func domainOf(name string) (domain, bool) {
 	return domain(number), ok && err == nil
 }
 
-// hasOwnHost reports whether the domain has a mail host of its own, because few do,
-// or because its fault is one of the host.
+// hasOwnHost reports whether the domain has a mail host of its own: a few have, and so
+// do those whose fault is one of the host.
 func (d domain) hasOwnHost() bool {
 	switch d.kind() {
 	case wrongKey, noTLS, down, noAnswer, expired, cleartext:
@@ -146,7 +146,7 @@ func (d domain) policyMode() string {
 // wantsReports reports whether the domain has a TLSRPT record that can be read.
 func (d domain) wantsReports() bool { return d.mix(4)%10 == 0 && d.kind() != bogus }
 
-// ending is what becomes of the mail for a domain.
+// ending is what finally happens to the mail for a domain.
 type ending int
 
 const (

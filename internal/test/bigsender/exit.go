@@ -18,10 +18,10 @@ import (
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-// exit is how the connections of the relays reach the hosts, whose addresses exist only
-// inside the test. A client sends one line with the network and the address, and gets one
-// line with the error, or an empty one. The attacker is there: it can put its own host in
-// the place of every mail host.
+// exit is a proxy by which the relays reach the hosts, whose addresses exist only inside
+// the test. A client sends one line with the network and the address, and gets one line
+// with the error, or an empty one. The attacker is here: it can connect the relays to its
+// own host instead of a mail host.
 type exit struct {
 	listener net.Listener
 	world    *world
@@ -69,7 +69,7 @@ func (e *exit) serve(client net.Conn) {
 		return
 	}
 	network, addr, _ := strings.Cut(strings.TrimSpace(line), " ")
-	// The client may give up.
+	// The client does not say when it gives up.
 	ctx, cancel := context.WithTimeout(e.ctx, 30*time.Second)
 	defer cancel()
 	server, err := e.connect(ctx, network, addr)
@@ -138,8 +138,8 @@ func through(exit string) func(ctx context.Context, network, addr string) (net.C
 	}
 }
 
-// request asks the exit to connect. It reads the reply octet by octet, because what
-// follows is of the host.
+// request asks the exit to connect. It reads the reply octet by octet, because the octets
+// after it belong to the host.
 func request(c net.Conn, network, addr string) error {
 	if _, err := fmt.Fprintf(c, "%s %s\n", network, addr); err != nil {
 		return err

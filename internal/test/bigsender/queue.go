@@ -15,11 +15,11 @@ import (
 )
 
 // queue is the queue of the sender. It gives messages to the relays, and again if
-// they were deferred, and keeps what became of each.
+// they were deferred, and remembers the result of each.
 type queue struct {
 	mu       sync.Mutex
 	messages []*message
-	due      []*message // that no relay has, in the order of their time
+	due      []*message // those that no relay has, in the order of their time
 	inFlight map[*process]map[*message]bool
 	changed  chan struct{}
 
@@ -50,7 +50,7 @@ type recentSession struct {
 	what []counted
 }
 
-// window is for how long a relay keeps sessions before they are in the store.
+// window is how long it takes until the sessions of a relay are in the store.
 const window = 15 * time.Second
 
 func newQueue() *queue {
@@ -81,7 +81,7 @@ func (q *queue) give(m *message, p *process) {
 // retryAfter is the time until a deferred message is tried again.
 const retryAfter = 2 * time.Second
 
-// result is called when a relay says what became of a message.
+// result is called when a relay reports the result for a message.
 func (q *queue) result(number int, result, detail string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

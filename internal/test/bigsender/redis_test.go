@@ -27,7 +27,7 @@ type redis struct {
 	earlier       int // commands before the last restart
 }
 
-// newRedis starts a server. It keeps its data in a restart only if the arguments say so.
+// newRedis starts a server. It keeps its data across a restart only if the arguments say so.
 func newRedis(t *testing.T, program string, args ...string) *redis {
 	port := strconv.Itoa(daemon.FreePort(t))
 	r := &redis{
@@ -68,7 +68,7 @@ func (r *redis) kill() {
 // pause makes the server keep its connections and answer nothing.
 func (r *redis) pause() { r.signal(syscall.SIGSTOP) }
 
-func (r *redis) goOn() { r.signal(syscall.SIGCONT) }
+func (r *redis) resume() { r.signal(syscall.SIGCONT) }
 
 func (r *redis) signal(s syscall.Signal) {
 	if err := r.cmd.Process.Signal(s); err != nil {

@@ -154,7 +154,7 @@ func (r *relay) Record(s *tlsrpt.Session) {
 	fmt.Fprintf(&line, "session %s", s.Domain)
 	for _, outcome := range s.Outcomes {
 		result := "met"
-		if len(outcome.Failures) > 0 {
+		if outcome.Failed() {
 			result = "failed"
 		}
 		fmt.Fprintf(&line, " %s %s", outcome.Policy.Type, result)

@@ -99,8 +99,8 @@ func ownHost(k kind) []policytest.Option {
 	return nil
 }
 
-// answer is what becomes of the replies of the resolver: the faults of domains, an
-// outage, and what the attacker makes of them.
+// answer changes the replies of the resolver: by the faults of domains, an outage, and
+// the attacker. nil means that there is no reply.
 func (w *world) answer(q policytest.Question, reply []byte) []byte {
 	if w.dnsDown.Load() {
 		return nil

@@ -16,9 +16,9 @@ import (
 )
 
 // brokenProgram is the tests of a package with changes of the code, each of which an
-// environment variable switches on. So many changes need one build. A change inside a function
-// becomes another function, which the first one calls if it is switched on. Other changes have
-// a program of their own.
+// environment variable switches on, so that many changes need only one build. A change inside a
+// function becomes another function, which the first one calls if it is switched on. Other
+// changes have a program of their own.
 type brokenProgram struct {
 	dir  string            // of the package
 	path string            // of the program with the changes inside functions

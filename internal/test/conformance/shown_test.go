@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// The tests that CONFORMANCE.md lists for a rule are there, and mention that rule, in
+// The tests that CONFORMANCE.md lists for a rule exist, and mention that rule, in
 // themselves or in what they use; rows have it in their names.
 func TestRulesAreShown(t *testing.T) {
 	t.Parallel()
@@ -181,10 +181,10 @@ func parseTests(t *testing.T, dir string) declarations {
 				for _, spec := range decl.Specs {
 					switch spec := spec.(type) {
 					case *ast.TypeSpec:
-						all.add(spec.Name.Name, text(cmpDoc(spec.Doc, decl), spec), spec)
+						all.add(spec.Name.Name, text(docOf(spec.Doc, decl), spec), spec)
 					case *ast.ValueSpec:
 						for _, name := range spec.Names {
-							all.add(name.Name, text(cmpDoc(spec.Doc, decl), spec), spec)
+							all.add(name.Name, text(docOf(spec.Doc, decl), spec), spec)
 						}
 					}
 				}
@@ -194,8 +194,8 @@ func parseTests(t *testing.T, dir string) declarations {
 	return all
 }
 
-// cmpDoc returns the comment of one of several declarations, or that of the only one.
-func cmpDoc(own *ast.CommentGroup, decl *ast.GenDecl) *ast.CommentGroup {
+// docOf returns the comment of one of several declarations, or that of the only one.
+func docOf(own *ast.CommentGroup, decl *ast.GenDecl) *ast.CommentGroup {
 	if own == nil && !decl.Lparen.IsValid() {
 		return decl.Doc
 	}

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// A package that a reader can survey has few files, a type few methods.
+// A reader can survey a package with few files and lines, and a type with few methods.
 const (
 	maxFiles   = 16
 	maxLines   = 3500

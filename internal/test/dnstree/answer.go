@@ -118,7 +118,7 @@ func (r *resolution) redirect(z *Zone, owner *node, name string, qtype uint16) (
 	if canonical(dname.Target) == "." {
 		target = prefix
 	}
-	if _, ok := dns.IsDomainName(target); !ok {
+	if _, err := dns.PackDomainName(target, make([]byte, maxName), 0, nil, false); err != nil {
 		r.rcode = dns.RcodeYXDomain
 		return ""
 	}

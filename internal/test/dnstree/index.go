@@ -107,7 +107,7 @@ func (z *Zone) completed() map[string]rrsets {
 	return all
 }
 
-// nameServer returns the NS record of the zone. Nothing is at the name.
+// nameServer returns the NS record of the zone. Its target has no address.
 func (z *Zone) nameServer() dns.RR {
 	return &dns.NS{Hdr: dns.RR_Header{Name: z.name, Rrtype: dns.TypeNS, Class: dns.ClassINET, Ttl: ttl}, Ns: "ns.invalid."}
 }

@@ -8,6 +8,10 @@ import (
 	"github.com/miekg/dns"
 )
 
+// maxName is the length limit of a name in octets (RFC 1035 section 2.3.4). IsDomainName of
+// the dns package permits two more.
+const maxName = 255
+
 // canonical returns name in the form that the tree uses: lower case, with a
 // final dot, and escaped as in the dns package.
 func canonical(name string) string {

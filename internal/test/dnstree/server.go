@@ -163,7 +163,7 @@ func (t *Tree) serve(transport string, query *dns.Msg) []byte {
 	return wire
 }
 
-// parseQuery reports whether the server answers such a query.
+// parseQuery returns a query. ok is false if the server does not answer its kind.
 func parseQuery(transport string, query *dns.Msg) (q Query, ok bool) {
 	if len(query.Question) != 1 || query.Opcode != dns.OpcodeQuery || query.Question[0].Qclass != dns.ClassINET {
 		return Query{}, false

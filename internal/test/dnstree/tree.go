@@ -43,16 +43,16 @@ func (t *Tree) Zone(name string, options ...Option) *Zone {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.zones[z.name] != nil {
-		panic(fmt.Sprintf("dnstree: zone %s is there already", z.name))
+		panic(fmt.Sprintf("dnstree: zone %s exists already", z.name))
 	}
 	t.zones[z.name] = z
 	t.delegate(z)
 	return z
 }
 
-// Prepare makes what the first answers from zones with delegations need. Otherwise
-// the first query does, which for a zone of 100,000 delegations takes longer than
-// resolvers wait.
+// Prepare builds the indexes of zones with delegations. Otherwise the first query
+// builds them, which for a zone of 100,000 delegations takes longer than resolvers
+// wait.
 func (t *Tree) Prepare() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

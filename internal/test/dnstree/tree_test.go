@@ -96,7 +96,7 @@ func rrs(section []dns.RR) []string {
 	return texts
 }
 
-// answerTest is a query and the expected answer. $ stands for the zone.
+// answerTest is a query and the expected answer. $ means the zone.
 type answerTest struct {
 	name   string
 	qtype  uint16
@@ -144,6 +144,20 @@ func answerTests() []answerTest {
 		{"x.lost.$", dns.TypeDS, 0, ""},
 		{"mx.$", dns.TypeDS, 0, ""},
 		{"mx.$", dns.TypeANY, 0, "mx.$ A,mx.$ AAAA"},
+	}
+}
+
+// RFC 6672 section 2.2: YXDOMAIN if, and only if, a DNAME makes a name of more than 255
+// octets.
+func TestLongestNames(t *testing.T) {
+	t.Parallel()
+	tree := newTestTree()
+	for octets := 250; octets <= 258; octets++ {
+		kept := octets - 3*(1+60) - 1 // of the name below far
+		reply := query(tree, strings.Repeat("y", 30)+"."+strings.Repeat("y", kept-31-1)+".far.nsec.test.", dns.TypeA)
+		if reply == nil || (reply.Rcode == dns.RcodeYXDomain) != (octets > 255) {
+			t.Errorf("%d octets: %v", octets, reply)
+		}
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec"
 )
 
-// A validator returns the status for which each zone of the tree was built. So
-// the proofs are complete, and no insufficient proof is accepted.
+// A validator returns the status for which each zone of the tree was built.
+// Therefore the proofs are complete, and no insufficient proof is accepted.
 func TestValidatorAgrees(t *testing.T) {
 	t.Parallel()
 	tree := newTestTree()

@@ -106,10 +106,10 @@ func (s *Server) Dial(_ context.Context, network, _ string) (net.Conn, error) {
 	return near, nil
 }
 
-// udpSize is how many octets a reply over UDP has at most.
+// udpSize is the maximum size of a reply over UDP, in octets.
 const udpSize = 1232
 
-// Serve starts a Server, which the end of the test stops.
+// Serve starts a Server that runs until the test ends.
 func Serve(t testing.TB) *Server {
 	t.Helper()
 	packets, listener := dnsdata.Listen(t)
@@ -169,7 +169,7 @@ func question(wire []byte) string {
 	return strings.ToLower(name) + string(wire[end:end+4])
 }
 
-// reply returns the reply to a query: that of the case, or SERVFAIL if it has none. One
+// reply returns the reply to a query: that of the case, or SERVFAIL if it has none. A reply
 // with more octets than the limit is truncated to the question.
 func (s *Server) reply(query []byte, limit int) []byte {
 	asked := question(query)

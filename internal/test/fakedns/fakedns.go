@@ -15,9 +15,9 @@ import (
 // ErrServFail is the error of a lookup that fails.
 var ErrServFail = errors.New("SERVFAIL")
 
-// Answers is a dnssec.Resolver: it has the answers by Key. The lookup of nil fails, and
-// what is missing does not exist, insecurely. An answer that does not say when it
-// expires does so in an hour.
+// Answers is a dnssec.Resolver. It has the answers by Key. A lookup whose answer is nil
+// fails. A name without an entry does not exist, with the status Insecure. An answer
+// without a time of expiry expires in an hour.
 type Answers map[string]*dnssec.Answer
 
 // Key is the key of an answer, such as "mx.example.org. AAAA".

@@ -1,4 +1,4 @@
-// Package imports tells what packages import.
+// Package imports lists what packages import.
 package imports
 
 import (

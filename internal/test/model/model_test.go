@@ -37,8 +37,8 @@ type relay struct {
 
 	mu       sync.Mutex
 	known    map[string]known
-	answered map[string]bool // the store has said what it has
-	fooled   map[string]bool // it may have a policy that the model does not know
+	answered map[string]bool // domains about which the store has answered
+	fooled   map[string]bool // domains of which the relay may have a policy that the model does not know
 }
 
 // now is the relay's clock.
@@ -113,7 +113,7 @@ func (r *relay) got(e mtasts.Entry, tainted bool, err error) {
 	if err != nil || failed != nil {
 		return
 	}
-	r.fooled[e.Domain] = r.fooled[e.Domain] || tainted || r.offset != 0 // by a wrong clock, others are in force
+	r.fooled[e.Domain] = r.fooled[e.Domain] || tainted || r.offset != 0 // with a wrong clock, other policies are in force
 	if k := r.known[e.Domain]; !r.fooled[e.Domain] && (k.policy == nil || time.Since(k.fetched) > k.policy.MaxAge+time.Second) && r.offset == 0 {
 		r.known[e.Domain] = known{p, e.Fetched}
 	}
@@ -142,7 +142,7 @@ func (r *relay) violation(d *domain, plan *policy.Plan, before known, unread boo
 		k = known{} // learned meanwhile: either may count
 	}
 	if r.offset != 0 && !d.signed {
-		return nil // by a clock that is wrong, other policies are in force
+		return nil // with a wrong clock, other policies are in force
 	}
 	for _, h := range plan.Hosts {
 		switch {
@@ -242,8 +242,7 @@ func (m *driver) resolve(r *relay, d *domain) error {
 	return m.store.fault
 }
 
-// interrupt lets the caller of a lookup leave, and checks that the next one does not
-// suffer from that.
+// interrupt cancels a lookup, and checks that this does not affect the next one.
 func (m *driver) interrupt(r *relay, d *domain) error {
 	m.setSlowDNS(true)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -354,7 +353,7 @@ func (m *driver) plant(d *domain) {
 	synctest.Wait()
 }
 
-// jump sets the clock of a relay, or sets it right.
+// jump sets the clock of a relay to a wrong time, or corrects it.
 func (m *driver) jump(r *relay) {
 	const month = 30 * 24 * time.Hour
 	offset := []time.Duration{0, 0, 0, month, -month, time.Hour, -time.Hour, 365 * 24 * time.Hour}[m.rng.IntN(8)]
@@ -362,7 +361,7 @@ func (m *driver) jump(r *relay) {
 	defer r.mu.Unlock()
 	switch {
 	case offset == 0:
-		// What expired by a wrong clock is kept for a day.
+		// What expired according to a wrong clock is kept for a day.
 		if !r.wrong.IsZero() && time.Since(r.wrong) > 23*time.Hour {
 			for _, d := range m.domains {
 				r.fooled[d.name] = true
@@ -393,8 +392,8 @@ func (m *driver) ambush(d *domain) error {
 	return nil
 }
 
-// leap lets the clock of a relay jump forward while the attacker hides the policy, and
-// sets it right.
+// leap sets the clock of a relay forward while the attacker hides the policy, and then
+// corrects it.
 func (m *driver) leap(r *relay, d *domain) error {
 	m.mu.Lock()
 	d.forgedMX, d.record = true, recordHidden
@@ -412,7 +411,7 @@ func (m *driver) leap(r *relay, d *domain) error {
 	return m.resolve(r, d)
 }
 
-// restart ends a relay and starts it again without memory, perhaps by a wrong clock.
+// restart ends a relay and starts it again without memory, perhaps with a wrong clock.
 func (m *driver) restart(r *relay) error {
 	m.note("%s restarts", r.name)
 	r.stop()

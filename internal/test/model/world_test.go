@@ -103,7 +103,7 @@ func (w *world) hasPublished(name, text string) bool {
 	return d != nil && d.published[text]
 }
 
-// certificate makes a certificate that is valid whatever a clock says.
+// certificate makes a certificate that is valid at any time that a clock shows.
 func (w *world) certificate(template *x509.Certificate) (*x509.Certificate, error) {
 	template.SerialNumber = big.NewInt(1)
 	template.Subject = pkix.Name{CommonName: "model"}

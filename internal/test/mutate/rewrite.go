@@ -139,7 +139,7 @@ func (f *function) Visit(n ast.Node) ast.Visitor {
 		}
 	case *ast.ReturnStmt:
 		f.conditions(n.Results)
-		f.results0(n.Results)
+		f.zeroResults(n.Results)
 	case *ast.CallExpr:
 		f.extreme(n)
 	}
@@ -224,8 +224,8 @@ func (f *function) condition(e ast.Expr, isTrue, isFalse bool) {
 	}
 }
 
-// results0 makes it possible that a result is the zero value.
-func (f *function) results0(list []ast.Expr) {
+// zeroResults replaces each result by the zero value.
+func (f *function) zeroResults(list []ast.Expr) {
 	if len(list) != f.results.Len() {
 		return
 	}
@@ -246,7 +246,7 @@ func (f *function) results0(list []ast.Expr) {
 	}
 }
 
-// extreme makes max of min, and the reverse.
+// extreme replaces min by max, and max by min.
 func (f *function) extreme(n *ast.CallExpr) {
 	name, _ := n.Fun.(*ast.Ident)
 	if name == nil || f.r.info.Types[n].Value != nil {
@@ -311,7 +311,7 @@ func (f *function) operator(e *ast.BinaryExpr, instead, call string) {
 	}
 }
 
-// constant makes a number one greater, and turns a bool around.
+// constant adds one to a number, and inverts a bool.
 func (f *function) constant(e ast.Expr, tv types.TypeAndValue) {
 	basic, ok := tv.Type.Underlying().(*types.Basic)
 	if !ok {

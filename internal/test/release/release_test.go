@@ -23,7 +23,7 @@ const (
 
 // After .ci/release, every module of the repository can be added from a proxy
 // to an empty module, and all its packages build there.
-func TestModulesCanBeGot(t *testing.T) {
+func TestModulesCanBeDownloaded(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds every module")
 	}
@@ -220,7 +220,7 @@ func copyTree(t *testing.T, to, from string) {
 	}
 }
 
-// A module is one that is released.
+// module is a module of the repository that is released.
 type module struct{ path, dir string }
 
 func (m module) tag() string { return filepath.ToSlash(filepath.Join(m.dir, version)) }

@@ -13,7 +13,7 @@ import (
 
 var write = flag.Bool("write", false, "write the test vectors in testdata")
 
-// Check finds the results again from the inputs in a file, with answer, and compares them with
+// Check computes the results of the inputs in a file with answer, and compares them with
 // those in the file. With -write, it first writes the file from inputs and their results. I and
 // R are structs, and share no field.
 func Check[I, R any](t *testing.T, file string, inputs []I, answer func(*testing.T, I) R) {
@@ -37,7 +37,7 @@ func Check[I, R any](t *testing.T, file string, inputs []I, answer func(*testing
 		t.Fatalf("%s: %v", file, err)
 	}
 	if len(cases) != len(inputs) {
-		t.Errorf("%s has %d vectors of %d; go test -run TestVectors -write . writes them", file, len(cases), len(inputs))
+		t.Errorf("%s has %d vectors, want %d; go test -run TestVectors -write . writes them", file, len(cases), len(inputs))
 	}
 	for i, want := range cases {
 		var input I

@@ -13,18 +13,18 @@ import (
 type Class uint8
 
 const (
-	// Without: the domain has no policy. Most domains have none, and anyone can invent
-	// more. They get the room that the others leave, and an eighth at least.
+	// Without means that the domain has no policy. Most domains have none, and anyone
+	// can invent more. They get the room that the others leave, and an eighth at least.
 	Without Class = iota
-	// BackingOff: the domain has a policy that could not be fetched. It must not be
-	// fetched again too soon, whatever happens to the memory of other domains. The class
-	// has a sixteenth.
+	// BackingOff means that the domain has a policy that could not be fetched. It must
+	// not be fetched again too soon, whatever happens to the memory of other domains.
+	// The class has a sixteenth.
 	BackingOff
-	// Large: the domain has a policy that is larger than [LargeText]. The class has a
-	// quarter, so that a few domains do not remove the policies of many.
+	// Large means that the domain has a policy that is larger than [LargeText]. The
+	// class has a quarter, so that a few domains do not remove the policies of many.
 	Large
-	// Protected: the domain has a policy of the usual size. With Large, the class has
-	// thirteen sixteenths.
+	// Protected means that the domain has a policy of the usual size. With Large, the
+	// class has thirteen sixteenths.
 	Protected
 	classes
 )
@@ -210,11 +210,8 @@ func (m *Memory[V]) Remove(domain string, value V) {
 	}
 }
 
-// drop removes e from sh, if it is not nil.
+// drop removes e from sh.
 func (m *Memory[V]) drop(sh *shard[V], e *entry[V]) {
-	if e == nil {
-		return
-	}
 	m.used[e.class].add(-1, -e.size)
 	sh.rings[e.class].remove(e)
 	delete(sh.entries, e.domain)

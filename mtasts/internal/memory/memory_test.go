@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 
@@ -94,7 +95,7 @@ func TestC5PoliciesAreForgottenLast(t *testing.T) {
 			for _, gone := range forgotten {
 				var of Class
 				fmt.Sscan(gone.domain, &of)
-				if !contains(forgets, of) {
+				if !slices.Contains(forgets, of) {
 					t.Fatalf("%s is forgotten for %s", gone.domain, v.domain)
 				}
 			}
@@ -131,15 +132,6 @@ func TestC5PoliciesAreForgottenLast(t *testing.T) {
 	if after, _ := m.Use(Without); after < before+all/2 {
 		t.Errorf("%d domains without a policy, %d before there was more room", after, before)
 	}
-}
-
-func contains(classes []Class, class Class) bool {
-	for _, c := range classes {
-		if c == class {
-			return true
-		}
-	}
-	return false
 }
 
 // All shards share the bounds, and each domain is found in its shard.

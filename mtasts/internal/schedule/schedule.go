@@ -51,7 +51,8 @@ const (
 )
 
 // Due returns when the policy has to be fetched again, or has expired, for a sender that
-// runs since start. used reports whether the policy was used since it was fetched.
+// has been running since start. used reports whether the policy was used since it was
+// fetched.
 func (s Schedule) Due(used bool, start, now time.Time, jitter float64) time.Time {
 	if s.Fetched.After(now) { // by a clock that was wrong; the refresh corrects it
 		return start.Add(Part(startSpread, jitter))

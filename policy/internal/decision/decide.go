@@ -192,8 +192,8 @@ func (f Facts) authenticateRoute() bool {
 	return f.MX == dnssec.Secure || named && f.Listed
 }
 
-// ignorePolicies decides as if DANE and MTA-STS did not exist, also if they refuse
-// the host (RFC 8689 sections 3 and 8.4). If the MX lookup failed, no host is known.
+// ignorePolicies decides as if DANE and MTA-STS did not exist, even if they refuse the
+// host (RFC 8689 sections 3 and 8.4). If the MX lookup failed, no host is known.
 func ignorePolicies(v Verdict) Verdict {
 	if v.Refusal == MXLookupFailed {
 		return v
@@ -213,9 +213,9 @@ func demandPin(v Verdict) Verdict {
 	return v
 }
 
-// demandDANE makes DANE mandatory: RFC 7672 section 6, and section 2.2.1 for
-// MX records that are not secure. It is the operator's requirement, so usable records
-// count also where "TLS-Required: No" makes the recipient's policies not apply.
+// demandDANE makes DANE mandatory: RFC 7672 section 6, and section 2.2.1 for MX records
+// that are not secure. It is the operator's requirement, so usable records count even
+// where the recipient's policies do not apply because of "TLS-Required: No".
 func demandDANE(v Verdict, f Facts) Verdict {
 	switch {
 	case v.Level == Refused:

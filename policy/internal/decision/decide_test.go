@@ -2,6 +2,7 @@ package decision
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
@@ -22,7 +23,7 @@ const (
 	observed      outcome = "be opportunistic; what enforce would have done is recorded"
 )
 
-// tableRow is a row of the documented table; nil columns stand for "any".
+// tableRow is a row of the documented table. A nil column means any value.
 type tableRow struct {
 	mx      []dnssec.Status
 	tlsa    []TLSA
@@ -53,22 +54,14 @@ func documentedTable() []tableRow {
 		{insecure, []TLSA{TLSAUsable}, enforce, allThree},
 		{insecure, []TLSA{TLSAUnusable}, noEnforce, encrypted},
 		{insecure, []TLSA{TLSAUnusable}, enforce, allowListPKI},
-		// Not in the documented table, since no plan is made so: a policy that
-		// had to be asked and was not is an unknown, and an unknown is refused.
+		// This row is not in the documented table, because no plan has it: a policy
+		// that was not looked up is unknown, and the host is refused.
 		{either, nil, []MTASTS{MTASTSUnknown}, hostRefused},
 	}
 }
 
-func contains[T comparable](any []T, one T) bool {
-	if any == nil {
-		return true
-	}
-	for _, each := range any {
-		if each == one {
-			return true
-		}
-	}
-	return false
+func contains[T comparable](column []T, value T) bool {
+	return column == nil || slices.Contains(column, value)
 }
 
 func documented(f Facts) outcome {
@@ -171,8 +164,8 @@ func TestRequireBoth(t *testing.T) {
 	}
 }
 
-// proves lists what must hold before mail may flow at a verdict: the more, the
-// safer. A refused host proves everything.
+// proof is what a session must prove before mail is sent: the more, the safer. A
+// refused host would have to prove everything.
 type proof struct{ tls, dane, webPKI, never bool }
 
 func (v Verdict) proof() proof {
@@ -212,8 +205,8 @@ func TestVerdictIsConsistent(t *testing.T) {
 	t.Logf("%d combinations of facts and wishes", combinations)
 }
 
-// RequireRoute: what does not name the host securely leaves only the certificate to
-// authenticate the route. A policy in testing mode does not name it.
+// RequireRoute: if nothing secure names the host, only its certificate can
+// authenticate the route. A policy in testing mode does not count.
 func TestRequireRoute(t *testing.T) {
 	for f := range everyFact {
 		for w := range everyWish {
@@ -285,7 +278,7 @@ func TestRequireTLS(t *testing.T) {
 		}
 		named := f.Listed && (f.MTASTS == MTASTSEnforce || f.MTASTS == MTASTSTesting)
 		if f.MX != dnssec.Secure && !named {
-			t.Errorf("%+v: a route that nobody vouched for: %+v", f, v)
+			t.Errorf("%+v: the route is not authenticated: %+v", f, v)
 		}
 		if v.Level != Authenticated {
 			t.Errorf("%+v: %+v", f, v)
@@ -302,9 +295,9 @@ func TestRequireTLS(t *testing.T) {
 	}
 }
 
-// The operator's own records are asked for whatever the recipient publishes and
-// the mail says: only a host that must not be used at all goes without.
-func TestPinIsAlwaysAskedFor(t *testing.T) {
+// The operator's own records are demanded, whatever the recipient publishes and the
+// mail says, unless the host is refused.
+func TestPinIsAlwaysDemanded(t *testing.T) {
 	for f := range everyFact {
 		for w := range everyWish {
 			if !w.Pinned && !w.HostPinned {
@@ -344,17 +337,17 @@ type zone struct {
 	remembered MTASTS // what an unexpired policy in the cache says
 }
 
-// attack is what somebody on the path does. Nothing here breaks a signature or
-// a certificate: signed data can be withheld or spoilt, and nothing else.
+// attack is what an attacker on the path does. It cannot forge a signature or a
+// certificate: signed data can be withheld or corrupted, and nothing else.
 type attack struct {
-	mx     int // 0 leaves it, 1 spoils it, 2 forges it to name an own host
-	tlsa   int // 0 leaves it, 1 spoils it, 2 forges its absence
-	policy int // 0 leaves it, 1 hides the TXT record or blocks the fetch
+	mx     int // 0: nothing, 1: corrupts it, 2: forges it to name the attacker's host
+	tlsa   int // 0: nothing, 1: corrupts it, 2: forges its absence
+	policy int // 0: nothing, 1: hides the TXT record or blocks the fetch
 }
 
-// observedUnder returns the facts that a sender gathers about the host in hand,
-// as the validator and the policy cache turn attacks into facts: what is signed
-// becomes a failure when touched, what is not becomes what the attacker likes.
+// observedUnder returns the facts that a sender gathers about a host under an attack.
+// A change to signed data makes its lookup fail, and unsigned data becomes what the
+// attacker chooses.
 func (z zone) observedUnder(a attack) Facts {
 	f := Facts{MX: dnssec.Insecure, TLSA: TLSANone, MTASTS: z.policy, Listed: true}
 	if z.mxSecure {
@@ -368,7 +361,7 @@ func (z zone) observedUnder(a attack) Facts {
 	case a.mx == 1 || z.mxSecure:
 		f.MX = dnssec.Bogus
 	default:
-		f.Listed = false // the attacker's own host is in nobody's allow-list
+		f.Listed = false // the attacker's host is not in the allow-list
 	}
 	if a.tlsa != 0 && z.hostSecure {
 		f.TLSA = TLSAFailed
@@ -379,9 +372,8 @@ func (z zone) observedUnder(a attack) Facts {
 	return f
 }
 
-// The property that matters: whatever an attacker on the path drops, forges or
-// delays, no host is tried with less than the authenticated facts and the
-// remembered policy demand.
+// Whatever an attacker on the path drops or forges, no host is tried with less than
+// the authenticated facts and the remembered policy demand.
 func TestNoDowngradeOnThePath(t *testing.T) {
 	bools := []bool{false, true}
 	cases := 0
@@ -411,17 +403,16 @@ func TestNoDowngradeOnThePath(t *testing.T) {
 func checkNoDowngrade(t *testing.T, z zone, a attack) {
 	t.Helper()
 	got := Decide(z.observedUnder(a), Wishes{})
-	// What is owed without the attacker, with the policy as remembered: the
-	// first contact with a policy host is the one thing that MTA-STS cannot
-	// protect (RFC 8461 section 10.2).
+	// owed is what a session must prove without the attacker, with the policy as
+	// remembered: MTA-STS does not protect the first fetch (RFC 8461 section 10.2).
 	owed := z
 	if a.policy != 0 {
 		owed.policy = z.remembered
 	}
 	want := Decide(owed.observedUnder(attack{}), Wishes{})
 	if a.mx == 2 && !z.mxSecure {
-		// A forged host instead of the domain's own: DANE at the domain's host
-		// says nothing of it, and only an enforced policy keeps mail from it.
+		// The host is the attacker's. DANE at the domain's host does not concern it,
+		// so only an enforced policy keeps mail from it.
 		if owed.policy == MTASTSEnforce && got.Level != Refused {
 			t.Errorf("%+v under %+v: mail goes to a host outside the allow-list: %+v", z, a, got)
 		}

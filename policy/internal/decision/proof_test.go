@@ -6,8 +6,8 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec"
 )
 
-// P6: who authenticates itself by DANE needs no certificate of the web PKI, whatever floor
-// the operator sets, and if the mail requires TLS (RFC 8689 section 4.2.1).
+// P6: a host that DANE authenticates needs no certificate of the web PKI, whatever floor
+// the operator sets, and even if the mail requires TLS (RFC 8689 section 4.2.1).
 func TestP6DANESuffices(t *testing.T) {
 	for f := range everyFact {
 		if f.TLSA != TLSAUsable {
@@ -23,7 +23,7 @@ func TestP6DANESuffices(t *testing.T) {
 			}
 		}
 	}
-	// Nor does a host that is pinned.
+	// A host that is pinned needs none either.
 	for _, w := range []Wishes{{Pinned: true, Floor: Authenticated}, {HostPinned: true, Floor: Authenticated}, {Pinned: true, Floor: Authenticated, TLSOptional: true}} {
 		f := Facts{MX: dnssec.Insecure, TLSA: TLSANone, MTASTS: MTASTSNone}
 		if v := Decide(f, w); v.Level != Authenticated || v.Demands != (Demands{DANE: true}) || v.By != ByDANE|ByOperator {

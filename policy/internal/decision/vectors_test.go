@@ -114,7 +114,7 @@ func decide(_ *testing.T, input decisionInput) decisionResult {
 	return r
 }
 
-// The vectors that others test their senders with are the decisions of this one. Another
+// The vectors for other senders have the decisions of this one. Another
 // reader, in Python, decides by itself: see internal/test/interop/vectors.
 func TestVectors(t *testing.T) {
 	vectorfile.Check(t, "testdata/decisions.json", decisionInputs(), decide)

@@ -11,8 +11,8 @@ const (
 	IPv6
 )
 
-// Has reports whether an address is of the family IPv4 or IPv6. IPv4 is used for an
-// IPv4 address in the IPv6 form.
+// Has reports whether an address is of the family IPv4 or IPv6. An IPv4 address in IPv6
+// form is of the family IPv4.
 func (f Family) Has(addr netip.Addr) bool { return addr.Unmap().Is4() == (f == IPv4) }
 
 // InTurn returns addresses in the resolver's order (RFC 5321 section 5.1), with

@@ -23,7 +23,7 @@ func (r Resolver) LookupTXTUntil(ctx context.Context, name string) ([]string, ti
 	return dnssec.LookupTXT(ctx, r.DNS, name)
 }
 
-// NAT64 is the prefix of the network's NAT64, for package guarded.
+// NAT64 returns the prefix of the network's NAT64, for package guarded.
 func (r Resolver) NAT64() netip.Prefix { return special.NAT64Of(r.DNS) }
 
 func (r Resolver) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {

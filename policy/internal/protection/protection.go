@@ -21,7 +21,7 @@ const (
 )
 
 // With returns the weaker of d and what DANE does at one more host. Hosts that could not be
-// looked up do not count. secure is the route to the host.
+// looked up do not count. secure reports whether the route to the host is secure.
 func (d DANE) With(host dane.State, secure bool) DANE {
 	at := None
 	switch {
@@ -41,7 +41,7 @@ func (d DANE) With(host dane.State, secure bool) DANE {
 }
 
 // RefusedLong is how long all hosts of a domain must have been refused for [Refused]: a
-// failure that passes is no news.
+// failure that passes sooner is not reported.
 const RefusedLong = time.Hour
 
 // State is the protection of a domain at one time. The zero value means that nothing is

@@ -8,7 +8,7 @@ import (
 	"github.com/mxseal/mxseal/dane"
 )
 
-// M12: DANE is as strong as at the weakest host that is known.
+// M12: the DANE of a domain is that of its weakest known host.
 func TestM12WeakestHostCounts(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

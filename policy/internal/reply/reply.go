@@ -1,4 +1,5 @@
-// Package reply reads what an error repeats of a server's reply.
+// Package reply bounds a server's reply in an error, and reads the enhanced status code
+// in it.
 package reply
 
 import (

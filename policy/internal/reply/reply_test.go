@@ -10,8 +10,8 @@ import (
 	"github.com/mxseal/mxseal/policy/internal/reply"
 )
 
-// RFC 2034 section 4 and RFC 3463 section 2: a code of the reply's own class, in
-// its grammar, and otherwise the general one.
+// RFC 2034 section 4 and RFC 3463 section 2: the status is the enhanced code of the
+// reply if it is well-formed and of the reply's class, and otherwise x.0.0.
 func TestStatus(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -39,6 +39,7 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// A server's reply in an error is shortened. Other errors stay as they are.
 func TestBounded(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 10_000)

@@ -138,8 +138,8 @@ func (f *Facts) InTurn() []netip.Addr {
 	return hop.InTurn(f.Addrs)
 }
 
-// LeaveOut leaves out the addresses that are not permitted. If that leaves none, why
-// is the reason.
+// LeaveOut leaves out the addresses that are not permitted. If none is left, Err wraps
+// why.
 func (f *Facts) LeaveOut(permitted func(netip.Addr) bool, why error) {
 	refused := func(addr netip.Addr) bool { return !permitted(addr) }
 	first := slices.IndexFunc(f.Addrs, refused)

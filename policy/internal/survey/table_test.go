@@ -7,7 +7,7 @@ import (
 	"github.com/mxseal/mxseal/dane"
 )
 
-// C8: what plans share counts as long as one of them is kept, and once.
+// C8: what several plans share counts once, as long as one of them is kept.
 func TestC8Use(t *testing.T) {
 	t.Parallel()
 	f := newFound(&dane.Discovery{Name: "mx.example.org"}, time.Now())

@@ -106,8 +106,8 @@ const (
 	startTLSRefused = "starttls-refused"
 )
 
-// Wording returns what the error for an attempt says that ended at the step.
-// inTLS reports whether a TLS session was established before.
+// Wording returns what the error says about an attempt that ended at the step. inTLS
+// reports whether a TLS session was established before.
 func (s Step) Wording(err error, inTLS bool) Wording {
 	broken := Wording{Status: "4.4.2"}
 	var reply *textproto.Error

@@ -288,7 +288,9 @@ def optional(value, name, check):
     return name not in value or check(value[name])
 
 
-def conforms_detail(value, failures):
+def conforms_detail(value, successes, failures):
+    if str(value.get("result-type")).startswith("sts-"):
+        failures += successes  # the sender may remember a policy, and the session meet it
     return (
         value.get("result-type") in RESULTS and is_count(value.get("failed-session-count"), 1) and int(value["failed-session-count"]) <= failures
         and all(optional(value, name, is_text) for name in ("receiving-mx-hostname", "receiving-mx-helo", "failure-reason-code"))
@@ -302,13 +304,13 @@ def conforms_result(value):
     if not isinstance(policy, dict) or not isinstance(summary, dict):
         return False
     kind, lines, hosts = policy.get("policy-type"), policy.get("policy-string", []), policy.get("mx-host", [])
-    failures = summary.get("total-failure-session-count")
+    successes, failures = summary.get("total-successful-session-count"), summary.get("total-failure-session-count")
     return (
         kind in TYPES and is_text(policy.get("policy-domain")) and re.fullmatch(NAME, policy["policy-domain"]) is not None
         and are(lines, lambda v: isinstance(v, str)) and not (kind == "no-policy-found" and lines) and not (kind == "tlsa" and "policy-string" not in policy)
         and are(hosts, lambda v: is_text(v) and re.fullmatch(NAME, v.removeprefix("*.")) is not None) and not (kind != "sts" and hosts)
-        and is_count(summary.get("total-successful-session-count")) and is_count(failures)
-        and are(value.get("failure-details", []), lambda d: isinstance(d, dict) and conforms_detail(d, int(failures)))
+        and is_count(successes) and is_count(failures)
+        and are(value.get("failure-details", []), lambda d: isinstance(d, dict) and conforms_detail(d, int(successes), int(failures)))
     )
 
 

@@ -87,7 +87,8 @@ def reports(sessions):
         for outcome in session["outcomes"]:
             failures = {detail(session, failure) for failure in outcome.get("failures", [])}
             counted = sums[recipient, date][policy(outcome, recipient)]
-            counted[1 if failures else 0] += 1
+            met = outcome.get("met") and all(failure["type"].startswith("sts-") for failure in outcome["failures"])
+            counted[1 if failures and not met else 0] += 1
             counted[2].update(failures)
     return sums
 

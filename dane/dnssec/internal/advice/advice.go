@@ -4,7 +4,8 @@ package advice
 import "github.com/miekg/dns"
 
 // OfExtended returns what to do about a failure that a server explains by the code of an
-// Extended DNS Error (RFC 8914), or "" if the code does not say enough. The server may be wrong or lie, so the advice is only that.
+// Extended DNS Error (RFC 8914), or "" if the code does not say enough. The server may be
+// wrong or lie, so this is advice only.
 func OfExtended(code uint16) string {
 	switch code {
 	case dns.ExtendedErrorCodeUnsupportedDNSKEYAlgorithm, dns.ExtendedErrorCodeUnsupportedDSDigestType, dns.ExtendedErrorCodeUnsupportedNSEC3IterValue:

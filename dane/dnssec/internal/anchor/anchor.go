@@ -17,10 +17,10 @@ import (
 )
 
 // Root returns the root zone's key signing keys as IANA publishes them
-// (https://data.iana.org/root-anchors/root-anchors.xml): KSK-2017, key tag
-// 20326, and KSK-2024, key tag 38696, which signs since 2026-10-11. IANA plans to change
-// the key every three years: the keys suffice until 2029-10-11 at least. A key is published
-// long before it signs (RFC 5011 section 2.4.1). .ci/anchors warns of both.
+// (https://data.iana.org/root-anchors/root-anchors.xml): KSK-2017, key tag 20326, and
+// KSK-2024, key tag 38696, which has signed since 2026-10-11. IANA plans to change the key
+// every three years: the keys suffice until 2029-10-11 at least. A key is published long
+// before it signs (RFC 5011 section 2.4.1). .ci/anchors warns of both.
 func Root() []dns.RR {
 	ds := func(tag uint16, digest string) dns.RR {
 		return &dns.DS{

@@ -23,8 +23,8 @@ const (
 	Ended         // nothing below is in a signed zone
 )
 
-// Questions calls ask for the questions about the names at and above name, the question,
-// until it returns false. known says what is known about a name; habits are those of a
+// Questions calls ask for DS and DNSKEY records of the names from the root down to name,
+// until ask returns false. known says what is known about a name, with the habits of a
 // signed zone.
 func Questions(name string, rtype uint16, known func(at string) (Known, *memory.Habits), ask func(at string, rtype uint16) bool) {
 	above := new(memory.Habits) // of the zone that the name is directly below, if that is known

@@ -33,7 +33,7 @@ func (h *Habits) MostlyUnsigned() bool {
 	return unsigned >= 16 && unsigned/8 > h.Signed.Load()
 }
 
-// Habits returns those of a signed zone.
+// Habits returns the habits of a signed zone.
 func (c *Cache) Habits(apex string, now time.Time) *Habits {
 	key := Key{Name: apex, Kind: usual}
 	if known, ok := c.Get(key, now).(*Habits); ok {

@@ -60,7 +60,7 @@ func CNAMETarget(set *RRset) (string, error) {
 	}
 	target, ok := CanonicalName(records[0].(*dns.CNAME).Target)
 	if !ok {
-		return "", set.fault(AliasInvalid, "the target is no domain name")
+		return "", set.fault(AliasInvalid, "the target is not a domain name")
 	}
 	return target, nil
 }

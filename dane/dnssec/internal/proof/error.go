@@ -5,7 +5,7 @@ import "fmt"
 // Fault is what is wrong with an RRset, a signature, or a denial.
 type Fault uint8
 
-// The faults of an Error.
+// These are the faults of an Error.
 const (
 	SignatureMissing     Fault = iota + 1 // no RRSIG of the zone
 	SignatureExpired                      // the RRSIG's expiration is in the past

@@ -156,13 +156,30 @@ func (k Key) verifies(data, signature []byte) bool {
 			return false
 		}
 		_, digest := k.digest(data)
-		r, s := new(big.Int).SetBytes(signature[:size]), new(big.Int).SetBytes(signature[size:])
-		return ecdsa.Verify(public, digest, r, s)
+		return ecdsa.VerifyASN1(public, digest, asn1Signature(signature[:size], signature[size:]))
 	case ed25519.PublicKey:
 		return ed25519.Verify(public, data, signature)
 	default:
 		return false
 	}
+}
+
+// asn1Signature returns the DER form of an ECDSA signature (RFC 3279 section 2.2.3). r and s
+// are short enough for lengths of one octet.
+func asn1Signature(r, s []byte) []byte {
+	const sequence, integer = 0x30, 2
+	der := append(make([]byte, 0, 2+2*(3+len(r))), sequence, 0)
+	for _, n := range [][]byte{r, s} {
+		n = bytes.TrimLeft(n, "\x00")
+		der = append(der, integer, byte(len(n)))
+		if len(n) == 0 || n[0] >= 0x80 { // it would be read as empty, or negative
+			der[len(der)-1]++
+			der = append(der, 0)
+		}
+		der = append(der, n...)
+	}
+	der[1] = byte(len(der) - 2)
+	return der
 }
 
 func (k Key) digest(data []byte) (crypto.Hash, []byte) {

@@ -1,12 +1,36 @@
 package proof
 
 import (
+	"bytes"
+	"encoding/asn1"
+	"math/big"
 	"testing"
 
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/internal/test/dnsdata"
+	"github.com/mxseal/mxseal/internal/test/seed"
 )
+
+// RFC 6605 section 4: r and s are as long as the field. crypto/ecdsa reads DER, where
+// numbers are as short as possible and not negative.
+func TestASN1Signature(t *testing.T) {
+	t.Parallel()
+	rng := seed.Rand(t)
+	for range 2000 {
+		rs := make([]byte, 2*[]int{32, 48}[rng.IntN(2)])
+		for i := range rs {
+			rs[i] = byte(rng.Uint32())
+		}
+		r, s := rs[:len(rs)/2], rs[len(rs)/2:]
+		clear(r[:rng.IntN(len(r)+1)])
+		clear(s[:rng.IntN(len(s)+1)])
+		want, err := asn1.Marshal([]*big.Int{new(big.Int).SetBytes(r), new(big.Int).SetBytes(s)})
+		if got := asn1Signature(r, s); err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("%x, %x: %x, want %x, %v", r, s, got, want, err)
+		}
+	}
+}
 
 // SEC-16: the key and its digests that RFC 4509 section 2.3 and RFC 4034
 // section 5.4 print.

@@ -539,7 +539,7 @@ func TestP12RepliesAreNotWritten(t *testing.T) {
 	}
 }
 
-// Beside P2, SEC-47 to SEC-51: each clause of a denial by NSEC.
+// In addition to P2, SEC-47 to SEC-51: each clause of a denial by NSEC.
 func TestP2ClausesOfNSEC(t *testing.T) {
 	t.Parallel()
 	z := newSignedZone(t, "example.com.")
@@ -583,7 +583,7 @@ func TestP2ClausesOfNSEC(t *testing.T) {
 	}
 }
 
-// Beside P1, SEC-30 to SEC-33: who may sign what. The keys are right, and the signatures
+// In addition to P1, SEC-30 to SEC-33: who may sign what. The keys are right, and the signatures
 // verify.
 func TestP1WhoMaySign(t *testing.T) {
 	t.Parallel()
@@ -639,7 +639,7 @@ func TestP1WhoMaySign(t *testing.T) {
 	expectFault(t, "a record that cannot be packed", err, Malformed)
 }
 
-// Beside P1: the tolerance for clocks is exact.
+// In addition to P1: the tolerance for clocks is exact.
 func TestP1Tolerance(t *testing.T) {
 	t.Parallel()
 	z := newSignedZone(t, "example.com.")
@@ -668,8 +668,8 @@ func TestP1Tolerance(t *testing.T) {
 	}
 }
 
-// Beside P1: of several signatures that fail, the error is about the one that is nearly
-// valid.
+// In addition to P1: of several signatures that fail, the error is about the one that is
+// closest to valid.
 func TestP1FlawOfSeveral(t *testing.T) {
 	t.Parallel()
 	all := []Fault{SignatureMissing, KeyMissing, SignatureExpired, SignatureInvalid}
@@ -693,7 +693,7 @@ type memoryOf map[[32]byte]uint32
 func (m memoryOf) Has(digest [32]byte) bool        { _, ok := m[digest]; return ok }
 func (m memoryOf) Add(digest [32]byte, ttl uint32) { m[digest] = ttl }
 
-// Beside P1: a signature that is remembered as good is that of these octets by this key, and
+// In addition to P1: a signature that is remembered as good is that of these octets by this key, and
 // nothing else.
 func TestP1RememberedSignatures(t *testing.T) {
 	t.Parallel()
@@ -779,7 +779,7 @@ func TestP1RememberedSignatures(t *testing.T) {
 	}
 }
 
-// Beside P3, RFC 4509 section 3: SHA-1 is ignored beside a better digest, in any order.
+// In addition to P3, RFC 4509 section 3: SHA-1 is ignored beside a better digest, in any order.
 func TestP3BetterDigest(t *testing.T) {
 	t.Parallel()
 	const sha1, sha256, sha384, unknown = "example. IN DS 1 13 1 00", "example. IN DS 1 13 2 00", "example. IN DS 1 13 4 00", "example. IN DS 1 13 3 00"
@@ -820,7 +820,7 @@ func TestP3BetterDigest(t *testing.T) {
 	expectLimit(t, "DS records of one delegation", err)
 }
 
-// Beside P5: records of types that no answer needs are not kept, and neither are their
+// In addition to P5: records of types that no answer needs are not kept, and neither are their
 // signatures.
 func TestP5ForeignRecords(t *testing.T) {
 	t.Parallel()
@@ -853,7 +853,7 @@ func TestP5ForeignRecords(t *testing.T) {
 	}
 }
 
-// Beside P3: the edges of what is read of keys, and what does not make a key usable.
+// In addition to P3: the edges of what is read of keys, and what does not make a key usable.
 func TestP3Keys(t *testing.T) {
 	t.Parallel()
 	ok := newKey(t, "example.com.", dns.ECDSAP256SHA256).record
@@ -909,7 +909,7 @@ func TestP3Keys(t *testing.T) {
 	}
 }
 
-// Beside P2: the span of a record has neither of its ends in it, and nothing outside the zone.
+// In addition to P2: the span of a record has neither of its ends in it, and nothing outside the zone.
 func TestP2Span(t *testing.T) {
 	t.Parallel()
 	last := newNSEC(dnsdata.RR(t, "m.example.com. 60 IN NSEC example.com. A").(*dns.NSEC), "example.com.")
@@ -933,7 +933,7 @@ func TestP2Span(t *testing.T) {
 	}
 }
 
-// Beside P2: only the NSEC records of the two sides of a zone cut are RRsets of their own.
+// In addition to P2: only the NSEC records of the two sides of a zone cut are RRsets of their own.
 func TestP2Separated(t *testing.T) {
 	t.Parallel()
 	above, below := newSignedZone(t, "example.com."), newSignedZone(t, "sub.example.com.")
@@ -970,7 +970,7 @@ func TestP2Separated(t *testing.T) {
 	}
 }
 
-// Beside P5: a referral names servers and has no SOA record.
+// In addition to P5: a referral names servers and has no SOA record.
 func TestP5Referral(t *testing.T) {
 	t.Parallel()
 	const ns, soa, nsec = "example.com. 60 IN NS a.", "example.com. 60 IN SOA a. b. 1 2 3 4 5", "example.com. 60 IN NSEC z.example.com. NS"
@@ -998,7 +998,7 @@ func TestP5Referral(t *testing.T) {
 	}
 }
 
-// Beside P5: aliases that a server should not send.
+// In addition to P5: aliases that a server should not send.
 func TestP5Aliases(t *testing.T) {
 	t.Parallel()
 	set := func(records ...dns.RR) *RRset {
@@ -1046,7 +1046,7 @@ func TestP5Aliases(t *testing.T) {
 	}
 }
 
-// Beside P3: keys and digests that a record could hold, and that are no match.
+// In addition to P3: keys and digests that a record could hold, and that are no match.
 func TestP3Digests(t *testing.T) {
 	t.Parallel()
 	record := newKey(t, "example.com.", dns.ECDSAP256SHA256).record
@@ -1119,8 +1119,8 @@ func TestP3Digests(t *testing.T) {
 	}
 }
 
-// Beside P3, RFC 8017 section 8.2.2: a signature is smaller than the modulus, so that nobody
-// makes a second one of it.
+// In addition to P3, RFC 8017 section 8.2.2: a signature is smaller than the modulus, so that
+// no second one can be made of it.
 func TestP3OneSignature(t *testing.T) {
 	t.Parallel()
 	key, sign := rawRSA(t, big.NewInt(65537), 512)

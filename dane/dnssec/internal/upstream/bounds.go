@@ -29,7 +29,7 @@ const (
 
 // Room enforces Bounds. It is safe for concurrent use. There is one order of waiting: a
 // lookup waits for memory before it starts, and an attempt for an exchange and then for a
-// socket. What has these waits for the network only, so all of it is free again some time.
+// socket. Their holders wait only for the network, so all of them become free again.
 type Room struct {
 	sockets, exchanges, memory *gate
 	// lacked is when this host last had no file for a socket, in Unix nanoseconds.
@@ -85,7 +85,8 @@ func (g *gate) leave(n int64) {
 	g.units.Release(n)
 }
 
-// hasSpare reports whether a quarter is free. What nobody waits for passes only then.
+// hasSpare reports whether a quarter is free. Questions that nobody waits for are sent
+// only then.
 func (g *gate) hasSpare() bool { return g.used.Load() < (g.limit+1)*3/4 }
 
 // seat is the room of one attempt.
@@ -110,7 +111,7 @@ func (r *Room) enter(ctx context.Context, to Attempt) (seat, error) {
 	return seat{r, true}, nil
 }
 
-// tryEnter is enter without waiting. Spare means that the attempt can be left out: it
+// tryEnter is enter without waiting. spare means that the attempt can be left out: it
 // leaves the last quarter of the room to others.
 func (r *Room) tryEnter(to Attempt, spare bool) (s seat, ok bool) {
 	if spare && !r.HasSpare() || !r.exchanges.tryEnter(1) {
@@ -191,17 +192,21 @@ type Lease struct {
 	ended bool
 }
 
-// Admit waits until there is memory for one more lookup. The error is an *Error, Busy. The
-// caller calls End when the lookup has ended.
-func (r *Room) Admit(ctx context.Context) (*Lease, error) {
-	if err := r.memory.enter(ctx, LookupMemory); err != nil {
-		return nil, err
+// Admit waits, for that long at most, until there is memory for one more lookup. The error
+// is an *Error, Busy. The caller calls End when the lookup has ended.
+func (r *Room) Admit(ctx context.Context, wait time.Duration) (*Lease, error) {
+	if ctx.Err() != nil || !r.memory.tryEnter(LookupMemory) {
+		ctx, cancel := context.WithTimeout(ctx, wait)
+		defer cancel()
+		if err := r.memory.enter(ctx, LookupMemory); err != nil {
+			return nil, err
+		}
 	}
 	return &Lease{room: r, taken: LookupMemory, spent: LookupMemory - replyMemory}, nil
 }
 
 // Grow takes memory for a reply, and fails if there is none: a lookup that waited would
-// keep what it holds from others, which may wait likewise.
+// keep what it holds from others, which may wait for it.
 func (l *Lease) Grow(octets int) error {
 	if l == nil {
 		return nil

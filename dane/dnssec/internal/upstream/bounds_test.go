@@ -21,14 +21,14 @@ func TestD10Lease(t *testing.T) {
 	t.Parallel()
 	const more = 1000
 	room := newRoom(Bounds{Memory: 2*LookupMemory + more})
-	one, err := room.Admit(t.Context())
+	one, err := room.Admit(t.Context(), time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := one.Grow(replyMemory); err != nil || room.InUse().Memory != LookupMemory {
 		t.Errorf("what is reserved for replies: %v, %+v", err, room.InUse())
 	}
-	two, err := room.Admit(t.Context())
+	two, err := room.Admit(t.Context(), time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestD10Lease(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := room.Admit(ended); !isBusy(err) {
+	if _, err := room.Admit(ended, time.Minute); !isBusy(err) {
 		t.Errorf("a third lookup: %v", err)
 	}
 	one.End()

@@ -18,15 +18,15 @@ import (
 
 // Config configures a Client.
 type Config struct {
-	// Servers are recursive servers in the forms that ParseServer reads. Empty:
+	// Servers are recursive servers in the forms that ParseServer reads. Empty means
 	// those of ResolvConf.
 	Servers []string
-	// ResolvConf is read if Servers is empty, and read again when it changes.
-	// Default: /etc/resolv.conf.
+	// ResolvConf is read if Servers is empty, and read again when it changes. Empty
+	// means /etc/resolv.conf.
 	ResolvConf string
-	// Permit says which servers may be used. Nil permits all.
+	// Permit says which servers may be used. nil means all.
 	Permit Permit
-	// Dial connects to a server. Default: a net.Dialer.
+	// Dial connects to a server. nil means a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// TLS is a template for connections over TLS. It may be nil.
 	TLS *tls.Config
@@ -52,7 +52,7 @@ type Client struct {
 	tls     *tls.Config
 	records int
 	wantAD  bool
-	Room    *Room // is what all lookups share
+	Room    *Room // shared by all lookups
 	// buffers holds what datagrams are read into. An unpacked message refers to
 	// nothing in it.
 	buffers *sync.Pool // of *[datagramSize]byte
@@ -151,7 +151,7 @@ func (c *Client) Query(ctx context.Context, to Attempt, q Question) (*Message, e
 	return c.send(ctx, to, q)
 }
 
-// enter takes the room for an attempt. Spare means that the attempt can be left out.
+// enter takes the room for an attempt. spare means that the attempt can be left out.
 func (c *Client) enter(ctx context.Context, to Attempt, spare bool) (seat, error) {
 	if s, ok := c.Room.tryEnter(to, spare); ok {
 		return s, nil

@@ -25,7 +25,7 @@ func (c *counts) failed(e *Error) {
 	}
 }
 
-// Counts returns the numbers since the server is known.
+// Counts returns the numbers since the server became known.
 func (s *Server) Counts() Counts {
 	c := &s.counts
 	return Counts{c.queries.Load(), c.replies.Load(), c.timeouts.Load(), c.failures.Load()}

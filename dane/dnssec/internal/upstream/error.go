@@ -3,7 +3,7 @@ package upstream
 // Kind is what went wrong with one attempt at one server.
 type Kind uint8
 
-// The kinds of an Error.
+// These are the kinds of an Error.
 const (
 	Unreachable      Kind = iota + 1 // the server could not be connected to, or the connection ended
 	Timeout                          // no reply in time
@@ -18,7 +18,7 @@ const (
 // Error reports that an attempt at a server brought no reply.
 type Error struct {
 	Kind   Kind
-	Final  bool // an attempt at another server would fail likewise
+	Final  bool // an attempt at another server would fail in the same way
 	Server string
 	Detail string // printable; may be empty
 	Err    error  // the cause, or nil

@@ -8,7 +8,7 @@ import (
 // Times of server selection. A server may be slow only for one name, so they are short:
 // being wrong costs one more query.
 const (
-	// firstPatience is how long a server may take of which nothing is known before the
+	// firstPatience is how long a server of which nothing is known may take before the
 	// next one is asked in parallel.
 	firstPatience = 250 * time.Millisecond
 	// leastPatience and mostPatience are bounds of this time for other servers. Even a
@@ -18,11 +18,11 @@ const (
 
 	// quietTime is how long a sign of life says that a server works.
 	quietTime = time.Second
-	// poorTime is how long a server comes last whose replies were of no use.
+	// poorTime is how long a server whose replies were of no use comes last.
 	poorTime = 30 * time.Second
 )
 
-// standing is how well a server does. Those of a lower one are asked first.
+// standing is how well a server does. Servers of a lower standing are asked first.
 type standing uint8
 
 const (
@@ -96,7 +96,7 @@ func (h *health) failsChecks() bool {
 
 // missed notes that the reply to a question about the name is overdue, or that there is
 // none. It reports whether this may concern all names: there was no sign of life since
-// the question was sent, or none of late.
+// the question was sent, or none recently.
 func (h *health) missed(name string, sent, now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -108,7 +108,7 @@ func (h *health) missed(name string, sent, now time.Time) bool {
 	return true
 }
 
-// isQuiet reports whether there was no sign of life since a time, or none of late.
+// isQuiet reports whether there was no sign of life since a time, or none recently.
 func (h *health) isQuiet(since, now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -197,7 +197,7 @@ type unpacker struct {
 
 func (u *unpacker) atEnd() bool { return u.off == len(u.wire) }
 
-// firstName is where the first name of a message begins: behind the header (RFC 1035
+// firstName is where the first name of a message begins: after the header (RFC 1035
 // section 4.1.4). Most names of a reply are a pointer to it.
 const firstName = 12
 
@@ -258,8 +258,8 @@ func (u *unpacker) records(n uint16, needed func(rtype uint16) bool) (records []
 }
 
 // IsText reports whether the dns package would change the data: when it writes a record of
-// the type, it takes a backslash in the text for the beginning of an escape sequence, but
-// leaves it as it is when it reads one.
+// the type, it reads a backslash in the text as the beginning of an escape sequence, but
+// leaves it as it is when it reads a record.
 func IsText(rtype uint16) bool { return rtype == dns.TypeCAA || rtype == dns.TypeURI }
 
 // size estimates the memory that a record takes. Strings of escaped, hexadecimal or

@@ -99,7 +99,7 @@ func TestUnpackBomb(t *testing.T) {
 	length := bytes.LastIndex(wire, []byte{0, byte(dns.TypeHIP), 0, dns.ClassINET}) + 8
 	binary.BigEndian.PutUint16(bomb[length:], uint16(len(bomb)-length-2))
 	if err := new(dns.Msg).Unpack(bomb); err != nil {
-		t.Fatalf("the bomb is a dud: %v", err)
+		t.Fatalf("the message does not unpack: %v", err)
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

@@ -15,7 +15,7 @@ type Attempt struct {
 }
 
 // Attempts returns the order in which servers are tried: those that work, then those
-// that did badly of late. After that, all are tried again over TCP, which passes where
+// that did badly recently. After that, all are tried again over TCP, which passes where
 // large or fragmented datagrams do not. A server whose replies over UDP seem to be
 // blocked is asked over TCP first. Neither failures nor Options.Rotate put a plaintext
 // server before an authenticated one that is configured before it: an attacker who makes
@@ -52,7 +52,7 @@ func (c *Client) Attempts(servers []*Server, now time.Time) []Attempt {
 // isAuthenticated reports whether nobody on the network can answer for the server.
 func (s *Server) isAuthenticated() bool { return s.IsTLS() || s.IsLoopback() }
 
-// arrange rotates servers, and then puts those that did badly of late last.
+// arrange rotates servers, and then puts those that did badly recently last.
 func arrange(servers []*Server, turn uint64, now time.Time) {
 	first := turn % uint64(len(servers))
 	copy(servers, slices.Concat(servers[first:], servers[:first]))

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -120,5 +121,30 @@ func TestPlaintextDoesNotOvertake(t *testing.T) {
 		if got := orderOf(c.Attempts(servers, now)); got != want {
 			t.Errorf("rotated: %s, want %s", got, want)
 		}
+	}
+}
+
+// A question remembers how each server was asked last, and whether it may do better in
+// another way.
+func TestTried(t *testing.T) {
+	t.Parallel()
+	a, b := localServer(), newServer(netip.MustParseAddrPort("192.0.2.1:53"), "")
+	var tried Tried
+	if tried.names(a) || tried.overUDP(a) || tried.worthAgain(a) || tried.has(Attempt{Server: a}) {
+		t.Error("nothing was tried")
+	}
+	tried = tried.With(Attempt{Server: a}, true)
+	if !tried.names(a) || !tried.overUDP(a) || !tried.worthAgain(a) || !tried.has(Attempt{Server: a}) || tried.has(Attempt{Server: a, Round: 1}) {
+		t.Errorf("%q: a was asked over UDP, and may do better", tried)
+	}
+	if tried.names(b) || tried.overUDP(b) || tried.worthAgain(b) {
+		t.Errorf("%q: b was not asked", tried)
+	}
+	tried = tried.With(Attempt{Server: b}, false).With(Attempt{Server: a, Round: 1, Stream: true}, false)
+	if tried.overUDP(a) || tried.worthAgain(a) || !tried.has(Attempt{Server: a}) || !tried.has(Attempt{Server: a, Round: 1}) {
+		t.Errorf("%q: a was asked over TCP", tried)
+	}
+	if !tried.overUDP(b) || tried.worthAgain(b) {
+		t.Errorf("%q: b was asked over UDP, and does no better", tried)
 	}
 }

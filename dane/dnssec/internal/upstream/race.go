@@ -302,7 +302,7 @@ func (r *running[R]) ended(e *entry, reply R, err error) {
 }
 
 // overtaken returns the servers that come before the winner and may still reply: those
-// that are being asked, and those that were not asked because they did badly of late.
+// that are being asked, and those that were not asked because they did badly recently.
 func (r *running[R]) overtaken(winner *Server) (servers []*Server) {
 	before := r.Servers
 	if r.rotated {
@@ -379,7 +379,7 @@ func (e *entry) isUnderWay() bool { return e.underWay }
 // isMade reports whether a question was sent for the entry.
 func (e *entry) isMade() bool { return !e.began.IsZero() }
 
-// failingError is the error of an attempt that a failed check prevents or ends.
+// failingError returns the error of an attempt that a failed check prevents or ends.
 func (s *Server) failingError() *Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

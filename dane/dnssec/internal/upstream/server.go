@@ -49,8 +49,8 @@ func (s *Server) IsVouchedFor(now time.Time, d time.Duration) bool {
 	return at != 0 && 0 <= since && since < d
 }
 
-// ParseServer reads "192.0.2.1", "192.0.2.1:53", "2001:db8::1",
-// "[2001:db8::1]:53" and the same with "tls://" in front and "#name" behind.
+// ParseServer reads "192.0.2.1", "192.0.2.1:53", "2001:db8::1", "[2001:db8::1]:53", and
+// the same with "tls://" before it and "#name" after it.
 func ParseServer(text string) (*Server, error) {
 	rest, isTLS := strings.CutPrefix(text, "tls://")
 	rest, name, _ := strings.Cut(rest, "#")

@@ -30,8 +30,8 @@ func TestServers(t *testing.T) {
 	}
 }
 
-// On Windows there is no file to read, so the error says where to find the addresses. A
-// file that was named is another matter.
+// On Windows there is no file to read, so the error says where to find the addresses.
+// That does not apply to a file that the configuration names.
 func TestNoServers(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("it is on fire")
@@ -46,6 +46,17 @@ func TestNoServers(t *testing.T) {
 		err := unlisted(tt.system, tt.file, cause)
 		if text := err.Error(); !strings.Contains(text, tt.says) || strings.Contains(text, tt.not) || !strings.Contains(text, "set Servers to") {
 			t.Errorf("%s, %q: %v", tt.system, tt.file, err)
+		}
+	}
+}
+
+// What is no file is an error like a file that is not there.
+func TestDirectoryIsNoResolvConf(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, file := range []string{dir, dir + "/none"} {
+		if _, err := New(Config{ResolvConf: file}); err == nil || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "set Servers to") {
+			t.Errorf("%s: %v", file, err)
 		}
 	}
 }

@@ -62,7 +62,7 @@ func newServerList(names []string, file string, permit Permit, given Options) (*
 	return l, nil
 }
 
-// unlisted is the error if no servers are given and the file cannot be used.
+// unlisted returns the error if no servers are given and the file cannot be used.
 func unlisted(system, file string, err error) error {
 	if system == "windows" && file == "" {
 		return errors.New("no DNS servers given, and Windows has no resolv.conf; " +
@@ -71,7 +71,7 @@ func unlisted(system, file string, err error) error {
 	return fmt.Errorf("no DNS servers given and %w; set Servers to the addresses of recursive DNS servers", err)
 }
 
-// localServer is the server if the file names none (resolv.conf(5)).
+// localServer returns the server to ask if the file names none (resolv.conf(5)).
 func localServer() *Server {
 	return newServer(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 53), "")
 }

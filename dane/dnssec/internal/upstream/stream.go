@@ -218,7 +218,7 @@ func (s *stream) abandon(id uint16, why error) {
 	}
 }
 
-// left counts one waiting question less.
+// left notes that one question fewer is waiting.
 func (s *stream) left() {
 	if s.live--; s.live > 0 {
 		return

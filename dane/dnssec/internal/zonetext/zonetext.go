@@ -13,9 +13,10 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 )
 
-// Data returns the data of a record of the type. It is false if the type is unknown or the
+// Data returns the data of a record of the type. ok is false if the type is unknown or the
 // data is malformed, and for a CAA or URI record with a backslash, because programs do not
-// agree on how to escape it: such data has the form of RFC 3597 section 5, which Hex returns.
+// agree on how to escape it: such data has the form of RFC 3597 section 5, which Hex
+// returns.
 func Data(rtype uint16, data []byte) (text string, ok bool) {
 	header := dns.RR_Header{Name: ".", Rrtype: rtype, Class: dns.ClassINET, Rdlength: uint16(len(data))}
 	rr, end, err := dns.UnpackRRWithHeader(header, data, 0)

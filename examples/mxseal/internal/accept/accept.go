@@ -1,4 +1,4 @@
-// Package accept takes connections at any number of listeners, and bounds how many there are at a time.
+// Package accept accepts connections at any number of listeners, and bounds how many are open at a time.
 package accept
 
 import (
@@ -13,7 +13,7 @@ import (
 
 // Config configures New.
 type Config struct {
-	// Most bounds the connections of all listeners together.
+	// Most is how many connections of all listeners together may be open.
 	Most int
 	// Serve serves a connection. The Taker closes it afterwards.
 	Serve func(net.Conn)
@@ -21,17 +21,18 @@ type Config struct {
 	// should close one that is idle. nil means that the next connection waits until another ends. It must be
 	// safe for concurrent use.
 	Crowded func()
-	Logger  *slog.Logger
+	// Logger is required.
+	Logger *slog.Logger
 }
 
 // crowdedPause is the time between two calls of Config.Crowded.
 const crowdedPause = 100 * time.Millisecond
 
-// Taker takes connections. Make one with New. It is safe for concurrent use.
+// Taker accepts connections. Make one with New. It is safe for concurrent use.
 type Taker struct {
 	config   Config
 	places   chan struct{} // one for each connection, and for each listener that waits for one
-	open     atomic.Int64  // connections
+	open     atomic.Int64  // the number of open connections
 	draining context.Context
 	drain    context.CancelFunc
 	running  sync.WaitGroup
@@ -44,7 +45,7 @@ func New(config Config) *Taker {
 	return t
 }
 
-// Listen takes the connections of a listener until Drain is called, and then returns nil. It closes the
+// Listen accepts the connections of a listener until Drain is called, and then returns nil. It closes the
 // listener.
 func (t *Taker) Listen(listener net.Listener) error {
 	t.running.Add(1)
@@ -114,10 +115,11 @@ func (t *Taker) serve(conn net.Conn) {
 	})
 }
 
-// Connections returns how many connections there are.
+// Connections returns how many connections are open.
 func (t *Taker) Connections() int { return int(t.open.Load()) }
 
-// Draining is done when Drain was called. Connections that are served should then end.
+// Draining returns a context that is done once Drain has been called. Connections that are served should then
+// end.
 func (t *Taker) Draining() context.Context { return t.draining }
 
 // Drain ends all listeners.

@@ -35,9 +35,9 @@ type want struct {
 	steps   string
 }
 
-// situationsOf has the advice in each situation of the demo. The sender is one that has not
-// met the domain before, so that attacks on what is remembered look like faults.
-func situationsOf() map[string]want {
+// adviceBySituation returns the advice in each situation of the demo. The sender has not met
+// the domain before, so attacks on remembered policies look like faults.
+func adviceBySituation() map[string]want {
 	return map[string]want{
 		"plain.test":         {"unsigned", "own servers", 0, "testing enforce sign tlsa"},
 		"signed.test":        {"signed", "own servers", 0, "testing enforce tlsa"},
@@ -132,7 +132,7 @@ func TestEverySituation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wanted := situationsOf()
+	wanted := adviceBySituation()
 	if len(wanted) != len(all) {
 		t.Errorf("%d situations, and advice for %d", len(all), len(wanted))
 	}
@@ -244,7 +244,7 @@ func TestAdvice(t *testing.T) {
 	}
 }
 
-// What the advice says works: a domain that publishes it is protected.
+// A domain that follows the advice step by step is protected.
 func TestAdviceWorks(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)

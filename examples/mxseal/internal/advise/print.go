@@ -10,7 +10,7 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 )
 
-// width is that of the text, in columns. Records are not broken.
+// width is the width of the text in columns. Lines with records can be longer.
 const width = 80
 
 // print writes the advice for people. Of the steps after the next one, it writes only the

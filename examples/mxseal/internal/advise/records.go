@@ -21,8 +21,8 @@ type Publish struct {
 // inDNS is the place of DNS records.
 const inDNS = "DNS"
 
-// The max_age of policies, in seconds. One that is new is short, so that a mistake is soon
-// over.
+// The max_age of policies, in seconds. A new policy expires soon, so that a mistake does not
+// last long.
 const (
 	maxAgeTesting = 86400
 	maxAgeEnforce = 604800

@@ -135,9 +135,9 @@ func TestVerdicts(t *testing.T) {
 	})
 }
 
-// X: a monitor detects that the first host is broken. What is published and not used is
-// shown, and whether it would have matched. MTA-STS is judged apart where DANE decides. The
-// domain's own TLSRPT record and its aliases are shown.
+// X: a monitor detects that the first host is broken. TLSA records that senders do not use
+// are shown, and whether they would have matched. MTA-STS has a verdict of its own where DANE
+// decides. The domain's TLSRPT record and its aliases are shown.
 func TestXVerdicts(t *testing.T) {
 	t.Parallel()
 	_, env := network(t)
@@ -238,7 +238,7 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// On the real network, the DNS flags are sufficient. So are they here.
+// The options -server and -anchor are sufficient, as on the real network.
 func TestServerAndAnchor(t *testing.T) {
 	t.Parallel()
 	inet, env := network(t)
@@ -281,8 +281,8 @@ func TestProgress(t *testing.T) {
 	}
 }
 
-// An address that fails shows, also where another address of the host works. What this
-// machine cannot reach says nothing about the host.
+// An address that fails is shown even if another address of the host works. An address that
+// this machine cannot reach says nothing about the host.
 func TestXAddresses(t *testing.T) {
 	t.Parallel()
 	_, env := network(t)
@@ -323,7 +323,7 @@ func TestXNagios(t *testing.T) {
 	for _, test := range []struct {
 		args string
 		code int
-		want string // the first line begins so
+		want string // the beginning of the first line
 		also []string
 	}{
 		{"-connect dane.test", 0, "MXSEAL OK - dane.test protected: every mail host must be authenticated | time=0.", []string{" hosts=1 problems=0\n"}},
@@ -353,8 +353,8 @@ func TestXNagios(t *testing.T) {
 	}
 }
 
-// X: what a private network needs: a CA of its own, addresses that no public host has, and
-// names that are in no public zone.
+// X: the options for a private network permit a CA of its own, addresses that no public host
+// has, and names that are in no public zone.
 func TestXPrivateNetwork(t *testing.T) {
 	t.Parallel()
 	inet, env := network(t)

@@ -64,7 +64,7 @@ func run(ctx context.Context, env *cli.Env, args []string) int {
 		return 0
 	case err != nil:
 	case len(domains) == 0:
-		err = flags.Wrong(env, errors.New("which domain?"))
+		err = flags.Wrong(env, errors.New("want at least one domain"))
 	case json && nagios:
 		err = flags.Wrong(env, errors.New("-json and -nagios cannot be used together"))
 	}

@@ -123,7 +123,8 @@ func (n *Network) roots() (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// permit returns a function that permits the networks of -allow, and what also permits.
+// permit returns a function that permits the addresses in the networks of -allow, and those that the
+// function also permits.
 func (n *Network) permit(also func(netip.Addr) bool) func(netip.Addr) bool {
 	return func(addr netip.Addr) bool {
 		for _, prefix := range n.allowed {

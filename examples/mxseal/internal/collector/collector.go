@@ -24,7 +24,8 @@ const (
 	logInterval = time.Minute
 )
 
-// Counts are the datagrams so far.
+// Counts are the numbers of datagrams so far. Version counts those of an unknown version, and Dropped those
+// for which there was no room or that could not be received.
 type Counts struct {
 	OK, Malformed, Version, Dropped uint64
 }
@@ -41,12 +42,12 @@ type Collector struct {
 	logged                          time.Time    // used by the goroutine that decodes
 }
 
-// New returns a collector that records in a recorder.
+// New returns a collector that passes the sessions to a recorder.
 func New(recorder tlsrpt.Recorder, logger *slog.Logger, now func() time.Time) *Collector {
 	return &Collector{recorder: recorder, log: logger, now: now, waiting: make(chan []byte, maxWaiting)}
 }
 
-// Counts returns the datagrams so far.
+// Counts returns the numbers of datagrams so far.
 func (c *Collector) Counts() Counts {
 	return Counts{OK: c.ok.Load(), Malformed: c.malformed.Load(), Version: c.version.Load(), Dropped: c.dropped.Load()}
 }
@@ -118,7 +119,7 @@ func (c *Collector) decode() {
 	}
 }
 
-// complain logs that a datagram is not understood, now and then.
+// complain logs that a datagram is not understood, at most once in each logInterval.
 func (c *Collector) complain(err error) {
 	now := c.now()
 	if !c.logged.IsZero() && now.Sub(c.logged) < logInterval {

@@ -53,11 +53,11 @@ var resultTypes = map[int]tlsrpt.ResultType{
 	304: tlsrpt.TLSAInvalid, 305: tlsrpt.DNSSECInvalid, 306: tlsrpt.DANERequired,
 }
 
-// internalError is the code for an error of the sender, which no report is about.
+// internalError is the code for an error of the sender itself, which is not reported.
 const internalError = 901
 
-// decode returns the session of a datagram; nil if no report is about it. It comes from a program that any
-// server on the Internet can talk to, so every text in it is hostile.
+// decode returns the session of a datagram, or nil if it is not to be reported. The datagram repeats what
+// servers on the Internet said, so every text in it is hostile.
 func decode(octets []byte, now time.Time) (*tlsrpt.Session, error) {
 	var d datagram
 	if err := json.Unmarshal([]byte(strings.ToValidUTF8(string(octets), "\uFFFD")), &d); err != nil {
@@ -89,8 +89,8 @@ func decode(octets []byte, now time.Time) (*tlsrpt.Session, error) {
 	return s, nil
 }
 
-// outcome returns what happened under one policy, and sets in the session with whom. It does not count if
-// the sender itself failed.
+// outcome returns what happened under one policy, and sets the two ends of the connection in the session.
+// counts is false if the sender itself failed.
 func (r result) outcome(s *tlsrpt.Session) (o tlsrpt.Outcome, counts bool, err error) {
 	kind, known := policyTypes[r.Type]
 	if !known {
@@ -124,7 +124,7 @@ func (r result) outcome(s *tlsrpt.Session) (o tlsrpt.Outcome, counts bool, err e
 // maxReason bounds a failure-reason-code in octets.
 const maxReason = 255
 
-// describe sets who the ends of the connection were.
+// describe sets the two ends of the connection in the session.
 func (f failure) describe(s *tlsrpt.Session) {
 	if host, err := names.Canonical(f.MXHost); err == nil {
 		s.MXHost = host

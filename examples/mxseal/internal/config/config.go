@@ -20,7 +20,7 @@ import (
 // Config is the file. The zero value validates DNSSEC itself, keeps everything in memory, and listens
 // nowhere.
 type Config struct {
-	// Name is the name of this host, for EHLO and to find loops. Empty means what the system says.
+	// Name is the name of this host, for EHLO and to find loops. Empty means the host name of the system.
 	Name      string            `toml:"name"`
 	DNS       DNS               `toml:"dns"`
 	Store     Store             `toml:"store"`
@@ -40,7 +40,8 @@ type DNS struct {
 	AnchorFile string   `toml:"anchor-file"`
 }
 
-// Store is where what is known survives a restart. At most one field is set; with none, it does not.
+// Store is where policies and sums for reports survive a restart. At most one field may be set. The zero
+// value means that they are lost.
 type Store struct {
 	File   string `toml:"file"`
 	Valkey string `toml:"valkey-url-file"` // a file, because the URL has a password
@@ -120,24 +121,26 @@ type Relay struct {
 	Submit Address `toml:"submit"`
 }
 
-// DefaultClientTimeout is that of Relay.ClientTimeout, and LeastClientTimeout the least one: the ten minutes of
-// a mail host for its reply to a message (RFC 5321 section 4.5.3.2.6), and the time until then.
+// DefaultClientTimeout is the default of Relay.ClientTimeout, and LeastClientTimeout its minimum: a mail host
+// may take ten minutes for its reply to a message (RFC 5321 section 4.5.3.2.6), and the relay needs time
+// before and after that.
 const (
 	DefaultClientTimeout = 20 * time.Minute
 	LeastClientTimeout   = 12 * time.Minute
 )
 
-// DefaultMaxSize is that of Relay.MaxSize.
+// DefaultMaxSize is the default of Relay.MaxSize, in octets.
 const DefaultMaxSize = 25 << 20
 
-// HTTP is the server for people and monitors. Names are those under which a browser may ask for it, besides
-// localhost and addresses.
+// HTTP is the server for people and monitors. Browsers may reach it under Names, besides localhost and IP
+// addresses.
 type HTTP struct {
 	Listen []Address `toml:"listen"`
 	Names  []string  `toml:"names"`
 }
 
-// Level is a policy.Level in the file. Refused, the zero value, is not a level that one can write.
+// Level is a policy.Level in the file. The zero value means that the file does not set it: Refused is not a
+// level that one can write.
 type Level policy.Level
 
 // UnmarshalText reads the name of a level.
@@ -187,7 +190,7 @@ func Parse(text string) (*Config, error) {
 	}
 	if unknown != nil {
 		slices.Sort(unknown)
-		return nil, fmt.Errorf("unknown: %s; mxseal.conf(5) has all keys", strings.Join(unknown, ", "))
+		return nil, fmt.Errorf("unknown keys: %s; mxseal.conf(5) lists all keys", strings.Join(unknown, ", "))
 	}
 	if err := c.complete(); err != nil {
 		return nil, err
@@ -195,7 +198,8 @@ func Parse(text string) (*Config, error) {
 	return &c, nil
 }
 
-// complete sets what depends on other settings, and checks what the file alone can tell.
+// complete sets the defaults that depend on other settings, and checks what can be checked without DNS and
+// other files.
 func (c *Config) complete() (err error) {
 	domains := make(map[string]Domain, len(c.Domains))
 	for name, domain := range c.Domains {
@@ -204,7 +208,7 @@ func (c *Config) complete() (err error) {
 			return fmt.Errorf("domain.%q: %w", name, err)
 		}
 		if _, twice := domains[canonical]; twice {
-			return fmt.Errorf("domain.%q is there twice", name)
+			return fmt.Errorf("domain.%q is set twice; keep one of them", name)
 		}
 		domains[canonical] = domain
 	}
@@ -237,7 +241,7 @@ func (c *Config) complete() (err error) {
 	return nil
 }
 
-// complete sets the directories of a Debian system.
+// complete sets the defaults, with the directories of a Debian system, and checks the other settings.
 func (r *Relay) complete() error {
 	if r.MaxSize < 0 {
 		return errors.New("relay.max-size is negative")

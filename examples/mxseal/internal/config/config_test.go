@@ -63,13 +63,13 @@ dkim-key-file = "/etc/mxseal/dkim.pem"
 	}
 }
 
-// What is wrong is named, and nothing that is not understood is ignored.
+// An error names what is wrong, and an unknown key is an error.
 func TestParseRefuses(t *testing.T) {
 	for text, want := range map[string]string{
-		"flor = 1":                     "unknown: flor",
-		"[policy]\nflor = 'encrypted'": "unknown: policy.flor",
-		"[domain.'example.org']\nrequiredane = true":  "unknown: domain.\"example.org\".requiredane",
-		"[polisy]\nx = 1\n[y]\nz = 2":                 "unknown: polisy, polisy.x, y, y.z;",
+		"flor = 1":                     "unknown keys: flor",
+		"[policy]\nflor = 'encrypted'": "unknown keys: policy.flor",
+		"[domain.'example.org']\nrequiredane = true":  "unknown keys: domain.\"example.org\".requiredane",
+		"[polisy]\nx = 1\n[y]\nz = 2":                 "unknown keys: polisy, polisy.x, y, y.z;",
 		"[policy]\nfloor = 'encrypt'":                 `"encrypt" is no level`,
 		"[policy]\nfloor = 'refused'":                 `"refused" is no level`,
 		"[policy]\nrequire-dane = 'yes'":              "policy.require-dane",

@@ -31,7 +31,7 @@ type finding struct {
 	lines    []string
 }
 
-// examine returns what is wrong.
+// examine returns all findings.
 func examine(p *postfix, c *config.Config) (all []finding) {
 	add := func(s severity, text string, lines ...string) { all = append(all, finding{s, text, lines}) }
 	if !p.version.atLeast(3, 6, 0) {
@@ -76,7 +76,7 @@ func (p *postfix) examineReports(c *config.Config) (all []finding) {
 	return all
 }
 
-// mapName is the map for the version.
+// mapName returns the name of the map for this version of Postfix.
 func (p *postfix) mapName() string {
 	if p.version.atLeast(3, 10, 0) {
 		return "QUERYwithTLSRPT"
@@ -84,7 +84,7 @@ func (p *postfix) mapName() string {
 	return "QUERY"
 }
 
-// examineMap looks at the table of policies.
+// examineMap checks smtp_tls_policy_maps.
 func (p *postfix) examineMap() (all []finding) {
 	right := "smtp_tls_policy_maps = socketmap:unix:mxseal/policy.sock:" + p.mapName()
 	table := ""
@@ -126,7 +126,7 @@ func (p *postfix) examineMap() (all []finding) {
 	return all
 }
 
-// examineLevel looks at the level of mail that has no policy.
+// examineLevel checks the level of mail that has no policy.
 func (p *postfix) examineLevel(c *config.Config) (all []finding) {
 	switch level := p.settings["smtp_tls_security_level"]; level {
 	case "", "none":
@@ -140,7 +140,7 @@ func (p *postfix) examineLevel(c *config.Config) (all []finding) {
 	return nil
 }
 
-// examineDANE looks at what the policies dane and dane-only need.
+// examineDANE checks what the policies dane and dane-only need.
 func (p *postfix) examineDANE(c *config.Config) (all []finding) {
 	if c.Socketmap.Fingerprints {
 		if digest := p.settings["smtp_tls_fingerprint_digest"]; digest != "sha256" {

@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// postfix is what is known about a Postfix.
+// postfix is the configuration of a Postfix.
 type postfix struct {
 	version  version
 	settings map[string]string // those of smtp(8)
@@ -82,7 +82,7 @@ func read(ctx context.Context, dial dialer, dir string) (*postfix, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &postfix{answers: asks, transports: []string{settings["transport_maps"]}}
+	p := &postfix{answers: askSocketmap, transports: []string{settings["transport_maps"]}}
 	p.validates = func(server string) error { return validates(ctx, dial, server) }
 	if p.settings, err = serviceSettings(ctx, dir, "smtp", settings); err != nil {
 		return nil, err
@@ -170,8 +170,8 @@ func nameservers(file string) (all []string, err error) {
 	return all, err
 }
 
-// asks asks a socketmap for a key that has no value.
-func asks(network, address string) error {
+// askSocketmap asks a socketmap for a key that has no value.
+func askSocketmap(network, address string) error {
 	conn, err := net.DialTimeout(network, address, 5*time.Second)
 	if err != nil {
 		return err
@@ -183,8 +183,11 @@ func asks(network, address string) error {
 	}
 	const want = "9:NOTFOUND ,"
 	reply := make([]byte, len(want))
-	if _, err := io.ReadFull(bufio.NewReader(conn), reply); err != nil || string(reply) != want {
-		return fmt.Errorf("it answers %q, %v", reply, err)
+	switch n, err := io.ReadFull(bufio.NewReader(conn), reply); {
+	case err != nil:
+		return fmt.Errorf("it answers %q: %w", reply[:n], err)
+	case string(reply) != want:
+		return fmt.Errorf("it answers %q, want %q", reply, want)
 	}
 	return nil
 }

@@ -10,15 +10,15 @@ import (
 	"github.com/mxseal/mxseal/internal/names"
 )
 
-// transportLines give the queue manager alone a transport map, in master.cf. When mxseal does not answer, mail that
-// comes in is not held up.
+// transportLines give a transport map to the queue manager alone, in master.cf, so that incoming mail is not held up
+// when mxseal does not answer.
 var transportLines = []string{
 	postconfCommand + `-M rewrite-out/unix="rewrite-out unix - - n - - trivial-rewrite"`,
 	postconfCommand + "-P rewrite-out/unix/transport_maps=socketmap:unix:mxseal/transport.sock:transport",
 	postconfCommand + "-P qmgr/unix/rewrite_service_name=rewrite-out",
 }
 
-// examineRelay looks at what the relay needs.
+// examineRelay checks what the relay needs.
 func (p *postfix) examineRelay(c *config.Config) (all []finding) {
 	add := func(s severity, text string, lines ...string) { all = append(all, finding{s, text, lines}) }
 	if c.Relay.Transport != nil && !p.asksForTransport() {
@@ -85,8 +85,8 @@ func (p *postfix) asksForTransport() bool {
 	return false
 }
 
-// examineTimeout looks at how long Postfix waits for the reply to a message. If that is less than what the relay
-// counts on, Postfix sends mail again that a mail host has taken.
+// examineTimeout checks how long Postfix waits for the reply to a message. If that is less than the relay expects,
+// Postfix sends mail again that a mail host has accepted.
 func examineTimeout(name string, settings map[string]string, c *config.Config) []finding {
 	timeout, err := parseTime(settings[name])
 	if err == nil && timeout >= c.Relay.ClientTimeout {

@@ -47,7 +47,7 @@ func run(ctx context.Context, env *cli.Env, args []string) int {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
 	case err == nil && len(domains) != 1:
-		err = flags.Wrong(env, errors.New("which domain?"))
+		err = flags.Wrong(env, errors.New("want one domain"))
 	}
 	if err != nil {
 		return cli.ExitUsage
@@ -78,13 +78,13 @@ func page(at, file string) (address config.Address, err error) {
 	return settings.HTTP.Listen[0], nil
 }
 
-// maxAnswer bounds what is read.
+// maxAnswer bounds the answer of the daemon, in octets.
 const maxAnswer = 1 << 20
 
 func ask(ctx context.Context, w io.Writer, at config.Address, domain string) error {
 	network := map[string]string{"unix": "unix", "inet": "tcp"}[at.Kind]
 	if network == "" {
-		return fmt.Errorf("%s is known to systemd alone; use -at with its path", at)
+		return fmt.Errorf("only systemd knows the path of %s; name it with -at", at)
 	}
 	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, at.Where)

@@ -26,7 +26,7 @@ func (m *Maps) exim(ctx context.Context, key string) socketmap.Reply {
 	return reply
 }
 
-// eximLevel returns what a reply says, in one word.
+// eximLevel returns the level of a reply in one word, for Answer.
 func eximLevel(reply socketmap.Reply) string {
 	switch reply.Status {
 	case socketmap.Found:
@@ -40,7 +40,7 @@ func eximLevel(reply socketmap.Reply) string {
 	}
 }
 
-// eximReply answers for a host of a plan, or for the error instead of one.
+// eximReply answers for a host of a plan, or for the error that Resolve returned instead.
 func eximReply(plan *policy.Plan, err error, name string) socketmap.Reply {
 	var failure *policy.Error
 	switch {

@@ -25,7 +25,7 @@ const (
 	// stallPause is how long a domain whose policy was not there in time is answered at once: the
 	// next host, or the next message, must not wait for it again.
 	stallPause = 10 * time.Second
-	// moment is what such a domain waits.
+	// moment is how long a lookup of such a domain may take.
 	moment = 100 * time.Millisecond
 	// maxStaying bounds the plans that are made although nobody waits for them.
 	maxStaying = 1_000
@@ -64,7 +64,7 @@ type Config struct {
 // Answer is an answer about a domain.
 type Answer struct {
 	Map, Domain string
-	// Level is what the client was told: that of postfix.Reply, or the value of the map exim.
+	// Level is what the client was told: the level of a postfix.Reply, or the value of the map exim.
 	Level string
 	// Reason is why the mail waits, and empty if it does not.
 	Reason string
@@ -156,7 +156,7 @@ func target(key string, nextHops bool) (domain, via string, ask bool) {
 	return host, key, true
 }
 
-// resolve makes the plan of a domain. After the patience it returns an error, and the work goes on. A
+// resolve makes the plan of a domain. When the patience is over it returns an error, and the lookup goes on. A
 // domain for which that happened recently gets what is known, and waits only a moment.
 func (m *Maps) resolve(ctx context.Context, patience time.Duration, domain string, options ...policy.Option) (*policy.Plan, error) {
 	w := &waiting{Context: ctx, maps: m, patience: patience, domain: domain, options: options}
@@ -164,7 +164,7 @@ func (m *Maps) resolve(ctx context.Context, patience time.Duration, domain strin
 	return m.config.Resolver.Resolve(w, domain, options...)
 }
 
-// stay waits for the plan of a domain, if not too many are waited for.
+// stay waits for the plan of a domain, so that its lookup goes on, unless too many are waited for.
 func (m *Maps) stay(ctx context.Context, domain string, options []policy.Option) {
 	select {
 	case m.staying <- struct{}{}:

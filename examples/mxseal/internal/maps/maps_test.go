@@ -136,8 +136,8 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// slowResolver has a plan only after a time. Its work goes on while somebody waits, as that of a
-// policy.Resolver does.
+// slowResolver has a plan only after a time. Like a policy.Resolver, it goes on with a lookup only while a
+// caller waits.
 type slowResolver struct {
 	plan    *policy.Plan
 	takes   time.Duration
@@ -167,7 +167,7 @@ func (s *slowResolver) Resolve(ctx context.Context, _ string, _ ...policy.Option
 	}
 }
 
-// A domain that is not resolved in time is answered at once for a while, and its work goes on.
+// A domain that is not resolved in time is answered at once for a while, and its lookup goes on.
 func TestDeadlines(t *testing.T) {
 	inet := world(t)
 	plan, err := inet.Resolver().Resolve(t.Context(), "dane.example")
@@ -210,13 +210,14 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
-// An error of any kind lets the mail wait.
+// failing is a Resolver that returns an error.
 type failing struct{ error }
 
 func (f failing) Resolve(context.Context, string, ...policy.Option) (*policy.Plan, error) {
 	return nil, f.error
 }
 
+// An error of any kind makes the mail wait.
 func TestErrors(t *testing.T) {
 	for _, err := range []error{errors.New("other"), net.ErrClosed, &policy.Error{Status: "4.4.3"}, context.Canceled} {
 		all := maps.New(maps.Config{Resolver: failing{err}, Settings: func() maps.Settings { return maps.Settings{} }, Now: time.Now, Logger: slog.New(slog.DiscardHandler)}).All()

@@ -22,7 +22,7 @@ type waiting struct {
 	once   sync.Once
 	used   context.Context
 	cancel context.CancelFunc
-	stay   *time.Timer // nil if nobody stays
+	stay   *time.Timer // calls Maps.stay; nil if the domain stalled recently
 }
 
 // start begins to wait, when that is first needed.
@@ -33,13 +33,13 @@ func (w *waiting) start() context.Context {
 			return
 		}
 		w.used, w.cancel = context.WithTimeout(w.Context, w.patience)
-		// The work ends with its last caller. This one stays.
+		// A lookup ends when its last caller leaves. This caller stays.
 		w.stay = time.AfterFunc(w.patience/4, func() { w.maps.stay(w.Context, w.domain, w.options) })
 	})
 	return w.used
 }
 
-// Deadline, Done and Err are those of the context that is used.
+// Deadline, Done and Err start the context, and are those of it.
 func (w *waiting) Deadline() (time.Time, bool) { return w.start().Deadline() }
 func (w *waiting) Done() <-chan struct{}       { return w.start().Done() }
 func (w *waiting) Err() error                  { return w.start().Err() }

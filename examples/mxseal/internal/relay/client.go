@@ -19,11 +19,11 @@ const (
 	writeTimeout = time.Minute
 	// lastWord is how long a client may continue when the relay is shutting down.
 	lastWord = time.Second
-	// lastReplies is how long it may take then until it has read replies.
+	// lastReplies is how long the client may then take to read replies.
 	lastReplies = 10 * time.Second
 	// maxLine bounds a command in octets. RFC 5321 section 4.5.3.1.4 has 512; the extensions add to that.
 	maxLine = 2048
-	// bufferSize is that of what a client sends.
+	// bufferSize is the size of the buffer for what a client sends.
 	bufferSize = 16 << 10
 )
 
@@ -103,7 +103,7 @@ func (c *client) flush() error {
 	return c.out.Flush()
 }
 
-// say replies. A failure shows in the next read.
+// say writes a reply. An error shows in the next read.
 func (c *client) say(r reply) { _, _ = fmt.Fprintf(c.out, "%s\r\n", r) }
 
 // line reads a command, without its end.
@@ -146,9 +146,9 @@ func (c *client) chunk(n int64, to *body) error {
 	return err
 }
 
-// endingConn ends reads soon after its context is done, and writes that take long. Each write has its own
-// time: replies that are more than the buffer holds are written minutes after the last input, and without
-// them the client would send a message again that was delivered.
+// endingConn ends reads soon after its context is done, and writes that take long. Each write has a deadline of
+// its own, because replies may be written minutes after the last input: a client that does not get them sends a
+// message again that was delivered.
 type endingConn struct {
 	net.Conn
 	ctx context.Context

@@ -13,7 +13,7 @@ import (
 	"github.com/mxseal/mxseal/policy/delivery"
 )
 
-// answerTime is how long before the client gives up a delivery ends that has not ended by itself.
+// answerTime is how long before the timeout of the client a delivery is ended.
 const answerTime = 10 * time.Second
 
 // take delivers a message, and returns a reply for each recipient in their order.
@@ -48,8 +48,8 @@ func (r *Relay) deliver(e *envelope, message []byte) map[string]*reply {
 	return r.replies(e, result, err)
 }
 
-// replies returns a reply for each address, and logs it. A recipient about whom nothing is said keeps
-// waiting.
+// replies returns a reply for each address, and logs it. The reply is temporary for a recipient that the result
+// does not name.
 func (r *Relay) replies(e *envelope, result delivery.Result, err error) map[string]*reply {
 	replies := make(map[string]*reply, len(e.mail.To))
 	log := r.Logger.With(e.origin.log()...)

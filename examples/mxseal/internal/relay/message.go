@@ -16,8 +16,8 @@ var (
 	inLoop   = say(554, 5, 4, 6, "the message is in a loop")
 )
 
-// room bounds the octets of all messages that the relay holds. So it needs no bound for their number, by
-// which domains that stall would hold up others.
+// room bounds the octets of all messages that the relay holds. It does not bound their number: domains that
+// stall would then hold up others.
 type room struct{ left atomic.Int64 }
 
 // take takes room for n octets, if there is that much.
@@ -77,9 +77,9 @@ func (b *body) release() {
 	b.taken = 0
 }
 
-// message returns the message, or why it is not taken. It reports whether the header requires TLS on the
-// whole way: Postfix 3.11 says so in a field of its own where the connection has no TLS. That field, which
-// can only make the delivery stricter, is removed.
+// message returns the message, or why it is refused. requireTLS is true if the header requires TLS on the
+// whole way: Postfix 3.11 says so in a field of its own where the connection has no TLS. The field can only
+// make the delivery stricter. It is removed.
 func (b *body) message() (message []byte, requireTLS bool, wrong *reply) {
 	if b.refuse != nil {
 		return nil, false, b.refuse

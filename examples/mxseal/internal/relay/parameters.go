@@ -64,7 +64,7 @@ var (
 	malformedParameter = say(501, 5, 5, 4, "a parameter is malformed")
 )
 
-// mailParameters takes over those of MAIL.
+// mailParameters sets in the envelope what the parameters of MAIL say.
 func (s *session) mailParameters(e *envelope, parameters map[string]string) *reply {
 	for keyword, value := range parameters {
 		switch offered := s.offered(keyword); {
@@ -102,7 +102,7 @@ func (s *session) mailParameters(e *envelope, parameters map[string]string) *rep
 	return nil
 }
 
-// rcptParameters takes over those of RCPT.
+// rcptParameters sets in the recipient what the parameters of RCPT say.
 func (s *session) rcptParameters(to *delivery.Recipient, parameters map[string]string) (wrong *reply) {
 	for keyword, value := range parameters {
 		ok := false
@@ -121,7 +121,7 @@ func (s *session) rcptParameters(to *delivery.Recipient, parameters map[string]s
 	return nil
 }
 
-// offered reports whether a parameter can be used: those of extensions that the reply to EHLO has.
+// offered reports whether a client may use a parameter: the reply to EHLO has the extension that defines it.
 func (s *session) offered(keyword string) bool {
 	switch keyword {
 	case "SIZE", "BODY", "SMTPUTF8":
@@ -170,11 +170,11 @@ func parseOriginal(value string) (delivery.Address, bool) {
 	}
 	mailbox, ok := decode(text)
 	if !found || !ok || mailbox == "" || kind == "" || !isPrintable(mailbox) || len(value) > maxOriginal ||
-		strings.ContainsFunc(kind, func(r rune) bool { return isNoNameCharacter(r) || strings.ContainsRune(":[]", r) }) {
+		strings.ContainsFunc(kind, func(r rune) bool { return isNotInName(r) || strings.ContainsRune(":[]", r) }) {
 		return delivery.Address{}, false
 	}
 	if strings.EqualFold(kind, "rfc822") {
-		kind = "" // Postfix has this type for an address that is not ASCII too, whose type is utf-8
+		kind = "" // Postfix uses this type also for addresses that are not ASCII, whose type is utf-8
 	}
 	return delivery.Address{Type: kind, Mailbox: mailbox}, kind == "" || strings.EqualFold(kind, "utf-8") || names.IsASCII(mailbox)
 }

@@ -19,10 +19,10 @@ const (
 	// maxRecipients is the limit for LMTP (RFC 5321 section 4.5.3.1.8). SMTP has one reply for all
 	// recipients of a message, which cannot express different results.
 	maxRecipients = 100
-	// maxConnections bounds the connections of LMTP, and those of SMTP.
+	// maxConnections bounds the connections of LMTP, and separately those of SMTP.
 	maxConnections = 1024
-	// leastRoom is how many octets of messages the relay holds at a time, if no single message may
-	// have more than half of that.
+	// leastRoom is how many octets of messages the relay holds at a time: more only if two messages of
+	// the largest size would not fit.
 	leastRoom = 256 << 20
 )
 
@@ -37,7 +37,7 @@ type Config struct {
 	ClientTimeout time.Duration
 	// Convert8Bit permits the conversion of 8-bit text for hosts without 8BITMIME.
 	Convert8Bit bool
-	// Send delivers a message, as a delivery.Pool does whose DomainTimeout is that of TimeToBegin.
+	// Send delivers a message, as a delivery.Pool does whose DomainTimeout is what TimeToBegin returns.
 	Send func(ctx context.Context, mail delivery.Mail, options ...policy.Option) (delivery.Result, error)
 	// Submit gives a report about a message to the mail server. nil means that DSN is not offered to
 	// clients, which then report themselves that a message was relayed.
@@ -56,9 +56,9 @@ const (
 	ownTime = time.Minute
 )
 
-// TimeToBegin returns how much time there is until a message begins at a mail host: the ten minutes for the
+// TimeToBegin returns how much time there is until a message must begin at a mail host: the ten minutes for the
 // reply of the host must still fit within the time for which the client waits. Otherwise the client
-// would send a message again that the host has taken.
+// would send a message again that the host has accepted.
 func TimeToBegin(clientTimeout time.Duration) time.Duration {
 	return clientTimeout - messageTimeout - ownTime
 }

@@ -157,7 +157,7 @@ func TestGracefulEnd(t *testing.T) {
 	relay.stop()
 	for range 2 {
 		if replies := <-silent; !strings.Contains(replies, "\r\n421 ") {
-			t.Errorf("who is silent hears %q", replies)
+			t.Errorf("a silent client gets %q", replies)
 		}
 	}
 	open()

@@ -9,8 +9,8 @@ import (
 )
 
 // reportRelayed gives the mail server the report that is due to the sender: about recipients with
-// NOTIFY=SUCCESS whose mail host does not offer DSN (RFC 3461 section 5.2.2). It is given before the client
-// gets its reply. What is not delivered is reported by the client.
+// NOTIFY=SUCCESS whose mail host does not offer DSN (RFC 3461 section 5.2.2). It does so before the client
+// gets its reply. The client itself reports what is not delivered.
 func (r *Relay) reportRelayed(ctx context.Context, e *envelope, result delivery.Result) {
 	if r.Submit == nil {
 		return

@@ -13,7 +13,7 @@ import (
 	"github.com/mxseal/mxseal/policy/delivery"
 )
 
-// maxErrors bounds the commands of a session that are none.
+// maxErrors is how many unknown commands a session may have.
 const maxErrors = 3
 
 // session is a session with a client.
@@ -44,7 +44,7 @@ func newSession(r *Relay, conn net.Conn, lmtp bool) *session {
 	return &session{relay: r, client: newClient(conn, r.taking), lmtp: lmtp}
 }
 
-// run holds the session.
+// run serves the client until the session ends.
 func (s *session) run() {
 	defer context.AfterFunc(s.relay.taking, s.client.raw.hurry)()
 	defer s.reset()
@@ -62,7 +62,7 @@ func (s *session) run() {
 	_ = s.client.flush()
 }
 
-// fail ends the session because of an error in what the client sends.
+// fail ends the session because of an error in reading from the client.
 func (s *session) fail(err error) {
 	s.over = true
 	switch {
@@ -81,7 +81,7 @@ func shuttingDown(code int) *reply { return say(code, 4, 3, 2, "the relay is shu
 
 var (
 	ok             = say(250, 2, 0, 0, "OK")
-	badOrder       = say(503, 5, 5, 1, "the command is not in order")
+	badOrder       = say(503, 5, 5, 1, "bad sequence of commands")
 	notImplemented = say(502, 5, 5, 1, "the command is not implemented")
 )
 
@@ -120,7 +120,7 @@ func (s *session) command(line string) *reply {
 	}
 }
 
-// unknown replies to what is no command, and ends a session that has much of that.
+// unknown replies to an unknown command, and ends a session that has too many.
 func (s *session) unknown() *reply {
 	if s.errors++; s.errors > maxErrors {
 		s.over = true
@@ -207,7 +207,7 @@ func (s *session) startTLS() *reply {
 	return nil
 }
 
-// forwarded takes over what XFORWARD says.
+// forwarded remembers what XFORWARD says.
 func (s *session) forwarded(argument string) *reply {
 	if s.helo == "" || s.envelope != nil {
 		return badOrder
@@ -281,7 +281,7 @@ func (s *session) data() *reply {
 }
 
 // bdat takes a part of a message (RFC 3030), and delivers the message after the last one. The octets follow
-// the command, also if it is refused.
+// even a command that is refused, so they are read then too.
 func (s *session) bdat(argument string) *reply {
 	size, last, _ := strings.Cut(argument, " ")
 	n, err := strconv.ParseInt(size, 10, 64)

@@ -72,7 +72,7 @@ func (r *Relay) talk(t *testing.T, lmtp bool) *talk {
 	return c
 }
 
-// say sends a line, and expects a reply that begins so.
+// say sends a line, and expects a reply that begins with want.
 func (c *talk) say(line, want string) string {
 	c.t.Helper()
 	if err := c.text.PrintfLine("%s", line); err != nil {
@@ -171,7 +171,7 @@ func TestOriginInLog(t *testing.T) {
 	}
 }
 
-// A client gets a refusal for what is wrong, and the session goes on.
+// A wrong command is refused, and the session goes on.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	hello, mail, rcpt := "LHLO client.test", "MAIL FROM:<me@sender.test>", "RCPT TO:<you@good.test>"
@@ -243,7 +243,7 @@ func TestRefusals(t *testing.T) {
 	c.say(rcpt+" NOTIFY=FAILURE", "555 5.5.4 ")
 }
 
-// What is sent ahead of TLS may be another's, and ends the session (RFC 3207 section 6).
+// Commands ahead of the handshake may come from an attacker, and end the session (RFC 3207 section 6).
 func TestStartTLSInjection(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -255,7 +255,7 @@ func TestStartTLSInjection(t *testing.T) {
 	}
 }
 
-// The octets of all messages are bounded, and not their number. What does not fit waits at the client.
+// The octets of all messages are bounded, and not their number. A message that does not fit stays with the client.
 func TestRoom(t *testing.T) {
 	t.Parallel()
 	r, all := recording(t, Config{MaxSize: 1000})

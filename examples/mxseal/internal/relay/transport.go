@@ -21,26 +21,27 @@ const (
 	// maxLinks bounds the links: anyone who sends mail chooses domains. Beyond it, domains share a next
 	// hop.
 	maxLinks = 100_000
-	// linkAge is how long a link stays that nobody asks for. Postfix keeps a next hop for as long as it
-	// has mail in its active queue.
+	// linkAge is how long an unused link stays. Postfix keeps a next hop for as long as it has mail in its
+	// active queue.
 	linkAge = 24 * time.Hour
 )
 
 // TransportConfig configures NewTransport.
 type TransportConfig struct {
-	// Dir is the directory for the links, and Root that in which the client finds it under the same
-	// name: the queue directory of Postfix.
+	// Dir is the directory for the links. Root is a directory above it, to which the paths of the client
+	// are relative: the queue directory of Postfix.
 	Dir, Root string
 	// Socket is the LMTP socket of the relay.
 	Socket string
-	// Local reports whether the mail of a domain stays with the client.
+	// Local reports whether the client itself delivers the mail of a domain, given in A-labels and lower
+	// case.
 	Local  func(domain string) bool
 	Now    func() time.Time
 	Logger *slog.Logger
 }
 
 // Transport is a transport map of Postfix in which each domain has a next hop of its own: a symbolic link to
-// the socket of the relay. So Postfix schedules each domain on its own, and none holds up another.
+// the socket of the relay. Therefore Postfix schedules each domain on its own, and none holds up another.
 type Transport struct {
 	config TransportConfig
 	target string // of the links, relative to them

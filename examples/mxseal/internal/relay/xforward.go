@@ -7,8 +7,8 @@ import (
 	"github.com/mxseal/mxseal/internal/names"
 )
 
-// origin is what the client says about where it has a message from, by XFORWARD, an extension of Postfix. It
-// is for the log alone.
+// origin is what the client says about the source of a message, by XFORWARD, an extension of Postfix. It is
+// only for the log.
 type origin map[string]string
 
 // originAttributes are those that the relay offers.
@@ -42,8 +42,8 @@ func parseOrigin(argument string, known origin) (origin, *reply) {
 	return all, nil
 }
 
-// log returns what a line of the log has: the queue ID of the client, and the client that it has the message
-// from.
+// log returns the attributes of a line of the log: the queue ID of the client, and the host from which the
+// client got the message.
 func (o origin) log() (all []any) {
 	if id := o["IDENT"]; id != "" {
 		all = append(all, "queue_id", names.Printable(id, maxAttribute))

@@ -46,7 +46,7 @@ func run(_ context.Context, env *cli.Env, args []string) int {
 		return 0
 	case err != nil:
 	case len(files) == 0:
-		err = flags.Wrong(env, errors.New("which file?"))
+		err = flags.Wrong(env, errors.New("want at least one file"))
 	case *each && *json:
 		err = flags.Wrong(env, errors.New("-each and -json cannot be used together"))
 	}
@@ -79,7 +79,7 @@ type summary struct {
 	flags  *cli.Flags
 	each   bool
 	digest report.Digest
-	only   *report.Report // the first one
+	first  *report.Report
 	count  int
 	failed bool // a file cannot be read
 }
@@ -112,7 +112,7 @@ func (s *summary) complain(err error) {
 func (s *summary) add(r *report.Report) {
 	s.digest.Add(r)
 	if s.count == 0 {
-		s.only = r
+		s.first = r
 	}
 	if s.each {
 		if s.count > 0 {
@@ -150,13 +150,13 @@ func reports(env *cli.Env, name string) iter.Seq2[*report.Report, error] {
 	}
 }
 
-// print writes the explanation: of the only report, or of all of them with the charts.
+// print explains a single report, or the sums of several with the charts.
 func (s *summary) print(overview report.Overview) error {
 	switch {
 	case s.each:
 		return nil
 	case s.count == 1:
-		return s.only.Explain(s.env.Stdout)
+		return s.first.Explain(s.env.Stdout)
 	}
 	if err := overview.Explain(s.env.Stdout); err != nil {
 		return err

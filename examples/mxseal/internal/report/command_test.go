@@ -113,7 +113,7 @@ func TestFiles(t *testing.T) {
 		{"none good", cli.ExitUsage, []string{"example.com"}, "/none: "},
 		{"empty", cli.ExitUsage, nil, "/empty: "},
 		{"missing", cli.ExitUsage, nil, "/missing: "},
-		{"", cli.ExitUsage, nil, "which file"},
+		{"", cli.ExitUsage, nil, "want at least one file"},
 		{"-x", cli.ExitUsage, nil, "-x"},
 		{"-each -json good", cli.ExitUsage, nil, "cannot be used together"},
 	} {

@@ -20,7 +20,7 @@ const help = `usage: mxseal send -from ADDRESS [options] RECIPIENT... <MESSAGE
 
 Sends a message directly to the mail hosts of its recipients, as DANE and
 MTA-STS demand, and prints how each got it. There is no queue: send it again to
-those who wait. It remembers no policies, as a mail server must.
+those who wait. It remembers no policies, which a mail server has to.
 
   -from ADDRESS  the return path; empty for a bounce
   -requiretls    only over authenticated TLS, at every hop (RFC 8689)
@@ -57,8 +57,8 @@ func Command() cli.Command {
 	return cli.Command{Name: "send", Summary: "send a message and say how each recipient got it", Help: help, Run: run}
 }
 
-// wishes are the options and arguments.
-type wishes struct {
+// commandLine has the options and arguments, except the options about the network.
+type commandLine struct {
 	from, helo              string
 	requireTLS, tlsOptional bool
 	convert, verbose        bool
@@ -107,8 +107,8 @@ func run(ctx context.Context, env *cli.Env, args []string) int {
 }
 
 // parse parses the command line. If it returns an error, it has printed it.
-func parse(env *cli.Env, flags *cli.Flags, args []string) (wishes, error) {
-	var w wishes
+func parse(env *cli.Env, flags *cli.Flags, args []string) (commandLine, error) {
+	var w commandLine
 	flags.StringVar(&w.from, "from", "", "")
 	flags.StringVar(&w.helo, "helo", "", "")
 	flags.BoolVar(&w.requireTLS, "requiretls", false, "")
@@ -132,7 +132,7 @@ func parse(env *cli.Env, flags *cli.Flags, args []string) (wishes, error) {
 	return w, nil
 }
 
-func (w *wishes) options() []policy.Option {
+func (w *commandLine) options() []policy.Option {
 	switch {
 	case w.requireTLS:
 		return []policy.Option{policy.RequireTLS()}

@@ -119,7 +119,7 @@ func TestMessageArrives(t *testing.T) {
 	}
 }
 
-// On the real network, the DNS flags are sufficient. So are they here.
+// The options -server and -anchor are sufficient, as on the real network.
 func TestServerAndAnchor(t *testing.T) {
 	t.Parallel()
 	inet, env := network(t)

@@ -10,8 +10,8 @@ import (
 	"github.com/mxseal/mxseal/policy/delivery"
 )
 
-// report writes what happened to a message and returns the exit status. Who got it is on
-// standard output, who did not on standard error.
+// report writes what happened to a message and returns the exit status: the recipients that
+// got it to standard output, the others to standard error.
 func report(stdout, stderr io.Writer, result delivery.Result, err error) int {
 	for _, d := range result.Delivered {
 		fmt.Fprintf(stdout, "%s: delivered: %s: %s\n", cli.Clean(d.Plan.Domain), list(d.Recipients), how(d))

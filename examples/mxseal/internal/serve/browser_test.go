@@ -198,7 +198,7 @@ func deliver(t *testing.T, r *running, to ...string) {
 	}
 }
 
-// hostile is text that would be more than text if it was not escaped.
+// hostile is text that would act as HTML or as a script if it was not escaped.
 const hostile = `</pre></title></style><script>document.title='owned'</script><img src=x onerror="document.title='owned'">`
 
 // hostileInternet has domains of every kind for the page, some of which put text there.
@@ -333,7 +333,7 @@ func TestPageInBrowser(t *testing.T) {
 		}
 	}
 	b.complaints = nil // about the other site
-	// Nor does a name of the attacker's that leads to the daemon help.
+	// A name of the attacker that leads to the daemon does not help either.
 	b.open(t, "http://evil.localhost"+strings.TrimPrefix(found, "127.0.0.1")+"/?domain=dane.example")
-	has("the daemon under another name", "this server has another name")
+	has("the daemon under another name", "the name in the URL is not one of this server")
 }

@@ -29,7 +29,7 @@ import (
 // has a deadline of 15 seconds. A delivery that is interrupted stays with the client.
 const defaultGrace = 20 * time.Second
 
-// daemon is what "mxseal serve" does.
+// daemon is a running "mxseal serve".
 type daemon struct {
 	file     string
 	settings *config.Config
@@ -38,7 +38,7 @@ type daemon struct {
 	hangup   <-chan os.Signal
 	grace    time.Duration
 
-	// live is the configuration that may change, that of the last reload.
+	// live is the configuration of the last reload.
 	live     atomic.Pointer[config.Config]
 	resolver *policy.Resolver
 	reports  *reports
@@ -51,7 +51,7 @@ type daemon struct {
 	noted     noted
 }
 
-// check makes all that needs the configuration alone, and no connection.
+// check returns the errors in a configuration that show without a connection.
 func check(env *cli.Env, settings *config.Config) error {
 	d := daemon{settings: settings, env: env, log: slog.New(slog.DiscardHandler)}
 	validator, err := d.validator()
@@ -127,8 +127,8 @@ func (d *daemon) validator() (*dnssec.Validator, error) {
 	return dnssec.New(dns)
 }
 
-// policyConfig is the configuration of the Resolver. Settings of domains are asked for, so that they can
-// change.
+// policyConfig is the configuration of the Resolver. The Resolver asks for the settings of each domain, so that
+// a reload can change them.
 func (d *daemon) policyConfig(validator *dnssec.Validator, stores *stores) policy.Config {
 	c := d.env.Policy
 	d.settings.Demand(&c)
@@ -237,8 +237,8 @@ func (d *daemon) watch(ctx context.Context, failed <-chan error) error {
 	}
 }
 
-// reload reads the file again. The domains and the options of the socketmap change; what else has changed
-// needs a restart.
+// reload reads the file again. It changes the domains and the options of the socketmap; other changes need a
+// restart.
 func (d *daemon) reload() error {
 	fresh, err := config.Read(d.file)
 	if err != nil {
@@ -293,10 +293,7 @@ func openSockets(settings *config.Config) (s *sockets, err error) {
 			s.close()
 		}
 	}()
-	passed, err := activated()
-	if err != nil {
-		return s, err
-	}
+	passed := activated()
 	defer passed.close()
 	for _, each := range []struct {
 		key       string

@@ -13,19 +13,19 @@ import (
 	"github.com/mxseal/mxseal/examples/mxseal/internal/config"
 )
 
-// passedSockets are those that systemd passes, by their names.
+// passedSockets are the sockets that systemd passes, by their FileDescriptorName.
 type passedSockets map[string][]*os.File
 
 // activated returns the sockets that systemd passes.
-func activated() (passedSockets, error) {
+func activated() passedSockets {
 	passed := passedSockets{}
 	for _, file := range activation.Files(true) {
 		passed[file.Name()] = append(passed[file.Name()], file)
 	}
-	return passed, nil
+	return passed
 }
 
-// close closes the originals. What is used is a copy.
+// close closes the files. The listeners have copies.
 func (p passedSockets) close() {
 	for _, files := range p {
 		for _, file := range files {
@@ -42,7 +42,7 @@ func (p passedSockets) named(name string) ([]*os.File, error) {
 	return p[name], nil
 }
 
-// listen adds the listeners of an address.
+// listen appends the listeners of an address.
 func listen(all []net.Listener, a config.Address, passed passedSockets) ([]net.Listener, error) {
 	switch a.Kind {
 	case "systemd":
@@ -70,7 +70,7 @@ func listen(all []net.Listener, a config.Address, passed passedSockets) ([]net.L
 	}
 }
 
-// listenPacket adds the sockets of an address for datagrams.
+// listenPacket appends the sockets of an address for datagrams.
 func listenPacket(all []net.PacketConn, a config.Address, passed passedSockets) ([]net.PacketConn, error) {
 	switch a.Kind {
 	case "systemd":

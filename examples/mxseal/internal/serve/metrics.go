@@ -10,11 +10,11 @@ import (
 	"github.com/mxseal/mxseal/policy/metrics"
 )
 
-// maxScrapes bounds the collections of numbers at the same time. Each reads all policies.
+// maxScrapes bounds the collections of metrics at the same time. Each reads all policies.
 const maxScrapes = 4
 
-// newMetrics returns the numbers of the daemon. The socketmaps and the collector of datagrams begin later, and
-// before the page.
+// newMetrics returns the metrics of the daemon. They are read only after the socketmap and the collector of
+// datagrams have been made.
 func (d *daemon) newMetrics() (*metrics.Metrics, error) {
 	c := metrics.Config{
 		Resolver: d.resolver, Now: d.env.Policy.Now,
@@ -43,7 +43,7 @@ func (d *daemon) newMetrics() (*metrics.Metrics, error) {
 	return metrics.New(c)
 }
 
-// scrapes returns the handler that writes the numbers in the format of Prometheus.
+// scrapes returns the handler that writes the metrics in the format of Prometheus.
 func (d *daemon) scrapes() http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(d.metrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

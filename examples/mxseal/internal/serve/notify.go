@@ -14,11 +14,12 @@ const (
 	alive     = sd.SdNotifyWatchdog
 )
 
-// tell tells systemd, if it wants to know. Nobody can do anything about a failure, and systemd notices.
+// tell notifies systemd of a state, if systemd runs the daemon. Errors are ignored: systemd notices a
+// notification that does not come.
 func tell(state string) { _, _ = sd.SdNotify(false, state) }
 
-// watchdog returns a channel that has something whenever systemd expects a sign of life; nil if it does
-// not. end stops that.
+// watchdog returns a channel that delivers a tick whenever systemd expects a sign of life, or nil if it expects
+// none. end stops the ticks.
 func watchdog() (tick <-chan time.Time, end func()) {
 	interval, err := sd.SdWatchdogEnabled(false)
 	if err != nil || interval <= 0 {

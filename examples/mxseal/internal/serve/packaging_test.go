@@ -25,8 +25,8 @@ func packaged(t *testing.T, name string) string {
 	return string(text)
 }
 
-// The configuration of the package can be used, also with the lines that a comment sign switches off, and
-// systemd passes the sockets that it names.
+// The configuration of the package is valid, with and without the lines that are commented out, and there is a
+// unit for each socket that it names.
 func TestPackagedConfiguration(t *testing.T) {
 	text := packaged(t, "mxseal.conf")
 	for _, text := range []string{text, regexp.MustCompile(`(?m)^#(\[|[a-z-]+ =)`).ReplaceAllString(text, "$1")} {

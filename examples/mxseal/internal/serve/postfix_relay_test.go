@@ -40,7 +40,7 @@ func submitWith(t *testing.T, to *mailserver.Sender, mail, rcpt, message string)
 
 // What a real Postfix says about a message reaches the mail hosts, over LMTP and over SMTP: its size, 8-bit
 // text, addresses that are not ASCII, and what the sender wants to be notified of. The log of the daemon has
-// the queue ID of Postfix. Of a host without DSN, the report comes back by Postfix.
+// the queue ID of Postfix. For a host without DSN, Postfix delivers the report.
 func TestPostfixPassesOn(t *testing.T) {
 	for _, protocol := range []string{"lmtp", "smtp"} {
 		t.Run(protocol, func(t *testing.T) {

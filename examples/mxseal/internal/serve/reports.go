@@ -13,7 +13,7 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
-// reports counts sessions and sends TLS reports about them. nil does neither.
+// reports counts sessions and sends TLS reports about them. nil means that there are no reports.
 type reports struct {
 	recorder *reporter.Aggregator
 	sender   *reporter.Reporter
@@ -56,7 +56,7 @@ func newReports(settings *config.Config, p policy.Config, dns *dnssec.Validator,
 	return &reports{recorder: recorder, sender: sender, store: store}, nil
 }
 
-// run counts and reports until ctx is done. The last sums are then in the store.
+// run counts and reports until ctx is done. It returns when the last sums are in the store.
 func (r *reports) run(ctx context.Context) {
 	if r == nil {
 		return

@@ -22,7 +22,7 @@ type stores struct {
 	close    func() error
 }
 
-// openStores opens the store. Without one, each restart lets an attacker hide policies again.
+// openStores opens the store. Without a store, each restart lets an attacker hide policies again.
 func openStores(c config.Store) (*stores, error) {
 	switch {
 	case c.File != "":

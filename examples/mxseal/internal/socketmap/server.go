@@ -23,9 +23,9 @@ import (
 const (
 	// maxRequest bounds a request in octets. A key of Postfix is a domain or an address.
 	maxRequest = 10_000
-	// maxReply bounds a reply in octets. Postfix refuses a longer one, and is out of step then.
+	// maxReply bounds a reply in octets. Postfix refuses a longer one, and then reads its rest as the next.
 	maxReply = 100_000
-	// MaxConnections is how many connections there may be. Each smtp(8) process has one. When there are more,
+	// MaxConnections is how many connections may be open. Each smtp(8) process has one. When there are more,
 	// the one that has been idle for the longest time is closed.
 	MaxConnections = 4096
 	// idleTimeout is longer than the 100 seconds for which Postfix keeps a connection.
@@ -61,17 +61,17 @@ type Status uint8
 const (
 	// Temporary means that the client asks again later.
 	Temporary Status = iota
-	// Permanent means that the request is wrong. Postfix does with it as with Temporary.
+	// Permanent means that the request is wrong. Postfix treats it like Temporary.
 	Permanent
 	// NotFound means that the map has no value.
 	NotFound
-	// Found means that there is one.
+	// Found means that Text is the value.
 	Found
 )
 
 var words = [...]string{Temporary: "TEMP ", Permanent: "PERM ", NotFound: "NOTFOUND ", Found: "OK "}
 
-// Map returns the value of a key. It bounds its own time.
+// Map returns the value of a key. It has to bound its own time: the server sets no deadline.
 type Map func(ctx context.Context, key string) Reply
 
 // Server answers requests. Make one with New. It is safe for concurrent use.
@@ -95,7 +95,7 @@ func New(maps map[string]Map, logger *slog.Logger) *Server {
 	s.clients = accept.New(accept.Config{Most: MaxConnections, Serve: s.serve, Crowded: s.closeIdle, Logger: logger})
 	for name, each := range maps {
 		s.maps[strings.ToLower(name)] = each
-		s.maps[name] = each // most clients ask so
+		s.maps[name] = each // most clients use this form
 	}
 	s.working, s.abandon = context.WithCancel(context.Background())
 	return s
@@ -104,7 +104,7 @@ func New(maps map[string]Map, logger *slog.Logger) *Server {
 // Serve answers at a listener until Shutdown is called, and then returns nil. It closes the listener.
 func (s *Server) Serve(listener net.Listener) error { return s.clients.Listen(listener) }
 
-// Connections returns how many connections there are.
+// Connections returns how many connections are open.
 func (s *Server) Connections() int { return s.clients.Connections() }
 
 // Shutdown ends Serve, answers the requests that have begun, and closes the connections. Requests
@@ -191,8 +191,8 @@ type client struct {
 	readable, writable time.Time
 }
 
-// renewal is the time after which deadlines are set again. They are that much later than they need be, and
-// to set them for each request would take longer than the rest of an answer from memory.
+// renewal is the time after which deadlines are set again. They are that much later than necessary, because
+// setting them for each request would take longer than the rest of an answer from memory.
 const renewal = 10 * time.Second
 
 func (c *client) Read(p []byte) (int, error) {
@@ -317,7 +317,7 @@ func withoutComma(octets []byte) (string, error) {
 	return string(octets[:last]), nil
 }
 
-// writeNetstring writes a netstring of two parts. A failure shows when the writer is flushed.
+// writeNetstring writes a netstring of two parts. An error shows when the writer is flushed.
 func writeNetstring(w *bufio.Writer, word, text string) {
 	_, _ = w.Write(strconv.AppendInt(w.AvailableBuffer(), int64(len(word)+len(text)), 10))
 	_ = w.WriteByte(':')

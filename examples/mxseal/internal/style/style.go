@@ -1,5 +1,5 @@
-// Package style has the style sheet that the pages of mxseal share. It is for light and dark, wide and narrow
-// windows, and uses nothing from elsewhere.
+// Package style has the style sheet that the pages of mxseal share. It suits light and dark, wide and narrow
+// windows, and loads nothing from elsewhere.
 package style
 
 import (

@@ -75,7 +75,7 @@ func (s *Surveyor) sessions(ctx context.Context, r *Result) []*Session {
 	return list
 }
 
-// connectTo starts a session as a sender does, up to and without the mail.
+// connectTo holds a session as a sender does, but sends no mail.
 func (s *Surveyor) connectTo(ctx context.Context, r *Result, host *policy.Host, session *Session) {
 	ctx, cancel := context.WithTimeout(ctx, sessionTime)
 	defer cancel()

@@ -47,7 +47,7 @@ func (r *Result) Name() string {
 	return r.Domain
 }
 
-// Reports is where a domain wants reports of TLS (RFC 8460 section 3).
+// Reports is where a domain wants TLS reports (RFC 8460 section 3).
 type Reports struct {
 	To    []string `json:"to,omitempty"`
 	Error string   `json:"error,omitempty"` // why To is empty

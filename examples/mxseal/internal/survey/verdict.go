@@ -92,8 +92,8 @@ func judgePlan(plan *policy.Plan) (Verdict, string) {
 	return Protected, "every mail host must be authenticated"
 }
 
-// routed reports whether an attacker on the path cannot name mail hosts of his own. A
-// policy in testing mode does not prevent that.
+// routed reports whether an attacker on the path is kept from naming mail hosts of his own.
+// A policy in testing mode does not prevent that.
 func routed(plan *policy.Plan) bool {
 	return plan.MXStatus == dnssec.Secure || plan.MTASTS.Mode() == mtasts.Enforce
 }
@@ -104,7 +104,7 @@ type failure struct {
 	problem  string // and why
 }
 
-// failures returns what fails of the mail hosts, in their order.
+// failures returns what fails: mail hosts in the order of the plan, and then records.
 func (r *Result) failures() []failure {
 	var list []failure
 	for i, host := range r.Plan.Hosts {
@@ -139,8 +139,8 @@ func (r *Result) brief(host *policy.Host, err *policy.Error) string {
 	return strings.TrimPrefix(text, "host "+host.Name+": ")
 }
 
-// failuresAt returns what fails of the addresses of a host. An address that this machine
-// cannot reach is not counted.
+// failuresAt returns the addresses of a host that fail. Addresses that this machine cannot
+// reach do not count.
 func (r *Result) failuresAt(host *policy.Host, name string) []failure {
 	var failing []*Session
 	tested := 0

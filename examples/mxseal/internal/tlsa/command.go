@@ -73,7 +73,7 @@ func run(ctx context.Context, env *cli.Env, args []string) int {
 		flags.Wrong(env, errors.New("want one file"))
 		return cli.ExitUsage
 	case *port == 0 || *port > 65535:
-		flags.Wrong(env, errors.New("there is no such port"))
+		flags.Wrong(env, errors.New("-port is not a number from 1 to 65535"))
 		return cli.ExitUsage
 	}
 	record, err := recordOf(env.Stdin, files[0], *issuer)

@@ -76,7 +76,7 @@ func TestTLSA(t *testing.T) {
 		{"large", 2, "too large"},
 		{"none", 2, "none"},
 		{"", 2, "want one file"},
-		{"-port 0 pem", 2, "no such port"},
+		{"-port 0 pem", 2, "-port is not a number"},
 		{"-h", 0, "usage: mxseal tlsa"},
 	} {
 		args := strings.Fields(tt.args)

@@ -1,7 +1,7 @@
 // Package web is the HTTP server of "mxseal serve": a page for people, an explanation of each domain as text,
-// and the numbers for monitors.
+// and the metrics for monitors.
 //
-// guard.go says whom it answers, server.go what is where, list.go how long lists are shown part by part, and
-// the other files what is shown. Nothing that is asked for changes anything, but a domain that is asked for
-// is looked up. There are no scripts and nothing from elsewhere.
+// guard.go decides which requests are answered, server.go has the paths, list.go shows long lists page by page,
+// and the other files have one page each. No request changes anything, except that a domain may be looked up.
+// The pages have no scripts and load nothing from elsewhere.
 package web

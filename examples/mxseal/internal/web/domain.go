@@ -95,7 +95,7 @@ func (s *server) explain(w http.ResponseWriter, r *http.Request) {
 	domain := r.URL.Query().Get("domain")
 	switch {
 	case isForeign(r):
-		http.Error(w, "a page of another site asks", http.StatusForbidden)
+		http.Error(w, "refused: a page of another site sent this request", http.StatusForbidden)
 	case domain == "" || len(domain) > 4*maxName:
 		http.Error(w, "want ?domain=NAME", http.StatusBadRequest)
 	default:

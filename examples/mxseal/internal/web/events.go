@@ -155,9 +155,9 @@ func (s *server) eventRow(e Event) eventRow {
 
 // events shows the latest events, the latest first.
 func (s *server) events(_ context.Context, q query) (string, any) {
-	newest := 0
+	n := 0
 	return "events", look(s.Events.Latest(), q, func(e Event) (key, domain string, ok bool) {
-		newest++
-		return fmt.Sprintf("%05d", newest), e.Domain, true
+		n++
+		return fmt.Sprintf("%05d", n), e.Domain, true
 	}, s.eventRow)
 }

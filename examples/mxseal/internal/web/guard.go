@@ -27,15 +27,15 @@ func (g guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	if !g.knows(r.Host) {
-		// An attacker can let a name of his own lead to this server ("DNS rebinding"). To the browser, what is
-		// here would belong to the attacker's site.
-		http.Error(w, "this server has another name: ask for localhost or an address, or add the name to http.names", http.StatusMisdirectedRequest)
+		// An attacker can point a name of his own to this server ("DNS rebinding"). To the browser, these pages
+		// would then belong to the attacker's site.
+		http.Error(w, "the name in the URL is not one of this server: use localhost or an IP address, or add the name to http.names", http.StatusMisdirectedRequest)
 		return
 	}
 	if dest := r.Header.Get("Sec-Fetch-Dest"); isForeign(r) && dest != "" && dest != "document" {
 		// An image or a frame shows nothing. But each page reads all that is known, so that many of them would keep
 		// this server busy.
-		http.Error(w, "a page of another site asks for a part of itself", http.StatusForbidden)
+		http.Error(w, "refused: a page of another site sent this request", http.StatusForbidden)
 		return
 	}
 	g.next.ServeHTTP(w, r)

@@ -10,8 +10,7 @@ import (
 // overviewPage has the numbers, and the latest events.
 type overviewPage struct {
 	Foreign                bool // a page of another site asks for a domain
-	Plans                  int
-	Octets                 int
+	Plans, KiB             int  // plans in memory, and their size
 	Enforced, Testing      int
 	Refused, Waits         int
 	Stalling, Slow, Failed int
@@ -29,7 +28,7 @@ func (s *server) overview(ctx context.Context, q query) (string, any) {
 	}
 	stats := s.Resolver.Stats()
 	o := overviewPage{
-		Foreign: q.domain != "", Plans: stats.Plans, Octets: stats.PlanOctets >> 10,
+		Foreign: q.domain != "", Plans: stats.Plans, KiB: stats.PlanOctets >> 10,
 		Enforced: stats.MTASTS.Policies[mtasts.Enforce], Testing: stats.MTASTS.Policies[mtasts.Testing], Reporting: s.Reporter != nil,
 		Stalling: len(s.Stalled()), Slow: len(s.Slow()),
 	}

@@ -34,8 +34,8 @@ type Config struct {
 	// Answers writes what mail servers get for a plan, or for the error that Resolve returned instead.
 	// It is required.
 	Answers func(w io.Writer, plan *policy.Plan, err error)
-	// Stalled returns the addresses of mail hosts that did not answer in time, and Slow the domains whose policy
-	// was not there in time, each with the time until which that is remembered. They are required.
+	// Stalled returns the addresses of mail hosts that did not answer in time, and Slow the domains that took
+	// too long to look up, each with the time until which that is remembered. They are required.
 	Stalled func() map[netip.Addr]time.Time
 	Slow    func() map[string]time.Time
 	// Reporter sends the sums that Store has. nil means that there are no reports.
@@ -44,11 +44,12 @@ type Config struct {
 	// Events and Waits are filled by others. They are required.
 	Events *Events
 	Waits  *Waits
-	// Metrics has the numbers for monitors. It is required.
+	// Metrics is the handler of /metrics. It is required.
 	Metrics http.Handler
-	// Names are those under which the server may be asked for, besides localhost and addresses.
+	// Names are the names under which browsers may reach the server, besides localhost and IP addresses.
 	Names []string
-	Now   func() time.Time
+	// Now is required.
+	Now func() time.Time
 }
 
 // server makes the pages.
@@ -99,7 +100,7 @@ func (s *server) bounded(next http.HandlerFunc) http.HandlerFunc {
 type query struct {
 	domain   string // to look up
 	contains string // only domains that contain it
-	after    string // the key of the last row of the part before
+	after    string // the key of the last row of the page before
 	foreign  bool   // a page of another site asks
 }
 

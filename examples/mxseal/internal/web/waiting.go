@@ -20,7 +20,7 @@ const (
 // Wait says that mail to a domain was not sent.
 type Wait struct {
 	Domain string
-	// Reason is that of the last time: one line of printable ASCII.
+	// Reason is why it was not sent the last time: one line of printable ASCII.
 	Reason      string
 	First, Last time.Time
 	Count       int
@@ -56,7 +56,7 @@ func (w *Waits) Note(domain, reason string, now time.Time) {
 	w.order.MoveToBack(place)
 }
 
-// Latest yields them, the latest first.
+// Latest yields the domains, the latest first.
 func (w *Waits) Latest() iter.Seq[Wait] {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -116,7 +116,7 @@ func TestGuard(t *testing.T) {
 	}
 }
 
-// Only so many pages are made at the same time. Monitors are answered all the same.
+// At most maxRequests pages are made at the same time. Monitors are answered nevertheless.
 func TestPlaces(t *testing.T) {
 	t.Parallel()
 	c := newConfig(policytest.New(t))
@@ -151,7 +151,7 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
-// A list of any length is shown part by part, without a gap, and keeps no more than a part.
+// A list of any length is shown page by page, without a gap, and no more rows than those of a page are kept.
 func TestLook(t *testing.T) {
 	t.Parallel()
 	const n = 100_000
@@ -201,7 +201,7 @@ func TestLook(t *testing.T) {
 	}
 }
 
-// What stalls is shown with the domains that it concerns, and what is long stays on the page.
+// Hosts and lookups that stall are shown with their domains. A request that is too long is refused.
 func TestStalling(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)

@@ -115,7 +115,8 @@ func containsAll(s string, words []string) bool {
 	return true
 }
 
-// Loopback returns an address of this machine that others do not use.
+// Loopback returns a random loopback address, so that servers of several tests can
+// use the same port.
 func Loopback() string {
 	return fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250))
 }

@@ -101,7 +101,7 @@ func outOfTime(t *testing.T) bool {
 	if !ok || time.Until(deadline) > time.Minute {
 		return false
 	}
-	t.Error("stopped early, for lack of time (-timeout)")
+	t.Error("stopped early: there is too little time until -timeout; set a longer one")
 	return true
 }
 

@@ -64,9 +64,6 @@ func (f *front) told() []told {
 func (f *front) handler(transport string) dns.Handler {
 	return dns.HandlerFunc(func(conn dns.ResponseWriter, query *dns.Msg) {
 		reply := f.reply(transport, query)
-		if reply == nil {
-			return
-		}
 		if transport == "udp" {
 			size := dns.MinMsgSize
 			if opt := query.IsEdns0(); opt != nil {
@@ -80,13 +77,13 @@ func (f *front) handler(transport string) dns.Handler {
 	})
 }
 
-// reply returns the reply to a query, or nil if the tree gives none.
+// reply returns the reply to a query.
 func (f *front) reply(transport string, query *dns.Msg) *dns.Msg {
 	f.mu.Lock()
 	w, s := f.world, f.scenario
 	f.mu.Unlock()
-	reply := w.Exchange(query)
-	if reply == nil || len(query.Question) != 1 {
+	reply := w.reply(query)
+	if len(query.Question) != 1 {
 		return reply
 	}
 	q := told{question{dns.CanonicalName(query.Question[0].Name), query.Question[0].Qtype}, transport, false}

@@ -220,6 +220,16 @@ var regressions = []struct {
 		},
 	},
 	{
+		name:   "alias that a DNAME makes, below many iterations",
+		clause: "RFC 6672 section 5.3.1: the signature of the DNAME authenticates the CNAME. unbound takes the signer of the CNAME, which has none, and asks for the delegations above its name, which many iterations do not deny (RFC 9276 section 3.2).",
+		want:   [3]status{secure, insecure, secure},
+		scenario: scenario{
+			tree: treeSpec{plainRoot, {Name: "b.gamma.", Algorithms: p256, Digests: sha256, NSEC3: true, Iterations: 400,
+				Records: []string{"a.b.b.gamma. DNAME d.c.b."}}},
+			question: question{"www.a.b.b.gamma.", dns.TypeCNAME},
+		},
+	},
+	{
 		name:   "DS record beside a forged DNAME above it",
 		clause: "RFC 6672 section 2.4: nothing is below a DNAME. The DS record is signed and would do, but the reply contradicts itself.",
 		want:   [3]status{failed, failed, failed},

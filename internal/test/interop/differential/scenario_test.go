@@ -35,9 +35,6 @@ func (s *scenario) prepare(w *world) bool {
 		return true
 	}
 	op := &operation{mutation: m, world: w, reply: w.ask(m.At), donor: w.ask(m.Donor)}
-	if op.reply == nil || op.donor == nil {
-		return false
-	}
 	before := op.reply.String()
 	if !kinds[m.Kind](op) {
 		return false

@@ -103,13 +103,17 @@ func build(spec treeSpec) *world {
 	return w
 }
 
-// ask returns a copy of the tree's reply. It is nil for a name that is too long for the
-// server to answer, such as one that a DNAME record has made longer.
-func (w *world) ask(q question) *dns.Msg {
-	if reply := w.Exchange(q.query()); reply != nil {
-		return reply.Copy()
+// ask returns the tree's reply to a question.
+func (w *world) ask(q question) *dns.Msg { return w.reply(q.query()) }
+
+// reply returns the tree's reply to a query. Where the tree has none, it is SERVFAIL, as
+// from a resolver that cannot ask the servers of a zone.
+func (w *world) reply(query *dns.Msg) *dns.Msg {
+	if reply := w.Exchange(query); reply != nil {
+		return reply
 	}
-	return nil
+	reply := new(dns.Msg).SetRcode(query, dns.RcodeServerFailure)
+	return reply.SetEdns0(dns.DefaultMsgSize, true)
 }
 
 // zone returns the zone that contains name.

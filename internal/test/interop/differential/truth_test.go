@@ -8,9 +8,10 @@ import (
 
 // truth is the content of the tree for a question, before any mutation.
 type truth struct {
-	answer  string // as in verdict
-	chain   []question
-	doubted bool // an insecure status is permitted for the intact tree
+	answer      string // as in verdict
+	chain       []question
+	doubted     bool // an insecure status is permitted for the intact tree
+	synthesized bool // the question is for an alias that a DNAME makes
 }
 
 func (w *world) truth(q question) truth {
@@ -18,6 +19,7 @@ func (w *world) truth(q question) truth {
 	t := truth{answer: content(reply.Rcode, reply.Answer, q.Type), chain: chain(reply, q)}
 	if q.Type == dns.TypeCNAME && len(reply.Answer) > 0 {
 		t.answer = content(dns.RcodeSuccess, reply.Answer, q.Type)
+		t.synthesized = slices.ContainsFunc(reply.Answer, func(rr dns.RR) bool { return redirects(rr, reply.Answer) })
 	}
 	t.doubted = slices.ContainsFunc(t.chain, func(step question) bool { return w.spec.doubts(step) })
 	return t

@@ -80,9 +80,11 @@ func ofUnbound(reply *dns.Msg, t uint16) verdict {
 		}
 		return v
 	}
-	for _, option := range reply.IsEdns0().Option {
-		if ede, ok := option.(*dns.EDNS0_EDE); ok {
-			v.detail += fmt.Sprintf(", EDE %d %q", ede.InfoCode, ede.ExtraText)
+	if opt := reply.IsEdns0(); opt != nil {
+		for _, option := range opt.Option {
+			if ede, ok := option.(*dns.EDNS0_EDE); ok {
+				v.detail += fmt.Sprintf(", EDE %d %q", ede.InfoCode, ede.ExtraText)
+			}
 		}
 	}
 	// It queries DS records of a name below a DNAME, which cannot exist, and

@@ -20,7 +20,7 @@ import (
 	"github.com/mxseal/mxseal/policy/delivery"
 )
 
-// cut is where a connection ends: after so many octets in one direction.
+// cut is where a connection ends: after a number of octets in one direction.
 type cut struct {
 	fromServer bool
 	octets     int
@@ -175,13 +175,13 @@ func (s *severed) send(name, addr string, status dnssec.Status, c cut) {
 				s.report(recipient, "unknown")
 			}
 			if addr == noTLS && !conns[len(conns)-1].begun() {
-				s.t.Errorf("%s, cut %v: the outcome is unknown, and the message was not begun", name, c)
+				s.t.Errorf("%s, cut %v: the outcome is unknown, although no part of the message was sent", name, c)
 			}
 		}
 	}
 	for _, recipient := range to {
 		if s.verdicts[recipient] == "" {
-			s.t.Errorf("%s, cut %v: nothing is reported of %s", name, c, recipient)
+			s.t.Errorf("%s, cut %v: nothing is reported about %s", name, c, recipient)
 		}
 	}
 }

@@ -21,7 +21,7 @@ const (
 	password = "a pässword, with=all"
 )
 
-// relays are smart hosts that take mail after a login only. Each is open at port 465,
+// relays are smart hosts that take mail only after a login. Each is open at port 465,
 // where TLS begins at once, and at port 587, where it begins by STARTTLS.
 var relays = []struct {
 	name, mechanism string

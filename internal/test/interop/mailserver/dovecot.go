@@ -22,7 +22,7 @@ import (
 // Accounts are those of a running Dovecot, which checks the logins for a Postfix.
 type Accounts struct {
 	socket string
-	key    []byte // that access tokens are signed by
+	key    []byte // signs access tokens
 }
 
 // tokenIssuer is who issues access tokens.
@@ -34,7 +34,7 @@ func StartDovecot(t testing.TB, username, password string) *Accounts {
 	t.Helper()
 	dovecot := interop.Need(t, "dovecot")
 	interop.NeedThat(t, os.Geteuid() == 0, "only root can start a Dovecot")
-	// A name of a socket is short, and that of t.TempDir is not.
+	// The path of a socket must be short, and names of t.TempDir are too long.
 	dir, err := os.MkdirTemp("", "dovecot")
 	if err != nil {
 		t.Fatal(err)

@@ -21,9 +21,9 @@ type Entrance struct {
 	Chain string // file with key and certificates; "" disables TLS
 	// Implicit means that TLS begins at once (RFC 8314), and not by STARTTLS.
 	Implicit bool
-	// Accounts may send mail, and nobody else; nil means that everyone may.
+	// Accounts are the only ones that may send mail; nil means that everyone may.
 	Accounts *Accounts
-	// Mechanism is the only one of AUTH.
+	// Mechanism is the only mechanism of AUTH that is offered.
 	Mechanism string
 	// InClear means that AUTH is offered before TLS too.
 	InClear bool

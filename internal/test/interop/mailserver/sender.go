@@ -34,8 +34,8 @@ func StartSender(t testing.TB, nameserver string, port int, settings ...string) 
 	return newInstance(t).startSender(t, nameserver, port, settings, "")
 }
 
-// StartRelaying starts a Postfix whose queue manager looks up in a table how to send mail, by smtp(8) or lmtp(8). Mail
-// that comes in does not depend on the table. settings are lines of main.cf.
+// StartRelaying starts a Postfix whose queue manager looks up in a table how to send mail, by smtp(8) or lmtp(8).
+// Incoming mail does not depend on the table. settings are lines of main.cf.
 func StartRelaying(t testing.TB, transport string, settings ...string) *Sender {
 	t.Helper()
 	return newInstance(t).startRelaying(t, transport, settings)

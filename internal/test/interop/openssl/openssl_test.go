@@ -171,7 +171,7 @@ func TestVerifyAgainstOpenSSL(t *testing.T) {
 		interop.NotCompared(t, "%d of %d combinations, on which dane differs from OpenSSL on purpose: %s", n, count.cases, why)
 	}
 	if count.cases < 300 || count.by[accepted] < 100 || count.by[rejected] < 100 {
-		t.Errorf("too little was compared")
+		t.Errorf("only %d combinations were compared; OpenSSL's verdicts: %v", count.cases, count.by)
 	}
 }
 

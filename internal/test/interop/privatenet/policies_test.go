@@ -12,6 +12,7 @@ import (
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/internal/test/await"
+	"github.com/mxseal/mxseal/internal/test/interop/daemon"
 	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 	"github.com/mxseal/mxseal/internal/test/interop/mailserver"
 	"github.com/mxseal/mxseal/policy"
@@ -27,7 +28,7 @@ func TestPostfixKeepsPolicies(t *testing.T) {
 	hosts := map[string]*policytest.Host{}
 	overrides := map[string]policy.Override{}
 	add := func(name string, options ...policytest.Option) *policytest.Host {
-		listen := policytest.Listen(net.JoinHostPort(anyLoopback(), strconv.Itoa(port)))
+		listen := policytest.Listen(net.JoinHostPort(daemon.Loopback(), strconv.Itoa(port)))
 		hosts[name] = inet.Host(name, append(options, listen)...)
 		return hosts[name]
 	}
@@ -146,7 +147,7 @@ func TestPostfixKeepsPolicies(t *testing.T) {
 	policies, roots := filepath.Join(dir, "policies"), filepath.Join(dir, "roots.pem")
 	dnsserver.WriteFile(t, policies, table.String())
 	dnsserver.WriteFile(t, roots, string(inet.RootPEM()))
-	nameserver := anyLoopback()
+	nameserver := daemon.Loopback()
 	inet.ListenResolver(net.JoinHostPort(nameserver, "53"))
 	sender := mailserver.StartSender(t, nameserver, port,
 		"smtp_tls_security_level = may", "smtp_tls_dane_insecure_mx_policy = dane", "smtp_tls_fingerprint_digest = sha256",

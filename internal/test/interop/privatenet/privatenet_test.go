@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"strconv"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/internal/test/await"
+	"github.com/mxseal/mxseal/internal/test/interop/daemon"
 	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 	"github.com/mxseal/mxseal/internal/test/interop/mailserver"
 	"github.com/mxseal/mxseal/policy"
@@ -105,7 +105,7 @@ func TestPostfixAsClient(t *testing.T) {
 			hosts := map[string]*policytest.Host{}
 			add := func(domain string, signed []policytest.DomainOption, options ...policytest.Option) {
 				inet.Domain(domain, signed...).MX("mx." + domain)
-				listen := policytest.Listen(net.JoinHostPort(anyLoopback(), strconv.Itoa(port)))
+				listen := policytest.Listen(net.JoinHostPort(daemon.Loopback(), strconv.Itoa(port)))
 				hosts[domain] = inet.Host("mx."+domain, append(options, listen)...)
 			}
 			unsigned := []policytest.DomainOption{policytest.Unsigned}
@@ -117,7 +117,7 @@ func TestPostfixAsClient(t *testing.T) {
 			add("bogus.example", nil, policytest.TLSA("3 1 1"))
 			inet.BreakDNS(policytest.Bogus, "bogus.example", dnssec.TypeMX)
 
-			resolver := anyLoopback()
+			resolver := daemon.Loopback()
 			test.listen(t, inet, resolver)
 			postfix := mailserver.StartSender(t, resolver, port)
 			for domain := range hosts {
@@ -145,12 +145,6 @@ func TestPostfixAsClient(t *testing.T) {
 			}
 		})
 	}
-}
-
-// anyLoopback returns an address of this machine that others do not use. Linux has
-// all of 127.0.0.0/8. The ports are those that mail and DNS clients ask for.
-func anyLoopback() string {
-	return fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250))
 }
 
 // unbound agrees with the resolver of the internet on the AD bit and on SERVFAIL.

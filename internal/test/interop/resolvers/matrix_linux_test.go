@@ -204,7 +204,7 @@ func TestMatrix(t *testing.T) {
 }
 
 // D15: BIND as a DNS64 server, which makes no addresses for a client that validates. The
-// prefix is discovered all the same, from the server at a loopback address.
+// prefix is discovered nevertheless, from the server at a loopback address.
 func TestD15DNS64(t *testing.T) {
 	for name, prefix := range map[string]string{"well-known": "64:ff9b::/96", "own": "2606:64::/96"} {
 		t.Run(name, func(t *testing.T) {

@@ -16,8 +16,8 @@ import (
 // Root is a root directory for chroot(8).
 type Root string
 
-// Named returns the directory that an environment variable names. Without it, the test is skipped, which is said
-// with the reason.
+// Named returns the directory that an environment variable names. Without it, the test is skipped, and the log says
+// why.
 func Named(t testing.TB, variable, what string) string {
 	t.Helper()
 	dir := os.Getenv(variable)

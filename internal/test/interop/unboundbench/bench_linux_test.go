@@ -14,13 +14,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/cputime"
 	"github.com/mxseal/mxseal/internal/test/dnstree"
 	"github.com/mxseal/mxseal/internal/test/interop"
 	"github.com/mxseal/mxseal/internal/test/interop/daemon"
@@ -151,7 +151,7 @@ func (up *upstream) ours(b *testing.B) contender {
 			}
 			return a.Status, nil
 		},
-		cpu: ownTime,
+		cpu: func() time.Duration { return cputime.Used(b) },
 		held: func() uint64 {
 			var stats runtime.MemStats
 			runtime.ReadMemStats(&stats)
@@ -370,15 +370,6 @@ remote-control:
 		b.Fatal(err)
 	}
 	return port, pid
-}
-
-// ownTime returns the CPU time of this process.
-func ownTime() time.Duration {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		panic(err) // cannot fail for RUSAGE_SELF
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 // processTime returns the CPU time of another process. The resolution is 10 ms

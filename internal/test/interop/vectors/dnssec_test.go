@@ -16,7 +16,7 @@ import (
 	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 )
 
-// unbound comes to the status of each DNSSEC vector, or to the other one that the vector
+// unbound returns the status of each DNSSEC vector, or the other one that the vector
 // permits. Without MXSEAL_INTEROP=1 it is asked every eighth.
 func TestDNSSECVectorsInUnbound(t *testing.T) {
 	t.Parallel()

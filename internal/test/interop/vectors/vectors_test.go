@@ -18,8 +18,8 @@ import (
 
 const root = "../../../.."
 
-// Another implementation of the rules comes to the results in the vectors. It reads as many as
-// docs/vectors.md says.
+// A second implementation of the rules gets the results in the vectors, and reads as many of
+// them as docs/vectors.md says.
 func TestVectorsInPython(t *testing.T) {
 	t.Parallel()
 	python := interop.Need(t, "python3")

@@ -37,8 +37,8 @@ type Conversation struct {
 	// ImplicitTLS begins with the handshake (RFC 8314 section 3). Nothing is ever said
 	// in cleartext then, so Mandatory has to be set too.
 	ImplicitTLS bool
-	// Customize changes the configuration of TLS, as far as customized lets it; nil
-	// changes nothing.
+	// Customize changes the configuration of TLS, as far as takeOver lets it; nil means
+	// no changes.
 	Customize func(*tls.Config)
 	// Tickets are where TLS sessions are kept for resumption, under PlanKey; nil means
 	// that none are. FullHandshake offers none of them.
@@ -55,8 +55,8 @@ type Conversation struct {
 	At Step
 	// Err is the error of that event, or nil.
 	Err error
-	// Uncounted is for TLS-RPT if mail then goes to the same address with less TLS:
-	// it is no network failure any more. The caller sets it.
+	// Uncounted is for TLS-RPT if mail then goes to the same address with less TLS: it
+	// is then not a network failure. The caller sets it.
 	Uncounted *tlsrpt.Session
 	// TicketFailed means that TLS failed where a ticket was offered, or that the server
 	// did not answer in a resumed session. That says nothing about the server, and is not
@@ -87,8 +87,8 @@ type Offer uint8
 const (
 	// CurrentTLS is what package crypto/tls offers, under the host's plan.
 	CurrentTLS Offer = iota
-	// OldTLS adds what old servers speak, and does not mind what they say too
-	// much. It serves no level but Opportunistic.
+	// OldTLS adds what old servers speak, and tolerates octets that they send unasked.
+	// It serves only level Opportunistic.
 	OldTLS
 	// ClearOnly does not ask for TLS.
 	ClearOnly
@@ -97,8 +97,8 @@ const (
 // Timeouts are those of the steps up to the session.
 type Timeouts struct{ Greeting, Command, Handshake time.Duration }
 
-// Hold leads the conversation to the step where it ends. It returns nil if mail
-// may be sent, and else why not.
+// Hold leads the conversation to the step where it ends. It returns nil if mail may be
+// sent, and otherwise the reason.
 func (c *Conversation) Hold(ctx context.Context) *policy.Error {
 	if c.ImplicitTLS {
 		c.beginTLS(ctx)
@@ -324,8 +324,8 @@ func (c *Conversation) ReportWithoutTLS(report *tlsrpt.Session) *tlsrpt.Session 
 	return &session
 }
 
-// silentTLS is a network error at the point where TLS should begin. A server that
-// then takes mail over another connection was reachable all the time.
+// silentTLS is a network error at the point where TLS should begin. A server that then
+// takes mail over another connection was reachable all the time.
 type silentTLS struct{ error }
 
 // TLSReport is for tlsrpt.Classify.

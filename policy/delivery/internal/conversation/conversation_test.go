@@ -57,7 +57,7 @@ func TestIsTimeout(t *testing.T) {
 	}
 }
 
-// Of a 552 reply, the enhanced status says whether it is about the mailbox or the message.
+// The enhanced status of a 552 reply says whether it is about the mailbox or the message.
 func TestNamesOwnLimit(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]bool{
@@ -75,7 +75,7 @@ func TestNamesOwnLimit(t *testing.T) {
 	}
 }
 
-// What a caller changes is taken over if it verifies nothing and weakens nothing.
+// A caller's changes are taken over unless they concern verification or weaken TLS.
 func TestTakeOver(t *testing.T) {
 	t.Parallel()
 	insecure := tls.InsecureCipherSuites()[0].ID
@@ -102,5 +102,51 @@ func TestTakeOver(t *testing.T) {
 	takeOver(config, &tls.Config{MinVersion: tls.VersionTLS13})
 	if config.MinVersion != tls.VersionTLS13 {
 		t.Errorf("from version %x", config.MinVersion)
+	}
+}
+
+// Old servers get every cipher suite that package crypto/tls has, except for RC4.
+func TestAddOldTLS(t *testing.T) {
+	t.Parallel()
+	config := &tls.Config{}
+	addOldTLS(config)
+	for _, suite := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
+		isRC4 := strings.Contains(suite.Name, "RC4")
+		if count := len(slices.DeleteFunc(slices.Clone(config.CipherSuites), func(id uint16) bool { return id != suite.ID })); (count == 1) == isRC4 {
+			t.Errorf("%s is offered %d times", suite.Name, count)
+		}
+	}
+}
+
+// Two handshakes with a client certificate that is chosen in them are equal if the same
+// one would be chosen again. A handshake without such a choice equals none with one.
+func TestCustomEquals(t *testing.T) {
+	t.Parallel()
+	chooses := func(octet byte) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		return func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return &tls.Certificate{Certificate: [][]byte{{octet}}}, nil
+		}
+	}
+	fails := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return nil, errors.New("no certificate") }
+	asked := new(tls.CertificateRequestInfo)
+	one := digestOf(&tls.Certificate{Certificate: [][]byte{{1}}})
+	for _, tt := range []struct {
+		what        string
+		before, now custom
+		want        bool
+	}{
+		{"nothing", custom{}, custom{}, true},
+		{"other fields", custom{fields: "a"}, custom{fields: "b"}, false},
+		{"a choice now", custom{}, custom{choose: chooses(1)}, false},
+		{"a choice before, not asked", custom{choose: chooses(1)}, custom{}, false},
+		{"a choice before", custom{choose: chooses(1), asked: asked, sent: one}, custom{}, false},
+		{"a choice that was not asked for", custom{choose: chooses(1)}, custom{choose: chooses(2)}, true},
+		{"the same choice", custom{choose: chooses(1), asked: asked, sent: one}, custom{choose: chooses(1)}, true},
+		{"another choice", custom{choose: chooses(1), asked: asked, sent: one}, custom{choose: chooses(2)}, false},
+		{"a choice that fails", custom{choose: chooses(1), asked: asked}, custom{choose: fails}, false},
+	} {
+		if got := tt.before.equals(tt.now); got != tt.want {
+			t.Errorf("%s: %v", tt.what, got)
+		}
 	}
 }

@@ -2,12 +2,12 @@ package conversation
 
 import "github.com/mxseal/mxseal/policy/delivery/internal/wire"
 
-// This file is the table of the SMTP conversation: what a reply, or the lack of
-// one, at each step means for the connection, the host and the recipients. It is
-// pure; the conversation and the transaction follow it and decide nothing else.
-// The decisions behind it: nothing that is said before a session is verified is
-// permanent where TLS is mandatory (anyone on the path may have said it), and no
-// recipient gets a message twice or loses it to a server's bad moment.
+// This file is the table of the SMTP conversation: what a reply, or the lack of one, at
+// each step means for the connection, the host and the recipients. It is pure; the
+// conversation and the transaction follow it and decide nothing else. Two principles
+// are behind it: nothing that is said before a session is verified is permanent where
+// TLS is mandatory (anyone on the path may have said it), and no recipient gets a
+// message twice or loses it to a server's bad moment.
 
 // Step is a step of the conversation.
 type Step uint8
@@ -27,8 +27,8 @@ const (
 	StepMessage
 )
 
-// Event is what a server did at a step: its reply code, or one of the events
-// that are no reply.
+// Event is what a server did at a step: its reply code, or one of the events that are
+// not a reply.
 type Event int
 
 const (
@@ -44,8 +44,9 @@ const (
 	Completed
 	// Unverified is a server that the plan's verification rejects.
 	Unverified
-	// Incapable is a server that lacks what TLS needs: an alert protocol_version,
-	// handshake_failure or insufficient_security, or the choice of an old version.
+	// Incapable is a server that lacks what TLS needs: it sends the alert
+	// protocol_version, handshake_failure or insufficient_security, or chooses an old
+	// version.
 	Incapable
 	// Alerted is any other TLS alert.
 	Alerted
@@ -122,7 +123,7 @@ const (
 type Result uint8
 
 const (
-	// NotCounted: the event says nothing about TLS, or not yet.
+	// NotCounted means that the event says nothing about TLS, or not yet.
 	NotCounted Result = iota
 	// NoTLS is starttls-not-supported.
 	NoTLS
@@ -141,7 +142,7 @@ type Ruling struct {
 	Result Result
 }
 
-// rule returns what an event at a step means.
+// Rule returns what an event at a step means.
 func Rule(s Step, e Event, c Circumstances) Ruling {
 	switch s {
 	case StepGreeting:
@@ -161,7 +162,8 @@ func Rule(s Step, e Event, c Circumstances) Ruling {
 	}
 }
 
-// class is the first digit of a reply code, and 0 for what is no reply.
+// Class returns the first digit of a reply code, and 0 for an event that is not a
+// reply.
 func (e Event) Class() int { return int(e) / 100 }
 
 // closes reports whether the server closes the connection (RFC 5321 section 3.8).

@@ -15,8 +15,8 @@ const ResetTimeout = 10 * time.Second
 
 // Fits reports whether the session of a conversation that was kept may serve this one,
 // before anything is verified. Cleartext, and TLS with less than the first attempt asked
-// for, prove nothing. What was resumed from a ticket that proved less has to be proved
-// first.
+// for, prove nothing. A session that was resumed from a ticket which proved less does
+// not fit.
 func (c *Conversation) Fits(kept *Conversation) bool {
 	switch {
 	case c.Mandatory && (!kept.InTLS || kept.Offer != CurrentTLS):
@@ -27,18 +27,18 @@ func (c *Conversation) Fits(kept *Conversation) bool {
 	return !kept.resumed || kept.Proven >= c.Host.Level
 }
 
-// TakeOver makes the session of a conversation that was kept that of this one, which has
-// no connection yet. The plan of now has to be content with the session. Nothing of what
-// was verified before counts. With reset, the server has to answer RSET as it should;
-// otherwise the caller says RSET before MAIL, as ResetDue tells. If TakeOver reports
-// false, the session is closed, and nothing was sent of any mail.
+// TakeOver gives this conversation, which has no connection yet, the session of one that
+// was kept. The current plan has to accept the session. Nothing of what was verified
+// before counts. With reset, the server has to answer RSET as it should; otherwise the
+// caller says RSET before MAIL, as ResetDue tells. If TakeOver reports false, the
+// session is closed, and nothing was sent of any mail.
 func (c *Conversation) TakeOver(ctx context.Context, kept *Conversation, reset bool) bool {
 	c.Offer = kept.Offer
 	if !kept.Conn.Quiet() {
 		kept.Conn.Abort()
 		return false
 	}
-	if !c.Fits(kept) || !c.contentWith(kept) {
+	if !c.Fits(kept) || !c.accepts(kept) {
 		kept.Conn.Quit(0)
 		return false
 	}
@@ -56,12 +56,12 @@ func (c *Conversation) TakeOver(ctx context.Context, kept *Conversation, reset b
 	return true
 }
 
-// IsReset reports whether a reply is one to RSET: nothing else than success.
+// IsReset reports whether a reply answers RSET, which only success does.
 func IsReset(reply wire.Reply) bool { return reply.Class() == 2 && !reply.Mixed }
 
-// contentWith verifies a session as the plan of now demands, and compares the
-// configuration of TLS with the one that it was made with.
-func (c *Conversation) contentWith(kept *Conversation) bool {
+// accepts verifies a kept session as the current plan demands, and compares the
+// configuration of TLS with the one that the session was made with.
+func (c *Conversation) accepts(kept *Conversation) bool {
 	if !kept.InTLS {
 		return c.Host.Level == policy.Opportunistic
 	}

@@ -102,6 +102,10 @@ func TestEveryRuling(t *testing.T) {
 			goesOn := got.Action == Proceed || got.Action == SayHELO || got.Action == StayClear || got.Action == Retry || got.Action == Redial
 			return goesOn && got.Verdict != Pending && got.Verdict != Accepted
 		}},
+		{"who speaks next over the same connection has somebody who listens", func(r ruled, got Ruling) bool {
+			sameConnection := got.Action == Proceed || got.Action == SayHELO || got.Action == StayClear || got.Action == Again
+			return sameConnection && !got.Alive
+		}},
 		{"a report counts missing TLS only at STARTTLS, and failed TLS only at the handshake or instead of it", func(r ruled, got Ruling) bool {
 			begun := r.Step == StepHandshake || r.Step == StepEHLOInTLS || r.Step == StepSTARTTLS && r.Event.Class() == 0 && r.Event != NotOffered
 			return got.Result == NoTLS && r.Step != StepSTARTTLS || got.Result == FailedTLS && !begun
@@ -120,7 +124,7 @@ func TestEveryRuling(t *testing.T) {
 	}
 }
 
-// The rows that the decisions name.
+// The rulings that the decisions name.
 func TestRulings(t *testing.T) {
 	var (
 		open   = Circumstances{}

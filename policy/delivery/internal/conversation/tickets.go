@@ -11,13 +11,13 @@ import (
 	"github.com/mxseal/mxseal/internal/cache"
 )
 
-// Tickets keep TLS sessions for resumption, within a bound. Each plan key, host, name for
-// SNI, level and customized configuration has one of its own, so that a ticket which was
-// not verified is never offered where verification is demanded.
+// Tickets keeps TLS sessions for resumption, within a bound. Each plan key, host, name
+// for SNI, level and customized configuration has one of its own, so that a ticket which
+// was not verified is never offered where verification is demanded.
 //
-// A resumed session is verified as a full one, by the plan of now: Host.Verify judges the
-// certificates of the first handshake. Package crypto/tls sends no early data over TCP.
-// It is safe for concurrent use.
+// A resumed session is verified as a full one, by the current plan: Host.Verify judges
+// the certificates of the first handshake. Package crypto/tls sends no early data over
+// TCP. Tickets is safe for concurrent use.
 type Tickets struct {
 	states *cache.Cache[string, *tls.ClientSessionState]
 }

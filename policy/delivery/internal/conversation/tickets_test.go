@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// What servers send for resumption is bounded in memory, whatever its size, and the
-// newest is there.
+// The memory for tickets is bounded, whatever servers send, and the newest ticket is kept.
 func TestTicketsAreBounded(t *testing.T) {
 	t.Parallel()
 	tickets := NewTickets()

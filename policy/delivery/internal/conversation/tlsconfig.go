@@ -27,9 +27,9 @@ func (c *Conversation) tlsConfig() (*tls.Config, custom) {
 	return config, changed
 }
 
-// takeOver changes a configuration to a customized one, in those fields that verify
-// nothing. It copies these, and not the others, so that a field which package
-// crypto/tls will add weakens nothing either.
+// takeOver copies those fields of a customized configuration that verify nothing. It
+// names the fields to copy, so that a field which a later crypto/tls adds weakens
+// nothing either.
 func takeOver(config, customized *tls.Config) {
 	config.Certificates = slices.Clone(customized.Certificates)
 	config.GetClientCertificate = customized.GetClientCertificate
@@ -70,7 +70,7 @@ func customOf(config *tls.Config) custom {
 	}
 }
 
-// equals reports whether a handshake with the configuration of now would be as the one
+// equals reports whether a handshake with the current configuration would be as the one
 // before was, as far as the client decides that. A function that chooses the client
 // certificate is asked what it would choose now.
 func (before custom) equals(now custom) bool {

@@ -8,10 +8,10 @@ import (
 	"github.com/mxseal/mxseal/internal/names"
 )
 
-// An Address is a mailbox with the type of its address. The zero Address is none.
+// An Address is a mailbox with the type of its address. The zero Address means none.
 type Address struct {
-	// Type is an address type of IANA's registry. Empty is "rfc822", or "utf-8"
-	// (RFC 6533 section 3) if Mailbox is not ASCII.
+	// Type is an address type of IANA's registry. Empty means "rfc822", or "utf-8" (RFC
+	// 6533 section 3) if Mailbox is not ASCII.
 	Type string
 	// Mailbox is the address without angle brackets, before encoding: printable
 	// ASCII and white space, or, for the type "utf-8", printable UTF-8.
@@ -96,8 +96,8 @@ func embedded(text string) string {
 	return b.String()
 }
 
-// inHeader returns a mailbox as it is written in From and To. A local part that
-// is no dot-atom is quoted (RFC 5322 section 3.4.1).
+// inHeader returns a mailbox as it is written in From and To. A local part that is not
+// a dot-atom is quoted (RFC 5322 section 3.4.1).
 func inHeader(mailbox string) (string, error) {
 	mailbox = strings.TrimSuffix(strings.TrimPrefix(mailbox, "<"), ">")
 	at := strings.LastIndexByte(mailbox, '@')
@@ -116,8 +116,8 @@ func inHeader(mailbox string) (string, error) {
 	return "<" + local + domain + ">", nil
 }
 
-// asciiOnly puts an x for each character of RFC 6532 section 3.2, which may be
-// in an atom like a letter.
+// asciiOnly replaces each character of RFC 6532 section 3.2, which may be in an atom
+// like a letter, with an x.
 func asciiOnly(r rune) rune {
 	if r >= utf8.RuneSelf {
 		return 'x'

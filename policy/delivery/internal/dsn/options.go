@@ -15,9 +15,9 @@ const (
 	ReturnHeaders
 )
 
-// Notify says when a report about a recipient is to be sent (RFC 3461 section
-// 4.1). Success, failure and delay may be combined with "|". The zero Notify is
-// no NOTIFY parameter; servers then report failures, and delays if they like.
+// Notify says when a report about a recipient is to be sent (RFC 3461 section 4.1).
+// Success, failure and delay may be combined with "|". The zero Notify means no NOTIFY
+// parameter; servers then report failures, and delays if they like.
 type Notify uint8
 
 const (
@@ -33,8 +33,8 @@ type MailOptions struct {
 	// Return is RET. It must not be used for a message that is itself a report
 	// (RFC 3461 section 6.1).
 	Return Return
-	// EnvelopeID is ENVID, before encoding: printable ASCII and white space, up
-	// to 100 characters when encoded (RFC 3461 section 4.4). Empty is none.
+	// EnvelopeID is ENVID, before encoding: printable ASCII and white space, up to 100
+	// characters when encoded (RFC 3461 section 4.4). Empty means none.
 	EnvelopeID string
 }
 
@@ -74,8 +74,8 @@ type RecipientOptions struct {
 }
 
 // Parameters returns the parameters, such as "NOTIFY=FAILURE,DELAY" and
-// "ORCPT=rfc822;bob@example.org". They are ASCII, also for an address that is
-// not. The error is an *Error.
+// "ORCPT=rfc822;bob@example.org". They are ASCII, even for an address that is not. The
+// error is an *Error.
 func (o RecipientOptions) Parameters() ([]string, error) {
 	var parameters []string
 	switch {

@@ -19,25 +19,26 @@ type Report struct {
 	// ReportingMTA is the domain name, in A-labels, of the system that tried to
 	// deliver the message. Required.
 	ReportingMTA string
-	// From is the mailbox of the person responsible for that system. Empty is
+	// From is the mailbox of the person responsible for that system. Empty means
 	// postmaster at ReportingMTA.
 	From string
 	// To is the return path of the message. Required.
 	To string
-	// Date is when the report is written. Zero is now.
+	// Date is when the report is written. Zero means now.
 	Date time.Time
-	// MessageID is that of the report, without angle brackets. Empty is random.
+	// MessageID is that of the report, without angle brackets. Empty means a random
+	// one.
 	MessageID string
 
 	// EnvelopeID is the ENVID that the message arrived with, decoded, or empty.
 	EnvelopeID string
-	// Arrival is when the message arrived. Zero is unknown.
+	// Arrival is when the message arrived. Zero means unknown.
 	Arrival time.Time
 	// Recipients are those that the report is about. Required.
 	Recipients []RecipientStatus
 
-	// Message is the message, of which Size octets are read. Nil returns nothing
-	// of it.
+	// Message is the message, of which Size octets are read. nil means that nothing of
+	// it is returned.
 	//
 	// Only a report of a failure returns the whole message (RFC 3461 section
 	// 6.2). Other reports return the header, and so does every report if Return
@@ -49,8 +50,8 @@ type Report struct {
 	Size    int64
 	// Return is the RET that the message arrived with.
 	Return Return
-	// MaxSize is the size of the largest message that is returned whole. Zero is
-	// no limit.
+	// MaxSize is the size of the largest message that is returned whole. Zero means no
+	// limit.
 	MaxSize int64
 	// RequireTLS says that the message came with REQUIRETLS. Only its header is
 	// returned (RFC 8689 section 5).
@@ -68,8 +69,8 @@ type RecipientStatus struct {
 	Final Address
 	// Action is what was done. Required.
 	Action Action
-	// Status is the enhanced status code, such as 5.1.1. Zero is 5.0.0 for
-	// Failed, 4.0.0 for Delayed, and 2.0.0 otherwise.
+	// Status is the enhanced status code, such as 5.1.1. Zero means 5.0.0 for Failed,
+	// 4.0.0 for Delayed, and 2.0.0 otherwise.
 	Status [3]int
 	// RemoteMTA is the host name of the server that gave Reply. Empty if there
 	// was none.
@@ -80,10 +81,10 @@ type RecipientStatus struct {
 	// Reason says in one sentence what happened, for people. Needed where there
 	// is no Reply.
 	Reason string
-	// LastAttempt is when delivery was last tried. Zero is unknown.
+	// LastAttempt is when delivery was last tried. Zero means unknown.
 	LastAttempt time.Time
-	// RetryUntil is when delivery will be given up. It is written for Delayed
-	// only. Zero is unknown.
+	// RetryUntil is when delivery will be given up. It is written for Delayed only.
+	// Zero means unknown.
 	RetryUntil time.Time
 }
 

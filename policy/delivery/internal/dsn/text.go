@@ -59,8 +59,8 @@ func readable(text string) string {
 	}, text)
 }
 
-// bounded returns a text that a server has sent, with single spaces, and no
-// more of it than maxText.
+// bounded returns at most maxText octets of a text that a server has sent, with single
+// spaces.
 func bounded(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
 	if len(text) <= maxText {

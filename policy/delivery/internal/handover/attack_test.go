@@ -56,7 +56,8 @@ func TestNetworkErrorNamesNoReply(t *testing.T) {
 	}
 }
 
-// Only AUTH is continued by the next line: a server cannot let MAIL through.
+// Only AUTH is continued by the next line: a 334 reply to another command does not let
+// MAIL through.
 func TestOnlyAUTHIsContinued(t *testing.T) {
 	tr := track{requireTLS: true}
 	got := play(t, &tr, "C: EHLO x\r\n", "S: 250 x", "C: NOOP\r\n", "S: 334 x", "C: MAIL FROM:<a@b>\r\n")

@@ -16,13 +16,12 @@ import (
 )
 
 // Conn is a session as a net.Conn for an SMTP client that wants to begin at the
-// greeting. It greets and answers the client's first EHLO or HELO itself, with what
-// the server offers in the session as it is. From then on it hands commands and
-// messages through as they are, and replies in the form that every client reads:
-// behind each code a space and a text, the usual code for each success, keywords in
-// upper case. It answers itself what
-// must not reach the server: STARTTLS, AUTH in a session that is not authenticated, and
-// MAIL without REQUIRETLS where that is required.
+// greeting. It greets and answers the client's first EHLO or HELO itself, with what the
+// server offers in the session as it is. From then on it passes commands and messages
+// on as they are, and replies in the form that every client reads: a space and a text
+// after each code, the usual code for each success, keywords in upper case. It answers
+// itself what must not reach the server: STARTTLS, AUTH in a session that is not
+// authenticated, and MAIL without REQUIRETLS where that is required.
 //
 // As with any SMTP connection, one goroutine speaks at a time; Close and
 // SetDeadline may be called by another.
@@ -230,8 +229,8 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// offers is the server's reply to EHLO without STARTTLS, which a session has at most
-// once (RFC 3207 section 4.2), and without AUTH where the client must not log in.
+// offers returns the server's reply to EHLO without STARTTLS, which a session has at
+// most once (RFC 3207 section 4.2), and without AUTH where the client must not log in.
 func (c *Conn) offers(hello wire.Reply) wire.Reply {
 	reply := wire.Reply{Code: 250, Lines: []string{c.host}}
 	extensions := hello.Extensions()
@@ -243,9 +242,9 @@ func (c *Conn) offers(hello wire.Reply) wire.Reply {
 	return reply
 }
 
-// expected returns the code of a reply as clients know it that compare all of it. The
-// first digit decides (RFC 5321 section 4.3.2): a client that takes 251 after the
-// message for a failure would send the message again.
+// expected returns the code of a reply that clients expect which compare all three
+// digits. The first digit decides (RFC 5321 section 4.3.2): a client that takes 251
+// after the message for a failure would send the message again.
 func expected(verb string, code int) int {
 	switch class := code / 100; {
 	case class == 3 && verb == "DATA":
@@ -260,7 +259,7 @@ func expected(verb string, code int) int {
 	return code
 }
 
-// appendReply writes a reply so that clients which are strict read it.
+// appendReply appends a reply in the form that strict clients read.
 func appendReply(b []byte, reply wire.Reply) []byte {
 	for i, line := range reply.Lines {
 		b = append(b, byte('0'+reply.Code/100), byte('0'+reply.Code/10%10), byte('0'+reply.Code%10))

@@ -38,7 +38,7 @@ type track struct {
 	settled  bool    // and the caller knows that
 	quit     bool    // the client has said QUIT
 	barred   bool    // the last MAIL was answered here: there is no transaction
-	over     bool    // the connection is of no more use
+	over     bool    // the connection can no longer be used
 	untried  bool    // others used the session, and no message has begun since
 	ended    bool    // it ended before that, or served no more
 	spoiled  bool    // more than mail was spoken, or a reply was odd: it is not for others
@@ -132,7 +132,7 @@ func (t *track) said(p []byte) (forward []byte, err error) {
 	return forward, nil
 }
 
-// scan returns how many octets belong to the message, and ends it behind its end.
+// scan returns how many octets belong to the message, and notes when it ends.
 func (t *track) scan(p []byte) int {
 	for i, c := range p {
 		switch {
@@ -199,8 +199,8 @@ func (t *track) command(line string) (forward bool) {
 // mailVerbs are the commands after which RSET leaves nothing of them in a session.
 var mailVerbs = []string{"MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "VRFY", "EXPN", "HELP"}
 
-// parameters returns the words behind the return path of MAIL, in upper case. What is
-// in the path does not count: it is the mail's sender who wrote it.
+// parameters returns the words after the return path of MAIL, in upper case. What is in
+// the path does not count: it is the mail's sender who wrote it.
 func parameters(mail string) []string {
 	_, rest, _ := strings.Cut(mail, "<")
 	quoted, escaped := false, false
@@ -279,7 +279,7 @@ func (t *track) refuse(h Heard) {
 	t.refusals = append(t.refusals, h)
 }
 
-// at returns the step of a command, in the circumstances of now.
+// at returns the step of a command, in the current circumstances.
 func (t *track) at(verb string) Heard {
 	h := Heard{Verb: verb, InMail: true, Circumstances: t.circumstances}
 	switch verb {

@@ -36,7 +36,7 @@ func play(t *testing.T, tr *track, script ...string) string {
 	return got
 }
 
-// Which command an error is about, whatever the order in which the client writes and
+// An error is about the right command, whatever the order in which the client writes and
 // reads.
 func TestAbout(t *testing.T) {
 	t.Parallel()
@@ -99,7 +99,7 @@ func TestAbout(t *testing.T) {
 	}
 }
 
-// 452 and 552 after an accepted recipient are another transaction (decision "552").
+// 452 and 552 after an accepted recipient lead to another transaction (decision "552").
 func TestAboutTooManyRecipients(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

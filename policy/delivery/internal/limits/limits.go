@@ -74,7 +74,7 @@ func (l *Limiter) Enter(ctx context.Context, key string, most int) (leave func()
 	return nil, false
 }
 
-// use returns the places of a key, and whether all of them are taken for long.
+// use returns the places of a key, and whether all of them have been taken for long.
 func (l *Limiter) use(key string, most int) (p *places, stalling bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -25,7 +25,7 @@ type Credentials struct {
 	Port uint16
 }
 
-// The faults that are no reply of refusal.
+// These errors are not a server's refusal.
 var (
 	// ErrNoMechanism means that the server offers no mechanism for the credentials.
 	ErrNoMechanism = errors.New("the server offers no mechanism of AUTH for these credentials")
@@ -56,7 +56,7 @@ type mechanism struct {
 	failed *string
 }
 
-// mechanisms returns those for the credentials, the best first.
+// mechanisms returns the mechanisms for the credentials, the best first.
 func (c Credentials) mechanisms() []mechanism {
 	if c.Token == "" {
 		return []mechanism{
@@ -93,8 +93,8 @@ func Login(conn *wire.Conn, timeout time.Duration, offered string, credentials C
 	return ErrNoMechanism
 }
 
-// sendable reports whether the credentials are within what the mechanism separates
-// them by, and short enough.
+// sendable reports whether the credentials are short enough, and free of the octets
+// that separate them in the mechanism.
 func (c Credentials) sendable(m mechanism) bool {
 	for _, response := range m.responses {
 		if base64.StdEncoding.EncodedLen(len(response)) > maxResponse {
@@ -150,7 +150,7 @@ func abandon(conn *wire.Conn, timeout time.Duration) error {
 	return ErrChallenge
 }
 
-// encoded is a response in base64.
+// encoded returns a response in base64.
 func encoded(response string) string { return base64.StdEncoding.EncodeToString([]byte(response)) }
 
 // refusal returns a reply as an error, without its text if that repeats a secret.

@@ -162,9 +162,9 @@ type delimiter struct {
 	isMissing bool
 }
 
-// delimiter finds the first delimiter line in e. White space may follow the
-// boundary. A line that only begins like a delimiter is none: it may be one of
-// an inner multipart with a longer boundary.
+// delimiter finds the first delimiter line in e. White space may follow the boundary. A
+// line that only begins like a delimiter is not one: it may be one of an inner
+// multipart with a longer boundary.
 func (c *converter) delimiter(e extent, delim []byte) (delimiter, error) {
 	var before int64 // length of the line end before the line
 	c.lines.read(e)
@@ -243,7 +243,7 @@ func (c *converter) copy(e extent) error {
 	})
 }
 
-// tally reads e.
+// tally returns the tally of e.
 func (c *converter) tally(e extent) (tally, error) {
 	t := newTally()
 	err := c.each(e, func(line piece) error {

@@ -49,7 +49,7 @@ func TestConvert(t *testing.T) {
 			crlf(version, "Content-Type: text/plain", "", "\xe4"),
 			crlf(version, "Content-Type: text/plain", "Content-Transfer-Encoding: quoted-printable", "", "=E4"),
 		},
-		"other lies about the encoding are corrected": {
+		"a wrong encoding is corrected": {
 			crlf(version, "Content-Type: text/plain", "content-transfer-ENCODING : (yes)", " 7Bit", "X: y", "", "\xe4"),
 			crlf(version, "Content-Type: text/plain", "Content-Transfer-Encoding: quoted-printable", "X: y", "", "=E4"),
 		},

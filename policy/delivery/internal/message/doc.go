@@ -6,6 +6,6 @@
 // It is read as often as needed, in pieces: memory does not grow with the
 // message or with its lines. Lines end in LF or CRLF, and are sent with CRLF.
 //
-// Functions of this package may be called concurrently, also with the same
-// reader. Nothing is remembered between calls.
+// Functions of this package may be called concurrently, even with the same reader.
+// Nothing is remembered between calls.
 package message

@@ -134,7 +134,7 @@ func (p piece) field() (name, value []byte) {
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' }
 
-// A tally is what a text has of all that servers restrict.
+// A tally counts what a text has of everything that servers restrict.
 type tally struct {
 	eightBit bool
 	nul      bool

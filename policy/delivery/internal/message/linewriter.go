@@ -6,8 +6,8 @@ import (
 	"io"
 )
 
-// A LineWriter writes text with CRLF at the end of every line, also where LF
-// was written. It refuses a CR without LF with ErrBareCR.
+// A LineWriter writes text with CRLF at the end of every line, even where LF was
+// written. It refuses a CR without LF with ErrBareCR.
 //
 // Close must be called at the end. A LineWriter is not safe for concurrent use.
 type LineWriter struct {

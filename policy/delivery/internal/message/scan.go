@@ -7,11 +7,11 @@ import (
 
 // Properties are what a sender has to know of a message.
 type Properties struct {
-	// Header is the length of the header in octets, without the empty line that
-	// ends it. A message whose first line is no header field has no header.
+	// Header is the length of the header in octets, without the empty line that ends
+	// it. A message whose first line is not a header field has no header.
 	Header int64
-	// Body is the offset of the body, after that empty line. Without one, it is
-	// the first line that is no header field, or the end of the message.
+	// Body is the offset of the body, after that empty line. Without one, it is the
+	// first line that is not a header field, or the end of the message.
 	Body int64
 	// Size is the number of octets as sent, for the parameter SIZE (RFC 1870
 	// section 5): every line ends in CRLF, also the last one; dots that are

@@ -146,8 +146,8 @@ func (l *Lot[K, S]) Exit(p Place) {
 	l.serve()
 }
 
-// Close ends the idle sessions, and returns when they have ended. Sessions in use are not
-// kept any more, and go on.
+// Close ends the idle sessions, and returns when they have ended. Sessions in use go on,
+// and are not kept afterwards.
 func (l *Lot[K, S]) Close() {
 	l.mu.Lock()
 	l.closed = true

@@ -104,7 +104,8 @@ func TestExpiry(t *testing.T) {
 	})
 }
 
-// Whoever waits gets places in turn, and a place that comes too late for one is not lost.
+// Callers that wait get places in turn, and a place that comes too late for one goes to
+// the next.
 func TestWaiting(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

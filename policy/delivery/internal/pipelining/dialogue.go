@@ -40,9 +40,9 @@ type answer struct {
 // so that neither side waits for the other to read (RFC 2920 section 3.1).
 const maxGroup = 4000
 
-// Next returns the reply to the next command, and sends it if it was not sent yet.
-// With PIPELINING, the first call sends all commands. Each reply has the time of
-// timeout.
+// Next returns the reply to the next command, and sends it if it was not sent yet. With
+// PIPELINING, the first call sends all commands. timeout bounds the wait for each
+// reply.
 func (d *Dialogue) Next(timeout time.Duration) (wire.Reply, error) {
 	if len(d.answers) == 0 {
 		d.exchange(timeout)

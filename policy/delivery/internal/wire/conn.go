@@ -32,7 +32,7 @@ const (
 // except for Abort.
 type Conn struct {
 	raw     *boundedConn
-	tls     *tls.Conn // nil in clear
+	tls     *tls.Conn // nil in cleartext
 	r       *bufio.Reader
 	w       *bufio.Writer
 	pending int // commands without reply
@@ -46,7 +46,7 @@ func NewConn(conn net.Conn) *Conn {
 	return c
 }
 
-// use reads and writes by way of conn from now on.
+// use makes c read from and write to conn from now on.
 func (c *Conn) use(conn net.Conn) {
 	c.r = bufio.NewReaderSize(conn, bufferSize)
 	c.w = bufio.NewWriterSize(conn, bufferSize)
@@ -73,7 +73,8 @@ func (c *boundedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// begin starts a step: it has so much time, and the peer may send so much.
+// begin starts a step that takes at most timeout, and in which the peer may send so
+// many octets.
 func (c *Conn) begin(timeout time.Duration, octets int64) error {
 	c.raw.left.Store(octets)
 	return c.raw.SetDeadline(time.Now().Add(timeout))
@@ -82,7 +83,7 @@ func (c *Conn) begin(timeout time.Duration, octets int64) error {
 // NetConn returns the connection as it was given to NewConn.
 func (c *Conn) NetConn() net.Conn { return c.raw.Conn }
 
-// TLS returns the state of the TLS session; ok is false in clear.
+// TLS returns the state of the TLS session; ok is false in cleartext.
 func (c *Conn) TLS() (state tls.ConnectionState, ok bool) {
 	if c.tls == nil {
 		return state, false
@@ -199,7 +200,7 @@ func (c *Conn) line() (string, error) {
 	}
 }
 
-// unexpected is the end of a connection where a reply should come.
+// unexpected returns the error for the end of a connection where a reply should come.
 func unexpected(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF
@@ -220,9 +221,8 @@ func (c *Conn) AskTLS(timeout time.Duration) (Reply, error) {
 	return reply, err
 }
 
-// StartTLS makes the handshake after the server's 220. Nothing may have come
-// behind that reply: it would lie in a buffer and could be taken for something
-// said inside TLS.
+// StartTLS makes the handshake after the server's 220. Nothing may have come after that
+// reply: it would lie in a buffer and could be taken for something said inside TLS.
 func (c *Conn) StartTLS(ctx context.Context, timeout time.Duration, config *tls.Config) error {
 	if c.r.Buffered() > 0 {
 		return ErrInjection
@@ -239,18 +239,18 @@ func (c *Conn) StartTLS(ctx context.Context, timeout time.Duration, config *tls.
 	return nil
 }
 
-// Discard throws away what the server sent behind a reply, for a handshake
-// that need not prove anything (RFC 3207 section 4.2: whatever was learned in
-// clear is forgotten).
+// Discard throws away what the server sent after a reply, for a handshake that need not
+// prove anything (RFC 3207 section 4.2: whatever was learned in cleartext is
+// forgotten).
 func (c *Conn) Discard() { c.r.Discard(c.r.Buffered()) }
 
 // Abort closes the connection without a farewell, neither of SMTP nor of TLS. It
 // may be called at any time and by any goroutine.
 func (c *Conn) Abort() error { return c.raw.Close() }
 
-// Quit says QUIT, waits for the reply at most so long, and closes the connection.
-// Nothing depends on the reply. RFC 5321 section 4.1.1.10 has clients wait for it; 0 does
-// not, for a session whose place other mail needs at once.
+// Quit says QUIT, waits at most timeout for the reply, and closes the connection. Nothing
+// depends on the reply. RFC 5321 section 4.1.1.10 requires clients to wait for it; with
+// 0, Quit does not wait, because other mail needs the place of the session at once.
 func (c *Conn) Quit(timeout time.Duration) {
 	if timeout > 0 {
 		c.Command(timeout, "QUIT")

@@ -1,6 +1,5 @@
-// Package wire speaks the octets of SMTP (RFC 5321): replies in, commands and
-// messages out. It decides nothing: what a reply means for a message is the
-// business of package delivery.
+// Package wire speaks the octets of SMTP (RFC 5321): replies in, commands and messages
+// out. It decides nothing: package delivery decides what a reply means for a message.
 //
 // Everything that a server sends is hostile. Each step of a conversation has a
 // deadline and a bound on the octets read, and neither grows when a server sends

@@ -18,10 +18,10 @@ func (e *SourceError) Error() string { return fmt.Sprintf("the message could not
 // Unwrap returns the cause.
 func (e *SourceError) Unwrap() error { return e.Err }
 
-// Message sends a message and its end after the server's 354, and leaves the
-// reply to Receive. Lines of r end in CRLF or LF; they go out ending in CRLF, and
-// with a dot before each that starts with one (RFC 5321 section 4.5.2). Each
-// block of blockSize has the time of timeout.
+// Message sends a message and its end after the server's 354, and leaves the reply to
+// Receive. Lines of r end in CRLF or LF; they go out ending in CRLF, and with a dot
+// before each that starts with one (RFC 5321 section 4.5.2). timeout bounds each block
+// of blockSize.
 //
 // After an error the server has a part of the message that looks like the
 // beginning of it: the connection is to be aborted and not ended politely.

@@ -45,7 +45,7 @@ func TestQuiet(t *testing.T) {
 				if inTLS {
 					server = secured(t, c, theirs)
 				}
-				told := make(chan bool)
+				step := make(chan bool)
 				go func() {
 					octets := make([]byte, len("RSET\r\n"))
 					for {
@@ -54,9 +54,9 @@ func TestQuiet(t *testing.T) {
 						}
 						io.WriteString(server, first)
 						select {
-						case <-told:
+						case <-step:
 							tt.then(server)
-							told <- true
+							step <- true
 						case <-time.After(time.Minute):
 						}
 					}
@@ -69,15 +69,15 @@ func TestQuiet(t *testing.T) {
 						t.Errorf("%s (TLS %v, wrapped %v): not quiet before", name, inTLS, wraps)
 					}
 					if tt.want {
-						told <- true
-						<-told
+						step <- true
+						<-step
 						if !c.Quiet() {
 							t.Errorf("%s (TLS %v, wrapped %v): not quiet", name, inTLS, wraps)
 						}
 						continue
 					}
-					told <- true
-					<-told
+					step <- true
+					<-step
 					if arrived(c) {
 						t.Errorf("%s (TLS %v, wrapped %v): quiet", name, inTLS, wraps)
 					}

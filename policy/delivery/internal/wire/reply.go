@@ -13,8 +13,8 @@ import (
 type Reply struct {
 	// Code is the reply code, 200 to 599, or 0.
 	Code int
-	// Lines are the texts behind the code, one for each line, as the server sent
-	// them. They are not printable.
+	// Lines are the texts after the code, one for each line, as the server sent them.
+	// They may have characters that are not printable.
 	Lines []string
 	// Mixed is true if the lines had different codes. Code is that of the last.
 	Mixed bool
@@ -52,7 +52,7 @@ func (r Reply) Enhanced() (status [3]int, ok bool) {
 	return status, true
 }
 
-// The faults of a server that does not keep to the protocol.
+// These errors mean that a server does not keep to the protocol.
 var (
 	// ErrNotReply means that the server sent something that is not a reply.
 	ErrNotReply = errors.New("the server sent something that is not an SMTP reply")
@@ -61,9 +61,9 @@ var (
 	// ErrUnasked means that there is a reply that no command asked for. Replies can
 	// no longer be told apart.
 	ErrUnasked = errors.New("the server sent a reply that no command asked for")
-	// ErrInjection means that octets in clear came together with the reply to
-	// STARTTLS. The one who sent them wants them taken for replies inside TLS
-	// (RFC 3207 section 6, CVE-2011-0411).
+	// ErrInjection means that octets in cleartext came together with the reply to
+	// STARTTLS. The one who sent them wants them taken for replies inside TLS (RFC 3207
+	// section 6, CVE-2011-0411).
 	ErrInjection error = injectionError{}
 )
 
@@ -78,9 +78,9 @@ func (injectionError) TLSReport() (resultType, reasonCode string) {
 	return "validation-failure", "starttls-injection"
 }
 
-// parseLine reads one line of a reply without its line end: a code, and behind a
-// space or a hyphen perhaps text. Servers should send text, and clients must
-// accept a code alone (RFC 5321 section 4.2.1).
+// parseLine reads one line of a reply without its line end: a code, and perhaps text
+// after a space or a hyphen. Servers should send text, and clients must accept a code
+// alone (RFC 5321 section 4.2.1).
 func parseLine(line string) (code int, text string, last bool, err error) {
 	if len(line) < 3 || !isDigits(line[:3]) || line[0] < '2' || line[0] > '5' {
 		return 0, "", false, ErrNotReply
@@ -117,17 +117,17 @@ func (e Extensions) Has(keyword string) bool {
 	return ok
 }
 
-// Extensions returns what a reply to EHLO offers. Keywords compare without
-// regard to case (RFC 5321 section 2.4). Of a keyword that occurs twice the
-// first line counts. A line that does not start with a keyword is skipped.
+// Extensions returns what a reply to EHLO offers. Keywords compare without regard to
+// case (RFC 5321 section 2.4). If a keyword occurs twice, the first line counts. A line
+// that does not start with a keyword is skipped.
 func (r Reply) Extensions() Extensions {
 	found := Extensions{}
 	for i, line := range r.Lines {
 		if i == 0 {
 			continue // the server's name
 		}
-		// A tab is no separator in RFC 5321. A server that writes one still offers the
-		// extension, and STARTTLS must not be missed.
+		// A tab is not a separator in RFC 5321. A server that writes one still offers
+		// the extension, and STARTTLS must not be missed.
 		line = strings.TrimSpace(strings.ReplaceAll(line, "\t", " "))
 		keyword, parameters, _ := strings.Cut(line, " ")
 		// AUTH=PLAIN is an old spelling of AUTH PLAIN that servers send beside it.

@@ -68,7 +68,7 @@ func TestS1ReplyOfACodeAlone(t *testing.T) {
 	}
 }
 
-// SMTP-18: what is not a reply.
+// SMTP-18: octets that are not a reply are an error.
 func TestWhatIsNoReply(t *testing.T) {
 	for _, tt := range []struct {
 		octets string
@@ -102,7 +102,7 @@ func TestWhatIsNoReply(t *testing.T) {
 	}
 }
 
-// Of a long line the beginning is kept; the octets of a reply have a bound.
+// Only the beginning of a long line is kept, and a reply is bounded in octets.
 func TestLongLine(t *testing.T) {
 	for _, tt := range []struct{ octets, kept int }{
 		{maxLine - 2, maxLine - 2}, {maxLine - 1, maxLine - 1}, {maxLine, maxLine}, {maxLine + 1, maxLine},
@@ -226,7 +226,7 @@ func TestNothingFollowsTheReplyToSTARTTLS(t *testing.T) {
 }
 
 // A reply to STARTTLS that came before the command, or whose lines do not agree, is
-// not believed.
+// rejected.
 func TestReplyToSTARTTLSIsItsOwn(t *testing.T) {
 	c, _ := says("250 mx.example\r\n220 go ahead\r\n")
 	if _, err := c.Command(time.Minute, "EHLO sender.example"); err != nil {
@@ -336,8 +336,8 @@ func FuzzReply(f *testing.F) {
 	})
 }
 
-// What goes out of Message, undone as RFC 5321 section 4.5.2 has a server undo
-// it, is the message, and its end is nowhere but at the end.
+// A server that undoes the dots of what Message sends (RFC 5321 section 4.5.2) gets the
+// message, and its end is only at the end.
 func FuzzMessage(f *testing.F) {
 	for _, seed := range []string{"", "a\n.\n", ".\r\n.", "\r\n..\r\nx"} {
 		f.Add(seed)

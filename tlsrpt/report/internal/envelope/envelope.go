@@ -48,7 +48,7 @@ type opener struct {
 	*budget
 	texts  [][]byte // the reports that were found
 	inline [][]byte // reports in the parts of messages that are for people
-	broken error    // why a part that should be a report is none
+	broken error    // why a part that should be a report is not one
 }
 
 // budget is what may still be done.

@@ -11,7 +11,7 @@ import (
 )
 
 // message searches a mail message (RFC 8460 section 5.3). The error is ErrUnknownForm if
-// data is none.
+// data is not a message.
 func (o *opener) message(data []byte, depth int) error {
 	m, err := mail.ReadMessage(bytes.NewReader(withContentFields(data)))
 	if err != nil {
@@ -24,13 +24,13 @@ func (o *opener) message(data []byte, depth int) error {
 	return o.entity(m.Header.Get, body, depth)
 }
 
-// maxHeader limits the header of a message, in octets, in as far as it is about the content.
+// maxHeader limits the part of a message's header that is about the content, in octets.
 const maxHeader = 64 << 10
 
 // withContentFields returns a message without the lines in its header that are not about
-// the content. Among them are lines that are no header fields at all: the first line of an
+// the content. Among them are lines that are not header fields at all: the first line of an
 // mbox, and what mail filters and programs leave there. Without any header field it returns
-// nil: that is no message.
+// nil, because such data is not a message.
 func withContentFields(data []byte) []byte {
 	message := make([]byte, 0, len(data)+1)
 	fields, kept := 0, false // kept: the field that the next line may continue
@@ -91,7 +91,7 @@ func (o *opener) entity(header func(string) string, body []byte, depth int) erro
 		if err := o.message(decoded(content.encoding, body), depth+1); !errors.Is(err, ErrUnknownForm) {
 			return err
 		}
-		return nil // what is no message contains no report
+		return nil // what is not a message contains no report
 	case strings.HasPrefix(content.mediaType, "text/") && !content.attached:
 		texts, err := o.openPart(decoded(content.encoding, body), depth)
 		o.inline = append(o.inline, likelyReports(texts)...)

@@ -3,6 +3,7 @@ package sums
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 	"unsafe"
@@ -28,6 +29,34 @@ func TestSameFailureTwice(t *testing.T) {
 	result := tally.Results()[0]
 	if result.Summary.Failures != 6 || len(result.Details) != 2 || result.Details[0].Sessions != 3 || result.Details[1].Sessions != 3 {
 		t.Errorf("%+v", result)
+	}
+}
+
+// RPT-29: a session that met a remembered policy is a success, and its failed refresh a detail,
+// which may count more sessions than failed. With a failure of the host, the session failed.
+func TestRememberedPolicy(t *testing.T) {
+	t.Parallel()
+	tally := New(seed, "example.com", nil)
+	refresh := tlsrpt.Failure{Type: tlsrpt.STSPolicyFetchError, ReasonCode: "http-timeout"}
+	for range 3 {
+		session, outcome := failing("mx.example.com", "text")
+		broken := outcome.Failures[0]
+		for _, failures := range [][]tlsrpt.Failure{{refresh}, {broken, refresh}} {
+			outcome.Failures, outcome.Met = failures, true
+			if !tally.Count(session, outcome) {
+				tally.CountNew(session, outcome)
+			}
+		}
+		outcome.Failures, outcome.Met = []tlsrpt.Failure{refresh}, false
+		tally.Count(session, outcome)
+	}
+	result := tally.Results()[0]
+	if result.Summary != (report.Summary{Successes: 3, Failures: 6}) || len(result.Details) != 2 || result.Details[0].Type != refresh.Type ||
+		result.Details[0].Sessions != 9 || result.Details[1].Sessions != 3 {
+		t.Errorf("%+v", result)
+	}
+	if merged := Merged("example.com", tally.Results()); !reflect.DeepEqual(merged[0], result) {
+		t.Errorf("merged: %+v", merged)
 	}
 }
 
@@ -147,8 +176,8 @@ func TestExactBounds(t *testing.T) {
 	}
 }
 
-// What was counted since the last Drain is known afterwards, and nothing else; what is added
-// then is found again. The room of what is forgotten is given back, all of it.
+// Drain keeps the keys that were counted since the last Drain, and no others; they are found
+// again. All of the room of the others is released.
 func TestDrainKeepsWhatIsUsed(t *testing.T) {
 	t.Parallel()
 	room := NewRoom(1 << 20)

@@ -35,7 +35,7 @@ const DetailsOmitted = "further-failures-summed"
 type Tally struct {
 	seed     maphash.Seed
 	domain   string
-	room     *Room // nil for none but the limits of one domain
+	room     *Room // nil if only the limits of one domain apply
 	policies []*policySum
 	first    [1]*policySum           // the array of policies while there is one
 	index    map[uint64][]*policySum // by hash; nil while there are few policies
@@ -46,7 +46,7 @@ type Tally struct {
 }
 
 // few is the number of policies or details up to which comparing is faster than hashing.
-const few = 4
+const few = 8
 
 // policySum has the sums of one policy.
 type policySum struct {
@@ -155,7 +155,7 @@ func detailOf(s *tlsrpt.Session, f tlsrpt.Failure) report.Detail {
 
 // sum returns the total to which an outcome is added.
 func (p *policySum) sum(o *tlsrpt.Outcome) *atomic.Int64 {
-	if len(o.Failures) > 0 {
+	if o.Failed() {
 		return &p.failures
 	}
 	return &p.successes
@@ -236,7 +236,7 @@ func (t *Tally) findOrAdd(p tlsrpt.Policy) *policySum {
 	return t.policies[len(t.policies)-1]
 }
 
-// isPlain reports whether a policy is one as which others are counted.
+// isPlain reports whether a policy is one that others are counted as.
 func (t *Tally) isPlain(p *tlsrpt.Policy) bool {
 	return p.Domain == t.domain && len(p.Strings) == 0 && len(p.MXHosts) == 0
 }
@@ -439,7 +439,7 @@ func (p *policySum) result() report.PolicyResult {
 	for _, known := range p.details {
 		detail := known.key
 		// A session may have several failures that are counted as one.
-		detail.Sessions = min(known.sessions.Load(), result.Summary.Failures)
+		detail.Sessions = min(known.sessions.Load(), result.Summary.MaxSessions(detail.Type))
 		if detail.Sessions > 0 {
 			result.Details = append(result.Details, detail)
 		}

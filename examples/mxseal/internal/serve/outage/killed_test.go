@@ -15,10 +15,10 @@ import (
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-// A daemon that is killed under load loses no mail and sends none with weaker security. It sends none twice but in
-// the time between the reply of the mail host to the message and its own reply to Postfix. There, nothing can:
-// only the mail host knows that it has the message (RFC 5321 section 4.5.3.2.6), and Postfix logs that the
-// message may be sent more than once.
+// A daemon that is killed under load loses no mail and sends none with weaker security. It sends a message twice
+// only if it is killed between the reply of the mail host to the message and its own reply to Postfix. Nothing
+// can prevent that: only the mail host knows that it has the message (RFC 5321 section 4.5.3.2.6), and Postfix
+// logs that the message may be sent more than once.
 func TestKilledUnderLoad(t *testing.T) {
 	const messages, kills = 120, 5
 	inet := policytest.New(t)

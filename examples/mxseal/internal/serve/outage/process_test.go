@@ -1,5 +1,5 @@
-// Package outage tests what becomes of mail when a daemon is killed, or the server that a fleet shares is away. Each
-// daemon is a process of its own.
+// Package outage tests what happens to mail when a daemon is killed, or when the server that a fleet shares is down.
+// Each daemon is a process of its own.
 package outage
 
 import (
@@ -33,7 +33,7 @@ type inheritance struct {
 	Roots []byte // trusted authorities, in PEM
 }
 
-// variable is that of the environment which makes this program a daemon.
+// variable is the environment variable that makes this program a daemon.
 const variable = "MXSEAL_TEST_DAEMON"
 
 func TestMain(m *testing.M) {

@@ -108,8 +108,8 @@ func verify(t *testing.T, message []byte, record string) []*dkim.Verification {
 	return checks
 }
 
-// MTA-STS policies in the file survive a restart of the daemon. For the relay, a policy that was seen before protects
-// although DNS replies are forged.
+// MTA-STS policies in the file survive a restart of the daemon. A policy that was seen before protects the mail of the
+// relay although DNS replies are forged.
 func TestStoreOutlivesTheDaemon(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
