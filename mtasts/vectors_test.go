@@ -64,7 +64,7 @@ func recordInputs() (inputs []recordInput) {
 	record := func(txts ...string) { inputs = append(inputs, recordInput{append([]string{}, txts...)}) }
 	long := strings.Repeat("a", 32)
 	for _, txt := range []string{
-		"v=STSv1; id=20160831085700Z;", "v=STSv1; id=1", "v=STSv1;id=1", "v=STSv1;id=1;", "v=STSv1; id=1; ", "v=STSv1 ; id=1", "v=STSv1\t;\tid=1\t;", "v=STSv1; id=1 ; x=y",
+		"v=STSv1; id=20160831085700Z;", "v=STSv1; id=1", "v=STSv1;id=1", "v=STSv1;id=1;", "v=STSv1; id=1; ", "v=STSv1; id=1 ", "v=STSv1 ; id=1", "v=STSv1\t;\tid=1\t;", "v=STSv1; id=1 ; x=y",
 		"v=STSv1; id=" + long, "v=STSv1; id=" + long + "a", "v=STSv1; id=", "v=STSv1; id", "v=STSv1;", "v=STSv1", "v=STSv1; ", "v=STSv1;;id=1", "v=STSv1; id=1;;", "v=STSv1; id=1; ;",
 		"v=STSv1; id=a-b", "v=STSv1; id=a b", "v=STSv1; id=\u00e9", "v=STSv1; ID=1", "v=stsv1; id=1", "V=STSv1; id=1", "v=STSv2; id=1", "v=STSv1x; id=1", " v=STSv1; id=1", "v =STSv1; id=1",
 		"v= STSv1; id=1", "v=STSv1, id=1", "id=1; v=STSv1;", "v=STSv1; id=1; id=2", "v=STSv1; id=1; id=-", "v=STSv1; x=y; id=1", "v=STSv1; x=y", "v=STSv1; x=; id=1", "v=STSv1; =y; id=1",

@@ -35,6 +35,7 @@ type vectorCase struct {
 	q    question
 	want Status
 	bend bends
+	more []question // that some validators ask
 
 	time    time.Time // if not that of the world
 	anchors []dns.RR  // if not those of the root
@@ -63,6 +64,18 @@ func newVectors(t *testing.T) *dnsvectors.File {
 	b.iterations()
 	b.times()
 	b.trustAnchors()
+	for _, style := range vectorStyles {
+		b.lies(style)
+		if style != "nsec" {
+			b.unknownNSEC3(style)
+		}
+	}
+	b.mixedNSEC3("nsec3")
+	b.mixedNSEC3("salted")
+	b.outsideNSEC()
+	b.tooManyLabels()
+	b.responseCodes()
+	b.classes()
 	return b.file
 }
 
@@ -70,13 +83,13 @@ func newVectors(t *testing.T) *dnsvectors.File {
 func (b *vectorBook) add(c vectorCase) {
 	b.t.Helper()
 	vector := dnsvectors.Case{
-		What: c.what, Time: b.now, Name: c.q.name, Type: dns.TypeToString[c.q.rtype], Status: c.want.String(), Why: c.why,
+		What: c.what, Time: b.now, Name: c.q.name, Type: dns.TypeToString[c.q.rtype], Status: vectorStatus(c.want), Why: c.why,
 	}
 	if !c.time.IsZero() {
 		vector.Time = c.time
 	}
 	if c.why != "" {
-		vector.Also = c.also.String()
+		vector.Also = vectorStatus(c.also)
 	}
 	anchors := c.anchors
 	if anchors == nil {
@@ -115,10 +128,22 @@ func (b *vectorBook) add(c vectorCase) {
 		}
 	}
 	ask(c.q)
+	for _, q := range c.more {
+		ask(q)
+	}
 	if c.q.rtype == dns.TypeDS || c.q.rtype == dns.TypeDNSKEY {
 		ask(question{c.q.name, dns.TypeSOA}) // for the chain above
 	}
 	b.file.Cases = append(b.file.Cases, vector)
+}
+
+// vectorStatus returns a status as the vectors have it. They call the result of a lookup that
+// gets no answer to judge failed, because indeterminate has another meaning in RFC 4033.
+func vectorStatus(s Status) string {
+	if s == Indeterminate {
+		return "failed"
+	}
+	return s.String()
 }
 
 // honest returns the reply of an honest resolver.
@@ -146,9 +171,10 @@ func (b *vectorBook) message(m *dns.Msg) int {
 	return i
 }
 
-// Why others may call a reply bogus where this validator calls it insecure.
+// Why others may come to another status.
 const (
 	whyOptOut = "the name may be in an unsigned zone, because of opt-out (RFC 5155 section 9.2): nothing about it is proven, so nothing is bogus. Some validators call a bad proof bogus all the same"
+	whySigned = "the answer has a good signature, which is enough. Some validators check first that there is no delegation at the name, by a proof that is too costly (RFC 9276 section 3.2)"
 	whyCostly = "the proofs of the zone are too costly (RFC 9276 section 3.2), so the name may be in an unsigned zone: nothing is bogus. Some validators call a bad signature or proof bogus all the same"
 )
 
@@ -452,9 +478,12 @@ func (b *vectorBook) forgedAnswers(style string) {
 		m.Answer[0].(*dns.DNAME).Target = "sub." + d
 		m.Answer = append(m.Answer[:2:2], dnsdata.RR(b.t, "www.old."+d+" 300 IN CNAME www.sub."+d))
 	}}})
-	b.add(vectorCase{what: "the CNAME of a DNAME leads elsewhere", q: old, want: Bogus, bend: bends{old: func(m *dns.Msg) {
-		m.Answer = append(m.Answer[:2:2], dnsdata.RR(b.t, "www.old."+d+" 300 IN CNAME mx.plain."+style+"."))
-	}}})
+	b.add(vectorCase{what: "the CNAME of a DNAME leads elsewhere", q: old, want: Bogus, also: Secure,
+		why:  "the CNAME is not what the DNAME gives, so it is forged. Some validators follow the DNAME alone (RFC 6672 section 5.3.4.3)",
+		more: []question{{"www.tree." + d, dns.TypeA}},
+		bend: bends{old: func(m *dns.Msg) {
+			m.Answer = append(m.Answer[:2:2], dnsdata.RR(b.t, "www.old."+d+" 300 IN CNAME mx.plain."+style+"."))
+		}}})
 }
 
 // forgedDenials are the faults in proofs of absence.
@@ -882,7 +911,11 @@ func (b *vectorBook) iterations() {
 			absent = Insecure
 		}
 		what := fmt.Sprintf("%d NSEC3 iterations", tt.iterations)
-		b.add(vectorCase{what: what, q: question{"mx." + name, dns.TypeA}, want: Secure})
+		signed := vectorCase{what: what, q: question{"mx." + name, dns.TypeA}, want: Secure}
+		if tt.costly {
+			signed.also, signed.why = Insecure, whySigned
+		}
+		b.add(signed)
 		b.add(vectorCase{what: what, q: question{"mx." + name, dns.TypeTXT}, want: absent})
 		b.add(vectorCase{what: what, q: question{"none." + name, dns.TypeA}, want: absent})
 		b.add(vectorCase{what: what, q: question{"x.wild." + name, dns.TypeA}, want: absent})

@@ -508,6 +508,11 @@ func (z *testZone) isUnsignedCut(w *world, owner string) bool {
 
 // nsec3For returns the NSEC3 record that matches or covers name.
 func (z *testZone) nsec3For(w *world, name string) *dns.NSEC3 {
+	return z.nsec3AtHash(w, dns.HashName(name, 1, z.iter, z.salt))
+}
+
+// nsec3AtHash returns the NSEC3 record that matches or covers a hash.
+func (z *testZone) nsec3AtHash(w *world, asked string) *dns.NSEC3 {
 	names := make(map[string]string)
 	for owner := range z.records {
 		for at := owner; proof.Within(at, z.name); at = proof.Parent(at) {
@@ -524,7 +529,7 @@ func (z *testZone) nsec3For(w *world, name string) *dns.NSEC3 {
 		hashes = append(hashes, hash)
 	}
 	slices.Sort(hashes)
-	i, found := slices.BinarySearch(hashes, dns.HashName(name, 1, z.iter, z.salt))
+	i, found := slices.BinarySearch(hashes, asked)
 	if !found {
 		i = (i - 1 + len(hashes)) % len(hashes)
 	}

@@ -48,10 +48,14 @@ func (r *Reporter) deliver(ctx context.Context, slot *pacing.Slot, j job, p *pro
 			}
 		}
 		sleep(ctx, r.pace.Next(time.Now()))
-		if again, ok := r.begin(ctx, endpoint, p.round); !again.IsZero() {
+		again, ok := r.begin(ctx, endpoint, p.round)
+		switch {
+		case ctx.Err() != nil:
+			return failed, ctx.Err() // a Mailer may not look at it
+		case !again.IsZero():
 			r.postpone(ctx, j, p, again)
 			return queued, nil
-		} else if !ok {
+		case !ok:
 			continue
 		}
 		err = r.send(ctx, slot, endpoint, built, p.round)

@@ -2,6 +2,7 @@ package reporter_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/mxseal/mxseal/tlsrpt"
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
@@ -226,6 +228,27 @@ func TestR4Victim(t *testing.T) {
 			})
 		}
 	}
+}
+
+// R4: when the Reporter ends, no delivery that waits for its turn begins, even if the Mailer
+// does not look at its context.
+func TestR4NoDeliveryAfterTheEnd(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.txt["a.example"] = []string{"v=TLSRPTv1; rua=mailto:a@victim.example,mailto:b@victim.example"}
+		w.count("a.example", today, met(noPolicy))
+		config := w.config()
+		deliveries := make(chan string, tlsrpt.MaxEndpoints)
+		config.Mailer = reporter.MailerFunc(func(_ context.Context, _ string, to []string, _ []byte) error {
+			deliveries <- to[0]
+			return errors.New("550 no such user")
+		})
+		stop := w.startFor(config)
+		first := <-deliveries
+		stop()
+		if len(deliveries) > 0 {
+			t.Errorf("a delivery to %s after that to %s, when the Reporter had to end", <-deliveries, first)
+		}
+	})
 }
 
 // R9: a fleet makes as many attempts as one Reporter at a report that is refused, and

@@ -35,7 +35,7 @@ func page() string {
 
 For domain owners who received a report from a sender that uses this library. A report has a result type of RFC 8460 for
 each way in which sessions failed, and usually one of these codes as its ` + "`failure-reason-code`" + `. ` + "`mxseal report`" + ` explains
-reports by this list, and those of other senders too. The list is made of ` + "`tlsrpt.Reasons`" + `; a ` + "`*`" + ` means any text.
+reports with this list, and those of other senders too. The list is generated from ` + "`tlsrpt.Reasons`" + `; a ` + "`*`" + ` means any text.
 
 ## Result types
 

@@ -58,18 +58,19 @@ func (t *Taker) Listen(listener net.Listener) error {
 			return nil
 		}
 		conn, err := listener.Accept()
-		switch {
-		case err == nil:
+		if err == nil {
 			pause = 0
 			t.serve(conn)
 			continue
+		}
+		<-t.places
+		switch {
 		case t.draining.Err() != nil:
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return err
 		}
 		// Without file descriptors, Accept fails until another connection ends.
-		<-t.places
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 		t.config.Logger.Warn("a connection could not be accepted", "listener", listener.Addr().String(), "error", err)
 		select {

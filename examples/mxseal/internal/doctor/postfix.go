@@ -68,9 +68,6 @@ func (v version) atLeast(a, b, c int) bool {
 // resolvConf is the file of resolv.conf(5) in a root directory.
 const resolvConf = "etc/resolv.conf"
 
-// maxOutput bounds what postconf may print.
-const maxOutput = 4 << 20
-
 // read runs postconf. An empty dir means the directory that postconf knows.
 func read(ctx context.Context, dial dialer, dir string) (*postfix, error) {
 	text, err := postconf(ctx, dir, "-x")
@@ -146,7 +143,7 @@ func postconf(ctx context.Context, dir string, args ...string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("postconf: %w: %s", err, strings.TrimSpace(complaint.String()))
 	}
-	return output[:min(len(output), maxOutput)], nil
+	return output, nil
 }
 
 // parseSettings reads lines such as "name = value".

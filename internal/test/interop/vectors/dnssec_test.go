@@ -17,10 +17,14 @@ import (
 )
 
 // unbound returns the status of each DNSSEC vector, or the other one that the vector
-// permits. Without MXSEAL_INTEROP=1 it is asked every eighth.
+// permits. It reads as many as docs/vectors.md says. Without MXSEAL_INTEROP=1 it is asked
+// every eighth.
 func TestDNSSECVectorsInUnbound(t *testing.T) {
 	t.Parallel()
 	f := dnsvectors.Read(t, "../../../../dane/dnssec/testdata/vectors.json")
+	if cases := documented(t)["dane/dnssec/testdata"]; cases != len(f.Cases) {
+		t.Errorf("%d vectors, and docs/vectors.md says %d", len(f.Cases), cases)
+	}
 	server := dnsvectors.Serve(t)
 	u := &unbound{dir: t.TempDir(), forward: server.Addr}
 	step := 8

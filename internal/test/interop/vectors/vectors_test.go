@@ -46,7 +46,7 @@ func documented(t *testing.T) map[string]int {
 		t.Fatal(err)
 	}
 	found := make(map[string]int)
-	for _, row := range regexp.MustCompile(`(?m)^\| \[(\S+\.json)\]\(#\S+\) \| (\d+) \|`).FindAllStringSubmatch(string(page), -1) {
+	for _, row := range regexp.MustCompile(`(?m)^\| \[(\S+\.json)\]\(\S+\) \| (\d+) \|`).FindAllStringSubmatch(string(page), -1) {
 		cases, err := strconv.Atoi(row[2])
 		if err != nil {
 			t.Fatal(err)

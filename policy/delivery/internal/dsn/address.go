@@ -30,7 +30,8 @@ func (a Address) kind() string {
 	}
 }
 
-// parameter returns the value of ORCPT (RFC 3461 section 4.2).
+// parameter returns the value of ORCPT (RFC 3461 section 4.2). An atom may have an equals
+// sign, and the value of a parameter may not (RFC 5321 section 4.1.2).
 func (a Address) parameter() (string, error) {
 	const maxValue = 500
 	kind := a.kind()
@@ -38,7 +39,7 @@ func (a Address) parameter() (string, error) {
 	switch {
 	case a.Mailbox == "":
 		return "", ErrMissing
-	case !isAtom(kind), isUTF8 && !utf8.ValidString(a.Mailbox), !isUTF8 && !isPrintable(a.Mailbox):
+	case !isAtom(kind), strings.Contains(kind, "="), isUTF8 && !utf8.ValidString(a.Mailbox), !isUTF8 && !isPrintable(a.Mailbox):
 		return "", ErrCharacter
 	case isUTF8 && strings.ContainsFunc(a.Mailbox, isControl):
 		return "", ErrCharacter

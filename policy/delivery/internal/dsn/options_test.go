@@ -62,6 +62,7 @@ func TestRecipientOptions(t *testing.T) {
 		{RecipientOptions{OriginalRecipient: Address{Mailbox: "\u00f6\n@b"}}, "", ErrCharacter},
 		{RecipientOptions{OriginalRecipient: Address{Mailbox: "a\r\n@b"}}, "", ErrCharacter},
 		{RecipientOptions{OriginalRecipient: Address{Type: "a b", Mailbox: "a@b"}}, "", ErrCharacter},
+		{RecipientOptions{OriginalRecipient: Address{Type: "a=b", Mailbox: "a@b"}}, "", ErrCharacter},
 		{RecipientOptions{OriginalRecipient: Address{Type: "rfc822"}}, "", ErrMissing},
 		{RecipientOptions{OriginalRecipient: Address{Mailbox: strings.Repeat("x", 493)}}, "ORCPT=rfc822;" + strings.Repeat("x", 493), nil},
 		{RecipientOptions{OriginalRecipient: Address{Mailbox: strings.Repeat("x", 494)}}, "", ErrLength},
