@@ -1,3 +1,7 @@
+//go:build linux && amd64 && !race
+
+// The types of Grafana are large, and .ci/run would compile them for each system and for the race detector.
+
 package dashboard
 
 import (
