@@ -370,7 +370,7 @@ func TestNothingIsAskedAgainSoon(t *testing.T) {
 		c := w.client(t, withStore(store))
 		defer c.Close()
 		first := lookup(t, c)
-		wait := first.NextCheck.Sub(time.Now())
+		wait := time.Until(first.NextCheck)
 		gets := store.gets
 		for _, spelling := range []string{domain, "EXAMPLE.com", "example.com."} {
 			if _, err := c.Lookup(t.Context(), spelling); err != nil {
@@ -381,8 +381,8 @@ func TestNothingIsAskedAgainSoon(t *testing.T) {
 			t.Errorf("the store was read %d times more", store.gets-gets)
 		}
 		time.Sleep(wait)
-		if again := lookup(t, c); again.NextCheck.Sub(time.Now()) != wait || wait < time.Minute {
-			t.Errorf("next check in %v, and then in %v", wait, again.NextCheck.Sub(time.Now()))
+		if again := lookup(t, c); time.Until(again.NextCheck) != wait || wait < time.Minute {
+			t.Errorf("next check in %v, and then in %v", wait, time.Until(again.NextCheck))
 		}
 	})
 }
