@@ -102,7 +102,7 @@ func read(ctx context.Context, dial dialer, dir string) (*postfix, error) {
 	if p.version, err = parseVersion(p.settings["mail_version"]); err != nil {
 		return nil, err
 	}
-	if p.current, err = nameservers(filepath.Join("/", resolvConf)); err != nil {
+	if p.current, err = nameservers(filepath.Join("/", resolvConf)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	p.nameservers = p.current
@@ -163,12 +163,17 @@ func parseSettings(text []byte) map[string]string {
 	return all
 }
 
+// nameservers returns the DNS servers that a program asks: the first three of the file, and the one of this machine if
+// there are none (resolv.conf(5)).
 func nameservers(file string) (all []string, err error) {
 	text, err := os.ReadFile(file)
 	for line := range strings.Lines(string(text)) {
-		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "nameserver" {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "nameserver" && len(all) < 3 {
 			all = append(all, fields[1])
 		}
+	}
+	if all == nil {
+		all = []string{"127.0.0.1"}
 	}
 	return all, err
 }
