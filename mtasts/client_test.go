@@ -648,7 +648,7 @@ func TestMarkEndsWithThePolicy(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		after := lookup(t, c)
 		if after.Policy.Text == before.Policy.Text || before.Mark.Unchanged() || !after.Mark.Unchanged() {
-			t.Errorf("the Mark of the policy before is unchanged: %v, that of the new one: %v", before.Mark.Unchanged(), after.Mark.Unchanged())
+			t.Errorf("the Mark of the old policy is unchanged: %v, that of the new one: %v", before.Mark.Unchanged(), after.Mark.Unchanged())
 		}
 	})
 }

@@ -141,7 +141,7 @@ func TestRunTakesNewPolicy(t *testing.T) {
 // STS-57, STS-96: if refreshes keep failing, there is an event after a day and one
 // more before the policy expires; in mode none there are none. The refresh is
 // retried at growing intervals until the policy expires.
-func TestRunTellsOfFailure(t *testing.T) {
+func TestRunReportsFailures(t *testing.T) {
 	for name, test := range map[string]struct {
 		policy string
 		want   []mtasts.EventKind

@@ -360,8 +360,8 @@ func (c *counted) Get(ctx context.Context, domain string) (mtasts.Entry, error) 
 	return c.memStore.Get(ctx, domain)
 }
 
-// That a domain has no policy is known from memory in every spelling of its name, and the
-// store that has none for it is asked again no sooner than DNS.
+// A domain without a policy is answered from memory in every spelling of its name. The
+// store is asked again no sooner than DNS.
 func TestNothingIsAskedAgainSoon(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)

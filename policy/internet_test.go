@@ -639,8 +639,8 @@ func withoutAnchor(t *testing.T, inet *policytest.Internet) dnssec.Resolver {
 	return v
 }
 
-// DANE-47: the name of an insecure MX host is told as the MX record has it, whatever it
-// is an alias of.
+// DANE-47: the name of an insecure MX host is reported as the MX record has it, even if it
+// is an alias.
 func TestInsecureMXHostsKeepTheirNames(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)

@@ -332,7 +332,7 @@ func TestZoneBelowAlias(t *testing.T) {
 	w.expect(t, "mx.sub.alias.example.com.", dns.TypeA, Secure)
 }
 
-// D16: a reply whose end is not used must be authentic all the same.
+// D16: a reply must be authentic even in the part that is not used.
 func TestD16UnsignedTargetBesideForgery(t *testing.T) {
 	t.Parallel()
 	w := mail(t)

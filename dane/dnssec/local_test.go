@@ -192,9 +192,9 @@ func TestHostsFile(t *testing.T) {
 func TestLocalRefused(t *testing.T) {
 	t.Parallel()
 	for what, config := range map[string]Config{
-		"none of RFC 6052": {NAT64: netip.MustParsePrefix("2001:db8::/33")},
-		"set one of them":  {NAT64: netip.MustParsePrefix("64:ff9b::/96"), DiscoverNAT64: true},
-		"no such file":     {HostsFile: filepath.Join(t.TempDir(), "none")},
+		"not a prefix of RFC 6052": {NAT64: netip.MustParsePrefix("2001:db8::/33")},
+		"set one of them":          {NAT64: netip.MustParsePrefix("64:ff9b::/96"), DiscoverNAT64: true},
+		"no such file":             {HostsFile: filepath.Join(t.TempDir(), "none")},
 	} {
 		config.Servers = []string{"127.0.0.1"}
 		_, err := New(config)

@@ -231,7 +231,7 @@ func TestS26NoMailAnywhere(t *testing.T) {
 	}
 }
 
-// Octets that come behind the reply to EHLO are an injection where TLS proves something. Where
+// Octets that come after the reply to EHLO are an injection where TLS proves something. Where
 // it proves nothing, they are dropped at the second attempt, and the mail still goes in TLS.
 func TestRepliesBehindEHLO(t *testing.T) {
 	t.Parallel()

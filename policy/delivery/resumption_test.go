@@ -254,8 +254,8 @@ func TestResumptionConfusesTheServer(t *testing.T) {
 	}
 }
 
-// The same holds for a server that is offered a ticket which it does not know any more, makes
-// a full handshake, in which it is verified, and breaks that off.
+// The same holds for a server that no longer knows the ticket, makes a full handshake in
+// which it is verified, and breaks that off.
 func TestForgottenTicketConfusesTheServer(t *testing.T) {
 	t.Parallel()
 	for _, options := range [][]policy.Option{nil, {policy.AtLeast(policy.Authenticated)}} {

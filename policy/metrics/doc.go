@@ -62,7 +62,7 @@
 //   - result of fetches is a field of mtasts.FetchStats, with ok for Changed: ok, unchanged, dns,
 //     connect, tls, http, invalid, timeout.
 //   - op is a method of mtasts.Store: get, put, delete, lease.
-//   - result of sessions is ok or, if it failed, the tlsrpt.ResultType of the first failure, one of another name
+//   - result of sessions is ok or the tlsrpt.ResultType of the first failure, one of another name
 //     being validation-failure. policy is the tlsrpt.PolicyType. A session is counted once for each
 //     policy that it had to meet, as in reports.
 //   - outcome of deliveries is sent, deferred or bounced; its unit is a recipient. level is the one
@@ -73,7 +73,8 @@
 //     endpoint.
 //   - answer is that of postfix.Reply.Level: dane-only, dane, secure, encrypt, fingerprint, notfound,
 //     temp; or that of a map for single hosts: dane, verify, dane-verify, encrypt, refuse, notfound,
-//     temp, perm; or that of a transport map: relay, notfound, temp. reason of inexact is postfix.Reason. map is one of Config.Maps. A value that is not known is counted as other.
+//     temp, perm; or that of a transport map: relay, notfound, temp. reason of inexact is
+//     postfix.Reason. map is one of Config.Maps. A value that is not known is counted as other.
 //
 // # Dashboard and alerts
 //

@@ -281,8 +281,8 @@ func TestWithoutPlan(t *testing.T) {
 	}
 }
 
-// Where a host needs a certificate for its own name and one for the next hop, one policy cannot
-// demand both, and none that demands one of them is given.
+// Where a host needs a certificate for its own name and one for the next hop, no policy can
+// demand both, and one that demands only one of them is not given.
 func TestTwoNamesAreNotOne(t *testing.T) {
 	w := world{insecureMX: true, hosts: []mx{{name: one, insecure: true}}, mode: mtasts.Testing, listed: []string{one}}
 	plan, err := w.resolve(t, policy.Config{RequireRoute: true}, policy.RequireTLS())

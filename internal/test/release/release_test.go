@@ -21,12 +21,20 @@ const (
 	version = "v0.999.0"
 )
 
+// needTime is for tests that take longer than most others together: a user gets every
+// module, with an empty module cache.
+func needTime(t *testing.T) {
+	t.Helper()
+	interop.NeedThat(t, os.Getenv("CI") == "true" || interop.Complete(), "it downloads every module for a user of its own: set CI=true")
+}
+
 // After .ci/release, every module of the repository can be added from a proxy
 // to an empty module, and all its packages build there.
 func TestModulesCanBeDownloaded(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds every module")
 	}
+	needTime(t)
 	t.Parallel()
 	repo := newRepository(t)
 	before := repo.git("rev-parse", "HEAD")
@@ -77,6 +85,7 @@ func TestTagsAlone(t *testing.T) {
 	if testing.Short() {
 		t.Skip("downloads every module")
 	}
+	needTime(t)
 	t.Parallel()
 	repo := newRepository(t)
 	modules := repo.modules()

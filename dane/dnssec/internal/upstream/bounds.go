@@ -192,7 +192,7 @@ type Lease struct {
 	ended bool
 }
 
-// Admit waits, for that long at most, until there is memory for one more lookup. The error
+// Admit waits until there is memory for one more lookup, at most for wait. The error
 // is an *Error, Busy. The caller calls End when the lookup has ended.
 func (r *Room) Admit(ctx context.Context, wait time.Duration) (*Lease, error) {
 	if ctx.Err() != nil || !r.memory.tryEnter(LookupMemory) {

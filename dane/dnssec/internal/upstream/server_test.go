@@ -50,7 +50,7 @@ func TestNoServers(t *testing.T) {
 	}
 }
 
-// What is no file is an error like a file that is not there.
+// A directory in place of resolv.conf is the same error as a missing file.
 func TestDirectoryIsNoResolvConf(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

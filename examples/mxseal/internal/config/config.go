@@ -115,8 +115,10 @@ type Relay struct {
 	LocalDomains   []string `toml:"local-domains"`
 	// ClientTimeout is how long clients wait for the reply to a message.
 	ClientTimeout time.Duration `toml:"client-timeout"`
-	Convert8Bit   bool          `toml:"convert-8bit"`
-	STARTTLS      bool          `toml:"starttls"`
+	// MaxUses bounds the messages over one session with a mail host, as delivery.Pool.MaxUses does.
+	MaxUses     int  `toml:"max-uses"`
+	Convert8Bit bool `toml:"convert-8bit"`
+	STARTTLS    bool `toml:"starttls"`
 	// Submit is where the mail server takes mail, for reports that mail was relayed.
 	Submit Address `toml:"submit"`
 }
@@ -245,6 +247,9 @@ func (c *Config) complete() (err error) {
 func (r *Relay) complete() error {
 	if r.MaxSize < 0 {
 		return errors.New("relay.max-size is negative")
+	}
+	if r.MaxUses < 0 {
+		return errors.New("relay.max-uses is negative")
 	}
 	if r.MaxSize == 0 {
 		r.MaxSize = DefaultMaxSize

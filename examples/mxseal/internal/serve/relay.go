@@ -35,7 +35,7 @@ func (d *daemon) newRelaying(deliveries *slog.Logger) (*relaying, error) {
 	if d.reports != nil {
 		dialer.Recorder = d.metrics.Recorder(metrics.Own, d.reports.recorder)
 	}
-	r := &relaying{pool: &delivery.Pool{Dialer: dialer}}
+	r := &relaying{pool: &delivery.Pool{Dialer: dialer, MaxUses: s.MaxUses}}
 	var err error
 	r.relay, err = relay.New(relay.Config{
 		Name: d.settings.Name, MaxSize: s.MaxSize, ClientTimeout: s.ClientTimeout, Convert8Bit: s.Convert8Bit, STARTTLS: s.STARTTLS,

@@ -32,9 +32,9 @@ func TestPool(t *testing.T) {
 	names.Add(t, dnssec.Secure, "mx.ee.signed. A "+selfSigned)
 	names.Deny(dnssec.Secure, "mx.ee.signed. AAAA")
 	names.Add(t, dnssec.Secure, "_25._tcp.mx.ee.signed. TLSA 3 1 1 "+ee.TLSAKey())
-	var dialled atomic.Int64
+	var dialed atomic.Int64
 	resolver, err := policy.New(policy.Config{DNS: names, NoMTASTS: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		dialled.Add(1)
+		dialed.Add(1)
 		return new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(server.Ports[selfSigned])))
 	}})
 	if err != nil {
@@ -81,7 +81,7 @@ func TestPool(t *testing.T) {
 			break
 		}
 	}
-	if n := dialled.Load(); n != 1 {
+	if n := dialed.Load(); n != 1 {
 		t.Errorf("%d connections for 60 messages", n)
 	}
 	var sending sync.WaitGroup
@@ -94,7 +94,7 @@ func TestPool(t *testing.T) {
 		})
 	}
 	sending.Wait()
-	if n := dialled.Load(); n > 20 {
+	if n := dialed.Load(); n > 20 {
 		t.Errorf("%d connections after 20 messages side by side", n)
 	}
 	single := &delivery.Pool{Dialer: dialer, MaxUses: 1}

@@ -102,7 +102,7 @@ func TestEveryRuling(t *testing.T) {
 			goesOn := got.Action == Proceed || got.Action == SayHELO || got.Action == StayClear || got.Action == Retry || got.Action == Redial
 			return goesOn && got.Verdict != Pending && got.Verdict != Accepted
 		}},
-		{"who speaks next over the same connection has somebody who listens", func(r ruled, got Ruling) bool {
+		{"what continues on the connection needs one that is alive", func(r ruled, got Ruling) bool {
 			sameConnection := got.Action == Proceed || got.Action == SayHELO || got.Action == StayClear || got.Action == Again
 			return sameConnection && !got.Alive
 		}},

@@ -18,8 +18,8 @@ import (
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-// BenchmarkRelay compares a Postfix that delivers by the relay with one that delivers by itself with DANE: messages
-// per second to the same domains and mail hosts, in turns. Then many messages to a domain that stalls wait in the
+// BenchmarkRelay compares a Postfix that delivers by the relay, with and without sessions that are kept, with one that
+// delivers by itself with DANE: messages per second to the same domains and mail hosts, in turns. Then many messages to a domain that stalls wait in the
 // same Postfix, and it is measured how long one to another domain takes.
 func BenchmarkRelay(b *testing.B) {
 	const domains, messages, turns, stalled = 20, 200, 3, 100
@@ -38,8 +38,12 @@ func BenchmarkRelay(b *testing.B) {
 	dnsserver.WriteFile(b, anchors, inet.TrustAnchors())
 	dnsserver.Unbound(b, dnsserver.RecursiveConfig{Forward: inet.DNSAddr(), AnchorFile: anchors, IP: nameserver})
 	alone := mailserver.StartSender(b, nameserver, int(port))
-	relaying := mailserver.StartRelaying(b, "socketmap:unix:mxseal/transport.sock:transport", "lmtp_data_done_timeout = 1200s")
-	startDaemon(b, inet, port, relaying.SocketDir(b), "[relay]\nlmtp = ['unix:DIR/relay.sock']\ntransport = ['unix:DIR/transport.sock']\nqueue-directory = '"+relaying.Queue+"'\n")
+	relay := func(options string) *mailserver.Sender {
+		sender := mailserver.StartRelaying(b, "socketmap:unix:mxseal/transport.sock:transport", "lmtp_data_done_timeout = 1200s")
+		startDaemon(b, inet, port, sender.SocketDir(b), "[relay]\nlmtp = ['unix:DIR/relay.sock']\ntransport = ['unix:DIR/transport.sock']\nqueue-directory = '"+sender.Queue+"'\n"+options)
+		return sender
+	}
+	relaying, keepingNone := relay(""), relay("max-uses = 1\n")
 
 	arrived := func() (n int) {
 		for _, host := range hosts {
@@ -73,15 +77,18 @@ func BenchmarkRelay(b *testing.B) {
 	}
 	deliver(alone, domains)
 	deliver(relaying, domains)
+	deliver(keepingNone, domains)
 	for b.Loop() {
-		var byItself, byRelay time.Duration
+		var byItself, byRelay, withNone time.Duration
 		for range turns {
 			byItself += deliver(alone, messages)
 			byRelay += deliver(relaying, messages)
+			withNone += deliver(keepingNone, messages)
 		}
 		b.ReportMetric(messages*turns/byItself.Seconds(), "postfix-mails/s")
 		b.ReportMetric(messages*turns/byRelay.Seconds(), "relay-mails/s")
 		b.ReportMetric(byItself.Seconds()/byRelay.Seconds(), "ratio")
+		b.ReportMetric(byItself.Seconds()/withNone.Seconds(), "ratio-keeping-none")
 	}
 	b.StopTimer()
 	c, err := smtp.Dial(relaying.Addr)
