@@ -280,8 +280,8 @@ func recordStrings(records []dane.Record) []string {
 // meet it or a policy in testing mode was observed, and the failure to get a policy that
 // the domain announces (RFC 8461 section 6). Where DANE alone decides, the policy was not
 // applied, and the session says nothing about it. A session that met a remembered policy
-// counts as a success if the refresh failed: its connection was "policy-compliant" (RFC 8460
-// section 4.2.1), and the failure of the refresh is a detail. That is so for a host about
+// counts as a success even if the refresh failed: its connection was "policy-compliant" (RFC
+// 8460 section 4.2.1), and the failure of the refresh is a detail. That is so for a host about
 // which DANE decides as well, although no other failure under the policy is reported then.
 func (a *attempt) outcomeOfMTASTS(general []tlsrpt.Failure) []tlsrpt.Outcome {
 	h := a.host

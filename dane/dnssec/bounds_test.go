@@ -91,6 +91,51 @@ func all(ctx context.Context, r Resolver, names []string) []error {
 	return errs
 }
 
+// lateCancel is a context that is canceled as soon as a lookup holds memory.
+type lateCancel struct {
+	context.Context
+	held   func() int
+	cancel func()
+}
+
+func (c *lateCancel) cancelIfHeld() {
+	if c.held() > 0 {
+		c.cancel()
+	}
+}
+
+func (c *lateCancel) Err() error {
+	c.cancelIfHeld()
+	return c.Context.Err()
+}
+
+func (c *lateCancel) Done() <-chan struct{} {
+	c.cancelIfHeld()
+	return c.Context.Done()
+}
+
+// D10: a lookup whose caller stops waiting just after the lookup got its memory gives the
+// memory back.
+func TestD10CanceledWhenAdmitted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, names := crowd(t, 1)
+		v := w.validator(func(c *Config) { c.Bounds.Memory = 1 })
+		ctx, cancel := context.WithCancel(t.Context())
+		held := func() int { return v.client.Room.InUse().Memory }
+		if _, err := v.Lookup(&lateCancel{ctx, held, cancel}, names[0], TypeMX); !errors.Is(err, context.Canceled) {
+			t.Errorf("the error of the lookup is %v", err)
+		}
+		synctest.Wait()
+		if n := held(); n != 0 {
+			t.Errorf("%d octets in use afterwards", n)
+		}
+		if _, err := v.Lookup(t.Context(), names[0], TypeMX); err != nil {
+			t.Errorf("the next lookup: %v", err)
+		}
+	})
+}
+
 // D10, SEC-85: a thousand new names at once take no more than what Bounds permits, and all are
 // answered. Questions in advance are left out first. Afterwards nothing is in use.
 func TestD10ManyNamesAtOnce(t *testing.T) {

@@ -92,11 +92,12 @@ func (f *front) join(ctx context.Context, q question, work func(context.Context,
 // admit waits for the memory of one more lookup.
 func (f *front) admit(ctx context.Context, q question) (*upstream.Lease, error) {
 	lease, err := f.client.Room.Admit(ctx, f.lookups.Limit)
-	if errors.Is(ctx.Err(), context.Canceled) {
+	switch {
+	case err == nil:
+		return lease, nil
+	case errors.Is(ctx.Err(), context.Canceled):
 		return nil, interrupted(q, ctx.Err())
-	}
-	if err != nil {
+	default:
 		return nil, asError(q, err)
 	}
-	return lease, nil
 }

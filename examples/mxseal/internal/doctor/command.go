@@ -81,7 +81,7 @@ func run(ctx context.Context, env *cli.Env, args []string) int {
 		}
 		fmt.Fprintf(env.Stdout, "%s: %s\n", word, cli.Clean(f.text))
 		for _, line := range f.lines {
-			fmt.Fprintf(env.Stdout, "  %s\n", cli.Clean(command(line, *dir)))
+			fmt.Fprintf(env.Stdout, "  %s\n", p.command(line, *dir))
 			commands++
 		}
 	}
@@ -95,14 +95,41 @@ func run(ctx context.Context, env *cli.Env, args []string) int {
 }
 
 // command returns the command for a line of a finding. A line that is pasted into main.cf with the blanks before it
-// would continue the setting above.
-func command(line, dir string) string {
+// would continue the setting above. What cannot be a command is text that begins with "by hand: ".
+func (p *postfix) command(line, dir string) string {
 	options, isCommand := strings.CutPrefix(line, postconfCommand)
-	if !isCommand {
-		options = fmt.Sprintf("-e %q", line)
+	name, value, _ := strings.Cut(line, " = ")
+	if service := p.inMaster[name]; service != "" {
+		name = service + "/" + name
+	}
+	inMaster := strings.Contains(name, "/")
+	if inMaster && !strings.Contains(value, "{") { // "postconf -P" takes no blanks
+		value = strings.Join(strings.FieldsFunc(value, isSeparator), ",")
+	}
+	switch {
+	case isCommand:
+	case inMaster:
+		options = "-P " + quoted(name+"="+value)
+	default:
+		options = "-e " + quoted(line)
 	}
 	if dir != "" {
-		options = fmt.Sprintf("-c %q %s", dir, options)
+		options = "-c " + quoted(dir) + " " + options
 	}
-	return postconfCommand + options
+	command := postconfCommand + options
+	if cli.Clean(command) != command || inMaster && !isCommand && strings.ContainsAny(value, " \t") {
+		return "by hand: " + cli.Clean(name+" = "+value)
+	}
+	return command
+}
+
+// quoted returns a word of a command for the shell.
+func quoted(word string) string {
+	isPlain := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-_./:=,", r)
+	}
+	if word != "" && !strings.ContainsFunc(word, func(r rune) bool { return !isPlain(r) }) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -160,5 +161,75 @@ func TestRealPostfix(t *testing.T) {
 	}
 	if code := Command().Run(t.Context(), env, []string{"-postfix", filepath.Join(dir, "none"), "-config", filepath.Join(dir, "conf")}); code != exitUnknown {
 		t.Errorf("no Postfix: %d", code)
+	}
+}
+
+// The commands that are printed do what they are for, whatever the settings and the directory have. What the operator
+// has set stays: the tables of policies, and those of transports.
+func TestRealCommands(t *testing.T) {
+	interop.Need(t, "postconf")
+	dir := filepath.Join(t.TempDir(), "of `id -u` $HOME \"it's\"")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"conf":      "[socketmap]\nlisten = ['inet:127.0.0.1:1']\n[relay]\nlmtp = ['unix:/run/relay.sock']\ntransport = ['unix:/run/transport.sock']\n",
+		"main.cf":   "compatibility_level = 3.6\nmydestination =\nrelay_domains =\nown = hash:/etc/own\nown_policy = dane\ntransport_maps = $own, hash:/etc/transport\nsmtp_tls_policy_maps = inline:{ { own.example = encrypt } }, regexp:/etc/own$$\n",
+		"master.cf": "smtp unix - - n - - smtp\n  -o smtp_dns_support_level=enabled\n  -o smtp_tls_dane_insecure_mx_policy=$own_policy\nqmgr unix n - n 300 1 qmgr\nlmtp unix - - n - - lmtp\n  -o lmtp_data_done_timeout=1\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	doctor := func() string {
+		t.Helper()
+		var stdout, stderr bytes.Buffer
+		env := &cli.Env{Stdout: &stdout, Stderr: &stderr, DNS: dnssec.Config{Dial: func(context.Context, string, string) (net.Conn, error) {
+			return nil, errors.New("no network")
+		}}}
+		if code := Command().Run(t.Context(), env, []string{"-postfix", dir, "-config", filepath.Join(dir, "conf")}); code != exitProblem {
+			t.Fatalf("%d\n%s%s", code, &stdout, &stderr)
+		}
+		return stdout.String()
+	}
+	ran, before := 0, doctor()
+	if strings.Contains(before, "insecure MX") {
+		t.Errorf("a setting of master.cf that names another one:\n%s", before)
+	}
+	for line := range strings.Lines(before) {
+		if command, found := strings.CutPrefix(line, "  "); found {
+			ran++
+			if output, err := exec.CommandContext(t.Context(), "sh", "-c", command).CombinedOutput(); err != nil {
+				t.Errorf("%s%v\n%s", command, err, output)
+			}
+		}
+	}
+	if text := doctor(); ran < 8 || strings.Contains(text, "\n  ") {
+		t.Errorf("after %d commands:\n%s", ran, text)
+	}
+	for _, want := range []struct{ options, value string }{
+		{"-h smtp_tls_policy_maps", "inline:{ { own.example = encrypt } }, regexp:/etc/own$$, socketmap:unix:mxseal/policy.sock:QUERY"},
+		{"-x -P rewrite-out/unix/transport_maps", "rewrite-out/unix/transport_maps = hash:/etc/own,hash:/etc/transport,socketmap:unix:mxseal/transport.sock:transport"},
+	} {
+		value, err := exec.CommandContext(t.Context(), "postconf", append([]string{"-c", dir}, strings.Fields(want.options)...)...).Output()
+		if text := strings.TrimSpace(string(value)); err != nil || strings.TrimSuffix(text, "withTLSRPT") != want.value {
+			t.Errorf("%s: %q, %v", want.options, text, err)
+		}
+	}
+}
+
+func TestCommand(t *testing.T) {
+	p := &postfix{inMaster: map[string]string{"smtp_x": "smtp/unix"}}
+	for _, tt := range []struct{ line, dir, want string }{
+		{"smtp_y = a", "", "postconf -e 'smtp_y = a'"},
+		{"smtp_y = it's `$x`", "/a b", `postconf -c '/a b' -e 'smtp_y = it'\''s ` + "`$x`'"},
+		{"smtp_x = a,b", "/etc/postfix", "postconf -c /etc/postfix -P smtp/unix/smtp_x=a,b"},
+		{"smtp_x = a, b c", "", "postconf -P smtp/unix/smtp_x=a,b,c"},
+		{"smtp_x = inline:{ { a = b } }, c", "", "by hand: smtp/unix/smtp_x = inline:{ { a = b } }, c"},
+		{"smtp_y = b\u00fccher", "", `by hand: "smtp_y = b\u00fccher"`},
+	} {
+		if got := p.command(tt.line, tt.dir); got != tt.want {
+			t.Errorf("%q: %s, want %s", tt.line, got, tt.want)
+		}
 	}
 }

@@ -86,13 +86,13 @@ func (p *postfix) mapName() string {
 
 // examineMap checks smtp_tls_policy_maps.
 func (p *postfix) examineMap() (all []finding) {
-	right := "smtp_tls_policy_maps = socketmap:unix:mxseal/policy.sock:" + p.mapName()
-	table := ""
-	for _, each := range strings.FieldsFunc(p.settings["smtp_tls_policy_maps"], isSeparator) {
+	tables, table := p.settings["smtp_tls_policy_maps"], ""
+	for _, each := range strings.FieldsFunc(tables, isSeparator) {
 		if strings.Contains(each, "socketmap:") {
 			table = each
 		}
 	}
+	right := "smtp_tls_policy_maps = " + withTable(tables, table, "socketmap:unix:mxseal/policy.sock:"+p.mapName())
 	rest, direct := strings.CutPrefix(table, "socketmap:")
 	colon := strings.LastIndexByte(rest, ':')
 	switch {
@@ -124,6 +124,20 @@ func (p *postfix) examineMap() (all []finding) {
 		all = append(all, finding{problem, fmt.Sprintf("mxseal does not answer at %s: %v", address, err), nil})
 	}
 	return all
+}
+
+// withTable returns a setting with one table in the place of another, or after all others if that is "". The tables of
+// the operator stay: they may demand more than mxseal does.
+func withTable(tables, replaced, table string) string {
+	before, after := tables, ""
+	if replaced != "" {
+		at := strings.LastIndex(tables, replaced)
+		before, after = tables[:at], tables[at+len(replaced):]
+	} else if tables != "" {
+		before += ", "
+	}
+	literal := func(text string) string { return strings.ReplaceAll(text, "$", "$$") } // "postconf -x" has replaced names
+	return literal(before) + table + literal(after)
 }
 
 // examineLevel checks the level of mail that has no policy.

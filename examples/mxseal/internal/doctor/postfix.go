@@ -23,6 +23,8 @@ type postfix struct {
 	version  version
 	settings map[string]string // those of smtp(8)
 	lmtp     map[string]string // those of lmtp(8)
+	// inMaster has the services whose settings are in master.cf, such as smtp/unix, by the names of the settings.
+	inMaster map[string]string
 	// transports are the transport maps of main.cf, and of services in master.cf.
 	transports []string
 	// chrooted is true if smtp(8) has the queue directory as its root directory.
@@ -79,15 +81,15 @@ func read(ctx context.Context, dial dialer, dir string) (*postfix, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &postfix{answers: askSocketmap, transports: []string{settings["transport_maps"]}}
+	p := &postfix{inMaster: map[string]string{}, answers: askSocketmap, transports: []string{settings["transport_maps"]}}
 	p.validates = func(server string) error { return validates(ctx, dial, server) }
-	if p.settings, err = serviceSettings(ctx, dir, "smtp", settings); err != nil {
+	if p.settings, err = p.serviceSettings(ctx, dir, "smtp", settings); err != nil {
 		return nil, err
 	}
-	if p.lmtp, err = serviceSettings(ctx, dir, "lmtp", settings); err != nil {
+	if p.lmtp, err = p.serviceSettings(ctx, dir, "lmtp", settings); err != nil {
 		return nil, err
 	}
-	own, err := postconf(ctx, dir, "-P", "*/unix/transport_maps")
+	own, err := postconf(ctx, dir, "-x", "-P", "*/unix/transport_maps")
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +102,7 @@ func read(ctx context.Context, dial dialer, dir string) (*postfix, error) {
 	if p.version, err = parseVersion(p.settings["mail_version"]); err != nil {
 		return nil, err
 	}
-	if p.current, err = nameservers(filepath.Join("/", resolvConf)); err != nil {
+	if p.current, err = nameservers(filepath.Join("/", resolvConf)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	p.nameservers = p.current
@@ -117,15 +119,19 @@ func read(ctx context.Context, dial dialer, dir string) (*postfix, error) {
 	return p, nil
 }
 
-// serviceSettings returns the settings of a service. Its options in master.cf take precedence over main.cf.
-func serviceSettings(ctx context.Context, dir, service string, main map[string]string) (map[string]string, error) {
-	own, err := postconf(ctx, dir, "-P", service+"/unix/*")
+// serviceSettings returns the settings of a service. Its options in master.cf take precedence over main.cf, and are
+// noted in inMaster if their names begin with that of the service.
+func (p *postfix) serviceSettings(ctx context.Context, dir, service string, main map[string]string) (map[string]string, error) {
+	own, err := postconf(ctx, dir, "-x", "-P", service+"/unix/*")
 	if err != nil {
 		return nil, err
 	}
 	all := maps.Clone(main)
 	for name, value := range parseSettings(own) {
-		all[strings.TrimPrefix(name, service+"/unix/")] = value
+		name = strings.TrimPrefix(name, service+"/unix/")
+		if all[name] = value; strings.HasPrefix(name, service+"_") {
+			p.inMaster[name] = service + "/unix"
+		}
 	}
 	return all, nil
 }
@@ -157,12 +163,17 @@ func parseSettings(text []byte) map[string]string {
 	return all
 }
 
+// nameservers returns the DNS servers that a program asks: the first three of the file, and the one of this machine if
+// there are none (resolv.conf(5)).
 func nameservers(file string) (all []string, err error) {
 	text, err := os.ReadFile(file)
 	for line := range strings.Lines(string(text)) {
-		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "nameserver" {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "nameserver" && len(all) < 3 {
 			all = append(all, fields[1])
 		}
+	}
+	if all == nil {
+		all = []string{"127.0.0.1"}
 	}
 	return all, err
 }

@@ -11,18 +11,20 @@ import (
 )
 
 // transportLines give a transport map to the queue manager alone, in master.cf, so that incoming mail is not held up
-// when mxseal does not answer.
-var transportLines = []string{
-	postconfCommand + `-M rewrite-out/unix="rewrite-out unix - - n - - trivial-rewrite"`,
-	postconfCommand + "-P rewrite-out/unix/transport_maps=socketmap:unix:mxseal/transport.sock:transport",
-	postconfCommand + "-P qmgr/unix/rewrite_service_name=rewrite-out",
+// when mxseal does not answer. maps are those of main.cf, which stay.
+func transportLines(maps string) []string {
+	return []string{
+		postconfCommand + `-M rewrite-out/unix="rewrite-out unix - - n - - trivial-rewrite"`,
+		"rewrite-out/unix/transport_maps = " + withTable(maps, "", "socketmap:unix:mxseal/transport.sock:transport"),
+		"qmgr/unix/rewrite_service_name = rewrite-out",
+	}
 }
 
 // examineRelay checks what the relay needs.
 func (p *postfix) examineRelay(c *config.Config) (all []finding) {
 	add := func(s severity, text string, lines ...string) { all = append(all, finding{s, text, lines}) }
 	if c.Relay.Transport != nil && !p.asksForTransport() {
-		add(problem, "Postfix does not ask mxseal how to send mail, so that it does not use the relay", transportLines...)
+		add(problem, "Postfix does not ask mxseal how to send mail, so that it does not use the relay", transportLines(p.transports[0])...)
 	}
 	if c.Relay.Transport != nil {
 		all = append(all, p.examineLocal(c)...)

@@ -89,7 +89,7 @@ func TestRealPostfixRelays(t *testing.T) {
 		code := Command().Run(t.Context(), &cli.Env{Stdout: &stdout, Stderr: &stderr}, []string{"-postfix", dir, "-config", filepath.Join(dir, "conf")})
 		return code, stdout.String() + stderr.String()
 	}
-	if code, text := run(services); code != exitProblem || !strings.Contains(text, "\n  postconf -c \""+dir+"\" -e \"lmtp_data_done_timeout = 1200s\"\n") || !strings.Contains(text, "\n  postconf -c \""+dir+"\" -P qmgr/unix/rewrite_service_name=rewrite-out\n") || !strings.Contains(text, "how to send mail") || strings.Contains(text, "smtp_tls_policy_maps") {
+	if code, text := run(services); code != exitProblem || !strings.Contains(text, "\n  postconf -c "+dir+" -e 'lmtp_data_done_timeout = 1200s'\n") || !strings.Contains(text, "\n  postconf -c "+dir+" -P qmgr/unix/rewrite_service_name=rewrite-out\n") || !strings.Contains(text, "how to send mail") || strings.Contains(text, "smtp_tls_policy_maps") {
 		t.Errorf("%d\n%s", code, text)
 	}
 	if code, text := run(services + "  -o lmtp_data_done_timeout=1h\nrewrite-out unix - - n - - trivial-rewrite\n  -o transport_maps=socketmap:unix:mxseal/transport.sock:transport\n"); code != 0 {

@@ -3,7 +3,11 @@ package doctor
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -73,4 +77,23 @@ func TestValidatesSilence(t *testing.T) {
 			t.Errorf("%v after %v", err, took)
 		}
 	})
+}
+
+// The servers are those that the C library asks.
+func TestNameservers(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "resolv.conf")
+	if found, err := nameservers(file); !errors.Is(err, fs.ErrNotExist) || !slices.Equal(found, []string{"127.0.0.1"}) {
+		t.Errorf("without the file: %q, %v", found, err)
+	}
+	for text, want := range map[string][]string{
+		"search example.org\nnameserver\n": {"127.0.0.1"},
+		"nameserver 192.0.2.1\n#nameserver 192.0.2.9\nnameserver 2001:db8::2 x\nnameserver 192.0.2.3\nnameserver 192.0.2.4\n": {"192.0.2.1", "2001:db8::2", "192.0.2.3"},
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if found, err := nameservers(file); err != nil || !slices.Equal(found, want) {
+			t.Errorf("%q: %q, %v", text, found, err)
+		}
+	}
 }
