@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -238,6 +239,18 @@ func TestPageInBrowser(t *testing.T) {
 		r.ask(t, "QUERY "+domain+".example")
 	}
 	deliver(t, r, "a@dane.example", "a@wrong.example", "a@closed.example")
+	await.Until(t, "the sessions are counted, which is done twice a second", func() bool {
+		resp, err := http.Get(site + "/reports")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(string(text), "dane.example")
+	})
 
 	b := openBrowser(t)
 	check := func(name string) {
