@@ -22,7 +22,7 @@ import (
 // delivers by itself with DANE: messages per second to the same domains and mail hosts, in turns. Then many messages to a domain that stalls wait in the
 // same Postfix, and it is measured how long one to another domain takes.
 func BenchmarkRelay(b *testing.B) {
-	const domains, messages, turns, stalled = 20, 200, 3, 100
+	const domains, messages, turns, stalled = 20, 1000, 3, 100
 	inet := policytest.New(b)
 	port := freePort(b)
 	hosts := make([]*policytest.Host, domains)
