@@ -257,7 +257,7 @@ func (w *walk) try(ctx context.Context, t target) (*conversation.Conversation, *
 		} else {
 			with = conversation.ClearOnly
 		}
-		w.dialer.log(ctx, slog.LevelWarn, "TLS failed and no policy requires it: trying again with less TLS",
+		w.dialer.log(ctx, slog.LevelWarn, "TLS failed and no policy requires it: trying again with older TLS or without TLS",
 			slog.String("domain", w.plan.Domain), slog.String("host", t.host.Name), slog.Bool("cleartext", with == conversation.ClearOnly), slog.Any("error", talk.Err))
 	}
 }
