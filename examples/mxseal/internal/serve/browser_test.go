@@ -31,6 +31,8 @@ type browser struct {
 	replies  *bufio.Reader
 	session  string
 	last     int
+	// document is the loader of the document that is shown.
+	document string
 	// complaints are what the browser says about the page: violations of its policy, errors.
 	complaints []string
 }
@@ -77,6 +79,7 @@ func openBrowser(t *testing.T) *browser {
 	for _, domain := range []string{"Page", "Log", "Runtime", "Network"} {
 		b.call(t, domain+".enable", nil, nil)
 	}
+	b.call(t, "Page.setLifecycleEventsEnabled", map[string]any{"enabled": true}, nil)
 	return b
 }
 
@@ -134,6 +137,14 @@ func (b *browser) next(t *testing.T) (r reply) {
 	switch r.Method {
 	case "Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Page.javascriptDialogOpening":
 		b.complaints = append(b.complaints, r.Method+" "+string(r.Params))
+	case "Page.lifecycleEvent":
+		var event struct{ LoaderID, Name string }
+		if err := json.Unmarshal(r.Params, &event); err != nil {
+			t.Fatal(err)
+		}
+		if event.Name == "load" {
+			b.document = event.LoaderID
+		}
 	}
 	return r
 }
@@ -141,12 +152,22 @@ func (b *browser) next(t *testing.T) (r reply) {
 // open opens an address, and waits until everything is there.
 func (b *browser) open(t *testing.T, address string) {
 	t.Helper()
-	var failed struct{ ErrorText string }
-	b.call(t, "Page.navigate", map[string]any{"url": address}, &failed)
-	if failed.ErrorText != "" {
-		t.Fatalf("%s: %s", address, failed.ErrorText)
+	var begun struct{ LoaderID, ErrorText string }
+	b.call(t, "Page.navigate", map[string]any{"url": address}, &begun)
+	if begun.ErrorText != "" {
+		t.Fatalf("%s: %s", address, begun.ErrorText)
 	}
-	for b.next(t).Method != "Page.loadEventFired" {
+	for b.document != begun.LoaderID {
+		b.awaitDocument(t)
+	}
+}
+
+// awaitDocument waits until everything of a document is there that was not shown before. Until then, the browser
+// may answer that the document in which an expression was to be evaluated is gone.
+func (b *browser) awaitDocument(t *testing.T) {
+	t.Helper()
+	for shown := b.document; b.document == shown; {
+		b.next(t)
 	}
 }
 
@@ -313,7 +334,10 @@ func TestPageInBrowser(t *testing.T) {
 	// A person types a domain and presses the button.
 	b.open(t, site)
 	eval[any](t, b, "document.querySelector('input[name=domain]').value = 'dane.example'; document.querySelector('button').click()")
-	await.Until(t, "the page of the domain is shown", func() bool { return strings.Contains(eval[string](t, b, "document.title"), "dane.example") })
+	b.awaitDocument(t)
+	if title := eval[string](t, b, "document.title"); !strings.Contains(title, "dane.example") {
+		t.Errorf("the page after the button was pressed has the title %q", title)
+	}
 	has("the page of the domain", "QUERY: dane-only", "TLS report for")
 
 	// A page of another site can neither read what is here nor have a domain looked up.
