@@ -71,7 +71,7 @@ func TestM7LapsedPoliciesAreBounded(t *testing.T) {
 }
 
 // The estimate of what a state takes in memory grows with all that a domain chooses.
-func TestWeigh(t *testing.T) {
+func TestWeighGrowsWithContents(t *testing.T) {
 	t.Parallel()
 	weight := func(s *state) int {
 		_, size := s.weigh()

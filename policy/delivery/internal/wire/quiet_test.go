@@ -20,7 +20,7 @@ type wrapped struct{ net.Conn }
 // SMTP-35: what a server said that no command asked for is noticed wherever it is: in a buffer,
 // in a record of TLS that was read with another one, or in the system. So is the end of
 // the connection. A session that is quiet can be used as before.
-func TestQuiet(t *testing.T) {
+func TestUnaskedOctetsAreNoticed(t *testing.T) {
 	t.Parallel()
 	const first = "250 ok\r\n"
 	for _, inTLS := range []bool{false, true} {
