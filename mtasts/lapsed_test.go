@@ -81,6 +81,7 @@ func TestWeighGrowsWithContents(t *testing.T) {
 	base := weight(&state{})
 	for what, s := range map[string]*state{
 		"domain":       {domain: strings.Repeat("d", 1000)},
+		"id":           {id: strings.Repeat("x", 1000)},
 		"policy":       {policy: policy},
 		"old policies": {lapsed: &lapsed{state: &state{policy: policy}}},
 		"failed text":  {problems: &problems{failures: []failure{{text: strings.Repeat("x", 1000)}}}},
@@ -92,5 +93,8 @@ func TestWeighGrowsWithContents(t *testing.T) {
 	}
 	if got := weight(&state{policy: policy}) - base; got < 1000+10*16 {
 		t.Errorf("a policy with ten patterns weighs %d", got)
+	}
+	if got := weight(&state{problems: new(problems)}) - base; got < problemsSize {
+		t.Errorf("problems weigh %d", got)
 	}
 }
