@@ -2,9 +2,6 @@ package dane
 
 import (
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -140,10 +137,7 @@ func TestP7LocalDigestPolicy(t *testing.T) {
 // below it names, whatever its key is.
 func TestP8IssuersAreChainedByName(t *testing.T) {
 	t.Parallel()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testpki.NewKey(t)
 	root, renamed := testpki.WithKey(t, "Root", key), testpki.WithKey(t, "Renamed", key)
 	leaf := root.Server(t, names1)
 	for _, kind := range []string{"2 0 0", "2 0 1", "2 0 2", "2 1 0", "2 1 1", "2 1 2"} {

@@ -43,6 +43,8 @@ func TestM7LapsedPolicyReturnsOnlyIfNothingIsBetter(t *testing.T) {
 		"as strong, and it was displaced":  {aState(t, Enforce, "old", noon), true, aState(t, Enforce, "new", later), later, "new"},
 		"weaker, and it was displaced":     {aState(t, Enforce, "old", noon), true, aState(t, Testing, "new", later), later, "old"},
 		"stronger, of other hosts":         {aState(t, Testing, "old", noon), false, aState(t, Enforce, "new", later), later, "new"},
+		"from the future":                  {aState(t, Enforce, "old", noon), true, aState(t, Enforce, "new", later.Add(time.Hour)), later, "old"},
+		"nothing since, and it says none":  {aState(t, None, "old", noon), true, &state{}, later, "old"},
 		"lapsed too":                       {aState(t, Enforce, "old", noon), false, aState(t, Enforce, "new", noon.Add(-2*time.Hour)), later, "old"},
 	} {
 		s := *test.now
@@ -198,5 +200,189 @@ func TestZeroStateIsUnknown(t *testing.T) {
 	t.Parallel()
 	if got := new(state).public(); got != Unknown {
 		t.Errorf("%v", got)
+	}
+}
+
+// aFailure returns a failed fetch of the policy with that id.
+func aFailure(id string, when time.Time) failure {
+	return failure{id: id, when: when, err: &Error{Kind: KindFetch, ReasonCode: "http-" + id}, text: "text " + id}
+}
+
+// STS-51, STS-54: what failed is remembered for five minutes, and for as long as the refresh
+// of the policy fails.
+func TestProblemsAreForgottenWhenTheyNoLongerCount(t *testing.T) {
+	t.Parallel()
+	failures := func(ids ...string) (list []failure) {
+		for i, id := range ids {
+			list = append(list, aFailure(id, noon.Add(time.Duration(i)*time.Minute)))
+		}
+		return list
+	}
+	for name, test := range map[string]struct {
+		problems problems
+		after    time.Duration
+		want     string // error, time of the first failure, ids of failures, whether the operator was notified
+	}{
+		"an error":             {problems{err: ErrNoRecord}, time.Hour, "error, since 0s, []"},
+		"failing":              {problems{since: noon}, time.Hour, "since 1h0m0s, []"},
+		"failures":             {problems{failures: failures("1", "2")}, 5*time.Minute - 1, "since 0s, [1 2]"},
+		"one that is old":      {problems{failures: failures("1", "2")}, 5 * time.Minute, "since 0s, [2]"},
+		"failures that are":    {problems{failures: failures("1", "2")}, 6 * time.Minute, "nothing"},
+		"failing with them":    {problems{since: noon, failures: failures("1", "2")}, time.Hour, "since 1h0m0s, [2]"},
+		"failing and just now": {problems{since: noon, failures: failures("1", "2")}, time.Minute, "since 1m0s, [1 2]"},
+		"notified": {problems{notified: struct{ failing, expiring bool }{false, true}}, time.Hour,
+			"since 0s, [], notified"},
+		"nothing": {problems{}, time.Hour, "nothing"},
+		"a clock that was set back": {problems{since: noon, failures: failures("1", "2")}, -time.Hour,
+			"since 0s, [1 2]"},
+	} {
+		now := noon.Add(test.after)
+		got := "nothing"
+		if p := test.problems.at(now); p != nil {
+			got = ""
+			if p.err != nil {
+				got = "error, "
+			}
+			since := time.Duration(0)
+			if !p.since.IsZero() {
+				since = now.Sub(p.since)
+			}
+			ids := []string{}
+			for _, f := range p.failures {
+				ids = append(ids, f.id)
+				if f.when.After(now) {
+					t.Errorf("%s: a failure is in the future", name)
+				}
+			}
+			got += fmt.Sprintf("since %v, %v", since, ids)
+			if p.notified.expiring {
+				got += ", notified"
+			}
+		}
+		if got != test.want {
+			t.Errorf("%s: %s, want %s", name, got, test.want)
+		}
+	}
+	if new(problems).at(noon) != nil || (*problems)(nil).at(noon) != nil {
+		t.Error("problems without a problem are left")
+	}
+}
+
+// STS-51: three failures within five minutes prevent all fetches, and one prevents that of
+// its own id. While a policy is in force, one prevents all. The failure becomes the result.
+func TestBackOffCountsFailures(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		inForce  bool
+		failures []failure
+		id       string
+		until    time.Duration // when DNS has to be asked again; from noon
+		want     string        // the reason code of the failure that prevents the fetch
+		next     time.Duration
+	}{
+		"no failure":                      {false, nil, "1", time.Hour, "", 0},
+		"its own":                         {false, []failure{aFailure("1", noon.Add(-time.Minute))}, "1", time.Hour, "http-1", 4 * time.Minute},
+		"its own, and DNS is asked first": {false, []failure{aFailure("1", noon.Add(-time.Minute))}, "1", time.Minute, "http-1", time.Minute},
+		"its own, long ago":               {false, []failure{aFailure("1", noon.Add(-5*time.Minute))}, "1", time.Hour, "", 0},
+		"another id":                      {false, []failure{aFailure("1", noon)}, "2", time.Hour, "", 0},
+		"two others":                      {false, []failure{aFailure("1", noon), aFailure("2", noon)}, "3", time.Hour, "", 0},
+		"three others":                    {false, []failure{aFailure("1", noon), aFailure("2", noon), aFailure("3", noon)}, "4", time.Hour, "http-1", 5 * time.Minute},
+		"three, of which one is old":      {false, []failure{aFailure("1", noon.Add(-5*time.Minute)), aFailure("2", noon), aFailure("3", noon)}, "4", time.Hour, "", 0},
+		"another id while in force":       {true, []failure{aFailure("1", noon)}, "2", time.Hour, "http-1", 5 * time.Minute},
+	} {
+		s := &state{domain: "example.com", made: noon}
+		if test.inForce {
+			s = aState(t, Enforce, "mx", noon)
+		}
+		if test.failures != nil {
+			s.problems = &problems{failures: test.failures}
+		}
+		wait := s.backOff(test.id, noon.Add(test.until))
+		if wait != (test.want != "") {
+			t.Errorf("%s: waits %t", name, wait)
+			continue
+		}
+		if !wait {
+			continue
+		}
+		var err *Error
+		if !errors.As(s.problems.err, &err) || err.ReasonCode != test.want || s.problems.text != "text "+test.failures[0].id {
+			t.Errorf("%s: %v, %q", name, s.problems.err, s.problems.text)
+		}
+		if !s.next.Equal(noon.Add(test.next)) {
+			t.Errorf("%s: next %v, want %v", name, s.next, noon.Add(test.next))
+		}
+	}
+}
+
+// C10: what another Client has put into the store replaces a fetch only if it is the outcome
+// of a later fetch of the policy with that id.
+func TestC10OnlyLaterOutcomeReplacesFetch(t *testing.T) {
+	t.Parallel()
+	fetched := func(id string, at time.Time, failures ...failure) *state {
+		s := aState(t, Enforce, "mx", at)
+		s.id = id
+		if failures != nil {
+			s.problems = &problems{failures: failures}
+		}
+		return s
+	}
+	later := noon.Add(time.Minute)
+	for name, test := range map[string]struct {
+		theirs, mine *state
+		want         bool
+	}{
+		"nothing":                          {&state{}, fetched("1", noon), false},
+		"a failure without a policy":       {&state{problems: &problems{failures: []failure{aFailure("2", later)}}}, &state{}, false},
+		"fetched later":                    {fetched("2", later), fetched("1", noon), true},
+		"fetched first":                    {fetched("2", later), &state{}, true},
+		"fetched at the same time":         {fetched("2", noon), fetched("1", noon), false},
+		"fetched before":                   {fetched("2", noon), fetched("1", later), false},
+		"another id":                       {fetched("3", later), fetched("1", noon), false},
+		"failed later":                     {fetched("1", noon, aFailure("2", later)), fetched("1", noon), true},
+		"failed later than mine":           {fetched("1", noon, aFailure("2", later)), fetched("1", noon, aFailure("2", noon)), true},
+		"failed when mine did":             {fetched("1", noon, aFailure("2", noon)), fetched("1", noon, aFailure("2", noon)), false},
+		"failed with another id":           {fetched("1", noon, aFailure("3", later)), fetched("1", noon), false},
+		"failed since an earlier fetch":    {fetched("1", noon, aFailure("2", later)), fetched("1", later), false},
+		"the last failure is of that id":   {fetched("1", noon, aFailure("3", noon), aFailure("2", later)), fetched("1", noon), true},
+		"an earlier failure is of that id": {fetched("1", noon, aFailure("2", noon), aFailure("3", later)), fetched("1", noon), false},
+	} {
+		if got := test.theirs.supersedes(test.mine, "2"); got != test.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
+// Of the failures of a domain, the last three are kept, and the time of the first. A failure
+// of this Client is not one that another has shared.
+func TestFailuresOfDomainAreBounded(t *testing.T) {
+	t.Parallel()
+	s := &state{problems: &problems{borrowed: true}}
+	for i := range 5 {
+		s.fetchFailed(aFailure(fmt.Sprint(i), noon.Add(time.Duration(i)*time.Second)))
+		p := s.problems
+		if first := max(i-2, 0); len(p.failures) != min(i+1, 3) || p.failures[0].id != fmt.Sprint(first) || p.last().id != fmt.Sprint(i) {
+			t.Errorf("after %d: %+v", i+1, p.failures)
+		}
+		if p.borrowed || p.failed != i+1 || !p.since.Equal(noon) || p.err != error(p.last().err) || p.text != fmt.Sprint("text ", i) {
+			t.Errorf("after %d: %+v", i+1, p)
+		}
+	}
+}
+
+// RPT-29: while the policy with the id that DNS has cannot be fetched again, a lookup reports
+// that. A failure for an id that DNS no longer has is forgotten, except that it limits fetches.
+func TestConfirmedIDKeepsItsOwnFailure(t *testing.T) {
+	t.Parallel()
+	for _, id := range []string{"mx", "forged"} {
+		s := aState(t, Enforce, "mx", noon)
+		s.fetchFailed(aFailure(id, noon))
+		s.setError(nil, "") // as after a lookup that found the record
+		s.problems.notified.expiring = true
+		s.confirmID()
+		p := s.problems
+		if own := id == "mx"; (p.err != nil) != own || p.failing() != own || (p.text != "") != own || p.failed > 0 != own || len(p.failures) != 1 || !p.notified.expiring {
+			t.Errorf("a failure for the id %q: %+v", id, p)
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/test/heapsize"
 	"github.com/mxseal/mxseal/internal/test/seed"
 )
 
@@ -439,26 +440,18 @@ func TestHitDoesNotAllocate(t *testing.T) { // no other test runs beside it
 func TestEntriesTakeNoMoreThanTheirSizes(t *testing.T) { // no other test runs beside it
 	const text = 100
 	for _, n := range []int{40_000, 60_000, 100_000} {
-		before := heap()
+		before := heapsize.Used()
 		c := newCache[string, string](t, Config{MaxBytes: 1 << 30})
 		for i := range n {
 			c.Put(fmt.Sprintf("a-domain-%07d.example.org", i), strings.Repeat("x", text), 32+112, now.Add(time.Hour), now)
 		}
-		used := heap() - before
+		used := int(heapsize.Used() - before)
 		t.Logf("%d entries: %d octets each, of which the overhead is %d", n, used/n, used/n-32-112)
 		if used > c.Bytes() {
 			t.Errorf("%d octets in use, counted %d", used, c.Bytes())
 		}
 		runtime.KeepAlive(c)
 	}
-}
-
-func heap() int {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int(m.HeapAlloc)
 }
 
 // C8: what values share counts once, as long as one of them is in the cache.
