@@ -562,6 +562,9 @@ func TestClose(t *testing.T) {
 		<-ended
 		wg.Wait()
 		log.want(t)
+		if f := c.Stats().Fetches; f.Changed.Count != 1 || f.Timeout.Count+f.Connect.Count+f.TLS.Count+f.HTTP.Count != 0 {
+			t.Errorf("a fetch that Close ended is counted: %+v", f)
+		}
 		if e, err := store.Get(t.Context(), domain); err != nil || e.ID != "1" || len(e.Failures) != 0 {
 			t.Errorf("stored %+v, %v", e, err)
 		}

@@ -164,6 +164,13 @@ func TestM2InvalidEntryIsRemovedUnlessShared(t *testing.T) {
 		}
 	}
 
+	store := &fakeStore{entry: Entry{Domain: "example.org"}, err: errors.New("disk failed")}
+	st, events := storageOf(store, "")
+	st.read(t.Context(), "example.com")
+	if len(*events) != 2 || (*events)[1].Err != store.err {
+		t.Errorf("an entry that cannot be removed: events %+v", *events)
+	}
+
 	largest := valid
 	largest.Text += "x: " + strings.Repeat("x", MaxPolicySize-len(largest.Text)-len("x: \n")) + "\n"
 	if _, err := restore(largest, "example.com", noon); err != nil || len(largest.Text) != MaxPolicySize {
@@ -278,7 +285,7 @@ func TestStoreGetsWhatRestartMustNotLose(t *testing.T) {
 		}
 		e := store.puts[0]
 		if e.Failed != 2 || !e.FailingSince.Equal(noon) || len(e.Failures) != 2 || e.Failures[1].ReasonCode != "http-2" || e.Failures[1].Kind != KindFetch ||
-			!e.Expires.Equal(noon.Add(time.Hour)) || (e.Tag != "") != (key != "") || key != "" && !e.isTagged([]byte(key)) {
+			!e.Expires.Equal(noon.Add(time.Hour)) || !e.Noticed.IsZero() || (e.Tag != "") != (key != "") || key != "" && !e.isTagged([]byte(key)) {
 			t.Errorf("%+v", e)
 		}
 		old.unsaved = true
@@ -300,5 +307,12 @@ func TestLeaseFailureIsAnEvent(t *testing.T) {
 	}
 	if _, ok, err := st.lease(t.Context(), "example.com", time.Minute); ok || err == nil || len(*events) != 1 || (*events)[0].Domain != "example.com" {
 		t.Errorf("%t, %v, events %+v", ok, err, *events)
+	}
+	if s := st.leases.stats(); s.Count != 2 || s.Failed != 2 {
+		t.Errorf("%d leases were asked for, of which %d failed", s.Count, s.Failed)
+	}
+	st, events = storageOf(new(fakeLeaser), "")
+	if _, ok, err := st.lease(t.Context(), "example.com", time.Minute); ok || err != nil || len(*events) != 0 {
+		t.Errorf("the lease of another Client: %t, %v, events %+v", ok, err, *events)
 	}
 }
