@@ -1,0 +1,106 @@
+package mtasts_test
+
+import (
+	"context"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/mxseal/mxseal/mtasts"
+)
+
+// STS-77, STS-79: a Recheck waits for the end of the fetch, however long that takes: its
+// caller would bounce the message under the old policy.
+func TestRecheckWaitsForNewPolicy(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		c := w.client(t)
+		wantMode(t, lookup(t, c), mtasts.Enforce)
+		w.publish("2", testingDay)
+		slow := w.host
+		w.setHost(func(conn net.Conn) { time.Sleep(50 * time.Second); slow(conn) })
+		r, changed, err := c.Recheck(t.Context(), domain)
+		if err != nil || !changed {
+			t.Errorf("changed %t, %v", changed, err)
+		}
+		wantMode(t, r, mtasts.Testing)
+	})
+}
+
+// M3: a Result that another lookup has made old before it is returned has no Mark that says
+// that nothing has changed.
+func TestM3OldResultHasNoMark(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		var c *mtasts.Client
+		var late atomic.Int64 // counts down to the moment at which the policy changes
+		c = w.client(t, func(config *mtasts.Config) {
+			config.Now = func() time.Time {
+				if late.Add(-1) == 0 {
+					if _, changed, err := c.Recheck(context.Background(), domain); err != nil || !changed {
+						t.Errorf("changed %t, %v", changed, err)
+					}
+				}
+				return time.Now()
+			}
+		})
+		if r := lookup(t, c); !r.Mark.Unchanged() {
+			t.Error("a new Result has no Mark")
+		}
+		w.publish("2", testingDay)
+		late.Store(1)
+		r := lookup(t, c)
+		wantMode(t, r, mtasts.Enforce)
+		if r.Mark.Unchanged() {
+			t.Error("the Mark says that nothing has changed since a policy that is no longer in force")
+		}
+	})
+}
+
+// STS-94: after a refresh, a lookup from memory, too, makes the policy one that is in use. So
+// a domain whose record is asked for once a day keeps its policy.
+func TestRareLookupKeepsPolicy(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.publish("1", enforceWeek)
+		w.setTXT(txtAnswer{txts: []string{"v=STSv1; id=1;"}, ttl: day})
+		c := w.client(t)
+		defer run(t, c)()
+		first := lookup(t, c)
+		for range 3 * 7 {
+			fetched := first.Fetched
+			for wait := 0; fetched.Equal(first.Fetched); wait++ {
+				if wait == 200 {
+					t.Fatalf("not fetched again since %v", first.Fetched)
+				}
+				time.Sleep(10 * time.Minute)
+				for k := range c.Policies() {
+					fetched = k.Fetched
+				}
+			}
+			// The record of this refresh is fresh, so the lookup asks nothing.
+			before, _ := w.counts()
+			first = lookup(t, c)
+			if after, _ := w.counts(); after != before {
+				t.Fatal("the lookup is not from memory")
+			}
+			wantMode(t, first, mtasts.Enforce)
+		}
+	})
+}
+
+// M3: what was made from a policy is not current for a domain that has none.
+func TestM3PolicyIsNotCurrentWithoutOne(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		c := w.client(t)
+		old := lookup(t, c).Policy
+		w.setTXT(txtAnswer{err: notFound("x"), ttl: time.Hour})
+		time.Sleep(day + time.Second)
+		wantMode(t, lookup(t, c), "")
+		if c.IsCurrent(domain, old) || !c.IsCurrent(domain, nil) {
+			t.Error("the policy that has expired is current")
+		}
+	})
+}
