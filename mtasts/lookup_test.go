@@ -104,3 +104,82 @@ func TestM3PolicyIsNotCurrentWithoutOne(t *testing.T) {
 		}
 	})
 }
+
+// STS-94: the first lookup of a policy that nobody used since it was fetched makes it one
+// that is in use, also for the other Clients that share the store.
+func TestFirstLookupAfterRestartUsesPolicy(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := newMemStore()
+		err := store.Put(t.Context(), mtasts.Entry{Domain: domain, ID: "1", Text: enforceWeek, Fetched: time.Now(), NextCheck: time.Now().Add(time.Hour)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantMode(t, lookup(t, w.client(t, withStore(store))), mtasts.Enforce)
+		if e, err := store.Get(t.Context(), domain); err != nil || !e.Used {
+			t.Errorf("%+v, %v", e, err)
+		}
+		wantCounts(t, w, 0, 0)
+	})
+}
+
+// slowStore takes longer than it may.
+type slowStore struct {
+	*memStore
+	takes atomic.Int64 // a time.Duration
+}
+
+func (s *slowStore) Get(ctx context.Context, domain string) (mtasts.Entry, error) {
+	time.Sleep(time.Duration(s.takes.Load()))
+	return s.memStore.Get(ctx, domain)
+}
+
+// A store that does not keep to its time makes lookups wait, and harms nothing else.
+func TestSlowStoreIsWaitedFor(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.setTXT(txtAnswer{err: notFound("x")})
+		store := &slowStore{memStore: newMemStore()}
+		c := w.client(t, withStore(store))
+		wantMode(t, lookup(t, c), "")
+		w.publish("1", enforce)
+		time.Sleep(time.Hour)
+		store.takes.Store(int64(time.Minute))
+		start := time.Now()
+		wantMode(t, lookup(t, c), mtasts.Enforce)
+		if took := time.Since(start); took != time.Minute {
+			t.Errorf("waited %v", took)
+		}
+	})
+}
+
+// M2: an older entry, which another Client puts into a shared store, is replaced there: after
+// a restart, it would be in force.
+func TestM2OlderEntryIsReplaced(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.publish("1", enforceWeek)
+		store := watched{newMemStore()}
+		c := w.client(t, withStore(store))
+		defer run(t, c)()
+		lookup(t, c)
+		older, err := store.Get(t.Context(), domain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.publish("2", enforceWeek+"mx: mx2.example.com\n")
+		time.Sleep(time.Hour)
+		if r := lookup(t, c); r.ID != "2" {
+			t.Fatalf("%+v", r)
+		}
+		store.Put(t.Context(), older)
+		store.changed <- domain
+		store.changed <- "unknown.example" // taken after the change was dealt with
+		if e, err := store.Get(t.Context(), domain); err != nil || e.ID != "2" {
+			t.Errorf("the store has %+v, %v", e, err)
+		}
+		if r := lookup(t, c); r.ID != "2" {
+			t.Errorf("%+v", r)
+		}
+	})
+}
