@@ -183,3 +183,92 @@ func TestM2OlderEntryIsReplaced(t *testing.T) {
 		}
 	})
 }
+
+// M7: what a clock that was ahead has dated does not replace the entry of another Client
+// whose clock is right.
+func TestM7FutureStateDoesNotReplaceEntry(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.publish("1", enforceWeek)
+		store := watched{newMemStore()}
+		var offset atomic.Int64 // a time.Duration
+		offset.Store(int64(day))
+		c := w.client(t, withStore(store), func(config *mtasts.Config) {
+			config.Now = func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
+		})
+		defer run(t, c)()
+		wantMode(t, lookup(t, c), mtasts.Enforce)
+		offset.Store(0)
+		store.Put(t.Context(), mtasts.Entry{Domain: domain, ID: "2", Text: enforceWeek, Fetched: time.Now(), NextCheck: time.Now().Add(time.Hour), Used: true})
+		store.changed <- domain
+		store.changed <- "unknown.example" // taken after the change was dealt with
+		if e, err := store.Get(t.Context(), domain); err != nil || e.ID != "2" {
+			t.Errorf("the store has %+v, %v", e, err)
+		}
+	})
+}
+
+// M3: a refreshed policy that the store did not accept is kept in memory, even if there it
+// takes the place of another one.
+func TestM3UnsavedRefreshIsRemembered(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.publish("1", enforceWeek)
+		store := newMemStore()
+		err := store.Put(t.Context(), mtasts.Entry{Domain: domain, ID: "1", Text: enforceWeek, Fetched: time.Now().Add(-30 * time.Hour), Expires: time.Now().Add(week - 30*time.Hour), Used: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := w.client(t, withStore(store), func(config *mtasts.Config) { config.MaxPolicies = 1 })
+		host := w.host
+		w.publishAt("other.example", "11.0.1.1")
+		if r, err := c.Lookup(t.Context(), "other.example"); err != nil || r.Policy == nil {
+			t.Fatal(r, err)
+		}
+		w.setHost(host)
+		store.setErr(nil, errDisk)
+		defer run(t, c)()
+		time.Sleep(2 * time.Hour) // what was due before the start is fetched within an hour
+		fetched := 0
+		for k := range c.Policies() {
+			if k.Domain == domain && time.Since(k.Fetched) < 2*time.Hour {
+				fetched++
+			}
+		}
+		if fetched != 1 {
+			t.Error("the policy is neither in memory nor in the store")
+		}
+	})
+}
+
+// STS-51, STS-87: a failed fetch is remembered where memory has no room for another policy:
+// for a domain without a policy, and for the policy that has the room.
+func TestFailureIsRememberedInFullMemory(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		c := w.client(t, func(config *mtasts.Config) { config.MaxPolicies = 1 })
+		defer run(t, c)()
+		w.publishAt("other.example", "11.0.1.1")
+		if r, err := c.Lookup(t.Context(), "other.example"); err != nil || r.Policy == nil {
+			t.Fatal(r, err)
+		}
+		w.setSite(w.good(), respond(404, "text/plain", "no"))
+		_, before := w.counts()
+		for range 3 {
+			wantError(t, lookup(t, c), mtasts.KindFetch, "http-status-404")
+		}
+		if _, after := w.counts(); after != before+1 {
+			t.Errorf("%d fetches, want one", after-before)
+		}
+		time.Sleep(23 * time.Hour) // in which the other policy is fetched again
+		failing := 0
+		for k := range c.Policies() {
+			if k.Domain == "other.example" && !k.FailingSince.IsZero() {
+				failing++
+			}
+		}
+		if failing != 1 {
+			t.Error("the failed refresh is not remembered")
+		}
+	})
+}
