@@ -5,6 +5,7 @@ import (
 	"net"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mxseal/mxseal/mtasts"
@@ -173,10 +174,14 @@ func TestM2OlderEntryIsReplaced(t *testing.T) {
 			t.Fatalf("%+v", r)
 		}
 		store.Put(t.Context(), older)
+		before, _ := w.counts()
 		store.changed <- domain
 		store.changed <- "unknown.example" // taken after the change was dealt with
 		if e, err := store.Get(t.Context(), domain); err != nil || e.ID != "2" {
 			t.Errorf("the store has %+v, %v", e, err)
+		}
+		if after, _ := w.counts(); after != before {
+			t.Errorf("%d questions because of an older entry", after-before)
 		}
 		if r := lookup(t, c); r.ID != "2" {
 			t.Errorf("%+v", r)
@@ -270,5 +275,90 @@ func TestFailureIsRememberedInFullMemory(t *testing.T) {
 		if failing != 1 {
 			t.Error("the failed refresh is not remembered")
 		}
+	})
+}
+
+// Watch is that of a store that Clients share.
+func (s *slowStore) Watch(ctx context.Context, changed func(string)) error {
+	return watched{s.memStore}.Watch(ctx, changed)
+}
+
+// STS-77: a Recheck asks DNS, even if it waits for a flight that did not.
+func TestRecheckAsksAfterFlightThatDidNot(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.publish("1", enforceWeek)
+		store := &slowStore{memStore: newMemStore()}
+		c := w.client(t, withStore(store))
+		defer run(t, c)()
+		wantMode(t, lookup(t, c), mtasts.Enforce)
+		w.publish("2", testingDay)
+		store.takes.Store(int64(time.Minute))
+		store.changed <- domain
+		synctest.Wait() // the flight reads the store
+		start := time.Now()
+		r, changed, err := c.Recheck(t.Context(), domain)
+		if err != nil || !changed || time.Since(start) < time.Minute {
+			t.Errorf("changed %t after %v, %v", changed, time.Since(start), err)
+		}
+		wantMode(t, r, mtasts.Testing)
+	})
+}
+
+// M7: a policy that only a wrong clock has ended counts, when the clock is right, before a
+// weaker one in the store, also if nothing was in force meanwhile.
+func TestM7ReturningPolicyCountsBeforeStore(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.publish("1", enforceWeek)
+		store := newMemStore()
+		var offset atomic.Int64 // a time.Duration
+		c := w.client(t, withStore(store), func(config *mtasts.Config) {
+			config.Now = func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
+		})
+		wantMode(t, lookup(t, c), mtasts.Enforce)
+		w.setTXT(txtAnswer{err: notFound("x")})
+		w.setHost(nil)
+		offset.Store(int64(8 * day))
+		wantMode(t, lookup(t, c), "")
+		offset.Store(0)
+		time.Sleep(time.Hour)
+		err := store.Put(t.Context(), mtasts.Entry{Domain: domain, ID: "2", Text: testingDay, Fetched: time.Now(), NextCheck: time.Now().Add(time.Hour), Used: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantMode(t, lookup(t, c), mtasts.Enforce)
+	})
+}
+
+// M1: a domain without a policy is looked up again a few seconds after the store failed, even
+// if the store has answered before: another Client may have put a policy since.
+func TestM1DomainWithoutPolicyIsReadAgain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.setTXT(txtAnswer{err: notFound("x"), ttl: time.Hour})
+		store := newMemStore()
+		c := w.client(t, withStore(store))
+		if r := lookup(t, c); time.Until(r.NextCheck) != time.Hour {
+			t.Errorf("next check %v", r.NextCheck)
+		}
+		time.Sleep(time.Hour)
+		store.setErr(errDisk, nil)
+		if r := lookup(t, c); time.Until(r.NextCheck) > 5*time.Second {
+			t.Errorf("next check %v while the store fails", r.NextCheck)
+		}
+		time.Sleep(5 * time.Second)
+		store.setErr(nil, nil)
+		if r := lookup(t, c); time.Until(r.NextCheck) != time.Hour {
+			t.Errorf("next check %v when the store can be read again", r.NextCheck)
+		}
+
+		// A Client that has no answer of the store waits until it has one, and no longer.
+		store.setErr(errDisk, nil)
+		c = w.client(t, withStore(store))
+		wantUnread(t, c)
+		time.Sleep(5 * time.Second)
+		store.setErr(nil, nil)
+		wantMode(t, lookup(t, c), "")
 	})
 }
