@@ -312,6 +312,7 @@ func TestEventsDoNotMoveWhilePaging(t *testing.T) {
 	if more := page(third, 50, 31); more != "" {
 		t.Errorf("more follows: %s", more)
 	}
+	page("", logged, logged-99)
 }
 
 // Of the domains to which mail was not sent, the latest are kept.
