@@ -30,7 +30,7 @@ func TestMutants(t *testing.T) {
 	if testing.Short() {
 		t.Skip("compiles and runs the tests of a package many times")
 	}
-	s := seed.New(t)
+	s := seed.Random(t)
 	known, err := Survivors()
 	if err != nil {
 		t.Fatal(err)

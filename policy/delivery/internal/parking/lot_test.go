@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/mxseal/mxseal/internal/test/seed"
 )
 
 // recorder notes the sessions that a Lot ends.
@@ -151,8 +153,7 @@ func TestWaiting(t *testing.T) {
 // twice or ended twice, and in the end every place is free.
 func TestRandomCalls(t *testing.T) {
 	t.Parallel()
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	base := seed.New(t)
 	synctest.Test(t, func(t *testing.T) {
 		const most, perHost, perDomain = 12, 4, 6
 		var mu sync.Mutex
@@ -181,7 +182,7 @@ func TestRandomCalls(t *testing.T) {
 		// As many workers for a domain and for a host as the bounds permit in use.
 		for w := range 4 {
 			working.Go(func() {
-				random := rand.New(rand.NewPCG(seed, uint64(w)))
+				random := rand.New(rand.NewPCG(base, uint64(w)))
 				for i := range 300 {
 					p := Place{fmt.Sprint("h", random.IntN(3)), fmt.Sprint("d", random.IntN(3))}
 					s, ok := l.Take(p.Host, p, every)
