@@ -8,9 +8,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/mxseal/mxseal/examples/internal/situations"
+	"github.com/mxseal/mxseal/internal/test/await"
 	"github.com/mxseal/mxseal/internal/test/interop"
 	"github.com/mxseal/mxseal/internal/test/interop/mailserver"
 	"github.com/mxseal/mxseal/policy"
@@ -372,17 +372,7 @@ func TestPostfixNeedsVerifiedCertificate(t *testing.T) {
 			t.Errorf("%s, to a host without TLS: %v", name, err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for len(postfix.Messages(t)) < len(clients) {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("Postfix has %d messages", len(postfix.Messages(t)))
-		}
-	}
+	await.Until(t, "Postfix has all messages", func() bool { return len(postfix.Messages(t)) >= len(clients) })
 	all := strings.Join(postfix.Messages(t), "\n")
 	for name := range clients {
 		if !strings.Contains(all, "Hello by "+name) {

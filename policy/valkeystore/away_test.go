@@ -37,6 +37,10 @@ var losses = []loss{
 	},
 }
 
+// soonLost makes a Store notice soon that a server does not answer. A server that answers has time enough, however
+// busy the machine is.
+func soonLost(config *Config) { config.Timeout = 3 * time.Second }
+
 // While the server is away, a Store returns what it has in memory and fails
 // quickly for other domains. When the server is back, the Store writes what it
 // could not write before.
@@ -47,8 +51,7 @@ func TestMemoryServesWhileServerIsAway(t *testing.T) {
 			t.Parallel()
 			srv := startServer(t)
 			way := startProxy(t, srv.addr)
-			quick := func(config *Config) { config.Timeout = 200 * time.Millisecond }
-			s := open(t, at(way.addr, quick))
+			s := open(t, at(way.addr, soonLost))
 			heard := listen(t, s)
 			known, old := entry("known.example", time.Hour), entry("changed.example", time.Hour)
 			put(t, s, known)

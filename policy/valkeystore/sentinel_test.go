@@ -26,8 +26,8 @@ func TestFailoverKeepsPolicies(t *testing.T) {
 	})
 	config := filepath.Join(t.TempDir(), "sentinel.conf")
 	text := "sentinel monitor policies " + host + " " + port + " 1\n" +
-		"sentinel down-after-milliseconds policies 300\n" +
-		"sentinel failover-timeout policies 2000\n"
+		"sentinel down-after-milliseconds policies 3000\n" +
+		"sentinel failover-timeout policies 20000\n"
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -328,6 +328,40 @@ func TestExplainFailedRefreshOnly(t *testing.T) {
 	}
 }
 
+// RPT-29: sessions that met the remembered policy explain no failures of other sessions. Where a sender counts
+// them as failed, they explain those.
+func TestRememberedPolicyExplainsNoFailure(t *testing.T) {
+	t.Parallel()
+	const successes = 10 // of reportOf
+	fetch := func(n int64) report.Detail {
+		return report.Detail{Type: tlsrpt.STSPolicyFetchError, ReasonCode: "http-status-404", Sessions: n}
+	}
+	host := func(n int64) report.Detail {
+		return report.Detail{Type: tlsrpt.CertificateExpired, MXHost: "mx.example.com", Sessions: n}
+	}
+	for name, test := range map[string]struct {
+		failures    int64
+		details     []report.Detail
+		unexplained int64
+	}{
+		"only successes":                      {0, []report.Detail{fetch(successes)}, 0},
+		"failures without details":            {5, []report.Detail{fetch(successes)}, 5},
+		"some without details":                {5, []report.Detail{fetch(successes), host(2)}, 3},
+		"failures with both details":          {5, []report.Detail{fetch(successes + 5), host(5)}, 0},
+		"two kinds of details":                {8, []report.Detail{fetch(6), fetch(4), host(1)}, 7},
+		"counted as failed":                   {10, []report.Detail{fetch(10)}, 0},
+		"counted as failed, some with both":   {10, []report.Detail{fetch(10), host(3)}, 0},
+		"counted as failed, some unexplained": {10, []report.Detail{fetch(6), host(1)}, 3},
+		"more details than failures":          {2, []report.Detail{host(9)}, 0},
+	} {
+		r := reportOf("a", 1, enforceOf, test.details...)
+		r.Policies[0].Summary.Failures = test.failures
+		if d := overviewOf(r).Domains[0]; d.Unexplained != test.unexplained || d.Failures != test.failures {
+			t.Errorf("%s: %d of %d failures unexplained, want %d", name, d.Unexplained, d.Failures, test.unexplained)
+		}
+	}
+}
+
 // Programs read the overview in JSON.
 func TestOverviewJSON(t *testing.T) {
 	t.Parallel()

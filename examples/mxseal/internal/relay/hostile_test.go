@@ -44,7 +44,7 @@ func TestHostileClientsAreRefused(t *testing.T) {
 		{"a message that will be", "EHLO client.test\r\nMAIL FROM:<me@sender.test> SIZE=1001\r\nQUIT\r\n", "552 5.3.4 "},
 		{"chunks that are too large together", "EHLO client.test\r\nMAIL FROM:<me@sender.test>\r\nRCPT TO:<you@good.test>\r\n" +
 			"BDAT 800\r\n" + strings.Repeat("x\r\n\r\n", 160) + "BDAT 800 LAST\r\n" + strings.Repeat("x\r\n\r\n", 160) + "QUIT\r\n", "552 5.3.4 "},
-		{"an endless command", "EHLO " + strings.Repeat("x", 1<<20), "500 5.4.0 "},
+		{"an endless command", "EHLO " + strings.Repeat("x", 1<<20), "500 5.5.2 "},
 		{"a web browser", "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: x\r\nAccept: */*\r\nContent-Length: 200\r\n\r\n" + envelopeText + ".\r\n", "500 5.5.1 "},
 		{"a command in an address", "EHLO client.test\r\nMAIL FROM:<me@sender.test>\r\nRCPT TO:<\"a\rDATA\"@good.test>\r\nQUIT\r\n", "421 4.4.0 "},
 		{"a NUL in an address", "EHLO client.test\r\nMAIL FROM:<me@sender.test>\r\nRCPT TO:<\"a\x00\"@good.test>\r\nDATA\r\n.\r\nQUIT\r\n", "553 5.1.3 "},

@@ -405,18 +405,22 @@ func FuzzServer(f *testing.F) {
 	for _, input := range []string{"", "7:QUERY 1,", "9:QUERY 1,2,", "1:,,", "10000:x", "3:a b,0:,"} {
 		f.Add(input)
 	}
-	s := socketmap.New(map[string]socketmap.Map{"QUERY": echo}, slog.New(slog.DiscardHandler))
 	f.Fuzz(func(t *testing.T, input string) {
-		l := make(pipes)
-		go s.Serve(l)
-		ours, theirs := net.Pipe()
-		l <- theirs
-		go func() {
-			io.WriteString(ours, input)
-			ours.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-		}()
-		output, _ := io.ReadAll(ours)
-		ours.Close()
+		var output []byte
+		synctest.Test(t, func(t *testing.T) { // time passes only once all is answered
+			s := socketmap.New(map[string]socketmap.Map{"QUERY": echo}, slog.New(slog.DiscardHandler))
+			l := make(pipes)
+			go s.Serve(l)
+			ours, theirs := net.Pipe()
+			l <- theirs
+			go func() {
+				io.WriteString(ours, input)
+				ours.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+			}()
+			output, _ = io.ReadAll(ours)
+			ours.Close()
+			s.Shutdown(t.Context())
+		})
 		for rest := string(output); rest != ""; {
 			var n int
 			var text string

@@ -2,11 +2,13 @@ package web
 
 import (
 	"fmt"
+	"html"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -266,6 +268,51 @@ func TestLatestEventsAreKept(t *testing.T) {
 	if text := passed.String(); strings.Contains(text, "number") || !strings.Contains(text, "g.a=1") {
 		t.Error(text)
 	}
+}
+
+// Who pages through the events sees each once, although more come, until those that follow are forgotten.
+func TestEventsDoNotMoveWhilePaging(t *testing.T) {
+	t.Parallel()
+	c := newConfig(policytest.New(t))
+	pages := newPages(t, c)
+	log, logged := slog.New(c.Events.Handler(slog.DiscardHandler)), 0
+	add := func(n int) {
+		for range n {
+			logged++
+			log.Info("event", "n", logged)
+		}
+	}
+	shown := regexp.MustCompile(`event \(n=([0-9]+)\)`)
+	next := regexp.MustCompile(`<a href="(\?after=[^"]+)" rel="next">`)
+	page := func(query string, first, last int) string {
+		t.Helper()
+		text := get(t, pages, "/events"+query).Body.String()
+		var got []string
+		for _, each := range shown.FindAllStringSubmatch(text, -1) {
+			got = append(got, each[1])
+		}
+		var want []string
+		for n := first; n >= last; n-- {
+			want = append(want, fmt.Sprint(n))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q has %q, want %d to %d", query, got, first, last)
+		}
+		link := next.FindStringSubmatch(text)
+		if link == nil {
+			return ""
+		}
+		return html.UnescapeString(link[1])
+	}
+	add(250)
+	second := page("", 250, 151)
+	add(170)
+	third := page(second, 150, 51)
+	add(maxEvents + 30 - logged) // the oldest 30 are forgotten
+	if more := page(third, 50, 31); more != "" {
+		t.Errorf("more follows: %s", more)
+	}
+	page("", logged, logged-99)
 }
 
 // Of the domains to which mail was not sent, the latest are kept.
