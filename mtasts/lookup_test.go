@@ -362,3 +362,32 @@ func TestM1DomainWithoutPolicyIsReadAgain(t *testing.T) {
 		wantMode(t, lookup(t, c), "")
 	})
 }
+
+// slowResolver takes a while for TXT records.
+type slowResolver struct {
+	*world
+	takes atomic.Int64 // a time.Duration
+}
+
+func (s *slowResolver) LookupTXTUntil(ctx context.Context, name string) ([]string, time.Time, error) {
+	time.Sleep(time.Duration(s.takes.Load()))
+	return s.world.LookupTXTUntil(ctx, name)
+}
+
+// STS-80: a policy that expires while DNS is asked is not in force when DNS has answered.
+func TestPolicyExpiresWhileDNSIsAsked(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		resolver := &slowResolver{world: w}
+		c := w.client(t, func(config *mtasts.Config) { config.Resolver = resolver })
+		first := lookup(t, c)
+		w.setTXT(txtAnswer{err: notFound("x")})
+		sleepTo(first.Expires, -4*time.Second)
+		resolver.takes.Store(int64(8 * time.Second))
+		r, changed, err := c.Recheck(t.Context(), domain)
+		if err != nil || !changed {
+			t.Errorf("changed %t, %v", changed, err)
+		}
+		wantMode(t, r, "")
+	})
+}
