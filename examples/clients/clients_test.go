@@ -104,7 +104,7 @@ func TestSituationsOfTheDemo(t *testing.T) {
 }
 
 // Over a Pool, mails to one host share a session, also those of a client that says QUIT.
-func TestPool(t *testing.T) {
+func TestPoolSharesSessions(t *testing.T) {
 	t.Parallel()
 	for name, client := range clients {
 		t.Run(name, func(t *testing.T) {
@@ -133,7 +133,7 @@ func TestPool(t *testing.T) {
 }
 
 // Through a smart host, each client begins after the login, and does not log in itself.
-func TestSmartHost(t *testing.T) {
+func TestSmartHostLoginComesFirst(t *testing.T) {
 	t.Parallel()
 	for name, client := range clients {
 		for _, port := range []uint16{465, 587} {
@@ -248,7 +248,7 @@ func allSituations() []situation {
 // Each client does what the plan says in each situation: the mail goes only where the plan
 // permits, the error is permanent or temporary as it should be, and the sessions are
 // recorded.
-func TestSituations(t *testing.T) {
+func TestClientsFollowPlanInEachSituation(t *testing.T) {
 	t.Parallel()
 	for _, s := range allSituations() {
 		t.Run(s.name, func(t *testing.T) {
@@ -345,7 +345,7 @@ var hello = Mail{
 }
 
 // Each client sends to a Postfix with a verified certificate, and not to one without.
-func TestPostfix(t *testing.T) {
+func TestPostfixNeedsVerifiedCertificate(t *testing.T) {
 	t.Parallel()
 	interop.Need(t, "postfix")
 	inet := policytest.New(t)

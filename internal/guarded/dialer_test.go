@@ -105,7 +105,7 @@ func wantError(t *testing.T, err error, step guarded.Step, cause error) {
 
 // The decision on SSRF, field note 50: which addresses are dialed, and that they
 // are the ones that were checked.
-func TestAddresses(t *testing.T) {
+func TestOnlyCheckedAddressesAreDialed(t *testing.T) {
 	t.Parallel()
 	lots := func(format string) (list []string) {
 		for i := range 20 {
@@ -159,7 +159,7 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-func TestResolverError(t *testing.T) {
+func TestResolverErrorIsKept(t *testing.T) {
 	t.Parallel()
 	w := world{err: &net.DNSError{Err: "no such host", IsNotFound: true}}
 	_, err := w.dialer().DialTLS(t.Context(), host, "443")
@@ -168,7 +168,7 @@ func TestResolverError(t *testing.T) {
 
 // One address that does not answer takes its own time and no more; the end of the
 // context ends all.
-func TestConnectTime(t *testing.T) {
+func TestConnectTimeOfEachAddress(t *testing.T) {
 	t.Parallel()
 	for limit, want := range map[time.Duration]struct {
 		dials int
@@ -222,7 +222,7 @@ func TestNoAddressOfFamily(t *testing.T) {
 }
 
 // STS-44 to STS-47, STS-93, RPT-15: the certificate and the version of TLS.
-func TestHandshake(t *testing.T) {
+func TestHandshakeChecksCertificateAndVersion(t *testing.T) {
 	t.Parallel()
 	root := testpki.Root(t, "Root")
 	good := root.Server(t, []string{host})
@@ -271,7 +271,7 @@ func TestHandshake(t *testing.T) {
 }
 
 // What the caller needs to tell one bad certificate from another is in the error.
-func TestCertificateError(t *testing.T) {
+func TestCertificateErrorNamesReason(t *testing.T) {
 	t.Parallel()
 	w := world{addrs: addrs("11.0.0.1")}
 	w.serve(t, testpki.SelfSigned(t, []string{host}), tls.VersionTLS13, func(*tls.Conn, net.Conn) {})
@@ -286,7 +286,7 @@ func TestCertificateError(t *testing.T) {
 }
 
 // A server that is silent is waited for as long as the context allows.
-func TestSilentServer(t *testing.T) {
+func TestSilentServerEndsWithContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := world{addrs: addrs("11.0.0.1")}
@@ -303,7 +303,7 @@ func TestSilentServer(t *testing.T) {
 }
 
 // STS-53: an end of the connection is distinguished from the end of TLS.
-func TestTruncation(t *testing.T) {
+func TestTruncationIsNoEndOfTLS(t *testing.T) {
 	t.Parallel()
 	root := testpki.Root(t, "Root")
 	for what, test := range map[string]struct {
@@ -365,7 +365,7 @@ func TestCloseDoesNotWait(t *testing.T) {
 }
 
 // A host can put nothing into a log but one line.
-func TestErrorText(t *testing.T) {
+func TestErrorTextIsOneLine(t *testing.T) {
 	t.Parallel()
 	err := &guarded.Error{Step: guarded.Connect, Host: "a\x1b[0m", Err: errors.New(strings.Repeat("\n", 10000))}
 	if text := err.Error(); len(text) > 600 || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {

@@ -279,7 +279,7 @@ func TestMessagesShowParameters(t *testing.T) {
 
 // Connections get the options of InTurn one by one, with the certificates that
 // belong to them.
-func TestInTurn(t *testing.T) {
+func TestConnectionsGetOptionsInTurn(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	mx := inet.Host("mx.example.org", policytest.InTurn(

@@ -58,7 +58,7 @@ func TestReplyIsLost(t *testing.T) {
 
 // A server that hangs can execute a command that has timed out after its
 // repetition and after later commands. Nothing is counted twice.
-func TestLateExecution(t *testing.T) {
+func TestLateExecutionCountsNothingTwice(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	r := open(t, at(srv.addr, func(config *Config) { config.Timeout = time.Second })).Reports()

@@ -23,7 +23,7 @@ func wantDamage(t *testing.T, what string, err error, names string) {
 
 // Damaged sums of a domain are an error that names it, whether the part is open
 // or sealed. They are never reported partially.
-func TestDamagedSums(t *testing.T) {
+func TestDamagedSumsAreAnError(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	s := open(t, at(srv.addr))

@@ -11,7 +11,7 @@ import (
 
 // The primary server dies and a replica with less data takes over. The relays
 // keep their policies and write the missing ones to the new primary server.
-func TestFailover(t *testing.T) {
+func TestFailoverKeepsPolicies(t *testing.T) {
 	t.Parallel()
 	primary := startServer(t, "--repl-diskless-sync-delay", "0")
 	host, port, _ := net.SplitHostPort(primary.addr)

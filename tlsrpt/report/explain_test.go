@@ -181,7 +181,7 @@ func TestR15CodesOfOthers(t *testing.T) {
 }
 
 // Each effect, by the policy and the result.
-func TestEffects(t *testing.T) {
+func TestEffectOfEachPolicyAndResult(t *testing.T) {
 	t.Parallel()
 	unknown := tlsrpt.Policy{Type: tlsrpt.STS, Domain: "example.com"}
 	withHosts := enforceOf
@@ -216,7 +216,7 @@ func TestEffects(t *testing.T) {
 
 // The worst comes first: mail that waited before failures that were only observed, ongoing
 // problems before past ones, many sessions before few. Domains are in the same order.
-func TestWorstFirst(t *testing.T) {
+func TestWorstFailureComesFirst(t *testing.T) {
 	t.Parallel()
 	fail := func(resultType tlsrpt.ResultType, sessions int64) report.Detail {
 		return report.Detail{Type: resultType, Sessions: sessions}
@@ -242,7 +242,7 @@ func TestWorstFirst(t *testing.T) {
 }
 
 // The text says since when, at which hosts, and who reports it, and counts what it omits.
-func TestOverviewText(t *testing.T) {
+func TestOverviewSaysWhenAndWhere(t *testing.T) {
 	t.Parallel()
 	at := func(resultType tlsrpt.ResultType, host, ip string) report.Detail {
 		return report.Detail{Type: resultType, MXHost: host, ReceivingIP: netip.MustParseAddr(ip), Sessions: 2}
@@ -285,7 +285,7 @@ func TestOverviewText(t *testing.T) {
 }
 
 // A report without failures says that there is nothing to do, and so does none at all.
-func TestExplainSuccess(t *testing.T) {
+func TestExplainNothingToDo(t *testing.T) {
 	t.Parallel()
 	if text := explained(t, reportOf("a", 1, daneOf)); !strings.HasSuffix(text, "met the policy, 0 did not\n\nNo session failed: there is nothing to do.\n") {
 		t.Errorf("got\n%s", text)
@@ -298,7 +298,7 @@ func TestExplainSuccess(t *testing.T) {
 
 // RPT-29: where only the refresh of a policy failed, no session did, and the text says what to do
 // all the same. So do reports of senders that count such sessions as failed.
-func TestExplainRemembered(t *testing.T) {
+func TestExplainFailedRefreshOnly(t *testing.T) {
 	t.Parallel()
 	ours := reportOf("a", 1, enforceOf, report.Detail{Type: tlsrpt.STSPolicyFetchError, ReasonCode: "http-status-404", Sessions: 10})
 	ours.Policies[0].Summary.Failures = 0

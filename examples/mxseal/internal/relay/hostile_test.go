@@ -11,7 +11,7 @@ const envelopeText = "EHLO client.test\r\nMAIL FROM:<me@sender.test>\r\nRCPT TO:
 
 // No message can inject a second message, whatever its line ends are, and none
 // prevents the relay from finding its end.
-func TestSmuggling(t *testing.T) {
+func TestNoMessageIsSmuggled(t *testing.T) {
 	t.Parallel()
 	second := crlf("MAIL FROM:<boss@sender.test>", "RCPT TO:<you@good.test>", "DATA", "Subject: smuggled", "", ".", "QUIT")
 	for _, end := range []string{
@@ -32,7 +32,7 @@ func TestSmuggling(t *testing.T) {
 	}
 }
 
-func TestHostileClients(t *testing.T) {
+func TestHostileClientsAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name, said, reply string
@@ -66,7 +66,7 @@ func TestHostileClients(t *testing.T) {
 	}
 }
 
-func TestLoop(t *testing.T) {
+func TestManyReceivedFieldsAreALoop(t *testing.T) {
 	t.Parallel()
 	for n, want := range map[int]bool{maxReceived - 1: true, maxReceived: false} {
 		text := strings.Repeat("received : from x\r\n by y\r\n", n) + "\r\nReceived: in the body\r\n"
@@ -78,7 +78,7 @@ func TestLoop(t *testing.T) {
 
 // Text from the client cannot inject anything into the Received field or after
 // it.
-func TestTraceField(t *testing.T) {
+func TestNothingIsInjectedIntoReceived(t *testing.T) {
 	t.Parallel()
 	for _, helo := range []string{"a\r\nBcc: x", "a b", "a(", "a;", "\x00", "\u00e4", strings.Repeat("x", 256)} {
 		field := string(trace{helo: helo, addr: "[127.0.0.1]", by: "b.test", with: "ESMTP"}.field())

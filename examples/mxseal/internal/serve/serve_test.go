@@ -219,7 +219,7 @@ func TestServe(t *testing.T) {
 }
 
 // A reload changes domains and options, and keeps what is known. A file that is wrong changes nothing.
-func TestReload(t *testing.T) {
+func TestReloadKeepsWhatIsKnown(t *testing.T) {
 	inet := newInternet(t)
 	r := start(t, inet, dirOf(t), plain)
 	ask := func(want string) {
@@ -255,7 +255,7 @@ func TestReload(t *testing.T) {
 }
 
 // Sessions that Postfix reports are in the store when the daemon has ended.
-func TestCollector(t *testing.T) {
+func TestCollectedSessionsAreStored(t *testing.T) {
 	inet := newInternet(t)
 	r := start(t, inet, dirOf(t), plain+"[tlsrpt-reports]\ncontact = 'tls@sender.example'\n[tlsrpt-collector]\nlisten = ['unix:DIR/tlsrpt.sock']\n")
 	c, err := net.Dial("unixgram", filepath.Join(r.dir, "tlsrpt.sock"))
@@ -325,7 +325,7 @@ func TestSockets(t *testing.T) {
 }
 
 // The daemon tells systemd when it is ready, reloads and ends, and gives signs of life.
-func TestNotify(t *testing.T) {
+func TestSystemdIsNotified(t *testing.T) {
 	dir := dirOf(t)
 	l, err := net.ListenPacket("unixgram", filepath.Join(dir, "notify"))
 	if err != nil {

@@ -54,7 +54,7 @@ func newPages(t *testing.T, c Config) http.Handler {
 
 // A request under a name that an attacker can choose is refused, whatever it asks for, and one from a page of
 // another site looks up nothing. Nothing can be changed.
-func TestGuard(t *testing.T) {
+func TestForeignRequestsAreRefused(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("dane.example").MX("mx.dane.example")
@@ -119,7 +119,7 @@ func TestGuard(t *testing.T) {
 }
 
 // At most maxRequests pages are made at the same time. Monitors are answered nevertheless.
-func TestPlaces(t *testing.T) {
+func TestPagesAtOnceAreBounded(t *testing.T) {
 	t.Parallel()
 	c := newConfig(policytest.New(t))
 	in, out := make(chan bool), make(chan bool)
@@ -154,7 +154,7 @@ func TestPlaces(t *testing.T) {
 }
 
 // A list of any length is shown page by page, without a gap, and no more rows than those of a page are kept.
-func TestLook(t *testing.T) {
+func TestListIsShownPageByPage(t *testing.T) {
 	t.Parallel()
 	const n = 100_000
 	all := func(yield func(int) bool) {
@@ -204,7 +204,7 @@ func TestLook(t *testing.T) {
 }
 
 // Hosts and lookups that stall are shown with their domains. A request that is too long is refused.
-func TestStalling(t *testing.T) {
+func TestStallingHostsAreShown(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("dane.example").MX("mx.dane.example", "mx2.dane.example")
@@ -244,7 +244,7 @@ func TestStalling(t *testing.T) {
 }
 
 // The latest events are kept, with what they are about, as text that is safe to show and of bounded length.
-func TestEvents(t *testing.T) {
+func TestLatestEventsAreKept(t *testing.T) {
 	t.Parallel()
 	var events Events
 	passed := new(strings.Builder)
@@ -316,7 +316,7 @@ func TestEventsDoNotMoveWhilePaging(t *testing.T) {
 }
 
 // Of the domains to which mail was not sent, the latest are kept.
-func TestWaits(t *testing.T) {
+func TestLatestWaitingDomainsAreKept(t *testing.T) {
 	t.Parallel()
 	var waits Waits
 	now := time.Now()
@@ -336,7 +336,7 @@ func TestWaits(t *testing.T) {
 	}
 }
 
-func TestMoment(t *testing.T) {
+func TestMomentInWords(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
 	for away, want := range map[time.Duration]string{

@@ -46,7 +46,7 @@ func park(t *testing.T, l *Lot[string, string], key, session string, p Place) {
 }
 
 // Take returns the session that was used last among those of the key that fit.
-func TestTake(t *testing.T) {
+func TestTakeReturnsLatestThatFits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var r recorder
@@ -75,7 +75,7 @@ func TestTake(t *testing.T) {
 }
 
 // A session that is idle for too long is left, and not one that was taken meanwhile.
-func TestExpiry(t *testing.T) {
+func TestIdleSessionExpires(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var r recorder
@@ -108,7 +108,7 @@ func TestExpiry(t *testing.T) {
 
 // Callers that wait get places in turn, and a place that comes too late for one goes to
 // the next.
-func TestWaiting(t *testing.T) {
+func TestWaitingCallersGetPlacesInTurn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var r recorder
@@ -151,7 +151,7 @@ func TestWaiting(t *testing.T) {
 
 // Random calls by many goroutines: no bound is ever exceeded, no session is handed out
 // twice or ended twice, and in the end every place is free.
-func TestRandomCalls(t *testing.T) {
+func TestRandomCallsKeepBounds(t *testing.T) {
 	t.Parallel()
 	base := seed.New(t)
 	synctest.Test(t, func(t *testing.T) {
