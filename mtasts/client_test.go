@@ -379,6 +379,7 @@ func TestConcurrentLookupsFetchOnce(t *testing.T) {
 		}
 		wg.Wait()
 		wantCounts(t, w, 1, 1)
+		c.Close() // which waits for all of them
 	})
 }
 

@@ -123,6 +123,7 @@ func TestResponsesThatAreAccepted(t *testing.T) {
 		"STS-49 307":                       {status(307, "Location: /x"), mtasts.KindFetch, "http-redirect"},
 		"STS-49 308":                       {status(308, "Location: /x"), mtasts.KindFetch, "http-redirect"},
 		"STS-49 redirect without location": {status(302), mtasts.KindFetch, "http-redirect"},
+		"identity coding":                  {func(*world) site { return respond(200, "text/plain", enforce, "Content-Encoding: Identity") }, "", ""},
 		"STS-49 refresh":                   {status(200, "Refresh: 0; url=http://127.0.0.1/"), "", ""},
 		"STS-53 64 KiB":                    {func(*world) site { return respond(200, "text/plain", full) }, "", ""},
 		"STS-53 one more": {func(*world) site { return respond(200, "text/plain", full+"b") },

@@ -91,6 +91,10 @@ func TestParsePolicy(t *testing.T) {
 		{"STS-34 none", policyWith("mode: none"), ""},
 		{"STS-34 unknown (AMB-4)", policyWith("mode: report"), "policy-mode"},
 		{"STS-34 empty", policyWith("mode:"), "policy-mode"},
+		{"STS-34 repeated, without a colon", plain + "mode\n", "policy-syntax"},
+		{"STS-32 repeated, without a colon", plain + "version\n", "policy-syntax"},
+		{"STS-35 repeated, without a colon", plain + "max_age\n", "policy-syntax"},
+		{"the first octet above ASCII", plain + "x: a\x80\n", "policy-syntax"},
 		{"STS-34 case", policyWith("mode: Enforce"), "policy-mode"},
 
 		{"STS-35 no max_age", strings.Replace(plain, "max_age: 86400\n", "", 1), "policy-max-age"},
@@ -100,6 +104,7 @@ func TestParsePolicy(t *testing.T) {
 		{"STS-35 fraction", policyWith("max_age: 1.5"), "policy-max-age"},
 		{"STS-35 unit", policyWith("max_age: 1d"), "policy-max-age"},
 		{"STS-35 other digits", policyWith("max_age: \u0661"), "policy-max-age"},
+		{"STS-35 the character after 9", policyWith("max_age: 8640:"), "policy-max-age"},
 		{"STS-35 space inside", policyWith("max_age: 86 400"), "policy-max-age"},
 
 		{"STS-37 enforce without mx", strings.Replace(plain, "mx: mail.example.com\n", "", 1), "policy-mx"},

@@ -71,6 +71,11 @@ func anEntry(t *testing.T) Entry {
 	return s.entry()
 }
 
+// padded returns a policy of that many octets.
+func padded(text string, octets int) string {
+	return text + "x: " + strings.Repeat("x", octets-len(text)-len("x: \n")) + "\n"
+}
+
 const aKey = "0123456789abcdef"
 
 // M1: whether the store may have a policy that is not known. An entry that was there once is
@@ -142,7 +147,7 @@ func TestM2InvalidEntryIsRemovedUnlessShared(t *testing.T) {
 		"a malformed id":    func(e *Entry) { e.ID = "?" },
 		"no time":           func(e *Entry) { e.Fetched = time.Time{} },
 		"no policy":         func(e *Entry) { e.Text = "version: STSv2\n" },
-		"an octet too many": func(e *Entry) { e.Text += strings.Repeat("x", MaxPolicySize+1-len(e.Text)) },
+		"an octet too many": func(e *Entry) { e.Text = padded(e.Text, MaxPolicySize+1) },
 	} {
 		e := valid
 		change(&e)
@@ -172,7 +177,7 @@ func TestM2InvalidEntryIsRemovedUnlessShared(t *testing.T) {
 	}
 
 	largest := valid
-	largest.Text += "x: " + strings.Repeat("x", MaxPolicySize-len(largest.Text)-len("x: \n")) + "\n"
+	largest.Text = padded(largest.Text, MaxPolicySize)
 	if _, err := restore(largest, "example.com", noon); err != nil || len(largest.Text) != MaxPolicySize {
 		t.Errorf("a policy of %d octets: %v", len(largest.Text), err)
 	}
