@@ -19,7 +19,7 @@ import (
 // ask returns the records of one type from the name server, as text.
 func ask(t *testing.T, inet *policytest.Internet, name string, qtype uint16) []string {
 	t.Helper()
-	c := &dns.Client{Net: "tcp", Timeout: 5 * time.Second}
+	c := &dns.Client{Net: "tcp", Timeout: time.Minute}
 	reply, _, err := c.Exchange(new(dns.Msg).SetQuestion(dns.Fqdn(name), qtype), inet.DNSAddr())
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +128,7 @@ func fetch(t *testing.T, inet *policytest.Internet, domain string) (status int, 
 	t.Helper()
 	transport := &http.Transport{DialContext: inet.Dial, TLSClientConfig: &tls.Config{RootCAs: inet.RootCAs()}}
 	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, Timeout: 5 * time.Second,
+	client := &http.Client{Transport: transport, Timeout: time.Minute,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	r, err := client.Get("https://mta-sts." + domain + "/.well-known/mta-sts.txt")
 	if err != nil {

