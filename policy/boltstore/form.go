@@ -81,17 +81,12 @@ func seal(key, content []byte) []byte {
 	return content
 }
 
-// unseal returns a decoder for a value of the file.
+// unseal returns a decoder for a value of the file, which fails if the checksum is wrong.
 func unseal(key, value []byte) decoder {
-	if !isSealed(key, value) {
+	if len(value) < 4 || binary.BigEndian.Uint32(value) != checksum(key, value[4:]) {
 		return decoder{fields.Decoder{Damaged: true}}
 	}
 	return decoderOf(string(value[4:]))
-}
-
-// isSealed reports whether the checksum of a value is right.
-func isSealed(key, value []byte) bool {
-	return len(value) >= 4 && binary.BigEndian.Uint32(value) == checksum(key, value[4:])
 }
 
 func checksum(key, data []byte) uint32 {

@@ -34,6 +34,8 @@ var (
 type Reports struct {
 	store *Store
 	group group
+	// unread has parts that were sealed and not read since.
+	unread unread
 
 	mu sync.Mutex
 	// journal is what the journal in the file has; isRead is false if that is not known.
@@ -137,6 +139,7 @@ func (r *Reports) merge(tx *bolt.Tx, more []addition) error {
 			err = s.add(j.forms[key], room)
 		}
 		if isDamagedSums(err) {
+			r.unread.forget(key)
 			if err = s.replace(); err == nil {
 				err = s.add(j.forms[key], room)
 			}
@@ -242,6 +245,12 @@ func (r *Reports) page(ctx context.Context, day report.Day, after string) (page 
 
 // Sums implements [reporter.Store]. A record that is damaged is an error.
 func (r *Reports) Sums(ctx context.Context, day report.Day, domain string) (part reporter.Part, err error) {
+	if err := ctx.Err(); err != nil {
+		return part, r.failed(err)
+	}
+	if part, ok := r.unread.take(dayDomain{day, domain}); ok && !r.store.isClosed() {
+		return part, nil
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.readJournal(ctx); err != nil {
@@ -269,16 +278,66 @@ func (r *Reports) Seal(ctx context.Context, day report.Day, domain string) (numb
 		if err != nil {
 			return err
 		}
+		isSmall := s.octets <= maxUnreadOctets
 		isNew := s.seal()
-		if err := s.check(); err != nil {
+		if number = int(s.number); number == 0 {
+			return nil
+		}
+		part, err := s.next(nil)
+		if err != nil || !isNew {
 			return err
 		}
-		if number = int(s.number); !isNew {
-			return nil
+		if isSmall {
+			r.unread.put(dayDomain{day, domain}, part)
 		}
 		return s.write()
 	})
-	return number, err
+	if err != nil {
+		r.unread.forget(dayDomain{day, domain}) // it may not be sealed
+		return 0, err
+	}
+	return number, nil
+}
+
+const (
+	// maxUnread is the number of parts that are kept until they are read, and
+	// maxUnreadOctets limits their size in the file.
+	maxUnread       = 1 << 10
+	maxUnreadOctets = 2 << 10
+)
+
+// unread has parts that Seal has checked and therefore read, for the next call of Sums. The
+// zero value is empty. Entries change within transactions, so in the order of these.
+type unread struct {
+	mu    sync.Mutex
+	parts map[dayDomain]reporter.Part
+}
+
+func (u *unread) put(key dayDomain, part reporter.Part) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.parts == nil || len(u.parts) >= maxUnread {
+		u.parts = make(map[dayDomain]reporter.Part)
+	}
+	u.parts[key] = part
+}
+
+// take returns the part of a key, which is removed, because it belongs to the caller then.
+func (u *unread) take(key dayDomain) (part reporter.Part, ok bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	part, ok = u.parts[key]
+	delete(u.parts, key)
+	return part, ok
+}
+
+func (u *unread) forget(key dayDomain) { u.take(key) }
+
+// clear removes all parts.
+func (u *unread) clear() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.parts = nil
 }
 
 // Delete implements [reporter.Store].
@@ -287,6 +346,9 @@ func (r *Reports) Delete(ctx context.Context, day report.Day, domain string, num
 		s, err := readSums(days.cursor(day), domain)
 		if err != nil {
 			return err
+		}
+		if s.number == uint64(number) {
+			r.unread.forget(dayDomain{day, domain})
 		}
 		return s.remove(number)
 	})
@@ -305,6 +367,7 @@ func (r *Reports) DeleteBefore(ctx context.Context, day report.Day) error {
 		return err
 	}
 	return r.failed(r.store.db.update(func(tx *bolt.Tx) error {
+		r.unread.clear()
 		if err := forgetWriters(tx, day); err != nil {
 			return err
 		}

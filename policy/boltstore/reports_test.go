@@ -8,11 +8,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/mxseal/mxseal/internal/test/reporttest"
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy/storetest"
 	"github.com/mxseal/mxseal/tlsrpt"
@@ -272,4 +274,119 @@ func TestR10IDSurvives(t *testing.T) {
 	if first, second := id(), id(); first == "" || first != second {
 		t.Errorf("the ID is %q, and then %q", first, second)
 	}
+}
+
+// What Sums returns from memory is what the file has.
+func TestUnreadPartIsInFile(t *testing.T) {
+	t.Parallel()
+	r := open(t, tempFile(t), Config{}).Reports()
+	small, large := batch(1, 3, reported), batch(2, 3, "large.example")
+	small.Sums[0].Results = []report.PolicyResult{reporttest.Failing(0), small.Sums[0].Results[0]}
+	large.Sums[0].Results[0].Policy = tlsrpt.Policy{Type: tlsrpt.STS, Domain: "large.example", Strings: []string{strings.Repeat("x", maxUnreadOctets)}}
+	add(t, r, small)
+	add(t, r, large)
+	for domain, kept := range map[string]int{reported: 1, "large.example": 0} {
+		if number := sealPart(t, r, domain); number != 1 || len(r.unread.parts) != kept {
+			t.Errorf("part %d of %s is sealed, and %d are kept, want %d", number, domain, len(r.unread.parts), kept)
+		}
+		var parts [2]reporter.Part
+		for i := range parts {
+			var err error
+			if parts[i], err = r.Sums(t.Context(), storetest.Day(), domain); err != nil || parts[i].Number != 1 {
+				t.Fatalf("%s: %+v, %v", domain, parts[i], err)
+			}
+		}
+		if !reflect.DeepEqual(parts[0], parts[1]) {
+			t.Errorf("%s: %+v, and then %+v", domain, parts[0], parts[1])
+		}
+	}
+	for i := range 2 * maxUnread {
+		r.unread.put(dayDomain{storetest.Day(), fmt.Sprint(i)}, reporter.Part{Number: 1})
+		if len(r.unread.parts) > maxUnread {
+			t.Fatalf("%d parts are kept", len(r.unread.parts))
+		}
+	}
+}
+
+func sealPart(t *testing.T, r *Reports, domain string) int {
+	t.Helper()
+	number, err := r.Seal(t.Context(), storetest.Day(), domain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return number
+}
+
+// A part that was sealed and not read is not returned when the file no longer has it.
+func TestUnreadPartIsForgotten(t *testing.T) {
+	t.Parallel()
+	sealed := func(t *testing.T) (*Store, *Reports) {
+		s := open(t, tempFile(t), Config{})
+		add(t, s.Reports(), batch(1, 1, reported))
+		if number := sealPart(t, s.Reports(), reported); number != 1 {
+			t.Fatalf("part %d", number)
+		}
+		return s, s.Reports()
+	}
+	t.Run("deleted", func(t *testing.T) {
+		t.Parallel()
+		_, r := sealed(t)
+		if err := r.Delete(t.Context(), storetest.Day(), reported, 2); err != nil {
+			t.Fatal(err)
+		}
+		if len(r.unread.parts) != 1 {
+			t.Error("the deletion of another part lets this one be forgotten")
+		}
+		if err := r.Delete(t.Context(), storetest.Day(), reported, 1); err != nil {
+			t.Fatal(err)
+		}
+		add(t, r, batch(2, 7, reported))
+		wantSessions(t, r, reported, 2, 7)
+	})
+	t.Run("too old", func(t *testing.T) {
+		t.Parallel()
+		_, r := sealed(t)
+		for range 2 {
+			if err := r.DeleteBefore(t.Context(), storetest.Day()+1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if part, err := r.Sums(t.Context(), storetest.Day(), reported); err != nil || part.Number != 0 {
+			t.Errorf("%+v, %v", part, err)
+		}
+	})
+	t.Run("damaged", func(t *testing.T) {
+		t.Parallel()
+		s, r := sealed(t)
+		damageRecord(t, s, reported, 0, func(v []byte) []byte { v[len(v)-1] ^= 1; return v })
+		add(t, r, batch(2, 7, reported))
+		mergeJournal(t, r)
+		wantSessions(t, r, reported, endedUnknown+1, 7)
+	})
+	t.Run("closed", func(t *testing.T) {
+		t.Parallel()
+		s, r := sealed(t)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Sums(t.Context(), storetest.Day(), reported); !errors.Is(err, ErrClosed) {
+			t.Errorf("Sums of a closed store: %v", err)
+		}
+	})
+	t.Run("not written", func(t *testing.T) {
+		t.Parallel()
+		path := tempFile(t)
+		s := open(t, path, Config{})
+		add(t, s.Reports(), batch(1, 1, reported))
+		mergeJournal(t, s.Reports())
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		r := open(t, path, Config{openFile: func(name string, _ int, perm fs.FileMode) (*os.File, error) {
+			return os.OpenFile(name, os.O_RDONLY, perm) // writes fail
+		}}).Reports()
+		if number, err := r.Seal(t.Context(), storetest.Day(), reported); err == nil || number != 0 || len(r.unread.parts) != 0 {
+			t.Errorf("part %d, %v, %d parts are kept", number, err, len(r.unread.parts))
+		}
+	})
 }

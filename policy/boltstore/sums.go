@@ -333,27 +333,6 @@ type policyDetails struct {
 	details []report.Detail
 }
 
-// check returns an error if records of the sealed part are damaged.
-func (s *domainSums) check() error {
-	if s.number == 0 {
-		return nil
-	}
-	prefix := s.partPrefix(s.number)
-	found, valid := uint64(0), true
-	err := ascend(s.cursor, prefix, func(k, v []byte) bool {
-		if !bytes.HasPrefix(k, prefix) {
-			return false
-		}
-		found++
-		valid = valid && isSealed(k, v)
-		return true
-	})
-	if err == nil && (!valid || found != s.sealed) {
-		err = s.damaged()
-	}
-	return err
-}
-
 // partPrefix returns the beginning of the keys of a part's records.
 func (s *domainSums) partPrefix(part uint64) []byte {
 	key := s.recordKey(part, 0, "")

@@ -63,6 +63,9 @@ func (r *Reporter) deliver(ctx context.Context, slot *pacing.Slot, j job, p *pro
 			continue
 		}
 		err = r.send(ctx, slot, endpoint, built, p.round)
+		if err != nil && ctx.Err() != nil {
+			return failed, ctx.Err() // the endpoint has not refused it
+		}
 		if err == nil && r.config.Logger.Enabled(ctx, slog.LevelInfo) {
 			r.log(ctx, slog.LevelInfo, "reporter: report delivered", j, slog.String("endpoint", endpoint.String()),
 				slog.String("report_id", built.report.ID), slog.Int("octets", len(built.gzip)))

@@ -225,6 +225,40 @@ func TestReporterReturns(t *testing.T) {
 	})
 }
 
+// RPT-76: a Reporter that ends between two endpoints of a report begins again with the first
+// one. The ID is the same, so that endpoint can ignore the report.
+func TestReporterEndsBetweenEndpoints(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.txt["example.com"] = []string{bothTXT}
+		w.count("example.com", today, met(noPolicy))
+		config, mailing := w.config(), make(chan struct{})
+		config.Mailer = reporter.MailerFunc(func(ctx context.Context, _ string, _ []string, _ []byte) error {
+			close(mailing)
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		stop := w.startFor(config)
+		<-mailing
+		stop()
+		if len(w.posts()) != 1 || w.left("example.com", today) == nil {
+			t.Fatalf("%d posted before the end, %v left", len(w.posts()), w.left("example.com", today))
+		}
+		w.count("example.com", today, met(noPolicy)) // belongs to the next report
+		w.start(w.config())
+		wait(24 * time.Hour)
+		posts, mails := w.posts(), w.mails()
+		if len(posts) != 3 || len(mails) != 2 || w.left("example.com", today) != nil {
+			t.Fatalf("%d posted, %d mailed, %v left", len(posts), len(mails), w.left("example.com", today))
+		}
+		if !reflect.DeepEqual(posts[1].report, posts[0].report) || !reflect.DeepEqual(mails[0].report, posts[0].report) {
+			t.Errorf("%+v again, and %+v by mail, after %+v", posts[1].report, mails[0].report, posts[0].report)
+		}
+		if posts[2].report.ID == posts[0].report.ID || mails[1].report.ID != posts[2].report.ID {
+			t.Errorf("the next report has the ID %s, and by mail %s, after %s", posts[2].report.ID, mails[1].report.ID, posts[0].report.ID)
+		}
+	})
+}
+
 // RPT-82: an endpoint cannot direct reports into the sender's network. The
 // address that is dialed is checked.
 func TestReporterRefusesSpecialAddresses(t *testing.T) {
