@@ -338,7 +338,7 @@ func TestDiscover(t *testing.T) {
 
 // DANE-63, D19: every combination of what the lookups of the two families give, with a
 // TLSA lookup that fails. Each family counts by its own status.
-func TestD19Families(t *testing.T) {
+func TestD19EachFamilyCountsByItsStatus(t *testing.T) {
 	t.Parallel()
 	type outcome struct {
 		what, answer string
@@ -418,7 +418,7 @@ func (a *ahead) LookupAhead(ctx context.Context, name string, qtype dnssec.Type)
 // TLSA records that are looked up together with the addresses count only where the
 // addresses require them, and are not waited for elsewhere. A failure of the early
 // lookup alone is no failure.
-func TestDiscoverAhead(t *testing.T) {
+func TestDiscoverAsksForTLSAAhead(t *testing.T) {
 	t.Parallel()
 	forever := func() (*dnssec.Answer, error) { select {} }
 	found := func() (*dnssec.Answer, error) {
@@ -454,7 +454,7 @@ func TestDiscoverAhead(t *testing.T) {
 
 // Field note 11, DANE-29, DANE-71, OPS-35, TLSA-21: records of which none is usable are
 // different from no records.
-func TestDiscoverUnusable(t *testing.T) {
+func TestDiscoverUnusableIsNotAbsent(t *testing.T) {
 	t.Parallel()
 	resolver := &asked{world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure",
 		"_25._tcp.mx.example. TLSA": "secure 1 1 1 00,3 1 1 00,9 9 9 ab"}}
@@ -469,7 +469,7 @@ func TestDiscoverUnusable(t *testing.T) {
 
 // Field note 12, DANE-101, OPS-38, TLSA-27, TLSA-28: nothing outlives its TTL, not
 // even a denial.
-func TestDiscoverExpires(t *testing.T) {
+func TestDiscoverExpiresWithTTL(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		a, aaaa, tlsa string
@@ -497,7 +497,7 @@ func TestDiscoverExpires(t *testing.T) {
 }
 
 // DANE-65, TLSA-11: the port that is connected to.
-func TestDiscoverPort(t *testing.T) {
+func TestDiscoverAsksForPort(t *testing.T) {
 	t.Parallel()
 	resolver := &asked{world: world{"mx.example. A": "secure 192.0.2.1", "mx.example. AAAA": "secure", "_2525._tcp.mx.example. TLSA": "secure " + tlsa}}
 	host, err := dane.Discover(t.Context(), resolver, "mx.example.", 2525)
@@ -521,7 +521,7 @@ func TestDiscoverAddressLiteral(t *testing.T) {
 }
 
 // TLSA-10: names are looked up in A-labels.
-func TestDiscoverNames(t *testing.T) {
+func TestDiscoverAsksInALabels(t *testing.T) {
 	t.Parallel()
 	resolver := &asked{world: world{"mx.xn--bcher-kva.example. A": "insecure 192.0.2.1", "mx.xn--bcher-kva.example. AAAA": "insecure"}}
 	host, err := dane.Discover(t.Context(), resolver, "mx.B\u00fccher.example", 25)
@@ -579,7 +579,7 @@ func TestDiscoverDNAME(t *testing.T) {
 }
 
 // The caller's context ends the lookups, which is no failure of the domain.
-func TestDiscoverContext(t *testing.T) {
+func TestDiscoverEndsWithContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -649,7 +649,7 @@ func (f resolverFunc) Lookup(_ context.Context, name string, qtype dnssec.Type) 
 }
 
 // Addresses looks up no TLSA records, and one family is enough.
-func TestAddresses(t *testing.T) {
+func TestAddressesAsksForNoTLSA(t *testing.T) {
 	t.Parallel()
 	resolver := &asked{world: world{"mx.example. A": "insecure 192.0.2.1", "mx.example. AAAA": "fail"}}
 	host, err := dane.Addresses(t.Context(), resolver, "mx.example")

@@ -11,7 +11,7 @@ import (
 )
 
 // RPT-54 to RPT-58: the report is about the attempt that got furthest.
-func TestMismatchReport(t *testing.T) {
+func TestMismatchIsAboutFurthestAttempt(t *testing.T) {
 	t.Parallel()
 	root, stranger := testpki.Root(t, "Root"), testpki.Root(t, "Stranger")
 	inter := root.Authority(t, "Intermediate")
@@ -54,7 +54,7 @@ func TestMismatchIsTemporary(t *testing.T) {
 
 // The text names the record, the certificate and the reason. It is short and
 // printable, whatever the server sends.
-func TestMismatchText(t *testing.T) {
+func TestMismatchTextIsShortAndPrintable(t *testing.T) {
 	t.Parallel()
 	root := testpki.Root(t, "Root\r\n250 OK\x1b[2J"+strings.Repeat("x", 60))
 	leaf := root.Server(t, []string{strings.Repeat("n", 5000)}, func(c *x509.Certificate) {

@@ -40,7 +40,7 @@ func TestReferenceNames(t *testing.T) {
 }
 
 // DANE-95 to DANE-99, AMB-14: which names in a certificate match.
-func TestVerifyNames(t *testing.T) {
+func TestVerifyMatchesNames(t *testing.T) {
 	t.Parallel()
 	root := testpki.Root(t, "Root")
 	records := []dane.Record{newRecord(t, "2 0 1", root.Cert)}

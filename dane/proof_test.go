@@ -2,9 +2,6 @@ package dane
 
 import (
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -111,7 +108,7 @@ func TestP7DigestAgilityInVerify(t *testing.T) {
 }
 
 // P7, OPS-25, OPS-26: the same under a local policy.
-func TestP7LocalDigests(t *testing.T) {
+func TestP7LocalDigestPolicy(t *testing.T) {
 	t.Parallel()
 	leaf, stranger := testpki.SelfSigned(t, names1), testpki.SelfSigned(t, names1)
 	sent := testpki.Chain(leaf)
@@ -140,10 +137,7 @@ func TestP7LocalDigests(t *testing.T) {
 // below it names, whatever its key is.
 func TestP8IssuersAreChainedByName(t *testing.T) {
 	t.Parallel()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testpki.NewKey(t)
 	root, renamed := testpki.WithKey(t, "Root", key), testpki.WithKey(t, "Renamed", key)
 	leaf := root.Server(t, names1)
 	for _, kind := range []string{"2 0 0", "2 0 1", "2 0 2", "2 1 0", "2 1 1", "2 1 2"} {
@@ -243,7 +237,7 @@ func TestP8BoundsOfTheSearch(t *testing.T) {
 }
 
 // P8: the size of a key that comes from DNS is bounded.
-func TestP8KeySize(t *testing.T) {
+func TestP8KeySizeIsBounded(t *testing.T) {
 	t.Parallel()
 	leaf := testpki.SelfSigned(t, names1)
 	for bits, want := range map[uint]reason{maxRSABits: badSignature, maxRSABits + 1: tooMuchWork} {
@@ -338,7 +332,7 @@ func TestP8ReasonOfEachCheck(t *testing.T) {
 }
 
 // P8, RFC 5280 section 4.2.1.9: path lengths greater than 0.
-func TestP8PathLength(t *testing.T) {
+func TestP8PathLengthAboveZero(t *testing.T) {
 	t.Parallel()
 	for limit, good := range map[int]bool{0: false, 1: false, 2: true, 3: true} {
 		root := testpki.Root(t, "Root", testpki.PathLen(limit))
@@ -355,7 +349,7 @@ func TestP8PathLength(t *testing.T) {
 
 // P8: the dates of an anchor that another authority issued do not count, before its time and
 // after it. A self-issued certificate of version 1 is an authority only as the anchor.
-func TestP8Anchors(t *testing.T) {
+func TestP8IssuedAnchorsHaveNoDates(t *testing.T) {
 	t.Parallel()
 	root := testpki.Root(t, "Root")
 	for what, change := range map[string]testpki.Change{"early": testpki.NotYetValid, "late": testpki.Expired} {

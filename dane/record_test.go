@@ -106,7 +106,7 @@ func TestRDATA(t *testing.T) {
 	}
 }
 
-func TestRecordText(t *testing.T) {
+func TestRecordMarshalText(t *testing.T) {
 	t.Parallel()
 	var r dane.Record
 	if err := r.UnmarshalText([]byte("DANE-EE SPKI SHA2-256 ab")); err != nil {

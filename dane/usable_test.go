@@ -55,7 +55,7 @@ func TestSelectUsable(t *testing.T) {
 }
 
 // OPS-24, OPS-27 to OPS-31, OPS-1, DANE-82, DANE-102, DANE-103, field note 20: digest agility.
-func TestSelectAgility(t *testing.T) {
+func TestSelectDigestAgility(t *testing.T) {
 	t.Parallel()
 	key := fmt.Sprintf("3 1 0 %x", testpki.SelfSigned(t, mxNames).Cert.RawSubjectPublicKeyInfo)
 	short512 := "3 1 2 " + strings.Repeat("a2", 63)
@@ -111,7 +111,7 @@ func TestSelectDoesNotWrite(t *testing.T) {
 }
 
 // OPS-25, OPS-26, TLSA-20: a local order of digests, and additional digests.
-func TestVerifierDigests(t *testing.T) {
+func TestVerifierHasDigestOrder(t *testing.T) {
 	t.Parallel()
 	cert := testpki.SelfSigned(t, mxNames).Cert
 	sha3 := sha3.Sum512(cert.RawSubjectPublicKeyInfo)

@@ -177,7 +177,7 @@ func TestVerifyDANETA(t *testing.T) {
 
 // DANE-83, OPS-13, field note 22: the checks of the path. The results are those of OpenSSL;
 // the comparison with it has many more cases.
-func TestVerifyConstraints(t *testing.T) {
+func TestVerifyChecksPath(t *testing.T) {
 	t.Parallel()
 	type changes = []testpki.Change
 	for _, test := range []struct {
@@ -286,7 +286,7 @@ func TestVerifySelfIssued(t *testing.T) {
 // RFC 5280 sections 4.1.2.1 and 4.2.1.9: certificates of versions before 3 cannot be
 // marked as authorities. Such a root can be a trust anchor; such an intermediate is
 // refused.
-func TestVerifyVersion1(t *testing.T) {
+func TestVerifyVersion1IsNoIntermediate(t *testing.T) {
 	t.Parallel()
 	root := testpki.Root(t, "Root")
 	ancient := root.Version1(t, nil)
@@ -298,7 +298,7 @@ func TestVerifyVersion1(t *testing.T) {
 }
 
 // OPS-17, TLSA-20: the kinds of keys and signatures that a bare key may have.
-func TestVerifySignatures(t *testing.T) {
+func TestVerifyBareKeySignatures(t *testing.T) {
 	t.Parallel()
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -357,7 +357,7 @@ func TestVerifyOnlyRecordsDecide(t *testing.T) {
 }
 
 // Verify uses the given time.
-func TestVerifyTime(t *testing.T) {
+func TestVerifyAtGivenTime(t *testing.T) {
 	t.Parallel()
 	root := testpki.Root(t, "Root")
 	leaf := root.Server(t, mxNames)

@@ -46,7 +46,7 @@ func wantCounts(t testing.TB, w *world, queries, dials int) {
 }
 
 // STS-4, STS-25, STS-41: the queries of a first lookup, and its result.
-func TestLookupFirst(t *testing.T) {
+func TestFirstLookupAsksAndFetches(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		c := w.client(t)
@@ -318,7 +318,7 @@ func TestExpiredPolicyIsFetchedAgain(t *testing.T) {
 
 // STS-51, field note 51: a policy that cannot be fetched causes one fetch in five
 // minutes for each id.
-func TestBackOff(t *testing.T) {
+func TestOneFetchInFiveMinutes(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.setSite(w.good(), respond(500, "text/plain", ""))
@@ -369,7 +369,7 @@ func TestBackOffForNewIDs(t *testing.T) {
 }
 
 // Field note 51: concurrent lookups of one domain cause one fetch.
-func TestConcurrentLookups(t *testing.T) {
+func TestConcurrentLookupsFetchOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		c := w.client(t)
@@ -433,7 +433,7 @@ func TestExtremesOfMaxAge(t *testing.T) {
 }
 
 // STS-77, STS-79: before a bounce, the id is looked up, whatever is remembered.
-func TestRecheck(t *testing.T) {
+func TestRecheckAsksAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		c := w.client(t)
@@ -562,6 +562,9 @@ func TestClose(t *testing.T) {
 		<-ended
 		wg.Wait()
 		log.want(t)
+		if f := c.Stats().Fetches; f.Changed.Count != 1 || f.Timeout.Count+f.Connect.Count+f.TLS.Count+f.HTTP.Count != 0 {
+			t.Errorf("a fetch that Close ended is counted: %+v", f)
+		}
 		if e, err := store.Get(t.Context(), domain); err != nil || e.ID != "1" || len(e.Failures) != 0 {
 			t.Errorf("stored %+v, %v", e, err)
 		}
@@ -580,7 +583,7 @@ func TestClose(t *testing.T) {
 }
 
 // Callers can distinguish "no policy" from "not known".
-func TestRemembered(t *testing.T) {
+func TestRememberedOrNotKnown(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		store := newMemStore()

@@ -23,7 +23,7 @@ import (
 )
 
 // STS-25, STS-50, STS-91: the request, and that no HTTP cache is used.
-func TestRequest(t *testing.T) {
+func TestRequestAsksNoCache(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		var requests []*http.Request
@@ -80,7 +80,7 @@ func TestM15CompressingHost(t *testing.T) {
 }
 
 // The answers with status 200 that are accepted.
-func TestResponses(t *testing.T) {
+func TestResponsesThatAreAccepted(t *testing.T) {
 	page := func(contentType string) func(*world) site {
 		return func(*world) site { return respond(200, contentType, enforce) }
 	}
@@ -229,7 +229,7 @@ func gzipped(s string) string {
 }
 
 // STS-44 to STS-47, STS-59: the certificate of the policy host.
-func TestCertificates(t *testing.T) {
+func TestCertificateOfPolicyHost(t *testing.T) {
 	past := time.Date(1999, 12, 31, 0, 0, 0, 0, time.UTC) // a bubble begins in 2000
 	future := time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)
 	for name, test := range map[string]struct {
@@ -323,7 +323,7 @@ func TestTLSVersions(t *testing.T) {
 
 // The decision on SSRF, field note 50: special-purpose addresses are not dialed, and
 // the dialed address is the one that was checked.
-func TestSpecialAddresses(t *testing.T) {
+func TestSpecialAddressesAreNotDialed(t *testing.T) {
 	for name, test := range map[string]struct {
 		addrs  []string
 		allow  func(netip.Addr) bool
@@ -359,7 +359,7 @@ func TestSpecialAddresses(t *testing.T) {
 }
 
 // Several addresses are tried, but not all, and each for a limited time.
-func TestSeveralAddresses(t *testing.T) {
+func TestSomeAddressesAreTried(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		var addrs []string
@@ -396,7 +396,7 @@ func TestSeveralAddresses(t *testing.T) {
 
 // STS-57, STS-96: a policy that cannot be refreshed is logged, unless its mode is
 // none. Hostile text stays on its line.
-func TestLog(t *testing.T) {
+func TestFailedRefreshIsLogged(t *testing.T) {
 	for mode, level := range map[string]string{"enforce": "WARN", "testing": "WARN", "none": ""} {
 		t.Run(mode, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {

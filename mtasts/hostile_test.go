@@ -79,7 +79,7 @@ func TestHTTP2Flood(t *testing.T) {
 
 // A redirect into the sender's own network, in any form, is reported and not
 // followed: nothing else is dialed or looked up.
-func TestRedirectInside(t *testing.T) {
+func TestRedirectInsideIsNotFollowed(t *testing.T) {
 	for _, location := range []string{
 		"https://127.0.0.1/", "http://[::1]:25/", "https://localhost/.well-known/mta-sts.txt",
 		"//169.254.169.254/latest/meta-data", "file:///etc/passwd", "gopher://10.0.0.1:25/", "\\\\10.0.0.1\\x",
@@ -117,7 +117,7 @@ func (r *rebinding) LookupNetIP(context.Context, string, string) ([]netip.Addr, 
 
 // Field note 68: a name that changes to an internal address after the check is not
 // looked up again before the dial. The next fetch refuses it.
-func TestRebinding(t *testing.T) {
+func TestRebindingIsRefused(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		r := &rebinding{world: w}
@@ -136,7 +136,7 @@ func TestRebinding(t *testing.T) {
 }
 
 // A policy host that renegotiates, as TLS 1.2 permits, is disconnected.
-func TestRenegotiation(t *testing.T) {
+func TestRenegotiationIsRefused(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.setHost(func(conn net.Conn) {

@@ -71,7 +71,7 @@ func TestM7LapsedPoliciesAreBounded(t *testing.T) {
 }
 
 // The estimate of what a state takes in memory grows with all that a domain chooses.
-func TestWeigh(t *testing.T) {
+func TestWeighGrowsWithContents(t *testing.T) {
 	t.Parallel()
 	weight := func(s *state) int {
 		_, size := s.weigh()
@@ -81,6 +81,7 @@ func TestWeigh(t *testing.T) {
 	base := weight(&state{})
 	for what, s := range map[string]*state{
 		"domain":       {domain: strings.Repeat("d", 1000)},
+		"id":           {id: strings.Repeat("x", 1000)},
 		"policy":       {policy: policy},
 		"old policies": {lapsed: &lapsed{state: &state{policy: policy}}},
 		"failed text":  {problems: &problems{failures: []failure{{text: strings.Repeat("x", 1000)}}}},
@@ -92,5 +93,8 @@ func TestWeigh(t *testing.T) {
 	}
 	if got := weight(&state{policy: policy}) - base; got < 1000+10*16 {
 		t.Errorf("a policy with ten patterns weighs %d", got)
+	}
+	if got := weight(&state{problems: new(problems)}) - base; got < problemsSize {
+		t.Errorf("problems weigh %d", got)
 	}
 }

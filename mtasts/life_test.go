@@ -13,7 +13,7 @@ import (
 
 // The table of the package comment: each step from one state to another, and when it
 // happens.
-func TestStates(t *testing.T) {
+func TestStepsBetweenStates(t *testing.T) {
 	type step struct {
 		change func(*world)
 		after  time.Duration

@@ -11,7 +11,7 @@ import (
 
 // STS-1, STS-62: the domain is looked up as given, in A-labels, and no parent domain
 // is.
-func TestLookupNames(t *testing.T) {
+func TestLookupAsksInALabels(t *testing.T) {
 	for given, want := range map[string]string{
 		"example.com":              "example.com",
 		"Example.COM":              "example.com",

@@ -199,6 +199,7 @@ func TestLines(t *testing.T) {
 		"\n":                      nil,
 		"a: b":                    {"a: b"},
 		"a: b \r\n\tc\n\n\rd\r\n": {"a: b ", "\tc", "", "\rd"},
+		"\na: b\n":                {"", "a: b"},
 		"a\xffb\n":                {"a\uFFFDb"},
 	} {
 		if got := mtasts.Lines(text); !slices.Equal(got, want) {

@@ -14,7 +14,7 @@ import (
 )
 
 // Policies are known before there is mail.
-func TestPreload(t *testing.T) {
+func TestPreloadFindsPolicies(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		c := w.client(t)
@@ -28,7 +28,7 @@ func TestPreload(t *testing.T) {
 }
 
 // An error of one domain does not prevent the lookup of the others.
-func TestPreloadErrors(t *testing.T) {
+func TestPreloadGoesOnAfterErrors(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.setHost(nil)

@@ -177,7 +177,7 @@ func TestRunReportsFailures(t *testing.T) {
 }
 
 // STS-87: while refreshes fail, lookups report it, and no longer after one succeeds.
-func TestRunRecovers(t *testing.T) {
+func TestRunReportsFailureUntilRefreshed(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.publish("1", enforceWeek)
@@ -201,7 +201,7 @@ func TestRunRecovers(t *testing.T) {
 
 // Run ends at once when ctx is done, even if a policy host does not answer. The
 // fetch that it ended is not a failure. A Lookup that waited for it does its own.
-func TestRunStops(t *testing.T) {
+func TestRunStopsAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.publish("1", enforceWeek)

@@ -66,7 +66,7 @@ func TestDNSTimeout(t *testing.T) {
 }
 
 // STS-52: the lookup of the policy host's addresses is part of the fetch.
-func TestAddressTimeout(t *testing.T) {
+func TestAddressLookupIsPartOfFetch(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		half := resolverFunc(func(ctx context.Context) ([]string, error) { return []string{"v=STSv1; id=1"}, nil })
 		start := time.Now()
@@ -83,7 +83,7 @@ func TestAddressTimeout(t *testing.T) {
 
 // STS-13: an alias of the record's name, which the resolver follows, changes
 // neither the policy domain nor the policy host.
-func TestAliasedRecord(t *testing.T) {
+func TestAliasedRecordKeepsDomain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.txts["_mta-sts.provider.example."] = w.txts["_mta-sts.example.com."]

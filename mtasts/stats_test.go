@@ -14,7 +14,7 @@ import (
 
 // C6: each fetch is counted once, by its outcome and duration, and so are the calls of the
 // store, the events, and the policies in memory.
-func TestC6Stats(t *testing.T) {
+func TestC6StatsCountEachFetchOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		store := newMemStore()
@@ -83,7 +83,7 @@ func TestC6Stats(t *testing.T) {
 }
 
 // C6: Policies yields each policy in force in memory, with its state.
-func TestC6Policies(t *testing.T) {
+func TestC6PoliciesYieldsEachInForce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		store := newMemStore()

@@ -132,7 +132,7 @@ func TestStoreIsSeldomWritten(t *testing.T) {
 
 // Field note 55: a failing store does not mean "no policy". Policies in memory stay
 // in force, others are fetched, and there is one event in a minute.
-func TestStoreFails(t *testing.T) {
+func TestFailingStoreEndsNoPolicy(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		store := newMemStore()
@@ -310,7 +310,7 @@ func (w watched) Watch(ctx context.Context, changed func(string)) error {
 
 // What one client has found, others know of at once. M2: they fetch it themselves if it
 // is weaker. An older policy does not replace a newer one.
-func TestStoreShared(t *testing.T) {
+func TestSharedStoreSpreadsPolicies(t *testing.T) {
 	for _, changed := range []string{domain, ""} {
 		t.Run(changed, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {

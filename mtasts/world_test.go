@@ -254,12 +254,12 @@ func lookup(t testing.TB, c *mtasts.Client) mtasts.Result {
 	return r
 }
 
-// wantError checks the kind and the reason code of r.Err.
+// wantError checks the kind and the reason code of r.Err, and that it is about the domain.
 func wantError(t testing.TB, r mtasts.Result, kind mtasts.Kind, reason string) {
 	t.Helper()
 	err, ok := r.Err.(*mtasts.Error)
-	if !ok || err.Kind != kind || err.ReasonCode != reason {
-		t.Errorf("error %v, want %s (%s)", r.Err, kind, reason)
+	if !ok || err.Kind != kind || err.ReasonCode != reason || err.Domain != r.Domain {
+		t.Errorf("error %v, want %s (%s) of %s", r.Err, kind, reason, r.Domain)
 	}
 }
 

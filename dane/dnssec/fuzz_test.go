@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"context"
 	"testing"
+	"testing/synctest"
 
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/anchor"
-	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/proof"
 	"github.com/mxseal/mxseal/dane/dnssec/internal/upstream"
 	"github.com/mxseal/mxseal/internal/test/dnsdata"
@@ -41,7 +41,6 @@ func FuzzReply(f *testing.F) {
 	for i, wire := range dnsdata.Replies(f) {
 		f.Add(uint8(i), wire)
 	}
-	v := w.validator()
 	f.Fuzz(func(t *testing.T, which uint8, wire []byte) {
 		q := names[int(which)%len(names)]
 		w.mu.Lock()
@@ -56,8 +55,16 @@ func FuzzReply(f *testing.F) {
 			return [][]byte{forged, honest}
 		}
 		w.mu.Unlock()
-		v.cache = memory.New(1 << 20)
-		a, err := v.Lookup(context.Background(), q.name, Type(q.qtype))
+		var a *Answer
+		var err error
+		synctest.Test(t, func(t *testing.T) { // waiting for what does not come takes no time
+			v, wrong := New(w.config())
+			if wrong != nil {
+				t.Fatal(wrong)
+			}
+			defer v.Close()
+			a, err = v.Lookup(t.Context(), q.name, Type(q.qtype))
+		})
 		if err != nil {
 			return
 		}

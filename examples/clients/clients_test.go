@@ -8,9 +8,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/mxseal/mxseal/examples/internal/situations"
+	"github.com/mxseal/mxseal/internal/test/await"
 	"github.com/mxseal/mxseal/internal/test/interop"
 	"github.com/mxseal/mxseal/internal/test/interop/mailserver"
 	"github.com/mxseal/mxseal/policy"
@@ -104,7 +104,7 @@ func TestSituationsOfTheDemo(t *testing.T) {
 }
 
 // Over a Pool, mails to one host share a session, also those of a client that says QUIT.
-func TestPool(t *testing.T) {
+func TestPoolSharesSessions(t *testing.T) {
 	t.Parallel()
 	for name, client := range clients {
 		t.Run(name, func(t *testing.T) {
@@ -133,7 +133,7 @@ func TestPool(t *testing.T) {
 }
 
 // Through a smart host, each client begins after the login, and does not log in itself.
-func TestSmartHost(t *testing.T) {
+func TestSmartHostLoginComesFirst(t *testing.T) {
 	t.Parallel()
 	for name, client := range clients {
 		for _, port := range []uint16{465, 587} {
@@ -248,7 +248,7 @@ func allSituations() []situation {
 // Each client does what the plan says in each situation: the mail goes only where the plan
 // permits, the error is permanent or temporary as it should be, and the sessions are
 // recorded.
-func TestSituations(t *testing.T) {
+func TestClientsFollowPlanInEachSituation(t *testing.T) {
 	t.Parallel()
 	for _, s := range allSituations() {
 		t.Run(s.name, func(t *testing.T) {
@@ -345,7 +345,7 @@ var hello = Mail{
 }
 
 // Each client sends to a Postfix with a verified certificate, and not to one without.
-func TestPostfix(t *testing.T) {
+func TestPostfixNeedsVerifiedCertificate(t *testing.T) {
 	t.Parallel()
 	interop.Need(t, "postfix")
 	inet := policytest.New(t)
@@ -372,17 +372,7 @@ func TestPostfix(t *testing.T) {
 			t.Errorf("%s, to a host without TLS: %v", name, err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for len(postfix.Messages(t)) < len(clients) {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("Postfix has %d messages", len(postfix.Messages(t)))
-		}
-	}
+	await.Until(t, "Postfix has all messages", func() bool { return len(postfix.Messages(t)) >= len(clients) })
 	all := strings.Join(postfix.Messages(t), "\n")
 	for name := range clients {
 		if !strings.Contains(all, "Hello by "+name) {

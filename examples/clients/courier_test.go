@@ -107,7 +107,7 @@ func describe(host *policy.Host, state tls.ConnectionState, encrypted bool) stri
 }
 
 // What the loop of chasquid's courier needs is in the API.
-func TestCourier(t *testing.T) {
+func TestCourierLoopFitsAPI(t *testing.T) {
 	t.Parallel()
 	const domain, first, second = "example.test", "mx.example.test", "mx2.example.test"
 	for _, test := range []struct {

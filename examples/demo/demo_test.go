@@ -12,7 +12,7 @@ import (
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-func TestTableFits(t *testing.T) {
+func TestTableColumnsHoldNames(t *testing.T) {
 	t.Parallel()
 	for _, s := range situations.All(situations.Groups()) {
 		if n := utf8.RuneCountInString(s.Recipient()); n > domainWidth {
@@ -45,7 +45,7 @@ func TestWrongOutcomeIsReported(t *testing.T) {
 	}
 }
 
-func TestRun(t *testing.T) {
+func TestRunPrintsJSON(t *testing.T) {
 	t.Parallel()
 	var stdout, stderr bytes.Buffer
 	if code := run(t.Context(), []string{"-json"}, &stdout, &stderr); code != 0 {
@@ -70,7 +70,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-func TestRunTable(t *testing.T) {
+func TestRunPrintsTable(t *testing.T) {
 	t.Parallel()
 	var stdout, stderr bytes.Buffer
 	if code := run(t.Context(), nil, &stdout, &stderr); code != 0 {
@@ -83,7 +83,7 @@ func TestRunTable(t *testing.T) {
 	}
 }
 
-func TestRunExplain(t *testing.T) {
+func TestRunArguments(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		args []string

@@ -54,7 +54,7 @@ func TestHelpNamesOptionsThatExist(t *testing.T) {
 	}
 }
 
-func TestSubcommands(t *testing.T) {
+func TestSubcommandsAreDocumented(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		args           []string

@@ -6,7 +6,7 @@ import (
 )
 
 // M1: what was added or found last is kept, and the number is bounded.
-func TestSet(t *testing.T) {
+func TestSetKeepsLatestNames(t *testing.T) {
 	t.Parallel()
 	const limit = 100
 	s := NewSet(limit)

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/test/heapsize"
 	"github.com/mxseal/mxseal/internal/test/seed"
 )
 
@@ -151,7 +152,7 @@ func checkCounts[K comparable, V any](t *testing.T, c *Cache[K, V]) {
 	}
 }
 
-func TestModel(t *testing.T) {
+func TestCacheFollowsModel(t *testing.T) {
 	t.Parallel()
 	random := seed.Rand(t)
 	for _, config := range []Config{
@@ -180,7 +181,7 @@ func FuzzModel(f *testing.F) {
 }
 
 // Everything fits up to the bound, however the keys are spread over the shards.
-func TestFillsUp(t *testing.T) {
+func TestCacheFillsUpToBound(t *testing.T) {
 	t.Parallel()
 	const n = 8 * entriesPerShard
 	c := newCache[int, int](t, Config{MaxEntries: n})
@@ -201,7 +202,7 @@ func TestFillsUp(t *testing.T) {
 }
 
 // One entry may take the room of all others, in all shards.
-func TestLargeEntry(t *testing.T) {
+func TestLargeEntryTakesRoomOfAll(t *testing.T) {
 	t.Parallel()
 	const limit = 8 * bytesPerShard
 	c := newCache[int, int](t, Config{MaxBytes: limit})
@@ -220,7 +221,7 @@ func TestLargeEntry(t *testing.T) {
 }
 
 // A value must be good by both clocks.
-func TestExpiry(t *testing.T) {
+func TestValueExpiresByBothClocks(t *testing.T) {
 	t.Parallel()
 	c := newCache[string, int](t, Config{MaxEntries: 10})
 	start := time.Now() // has a monotonic reading
@@ -273,7 +274,7 @@ func TestExpiredGoFirst(t *testing.T) {
 
 // A run over many keys, each used once, does not evict what is in use, in number
 // or in octets.
-func TestScanResistance(t *testing.T) {
+func TestScanDoesNotEvictWhatIsUsed(t *testing.T) {
 	t.Parallel()
 	const n = 1000
 	for name, tt := range map[string]struct {
@@ -325,7 +326,7 @@ func countHits(c *Cache[int, int], from, to int) (hits int) {
 // A cyclic run over more keys than fit finds more than half of what any cache
 // could find, even if it repeats each key a few times, and also a run over other
 // keys than before.
-func TestCyclicRun(t *testing.T) {
+func TestCyclicRunFindsHalf(t *testing.T) {
 	t.Parallel()
 	const n = 10_000
 	for _, repeat := range []int{1, 3} {
@@ -351,7 +352,7 @@ func TestCyclicRun(t *testing.T) {
 }
 
 // What is no longer used makes room, even for keys that are used only once.
-func TestUnusedLeave(t *testing.T) {
+func TestUnusedValuesMakeRoom(t *testing.T) {
 	t.Parallel()
 	const n = 1000
 	c := newCache[int, int](t, Config{MaxEntries: n})
@@ -369,7 +370,7 @@ func TestUnusedLeave(t *testing.T) {
 	}
 }
 
-func TestConcurrency(t *testing.T) {
+func TestCacheIsSafeForConcurrentUse(t *testing.T) {
 	t.Parallel()
 	base := seed.New(t)
 	c := newCache[int, int](t, Config{MaxEntries: 4 * entriesPerShard, MaxBytes: 4 * bytesPerShard})
@@ -402,7 +403,7 @@ func TestConcurrency(t *testing.T) {
 }
 
 // Values may be used while the loop changes the cache, and may be left early.
-func TestValues(t *testing.T) {
+func TestValuesMayBeUsedWhileCacheChanges(t *testing.T) {
 	t.Parallel()
 	c := newCache[int, int](t, Config{MaxEntries: 4 * entriesPerShard})
 	for i := range 100 {
@@ -423,7 +424,7 @@ func TestValues(t *testing.T) {
 }
 
 // A hit does not allocate.
-func TestHitAllocates(t *testing.T) { // no other test runs beside it
+func TestHitDoesNotAllocate(t *testing.T) { // no other test runs beside it
 	type key struct {
 		name string
 		flag bool
@@ -436,15 +437,15 @@ func TestHitAllocates(t *testing.T) { // no other test runs beside it
 }
 
 // The entries take no more of the heap than their sizes.
-func TestMemory(t *testing.T) { // no other test runs beside it
+func TestEntriesTakeNoMoreThanTheirSizes(t *testing.T) { // no other test runs beside it
 	const text = 100
 	for _, n := range []int{40_000, 60_000, 100_000} {
-		before := heap()
+		before := heapsize.Used()
 		c := newCache[string, string](t, Config{MaxBytes: 1 << 30})
 		for i := range n {
 			c.Put(fmt.Sprintf("a-domain-%07d.example.org", i), strings.Repeat("x", text), 32+112, now.Add(time.Hour), now)
 		}
-		used := heap() - before
+		used := int(heapsize.Used() - before)
 		t.Logf("%d entries: %d octets each, of which the overhead is %d", n, used/n, used/n-32-112)
 		if used > c.Bytes() {
 			t.Errorf("%d octets in use, counted %d", used, c.Bytes())
@@ -453,16 +454,8 @@ func TestMemory(t *testing.T) { // no other test runs beside it
 	}
 }
 
-func heap() int {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int(m.HeapAlloc)
-}
-
 // C8: what values share counts once, as long as one of them is in the cache.
-func TestC8SharedOctets(t *testing.T) {
+func TestC8SharedOctetsCountOnce(t *testing.T) {
 	t.Parallel()
 	const parts, octets = 20, 1000
 	var users [parts]atomic.Int32

@@ -10,7 +10,7 @@ import (
 
 // What is written is read. Anything that is cut off or out of range is an error, after which
 // nothing is read.
-func TestDecoder(t *testing.T) {
+func TestDecoderReadsWhatWasWritten(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 300)
 	b := AppendString(AppendString(nil, ""), long)

@@ -114,7 +114,7 @@ func TestWorkEndsAtItsLimit(t *testing.T) {
 
 // The caller that made a claim does the work; the others wait for it, and
 // nothing but Finish ends it.
-func TestClaim(t *testing.T) {
+func TestClaimIsDoneOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var group flight.Group[string, int]
 		f, isNew := group.Claim("a")

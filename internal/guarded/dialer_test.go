@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -68,17 +69,21 @@ func (w *world) serve(t *testing.T, e *testpki.Entity, version uint16, session f
 			return
 		}
 		defer raw.Close()
-		conn := tls.Server(raw, &tls.Config{
-			Certificates: []tls.Certificate{e.TLS()},
-			MaxVersion:   version,
-			MinVersion:   tls.VersionTLS10,
-			NextProtos:   []string{"h2", "http/1.1"},
-			Time:         func() time.Time { return testpki.Now },
-		})
+		conn := tls.Server(raw, serverConfig(e, version))
 		if conn.HandshakeContext(t.Context()) == nil {
 			session(conn, raw)
 		}
 	}()
+}
+
+func serverConfig(e *testpki.Entity, version uint16) *tls.Config {
+	return &tls.Config{
+		Certificates: []tls.Certificate{e.TLS()},
+		MaxVersion:   version,
+		MinVersion:   tls.VersionTLS10,
+		NextProtos:   []string{"h2", "http/1.1"},
+		Time:         func() time.Time { return testpki.Now },
+	}
 }
 
 func addrs(texts ...string) []netip.Addr {
@@ -100,7 +105,7 @@ func wantError(t *testing.T, err error, step guarded.Step, cause error) {
 
 // The decision on SSRF, field note 50: which addresses are dialed, and that they
 // are the ones that were checked.
-func TestAddresses(t *testing.T) {
+func TestOnlyCheckedAddressesAreDialed(t *testing.T) {
 	t.Parallel()
 	lots := func(format string) (list []string) {
 		for i := range 20 {
@@ -154,7 +159,7 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-func TestResolverError(t *testing.T) {
+func TestResolverErrorIsKept(t *testing.T) {
 	t.Parallel()
 	w := world{err: &net.DNSError{Err: "no such host", IsNotFound: true}}
 	_, err := w.dialer().DialTLS(t.Context(), host, "443")
@@ -163,7 +168,7 @@ func TestResolverError(t *testing.T) {
 
 // One address that does not answer takes its own time and no more; the end of the
 // context ends all.
-func TestConnectTime(t *testing.T) {
+func TestConnectTimeOfEachAddress(t *testing.T) {
 	t.Parallel()
 	for limit, want := range map[time.Duration]struct {
 		dials int
@@ -217,7 +222,7 @@ func TestNoAddressOfFamily(t *testing.T) {
 }
 
 // STS-44 to STS-47, STS-93, RPT-15: the certificate and the version of TLS.
-func TestHandshake(t *testing.T) {
+func TestHandshakeChecksCertificateAndVersion(t *testing.T) {
 	t.Parallel()
 	root := testpki.Root(t, "Root")
 	good := root.Server(t, []string{host})
@@ -266,7 +271,7 @@ func TestHandshake(t *testing.T) {
 }
 
 // What the caller needs to tell one bad certificate from another is in the error.
-func TestCertificateError(t *testing.T) {
+func TestCertificateErrorNamesReason(t *testing.T) {
 	t.Parallel()
 	w := world{addrs: addrs("11.0.0.1")}
 	w.serve(t, testpki.SelfSigned(t, []string{host}), tls.VersionTLS13, func(*tls.Conn, net.Conn) {})
@@ -281,7 +286,7 @@ func TestCertificateError(t *testing.T) {
 }
 
 // A server that is silent is waited for as long as the context allows.
-func TestSilentServer(t *testing.T) {
+func TestSilentServerEndsWithContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := world{addrs: addrs("11.0.0.1")}
@@ -298,7 +303,7 @@ func TestSilentServer(t *testing.T) {
 }
 
 // STS-53: an end of the connection is distinguished from the end of TLS.
-func TestTruncation(t *testing.T) {
+func TestTruncationIsNoEndOfTLS(t *testing.T) {
 	t.Parallel()
 	root := testpki.Root(t, "Root")
 	for what, test := range map[string]struct {
@@ -333,26 +338,34 @@ func TestTruncation(t *testing.T) {
 // A server that reads nothing delays no Close.
 func TestCloseDoesNotWait(t *testing.T) {
 	t.Parallel()
-	root := testpki.Root(t, "Root")
-	w := world{addrs: addrs("11.0.0.1")}
-	release := make(chan struct{})
-	defer close(release)
-	w.serve(t, root.Server(t, []string{host}), tls.VersionTLS13, func(*tls.Conn, net.Conn) { <-release })
-	d := w.dialer()
-	d.RootCAs = x509.NewCertPool()
-	d.RootCAs.AddCert(root.Cert)
-	conn, err := d.DialTLS(t.Context(), host, "443")
-	if err != nil {
-		t.Fatal(err)
-	}
-	began := time.Now()
-	if err := conn.Close(); err != nil || time.Since(began) > 4*time.Second {
-		t.Errorf("%v after %v", err, time.Since(began))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		root := testpki.Root(t, "Root")
+		ours, theirs := net.Pipe() // has no buffer
+		w := world{addrs: addrs("11.0.0.1"), dial: func(context.Context) (net.Conn, error) { return ours, nil }}
+		var serving sync.WaitGroup
+		defer serving.Wait()
+		server := tls.Server(theirs, serverConfig(root.Server(t, []string{host}), tls.VersionTLS12))
+		serving.Go(func() {
+			if err := server.HandshakeContext(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+		d := w.dialer()
+		d.RootCAs = x509.NewCertPool()
+		d.RootCAs.AddCert(root.Cert)
+		conn, err := d.DialTLS(t.Context(), host, "443")
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if err := conn.Close(); err != nil || time.Since(began) != 0 {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
 }
 
 // A host can put nothing into a log but one line.
-func TestErrorText(t *testing.T) {
+func TestErrorTextIsOneLine(t *testing.T) {
 	t.Parallel()
 	err := &guarded.Error{Step: guarded.Connect, Host: "a\x1b[0m", Err: errors.New(strings.Repeat("\n", 10000))}
 	if text := err.Error(); len(text) > 600 || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {

@@ -17,7 +17,7 @@ type busy bool
 func (b busy) Error() string { return "busy" }
 func (b busy) Busy() bool    { return bool(b) }
 
-func TestLack(t *testing.T) {
+func TestLackOfFilesAndMemory(t *testing.T) {
 	t.Parallel()
 	dial := func(errno syscall.Errno) error {
 		return fmt.Errorf("dialing: %w", &net.OpError{Op: "dial", Net: "udp", Err: os.NewSyscallError("socket", errno)})

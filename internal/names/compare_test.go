@@ -7,7 +7,7 @@ import (
 )
 
 // RFC 4343: case does not matter in ASCII, and only there.
-func TestEqual(t *testing.T) {
+func TestEqualIgnoresCaseInASCIIOnly(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		a, b        string

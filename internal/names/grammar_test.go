@@ -9,7 +9,7 @@ import (
 
 // RFC 5321 section 4.1.2, RFC 1035 section 2.3.4 and RFC 1123 section 2.1: the
 // grammar of names, and where it is relaxed.
-func TestGrammar(t *testing.T) {
+func TestGrammarOfNames(t *testing.T) {
 	t.Parallel()
 	label63 := strings.Repeat("a", 63)
 	name253 := strings.Repeat("a.", 126) + "b"

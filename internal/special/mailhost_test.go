@@ -7,7 +7,7 @@ import (
 
 // S10: the networks in which no mail host is, each at both bounds and one address
 // outside of them.
-func TestS10Networks(t *testing.T) {
+func TestS10NetworksWithoutMailHosts(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		before, first, last, after string // before and after may be empty
@@ -53,7 +53,7 @@ func TestS10Networks(t *testing.T) {
 }
 
 // S10: every IPv6 notation of an IPv4 address is judged like the address itself.
-func TestS10Notations(t *testing.T) {
+func TestS10NotationsOfIPv4Addresses(t *testing.T) {
 	t.Parallel()
 	notations := map[string]func(v4 [4]byte) []byte{
 		"plain":              func(v4 [4]byte) []byte { return v4[:] },

@@ -6,7 +6,7 @@ import (
 )
 
 // D15: the examples of RFC 6052 section 2.4, there and back.
-func TestD15Translate(t *testing.T) {
+func TestD15TranslateThereAndBack(t *testing.T) {
 	t.Parallel()
 	v4 := netip.MustParseAddr("192.0.2.33")
 	for prefix, want := range map[string]string{
@@ -61,7 +61,7 @@ func TestD15IsNAT64(t *testing.T) {
 }
 
 // D15: two networks belong to NAT64s alone.
-func TestD15WellKnown(t *testing.T) {
+func TestD15WellKnownNetworks(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]bool{
 		"64:ff9b::/96": true, "64:ff9b:1::/48": true, "64:ff9b:1:ff00::/56": true, "64:ff9b:1:2:103:4::/96": false, "64:ff9b:1:2::/96": true,

@@ -6,7 +6,7 @@ import (
 )
 
 // No addition is lost, however many goroutines add.
-func TestCounter(t *testing.T) {
+func TestCounterLosesNothing(t *testing.T) {
 	t.Parallel()
 	var c Counter
 	var adders sync.WaitGroup

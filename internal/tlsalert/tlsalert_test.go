@@ -26,7 +26,7 @@ func handshake(t *testing.T, client, server *tls.Config) error {
 }
 
 // S19: the alerts of real handshakes.
-func TestS19Alerts(t *testing.T) {
+func TestS19AlertsOfRealHandshakes(t *testing.T) {
 	t.Parallel()
 	certs := []tls.Certificate{testpki.SelfSigned(t, nil).TLS()}
 	for name, test := range map[string]struct {
@@ -53,7 +53,7 @@ func TestS19Alerts(t *testing.T) {
 	}
 }
 
-func TestNoAlert(t *testing.T) {
+func TestOtherErrorsAreNoAlerts(t *testing.T) {
 	t.Parallel()
 	for _, err := range []error{
 		nil, io.EOF, errors.New("tls: handshake failure"), tls.AlertError(40), &net.OpError{Op: "read", Err: tls.AlertError(40)},

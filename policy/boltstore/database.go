@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 
 	bolt "go.etcd.io/bbolt"
@@ -169,19 +170,20 @@ func guard(f func() error) (err error) {
 	return f()
 }
 
-// ascend calls visit for the keys of a bucket that follow after, in order, until it
-// returns false. In a damaged file a cursor can come back to keys that it has
+var errNotInOrder = fmt.Errorf("%w: its keys are not in order", ErrDamaged)
+
+// ascend calls visit for the keys of a cursor's bucket that follow after, in order, until
+// it returns false. In a damaged file a cursor can come back to keys that it has
 // passed, and would never end.
-func ascend(b *bolt.Bucket, after string, visit func(k, v []byte) bool) error {
-	c := b.Cursor()
-	last := []byte(after)
+func ascend(c *bolt.Cursor, after []byte, visit func(k, v []byte) bool) error {
+	last := slices.Clone(after)
 	k, v := c.Seek(last)
 	if bytes.Equal(k, last) {
 		k, v = c.Next()
 	}
 	for ; k != nil; k, v = c.Next() {
 		if bytes.Compare(k, last) <= 0 {
-			return fmt.Errorf("%w: its keys are not in order", ErrDamaged)
+			return errNotInOrder
 		}
 		last = append(last[:0], k...)
 		if !visit(k, v) {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -47,13 +48,17 @@ func BenchmarkDayFromFile(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
+		// On a large day, nearly all sums have left the journal.
+		if err := s.Reports().settle(b.Context(), func(*journal) bool { return true }); err != nil {
+			b.Fatal(err)
+		}
 		ctx, cancel := context.WithCancel(b.Context())
 		var sent atomic.Int64
 		r, err := reporter.New(reporter.Config{
 			Store: s.Reports(), Organization: "Sender", Contact: "tls@sender.example", Resolver: records{},
 			Interval: 1, EndpointInterval: 1, Now: func() time.Time { return (day + 1).Start().Add(5 * time.Hour) },
 			Signer: reporter.SignerFunc(func(_ context.Context, message []byte, _ []string) ([]byte, error) {
-				return append([]byte("DKIM-Signature: d=sender.example; h=from:tls-report-domain:tls-report-submitter\r\n"), message...), nil
+				return slices.Concat(signature, message), nil
 			}),
 			Mailer: reporter.MailerFunc(func(context.Context, string, []string, []byte) error {
 				if sent.Add(1) == int64(domains) {
@@ -89,6 +94,9 @@ func BenchmarkDayFromFile(b *testing.B) {
 	b.ReportMetric(float64(used.Microseconds())/float64(b.N)/float64(domains), "cpu-µs/report")
 	b.ReportMetric(float64(most.HeapInuse-before.HeapInuse)/(1<<20), "MB-heap")
 }
+
+// signature precedes the messages. It is not one, because that would cost more than the report.
+var signature = []byte("DKIM-Signature: d=sender.example; h=from:tls-report-domain:tls-report-submitter\r\n")
 
 // records has a TLSRPT record for each domain.
 type records struct{}

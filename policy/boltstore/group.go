@@ -19,13 +19,13 @@ type group struct {
 }
 
 type call struct {
-	change func(*bolt.Tx) error
+	change func(*dayCursors) error
 	err    error
 	done   chan struct{}
 }
 
 // do runs a change. It returns the error of the change or of the transaction.
-func (g *group) do(change func(*bolt.Tx) error) error {
+func (g *group) do(change func(*dayCursors) error) error {
 	c := &call{change: change, done: make(chan struct{})}
 	g.mu.Lock()
 	g.waiting = append(g.waiting, c)
@@ -48,8 +48,9 @@ func (g *group) run() {
 			runtime.Gosched()
 		}
 		calls = g.take()
+		days := &dayCursors{tx: tx}
 		for _, c := range calls {
-			c.err = c.change(tx)
+			c.err = c.change(days)
 		}
 		return nil
 	})

@@ -28,12 +28,12 @@ func (r *Reports) ID(ctx context.Context) (string, error) {
 	if err := r.view(ctx, read); err != nil || id != "" {
 		return id, err
 	}
-	err := r.update(ctx, func(tx *bolt.Tx) error {
-		if _ = read(tx); id != "" {
+	err := r.update(ctx, func(days *dayCursors) error {
+		if _ = read(days.tx); id != "" {
 			return nil // another call was faster
 		}
 		id = rand.Text()[:idLength]
-		return tx.Bucket(meta).Put(idKey, []byte(id))
+		return days.tx.Bucket(meta).Put(idKey, []byte(id))
 	})
 	if err != nil {
 		return "", err

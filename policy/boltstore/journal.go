@@ -151,7 +151,7 @@ func readJournal(tx *bolt.Tx) (j journal, damaged int, err error) {
 	if b == nil {
 		return j, 0, nil
 	}
-	err = ascend(b, "", func(k, v []byte) bool {
+	err = ascend(b.Cursor(), nil, func(k, v []byte) bool {
 		d := unseal(k, v)
 		a := addition{dayDomain{dayOf(d.Octets(dayKeySize)), d.String()}, d.Rest}
 		if d.Damaged {

@@ -207,7 +207,7 @@ func TestR5DomainAtItsLimits(t *testing.T) {
 func partSize(t *testing.T, s *Store, domain string) (octets int) {
 	t.Helper()
 	err := s.db.view(func(tx *bolt.Tx) error {
-		return ascend(dayBucket(tx, storetest.Day()), domain, func(k, v []byte) bool {
+		return ascend(dayBucket(tx, storetest.Day()).Cursor(), []byte(domain), func(k, v []byte) bool {
 			isOfDomain := bytes.HasPrefix(k, append([]byte(domain), 0))
 			if isOfDomain {
 				octets += len(k) + len(v)

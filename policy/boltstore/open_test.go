@@ -195,7 +195,7 @@ func TestKeysOutOfOrder(t *testing.T) {
 	walk := func(db *bolt.DB) error {
 		keys = nil
 		return db.View(func(tx *bolt.Tx) error {
-			return ascend(tx.Bucket([]byte("b")), "", func(k, _ []byte) bool {
+			return ascend(tx.Bucket([]byte("b")).Cursor(), nil, func(k, _ []byte) bool {
 				keys = append(keys, string(k))
 				return true
 			})

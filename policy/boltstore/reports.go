@@ -3,7 +3,6 @@ package boltstore
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"iter"
 	"log/slog"
 	"slices"
@@ -128,12 +127,12 @@ func (r *Reports) merge(tx *bolt.Tx, more []addition) error {
 	}
 	j.add(more)
 	room := r.hasRoom(tx)
+	days := dayCursors{tx: tx}
 	for _, key := range j.sorted() {
-		day, err := createDay(tx, key.day)
-		if err != nil {
+		if err := days.create(key.day); err != nil {
 			return err
 		}
-		s, err := readSums(day, key.domain)
+		s, err := readSums(days.cursor(key.day), key.domain)
 		if err == nil {
 			err = s.add(j.forms[key], room)
 		}
@@ -224,7 +223,7 @@ func (r *Reports) page(ctx context.Context, day report.Day, after string) (page 
 			case k == nil:
 				return nil
 			case domain <= last:
-				return fmt.Errorf("%w: its keys are not in order", ErrDamaged)
+				return errNotInOrder
 			case n == pageSize:
 				more = true
 				return nil
@@ -249,7 +248,8 @@ func (r *Reports) Sums(ctx context.Context, day report.Day, domain string) (part
 		return part, err
 	}
 	err = r.view(ctx, func(tx *bolt.Tx) error {
-		s, err := readSums(dayBucket(tx, day), domain)
+		days := dayCursors{tx: tx}
+		s, err := readSums(days.cursor(day), domain)
 		if err == nil {
 			part, err = s.next(r.journal.forms[dayDomain{day, domain}])
 		}
@@ -264,8 +264,8 @@ func (r *Reports) Seal(ctx context.Context, day report.Day, domain string) (numb
 	if err != nil {
 		return 0, err
 	}
-	err = r.update(ctx, func(tx *bolt.Tx) error {
-		s, err := readSums(dayBucket(tx, day), domain)
+	err = r.update(ctx, func(days *dayCursors) error {
+		s, err := readSums(days.cursor(day), domain)
 		if err != nil {
 			return err
 		}
@@ -283,8 +283,8 @@ func (r *Reports) Seal(ctx context.Context, day report.Day, domain string) (numb
 
 // Delete implements [reporter.Store].
 func (r *Reports) Delete(ctx context.Context, day report.Day, domain string, number int) error {
-	return r.update(ctx, func(tx *bolt.Tx) error {
-		s, err := readSums(dayBucket(tx, day), domain)
+	return r.update(ctx, func(days *dayCursors) error {
+		s, err := readSums(days.cursor(day), domain)
 		if err != nil {
 			return err
 		}
@@ -304,7 +304,7 @@ func (r *Reports) DeleteBefore(ctx context.Context, day report.Day) error {
 	if old, err := r.anyBefore(ctx, day); err != nil || !old {
 		return err
 	}
-	return r.update(ctx, func(tx *bolt.Tx) error {
+	return r.failed(r.store.db.update(func(tx *bolt.Tx) error {
 		if err := forgetWriters(tx, day); err != nil {
 			return err
 		}
@@ -313,7 +313,7 @@ func (r *Reports) DeleteBefore(ctx context.Context, day report.Day) error {
 			return nil
 		}
 		var old [][]byte
-		err := ascend(b, "", func(k, _ []byte) bool {
+		err := ascend(b.Cursor(), nil, func(k, _ []byte) bool {
 			if string(k) >= string(dayKey(day)) {
 				return false
 			}
@@ -329,7 +329,7 @@ func (r *Reports) DeleteBefore(ctx context.Context, day report.Day) error {
 			}
 		}
 		return nil
-	})
+	}))
 }
 
 // anyBefore reports whether there is something to delete. It costs no write.
@@ -359,7 +359,7 @@ func (r *Reports) view(ctx context.Context, f func(*bolt.Tx) error) error {
 // update runs f in a transaction that may be shared with other calls. f must
 // change at most one record, as its last step, because the changes of a failed
 // f are not rolled back.
-func (r *Reports) update(ctx context.Context, f func(*bolt.Tx) error) error {
+func (r *Reports) update(ctx context.Context, f func(*dayCursors) error) error {
 	if err := ctx.Err(); err != nil {
 		return r.failed(err)
 	}
@@ -367,6 +367,35 @@ func (r *Reports) update(ctx context.Context, f func(*bolt.Tx) error) error {
 }
 
 func (r *Reports) failed(err error) error { return r.store.withPath(closedError(err)) }
+
+// dayCursors has a cursor for the bucket of a day, which is kept as long as only that day
+// is wanted. Buckets must not be deleted meanwhile. The zero value of all but tx is ready
+// for use.
+type dayCursors struct {
+	tx   *bolt.Tx
+	last *bolt.Cursor // nil if there is none
+	day  report.Day   // of last
+}
+
+// cursor returns a cursor for the bucket of a day, or nil if there is none.
+func (c *dayCursors) cursor(day report.Day) *bolt.Cursor {
+	if c.last == nil || c.day != day {
+		c.last, c.day = nil, day
+		if b := dayBucket(c.tx, day); b != nil {
+			c.last = b.Cursor()
+		}
+	}
+	return c.last
+}
+
+// create makes sure that there is a bucket of a day.
+func (c *dayCursors) create(day report.Day) error {
+	if c.cursor(day) != nil {
+		return nil
+	}
+	_, err := createDay(c.tx, day)
+	return err
+}
 
 func dayBucket(tx *bolt.Tx, day report.Day) *bolt.Bucket {
 	root := tx.Bucket(days)
@@ -436,7 +465,7 @@ func forgetWriters(tx *bolt.Tx, day report.Day) error {
 		return nil
 	}
 	var old [][]byte
-	err := ascend(b, "", func(k, v []byte) bool {
+	err := ascend(b.Cursor(), nil, func(k, v []byte) bool {
 		if len(v) != writerSize || string(v[:8]) < string(dayKey(day)) {
 			old = append(old, slices.Clone(k))
 		}

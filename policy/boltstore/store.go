@@ -269,7 +269,7 @@ func (s *Store) page(ctx context.Context, after string, page []record) ([]record
 		return nil, err
 	}
 	err := s.db.view(func(tx *bolt.Tx) error {
-		return ascend(tx.Bucket(policies), after, func(k, v []byte) bool {
+		return ascend(tx.Bucket(policies).Cursor(), []byte(after), func(k, v []byte) bool {
 			var r record
 			r.err = decode(&r.entry, string(k), v)
 			if r.err != nil {

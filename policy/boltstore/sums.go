@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"slices"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -56,24 +55,34 @@ func (h *header) isEmpty() bool { return h.number == 0 && h.policies == 0 }
 // domainSums are the sums of a domain in the bucket of a day.
 type domainSums struct {
 	header
-	bucket *bolt.Bucket // of the day; nil if there is none
+	cursor *bolt.Cursor // in the bucket of the day; nil if there is none
 	domain string
 }
 
-// readSums reads the header of a domain. If there is none, there are no sums.
-func readSums(bucket *bolt.Bucket, domain string) (*domainSums, error) {
-	s := &domainSums{bucket: bucket, domain: domain}
-	if bucket == nil {
+// readSums reads the header of a domain. If there is none, there are no sums. The cursor
+// may be shared by calls one after another, because a new one costs more than its use.
+func readSums(cursor *bolt.Cursor, domain string) (*domainSums, error) {
+	s := &domainSums{cursor: cursor, domain: domain}
+	if cursor == nil {
 		return s, nil
 	}
-	var value []byte
-	if value = bucket.Get([]byte(domain)); value == nil {
-		return s, nil
-	}
-	if !s.decode(value) {
+	if value := s.get([]byte(domain)); value != nil && !s.decode(value) {
 		return s, s.damaged()
 	}
 	return s, nil
+}
+
+// get returns the value of a key, or nil if there is none.
+func (s *domainSums) get(key []byte) []byte {
+	if k, value := s.cursor.Seek(key); bytes.Equal(k, key) {
+		return value
+	}
+	return nil
+}
+
+// put puts a value, whose checksum it sets.
+func (s *domainSums) put(key, value []byte) error {
+	return s.cursor.Bucket().Put(key, seal(key, value))
 }
 
 func isDamagedSums(err error) bool { return errors.Is(err, errDamagedSums) }
@@ -96,8 +105,7 @@ func (s *domainSums) write() error {
 	for _, n := range []uint64{s.ended, s.number, s.sealed, s.policies, s.details, s.octets} {
 		b = binary.AppendUvarint(b, n)
 	}
-	key := []byte(s.domain)
-	return s.bucket.Put(key, seal(key, b))
+	return s.put([]byte(s.domain), b)
 }
 
 // recordKey returns the key of a record.
@@ -137,13 +145,13 @@ func (s *domainSums) addPolicy(p *policySum, room bool) (id string, err error) {
 	form := p.form
 	id = idOf(form)
 	key := s.recordKey(s.ended+1, kindPolicy, id)
-	old := s.bucket.Get(key)
+	old := s.get(key)
 	if old == nil && isFull(form) {
 		d := decoderOf(form)
 		form = policyForm(&tlsrpt.Policy{Type: d.policy().Type, Domain: s.domain})
 		id = idOf(form)
 		key = s.recordKey(s.ended+1, kindPolicy, id)
-		old = s.bucket.Get(key)
+		old = s.get(key)
 	}
 	successes, failures := p.successes, p.failures
 	if old == nil {
@@ -159,7 +167,7 @@ func (s *domainSums) addPolicy(p *policySum, room bool) (id string, err error) {
 	}
 	value := make([]byte, 4, 4+2*binary.MaxVarintLen64+len(form))
 	value = binary.AppendUvarint(binary.AppendUvarint(value, uint64(successes)), uint64(failures))
-	return id, s.bucket.Put(key, seal(key, append(value, form...)))
+	return id, s.put(key, append(value, form...))
 }
 
 func (s *domainSums) addDetail(policy string, added detailSum, room bool) error {
@@ -168,12 +176,12 @@ func (s *domainSums) addDetail(policy string, added detailSum, room bool) error 
 	}
 	form := added.form
 	key := s.recordKey(s.ended+1, kindDetail, policy+idOf(form))
-	old := s.bucket.Get(key)
+	old := s.get(key)
 	if old == nil && isFull(form) {
 		d := decoderOf(form)
 		form = detailForm(&report.Detail{Type: d.detail().Type, ReasonCode: reporter.DetailsOmitted})
 		key = s.recordKey(s.ended+1, kindDetail, policy+idOf(form))
-		old = s.bucket.Get(key)
+		old = s.get(key)
 	}
 	sessions := added.sessions
 	if old == nil {
@@ -186,7 +194,7 @@ func (s *domainSums) addDetail(policy string, added detailSum, room bool) error 
 		}
 	}
 	value := binary.AppendUvarint(make([]byte, 4, 4+binary.MaxVarintLen64+len(form)), uint64(sessions))
-	return s.bucket.Put(key, seal(key, append(value, form...)))
+	return s.put(key, append(value, form...))
 }
 
 // policySum and detailSum are what to add, with the forms of policy and detail.
@@ -249,10 +257,10 @@ func (s *domainSums) next(waiting []string) (reporter.Part, error) {
 	if found != records {
 		return reporter.Part{}, s.damaged()
 	}
-	for _, p := range combine(waiting) {
-		results = append(results, p.result())
-	}
 	if len(waiting) > 0 {
+		for _, p := range combine(waiting) {
+			results = append(results, p.result())
+		}
 		results = reporter.MergeResults(s.domain, nil, results)
 	}
 	if len(results) == 0 {
@@ -276,33 +284,36 @@ func (p *policySum) result() report.PolicyResult {
 
 // read returns the content of a part, and the number of its records, which should be records.
 func (s *domainSums) read(part, records uint64) (results []report.PolicyResult, found uint64, err error) {
-	if s.bucket == nil {
+	if s.cursor == nil {
 		return nil, 0, nil
 	}
 	prefix := s.partPrefix(part)
-	details := make(map[string][]report.Detail) // by the ID of the policy
+	// Details come before policies, and both are in the order of the IDs of the policies.
+	var details []policyDetails
 	valid := true
-	err = ascend(s.bucket, string(prefix), func(k, v []byte) bool {
+	err = ascend(s.cursor, prefix, func(k, v []byte) bool {
 		ids, isOfPart := bytes.CutPrefix(k, prefix)
 		if !isOfPart {
 			return false
 		}
 		found++
 		d := unseal(k, v)
-		switch { // details come before policies
+		switch {
 		case len(ids) == 1+2*idSize && ids[0] == kindDetail:
-			sessions, id := d.count(), ids[1:1+idSize]
+			sessions, id := d.count(), [idSize]byte(ids[1:])
 			detail := d.detail()
 			detail.Sessions = sessions
-			of := details[string(id)]
-			if of == nil { // few policies have more
-				of = make([]report.Detail, 0, min(8, records))
+			if len(details) == 0 || details[len(details)-1].id != id { // few policies have more than 8
+				details = append(details, policyDetails{id, make([]report.Detail, 0, min(8, records))})
 			}
-			details[string(id)] = append(of, detail)
+			of := &details[len(details)-1]
+			of.details = append(of.details, detail)
 		case len(ids) == 1+idSize && ids[0] == kindPolicy:
 			r := report.PolicyResult{Summary: report.Summary{Successes: d.count(), Failures: d.count()}}
-			r.Policy, r.Details = d.policy(), details[string(ids[1:])]
-			delete(details, string(ids[1:]))
+			r.Policy = d.policy()
+			if len(details) > 0 && details[0].id == [idSize]byte(ids[1:]) {
+				r.Details, details = details[0].details, details[1:]
+			}
 			results = append(results, r)
 		default:
 			valid = false
@@ -316,6 +327,12 @@ func (s *domainSums) read(part, records uint64) (results []report.PolicyResult, 
 	return results, found, err
 }
 
+// policyDetails are the details of the policy with an ID.
+type policyDetails struct {
+	id      [idSize]byte
+	details []report.Detail
+}
+
 // check returns an error if records of the sealed part are damaged.
 func (s *domainSums) check() error {
 	if s.number == 0 {
@@ -323,7 +340,7 @@ func (s *domainSums) check() error {
 	}
 	prefix := s.partPrefix(s.number)
 	found, valid := uint64(0), true
-	err := ascend(s.bucket, string(prefix), func(k, v []byte) bool {
+	err := ascend(s.cursor, prefix, func(k, v []byte) bool {
 		if !bytes.HasPrefix(k, prefix) {
 			return false
 		}
@@ -374,25 +391,24 @@ func (s *domainSums) replace() error {
 		return err
 	}
 	ended := s.ended + 1
-	if value := s.bucket.Get([]byte(s.domain)); value == nil || !s.decode(value) {
+	if value := s.get([]byte(s.domain)); value == nil || !s.decode(value) {
 		ended = endedUnknown
 	}
 	s.header = header{ended: ended}
 	return nil
 }
 
-// deleteKeys deletes all keys with a prefix.
+// deleteKeys deletes all keys with a prefix. In a damaged file, a deleted key can come back.
 func (s *domainSums) deleteKeys(prefix []byte) error {
-	var keys [][]byte
-	err := ascend(s.bucket, string(prefix), func(k, _ []byte) bool {
-		if !bytes.HasPrefix(k, prefix) {
-			return false
+	var last []byte
+	for k, _ := s.cursor.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = s.cursor.Seek(prefix) {
+		if last != nil && bytes.Compare(k, last) <= 0 {
+			return errNotInOrder
 		}
-		keys = append(keys, slices.Clone(k))
-		return true
-	})
-	for _, k := range keys {
-		err = errors.Join(err, s.bucket.Delete(k))
+		last = append(last[:0], k...)
+		if err := s.cursor.Delete(); err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }

@@ -104,7 +104,7 @@ func upgradeSome(tx *bolt.Tx, path string, logger *slog.Logger) (more bool, err 
 	}
 	var domains []string
 	var records []formerSums
-	err = ascend(from, "", func(k, v []byte) bool {
+	err = ascend(from.Cursor(), nil, func(k, v []byte) bool {
 		domains, records = append(domains, string(k)), append(records, decodeFormer(string(k), v))
 		return len(domains) < upgradeStep
 	})
@@ -149,7 +149,7 @@ func decodeFormer(domain string, value []byte) formerSums {
 
 // write writes the sums in the form of this version.
 func (f *formerSums) write(to *bolt.Bucket, domain string) error {
-	s := &domainSums{bucket: to, domain: domain}
+	s := &domainSums{cursor: to.Cursor(), domain: domain}
 	for _, part := range []struct {
 		results []report.PolicyResult
 		sealed  bool

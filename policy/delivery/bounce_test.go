@@ -15,9 +15,9 @@ import (
 	"github.com/mxseal/mxseal/policy"
 )
 
-// TestS21Bounce: REQ-25, with RequireTLS, a session for a bounce may lack REQUIRETLS, by
+// TestS21BounceNeedsNoREQUIRETLS: REQ-25, with RequireTLS, a session for a bounce may lack REQUIRETLS, by
 // Dial and by SendMail. Other mail may not, and REQUIRETLS is sent where offered.
-func TestS21Bounce(t *testing.T) {
+func TestS21BounceNeedsNoREQUIRETLS(t *testing.T) {
 	t.Parallel()
 	required := policy.RequireTLS()
 	for name, test := range map[string]struct {

@@ -3,8 +3,6 @@ package delivery_test
 import (
 	"bytes"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -20,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/test/testpki"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/delivery"
 	"github.com/mxseal/mxseal/policy/policytest"
@@ -76,15 +75,6 @@ func negative(t *testing.T, name string, key crypto.Signer) oddCertificate {
 	return odd(t, name, key, nil, []byte{2, 4, 1, 0x23, 0x45, 0x67}, []byte{2, 4, 0x81, 0x23, 0x45, 0x67})
 }
 
-func newECDSA(t *testing.T) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
 var rsaKey = sync.OnceValue(func() *rsa.PrivateKey {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -110,37 +100,37 @@ func TestS18CertificatesThatGoRefuses(t *testing.T) {
 		says string
 	}{
 		"a negative serial number": {func(t *testing.T, host string) oddCertificate {
-			return negative(t, host, newECDSA(t))
+			return negative(t, host, testpki.NewKey(t))
 		}, serial},
 		"AIA without a sequence": {func(t *testing.T, host string) oddCertificate {
-			return odd(t, host, newECDSA(t), extension(aia, 4, 0), nil, nil)
+			return odd(t, host, testpki.NewKey(t), extension(aia, 4, 0), nil, nil)
 		}, replace},
 		"AIA that is cut off": {func(t *testing.T, host string) oddCertificate {
-			return odd(t, host, newECDSA(t), extension(aia, 0x30, 2, 0x30, 5), nil, nil)
+			return odd(t, host, testpki.NewKey(t), extension(aia, 0x30, 2, 0x30, 5), nil, nil)
 		}, replace},
 		"SAN with an IP address of five octets": {func(t *testing.T, host string) oddCertificate {
-			return odd(t, host, newECDSA(t), extension(san, 0x30, 7, 0x87, 5, 192, 0, 2, 1, 0), nil, nil)
+			return odd(t, host, testpki.NewKey(t), extension(san, 0x30, 7, 0x87, 5, 192, 0, 2, 1, 0), nil, nil)
 		}, replace},
 		"SAN that is not ASCII": {func(t *testing.T, host string) oddCertificate {
-			return odd(t, host, newECDSA(t), extension(san, 0x30, 4, 0x82, 2, 0xc3, 0xa4), nil, nil)
+			return odd(t, host, testpki.NewKey(t), extension(san, 0x30, 4, 0x82, 2, 0xc3, 0xa4), nil, nil)
 		}, replace},
 		"SAN with a broken URI": {func(t *testing.T, host string) oddCertificate {
-			return odd(t, host, newECDSA(t), extension(san, 0x30, 4, 0x86, 2, '%', 'z'), nil, nil)
+			return odd(t, host, testpki.NewKey(t), extension(san, 0x30, 4, 0x86, 2, '%', 'z'), nil, nil)
 		}, replace},
 		"an unknown curve": {func(t *testing.T, host string) oddCertificate {
 			p256 := []byte{6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7}
-			return odd(t, host, newECDSA(t), nil, p256, []byte{6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 6})
+			return odd(t, host, testpki.NewKey(t), nil, p256, []byte{6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 6})
 		}, replace},
 		"an unknown kind of key": {func(t *testing.T, host string) oddCertificate {
 			ecPublicKey := []byte{6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1}
-			return odd(t, host, newECDSA(t), nil, ecPublicKey, []byte{6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 3})
+			return odd(t, host, testpki.NewKey(t), nil, ecPublicKey, []byte{6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 3})
 		}, unknown},
 		"a broken RSA key": {func(t *testing.T, host string) oddCertificate {
 			exponent := []byte{2, 3, 1, 0, 1} // 65537
 			return odd(t, host, rsaKey(), nil, exponent, []byte{2, 3, 0x81, 0, 1})
 		}, replace},
 		"another certificate in the chain": {func(t *testing.T, host string) oddCertificate {
-			good, bad := odd(t, host, newECDSA(t), nil, nil, nil), negative(t, host, newECDSA(t))
+			good, bad := odd(t, host, testpki.NewKey(t), nil, nil, nil), negative(t, host, testpki.NewKey(t))
 			good.chain = append(good.chain, bad.chain...)
 			return good
 		}, serial},
@@ -202,7 +192,7 @@ func TestS18NegativeSerialNumberPermitted(t *testing.T) {
 	d := &delivery.Dialer{Resolver: resolver(t, inet), LocalName: "sender.example"}
 	for _, parameters := range []string{"3 1 1", "3 0 1"} {
 		domain := strings.ReplaceAll(parameters, " ", "-") + ".example"
-		cert := negative(t, "mx."+domain, newECDSA(t))
+		cert := negative(t, "mx."+domain, testpki.NewKey(t))
 		inet.Domain(domain).MX("mx." + domain)
 		host := inet.Host("mx."+domain, policytest.TLSConfig(cert.serve), policytest.TLSA(cert.publish(parameters)))
 		err := d.SendMail(t.Context(), "s@example.net", []string{"user@" + domain}, []byte(letter))

@@ -118,7 +118,7 @@ func TestStartTLS(t *testing.T) {
 
 // STT-13: octets in cleartext after the 220 reply could be taken for replies within TLS,
 // and so could a 220 reply that came before STARTTLS was sent.
-func TestResponseInjection(t *testing.T) {
+func TestInjectedResponsesAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, play := range map[string]script{
 		"after 220": func(s *server) {
@@ -221,7 +221,7 @@ func TestExtensionsAreForgotten(t *testing.T) {
 
 // A host that does not keep to SMTP can neither exhaust the sender's memory nor hold its
 // mail: the next host is tried (STS-81). Times are those of the bubble.
-func TestMisbehavior(t *testing.T) {
+func TestMisbehavingHostIsLeft(t *testing.T) {
 	t.Parallel()
 	endless := func(text string) func(s *server) {
 		return func(s *server) {
@@ -376,7 +376,7 @@ func TestClientIsBounded(t *testing.T) {
 }
 
 // A handshake may be longer than a reply, as with a long chain of certificates.
-func TestLongHandshake(t *testing.T) {
+func TestHandshakeMayBeLong(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		long := certificates().good

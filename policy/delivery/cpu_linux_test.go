@@ -15,11 +15,11 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/cputime"
 	"github.com/mxseal/mxseal/internal/test/fakedns"
 	"github.com/mxseal/mxseal/policy"
 )
@@ -156,13 +156,13 @@ func BenchmarkSessionCPU(b *testing.B) {
 	}
 	cost := func(session func() error) time.Duration {
 		runtime.GC() // each run pays for its own garbage only
-		before := cpuTime(b)
+		before := cputime.Used(b)
 		for range sessions {
 			if err := session(); err != nil {
 				b.Fatal(err)
 			}
 		}
-		return (cpuTime(b) - before) / sessions
+		return (cputime.Used(b) - before) / sessions
 	}
 	for b.Loop() {
 		var dane, plain []time.Duration
@@ -199,13 +199,4 @@ func dialerOfProcess(b *testing.B) (d *Dialer, dial func(context.Context, string
 	}
 	b.Cleanup(func() { r.Close() })
 	return &Dialer{Resolver: r, LocalName: "sender.example"}, dial
-}
-
-// cpuTime is what this process has used.
-func cpuTime(b *testing.B) time.Duration {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }

@@ -14,7 +14,7 @@ import (
 
 // Delivered gets how a message was delivered: by which host, with which TLS, and whether
 // the domain itself named the host (DANE-48).
-func TestDelivered(t *testing.T) {
+func TestDeliveredSaysHow(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("dane.example").MX("mx.dane.example")
@@ -59,10 +59,10 @@ func TestDelivered(t *testing.T) {
 	}
 }
 
-// TestS21Dial: a session for a bounce (REQ-25) needs no REQUIRETLS:
+// TestS21DialForBounce: a session for a bounce (REQ-25) needs no REQUIRETLS:
 // by Dial with the option Bounce, and by SendMail with an empty return path. It still
 // needs verified TLS.
-func TestS21Dial(t *testing.T) {
+func TestS21DialForBounce(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("good.example").MX("mx.good.example")

@@ -156,7 +156,7 @@ func (o *oracle) checkRecipient(recipient, reported string) {
 		o.complain("%s: the message was sent %d times, and in part %d times", recipient, messages, partial)
 	}
 	// Of two faults in one group of commands, each can hide the other;
-	// TestPipelining has those that can be told apart.
+	// TestPipelinedRepliesAreJudgedAlone has those that can be told apart.
 	confused := slices.ContainsFunc(o.connections, func(c *connection) bool { return c.confused })
 	negative := final.code/100 == 4 || final.code/100 == 5
 	switch reported {

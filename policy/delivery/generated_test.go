@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/test/seed"
 	"github.com/mxseal/mxseal/policy"
 )
 
@@ -253,20 +254,16 @@ func generateReaction(r *rand.Rand, step string) reaction {
 
 // SMTP-19: TestGeneratedConversations holds 500 conversations, or as many as the
 // environment variable MXSEAL_CONVERSATIONS says, and more until every outcome was seen.
-// MXSEAL_SEED is the seed of the first; each of the others has the next one.
+// The seed is that of the first; each of the others has the next one.
 func TestGeneratedConversations(t *testing.T) {
 	t.Parallel()
-	count, first := uint64(500), rand.Uint64()>>16
-	for name, value := range map[string]*uint64{"MXSEAL_CONVERSATIONS": &count, "MXSEAL_SEED": &first} {
-		if text := os.Getenv(name); text != "" {
-			n, err := strconv.ParseUint(text, 10, 64)
-			if err != nil {
-				t.Fatalf("%s is %q, want a number", name, text)
-			}
-			*value = n
+	count, first := uint64(500), seed.New(t)
+	if text := os.Getenv("MXSEAL_CONVERSATIONS"); text != "" {
+		var err error
+		if count, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("MXSEAL_CONVERSATIONS is %q, want a number", text)
 		}
 	}
-	t.Logf("conversations %d to %d; MXSEAL_SEED=%d repeats them", first, first+count-1, first)
 	var seen tally
 	broken := 0
 	for seed := first; broken < 3; seed++ {

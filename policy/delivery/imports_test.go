@@ -10,7 +10,7 @@ import (
 
 // The package uses only what package policy exports, like any program with an SMTP
 // client of its own. It must not reach behind it, to DNS or to policies.
-func TestImports(t *testing.T) {
+func TestOnlyExportedAPIIsUsed(t *testing.T) {
 	t.Parallel()
 	allowed := []string{
 		"github.com/mxseal/mxseal/policy", "github.com/mxseal/mxseal/tlsrpt", "github.com/mxseal/mxseal/internal/names",

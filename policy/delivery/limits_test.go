@@ -76,8 +76,8 @@ func domainNames(t *testing.T, n int) (names fakedns.Answers, to []string) {
 	return names, to
 }
 
-// TestS24StallingDomains: SMTP-12: domains that stall do not delay the others.
-func TestS24StallingDomains(t *testing.T) {
+// TestS24StallingDomainsDelayNoOther: SMTP-12: domains that stall do not delay the others.
+func TestS24StallingDomainsDelayNoOther(t *testing.T) {
 	t.Parallel()
 	for _, stalling := range []int{1, 8, 15, 16, 40, 200} {
 		t.Run(fmt.Sprint(stalling), func(t *testing.T) {
@@ -103,10 +103,10 @@ func TestS24StallingDomains(t *testing.T) {
 	}
 }
 
-// TestS24OneDomain: a domain that stalls does not occupy all workers of the caller:
+// TestS24StallingDomainIsLimited: a domain that stalls does not occupy all workers of the caller:
 // deliveries beyond the limit fail in a few seconds, and at once when the others have
 // been stalling for longer.
-func TestS24OneDomain(t *testing.T) {
+func TestS24StallingDomainIsLimited(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		domain, host int
@@ -208,9 +208,9 @@ func TestS14TheFinalDot(t *testing.T) {
 	}
 }
 
-// TestS13Shares: hosts that stall do not use up the time for the domain before the
+// TestS13StallingHostsLeaveTime: hosts that stall do not use up the time for the domain before the
 // next one is tried.
-func TestS13Shares(t *testing.T) {
+func TestS13StallingHostsLeaveTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		defer time.Sleep(time.Hour) // until the servers have given up
@@ -356,8 +356,8 @@ func stallingAfter(messages int64, step string) script {
 	}
 }
 
-// TestS24Clients: a Client counts for the limits until it ends, in whatever way.
-func TestS24Clients(t *testing.T) {
+// TestS24ClientCountsUntilItEnds: a Client counts for the limits until it ends, in whatever way.
+func TestS24ClientCountsUntilItEnds(t *testing.T) {
 	t.Parallel()
 	for limit, set := range map[string]func(*Dialer){
 		"per domain": func(d *Dialer) { d.MaxPerDomain = 2 },

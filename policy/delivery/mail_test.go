@@ -55,9 +55,9 @@ func (w *world) commands(addr string) string {
 	return strings.Join(commands, "|")
 }
 
-// TestS4Parameters: SMTP-4: extensions are requested only for mail that needs them, and from
+// TestS4ParametersOnlyWhereNeeded: SMTP-4: extensions are requested only for mail that needs them, and from
 // servers that offer them, in any case (S3).
-func TestS4Parameters(t *testing.T) {
+func TestS4ParametersOnlyWhereNeeded(t *testing.T) {
 	t.Parallel()
 	everything := []string{"smtputf8", "8BitMime", "Size 1000", "dsn", "REQUIRETLS"}
 	for name, test := range map[string]struct {
@@ -163,7 +163,7 @@ func TestNoRecipients(t *testing.T) {
 // SIZE-7, SIZE-8, SIZE-9: a server that has no room for a message gets it later, or
 // another host does; one to which it is too large never does, whenever it says so. The
 // size that a recipient may receive is the recipient's own.
-func TestSizeRefused(t *testing.T) {
+func TestSizeRefusalNowOrForGood(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ verb, reply, want string }{
 		"SIZE-7 at MAIL":                   {"MAIL", "452 insufficient system storage", "x@a.example: 452 4.0.0"},

@@ -23,7 +23,7 @@ func mailReplies(inTLS bool, replies map[string]string) script {
 
 // SMTP-14: S7: mail that a host refuses temporarily goes to the next host, in cleartext and
 // in TLS (RFC 5321 section 5.1). Mail that it refuses permanently does not.
-func TestS7NextHost(t *testing.T) {
+func TestS7TemporaryRefusalLeadsToNextHost(t *testing.T) {
 	t.Parallel()
 	const next = "" // the message went to the next host
 	for _, verb := range []string{"MAIL", "RCPT", "DATA"} {
@@ -338,7 +338,7 @@ func TestRefusalsAreNotRemembered(t *testing.T) {
 
 // S13, SMTP-22: addresses that stall do not keep the mail from a host that works. They are
 // remembered for ten minutes and tried last.
-func TestS13Stalls(t *testing.T) {
+func TestS13StallingAddressesComeLast(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name  string

@@ -80,7 +80,7 @@ func batch(groups *[][]string, replies map[string]string) script {
 
 // PIPE-1 to PIPE-6: commands go out in groups where the server offers PIPELINING. Their
 // replies are judged one by one, as without it.
-func TestPipelining(t *testing.T) {
+func TestPipelinedRepliesAreJudgedAlone(t *testing.T) {
 	t.Parallel()
 	const mail, x, y, z = "MAIL FROM:<s@example.net>", "RCPT TO:<x@example.org>", "RCPT TO:<y@example.org>", "RCPT TO:<z@example.org>"
 	to := []string{"x@example.org", "y@example.org", "z@example.org"}
@@ -172,7 +172,7 @@ func TestGroupsAreBounded(t *testing.T) {
 
 // PIPE-6, SMTP-24: without PIPELINING, every command waits for the reply to the one before,
 // and the first one for the greeting.
-func TestNoPipelining(t *testing.T) {
+func TestWithoutPipeliningEachReplyIsAwaited(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		early := false

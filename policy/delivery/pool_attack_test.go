@@ -47,7 +47,7 @@ func bySMTP(session *Session) error { return sendOver(session.NetConn()) }
 
 // Sessions of a Pool are reused, by any client: its QUIT and its Close do not reach the
 // server. They are shared with SendMail.
-func TestPoolSessions(t *testing.T) {
+func TestPoolSharesSessionsOfAnyClient(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := newPooled(t, withTLS(certificates().good))

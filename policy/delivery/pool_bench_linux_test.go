@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/mxseal/mxseal/internal/test/cputime"
 )
 
 // What a message to one host costs a client, in time and in CPU time: a thousand through a
@@ -42,11 +44,11 @@ func BenchmarkPool(b *testing.B) {
 			send(pooled)
 			cost := func(by func(context.Context, string, []string, []byte) error) (wall, cpu time.Duration) {
 				runtime.GC() // each run pays for its own garbage only
-				start, before := time.Now(), cpuTime(b)
+				start, before := time.Now(), cputime.Used(b)
 				for range bench.messages {
 					send(by)
 				}
-				return time.Since(start) / time.Duration(bench.messages), (cpuTime(b) - before) / time.Duration(bench.messages)
+				return time.Since(start) / time.Duration(bench.messages), (cputime.Used(b) - before) / time.Duration(bench.messages)
 			}
 			for b.Loop() {
 				var wall, cpu [2][]time.Duration // with the pool, and without

@@ -27,7 +27,7 @@ import (
 	"github.com/mxseal/mxseal/policy"
 )
 
-// SMTP-37: TestPoolModel makes random sequences of mails, alone and side by side, by SendMail and
+// SMTP-37: TestPoolFollowsModel makes random sequences of mails, alone and side by side, by SendMail and
 // by Sessions, while keys are rolled, records and mail hosts change, the operator asks
 // for more or less, and servers restart, stall, lose TLS and confuse their replies. After
 // each step a model without a table of the conversation judges what the servers have:
@@ -40,7 +40,7 @@ import (
 //   - no bound of connections was exceeded, and each TLS session was reported at most once.
 //
 // It makes 40 sequences, or as many as the environment variable MXSEAL_SEQUENCES says.
-func TestPoolModel(t *testing.T) {
+func TestPoolFollowsModel(t *testing.T) {
 	t.Parallel()
 	count := uint64(40)
 	if text := os.Getenv("MXSEAL_SEQUENCES"); text != "" {

@@ -13,10 +13,10 @@ import (
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
-// TestC13PlanChanges: what changes between two messages ends the session that was kept
+// TestC13ChangedPlanEndsSession: what changes between two messages ends the session that was kept
 // where it matters, and costs no mail: keys, records, policies, pins, overrides and dates.
 // The server speaks TLS with tickets, and no ticket changes the outcome.
-func TestC13PlanChanges(t *testing.T) {
+func TestC13ChangedPlanEndsSession(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
 	for name, tt := range map[string]struct {

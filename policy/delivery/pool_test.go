@@ -71,7 +71,7 @@ func clearThen(replies map[string]string) script {
 // SMTP-37: the columns of decision "Pool": a session serves another message only if a
 // new connection would be the same, and if it meets the plan of that message. Every
 // message is delivered, unless it would fail over a new connection too.
-func TestPoolColumns(t *testing.T) {
+func TestPoolSharesOnlyEqualSessions(t *testing.T) {
 	t.Parallel()
 	none := func(*testing.T, *pooled) {}
 	good, unknown := certificates().good, certificates().unknown
@@ -296,7 +296,7 @@ func TestPoolAsksForTheClientCertificate(t *testing.T) {
 }
 
 // The column "login".
-func TestPoolLogin(t *testing.T) {
+func TestPoolSharesOnlyEqualLogins(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		change func(*Dialer)
@@ -409,7 +409,7 @@ func TestPoolTriesBetterHostsFirst(t *testing.T) {
 }
 
 // Reuse is not counted in reports: they count connections.
-func TestPoolReports(t *testing.T) {
+func TestPoolReuseIsNotReported(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := newPooled(t, withTLS(certificates().good))
@@ -656,7 +656,7 @@ func TestPoolManyRecipientsOverANewSession(t *testing.T) {
 }
 
 // The bounds: uses, idle time, sessions in all, with a host and for a domain.
-func TestPoolBounds(t *testing.T) {
+func TestPoolKeepsBounds(t *testing.T) {
 	t.Parallel()
 	t.Run("uses", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -799,7 +799,7 @@ func TestPoolIsFull(t *testing.T) {
 
 // Close ends idle sessions with QUIT, waits for the mails under way, and keeps nothing
 // afterwards.
-func TestPoolClose(t *testing.T) {
+func TestPoolCloseEndsIdleSessions(t *testing.T) {
 	t.Parallel()
 	t.Run("drains", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

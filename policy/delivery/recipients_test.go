@@ -11,7 +11,7 @@ import (
 // SMTP-5, SMTP-23, SMTP-29, EAI-2: addresses by RFC 5321 section 4.1.2 and RFC 6531 section 3.3, with or
 // without angle brackets. S6: what a local part may be is for the server to decide, as
 // long as it cannot end the address or the command.
-func TestS6Addresses(t *testing.T) {
+func TestS6GrammarOfAddresses(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ given, path, domain string }{
 		{"user@example.org", "user@example.org", "example.org"},
@@ -94,7 +94,7 @@ func TestS6Addresses(t *testing.T) {
 }
 
 // SMTP-30, EAI-9: one domain is one group, however it is spelled. One mailbox is one recipient.
-func TestByDomain(t *testing.T) {
+func TestSpellingsOfOneDomainAreOneGroup(t *testing.T) {
 	t.Parallel()
 	var to []Recipient
 	for _, address := range []string{

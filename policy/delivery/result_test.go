@@ -38,7 +38,7 @@ func TestQueueID(t *testing.T) {
 }
 
 // DSN-1: the result says how the message was delivered, with the server's last reply.
-func TestResult(t *testing.T) {
+func TestResultSaysHowMessageWasDelivered(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(map[string][]script{

@@ -95,7 +95,7 @@ func (r *resuming) seen() string {
 // Decision "Resumption": each plan key and level has tickets of its own, and so have the
 // host, its port and its name for SNI. What was not verified is not offered where
 // verification is demanded.
-func TestResumptionKeys(t *testing.T) {
+func TestTicketsAreKeptApart(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		first, second []policy.Option
@@ -349,7 +349,7 @@ func TestResumedSessionIsSilent(t *testing.T) {
 // Tickets of a session that was not verified are not kept, and neither are those of a
 // second attempt, of a client certificate that is chosen in the handshake, and of a
 // Dialer without a Pool.
-func TestNoResumption(t *testing.T) {
+func TestUnverifiedTicketsAreNotKept(t *testing.T) {
 	t.Parallel()
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		synctest.Test(t, func(t *testing.T) {

@@ -33,7 +33,7 @@ func (w *world) sessionsDialer(t *testing.T, hosts ...mailHost) *Dialer {
 
 // The table through Session.Failure, with net/smtp as the client: what a reply, or the
 // end of the connection, means at each step, and whether the next host gets the mail.
-func TestSessionFailure(t *testing.T) {
+func TestSessionFailureFollowsTable(t *testing.T) {
 	t.Parallel()
 	const hangUp = ""
 	for _, tt := range []struct {
@@ -514,7 +514,7 @@ func TestCustomizeTLS(t *testing.T) {
 
 // The local address is the one that connections come from, and one that cannot be used
 // is an error.
-func TestLocalAddress(t *testing.T) {
+func TestConnectionsComeFromLocalAddress(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

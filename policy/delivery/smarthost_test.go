@@ -65,7 +65,7 @@ func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) 
 // Decision "Login": at 587 and 465, AUTH comes once, after a verified handshake and before
 // any mail, by the best mechanism that the server offers inside TLS (AUTH-1 to AUTH-9,
 // SUB-1, OAUTH-1 to OAUTH-4, OAUTH-6).
-func TestLogin(t *testing.T) {
+func TestLoginInsideVerifiedTLSOnly(t *testing.T) {
 	t.Parallel()
 	plain := b64("\x00user\x00secret")
 	long := strings.Repeat("x", 400)

@@ -36,10 +36,10 @@ type sender interface {
 	Sessions(context.Context, string, ...policy.Option) iter.Seq2[*Session, error]
 }
 
-// TestS24EveryStep: SMTP-12: eight domains stall, each with a mail host of its own, and the
+// TestS24StallsAtEveryStepDelayNoOther: SMTP-12: eight domains stall, each with a mail host of its own, and the
 // ninth gets its mail at once: whatever the step is at which they stall, and however the
 // mail is sent.
-func TestS24EveryStep(t *testing.T) {
+func TestS24StallsAtEveryStepDelayNoOther(t *testing.T) {
 	t.Parallel()
 	const stalling = 8
 	// each calls f for all domains, for the ninth when the others have stalled.

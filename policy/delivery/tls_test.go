@@ -77,7 +77,7 @@ func (c *Client) sessionTLS() string {
 // S15: where no policy demands more, an old server gets the TLS that it has. Where a
 // policy does, this never happens, because an attacker could cause it. A session on a
 // second attempt is reported as failed.
-func TestS15OldServers(t *testing.T) {
+func TestS15OldServersGetTheirTLS(t *testing.T) {
 	t.Parallel()
 	certs := []tls.Certificate{rsaCertificate()}
 	for _, tt := range []struct {

@@ -113,7 +113,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 
 // One session is recorded for each connection that got as far as TLS, and one for each
 // host that a policy refused. RPT-65: none is recorded for a network error.
-func TestRecording(t *testing.T) {
+func TestEachConnectionIsRecordedOnce(t *testing.T) {
 	t.Parallel()
 	hangsUp := func(s *server) {
 		s.say(greeting)
@@ -179,7 +179,7 @@ func TestServerThatCloses(t *testing.T) {
 }
 
 // The Recorder and the Logger may be nil, and the Resolver may not.
-func TestZeroDialer(t *testing.T) {
+func TestDialerNeedsOnlyResolver(t *testing.T) {
 	t.Parallel()
 	if _, err := new(Dialer).Dial(t.Context(), "example.org"); err == nil {
 		t.Error("no error without Resolver")

@@ -69,7 +69,7 @@ func want(t *testing.T, registry *prometheus.Registry, expected map[string]float
 }
 
 // The names follow the conventions of Prometheus, whatever has been counted.
-func TestNames(t *testing.T) {
+func TestNamesFollowConventions(t *testing.T) {
 	_, registry := connected(t, metrics.Config{Resolver: policytest.New(t).Resolver(), Maps: []string{"QUERY"}})
 	problems, err := testutil.GatherAndLint(registry)
 	if err != nil {
@@ -192,7 +192,7 @@ func (w *world) everything() {
 }
 
 // The numbers are those of the traffic.
-func TestValues(t *testing.T) {
+func TestValuesAreThoseOfTraffic(t *testing.T) {
 	w := newWorld(t)
 	w.traffic(t)
 	w.send(t, "a@dane.example")

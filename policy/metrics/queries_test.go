@@ -173,7 +173,7 @@ func promtool(t *testing.T, input string, args ...string) {
 }
 
 // Prometheus accepts the alerts, and each fires when it has a reason to and not otherwise.
-func TestAlerts(t *testing.T) {
+func TestAlertsFireWithReason(t *testing.T) {
 	tests, err := os.ReadFile("alerts_test.yml")
 	if err != nil {
 		t.Fatal(err)

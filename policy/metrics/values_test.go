@@ -24,7 +24,7 @@ import (
 )
 
 // Failures are counted by what failed: a plan without hosts to send to is a plan, and its host is refused.
-func TestFailures(t *testing.T) {
+func TestFailuresByWhatFailed(t *testing.T) {
 	w := newWorld(t)
 	restore := w.inet.BreakDNS(policytest.Bogus, "_25._tcp.mx.dane.example")
 	w.send(t, "a@dane.example", "b@dane.example", "c@dane.example")
@@ -82,7 +82,7 @@ func (away) All(context.Context) iter.Seq2[mtasts.Entry, error] {
 var errAway = errors.New("the store is away")
 
 // Calls of the store are counted, and those that failed.
-func TestStore(t *testing.T) {
+func TestStoreCallsAreCounted(t *testing.T) {
 	inet := policytest.New(t)
 	inet.Domain("sts.example", policytest.Unsigned).MX("mx.sts.example").Policy("enforce", "mx.sts.example")
 	inet.Host("mx.sts.example")
@@ -105,7 +105,7 @@ func TestStore(t *testing.T) {
 }
 
 // What recorders get is counted and passed on. A session that carries a report is only passed on.
-func TestRecorder(t *testing.T) {
+func TestRecorderCountsAndPassesOn(t *testing.T) {
 	w := newWorld(t)
 	var passed []*tlsrpt.Session
 	next := tlsrpt.RecorderFunc(func(s *tlsrpt.Session) { passed = append(passed, s) })
@@ -133,7 +133,7 @@ func TestRecorder(t *testing.T) {
 }
 
 // Reports, what they leave out, and datagrams.
-func TestReports(t *testing.T) {
+func TestReportsAndDatagramsAreCounted(t *testing.T) {
 	const octets = 1 << 20
 	aggregator, err := reporter.NewAggregator(reporter.AggregatorConfig{Store: &reporter.MemoryStore{}, MaxOctets: octets})
 	if err != nil {
@@ -164,7 +164,7 @@ func TestReports(t *testing.T) {
 }
 
 // Answers of the socketmap are counted by map and level, and each reason once for an answer.
-func TestSocketmap(t *testing.T) {
+func TestSocketmapAnswersAreCounted(t *testing.T) {
 	resolver := policytest.New(t).Resolver()
 	m, registry := connected(t, metrics.Config{Resolver: resolver, Maps: []string{"QUERY", "sts"}, Connections: func() int { return 5 }})
 	m.Answered("QUERY", "dane-only", nil, 3*time.Millisecond)
@@ -193,7 +193,7 @@ func TestSocketmap(t *testing.T) {
 }
 
 // The buckets are cumulative, have the bounds of the Stats, and the sums are in seconds.
-func TestHistograms(t *testing.T) {
+func TestHistogramsAreCumulative(t *testing.T) {
 	w := newWorld(t)
 	w.metrics.Answered("QUERY", "temp", nil, 3*time.Millisecond)
 	w.metrics.Answered("QUERY", "temp", nil, time.Minute)
@@ -247,7 +247,7 @@ func TestHistograms(t *testing.T) {
 }
 
 // Everything may be counted while it is collected.
-func TestConcurrency(t *testing.T) {
+func TestCountingWhileCollecting(t *testing.T) {
 	w := newWorld(t)
 	const workers, rounds = 4, 5
 	var working sync.WaitGroup
@@ -270,7 +270,7 @@ func TestConcurrency(t *testing.T) {
 }
 
 // A Config needs a Resolver.
-func TestConfig(t *testing.T) {
+func TestConfigNeedsResolver(t *testing.T) {
 	if _, err := metrics.New(metrics.Config{}); err == nil {
 		t.Error("no error without Resolver")
 	}

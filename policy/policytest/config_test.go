@@ -86,7 +86,7 @@ func TestMTASTS(t *testing.T) {
 	}
 }
 
-func TestConfig(t *testing.T) {
+func TestConfigResolvesInInternet(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("example.org").MX("mx.example.org")
@@ -126,7 +126,7 @@ func TestPolicyIsReplaced(t *testing.T) {
 	}
 }
 
-func TestResolver(t *testing.T) {
+func TestResolverEndsWithInternet(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("plain.example", policytest.Unsigned).MX("mx.plain.example")

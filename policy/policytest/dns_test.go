@@ -34,7 +34,7 @@ func ask(t *testing.T, inet *policytest.Internet, name string, qtype uint16) []s
 	return texts
 }
 
-func TestRecords(t *testing.T) {
+func TestRecordsOfDomainsAndHosts(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	d := inet.Domain("Example.org.").MX("mx1.example.org", "mx2.example.net")
@@ -139,7 +139,7 @@ func fetch(t *testing.T, inet *policytest.Internet, domain string) (status int, 
 	return r.StatusCode, string(text), err
 }
 
-func TestPolicyHost(t *testing.T) {
+func TestPolicyHostPublishes(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	p := inet.Domain("example.org").Policy("enforce", "mx.example.org", "*.example.net")
@@ -206,7 +206,7 @@ func TestPolicyHostFaults(t *testing.T) {
 	}
 }
 
-func TestWeb(t *testing.T) {
+func TestWebServesHandlerAndFaults(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	web := inet.Web("mta-sts.example.org", http.NotFoundHandler())

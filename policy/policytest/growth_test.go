@@ -2,10 +2,10 @@ package policytest_test
 
 import (
 	"fmt"
-	"runtime"
 	"testing"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/test/heapsize"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/policytest"
 )
@@ -18,9 +18,9 @@ func BenchmarkDomains(b *testing.B) {
 	for _, domains := range []int{1_000, 10_000, 100_000} {
 		b.Run(fmt.Sprint(domains), func(b *testing.B) {
 			var building, resolving time.Duration
-			var octets uint64
+			var octets int64
 			for b.Loop() {
-				before := heap()
+				before := heapsize.Used()
 				start := time.Now()
 				inet := policytest.New(nil)
 				for i := range domains {
@@ -30,7 +30,7 @@ func BenchmarkDomains(b *testing.B) {
 				}
 				config := inet.Config()
 				building += time.Since(start)
-				octets += heap() - before
+				octets += heapsize.Used() - before
 
 				resolver, err := policy.New(config)
 				if err != nil {
@@ -52,12 +52,4 @@ func BenchmarkDomains(b *testing.B) {
 			b.ReportMetric(float64(octets)/each/1024, "KiB/domain")
 		})
 	}
-}
-
-// heap returns the octets that are in use.
-func heap() uint64 {
-	runtime.GC()
-	var stats runtime.MemStats
-	runtime.ReadMemStats(&stats)
-	return stats.HeapAlloc
 }

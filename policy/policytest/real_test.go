@@ -87,7 +87,7 @@ func realServer(t *testing.T) (addr string) {
 	return l.Addr().String()
 }
 
-func TestServer(t *testing.T) {
+func TestServerIsRealProgram(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	cert := inet.IssueCertificate("mx.example.org")
@@ -184,7 +184,7 @@ func loopback(t *testing.T) string {
 }
 
 // A program that knows only a DNS server finds a host at its real address and port.
-func TestListen(t *testing.T) {
+func TestListenAtRealAddress(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	real := loopback(t)
@@ -229,7 +229,7 @@ func TestListen(t *testing.T) {
 	}
 }
 
-func TestListenResolver(t *testing.T) {
+func TestListenResolverSetsAD(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	for name, options := range map[string][]policytest.DomainOption{

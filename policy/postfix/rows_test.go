@@ -190,7 +190,7 @@ func records(t testing.TB, data ...string) (all []dane.Record) {
 	return all
 }
 
-func TestRows(t *testing.T) {
+func TestPolicyOfEachRow(t *testing.T) {
 	for _, r := range rows(t) {
 		t.Run(r.name, func(t *testing.T) {
 			plan, err := r.world.resolve(t, r.config)
@@ -253,7 +253,7 @@ func written(r postfix.Reply) string {
 
 // Nothing is known of these, so the mail waits, except where the domain itself says that there
 // is nothing to send to.
-func TestWithoutPlan(t *testing.T) {
+func TestWithoutPlanMailWaits(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		err  error

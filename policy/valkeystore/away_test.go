@@ -37,18 +37,21 @@ var losses = []loss{
 	},
 }
 
+// soonLost makes a Store notice soon that a server does not answer. A server that answers has time enough, however
+// busy the machine is.
+func soonLost(config *Config) { config.Timeout = 3 * time.Second }
+
 // While the server is away, a Store returns what it has in memory and fails
 // quickly for other domains. When the server is back, the Store writes what it
 // could not write before.
-func TestServerAway(t *testing.T) {
+func TestMemoryServesWhileServerIsAway(t *testing.T) {
 	t.Parallel()
 	for _, l := range losses {
 		t.Run(l.name, func(t *testing.T) {
 			t.Parallel()
 			srv := startServer(t)
 			way := startProxy(t, srv.addr)
-			quick := func(config *Config) { config.Timeout = 200 * time.Millisecond }
-			s := open(t, at(way.addr, quick))
+			s := open(t, at(way.addr, soonLost))
 			heard := listen(t, s)
 			known, old := entry("known.example", time.Hour), entry("changed.example", time.Hour)
 			put(t, s, known)
@@ -92,7 +95,7 @@ func TestServerAway(t *testing.T) {
 
 // A server that has lost its data gets policies back from the relays that have
 // them. Deleted policies stay deleted.
-func TestFlushed(t *testing.T) {
+func TestFlushedServerGetsPoliciesBack(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	a, b := open(t, at(srv.addr)), open(t, at(srv.addr))
@@ -136,7 +139,7 @@ func TestExpiredIsNotWrittenAgain(t *testing.T) {
 
 // A full server keeps its data, and gets the missed changes when it has memory
 // again.
-func TestServerFull(t *testing.T) {
+func TestFullServerKeepsData(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t, "--maxmemory-policy", "noeviction")
 	s := open(t, at(srv.addr))
@@ -153,7 +156,7 @@ func TestServerFull(t *testing.T) {
 }
 
 // When the server evicts an entry, the relays that have it in memory keep it.
-func TestEvicted(t *testing.T) {
+func TestEvictedEntryStaysInMemory(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t, "--maxmemory-policy", "allkeys-lru")
 	a, b := open(t, at(srv.addr)), open(t, at(srv.addr))

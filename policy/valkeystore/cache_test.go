@@ -8,7 +8,7 @@ import (
 )
 
 // A change notice that arrives before the reply to an earlier read is not lost.
-func TestCacheMoments(t *testing.T) {
+func TestEarlyChangeNoticeIsNotLost(t *testing.T) {
 	t.Parallel()
 	e, other := entry(domain, time.Hour), entry("other.example", time.Hour)
 	for _, test := range []struct {

@@ -7,7 +7,7 @@ import (
 	"github.com/valkey-io/valkey-go"
 )
 
-func TestConfig(t *testing.T) {
+func TestConfigRefusesWhatIsUnsafe(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*Config){
 		"no address":   func(config *Config) { config.Server.InitAddress = nil },

@@ -6,15 +6,16 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
-// fleet starts three relays, each with its own proxy to the server.
-func fleet(t testing.TB, n *internet, srv *server) (relays []*relay, ways []*proxy) {
+// fleet starts three relays, each with its own proxy to the server. timeout is that of orders.
+func fleet(t testing.TB, n *internet, srv *server, timeout time.Duration) (relays []*relay, ways []*proxy) {
 	t.Helper()
 	for range 3 {
 		way := startProxy(t, srv.addr)
 		ways = append(ways, way)
-		relays = append(relays, startRelay(t, orders{Server: way.addr, Version: formVersion, Visit: n.visit()}))
+		relays = append(relays, startRelay(t, orders{Server: way.addr, Version: formVersion, Timeout: timeout, Visit: n.visit()}))
 	}
 	return relays, ways
 }
@@ -25,7 +26,7 @@ func TestOneFetchProtectsAll(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	n := newInternet(t, domain)
-	relays, _ := fleet(t, n, srv)
+	relays, _ := fleet(t, n, srv, 0)
 	if id := relays[0].lookup(t, domain); id != "1" {
 		t.Fatalf("the policy is not found: %q", id)
 	}
@@ -46,7 +47,7 @@ func TestChangeReachesAll(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	n := newInternet(t, domain)
-	relays, _ := fleet(t, n, srv)
+	relays, _ := fleet(t, n, srv, 0)
 	for _, r := range relays {
 		r.lookup(t, domain)
 	}
@@ -71,7 +72,7 @@ func TestOneFetchAtATime(t *testing.T) {
 		domains = append(domains, fmt.Sprintf("d%d.example", i))
 	}
 	n := newInternet(t, domains...)
-	relays, _ := fleet(t, n, srv)
+	relays, _ := fleet(t, n, srv, 0)
 	for round, recheck := range []bool{false, true} {
 		id := strconv.Itoa(round + 1)
 		for _, domain := range domains {
@@ -101,7 +102,7 @@ func TestFleetWithoutServer(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	n := newInternet(t, domain, "new.example", "later.example", "last.example")
-	relays, ways := fleet(t, n, srv)
+	relays, ways := fleet(t, n, srv, time.Second)
 	for _, r := range relays {
 		r.lookup(t, domain)
 	}
@@ -151,7 +152,7 @@ func TestFleetWithPoisonedServer(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	n := newInternet(t, domain, "other.example")
-	relays, _ := fleet(t, n, srv)
+	relays, _ := fleet(t, n, srv, 0)
 	for _, r := range relays {
 		r.lookup(t, domain)
 		r.lookup(t, "other.example")

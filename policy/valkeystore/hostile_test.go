@@ -11,7 +11,7 @@ import (
 
 // A value from another writer is an error for its domain, and for no other
 // domain.
-func TestDamaged(t *testing.T) {
+func TestDamagedValueConcernsOneDomain(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	good, err := encode(entry("good.example", time.Minute))

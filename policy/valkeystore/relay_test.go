@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/valkey-io/valkey-go"
-
 	"github.com/mxseal/mxseal/mtasts"
 )
 
@@ -36,6 +34,7 @@ func TestMain(m *testing.M) {
 type orders struct {
 	Server  string
 	Version string
+	Timeout time.Duration // 0 means that of a server that always answers, as in at
 	Visit   visit
 	Reports *reportVisit // not nil if the process only reports
 }
@@ -57,7 +56,11 @@ func beRelay(text string, in io.Reader, out io.Writer) error {
 	if err := json.Unmarshal([]byte(text), &o); err != nil {
 		return err
 	}
-	store, err := newStore(Config{Server: valkey.ClientOption{InitAddress: []string{o.Server}}}, o.Version)
+	config := at(o.Server)
+	if o.Timeout > 0 {
+		config.Timeout = o.Timeout
+	}
+	store, err := newStore(config, o.Version)
 	if err != nil {
 		return err
 	}
@@ -88,8 +91,6 @@ func beRelay(text string, in io.Reader, out io.Writer) error {
 }
 
 func (q question) ask(ctx context.Context, client *mtasts.Client) (a answer) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
 	var r mtasts.Result
 	var err error
 	if q.Recheck {
@@ -116,13 +117,14 @@ type relay struct {
 	out *json.Decoder
 }
 
-// kill kills the process.
+// kill kills the process, and returns when it has ended.
 func (r *relay) kill(t testing.TB) {
 	t.Helper()
 	r.killed = true
 	if err := r.cmd.Process.Kill(); err != nil {
 		t.Error(err)
 	}
+	_ = r.cmd.Wait() // the error says that it was killed
 }
 
 // startRelay starts a relay process. It ends with the test.
@@ -149,10 +151,11 @@ func startRelay(t testing.TB, o orders) *relay {
 	}
 	r := &relay{cmd: cmd, in: json.NewEncoder(in), out: json.NewDecoder(bufio.NewReader(out))}
 	t.Cleanup(func() {
+		if r.killed {
+			return
+		}
 		in.Close()
-		killer := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
-		defer killer.Stop()
-		if err := cmd.Wait(); err != nil && !r.killed {
+		if err := cmd.Wait(); err != nil {
 			t.Errorf("relay: %v", err)
 		}
 	})

@@ -22,6 +22,7 @@ import (
 
 	"github.com/mxseal/mxseal/internal/test/logbuf"
 	"github.com/mxseal/mxseal/internal/test/reporttest"
+	"github.com/mxseal/mxseal/internal/test/seed"
 	"github.com/mxseal/mxseal/internal/test/testpki"
 	"github.com/mxseal/mxseal/tlsrpt"
 	"github.com/mxseal/mxseal/tlsrpt/report"
@@ -203,8 +204,7 @@ func TestRelayDiesWhileReporting(t *testing.T) {
 // while the others report. Each session is in exactly one report.
 func TestEachSessionInOneReport(t *testing.T) {
 	t.Parallel()
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	base := seed.New(t)
 	srv := startServer(t)
 	end := newEndpoint(t)
 	day := today()
@@ -224,7 +224,7 @@ func TestEachSessionInOneReport(t *testing.T) {
 	}
 	counted := make([]map[string]int64, relays)
 	count := func(i int, halfway func()) {
-		random := rand.New(rand.NewPCG(seed, uint64(i)))
+		random := rand.New(rand.NewPCG(base, uint64(i)))
 		counted[i] = make(map[string]int64)
 		for n := range each {
 			if n == each/2 {

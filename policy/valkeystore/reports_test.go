@@ -17,7 +17,7 @@ import (
 )
 
 // A Store on a real server meets the requirements of package storetest.
-func TestStores(t *testing.T) {
+func TestStoreMeetsRequirements(t *testing.T) {
 	srv := startServer(t)
 	openNamed := func(t *testing.T, name string) *Store {
 		return open(t, at(srv.addr, func(config *Config) { config.Prefix = name + ":" }))
@@ -86,7 +86,7 @@ func total(p reporter.Part) (n int64) {
 
 // The limits of a domain apply exactly to the sums of several relays, each of
 // which is within the limits. No session is lost.
-func TestReportsBounds(t *testing.T) {
+func TestReportsOfSeveralRelaysKeepLimits(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	r := open(t, at(srv.addr)).Reports()
@@ -128,7 +128,7 @@ func TestReportsBounds(t *testing.T) {
 }
 
 // The texts of a domain and the size of a call are limited too.
-func TestReportsText(t *testing.T) {
+func TestReportsTextIsLimited(t *testing.T) {
 	t.Parallel()
 	r := open(t, at(startServer(t).addr)).Reports()
 	var b reporter.Batch
@@ -173,7 +173,7 @@ func TestReportsText(t *testing.T) {
 }
 
 // All stored keys expire, and changes of sums are not announced to relays.
-func TestReportKeys(t *testing.T) {
+func TestReportKeysExpire(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	s := open(t, at(srv.addr))
@@ -238,7 +238,7 @@ func TestReportKeysAreKeptAgain(t *testing.T) {
 // A full day accepts sums of known domains only, and refuses a batch with other
 // domains completely. The same batch is refused again even if there is room by
 // then, because its sums may have been added in other batches.
-func TestReportsFull(t *testing.T) {
+func TestReportsFullDayRefusesNewDomains(t *testing.T) {
 	t.Parallel()
 	r := open(t, at(startServer(t).addr)).Reports()
 	r.maxDomains = 2
@@ -267,7 +267,7 @@ func TestReportsFull(t *testing.T) {
 
 // Sums that no Store can accept are refused, so that an Aggregator continues
 // with others.
-func TestReportsRefused(t *testing.T) {
+func TestReportsRefuseImpossibleSums(t *testing.T) {
 	t.Parallel()
 	r := open(t, at(startServer(t).addr)).Reports()
 	negative := sessions(noPolicy, -1)

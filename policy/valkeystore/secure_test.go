@@ -129,7 +129,7 @@ func TestWrongPassword(t *testing.T) {
 }
 
 // If the server refuses all commands, relays keep their policies.
-func TestRemovedUser(t *testing.T) {
+func TestRemovedUserLosesNoPolicies(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	srv.admin(t, relayACL...)

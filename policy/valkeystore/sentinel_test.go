@@ -11,7 +11,7 @@ import (
 
 // The primary server dies and a replica with less data takes over. The relays
 // keep their policies and write the missing ones to the new primary server.
-func TestFailover(t *testing.T) {
+func TestFailoverKeepsPolicies(t *testing.T) {
 	t.Parallel()
 	primary := startServer(t, "--repl-diskless-sync-delay", "0")
 	host, port, _ := net.SplitHostPort(primary.addr)
@@ -26,8 +26,8 @@ func TestFailover(t *testing.T) {
 	})
 	config := filepath.Join(t.TempDir(), "sentinel.conf")
 	text := "sentinel monitor policies " + host + " " + port + " 1\n" +
-		"sentinel down-after-milliseconds policies 300\n" +
-		"sentinel failover-timeout policies 2000\n"
+		"sentinel down-after-milliseconds policies 3000\n" +
+		"sentinel failover-timeout policies 20000\n"
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -59,14 +59,10 @@ func startProgram(t testing.TB, name string, args func(port, dir string) []strin
 	return nil
 }
 
+// freeAddr returns an address that no connection takes while a server that had it is away.
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", daemon.FreePort(t))
 }
 
 // start starts the server and reports whether it answers.
@@ -83,26 +79,24 @@ func (s *server) start(t testing.TB) bool {
 		defer close(done)
 		_ = cmd.Wait() // the log has the reason
 	}()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
-		if s.answers() {
-			return true
-		}
+	ended := false
+	await.Until(t, "the server answers or has ended", func() bool {
 		select {
-		case <-s.done:
-			return false
-		case <-time.After(5 * time.Millisecond):
+		case <-done:
+			ended = true
+		default:
 		}
-	}
-	return false
+		return ended || s.answers()
+	})
+	return !ended
 }
 
 func (s *server) answers() bool {
-	conn, err := net.DialTimeout("tcp", s.addr, time.Second)
+	conn, err := net.Dial("tcp", s.addr)
 	if err != nil {
 		return false
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(time.Second))
 	fmt.Fprint(conn, "PING\r\n")
 	var reply [5]byte
 	n, _ := conn.Read(reply[:])

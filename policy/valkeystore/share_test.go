@@ -141,7 +141,7 @@ func TestC10AbsenceAfterLoss(t *testing.T) {
 			t.Parallel()
 			srv := startServer(t)
 			way := startProxy(t, srv.addr)
-			s := open(t, at(way.addr, func(config *Config) { config.Timeout = 200 * time.Millisecond }))
+			s := open(t, at(way.addr, soonLost))
 			s.settle(t)
 			if _, err := s.Get(t.Context(), domain); !errors.Is(err, mtasts.ErrNotStored) {
 				t.Fatal(err)

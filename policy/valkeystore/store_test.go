@@ -157,7 +157,7 @@ func TestCacheIsBounded(t *testing.T) {
 
 // A relay that has missed a change does not overwrite a policy that another
 // relay has fetched later.
-func TestNewerStays(t *testing.T) {
+func TestNewerPolicyStays(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	behind, ahead := open(t, at(srv.addr)), open(t, at(srv.addr))
@@ -192,7 +192,7 @@ func TestFetchedInTheFuture(t *testing.T) {
 	wantEntry(t, open(t, at(srv.addr)), e)
 }
 
-func TestAll(t *testing.T) {
+func TestAllYieldsEachEntry(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	s := open(t, at(srv.addr))
@@ -223,7 +223,7 @@ func TestAll(t *testing.T) {
 	}
 }
 
-func TestClose(t *testing.T) {
+func TestCloseEndsWatch(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	s := open(t, at(srv.addr))

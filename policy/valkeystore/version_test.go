@@ -23,7 +23,7 @@ func TestFormVersion(t *testing.T) {
 }
 
 // Stores with different prefixes or versions share nothing.
-func TestKeysApart(t *testing.T) {
+func TestPrefixesShareNothing(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	mine := open(t, at(srv.addr))

@@ -70,7 +70,7 @@ func (l *listener) clear() {
 	l.heard = nil
 }
 
-func TestWatch(t *testing.T) {
+func TestWatchReportsChangesOfOthers(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	a, b := open(t, at(srv.addr)), open(t, at(srv.addr))

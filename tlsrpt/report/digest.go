@@ -181,10 +181,20 @@ func (d *Digest) add(day Day, sender string, p *PolicyResult) {
 	}
 	entry(d, s.days, day, math.MinInt64, maxDays).add(p.Summary)
 	entry(d, s.senders, sender, others, maxSenders).add(p.Summary)
-	var explained int64
+	var explained, remembered int64
 	for i := range p.Details {
-		explained = sum(explained, p.Details[i].Sessions)
-		d.addDetail(s, day, sender, effectOf(&p.Policy, mode, p.Details[i].Type), &p.Details[i])
+		effect := effectOf(&p.Policy, mode, p.Details[i].Type)
+		if effect == MailRemembered {
+			remembered = sum(remembered, p.Details[i].Sessions)
+		} else {
+			explained = sum(explained, p.Details[i].Sessions)
+		}
+		d.addDetail(s, day, sender, effect, &p.Details[i])
+	}
+	// Some senders count sessions that met a remembered policy as failed. If there are more
+	// of them than failures, this sender does not, and they explain no failure.
+	if remembered <= p.Summary.Failures {
+		explained = sum(explained, remembered)
 	}
 	s.unexplained = sum(s.unexplained, max(0, p.Summary.Failures-explained))
 }

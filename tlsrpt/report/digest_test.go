@@ -16,7 +16,7 @@ import (
 
 // RPT-76: a report that is received twice is counted once. Others are not taken for
 // duplicates.
-func TestDigestDuplicates(t *testing.T) {
+func TestDigestCountsReportOnce(t *testing.T) {
 	t.Parallel()
 	base := func() *report.Report {
 		return reportOf("a", 1, daneOf, report.Detail{Type: tlsrpt.TLSAInvalid, Sessions: 1})
@@ -67,7 +67,7 @@ func TestDigestDuplicates(t *testing.T) {
 }
 
 // A report counts for the day of the middle of its period, whatever the sender's time zone.
-func TestDigestDays(t *testing.T) {
+func TestDigestDayIsMiddleOfPeriod(t *testing.T) {
 	t.Parallel()
 	for period, want := range map[[2]string]string{
 		{"2026-03-01T00:00:00Z", "2026-03-01T23:59:59Z"}:      "2026-03-01",
@@ -92,7 +92,7 @@ func TestDigestDays(t *testing.T) {
 }
 
 // The mode is that of the latest report with one.
-func TestDigestMode(t *testing.T) {
+func TestDigestModeIsLatest(t *testing.T) {
 	t.Parallel()
 	fail := report.Detail{Type: tlsrpt.CertificateExpired, Sessions: 1}
 	unknown := tlsrpt.Policy{Type: tlsrpt.STS, Domain: "Example.COM."}
@@ -104,7 +104,7 @@ func TestDigestMode(t *testing.T) {
 
 // RPT-82: reports that are made to fill the memory do not, and no session is lost from
 // the sums.
-func TestDigestBounds(t *testing.T) { // not parallel: it measures memory
+func TestDigestIsBoundedInMemory(t *testing.T) { // not parallel: it measures memory
 	const hostile, domains, details = 2, 45, 1000
 	var digest report.Digest
 	want := int64(0)
@@ -152,7 +152,7 @@ func TestDigestBounds(t *testing.T) { // not parallel: it measures memory
 }
 
 // Numbers do not overflow.
-func TestDigestOverflow(t *testing.T) {
+func TestDigestNumbersDoNotOverflow(t *testing.T) {
 	t.Parallel()
 	var digest report.Digest
 	for i := range 1100 {
@@ -171,7 +171,7 @@ func TestDigestOverflow(t *testing.T) {
 }
 
 // Lists end at their limits: of days, and of the addresses of a host.
-func TestDigestLists(t *testing.T) {
+func TestDigestListsEndAtLimits(t *testing.T) {
 	t.Parallel()
 	var digest report.Digest
 	for i := range 3700 {

@@ -181,7 +181,7 @@ func TestR15CodesOfOthers(t *testing.T) {
 }
 
 // Each effect, by the policy and the result.
-func TestEffects(t *testing.T) {
+func TestEffectOfEachPolicyAndResult(t *testing.T) {
 	t.Parallel()
 	unknown := tlsrpt.Policy{Type: tlsrpt.STS, Domain: "example.com"}
 	withHosts := enforceOf
@@ -216,7 +216,7 @@ func TestEffects(t *testing.T) {
 
 // The worst comes first: mail that waited before failures that were only observed, ongoing
 // problems before past ones, many sessions before few. Domains are in the same order.
-func TestWorstFirst(t *testing.T) {
+func TestWorstFailureComesFirst(t *testing.T) {
 	t.Parallel()
 	fail := func(resultType tlsrpt.ResultType, sessions int64) report.Detail {
 		return report.Detail{Type: resultType, Sessions: sessions}
@@ -242,7 +242,7 @@ func TestWorstFirst(t *testing.T) {
 }
 
 // The text says since when, at which hosts, and who reports it, and counts what it omits.
-func TestOverviewText(t *testing.T) {
+func TestOverviewSaysWhenAndWhere(t *testing.T) {
 	t.Parallel()
 	at := func(resultType tlsrpt.ResultType, host, ip string) report.Detail {
 		return report.Detail{Type: resultType, MXHost: host, ReceivingIP: netip.MustParseAddr(ip), Sessions: 2}
@@ -285,7 +285,7 @@ func TestOverviewText(t *testing.T) {
 }
 
 // A report without failures says that there is nothing to do, and so does none at all.
-func TestExplainSuccess(t *testing.T) {
+func TestExplainNothingToDo(t *testing.T) {
 	t.Parallel()
 	if text := explained(t, reportOf("a", 1, daneOf)); !strings.HasSuffix(text, "met the policy, 0 did not\n\nNo session failed: there is nothing to do.\n") {
 		t.Errorf("got\n%s", text)
@@ -298,7 +298,7 @@ func TestExplainSuccess(t *testing.T) {
 
 // RPT-29: where only the refresh of a policy failed, no session did, and the text says what to do
 // all the same. So do reports of senders that count such sessions as failed.
-func TestExplainRemembered(t *testing.T) {
+func TestExplainFailedRefreshOnly(t *testing.T) {
 	t.Parallel()
 	ours := reportOf("a", 1, enforceOf, report.Detail{Type: tlsrpt.STSPolicyFetchError, ReasonCode: "http-status-404", Sessions: 10})
 	ours.Policies[0].Summary.Failures = 0
@@ -324,6 +324,40 @@ func TestExplainRemembered(t *testing.T) {
 		}
 		if d := overviewOf(test.rep).Domains[0]; d.Unexplained != 0 || d.Successes != 10 || d.Problems[0].Sessions != 10 || d.Problems[0].Effect != report.MailRemembered {
 			t.Errorf("%+v", d)
+		}
+	}
+}
+
+// RPT-29: sessions that met the remembered policy explain no failures of other sessions. Where a sender counts
+// them as failed, they explain those.
+func TestRememberedPolicyExplainsNoFailure(t *testing.T) {
+	t.Parallel()
+	const successes = 10 // of reportOf
+	fetch := func(n int64) report.Detail {
+		return report.Detail{Type: tlsrpt.STSPolicyFetchError, ReasonCode: "http-status-404", Sessions: n}
+	}
+	host := func(n int64) report.Detail {
+		return report.Detail{Type: tlsrpt.CertificateExpired, MXHost: "mx.example.com", Sessions: n}
+	}
+	for name, test := range map[string]struct {
+		failures    int64
+		details     []report.Detail
+		unexplained int64
+	}{
+		"only successes":                      {0, []report.Detail{fetch(successes)}, 0},
+		"failures without details":            {5, []report.Detail{fetch(successes)}, 5},
+		"some without details":                {5, []report.Detail{fetch(successes), host(2)}, 3},
+		"failures with both details":          {5, []report.Detail{fetch(successes + 5), host(5)}, 0},
+		"two kinds of details":                {8, []report.Detail{fetch(6), fetch(4), host(1)}, 7},
+		"counted as failed":                   {10, []report.Detail{fetch(10)}, 0},
+		"counted as failed, some with both":   {10, []report.Detail{fetch(10), host(3)}, 0},
+		"counted as failed, some unexplained": {10, []report.Detail{fetch(6), host(1)}, 3},
+		"more details than failures":          {2, []report.Detail{host(9)}, 0},
+	} {
+		r := reportOf("a", 1, enforceOf, test.details...)
+		r.Policies[0].Summary.Failures = test.failures
+		if d := overviewOf(r).Domains[0]; d.Unexplained != test.unexplained || d.Failures != test.failures {
+			t.Errorf("%s: %d of %d failures unexplained, want %d", name, d.Unexplained, d.Failures, test.unexplained)
 		}
 	}
 }

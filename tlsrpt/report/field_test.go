@@ -89,7 +89,7 @@ func TestParseForwardedAndPadded(t *testing.T) {
 
 // Damaged input is an error that says what is wrong, and a message with other content is
 // ErrNoReport.
-func TestParseDamaged(t *testing.T) {
+func TestParseDamagedSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	text := marshal(t, newReport())
 	zipped := zip(t, text)
@@ -151,7 +151,7 @@ func TestParseManyMembers(t *testing.T) {
 }
 
 // RPT-32: times in the forms that senders write.
-func TestParseTimes(t *testing.T) {
+func TestParseTimesInAllForms(t *testing.T) {
 	t.Parallel()
 	const start, dayAfter = "2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z"
 	tests := map[string]string{
@@ -223,7 +223,7 @@ func TestParseTimes(t *testing.T) {
 }
 
 // RPT-39, RPT-45: numbers in the forms that senders write.
-func TestParseCounts(t *testing.T) {
+func TestParseCountsInAllForms(t *testing.T) {
 	t.Parallel()
 	for written, want := range map[string]int64{
 		`5`: 5, `"5"`: 5, `" 5 "`: 5, `5.0`: 5, `5e0`: 5, `"5.0"`: 5, `""`: 0, `null`: 0, `"0"`: 0,
@@ -269,7 +269,7 @@ func TestParseNamesTheWrongPart(t *testing.T) {
 }
 
 // These reports have the form of those that large senders and common programs send.
-func TestParseSenders(t *testing.T) {
+func TestParseReportsOfLargeSenders(t *testing.T) {
 	t.Parallel()
 	const dates = `"date-range":{"start-datetime":"2026-03-01T00:00:00Z","end-datetime":"2026-03-01T23:59:59Z"}`
 	tests := []struct{ sender, received, want string }{
@@ -308,7 +308,7 @@ func TestParseSenders(t *testing.T) {
 }
 
 // RPT-64: other spellings of registered names are the registered ones.
-func TestParseSpellings(t *testing.T) {
+func TestParseSpellingsOfNames(t *testing.T) {
 	t.Parallel()
 	for spelled, want := range map[string]tlsrpt.ResultType{
 		"STARTTLS_NOT_SUPPORTED": tlsrpt.STARTTLSNotSupported, " tlsa-invalid ": tlsrpt.TLSAInvalid,

@@ -41,7 +41,7 @@ func collect(reports func(func(*report.Report, error) bool)) (got []string) {
 	return got
 }
 
-func TestRead(t *testing.T) {
+func TestReadFromMailboxes(t *testing.T) {
 	t.Parallel()
 	const from = "From tls@sender.example Mon Mar  2 00:00:00 2026\n"
 	other := message("Content-Type: text/plain", "hello\r\n\r\nFrom here on, all is well\r\n>From quoted Mon Mar  2 00:00:00 2026")

@@ -37,7 +37,7 @@ type DomainOverview struct {
 	Successes int64 `json:"successes"`
 	Failures  int64 `json:"failures"`
 	// Unexplained is the number of failed sessions for which the reports give no
-	// reason.
+	// reason. There may be more, because a session may have several reasons.
 	Unexplained int64 `json:"unexplained,omitempty"`
 	// First and Last are the days of the first and the last report.
 	First Day `json:"first"`

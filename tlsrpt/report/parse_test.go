@@ -195,7 +195,7 @@ func TestParseRejects(t *testing.T) {
 
 // RPT-82: the size is limited before and after decompression, and so is the
 // memory for parsed values.
-func TestParseBounds(t *testing.T) {
+func TestParseIsBounded(t *testing.T) {
 	t.Parallel()
 	tests := map[string]io.Reader{
 		"plain":    io.MultiReader(strings.NewReader("{"), endless(' ')),

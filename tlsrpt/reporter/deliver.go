@@ -17,6 +17,7 @@ import (
 // waits for its own turn at the host of the endpoint.
 type round struct {
 	left     []tlsrpt.Endpoint // not tried yet, in order
+	owner    string            // of the first one; empty if that is not known yet
 	turn     time.Time         // of the first one; zero if it has none
 	time     time.Duration     // that the deliveries may still take
 	accepted bool              // by one of the others
@@ -29,7 +30,10 @@ func (r *Reporter) deliver(ctx context.Context, slot *pacing.Slot, j job, p *pro
 	var built *submission
 	for len(p.round.left) > 0 {
 		endpoint := p.round.left[0]
-		free, ok, err := r.turn(ctx, slot, endpoint, p.round)
+		if p.round.owner == "" {
+			p.round.owner = ownerOf(endpoint)
+		}
+		free, ok, err := r.turn(ctx, slot, p.round)
 		if err != nil {
 			r.tried(ctx, j, p.round, err)
 			continue
@@ -48,7 +52,7 @@ func (r *Reporter) deliver(ctx context.Context, slot *pacing.Slot, j job, p *pro
 			}
 		}
 		sleep(ctx, r.pace.Next(time.Now()))
-		again, ok := r.begin(ctx, endpoint, p.round)
+		again, ok := r.begin(ctx, p.round)
 		switch {
 		case ctx.Err() != nil:
 			return failed, ctx.Err() // a Mailer may not look at it
@@ -59,7 +63,7 @@ func (r *Reporter) deliver(ctx context.Context, slot *pacing.Slot, j job, p *pro
 			continue
 		}
 		err = r.send(ctx, slot, endpoint, built, p.round)
-		if err == nil {
+		if err == nil && r.config.Logger.Enabled(ctx, slog.LevelInfo) {
 			r.log(ctx, slog.LevelInfo, "reporter: report delivered", j, slog.String("endpoint", endpoint.String()),
 				slog.String("report_id", built.report.ID), slog.Int("octets", len(built.gzip)))
 		}
@@ -76,7 +80,7 @@ func (r *Reporter) deliver(ctx context.Context, slot *pacing.Slot, j job, p *pro
 // tried notes the result of the first endpoint that was left.
 func (r *Reporter) tried(ctx context.Context, j job, round *round, err error) {
 	endpoint := round.left[0]
-	round.left, round.turn = round.left[1:], time.Time{}
+	round.left, round.owner, round.turn = round.left[1:], "", time.Time{}
 	if r.config.Attempted != nil {
 		r.config.Attempted(endpoint, err)
 	}
@@ -92,15 +96,15 @@ func (r *Reporter) tried(ctx context.Context, j job, round *round, err error) {
 // maxLogged limits the text from an endpoint in a log message, in octets.
 const maxLogged = 300
 
-// turn waits for the turn of the endpoint, if that is soon. Otherwise it returns when to ask
+// turn waits for the turn of the first endpoint, if that is soon. Otherwise it returns when to ask
 // again. It fails if the turn is after the time of the last attempt.
-func (r *Reporter) turn(ctx context.Context, slot *pacing.Slot, endpoint tlsrpt.Endpoint, round *round) (again time.Time, ok bool, err error) {
-	owner, now := ownerOf(endpoint), time.Now()
-	if r.slow.Contains(owner, now) && !slot.SlowDown() {
+func (r *Reporter) turn(ctx context.Context, slot *pacing.Slot, round *round) (again time.Time, ok bool, err error) {
+	now := time.Now()
+	if r.slow.Contains(round.owner, now) && !slot.SlowDown() {
 		return now.Add(slowLaneFull), false, nil
 	}
 	if round.turn.IsZero() {
-		if round.turn, ok = r.pace.Reserve(owner, now, now.Add(retryFor)); !ok {
+		if round.turn, ok = r.pace.Reserve(round.owner, now, now.Add(retryFor)); !ok {
 			return time.Time{}, false, errors.New("there are too many reports for the endpoint")
 		}
 	}
@@ -118,14 +122,13 @@ const claimAgain = time.Minute
 // owner of the endpoint is free again. If that takes long, the turn has passed, and the
 // delivery needs a new one; ok is then false. If the Store does not answer, begin returns
 // when to ask again.
-func (r *Reporter) begin(ctx context.Context, endpoint tlsrpt.Endpoint, round *round) (again time.Time, ok bool) {
-	owner := ownerOf(endpoint)
+func (r *Reporter) begin(ctx context.Context, round *round) (again time.Time, ok bool) {
 	for {
 		now := time.Now()
-		free, ok := r.pace.Begin(owner, now)
+		free, ok := r.pace.Begin(round.owner, now)
 		if ok {
 			var err error
-			if ok, err = r.claim(ctx, owner); err != nil && ctx.Err() == nil {
+			if ok, err = r.claim(ctx, round.owner); err != nil && ctx.Err() == nil {
 				round.turn = time.Time{}
 				return now.Add(claimAgain), false
 			}
@@ -182,6 +185,6 @@ func (r *Reporter) send(ctx context.Context, slot *pacing.Slot, endpoint tlsrpt.
 	}
 	now := time.Now()
 	round.time -= now.Sub(began)
-	r.slow.Set(ownerOf(endpoint), now, end())
+	r.slow.Set(round.owner, now, end())
 	return err
 }

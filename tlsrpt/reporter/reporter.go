@@ -122,7 +122,7 @@ type Reporter struct {
 	scanner  scanner
 	queue    queue
 	lanes    pacing.Lanes
-	slow     pacing.SlowHosts
+	slow     pacing.SlowOwners
 	pace     *pacing.Pace
 	https    poster
 	mail     mailSender
@@ -227,6 +227,8 @@ func (r *Reporter) Run(ctx context.Context) {
 // the time until wait for the next call, which has a new order. So do those that would
 // come after most others, if the Store has more jobs, which may come before them.
 func (r *Reporter) beginDue(ctx context.Context, until time.Time, more bool, attempts *sync.WaitGroup) {
+	next := make(chan begun) // to a goroutine whose attempt has ended, which has a large enough stack
+	defer close(next)
 	for _, p := range r.queue.due(time.Now()) {
 		slot := r.lanes.Enter(ctx)
 		if slot == nil {
@@ -240,11 +242,26 @@ func (r *Reporter) beginDue(ctx context.Context, until time.Time, more bool, att
 			slot.Leave()
 			continue
 		}
-		attempts.Go(func() {
-			r.attempt(ctx, slot, p.job, p)
-			slot.Leave()
-			r.queue.end(p)
-		})
+		select {
+		case next <- begun{p, slot}:
+		default:
+			attempts.Go(func() { r.attemptAll(ctx, begun{p, slot}, next) })
+		}
+	}
+}
+
+// begun is an attempt that has a place in a lane.
+type begun struct {
+	*progress
+	slot *pacing.Slot
+}
+
+// attemptAll makes an attempt, and then those of a channel.
+func (r *Reporter) attemptAll(ctx context.Context, first begun, more <-chan begun) {
+	for a, ok := first, true; ok; a, ok = <-more {
+		r.attempt(ctx, a.slot, a.job, a.progress)
+		a.slot.Leave()
+		r.queue.end(a.progress)
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // Each situation is a subtest, so that one can be run alone.
-func TestSituations(t *testing.T) {
+func TestEachSituationEndsAsExpected(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	trials, err := Build(t.Context(), inet, All(Groups()))
@@ -25,7 +25,7 @@ func TestSituations(t *testing.T) {
 	}
 }
 
-func TestDomainsDiffer(t *testing.T) {
+func TestSituationsHaveDomainsOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	seen := make(map[string]bool)
 	for _, s := range All(Groups()) {

@@ -31,7 +31,7 @@ import (
 
 // The packages are reproducible, the Debian package and the rpm have the same files, and the Debian package can
 // be installed, used and purged.
-func TestPackages(t *testing.T) {
+func TestPackagesAreReproducibleAndInstall(t *testing.T) {
 	root := rootdir.Named(t, "MXSEAL_INSTALL", "the root directory of a Debian system with Postfix, in which mxseal may be installed and purged")
 	programs := t.TempDir()
 	build := exec.Command("go", "build", "-ldflags=-s -w", "-buildvcs=false", "-o", filepath.Join(programs, "mxseal-"+runtime.GOARCH), "..")

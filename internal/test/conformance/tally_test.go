@@ -53,7 +53,7 @@ func unbroken(t *testing.T) map[string]string {
 
 // Every MUST that concerns security, and every rule of the sample in CONFORMANCE.md, is broken
 // by a change in broken.txt, except for those that the page names. It names no others.
-func TestTally(t *testing.T) {
+func TestTallyOfBrokenRules(t *testing.T) {
 	t.Parallel()
 	broken := map[string]bool{}
 	for _, c := range readChanges(t) {

@@ -11,7 +11,7 @@ import (
 // These are the records that prove a denial (RFC 4035 section 3.1.3, RFC 5155
 // section 7.2). Each test lists, for NSEC and NSEC3, the names that the proof
 // must match (=) or cover (-). The proof must contain nothing else.
-func TestDenials(t *testing.T) {
+func TestRecordsOfDenials(t *testing.T) {
 	t.Parallel()
 	tree := newTestTree()
 	tests := []struct {
@@ -90,7 +90,7 @@ func proves(rr dns.RR, claim string) bool {
 
 // The type bitmaps are those of RFC 4034 section 4.1.2 and RFC 5155 section
 // 3.2.1.
-func TestBitmaps(t *testing.T) {
+func TestBitmapsOfDenials(t *testing.T) {
 	t.Parallel()
 	tree := newTestTree()
 	tests := []struct {

@@ -61,7 +61,7 @@ func TestC14ZonesAreIndependent(t *testing.T) {
 	}
 }
 
-func TestListen(t *testing.T) {
+func TestListenAnswersOverSockets(t *testing.T) {
 	t.Parallel()
 	tree := newTestTree()
 	start(t, tree)

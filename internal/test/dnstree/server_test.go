@@ -37,7 +37,7 @@ func question(name string, qtype uint16, size uint16, do bool) *dns.Msg {
 	return q
 }
 
-func TestTruncation(t *testing.T) {
+func TestLongRepliesAreTruncated(t *testing.T) {
 	t.Parallel()
 	tree := newTestTree()
 	start(t, tree)
@@ -63,7 +63,7 @@ func TestTruncation(t *testing.T) {
 
 // RFC 4035 section 3.2.1: replies to queries without DO contain DNSSEC records
 // only if the query is for their type.
-func TestDO(t *testing.T) {
+func TestDNSSECRecordsOnlyWithDO(t *testing.T) {
 	t.Parallel()
 	tree := newTestTree()
 	for _, test := range []struct {
@@ -87,7 +87,7 @@ func TestDO(t *testing.T) {
 	}
 }
 
-func TestAD(t *testing.T) {
+func TestADOnlyIfAskedFor(t *testing.T) {
 	t.Parallel()
 	tree := newTestTree()
 	tree.Zone("island.test", WithoutDS).Add("@ MX 0 .")
@@ -113,7 +113,7 @@ func TestAD(t *testing.T) {
 	}
 }
 
-func TestFaults(t *testing.T) {
+func TestFaultsOfServer(t *testing.T) {
 	t.Parallel()
 	tree := newTestTree()
 	start(t, tree)
@@ -162,7 +162,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-func TestRounds(t *testing.T) {
+func TestRoundsAreCounted(t *testing.T) {
 	t.Parallel()
 	tree := newTestTree()
 	start(t, tree)
@@ -238,7 +238,7 @@ func TestWriteTo(t *testing.T) {
 }
 
 // Queries, changes and faults can be concurrent.
-func TestConcurrency(t *testing.T) {
+func TestChangesDuringQueries(t *testing.T) {
 	t.Parallel()
 	tree := newTestTree()
 	start(t, tree)

@@ -162,7 +162,7 @@ func TestLongestNames(t *testing.T) {
 }
 
 // RFC 4035 section 3.1: the answer for each kind of name.
-func TestAnswers(t *testing.T) {
+func TestAnswerForEachKindOfName(t *testing.T) {
 	t.Parallel()
 	tree := newTestTree()
 	for _, zone := range []string{"unsigned.test.", "nsec.test.", "nsec3.test.", "optout.test."} {
@@ -188,7 +188,7 @@ func TestAnswers(t *testing.T) {
 }
 
 // RFC 4035 section 5: DS and DNSKEY lead from the anchors to every zone.
-func TestChain(t *testing.T) {
+func TestChainLeadsToEveryZone(t *testing.T) {
 	t.Parallel()
 	tree := New()
 	tree.Zone("test", Algorithm(dns.ED25519))
@@ -253,7 +253,7 @@ func TestChainOptions(t *testing.T) {
 	}
 }
 
-func TestChanges(t *testing.T) {
+func TestChangesOfZones(t *testing.T) {
 	t.Parallel()
 	tree := New()
 	deep := tree.Zone("deep.example.test")

@@ -30,7 +30,7 @@ func TestMutants(t *testing.T) {
 	if testing.Short() {
 		t.Skip("compiles and runs the tests of a package many times")
 	}
-	s := seed.New(t)
+	s := seed.Random(t)
 	known, err := Survivors()
 	if err != nil {
 		t.Fatal(err)
@@ -162,7 +162,7 @@ func (c counts) unlikely() bool {
 }
 
 // A sample fails if it has many survivors, and not if it has some.
-func TestUnlikely(t *testing.T) {
+func TestUnlikelyNumberOfSurvivors(t *testing.T) {
 	for _, c := range []struct {
 		n, survived int
 		want        bool
@@ -177,7 +177,7 @@ func TestUnlikely(t *testing.T) {
 }
 
 // The tool finds each kind of mutant, and tells which are noticed.
-func TestTool(t *testing.T) {
+func TestToolFindsEachKindOfMutant(t *testing.T) {
 	const dir = "internal/test/mutate/testdata/sample"
 	p, err := Build(root, t.TempDir(), Target{Files: []string{dir + "/sample.go"}, Tests: []string{dir}}, t.Logf)
 	if err != nil {
@@ -252,7 +252,7 @@ func TestToolErrors(t *testing.T) {
 }
 
 // The files of all targets exist, and have tests.
-func TestTargets(t *testing.T) {
+func TestTargetsExist(t *testing.T) {
 	for _, target := range Targets() {
 		for _, file := range target.Files {
 			if _, err := os.Stat(filepath.Join(root, file)); err != nil {
@@ -271,7 +271,7 @@ func TestTargets(t *testing.T) {
 }
 
 // A sample depends on the seed only.
-func TestSample(t *testing.T) {
+func TestSampleDependsOnSeedOnly(t *testing.T) {
 	mutants := make([]Mutant, 100)
 	for i := range mutants {
 		mutants[i].ID = i + 1

@@ -9,7 +9,7 @@ import (
 )
 
 // A report is saved as it is, once.
-func TestSave(t *testing.T) {
+func TestSaveKeepsReportOnce(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv(reporttest.Dir, dir)
 	for range 2 {
@@ -28,7 +28,7 @@ func TestSave(t *testing.T) {
 
 // Deliveries in a form that no sender may use are rejected before they are
 // parsed.
-func TestDeliveries(t *testing.T) {
+func TestForbiddenDeliveriesAreRejected(t *testing.T) {
 	t.Parallel()
 	for _, octets := range []string{"", "{}", "Content-Type: text/plain\r\n\r\nx", "Content-Type: multipart/report; boundary=b\r\n\r\n--b--\r\n"} {
 		if _, err := reporttest.Posted([]byte(octets)); err == nil {

@@ -22,7 +22,7 @@ func newChecker(t *testing.T) *schema.Checker {
 }
 
 // The schema accepts what RFC 8460 section 4.4 requires, and nothing else.
-func TestCheck(t *testing.T) {
+func TestCheckAcceptsOnlyWhatRFCRequires(t *testing.T) {
 	t.Parallel()
 	checker := newChecker(t)
 	const good = `{"organization-name":"Sender","date-range":{"start-datetime":"2026-03-01T00:00:00Z","end-datetime":"2026-03-01T23:59:59Z"},` +

@@ -36,13 +36,13 @@ type Change func(template *x509.Certificate)
 // Root returns a self-signed authority.
 func Root(t testing.TB, name string, changes ...Change) *Entity {
 	t.Helper()
-	return issue(t, nil, newKey(t), authority(name), changes)
+	return issue(t, nil, NewKey(t), authority(name), changes)
 }
 
 // Authority returns an authority whose certificate is signed by e.
 func (e *Entity) Authority(t testing.TB, name string, changes ...Change) *Entity {
 	t.Helper()
-	return issue(t, e, newKey(t), authority(name), changes)
+	return issue(t, e, NewKey(t), authority(name), changes)
 }
 
 // Again returns another certificate for the name and key of the authority
@@ -59,19 +59,19 @@ func (e *Entity) Rollover(t testing.TB, changes ...Change) *Entity {
 	t.Helper()
 	template := authority(e.Cert.Subject.CommonName)
 	template.AuthorityKeyId = e.Cert.SubjectKeyId // otherwise it would look self-signed
-	return issue(t, e, newKey(t), template, changes)
+	return issue(t, e, NewKey(t), template, changes)
 }
 
 // Server returns a server with a certificate for DNS names, signed by e.
 func (e *Entity) Server(t testing.TB, names []string, changes ...Change) *Entity {
 	t.Helper()
-	return issue(t, e, newKey(t), server(names), changes)
+	return issue(t, e, NewKey(t), server(names), changes)
 }
 
 // SelfSigned returns a server with a self-signed certificate.
 func SelfSigned(t testing.TB, names []string, changes ...Change) *Entity {
 	t.Helper()
-	return issue(t, nil, newKey(t), server(names), changes)
+	return issue(t, nil, NewKey(t), server(names), changes)
 }
 
 // Chain returns the certificates of entities.
@@ -146,7 +146,8 @@ func WithKey(t testing.TB, name string, key crypto.Signer, changes ...Change) *E
 	return issue(t, nil, key, authority(name), changes)
 }
 
-func newKey(t testing.TB) crypto.Signer {
+// NewKey returns a new ECDSA key on the curve P-256.
+func NewKey(t testing.TB) crypto.Signer {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 )
 
 // M3: a change of a domain is seen by all of its earlier marks, and few others are affected.
-func TestM3Mark(t *testing.T) {
+func TestM3MarkSeesChanges(t *testing.T) {
 	t.Parallel()
 	m := New()
 	if (Mark{}).Unchanged() {

@@ -135,7 +135,7 @@ func TestC5PoliciesAreForgottenLast(t *testing.T) {
 }
 
 // All shards share the bounds, and each domain is found in its shard.
-func TestShards(t *testing.T) {
+func TestShardsShareBounds(t *testing.T) {
 	t.Parallel()
 	const octets = 8 * octetsPerShard
 	m := New[*value](octets, 0)
@@ -160,7 +160,7 @@ func TestShards(t *testing.T) {
 }
 
 // The counts are right and the bounds hold after any calls.
-func TestConcurrency(t *testing.T) {
+func TestBoundsHoldDuringConcurrentCalls(t *testing.T) {
 	t.Parallel()
 	base := seed.New(t)
 	m := New[*value](2*octetsPerShard, 0)

@@ -8,7 +8,7 @@ import (
 
 // M8: there is one event for each outage, and none while few domains are concerned, or
 // only for a short time.
-func TestM8Outage(t *testing.T) {
+func TestM8OneEventForEachOutage(t *testing.T) {
 	t.Parallel()
 	var w Watch
 	start := time.Unix(1800000000, 0)

@@ -14,7 +14,7 @@ import (
 
 // M10: the turns of one key are bounded, those of others are not affected, and nothing
 // is kept of a key that is not in use.
-func TestTurns(t *testing.T) {
+func TestM10TurnsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := New(3)
 		var inUse, most, none atomic.Int64
@@ -57,7 +57,7 @@ func TestTurns(t *testing.T) {
 
 // M10: connections are bounded in total and for each address, and one busy address takes
 // no turns from others.
-func TestDialer(t *testing.T) {
+func TestM10ConnectionsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := NewDialer(func(_ context.Context, _, addr string) (net.Conn, error) {
 			if addr == "broken" {

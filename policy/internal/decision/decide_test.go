@@ -140,7 +140,7 @@ func TestDecisionTable(t *testing.T) {
 }
 
 // AMB-10: the operator may ask for both standards where DANE alone decides.
-func TestRequireBoth(t *testing.T) {
+func TestRequireBothStandards(t *testing.T) {
 	w := Wishes{RequireBoth: true}
 	for f := range everyFact {
 		if f.MX != dnssec.Secure || f.TLSA != TLSAUsable {
@@ -207,7 +207,7 @@ func TestVerdictIsConsistent(t *testing.T) {
 
 // RequireRoute: if nothing secure names the host, only its certificate can
 // authenticate the route. A policy in testing mode does not count.
-func TestRequireRoute(t *testing.T) {
+func TestRequireRouteByCertificate(t *testing.T) {
 	for f := range everyFact {
 		for w := range everyWish {
 			v := Decide(f, w)

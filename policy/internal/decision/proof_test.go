@@ -34,7 +34,7 @@ func TestP6DANESuffices(t *testing.T) {
 
 // P6: every verdict names the mechanisms that decided, and the reason of a refusal. A
 // refusal keeps its first reason, whatever else is required.
-func TestP6WhoDecides(t *testing.T) {
+func TestP6VerdictNamesWhoDecides(t *testing.T) {
 	const (
 		secure, insecure      = dnssec.Secure, dnssec.Insecure
 		none, unusable, good  = TLSANone, TLSAUnusable, TLSAUsable

@@ -8,7 +8,7 @@ import (
 	"github.com/mxseal/mxseal/policy/internal/hop"
 )
 
-func TestFamily(t *testing.T) {
+func TestFamilyOfAddress(t *testing.T) {
 	t.Parallel()
 	for addr, v4 := range map[string]bool{"192.0.2.1": true, "::ffff:192.0.2.1": true, "2001:db8::1": false} {
 		a := netip.MustParseAddr(addr)

@@ -8,7 +8,7 @@ import (
 	"github.com/mxseal/mxseal/policy/internal/hop"
 )
 
-func TestParse(t *testing.T) {
+func TestParseNextHop(t *testing.T) {
 	for _, test := range []struct {
 		in   string
 		want hop.Next // without Port: an error

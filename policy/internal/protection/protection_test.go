@@ -36,7 +36,7 @@ func TestM12WeakestHostCounts(t *testing.T) {
 }
 
 // M8, M12: each change is returned once, and only refusals that last count.
-func TestM12ChangesOnce(t *testing.T) {
+func TestM12EachChangeOnce(t *testing.T) {
 	t.Parallel()
 	at := time.Unix(1800000000, 0)
 	var s State

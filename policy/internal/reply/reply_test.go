@@ -12,7 +12,7 @@ import (
 
 // RFC 2034 section 4 and RFC 3463 section 2: the status is the enhanced code of the
 // reply if it is well-formed and of the reply's class, and otherwise x.0.0.
-func TestStatus(t *testing.T) {
+func TestStatusIsEnhancedCodeOrZero(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		code      int
@@ -40,7 +40,7 @@ func TestStatus(t *testing.T) {
 }
 
 // A server's reply in an error is shortened. Other errors stay as they are.
-func TestBounded(t *testing.T) {
+func TestReplyInErrorIsBounded(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 10_000)
 	for _, err := range []error{

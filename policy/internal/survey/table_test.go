@@ -8,7 +8,7 @@ import (
 )
 
 // C8: what several plans share counts once, as long as one of them is kept.
-func TestC8Use(t *testing.T) {
+func TestC8SharedSurveyCountsOnce(t *testing.T) {
 	t.Parallel()
 	f := newFound(&dane.Discovery{Name: "mx.example.org"}, time.Now())
 	sum := 0

@@ -10,7 +10,7 @@ import (
 )
 
 // A listener that somebody else closes ends with an error, and no longer counts as a connection that waits.
-func TestClosedListener(t *testing.T) {
+func TestListenerClosedElsewhereEnds(t *testing.T) {
 	served := make(chan struct{})
 	taker := accept.New(accept.Config{Most: 1, Serve: func(net.Conn) { close(served) }, Logger: slog.New(slog.DiscardHandler)})
 	closed := listen(t)

@@ -124,7 +124,7 @@ func adviceBySituation() map[string]want {
 	}
 }
 
-func TestEverySituation(t *testing.T) {
+func TestAdviceInEachSituation(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	all := situations.All(situations.Groups())
@@ -171,7 +171,7 @@ func protected(inet *policytest.Internet, name string) {
 	inet.Host("mx."+name, policytest.TLSA("3 1 1"))
 }
 
-func TestAdvice(t *testing.T) {
+func TestAdviceOfEachDomain(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	protected(inet, "done.test")
@@ -245,7 +245,7 @@ func TestAdvice(t *testing.T) {
 }
 
 // A domain that follows the advice step by step is protected.
-func TestAdviceWorks(t *testing.T) {
+func TestFollowedAdviceProtects(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	d := inet.Domain("follows.test").MX("mx.follows.test")
@@ -286,7 +286,7 @@ func TestAdviceWorks(t *testing.T) {
 }
 
 // The id of a policy often begins with a date.
-func TestPublished(t *testing.T) {
+func TestPublishedDateFromID(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for id, want := range map[string]string{

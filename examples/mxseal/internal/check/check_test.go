@@ -85,7 +85,7 @@ func runWith(t *testing.T, env cli.Env, stdout, stderr io.Writer, args ...string
 	return run(t.Context(), &env, args)
 }
 
-func TestVerdicts(t *testing.T) {
+func TestVerdictsAndExitStatus(t *testing.T) {
 	t.Parallel()
 	_, env := network(t)
 	checkAll(t, env, []checked{
@@ -138,7 +138,7 @@ func TestVerdicts(t *testing.T) {
 // X: a monitor detects that the first host is broken. TLSA records that senders do not use
 // are shown, and whether they would have matched. MTA-STS has a verdict of its own where DANE
 // decides. The domain's TLSRPT record and its aliases are shown.
-func TestXVerdicts(t *testing.T) {
+func TestXBrokenHostIsFound(t *testing.T) {
 	t.Parallel()
 	_, env := network(t)
 	checkAll(t, env, []checked{
@@ -255,7 +255,7 @@ func TestServerAndAnchor(t *testing.T) {
 }
 
 // On a terminal, the command prints what takes long. Otherwise it does not.
-func TestProgress(t *testing.T) {
+func TestProgressOnTerminalOnly(t *testing.T) {
 	t.Parallel()
 	inet, env := network(t)
 	defer inet.SlowDNS(20 * time.Millisecond)()
@@ -283,7 +283,7 @@ func TestProgress(t *testing.T) {
 
 // An address that fails is shown even if another address of the host works. An address that
 // this machine cannot reach says nothing about the host.
-func TestXAddresses(t *testing.T) {
+func TestXFailingAddressIsShown(t *testing.T) {
 	t.Parallel()
 	_, env := network(t)
 	dial := env.Policy.Dial
@@ -317,7 +317,7 @@ func TestXAddresses(t *testing.T) {
 }
 
 // A monitor gets one line, and the exit status of a plugin.
-func TestXNagios(t *testing.T) {
+func TestXNagiosLineAndStatus(t *testing.T) {
 	t.Parallel()
 	_, env := network(t)
 	for _, test := range []struct {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestClean(t *testing.T) {
+func TestCleanIsPrintableAndShort(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
 		"plain text":              "plain text",
@@ -35,7 +35,7 @@ func TestWriteJSON(t *testing.T) {
 }
 
 // Options may come before and after the arguments.
-func TestParse(t *testing.T) {
+func TestParseOptionsAnywhere(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		args, want string

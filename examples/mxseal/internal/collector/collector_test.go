@@ -27,7 +27,7 @@ const (
 	failed  = `{"dpv":"1","d":"example.org","pr":"v=TLSRPTv1;rua=mailto:a@example.org","policies":[{"policy-type":2,"policy-domain":"example.org","policy-string":["version: STSv1","mode: enforce"],"mx-host":["*.example.org"],"failure-details":[{"c":203,"s":"192.0.2.1","n":"mx.example.org","h":"250-mx.example.org at your service\r\n250-PIPELINING\r\n250 SIZE","r":"2001:db8::25","f":"self-signed_certificate"}],"t":1,"f":1}]}`
 )
 
-func TestDecode(t *testing.T) {
+func TestDecodePostfixDatagrams(t *testing.T) {
 	details := func(codes ...int) string {
 		var all []string
 		for _, code := range codes {
@@ -70,7 +70,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-func TestDecodeRefuses(t *testing.T) {
+func TestDecodeRefusesInvalidDatagrams(t *testing.T) {
 	for _, octets := range []string{
 		"", "{}", "[]", `{"d":"example.org"}`, `{"d":"example.org","policies":[]}`,
 		strings.Replace(success, `"f":0`, `"f":2`, 1), strings.Replace(success, `,"f":0`, "", 1),
@@ -117,7 +117,7 @@ func FuzzDecode(f *testing.F) {
 }
 
 // The queue of the kernel has room for ten datagrams. The collector loses none of many that come at once.
-func TestRun(t *testing.T) {
+func TestRunLosesNoneOfManyDatagrams(t *testing.T) {
 	const senders, each = 8, 200
 	var mu sync.Mutex
 	recorded := 0

@@ -10,7 +10,7 @@ import (
 	"github.com/mxseal/mxseal/policy"
 )
 
-func TestParse(t *testing.T) {
+func TestParseEachSetting(t *testing.T) {
 	c, err := config.Parse(`
 name = "mail.example.net"
 [dns]
@@ -64,7 +64,7 @@ dkim-key-file = "/etc/mxseal/dkim.pem"
 }
 
 // An error names what is wrong, and an unknown key is an error.
-func TestParseRefuses(t *testing.T) {
+func TestParseNamesWhatIsWrong(t *testing.T) {
 	for text, want := range map[string]string{
 		"flor = 1":                     "unknown keys: flor",
 		"[policy]\nflor = 'encrypted'": "unknown keys: policy.flor",

@@ -33,7 +33,7 @@ func right(text string) *postfix {
 	return p
 }
 
-func TestExamine(t *testing.T) {
+func TestExamineFindsWrongSetting(t *testing.T) {
 	set := func(name, value string) func(*postfix, *config.Config) {
 		return func(p *postfix, _ *config.Config) { p.settings[name] = value }
 	}
@@ -120,7 +120,7 @@ func TestExamine(t *testing.T) {
 }
 
 // The settings of a real Postfix are read, those of its smtp(8) too.
-func TestRealPostfix(t *testing.T) {
+func TestSettingsOfRealPostfixAreRead(t *testing.T) {
 	interop.Need(t, "postconf")
 	dir := t.TempDir()
 	queue := filepath.Join(dir, "queue")
@@ -166,7 +166,7 @@ func TestRealPostfix(t *testing.T) {
 
 // The commands that are printed do what they are for, whatever the settings and the directory have. What the operator
 // has set stays: the tables of policies, and those of transports.
-func TestRealCommands(t *testing.T) {
+func TestPrintedCommandsCorrectRealPostfix(t *testing.T) {
 	interop.Need(t, "postconf")
 	dir := filepath.Join(t.TempDir(), "of `id -u` $HOME \"it's\"")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -218,7 +218,7 @@ func TestRealCommands(t *testing.T) {
 	}
 }
 
-func TestCommand(t *testing.T) {
+func TestCommandQuotesSetting(t *testing.T) {
 	p := &postfix{inMaster: map[string]string{"smtp_x": "smtp/unix"}}
 	for _, tt := range []struct{ line, dir, want string }{
 		{"smtp_y = a", "", "postconf -e 'smtp_y = a'"},

@@ -13,7 +13,7 @@ import (
 	"github.com/mxseal/mxseal/internal/test/interop"
 )
 
-func TestExamineRelay(t *testing.T) {
+func TestExamineFindsWrongRelaySetting(t *testing.T) {
 	lmtp := func(name, value string) func(*postfix, *config.Config) {
 		return func(p *postfix, _ *config.Config) { p.lmtp[name] = value }
 	}

@@ -28,7 +28,7 @@ func to(t *testing.T, from, addr string) dialer {
 }
 
 // Postfix gets DNSSEC only from a server that sets the AD bit.
-func TestValidates(t *testing.T) {
+func TestValidatesNeedsADBit(t *testing.T) {
 	inet := policytest.New(t)
 	right, without := inet.ListenResolver("127.0.0.1:0"), inet.ListenDNS("127.0.0.1:0")
 	for _, test := range []struct {
@@ -59,7 +59,7 @@ func TestValidates(t *testing.T) {
 }
 
 // A server that is silent does not hold up the command.
-func TestValidatesSilence(t *testing.T) {
+func TestValidatesSilentServerInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()
 		defer theirs.Close()
@@ -80,7 +80,7 @@ func TestValidatesSilence(t *testing.T) {
 }
 
 // The servers are those that the C library asks.
-func TestNameservers(t *testing.T) {
+func TestNameserversOfResolvConf(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "resolv.conf")
 	if found, err := nameservers(file); !errors.Is(err, fs.ErrNotExist) || !slices.Equal(found, []string{"127.0.0.1"}) {
 		t.Errorf("without the file: %q, %v", found, err)

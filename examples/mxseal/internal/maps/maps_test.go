@@ -41,7 +41,7 @@ func world(t *testing.T) *policytest.Internet {
 	return inet
 }
 
-func TestAnswers(t *testing.T) {
+func TestAnswersOfTheMaps(t *testing.T) {
 	t.Parallel()
 	inet := world(t)
 	var pin dane.Record
@@ -168,7 +168,7 @@ func (s *slowResolver) Resolve(ctx context.Context, _ string, _ ...policy.Option
 }
 
 // A domain that is not resolved in time is answered at once for a while, and its lookup goes on.
-func TestDeadlines(t *testing.T) {
+func TestSlowDomainIsAnsweredAtOnce(t *testing.T) {
 	inet := world(t)
 	plan, err := inet.Resolver().Resolve(t.Context(), "dane.example")
 	if err != nil {
@@ -218,7 +218,7 @@ func (f failing) Resolve(context.Context, string, ...policy.Option) (*policy.Pla
 }
 
 // An error of any kind makes the mail wait.
-func TestErrors(t *testing.T) {
+func TestErrorsMakeMailWait(t *testing.T) {
 	for _, err := range []error{errors.New("other"), net.ErrClosed, &policy.Error{Status: "4.4.3"}, context.Canceled} {
 		all := maps.New(maps.Config{Resolver: failing{err}, Settings: func() maps.Settings { return maps.Settings{} }, Now: time.Now, Logger: slog.New(slog.DiscardHandler)}).All()
 		for name, each := range all {

@@ -29,7 +29,7 @@ func surveyed(t *testing.T, inet *policytest.Internet, domain string) *survey.Re
 }
 
 // The links of the chains have the state that the survey has found.
-func TestChains(t *testing.T) {
+func TestChainsShowStateOfSurvey(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("dane.test").MX("mx.dane.test")
@@ -80,7 +80,7 @@ func TestChains(t *testing.T) {
 
 // The page contains everything, and nothing from elsewhere. What servers say is escaped. Each
 // state has a word.
-func TestPage(t *testing.T) {
+func TestPageIsCompleteAndEscaped(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("rude.test").MX("mx.rude.test").Add(`_smtp._tls TXT "v=TLSRPTv1; rua=mailto:\"<b>\"@rude.test"`).
@@ -125,7 +125,7 @@ func TestPage(t *testing.T) {
 	}
 }
 
-func TestFit(t *testing.T) {
+func TestFitCutsLongText(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{"12345": "12345", "123456": "1234\u2026", "\u00e4\u00e4\u00e4\u00e4\u00e4": "\u00e4\u00e4\u00e4\u00e4\u00e4"} {
 		if got := fit(in, 5); got != want {

@@ -11,7 +11,7 @@ const envelopeText = "EHLO client.test\r\nMAIL FROM:<me@sender.test>\r\nRCPT TO:
 
 // No message can inject a second message, whatever its line ends are, and none
 // prevents the relay from finding its end.
-func TestSmuggling(t *testing.T) {
+func TestNoMessageIsSmuggled(t *testing.T) {
 	t.Parallel()
 	second := crlf("MAIL FROM:<boss@sender.test>", "RCPT TO:<you@good.test>", "DATA", "Subject: smuggled", "", ".", "QUIT")
 	for _, end := range []string{
@@ -32,7 +32,7 @@ func TestSmuggling(t *testing.T) {
 	}
 }
 
-func TestHostileClients(t *testing.T) {
+func TestHostileClientsAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name, said, reply string
@@ -44,7 +44,7 @@ func TestHostileClients(t *testing.T) {
 		{"a message that will be", "EHLO client.test\r\nMAIL FROM:<me@sender.test> SIZE=1001\r\nQUIT\r\n", "552 5.3.4 "},
 		{"chunks that are too large together", "EHLO client.test\r\nMAIL FROM:<me@sender.test>\r\nRCPT TO:<you@good.test>\r\n" +
 			"BDAT 800\r\n" + strings.Repeat("x\r\n\r\n", 160) + "BDAT 800 LAST\r\n" + strings.Repeat("x\r\n\r\n", 160) + "QUIT\r\n", "552 5.3.4 "},
-		{"an endless command", "EHLO " + strings.Repeat("x", 1<<20), "500 5.4.0 "},
+		{"an endless command", "EHLO " + strings.Repeat("x", 1<<20), "500 5.5.2 "},
 		{"a web browser", "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: x\r\nAccept: */*\r\nContent-Length: 200\r\n\r\n" + envelopeText + ".\r\n", "500 5.5.1 "},
 		{"a command in an address", "EHLO client.test\r\nMAIL FROM:<me@sender.test>\r\nRCPT TO:<\"a\rDATA\"@good.test>\r\nQUIT\r\n", "421 4.4.0 "},
 		{"a NUL in an address", "EHLO client.test\r\nMAIL FROM:<me@sender.test>\r\nRCPT TO:<\"a\x00\"@good.test>\r\nDATA\r\n.\r\nQUIT\r\n", "553 5.1.3 "},
@@ -66,7 +66,7 @@ func TestHostileClients(t *testing.T) {
 	}
 }
 
-func TestLoop(t *testing.T) {
+func TestManyReceivedFieldsAreALoop(t *testing.T) {
 	t.Parallel()
 	for n, want := range map[int]bool{maxReceived - 1: true, maxReceived: false} {
 		text := strings.Repeat("received : from x\r\n by y\r\n", n) + "\r\nReceived: in the body\r\n"
@@ -78,7 +78,7 @@ func TestLoop(t *testing.T) {
 
 // Text from the client cannot inject anything into the Received field or after
 // it.
-func TestTraceField(t *testing.T) {
+func TestNothingIsInjectedIntoReceived(t *testing.T) {
 	t.Parallel()
 	for _, helo := range []string{"a\r\nBcc: x", "a b", "a(", "a;", "\x00", "\u00e4", strings.Repeat("x", 256)} {
 		field := string(trace{helo: helo, addr: "[127.0.0.1]", by: "b.test", with: "ESMTP"}.field())

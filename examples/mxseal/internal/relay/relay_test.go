@@ -18,7 +18,7 @@ import (
 
 // The client gets the reply of the recipient's mail host, or a temporary error
 // if the host does not meet the policy.
-func TestRelay(t *testing.T) {
+func TestRelayReturnsReplyOfMailHost(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	good := w.mailHost("dane.test")
@@ -76,7 +76,7 @@ func TestRelay(t *testing.T) {
 }
 
 // In SMTP a message has one reply, so it has one recipient.
-func TestOneRecipient(t *testing.T) {
+func TestOneRecipientPerMessage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	mx := w.mailHost("good.test")
@@ -141,7 +141,7 @@ func (w *world) gate() (waiting <-chan struct{}, open func()) {
 
 // On shutdown, the relay waits for deliveries in progress, but not for idle
 // clients.
-func TestGracefulEnd(t *testing.T) {
+func TestShutdownWaitsForDeliveries(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.mailHost("slow.test")
@@ -168,7 +168,7 @@ func TestGracefulEnd(t *testing.T) {
 }
 
 // A delivery that exceeds the time limit is a temporary error for the client.
-func TestInterruptedDelivery(t *testing.T) {
+func TestInterruptedDeliveryIsTemporary(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.mailHost("slow.test")
@@ -186,7 +186,7 @@ func TestInterruptedDelivery(t *testing.T) {
 	relay.end(t)
 }
 
-func TestUndelivered(t *testing.T) {
+func TestReplyForUndeliveredMail(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		err  policy.Error

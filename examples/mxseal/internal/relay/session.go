@@ -69,7 +69,7 @@ func (s *session) fail(err error) {
 	case errors.Is(err, errBareLineEnd):
 		s.client.say(*say(421, 4, 4, 0, err.Error()))
 	case errors.Is(err, errTooLong):
-		s.client.say(*say(500, 5, 4, 0, err.Error()))
+		s.client.say(*say(500, 5, 5, 2, err.Error())) // RFC 5321 section 4.5.3.1.9
 	case errors.Is(err, os.ErrDeadlineExceeded) && s.relay.taking.Err() != nil:
 		s.client.say(*shuttingDown(421))
 	case errors.Is(err, os.ErrDeadlineExceeded):

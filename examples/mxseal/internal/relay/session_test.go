@@ -104,7 +104,7 @@ func (c *talk) secure() {
 func noSubmit(context.Context, string, []byte) error { return nil }
 
 // Everything that the envelope says reaches delivery.
-func TestEnvelope(t *testing.T) {
+func TestEnvelopeReachesDelivery(t *testing.T) {
 	t.Parallel()
 	r, all := recording(t, Config{Submit: noSubmit, STARTTLS: true})
 	c := r.talk(t, true)
@@ -172,7 +172,7 @@ func TestOriginInLog(t *testing.T) {
 }
 
 // A wrong command is refused, and the session goes on.
-func TestRefusals(t *testing.T) {
+func TestSessionGoesOnAfterRefusal(t *testing.T) {
 	t.Parallel()
 	hello, mail, rcpt := "LHLO client.test", "MAIL FROM:<me@sender.test>", "RCPT TO:<you@good.test>"
 	for _, test := range []struct {
@@ -256,7 +256,7 @@ func TestStartTLSInjection(t *testing.T) {
 }
 
 // The octets of all messages are bounded, and not their number. A message that does not fit stays with the client.
-func TestRoom(t *testing.T) {
+func TestRoomForMessagesIsInOctets(t *testing.T) {
 	t.Parallel()
 	r, all := recording(t, Config{MaxSize: 1000})
 	r.room.left.Store(1500)

@@ -14,7 +14,7 @@ import (
 )
 
 // Each domain has a next hop of its own, which leads to the socket of the relay.
-func TestTransport(t *testing.T) {
+func TestTransportGivesEachDomainItsNextHop(t *testing.T) {
 	root, err := os.MkdirTemp("", "queue")
 	if err != nil {
 		t.Fatal(err)

@@ -16,7 +16,7 @@ const begin = `{"organization-name":"S","date-range":{"start-datetime":"2026-03-
 
 // A report is printed as a table with advice. A file that is not a report is an
 // error.
-func TestReport(t *testing.T) {
+func TestReportIsPrintedWithAdvice(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name, text string
@@ -75,7 +75,7 @@ func TestReport(t *testing.T) {
 
 // Files, directories, an mbox and standard input are read. What is no report is left out
 // where other mail is expected, and does not hide the others.
-func TestFiles(t *testing.T) {
+func TestReportsAreReadFromFilesAndDirectories(t *testing.T) {
 	t.Parallel()
 	good, dir := begin+`]}]}`, t.TempDir()
 	day := func(date string) string { return strings.ReplaceAll(good, "2026-03-01", date) }
@@ -145,7 +145,7 @@ func TestFiles(t *testing.T) {
 
 // A day with few sessions, or few failures, can be seen, and no bar is longer than the
 // longest one.
-func TestBar(t *testing.T) {
+func TestBarShowsFewSessions(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		successes, failures, most int64

@@ -40,7 +40,7 @@ func runWith(t *testing.T, env cli.Env, stdin io.Reader, out io.Writer, args ...
 
 const message = "Subject: hello\n\nHello.\n"
 
-func TestSend(t *testing.T) {
+func TestSendPrintsWhatBecameOfMail(t *testing.T) {
 	t.Parallel()
 	_, env := network(t)
 	for _, test := range []struct {
@@ -99,7 +99,7 @@ func TestSend(t *testing.T) {
 	}
 }
 
-func TestMessageArrives(t *testing.T) {
+func TestMessageArrivesUnchanged(t *testing.T) {
 	t.Parallel()
 	inet, env := network(t)
 	mx := inet.Host("mx.arrives.test", policytest.TLSA("3 1 1"))
@@ -135,7 +135,7 @@ func TestServerAndAnchor(t *testing.T) {
 	}
 }
 
-func TestStandardInput(t *testing.T) {
+func TestStandardInputIsBounded(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name  string

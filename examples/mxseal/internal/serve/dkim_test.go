@@ -65,7 +65,7 @@ const signedMessage = "From: <tls-reports@sender.test>\r\nTo:  <you@good.test>\r
 
 // RPT-18 to RPT-20: signatures with both kinds of keys verify with the printed
 // record and cover the given fields and the whole body.
-func TestSigner(t *testing.T) {
+func TestSignaturesVerifyWithPrintedRecord(t *testing.T) {
 	t.Parallel()
 	rsaKey := newRSA(t, 2048)
 	for name, file := range map[string]string{
@@ -141,7 +141,7 @@ func verifyBy(t *testing.T, message []byte, record string) []*dkim.Verification 
 	return checks
 }
 
-func TestBadKeys(t *testing.T) {
+func TestBadDKIMKeysAreRefused(t *testing.T) {
 	t.Parallel()
 	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -76,7 +76,7 @@ func (e exim) send(t *testing.T, message string, to ...string) {
 }
 
 // A real Exim with the configuration of the manual page gives its mail to the relay over LMTP.
-func TestEximRelays(t *testing.T) {
+func TestEximGivesMailToRelay(t *testing.T) {
 	e := newExim(t)
 	inet := policytest.New(t)
 	host := func(domain string, options ...policytest.Option) *policytest.Host {
@@ -132,7 +132,7 @@ func TestEximRelays(t *testing.T) {
 }
 
 // A real Exim with the configuration of the manual page keeps what the plans demand, host by host.
-func TestExim(t *testing.T) {
+func TestEximKeepsWhatPlansDemand(t *testing.T) {
 	const port = 2525
 	e := newExim(t)
 	inet := policytest.New(t)

@@ -18,7 +18,7 @@ import (
 )
 
 // The page has the numbers of everything that the daemon does.
-func TestMetrics(t *testing.T) {
+func TestMetricsCountEverything(t *testing.T) {
 	inet := newInternet(t)
 	inet.Domain("stripped.example").MX("mx.stripped.example")
 	inet.Host("mx.stripped.example", policytest.TLSA("3 1 1"), policytest.NoSTARTTLS)

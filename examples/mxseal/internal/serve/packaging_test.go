@@ -27,7 +27,7 @@ func packaged(t *testing.T, name string) string {
 
 // The configuration of the package is valid, with and without the lines that are commented out, and there is a
 // unit for each socket that it names.
-func TestPackagedConfiguration(t *testing.T) {
+func TestPackagedConfigurationIsValid(t *testing.T) {
 	text := packaged(t, "mxseal.conf")
 	for _, text := range []string{text, regexp.MustCompile(`(?m)^#(\[|[a-z-]+ =)`).ReplaceAllString(text, "$1")} {
 		c, err := config.Parse(text)

@@ -21,7 +21,7 @@ import (
 
 // The Postfix of Debian 13 asks with QUERYwithTLSRPT, compares the names of mail hosts with MTA-STS policies,
 // and reports its sessions to the daemon.
-func TestPostfix13(t *testing.T) {
+func TestPostfix13ReportsSessions(t *testing.T) {
 	const port = 2525
 	inet := policytest.New(t)
 	hosts := map[string]*policytest.Host{}

@@ -90,6 +90,8 @@ func TestPostfix14RequiresTLS(t *testing.T) {
 			if text := string(back.Messages()[0].Data); !strings.Contains(text, "Status: 5.7.30\r\n") || strings.Contains(text, "secret") {
 				t.Errorf("the report is %s", text)
 			}
+			// Postfix logs it after the mail host has the message.
+			await.Until(t, "Postfix has logged the delivery", func() bool { return len(sender.LogLines("to=<a@good.example>", "status=sent")) > 0 })
 			if lines := sender.LogLines("to=<a@good.example>", "status=sent"); len(lines) != 1 || name == "parameter" != strings.Contains(lines[0], "tls=encrypt/requiretls") {
 				t.Errorf("%q", lines)
 			}

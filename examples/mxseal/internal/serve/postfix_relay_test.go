@@ -112,9 +112,13 @@ submit = "inet:`+sender.Addr+`"
 					t.Errorf("no report has %q", want)
 				}
 			}
-			found := regexp.MustCompile(`msg=delivered queue_id=(\w+) client=\[127\.0\.0\.1\] to=a@dsn\.example `).FindStringSubmatch(r.log.String())
-			if found == nil || len(sender.LogLines(found[1]+": to=<a@dsn.example>", "status=sent")) != 1 {
-				t.Errorf("%q is not the queue ID of Postfix; log:\n%s", found, r.log)
+			// Both logs are written after the mail host has the message.
+			delivered := regexp.MustCompile(`msg=delivered queue_id=(\w+) client=\[127\.0\.0\.1\] to=a@dsn\.example `)
+			await.Until(t, "the daemon has logged the delivery", func() bool { return delivered.MatchString(r.log.String()) })
+			await.Until(t, "Postfix has logged it too", func() bool { return len(sender.LogLines("to=<a@dsn.example>", "status=sent")) == 1 })
+			id := delivered.FindStringSubmatch(r.log.String())[1]
+			if len(sender.LogLines(id+": to=<a@dsn.example>", "status=sent")) != 1 {
+				t.Errorf("%s is not the queue ID of Postfix; log:\n%s", id, r.log)
 			}
 		})
 	}

@@ -23,7 +23,7 @@ import (
 
 // A chrooted Postfix asks the daemon, as in Debian. Every refusal comes from the daemon: main.cf has the
 // level may. Without the daemon, mail waits.
-func TestPostfixAsks(t *testing.T) {
+func TestPostfixAsksDaemon(t *testing.T) {
 	const port = 2525
 	inet := policytest.New(t)
 	hosts := map[string]*policytest.Host{}
@@ -100,7 +100,7 @@ func TestPostfixAsks(t *testing.T) {
 
 // Postfix gives all mail to the relay, and gets its replies. A domain whose mail host does not answer holds up
 // no other, because each has a next hop of its own.
-func TestPostfixRelays(t *testing.T) {
+func TestPostfixGivesMailToRelay(t *testing.T) {
 	inet := newInternet(t)
 	inet.Domain("stall.example").MX("mx.stall.example")
 	inet.Host("mx.stall.example", policytest.TLSA("3 1 1"), policytest.Blackhole)
@@ -143,7 +143,7 @@ queue-directory = "`+sender.Queue+`"
 }
 
 // systemd passes the sockets, which it makes before the daemon runs.
-func TestSocketActivation(t *testing.T) {
+func TestSystemdPassesSockets(t *testing.T) {
 	activate := interop.Need(t, "systemd-socket-activate")
 	dir := dirOf(t)
 	program := filepath.Join(dir, "mxseal")

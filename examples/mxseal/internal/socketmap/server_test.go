@@ -60,7 +60,7 @@ func start(t *testing.T, maps map[string]socketmap.Map) (s *socketmap.Server, di
 
 func netstring(s string) string { return fmt.Sprintf("%d:%s,", len(s), s) }
 
-func TestReplies(t *testing.T) {
+func TestRepliesToRequests(t *testing.T) {
 	_, dial := start(t, map[string]socketmap.Map{"QUERY": echo})
 	_, any := start(t, map[string]socketmap.Map{"*": echo})
 	for _, test := range []struct {
@@ -108,7 +108,7 @@ func TestReplies(t *testing.T) {
 }
 
 // Many clients have a connection each, and a slow answer holds up its own client only.
-func TestManyConnections(t *testing.T) {
+func TestSlowAnswerHoldsUpNoOther(t *testing.T) {
 	slow := make(chan struct{})
 	s, dial := start(t, map[string]socketmap.Map{"QUERY": func(ctx context.Context, key string) socketmap.Reply {
 		if key == "slow" {
@@ -165,7 +165,7 @@ func (p pipes) Close() error   { close(p); return nil }
 func (p pipes) Addr() net.Addr { return &net.UnixAddr{} }
 
 // A connection may be idle for longer than Postfix keeps it, and not for ever.
-func TestIdle(t *testing.T) {
+func TestIdleConnectionEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := socketmap.New(map[string]socketmap.Map{"QUERY": echo}, slog.New(slog.DiscardHandler))
 		listener := make(pipes)
@@ -192,7 +192,7 @@ func TestIdle(t *testing.T) {
 
 // When all places are taken, a new client gets the place of the one that has been idle for the longest time: one
 // that asks for nothing, never ends its request, or does not read its reply. Clients that wait for an answer stay.
-func TestCrowded(t *testing.T) {
+func TestNewClientGetsPlaceOfIdlest(t *testing.T) {
 	for name, hold := range map[string]func(net.Conn){
 		"silent": func(net.Conn) {},
 		"trickle": func(c net.Conn) {
@@ -310,7 +310,7 @@ func TestCrowdedByAnswers(t *testing.T) {
 
 // Shutdown waits for answers that have begun, and closes idle connections. When its time is over, it
 // abandons the answers.
-func TestShutdown(t *testing.T) {
+func TestShutdownWaitsForAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, grace := range []time.Duration{time.Minute, time.Second} {
 			s := socketmap.New(map[string]socketmap.Map{"QUERY": func(ctx context.Context, key string) socketmap.Reply {
@@ -357,7 +357,7 @@ func TestShutdown(t *testing.T) {
 
 // A long answer gets through whenever it is written, and a client that does not read it holds neither its place
 // nor the end of the daemon.
-func TestLongReplies(t *testing.T) {
+func TestLongRepliesGetThrough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		long := netstring("QUERY " + strings.Repeat("x", 9_000))
 		start := func() (s *socketmap.Server, conn net.Conn) {
@@ -405,18 +405,22 @@ func FuzzServer(f *testing.F) {
 	for _, input := range []string{"", "7:QUERY 1,", "9:QUERY 1,2,", "1:,,", "10000:x", "3:a b,0:,"} {
 		f.Add(input)
 	}
-	s := socketmap.New(map[string]socketmap.Map{"QUERY": echo}, slog.New(slog.DiscardHandler))
 	f.Fuzz(func(t *testing.T, input string) {
-		l := make(pipes)
-		go s.Serve(l)
-		ours, theirs := net.Pipe()
-		l <- theirs
-		go func() {
-			io.WriteString(ours, input)
-			ours.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-		}()
-		output, _ := io.ReadAll(ours)
-		ours.Close()
+		var output []byte
+		synctest.Test(t, func(t *testing.T) { // time passes only once all is answered
+			s := socketmap.New(map[string]socketmap.Map{"QUERY": echo}, slog.New(slog.DiscardHandler))
+			l := make(pipes)
+			go s.Serve(l)
+			ours, theirs := net.Pipe()
+			l <- theirs
+			go func() {
+				io.WriteString(ours, input)
+				ours.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+			}()
+			output, _ = io.ReadAll(ours)
+			ours.Close()
+			s.Shutdown(t.Context())
+		})
 		for rest := string(output); rest != ""; {
 			var n int
 			var text string

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -25,8 +26,10 @@ const (
 
 // Event is a line of the log.
 type Event struct {
-	Time time.Time
-	Bad  bool // a warning or an error
+	// Number counts the events, from 1 on.
+	Number uint64
+	Time   time.Time
+	Bad    bool // a warning or an error
 	// Domain is what it is about, or empty.
 	Domain string
 	// Text is one line of printable ASCII.
@@ -38,6 +41,7 @@ type Events struct {
 	mu     sync.Mutex
 	events []Event // a ring
 	oldest int
+	count  uint64 // of all events so far
 }
 
 // Latest yields the events, the latest first.
@@ -57,6 +61,8 @@ func (e *Events) Latest() iter.Seq[Event] {
 func (e *Events) add(event Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.count++
+	event.Number = e.count
 	if len(e.events) < maxEvents {
 		e.events = append(e.events, event)
 		return
@@ -153,11 +159,10 @@ func (s *server) eventRow(e Event) eventRow {
 	return eventRow{s.moment(e.Time), e.Bad, e.Domain, e.Text}
 }
 
-// events shows the latest events, the latest first.
+// events shows the latest events, the latest first. The key of an event is its own, so that events that come
+// while one reads do not move the next page.
 func (s *server) events(_ context.Context, q query) (string, any) {
-	n := 0
 	return "events", look(s.Events.Latest(), q, func(e Event) (key, domain string, ok bool) {
-		n++
-		return fmt.Sprintf("%05d", n), e.Domain, true
+		return fmt.Sprintf("%020d", math.MaxUint64-e.Number), e.Domain, true
 	}, s.eventRow)
 }

@@ -2,11 +2,13 @@ package web
 
 import (
 	"fmt"
+	"html"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -52,7 +54,7 @@ func newPages(t *testing.T, c Config) http.Handler {
 
 // A request under a name that an attacker can choose is refused, whatever it asks for, and one from a page of
 // another site looks up nothing. Nothing can be changed.
-func TestGuard(t *testing.T) {
+func TestForeignRequestsAreRefused(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("dane.example").MX("mx.dane.example")
@@ -117,7 +119,7 @@ func TestGuard(t *testing.T) {
 }
 
 // At most maxRequests pages are made at the same time. Monitors are answered nevertheless.
-func TestPlaces(t *testing.T) {
+func TestPagesAtOnceAreBounded(t *testing.T) {
 	t.Parallel()
 	c := newConfig(policytest.New(t))
 	in, out := make(chan bool), make(chan bool)
@@ -152,7 +154,7 @@ func TestPlaces(t *testing.T) {
 }
 
 // A list of any length is shown page by page, without a gap, and no more rows than those of a page are kept.
-func TestLook(t *testing.T) {
+func TestListIsShownPageByPage(t *testing.T) {
 	t.Parallel()
 	const n = 100_000
 	all := func(yield func(int) bool) {
@@ -202,7 +204,7 @@ func TestLook(t *testing.T) {
 }
 
 // Hosts and lookups that stall are shown with their domains. A request that is too long is refused.
-func TestStalling(t *testing.T) {
+func TestStallingHostsAreShown(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("dane.example").MX("mx.dane.example", "mx2.dane.example")
@@ -242,7 +244,7 @@ func TestStalling(t *testing.T) {
 }
 
 // The latest events are kept, with what they are about, as text that is safe to show and of bounded length.
-func TestEvents(t *testing.T) {
+func TestLatestEventsAreKept(t *testing.T) {
 	t.Parallel()
 	var events Events
 	passed := new(strings.Builder)
@@ -268,8 +270,53 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+// Who pages through the events sees each once, although more come, until those that follow are forgotten.
+func TestEventsDoNotMoveWhilePaging(t *testing.T) {
+	t.Parallel()
+	c := newConfig(policytest.New(t))
+	pages := newPages(t, c)
+	log, logged := slog.New(c.Events.Handler(slog.DiscardHandler)), 0
+	add := func(n int) {
+		for range n {
+			logged++
+			log.Info("event", "n", logged)
+		}
+	}
+	shown := regexp.MustCompile(`event \(n=([0-9]+)\)`)
+	next := regexp.MustCompile(`<a href="(\?after=[^"]+)" rel="next">`)
+	page := func(query string, first, last int) string {
+		t.Helper()
+		text := get(t, pages, "/events"+query).Body.String()
+		var got []string
+		for _, each := range shown.FindAllStringSubmatch(text, -1) {
+			got = append(got, each[1])
+		}
+		var want []string
+		for n := first; n >= last; n-- {
+			want = append(want, fmt.Sprint(n))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q has %q, want %d to %d", query, got, first, last)
+		}
+		link := next.FindStringSubmatch(text)
+		if link == nil {
+			return ""
+		}
+		return html.UnescapeString(link[1])
+	}
+	add(250)
+	second := page("", 250, 151)
+	add(170)
+	third := page(second, 150, 51)
+	add(maxEvents + 30 - logged) // the oldest 30 are forgotten
+	if more := page(third, 50, 31); more != "" {
+		t.Errorf("more follows: %s", more)
+	}
+	page("", logged, logged-99)
+}
+
 // Of the domains to which mail was not sent, the latest are kept.
-func TestWaits(t *testing.T) {
+func TestLatestWaitingDomainsAreKept(t *testing.T) {
 	t.Parallel()
 	var waits Waits
 	now := time.Now()
@@ -289,7 +336,7 @@ func TestWaits(t *testing.T) {
 	}
 }
 
-func TestMoment(t *testing.T) {
+func TestMomentInWords(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
 	for away, want := range map[time.Duration]string{

@@ -24,8 +24,8 @@ type Daemon struct {
 }
 
 // Start starts a program in the foreground and returns when ready returns nil.
-// The test fails if the program ends before that or is not ready after half a
-// minute. The program is stopped when the test ends. If the test has failed,
+// The test fails if the program ends before that or is not ready after three
+// minutes. The program is stopped when the test ends. If the test has failed,
 // its log is printed.
 func Start(t testing.TB, ready func() error, program string, args ...string) *Daemon {
 	t.Helper()
@@ -62,7 +62,7 @@ func StartCommand(t testing.TB, ready func() error, cmd *exec.Cmd) *Daemon {
 // await polls until ready returns nil.
 func (d *Daemon) await(t testing.TB, ready func() error) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(3 * time.Minute)
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
 	for {

@@ -85,7 +85,7 @@ func (c *cutConn) begun() bool {
 // after some octets. The second host is the same Postfix without the proxy. Each
 // recipient gets the message once if it is reported delivered, at most once if the
 // outcome is unknown, and none is lost. MXSEAL_SEED repeats a run.
-func TestCutConnections(t *testing.T) {
+func TestCutConnectionsLoseNoMail(t *testing.T) {
 	identity := mailserver.NewServer(t, nil, "mx.example.org")
 	server := mailserver.StartPostfix(t, []mailserver.Entrance{
 		{Addr: selfSigned, Chain: identity.File(t)}, {Addr: noTLS},

@@ -43,7 +43,7 @@ var relays = []struct {
 // "Login"; AUTH-3, AUTH-5, AUTH-8, SUB-1, OAUTH-1). Wrong credentials are sent once, and
 // the mail waits (AUTH-7, AUTH-11, AUTH-12, OAUTH-3). None are sent to a server that is not
 // authenticated (AUTH-10, SUB-2, SUB-3, SUB-5, OAUTH-5).
-func TestLogin(t *testing.T) {
+func TestPostfixTakesMailAfterLogin(t *testing.T) {
 	accounts := mailserver.StartDovecot(t, username, password)
 	s := startRelays(t, accounts)
 	valid, expired := accounts.Token(t, username, time.Now().Add(time.Hour)), accounts.Token(t, username, time.Now().Add(-time.Hour))

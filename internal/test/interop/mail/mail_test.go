@@ -54,8 +54,8 @@ var deliveries = []struct {
 	{domain: "no-policy.unsigned"},
 }
 
-// TestDelivery sends one message to each domain.
-func TestDelivery(t *testing.T) {
+// TestDeliveryToEachDomain sends one message to each domain.
+func TestDeliveryToEachDomain(t *testing.T) {
 	var (
 		authority = mailserver.NewCA(t, "private authority")
 		web       = mailserver.NewCA(t, "web authority")

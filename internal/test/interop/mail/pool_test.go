@@ -21,10 +21,10 @@ import (
 	"github.com/mxseal/mxseal/policy/delivery"
 )
 
-// TestPool sends messages through a delivery.Pool to a Postfix, one after the other, side
+// TestPoolSendsToPostfix sends messages through a delivery.Pool to a Postfix, one after the other, side
 // by side, by net/smtp, with recipients that it refuses in between, and over resumed
 // sessions. Each arrives once, and the connections are few.
-func TestPool(t *testing.T) {
+func TestPoolSendsToPostfix(t *testing.T) {
 	ee := mailserver.NewServer(t, nil, "anything.invalid")
 	server := mailserver.StartPostfix(t, []mailserver.Entrance{{Addr: selfSigned, Chain: ee.File(t)}})
 	names := fakedns.Answers{}

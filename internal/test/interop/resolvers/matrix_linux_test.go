@@ -142,7 +142,7 @@ var given = []string{"signed.example", "plain.example", "*.wild.signed.example"}
 // Through each resolver, a Validator finds what is there, or says that the resolver strips
 // signatures; a Trusting finds the same, or says that the resolver does not validate. The
 // probes say in advance which it is.
-func TestMatrix(t *testing.T) {
+func TestEachResolverIsUsedOrFoundOut(t *testing.T) {
 	for _, resolver := range resolvers {
 		t.Run(resolver.name, func(t *testing.T) {
 			for _, program := range append(resolver.programs, "ip") {

@@ -76,7 +76,7 @@ func TestNamesOwnLimit(t *testing.T) {
 }
 
 // A caller's changes are taken over unless they concern verification or weaken TLS.
-func TestTakeOver(t *testing.T) {
+func TestTakeOverKeepsVerification(t *testing.T) {
 	t.Parallel()
 	insecure := tls.InsecureCipherSuites()[0].ID
 	config := &tls.Config{ServerName: "mx.example.net", MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}
@@ -120,7 +120,7 @@ func TestAddOldTLS(t *testing.T) {
 
 // Two handshakes with a client certificate that is chosen in them are equal if the same
 // one would be chosen again. A handshake without such a choice equals none with one.
-func TestCustomEquals(t *testing.T) {
+func TestCustomHandshakesThatAreEqual(t *testing.T) {
 	t.Parallel()
 	chooses := func(octet byte) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		return func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {

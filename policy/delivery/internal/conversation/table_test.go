@@ -36,7 +36,7 @@ type ruled struct {
 }
 
 // SMTP-18, SMTP-19: what must hold for every reply at every step.
-func TestEveryRuling(t *testing.T) {
+func TestRulingsOfEveryReply(t *testing.T) {
 	for _, law := range []struct {
 		text   string
 		broken func(r ruled, got Ruling) bool
@@ -125,7 +125,7 @@ func TestEveryRuling(t *testing.T) {
 }
 
 // The rulings that the decisions name.
-func TestRulings(t *testing.T) {
+func TestRulingsOfDecisions(t *testing.T) {
 	var (
 		open   = Circumstances{}
 		must   = Circumstances{Mandatory: true}

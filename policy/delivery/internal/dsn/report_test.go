@@ -63,7 +63,7 @@ func write(t *testing.T, r Report) string {
 }
 
 // RFC 3464 and RFC 6522: the text is as people and programs expect it.
-func TestReportText(t *testing.T) {
+func TestReportTextForPeople(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
 	delay := Report{
@@ -171,7 +171,7 @@ func parse(report string) (parsed, error) {
 }
 
 // DSN-20, DSN-21: RFC 3461 section 6.3.
-func TestReport(t *testing.T) {
+func TestReportHasRequiredFields(t *testing.T) {
 	t.Parallel()
 	p, err := parse(write(t, bounce()))
 	if err != nil || len(p.recipients) != 2 {
@@ -213,7 +213,7 @@ func TestReport(t *testing.T) {
 }
 
 // DSN-19: RFC 3461 sections 4.3 and 6.2, RFC 6522 section 4, RFC 8689 section 5.
-func TestReturned(t *testing.T) {
+func TestReturnedPartOfMessage(t *testing.T) {
 	t.Parallel()
 	const header = "From: a\r\nSubject: b\r\n"
 	for name, test := range map[string]struct {
@@ -302,7 +302,7 @@ func TestReportAddresses(t *testing.T) {
 	}
 }
 
-func TestReportErrors(t *testing.T) {
+func TestReportRefusesBadFields(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		change func(*Report)
@@ -371,7 +371,7 @@ func TestReportDefaults(t *testing.T) {
 }
 
 // Memory does not grow with the message.
-func TestReportMemory(t *testing.T) {
+func TestReportMemoryIsBounded(t *testing.T) {
 	r := bounce()
 	text := original + strings.Repeat("text\n", 1<<20)
 	r.Message, r.Size = strings.NewReader(text), int64(len(text))
@@ -387,7 +387,7 @@ func TestReportMemory(t *testing.T) {
 }
 
 // RFC 5322 sections 2.1.1 and 2.2.3: folding changes nothing but line ends.
-func TestField(t *testing.T) {
+func TestFieldFoldsOnlyLineEnds(t *testing.T) {
 	t.Parallel()
 	for _, value := range []string{
 		"",

@@ -38,7 +38,7 @@ func play(t *testing.T, tr *track, script ...string) string {
 
 // An error is about the right command, whatever the order in which the client writes and
 // reads.
-func TestAbout(t *testing.T) {
+func TestErrorIsAboutRightCommand(t *testing.T) {
 	t.Parallel()
 	begin := []string{"C: EHLO x\r\n", "S: 250 x"}
 	for _, tt := range []struct {

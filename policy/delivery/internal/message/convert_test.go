@@ -28,7 +28,7 @@ const version = "MIME-Version: 1.0"
 
 // RFC 6152 section 3: the result is valid 7-bit MIME without loss. RFC 2045
 // sections 2.7, 5.2, 6.1, 6.4, 6.7 and 6.8; RFC 2046 sections 5.1 and 5.2.
-func TestConvert(t *testing.T) {
+func TestConvertLosesNothing(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ in, out string }{
 		"7-bit text is unchanged": {
@@ -179,7 +179,7 @@ func TestConvert(t *testing.T) {
 }
 
 // Decision "8-bit text": what is not converted fails, with the reason.
-func TestConvertErrors(t *testing.T) {
+func TestConvertRefusesWithReason(t *testing.T) {
 	t.Parallel()
 	mixed := crlf(version, "Content-Type: multipart/mixed; boundary=b", "")
 	nested := func(levels int) string {
@@ -249,7 +249,7 @@ func TestConvertErrors(t *testing.T) {
 }
 
 // Every line of a message may lie across the end of the buffer.
-func TestConvertBuffer(t *testing.T) {
+func TestConvertLinesAcrossBuffer(t *testing.T) {
 	t.Parallel()
 	header := crlf(version, "Content-Type: multipart/mixed; boundary=b", "")
 	in := crlf("--b", "Content-Type: multipart/alternative; boundary=c", "", "--c", "Content-Transfer-Encoding: 8bit", "", "\xe4", "--c--", "--b", "", "text", "--b--")
@@ -263,7 +263,7 @@ func TestConvertBuffer(t *testing.T) {
 }
 
 // A message of many small parts is read a few times, not once for each part.
-func TestConvertReads(t *testing.T) {
+func TestConvertReadsFewTimes(t *testing.T) {
 	t.Parallel()
 	text := crlf(version, "Content-Type: multipart/mixed; boundary=b", "") + strings.Repeat(crlf("--b", "", "\xe4"), 100_000)
 	r := &countingReader{r: strings.NewReader(text)}
@@ -288,7 +288,7 @@ func (c *countingReader) ReadAt(p []byte, at int64) (int, error) {
 }
 
 // Memory does not grow with the message, nor with its lines.
-func TestMemory(t *testing.T) {
+func TestConvertMemoryIsBounded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "message")
 	header := crlf(version, "Content-Type: multipart/mixed; boundary=b", "", "--b", "Content-Type: text/plain", "", "\xe4", "--b", "Content-Type: image/x", "")
 	text := append([]byte(header), bytes.Repeat([]byte{0xe4}, 25<<20)...)

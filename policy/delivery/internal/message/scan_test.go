@@ -15,7 +15,7 @@ func scan(text string) (Properties, error) {
 
 // RFC 5321 sections 2.3.8 and 4.5.3.1.6, RFC 1870 section 5, RFC 6531 section 3.5,
 // RFC 6152 section 3.
-func TestScan(t *testing.T) {
+func TestScanFindsWhatSenderMustKnow(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 3*bufferSize+7)
 	for name, test := range map[string]struct {
@@ -60,7 +60,7 @@ func TestScan(t *testing.T) {
 }
 
 // A line end may be anywhere in the buffer.
-func TestScanBuffer(t *testing.T) {
+func TestScanLinesAcrossBuffer(t *testing.T) {
 	t.Parallel()
 	for n := bufferSize - 3; n <= bufferSize+3; n++ {
 		want := Properties{Body: 2, Size: int64(n + 6), LongestLine: int64(n)}

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/mxseal/mxseal/internal/test/seed"
 )
 
 // recorder notes the sessions that a Lot ends.
@@ -44,7 +46,7 @@ func park(t *testing.T, l *Lot[string, string], key, session string, p Place) {
 }
 
 // Take returns the session that was used last among those of the key that fit.
-func TestTake(t *testing.T) {
+func TestTakeReturnsLatestThatFits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var r recorder
@@ -73,7 +75,7 @@ func TestTake(t *testing.T) {
 }
 
 // A session that is idle for too long is left, and not one that was taken meanwhile.
-func TestExpiry(t *testing.T) {
+func TestIdleSessionExpires(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var r recorder
@@ -106,7 +108,7 @@ func TestExpiry(t *testing.T) {
 
 // Callers that wait get places in turn, and a place that comes too late for one goes to
 // the next.
-func TestWaiting(t *testing.T) {
+func TestWaitingCallersGetPlacesInTurn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var r recorder
@@ -149,10 +151,9 @@ func TestWaiting(t *testing.T) {
 
 // Random calls by many goroutines: no bound is ever exceeded, no session is handed out
 // twice or ended twice, and in the end every place is free.
-func TestRandomCalls(t *testing.T) {
+func TestRandomCallsKeepBounds(t *testing.T) {
 	t.Parallel()
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	base := seed.New(t)
 	synctest.Test(t, func(t *testing.T) {
 		const most, perHost, perDomain = 12, 4, 6
 		var mu sync.Mutex
@@ -181,7 +182,7 @@ func TestRandomCalls(t *testing.T) {
 		// As many workers for a domain and for a host as the bounds permit in use.
 		for w := range 4 {
 			working.Go(func() {
-				random := rand.New(rand.NewPCG(seed, uint64(w)))
+				random := rand.New(rand.NewPCG(base, uint64(w)))
 				for i := range 300 {
 					p := Place{fmt.Sprint("h", random.IntN(3)), fmt.Sprint("d", random.IntN(3))}
 					s, ok := l.Take(p.Host, p, every)

@@ -2,16 +2,13 @@ package wire
 
 import (
 	"bufio"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"io"
-	"math/big"
 	"net"
 	"testing"
 	"time"
+
+	"github.com/mxseal/mxseal/internal/test/testpki"
 )
 
 // wrapped is a connection that the system cannot be asked about.
@@ -20,7 +17,7 @@ type wrapped struct{ net.Conn }
 // SMTP-35: what a server said that no command asked for is noticed wherever it is: in a buffer,
 // in a record of TLS that was read with another one, or in the system. So is the end of
 // the connection. A session that is quiet can be used as before.
-func TestQuiet(t *testing.T) {
+func TestUnaskedOctetsAreNoticed(t *testing.T) {
 	t.Parallel()
 	const first = "250 ok\r\n"
 	for _, inTLS := range []bool{false, true} {
@@ -216,16 +213,8 @@ func connected(t *testing.T) (ours, theirs net.Conn) {
 // secured makes a handshake over a connection, and returns the server's end.
 func secured(t *testing.T, c *Conn, theirs net.Conn) net.Conn {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := tls.Server(theirs, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
+	certificate := testpki.SelfSigned(t, []string{"mx.example"}).TLS()
+	server := tls.Server(theirs, &tls.Config{Certificates: []tls.Certificate{certificate}})
 	done := make(chan error, 1)
 	go func() { done <- server.Handshake() }()
 	if err := c.StartTLS(t.Context(), time.Minute, &tls.Config{InsecureSkipVerify: true}); err != nil {

@@ -103,7 +103,7 @@ func TestWhatIsNoReply(t *testing.T) {
 }
 
 // Only the beginning of a long line is kept, and a reply is bounded in octets.
-func TestLongLine(t *testing.T) {
+func TestLongLineIsCut(t *testing.T) {
 	for _, tt := range []struct{ octets, kept int }{
 		{maxLine - 2, maxLine - 2}, {maxLine - 1, maxLine - 1}, {maxLine, maxLine}, {maxLine + 1, maxLine},
 		{2 * maxLine, maxLine}, {maxReply - 2, maxLine},
@@ -243,7 +243,7 @@ func TestReplyToSTARTTLSIsItsOwn(t *testing.T) {
 
 // The first line of a reply to EHLO is the server's name, and a keyword is a word
 // of its own.
-func TestOffers(t *testing.T) {
+func TestOffersAreWholeWords(t *testing.T) {
 	for octets, want := range map[string]bool{
 		"250-mx\r\n250 STARTTLS\r\n":        true,
 		"250-mx\r\n250 StartTls\r\n":        true,
@@ -264,7 +264,7 @@ func TestOffers(t *testing.T) {
 }
 
 // SMTP-7, SMTP-8, SMTP-28: RFC 5321 section 4.5.2, and lines that end in LF.
-func TestMessage(t *testing.T) {
+func TestMessageIsDotStuffed(t *testing.T) {
 	for _, tt := range []struct{ message, want string }{
 		{"", ".\r\n"},
 		{"a", "a\r\n.\r\n"},
@@ -362,7 +362,7 @@ func FuzzMessage(f *testing.F) {
 
 // A reply that no command asked for is not taken for the reply to the next command,
 // and nothing follows a reply that asks for more. 421 may come at any time.
-func TestUnaskedReplies(t *testing.T) {
+func TestUnaskedRepliesAreRefused(t *testing.T) {
 	for _, tt := range []struct {
 		octets string
 		first  error // of the reply to the first command

@@ -34,7 +34,7 @@ const asJSON, asGzip = "Content-Type: application/tlsrpt+json\n\n", "Content-Typ
 
 // All reports of a message are found, in its order. Those in the text for people count only
 // if there are no others.
-func TestOpenSeveral(t *testing.T) {
+func TestOpenFindsAllReports(t *testing.T) {
 	t.Parallel()
 	encoded := func(text string) string { return base64.StdEncoding.EncodeToString([]byte(zip(t, text))) }
 	for name, test := range map[string]struct {
@@ -58,7 +58,7 @@ func TestOpenSeveral(t *testing.T) {
 }
 
 // RPT-82: the texts in all parts together are bounded.
-func TestOpenLimit(t *testing.T) {
+func TestOpenIsBounded(t *testing.T) {
 	t.Parallel()
 	half := base64.StdEncoding.EncodeToString([]byte(zip(t, "{"+strings.Repeat(" ", 599))))
 	if _, err := envelope.Open([]byte(mixed(asGzip+half)), 1000); err != nil {

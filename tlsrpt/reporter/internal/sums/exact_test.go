@@ -55,7 +55,7 @@ func TestRememberedPolicy(t *testing.T) {
 		result.Details[0].Sessions != 9 || result.Details[1].Sessions != 3 {
 		t.Errorf("%+v", result)
 	}
-	if merged := Merged("example.com", tally.Results()); !reflect.DeepEqual(merged[0], result) {
+	if merged := Merged("example.com", nil, tally.Results()); !reflect.DeepEqual(merged[0], result) {
 		t.Errorf("merged: %+v", merged)
 	}
 }

@@ -2,7 +2,6 @@
 package sums
 
 import (
-	"cmp"
 	"hash/maphash"
 	"slices"
 	"strings"
@@ -82,16 +81,6 @@ func New(seed maphash.Seed, domain string, room *Room) *Tally {
 
 // Domain returns the domain of the Tally.
 func (t *Tally) Domain() string { return t.domain }
-
-// Merged returns the total of sums of a domain, within the limits of one domain. It has the
-// texts of the sums, not copies.
-func Merged(domain string, all ...[]report.PolicyResult) []report.PolicyResult {
-	t := &Tally{seed: maphash.MakeSeed(), domain: domain, octets: tallyOctets + 2*len(domain), shares: true}
-	for _, results := range all {
-		t.Merge(results)
-	}
-	return t.Results()
-}
 
 // Release returns the room of a Tally that is no longer used.
 func (t *Tally) Release() { t.room.release(t.octets) }
@@ -417,14 +406,7 @@ func (t *Tally) Results() []report.PolicyResult {
 			results = append(results, result)
 		}
 	}
-	slices.SortFunc(results, func(a, b report.PolicyResult) int {
-		return cmp.Or(
-			cmp.Compare(a.Policy.Type, b.Policy.Type),
-			cmp.Compare(a.Policy.Domain, b.Policy.Domain),
-			slices.Compare(a.Policy.Strings, b.Policy.Strings),
-			slices.Compare(a.Policy.MXHosts, b.Policy.MXHosts),
-		)
-	})
+	slices.SortFunc(results, comparePolicies)
 	return results
 }
 
@@ -446,19 +428,4 @@ func (p *policySum) result() report.PolicyResult {
 	}
 	slices.SortFunc(result.Details, CompareDetails)
 	return result
-}
-
-// CompareDetails orders details by frequency, the most frequent first, and then by
-// all other fields.
-func CompareDetails(a, b report.Detail) int {
-	return cmp.Or(
-		cmp.Compare(b.Sessions, a.Sessions),
-		cmp.Compare(a.Type, b.Type),
-		cmp.Compare(a.ReasonCode, b.ReasonCode),
-		cmp.Compare(a.MXHost, b.MXHost),
-		a.ReceivingIP.Compare(b.ReceivingIP),
-		a.SendingIP.Compare(b.SendingIP),
-		cmp.Compare(a.HELO, b.HELO),
-		cmp.Compare(a.Info, b.Info),
-	)
 }

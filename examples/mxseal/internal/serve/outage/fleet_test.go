@@ -69,7 +69,7 @@ func (m *member) send(t *testing.T, to string) string {
 // Two daemons share a Redis: what one has fetched, the other knows. One is killed, and the other goes on. When an
 // attacker hides a policy, a new daemon enforces it all the same, and while the Redis is away, mail about
 // which a new daemon knows nothing waits: nothing is ever sent with less protection.
-func TestFleet(t *testing.T) {
+func TestFleetSharesPolicies(t *testing.T) {
 	inet := policytest.New(t)
 	port := freePort(t)
 	var fetches atomic.Int64

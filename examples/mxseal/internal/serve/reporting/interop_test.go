@@ -29,7 +29,7 @@ import (
 // RPT-74). A second reader checks it against RFC 8460 sections 4 and 5 (RPT-22
 // to RPT-49, RPT-66 to RPT-75). An nginx receives a report over https (RPT-14,
 // RPT-78, RPT-79).
-func TestReportsInterop(t *testing.T) {
+func TestRealProgramsReceiveReports(t *testing.T) {
 	python := needPython(t)
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {

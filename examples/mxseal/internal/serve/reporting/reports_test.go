@@ -35,7 +35,7 @@ func hidePolicy(w *world, name string, mx *policytest.Host) {
 // RPT-16 to RPT-18 and RPT-83: the sessions with a domain are reported to it on
 // the next day. The report is sent by signed mail, is delivered although TLS is
 // still broken, and is not itself counted.
-func TestReports(t *testing.T) {
+func TestReportsAreSentOnNextDay(t *testing.T) {
 	t.Parallel()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
