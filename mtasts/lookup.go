@@ -47,15 +47,31 @@ func (c *Client) lookup(ctx context.Context, domain string, impatient bool) (r R
 		}
 	}
 	if err == nil {
-		s.report(&r)
-		// In this order: what changes before IsCurrent looks is seen by it, and what changes
-		// later is seen by the Mark.
-		if mark := c.marks.Of(s.domain); c.IsCurrent(s.domain, s.policy) {
-			r.Mark = Mark{mark, c.memory.Hit(s.domain)}
-		}
-		err = c.unknown(s)
+		err = s.answer(c, &r)
 	}
 	return r, err
+}
+
+// Recall is Lookup from memory alone: it asks nobody and never waits. ok is false if Lookup
+// would do more, or if domain is not as in [Result.Domain]. Then nothing is known.
+func (c *Client) Recall(domain string) (r Result, ok bool, err error) {
+	s := c.fresh(domain)
+	if s == nil {
+		return r, false, nil
+	}
+	err = s.answer(c, &r)
+	return r, true, err
+}
+
+// answer says in r what a Lookup returns for s.
+func (s *state) answer(c *Client, r *Result) error {
+	s.report(r)
+	// In this order: what changes before IsCurrent looks is seen by it, and what changes
+	// later is seen by the Mark.
+	if mark := c.marks.Of(s.domain); c.IsCurrent(s.domain, s.policy) {
+		r.Mark = Mark{mark, c.memory.Hit(s.domain)}
+	}
+	return c.unknown(s)
 }
 
 // fresh returns the state of domain in memory if it needs no lookup, or nil.

@@ -209,3 +209,46 @@ func TestRefreshTakesNoRoom(t *testing.T) {
 		}
 	})
 }
+
+// C8: Recall says what Lookup says without a question, and otherwise that nothing is known:
+// not before the first lookup, nor when the record has expired, nor for a name in another form.
+func TestC8Recall(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		c := w.client(t)
+		unknown := func(domain, when string) {
+			t.Helper()
+			if r, ok, err := c.Recall(domain); ok || err != nil || r.Policy != nil || r.Domain != "" {
+				t.Errorf("%s: %+v, %v, %v", when, r, ok, err)
+			}
+		}
+		unknown("example.com", "before the lookup")
+		want := lookup(t, c)
+		r, ok, err := c.Recall("example.com")
+		if !ok || err != nil || r != want || r.Policy == nil {
+			t.Errorf("%+v, %v, %v; want %+v", r, ok, err, want)
+		}
+		unknown("Example.COM.", "another form")
+		time.Sleep(time.Until(want.NextCheck))
+		unknown("example.com", "after NextCheck")
+		queries, dials := w.counts()
+		unknown("example.net", "another domain")
+		if q, d := w.counts(); q != queries || d != dials {
+			t.Errorf("%d queries, %d connections", q-queries, d-dials)
+		}
+	})
+}
+
+// C8: Recall fails like Lookup while the store cannot be read.
+func TestC8RecallUnread(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, store := newWorld(t), newMemStore()
+		w.setTXT(txtAnswer{err: errors.New("no answer")})
+		store.setErr(errors.New("broken"), nil)
+		c := w.client(t, withStore(store))
+		_, failed := c.Lookup(t.Context(), "example.com")
+		if _, ok, err := c.Recall("example.com"); !errors.Is(failed, mtasts.ErrStoreUnread) || ok && !errors.Is(err, mtasts.ErrStoreUnread) || !ok && err != nil {
+			t.Errorf("%v, then %v, %v", failed, ok, err)
+		}
+	})
+}

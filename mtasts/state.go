@@ -105,6 +105,9 @@ func (m Mark) Unchanged() bool {
 // there is a record but the policy could not be fetched, or anything failed while
 // a policy is in force whose mode is not none (RFC 8461 section 6).
 func (r *Result) Reportable() bool {
+	if r.Err == nil {
+		return false // and nothing was allocated
+	}
 	var err *Error
 	if !errors.As(r.Err, &err) || errors.Is(err, errPending) || errors.Is(err, turn.ErrNone) {
 		return false

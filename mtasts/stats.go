@@ -116,10 +116,10 @@ func (c *Client) Stats() Stats {
 	f := &c.fetcher.took
 	s := Stats{
 		Fetches: FetchStats{
-			latencies(&f[fetchChanged]), latencies(&f[fetchUnchanged]), latencies(&f[fetchDNS]), latencies(&f[fetchConnect]),
-			latencies(&f[fetchTLS]), latencies(&f[fetchHTTP]), latencies(&f[fetchInvalid]), latencies(&f[fetchTimeout]),
+			Latencies(f[fetchChanged].Read()), Latencies(f[fetchUnchanged].Read()), Latencies(f[fetchDNS].Read()), Latencies(f[fetchConnect].Read()),
+			Latencies(f[fetchTLS].Read()), Latencies(f[fetchHTTP].Read()), Latencies(f[fetchInvalid].Read()), Latencies(f[fetchTimeout].Read()),
 		},
-		NoTurn:   latencies(&f[fetchNoTurn]).Count,
+		NoTurn:   f[fetchNoTurn].Read().Count,
 		Store:    StoreStats{c.storage.gets.stats(), c.storage.puts.stats(), c.storage.deletes.stats(), c.storage.leases.stats()},
 		Events:   c.events.numbers(),
 		Policies: map[Mode]int{Enforce: 0, Testing: 0, None: 0},
@@ -135,15 +135,6 @@ func (c *Client) Stats() Stats {
 		}
 	}
 	return s
-}
-
-func latencies(h *tally.Histogram) Latencies {
-	l := Latencies{}
-	l.Total, l.Buckets = h.Read()
-	for _, n := range l.Buckets {
-		l.Count += n
-	}
-	return l
 }
 
 // fetchOutcome is what came of a fetch.
@@ -201,4 +192,4 @@ func (c *calls) ended(began time.Time, err error) {
 	}
 }
 
-func (c *calls) stats() CallStats { return CallStats{latencies(&c.took), c.failed.Load()} }
+func (c *calls) stats() CallStats { return CallStats{Latencies(c.took.Read()), c.failed.Load()} }

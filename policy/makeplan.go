@@ -13,7 +13,6 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy/internal/decision"
 	"github.com/mxseal/mxseal/policy/internal/hop"
-	"github.com/mxseal/mxseal/policy/internal/policydns"
 	"github.com/mxseal/mxseal/policy/internal/survey"
 	"github.com/mxseal/mxseal/policy/internal/wording"
 )
@@ -26,27 +25,33 @@ var errFamily = errors.New("no address of the family that the call uses, only")
 // secure nor insecure.
 var errNoStatus = errors.New("the resolver gave no answer with a DNSSEC status")
 
+// knowledge is where the facts for a plan come from; see package source. An error of a
+// method means that a fact is not known, and never that there is nothing.
+type knowledge interface {
+	MX(ctx context.Context, domain string) (*dnssec.Answer, error)
+	Survey(ctx context.Context, hosts []survey.Host, meanwhile func()) []survey.Facts
+	LookAhead(ctx context.Context, domain string) (stop func())
+	Policy(ctx context.Context, domain string) (mtasts.Result, error)
+	Remembered(ctx context.Context, domain string) (*mtasts.Policy, error)
+}
+
 // makePlan gathers the facts and decides about each host.
-func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) {
-	q, failure := r.question(asked)
-	if failure != nil {
-		return nil, failure
-	}
-	route, failure := r.findRoute(ctx, q)
+func (r *Resolver) makePlan(ctx context.Context, from knowledge, q question) (*Plan, *Error) {
+	route, failure := r.findRoute(ctx, from, q)
 	if failure != nil {
 		return nil, failure
 	}
 	plan := &Plan{
-		Domain:     asked.domain,
+		Domain:     q.domain,
 		NextHop:    q.hop.String(),
 		MXStatus:   route.Status,
 		ImplicitMX: route.Implicit,
-		RequireTLS: asked.requireTLS,
-		Bounce:     asked.bounce,
-		Login:      asked.login,
+		RequireTLS: q.requireTLS,
+		Bounce:     q.bounce,
+		Login:      q.login,
 		Expires:    route.Expires,
 		made:       r.now().Round(0),
-		asked:      asked,
+		asked:      q.request,
 		literal:    q.hop.Addr.IsValid(),
 		expansion:  route.Expansion,
 		omitted:    route.Omitted,
@@ -54,14 +59,14 @@ func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) 
 	if q.hop.Configured {
 		plan.Via = q.hop.Text()
 	}
-	found := r.gather(ctx, q, route, plan)
+	found := r.gather(ctx, from, q, route, plan)
 	plan.Hosts = make([]*Host, 0, len(route.Exchanges))
 	for i, exchange := range route.Exchanges {
 		plan.Hosts = append(plan.Hosts, r.newHost(q, route, exchange, found[i], plan))
 	}
-	if status, denied := denied(route, found); denied {
+	if status, denied := survey.Denied(route, found); denied {
 		for i, host := range plan.Hosts {
-			host.refuseFor(r.conclude(ctx, q, status, host.failure(wording.NoAddress(), found[i].Err), &plan.MTASTS))
+			host.refuseFor(r.conclude(ctx, from, q, status, host.failure(wording.NoAddress(), found[i].Err), &plan.MTASTS))
 		}
 	}
 	plan.setExpiry(found, r.now())
@@ -69,11 +74,11 @@ func (r *Resolver) makePlan(ctx context.Context, asked request) (*Plan, *Error) 
 }
 
 // findRoute looks up the MX records of the next hop, unless it is a host.
-func (r *Resolver) findRoute(ctx context.Context, q question) (hop.Route, *Error) {
+func (r *Resolver) findRoute(ctx context.Context, from knowledge, q question) (hop.Route, *Error) {
 	if q.hop.Direct {
 		return hop.DirectRoute(q.hop, r.now().Add(maxPlanAge)), nil
 	}
-	answer, err := r.dns.Lookup(ctx, q.hop.Name+".", dnssec.TypeMX)
+	answer, err := from.MX(ctx, q.hop.Name)
 	if err == nil && (answer == nil || answer.Status != dnssec.Secure && answer.Status != dnssec.Insecure) {
 		err = errNoStatus
 	}
@@ -82,7 +87,7 @@ func (r *Resolver) findRoute(ctx context.Context, q question) (hop.Route, *Error
 	}
 	route, problem := hop.NewRoute(q.hop, answer, r.self)
 	if problem != hop.NoProblem {
-		return hop.Route{}, r.conclude(ctx, q, answer.Status, unroutable(problem), new(MTASTS))
+		return hop.Route{}, r.conclude(ctx, from, q, answer.Status, unroutable(problem), new(MTASTS))
 	}
 	return route, nil
 }
@@ -94,7 +99,7 @@ func (r *Resolver) findRoute(ctx context.Context, q question) (hop.Route, *Error
 // an enforced MTA-STS policy names mail hosts (RFC 8461 section 5.1). While the store
 // cannot be read, there may be such a policy. known is the policy; if it was not
 // looked up yet, it is now.
-func (r *Resolver) conclude(ctx context.Context, q question, status dnssec.Status, failure *Error, known *MTASTS) *Error {
+func (r *Resolver) conclude(ctx context.Context, from knowledge, q question, status dnssec.Status, failure *Error, known *MTASTS) *Error {
 	switch {
 	case q.hop.Configured:
 		return failure.atNextHop(q.hop)
@@ -105,12 +110,12 @@ func (r *Resolver) conclude(ctx context.Context, q question, status dnssec.Statu
 	case q.noMTASTS:
 		return failure
 	}
-	_, err := r.mtasts.Remembered(ctx, q.hop.Name)
+	_, err := from.Remembered(ctx, q.hop.Name)
 	if err != nil && !errors.Is(err, mtasts.ErrNoPolicy) && !errors.Is(err, mtasts.ErrDomain) {
 		return failure.unproven(ByMTASTS, err)
 	}
 	if !known.Asked && known.Err == nil {
-		*known = askMTASTS(ctx, r.mtasts, q)
+		*known = askMTASTS(ctx, from, q)
 	}
 	if known.fact() == decision.MTASTSEnforce || !known.Asked {
 		return failure.unproven(ByMTASTS, known.Err)
@@ -122,32 +127,30 @@ func (r *Resolver) conclude(ctx context.Context, q question, status dnssec.Statu
 // for all of them. If the policy is needed in any case, the lookups are
 // concurrent. Otherwise only its TXT record is queried early, and nothing in it is
 // used where DANE decides.
-func (r *Resolver) gather(ctx context.Context, q question, route hop.Route, plan *Plan) []survey.Facts {
+func (r *Resolver) gather(ctx context.Context, from knowledge, q question, route hop.Route, plan *Plan) []survey.Facts {
 	certain := route.Status != dnssec.Secure || q.noDANE || q.wishes.RequireBoth
 	if !certain && !q.noMTASTS {
-		ahead, stop := context.WithCancel(ctx)
-		defer stop()
-		policydns.Resolver{DNS: r.dns}.LookAhead(ahead, q.hop.Name)
+		defer from.LookAhead(ctx, q.hop.Name)()
 	}
-	found := r.askHosts(ctx, q, route, func() {
+	found := r.askHosts(ctx, from, q, route, func() {
 		if certain {
-			plan.MTASTS = askMTASTS(ctx, r.mtasts, q)
+			plan.MTASTS = askMTASTS(ctx, from, q)
 		}
 	})
 	undecided := func(f survey.Facts) bool { return f.TLSA != decision.TLSAUsable && f.TLSA != decision.TLSAFailed }
 	if !certain && slices.ContainsFunc(found, undecided) {
-		plan.MTASTS = askMTASTS(ctx, r.mtasts, q)
+		plan.MTASTS = askMTASTS(ctx, from, q)
 	}
 	return found
 }
 
 // askMTASTS returns the policy of the next hop as configured, never that of a name
 // that it is an alias of (RFC 8461 sections 1.1 and 3.4).
-func askMTASTS(ctx context.Context, client *mtasts.Client, q question) MTASTS {
+func askMTASTS(ctx context.Context, from knowledge, q question) MTASTS {
 	if q.noMTASTS {
 		return MTASTS{Asked: true, off: true}
 	}
-	result, err := client.Lookup(ctx, q.hop.Name)
+	result, err := from.Policy(ctx, q.hop.Name)
 	switch {
 	case errors.Is(err, mtasts.ErrDomain):
 		return MTASTS{Asked: true, off: true} // the name is too long for a policy host
@@ -159,7 +162,7 @@ func askMTASTS(ctx context.Context, client *mtasts.Client, q question) MTASTS {
 
 // askHosts looks up the addresses and TLSA records of all hosts, and calls meanwhile
 // while the lookups run.
-func (r *Resolver) askHosts(ctx context.Context, q question, route hop.Route, meanwhile func()) []survey.Facts {
+func (r *Resolver) askHosts(ctx context.Context, from knowledge, q question, route hop.Route, meanwhile func()) []survey.Facts {
 	hosts := make([]survey.Host, len(route.Exchanges))
 	for i, exchange := range route.Exchanges {
 		override := r.overrides.hosts[exchange.Name]
@@ -169,7 +172,7 @@ func (r *Resolver) askHosts(ctx context.Context, q question, route hop.Route, me
 			NoTLSA: off || r.mxSecure && route.Status != dnssec.Secure,
 		}
 	}
-	found := survey.Ask(ctx, r.dns, r.hosts, hosts, r.now, meanwhile)
+	found := from.Survey(ctx, hosts, meanwhile)
 	for i := range found {
 		if !q.hop.Exempt() {
 			found[i].LeaveOut(r.trust.permits, ErrSpecialAddress)
@@ -179,31 +182,6 @@ func (r *Resolver) askHosts(ctx context.Context, q question, route hop.Route, me
 		}
 	}
 	return found
-}
-
-// denied reports whether the route leads to no host that has an address, and no
-// lookup failed. status is the weakest one of the answers that say so. A list that
-// was cut short has hosts of which nothing is known.
-func denied(route hop.Route, found []survey.Facts) (status dnssec.Status, denied bool) {
-	if route.Omitted > 0 || route.Backup {
-		return 0, false
-	}
-	status = route.Status
-	for _, facts := range found {
-		var failure *dane.Error
-		switch {
-		case errors.Is(facts.Err, survey.ErrNotAHost):
-			continue // only the MX record says so
-		case !errors.Is(facts.Err, dane.ErrNoAddress) || !errors.As(facts.Err, &failure):
-			return 0, false
-		}
-		for _, lookup := range failure.Lookups {
-			if lookup.Answer == nil || lookup.Answer.Status != dnssec.Secure {
-				status = dnssec.Insecure
-			}
-		}
-	}
-	return status, true
 }
 
 // setExpiry lets the plan expire with the first of the facts that it was made from.

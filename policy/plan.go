@@ -138,9 +138,9 @@ func (p *Plan) size() (own, shared int) {
 		if h.found != nil {
 			shared += h.found.Size()
 		}
-		var failed *dane.Error
 		if h.Refusal != nil {
 			own += 500
+			var failed *dane.Error
 			if errors.As(h.Refusal, &failed) {
 				own += 500 * len(failed.Lookups) // without records
 			}

@@ -18,6 +18,7 @@ import (
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy/internal/decision"
 	"github.com/mxseal/mxseal/policy/internal/policydns"
+	"github.com/mxseal/mxseal/policy/internal/source"
 	"github.com/mxseal/mxseal/policy/internal/survey"
 )
 
@@ -237,8 +238,10 @@ func (r *Resolver) Resolve(ctx context.Context, domain string, options ...Option
 	if failure != nil {
 		return nil, failure
 	}
-	if plan := r.kept(asked); plan != nil {
-		return plan, nil
+	if asked != (request{domain: domain}) {
+		if plan := r.kept(asked); plan != nil {
+			return plan, nil
+		}
 	}
 	return r.share(ctx, asked)
 }
@@ -261,31 +264,7 @@ func (r *Resolver) kept(asked request) *Plan {
 // of them waits for it, bounded by Config.Timeout.
 func (r *Resolver) share(ctx context.Context, asked request) (*Plan, error) {
 	began := time.Now()
-	work := r.inFlight.Join(ctx, asked, func(ctx context.Context) (*Plan, error) {
-		forgets := r.forgets.Load()
-		plan, failure := r.makePlan(ctx, asked)
-		if failure != nil {
-			failure.Domain = asked.domain
-			return nil, failure
-		}
-		r.counts.made(plan)
-		// A plan whose lookups were interrupted says nothing about the domain.
-		if asked == (request{domain: asked.domain}) && ctx.Err() == nil {
-			old, _ := r.plans.Last(asked)
-			r.events.compare(old, plan)
-		}
-		other, found := r.plans.Last(asked)
-		// One of the future was made before the clock was set back, and can no longer be
-		// used.
-		isNewer := found && other.made.After(plan.made) && !other.made.After(r.now())
-		if own, shared := plan.size(); own+shared <= maxPlanSize && ctx.Err() == nil && !isNewer {
-			r.plans.Put(asked, plan, own, plan.Expires, r.now())
-			if r.forgets.Load() != forgets {
-				r.plans.Remove(asked) // perhaps it was this one
-			}
-		}
-		return plan, nil
-	})
+	work := r.inFlight.JoinAtOnce(ctx, asked, &making{Resolver: r, asked: asked})
 	defer r.inFlight.Leave(asked, work)
 	plan, err := work.Wait(ctx)
 	if ctx.Err() != nil {
@@ -293,6 +272,76 @@ func (r *Resolver) share(ctx context.Context, asked request) (*Plan, error) {
 	}
 	r.counts.ended(began, plan, err)
 	return plan, err
+}
+
+// making is the work on one plan: a flight.Work.
+type making struct {
+	*Resolver
+	asked    request
+	forgets  uint64 // calls of Forget before the operator was asked
+	question question
+	complete bool // question is what the operator says
+	memory   source.Memory
+}
+
+// AtOnce makes the plan to which lookups would lead if they found all facts in memory. It
+// returns false if they would not, or if the dnssec.Resolver has no method that tells.
+func (m *making) AtOnce() (*Plan, bool, error) {
+	m.memory = source.Memory{MTASTS: m.mtasts, Hosts: m.hosts, Now: m.now}
+	if m.memory.DNS, _ = m.dns.(source.Recaller); m.memory.DNS == nil {
+		return nil, false, nil
+	}
+	plan, failure := m.make(context.Background(), &m.memory)
+	if m.memory.Missed() {
+		return nil, false, nil
+	}
+	plan, err := m.keep(context.Background(), plan, failure)
+	return plan, true, err
+}
+
+// Do makes the plan by lookups.
+func (m *making) Do(ctx context.Context) (*Plan, error) {
+	plan, failure := m.make(ctx, &source.Lookups{DNS: m.dns, MTASTS: m.mtasts, Hosts: m.hosts, Now: m.now})
+	return m.keep(ctx, plan, failure)
+}
+
+// make makes the plan. It asks the operator only once.
+func (m *making) make(ctx context.Context, from knowledge) (plan *Plan, failure *Error) {
+	if !m.complete {
+		m.forgets = m.Resolver.forgets.Load()
+		if m.question, failure = m.Resolver.question(m.asked); failure != nil {
+			return nil, failure
+		}
+		m.complete = true
+	}
+	return m.makePlan(ctx, from, m.question)
+}
+
+// keep counts and keeps the plan, and tells the operator what it changes.
+func (m *making) keep(ctx context.Context, plan *Plan, failure *Error) (*Plan, error) {
+	if failure != nil {
+		failure.Domain = m.asked.domain
+		return nil, failure
+	}
+	m.counts.made(plan)
+	if ctx.Err() != nil {
+		return plan, nil // lookups that were interrupted say nothing about the domain
+	}
+	old, found := m.plans.Last(m.asked)
+	if m.asked == (request{domain: m.asked.domain}) {
+		m.events.compare(old, plan)
+	}
+	// One of the future was made before the clock was set back, and can no longer be
+	// used.
+	now := m.now()
+	isNewer := found && old.made.After(plan.made) && !old.made.After(now)
+	if own, shared := plan.size(); own+shared <= maxPlanSize && !isNewer {
+		m.plans.Put(m.asked, plan, own, plan.Expires, now)
+		if m.Resolver.forgets.Load() != m.forgets {
+			m.plans.Remove(m.asked) // perhaps it was this one
+		}
+	}
+	return plan, nil
 }
 
 // Holds reports whether a plan may still be used, by the clock of the Resolver. A plan

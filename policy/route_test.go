@@ -11,6 +11,7 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy/internal/hop"
+	"github.com/mxseal/mxseal/policy/internal/source"
 )
 
 func hostNames(hosts []*Host) []string {
@@ -134,7 +135,7 @@ func TestStoreIsReadForTheCaller(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, failure := r.findRoute(ctx, q); failure == nil || failure.Permanent || !errors.Is(failure, context.Canceled) {
+	if _, failure := r.findRoute(ctx, &source.Lookups{DNS: r.dns, MTASTS: r.mtasts, Hosts: r.hosts, Now: r.now}, q); failure == nil || failure.Permanent || !errors.Is(failure, context.Canceled) {
 		t.Errorf("%+v", failure)
 	}
 }

@@ -64,12 +64,13 @@ type counts struct {
 // it began.
 func (c *counts) ended(began time.Time, plan *Plan, err error) {
 	histogram := &c.ok
-	var failure *Error
 	switch {
-	case errors.As(err, &failure) && failure.Permanent:
-		histogram = &c.permanent
 	case err != nil:
 		histogram = &c.temporary
+		var failure *Error
+		if errors.As(err, &failure) && failure.Permanent {
+			histogram = &c.permanent
+		}
 	case plan.Err() != nil:
 		histogram = &c.refused
 	}
@@ -88,10 +89,10 @@ func (c *counts) made(plan *Plan) {
 func (r *Resolver) Stats() Stats {
 	s := Stats{
 		Cached:     r.plans.Hits() - r.counts.stale.Load(),
-		OK:         latencies(&r.counts.ok),
-		Refused:    latencies(&r.counts.refused),
-		Temporary:  latencies(&r.counts.temporary),
-		Permanent:  latencies(&r.counts.permanent),
+		OK:         dnssec.Latencies(r.counts.ok.Read()),
+		Refused:    dnssec.Latencies(r.counts.refused.Read()),
+		Temporary:  dnssec.Latencies(r.counts.temporary.Read()),
+		Permanent:  dnssec.Latencies(r.counts.permanent.Read()),
 		Plans:      r.plans.Len(),
 		PlanOctets: r.plans.Bytes(),
 		Events:     r.events.numbers(),
@@ -109,15 +110,6 @@ func (r *Resolver) Stats() Stats {
 		s.DNS = counting.Stats()
 	}
 	return s
-}
-
-func latencies(h *tally.Histogram) dnssec.Latencies {
-	l := dnssec.Latencies{}
-	l.Total, l.Buckets = h.Read()
-	for _, n := range l.Buckets {
-		l.Count += n
-	}
-	return l
 }
 
 // Plans yields the plans in memory that hold, in no order. The Resolver may be used

@@ -3,6 +3,8 @@ package dnssec
 import (
 	"context"
 	"errors"
+	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -241,5 +243,51 @@ func TestBadCache(t *testing.T) {
 	w.now = start.Add(failureTTL)
 	if err := lookup(); err != nil {
 		t.Error(err)
+	}
+}
+
+// C8: Recall says what Lookup would say without a question to a server, and otherwise that
+// nothing is known. It says nothing about addresses where the host may know others.
+func TestC8Recall(t *testing.T) {
+	t.Parallel()
+	w := mail(t)
+	start := w.now
+	v := w.validator()
+	nat64 := w.validator(func(c *Config) { c.NAT64 = netip.MustParsePrefix("64:ff9b::/96") })
+	for _, v := range []*Validator{v, nat64} {
+		for _, q := range []question{{"mx.example.com.", dns.TypeA}, {"example.com.", dns.TypeMX}, {"none.example.com.", dns.TypeMX}} {
+			isKnown := q.rtype == dns.TypeMX || v.host == nil
+			w.now = start
+			if a, ok, err := v.Recall(q.name, Type(q.rtype)); a != nil || ok || err != nil {
+				t.Errorf("%v before the lookup: %+v, %v, %v", q, a, ok, err)
+			}
+			want, err := v.Lookup(t.Context(), q.name, Type(q.rtype))
+			w.settle()
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, ok, err := v.Recall(strings.ToUpper(q.name), Type(q.rtype))
+			if ok != isKnown || err != nil || ok && a != want || !ok && a != nil {
+				t.Errorf("%v: %+v, %v, %v; want %+v", q, a, ok, err, want)
+			}
+			w.now = want.Expires
+			if a, ok, err := v.Recall(q.name, Type(q.rtype)); a != nil || ok || err != nil {
+				t.Errorf("%v after it has expired: %+v, %v, %v", q, a, ok, err)
+			}
+		}
+	}
+	w.now = start
+	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
+		m.Rcode, m.Answer, m.Ns = dns.RcodeServerFailure, nil, nil
+		return m
+	}
+	fresh := w.validator()
+	_, failed := fresh.Lookup(t.Context(), "example.com", TypeMX)
+	w.settle()
+	if a, ok, err := fresh.Recall("example.com", TypeMX); failed == nil || a != nil || ok != (err != nil) || ok && err.Error() != failed.Error() {
+		t.Errorf("after %v: %+v, %v, %v", failed, a, ok, err)
+	}
+	if a, ok, err := v.Recall("a..b", TypeMX); a != nil || !ok || err == nil {
+		t.Errorf("not a name: %+v, %v, %v", a, ok, err)
 	}
 }

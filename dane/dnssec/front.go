@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
@@ -18,6 +19,7 @@ type front struct {
 	cache    *memory.Cache
 	lookups  *flight.Group[question, *Answer]
 	outcomes *outcomes
+	host     *local // nil if it says nothing
 }
 
 // newFront checks what the configurations of both types have in common.
@@ -32,12 +34,34 @@ func newFront(config upstream.Config, now func() time.Time, cacheBytes int, limi
 	if now == nil {
 		now = time.Now
 	}
-	return front{client, now, memory.New(cacheBytes), &flight.Group[question, *Answer]{Limit: limit}, new(outcomes)}, nil
+	return front{client, now, memory.New(cacheBytes), &flight.Group[question, *Answer]{Limit: limit}, new(outcomes), nil}, nil
 }
 
 // only returns a front for s alone, with an empty cache.
 func (f front) only(s *upstream.Server) front {
-	return front{f.client.Only(s), f.now, memory.New(1 << 20), &flight.Group[question, *Answer]{Limit: f.lookups.Limit}, new(outcomes)}
+	return front{f.client.Only(s), f.now, memory.New(1 << 20), &flight.Group[question, *Answer]{Limit: f.lookups.Limit}, new(outcomes), nil}
+}
+
+// Close closes the connections over TLS to the servers. Later lookups that need a
+// server return an *Error that wraps net.ErrClosed. Close may be called more than once.
+func (f *front) Close() error { return f.client.Close() }
+
+// NAT64 returns the prefix of the configuration, or the one that was discovered last. The
+// zero Prefix means that there is none, or none yet.
+func (f *front) NAT64() netip.Prefix { return f.host.known() }
+
+// Recall is Lookup from the cache alone: it asks nobody and never waits. ok is false if the
+// cache has neither an answer nor a failure that is still valid, and if what the host says
+// about addresses may count. Then nothing is known.
+func (f *front) Recall(name string, t Type) (a *Answer, ok bool, err error) {
+	q, err := newQuestion(name, t)
+	if err != nil {
+		return nil, true, err
+	}
+	if f.host == nil || t != TypeA && t != TypeAAAA {
+		a, err = f.cached(q)
+	}
+	return a, a != nil || err != nil, err
 }
 
 // cached returns the answer, or the failure, if the cache has one.

@@ -85,24 +85,15 @@ func (t *outcomes) of(a *Answer, err error) *tally.Histogram {
 	}
 }
 
-func latencies(h *tally.Histogram) Latencies {
-	l := Latencies{}
-	l.Total, l.Buckets = h.Read()
-	for _, n := range l.Buckets {
-		l.Count += n
-	}
-	return l
-}
-
 func (f *front) stats(zones private.Zones) Stats {
 	s := Stats{
 		Cached:   f.cache.Recalled(),
-		Secure:   latencies(&f.outcomes.secure),
-		Insecure: latencies(&f.outcomes.insecure),
-		Bogus:    latencies(&f.outcomes.bogus),
-		Failed:   latencies(&f.outcomes.failed),
-		Busy:     latencies(&f.outcomes.busy),
-		Canceled: latencies(&f.outcomes.canceled),
+		Secure:   Latencies(f.outcomes.secure.Read()),
+		Insecure: Latencies(f.outcomes.insecure.Read()),
+		Bogus:    Latencies(f.outcomes.bogus.Read()),
+		Failed:   Latencies(f.outcomes.failed.Read()),
+		Busy:     Latencies(f.outcomes.busy.Read()),
+		Canceled: Latencies(f.outcomes.canceled.Read()),
 		InUse:    Bounds(f.client.Room.InUse()),
 	}
 	servers, _ := f.client.Servers()

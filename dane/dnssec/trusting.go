@@ -61,7 +61,6 @@ type TrustingConfig struct {
 type Trusting struct {
 	front
 	limits Limits // the defaults
-	host   *local // nil if it says nothing
 }
 
 // NewTrusting returns a Trusting. It returns an error if someone on the network
@@ -85,16 +84,12 @@ func NewTrusting(config TrustingConfig) (*Trusting, error) {
 	if err != nil {
 		return nil, err
 	}
-	host, err := newLocal(&front, config.HostsFile, config.NAT64, config.DiscoverNAT64, func(*upstream.Server) bool { return true })
+	front.host, err = newLocal(&front, config.HostsFile, config.NAT64, config.DiscoverNAT64, func(*upstream.Server) bool { return true })
 	if err != nil {
 		return nil, err
 	}
-	return &Trusting{front, limits, host}, nil
+	return &Trusting{front, limits}, nil
 }
-
-// Close closes the connections over TLS to the servers. Later lookups that need a
-// server return an *Error that wraps net.ErrClosed. Close may be called more than once.
-func (t *Trusting) Close() error { return t.client.Close() }
 
 // Stats returns what the lookups did so far, and what they hold now.
 func (t *Trusting) Stats() Stats { return t.front.stats(nil) }
@@ -132,10 +127,6 @@ func (t *Trusting) Lookup(ctx context.Context, name string, rtype Type) (*Answer
 	}
 	return t.host.lookup(ctx, q, func(q question) (*Answer, error) { return t.answer(ctx, q) })
 }
-
-// NAT64 returns TrustingConfig.NAT64, or the prefix that was discovered last. The zero
-// Prefix means that there is none, or none yet.
-func (t *Trusting) NAT64() netip.Prefix { return t.host.known() }
 
 // answer is Lookup, except for what the host says.
 func (t *Trusting) answer(ctx context.Context, q question) (*Answer, error) {

@@ -119,7 +119,6 @@ type Validator struct {
 	sha1    bool
 	local   bool // special-use names are answered without a server
 	private private.Zones
-	host    *local // nil if it says nothing
 
 	exchanges flight.Group[exchangeKey, *outcome]
 }
@@ -147,7 +146,7 @@ func New(config Config) (*Validator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dnssec: %w", err)
 	}
-	host, err := newLocal(&front, config.HostsFile, config.NAT64, config.DiscoverNAT64, (*upstream.Server).HasSecureChannel)
+	front.host, err = newLocal(&front, config.HostsFile, config.NAT64, config.DiscoverNAT64, (*upstream.Server).HasSecureChannel)
 	if err != nil {
 		return nil, err
 	}
@@ -165,13 +164,8 @@ func New(config Config) (*Validator, error) {
 		sha1:    config.SHA1,
 		local:   anchors.OfIANA(),
 		private: zones,
-		host:    host,
 	}, nil
 }
-
-// Close closes the connections over TLS to the servers. Later lookups that need a
-// server return an *Error that wraps net.ErrClosed. Close may be called more than once.
-func (v *Validator) Close() error { return v.client.Close() }
 
 // Stats returns what the lookups did so far, and what they hold now.
 func (v *Validator) Stats() Stats { return v.front.stats(v.private) }
@@ -193,10 +187,6 @@ func (v *Validator) Lookup(ctx context.Context, name string, t Type) (*Answer, e
 	}
 	return v.host.lookup(ctx, q, func(q question) (*Answer, error) { return v.lookup(ctx, q, false) })
 }
-
-// NAT64 returns Config.NAT64, or the prefix that was discovered last. The zero Prefix means
-// that there is none, or none yet.
-func (v *Validator) NAT64() netip.Prefix { return v.host.known() }
 
 // LookupAhead starts a lookup that may turn out not to be needed, and returns a
 // function that waits for it. It returns nil, and sends nothing, unless name is in a

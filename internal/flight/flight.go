@@ -68,16 +68,60 @@ func (g *Group[K, V]) Start(ctx context.Context, key K, work func(context.Contex
 	if f := g.board(key); f != nil {
 		return f, false
 	}
-	ctx, cancel := g.detach(ctx)
 	f = g.add(key)
-	f.callers, f.cancel = 1, cancel
+	f.callers = 1
+	g.launch(ctx, key, f, work)
+	return f, true
+}
+
+// launch is called with mu held.
+func (g *Group[K, V]) launch(ctx context.Context, key K, f *Flight[V], work func(context.Context) (V, error)) {
+	ctx, f.cancel = g.detach(ctx)
+	cancel := f.cancel
 	go func() {
 		takeStack(0)
 		value, err := work(ctx)
 		g.Finish(key, f, value, err)
 		cancel()
 	}()
-	return f, true
+}
+
+// Work is work that perhaps needs no goroutine of its own.
+type Work[V any] interface {
+	// AtOnce does the work if that is possible without waiting, and otherwise returns
+	// false.
+	AtOnce() (value V, done bool, err error)
+	// Do does the work. It is called after AtOnce.
+	Do(ctx context.Context) (V, error)
+}
+
+// JoinAtOnce is Join, but a new flight first calls AtOnce in the goroutine of the caller. It
+// needs a goroutine, and a context with a timer, only if that is not enough.
+func (g *Group[K, V]) JoinAtOnce(ctx context.Context, key K, work Work[V]) *Flight[V] {
+	g.mu.Lock()
+	f := g.board(key)
+	if f != nil {
+		g.mu.Unlock()
+		return f
+	}
+	f = g.add(key)
+	f.callers = 1
+	g.mu.Unlock()
+	done := false
+	defer func() {
+		if done {
+			return
+		}
+		// Also if AtOnce panicked: others may wait for the outcome.
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.launch(ctx, key, f, work.Do)
+	}()
+	value, atOnce, err := work.AtOnce()
+	if done = atOnce; done {
+		g.Finish(key, f, value, err)
+	}
+	return f
 }
 
 // detach returns the context of the work.

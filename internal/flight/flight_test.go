@@ -176,3 +176,78 @@ func TestJoinedClaimGoesOn(t *testing.T) {
 		}
 	})
 }
+
+// quick is a Work that is done at once, or not, or panics at first.
+type quick struct {
+	done, panics bool
+	did          atomic.Int32
+	proceed      chan struct{} // AtOnce waits for it if it is not nil
+}
+
+func (q *quick) AtOnce() (int, bool, error) {
+	if q.proceed != nil {
+		<-q.proceed
+	}
+	if q.panics {
+		panic("at once")
+	}
+	return 1, q.done, nil
+}
+
+func (q *quick) Do(ctx context.Context) (int, error) {
+	q.did.Add(1)
+	return 2, ctx.Err()
+}
+
+// Work that is done at once has no goroutine and no second run; other work has one run in a
+// goroutine, also after a panic, so that no other caller waits in vain.
+func TestWorkAtOnce(t *testing.T) {
+	for _, tt := range []struct {
+		what  string
+		work  *quick
+		value int
+		did   int32
+	}{
+		{"done", &quick{done: true}, 1, 0},
+		{"not done", &quick{}, 2, 1},
+		{"a panic", &quick{panics: true}, 2, 1},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				group := flight.Group[string, int]{Limit: time.Minute}
+				work := tt.work
+				work.proceed = make(chan struct{})
+				var callers sync.WaitGroup
+				callers.Go(func() {
+					defer func() {
+						if recovered := recover(); (recovered != nil) != work.panics {
+							t.Errorf("recovered %v", recovered)
+						}
+					}()
+					f := group.JoinAtOnce(t.Context(), "a", work)
+					defer group.Leave("a", f)
+					if n, err := f.Wait(t.Context()); n != tt.value || err != nil {
+						t.Errorf("the first: %d, %v", n, err)
+					}
+				})
+				synctest.Wait()
+				callers.Go(func() { // joins the first, whose work is not called again
+					f := group.JoinAtOnce(t.Context(), "a", &quick{done: true})
+					defer group.Leave("a", f)
+					if n, err := f.Wait(t.Context()); n != tt.value || err != nil {
+						t.Errorf("the second: %d, %v", n, err)
+					}
+				})
+				synctest.Wait()
+				close(work.proceed)
+				callers.Wait()
+				if n := work.did.Load(); n != tt.did {
+					t.Errorf("Do was called %d times", n)
+				}
+				if f := group.JoinRunning("a"); f != nil {
+					t.Error("the flight has not ended")
+				}
+			})
+		})
+	}
+}

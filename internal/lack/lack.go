@@ -10,6 +10,9 @@ import (
 // connection, or, by a method Busy that returns true, room for what was asked. The peer is
 // then not the reason, and the same may succeed at once.
 func Of(err error) bool {
+	if err == nil {
+		return false // and nothing was allocated
+	}
 	var busy interface{ Busy() bool }
 	return errors.As(err, &busy) && busy.Busy() || Everywhere(err) ||
 		isAny(err, syscall.EAGAIN, syscall.EADDRNOTAVAIL) // no port, or no address of the peer's family

@@ -33,10 +33,20 @@ func (h *Histogram) Add(took time.Duration) {
 	h.buckets[Bounds].Add(1)
 }
 
-// Read returns the sum of all durations and the counts.
-func (h *Histogram) Read() (total time.Duration, buckets [Bounds + 1]uint64) {
+// Latencies are what a Histogram has counted, in the form in which packages export it.
+type Latencies struct {
+	Count   uint64        // the sum of Buckets
+	Total   time.Duration // the sum of all durations
+	Buckets [Bounds + 1]uint64
+}
+
+// Read returns what was counted.
+func (h *Histogram) Read() (l Latencies) {
 	for i := range h.buckets {
-		buckets[i] = h.buckets[i].Load()
+		n := h.buckets[i].Load()
+		l.Buckets[i] = n
+		l.Count += n
 	}
-	return time.Duration(h.total.Load()), buckets
+	l.Total = time.Duration(h.total.Load())
+	return l
 }

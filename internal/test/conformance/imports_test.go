@@ -53,6 +53,7 @@ var mayImport = map[string][]string{
 	"policy/internal/policydns":             {"dane/dnssec"},
 	"policy/internal/protection":            {"dane"},
 	"policy/internal/wording":               {"policy/internal/decision", "tlsrpt"},
+	"policy/internal/source":                {"dane/dnssec", "mtasts", "policy/internal/policydns", "policy/internal/survey"},
 	"policy/internal/survey":                {"dane", "dane/dnssec", "policy/internal/decision", "policy/internal/hop"},
 }
 

@@ -22,7 +22,7 @@ type Exchange struct {
 // records is a publisher's error and names no host (RFC 7505 section 3). If there
 // is nothing else, whatever its preference, the list is empty.
 func Exchanges(records []dnssec.Record) []Exchange {
-	var list []Exchange
+	list := make([]Exchange, 0, len(records))
 	for _, record := range records {
 		mx, _ := record.MX() // without a name if the record is malformed
 		if mx.Host == "." {

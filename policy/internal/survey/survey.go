@@ -48,6 +48,18 @@ type Facts struct {
 	Err error
 }
 
+// Known returns what can be said about the hosts without a lookup, in their order. ok is
+// false, and the facts are of no use, if one of them needs a lookup.
+func Known(table *Table, hosts []Host, now time.Time) (facts []Facts, ok bool) {
+	facts = make([]Facts, len(hosts))
+	for i, host := range hosts {
+		if facts[i], ok = host.known(table, now); !ok {
+			return facts, false
+		}
+	}
+	return facts, true
+}
+
 // Ask returns what is found at the hosts, in their order: in the table, or else by lookups.
 // It calls meanwhile while these are under way.
 func Ask(ctx context.Context, resolver dnssec.Resolver, table *Table, hosts []Host, clock func() time.Time, meanwhile func()) []Facts {
@@ -128,6 +140,34 @@ func outcome(state dane.State) decision.TLSA {
 	default:
 		return decision.TLSAFailed
 	}
+}
+
+// Denied reports whether the route leads to no host that has an address, and no
+// lookup failed. status is the weakest one of the answers that say so. A list that
+// was cut short has hosts of which nothing is known.
+func Denied(route hop.Route, found []Facts) (status dnssec.Status, denied bool) {
+	if route.Omitted > 0 || route.Backup {
+		return 0, false
+	}
+	status = route.Status
+	for _, facts := range found {
+		if facts.Err == nil {
+			return 0, false
+		}
+		var failure *dane.Error
+		switch {
+		case errors.Is(facts.Err, ErrNotAHost):
+			continue // only the MX record says so
+		case !errors.Is(facts.Err, dane.ErrNoAddress) || !errors.As(facts.Err, &failure):
+			return 0, false
+		}
+		for _, lookup := range failure.Lookups {
+			if lookup.Answer == nil || lookup.Answer.Status != dnssec.Secure {
+				status = dnssec.Insecure
+			}
+		}
+	}
+	return status, true
 }
 
 // InTurn returns the addresses in the order in which they are tried.
