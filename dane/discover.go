@@ -124,13 +124,13 @@ type discoverer struct {
 // stop when the answer is no longer of use.
 func (d *discoverer) lookAhead(port uint16) (stop func()) {
 	resolver, ok := d.resolver.(interface {
-		LookupAhead(ctx context.Context, name string, t dnssec.Type) func() (*dnssec.Answer, error)
+		LookupAhead(ctx context.Context, of dnssec.Resolver, name string, t dnssec.Type) func() (*dnssec.Answer, error)
 	})
 	if !ok || !isRecordName(d.found.Name, port) {
 		return func() {}
 	}
 	ctx, stop := context.WithCancel(d.ctx)
-	d.ahead = resolver.LookupAhead(ctx, RecordName(d.found.Name, port), dnssec.TypeTLSA)
+	d.ahead = resolver.LookupAhead(ctx, d.resolver, RecordName(d.found.Name, port), dnssec.TypeTLSA)
 	return stop
 }
 

@@ -410,7 +410,7 @@ type ahead struct {
 	ended chan struct{}
 }
 
-func (a *ahead) LookupAhead(ctx context.Context, name string, qtype dnssec.Type) func() (*dnssec.Answer, error) {
+func (a *ahead) LookupAhead(ctx context.Context, _ dnssec.Resolver, name string, qtype dnssec.Type) func() (*dnssec.Answer, error) {
 	context.AfterFunc(ctx, func() { close(a.ended) })
 	return a.early
 }

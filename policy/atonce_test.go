@@ -34,7 +34,7 @@ type remembered struct {
 	until  time.Time
 }
 
-func (r *remembering) Recall(name string, t dnssec.Type) (*dnssec.Answer, bool, error) {
+func (r *remembering) Recall(_ dnssec.Resolver, name string, t dnssec.Type) (*dnssec.Answer, bool, error) {
 	known, found := r.cache[key(name, t)]
 	if !found || !r.now().Before(known.until) {
 		return nil, false, nil
@@ -43,7 +43,7 @@ func (r *remembering) Recall(name string, t dnssec.Type) (*dnssec.Answer, bool, 
 }
 
 func (r *remembering) Lookup(ctx context.Context, name string, t dnssec.Type) (*dnssec.Answer, error) {
-	if answer, ok, err := r.Recall(name, t); ok {
+	if answer, ok, err := r.Recall(r, name, t); ok {
 		return answer, err
 	}
 	return r.fakeDNS.Lookup(ctx, name, t)

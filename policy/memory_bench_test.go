@@ -259,7 +259,7 @@ func (w *warm) Lookup(ctx context.Context, name string, t dnssec.Type) (*dnssec.
 	return a, err
 }
 
-func (w *warm) Recall(name string, t dnssec.Type) (*dnssec.Answer, bool, error) {
+func (w *warm) Recall(_ dnssec.Resolver, name string, t dnssec.Type) (*dnssec.Answer, bool, error) {
 	if a, ok := w.answers.Load(asked{name, t}); ok {
 		return a.(*dnssec.Answer), true, nil
 	}

@@ -238,7 +238,7 @@ func (r *Resolver) Resolve(ctx context.Context, domain string, options ...Option
 	if failure != nil {
 		return nil, failure
 	}
-	if asked != (request{domain: domain}) {
+	if len(options) > 0 || asked != (request{domain: domain}) {
 		if plan := r.kept(asked); plan != nil {
 			return plan, nil
 		}

@@ -317,7 +317,7 @@ func TestD10CallersWait(t *testing.T) {
 		if _, err := v.Lookup(t.Context(), "deep.ent.example.com", TypeA); err != nil {
 			t.Fatal(err)
 		}
-		ahead := v.LookupAhead(t.Context(), "wild.example.com", TypeA)
+		ahead := v.LookupAhead(t.Context(), v, "wild.example.com", TypeA)
 		if ahead == nil {
 			t.Fatal("no lookup ahead while there is room")
 		}
@@ -327,7 +327,7 @@ func TestD10CallersWait(t *testing.T) {
 		ctx, leave := context.WithCancel(t.Context())
 		go v.Lookup(ctx, "first.example.com", TypeA)
 		synctest.Wait()
-		if v.LookupAhead(t.Context(), "ahead.example.com", TypeA) != nil {
+		if v.LookupAhead(t.Context(), v, "ahead.example.com", TypeA) != nil {
 			t.Error("a lookup ahead takes room that there is not")
 		}
 

@@ -258,7 +258,7 @@ func TestC8Recall(t *testing.T) {
 		for _, q := range []question{{"mx.example.com.", dns.TypeA}, {"example.com.", dns.TypeMX}, {"none.example.com.", dns.TypeMX}} {
 			isKnown := q.rtype == dns.TypeMX || v.host == nil
 			w.now = start
-			if a, ok, err := v.Recall(q.name, Type(q.rtype)); a != nil || ok || err != nil {
+			if a, ok, err := v.Recall(v, q.name, Type(q.rtype)); a != nil || ok || err != nil {
 				t.Errorf("%v before the lookup: %+v, %v, %v", q, a, ok, err)
 			}
 			want, err := v.Lookup(t.Context(), q.name, Type(q.rtype))
@@ -266,12 +266,12 @@ func TestC8Recall(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			a, ok, err := v.Recall(strings.ToUpper(q.name), Type(q.rtype))
+			a, ok, err := v.Recall(v, strings.ToUpper(q.name), Type(q.rtype))
 			if ok != isKnown || err != nil || ok && a != want || !ok && a != nil {
 				t.Errorf("%v: %+v, %v, %v; want %+v", q, a, ok, err, want)
 			}
 			w.now = want.Expires
-			if a, ok, err := v.Recall(q.name, Type(q.rtype)); a != nil || ok || err != nil {
+			if a, ok, err := v.Recall(v, q.name, Type(q.rtype)); a != nil || ok || err != nil {
 				t.Errorf("%v after it has expired: %+v, %v, %v", q, a, ok, err)
 			}
 		}
@@ -284,10 +284,10 @@ func TestC8Recall(t *testing.T) {
 	fresh := w.validator()
 	_, failed := fresh.Lookup(t.Context(), "example.com", TypeMX)
 	w.settle()
-	if a, ok, err := fresh.Recall("example.com", TypeMX); failed == nil || a != nil || ok != (err != nil) || ok && err.Error() != failed.Error() {
+	if a, ok, err := fresh.Recall(fresh, "example.com", TypeMX); failed == nil || a != nil || ok != (err != nil) || ok && err.Error() != failed.Error() {
 		t.Errorf("after %v: %+v, %v, %v", failed, a, ok, err)
 	}
-	if a, ok, err := v.Recall("a..b", TypeMX); a != nil || !ok || err == nil {
+	if a, ok, err := v.Recall(v, "a..b", TypeMX); a != nil || !ok || err == nil {
 		t.Errorf("not a name: %+v, %v, %v", a, ok, err)
 	}
 }

@@ -19,7 +19,8 @@ type front struct {
 	cache    *memory.Cache
 	lookups  *flight.Group[question, *Answer]
 	outcomes *outcomes
-	host     *local // nil if it says nothing
+	host     *local   // nil if it says nothing
+	self     Resolver // whose front it is
 }
 
 // newFront checks what the configurations of both types have in common.
@@ -34,12 +35,12 @@ func newFront(config upstream.Config, now func() time.Time, cacheBytes int, limi
 	if now == nil {
 		now = time.Now
 	}
-	return front{client, now, memory.New(cacheBytes), &flight.Group[question, *Answer]{Limit: limit}, new(outcomes), nil}, nil
+	return front{client, now, memory.New(cacheBytes), &flight.Group[question, *Answer]{Limit: limit}, new(outcomes), nil, nil}, nil
 }
 
 // only returns a front for s alone, with an empty cache.
 func (f front) only(s *upstream.Server) front {
-	return front{f.client.Only(s), f.now, memory.New(1 << 20), &flight.Group[question, *Answer]{Limit: f.lookups.Limit}, new(outcomes), nil}
+	return front{f.client.Only(s), f.now, memory.New(1 << 20), &flight.Group[question, *Answer]{Limit: f.lookups.Limit}, new(outcomes), nil, nil}
 }
 
 // Close closes the connections over TLS to the servers. Later lookups that need a
@@ -50,15 +51,16 @@ func (f *front) Close() error { return f.client.Close() }
 // zero Prefix means that there is none, or none yet.
 func (f *front) NAT64() netip.Prefix { return f.host.known() }
 
-// Recall is Lookup from the cache alone: it asks nobody and never waits. ok is false if the
-// cache has neither an answer nor a failure that is still valid, and if what the host says
-// about addresses may count. Then nothing is known.
-func (f *front) Recall(name string, t Type) (a *Answer, ok bool, err error) {
-	q, err := newQuestion(name, t)
-	if err != nil {
-		return nil, true, err
+// Recall is Lookup of the Resolver of from the cache alone: it asks nobody and never waits.
+// ok is false if the cache has neither an answer nor a failure that is still valid, if the
+// host may have addresses, and if of is another Resolver: one that embeds this one may have a
+// Lookup of its own. Then nothing is known.
+func (f *front) Recall(of Resolver, name string, t Type) (a *Answer, ok bool, err error) {
+	if of != f.self {
+		return nil, false, nil
 	}
-	if f.host == nil || t != TypeA && t != TypeAAAA {
+	q, err := newQuestion(name, t)
+	if err == nil && (f.host == nil || t != TypeA && t != TypeAAAA) {
 		a, err = f.cached(q)
 	}
 	return a, a != nil || err != nil, err

@@ -223,13 +223,13 @@ func TestLookupAhead(t *testing.T) {
 		w.unsignedZone("off.example.com.", "mx.off.example.com. 300 IN A 192.0.2.1")
 		v := w.validator()
 		const name = "_25._tcp.mx.example.com."
-		if v.LookupAhead(t.Context(), name, TypeTLSA) != nil || w.countAsked() != 0 {
+		if v.LookupAhead(t.Context(), v, name, TypeTLSA) != nil || w.countAsked() != 0 {
 			t.Error("asked early, although nothing is known")
 		}
 		if _, err := v.Lookup(t.Context(), "example.com.", TypeMX); err != nil {
 			t.Fatal(err)
 		}
-		wait := v.LookupAhead(t.Context(), name, TypeTLSA)
+		wait := v.LookupAhead(t.Context(), v, name, TypeTLSA)
 		if wait == nil {
 			t.Fatal("not asked early, although the zone is known to be signed")
 		}
@@ -237,21 +237,21 @@ func TestLookupAhead(t *testing.T) {
 			t.Errorf("%+v, %v", a, err)
 		}
 		for _, other := range []string{"_25._tcp.mx.plain.com.", "_25._tcp.other.com.", "..", "_25._tcp.mx.localhost."} {
-			if v.LookupAhead(t.Context(), other, TypeTLSA) != nil {
+			if v.LookupAhead(t.Context(), v, other, TypeTLSA) != nil {
 				t.Errorf("%s: asked early, although nothing of its zone is known", other)
 			}
 		}
 		if a, err := v.Lookup(t.Context(), "mx.off.example.com.", TypeA); err != nil || a.Status != Insecure {
 			t.Fatal(a, err)
 		}
-		if v.LookupAhead(t.Context(), "_25._tcp.mx.off.example.com.", TypeTLSA) != nil {
+		if v.LookupAhead(t.Context(), v, "_25._tcp.mx.off.example.com.", TypeTLSA) != nil {
 			t.Error("asked early below an unsigned delegation")
 		}
 		// It ends with its context, and that is not remembered as a failure.
 		w.countAsked()
 		w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg { return nil }
 		ctx, cancel := context.WithCancel(t.Context())
-		wait = v.LookupAhead(ctx, "_26._tcp.mx.example.com.", TypeTLSA)
+		wait = v.LookupAhead(ctx, v, "_26._tcp.mx.example.com.", TypeTLSA)
 		synctest.Wait()
 		cancel()
 		if a, err := wait(); err == nil {

@@ -192,10 +192,10 @@ func TestD14LookupAhead(t *testing.T) {
 	if _, err := v.Lookup(t.Context(), "mx.example.com", TypeA); err != nil {
 		t.Fatal(err)
 	}
-	if v.LookupAhead(t.Context(), "_25._tcp.mx.example.com", TypeTLSA) == nil {
+	if v.LookupAhead(t.Context(), v, "_25._tcp.mx.example.com", TypeTLSA) == nil {
 		t.Error("the zone is not known to be signed")
 	}
-	if v.LookupAhead(t.Context(), "_25._tcp.relay.corp.example.com", TypeTLSA) != nil {
+	if v.LookupAhead(t.Context(), v, "_25._tcp.relay.corp.example.com", TypeTLSA) != nil {
 		t.Error("a private zone counts as signed")
 	}
 	n.settle()

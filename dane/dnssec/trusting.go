@@ -88,7 +88,9 @@ func NewTrusting(config TrustingConfig) (*Trusting, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Trusting{front, limits}, nil
+	t := &Trusting{front, limits}
+	t.self = t
+	return t, nil
 }
 
 // Stats returns what the lookups did so far, and what they hold now.

@@ -156,7 +156,7 @@ func New(config Config) (*Validator, error) {
 			return nil, fmt.Errorf("dnssec: %w", err)
 		}
 	}
-	return &Validator{
+	v := &Validator{
 		front:   front,
 		anchors: anchors,
 		limits:  limits,
@@ -164,7 +164,9 @@ func New(config Config) (*Validator, error) {
 		sha1:    config.SHA1,
 		local:   anchors.OfIANA(),
 		private: zones,
-	}, nil
+	}
+	v.self = v
+	return v, nil
 }
 
 // Stats returns what the lookups did so far, and what they hold now.
@@ -194,13 +196,13 @@ func (v *Validator) Lookup(ctx context.Context, name string, t Type) (*Answer, e
 // zone cut is known between the zone and name. Name servers of unsigned zones may fail
 // on questions for some types. This knowledge only decides whether to ask early; the
 // answer is validated like any other. It also returns nil while a quarter of one of the
-// Bounds, or less, is free.
+// Bounds, or less, is free, and if of, whose lookup it is, is another Resolver than v.
 //
 // The lookup ends with ctx. If it fails, no server is counted as failing. A caller
 // that needs the answer then calls Lookup.
-func (v *Validator) LookupAhead(ctx context.Context, name string, t Type) (wait func() (*Answer, error)) {
+func (v *Validator) LookupAhead(ctx context.Context, of Resolver, name string, t Type) (wait func() (*Answer, error)) {
 	q, err := newQuestion(name, t)
-	if err != nil || !v.client.Room.HasSpare() || v.private.Of(q.home()) != nil || !isInSignedZone(v.cache, q.home(), v.now()) {
+	if err != nil || of != v.self || !v.client.Room.HasSpare() || v.private.Of(q.home()) != nil || !isInSignedZone(v.cache, q.home(), v.now()) {
 		return nil
 	}
 	var a *Answer

@@ -192,7 +192,7 @@ func (r dns) Lookup(ctx context.Context, name string, t dnssec.Type) (*dnssec.An
 
 // Recall answers for MX records as if they were in a cache. So plans are made from memory
 // alone whenever that has the rest.
-func (r dns) Recall(name string, t dnssec.Type) (*dnssec.Answer, bool, error) {
+func (r dns) Recall(_ dnssec.Resolver, name string, t dnssec.Type) (*dnssec.Answer, bool, error) {
 	if t != dnssec.TypeMX {
 		return nil, false, nil
 	}

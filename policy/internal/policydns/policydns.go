@@ -35,8 +35,8 @@ func (r Resolver) LookupNetIP(ctx context.Context, network, host string) ([]neti
 // record in the cache.
 func (r Resolver) LookAhead(ctx context.Context, domain string) {
 	if ahead, ok := r.DNS.(interface {
-		LookupAhead(ctx context.Context, name string, t dnssec.Type) func() (*dnssec.Answer, error)
+		LookupAhead(ctx context.Context, of dnssec.Resolver, name string, t dnssec.Type) func() (*dnssec.Answer, error)
 	}); ok {
-		ahead.LookupAhead(ctx, "_mta-sts."+domain+".", dnssec.TypeTXT)
+		ahead.LookupAhead(ctx, r.DNS, "_mta-sts."+domain+".", dnssec.TypeTXT)
 	}
 }

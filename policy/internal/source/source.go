@@ -61,9 +61,10 @@ type Memory struct {
 	missed bool
 }
 
-// Recaller answers from memory alone, as dnssec.Validator does.
+// Recaller is a Resolver that also answers from memory alone, as dnssec.Validator does.
 type Recaller interface {
-	Recall(name string, t dnssec.Type) (a *dnssec.Answer, ok bool, err error)
+	dnssec.Resolver
+	Recall(of dnssec.Resolver, name string, t dnssec.Type) (a *dnssec.Answer, ok bool, err error)
 }
 
 var errMissed = errors.New("source: not in memory")
@@ -73,7 +74,7 @@ func (m *Memory) Missed() bool { return m.missed }
 
 // MX returns the answer for MX records of a domain.
 func (m *Memory) MX(_ context.Context, domain string) (*dnssec.Answer, error) {
-	answer, ok, err := m.DNS.Recall(domain+".", dnssec.TypeMX)
+	answer, ok, err := m.DNS.Recall(m.DNS, domain+".", dnssec.TypeMX)
 	if !ok {
 		return nil, m.miss()
 	}
