@@ -248,7 +248,7 @@ func (r *Reports) Sums(ctx context.Context, day report.Day, domain string) (part
 	if err := ctx.Err(); err != nil {
 		return part, r.failed(err)
 	}
-	if part, ok := r.unread.take(dayDomain{day, domain}); ok && !r.store.isClosed() {
+	if part, ok := r.unread.take(dayDomain{day, domain}); ok && !r.isClosed() {
 		return part, nil
 	}
 	r.mu.Lock()
@@ -265,6 +265,12 @@ func (r *Reports) Sums(ctx context.Context, day report.Day, domain string) (part
 		return err
 	})
 	return part, err
+}
+
+func (r *Reports) isClosed() bool {
+	r.store.mu.Lock()
+	defer r.store.mu.Unlock()
+	return r.store.closed
 }
 
 // Seal implements [reporter.Store]. A record that is damaged is an error.

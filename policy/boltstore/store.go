@@ -176,12 +176,6 @@ func sizeOf(domain string, e *mtasts.Entry) int {
 	return size
 }
 
-func (s *Store) isClosed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closed
-}
-
 // isKnown reports whether the file or the pending changes have an entry of domain.
 func (s *Store) isKnown(domain string) bool {
 	if _, ok, err := s.unwritten(domain); ok || err != nil {

@@ -245,7 +245,13 @@ func (r *Reporter) beginDue(ctx context.Context, until time.Time, more bool, att
 		select {
 		case next <- begun{p, slot}:
 		default:
-			attempts.Go(func() { r.attemptAll(ctx, begun{p, slot}, next) })
+			attempts.Go(func() {
+				for a, ok := (begun{p, slot}), true; ok; a, ok = <-next {
+					r.attempt(ctx, a.slot, a.job, a.progress)
+					a.slot.Leave()
+					r.queue.end(a.progress)
+				}
+			})
 		}
 	}
 }
@@ -254,15 +260,6 @@ func (r *Reporter) beginDue(ctx context.Context, until time.Time, more bool, att
 type begun struct {
 	*progress
 	slot *pacing.Slot
-}
-
-// attemptAll makes an attempt, and then those of a channel.
-func (r *Reporter) attemptAll(ctx context.Context, first begun, more <-chan begun) {
-	for a, ok := first, true; ok; a, ok = <-more {
-		r.attempt(ctx, a.slot, a.job, a.progress)
-		a.slot.Leave()
-		r.queue.end(a.progress)
-	}
 }
 
 // sleep waits until a time, or until ctx is done.
