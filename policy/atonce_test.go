@@ -34,9 +34,9 @@ type remembered struct {
 	until  time.Time
 }
 
-func (r *remembering) Recall(_ dnssec.Resolver, name string, t dnssec.Type) (*dnssec.Answer, bool, error) {
+func (r *remembering) Recall(of dnssec.Resolver, name string, t dnssec.Type) (*dnssec.Answer, bool, error) {
 	known, found := r.cache[key(name, t)]
-	if !found || !r.now().Before(known.until) {
+	if !found || of != dnssec.Resolver(r) || !r.now().Before(known.until) {
 		return nil, false, nil
 	}
 	return known.answer, true, known.err
@@ -197,6 +197,9 @@ func atOnceAndByLookups(t *testing.T, random *rand.Rand) (*Plan, *Error, bool) {
 		dns.add(t, dnssec.Insecure, host+domain+". A 192.0.2.7")
 	}
 	store.err = mtasts.ErrNotStored
+	if chance(random, 5) {
+		store.err = errBroken
+	}
 	asked := request{domain: domain}
 	if chance(random, 3) {
 		var failure *Error
@@ -299,5 +302,60 @@ func TestC8AtOnceAsksTheOperator(t *testing.T) {
 	}
 	if n := dns.lookups.Load(); n != 0 {
 		t.Errorf("%d questions", n)
+	}
+}
+
+// C8: a call whose options change nothing gets the plan that is kept, without a question.
+func TestC8OptionsWithoutEffectShareThePlan(t *testing.T) {
+	t.Parallel()
+	dns := newFakeDNS()
+	dns.add(t, dnssec.Secure, "example.org. MX 1 mx.example.org.")
+	dns.addHost(t, dnssec.Secure, "mx.example.org", someKey)
+	r, err := New(Config{DNS: dns, RootCAs: x509.NewCertPool()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	first := resolve(t, r, "example.org")
+	before := dns.lookups.Load()
+	for name, option := range map[string]Option{"Bounce": Bounce(), "AtLeast": AtLeast(Opportunistic)} {
+		if resolve(t, r, "example.org", option) != first {
+			t.Errorf("%s: another plan", name)
+		}
+	}
+	if n := dns.lookups.Load() - before; n != 0 {
+		t.Errorf("%d questions", n)
+	}
+}
+
+// strict is a Resolver that embeds one with a memory, and refuses insecure MX records.
+type strict struct{ *remembering }
+
+var errStrict = errors.New("MX records must be secure")
+
+func (s strict) Lookup(ctx context.Context, name string, t dnssec.Type) (*dnssec.Answer, error) {
+	a, err := s.remembering.Lookup(ctx, name, t)
+	if err == nil && t == dnssec.TypeMX && a.Status != dnssec.Secure {
+		return nil, errStrict
+	}
+	return a, err
+}
+
+// C8: what an embedded Resolver remembers does not pass by the Lookup of the one that embeds it.
+func TestC8EmbeddedMemoryIsNotAsked(t *testing.T) {
+	t.Parallel()
+	dns := &remembering{newFakeDNS(), map[string]remembered{}}
+	hour := time.Now().Add(time.Hour)
+	dns.remember(t, dnssec.Secure, hour, "good.example. MX 1 mx.shared.example.")
+	dns.remember(t, dnssec.Insecure, hour, "insecure.example. MX 1 mx.shared.example.")
+	dns.addHost(t, dnssec.Secure, "mx.shared.example", someKey)
+	r, err := New(Config{DNS: strict{dns}, NoMTASTS: true, RootCAs: x509.NewCertPool()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	resolve(t, r, "good.example") // the host is known
+	if plan, err := r.Resolve(t.Context(), "insecure.example"); !errors.Is(err, errStrict) {
+		t.Errorf("Lookup refuses, and yet: %v, %v", plan, err)
 	}
 }

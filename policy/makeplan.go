@@ -110,8 +110,8 @@ func (r *Resolver) conclude(ctx context.Context, from knowledge, q question, sta
 	case q.noMTASTS:
 		return failure
 	}
-	_, err := from.Remembered(ctx, q.hop.Name)
-	if err != nil && !errors.Is(err, mtasts.ErrNoPolicy) && !errors.Is(err, mtasts.ErrDomain) {
+	policy, err := from.Remembered(ctx, q.hop.Name)
+	if err != nil && !errors.Is(err, mtasts.ErrNoPolicy) && !errors.Is(err, mtasts.ErrDomain) || policy != nil && policy.Mode == mtasts.Enforce {
 		return failure.unproven(ByMTASTS, err)
 	}
 	if !known.Asked && known.Err == nil {

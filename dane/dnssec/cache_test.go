@@ -287,7 +287,10 @@ func TestC8Recall(t *testing.T) {
 	if a, ok, err := fresh.Recall(fresh, "example.com", TypeMX); failed == nil || a != nil || ok != (err != nil) || ok && err.Error() != failed.Error() {
 		t.Errorf("after %v: %+v, %v, %v", failed, a, ok, err)
 	}
-	if a, ok, err := v.Recall(v, "a..b", TypeMX); a != nil || !ok || err == nil {
+	if a, ok, err := v.Recall(nat64, "example.com", TypeMX); a != nil || ok || err != nil {
+		t.Errorf("of another Resolver: %+v, %v, %v", a, ok, err)
+	}
+	if a, ok, err := v.Recall(v, "a..b", TypeMX); a != nil || ok || err != nil {
 		t.Errorf("not a name: %+v, %v, %v", a, ok, err)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
@@ -19,8 +18,6 @@ type front struct {
 	cache    *memory.Cache
 	lookups  *flight.Group[question, *Answer]
 	outcomes *outcomes
-	host     *local   // nil if it says nothing
-	self     Resolver // whose front it is
 }
 
 // newFront checks what the configurations of both types have in common.
@@ -35,35 +32,12 @@ func newFront(config upstream.Config, now func() time.Time, cacheBytes int, limi
 	if now == nil {
 		now = time.Now
 	}
-	return front{client, now, memory.New(cacheBytes), &flight.Group[question, *Answer]{Limit: limit}, new(outcomes), nil, nil}, nil
+	return front{client, now, memory.New(cacheBytes), &flight.Group[question, *Answer]{Limit: limit}, new(outcomes)}, nil
 }
 
 // only returns a front for s alone, with an empty cache.
 func (f front) only(s *upstream.Server) front {
-	return front{f.client.Only(s), f.now, memory.New(1 << 20), &flight.Group[question, *Answer]{Limit: f.lookups.Limit}, new(outcomes), nil, nil}
-}
-
-// Close closes the connections over TLS to the servers. Later lookups that need a
-// server return an *Error that wraps net.ErrClosed. Close may be called more than once.
-func (f *front) Close() error { return f.client.Close() }
-
-// NAT64 returns the prefix of the configuration, or the one that was discovered last. The
-// zero Prefix means that there is none, or none yet.
-func (f *front) NAT64() netip.Prefix { return f.host.known() }
-
-// Recall is Lookup of the Resolver of from the cache alone: it asks nobody and never waits.
-// ok is false if the cache has neither an answer nor a failure that is still valid, if the
-// host may have addresses, and if of is another Resolver: one that embeds this one may have a
-// Lookup of its own. Then nothing is known.
-func (f *front) Recall(of Resolver, name string, t Type) (a *Answer, ok bool, err error) {
-	if of != f.self {
-		return nil, false, nil
-	}
-	q, err := newQuestion(name, t)
-	if err == nil && (f.host == nil || t != TypeA && t != TypeAAAA) {
-		a, err = f.cached(q)
-	}
-	return a, a != nil || err != nil, err
+	return front{f.client.Only(s), f.now, memory.New(1 << 20), &flight.Group[question, *Answer]{Limit: f.lookups.Limit}, new(outcomes)}
 }
 
 // cached returns the answer, or the failure, if the cache has one.

@@ -74,7 +74,7 @@ func (v *Validator) only(s *upstream.Server) *Validator {
 // given. It cannot find out whether someone forges the answers that a server gets.
 func (t *Trusting) Probe(ctx context.Context, names ...string) error {
 	return probeEach(t.client, func(s *upstream.Server) *probe.Result {
-		alone := &Trusting{t.front.only(s), t.limits}
+		alone := &Trusting{t.front.only(s), t.limits, nil}
 		p := probe.Probe{Client: alone.client, Server: s, Resolver: probed{alone}, Names: names, Zones: []string{"."}}
 		return p.Run(ctx)
 	})

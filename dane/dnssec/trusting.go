@@ -61,6 +61,7 @@ type TrustingConfig struct {
 type Trusting struct {
 	front
 	limits Limits // the defaults
+	host   *local // nil if it says nothing
 }
 
 // NewTrusting returns a Trusting. It returns an error if someone on the network
@@ -84,14 +85,16 @@ func NewTrusting(config TrustingConfig) (*Trusting, error) {
 	if err != nil {
 		return nil, err
 	}
-	front.host, err = newLocal(&front, config.HostsFile, config.NAT64, config.DiscoverNAT64, func(*upstream.Server) bool { return true })
+	host, err := newLocal(&front, config.HostsFile, config.NAT64, config.DiscoverNAT64, func(*upstream.Server) bool { return true })
 	if err != nil {
 		return nil, err
 	}
-	t := &Trusting{front, limits}
-	t.self = t
-	return t, nil
+	return &Trusting{front, limits, host}, nil
 }
+
+// Close closes the connections over TLS to the servers. Later lookups that need a
+// server return an *Error that wraps net.ErrClosed. Close may be called more than once.
+func (t *Trusting) Close() error { return t.client.Close() }
 
 // Stats returns what the lookups did so far, and what they hold now.
 func (t *Trusting) Stats() Stats { return t.front.stats(nil) }
@@ -129,6 +132,10 @@ func (t *Trusting) Lookup(ctx context.Context, name string, rtype Type) (*Answer
 	}
 	return t.host.lookup(ctx, q, func(q question) (*Answer, error) { return t.answer(ctx, q) })
 }
+
+// NAT64 returns TrustingConfig.NAT64, or the prefix that was discovered last. The zero
+// Prefix means that there is none, or none yet.
+func (t *Trusting) NAT64() netip.Prefix { return t.host.known() }
 
 // answer is Lookup, except for what the host says.
 func (t *Trusting) answer(ctx context.Context, q question) (*Answer, error) {
@@ -279,8 +286,7 @@ func (t *Trusting) LookupTXT(ctx context.Context, name string) ([]string, error)
 	return txts, err
 }
 
-// LookupTXTUntil returns the TXT records of name, and the time at which they or
-// their absence expire. Its errors are those of the function LookupTXT.
+// LookupTXTUntil is [LookupTXT] with this Resolver.
 func (t *Trusting) LookupTXTUntil(ctx context.Context, name string) ([]string, time.Time, error) {
 	return LookupTXT(ctx, t, name)
 }

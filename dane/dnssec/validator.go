@@ -119,6 +119,7 @@ type Validator struct {
 	sha1    bool
 	local   bool // special-use names are answered without a server
 	private private.Zones
+	host    *local // nil if it says nothing
 
 	exchanges flight.Group[exchangeKey, *outcome]
 }
@@ -146,7 +147,7 @@ func New(config Config) (*Validator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dnssec: %w", err)
 	}
-	front.host, err = newLocal(&front, config.HostsFile, config.NAT64, config.DiscoverNAT64, (*upstream.Server).HasSecureChannel)
+	host, err := newLocal(&front, config.HostsFile, config.NAT64, config.DiscoverNAT64, (*upstream.Server).HasSecureChannel)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +157,7 @@ func New(config Config) (*Validator, error) {
 			return nil, fmt.Errorf("dnssec: %w", err)
 		}
 	}
-	v := &Validator{
+	return &Validator{
 		front:   front,
 		anchors: anchors,
 		limits:  limits,
@@ -164,10 +165,13 @@ func New(config Config) (*Validator, error) {
 		sha1:    config.SHA1,
 		local:   anchors.OfIANA(),
 		private: zones,
-	}
-	v.self = v
-	return v, nil
+		host:    host,
+	}, nil
 }
+
+// Close closes the connections over TLS to the servers. Later lookups that need a
+// server return an *Error that wraps net.ErrClosed. Close may be called more than once.
+func (v *Validator) Close() error { return v.client.Close() }
 
 // Stats returns what the lookups did so far, and what they hold now.
 func (v *Validator) Stats() Stats { return v.front.stats(v.private) }
@@ -190,19 +194,35 @@ func (v *Validator) Lookup(ctx context.Context, name string, t Type) (*Answer, e
 	return v.host.lookup(ctx, q, func(q question) (*Answer, error) { return v.lookup(ctx, q, false) })
 }
 
+// NAT64 returns Config.NAT64, or the prefix that was discovered last. The zero Prefix means
+// that there is none, or none yet.
+func (v *Validator) NAT64() netip.Prefix { return v.host.known() }
+
+// Recall is Lookup from the cache alone: it asks nobody and never waits. ok is false, and
+// nothing is known, if the cache has neither an answer nor a failure that is still valid, if
+// the host may have addresses, or if of is not v: what embeds v may have its own Lookup.
+func (v *Validator) Recall(of Resolver, name string, t Type) (a *Answer, ok bool, err error) {
+	q, err := newQuestion(name, t)
+	if err != nil || of != Resolver(v) || v.host != nil && (t == TypeA || t == TypeAAAA) {
+		return nil, false, nil
+	}
+	a, err = v.cached(q)
+	return a, a != nil || err != nil, err
+}
+
 // LookupAhead starts a lookup that may turn out not to be needed, and returns a
 // function that waits for it. It returns nil, and sends nothing, unless name is in a
 // signed zone as far as is known: records of the zone were validated before, and no
 // zone cut is known between the zone and name. Name servers of unsigned zones may fail
 // on questions for some types. This knowledge only decides whether to ask early; the
 // answer is validated like any other. It also returns nil while a quarter of one of the
-// Bounds, or less, is free, and if of, whose lookup it is, is another Resolver than v.
+// Bounds, or less, is free, or if of, whose lookup it is, is not v.
 //
 // The lookup ends with ctx. If it fails, no server is counted as failing. A caller
 // that needs the answer then calls Lookup.
 func (v *Validator) LookupAhead(ctx context.Context, of Resolver, name string, t Type) (wait func() (*Answer, error)) {
 	q, err := newQuestion(name, t)
-	if err != nil || of != v.self || !v.client.Room.HasSpare() || v.private.Of(q.home()) != nil || !isInSignedZone(v.cache, q.home(), v.now()) {
+	if err != nil || of != Resolver(v) || !v.client.Room.HasSpare() || v.private.Of(q.home()) != nil || !isInSignedZone(v.cache, q.home(), v.now()) {
 		return nil
 	}
 	var a *Answer

@@ -56,7 +56,7 @@ func (w *waiting) end() {
 	}
 	if w.stay != nil {
 		if w.stay.Stop() && context.Cause(w.Context) == socketmap.ErrCrowded {
-			w.stay.Reset(0) // the client asks again
+			w.stay.Reset(0) // the client asks again, so the domain is looked up once more
 		}
 		if w.used.Err() == context.DeadlineExceeded {
 			now := w.maps.config.Now()
