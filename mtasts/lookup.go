@@ -47,7 +47,7 @@ func (c *Client) lookup(ctx context.Context, domain string, impatient bool) (r R
 		}
 	}
 	if err == nil {
-		err = s.answer(c, &r)
+		err = answer(c, s, &r)
 	}
 	return r, err
 }
@@ -59,12 +59,12 @@ func (c *Client) Recall(domain string) (r Result, ok bool, err error) {
 	if s == nil {
 		return r, false, nil
 	}
-	err = s.answer(c, &r)
+	err = answer(c, s, &r)
 	return r, true, err
 }
 
 // answer says in r what a Lookup returns for s.
-func (s *state) answer(c *Client, r *Result) error {
+func answer(c *Client, s *state, r *Result) error {
 	s.report(r)
 	// In this order: what changes before IsCurrent looks is seen by it, and what changes
 	// later is seen by the Mark.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
@@ -42,23 +41,9 @@ func (f front) only(s *upstream.Server) front {
 	return front{f.client.Only(s), f.now, memory.New(1 << 20), &flight.Group[question, *Answer]{Limit: f.lookups.Limit}, new(outcomes), nil}
 }
 
-// Close closes the connections over TLS to the servers. Later lookups that need a
-// server return an *Error that wraps net.ErrClosed. Close may be called more than once.
-func (f *front) Close() error { return f.client.Close() }
-
-// NAT64 returns the prefix of the configuration, or the one that was discovered last. The
-// zero Prefix means that there is none, or none yet.
-func (f *front) NAT64() netip.Prefix { return f.host.known() }
-
-// Recall is Lookup from the cache alone: it asks nobody and never waits. ok is false if the
-// cache has neither an answer nor a failure that is still valid, and if what the host says
-// about addresses may count. Then nothing is known.
-func (f *front) Recall(name string, t Type) (a *Answer, ok bool, err error) {
+func (f *front) recall(name string, t Type) (a *Answer, ok bool, err error) {
 	q, err := newQuestion(name, t)
-	if err != nil {
-		return nil, true, err
-	}
-	if f.host == nil || t != TypeA && t != TypeAAAA {
+	if err == nil && (f.host == nil || t != TypeA && t != TypeAAAA) {
 		a, err = f.cached(q)
 	}
 	return a, a != nil || err != nil, err

@@ -91,6 +91,9 @@ func NewTrusting(config TrustingConfig) (*Trusting, error) {
 	return &Trusting{front, limits}, nil
 }
 
+// Close is like [Validator.Close].
+func (t *Trusting) Close() error { return t.client.Close() }
+
 // Stats returns what the lookups did so far, and what they hold now.
 func (t *Trusting) Stats() Stats { return t.front.stats(nil) }
 
@@ -127,6 +130,12 @@ func (t *Trusting) Lookup(ctx context.Context, name string, rtype Type) (*Answer
 	}
 	return t.host.lookup(ctx, q, func(q question) (*Answer, error) { return t.answer(ctx, q) })
 }
+
+// NAT64 is like [Validator.NAT64].
+func (t *Trusting) NAT64() netip.Prefix { return t.host.known() }
+
+// Recall is like [Validator.Recall].
+func (t *Trusting) Recall(name string, rt Type) (*Answer, bool, error) { return t.recall(name, rt) }
 
 // answer is Lookup, except for what the host says.
 func (t *Trusting) answer(ctx context.Context, q question) (*Answer, error) {
@@ -277,8 +286,7 @@ func (t *Trusting) LookupTXT(ctx context.Context, name string) ([]string, error)
 	return txts, err
 }
 
-// LookupTXTUntil returns the TXT records of name, and the time at which they or
-// their absence expire. Its errors are those of the function LookupTXT.
+// LookupTXTUntil is [LookupTXT] with this Resolver.
 func (t *Trusting) LookupTXTUntil(ctx context.Context, name string) ([]string, time.Time, error) {
 	return LookupTXT(ctx, t, name)
 }

@@ -167,6 +167,10 @@ func New(config Config) (*Validator, error) {
 	}, nil
 }
 
+// Close closes the connections over TLS to the servers. Later lookups that need a
+// server return an *Error that wraps net.ErrClosed. Close may be called more than once.
+func (v *Validator) Close() error { return v.client.Close() }
+
 // Stats returns what the lookups did so far, and what they hold now.
 func (v *Validator) Stats() Stats { return v.front.stats(v.private) }
 
@@ -186,6 +190,17 @@ func (v *Validator) Lookup(ctx context.Context, name string, t Type) (*Answer, e
 		return v.lookup(ctx, q, false)
 	}
 	return v.host.lookup(ctx, q, func(q question) (*Answer, error) { return v.lookup(ctx, q, false) })
+}
+
+// NAT64 returns Config.NAT64, or the prefix that was discovered last. The zero Prefix means
+// that there is none, or none yet.
+func (v *Validator) NAT64() netip.Prefix { return v.host.known() }
+
+// Recall is Lookup from the cache alone: it asks nobody and never waits. ok is false, and
+// nothing is known, if the cache has neither an answer nor a failure that is still valid, or
+// if what the host says about addresses may count.
+func (v *Validator) Recall(name string, t Type) (a *Answer, ok bool, err error) {
+	return v.recall(name, t)
 }
 
 // LookupAhead starts a lookup that may turn out not to be needed, and returns a
