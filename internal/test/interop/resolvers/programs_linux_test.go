@@ -99,10 +99,22 @@ trust-anchors {
 	}
 }
 
+// socketDir returns a temporary directory. The names of t.TempDir are too long for the sockets
+// that some programs put there.
+func socketDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "resolver")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 // powerDNS starts PowerDNS Recursor with a value of the setting dnssec.
 func powerDNS(dnssec string) start {
 	return func(t *testing.T, up *upstream, addr string) {
-		dir := t.TempDir()
+		dir := socketDir(t)
 		var anchors strings.Builder
 		anchors.WriteString("clearTA()\n")
 		for _, ds := range up.root {
@@ -130,7 +142,7 @@ write-pid=no
 // knot starts Knot Resolver with one of its policies for forwarding.
 func knot(policy string) start {
 	return func(t *testing.T, up *upstream, addr string) {
-		dir := t.TempDir()
+		dir := socketDir(t)
 		var anchors strings.Builder
 		for _, ds := range up.root {
 			fmt.Fprintf(&anchors, "trust_anchors.add('. 3600 IN DS %d %d %d %s')\n", ds.KeyTag, ds.Algorithm, ds.DigestType, ds.Digest)
