@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/mtasts"
@@ -203,4 +204,34 @@ func TestS12NextHop(t *testing.T) {
 			}
 		}
 	}
+}
+
+// An enforced policy that another relay has stored delays a bounce for which only an
+// insecure denial speaks, although this relay remembers that there was none.
+func TestStoredPolicyDelaysBounce(t *testing.T) {
+	t.Parallel()
+	const domain = "example.org"
+	dns, store := newFakeDNS(), &oneDomain{err: mtasts.ErrNotStored}
+	dns.deny(dnssec.Insecure, domain, dnssec.TypeMX, true)
+	dns.deny(dnssec.Insecure, "_mta-sts."+domain, dnssec.TypeTXT, true)
+	r := dns.newResolver(t, Config{Store: store})
+	if _, err := r.Resolve(t.Context(), domain); !isPermanent(err) {
+		t.Fatalf("without a policy: %v", err)
+	}
+	store.err, store.entry = nil, mtasts.Entry{
+		Domain: domain, ID: "1", Fetched: time.Now(), NextCheck: time.Now().Add(time.Hour), Used: true,
+		Text: "version: STSv1\nmode: enforce\nmx: mx.example.org\nmax_age: 604800\n",
+	}
+	if _, err := r.Resolve(t.Context(), domain); err == nil || isPermanent(err) {
+		t.Errorf("with one in the store: %v", err)
+	}
+	store.entry.Text = strings.Replace(store.entry.Text, "enforce", "testing", 1)
+	if _, err := r.Resolve(t.Context(), domain); !isPermanent(err) {
+		t.Errorf("in testing mode: %v", err)
+	}
+}
+
+func isPermanent(err error) bool {
+	var failure *Error
+	return errors.As(err, &failure) && failure.Permanent
 }
