@@ -78,7 +78,7 @@ func TestC8AtOnceIsWhatLookupsLeadTo(t *testing.T) {
 	t.Parallel()
 	random := seed.Rand(t)
 	var made, secure, enforced, failed, missed int
-	for range 600 {
+	for range 3000 {
 		synctest.Test(t, func(t *testing.T) {
 			plan, failure, complete := atOnceAndByLookups(t, random)
 			switch {
@@ -178,7 +178,7 @@ func atOnceAndByLookups(t *testing.T, random *rand.Rand) (*Plan, *Error, bool) {
 	case 0: // not in the cache
 	case 1:
 		dns.cache[key(domain, dnssec.TypeMX)] = remembered{nil, &dnssec.Error{Name: domain + ".", Type: dnssec.TypeMX, Status: dnssec.Bogus, Reason: dnssec.SignatureInvalid}, until}
-	case 2:
+	case 2, 6:
 		dns.cache[key(domain, dnssec.TypeMX)] = remembered{&dnssec.Answer{Name: domain + ".", NXDomain: chance(random, 5), Status: status(), Expires: until}, nil, until}
 	case 3:
 		dns.remember(t, status(), until, domain+". MX 0 .")
@@ -197,8 +197,11 @@ func atOnceAndByLookups(t *testing.T, random *rand.Rand) (*Plan, *Error, bool) {
 		dns.add(t, dnssec.Insecure, host+domain+". A 192.0.2.7")
 	}
 	store.err = mtasts.ErrNotStored
-	if chance(random, 5) {
-		store.err = errBroken
+	if chance(random, 5) { // another relay has stored a policy
+		store.err, store.entry = nil, mtasts.Entry{
+			Domain: domain, ID: "2", Fetched: now, NextCheck: now.Add(time.Hour), Used: true,
+			Text: "version: STSv1\nmode: enforce\nmx: mx7.example.org\nmax_age: 604800\n",
+		}
 	}
 	asked := request{domain: domain}
 	if chance(random, 3) {
