@@ -106,7 +106,7 @@ func (m Mark) Unchanged() bool {
 // a policy is in force whose mode is not none (RFC 8461 section 6).
 func (r *Result) Reportable() bool {
 	if r.Err == nil {
-		return false // and nothing was allocated
+		return false // without the allocation of errors.As
 	}
 	var err *Error
 	if !errors.As(r.Err, &err) || errors.Is(err, errPending) || errors.Is(err, turn.ErrNone) {

@@ -25,8 +25,9 @@ var errFamily = errors.New("no address of the family that the call uses, only")
 // secure nor insecure.
 var errNoStatus = errors.New("the resolver gave no answer with a DNSSEC status")
 
-// knowledge is where the facts for a plan come from; see package source. An error of a
-// method means that a fact is not known, and never that there is nothing.
+// knowledge is where the facts for a plan come from; see package source. An error means
+// that a fact is not known, except for mtasts.ErrNoPolicy and mtasts.ErrDomain, which mean
+// that there is no policy.
 type knowledge interface {
 	MX(ctx context.Context, domain string) (*dnssec.Answer, error)
 	Survey(ctx context.Context, hosts []survey.Host, meanwhile func()) []survey.Facts
@@ -98,7 +99,7 @@ func (r *Resolver) findRoute(ctx context.Context, from knowledge, q question) (h
 // may be forged: it is not secure, and DANE is mandatory (RFC 7672 section 2.2.1) or
 // an enforced MTA-STS policy names mail hosts (RFC 8461 section 5.1). While the store
 // cannot be read, there may be such a policy. known is the policy; if it was not
-// looked up yet, it is now.
+// looked up yet, it is now, so that one that the domain has replaced does not count.
 func (r *Resolver) conclude(ctx context.Context, from knowledge, q question, status dnssec.Status, failure *Error, known *MTASTS) *Error {
 	switch {
 	case q.hop.Configured:
@@ -110,15 +111,17 @@ func (r *Resolver) conclude(ctx context.Context, from knowledge, q question, sta
 	case q.noMTASTS:
 		return failure
 	}
-	policy, err := from.Remembered(ctx, q.hop.Name)
-	if err != nil && !errors.Is(err, mtasts.ErrNoPolicy) && !errors.Is(err, mtasts.ErrDomain) || policy != nil && policy.Mode == mtasts.Enforce {
-		return failure.unproven(ByMTASTS, err)
-	}
 	if !known.Asked && known.Err == nil {
 		*known = askMTASTS(ctx, from, q)
 	}
 	if known.fact() == decision.MTASTSEnforce || !known.Asked {
 		return failure.unproven(ByMTASTS, known.Err)
+	}
+	// Another relay may have stored a policy after this one has looked.
+	policy, err := from.Remembered(ctx, q.hop.Name)
+	isUnknown := err != nil && !errors.Is(err, mtasts.ErrNoPolicy) && !errors.Is(err, mtasts.ErrDomain)
+	if isUnknown || policy != nil && policy.Mode == mtasts.Enforce {
+		return failure.unproven(ByMTASTS, err)
 	}
 	return failure
 }

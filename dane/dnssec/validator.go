@@ -199,8 +199,8 @@ func (v *Validator) Lookup(ctx context.Context, name string, t Type) (*Answer, e
 func (v *Validator) NAT64() netip.Prefix { return v.host.known() }
 
 // Recall is Lookup from the cache alone: it asks nobody and never waits. ok is false, and
-// nothing is known, if the cache has neither an answer nor a failure that is still valid, if
-// the host may have addresses, or if of is not v: what embeds v may have its own Lookup.
+// nothing is known, if the cache has neither an answer nor a failure that is still valid, for
+// addresses with a hosts file or NAT64, or if of is not v but embeds it: it may have its own Lookup.
 func (v *Validator) Recall(of Resolver, name string, t Type) (a *Answer, ok bool, err error) {
 	q, err := newQuestion(name, t)
 	if err != nil || of != Resolver(v) || v.host != nil && (t == TypeA || t == TypeAAAA) {

@@ -11,7 +11,7 @@ import (
 // then not the reason, and the same may succeed at once.
 func Of(err error) bool {
 	if err == nil {
-		return false // and nothing was allocated
+		return false // without the allocation of errors.As
 	}
 	var busy interface{ Busy() bool }
 	return errors.As(err, &busy) && busy.Busy() || Everywhere(err) ||

@@ -190,7 +190,7 @@ func (s *Server) makeRoom() {
 	last.Close()
 	if now.Sub(s.crowded) > crowdedPause {
 		s.crowded = now
-		s.log.Warn("socketmap: there are too many connections; for each new one, one that is idle or waits for long is closed", "most", MaxConnections, "client", last.RemoteAddr().String())
+		s.log.Warn("socketmap: there are too many connections; for each new one, the one that has been idle or has waited longest is closed", "most", MaxConnections, "client", last.RemoteAddr().String())
 	}
 }
 
