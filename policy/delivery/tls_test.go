@@ -13,6 +13,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -207,7 +208,7 @@ func TestS17LargeClientHello(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := oneHost(behindNarrowPath)
 					along := w.walk(w.planned(t, at(level, "192.0.2.1")))
-					along.dialer.SmallClientHello = small
+					along.dialer.SmallClientHello, along.dialer.SendingIP = small, netip.MustParseAddr("203.0.113.1")
 					start := time.Now()
 					client, err := along.client(t.Context())
 					works := small || level == policy.Opportunistic
@@ -229,7 +230,10 @@ func TestS17LargeClientHello(t *testing.T) {
 						t.Errorf("took %v", took)
 					}
 					if len(w.recorded) != 1 || (len(w.recorded[0].Outcomes[0].Failures) == 0) != small {
-						t.Errorf("recorded %+v", w.recorded)
+						t.Fatalf("recorded %+v", w.recorded)
+					}
+					if s := w.recorded[0]; s.HELO != "mx.example.net" || s.ReceivingIP.String() != "192.0.2.1" || s.SendingIP != along.dialer.SendingIP {
+						t.Errorf("recorded a session of %v with %q at %v", s.SendingIP, s.HELO, s.ReceivingIP)
 					}
 				})
 			})
