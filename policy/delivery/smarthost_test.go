@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -370,6 +371,13 @@ func TestRefusalInsideImplicitTLS(t *testing.T) {
 			s.hear()
 		}
 	}
+	// In TLS 1.3, the server's verdict on the client comes after the handshake.
+	demanding := func(s *server) {
+		async := newAsyncConn(s.conn)
+		defer close(async.queue)
+		tls.Server(async, &tls.Config{Certificates: []tls.Certificate{certificates().good}, ClientAuth: tls.RequireAnyClientCert}).Handshake()
+		io.Copy(io.Discard, s.conn)
+	}
 	for name, tt := range map[string]struct {
 		play     script
 		said     string
@@ -380,6 +388,7 @@ func TestRefusalInsideImplicitTLS(t *testing.T) {
 		"EHLO, for now":    {refusing(greeting, "450 4.7.1 not now\r\n"), "TLS EHLO QUIT", 0},
 		"EHLO by the end":  {refusing(greeting, "421 busy\r\n"), "TLS EHLO", 0},
 		"EHLO by an alert": {alerting, "TLS", 1},
+		"no certificate":   {demanding, "", 1},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			w := oneHost(tt.play)

@@ -241,6 +241,31 @@ func TestS17LargeClientHello(t *testing.T) {
 	}
 }
 
+// S17: a small ClientHello offers the curves that servers have, and no other key exchange.
+func TestS17CurvesOfASmallClientHello(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var offered []tls.CurveID
+		w := oneHost(speaking(&tls.Config{
+			Certificates: []tls.Certificate{certificates().good},
+			GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+				offered = hello.SupportedCurves
+				return nil, nil
+			},
+		}))
+		along := w.walk(w.planned(t, at(policy.Authenticated, "192.0.2.1")))
+		along.dialer.SmallClientHello = true
+		client, err := along.client(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		if want := []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521}; !slices.Equal(offered, want) {
+			t.Errorf("%v are offered, want %v", offered, want)
+		}
+	})
+}
+
 // negativeSerial is the certificate with the serial number -1, which crypto/x509 does
 // not parse.
 func negativeSerial() tls.Certificate {
