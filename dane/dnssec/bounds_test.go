@@ -228,6 +228,7 @@ func TestD10LackIsNotRemembered(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				w := mail(t)
+				w.timeout = 5 * time.Second
 				var lacks atomic.Bool
 				var mu sync.Mutex
 				asked := make(map[string]int)

@@ -102,6 +102,7 @@ func TestSlowDrip(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := mail(t)
+		w.timeout = 5 * time.Second
 		drip := func(c net.Conn) {
 			defer c.Close()
 			if _, err := receiveQuery(c, "tcp"); err != nil {
@@ -143,6 +144,7 @@ func TestSlowDripBesideOthers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := mail(t)
+		w.timeout = 5 * time.Second
 		w.zone("other.com.", "mx.other.com. 300 IN A 192.0.2.77")
 		w.on("mx.example.com.", dns.TypeA, func(m *dns.Msg) { m.Truncated = true })
 		v := w.validator(func(c *Config) {
@@ -256,7 +258,7 @@ func TestWrongAddress(t *testing.T) {
 		}
 	}()
 	w.expect(t, "mx.example.com", dns.TypeA, Secure, func(c *Config) {
-		c.Servers, c.Dial, c.Timeout = []string{server.LocalAddr().String()}, nil, 5*time.Second
+		c.Servers, c.Dial = []string{server.LocalAddr().String()}, nil
 	})
 }
 

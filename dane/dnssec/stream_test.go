@@ -99,7 +99,6 @@ func (s *tlsServer) serve(c net.Conn) {
 // client configures a validator to ask the server over TLS.
 func (s *tlsServer) client(c *Config) {
 	c.Servers, c.TLS, c.Dial = []string{"tls://" + s.addr + "#dns.example"}, &tls.Config{RootCAs: s.roots}, nil
-	c.Timeout = 10 * time.Second
 }
 
 // RFC 7858: all questions of a lookup, and of the lookups that follow, share

@@ -173,7 +173,7 @@ func TestRealSockets(t *testing.T) {
 		}
 	}()
 	real := func(c *Config) {
-		c.Servers, c.Dial, c.Timeout = []string{packets.LocalAddr().String()}, nil, 5*time.Second
+		c.Servers, c.Dial = []string{packets.LocalAddr().String()}, nil
 	}
 	w.expect(t, "mx.example.com", dns.TypeA, Secure, real)
 	w.mu.Lock()
@@ -393,6 +393,7 @@ func TestNonsense(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := mail(t)
+		w.timeout = 5 * time.Second
 		w.raw = func(m *dns.Msg) [][]byte { return [][]byte{[]byte("nonsense")} }
 		start := time.Now()
 		e := w.expectError(t, "mx.example.com", dns.TypeA, Malformed)

@@ -33,7 +33,7 @@ func isRootSOA(m *dns.Msg) bool {
 
 func (w *world) trusting(t *testing.T) *Trusting {
 	t.Helper()
-	r, err := NewTrusting(TrustingConfig{Servers: []string{"127.0.0.1"}, Dial: w.dial, Now: func() time.Time { return w.now }, Timeout: 5 * time.Second})
+	r, err := NewTrusting(TrustingConfig{Servers: []string{"127.0.0.1"}, Dial: w.dial, Now: func() time.Time { return w.now }, Timeout: w.timeout})
 	if err != nil {
 		t.Fatal(err)
 	}
