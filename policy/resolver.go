@@ -280,12 +280,12 @@ type making struct {
 	asked    request
 	forgets  uint64 // calls of Forget before the operator was asked
 	question question
-	complete bool // question is what the operator says
+	complete bool // question is set
 	memory   source.Memory
 }
 
-// AtOnce makes the plan to which lookups would lead if they found all facts in memory. It
-// returns false if they would not, or if the dnssec.Resolver has no method that tells.
+// AtOnce makes the plan from memory alone. It returns false if memory does not have all
+// facts, or if the dnssec.Resolver is no source.Recaller.
 func (m *making) AtOnce() (*Plan, bool, error) {
 	m.memory = source.Memory{MTASTS: m.mtasts, Hosts: m.hosts, Now: m.now}
 	if m.memory.DNS, _ = m.dns.(source.Recaller); m.memory.DNS == nil {
