@@ -119,8 +119,8 @@ func TestS11ForgedDenial(t *testing.T) {
 		{"enforce, switched off", Config{Store: oneEntry{mode: mtasts.Enforce}, NoMTASTS: true}, 0, true},
 		{"store cannot be read", Config{Store: oneEntry{err: errBroken}}, ByMTASTS, true},
 		{"DANE required", Config{RequireDANE: true}, ByOperator | ByDANE, false},
-		{"route required", Config{RequireRoute: true}, ByOperator, false},
-		{"records pinned", Config{Overrides: map[string]Override{"example.org": {Pin: []dane.Record{pinned}}}}, ByOperator, false},
+		{"route required", Config{RequireRoute: true}, 0, true},
+		{"records pinned", Config{Overrides: map[string]Override{"example.org": {Pin: []dane.Record{pinned}}}}, ByOperator | ByDANE, false},
 	} {
 		for _, chain := range [][3]dnssec.Status{ // MX, A, AAAA
 			{secure, secure, secure}, {insecure, secure, secure}, {secure, insecure, secure}, {secure, secure, insecure}, {insecure, insecure, insecure},
