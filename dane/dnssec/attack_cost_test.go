@@ -87,7 +87,7 @@ func attacked(tb testing.TB, a attack) func() bool {
 const maxAttackMemory = 8 << 20
 
 // SEC-67: the memory that an attack makes a lookup allocate is bounded.
-func TestAttackMemory(t *testing.T) { // not parallel with other tests
+func TestAttackAllocatesBoundedMemory(t *testing.T) { // not parallel with other tests
 	for _, a := range shielded {
 		lookup := attacked(t, a)
 		var before, after runtime.MemStats
@@ -109,7 +109,7 @@ func TestAttackMemory(t *testing.T) { // not parallel with other tests
 const maxAttackHeld = 2 << 20
 
 // SEC-89: the memory that an attack makes a lookup hold is bounded, measured in the heap.
-func TestAttackMemoryHeld(t *testing.T) { // not parallel with other tests
+func TestAttackHoldsBoundedMemory(t *testing.T) { // not parallel with other tests
 	for _, a := range shielded {
 		w := mail(t)
 		a.build(w, w.zones["example.com."])

@@ -14,7 +14,7 @@ import (
 
 // 100,000 RRsets take no more of the heap than the bound of the cache, whether all
 // fit or half of them are evicted.
-func TestCacheMemory(t *testing.T) { // not parallel with other tests
+func TestCacheStaysWithinItsMemory(t *testing.T) { // not parallel with other tests
 	const n = 100_000
 	now := time.Unix(1800000000, 0)
 	for _, bound := range []int{100 << 20, 40 << 20} {
@@ -41,7 +41,7 @@ func TestCacheMemory(t *testing.T) { // not parallel with other tests
 
 // A lookup that the cache answers allocates nothing, except for the final dot of
 // the name.
-func TestCachedLookupAllocates(t *testing.T) { // not parallel with other tests
+func TestCachedLookupAllocatesNothing(t *testing.T) { // not parallel with other tests
 	w := mail(t)
 	v := w.validator()
 	for name, limit := range map[string]float64{"_25._tcp.mx.example.com.": 0, "_25._tcp.mx.example.com": 1, "none.example.com.": 0} {
