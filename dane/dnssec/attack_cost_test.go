@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"github.com/mxseal/mxseal/internal/test/heapsize"
 )
 
 // recorder answers like the world and remembers the replies. From the second lookup
@@ -121,11 +123,11 @@ func TestAttackHoldsBoundedMemory(t *testing.T) { // not parallel with other tes
 			t.Fatal(err)
 		}
 		known := r.octets()
-		before := liveHeap()
+		before := heapsize.Used()
 		l := v.newLookup(t.Context())
 		l.run(q)
 		w.settle()
-		held := liveHeap() - before - (r.octets() - known)
+		held := heapsize.Used() - before - int64(r.octets()-known)
 		runtime.KeepAlive(l)
 		runtime.KeepAlive(v)
 		t.Logf("%s: %d KiB", a.what, held>>10)
@@ -133,14 +135,6 @@ func TestAttackHoldsBoundedMemory(t *testing.T) { // not parallel with other tes
 			t.Errorf("%s holds %d octets, the bound is %d", a.what, held, maxAttackHeld)
 		}
 	}
-}
-
-// liveHeap returns the octets of the heap that are in use.
-func liveHeap() int {
-	var stats runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&stats)
-	return int(stats.HeapAlloc)
 }
 
 // octets returns the size of the replies that are remembered.

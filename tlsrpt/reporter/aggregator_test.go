@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"reflect"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/test/heapsize"
 	"github.com/mxseal/mxseal/internal/test/reporttest"
 	"github.com/mxseal/mxseal/tlsrpt"
 	"github.com/mxseal/mxseal/tlsrpt/report"
@@ -562,13 +562,7 @@ func TestR6WaitingSumsAreBounded(t *testing.T) {
 	}
 	good := session(missed(stsPolicy, selfSigned))
 	a.Record(good)
-	heap := func() int64 {
-		runtime.GC()
-		var stats runtime.MemStats
-		runtime.ReadMemStats(&stats)
-		return int64(stats.HeapAlloc)
-	}
-	before := heap()
+	before := heapsize.Used()
 	for i := range sessions {
 		record(fmt.Sprintf("d%d.evil.example", i), i)
 		if i%5000 == 0 {
@@ -578,7 +572,7 @@ func TestR6WaitingSumsAreBounded(t *testing.T) {
 		}
 		a.Record(good)
 	}
-	if used := heap() - before; used > limit*3/2 {
+	if used := heapsize.Used() - before; used > limit*3/2 {
 		t.Errorf("%d octets are in use", used)
 	}
 	dropped := a.Dropped()
