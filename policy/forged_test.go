@@ -15,7 +15,7 @@ import (
 
 // S11: an enforced policy that is found only now contradicts a denial that may be
 // forged, as a remembered one does. A policy in testing mode does not.
-func TestS11PolicyFoundNow(t *testing.T) {
+func TestS11PolicyFoundNowContradictsDenial(t *testing.T) {
 	t.Parallel()
 	const domain, host = "sts.example", "mx.sts.example"
 	for _, fault := range []struct {
