@@ -280,10 +280,9 @@ func (h *Host) skippedMatch(chain []*x509.Certificate) string {
 	if h.DANE == nil || len(h.override.Pin) > 0 {
 		return ""
 	}
-	for _, skip := range dane.Skipped(h.DANE.Records) {
-		if skip.WouldMatch(chain, h.ReferenceNames, h.trust.now()) {
-			return fmt.Sprintf("; the record %s would match, and is not used: %s", skip.Record, skip.Reason)
-		}
+	skipped := dane.Skipped(h.DANE.Records)
+	if at := slices.Index(dane.WouldMatch(skipped, chain, h.ReferenceNames, h.trust.now()), true); at >= 0 {
+		return fmt.Sprintf("; the record %s would match, and is not used: %s", skipped[at].Record, skipped[at].Reason)
 	}
 	return ""
 }
