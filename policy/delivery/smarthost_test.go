@@ -527,6 +527,25 @@ func TestSmartHostIsTheOnlyNextHop(t *testing.T) {
 	}
 }
 
+// A smart host that is not configured completely gets nothing, and the error names the field.
+func TestIncompleteSmartHostIsAnError(t *testing.T) {
+	t.Parallel()
+	for want, smartHost := range map[string]SmartHost{
+		"no Host":                         {Username: "u", Password: "p"},
+		"no Username":                     {Host: "[192.0.2.1]", Password: "p"},
+		"neither Password nor Token":      {Host: "[192.0.2.1]", Username: "u"},
+		"has no Host; set it to the name": {},
+	} {
+		w := newWorld(nil)
+		d := w.serving(t, policy.Config{})
+		d.SmartHost = &smartHost
+		_, err := d.Send(t.Context(), mailOf(letter, "x@a.example"))
+		if got := failures(t, err); err == nil || !strings.Contains(err.Error(), want) || len(got) != 1 || !strings.Contains(got[0], " 451 4.3.5") || len(w.dialed) > 0 {
+			t.Errorf("%s: %v, %q; dialed %q", want, err, got, w.dialed)
+		}
+	}
+}
+
 func pinOf(cert tls.Certificate) []dane.Record {
 	leaf, err := x509.ParseCertificate(cert.Certificate[0])
 	if err != nil {

@@ -72,10 +72,8 @@ func TestNamesThatPostfixReadsInAnotherWay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// A plan has no session with a host whose name is malformed.
-		isRefused := plan.Hosts[0].Level == policy.Refused
-		if got := postfix.Policy(plan, nil, postfix.Options{}); got.Status == postfix.Found || (got.Status == postfix.NotFound) != isRefused {
-			t.Errorf("the mail host %s, refused %t: %+v", name, isRefused, got)
+		if got := postfix.Policy(plan, nil, postfix.Options{}); got.Status != postfix.Temporary {
+			t.Errorf("the mail host %s: %+v", name, got)
 		}
 	}
 	for _, next := range []string{"hostname", "nexthop"} {

@@ -264,8 +264,11 @@ func TestWithoutPlanMailWaits(t *testing.T) {
 	}{
 		{"neither plan nor error", nil, temp},
 		{"temporary", &policy.Error{Domain: domain, Status: "4.4.3", Err: fakedns.ErrServFail}, temp},
-		{"permanent", &policy.Error{Domain: domain, Status: "5.1.10", Permanent: true, Err: policy.ErrNullMX}, notFound},
-		{"wrapped", fmt.Errorf("wrapped: %w", &policy.Error{Permanent: true}), notFound},
+		{"permanent", &policy.Error{Domain: domain, Status: "5.1.10", Permanent: true, Err: policy.ErrNullMX, Floor: policy.Opportunistic}, notFound},
+		{"permanent, with a floor", &policy.Error{Permanent: true, Floor: policy.Encrypted}, "encrypt protocols=>=TLSv1.2"},
+		{"permanent, with a floor that needs a host", &policy.Error{Permanent: true, Floor: policy.Authenticated, Detail: "why"}, temp},
+		{"permanent, and the floor is not known", &policy.Error{Permanent: true, Detail: "why"}, temp},
+		{"wrapped", fmt.Errorf("wrapped: %w", &policy.Error{Permanent: true, Floor: policy.Opportunistic}), notFound},
 		{"another error", errors.New("another\r\nOK none"), temp},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -279,10 +282,12 @@ func TestWithoutPlanMailWaits(t *testing.T) {
 	for name, plan := range map[string]*policy.Plan{
 		"a zero Host": {Domain: domain, Hosts: []*policy.Host{{Name: one}}},
 		"no Host":     {Domain: domain},
-		"a Host that is refused for now, and by no policy": {Domain: domain, Hosts: []*policy.Host{{Name: one, Refusal: new(policy.Error)}}},
+		"a Host of which it is not known what the operator demands": {Domain: domain, Hosts: []*policy.Host{{Name: one, Refusal: &policy.Error{Permanent: true}}}},
+		"a Host that is refused for now, and by no policy":          {Domain: domain, Hosts: []*policy.Host{{Name: one, Refusal: new(policy.Error)}}},
 		// Both are permanent, and one is by a policy: main.cf must not decide.
 		"a Host that is refused by a policy, and another": {Domain: domain, Hosts: []*policy.Host{
-			{Name: one, Refusal: &policy.Error{Permanent: true, By: policy.ByOperator}}, {Name: two, Refusal: &policy.Error{Permanent: true}},
+			{Name: one, Floor: policy.Opportunistic, Refusal: &policy.Error{Permanent: true, By: policy.ByOperator}},
+			{Name: two, Floor: policy.Opportunistic, Refusal: &policy.Error{Permanent: true}},
 		}},
 	} {
 		if got := postfix.Policy(plan, nil, postfix.Options{}); written(got) != temp || got.Text == "" {
