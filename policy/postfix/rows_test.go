@@ -283,7 +283,7 @@ func TestWithoutPlanMailWaits(t *testing.T) {
 		"a zero Host": {Domain: domain, Hosts: []*policy.Host{{Name: one}}},
 		"no Host":     {Domain: domain},
 		"a Host of which it is not known what the operator demands": {Domain: domain, Hosts: []*policy.Host{{Name: one, Refusal: &policy.Error{Permanent: true}}}},
-		"a Host that is refused for now, and by no policy":          {Domain: domain, Hosts: []*policy.Host{{Name: one, Refusal: new(policy.Error)}}},
+		"a Host that is refused for now, and by no policy":          {Domain: domain, Hosts: []*policy.Host{{Name: one, Floor: policy.Opportunistic, Refusal: new(policy.Error)}}},
 		// Both are permanent, and one is by a policy: main.cf must not decide.
 		"a Host that is refused by a policy, and another": {Domain: domain, Hosts: []*policy.Host{
 			{Name: one, Floor: policy.Opportunistic, Refusal: &policy.Error{Permanent: true, By: policy.ByOperator}},

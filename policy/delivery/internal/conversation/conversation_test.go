@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/delivery/internal/wire"
@@ -86,6 +87,36 @@ func TestEventOfEachError(t *testing.T) {
 		}
 		if got := EventOf(wire.Reply{Code: 250}, err); got != tt.want {
 			t.Errorf("%s: event %d, want %d", name, got, tt.want)
+		}
+	}
+}
+
+// broken is a connection from which an error is read.
+type broken struct {
+	net.Conn
+	err error
+}
+
+func (c broken) Read([]byte) (int, error)    { return 0, c.err }
+func (c broken) SetDeadline(time.Time) error { return nil }
+
+// Inside TLS, an alert instead of the greeting ends the handshake, and anything else a
+// session that was verified.
+func TestAlertInsteadOfGreeting(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		err  error
+		step policy.Step
+	}{
+		"handshake_failure":    {&net.OpError{Op: "remote error", Err: tls.AlertError(40)}, policy.Handshake},
+		"certificate_required": {&net.OpError{Op: "remote error", Err: tls.AlertError(116)}, policy.Handshake},
+		"the end":              {io.EOF, policy.EHLO},
+		"a timeout":            {os.ErrDeadlineExceeded, policy.EHLO},
+		"no reply":             {wire.ErrNotReply, policy.EHLO},
+	} {
+		c := &Conversation{Conn: wire.NewConn(broken{err: tt.err}), Circumstances: Circumstances{InTLS: true}, state: new(tls.ConnectionState)}
+		if c.greet() || c.step != tt.step || (c.state == nil) != (tt.step == policy.Handshake) {
+			t.Errorf("%s: step %v, session %v", name, c.step, c.state)
 		}
 	}
 }
