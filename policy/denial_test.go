@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy/internal/hop"
@@ -105,6 +106,7 @@ func TestS11NoAddressIsPermanent(t *testing.T) {
 func TestS11ForgedDenialBouncesNothingProtected(t *testing.T) {
 	t.Parallel()
 	const insecure, secure = dnssec.Insecure, dnssec.Secure
+	pinned := dane.Record{Usage: dane.DANEEE, Selector: dane.SPKI, MatchingType: dane.SHA256, Data: make([]byte, 32)}
 	for _, test := range []struct {
 		name        string
 		config      Config
@@ -117,6 +119,8 @@ func TestS11ForgedDenialBouncesNothingProtected(t *testing.T) {
 		{"enforce, switched off", Config{Store: oneEntry{mode: mtasts.Enforce}, NoMTASTS: true}, 0, true},
 		{"store cannot be read", Config{Store: oneEntry{err: errBroken}}, ByMTASTS, true},
 		{"DANE required", Config{RequireDANE: true}, ByOperator | ByDANE, false},
+		{"route required", Config{RequireRoute: true}, 0, true},
+		{"records pinned", Config{Overrides: map[string]Override{"example.org": {Pin: []dane.Record{pinned}}}}, ByOperator | ByDANE, false},
 	} {
 		for _, chain := range [][3]dnssec.Status{ // MX, A, AAAA
 			{secure, secure, secure}, {insecure, secure, secure}, {secure, insecure, secure}, {secure, secure, insecure}, {insecure, insecure, insecure},

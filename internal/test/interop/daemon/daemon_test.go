@@ -2,7 +2,7 @@ package daemon
 
 import "testing"
 
-// No port is given to two tests, also if no server listens at it yet.
+// No port is given to two tests, even if no server listens at it yet.
 func TestFreePortIsGivenOnce(t *testing.T) {
 	given := map[int]bool{}
 	for range 500 { // of 10,000: by chance, some would be equal
