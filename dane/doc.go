@@ -31,8 +31,8 @@
 //	}
 //	switch found.State {
 //	case dane.Usable:
-//		// in tls.Config.VerifyConnection:
-//		names := dane.ReferenceNames(found.BaseDomain, route)
+//		// in tls.Config.VerifyConnection, with InsecureSkipVerify set:
+//		names := dane.ReferenceNames(found.BaseDomain, dane.Route{Secure: isMXSecure, NextHop: "example.org"})
 //		match, err := dane.Verify(state.PeerCertificates, found.Usable, names, time.Now())
 //	case dane.Unusable:
 //		// the session must be encrypted

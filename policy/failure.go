@@ -68,7 +68,7 @@ func unroutable(problem hop.Problem) *Error {
 func notADomain(domain string, err error) *Error {
 	failure := &Error{Domain: domain, Permanent: true, Status: "5.1.2", Err: err}
 	if domain == "" {
-		failure.Detail = "the domain is empty"
+		failure.Detail, failure.Err = "the domain is empty", ErrDomain
 	}
 	return failure
 }

@@ -220,10 +220,10 @@ func (r *Resolver) Run(ctx context.Context) { r.mtasts.Run(ctx) }
 // is an *Error: permanent for a domain that accepts no mail or does not exist
 // (ErrNullMX, ErrNoDomain, ErrDomain, ErrLoop), temporary if the MX lookup
 // failed or ctx ended. A DNS answer that is not secure makes ErrNullMX, ErrNoDomain
-// and ErrLoop temporary while DANE is mandatory, records are pinned, the route is required,
-// an enforced MTA-STS policy is in force, or the store of policies cannot be read: the
-// answer may be forged. They are temporary too for an Override.NextHop or the option Via,
-// which the operator can correct, and so is ErrConfig.
+// and ErrLoop temporary while DANE is mandatory or pinned, an enforced MTA-STS policy is in
+// force, or the store of policies cannot be read: the answer may be forged. They are
+// temporary too for an Override.NextHop or the option Via, which the operator can
+// correct, and so is ErrConfig.
 func (r *Resolver) Resolve(ctx context.Context, domain string, options ...Option) (*Plan, error) {
 	if len(options) == 0 {
 		// What is kept has canonical names. So the usual hit needs no conversion.
@@ -236,6 +236,7 @@ func (r *Resolver) Resolve(ctx context.Context, domain string, options ...Option
 		asked, failure = asked.with(options, Level(r.general.Floor), r.port)
 	}
 	if failure != nil {
+		failure.Floor = Level(r.general.Least())
 		return nil, failure
 	}
 	if len(options) > 0 || asked != (request{domain: domain}) {
@@ -280,12 +281,12 @@ type making struct {
 	asked    request
 	forgets  uint64 // calls of Forget before the operator was asked
 	question question
-	complete bool // question is what the operator says
+	complete bool // question is set
 	memory   source.Memory
 }
 
-// AtOnce makes the plan to which lookups would lead if they found all facts in memory. It
-// returns false if they would not, or if the dnssec.Resolver has no method that tells.
+// AtOnce makes the plan from memory alone. It returns false if memory does not have all
+// facts, or if the dnssec.Resolver is no source.Recaller.
 func (m *making) AtOnce() (*Plan, bool, error) {
 	m.memory = source.Memory{MTASTS: m.mtasts, Hosts: m.hosts, Now: m.now}
 	if m.memory.DNS, _ = m.dns.(source.Recaller); m.memory.DNS == nil {

@@ -31,7 +31,7 @@ func explained(t *testing.T, r *policy.Resolver, domain string) string {
 }
 
 // X: what an explanation says.
-func TestXExplain(t *testing.T) {
+func TestXExplanationSaysWhatWasFound(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	zeros := func(n int) string { return strings.Repeat("00", n) }
@@ -118,7 +118,7 @@ func TestXExplain(t *testing.T) {
 }
 
 // X: programs get the same facts.
-func TestXPlanInJSON(t *testing.T) {
+func TestXPlanInJSONHasTheSameFacts(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("alias.test").MX("mx.alias.test").Add("mx CNAME host")

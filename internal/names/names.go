@@ -17,7 +17,7 @@ import (
 // These are the errors of [Canonical]. Their texts follow "not a domain name: ".
 var (
 	// ErrSyntax is for a name that is not a Domain: see [IsDomain].
-	ErrSyntax = errors.New("it has other characters than a domain name, or is too long")
+	ErrSyntax = errors.New("it is too long, has an empty label, or has characters that no domain name has")
 	// ErrALabels is for an internationalized name that has no form in A-labels.
 	ErrALabels = errors.New("it cannot be written in A-labels")
 	// ErrAddress is for a name whose last label is a number, as in an IPv4

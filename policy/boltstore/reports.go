@@ -437,9 +437,8 @@ func (r *Reports) update(ctx context.Context, f func(*dayCursors) error) error {
 
 func (r *Reports) failed(err error) error { return r.store.withPath(closedError(err)) }
 
-// dayCursors has a cursor for the bucket of a day, which is kept as long as only that day
-// is wanted. Buckets must not be deleted meanwhile. The zero value of all but tx is ready
-// for use.
+// dayCursors has a cursor for the bucket of one day, and replaces it when another day is
+// asked for. Buckets must not be deleted meanwhile. Only tx has to be set.
 type dayCursors struct {
 	tx   *bolt.Tx
 	last *bolt.Cursor // nil if there is none

@@ -59,8 +59,8 @@ type domainSums struct {
 	domain string
 }
 
-// readSums reads the header of a domain. If there is none, there are no sums. The cursor
-// may be shared by calls one after another, because a new one costs more than its use.
+// readSums reads the header of a domain. If there is none, there are no sums. Calls one
+// after another may share a cursor: a new one costs more than its use.
 func readSums(cursor *bolt.Cursor, domain string) (*domainSums, error) {
 	s := &domainSums{cursor: cursor, domain: domain}
 	if cursor == nil {

@@ -27,7 +27,8 @@ type Mail struct {
 	// Message is a message of RFC 5322 with its header, of Size octets, such as
 	// an *os.File or a *bytes.Reader. Its lines end in CRLF or LF. It is read
 	// several times and concurrently, in pieces, and must not change until Send
-	// returns. nil is allowed only with Size 0.
+	// returns. nil is allowed only with Size 0, which means a message without octets;
+	// it is an error if Message has any.
 	Message io.ReaderAt
 	Size    int64
 	// Convert8Bit permits the conversion of 8-bit text to quoted-printable or
@@ -120,6 +121,11 @@ func newMessage(mail *Mail, options []policy.Option) (*message, *policy.Error) {
 	}
 	if m.text == nil || m.size < 0 {
 		return nil, unreadable(errors.New("Mail.Message is nil or Mail.Size is negative"))
+	}
+	if m.size == 0 {
+		if n, _ := m.text.ReadAt(make([]byte, 1), 0); n > 0 {
+			return nil, unreadable(errors.New("Mail.Size is 0, and Mail.Message has octets; set it to their number"))
+		}
 	}
 	path, err := parseReturnPath(mail.From)
 	if err != nil {

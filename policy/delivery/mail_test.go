@@ -139,6 +139,7 @@ func TestMalformedParameters(t *testing.T) {
 		"no message":       {func(m *Mail) { m.Message = nil }, "x@a.example: 451 4.3.0"},
 		"a negative size":  {func(m *Mail) { m.Size = -1 }, "x@a.example: 451 4.3.0"},
 		"a short message":  {func(m *Mail) { m.Size++ }, "x@a.example: 451 4.3.0"},
+		"a forgotten size": {func(m *Mail) { m.Size = 0 }, "x@a.example: 451 4.3.0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(nil)

@@ -41,6 +41,8 @@ func (s *SmartHost) options(given []policy.Option) ([]policy.Option, error) {
 	switch {
 	case s == nil:
 		return given, nil
+	case s.Host == "":
+		return nil, errors.New("SmartHost has no Host; set it to the name of the relay")
 	case s.Username == "" && (s.Password != "" || s.Token != nil):
 		return nil, errors.New("SmartHost has a password or token and no Username; set it")
 	case s.Username != "" && s.Password == "" && s.Token == nil:

@@ -232,6 +232,9 @@ func TestForgedDenialLiftsNoDemand(t *testing.T) {
 		want   string
 	}{
 		{"nothing is demanded", policy.Config{}, notFound},
+		{"TLS", policy.Config{Floor: policy.Encrypted}, "encrypt protocols=>=TLSv1.2"},
+		{"TLS of this domain", policy.Config{Overrides: map[string]policy.Override{domain: {Floor: policy.Encrypted}}}, "encrypt protocols=>=TLSv1.2"},
+		{"authentication", policy.Config{Floor: policy.Authenticated}, temp},
 		{"the route", policy.Config{RequireRoute: true}, temp},
 		{"a pinned key", policy.Config{Overrides: map[string]policy.Override{domain: {Pin: []dane.Record{pinned}}}}, temp},
 		{"DANE", policy.Config{RequireDANE: true}, temp},
@@ -244,6 +247,17 @@ func TestForgedDenialLiftsNoDemand(t *testing.T) {
 			if got := postfix.Policy(plan, err, postfix.Options{}); written(got) != test.want {
 				t.Errorf("%s, %s: %s, want %s", test.name, denied, written(got), test.want)
 			}
+			// It cannot say "encrypt".
+			want := strings.Replace(test.want, "encrypt protocols=>=TLSv1.2", temp, 1)
+			if got := postfix.Policy(plan, err, postfix.Options{Client: postfix.Sendmail}); written(got) != want {
+				t.Errorf("%s, %s, sendmail: %s, want %s", test.name, denied, written(got), want)
+			}
 		}
+	}
+	// What is demanded of one host counts while the MX records name that host.
+	w := world{insecureMX: true, hosts: []mx{{name: one, insecure: true, noAddr: true}, {name: two, insecure: true, noAddr: true}}}
+	plan, err := w.resolve(t, policy.Config{HostOverrides: map[string]policy.HostOverride{two: {Floor: policy.Encrypted}}})
+	if got := postfix.Policy(plan, err, postfix.Options{}); written(got) != "encrypt protocols=>=TLSv1.2" {
+		t.Errorf("a host: %s", written(got))
 	}
 }

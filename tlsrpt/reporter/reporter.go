@@ -227,7 +227,7 @@ func (r *Reporter) Run(ctx context.Context) {
 // the time until wait for the next call, which has a new order. So do those that would
 // come after most others, if the Store has more jobs, which may come before them.
 func (r *Reporter) beginDue(ctx context.Context, until time.Time, more bool, attempts *sync.WaitGroup) {
-	next := make(chan begun) // to a goroutine whose attempt has ended, which has a large enough stack
+	next := make(chan begun) // to a goroutine whose attempt has ended: its stack has grown already
 	defer close(next)
 	for _, p := range r.queue.due(time.Now()) {
 		slot := r.lanes.Enter(ctx)

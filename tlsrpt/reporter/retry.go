@@ -42,8 +42,8 @@ func (r *Reporter) retry(ctx context.Context, j job, p *progress, last result, e
 
 // finish deletes the part that was reported and removes the job. If the program
 // ends before that, even between two endpoints, or cannot reach the Store for longer than
-// the lease, the report is sent again to all of them. What they got already they can ignore,
-// because the ID is the same, which is its purpose (RFC 8460 section 5.3).
+// the lease, the report is sent again to all of them. Those that have it recognize it by its
+// ID, which is the same (RFC 8460 section 5.3).
 func (r *Reporter) finish(ctx context.Context, j job, p *progress) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()

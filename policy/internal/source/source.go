@@ -49,9 +49,9 @@ func (l *Lookups) Remembered(ctx context.Context, domain string) (*mtasts.Policy
 	return l.MTASTS.Remembered(ctx, domain)
 }
 
-// Memory says the same as Lookups, as long as memory has it. It asks nobody and never
-// waits, so contexts do not matter. What memory does not have is an error, and [Memory.Missed]
-// is true from then on: what was made of the answers is not to be used.
+// Memory answers as Lookups does, from memory alone. It asks nobody and never waits, so
+// contexts do not matter. What memory does not have is an error, and [Memory.Missed] is true
+// from then on: what was made from the answers must not be used.
 type Memory struct {
 	DNS    Recaller
 	MTASTS *mtasts.Client

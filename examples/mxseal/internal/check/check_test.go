@@ -109,7 +109,7 @@ func TestVerdictsAndExitStatus(t *testing.T) {
 		{"-connect sts.test", 0, []string{"MTA-STS met"}},
 		{"plain.test", 1, []string{`what to do: "mxseal advise plain.test" says`, "plain.test: unprotected: an attacker on the path can prevent TLS with mx.plain.test"}},
 		{"-connect plain.test", 1, []string{"TLS 1.3: a sender would use it"}},
-		{"-connect clear.test", 1, []string{"no TLS: a sender would use it", "does not offer STARTTLS"}},
+		{"-connect clear.test", 1, []string{"clear.test: unprotected: mx.clear.test gets mail in cleartext, ", "no TLS: a sender would use it", "does not offer STARTTLS"}},
 		{"open.test", 1, []string{"can redirect mail to a host other than mx.dane.test"}},
 		{"-connect testing.test", 1, []string{"MTA-STS not met: the policy does not list the host"}},
 		{"[192.0.2.99]", 1, []string{"an address literal"}},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"net"
 	"strings"
 
@@ -57,6 +58,9 @@ func run(ctx context.Context, env *cli.Env, args []string) int {
 		return cli.ExitUsage
 	}
 	settings, err := config.Read(*file)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w; name the configuration of the daemon with -config", err)
+	}
 	if err != nil {
 		flags.Complain(env, err)
 		return exitUnknown

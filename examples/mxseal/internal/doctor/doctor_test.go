@@ -50,6 +50,22 @@ func TestExamineFindsWrongSetting(t *testing.T) {
 		{"too old", "3.5.25", func(*postfix, *config.Config) {}, problem, "too old", ""},
 		{"no map", "3.7.11", set("smtp_tls_policy_maps", ""), problem, "does not ask", "socketmap:unix:mxseal/policy.sock:QUERY"},
 		{"no map in 3.11", "3.11.6", set("smtp_tls_policy_maps", ""), problem, "does not ask", ":QUERYwithTLSRPT"},
+		{"no map, and a daemon at another path", "3.7.11", func(p *postfix, c *config.Config) {
+			p.settings["smtp_tls_policy_maps"] = ""
+			c.Socketmap.Listen = []config.Address{{Kind: "unix", Where: "/var/spool/postfix/m/policy"}}
+		}, problem, "does not ask", "socketmap:unix:m/policy:QUERY"},
+		{"no map, no chroot, and a daemon elsewhere", "3.7.11", func(p *postfix, c *config.Config) {
+			p.settings["smtp_tls_policy_maps"], p.chrooted = "", false
+			c.Socketmap.Listen = []config.Address{{Kind: "unix", Where: "/run/policy.sock"}}
+		}, problem, "does not ask", "socketmap:unix:/run/policy.sock:QUERY"},
+		{"no map, and a daemon at a port", "3.7.11", func(p *postfix, c *config.Config) {
+			p.settings["smtp_tls_policy_maps"] = ""
+			c.Socketmap.Listen = []config.Address{{Kind: "unix", Where: "/run/policy.sock"}, {Kind: "inet", Where: "127.0.0.1:8642"}}
+		}, problem, "does not ask", "socketmap:inet:127.0.0.1:8642:QUERY"},
+		{"no map, and the socket of systemd", "3.7.11", func(p *postfix, c *config.Config) {
+			p.settings["smtp_tls_policy_maps"] = ""
+			c.Socketmap.Listen = []config.Address{{Kind: "systemd", Where: "policy"}}
+		}, problem, "does not ask", "socketmap:unix:mxseal/policy.sock:QUERY"},
 		{"proxymap", "3.7.11", set("smtp_tls_policy_maps", "proxy:socketmap:unix:mxseal/policy.sock:QUERY"), problem, "proxymap", "socketmap"},
 		{"the map of later versions", "3.9.4", set("smtp_tls_policy_maps", "socketmap:unix:mxseal/policy.sock:QUERYwithTLSRPT"), problem, "refuses", ":QUERY"},
 		{"the map of earlier versions", "3.10.0", set("smtp_tls_policy_maps", "socketmap:unix:mxseal/policy.sock:QUERY"), advice, "does not report", ":QUERYwithTLSRPT"},
@@ -115,6 +131,20 @@ func TestExamineFindsWrongSetting(t *testing.T) {
 	for _, text := range []string{"", "x", "3", "3.x"} {
 		if v, err := parseVersion(text); err == nil && text != "3" {
 			t.Errorf("%q is %+v", text, v)
+		}
+	}
+}
+
+// If smtp(8) can reach no socket of the daemon, the configuration of the daemon is wrong too.
+func TestDaemonOutsideOfChrootIsFound(t *testing.T) {
+	for _, table := range []string{"", "socketmap:unix:/run/policy.sock:QUERY"} {
+		p, c := right("3.7.11"), new(config.Config)
+		p.settings["smtp_tls_policy_maps"] = table
+		c.Socketmap.Listen = []config.Address{{Kind: "unix", Where: "/run/policy.sock"}}
+		found := examine(p, c)
+		if len(found) != 2 || !strings.Contains(found[0].text, `set socketmap.listen to ["unix:/var/spool/postfix/mxseal/policy.sock"]`) ||
+			len(found[1].lines) != 1 || !strings.Contains(found[1].lines[0], "socketmap:unix:mxseal/policy.sock:QUERY") {
+			t.Errorf("%q: %+v", table, found)
 		}
 	}
 }
@@ -208,7 +238,7 @@ func TestPrintedCommandsCorrectRealPostfix(t *testing.T) {
 		t.Errorf("after %d commands:\n%s", ran, text)
 	}
 	for _, want := range []struct{ options, value string }{
-		{"-h smtp_tls_policy_maps", "inline:{ { own.example = encrypt } }, regexp:/etc/own$$, socketmap:unix:mxseal/policy.sock:QUERY"},
+		{"-h smtp_tls_policy_maps", "inline:{ { own.example = encrypt } }, regexp:/etc/own$$, socketmap:inet:127.0.0.1:1:QUERY"},
 		{"-x -P rewrite-out/unix/transport_maps", "rewrite-out/unix/transport_maps = hash:/etc/own,hash:/etc/transport,socketmap:unix:mxseal/transport.sock:transport"},
 	} {
 		value, err := exec.CommandContext(t.Context(), "postconf", append([]string{"-c", dir}, strings.Fields(want.options)...)...).Output()

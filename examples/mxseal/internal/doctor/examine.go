@@ -42,7 +42,7 @@ func examine(p *postfix, c *config.Config) (all []finding) {
 	if c.Relay.Transport != nil && c.Socketmap.Listen == nil {
 		return all // the relay sends the mail
 	}
-	all = append(all, p.examineMap()...)
+	all = append(all, p.examineMap(c)...)
 	all = append(all, p.examineLevel(c)...)
 	all = append(all, p.examineDANE(c)...)
 	if p.settings["smtp_tls_CAfile"] == "" && p.settings["smtp_tls_CApath"] == "" {
@@ -85,19 +85,20 @@ func (p *postfix) mapName() string {
 }
 
 // examineMap checks smtp_tls_policy_maps.
-func (p *postfix) examineMap() (all []finding) {
+func (p *postfix) examineMap(c *config.Config) (all []finding) {
 	tables, table := p.settings["smtp_tls_policy_maps"], ""
 	for _, each := range strings.FieldsFunc(tables, isSeparator) {
 		if strings.Contains(each, "socketmap:") {
 			table = each
 		}
 	}
-	right := "smtp_tls_policy_maps = " + withTable(tables, table, "socketmap:unix:mxseal/policy.sock:"+p.mapName())
+	listener, unreachable := p.listener(c)
+	right := "smtp_tls_policy_maps = " + withTable(tables, table, "socketmap:"+listener+":"+p.mapName())
 	rest, direct := strings.CutPrefix(table, "socketmap:")
 	colon := strings.LastIndexByte(rest, ':')
 	switch {
 	case table == "":
-		return []finding{{problem, "Postfix does not ask mxseal", []string{right}}}
+		return append(unreachable, finding{problem, "Postfix does not ask mxseal", []string{right}})
 	case !direct:
 		return []finding{{problem, "proxymap serves many smtp processes one after the other, and one slow answer holds up all mail", []string{right}}}
 	case colon < 0:
@@ -115,7 +116,7 @@ func (p *postfix) examineMap() (all []finding) {
 		network, where = "unix", path
 		switch {
 		case filepath.IsAbs(path) && p.chrooted:
-			return append(all, finding{problem, "smtp(8) is chrooted, and does not find " + path, []string{right}})
+			return append(append(all, unreachable...), finding{problem, "smtp(8) is chrooted, and does not find " + path, []string{right}})
 		case !filepath.IsAbs(path):
 			where = filepath.Join(p.settings["queue_directory"], path)
 		}
@@ -124,6 +125,24 @@ func (p *postfix) examineMap() (all []finding) {
 		all = append(all, finding{problem, fmt.Sprintf("mxseal does not answer at %s: %v", address, err), nil})
 	}
 	return all
+}
+
+// listener returns the first address in socketmap.listen that smtp(8) can reach, as in socketmap_table(5). If there is
+// none, it returns the usual one, and what is wrong.
+func (p *postfix) listener(c *config.Config) (address string, unreachable []finding) {
+	const usual = "mxseal/policy.sock" // also that of the systemd unit
+	queue := p.settings["queue_directory"]
+	for _, at := range c.Socketmap.Listen {
+		path, inQueue := strings.CutPrefix(at.Where, queue+"/")
+		switch {
+		case at.Kind == "inet", at.Kind == "unix" && (inQueue || !p.chrooted):
+			return at.Kind + ":" + path, nil
+		case at.Kind == "systemd":
+			return "unix:" + usual, nil
+		}
+		unreachable = []finding{{problem, fmt.Sprintf("mxseal listens at %s, which smtp(8) does not find in its chroot: set socketmap.listen to [\"unix:%s\"] in the configuration of mxseal", at.Where, filepath.Join(queue, usual)), nil}}
+	}
+	return "unix:" + usual, unreachable
 }
 
 // withTable returns a setting with one table in the place of another, or after all others if that is "". The tables of

@@ -47,7 +47,8 @@ func TestExamineFindsWrongRelaySetting(t *testing.T) {
 		{"larger messages", func(p *postfix, _ *config.Config) { p.settings["message_size_limit"] = "26214401" }, advice, "26214401", "message_size_limit = 26214400"},
 		{"any size", func(p *postfix, _ *config.Config) { p.settings["message_size_limit"] = "0" }, advice, "any number", "message_size_limit = 26214400"},
 		{"TLS policies too", func(p *postfix, c *config.Config) {
-			c.Socketmap.Listen, p.settings["smtp_tls_policy_maps"] = c.Relay.LMTP, ""
+			c.Socketmap.Listen = []config.Address{{Kind: "systemd", Where: "policy"}}
+			p.settings["smtp_tls_policy_maps"] = ""
 		}, problem, "Postfix does not ask mxseal", "smtp_tls_policy_maps"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -70,10 +71,12 @@ func page(at, file string) (address config.Address, err error) {
 	}
 	settings, err := config.Read(file)
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return address, fmt.Errorf("%w; name the configuration of the daemon with -config", err)
 	case err != nil:
 		return address, err
 	case len(settings.HTTP.Listen) == 0:
-		return address, fmt.Errorf("%s has no http.listen, so the daemon cannot be asked", file)
+		return address, fmt.Errorf("%s has no http.listen, so the daemon cannot be asked; add it, and restart the daemon", file)
 	}
 	return settings.HTTP.Listen[0], nil
 }

@@ -80,7 +80,7 @@ var words = [...]string{Temporary: "TEMP ", Permanent: "PERM ", NotFound: "NOTFO
 // waits for the answer any more, with the cause ErrCrowded if the client lost its place.
 type Map func(ctx context.Context, key string) Reply
 
-// ErrCrowded is why an answer was abandoned whose client had to leave, because there were too many. It may ask again.
+// ErrCrowded is the cause if the client of a request lost its place because there were too many. It may ask again.
 var ErrCrowded = errors.New("socketmap: there are too many connections")
 
 // Server answers requests. Make one with New. It is safe for concurrent use.
@@ -164,9 +164,8 @@ func (s *Server) leave(c *client) {
 }
 
 // makeRoom closes the connection that has been idle for the longest time, so that clients which ask for nothing cannot
-// keep out others. If there is none, it closes the one that has waited for its answer for the longest time: requests
-// whose answers take long cannot keep out those whose answers are there. Postfix connects again when its connection
-// was closed.
+// keep out others. If there is none, it closes the one that has waited for its answer for the longest time, so that slow
+// answers cannot keep out quick ones. Postfix connects again when its connection was closed.
 func (s *Server) makeRoom() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

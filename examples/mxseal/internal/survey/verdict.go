@@ -52,6 +52,9 @@ func Worst(a, b Verdict) Verdict {
 // judge sets the verdict, the reason and the problems.
 func (r *Result) judge() {
 	r.Verdict, r.Why = judgePlan(r.Plan)
+	if i := slices.IndexFunc(r.Sessions, func(s *Session) bool { return s.OK && s.TLS == "" }); i >= 0 {
+		r.Why = r.Sessions[i].Host + " gets mail in cleartext, which anyone on the path can read"
+	}
 	failed := r.failures()
 	for _, f := range failed {
 		r.Problems = append(r.Problems, f.problem)

@@ -159,8 +159,8 @@ func (s *server) eventRow(e Event) eventRow {
 	return eventRow{s.moment(e.Time), e.Bad, e.Domain, e.Text}
 }
 
-// events shows the latest events, the latest first. The key of an event is its own, so that events that come
-// while one reads do not move the next page.
+// events shows the latest events, the latest first. Each event keeps its key, so that new ones do not move the
+// next page.
 func (s *server) events(_ context.Context, q query) (string, any) {
 	return "events", look(s.Events.Latest(), q, func(e Event) (key, domain string, ok bool) {
 		return fmt.Sprintf("%020d", math.MaxUint64-e.Number), e.Domain, true

@@ -270,7 +270,7 @@ func TestLatestEventsAreKept(t *testing.T) {
 	}
 }
 
-// Who pages through the events sees each once, although more come, until those that follow are forgotten.
+// A reader who goes from page to page sees each event once, although more come, until those that follow are forgotten.
 func TestEventsDoNotMoveWhilePaging(t *testing.T) {
 	t.Parallel()
 	c := newConfig(policytest.New(t))

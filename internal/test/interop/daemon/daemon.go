@@ -121,29 +121,46 @@ func Loopback() string {
 	return fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250))
 }
 
-// FreePort returns a port of 127.0.0.1 that is free for TCP and UDP. It is not
-// in the range of ephemeral ports, so that no outgoing connection takes it
-// before the server does.
+// FreePort returns a port of 127.0.0.1 that is free for TCP and UDP, and that no other
+// test gets until this one ends: between the choice and the start of the server, another
+// could choose the same one. It is not in the range of ephemeral ports, so that no outgoing
+// connection takes it.
 func FreePort(t testing.TB) int {
 	t.Helper()
+	const first, ports = 10000, 10000
 	for range 100 {
-		port := 10000 + rand.IntN(20000)
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-		tcp, err := net.Listen("tcp", addr)
+		port := first + rand.IntN(ports)
+		// Tests of other processes hold theirs in the same way.
+		held, err := net.ListenPacket("udp", loopback(port+ports))
 		if err != nil {
 			continue
 		}
-		udp, err := net.ListenPacket("udp", addr)
-		tcp.Close()
-		if err != nil {
+		if !isFree(port) {
+			held.Close()
 			continue
 		}
-		udp.Close()
+		t.Cleanup(func() { held.Close() })
 		return port
 	}
 	t.Fatal("no port is free for both TCP and UDP")
 	return 0
 }
+
+func isFree(port int) bool {
+	tcp, err := net.Listen("tcp", loopback(port))
+	if err != nil {
+		return false
+	}
+	defer tcp.Close()
+	udp, err := net.ListenPacket("udp", loopback(port))
+	if err != nil {
+		return false
+	}
+	udp.Close()
+	return true
+}
+
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 // Run runs a program and returns its output. The test fails if the program
 // fails.
