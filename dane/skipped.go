@@ -44,10 +44,35 @@ func Skipped(records []Record) []Skip {
 // DANE-EE record. The arguments are those of [Verify]. The result is never a reason to
 // trust the server.
 func (s Skip) WouldMatch(chain []*x509.Certificate, names []string, now time.Time) bool {
-	record := s.Record
-	if record.Usage == PKIXTA || record.Usage == PKIXEE {
-		record.Usage += DANETA - PKIXTA
+	return WouldMatch([]Skip{s}, chain, names, now)[0]
+}
+
+// WouldMatch reports for each record what [Skip.WouldMatch] does. The server chooses the
+// certificates, and its domain the records, so all of them together take no more work than one
+// call of [Verify]. What that is not enough for does not match.
+func WouldMatch(skipped []Skip, chain []*x509.Certificate, names []string, now time.Time) []bool {
+	matches := make([]bool, len(skipped))
+	if len(chain) == 0 || chain[0] == nil {
+		return matches
 	}
-	_, err := Verify(chain, []Record{record}, names, now)
-	return err == nil
+	records := make([]Record, len(skipped))
+	for i, skip := range skipped {
+		records[i] = skip.Record
+		if records[i].Usage == PKIXTA || records[i].Usage == PKIXEE {
+			records[i].Usage += DANETA - PKIXTA
+		}
+	}
+	var v Verifier
+	leaf, s := candidate{cert: chain[0]}, newSearch(v, chain, records, names, now)
+	for i := range records {
+		switch r := &records[i]; {
+		case v.unusable(r) != nil:
+		case r.Usage == DANEEE:
+			matches[i] = leaf.matches(v, r)
+		default:
+			_, why := s.record(r)
+			matches[i] = why == nil
+		}
+	}
+	return matches
 }

@@ -1,11 +1,14 @@
 package dane_test
 
 import (
+	"crypto/x509"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/mxseal/mxseal/dane"
+	"github.com/mxseal/mxseal/internal/test/testpki"
 	"github.com/mxseal/mxseal/policy/policytest"
 )
 
@@ -65,5 +68,38 @@ func TestXSkippedRecords(t *testing.T) {
 		if len(skipped)+len(dane.Select(tt.records)) != len(tt.records) {
 			t.Errorf("%s: skipped and selected are not all records", tt.name)
 		}
+	}
+}
+
+// A hostile domain has many records that are skipped, and its server many authorities that may
+// have issued each other. To look for those that would match takes as much work as one
+// verification, and not as one for each record.
+func TestWorkForSkippedRecordsIsBounded(t *testing.T) {
+	t.Parallel()
+	var chain []*x509.Certificate
+	var authority *testpki.Entity
+	var records []dane.Record
+	for range 31 {
+		authority = testpki.Root(t, "X")
+		chain = append(chain, authority.Cert)
+		record, err := dane.NewRecord(authority.Cert, dane.DANETA, dane.SPKI, dane.SHA256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		record.Usage = dane.PKIXTA
+		records = append(records, record)
+	}
+	names := []string{"mx.example.org"}
+	chain = append([]*x509.Certificate{authority.Server(t, names).Cert}, chain...)
+	skipped := dane.Skipped(records)
+	last := len(skipped) - 1
+	if !skipped[last].WouldMatch(chain, names, testpki.Now) {
+		t.Fatal("the record of the authority does not match by itself")
+	}
+	if slices.Contains(dane.WouldMatch(skipped, chain, names, testpki.Now), true) {
+		t.Error("the records before it have not used up the work")
+	}
+	if got := dane.WouldMatch(skipped, nil, names, testpki.Now); slices.Contains(got, true) || len(got) != len(skipped) {
+		t.Errorf("without certificates: %v", got)
 	}
 }

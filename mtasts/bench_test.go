@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/test/heapsize"
 	"github.com/mxseal/mxseal/mtasts"
 )
 
@@ -149,23 +150,15 @@ func BenchmarkMillion(b *testing.B) {
 	e, _ := first.Get(context.Background(), "x.example")
 	for b.Loop() {
 		c := newWorld(b).client(b, withStore(oneStore{first, e}), func(config *mtasts.Config) { config.MaxPolicies, config.Memory = n, 2<<30 })
-		before := heapInUse()
+		before := heapsize.Used()
 		for i := range n {
 			if r, err := c.Lookup(context.Background(), fmt.Sprintf("domain%d.example", i)); err != nil || r.Policy == nil {
 				b.Fatal(err, r.Err)
 			}
 		}
-		b.ReportMetric(float64(heapInUse()-before)/n, "bytes/policy")
+		b.ReportMetric(float64(heapsize.Used()-before)/n, "bytes/policy")
 		runtime.KeepAlive(c)
 	}
-}
-
-func heapInUse() int64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
 }
 
 // Fetches of policies from an HTTPS server on the loopback interface, in the same

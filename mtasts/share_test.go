@@ -244,3 +244,47 @@ func TestClosedClientSharesNoFailure(t *testing.T) {
 		}
 	})
 }
+
+// slowLeased is a store whose Put takes nearly as long as a Client waits. It calls asked
+// first.
+type slowLeased struct {
+	*leased
+	asked func()
+}
+
+func (s slowLeased) Put(ctx context.Context, e mtasts.Entry) error {
+	s.asked()
+	select {
+	case <-time.After(1900 * time.Millisecond):
+	case <-ctx.Done():
+	}
+	return s.leased.Put(ctx, e)
+}
+
+// A fetched policy applies before the store has it. What lookups read then is not changed any
+// more, even if the policy is close to its end when the store has it: the race detector would
+// notice.
+func TestPublishedStateIsNotChanged(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.publish("1", strings.Replace(enforce, "86400", "2", 1))
+		expiring := false
+		var c *mtasts.Client
+		reads := make(chan mtasts.Result, 1)
+		store := slowLeased{newLeased(), sync.OnceFunc(func() {
+			go func() {
+				r, _ := c.Lookup(t.Context(), domain)
+				reads <- r
+			}()
+		})}
+		c = w.client(t, withStore(store), func(config *mtasts.Config) {
+			config.OnEvent = func(e mtasts.Event) { expiring = expiring || e.Kind == mtasts.ExpiringSoon }
+		})
+		if r := lookup(t, c); r.Policy == nil || !expiring {
+			t.Errorf("%+v, expiring %v", r, expiring)
+		}
+		if r := <-reads; r.Policy == nil || r.Err != nil {
+			t.Errorf("while the store was writing: %+v", r)
+		}
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy/internal/hop"
@@ -13,7 +14,7 @@ import (
 
 // S11: a domain in which no host has an address is a permanent failure if no lookup
 // failed and nothing else is known of a host (RFC 5321 section 5.1).
-func TestS11NoAddress(t *testing.T) {
+func TestS11NoAddressIsPermanent(t *testing.T) {
 	t.Parallel()
 	const insecure, secure = dnssec.Insecure, dnssec.Secure
 	deny := func(f *fakeDNS, status dnssec.Status, host string) {
@@ -102,9 +103,10 @@ func TestS11NoAddress(t *testing.T) {
 
 // S11: the denial is judged by its weakest part. While something protects the
 // domain, what may be forged does not bounce its mail.
-func TestS11ForgedDenial(t *testing.T) {
+func TestS11ForgedDenialBouncesNothingProtected(t *testing.T) {
 	t.Parallel()
 	const insecure, secure = dnssec.Insecure, dnssec.Secure
+	pinned := dane.Record{Usage: dane.DANEEE, Selector: dane.SPKI, MatchingType: dane.SHA256, Data: make([]byte, 32)}
 	for _, test := range []struct {
 		name        string
 		config      Config
@@ -117,6 +119,8 @@ func TestS11ForgedDenial(t *testing.T) {
 		{"enforce, switched off", Config{Store: oneEntry{mode: mtasts.Enforce}, NoMTASTS: true}, 0, true},
 		{"store cannot be read", Config{Store: oneEntry{err: errBroken}}, ByMTASTS, true},
 		{"DANE required", Config{RequireDANE: true}, ByOperator | ByDANE, false},
+		{"route required", Config{RequireRoute: true}, 0, true},
+		{"records pinned", Config{Overrides: map[string]Override{"example.org": {Pin: []dane.Record{pinned}}}}, ByOperator | ByDANE, false},
 	} {
 		for _, chain := range [][3]dnssec.Status{ // MX, A, AAAA
 			{secure, secure, secure}, {insecure, secure, secure}, {secure, insecure, secure}, {secure, secure, insecure}, {insecure, insecure, insecure},
@@ -151,7 +155,7 @@ func TestS11ForgedDenial(t *testing.T) {
 
 // S12: the operator's next hop is not the recipient's fault: the mail waits, also
 // if the answer is secure, and the text names the next hop.
-func TestS12NextHop(t *testing.T) {
+func TestS12MissingNextHopMakesMailWait(t *testing.T) {
 	t.Parallel()
 	for _, status := range []dnssec.Status{dnssec.Secure, dnssec.Insecure} {
 		for _, test := range []struct {

@@ -89,6 +89,9 @@ type Error struct {
 	Status string
 	// Detail says what happened, and what to do if that is known.
 	Detail string
+	// Floor is what the operator demands of all mail hosts of the domain, for a client that
+	// has a list of its own. Refused means that it is not known.
+	Floor Level
 	// Err is the cause; nil if there is no other error.
 	Err error
 

@@ -46,7 +46,7 @@ func TestErrorIsOneLine(t *testing.T) {
 
 // X: a plan whose A and AAAA lookups both failed is explained without broken
 // lines.
-func TestExplanationOfTwoFailedLookups(t *testing.T) {
+func TestTwoFailedLookupsAreExplained(t *testing.T) {
 	t.Parallel()
 	f := newFakeDNS()
 	f.add(t, dnssec.Secure, "example.org. MX 1 mx.example.org.")
@@ -72,7 +72,7 @@ func TestExplanationOfTwoFailedLookups(t *testing.T) {
 }
 
 // The reply code and the enhanced code are of one class.
-func TestErrorCodes(t *testing.T) {
+func TestErrorCodesAreOfOneClass(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		err      Error
@@ -101,7 +101,7 @@ func TestErrorCodes(t *testing.T) {
 }
 
 // Programs read the reason code and the reply code from JSON.
-func TestErrorJSON(t *testing.T) {
+func TestErrorInJSONHasItsCodes(t *testing.T) {
 	t.Parallel()
 	got, err := json.Marshal(&Error{Domain: "example.org", Reason: "validation-failure", ReasonCode: "tls-version", Status: "4.7.5"})
 	const want = `{"domain":"example.org","reason":"validation-failure","reason_code":"tls-version","by":"none","permanent":false,"reply":451,"status":"4.7.5"}`
@@ -111,7 +111,7 @@ func TestErrorJSON(t *testing.T) {
 }
 
 // After MAIL, RCPT or DATA, the server's own codes are the answer.
-func TestReplied(t *testing.T) {
+func TestCodesOfServerAreTheAnswer(t *testing.T) {
 	t.Parallel()
 	h := &Host{Name: "mx.example.org"}
 	for _, test := range []struct {

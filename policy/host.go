@@ -46,6 +46,8 @@ type Host struct {
 	Addrs []netip.Addr
 	// Level is what a session must prove.
 	Level Level
+	// Floor is the part of it that the operator demands, also of a refused host.
+	Floor Level
 	// By is the set of mechanisms that decided the level.
 	By Mechanism
 	// Why says in one sentence why the host has this level.
@@ -278,10 +280,9 @@ func (h *Host) skippedMatch(chain []*x509.Certificate) string {
 	if h.DANE == nil || len(h.override.Pin) > 0 {
 		return ""
 	}
-	for _, skip := range dane.Skipped(h.DANE.Records) {
-		if skip.WouldMatch(chain, h.ReferenceNames, h.trust.now()) {
-			return fmt.Sprintf("; the record %s would match, and is not used: %s", skip.Record, skip.Reason)
-		}
+	skipped := dane.Skipped(h.DANE.Records)
+	if at := slices.Index(dane.WouldMatch(skipped, chain, h.ReferenceNames, h.trust.now()), true); at >= 0 {
+		return fmt.Sprintf("; the record %s would match, and is not used: %s", skipped[at].Record, skipped[at].Reason)
 	}
 	return ""
 }

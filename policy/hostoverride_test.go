@@ -84,7 +84,7 @@ func TestHostOverrideLowersDANEOnly(t *testing.T) {
 // Decision "Host overrides": an override of a smart host lowers only its DANE too, whatever
 // options are combined. It does not lower its domain's allow-list, the web PKI, or what Login
 // and RequireTLS demand.
-func TestHostOverrideOfASmartHost(t *testing.T) {
+func TestHostOverrideOfSmartHostLowersDANEOnly(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("recipient.example").MX("mx.recipient.example")
@@ -152,7 +152,7 @@ func TestHostOverrideOfASmartHost(t *testing.T) {
 
 // A pin of a host replaces its TLSA records. It says nothing about who named the
 // host, so everything else stays demanded.
-func TestHostPin(t *testing.T) {
+func TestHostPinReplacesTLSA(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("provider.example")

@@ -177,7 +177,7 @@ func TestDecisionTableOnAnInternet(t *testing.T) {
 
 // STS-63, STS-74: a host that the enforced policy does not list gets no mail, whatever
 // certificate it has.
-func TestHostThatIsNotListed(t *testing.T) {
+func TestHostNotInPolicyGetsNoMail(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("listed.example", policytest.Unsigned)
@@ -198,7 +198,7 @@ func TestHostThatIsNotListed(t *testing.T) {
 
 // An attacker in the place of the host gets no session that a policy protects. It gets
 // one if nothing is published. STS-88, DANE-85, DANE-111, OPS-3, TLSA-22.
-func TestImpostor(t *testing.T) {
+func TestImpostorGetsNoProtectedMail(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("dane.example").MX("mx.dane.example")
@@ -279,7 +279,7 @@ func checkOutcomes(t *testing.T, domain string, session tlsrpt.Session, want tls
 }
 
 // RFC 8460 section 4.4: what the report says of the policies.
-func TestSessionPolicies(t *testing.T) {
+func TestSessionNamesItsPolicies(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("signed.example")
@@ -337,7 +337,7 @@ func TestBrokenPolicyIsReported(t *testing.T) {
 // A policy that was seen once protects while an attacker blocks, hides, spoofs or
 // forges everything that is not signed: STS-55, field notes 8, 45 and 55. Plans made
 // during the attack are no weaker than the one before it.
-func TestRememberedPolicyUnderAttack(t *testing.T) {
+func TestRememberedPolicyProtectsUnderAttack(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	domain := inet.Domain("recipient.example", policytest.Unsigned).MX("mx.recipient.example")
@@ -401,7 +401,7 @@ func TestRememberedPolicyUnderAttack(t *testing.T) {
 
 // Whatever happens to signed DNS on its way is an error and never "none":
 // DANE-4, DANE-5, DANE-9, DANE-12, DANE-15 to DANE-19, field notes 1, 13 and 36.
-func TestSignedDNSUnderAttack(t *testing.T) {
+func TestAttackOnSignedDNSIsNeverNone(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("dane.example").MX("mx.dane.example")
@@ -443,7 +443,7 @@ func TestSignedDNSUnderAttack(t *testing.T) {
 
 // Field note 2, TLSA-24: name servers of unsigned zones that fail on TLSA delay no
 // mail, because they are not asked, and the plan does not say that they were.
-func TestBrokenNameServerInUnsignedZone(t *testing.T) {
+func TestBrokenServerOfUnsignedZoneDelaysNoMail(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("recipient.example").MX("mx.provider.example")
@@ -460,7 +460,7 @@ func TestBrokenNameServerInUnsignedZone(t *testing.T) {
 }
 
 // STS-77, STS-79: the id is looked up again, and a new policy counts.
-func TestRecheck(t *testing.T) {
+func TestRecheckFindsNewPolicy(t *testing.T) {
 	t.Parallel()
 	inet, domain, host := movingDomain(t)
 	r := resolver(t, inet)
@@ -487,7 +487,7 @@ func TestRecheck(t *testing.T) {
 }
 
 // A recipient domain in U-labels is the one in A-labels, in every lookup.
-func TestInternationalizedDomain(t *testing.T) {
+func TestULabelsAreLookedUpAsALabels(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("xn--bcher-kva.example", policytest.Unsigned).MX("mx.xn--bcher-kva.example").Policy("enforce", "*.xn--bcher-kva.example")
@@ -560,7 +560,7 @@ func TestResumedSessionIsVerified(t *testing.T) {
 
 // The TLSA records are known before the first connection (DANE-14). Only the addresses
 // of the plan are dialed, and none of a refused host: field note 68, TLSA-11, DANE-113.
-func TestDialContext(t *testing.T) {
+func TestDialContextDialsOnlyThePlan(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("dane.example").MX("mx.dane.example")
@@ -665,7 +665,7 @@ func TestInsecureMXHostsKeepTheirNames(t *testing.T) {
 
 // DANE-6, DANE-7: insecure answers are treated alike, whether the reason is an unsigned
 // delegation, an unknown algorithm, an opt-out span or a missing anchor.
-func TestInsecureIsInsecure(t *testing.T) {
+func TestReasonWhyInsecureDoesNotMatter(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("optout.test", policytest.NSEC3OptOut)

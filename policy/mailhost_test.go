@@ -32,7 +32,7 @@ func addressRecord(name, addr string) string {
 
 // S10: an address of the sender itself is not dialed, however it is written and
 // however the host was found, unless the configuration permits it.
-func TestS10SpecialAddresses(t *testing.T) {
+func TestS10SpecialAddressesAreNotDialed(t *testing.T) {
 	t.Parallel()
 	for _, addr := range []string{
 		"0.0.0.0", "127.0.0.1", "127.255.255.255", "169.254.169.254", "224.0.0.1", "240.0.0.1", "255.255.255.255",
@@ -125,7 +125,7 @@ func TestS10SpecialAddresses(t *testing.T) {
 
 // S10: no other notation of an address in a recipient's domain is understood, so none
 // leads to a connection. Names are looked up only in the DNS.
-func TestS10OtherNotations(t *testing.T) {
+func TestS10OtherNotationsLeadNowhere(t *testing.T) {
 	t.Parallel()
 	for _, domain := range []string{
 		"127.0.0.1", "127.1", "2130706433", "0177.0.0.1", "017700000001", "::1", "127.0.0.1.", "１２７.0.0.1", "127。0。0。1",
@@ -148,7 +148,7 @@ func TestS10OtherNotations(t *testing.T) {
 
 // S10: only the special addresses of a host are left out, and only hosts that have no
 // other address are refused.
-func TestS10OthersAreKept(t *testing.T) {
+func TestS10OtherAddressesAreKept(t *testing.T) {
 	t.Parallel()
 	f := newFakeDNS()
 	f.add(t, dnssec.Insecure, "example.org. MX 1 local.example.org.", "example.org. MX 2 mixed.example.org.", "example.org. MX 3 private.example.org.")
@@ -206,7 +206,7 @@ func (d nat64DNS) NAT64() netip.Prefix { return d.prefix }
 
 // D15: a mail host in the prefix of the NAT64 is judged by the IPv4 address in it, and so
 // is a policy host.
-func TestD15NAT64(t *testing.T) {
+func TestD15HostInNAT64IsJudgedByIPv4(t *testing.T) {
 	t.Parallel()
 	for addr, permitted := range map[string]bool{
 		"2001:db8:64::127.0.0.1":       false,

@@ -40,6 +40,7 @@ type knowledge interface {
 func (r *Resolver) makePlan(ctx context.Context, from knowledge, q question) (*Plan, *Error) {
 	route, failure := r.findRoute(ctx, from, q)
 	if failure != nil {
+		failure.Floor = Level(q.wishes.Least())
 		return nil, failure
 	}
 	plan := &Plan{
@@ -96,17 +97,17 @@ func (r *Resolver) findRoute(ctx context.Context, from knowledge, q question) (h
 // conclude returns the error for a next hop to which no mail can go, according to
 // DNS answers of which the weakest has the given status. failure is permanent. It
 // becomes temporary for a next hop that the operator configured, and if the answer
-// may be forged: it is not secure, and DANE is mandatory (RFC 7672 section 2.2.1) or
-// an enforced MTA-STS policy names mail hosts (RFC 8461 section 5.1). While the store
-// cannot be read, there may be such a policy. known is the policy; if it was not
-// looked up yet, it is now, so that one that the domain has replaced does not count.
+// may be forged: it is not secure, and DANE is mandatory (RFC 7672 section 2.2.1), which
+// a pin makes it, or an enforced MTA-STS policy names mail hosts (RFC 8461 section 5.1).
+// While the store cannot be read, there may be such a policy. known is the policy; if it
+// was not looked up yet, it is now, so that one that the domain has replaced does not count.
 func (r *Resolver) conclude(ctx context.Context, from knowledge, q question, status dnssec.Status, failure *Error, known *MTASTS) *Error {
 	switch {
 	case q.hop.Configured:
 		return failure.atNextHop(q.hop)
 	case status == dnssec.Secure:
 		return failure
-	case q.wishes.RequireDANE:
+	case q.wishes.RequireDANE || q.wishes.Pinned:
 		return failure.unproven(ByOperator|ByDANE, nil)
 	case q.noMTASTS:
 		return failure
@@ -247,6 +248,7 @@ func (r *Resolver) newHost(q question, route hop.Route, exchange hop.Exchange, f
 		Port:               q.hop.Port,
 		Level:              Level(v.Level),
 		By:                 Mechanism(v.By),
+		Floor:              Level(wishes.Least()),
 		RouteAuthenticated: v.RouteAuthenticated,
 		demands:            v.Demands,
 		refusal:            v.Refusal,

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/heapsize"
 	"github.com/mxseal/mxseal/mtasts"
 )
 
@@ -79,14 +80,6 @@ func (policies) Get(_ context.Context, domain string) (mtasts.Entry, error) {
 
 func (policies) Put(context.Context, mtasts.Entry) error { return nil }
 
-func heapAlloc() int {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int(m.HeapAlloc)
-}
-
 func crowdDomain(i int) string { return fmt.Sprintf("d%d.example", i) }
 
 func benchResolve(b *testing.B, r *Resolver, domain string) *Plan {
@@ -103,7 +96,7 @@ func BenchmarkC8Heap(b *testing.B) {
 	for _, n := range []int{10_000, 100_000, 300_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			for b.Loop() {
-				before := heapAlloc()
+				before := heapsize.Used()
 				dns := &crowd{ttl: time.Hour}
 				r, err := New(Config{DNS: dns, Store: policies{}, Memory: 2 << 30})
 				if err != nil {
@@ -112,7 +105,7 @@ func BenchmarkC8Heap(b *testing.B) {
 				for i := range n {
 					benchResolve(b, r, crowdDomain(i))
 				}
-				b.ReportMetric(float64(heapAlloc()-before)/float64(n), "octets/domain")
+				b.ReportMetric(float64(heapsize.Used()-before)/float64(n), "octets/domain")
 				s := r.Stats()
 				if s.Plans != n || s.MTASTS.Domains != n {
 					b.Fatalf("%d plans, %d domains", s.Plans, s.MTASTS.Domains)
@@ -199,7 +192,7 @@ func BenchmarkC3Hostile(b *testing.B) {
 	for _, test := range []struct{ records, octets int }{{4, 1_000}, {16, 60_000}} {
 		b.Run(fmt.Sprint(test.records, " records, policies of ", test.octets), func(b *testing.B) {
 			for b.Loop() {
-				before := heapAlloc()
+				before := heapsize.Used()
 				r, err := New(Config{DNS: hostile{test.records}, Store: largePolicies{octets: test.octets}, Memory: memory, Precedence: RequireBoth})
 				if err != nil {
 					b.Fatal(err)
@@ -207,7 +200,7 @@ func BenchmarkC3Hostile(b *testing.B) {
 				for i := range 10_000 {
 					benchResolve(b, r, crowdDomain(i))
 				}
-				b.ReportMetric(float64(heapAlloc()-before)/(memory/16*(16-answersShare)), "x-bound")
+				b.ReportMetric(float64(heapsize.Used()-before)/(memory/16*(16-answersShare)), "x-bound")
 				b.ReportMetric(float64(r.Stats().Plans), "plans")
 				r.Close()
 			}

@@ -77,7 +77,7 @@ func forged(t *testing.T) *fakeDNS {
 
 // M1: while the store cannot be read, mail waits unless DANE decides, and the plan is
 // made again as soon as the store can be read.
-func TestM1PlanWithoutTheStore(t *testing.T) {
+func TestM1MailWaitsWithoutTheStore(t *testing.T) {
 	for _, recovery := range []string{"another lookup", "time"} {
 		t.Run(recovery, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -116,7 +116,7 @@ func TestM1PlanWithoutTheStore(t *testing.T) {
 
 // M1: while the store cannot be read, its earlier answers still count, and
 // Config.ProceedUnread lets other mail proceed.
-func TestM1Proceeds(t *testing.T) {
+func TestM1EarlierAnswersOfStoreCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(changingStore)
 		f := forged(t)
@@ -202,10 +202,10 @@ func TestM5InterruptedPlanIsNotKept(t *testing.T) {
 // M8: without CA certificates New fails and says what to do, unless MTA-STS is off or
 // RootCAs are given. Package x509 reads the system's roots once, so the test runs in a
 // process of its own.
-func TestM8NoRoots(t *testing.T) {
+func TestM8NewFailsWithoutRoots(t *testing.T) {
 	const child = "MXSEAL_TEST_NO_ROOTS"
 	if os.Getenv(child) == "" {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestM8NoRoots$")
+		cmd := exec.Command(os.Args[0], "-test.run=^TestM8NewFailsWithoutRoots$")
 		cmd.Env = append(os.Environ(), child+"=1", "SSL_CERT_FILE=/nonexistent", "SSL_CERT_DIR=/nonexistent")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%v\n%s", err, out)
@@ -228,7 +228,7 @@ func TestM8NoRoots(t *testing.T) {
 
 // M13: a resolver that returns neither an answer nor an error, for any type, is an
 // error and no panic.
-func TestM13NoAnswer(t *testing.T) {
+func TestM13NoAnswerIsAnError(t *testing.T) {
 	types := []dnssec.Type{dnssec.TypeMX, dnssec.TypeA, dnssec.TypeAAAA, dnssec.TypeTLSA, dnssec.TypeTXT}
 	for _, broken := range types {
 		f := forged(t)
@@ -301,7 +301,7 @@ func TestM4RefusedPlanIsSmall(t *testing.T) {
 
 // M6: reports to a domain are exempt from what the operator requires, as RFC 8460 section
 // 3 wants, and other mail with TLS-Required: No is not.
-func TestM6Report(t *testing.T) {
+func TestM6ReportsAreExempt(t *testing.T) {
 	t.Parallel()
 	for name, config := range map[string]Config{
 		"RequireDANE":   {RequireDANE: true},
@@ -328,7 +328,7 @@ func TestM6Report(t *testing.T) {
 
 // M12: the operator hears when DANE appears, weakens and disappears, also if a lookup
 // failed in between, and what happens to MTA-STS policies.
-func TestM12Events(t *testing.T) {
+func TestM12OperatorHearsOfChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const unusable = "0 0 1 0000000000000000000000000000000000000000000000000000000000000000"
 		var kinds []EventKind

@@ -17,7 +17,7 @@ import (
 
 // R2: if one host of a domain has DANE and another has not, a session is reported under
 // the MTA-STS policy only if it had to meet that policy, or observed it in testing mode.
-func TestR2MixedDomain(t *testing.T) {
+func TestR2MixedDomainIsReportedByHost(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name         string

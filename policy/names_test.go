@@ -16,7 +16,7 @@ import (
 
 // The name in SNI: the TLSA base domain under DANE, the MX host name under
 // MTA-STS. STS-90, STS-92, DANE-106, OPS-4, OPS-20, OPS-32, field note 25.
-func TestServerName(t *testing.T) {
+func TestServerNameFollowsThePolicy(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("dane.example").MX("mx.dane.example")
@@ -90,7 +90,7 @@ func lookupTLSA(t *testing.T, inet *policytest.Internet, name string) (string, e
 // MTA-STS matches the policy's patterns with the exchange as the MX record names it
 // (STS-66), or with the domain itself if there is no MX record (STS-67). It matches
 // the certificate with the host, and never with the patterns (STS-71).
-func TestMTASTSNames(t *testing.T) {
+func TestMTASTSMatchesExchangeAndHost(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("sts.example", policytest.Unsigned).MX("mx.sts.example").
@@ -128,7 +128,7 @@ func TestMTASTSNames(t *testing.T) {
 
 // OPS-3, DANE-107, DANE-109, OPS-12, STS-93: what is offered in the handshake.
 // crypto/tls has no anonymous suites, raw public keys or SSLv2 to leave out.
-func TestTLSConfig(t *testing.T) {
+func TestTLSConfigHasMinVersionOfLevel(t *testing.T) {
 	t.Parallel()
 	inet := twoDomains(t)
 	for _, test := range []struct {
@@ -182,7 +182,7 @@ func TestSessionsShareNothing(t *testing.T) {
 }
 
 // OPS-39: a TLSA RRset that is too large for a datagram is looked up over TCP.
-func TestLargeTLSASet(t *testing.T) {
+func TestLargeTLSASetIsLookedUpOverTCP(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("dane.example").MX("mx.dane.example")

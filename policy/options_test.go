@@ -21,7 +21,7 @@ const smartHost = "[relay.smart.example]:587"
 
 // An option that is not valid, or that contradicts another or an override, is never
 // ignored: the mail waits.
-func TestSettingsThatCannotBeUsed(t *testing.T) {
+func TestUnusableSettingsMakeMailWait(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	for _, domain := range []string{"plain.example", "routed.example", "pinned.example", "same.example"} {
@@ -141,7 +141,7 @@ func TestEqualCallsShareAPlan(t *testing.T) {
 }
 
 // AtLeast raises, whatever the mail or the recipient says, and never lowers.
-func TestAtLeast(t *testing.T) {
+func TestAtLeastNeverLowers(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("plain.example", policytest.Unsigned).MX("mx.plain.example")
@@ -167,7 +167,7 @@ func TestAtLeast(t *testing.T) {
 
 // The operator's requirement stands when the mail says TLS-Required: No, and can be
 // met.
-func TestM6RequireDANEOfMailThatNeedsNoTLS(t *testing.T) {
+func TestM6RequireDANEStandsWithoutTLS(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("dane.example").MX("mx.dane.example")
@@ -197,7 +197,7 @@ func TestM6RequireDANEOfMailThatNeedsNoTLS(t *testing.T) {
 
 // STS-60, RFC 8461 section 3.4: the smart host's domain is the policy domain. What the
 // recipient publishes does not count, nor what an override switches off there.
-func TestVia(t *testing.T) {
+func TestViaUsesPolicyOfSmartHost(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("recipient.example").MX("mx.recipient.example").Policy("enforce", "mx.recipient.example")
@@ -256,7 +256,7 @@ func TestVia(t *testing.T) {
 
 // Decision "Login": credentials reach only the named host, authenticated by TLSA at
 // the port in use or by the web PKI, and nothing that mail or DNS says changes that.
-func TestLogin(t *testing.T) {
+func TestLoginReachesOnlyNamedHost(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("recipient.example").MX("mx.recipient.example")
@@ -317,7 +317,7 @@ func TestLogin(t *testing.T) {
 
 // A call for one address family uses the addresses of that family only. The level
 // is that of both.
-func TestAddressFamily(t *testing.T) {
+func TestCallUsesItsAddressFamilyOnly(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	for name, addrs := range map[string][]string{
@@ -360,7 +360,7 @@ func TestAddressFamily(t *testing.T) {
 }
 
 // OverrideFor is asked for domains without entry in Overrides, once for each plan.
-func TestOverrideFor(t *testing.T) {
+func TestOverrideForIsAskedOncePerPlan(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	domains := []string{"map.example", "func.example", "none.example", "bad.example", "xn--bcher-kva.example"}
@@ -424,7 +424,7 @@ func TestOverrideFor(t *testing.T) {
 }
 
 // Forget drops every plan of one domain, and nothing that protects it.
-func TestForget(t *testing.T) {
+func TestForgetKeepsProtection(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("sts.example", policytest.Unsigned).MX("mx.sts.example").Policy("enforce", "mx.sts.example")

@@ -92,7 +92,7 @@ func TestS25TheStepDecides(t *testing.T) {
 
 // A failed handshake is recorded by what failed in it, and not at all for network
 // errors (RFC 8460 section 4.3.4).
-func TestAttemptedHandshake(t *testing.T) {
+func TestFailedHandshakeIsRecordedByCause(t *testing.T) {
 	t.Parallel()
 	inet := twoDomains(t)
 	r := resolver(t, inet)
@@ -134,7 +134,7 @@ func TestAttemptedHandshake(t *testing.T) {
 }
 
 // REQ-25: a bounce is not discarded because a host lacks what RequireTLS demands.
-func TestAttemptedBounce(t *testing.T) {
+func TestBounceIsNotDiscarded(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("dane.example").MX("mx.dane.example")
@@ -152,7 +152,7 @@ func (a alert) Error() string { return fmt.Sprintf("tls: alert %d", uint8(a)) }
 
 // S26: a greeting of 521 is permanent at level Opportunistic, and for the domain if every
 // host says it.
-func TestS26Attempted(t *testing.T) {
+func TestS26Greeting521IsPermanent(t *testing.T) {
 	t.Parallel()
 	inet := twoDomains(t)
 	inet.Domain("mixed.example", policytest.Unsigned).MX("mx.plain.example", "mx.dane.example")
@@ -181,7 +181,7 @@ func TestS26Attempted(t *testing.T) {
 
 // RFC 8689 section 4.2.1: with RequireTLS the failure is permanent if the server
 // answered and lacks what the mail requires, and temporary otherwise.
-func TestAttemptedRequireTLS(t *testing.T) {
+func TestRequireTLSFailsForGoodIfServerLacksIt(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("dane.example").MX("mx.dane.example")
@@ -231,7 +231,7 @@ func TestAttemptedRequireTLS(t *testing.T) {
 
 // After 421 to STARTTLS the connection ends, so no mail is sent over it at any level, and
 // the reply says nothing about TLS.
-func TestAttemptedClosing(t *testing.T) {
+func TestReply421ToSTARTTLSEndsSession(t *testing.T) {
 	t.Parallel()
 	inet := twoDomains(t)
 	r := resolver(t, inet)
@@ -253,7 +253,7 @@ func TestAttemptedClosing(t *testing.T) {
 }
 
 // For a refused host every step gives the refusal.
-func TestAttemptedRefused(t *testing.T) {
+func TestRefusedHostIsRefusedAtEveryStep(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("sts.example", policytest.Unsigned).MX("evil.example.net").Policy("enforce", "mx.sts.example")
@@ -272,7 +272,7 @@ func TestAttemptedRefused(t *testing.T) {
 }
 
 // Addr is what DialContext takes.
-func TestAddr(t *testing.T) {
+func TestAddrIsWhatDialContextTakes(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("plain.example", policytest.Unsigned).MX("mx.plain.example")

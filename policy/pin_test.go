@@ -30,7 +30,7 @@ func record(t *testing.T, h *policytest.Host, usage dane.Usage) dane.Record {
 
 // The operator's pin is demanded of a next hop that is an address as well, and for
 // mail whose header says that TLS is not required.
-func TestPinnedHost(t *testing.T) {
+func TestPinIsDemandedOfAddressesToo(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("pinned.example", policytest.Unsigned).MX("mx.pinned.example")
@@ -70,7 +70,7 @@ func TestPinnedHost(t *testing.T) {
 
 // A pinned authority also issues certificates for the hosts of others. If the MX
 // records can be forged, only a certificate for the domain itself is accepted.
-func TestPinnedAuthorityAndForgedMX(t *testing.T) {
+func TestPinnedAuthorityDoesNotExcuseForgedMX(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("recipient.example", policytest.Unsigned).MX("mx.recipient.example")
@@ -96,7 +96,7 @@ func TestPinnedAuthorityAndForgedMX(t *testing.T) {
 
 // STS-79: all messages in flight get the changed policy, whichever rechecks first,
 // and keep their options. A recheck that fails reports no change.
-func TestRecheckForEveryone(t *testing.T) {
+func TestRecheckReachesAllMessages(t *testing.T) {
 	t.Parallel()
 	inet, domain, host := movingDomain(t)
 	r := resolver(t, inet)

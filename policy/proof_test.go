@@ -36,7 +36,7 @@ func oneHost(t *testing.T, config Config) *Host {
 // P9: a client that cannot use TLSConfig calls Verify after its handshake. Versions below the
 // minimum are refused there too: TLS 1.2 wherever a policy applies, and what the operator
 // permits elsewhere.
-func TestP9VersionInVerify(t *testing.T) {
+func TestP9VerifyRefusesOldVersions(t *testing.T) {
 	t.Parallel()
 	for _, least := range []uint16{0, tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12, tls.VersionTLS13} {
 		host := oneHost(t, Config{OpportunisticMinVersion: least})
@@ -175,7 +175,7 @@ func TestP10OnlyPinnedAddressesAreDialed(t *testing.T) {
 }
 
 // In addition to P10: which of several addresses DialContext tries.
-func TestP10DialContext(t *testing.T) {
+func TestP10DialContextTriesFourAddresses(t *testing.T) {
 	t.Parallel()
 	var to dialed
 	host := *oneHost(t, Config{Dial: to.dial})
@@ -216,7 +216,7 @@ func TestP10DialContext(t *testing.T) {
 
 // In addition to P10: without Config.Dial, the system connects, from the local address that is asked
 // for.
-func TestP10SystemDials(t *testing.T) {
+func TestP10SystemDialsFromLocalAddress(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestCanonicalDomain(t *testing.T) {
+func TestCanonicalDomainAcceptsOnlyDomains(t *testing.T) {
 	long := strings.Repeat("a", 63)
 	for _, test := range []struct {
 		in, want string // want empty: an error

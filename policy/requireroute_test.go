@@ -12,7 +12,7 @@ import (
 
 // RequireRoute: an authenticated host that a forged MX record names does not get
 // the mail, unless its certificate is for the domain that the mail is for.
-func TestRequireRouteSessions(t *testing.T) {
+func TestRequireRouteRefusesHostsOfForgedMX(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	unsigned := func(domain, host string, options ...policytest.Option) *policytest.Host {

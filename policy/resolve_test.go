@@ -31,7 +31,7 @@ func (d closableDNS) Close() error {
 }
 
 // Close closes what New made, and not what the caller did.
-func TestClose(t *testing.T) {
+func TestCloseLeavesWhatCallerMade(t *testing.T) {
 	t.Parallel()
 	closed := 0
 	dns := closableDNS{newFakeDNS(), &closed}
@@ -133,7 +133,7 @@ func TestHostsAreJudgedApart(t *testing.T) {
 
 // D10: a host whose lookup had no room on this machine is refused for a few seconds, and is
 // looked up again by the next plan.
-func TestD10BusyHost(t *testing.T) {
+func TestD10BusyHostIsLookedUpAgain(t *testing.T) {
 	t.Parallel()
 	f := newFakeDNS()
 	f.add(t, dnssec.Secure, "example.org. MX 10 mx.example.org.")
@@ -201,7 +201,7 @@ func TestMTASTSIsAskedOnlyWhereNeeded(t *testing.T) {
 }
 
 // DANE-46 and its switch; DANE-48: the route is not called authenticated.
-func TestDANEByInsecureMX(t *testing.T) {
+func TestDANEByInsecureMXHasNoSecureRoute(t *testing.T) {
 	f := newFakeDNS()
 	f.add(t, dnssec.Insecure, "example.org. MX 1 mx.provider.example.")
 	f.addHost(t, dnssec.Secure, "mx.provider.example", someKey)
@@ -223,7 +223,7 @@ func TestDANEByInsecureMX(t *testing.T) {
 
 // STS-61, DANE-35: neither standard applies to an address literal, but the operator's
 // floor does.
-func TestAddressLiteral(t *testing.T) {
+func TestAddressLiteralHasOnlyTheFloor(t *testing.T) {
 	for _, domain := range []string{"[192.0.2.25]", "[IPv6:2001:db8::19]"} {
 		f := newFakeDNS()
 		plan, err := f.newResolver(t, Config{Floor: Encrypted}).Resolve(t.Context(), domain)
@@ -244,7 +244,7 @@ func TestAddressLiteral(t *testing.T) {
 
 // STS-60, DANE-62, field note 10: a configured next hop is secure by
 // definition, and the policy domain is the one configured.
-func TestConfiguredNextHop(t *testing.T) {
+func TestConfiguredNextHopIsSecure(t *testing.T) {
 	f := newFakeDNS()
 	f.addHost(t, dnssec.Secure, "relay.example.net")
 	f.add(t, dnssec.Secure, "_587._tcp.relay.example.net. TLSA "+someKey)
@@ -274,7 +274,7 @@ func TestConfiguredNextHop(t *testing.T) {
 }
 
 // DANE-112, TLSA-13, STT-11: the operator can raise or lower what one domain must prove.
-func TestOverrides(t *testing.T) {
+func TestOverridesRaiseOrLowerOneDomain(t *testing.T) {
 	pin, err := dane.ParseRecord(someKey)
 	if err != nil {
 		t.Fatal(err)
@@ -508,7 +508,7 @@ func TestTimeoutBoundsTheWork(t *testing.T) {
 	})
 }
 
-func TestNewRefuses(t *testing.T) {
+func TestNewRefusesUnusableConfigs(t *testing.T) {
 	for name, config := range map[string]Config{
 		"NoDANE with RequireDANE": {NoDANE: true, RequireDANE: true},
 		"no such level":           {Floor: 9},
@@ -543,7 +543,7 @@ func TestNewRefuses(t *testing.T) {
 // noStore is a store that is not used.
 type noStore struct{ mtasts.Store }
 
-func TestMalformedDomains(t *testing.T) {
+func TestMalformedDomainsAreRefused(t *testing.T) {
 	r := newFakeDNS().newResolver(t, Config{})
 	for _, domain := range []string{"", ".", "a..b", "192.0.2.1", "example.org\r\nX", "[", "[]", strings.Repeat("a", 300)} {
 		_, err := r.Resolve(t.Context(), domain)
@@ -559,7 +559,7 @@ func TestMalformedDomains(t *testing.T) {
 
 // REQ-7, REQ-12: that the domain names no host is certain only when its policy
 // could be looked up.
-func TestRequireTLSWithoutRoute(t *testing.T) {
+func TestRequireTLSWithoutRouteWaitsForThePolicy(t *testing.T) {
 	for _, broken := range []bool{false, true} {
 		f := newFakeDNS()
 		f.add(t, dnssec.Insecure, "example.org. MX 1 mx.example.org.")
@@ -623,7 +623,7 @@ func TestLargePlansAreNotKept(t *testing.T) {
 
 // Repeated runs over more domains than fit find many plans in memory, and do not evict
 // those that are in use. The memory for plans is bounded.
-func TestRunOverManyDomains(t *testing.T) {
+func TestRunKeepsPlansOfManyDomains(t *testing.T) {
 	const maxPlans, inUse, run = 200, 50, 300
 	f := newFakeDNS()
 	domain := func(i int) string { return fmt.Sprintf("d%d.example.org", i) }
@@ -663,7 +663,7 @@ func TestRunOverManyDomains(t *testing.T) {
 }
 
 // A clock that was set back does not keep a plan for longer than it was made for.
-func TestClockSetBack(t *testing.T) {
+func TestClockSetBackKeepsNoPlanLonger(t *testing.T) {
 	f := newFakeDNS()
 	f.add(t, dnssec.Secure, "example.org. MX 1 mx.example.org.")
 	f.addHost(t, dnssec.Secure, "mx.example.org", someKey)
@@ -702,7 +702,7 @@ func TestMandatoryDANEWaits(t *testing.T) {
 	}
 }
 
-func TestExplainAndJSON(t *testing.T) {
+func TestPlanIsExplainedInTextAndJSON(t *testing.T) {
 	f := newFakeDNS()
 	f.add(t, dnssec.Secure, "example.org. MX 1 mx.example.org.", "example.org. MX 2 broken.example.org.")
 	f.addHost(t, dnssec.Secure, "mx.example.org", someKey, "2 0 1 ab")

@@ -22,7 +22,7 @@ func hostNames(hosts []*Host) []string {
 	return list
 }
 
-func TestNullMX(t *testing.T) {
+func TestNullMXAcceptsNoMail(t *testing.T) {
 	for _, test := range []struct {
 		clause  string
 		records []string
@@ -159,7 +159,7 @@ func TestFailedMXLookupWaits(t *testing.T) {
 	}
 }
 
-func TestMXThatDoNotExist(t *testing.T) {
+func TestMissingMXIsImplicitOrNoDomain(t *testing.T) {
 	t.Run("NMX-10 no such domain is permanent", func(t *testing.T) {
 		_, err := newFakeDNS().newResolver(t, Config{}).Resolve(t.Context(), "example.org")
 		var failure *Error
@@ -189,7 +189,7 @@ func TestMXThatDoNotExist(t *testing.T) {
 
 // DANE-36, field note 7: an address in place of an exchange is not connected
 // to, and the other hosts are judged on their own.
-func TestAddressAsExchange(t *testing.T) {
+func TestAddressAsExchangeIsNotDialed(t *testing.T) {
 	f := newFakeDNS()
 	f.add(t, dnssec.Secure, "example.org. MX 10 192.0.2.7.", "example.org. MX 20 mx.example.org.", `example.org. MX 5 bad\010name.example.org.`)
 	f.addHost(t, dnssec.Secure, "mx.example.org", someKey)
@@ -208,7 +208,7 @@ func TestAddressAsExchange(t *testing.T) {
 }
 
 // DANE-39 to DANE-42, NMX-12.
-func TestPreferences(t *testing.T) {
+func TestHostsAreInOrderOfPreference(t *testing.T) {
 	f := newFakeDNS()
 	f.add(t, dnssec.Secure,
 		"example.org. MX 20 c.example.org.", "example.org. MX 10 a.example.org.", "example.org. MX 10 b.example.org.",
@@ -268,7 +268,7 @@ func TestSelfEndsTheList(t *testing.T) {
 }
 
 // DANE-43, DANE-89 to DANE-91, DANE-94, STS-1: an alias as recipient domain.
-func TestAliasedDomain(t *testing.T) {
+func TestAliasedDomainHasNamesOfItsAliases(t *testing.T) {
 	f := newFakeDNS()
 	f.add(t, dnssec.Secure, "hosting.example. MX 10 mx.hosting.example.")
 	answer := f.answers[key("hosting.example", dnssec.TypeMX)]
@@ -305,7 +305,7 @@ func TestAliasedDomain(t *testing.T) {
 }
 
 // A hostile RRset of hundreds of hosts costs no more than the bound.
-func TestTooManyHosts(t *testing.T) {
+func TestHostsOfPlanAreBounded(t *testing.T) {
 	f := newFakeDNS()
 	var records []string
 	for i := range 500 {
@@ -323,7 +323,7 @@ func TestTooManyHosts(t *testing.T) {
 
 // DANE-2, DANE-3: an answer of a resolver that says nothing of its security is
 // no answer.
-func TestAnswerWithoutStatus(t *testing.T) {
+func TestAnswerWithoutStatusIsNoAnswer(t *testing.T) {
 	f := newFakeDNS()
 	f.add(t, dnssec.Indeterminate, "example.org. MX 10 mx.example.org.")
 	if plan, err := f.newResolver(t, Config{}).Resolve(context.Background(), "example.org"); err == nil {

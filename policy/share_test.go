@@ -70,7 +70,7 @@ func TestC8HostsAreShared(t *testing.T) {
 
 // C8: a lookup is not shared if that for one address family failed, or if the clock was
 // ahead when it was made.
-func TestC8NotShared(t *testing.T) {
+func TestC8FailedAndFutureLookupsAreNotShared(t *testing.T) {
 	f := newFakeDNS()
 	now := time.Now()
 	f.now = func() time.Time { return now }
@@ -97,7 +97,7 @@ func TestC8NotShared(t *testing.T) {
 
 // C3: a plan keeps its policy in memory, also when package mtasts has forgotten it. So the
 // policy counts, and a plan with a policy of 64 KiB is not kept.
-func TestC3PolicyCounts(t *testing.T) {
+func TestC3PolicyCountsAsMemory(t *testing.T) {
 	f := newFakeDNS()
 	for _, domain := range []string{"small.example", "large.example"} {
 		f.add(t, dnssec.Insecure, domain+". MX 1 mx."+domain+".")

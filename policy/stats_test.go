@@ -18,7 +18,7 @@ func (counting) Stats() dnssec.Stats { return dnssec.Stats{Cached: 7} }
 
 // C6: Stats counts each call of Resolve once, the hosts of plans, events, and what memory
 // holds.
-func TestC6Stats(t *testing.T) {
+func TestC6StatsCountEachCallOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeDNS()
 		f.add(t, dnssec.Secure, "dane.example. MX 1 mx.dane.example.")
@@ -96,7 +96,7 @@ func TestC6Stats(t *testing.T) {
 }
 
 // C6: Plans yields the plans that hold.
-func TestC6Plans(t *testing.T) {
+func TestC6PlansYieldsWhatHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeDNS()
 		r := f.newResolver(t, Config{})
@@ -133,7 +133,7 @@ func TestC6Plans(t *testing.T) {
 
 // C3: mail to as many domains as Config.Memory is said to be enough for, again and again,
 // finds all plans in memory after the first round. The default is for 100,000.
-func TestC3CyclicTraffic(t *testing.T) {
+func TestC3CyclicTrafficFindsItsPlans(t *testing.T) {
 	t.Parallel()
 	const n = 100_000 * minMemory / defaultMemory
 	r, err := New(Config{DNS: &crowd{ttl: time.Hour}, Store: policies{}, Memory: minMemory})
@@ -154,7 +154,7 @@ func TestC3CyclicTraffic(t *testing.T) {
 
 // M8: the operator hears once that all hosts of a domain are refused for long, and once
 // that this has ended.
-func TestM8HostsRefused(t *testing.T) {
+func TestM8RefusedHostsAreAnnouncedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeDNS()
 		f.ttl = time.Minute

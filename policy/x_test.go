@@ -2,13 +2,16 @@ package policy_test
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/testpki"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/policytest"
 )
@@ -28,7 +31,7 @@ func explained(t *testing.T, r *policy.Resolver, domain string) string {
 }
 
 // X: what an explanation says.
-func TestXExplain(t *testing.T) {
+func TestXExplanationSaysWhatWasFound(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	zeros := func(n int) string { return strings.Repeat("00", n) }
@@ -115,7 +118,7 @@ func TestXExplain(t *testing.T) {
 }
 
 // X: programs get the same facts.
-func TestXPlanInJSON(t *testing.T) {
+func TestXPlanInJSONHasTheSameFacts(t *testing.T) {
 	t.Parallel()
 	inet := policytest.New(t)
 	inet.Domain("alias.test").MX("mx.alias.test").Add("mx CNAME host")
@@ -163,6 +166,38 @@ func TestXErrorsAreOneLine(t *testing.T) {
 	}
 	if text := refusal.Error(); !strings.Contains(text, "A of") || !strings.Contains(text, "AAAA of") {
 		t.Errorf("%q", text)
+	}
+}
+
+// The search for a record that would have matched is bounded, whatever a hostile domain and its
+// server say. Each record alone would cost as many signatures as a whole verification.
+func TestXSearchForSkippedRecordsIsBounded(t *testing.T) {
+	t.Parallel()
+	inet := policytest.New(t)
+	today := func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = inet.Now().Add(-time.Hour), inet.Now().Add(time.Hour)
+	}
+	var chain []*x509.Certificate
+	var authority *testpki.Entity
+	mismatch := "3 1 1 " + strings.Repeat("00", 32)
+	records := []string{mismatch}
+	for range 31 {
+		authority = testpki.Root(t, "X", today)
+		chain = append(chain, authority.Cert)
+		records = append(records, policytest.TLSARecord(authority.Cert, "0 0 1"))
+	}
+	matching := policytest.TLSARecord(authority.Cert, "0 1 1")
+	names := []string{"mx.few.test", "mx.many.test"}
+	chain = append([]*x509.Certificate{authority.Server(t, names, today).Cert}, chain...)
+	for domain, published := range map[string][]string{
+		"few.test": {mismatch, matching}, "many.test": append(records[:len(records)-1:len(records)-1], matching),
+	} {
+		inet.Domain(domain).MX("mx." + domain)
+		inet.Host("mx."+domain, policytest.TLSA(published...))
+		err := onlyHost(t, inet.Resolver(), domain).Verify(tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true, PeerCertificates: chain})
+		if err == nil || strings.Contains(err.Error(), " would match, and is not used: ") != (domain == "few.test") {
+			t.Errorf("%s: %v", domain, err)
+		}
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 // SEC-79, SEC-80, SEC-81, SEC-84: zones signed with each algorithm.
-func TestAlgorithms(t *testing.T) {
+func TestEachAlgorithmHasItsStatus(t *testing.T) {
 	t.Parallel()
 	for _, algorithm := range []uint8{
 		dns.RSASHA256, dns.RSASHA512, dns.ECDSAP256SHA256, dns.ECDSAP384SHA384, dns.ED25519,
@@ -35,7 +35,7 @@ func TestAlgorithms(t *testing.T) {
 
 // SEC-83: an unknown algorithm among the keys and signatures of a zone with a
 // supported DS is ignored. If there is no other, the zone is bogus, not insecure.
-func TestUnknownAlgorithmInZone(t *testing.T) {
+func TestUnknownAlgorithmIsNeverInsecure(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	z := w.zones["example.com."]

@@ -37,7 +37,7 @@ func aliasWorld(t *testing.T) *world {
 // SEC-74, SEC-76: each alias has the status of its own zone, and the answer has the
 // weakest status. RRsets of several zones are validated with the chain of their own
 // zone.
-func TestAliases(t *testing.T) {
+func TestAnswerIsAsWeakAsItsWeakestAlias(t *testing.T) {
 	t.Parallel()
 	type link struct {
 		target string
@@ -100,7 +100,7 @@ func TestAliases(t *testing.T) {
 }
 
 // A question for CNAME or DNAME records returns the alias itself.
-func TestCNAMEQuestion(t *testing.T) {
+func TestQuestionForCNAMEReturnsTheAlias(t *testing.T) {
 	t.Parallel()
 	w := aliasWorld(t)
 	for name, target := range map[string]string{
@@ -123,7 +123,7 @@ func TestCNAMEQuestion(t *testing.T) {
 
 // SEC-73: the CNAME that comes with a DNAME is not signed. Only the DNAME counts,
 // and the CNAME must agree with it. SEC-77: the TTL of the CNAME does not matter.
-func TestDNAME(t *testing.T) {
+func TestCNAMEMustAgreeWithDNAME(t *testing.T) {
 	t.Parallel()
 	const name = "mx.moved.example.org."
 	cname := func(m *dns.Msg) *dns.CNAME {
@@ -188,7 +188,7 @@ func TestDNAME(t *testing.T) {
 }
 
 // SEC-78, DANE-22: loops and endless chains are errors.
-func TestAliasLoops(t *testing.T) {
+func TestAliasLoopsAreErrors(t *testing.T) {
 	t.Parallel()
 	w := aliasWorld(t)
 	for _, name := range []string{"loop.example.org", "self.example.org"} {
@@ -223,7 +223,7 @@ func TestAliasLoops(t *testing.T) {
 
 // Forged aliases: an unsigned CNAME in a signed zone is bogus. Several CNAMEs at
 // one name, or one without a target, are invalid.
-func TestForgedCNAME(t *testing.T) {
+func TestForgedCNAMEIsBogus(t *testing.T) {
 	t.Parallel()
 	w := aliasWorld(t)
 	w.on("mx.example.org.", dns.TypeA, func(m *dns.Msg) {
@@ -266,7 +266,7 @@ func TestForgedCNAME(t *testing.T) {
 // RFC 2181 section 10.1, RFC 6672 section 2.4: a name with an alias has no other
 // records. A reply with both is refused, even if the records are signed and the
 // alias is not, both as the answer and for a name on the way to it.
-func TestRecordsBesideAlias(t *testing.T) {
+func TestRecordsBesideAliasAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, forged := range []string{
 		"%s 60 IN CNAME mx.plain.com.",
@@ -289,7 +289,7 @@ func TestRecordsBesideAlias(t *testing.T) {
 
 // D16: the target of an alias, or the alias that it leads to, may be without signatures
 // in the reply to the first name. It is then asked for by its own name.
-func TestD16UnsignedTarget(t *testing.T) {
+func TestD16UnsignedTargetIsAskedForByName(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	w.zones["example.com."].add(t, "twice.example.com. 300 IN CNAME alias.example.com.")
@@ -304,7 +304,7 @@ func TestD16UnsignedTarget(t *testing.T) {
 }
 
 // What an alias leads to may come with a proof of its own zone, as for a wildcard.
-func TestAliasToWildcard(t *testing.T) {
+func TestAliasMayLeadToWildcard(t *testing.T) {
 	t.Parallel()
 	w := aliasWorld(t)
 	w.zones["example.org."].add(t, "towild.example.org. 300 IN CNAME a.wild.example.com.")
@@ -314,7 +314,7 @@ func TestAliasToWildcard(t *testing.T) {
 }
 
 // The CNAME that a DNAME makes is no more secure than the DNAME.
-func TestLookupOfMadeCNAME(t *testing.T) {
+func TestMadeCNAMEIsAsSecureAsItsDNAME(t *testing.T) {
 	t.Parallel()
 	w := aliasWorld(t)
 	for name, want := range map[string]Status{"mx.d.unsigned.org.": Insecure, "mx.moved.example.org.": Secure} {
@@ -325,7 +325,7 @@ func TestLookupOfMadeCNAME(t *testing.T) {
 }
 
 // There may be a zone below an alias.
-func TestZoneBelowAlias(t *testing.T) {
+func TestZoneBelowAliasIsFound(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	w.zone("sub.alias.example.com.", "mx.sub.alias.example.com. 300 IN A 192.0.2.8")
@@ -333,7 +333,7 @@ func TestZoneBelowAlias(t *testing.T) {
 }
 
 // D16: a reply must be authentic even in the part that is not used.
-func TestD16UnsignedTargetBesideForgery(t *testing.T) {
+func TestD16UnusedPartMustBeAuthentic(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	w.on("alias.example.com.", dns.TypeA, func(m *dns.Msg) {

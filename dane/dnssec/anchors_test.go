@@ -13,7 +13,7 @@ import (
 
 // SEC-28: the built-in anchors are the keys of IANA, which Debian has in
 // /usr/share/dns/root.key. A file with several keys is read completely.
-func TestKeysOfIANA(t *testing.T) {
+func TestBuiltInAnchorsAreThoseOfIANA(t *testing.T) {
 	t.Parallel()
 	records, err := anchor.ReadFile("testdata/root.key")
 	if err != nil || len(records) != 2 {
@@ -46,7 +46,7 @@ func TestKeysOfIANA(t *testing.T) {
 // SEC-28, RFC 5011 section 6: a rollover of the root key from one trusted key to
 // another. A validator that trusts only one of them returns an error while the
 // other one signs alone, and never an insecure answer.
-func TestRollover(t *testing.T) {
+func TestRolloverOfRootIsNeverInsecure(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	root := w.zones["."]
@@ -86,7 +86,7 @@ func TestRollover(t *testing.T) {
 }
 
 // SEC-28: if a file cannot be read completely, none of its keys is used.
-func TestBrokenAnchorFile(t *testing.T) {
+func TestBrokenAnchorFileIsNotUsed(t *testing.T) {
 	t.Parallel()
 	key := anchor.Root()[0].String() + "\n"
 	for what, text := range map[string]string{

@@ -238,7 +238,7 @@ func (z *testZone) onlyRSA(data []byte) {
 
 // SEC-66 to SEC-72: the cost of an attack is bounded. The lookup fails, unless the
 // answer is proven anyway, and no other lookup is affected.
-func TestAttacks(t *testing.T) {
+func TestCostOfAttacksIsBounded(t *testing.T) {
 	t.Parallel()
 	for _, tt := range shielded {
 		t.Run(tt.what, func(t *testing.T) {

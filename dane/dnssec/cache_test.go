@@ -27,7 +27,7 @@ func (w *world) roundTrips(t *testing.T, v *Validator, name string, qtype uint16
 // The DS and DNSKEY RRsets of the chain are requested together with the question. A
 // lookup takes one round trip however deep the name is, and nothing known is
 // requested again.
-func TestRoundTrips(t *testing.T) {
+func TestDeepNameTakesOneRoundTrip(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := mail(t)
@@ -74,7 +74,7 @@ func TestRoundTrips(t *testing.T) {
 }
 
 // Equal questions at the same time are sent once.
-func TestConcurrentLookups(t *testing.T) {
+func TestEqualQuestionsAreSentOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := mail(t)
@@ -102,7 +102,7 @@ func TestConcurrentLookups(t *testing.T) {
 
 // Answers, denials, keys and proofs of delegation are kept for their TTL or the
 // lifetime of their signatures, whichever is shorter.
-func TestExpiry(t *testing.T) {
+func TestAnswersExpireWithTTLAndSignature(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	start := w.now
@@ -166,7 +166,7 @@ func TestExpiry(t *testing.T) {
 // An answer expires no later than any link of the chain that makes it secure, or
 // the proof that makes it insecure (RFC 4035 section 5.3.3). The same holds for the
 // records that follow from it.
-func TestLifetimeOfChain(t *testing.T) {
+func TestAnswerExpiresWithItsChain(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name  string
@@ -219,7 +219,7 @@ func TestLifetimeOfChain(t *testing.T) {
 }
 
 // SEC-43: failures are cached for a short time, as failures.
-func TestBadCache(t *testing.T) {
+func TestFailuresAreCachedBriefly(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	start := w.now
@@ -248,7 +248,7 @@ func TestBadCache(t *testing.T) {
 
 // C8: Recall says what Lookup would say without a question to a server, and otherwise that
 // nothing is known. It says nothing about addresses where the host may know others.
-func TestC8Recall(t *testing.T) {
+func TestC8RecallSaysWhatLookupWould(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	start := w.now

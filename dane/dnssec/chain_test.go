@@ -47,7 +47,7 @@ func TestAnchorMustMatch(t *testing.T) {
 
 // SEC-12, SEC-13, SEC-14: keys without the zone flag, with another protocol or
 // revoked are not used. The SEP flag does not matter.
-func TestKeyFlags(t *testing.T) {
+func TestKeysWithOtherFlagsAreNotUsed(t *testing.T) {
 	t.Parallel()
 	for what, edit := range map[string]func(*dns.DNSKEY){
 		"not a zone key": func(k *dns.DNSKEY) { k.Flags &^= dns.ZONE },
@@ -125,7 +125,7 @@ func TestDSMustMatch(t *testing.T) {
 
 // SEC-16, SEC-82: a DS with SHA-1 is ignored next to one with SHA-256 or SHA-384,
 // and validates if it is the only one.
-func TestSHA1DS(t *testing.T) {
+func TestSHA1DSIsIgnoredBesideOthers(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	z := w.zones["example.com."]
@@ -163,7 +163,7 @@ func TestSHA1DS(t *testing.T) {
 
 // SEC-17, SEC-80, SEC-83, field note 33: DS records with unknown digests or
 // algorithms are ignored. If no others are left, the zone is insecure.
-func TestUnsupportedDS(t *testing.T) {
+func TestUnsupportedDSIsIgnored(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	z := w.zones["example.com."]
@@ -193,7 +193,7 @@ func TestUnsupportedDS(t *testing.T) {
 
 // SEC-19, SEC-20, SEC-22: only an NSEC record of the parent that has NS but neither
 // DS nor SOA proves an unsigned delegation.
-func TestUnsignedDelegationNSEC(t *testing.T) {
+func TestNSECProvesUnsignedDelegation(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		what  string
@@ -230,7 +230,7 @@ func TestUnsignedDelegationNSEC(t *testing.T) {
 
 // SEC-21: an NSEC3 record with opt-out that covers the name, with the closest
 // encloser proof, proves an unsigned delegation. Without opt-out it does not.
-func TestUnsignedDelegationOptOut(t *testing.T) {
+func TestOptOutProvesUnsignedDelegation(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	com := w.zones["com."]
@@ -259,7 +259,7 @@ func TestUnsignedDelegationOptOut(t *testing.T) {
 
 // SEC-23: names that are not zone cuts do not end the chain, whether they have
 // records or not: deep names, empty non-terminals, aliases, wildcards.
-func TestNoCut(t *testing.T) {
+func TestNamesThatAreNoCutsContinueTheChain(t *testing.T) {
 	t.Parallel()
 	for _, nsec3 := range []bool{false, true} {
 		w := mail(t)
@@ -286,7 +286,7 @@ func TestNoCut(t *testing.T) {
 
 // SEC-25, SEC-40, SEC-41: one valid path suffices. Signatures and DS records that
 // match nothing do not matter.
-func TestOneGoodPath(t *testing.T) {
+func TestOneGoodPathSuffices(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	z := w.zones["example.com."]
@@ -309,7 +309,7 @@ func TestOneGoodPath(t *testing.T) {
 }
 
 // SEC-26: there are several anchors, and any may lead to the name.
-func TestSeveralAnchors(t *testing.T) {
+func TestAnyAnchorMayLeadToTheName(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	stranger := newKey(t, ".", dns.ECDSAP256SHA256, 257).record.ToDS(dns.SHA256)
@@ -334,7 +334,7 @@ func TestSeveralAnchors(t *testing.T) {
 
 // An island of trust below an unsigned zone stays secure, even if an answer claims
 // to be signed by the unsigned zone above it.
-func TestAnchorBelowUnsignedZone(t *testing.T) {
+func TestIslandBelowUnsignedZoneStaysSecure(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	island := w.zone("island.plain.com.", "mx.island.plain.com. 60 IN A 192.0.2.7")
@@ -351,7 +351,7 @@ func TestAnchorBelowUnsignedZone(t *testing.T) {
 
 // SEC-8: an unsigned DNAME above an island of trust does not redirect the names in
 // it, whether there is a chain of trust to the zone of the DNAME or not.
-func TestDNAMEAboveAnchor(t *testing.T) {
+func TestUnsignedDNAMEAboveAnchorRedirectsNothing(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	island := w.zone("island.plain.com.", "mx.island.plain.com. 60 IN A 192.0.2.7")
@@ -373,7 +373,7 @@ func TestDNAMEAboveAnchor(t *testing.T) {
 
 // SEC-26, SEC-28: a trust anchor counts even if the zones above it prove that there
 // is no such name, are bogus, or do not answer.
-func TestAnchorBelowNothing(t *testing.T) {
+func TestAnchorCountsBelowNothing(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	private := w.zone("corp.internal.", "mx.corp.internal. 60 IN A 10.0.0.1")
@@ -400,7 +400,7 @@ func TestAnchorBelowNothing(t *testing.T) {
 
 // RFC 5155 section 9.2: if a wildcard CNAME replaces the DS records and its proof
 // has opt-out, there may be an unsigned delegation.
-func TestWildcardAliasInOptOutSpan(t *testing.T) {
+func TestWildcardAliasInOptOutSpanMayBeUnsigned(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	com := w.zones["com."]
@@ -427,7 +427,7 @@ func TestWildcardAliasInOptOutSpan(t *testing.T) {
 
 // A zone with an anchor that does not match is bogus, even if the parent proves
 // that the zone is unsigned.
-func TestAnchorAgainstParent(t *testing.T) {
+func TestAnchorCountsAgainstParent(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	stray := newKey(t, "plain.com.", dns.ECDSAP256SHA256, 257).record
@@ -439,7 +439,7 @@ func TestAnchorAgainstParent(t *testing.T) {
 
 // RFC 4035 section 4.2: DS records belong to the zone above, and so does an alias
 // that replaces them, even if the name is an unsigned delegation.
-func TestAliasInPlaceOfAskedDS(t *testing.T) {
+func TestAliasInPlaceOfAskedDSIsOfParent(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	v := w.validator()
@@ -458,7 +458,7 @@ func TestAliasInPlaceOfAskedDS(t *testing.T) {
 }
 
 // SEC-23: an alias that replaces a DS record counts only if it is proven.
-func TestAliasInPlaceOfDS(t *testing.T) {
+func TestAliasInPlaceOfDSMustBeProven(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	com := w.zones["com."]
@@ -485,7 +485,7 @@ func TestAliasInPlaceOfDS(t *testing.T) {
 
 // SEC-27: everything below a proven unsigned delegation is insecure. Signatures
 // there are neither required nor used.
-func TestBelowUnsigned(t *testing.T) {
+func TestAllBelowUnsignedDelegationIsInsecure(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	z := w.unsignedZone("sub.plain.com.", "mx.sub.plain.com. 60 IN A 192.0.2.8")
@@ -503,7 +503,7 @@ func TestBelowUnsigned(t *testing.T) {
 
 // SEC-28: anchors are DS or DNSKEY records, from the configuration, from a file
 // such as that of Debian, or built in. An empty set is refused.
-func TestAnchors(t *testing.T) {
+func TestAnchorsAreReadAndNeverEmpty(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	key := w.zones["."].keys[0].record

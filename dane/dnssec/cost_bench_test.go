@@ -18,6 +18,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/mxseal/mxseal/dane/dnssec/internal/memory"
+	"github.com/mxseal/mxseal/internal/test/heapsize"
 )
 
 // canned is a server that returns recorded replies at almost no cost, so that the
@@ -201,7 +202,7 @@ func BenchmarkMemory(b *testing.B) {
 		b.Run(tt.what, func(b *testing.B) {
 			for b.Loop() {
 				c := memory.New(1 << 30)
-				before := heap()
+				before := heapsize.Used()
 				for i := range n {
 					a := &Answer{Name: fmt.Sprintf("host%d.example.com.", i), Status: Secure, Expires: now.Add(time.Hour)}
 					for _, text := range tt.records {
@@ -209,7 +210,7 @@ func BenchmarkMemory(b *testing.B) {
 					}
 					c.Put(memory.Key{Name: a.Name, Kind: memory.Answer}, a, a.size(), a.Expires, now)
 				}
-				used := float64(heap() - before)
+				used := float64(heapsize.Used() - before)
 				_, counted := c.Size()
 				b.ReportMetric(used/n, "heap-bytes/RRset")
 				b.ReportMetric(float64(counted)/n, "counted-bytes/RRset")
@@ -227,11 +228,4 @@ func record(tb testing.TB, text string) Record {
 		tb.Fatal(err)
 	}
 	return r
-}
-
-func heap() uint64 {
-	runtime.GC()
-	var stats runtime.MemStats
-	runtime.ReadMemStats(&stats)
-	return stats.HeapAlloc
 }

@@ -24,7 +24,7 @@ var everything = []uint16{dns.TypeA, dns.TypeRRSIG, dns.TypeNSEC}
 
 // SEC-46 to SEC-56, SEC-75, field notes 34 and 35: what NSEC records prove about
 // TLSA records at _25._tcp.mx.example.com, and what they do not.
-func TestNSECProofs(t *testing.T) {
+func TestNSECProvesOnlyWhatItDenies(t *testing.T) {
 	t.Parallel()
 	const name = "_25._tcp.mx.example.com."
 	ns := []uint16{dns.TypeNS, dns.TypeRRSIG, dns.TypeNSEC}
@@ -122,7 +122,7 @@ func TestEachNSECIsValidated(t *testing.T) {
 
 // RFC 4033 section 5: an answer without records is secure if all of its signatures
 // are valid and it has no contradictions.
-func TestWholeProof(t *testing.T) {
+func TestContradictoryDenialIsRefused(t *testing.T) {
 	t.Parallel()
 	soa := isType(dns.TypeSOA)
 	forged := func(text string) func(*world, *dns.Msg) {
@@ -176,7 +176,7 @@ func TestWholeProof(t *testing.T) {
 
 // The same holds for a reply with records, at the name asked for or at the target
 // of an alias.
-func TestWholeAnswer(t *testing.T) {
+func TestContradictoryAnswerIsRefused(t *testing.T) {
 	t.Parallel()
 	for what, more := range map[string]func(w *world) []dns.RR{
 		"NSEC of another zone": func(w *world) []dns.RR {
@@ -201,7 +201,7 @@ func TestWholeAnswer(t *testing.T) {
 }
 
 // A reply that has the records and NXDOMAIN contradicts itself.
-func TestAnswerWithNXDOMAIN(t *testing.T) {
+func TestAnswerWithNXDOMAINIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, q := range []question{
 		{"mx.example.com.", dns.TypeA}, {"example.com.", dns.TypeDS}, {"example.com.", dns.TypeDNSKEY}, {"mx.plain.com.", dns.TypeA}, {"alias.example.com.", dns.TypeA},
@@ -216,7 +216,7 @@ func TestAnswerWithNXDOMAIN(t *testing.T) {
 }
 
 // SEC-51: the same holds for NSEC3 records of a parent zone.
-func TestParentDeniesChild(t *testing.T) {
+func TestParentDoesNotDenyChild(t *testing.T) {
 	t.Parallel()
 	for _, nsec3 := range []bool{false, true} {
 		w := mail(t)
@@ -268,7 +268,7 @@ func step(hash string, by int) string {
 }
 
 // SEC-57 to SEC-64, field notes 36 and 38: what NSEC3 records prove.
-func TestNSEC3Proofs(t *testing.T) {
+func TestNSEC3ProvesOnlyWhatItDenies(t *testing.T) {
 	t.Parallel()
 	const name = "_25._tcp.mx.example.com."
 	const host, label = "mx.example.com.", "_tcp.mx.example.com."
@@ -335,7 +335,7 @@ func TestNSEC3Proofs(t *testing.T) {
 
 // SEC-58: an expanded wildcard with an NSEC3 record that covers the next closer
 // name. SEC-64: with opt-out it is insecure.
-func TestNSEC3Wildcard(t *testing.T) {
+func TestNSEC3ProvesExpandedWildcard(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	z := w.zones["example.com."]
@@ -365,7 +365,7 @@ func TestNSEC3Wildcard(t *testing.T) {
 }
 
 // SEC-62: NODATA for DS is proven by a matching NSEC3 record or by opt-out.
-func TestNSEC3NoDS(t *testing.T) {
+func TestNSEC3ProvesNoDS(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	com := w.zones["com."]
@@ -391,7 +391,7 @@ func TestNSEC3NoDS(t *testing.T) {
 
 // SEC-65, SEC-70: above the limit of iterations a proof is insecure after its own
 // signature was verified, and costs no hash.
-func TestNSEC3Iterations(t *testing.T) {
+func TestManyNSEC3IterationsAreInsecure(t *testing.T) {
 	t.Parallel()
 	for iterations, status := range map[uint16]Status{0: Secure, 100: Secure, 101: Insecure, 500: Insecure} {
 		w := mail(t)
@@ -427,7 +427,7 @@ func TestNSEC3Iterations(t *testing.T) {
 // An alias made by a wildcard leads from a zone to the zone below it. The denials
 // of both zones have the name of the zone cut. A record that neither zone signed
 // makes the reply bogus, regardless of the signer that it names.
-func TestBothSidesOfACut(t *testing.T) {
+func TestDenialsOfBothSidesOfACutCount(t *testing.T) {
 	t.Parallel()
 	for forged, want := range map[string]Status{
 		"": Secure,

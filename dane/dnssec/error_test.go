@@ -11,7 +11,7 @@ import (
 	"github.com/mxseal/mxseal/dane/dnssec/internal/advice"
 )
 
-func TestReasons(t *testing.T) {
+func TestEachReasonHasItsCodeAndAdvice(t *testing.T) {
 	t.Parallel()
 	seen := make(map[string]Reason)
 	for r := Timeout; r <= NAT64Unknown; r++ {
@@ -44,7 +44,7 @@ func TestReasons(t *testing.T) {
 
 // An error names each server and the question further up the chain that failed. Its
 // causes can be distinguished.
-func TestErrorTree(t *testing.T) {
+func TestErrorNamesServersAndQuestion(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	w.mangle = func(server, _ string, m *dns.Msg) *dns.Msg {
@@ -67,7 +67,7 @@ func TestErrorTree(t *testing.T) {
 	}
 }
 
-func TestStatus(t *testing.T) {
+func TestStatusIsOrderedByStrength(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[Status]string{Indeterminate: "indeterminate", Bogus: "bogus", Insecure: "insecure", Secure: "secure", 99: "indeterminate"} {
 		text, err := status.MarshalText()
@@ -93,7 +93,7 @@ func TestLimitsHaveDefaults(t *testing.T) {
 
 // What a server says about its failure decides what the administrator should do, wherever
 // it is in the tree of causes. It does not decide anything about answers.
-func TestExtendedAdvice(t *testing.T) {
+func TestExtendedErrorsDecideTheAdvice(t *testing.T) {
 	t.Parallel()
 	ede := func(code uint16) []dns.EDNS0 { return []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: code}} }
 	usual := advice.OfReason("servfail")

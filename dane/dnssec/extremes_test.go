@@ -16,7 +16,7 @@ import (
 )
 
 // Names and RRsets at the limits of the protocol are looked up like any other.
-func TestExtremes(t *testing.T) {
+func TestNamesAndSetsAtLimitsAreLookedUp(t *testing.T) {
 	t.Parallel()
 	longest := strings.Repeat(strings.Repeat("x", 63)+".", 3) + strings.Repeat("y", 49) + ".example.com." // 255 octets
 	deepest := strings.Repeat("a.", 121) + "example.com."
@@ -65,7 +65,7 @@ func TestExtremes(t *testing.T) {
 
 // SEC-36: servers may keep the case of the question or use another one, because
 // case does not matter.
-func TestCaseOfReplies(t *testing.T) {
+func TestCaseOfRepliesDoesNotMatter(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	upper := func(records []dns.RR) {
@@ -98,10 +98,11 @@ func TestCaseOfReplies(t *testing.T) {
 
 // SEC-71: if a server sends its reply over TCP octet by octet, the attempt ends
 // after its timeout, which does not start again with each octet.
-func TestSlowDrip(t *testing.T) {
+func TestSlowDripEndsWithTheAttempt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := mail(t)
+		w.timeout = 5 * time.Second
 		drip := func(c net.Conn) {
 			defer c.Close()
 			if _, err := receiveQuery(c, "tcp"); err != nil {
@@ -139,10 +140,11 @@ func TestSlowDrip(t *testing.T) {
 
 // SEC-71: while one lookup waits for such a reply, others are answered. It then
 // fails.
-func TestSlowDripBesideOthers(t *testing.T) {
+func TestSlowDripDelaysNoOther(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := mail(t)
+		w.timeout = 5 * time.Second
 		w.zone("other.com.", "mx.other.com. 300 IN A 192.0.2.77")
 		w.on("mx.example.com.", dns.TypeA, func(m *dns.Msg) { m.Truncated = true })
 		v := w.validator(func(c *Config) {
@@ -201,7 +203,7 @@ func (c floodConn) SetWriteDeadline(time.Time) error { return nil }
 
 // SEC-9: datagrams that do not answer the question are read up to a limit. Then the
 // server is asked over TCP, where no one else can send any.
-func TestFlood(t *testing.T) {
+func TestFloodOfDatagramsLeadsToTCP(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	var sockets, reads atomic.Int64
@@ -221,7 +223,7 @@ func TestFlood(t *testing.T) {
 }
 
 // SEC-9: datagrams from another address never arrive at the socket of a query.
-func TestWrongAddress(t *testing.T) {
+func TestDatagramsOfStrangersDoNotArrive(t *testing.T) {
 	t.Parallel()
 	server, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -256,12 +258,12 @@ func TestWrongAddress(t *testing.T) {
 		}
 	}()
 	w.expect(t, "mx.example.com", dns.TypeA, Secure, func(c *Config) {
-		c.Servers, c.Dial, c.Timeout = []string{server.LocalAddr().String()}, nil, 5*time.Second
+		c.Servers, c.Dial = []string{server.LocalAddr().String()}, nil
 	})
 }
 
 // SEC-67: the total size of the replies to one lookup is limited.
-func TestManyOctets(t *testing.T) {
+func TestOctetsOfRepliesAreLimited(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	w.expectLimit(t, "mx.example.com", dns.TypeA, "more than 1000 octets of replies", func(c *Config) { c.Limits.Octets = 1000 })
@@ -271,7 +273,7 @@ func TestManyOctets(t *testing.T) {
 
 // SEC-67: so is the size of replies to questions sent in advance, which are never
 // judged.
-func TestManyOctetsOfGuesses(t *testing.T) {
+func TestOctetsOfGuessesAreLimited(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -298,7 +300,7 @@ func TestManyOctetsOfGuesses(t *testing.T) {
 
 // Many lookups of different names stay within the bound of the cache, and what is
 // in use stays in the cache.
-func TestCacheFlood(t *testing.T) {
+func TestFloodLeavesWhatIsInUse(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	const bound = 64 * 8 << 10
@@ -323,7 +325,7 @@ func TestCacheFlood(t *testing.T) {
 }
 
 // SEC-9, field note 39: a truncated reply over TCP is an error.
-func TestCutShort(t *testing.T) {
+func TestTruncatedReplyOverTCPIsAnError(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	w.expectErrorOver(t, func(c net.Conn) {

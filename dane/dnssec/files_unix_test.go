@@ -96,7 +96,7 @@ func lookUpWithFewFiles(server, anchors string) {
 }
 
 // D10: with sockets of the system, and fewer of them than Bounds permits.
-func TestD10FewFiles(t *testing.T) {
+func TestD10FewFilesSuffice(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.zone("com.")

@@ -56,7 +56,7 @@ func TestD12GuessesStopAtTheZone(t *testing.T) {
 
 // D12, SEC-88: deep names in signed zones that were not met before cost as many questions
 // as the proof needs: the question, and the DS and DNSKEY records of the zone.
-func TestD12DeepNamesInNewZones(t *testing.T) {
+func TestD12DeepNamesCostWhatProofNeeds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := mail(t)
@@ -79,7 +79,7 @@ func TestD12DeepNamesInNewZones(t *testing.T) {
 // one, so a domain of three labels costs what its proof needs: the question, and the DS and
 // DNSKEY records of the zone. A domain below a public suffix of two labels, and one that is a
 // zone, take what the proof needs too.
-func TestD12DomainsOfThreeLabels(t *testing.T) {
+func TestD12ThreeLabelsCostWhatProofNeeds(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		what, domain string
@@ -123,7 +123,7 @@ func TestD12DomainsOfThreeLabels(t *testing.T) {
 
 // Names in zones that delegate, such as those of registries, are still guessed to be
 // zones: a lookup takes one round trip.
-func TestGuessesBelowRegistries(t *testing.T) {
+func TestNamesBelowRegistriesAreGuessedZones(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := mail(t)
@@ -143,7 +143,7 @@ func TestGuessesBelowRegistries(t *testing.T) {
 
 // C12: below a zone whose delegations are mostly unsigned, keys are not asked for in
 // advance.
-func TestC12KeysOfUnsignedZones(t *testing.T) {
+func TestC12KeysBelowUnsignedAreNotGuessed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) { // time stands still while replies are made
 		w := mail(t)
@@ -216,7 +216,7 @@ func TestC12ProofsAreRemembered(t *testing.T) {
 }
 
 // Two round trips: what is known of a zone decides whether a question is sent early.
-func TestLookupAhead(t *testing.T) {
+func TestLookupAheadFollowsWhatIsKnown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := mail(t)
@@ -266,7 +266,7 @@ func TestLookupAhead(t *testing.T) {
 }
 
 // D16: an NSEC record whose next name is outside the zone proves nothing.
-func TestD16NextNameOutside(t *testing.T) {
+func TestD16NextNameOutsideProvesNothing(t *testing.T) {
 	t.Parallel()
 	for next, reason := range map[string]Reason{"zz.example.com.": 0, "zz.com.": DenialMissing, "com.": DenialMissing, ".": DenialMissing} {
 		w := mail(t)
@@ -287,7 +287,7 @@ func TestD16NextNameOutside(t *testing.T) {
 // D11: replies to guesses whose NSEC bitmaps have all types are dropped, and what the
 // lookup holds, measured unpacked, stays within Limits. TestD11MemoryIsNotUnderestimated
 // of package upstream shows that the measure is right.
-func TestD11Bitmaps(t *testing.T) {
+func TestD11LargeBitmapsAreDropped(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) { // time stands still while replies are made
 		w := mail(t)
@@ -333,7 +333,7 @@ func TestD11Bitmaps(t *testing.T) {
 // D11, SEC-88: replies to guesses that arrive at the same time take no more than their share of
 // Limits.Memory, and all replies together no more than all of it. Small replies leave room
 // for more.
-func TestD11GuessesTogether(t *testing.T) {
+func TestD11GuessesShareTheirMemory(t *testing.T) {
 	t.Parallel()
 	for what, types := range map[string]int{"large replies": 8192, "small replies": 1} {
 		synctest.Test(t, func(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 
 // D3: a reply that is truncated inside a record, or has nothing but its header, leads to
 // TCP at once. Its records do not count, and its ID and question do.
-func TestD3TruncatedInsideARecord(t *testing.T) {
+func TestD3TruncatedRecordLeadsToTCP(t *testing.T) {
 	t.Parallel()
 	for what, cut := range map[string]func(m *dns.Msg, wire []byte) []byte{
 		"D3 inside a record": func(_ *dns.Msg, wire []byte) []byte { return wire[:len(wire)-len(wire)/3] },
@@ -49,7 +49,7 @@ func TestD3TruncatedInsideARecord(t *testing.T) {
 
 // D4: an error code without the question ends the attempt at once. Nothing else in such a
 // reply is used, and without an error code it is dropped.
-func TestD4ErrorWithoutQuestion(t *testing.T) {
+func TestD4ErrorWithoutQuestionEndsAttempt(t *testing.T) {
 	t.Parallel()
 	for rcode, reason := range map[int]Reason{
 		dns.RcodeServerFailure:  ServerFailure,

@@ -47,7 +47,7 @@ func colliding(k *dns.DNSKEY, n int) []*testKey {
 
 // SEC-34, SEC-66, field note 37 (KeyTrap, CVE-2023-50387): all keys with the same
 // tag are tried, up to the limit.
-func TestCollidingKeys(t *testing.T) {
+func TestCollidingKeysAreTriedUpToLimit(t *testing.T) {
 	t.Parallel()
 	for n, ok := range map[int]bool{0: true, 1: true, 3: true, 4: false, 20: false} {
 		w := mail(t)
@@ -69,7 +69,7 @@ func TestCollidingKeys(t *testing.T) {
 
 // SEC-66, SEC-67: invalid signatures are tried up to the limit per RRset. One valid
 // signature among them suffices, and signatures that match no key do not count.
-func TestManySignatures(t *testing.T) {
+func TestBadSignaturesAreTriedUpToLimit(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		before, strange int
@@ -101,7 +101,7 @@ func TestManySignatures(t *testing.T) {
 
 // SEC-66: if replies of one server reach a limit for a reply, the next server is
 // asked. The limits of the whole lookup still hold.
-func TestLimitAndNextServer(t *testing.T) {
+func TestNextServerIsAskedAtLimitOfReply(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	w.mangle = func(server, _ string, m *dns.Msg) *dns.Msg {
@@ -146,7 +146,7 @@ func TestTotalLimitEndsLookup(t *testing.T) {
 
 // SEC-66, SEC-71, SEC-72: the whole lookup has one budget of verifications,
 // including those for aliases, keys and proofs. Afterwards the keys are cached.
-func TestVerifications(t *testing.T) {
+func TestLookupHasOneBudgetOfVerifications(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) { // time stands still while replies are made
 		w := mail(t)
@@ -171,7 +171,7 @@ func TestVerifications(t *testing.T) {
 }
 
 // SEC-67, SEC-68: DNSKEY and DS records are limited.
-func TestManyKeys(t *testing.T) {
+func TestKeysAndDSAreLimited(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	z := w.zones["example.com."]
@@ -203,7 +203,7 @@ func TestManyKeys(t *testing.T) {
 
 // SEC-69 (CVE-2023-50868): the number of names hashed for NSEC3 and the number of
 // records considered are limited.
-func TestNSEC3Work(t *testing.T) {
+func TestNSEC3WorkIsLimited(t *testing.T) {
 	t.Parallel()
 	deep := strings.Repeat("a.", 80) + "example.com."
 	w := mail(t)
@@ -223,7 +223,7 @@ func TestNSEC3Work(t *testing.T) {
 
 // An honest chain of aliases across zones does not fail because of questions that
 // are sent in advance.
-func TestGuessesLeaveQueries(t *testing.T) {
+func TestGuessesLeaveQueriesForAliases(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) { // time stands still while replies are made
 		w := newWorld(t)
@@ -237,7 +237,7 @@ func TestGuessesLeaveQueries(t *testing.T) {
 }
 
 // SEC-71: the number of queries and the time of a lookup are limited.
-func TestManyQueries(t *testing.T) {
+func TestQueriesAndTimeAreLimited(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) { // time stands still while replies are made
 		w := mail(t)

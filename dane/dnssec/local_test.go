@@ -47,7 +47,7 @@ func addrsOf(a *Answer) (addrs []string) {
 
 // D15, RFC 7050: the prefix is discovered, from servers that may say so. What is made keeps
 // the status of the A records, and leads to public addresses only.
-func TestD15Discover(t *testing.T) {
+func TestD15PrefixIsDiscovered(t *testing.T) {
 	t.Parallel()
 	const public, own = "64:ff9b::c000:aa", "2606:64::c000:aa"
 	for _, tt := range []struct {
@@ -104,7 +104,7 @@ func TestD15Discover(t *testing.T) {
 }
 
 // D15: a Trusting has a NAT64 too, given or discovered.
-func TestD15Trusting(t *testing.T) {
+func TestD15TrustingHasNAT64(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		what   string
@@ -138,7 +138,7 @@ func TestD15Trusting(t *testing.T) {
 
 // The hosts file decides the addresses of the names in it, if the operator says so, for both
 // families and without a question. It decides nothing else.
-func TestHostsFile(t *testing.T) {
+func TestHostsFileDecidesAddressesOnly(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "hosts")
 	if err := os.WriteFile(file, []byte("192.0.2.77 MX.example.com relay\n2001:db8::77 six.example.com\n"), 0o600); err != nil {
@@ -189,7 +189,7 @@ func TestHostsFile(t *testing.T) {
 }
 
 // New refuses a NAT64 prefix that is not valid, and a hosts file that it cannot read.
-func TestLocalRefused(t *testing.T) {
+func TestUnusableHostSettingsAreRefused(t *testing.T) {
 	t.Parallel()
 	for what, config := range map[string]Config{
 		"not a prefix of RFC 6052": {NAT64: netip.MustParsePrefix("2001:db8::/33")},

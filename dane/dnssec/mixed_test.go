@@ -19,7 +19,7 @@ import (
 // one signed, in several lookups by the same validator. The result is an error or
 // the truth: never other records, never an absence, and never insecure if the chain
 // is signed.
-func TestMixedReplies(t *testing.T) {
+func TestMixedRepliesAreTrueOrErrors(t *testing.T) {
 	const seed, attempts = 20261126, 100
 	t.Logf("seed %d", seed)
 	for variant := range uint(8) {

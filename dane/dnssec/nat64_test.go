@@ -11,7 +11,7 @@ import (
 // D15: a name without AAAA records has those that the NAT64 translates to its A records,
 // with the status and the aliases of these. Real AAAA records, names that do not exist and
 // failed lookups stay what they are.
-func TestD15NAT64(t *testing.T) {
+func TestD15AddressesAreTranslated(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		what, name string
@@ -92,7 +92,7 @@ func TestD15NAT64(t *testing.T) {
 }
 
 // D15: New refuses a prefix that no NAT64 can have.
-func TestD15Refused(t *testing.T) {
+func TestD15WrongPrefixIsRefused(t *testing.T) {
 	t.Parallel()
 	for prefix, ok := range map[string]bool{"64:ff9b::/96": true, "2001:db8::/33": false, "10.0.0.0/8": false} {
 		v, err := New(Config{Servers: []string{"192.0.2.53"}, NAT64: netip.MustParsePrefix(prefix)})

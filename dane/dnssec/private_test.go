@@ -69,7 +69,7 @@ func withPrivate(zones ...string) func(*Config) {
 // D14: a private zone is insecure, also below a signed zone and below a top-level domain
 // that does not exist. Its servers are asked about its names and about no others, and
 // nothing in it makes a name outside of it, or an alias, more than it is.
-func TestD14PrivateZones(t *testing.T) {
+func TestD14PrivateZoneIsInsecure(t *testing.T) {
 	t.Parallel()
 	records := []string{
 		"relay.corp.example.com. 60 IN A 203.0.113.1",
@@ -160,7 +160,7 @@ func (n *privateNet) checkAsked(t *testing.T, zones []string) {
 
 // D14: the longest name counts, servers are optional, and without the configuration the
 // same zone is bogus or does not exist.
-func TestD14Nested(t *testing.T) {
+func TestD14LongestPrivateZoneCounts(t *testing.T) {
 	t.Parallel()
 	n := newPrivateNet(t, "a.deep.corp.example.com. 60 IN A 203.0.113.9", "b.corp.example.com. 60 IN CNAME a.deep.corp.example.com.")
 	n.zones["example.com."].add(t, "c.corp.example.com. 300 IN A 192.0.2.77")
@@ -185,7 +185,7 @@ func TestD14Nested(t *testing.T) {
 }
 
 // D14: no TLSA record is asked for in advance in a private zone below a signed one.
-func TestD14LookupAhead(t *testing.T) {
+func TestD14NoLookupAheadInPrivateZone(t *testing.T) {
 	t.Parallel()
 	n := newPrivateNet(t)
 	v := n.validator(withPrivate("corp.example.com"))
@@ -203,7 +203,7 @@ func TestD14LookupAhead(t *testing.T) {
 
 // D14: a private zone that cannot be reached is an error, never an answer of the public
 // servers.
-func TestD14Unreachable(t *testing.T) {
+func TestD14UnreachablePrivateZoneIsAnError(t *testing.T) {
 	t.Parallel()
 	n := newPrivateNet(t)
 	honest := n.mangle
@@ -228,7 +228,7 @@ func TestD14Unreachable(t *testing.T) {
 
 // D14: New refuses private zones that would switch validation off for more than they
 // are, or would do nothing.
-func TestD14Refused(t *testing.T) {
+func TestD14BadPrivateZonesAreRefused(t *testing.T) {
 	t.Parallel()
 	const anchor = "corp.example. DS 1 13 2 683D2D0ACB8C9B712A1948B27F741219298D0A450D612C483AF444A4C0FB2B16"
 	for _, tt := range []struct {

@@ -11,7 +11,7 @@ import (
 
 // Probe reports which server has which fault, and nothing about a server without
 // faults.
-func TestProbe(t *testing.T) {
+func TestProbeFindsFaultsOfServers(t *testing.T) {
 	t.Parallel()
 	rrsig, dnskey := isType(dns.TypeRRSIG), isType(dns.TypeDNSKEY)
 	for _, tt := range []struct {
@@ -123,7 +123,7 @@ func TestProbe(t *testing.T) {
 }
 
 // SEC-28: the anchors do not match the root that is asked.
-func TestProbeAnchors(t *testing.T) {
+func TestProbeFindsOtherRoot(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	v := w.validator(func(c *Config) { c.Anchors = "" })
@@ -142,7 +142,7 @@ func TestProbeAnchors(t *testing.T) {
 }
 
 // D5: systemd-resolved does not ask for addresses of names with one label, and works.
-func TestD5ProbeSingleLabel(t *testing.T) {
+func TestD5ProbeNeedsNoSingleLabels(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
@@ -159,7 +159,7 @@ func TestD5ProbeSingleLabel(t *testing.T) {
 
 // D5: a forwarder that drops the proofs of wildcards from answers with records is found
 // by a wildcard.
-func TestD5ProbeWildcard(t *testing.T) {
+func TestD5ProbeFindsDroppedWildcardProofs(t *testing.T) {
 	t.Parallel()
 	honest := func(_, _ string, m *dns.Msg) *dns.Msg { return m }
 	drops := func(_, _ string, m *dns.Msg) *dns.Msg {
@@ -196,7 +196,7 @@ func TestD5ProbeWildcard(t *testing.T) {
 }
 
 // D2, D5: the Probe of a Trusting says for each server whether it validates.
-func TestD5ProbeTrusting(t *testing.T) {
+func TestD5ProbeSaysWhichServerValidates(t *testing.T) {
 	t.Parallel()
 	all := func(dns.Question) bool { return true }
 	for _, tt := range []struct {

@@ -12,7 +12,7 @@ import (
 
 // RFC 6761 sections 6.3 and 6.4, RFC 7686: special-use names are answered without a
 // server, unless the anchors are of another root than that of IANA.
-func TestLocalNames(t *testing.T) {
+func TestSpecialNamesAreAnsweredLocally(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for _, tt := range []struct {
@@ -59,7 +59,7 @@ func TestLocalNames(t *testing.T) {
 
 // An alias that leads to a local name ends there, even if the reply continues.
 // Answers of servers for such names are never kept.
-func TestAliasToLocalName(t *testing.T) {
+func TestAliasToLocalNameEndsThere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.zone("com.", "a.com. 60 IN CNAME localhost.", "b.com. 60 IN CNAME x.example.onion.")

@@ -9,7 +9,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-func TestTypeString(t *testing.T) {
+func TestTypesHaveTheirNames(t *testing.T) {
 	t.Parallel()
 	for typ, want := range map[Type]string{
 		TypeA: "A", TypeNS: "NS", TypeCNAME: "CNAME", TypeSOA: "SOA", TypePTR: "PTR", TypeMX: "MX", TypeTXT: "TXT",
@@ -24,7 +24,7 @@ func TestTypeString(t *testing.T) {
 
 // RFC 1035 section 3.3, RFC 3596 section 2.2, RFC 6698 section 2.1: each
 // accessor reads the data of its type and of no other.
-func TestRecordAccessors(t *testing.T) {
+func TestAccessorsReadOnlyTheirType(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"a. 60 IN A 192.0.2.1":                "addr 192.0.2.1",
@@ -50,7 +50,7 @@ func TestRecordAccessors(t *testing.T) {
 }
 
 // No accessor accepts malformed data.
-func TestMalformedRecord(t *testing.T) {
+func TestAccessorsRefuseMalformedData(t *testing.T) {
 	t.Parallel()
 	for _, r := range []Record{
 		{Type: TypeA}, {Type: TypeA, Data: make([]byte, 3)}, {Type: TypeA, Data: make([]byte, 16)},
@@ -69,7 +69,7 @@ func TestMalformedRecord(t *testing.T) {
 	}
 }
 
-func TestRecordString(t *testing.T) {
+func TestRecordIsWrittenAsZoneText(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"Example.org. 3600 IN MX 10 mx.example.org.": "Example.org. 3600 IN MX 10 mx.example.org.",
@@ -88,7 +88,7 @@ func TestRecordString(t *testing.T) {
 	}
 }
 
-func TestParseRecord(t *testing.T) {
+func TestParseRecordRefusesOtherText(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
 		"", "; nothing", "a. 60 IN A", "a. 60 IN A 192.0.2", "a. 60 CH TXT x", "a..b. 60 IN A 192.0.2.1",
@@ -152,7 +152,7 @@ func isPrintable(text string) bool {
 // D20: a backslash in the text of a record is data like any other. The signature covers
 // what was published, Data holds it, and what String shows is never read back as something
 // else.
-func TestD20Backslashes(t *testing.T) {
+func TestD20BackslashesAreData(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	z := w.zone("com.")

@@ -24,7 +24,7 @@ func resolverWorld(t *testing.T) *world {
 }
 
 // STS-12, RPT-4: the character-strings of a record are joined without spaces.
-func TestLookupTXT(t *testing.T) {
+func TestTXTStringsAreJoined(t *testing.T) {
 	t.Parallel()
 	w := resolverWorld(t)
 	v := w.validator()
@@ -55,7 +55,7 @@ func TestLookupTXT(t *testing.T) {
 
 // DANE-63: a failed lookup of one family does not affect the addresses of the
 // other, but if the other has none, it does not prove that there are none.
-func TestLookupNetIP(t *testing.T) {
+func TestOneFailedFamilyLeavesTheOther(t *testing.T) {
 	t.Parallel()
 	w := resolverWorld(t)
 	addr := netip.MustParseAddr

@@ -32,7 +32,7 @@ type rfcExample struct {
 
 // The examples of RFC 4035 appendix B, with the keys and signatures of the RFC: RSA
 // with SHA-1, valid in spring 2004. SEC-35, SEC-46 to SEC-52, SEC-56.
-func TestRFC4035(t *testing.T) {
+func TestExamplesOfRFC4035(t *testing.T) {
 	t.Parallel()
 	soa := "example. SOA"
 	checkExamples(t, "testdata/rfc4035.zone", time.Date(2004, 4, 20, 0, 0, 0, 0, time.UTC), []rfcExample{
@@ -81,7 +81,7 @@ func TestRFC4035(t *testing.T) {
 // The examples of RFC 5155 appendix B, signed with the 512-bit keys of the RFC. The
 // zone uses opt-out, so answers that depend on a covered next closer name are
 // insecure (RFC 5155 section 9.2). SEC-57 to SEC-64.
-func TestRFC5155(t *testing.T) {
+func TestExamplesOfRFC5155(t *testing.T) {
 	t.Parallel()
 	soa := "example. SOA"
 	hashed := func(hash string) string { return hash + ".example. NSEC3" }
@@ -226,7 +226,7 @@ func readZone(t *testing.T, file string) map[string][]dns.RR {
 }
 
 // SEC-75: the table of substitutions in RFC 6672 section 2.2. Empty means no match.
-func TestRFC6672(t *testing.T) {
+func TestSubstitutionsOfRFC6672(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, owner, target, result string }{
 		{"com.", "example.com.", "example.net.", ""},
@@ -257,7 +257,7 @@ func TestRFC6672(t *testing.T) {
 }
 
 // SEC-53, SEC-73, SEC-75: the three replies of RFC 6672 section 5.3.4.
-func TestRFC6672Replies(t *testing.T) {
+func TestRepliesOfRFC6672(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	z := w.zones["example.com."]

@@ -63,7 +63,7 @@ type model struct {
 // The model of server selection: whatever the servers do, answers are those of one healthy
 // server, plaintext servers do not overtake authenticated ones, questions are bounded, a
 // lookup succeeds if a server has worked for two seconds, and fails fast if all are silent.
-func TestSelectionModel(t *testing.T) {
+func TestSelectionFollowsModel(t *testing.T) {
 	t.Parallel()
 	for i := range 24 {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {

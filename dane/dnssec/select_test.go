@@ -159,7 +159,7 @@ const near = 5 * time.Millisecond
 
 // D6: servers that are silent cost a cold lookup a fraction of a second, the next lookup
 // nothing, and no status.
-func TestD6SilentServers(t *testing.T) {
+func TestD6SilentServersCostLittle(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		what          string
@@ -230,7 +230,7 @@ func TestD6LearnsWithinOneLookup(t *testing.T) {
 }
 
 // D6: one check finds out that a server is back, and it is then the first again.
-func TestD6Recovery(t *testing.T) {
+func TestD6CheckFindsServerBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(mail(t))
@@ -274,7 +274,7 @@ func TestD6Recovery(t *testing.T) {
 
 // D6, SEC-87: while all servers are dead, a lookup fails within 2 s, and later ones at once. The
 // error says so, and is not remembered: 2 s after one server is back there is none.
-func TestD6AllDead(t *testing.T) {
+func TestD6AllDeadFailsSoon(t *testing.T) {
 	t.Parallel()
 	for _, servers := range [][]string{
 		{"192.0.2.1"}, {"192.0.2.1", "192.0.2.2"}, {"192.0.2.1", "192.0.2.2", "192.0.2.3"},
@@ -332,7 +332,7 @@ func TestD6AllDead(t *testing.T) {
 
 // D7: a server stays the first, whatever happens to names whose own servers are slow or
 // silent.
-func TestD7SlowNames(t *testing.T) {
+func TestD7SlowNamesDoNotDemoteServer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := mail(t)
@@ -388,7 +388,7 @@ func TestD7SlowNames(t *testing.T) {
 }
 
 // D7: a server that fails checks, and replies to other questions, does not fail.
-func TestD7SignOfLife(t *testing.T) {
+func TestD7ReplyIsSignOfLife(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(mail(t))
@@ -407,7 +407,7 @@ func TestD7SignOfLife(t *testing.T) {
 
 // D7: a server to which an attacker's name servers return keys without signatures stays the
 // first. One that strips those of the root does not.
-func TestD7ZonesWithoutSignatures(t *testing.T) {
+func TestD7StrippedZonesDoNotDemoteServer(t *testing.T) {
 	t.Parallel()
 	for zones, want := range map[string]int{"evil": 0, ".": 1} {
 		synctest.Test(t, func(t *testing.T) {
@@ -441,7 +441,7 @@ func TestD7ZonesWithoutSignatures(t *testing.T) {
 }
 
 // D14: a server of a private zone is checked with a name of that zone only.
-func TestD14ChecksOfPrivateZones(t *testing.T) {
+func TestD14ChecksAskForPrivateNamesOnly(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(mail(t))
@@ -476,7 +476,7 @@ func TestD14ChecksOfPrivateZones(t *testing.T) {
 
 // Decision "Overtaking": an authenticated server that is merely slow is waited for, and no
 // plaintext server is asked instead.
-func TestOvertakingAuthenticated(t *testing.T) {
+func TestSlowAuthenticatedServerIsNotOvertaken(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		slow   time.Duration
@@ -508,7 +508,7 @@ func TestOvertakingAuthenticated(t *testing.T) {
 // Decision "Overtaking": an insecure denial from a server that overtook another counts only
 // if the other says the same, or nothing. What the other says counts. Other answers count at
 // once.
-func TestOvertakingDenials(t *testing.T) {
+func TestOvertakingDenialNeedsTheOther(t *testing.T) {
 	t.Parallel()
 	records := func(m *dns.Msg) {}
 	nxdomain := func(m *dns.Msg) {
@@ -575,7 +575,7 @@ func TestOvertakingDenials(t *testing.T) {
 
 // Decision "Overtaking": a null MX makes mail bounce like a denial (RFC 7505 section 3), so it
 // counts from a server that overtook another only if the other has nothing to say.
-func TestOvertakingNullMX(t *testing.T) {
+func TestOvertakingNullMXNeedsTheOther(t *testing.T) {
 	t.Parallel()
 	const name, slow = "plain.com.", 900 * time.Millisecond
 	null := []string{name + " 60 IN MX 0 ."}
@@ -636,7 +636,7 @@ func TestOvertakingNullMX(t *testing.T) {
 
 // Decision "Overtaking": a server that overtook another does not hide an MTA-STS record by
 // other text, or by an alias that leads to servers that do not answer.
-func TestOvertakingText(t *testing.T) {
+func TestOvertakingServerHidesNoRecord(t *testing.T) {
 	t.Parallel()
 	const name, dead = "_mta-sts.plain.com.", "dead.plain.com."
 	for _, tt := range []struct {
@@ -706,7 +706,7 @@ func outcomeOf(a *Answer, err error) string {
 // Decision "Overtaking", for a Trusting: what is not authenticated counts from a server that
 // overtook another only if the other has nothing to say. Decision "Trusting": a server
 // without AD for the root is not used, not even if the other is slow.
-func TestOvertakingTrusting(t *testing.T) {
+func TestOvertakingTrustingNeedsTheOther(t *testing.T) {
 	t.Parallel()
 	const slow, quick = 900 * time.Millisecond, 450 * time.Millisecond
 	for _, tt := range []struct {
@@ -770,7 +770,7 @@ func TestOvertakingTrusting(t *testing.T) {
 // D17: a server that is slow to answer for keys and delegations, or does not answer for
 // those of names that do not exist, as systemd-resolved with DNSSEC switched off. Our own
 // speculative questions do not delay mail to a dead domain.
-func TestD17DeadDomains(t *testing.T) {
+func TestD17DeadDomainsAreNotDelayed(t *testing.T) {
 	t.Parallel()
 	isKeys := func(q dns.Question) bool { return q.Qtype == dns.TypeDS || q.Qtype == dns.TypeDNSKEY }
 	for what, tt := range map[string]struct {

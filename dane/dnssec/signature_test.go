@@ -58,7 +58,7 @@ func TestSignatureCoversItsOwnRRset(t *testing.T) {
 // SEC-30, field note 31: the signer is the zone of the RRset: not a sibling, not a
 // name that only ends in the same letters, not a name below, and for DS not the
 // child.
-func TestSigner(t *testing.T) {
+func TestSignerIsTheZone(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	w.zone("evilexample.com.")
@@ -99,7 +99,7 @@ func TestSigner(t *testing.T) {
 
 // SEC-31: a signature with more labels than the owner is not valid. Neither is one
 // for a wildcard above its zone.
-func TestLabels(t *testing.T) {
+func TestLabelsOfSignatureAreChecked(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	for _, labels := range []uint8{0, 1, 4, 255} {
@@ -111,7 +111,7 @@ func TestLabels(t *testing.T) {
 }
 
 // SEC-32: inception and expiration, in serial number arithmetic (RFC 1982).
-func TestValidity(t *testing.T) {
+func TestSignatureCountsWithinItsTime(t *testing.T) {
 	t.Parallel()
 	day := 24 * time.Hour
 	wrap := time.Date(2106, 2, 7, 6, 28, 16, 0, time.UTC) // 2^32 seconds
@@ -151,7 +151,7 @@ func TestValidity(t *testing.T) {
 }
 
 // SEC-33, SEC-42: the signature is not by a key of the authenticated set.
-func TestKeyNotInZone(t *testing.T) {
+func TestSignatureByOtherKeyDoesNotCount(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	z := w.zones["example.com."]
@@ -198,7 +198,7 @@ func TestWildcardNeedsProof(t *testing.T) {
 
 // SEC-39: the TTL is the minimum of the received TTL, the TTL of the RRSIG, the
 // original TTL and the time until expiration.
-func TestTTL(t *testing.T) {
+func TestTTLIsTheSmallest(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		what                        string
@@ -252,7 +252,7 @@ func TestOnlySignedAnswersCount(t *testing.T) {
 // D18: signatures that become valid a few seconds from now are accepted, and none that
 // have expired, unless Skew says so. An answer that rests on an expired signature does
 // not outlive the tolerance.
-func TestD18Skew(t *testing.T) {
+func TestD18OnlyEarlySignaturesAreTolerated(t *testing.T) {
 	t.Parallel()
 	day := 24 * time.Hour
 	for _, tt := range []struct {

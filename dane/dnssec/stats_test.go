@@ -10,7 +10,7 @@ import (
 )
 
 // Stats counts each lookup once, by what came of it and how long its caller waited.
-func TestStats(t *testing.T) {
+func TestStatsCountEachLookupOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := mail(t)

@@ -99,12 +99,11 @@ func (s *tlsServer) serve(c net.Conn) {
 // client configures a validator to ask the server over TLS.
 func (s *tlsServer) client(c *Config) {
 	c.Servers, c.TLS, c.Dial = []string{"tls://" + s.addr + "#dns.example"}, &tls.Config{RootCAs: s.roots}, nil
-	c.Timeout = 10 * time.Second
 }
 
 // RFC 7858: all questions of a lookup, and of the lookups that follow, share
 // one connection over TLS, and replies come in any order.
-func TestOverTLS(t *testing.T) {
+func TestLookupsShareOneTLSConnection(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	server := w.overTLS(t, 0)
@@ -134,7 +133,7 @@ func TestOverTLS(t *testing.T) {
 }
 
 // If the server has closed a connection, the next question opens a new one.
-func TestStaleConnection(t *testing.T) {
+func TestClosedConnectionIsReplaced(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	server := w.overTLS(t, 1)
@@ -152,7 +151,7 @@ func TestStaleConnection(t *testing.T) {
 
 // A certificate with another name or an unknown issuer is an error that says so,
 // for a Validator too, because the user asked for TLS.
-func TestCertificateOfServer(t *testing.T) {
+func TestWrongCertificateOfServerIsAnError(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	server := w.overTLS(t, 0)
@@ -176,7 +175,7 @@ func TestCertificateOfServer(t *testing.T) {
 
 // An impersonator of a TLS server cannot write to a log by long or unprintable
 // names in its certificate.
-func TestNamesOfCertificateInErrors(t *testing.T) {
+func TestNamesOfCertificateAreEscaped(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	server := w.overTLS(t, 0)
@@ -194,7 +193,7 @@ func TestNamesOfCertificateInErrors(t *testing.T) {
 
 // Close ends the connections and the lookups that wait for a server. Later lookups
 // fail, except for those that the cache answers.
-func TestClose(t *testing.T) {
+func TestCloseEndsLookups(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	server := w.overTLS(t, 0)
@@ -236,7 +235,7 @@ func TestClose(t *testing.T) {
 }
 
 // Close of a Trusting does the same.
-func TestCloseTrusting(t *testing.T) {
+func TestCloseEndsLookupsOfTrusting(t *testing.T) {
 	t.Parallel()
 	trusting, err := NewTrusting(TrustingConfig{Servers: []string{"127.0.0.1"}, Dial: newWorld(t).dial})
 	if err != nil {
@@ -254,7 +253,7 @@ func TestCloseTrusting(t *testing.T) {
 
 // D9: a server over TLS closes its connections after some replies. The questions that
 // wait for a reply move to the next connection (RFC 7766 section 6.2.4).
-func TestD9ServerClosesConnections(t *testing.T) {
+func TestD9QuestionsMoveToNextConnection(t *testing.T) {
 	t.Parallel()
 	for _, perConn := range []int{1, 7, 20, 100} {
 		w := mail(t)
@@ -275,7 +274,7 @@ func TestD9ServerClosesConnections(t *testing.T) {
 }
 
 // D9: a server that closes every connection without a reply is not asked forever.
-func TestD9ServerClosesConnectionsWithoutReply(t *testing.T) {
+func TestD9ServerThatOnlyClosesIsLeft(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	server := w.overTLS(t, 1)
@@ -291,7 +290,7 @@ func TestD9ServerClosesConnectionsWithoutReply(t *testing.T) {
 
 // A connection over TLS that has become silent does not make the server fail: it is checked
 // over a new one.
-func TestSilentConnectionOverTLS(t *testing.T) {
+func TestSilentConnectionIsCheckedOverNewOne(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := mail(t)

@@ -19,7 +19,7 @@ import (
 )
 
 // SEC-1, SEC-2, SEC-3, SEC-5: every query has EDNS with DO, CD set, AD clear.
-func TestQueryBits(t *testing.T) {
+func TestQueriesHaveDOAndCD(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	w.expect(t, "_25._tcp.mx.example.com", dns.TypeTLSA, Secure)
@@ -57,7 +57,7 @@ func TestReplyBitsAreIgnored(t *testing.T) {
 
 // SEC-7, field note 39: after a truncated reply the server is asked over TCP. The
 // content of the truncated reply is ignored, with and without the AD bit.
-func TestTruncated(t *testing.T) {
+func TestTruncatedReplyLeadsToTCP(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	var overTCP atomic.Int64
@@ -83,7 +83,7 @@ func TestTruncated(t *testing.T) {
 
 // SEC-8, SEC-24: a server that removes DNSSEC records causes an error that says so,
 // and never an insecure answer.
-func TestStripped(t *testing.T) {
+func TestStrippedRepliesAreErrors(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"mx.example.com", "mx.plain.com", "none.example.com", "none.plain.com", "away.example.com"} {
 		w := mail(t)
@@ -102,7 +102,7 @@ func TestStripped(t *testing.T) {
 
 // SEC-9: messages with another ID or question, and messages that are not replies,
 // are dropped until the right reply arrives.
-func TestStrayReplies(t *testing.T) {
+func TestStrayRepliesAreDropped(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	w.raw = func(m *dns.Msg) [][]byte {
@@ -140,7 +140,7 @@ func TestStrayReplies(t *testing.T) {
 
 // SEC-9: each query has a socket of its own and therefore its own source port. This
 // test uses real sockets on the loopback interface, UDP and TCP.
-func TestRealSockets(t *testing.T) {
+func TestEachQueryHasItsOwnPort(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	packets, listener := dnsdata.Listen(t)
@@ -173,7 +173,7 @@ func TestRealSockets(t *testing.T) {
 		}
 	}()
 	real := func(c *Config) {
-		c.Servers, c.Dial, c.Timeout = []string{packets.LocalAddr().String()}, nil, 5*time.Second
+		c.Servers, c.Dial = []string{packets.LocalAddr().String()}, nil
 	}
 	w.expect(t, "mx.example.com", dns.TypeA, Secure, real)
 	w.mu.Lock()
@@ -210,7 +210,7 @@ func TestDSBelongsToParent(t *testing.T) {
 }
 
 // Field note 1, DANE-9: error codes, silence and malformed replies are errors.
-func TestErrorCodes(t *testing.T) {
+func TestErrorCodesAreErrors(t *testing.T) {
 	t.Parallel()
 	for rcode, reason := range map[int]Reason{
 		dns.RcodeServerFailure:  ServerFailure,
@@ -242,7 +242,7 @@ func TestErrorCodes(t *testing.T) {
 }
 
 // Extended DNS Errors are part of the error, in printable form.
-func TestExtendedErrors(t *testing.T) {
+func TestExtendedErrorsArePrintable(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	w.on("mx.example.com.", dns.TypeA, func(m *dns.Msg) {
@@ -267,7 +267,7 @@ func TestExtendedErrors(t *testing.T) {
 
 // Field note 13: if a server fails in any way, another one is asked. Its reply is
 // judged in the same way.
-func TestFailover(t *testing.T) {
+func TestNextServerIsAskedAndJudged(t *testing.T) {
 	t.Parallel()
 	faults := map[string]func(m *dns.Msg) *dns.Msg{
 		"silent":   func(m *dns.Msg) *dns.Msg { return nil },
@@ -351,7 +351,7 @@ func TestFailedServerIsAskedLast(t *testing.T) {
 }
 
 // A server that does not answer over UDP is asked over TCP.
-func TestSilentOverUDP(t *testing.T) {
+func TestSilentOverUDPIsAskedOverTCP(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := mail(t)
@@ -373,7 +373,7 @@ func TestSilentOverUDP(t *testing.T) {
 
 // SEC-55: after a bogus reply over UDP the server is asked over TCP, where no one
 // off the path can send a reply.
-func TestBogusOverUDP(t *testing.T) {
+func TestBogusOverUDPIsAskedOverTCP(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	for name, want := range map[string]Status{"mx.example.com": Secure, "none.example.com": Secure, "mx.plain.com": Insecure} {
@@ -389,10 +389,11 @@ func TestBogusOverUDP(t *testing.T) {
 
 // All replies are malformed: over UDP the attempt waits for its timeout, over TCP
 // it fails at once.
-func TestNonsense(t *testing.T) {
+func TestNonsenseIsMalformed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := mail(t)
+		w.timeout = 5 * time.Second
 		w.raw = func(m *dns.Msg) [][]byte { return [][]byte{[]byte("nonsense")} }
 		start := time.Now()
 		e := w.expectError(t, "mx.example.com", dns.TypeA, Malformed)
@@ -413,7 +414,7 @@ func TestNonsense(t *testing.T) {
 
 // The context of a caller ends its lookup. Other callers that wait for the same
 // lookup are not affected.
-func TestContext(t *testing.T) {
+func TestContextEndsOneLookup(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := mail(t)
@@ -455,7 +456,7 @@ func TestContext(t *testing.T) {
 
 // A changed resolv.conf is noticed. If it can no longer be used, the servers stay
 // the same, and errors say so.
-func TestResolvConfChanges(t *testing.T) {
+func TestChangedResolvConfIsNoticed(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "resolv.conf")
 	write := func(t *testing.T, text string) {
@@ -519,7 +520,7 @@ func TestResolvConfChanges(t *testing.T) {
 
 // Field note 14: if the file changes, a Trusting does not use a server that must
 // not be trusted.
-func TestTrustingResolvConfChanges(t *testing.T) {
+func TestTrustingRefusesServersOfChangedFile(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "resolv.conf")
 	synctest.Test(t, func(t *testing.T) {
@@ -554,7 +555,7 @@ func TestTrustingResolvConfChanges(t *testing.T) {
 	})
 }
 
-func TestResolvConf(t *testing.T) {
+func TestResolvConfNamesTheServers(t *testing.T) {
 	t.Parallel()
 	file := func(text string) string {
 		name := filepath.Join(t.TempDir(), "resolv.conf")
@@ -599,7 +600,7 @@ func TestResolvConf(t *testing.T) {
 }
 
 // D8: UDP is blocked. Only the first lookups wait for it.
-func TestD8LookupsWithUDPBlocked(t *testing.T) {
+func TestD8OnlyFirstLookupsWaitForUDP(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := mail(t)

@@ -33,7 +33,7 @@ func isRootSOA(m *dns.Msg) bool {
 
 func (w *world) trusting(t *testing.T) *Trusting {
 	t.Helper()
-	r, err := NewTrusting(TrustingConfig{Servers: []string{"127.0.0.1"}, Dial: w.dial, Now: func() time.Time { return w.now }, Timeout: 5 * time.Second})
+	r, err := NewTrusting(TrustingConfig{Servers: []string{"127.0.0.1"}, Dial: w.dial, Now: func() time.Time { return w.now }, Timeout: w.timeout})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func (w *world) trusting(t *testing.T) *Trusting {
 
 // D1, DANE-11: a file that somebody other than the administrator may have written does
 // not make a server trusted.
-func TestD1TrustingResolvConf(t *testing.T) {
+func TestD1FileOfOthersIsNotTrusted(t *testing.T) {
 	t.Parallel()
 	for text, ok := range map[string]bool{
 		"nameserver 127.0.0.1\noptions trust-ad\n":                          true,
@@ -84,7 +84,7 @@ func TestD1TrustingResolvConf(t *testing.T) {
 }
 
 // D2: a server that does not validate is never used, and the error says so.
-func TestD2NotValidating(t *testing.T) {
+func TestD2ServerMustValidate(t *testing.T) {
 	t.Parallel()
 	for what, bend := range map[string]func(m *dns.Msg){
 		"no AD":             func(m *dns.Msg) { m.AuthenticatedData = false },
@@ -137,7 +137,7 @@ func TestD2NotValidating(t *testing.T) {
 }
 
 // D2: a server that stops validating is noticed within a minute.
-func TestD2StopsValidating(t *testing.T) {
+func TestD2EndOfValidationIsNoticed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := mail(t)
@@ -173,7 +173,7 @@ func TestD2StopsValidating(t *testing.T) {
 
 // DANE-10, DANE-11, TLSA-17, field note 14: the AD bit counts only from a server on
 // this host or reached over TLS.
-func TestTrustingServers(t *testing.T) {
+func TestTrustingBelievesOnlySafeServers(t *testing.T) {
 	t.Parallel()
 	for server, ok := range map[string]bool{
 		"127.0.0.1": true, "127.0.0.53:53": true, "[::1]:5353": true, "::ffff:127.0.0.1": true,
@@ -196,7 +196,7 @@ func TestTrustingServers(t *testing.T) {
 	}
 }
 
-func TestTrustingLookup(t *testing.T) {
+func TestTrustingTakesStatusOfServer(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	validating(w, func(q dns.Question) bool { return !strings.HasSuffix(q.Name, "plain.com.") })
@@ -246,7 +246,7 @@ func TestTrustingLookup(t *testing.T) {
 
 // DANE-24, DANE-25: if an answer with an alias is insecure, the alias is asked for
 // separately, because it may be secure.
-func TestTrustingFirstAlias(t *testing.T) {
+func TestTrustingAsksForFirstAlias(t *testing.T) {
 	t.Parallel()
 	for _, firstSecure := range []bool{true, false} {
 		w := mail(t)
@@ -259,7 +259,7 @@ func TestTrustingFirstAlias(t *testing.T) {
 }
 
 // DANE-21: if the reply ends in an alias, the target is asked for.
-func TestTrustingRequery(t *testing.T) {
+func TestTrustingAsksForTarget(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
@@ -288,7 +288,7 @@ func TestTrustingRequery(t *testing.T) {
 
 // Field note 13: if one server answers SERVFAIL, which may mean bogus, the answer
 // of another server counts if it is authenticated, and not if it is insecure.
-func TestTrustingServfail(t *testing.T) {
+func TestTrustingServfailOutweighsInsecure(t *testing.T) {
 	t.Parallel()
 	for _, authentic := range []bool{true, false} {
 		w := mail(t)
@@ -313,7 +313,7 @@ func TestTrustingServfail(t *testing.T) {
 }
 
 // Field note 14: TLS without verification of the certificate is refused.
-func TestTrustingUnverifiedTLS(t *testing.T) {
+func TestTrustingRefusesUnverifiedTLS(t *testing.T) {
 	t.Parallel()
 	config := TrustingConfig{Servers: []string{"tls://192.0.2.1"}, TLS: &tls.Config{InsecureSkipVerify: true}}
 	if _, err := NewTrusting(config); err == nil {
@@ -326,7 +326,7 @@ func TestTrustingUnverifiedTLS(t *testing.T) {
 }
 
 // SEC-7, field notes 1 and 39: a Trusting returns errors for failures as well.
-func TestTrustingFailures(t *testing.T) {
+func TestTrustingFailuresAreErrors(t *testing.T) {
 	t.Parallel()
 	for reason, bend := range map[Reason]func(m *dns.Msg){
 		ServerFailure: func(m *dns.Msg) { m.Rcode = dns.RcodeServerFailure; m.AuthenticatedData = true },
@@ -362,7 +362,7 @@ func TestTrustingFailures(t *testing.T) {
 }
 
 // A server reached over TLS must have the certificate of its name.
-func TestTrustingTLS(t *testing.T) {
+func TestTrustingVerifiesCertificate(t *testing.T) {
 	t.Parallel()
 	w := mail(t)
 	validating(w, func(dns.Question) bool { return true })
@@ -398,7 +398,7 @@ func TestTrustingTLS(t *testing.T) {
 // RFC 6672 section 3.1: a DNAME without the CNAME that it makes still redirects.
 // systemd-resolved answers like this, and the name is not without records. Neither is it
 // if the answer has other records instead.
-func TestTrustingIncompleteAnswer(t *testing.T) {
+func TestTrustingFollowsDNAMEWithoutCNAME(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		what   string

@@ -27,7 +27,7 @@ func mail(tb testing.TB) *world {
 	return w
 }
 
-func TestLookup(t *testing.T) {
+func TestAnswersHaveStatusOfTheirZones(t *testing.T) {
 	for _, denial := range []string{"NSEC", "NSEC3"} {
 		t.Run(denial, func(t *testing.T) {
 			t.Parallel()

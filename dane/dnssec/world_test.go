@@ -24,6 +24,9 @@ type world struct {
 	now   time.Time
 
 	skew Skew // of the validators
+	// timeout is how long an attempt of the validators takes at most: longer than a busy
+	// machine needs.
+	timeout time.Duration
 	// latency is how long each exchange takes.
 	latency time.Duration
 	// mangle may change the honest reply, or return nil to drop it.
@@ -58,11 +61,12 @@ type testZone struct {
 // newWorld returns a world with a signed root.
 func newWorld(tb testing.TB) *world {
 	w := &world{
-		tb:     tb,
-		zones:  make(map[string]*testZone),
-		now:    time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC),
-		asked:  make(map[string]int),
-		signed: make(map[string]*dns.RRSIG),
+		tb:      tb,
+		zones:   make(map[string]*testZone),
+		now:     time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC),
+		timeout: time.Minute,
+		asked:   make(map[string]int),
+		signed:  make(map[string]*dns.RRSIG),
 	}
 	w.idle = sync.NewCond(&w.mu)
 	w.zone(".")
@@ -139,7 +143,7 @@ func (w *world) config() Config {
 		Anchors: w.anchors(),
 		Dial:    w.dial,
 		Now:     func() time.Time { return w.now },
-		Timeout: 5 * time.Second,
+		Timeout: w.timeout,
 		Skew:    w.skew,
 	}
 }

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"runtime"
 	"testing"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/test/heapsize"
 	"github.com/mxseal/mxseal/mtasts"
 )
 
@@ -42,14 +42,14 @@ func BenchmarkOpen(b *testing.B) {
 			var kept int64
 			for b.Loop() {
 				b.StopTimer()
-				before := heap()
+				before := heapsize.Used()
 				b.StartTimer()
 				s, err := Open(path, Config{})
 				if err != nil {
 					b.Fatal(err)
 				}
 				b.StopTimer()
-				kept = heap() - before
+				kept = heapsize.Used() - before
 				s.Close()
 				b.StartTimer()
 			}
@@ -82,13 +82,6 @@ func BenchmarkCommit(b *testing.B) {
 			}
 		})
 	}
-}
-
-func heap() int64 {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
 }
 
 // BenchmarkLookup compares lookups of policies that are only in the file, of

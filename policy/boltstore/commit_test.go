@@ -32,7 +32,7 @@ func commitSome(t testing.TB, s *Store, random *rand.Rand, number, n int) int64 
 }
 
 // C9: a commit of few changes writes few pages, also when many pages are free.
-func TestC9SmallCommits(t *testing.T) {
+func TestC9SmallCommitsWriteFewPages(t *testing.T) {
 	t.Parallel()
 	const number = 20_000
 	random := seed.Rand(t)
@@ -65,7 +65,7 @@ func TestC9SmallCommits(t *testing.T) {
 
 // C9: bbolt ends the process if it finds damage while it looks for free pages. So damage
 // to the structure of pages is found before.
-func TestC9DamagedStructure(t *testing.T) {
+func TestC9DamagedStructureIsFound(t *testing.T) {
 	t.Parallel()
 	const n = 1500
 	data, err := os.ReadFile(filled(t, n))

@@ -109,7 +109,7 @@ func crash(t *testing.T, path string, after time.Duration) int {
 // A program is killed 200 times while it writes. Each time the file is valid,
 // it contains all entries that were reported as written, and it contains no
 // other entries.
-func TestCrash(t *testing.T) {
+func TestKilledProgramLeavesValidFile(t *testing.T) {
 	t.Parallel()
 	random := seed.Rand(t)
 	path := tempFile(t)

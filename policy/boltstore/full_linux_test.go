@@ -22,7 +22,7 @@ const fullEnv = "BOLTSTORE_TEST_FULL"
 // error. When there is space again, all changes are written. A limit on the
 // size of files has the same effect as a full disk. It applies to the whole
 // process, so the test runs in a process of its own.
-func TestDiskFull(t *testing.T) {
+func TestFullDiskRisksOnlyNewChanges(t *testing.T) {
 	t.Parallel()
 	if os.Getenv(fullEnv) != "" {
 		if err := fillDisk(os.Getenv(fullEnv)); err != nil {
@@ -31,7 +31,7 @@ func TestDiskFull(t *testing.T) {
 		return
 	}
 	path := filled(t, 10)
-	cmd := exec.Command(os.Args[0], "-test.run=^TestDiskFull$")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestFullDiskRisksOnlyNewChanges$")
 	cmd.Env = append(os.Environ(), fullEnv+"="+path)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -89,7 +89,7 @@ func fillDisk(path string) error {
 
 // On a full disk, an older file is not upgraded. Its policies protect, and are upgraded by
 // the next Open with room.
-func TestUpgradeOnFullDisk(t *testing.T) {
+func TestFullDiskKeepsOldFile(t *testing.T) {
 	t.Parallel()
 	if os.Getenv(fullEnv) != "" {
 		if err := openOnFullDisk(os.Getenv(fullEnv)); err != nil {
@@ -98,7 +98,7 @@ func TestUpgradeOnFullDisk(t *testing.T) {
 		return
 	}
 	path := version1(t)
-	cmd := exec.Command(os.Args[0], "-test.run=^TestUpgradeOnFullDisk$")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestFullDiskKeepsOldFile$")
 	cmd.Env = append(os.Environ(), fullEnv+"="+path)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -138,7 +138,7 @@ func openOnFullDisk(path string) error {
 
 // On a full disk, damage to the file is an error and does not end the process, from the
 // second commit that fails on: bbolt looks at all pages after the first.
-func TestC9DamagedOnFullDisk(t *testing.T) {
+func TestC9DamageOnFullDiskIsAnError(t *testing.T) {
 	t.Parallel()
 	if os.Getenv(fullEnv) != "" {
 		if err := damageOnFullDisk(os.Getenv(fullEnv)); err != nil {
@@ -146,7 +146,7 @@ func TestC9DamagedOnFullDisk(t *testing.T) {
 		}
 		return
 	}
-	cmd := exec.Command(os.Args[0], "-test.run=^TestC9DamagedOnFullDisk$")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestC9DamageOnFullDiskIsAnError$")
 	cmd.Env = append(os.Environ(), fullEnv+"="+filled(t, 1000))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

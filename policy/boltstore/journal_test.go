@@ -144,7 +144,7 @@ func TestJournalOutlivesRestart(t *testing.T) {
 
 // R5: what is added to a domain costs as much as it is large, however much the domain has.
 // Its text is limited in octets, and no session is lost.
-func TestR5DomainAtItsLimits(t *testing.T) {
+func TestR5LargeDomainCostsNoMore(t *testing.T) {
 	t.Parallel()
 	s := open(t, tempFile(t), Config{})
 	r := s.Reports()
@@ -223,7 +223,7 @@ func partSize(t *testing.T, s *Store, domain string) (octets int) {
 
 // R6: when the file is half full, sessions are counted by type, without texts. When it is
 // three quarters full, no domain is added. The rest is for policies.
-func TestR6FullFile(t *testing.T) {
+func TestR6FullFileCountsWithoutTexts(t *testing.T) {
 	t.Parallel()
 	s := open(t, filepath.Join(t.TempDir(), "policies.db"), Config{MaxSize: 2 << 20})
 	r := s.Reports()

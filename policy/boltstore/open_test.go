@@ -33,7 +33,7 @@ func filled(t testing.TB, n int) string {
 
 // Only the owner can read the file, whatever its permissions were before. No
 // temporary files remain.
-func TestPermissions(t *testing.T) {
+func TestOnlyOwnerCanReadFile(t *testing.T) {
 	t.Parallel()
 	path := filled(t, 1)
 	for _, mode := range []fs.FileMode{0o600, 0o666} {
@@ -51,7 +51,7 @@ func TestPermissions(t *testing.T) {
 }
 
 // Only one Store can have the file open, in all processes.
-func TestInUse(t *testing.T) {
+func TestOneStoreHasFileOpen(t *testing.T) {
 	t.Parallel()
 	path := filled(t, 1)
 	s := open(t, path, Config{})
@@ -61,7 +61,7 @@ func TestInUse(t *testing.T) {
 	wantEntry(t, s, 0)
 }
 
-func TestOpenFails(t *testing.T) {
+func TestOpenRefusesOtherPaths(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{t.TempDir(), filepath.Join(t.TempDir(), "missing", "file")} {
 		if _, err := Open(path, Config{MoveDamaged: true}); err == nil || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), path) {
@@ -72,7 +72,7 @@ func TestOpenFails(t *testing.T) {
 
 // A file of a later version is not read and not treated as damaged. The error names the
 // version. A version that no release writes is damage.
-func TestSchema(t *testing.T) {
+func TestLaterVersionIsNotDamage(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		version string
@@ -103,7 +103,7 @@ func TestSchema(t *testing.T) {
 
 // A damaged file is an error that names the file, and the file is unchanged.
 // With MoveDamaged it is renamed and a new file is started.
-func TestDamagedFile(t *testing.T) {
+func TestDamagedFileIsKept(t *testing.T) {
 	t.Parallel()
 	good := filled(t, 500)
 	data, err := os.ReadFile(good)
@@ -171,7 +171,7 @@ func TestDamagedFile(t *testing.T) {
 
 // Keys that are not in order, as after damage to a page, end a walk with an error: the
 // cursor could go round in a circle.
-func TestKeysOutOfOrder(t *testing.T) {
+func TestKeysOutOfOrderEndWalk(t *testing.T) {
 	t.Parallel()
 	path := tempFile(t)
 	var keys []string
@@ -218,7 +218,7 @@ func TestKeysOutOfOrder(t *testing.T) {
 
 // With arbitrary damage, the result is an error or correct records, and never a
 // panic or a policy that was not put.
-func TestDamagedAnywhere(t *testing.T) {
+func TestDamageMakesNoOtherPolicy(t *testing.T) {
 	t.Parallel()
 	const n = 100
 	data, err := os.ReadFile(filled(t, n))
@@ -260,7 +260,7 @@ func readOnlyDisk(name string, flag int, perm fs.FileMode) (*os.File, error) {
 
 // On a read-only disk, stored policies still protect. Changes are kept in
 // memory, and Put returns an error.
-func TestReadOnlyDisk(t *testing.T) {
+func TestReadOnlyDiskStillProtects(t *testing.T) {
 	t.Parallel()
 	path := filled(t, 2)
 	var log bytes.Buffer
@@ -286,7 +286,7 @@ func TestReadOnlyDisk(t *testing.T) {
 
 // If the disk begins to fail, only new changes are at risk, and the memory for
 // them is bounded.
-func TestFailingDisk(t *testing.T) {
+func TestFailingDiskRisksOnlyNewChanges(t *testing.T) {
 	t.Parallel()
 	path := filled(t, 1)
 	s := open(t, path, Config{openFile: func(name string, _ int, perm fs.FileMode) (*os.File, error) {
@@ -313,7 +313,7 @@ func TestFailingDisk(t *testing.T) {
 }
 
 // While the disk works, a burst of changes waits for it, and no change is lost.
-func TestFlood(t *testing.T) {
+func TestBurstOfChangesIsNotLost(t *testing.T) {
 	t.Parallel()
 	path := tempFile(t)
 	s := open(t, path, Config{})

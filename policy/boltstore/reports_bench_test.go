@@ -9,6 +9,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/mxseal/mxseal/internal/test/heapsize"
 	"github.com/mxseal/mxseal/policy/storetest"
 	"github.com/mxseal/mxseal/tlsrpt"
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
@@ -60,7 +61,7 @@ func BenchmarkReportsDay(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	before := heap()
+	before := heapsize.Used()
 	most := before
 	b.ResetTimer()
 	for range b.N {

@@ -53,7 +53,7 @@ func recordForever(path string) error {
 
 // A program that is killed repeatedly while it records loses no session that
 // was confirmed as stored, and counts none twice.
-func TestReportsCrash(t *testing.T) {
+func TestKilledProgramCountsEachSessionOnce(t *testing.T) {
 	t.Parallel()
 	random := seed.Rand(t)
 	path := tempFile(t)

@@ -22,7 +22,7 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
-func TestStores(t *testing.T) {
+func TestFileIsAStore(t *testing.T) {
 	t.Parallel()
 	openNamed := func(t *testing.T, name string) *Store { return open(t, filepath.Join(t.TempDir(), name), Config{}) }
 	storetest.Reports(t, func(t *testing.T, name string) reporter.Store { return openNamed(t, name).Reports() })
@@ -91,7 +91,7 @@ func TestReportsOutliveRestart(t *testing.T) {
 }
 
 // A file written by an earlier version has no buckets for reports.
-func TestReportsInOldFile(t *testing.T) {
+func TestOldFileHasNoReports(t *testing.T) {
 	t.Parallel()
 	s := open(t, filled(t, 3), Config{})
 	r := s.Reports()
@@ -109,7 +109,7 @@ func TestReportsInOldFile(t *testing.T) {
 // A damaged record is an error for its domain and not "no sums". Other domains
 // are counted and reported. Later sessions of the domain are reported under new
 // part numbers.
-func TestReportsDamagedRecord(t *testing.T) {
+func TestDamagedSumsAreNotNone(t *testing.T) {
 	t.Parallel()
 	alter := func(v []byte) []byte { v[len(v)-1] ^= 1; return v }
 	for name, tt := range map[string]struct {
@@ -202,7 +202,7 @@ func damageRecord(t *testing.T, s *Store, domain string, record int, damage func
 
 // If a write fails, Add returns an error and counts nothing of the batch. The
 // batch can be added again when the disk works.
-func TestReportsFailingDisk(t *testing.T) {
+func TestFailedWriteCountsNothing(t *testing.T) {
 	t.Parallel()
 	path := tempFile(t)
 	s := open(t, path, Config{})
@@ -229,7 +229,7 @@ func TestReportsFailingDisk(t *testing.T) {
 }
 
 // Writers are deleted with their days, so restarts do not accumulate them.
-func TestReportsForgetWriters(t *testing.T) {
+func TestWritersAreDeletedWithTheirDays(t *testing.T) {
 	t.Parallel()
 	s := open(t, tempFile(t), Config{})
 	r := s.Reports()

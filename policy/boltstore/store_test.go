@@ -107,7 +107,7 @@ func copyFile(t testing.TB, from, to string) {
 
 // Changes are visible at once, after a write, and after a restart. The same
 // applies to deletions.
-func TestStore(t *testing.T) {
+func TestChangesAreVisibleAtOnceAndLater(t *testing.T) {
 	t.Parallel()
 	path := tempFile(t)
 	s := open(t, path, Config{})
@@ -145,7 +145,7 @@ func TestStore(t *testing.T) {
 	}
 }
 
-func TestStoreOfMany(t *testing.T) {
+func TestAllYieldsManyEntries(t *testing.T) {
 	t.Parallel()
 	path := tempFile(t)
 	s := open(t, path, Config{})
@@ -178,7 +178,7 @@ func TestStoreOfMany(t *testing.T) {
 	}
 }
 
-func TestClosed(t *testing.T) {
+func TestClosedStoreRefusesCalls(t *testing.T) {
 	t.Parallel()
 	s := open(t, tempFile(t), Config{})
 	put(t, s, 1)
@@ -216,7 +216,7 @@ func writes(s *Store) int64 {
 
 // Changes are on disk one second later without a call to Sync, and in fewer
 // transactions than changes.
-func TestWritesBehind(t *testing.T) {
+func TestChangesAreWrittenInASecond(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		path := tempFile(t)
@@ -246,7 +246,7 @@ func TestWritesBehind(t *testing.T) {
 
 // A damaged record is reported once and dropped. It is not used for another
 // domain.
-func TestDamagedRecord(t *testing.T) {
+func TestDamagedRecordIsDropped(t *testing.T) {
 	t.Parallel()
 	path := tempFile(t)
 	s := open(t, path, Config{})

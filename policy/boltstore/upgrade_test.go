@@ -91,7 +91,7 @@ func wantVersion1(t *testing.T, s *Store) {
 
 // A file of version 1 is read and upgraded: its policies, its open and sealed parts with
 // their numbers, and its writers.
-func TestUpgrade(t *testing.T) {
+func TestOldFileIsUpgraded(t *testing.T) {
 	t.Parallel()
 	path := version1(t)
 	for range 2 { // as it was, and as it was upgraded
@@ -137,7 +137,7 @@ func TestUpgrade(t *testing.T) {
 // An upgrade that is interrupted at any step continues the next time, and a large file is
 // upgraded in several steps. A damaged record is logged, and its part numbers are not used
 // again.
-func TestUpgradeInSteps(t *testing.T) {
+func TestInterruptedUpgradeContinues(t *testing.T) {
 	t.Parallel()
 	path := version1(t)
 	db, err := openDatabase(path, Config{openFile: os.OpenFile}, false)
@@ -187,7 +187,7 @@ func TestUpgradeInSteps(t *testing.T) {
 }
 
 // On a read-only disk, the policies of an older file protect, and its sums are unknown.
-func TestNotUpgraded(t *testing.T) {
+func TestReadOnlyOldFileProtects(t *testing.T) {
 	t.Parallel()
 	s := open(t, version1(t), Config{openFile: readOnlyDisk})
 	wantEntry(t, s, 0)

@@ -219,6 +219,35 @@ func TestExtensionsAreForgotten(t *testing.T) {
 	})
 }
 
+// STT-9: a server that refuses EHLO inside TLS and answers HELO has no extensions, whatever
+// was said in cleartext.
+func TestExtensionsAreForgottenBeforeHELO(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := oneHost(func(s *server) {
+			s.say(greeting)
+			s.answer("250-mx.example.net\r\n250-SIZE 1\r\n250-SMTPUTF8\r\n250 STARTTLS\r\n")
+			s.answer("220 go ahead\r\n")
+			if s.handshake(certificates().good) {
+				s.serve(map[string]string{"EHLO": "502 what\r\n"})
+			}
+		})
+		client, err := w.dialHost(t, policy.Opportunistic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		for _, extension := range []string{"SIZE", "SMTPUTF8", "STARTTLS"} {
+			if offered, _ := client.Extension(extension); offered {
+				t.Errorf("%s is offered", extension)
+			}
+		}
+		if heard := verbs(w.said("192.0.2.1")); heard != "EHLO STARTTLS TLS EHLO HELO" {
+			t.Errorf("server heard %s", heard)
+		}
+	})
+}
+
 // A host that does not keep to SMTP can neither exhaust the sender's memory nor hold its
 // mail: the next host is tried (STS-81). Times are those of the bubble.
 func TestMisbehavingHostIsLeft(t *testing.T) {

@@ -28,7 +28,7 @@ type resuming struct {
 	*pooled
 	config   *tls.Config
 	cert     tls.Certificate // that the server shows now
-	confused bool            // the server breaks off when it is offered a ticket
+	confused bool            // the server breaks off when it is offered a ticket, and gives none
 	breaks   int             // handshakes that the server breaks off at their end
 	offered  []bool          // a ticket, by handshake
 	resumed  []bool          // by session
@@ -50,8 +50,13 @@ func newResuming(t *testing.T, version uint16) *resuming {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.offered = append(r.offered, offered)
-		if offered && r.confused {
+		switch {
+		case offered && r.confused:
 			return nil, errors.New("confused")
+		case r.confused:
+			without := r.config.Clone()
+			without.GetConfigForClient, without.SessionTicketsDisabled = nil, true
+			return without, nil
 		}
 		return nil, nil
 	}
@@ -286,8 +291,39 @@ func TestForgottenTicketConfusesTheServer(t *testing.T) {
 	}
 }
 
+// An impostor that is offered a ticket, and makes a full handshake instead, is found out in
+// it. The ticket is not why it failed, so there is no second attempt, and the failure is
+// reported.
+func TestImpostorIsOfferedATicket(t *testing.T) {
+	t.Parallel()
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newResuming(t, version)
+			r.names.Add(t, dnssec.Secure, "_25._tcp.mx.example.net. TLSA "+tlsaOf(certificates().good))
+			if err := r.send(t, "first.example"); err != nil {
+				t.Fatal(err)
+			}
+			r.config.SetSessionTicketKeys([][32]byte{{1}})
+			r.mu.Lock()
+			r.cert = certificates().unknown
+			r.mu.Unlock()
+			if err := r.send(t, "first.example"); err == nil {
+				t.Error("an impostor got the message")
+			}
+			synctest.Wait()
+			if len(r.dialed) != 2 || len(r.recorded) != 2 {
+				t.Fatalf("dialed %q, recorded %+v", r.dialed, r.recorded)
+			}
+			if outcomes := r.recorded[1].Outcomes; len(outcomes) != 1 || len(outcomes[0].Failures) != 1 {
+				t.Errorf("recorded %+v", outcomes)
+			}
+		})
+	}
+}
+
 // If a server resumes a session and does not answer in it, its ticket is dropped and a full
-// handshake follows: without a Pool the mail would be delivered.
+// handshake follows: without a Pool the mail would be delivered. The ticket is not offered
+// to it again.
 func TestResumedSessionIsSilent(t *testing.T) {
 	t.Parallel()
 	for name, options := range map[string][]policy.Option{
@@ -319,6 +355,9 @@ func TestResumedSessionIsSilent(t *testing.T) {
 						s.conn = conn
 						s.lines.Reset(conn)
 						if conn.ConnectionState().DidResume {
+							r.mu.Lock()
+							r.confused = true
+							r.mu.Unlock()
 							silence(s)
 							return
 						}
@@ -328,7 +367,7 @@ func TestResumedSessionIsSilent(t *testing.T) {
 						s.serve(nil)
 						io.Copy(io.Discard, raw)
 					}}
-					for i, want := range []string{"full", "resumed full"} {
+					for i, want := range []string{"full", "resumed full", "full"} {
 						result, err := r.pool.Send(t.Context(), mailOf(letter, "x@first.example"), options...)
 						if err != nil || len(result.Delivered) != 1 || result.Delivered[0].TLSVersion() != "TLS 1.3" {
 							t.Fatalf("message %d: %v, %+v", i+1, err, result)
@@ -337,7 +376,7 @@ func TestResumedSessionIsSilent(t *testing.T) {
 							t.Errorf("message %d: %s, want %s", i+1, got, want)
 						}
 					}
-					if len(r.recorded) != 2 {
+					if len(r.recorded) != 3 {
 						t.Errorf("recorded %+v", r.recorded)
 					}
 				})

@@ -7,6 +7,8 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
+	"io"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -346,6 +348,79 @@ func TestImplicitTLSHasNoWayBack(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A server at port 465 that refuses inside TLS gets no mail, and what it says is permanent
+// for nobody. Reports count the session, which was verified, and an alert as its failure.
+func TestRefusalInsideImplicitTLS(t *testing.T) {
+	t.Parallel()
+	refusing := func(greeting, ehlo string) script {
+		return func(s *server) {
+			if s.handshake(certificates().good) {
+				s.say(greeting)
+				s.serve(map[string]string{"EHLO": ehlo})
+			}
+		}
+	}
+	alerting := func(s *server) {
+		conn := &spoiled{Conn: s.conn}
+		s.conn = conn
+		if s.handshake(certificates().good) {
+			s.say(greeting)
+			conn.spoils = true
+			s.hear()
+		}
+	}
+	// In TLS 1.3, the server's verdict on the client comes after the handshake.
+	demanding := func(s *server) {
+		async := newAsyncConn(s.conn)
+		defer close(async.queue)
+		tls.Server(async, &tls.Config{Certificates: []tls.Certificate{certificates().good}, ClientAuth: tls.RequireAnyClientCert}).Handshake()
+		io.Copy(io.Discard, s.conn)
+	}
+	for name, tt := range map[string]struct {
+		play     script
+		said     string
+		failures int // that a report has
+	}{
+		"the greeting":     {refusing("554 5.3.2 no mail here\r\n", ""), "TLS QUIT", 0},
+		"EHLO":             {refusing(greeting, "550 5.7.1 no mail here\r\n"), "TLS EHLO QUIT", 0},
+		"EHLO, for now":    {refusing(greeting, "450 4.7.1 not now\r\n"), "TLS EHLO QUIT", 0},
+		"EHLO by the end":  {refusing(greeting, "421 busy\r\n"), "TLS EHLO", 0},
+		"EHLO by an alert": {alerting, "TLS", 1},
+		"no certificate":   {demanding, "", 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := oneHost(tt.play)
+			d := w.relayed(t, "465")
+			d.SmartHost = &SmartHost{Host: "[mx.example.net]:465"}
+			_, err := d.Send(t.Context(), mailOf(letter, "x@example.org"))
+			var failure *policy.Error
+			if !errors.As(err, &failure) || failure.Permanent || !strings.HasPrefix(failure.Status, "4") {
+				t.Errorf("%s: %v", name, err)
+			}
+			if said := verbs(w.said("192.0.2.1")); said != tt.said {
+				t.Errorf("%s: heard %s, want %s", name, said, tt.said)
+			}
+			if len(w.recorded) != 1 || len(w.recorded[0].Outcomes) != 1 || len(w.recorded[0].Outcomes[0].Failures) != tt.failures {
+				t.Errorf("%s: recorded %+v", name, w.recorded)
+			}
+		})
+	}
+}
+
+// spoiled is a connection whose octets arrive changed from some time on.
+type spoiled struct {
+	net.Conn
+	spoils bool
+}
+
+func (c *spoiled) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.spoils && n > 0 {
+		p[n-1] ^= 1
+	}
+	return n, err
 }
 
 // RequireTLS through a smart host with a login: MAIL has REQUIRETLS only if the relay offers

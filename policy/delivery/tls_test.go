@@ -13,6 +13,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -207,7 +208,7 @@ func TestS17LargeClientHello(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := oneHost(behindNarrowPath)
 					along := w.walk(w.planned(t, at(level, "192.0.2.1")))
-					along.dialer.SmallClientHello = small
+					along.dialer.SmallClientHello, along.dialer.SendingIP = small, netip.MustParseAddr("203.0.113.1")
 					start := time.Now()
 					client, err := along.client(t.Context())
 					works := small || level == policy.Opportunistic
@@ -229,12 +230,40 @@ func TestS17LargeClientHello(t *testing.T) {
 						t.Errorf("took %v", took)
 					}
 					if len(w.recorded) != 1 || (len(w.recorded[0].Outcomes[0].Failures) == 0) != small {
-						t.Errorf("recorded %+v", w.recorded)
+						t.Fatalf("recorded %+v", w.recorded)
+					}
+					if s := w.recorded[0]; s.HELO != "mx.example.net" || s.ReceivingIP.String() != "192.0.2.1" || s.SendingIP != along.dialer.SendingIP {
+						t.Errorf("recorded a session of %v with %q at %v", s.SendingIP, s.HELO, s.ReceivingIP)
 					}
 				})
 			})
 		}
 	}
+}
+
+// S17: a small ClientHello offers the curves that servers have, and no other key exchange.
+func TestS17CurvesOfASmallClientHello(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var offered []tls.CurveID
+		w := oneHost(speaking(&tls.Config{
+			Certificates: []tls.Certificate{certificates().good},
+			GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+				offered = hello.SupportedCurves
+				return nil, nil
+			},
+		}))
+		along := w.walk(w.planned(t, at(policy.Authenticated, "192.0.2.1")))
+		along.dialer.SmallClientHello = true
+		client, err := along.client(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		if want := []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521}; !slices.Equal(offered, want) {
+			t.Errorf("%v are offered, want %v", offered, want)
+		}
+	})
 }
 
 // negativeSerial is the certificate with the serial number -1, which crypto/x509 does

@@ -17,7 +17,8 @@
 //	the same, with more hosts than the plan has              dane
 //	the operator's floor Encrypted                           encrypt
 //	pinned keys                                              fingerprint
-//	the domain does not exist or accepts no mail             none: Postfix finds that out
+//	the domain does not exist or accepts no mail             what the operator demands of every host;
+//	                                                         none, if nothing: Postfix finds that out
 //	a failed lookup; anything else                           the mail waits
 //
 // # What Postfix must have

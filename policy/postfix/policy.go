@@ -97,7 +97,7 @@ func (r Reply) Level() string {
 func Policy(plan *policy.Plan, err error, o Options) Reply {
 	switch {
 	case err != nil:
-		return withoutPlan(err)
+		return withoutPlan(err, o)
 	case plan == nil:
 		return wait("there is no plan for the domain")
 	case plan.Via != o.Via:
@@ -105,7 +105,7 @@ func Policy(plan *policy.Plan, err error, o Options) Reply {
 	}
 	t := newTable(plan, o)
 	if len(t.usable) == 0 {
-		return withoutHost(plan)
+		return withoutHost(plan, o)
 	}
 	best, excluded := t.choose()
 	if best == nil {
@@ -114,32 +114,45 @@ func Policy(plan *policy.Plan, err error, o Options) Reply {
 	return t.reply(best, excluded)
 }
 
-// withoutPlan answers for a domain that has no plan. After a permanent failure, Postfix finds out
-// itself that the domain accepts no mail. It may also know the domain from elsewhere, and its
-// mail must not wait until it is returned.
-func withoutPlan(err error) Reply {
+// withoutPlan answers for a domain that has no plan.
+func withoutPlan(err error, o Options) Reply {
 	var failure *policy.Error
 	if errors.As(err, &failure) && !failure.Temporary() {
-		return Reply{Status: NotFound}
+		return unknown(failure, failure.Floor, o)
 	}
 	return wait(strings.TrimPrefix(err.Error(), "policy: "))
 }
 
+// unknown answers for a domain that has no mail host, for good. The client finds that out
+// itself. But it may know hosts from elsewhere: then the mail does not wait until it is returned,
+// and has the protection that the operator demands of all hosts, if the client can say so. An
+// attacker who forges a denial cannot take that away.
+func unknown(failure *policy.Error, floor policy.Level, o Options) Reply {
+	switch {
+	case floor == policy.Opportunistic:
+		return Reply{Status: NotFound}
+	case floor == policy.Encrypted && o.Client != Sendmail:
+		return encrypt{}.write(nil)
+	}
+	return wait(strings.TrimPrefix(failure.Error(), "policy: "))
+}
+
 // withoutHost answers for a domain all of whose hosts are refused. That is permanent only if they
 // are refused for other reasons than a policy.
-func withoutHost(plan *policy.Plan) Reply {
+func withoutHost(plan *policy.Plan, o Options) Reply {
 	var refusals []*policy.Error
-	byPolicy := false
+	byPolicy, floor := false, policy.Opportunistic
 	for _, host := range plan.Hosts {
-		if host.Refusal == nil {
+		if host.Refusal == nil || host.Floor == policy.Refused {
 			return wait("a mail host is refused")
 		}
 		refusals = append(refusals, host.Refusal)
 		byPolicy = byPolicy || host.Refusal.By != 0
+		floor = max(floor, host.Floor)
 	}
 	failure := plan.Failed(refusals...)
 	if len(refusals) > 0 && !byPolicy && !failure.Temporary() {
-		return Reply{Status: NotFound}
+		return unknown(failure, floor, o)
 	}
 	return wait(strings.TrimPrefix(failure.Error(), "policy: "))
 }

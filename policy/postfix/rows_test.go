@@ -200,6 +200,9 @@ func TestPolicyOfEachRow(t *testing.T) {
 				if text := written(got); text != want {
 					t.Errorf("%d: got  %s\nwant %s\nbecause %s", o.Client, text, want, got.Text)
 				}
+				if (got.Text == "") != (got.Status == postfix.NotFound) {
+					t.Errorf("%d: status %d with the text %q", o.Client, got.Status, got.Text)
+				}
 				var reasons []postfix.Reason
 				for _, loss := range got.Inexact {
 					reasons = append(reasons, loss.Reason)
@@ -261,8 +264,11 @@ func TestWithoutPlanMailWaits(t *testing.T) {
 	}{
 		{"neither plan nor error", nil, temp},
 		{"temporary", &policy.Error{Domain: domain, Status: "4.4.3", Err: fakedns.ErrServFail}, temp},
-		{"permanent", &policy.Error{Domain: domain, Status: "5.1.10", Permanent: true, Err: policy.ErrNullMX}, notFound},
-		{"wrapped", fmt.Errorf("wrapped: %w", &policy.Error{Permanent: true}), notFound},
+		{"permanent", &policy.Error{Domain: domain, Status: "5.1.10", Permanent: true, Err: policy.ErrNullMX, Floor: policy.Opportunistic}, notFound},
+		{"permanent, with a floor", &policy.Error{Permanent: true, Floor: policy.Encrypted}, "encrypt protocols=>=TLSv1.2"},
+		{"permanent, with a floor that needs a host", &policy.Error{Permanent: true, Floor: policy.Authenticated, Detail: "why"}, temp},
+		{"permanent, and the floor is not known", &policy.Error{Permanent: true, Detail: "why"}, temp},
+		{"wrapped", fmt.Errorf("wrapped: %w", &policy.Error{Permanent: true, Floor: policy.Opportunistic}), notFound},
 		{"another error", errors.New("another\r\nOK none"), temp},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -273,8 +279,20 @@ func TestWithoutPlanMailWaits(t *testing.T) {
 		})
 	}
 	// A Host that no Resolver has made is refused without a reason.
-	if got := postfix.Policy(&policy.Plan{Domain: domain, Hosts: []*policy.Host{{Name: one}}}, nil, postfix.Options{}); written(got) != temp {
-		t.Errorf("a plan with a zero Host: %s", written(got))
+	for name, plan := range map[string]*policy.Plan{
+		"a zero Host": {Domain: domain, Hosts: []*policy.Host{{Name: one}}},
+		"no Host":     {Domain: domain},
+		"a Host of which it is not known what the operator demands": {Domain: domain, Hosts: []*policy.Host{{Name: one, Refusal: &policy.Error{Permanent: true}}}},
+		"a Host that is refused for now, and by no policy":          {Domain: domain, Hosts: []*policy.Host{{Name: one, Refusal: new(policy.Error)}}},
+		// Both are permanent, and one is by a policy: main.cf must not decide.
+		"a Host that is refused by a policy, and another": {Domain: domain, Hosts: []*policy.Host{
+			{Name: one, Floor: policy.Opportunistic, Refusal: &policy.Error{Permanent: true, By: policy.ByOperator}},
+			{Name: two, Floor: policy.Opportunistic, Refusal: &policy.Error{Permanent: true}},
+		}},
+	} {
+		if got := postfix.Policy(plan, nil, postfix.Options{}); written(got) != temp || got.Text == "" {
+			t.Errorf("a plan with %s: %s %q", name, written(got), got.Text)
+		}
 	}
 	if got := (postfix.Reply{}); got.Level() != "temp" {
 		t.Errorf("the zero Reply is %s", got.Level())
@@ -291,6 +309,19 @@ func TestTwoNamesAreNotOne(t *testing.T) {
 	}
 	if got := postfix.Policy(plan, nil, postfix.Options{}); got.Status != postfix.Temporary {
 		t.Errorf("%+v", got)
+	}
+}
+
+// With RequireTLS, a policy in testing mode names the hosts. Postfix gets no attributes for its
+// reports then: they would say that the policy is enforced.
+func TestTestingUnderRequireTLSIsNotReported(t *testing.T) {
+	w := world{insecureMX: true, hosts: []mx{{name: one, insecure: true}}, mode: mtasts.Testing, listed: []string{one}}
+	plan, err := w.resolve(t, policy.Config{}, policy.RequireTLS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := written(postfix.Policy(plan, nil, postfix.Options{Client: postfix.PostfixTLSRPT})); got != secure(one) {
+		t.Error(got)
 	}
 }
 

@@ -61,6 +61,7 @@ type clientWants struct {
 type answerResult struct {
 	Plan   *planVector  `json:"plan,omitempty"`
 	Error  string       `json:"error,omitempty"` // permanent or temporary; in place of a plan
+	Floor  string       `json:"floor,omitempty"` // with Error
 	Answer answerVector `json:"answer"`
 }
 
@@ -84,6 +85,7 @@ type hostDemand struct {
 	Name         string        `json:"name"`
 	Preference   uint16        `json:"preference"`
 	Level        string        `json:"level"`
+	Floor        string        `json:"floor,omitempty"`
 	DecidedBy    []string      `json:"decided_by"`
 	TLSA         []dane.Record `json:"tlsa,omitempty"`
 	Certificate  []string      `json:"certificate,omitempty"`
@@ -109,6 +111,14 @@ var (
 )
 
 func levelName(l policy.Level) string { return strings.ToLower(l.String()) }
+
+// floorName is levelName, and empty if nothing is demanded.
+func floorName(l policy.Level) string {
+	if l == policy.Opportunistic {
+		return ""
+	}
+	return levelName(l)
+}
 
 // world returns what a test of rows has, and the options of the plan.
 func (f factsVector) world() (w world, config policy.Config, options []policy.Option) {
@@ -190,7 +200,7 @@ func answerClient(t *testing.T, input answerInput) answerResult {
 	case err == nil:
 		r.Plan = newPlanVector(plan)
 	case errors.As(err, &failure) && failure.Permanent:
-		r.Error = "permanent"
+		r.Error, r.Floor = "permanent", floorName(failure.Floor)
 	default:
 		r.Error = "temporary"
 	}
@@ -205,7 +215,7 @@ func newPlanVector(plan *policy.Plan) *planVector {
 	var refusals []*policy.Error
 	for _, h := range plan.Hosts {
 		d := hostDemand{
-			Name: h.Name, Preference: h.Preference, Level: levelName(h.Level), DecidedBy: []string{}, TLSA: h.TLSA, Certificate: h.WebPKINames(),
+			Name: h.Name, Preference: h.Preference, Level: levelName(h.Level), Floor: floorName(h.Floor), DecidedBy: []string{}, TLSA: h.TLSA, Certificate: h.WebPKINames(),
 			DANEOff: h.DANE != nil && h.DANE.State == dane.Unknown,
 		}
 		by := h.By
@@ -251,6 +261,8 @@ func answerInputs(t *testing.T) (inputs []answerInput) {
 		inputs = append(inputs,
 			answerInput{"the lookup of the MX records fails", factsVector{Hosts: []hostFacts{}}, asks},
 			answerInput{"the domain accepts no mail", factsVector{Hosts: []hostFacts{{}}}, asks},
+			answerInput{"the domain accepts no mail, and all sessions must be encrypted", factsVector{Hosts: []hostFacts{{}}, Floor: levelName(policy.Encrypted)}, asks},
+			answerInput{"the domain accepts no mail, and all sessions must be authenticated", factsVector{Hosts: []hostFacts{{}}, Floor: levelName(policy.Authenticated)}, asks},
 			answerInput{"the domain accepts no mail, says an answer that is not signed", factsVector{InsecureMX: true, Hosts: []hostFacts{{}}, MTASTS: mtasts.Enforce, Patterns: []string{one}}, asks})
 	}
 	kinds := []hostFacts{

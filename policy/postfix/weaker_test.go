@@ -218,3 +218,46 @@ func TestNeverWeakerThanThePlan(t *testing.T) {
 	}
 	t.Log(seen)
 }
+
+// A denial that is not secure may be forged. It does not lift what the operator demands: a
+// client that knows hosts of the domain nevertheless must not send mail to them without that.
+func TestForgedDenialLiftsNoDemand(t *testing.T) {
+	pinned, err := dane.ParseRecord(key("3 1 1", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name   string
+		config policy.Config
+		want   string
+	}{
+		{"nothing is demanded", policy.Config{}, notFound},
+		{"TLS", policy.Config{Floor: policy.Encrypted}, "encrypt protocols=>=TLSv1.2"},
+		{"TLS of this domain", policy.Config{Overrides: map[string]policy.Override{domain: {Floor: policy.Encrypted}}}, "encrypt protocols=>=TLSv1.2"},
+		{"authentication", policy.Config{Floor: policy.Authenticated}, temp},
+		{"the route", policy.Config{RequireRoute: true}, temp},
+		{"a pinned key", policy.Config{Overrides: map[string]policy.Override{domain: {Pin: []dane.Record{pinned}}}}, temp},
+		{"DANE", policy.Config{RequireDANE: true}, temp},
+	} {
+		for denied, w := range map[string]world{
+			"no host has an address": {insecureMX: true, hosts: []mx{{name: one, insecure: true, noAddr: true}}},
+			"null MX":                {insecureMX: true, hosts: []mx{{name: ""}}},
+		} {
+			plan, err := w.resolve(t, test.config)
+			if got := postfix.Policy(plan, err, postfix.Options{}); written(got) != test.want {
+				t.Errorf("%s, %s: %s, want %s", test.name, denied, written(got), test.want)
+			}
+			// It cannot say "encrypt".
+			want := strings.Replace(test.want, "encrypt protocols=>=TLSv1.2", temp, 1)
+			if got := postfix.Policy(plan, err, postfix.Options{Client: postfix.Sendmail}); written(got) != want {
+				t.Errorf("%s, %s, sendmail: %s, want %s", test.name, denied, written(got), want)
+			}
+		}
+	}
+	// What is demanded of one host counts while the MX records name that host.
+	w := world{insecureMX: true, hosts: []mx{{name: one, insecure: true, noAddr: true}, {name: two, insecure: true, noAddr: true}}}
+	plan, err := w.resolve(t, policy.Config{HostOverrides: map[string]policy.HostOverride{two: {Floor: policy.Encrypted}}})
+	if got := postfix.Policy(plan, err, postfix.Options{}); written(got) != "encrypt protocols=>=TLSv1.2" {
+		t.Errorf("a host: %s", written(got))
+	}
+}

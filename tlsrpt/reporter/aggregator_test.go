@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"reflect"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/test/heapsize"
 	"github.com/mxseal/mxseal/internal/test/reporttest"
 	"github.com/mxseal/mxseal/tlsrpt"
 	"github.com/mxseal/mxseal/tlsrpt/report"
@@ -116,7 +116,7 @@ func TestM14AggregatorNeedsStore(t *testing.T) {
 	}
 }
 
-func TestAggregator(t *testing.T) {
+func TestAggregatorSumsByPolicy(t *testing.T) {
 	t.Parallel()
 	var store reporter.MemoryStore
 	a := newAggregator(t, reporter.AggregatorConfig{Store: &store})
@@ -152,7 +152,7 @@ func TestAggregator(t *testing.T) {
 
 // Field note 60: an unusable policy is reported with its text, including its
 // errors (RPT-49, RPT-62), and counts as a failed session (RPT-30).
-func TestAggregatorBrokenPolicy(t *testing.T) {
+func TestBrokenPolicyIsReportedWithItsText(t *testing.T) {
 	t.Parallel()
 	var store reporter.MemoryStore
 	a := newAggregator(t, reporter.AggregatorConfig{Store: &store})
@@ -200,7 +200,7 @@ func TestR16FetchFailuresNameNoHost(t *testing.T) {
 }
 
 // RPT-27, AMB-8: a session counts for the UTC day in which it ended.
-func TestAggregatorDays(t *testing.T) {
+func TestSessionCountsForDayOfItsEnd(t *testing.T) {
 	t.Parallel()
 	var store reporter.MemoryStore
 	now := day.Add(36 * time.Hour)
@@ -221,7 +221,7 @@ func TestAggregatorDays(t *testing.T) {
 	}
 }
 
-func TestDay(t *testing.T) {
+func TestDayIsOfUTC(t *testing.T) {
 	t.Parallel()
 	if today.String() != "2026-03-01" || !today.Start().Equal(day) || !today.End().Equal(day.Add(24*time.Hour-time.Second)) {
 		t.Errorf("%v is from %v to %v", today, today.Start(), today.End())
@@ -232,7 +232,7 @@ func TestDay(t *testing.T) {
 }
 
 // RPT-17, RPT-83: sessions that deliver reports are not counted.
-func TestAggregatorSkipsReportMail(t *testing.T) {
+func TestReportMailIsNotCounted(t *testing.T) {
 	t.Parallel()
 	var store reporter.MemoryStore
 	a := newAggregator(t, reporter.AggregatorConfig{Store: &store})
@@ -247,7 +247,7 @@ func TestAggregatorSkipsReportMail(t *testing.T) {
 // RPT-37, RPT-38, RPT-41, RPT-64, RPT-82: values from peers and callers are
 // converted to the form of a report, and are counted together with values that
 // already have it.
-func TestAggregatorCanonicalForm(t *testing.T) {
+func TestValuesAreCountedInCanonicalForm(t *testing.T) {
 	t.Parallel()
 	var store reporter.MemoryStore
 	a := newAggregator(t, reporter.AggregatorConfig{Store: &store})
@@ -294,7 +294,7 @@ func TestAggregatorCanonicalForm(t *testing.T) {
 }
 
 // DNS returns the records of a set in any order. All orders are one policy.
-func TestAggregatorRecordOrder(t *testing.T) {
+func TestOrderOfRecordsDoesNotMatter(t *testing.T) {
 	t.Parallel()
 	var store reporter.MemoryStore
 	a := newAggregator(t, reporter.AggregatorConfig{Store: &store})
@@ -313,7 +313,7 @@ func TestAggregatorRecordOrder(t *testing.T) {
 }
 
 // The caller can modify its slices after Record without an effect on the sums.
-func TestAggregatorKeepsNothing(t *testing.T) {
+func TestAggregatorKeepsNoSliceOfCaller(t *testing.T) {
 	t.Parallel()
 	var store reporter.MemoryStore
 	a := newAggregator(t, reporter.AggregatorConfig{Store: &store})
@@ -329,7 +329,7 @@ func TestAggregatorKeepsNothing(t *testing.T) {
 // RPT-82, field note 61: peers can create many distinct failures and policies.
 // Their number is limited, also over several flushes, and the totals remain
 // correct.
-func TestAggregatorBounds(t *testing.T) {
+func TestFailuresAndPoliciesAreBounded(t *testing.T) {
 	t.Parallel()
 	var store reporter.MemoryStore
 	a := newAggregator(t, reporter.AggregatorConfig{Store: &store})
@@ -370,7 +370,7 @@ func TestAggregatorBounds(t *testing.T) {
 }
 
 // The text of a policy is limited.
-func TestAggregatorBoundsPolicyText(t *testing.T) {
+func TestPolicyTextIsBounded(t *testing.T) {
 	t.Parallel()
 	var store reporter.MemoryStore
 	a := newAggregator(t, reporter.AggregatorConfig{Store: &store})
@@ -396,7 +396,7 @@ func (f *failingStore) Add(ctx context.Context, b *reporter.Batch) error {
 }
 
 // Sums that the store does not accept are not lost and not counted twice.
-func TestAggregatorStoreFails(t *testing.T) {
+func TestRefusedSumsAreNotLost(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("disk full")
 	store := new(failingStore)
@@ -417,7 +417,7 @@ func TestAggregatorStoreFails(t *testing.T) {
 	}
 }
 
-func TestAggregatorRun(t *testing.T) {
+func TestRunStoresSumsEachSecond(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
@@ -455,7 +455,7 @@ func TestAggregatorRun(t *testing.T) {
 
 // Sums are stored even if ctx is done before Run begins, or while it stores
 // other sums.
-func TestAggregatorRunEnds(t *testing.T) {
+func TestRunStoresSumsAtItsEnd(t *testing.T) {
 	t.Parallel()
 	t.Run("before the beginning", func(t *testing.T) {
 		t.Parallel()
@@ -507,7 +507,7 @@ func wantSuccesses(t *testing.T, store reporter.Store, want int64) {
 }
 
 // No session is lost or counted twice between Record and Flush.
-func TestAggregatorConcurrency(t *testing.T) {
+func TestConcurrentRecordsAreCountedOnce(t *testing.T) {
 	t.Parallel()
 	var store reporter.MemoryStore
 	a := newAggregator(t, reporter.AggregatorConfig{Store: &store})
@@ -536,7 +536,7 @@ func TestAggregatorConcurrency(t *testing.T) {
 	}
 }
 
-func TestAggregatorDoesNotAllocate(t *testing.T) {
+func TestRecordDoesNotAllocate(t *testing.T) {
 	a := newAggregator(t, reporter.AggregatorConfig{Store: new(reporter.MemoryStore)})
 	s := session(met(danePolicy), missed(stsPolicy, selfSigned, noSTARTTLS))
 	if n := testing.AllocsPerRun(100, func() { a.Record(s) }); n > 0 {
@@ -547,7 +547,7 @@ func TestAggregatorDoesNotAllocate(t *testing.T) {
 // R6: while the Store accepts nothing, what waits for it is limited in octets: with a
 // wildcard of domains that all have a long policy, texts are dropped first and totals last.
 // Domains that were counted before are counted further, and nothing is lost silently.
-func TestR6StoreUnavailable(t *testing.T) {
+func TestR6WaitingSumsAreBounded(t *testing.T) {
 	const limit, sessions = 8 << 20, 20_000
 	broken := errors.New("away")
 	store := new(failingStore)
@@ -562,13 +562,7 @@ func TestR6StoreUnavailable(t *testing.T) {
 	}
 	good := session(missed(stsPolicy, selfSigned))
 	a.Record(good)
-	heap := func() int64 {
-		runtime.GC()
-		var stats runtime.MemStats
-		runtime.ReadMemStats(&stats)
-		return int64(stats.HeapAlloc)
-	}
-	before := heap()
+	before := heapsize.Used()
 	for i := range sessions {
 		record(fmt.Sprintf("d%d.evil.example", i), i)
 		if i%5000 == 0 {
@@ -578,7 +572,7 @@ func TestR6StoreUnavailable(t *testing.T) {
 		}
 		a.Record(good)
 	}
-	if used := heap() - before; used > limit*3/2 {
+	if used := heapsize.Used() - before; used > limit*3/2 {
 		t.Errorf("%d octets are in use", used)
 	}
 	dropped := a.Dropped()

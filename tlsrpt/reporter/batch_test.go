@@ -39,7 +39,7 @@ func recordMany(a *reporter.Aggregator, domains int) {
 }
 
 // C1: a flush is one batch of up to 10,000 domains, or as many as the Store takes.
-func TestC1OneBatch(t *testing.T) {
+func TestC1FlushIsOneBatch(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		limited bool
@@ -68,7 +68,7 @@ func TestC1OneBatch(t *testing.T) {
 
 // C1: if the Store has no room for one domain of many, that one is dropped, with few
 // batches.
-func TestC1StoreWithoutRoom(t *testing.T) {
+func TestC1DomainWithoutRoomIsDropped(t *testing.T) {
 	t.Parallel()
 	const domains = 1000
 	store := &batchStore{refused: "d321.example"}

@@ -11,7 +11,7 @@ import (
 
 // R7: whatever single readings of the clock say, nothing is deleted, given up or reported
 // early because of them, and no delivery waits for a wrong time.
-func TestR7SingleReadings(t *testing.T) {
+func TestR7WrongReadingsDeleteNothing(t *testing.T) {
 	for _, lie := range []time.Duration{time.Hour, 30 * time.Hour, 40 * 24 * time.Hour, 100 * 365 * 24 * time.Hour, -30 * time.Hour, -40 * 24 * time.Hour} {
 		t.Run(fmt.Sprint(lie), func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
@@ -47,7 +47,7 @@ func TestR7SingleReadings(t *testing.T) {
 }
 
 // R7: a clock that is wrong when the Reporter starts deletes nothing.
-func TestR7FirstReading(t *testing.T) {
+func TestR7WrongStartDeletesNothing(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.txtErr = errTemporary
 		w.count("example.com", today, met(noPolicy))
@@ -64,7 +64,7 @@ func TestR7FirstReading(t *testing.T) {
 
 // R10: Reporters with Stores of their own send reports with different IDs, and Reporters
 // that share a Store, now or after a restart, the same.
-func TestR10ReportIDs(t *testing.T) {
+func TestR10EachStoreHasItsReportIDs(t *testing.T) {
 	t.Parallel()
 	id := func(store reporter.Store, instance string) string {
 		t.Helper()
@@ -100,7 +100,7 @@ func TestR10ReportIDs(t *testing.T) {
 
 // A Store ID that cannot be part of a report ID is an error, and so is one that cannot be
 // read: the sums wait.
-func TestR10BadIDs(t *testing.T) {
+func TestR10BadIDMakesSumsWait(t *testing.T) {
 	for name, store := range map[string]identified{
 		"empty": {}, "long": {id: "123456789012345678901234567890123"}, "other characters": {id: "a@b"}, "broken": {id: "a", err: errTemporary},
 	} {

@@ -18,7 +18,7 @@ import (
 
 // Operators can suppress and remap endpoints. What they return must meet the rules of a
 // record; otherwise the sums are kept.
-func TestEndpointsHook(t *testing.T) {
+func TestEndpointsHookMustKeepTheRules(t *testing.T) {
 	elsewhere := tlsrpt.Endpoint{Mail: "tls@elsewhere.example"}
 	nine := make([]tlsrpt.Endpoint, tlsrpt.MaxEndpoints+1)
 	for i := range nine {
@@ -84,7 +84,7 @@ func TestEndpointsHook(t *testing.T) {
 
 // R4: Reporters that share a Store keep to the interval between two deliveries to one owner
 // together, also if its hosts have different names, and deliver what one Reporter would.
-func TestR4Fleet(t *testing.T) {
+func TestR4FleetKeepsTheInterval(t *testing.T) {
 	for name, form := range map[string]string{"one domain": "a%d@victim.example", "many hosts": "a@h%d.victim.example"} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -122,7 +122,7 @@ func TestR4Fleet(t *testing.T) {
 }
 
 // R4: while the Store does not say whether a delivery may begin, none does.
-func TestR4NoLease(t *testing.T) {
+func TestR4NoDeliveryWithoutLease(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.txt["example.com"] = []string{mailTXT}
 		w.count("example.com", today, met(noPolicy))

@@ -69,7 +69,7 @@ func lastMail(t *testing.T, w *world, good int) time.Duration {
 
 // R3: domains with endpoints or name servers that do not answer delay nobody else's
 // reports, even if they come first and have many names.
-func TestR3UnresponsiveEndpoints(t *testing.T) {
+func TestR3UnresponsiveEndpointsDelayNoOther(t *testing.T) {
 	const hostile, good = 150, 150
 	eight := func(i int, form string) string {
 		uris := make([]string, 8)
@@ -110,7 +110,7 @@ func TestR3UnresponsiveEndpoints(t *testing.T) {
 }
 
 // R3: many names of one owner delay the reports of others by minutes only.
-func TestR3ManyNamesOfOneOwner(t *testing.T) {
+func TestR3ManyNamesDelayOthersByMinutes(t *testing.T) {
 	const hostile, good = 800, 100
 	for name, record := range map[string]func(i int) (domain, txt string){
 		"recipient domains": func(i int) (string, string) { return fmt.Sprintf("lame%d.evil.example", i), "v=TLSRPTv1; rua=ftp:x" },
@@ -142,7 +142,7 @@ func TestR3ManyNamesOfOneOwner(t *testing.T) {
 }
 
 // R3: an endpoint that is slow, but answers, gets its report.
-func TestR3SlowButAlive(t *testing.T) {
+func TestR3SlowEndpointGetsItsReport(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.txt["example.com"] = []string{mailTXT}
 		w.count("example.com", today, met(noPolicy))
@@ -165,7 +165,7 @@ func TestR3SlowButAlive(t *testing.T) {
 
 // R3: an endpoint that comes after seven that do not answer gets the report within the
 // same attempt.
-func TestR3LastEndpointAnswers(t *testing.T) {
+func TestR3LastOfEightEndpointsGetsReport(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		var rua strings.Builder
 		for i := range 7 {
@@ -184,7 +184,7 @@ func TestR3LastEndpointAnswers(t *testing.T) {
 
 // R4: a host or mail domain gets at most one delivery per interval, also if one domain
 // names eight of its addresses, and also after deliveries that came late.
-func TestR4Victim(t *testing.T) {
+func TestR4VictimGetsOneDeliveryPerInterval(t *testing.T) {
 	for name, uri := range map[string]string{
 		"mail":       "mailto:a%d@victim.example",
 		"https":      "https://reports.example/%d",
@@ -253,7 +253,7 @@ func TestR4NoDeliveryAfterTheEnd(t *testing.T) {
 
 // R9: a fleet makes as many attempts as one Reporter at a report that is refused, and
 // at looking up a record that cannot be looked up.
-func TestR9FleetAttempts(t *testing.T) {
+func TestR9FleetAttemptsAsOne(t *testing.T) {
 	for name, prepare := range map[string]func(w *world){
 		"refused":       func(w *world) { w.status = 500 },
 		"DNS not there": func(w *world) { w.txtErr = errTemporary },

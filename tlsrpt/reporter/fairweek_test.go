@@ -29,7 +29,7 @@ import (
 // than one delivery per interval, and no owner of many names takes more than its share.
 //
 // There are 400 domains, or as many as the environment variable MXSEAL_DOMAINS says.
-func TestHostileWeek(t *testing.T) {
+func TestHostileWeekDelaysNoOther(t *testing.T) {
 	if testing.Short() {
 		t.Skip("simulates a week")
 	}

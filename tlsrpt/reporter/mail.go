@@ -16,8 +16,9 @@ import (
 // A Mailer must deliver the message despite failures of MTA-STS and DANE, in
 // cleartext if necessary (RFC 8460 section 3), because these failures are what the
 // report is about. The message has the header field "TLS-Required: No" (RFC 8689),
-// which delivery.Dialer obeys. The session must not be counted for the next report:
-// use a Dialer without a Recorder, or set [tlsrpt.Session.CarriesReport].
+// which delivery.Dialer obeys. With the option policy.Report, what the operator demands of
+// other mail does not hold it up either. The session must not be counted for the next
+// report: use a Dialer without a Recorder, or set [tlsrpt.Session.CarriesReport].
 //
 // A nil error means that a mail server, or the program's own queue, has taken
 // responsibility for the message. SendMail is called concurrently.

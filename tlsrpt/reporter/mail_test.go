@@ -32,7 +32,7 @@ func mailed(t *testing.T, w *world) []byte {
 // RPT-75, RPT-76: the message has the form of RFC 8460 section 5.3. It requests
 // delivery despite failures of MTA-STS and DANE (RPT-16, RPT-77; RFC 8689
 // section 3).
-func TestReportMail(t *testing.T) {
+func TestReportMailHasItsForm(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		octets := mailed(t, w)
 		if signature, _, _ := bytes.Cut(octets, []byte("\r\nFrom:")); !bytes.HasPrefix(signature, []byte("DKIM-Signature:")) ||
@@ -113,7 +113,7 @@ func nextPart(t *testing.T, w *world, parts *multipart.Reader, mediaType string)
 
 // RPT-18, RPT-19, RPT-74: a message is not sent if recipients would ignore its
 // signature, or if others could append to it.
-func TestReportMailSignature(t *testing.T) {
+func TestReportMailNeedsSafeSignature(t *testing.T) {
 	const h = " h=From:TLS-Report-Domain:TLS-Report-Submitter;"
 	tests := []struct {
 		clause, signature, says string // the expected error; "" if the message is sent
@@ -148,7 +148,7 @@ func TestReportMailSignature(t *testing.T) {
 }
 
 // A report is sent again later if the Mailer or the Signer returns an error.
-func TestReportMailRetries(t *testing.T) {
+func TestRefusedReportMailIsSentAgain(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.txt["example.com"] = []string{mailTXT}
 		w.mail = errors.New("451 later\r\n")

@@ -13,7 +13,7 @@ import (
 	"github.com/mxseal/mxseal/tlsrpt/reporter"
 )
 
-func TestMemoryStore(t *testing.T) {
+func TestMemoryStoreIsAStore(t *testing.T) {
 	t.Parallel()
 	stores := make(map[string]*reporter.MemoryStore)
 	storetest.Reports(t, func(_ *testing.T, name string) reporter.Store {

@@ -12,7 +12,7 @@ import (
 
 // P13, RPT-57: an outcome has any number of failures. Each is counted once for the session,
 // and the session once, whether the failures are known or new.
-func TestP13ManyFailuresInOneOutcome(t *testing.T) {
+func TestP13FailuresOfOutcomeCountOnce(t *testing.T) {
 	t.Parallel()
 	all := []tlsrpt.Failure{
 		noSTARTTLS, selfSigned, {Type: tlsrpt.CertificateExpired}, {Type: tlsrpt.CertificateHostMismatch}, {Type: tlsrpt.ValidationFailure},
@@ -139,7 +139,7 @@ func TestP14PoliciesAreCountedApart(t *testing.T) {
 }
 
 // In addition to P14: the limits are exact, and nothing is lost at them. What is summed counts as one.
-func TestP14Limits(t *testing.T) {
+func TestP14LimitsLoseNothing(t *testing.T) {
 	t.Parallel()
 	const policies, details = 256, 1000
 	for _, further := range []int{0, 7} {
@@ -192,7 +192,7 @@ func TestP14Limits(t *testing.T) {
 }
 
 // In addition to P14: the order of a report is by frequency, and then fixed.
-func TestP14Order(t *testing.T) {
+func TestP14OrderIsByFrequency(t *testing.T) {
 	t.Parallel()
 	store := new(reporter.MemoryStore)
 	a := newAggregator(t, reporter.AggregatorConfig{Store: store})

@@ -124,7 +124,7 @@ func TestR3WaitingJobsAreBounded(t *testing.T) {
 }
 
 // Jobs are due when their times have come, unless they were removed.
-func TestQueueOrder(t *testing.T) {
+func TestJobsAreDueAtTheirTimes(t *testing.T) {
 	t.Parallel()
 	q := newQueue()
 	now := time.Now()

@@ -36,7 +36,7 @@ func wait(d time.Duration) {
 // The reports of a day are sent within four hours after it (RPT-27, RPT-28), to
 // both kinds of endpoints (RPT-1, RPT-12, RPT-14, field note 62), even if there were
 // no failures (RPT-29). Then the sums are deleted.
-func TestReporterDay(t *testing.T) {
+func TestReportsOfDayAreSentAndDeleted(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.txt["example.com"] = []string{bothTXT}
 		w.txt["fine.example"] = []string{"other", mailTXT}
@@ -91,7 +91,7 @@ func TestReporterDay(t *testing.T) {
 
 // A domain without a usable record gets no report, neither now nor later
 // (RPT-3, RPT-6).
-func TestReporterNoRecord(t *testing.T) {
+func TestNoReportWithoutRecord(t *testing.T) {
 	for clause, txts := range map[string][]string{
 		"RPT-3 none": {"v=spf1"}, "RPT-3 two": {postTXT, mailTXT}, "RPT-6 broken": {"v=TLSRPTv1; rua="},
 	} {
@@ -111,7 +111,7 @@ func TestReporterNoRecord(t *testing.T) {
 
 // RPT-21, field note 57: while DNS fails, a report is delayed at growing
 // intervals, and its sums are kept as long as the day can be reported.
-func TestReporterTemporaryDNSError(t *testing.T) {
+func TestFailedDNSDelaysReport(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.txtErr = errTemporary
 		w.count("example.com", today, met(noPolicy))
@@ -132,7 +132,7 @@ func TestReporterTemporaryDNSError(t *testing.T) {
 }
 
 // The sums of a day that is too old are deleted without a report.
-func TestReporterForgetsOldDays(t *testing.T) {
+func TestSumsOfOldDaysAreDeleted(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.txtErr = errTemporary
 		w.count("example.com", today, met(noPolicy))
@@ -150,7 +150,7 @@ func TestReporterForgetsOldDays(t *testing.T) {
 
 // RPT-13, RPT-76, RPT-79, RPT-80, RPT-81: a report that is not accepted is sent again
 // at growing intervals for 24 hours, always with the same names.
-func TestReporterRetries(t *testing.T) {
+func TestRefusedReportIsSentAgain(t *testing.T) {
 	for _, status := range []int{301, 400, 404, 429, 503} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
@@ -179,7 +179,7 @@ func TestReporterRetries(t *testing.T) {
 }
 
 // RPT-13: one endpoint that accepts the report is sufficient.
-func TestReporterOneEndpointIsEnough(t *testing.T) {
+func TestOneEndpointIsEnough(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.txt["example.com"] = []string{bothTXT}
 		w.set(func() { w.status = 500 })
@@ -194,7 +194,7 @@ func TestReporterOneEndpointIsEnough(t *testing.T) {
 
 // A report that was not accepted before a restart is sent after it. Seven missed
 // days are reported after a longer interruption.
-func TestReporterReturns(t *testing.T) {
+func TestReportsAreSentAfterRestart(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		for _, d := range []report.Day{today - 7, today - 6, today} {
 			w.count("example.com", d, met(noPolicy))
@@ -227,7 +227,7 @@ func TestReporterReturns(t *testing.T) {
 
 // RPT-76: a Reporter that ends between two endpoints of a report begins again with the first
 // one. The ID is the same, so that endpoint can ignore the report.
-func TestReporterEndsBetweenEndpoints(t *testing.T) {
+func TestInterruptedReportBeginsAgain(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.txt["example.com"] = []string{bothTXT}
 		w.count("example.com", today, met(noPolicy))
@@ -261,7 +261,7 @@ func TestReporterEndsBetweenEndpoints(t *testing.T) {
 
 // RPT-82: an endpoint cannot direct reports into the sender's network. The
 // address that is dialed is checked.
-func TestReporterRefusesSpecialAddresses(t *testing.T) {
+func TestSpecialAddressesGetNoReport(t *testing.T) {
 	for _, addr := range []string{"127.0.0.1", "::1", "10.0.0.1", "169.254.169.254", "fe80::1", "::ffff:192.168.0.1", "64:ff9b::a00:1", "224.0.0.1"} {
 		t.Run(addr, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
@@ -296,7 +296,7 @@ func literal(addr string) string {
 
 // RPT-15: the certificate of an endpoint is verified, unless configured
 // otherwise.
-func TestReporterCertificates(t *testing.T) {
+func TestCertificateOfEndpointIsVerified(t *testing.T) {
 	for name, ignore := range map[string]bool{"by default": false, "ignored": true} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
@@ -315,7 +315,7 @@ func TestReporterCertificates(t *testing.T) {
 }
 
 // Without Mailer and Signer, domains with only mail endpoints get no reports.
-func TestReporterWithoutMail(t *testing.T) {
+func TestMailEndpointsNeedMailer(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.txt["example.com"] = []string{mailTXT}
 		w.txt["both.example"] = []string{bothTXT}
@@ -332,7 +332,7 @@ func TestReporterWithoutMail(t *testing.T) {
 }
 
 // RPT-82: reports of many domains to the same endpoint are sent at intervals.
-func TestReporterRates(t *testing.T) {
+func TestReportsToOneEndpointAreApart(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		const domains = 50
 		for i := range domains {
@@ -358,7 +358,7 @@ func TestReporterRates(t *testing.T) {
 	})
 }
 
-func TestReporterInterval(t *testing.T) {
+func TestIntervalKeepsReportsApart(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		for i := range 20 {
 			domain := fmt.Sprintf("d%d.example", i)
@@ -381,7 +381,7 @@ func TestReporterInterval(t *testing.T) {
 }
 
 // Endpoints that do not answer delay only their own domains.
-func TestReporterSlowEndpoints(t *testing.T) {
+func TestSlowEndpointsDelayOnlyTheirOwn(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		for i := range 400 {
 			domain := fmt.Sprintf("d%d.example", i)
@@ -411,7 +411,7 @@ func TestReporterSlowEndpoints(t *testing.T) {
 }
 
 // The store can fail at any time. Its sums are reported when it works again.
-func TestReporterStoreFails(t *testing.T) {
+func TestFailingStoreLosesNoReport(t *testing.T) {
 	for _, method := range []string{"DeleteBefore", "Domains", "Sums", "Seal", "Delete", "Lease"} {
 		t.Run(method, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
@@ -433,7 +433,7 @@ func TestReporterStoreFails(t *testing.T) {
 }
 
 // Reporters that share a store send each report once.
-func TestReportersShareStore(t *testing.T) {
+func TestReportersThatShareStoreSendOnce(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		for i := range 30 {
 			domain := fmt.Sprintf("d%d.example", i)
@@ -460,7 +460,7 @@ func TestReportersShareStore(t *testing.T) {
 }
 
 // Reporters that do not share a store send reports with different names.
-func TestReporterInstance(t *testing.T) {
+func TestInstancesHaveDifferentNames(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.txt["example.com"] = []string{mailTXT}
 		w.count("example.com", today, met(noPolicy))
@@ -475,7 +475,7 @@ func TestReporterInstance(t *testing.T) {
 	})
 }
 
-func TestNewReporterRefuses(t *testing.T) {
+func TestNewRefusesUnusableConfigs(t *testing.T) {
 	t.Parallel()
 	good := func() reporter.Config {
 		return reporter.Config{Store: new(reporter.MemoryStore), Organization: "Sender", Contact: "tls@sender.example"}
@@ -506,7 +506,7 @@ func TestNewReporterRefuses(t *testing.T) {
 	}
 }
 
-func TestReporterPreview(t *testing.T) {
+func TestPreviewSendsNothing(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.count("example.com", today, missed(stsPolicy, selfSigned))
 		r, err := reporter.New(w.config())
@@ -534,7 +534,7 @@ func TestReporterPreview(t *testing.T) {
 }
 
 // Invalid sums in a store still produce a valid report.
-func TestReporterRepairsSums(t *testing.T) {
+func TestInvalidSumsMakeValidReport(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		odd := tlsrpt.Policy{Type: "odd", Domain: "grün.example", Strings: []string{"x"}, MXHosts: []string{"x y"}}
 		sums := []report.PolicyResult{
@@ -567,7 +567,7 @@ func TestReporterRepairsSums(t *testing.T) {
 
 // A report that is too large is reduced by summing up the rarest failures. The
 // totals remain.
-func TestReporterMaxSize(t *testing.T) {
+func TestLargeReportIsReduced(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		const maxSize = 256 << 10
 		a := newAggregator(t, reporter.AggregatorConfig{Store: &w.store})
@@ -670,7 +670,7 @@ func (b *brokenStore) Lease(ctx context.Context, day report.Day, domain string, 
 }
 
 // Attempted is called for each attempt at each endpoint, with its result.
-func TestReporterAttempted(t *testing.T) {
+func TestAttemptedHearsEachAttempt(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.txt["example.com"] = []string{bothTXT}
 		w.count("example.com", today, met(noPolicy))

@@ -29,7 +29,7 @@ import (
 // for more than a day. DNS is down for hours and fails at random. So do
 // endpoints and the store, which can also execute a call and lose the reply.
 // Every session is in exactly one report of its domain and day.
-func TestSimulatedWeek(t *testing.T) {
+func TestWeekReportsEachSessionOnce(t *testing.T) {
 	f := simulate(t, 20260301, true)
 	if f.repeated == 0 || f.restarts < 5 {
 		t.Errorf("%d reports repeated, %d restarts: nothing was shown", f.repeated, f.restarts)
@@ -37,7 +37,7 @@ func TestSimulatedWeek(t *testing.T) {
 }
 
 // The same week without crashes: no report is sent twice.
-func TestSimulatedWeekWithoutCrashes(t *testing.T) {
+func TestWeekWithoutCrashesSendsOnce(t *testing.T) {
 	if f := simulate(t, 20260308, false); f.repeated > 0 || f.restarts > relays {
 		t.Errorf("%d reports repeated, %d restarts", f.repeated, f.restarts)
 	}

@@ -300,7 +300,7 @@ func (d *day) outage(name string, fail func() (repair func())) {
 	repaired := time.Now()
 	back := d.queue.delivered.Load()
 	var first time.Duration
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end) && first == 0; {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end) && first == 0; {
 		d.queue.run(d.fleet, d.traffic, time.Now().Add(50*time.Millisecond))
 		if d.queue.delivered.Load() > back+50 {
 			first = time.Since(repaired)

@@ -188,7 +188,7 @@ func (f *fleet) stop(index int) {
 	p.order("stop")
 	select {
 	case <-p.ended:
-	case <-time.After(time.Minute):
+	case <-time.After(3 * time.Minute):
 		f.t.Errorf("relay %d does not stop", index)
 	}
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {

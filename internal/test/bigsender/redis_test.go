@@ -83,7 +83,7 @@ func (r *redis) commands() int {
 		r.t.Fatal(err)
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), 3*time.Minute)
 	defer cancel()
 	text, err := client.Do(ctx, client.B().Info().Section("stats").Build()).ToString()
 	if err != nil {

@@ -132,7 +132,7 @@ func (r *relay) openStore(addr string) (*valkeystore.Store, error) {
 
 // close ends the relay as a program should, so that nothing is lost.
 func (r *relay) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	err := r.pool.Close(ctx)
 	r.cancel()

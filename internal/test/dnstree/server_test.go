@@ -21,7 +21,7 @@ func start(t testing.TB, tree *Tree) {
 // send sends a query over the network.
 func send(t testing.TB, tree *Tree, network string, q *dns.Msg) *dns.Msg {
 	t.Helper()
-	client := &dns.Client{Net: network, Timeout: 5 * time.Second}
+	client := &dns.Client{Net: network, Timeout: time.Minute}
 	reply, _, err := client.Exchange(q, tree.Addr())
 	if err != nil {
 		t.Fatal(err)

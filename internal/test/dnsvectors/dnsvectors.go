@@ -199,7 +199,7 @@ func (s *Server) serve(conn net.Conn) {
 	defer conn.Close()
 	var length [2]byte
 	for {
-		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(time.Minute))
 		if _, err := io.ReadFull(conn, length[:]); err != nil {
 			return
 		}

@@ -52,6 +52,14 @@ type Wishes struct {
 	HostPinned   bool // the same for this host only (HostOverride.Pin)
 }
 
+// Least returns what the operator demands of a session, whatever DNS says about the host.
+func (w Wishes) Least() Level {
+	if w.RequireDANE || w.RequireRoute || w.Pinned || w.HostPinned {
+		return Authenticated
+	}
+	return max(w.Floor, Opportunistic)
+}
+
 // Verdict is the decision for one host. The zero value refuses it.
 type Verdict struct {
 	Level   Level

@@ -181,14 +181,16 @@ class Table:
 
 def answer(case):
     if "error" in case:
-        return {"status": "notfound" if case["error"] == "permanent" else "temp"}
+        return unknown([case.get("floor")], case["client"]) if case["error"] == "permanent" else {"status": "temp"}
     plan, client = case["plan"], case["client"]
     if plan.get("via", "") != client.get("via", ""):
         return {"status": "temp"}
     table = Table(plan, client)
     if not table.usable:
         by_policy = any(table.of(h) == "refused" for h in table.hosts)
-        return {"status": "notfound" if table.hosts and plan.get("permanent") and not by_policy else "temp"}
+        if table.hosts and plan.get("permanent") and not by_policy:
+            return unknown([h.get("floor") for h in table.hosts], client)
+        return {"status": "temp"}
     level, out = table.choose()
     if level is None:
         return with_losses({"status": "temp"}, table.lost(None, [h for h in table.usable if table.of(h) != "nothing"]))
@@ -197,6 +199,15 @@ def answer(case):
     if level == "secure" and any(table.insecure_both(h) for h in table.chosen["secure"]):
         found["weaker"] = True
     return with_losses(found, table.lost(level, out))
+
+
+def unknown(floors, client):
+    """The answer for a client that knows hosts which the plan does not have."""
+    if not any(floors):
+        return {"status": "notfound"}
+    if "authenticated" not in floors and client["program"] != "sendmail":
+        return {"status": "found", "policy": "encrypt protocols=>=TLSv1.2"}
+    return {"status": "temp"}
 
 
 def with_losses(found, losses):

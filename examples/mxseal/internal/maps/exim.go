@@ -45,7 +45,7 @@ func eximReply(plan *policy.Plan, err error, name string) socketmap.Reply {
 	var failure *policy.Error
 	switch {
 	case errors.As(err, &failure) && !failure.Temporary():
-		return socketmap.Reply{Status: socketmap.NotFound}
+		return eximUnknown(failure)
 	case err != nil:
 		return socketmap.Reply{Text: reason(err)}
 	}
@@ -64,6 +64,19 @@ func eximReply(plan *policy.Plan, err error, name string) socketmap.Reply {
 		}
 	}
 	return socketmap.Reply{Status: socketmap.Found, Text: "refuse"}
+}
+
+// eximUnknown answers for a domain without a mail host. Exim may know one from elsewhere, which must have what the
+// operator demands of all.
+func eximUnknown(failure *policy.Error) socketmap.Reply {
+	switch failure.Floor {
+	case policy.Opportunistic:
+		return socketmap.Reply{Status: socketmap.NotFound}
+	case policy.Encrypted:
+		return socketmap.Reply{Status: socketmap.Found, Text: "encrypt"}
+	default:
+		return socketmap.Reply{Status: socketmap.Found, Text: "refuse"}
+	}
 }
 
 // eximVerify returns what authenticates a host, or the empty string if Exim cannot demand it: a

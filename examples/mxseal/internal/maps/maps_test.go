@@ -35,6 +35,8 @@ func world(t *testing.T) *policytest.Internet {
 	inet.Host("mx.broken.example")
 	inet.BreakDNS(policytest.Bogus, "broken.example", dnssec.TypeMX)
 	inet.Domain("null.example").MX(".")
+	inet.Domain("encrypted.example").MX(".")
+	inet.Domain("authenticated.example").MX(".")
 	inet.Domain("xn--bcher-kva.example").MX("mx.dane.example")
 	inet.Domain("elsewhere.example").MX("mx.dane.example")
 	inet.Domain("pinned.example").MX("mx.plain.example")
@@ -49,7 +51,8 @@ func TestAnswersOfTheMaps(t *testing.T) {
 		t.Fatal(err)
 	}
 	resolver := inet.Resolver(func(c *policy.Config) {
-		c.Overrides = map[string]policy.Override{"elsewhere.example": {NextHop: "[mx.plain.example]"}, "pinned.example": {Pin: []dane.Record{pin}}}
+		c.Overrides = map[string]policy.Override{"elsewhere.example": {NextHop: "[mx.plain.example]"}, "pinned.example": {Pin: []dane.Record{pin}},
+			"encrypted.example": {Floor: policy.Encrypted}, "authenticated.example": {Floor: policy.Authenticated}}
 	})
 	var log bytes.Buffer
 	var settings maps.Settings
@@ -74,6 +77,8 @@ func TestAnswersOfTheMaps(t *testing.T) {
 		{"QUERY", "plain.example", "NOTFOUND"},
 		{"QUERY", "broken.example", "TEMP"},
 		{"QUERY", "null.example", "NOTFOUND"},
+		{"QUERY", "encrypted.example", "OK encrypt protocols=>=TLSv1.2"},
+		{"QUERY", "authenticated.example", "TEMP"},
 		{"QUERY", "nosuch.example", "NOTFOUND"},
 		{"QUERY", ".example", "NOTFOUND"},
 		{"QUERY", "", "NOTFOUND"},
@@ -94,6 +99,8 @@ func TestAnswersOfTheMaps(t *testing.T) {
 		{"exim", "elsewhere.example mx.plain.example", "OK refuse"},
 		{"exim", "pinned.example mx.plain.example", "OK refuse"},
 		{"exim", "null.example mx", "NOTFOUND"},
+		{"exim", "encrypted.example mx", "OK encrypt"},
+		{"exim", "authenticated.example mx", "OK refuse"},
 		{"exim", "plain.example", "PERM"},
 	} {
 		noted = maps.Answer{}

@@ -42,7 +42,7 @@ func newReports(settings *config.Config, p policy.Config, dns *dnssec.Validator,
 		// Without Recorder: sessions that carry reports are not counted (RFC 8460 section 3).
 		dialer := &delivery.Dialer{Resolver: resolver, LocalName: settings.Name, Logger: logger}
 		c.Mailer = reporter.MailerFunc(func(ctx context.Context, from string, to []string, message []byte) error {
-			return dialer.SendMail(ctx, from, to, message)
+			return dialer.SendMail(ctx, from, to, message, policy.Report())
 		})
 	}
 	sender, err := reporter.New(c)

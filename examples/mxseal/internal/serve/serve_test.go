@@ -81,7 +81,7 @@ func startWith(t *testing.T, inet *policytest.Internet, c policy.Config, dir, te
 		t.Fatal(err)
 	}
 	r.daemon = daemon{
-		file: filepath.Join(dir, "conf"), settings: settings, hangup: r.hangup, grace: 2 * time.Second, log: slog.New(slog.NewTextHandler(r.log, nil)),
+		file: filepath.Join(dir, "conf"), settings: settings, hangup: r.hangup, grace: time.Minute, log: slog.New(slog.NewTextHandler(r.log, nil)),
 		env: &cli.Env{DNS: inet.DNSConfig(), Policy: c},
 	}
 	ctx, stop := context.WithCancel(t.Context())

@@ -56,13 +56,14 @@ func judgeRecords(host *policy.Host, chain []*x509.Certificate, now time.Time) [
 		published = host.DANE.Records
 	}
 	skipped := dane.Skipped(published)
+	wouldMatch := dane.WouldMatch(skipped, chain, host.ReferenceNames, now)
 	var records []Record
 	for _, r := range published {
 		judged := Record{Record: r.String()}
 		at := slices.IndexFunc(skipped, func(s dane.Skip) bool { return sameRecord(s.Record, r) })
 		if at >= 0 {
 			judged.How = "not used: " + skipped[at].Reason
-			if skipped[at].WouldMatch(chain, host.ReferenceNames, now) {
+			if wouldMatch[at] {
 				judged.How += "; it would have matched"
 			}
 		} else {

@@ -191,7 +191,7 @@ func (p *panel) askUnbound(q question) (verdict, error) {
 // askDelv runs delv, which queries and validates by itself.
 func (p *panel) askDelv(q question) verdict {
 	_, port, _ := net.SplitHostPort(p.fronts.delv.addr)
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	command := exec.CommandContext(ctx, p.delvPath, "-a", p.file("bind.keys"), "+root=.", "@127.0.0.1", "-p", port,
 		"-t", dns.Type(q.Type).String(), q.Name)

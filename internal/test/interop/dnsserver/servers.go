@@ -1,6 +1,7 @@
 package dnsserver
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -174,13 +175,21 @@ func Ask(port int, query *dns.Msg) (*dns.Msg, error) { return AskAt(local(port),
 
 func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// AskAt is like Ask, for a server at another address.
+// AskAt is like Ask, for a server at another address. A server that is busy, or drops the
+// query because it is being configured, is asked again for a minute.
 func AskAt(addr string, query *dns.Msg) (*dns.Msg, error) {
 	client := dns.Client{Timeout: 5 * time.Second}
-	reply, _, err := client.Exchange(query, addr)
-	if err == nil && reply.Truncated {
-		client.Net = "tcp"
-		reply, _, err = client.Exchange(query, addr)
+	var reply *dns.Msg
+	var err error
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+		if reply, _, err = client.Exchange(query, addr); err == nil && reply.Truncated {
+			client.Net = "tcp"
+			reply, _, err = client.Exchange(query, addr)
+		}
+		var failure net.Error
+		if !errors.As(err, &failure) || !failure.Timeout() {
+			break
+		}
 	}
 	return reply, err
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mxseal/mxseal/internal/test/await"
 	"github.com/mxseal/mxseal/internal/test/interop/mailserver"
 	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/delivery"
@@ -82,7 +83,7 @@ func TestPostfixTakesMailAfterLogin(t *testing.T) {
 					t.Fatal(err)
 				}
 				want++
-				await(t, s.postfix, relay.name+"-"+port+".example")
+				expectMessage(t, s.postfix, relay.name+"-"+port+".example")
 				log := s.log(t, relay.name, port, 1, "auth=1 ")
 				if strings.Count(log, "auth=0/1") != 1 {
 					t.Errorf("wrong credentials were not sent once:\n%s", log)
@@ -170,7 +171,7 @@ func address(name, port string) string {
 // send sends the message to a domain through a smart host.
 func (s *submission) send(t *testing.T, smartHost *delivery.SmartHost, domain string, options ...policy.Option) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	dialer := &delivery.Dialer{Resolver: s.resolver, LocalName: "sender.example", SmartHost: smartHost}
 	return dialer.SendMail(ctx, "sender@sender.example", []string{"postmaster@" + domain}, []byte(message(domain)), options...)
@@ -180,15 +181,8 @@ func (s *submission) send(t *testing.T, smartHost *delivery.SmartHost, domain st
 func (s *submission) log(t *testing.T, name, port string, lines int, words string) string {
 	t.Helper()
 	relay := "/" + address(name, port) + "/"
-	deadline := time.After(20 * time.Second)
-	poll := time.NewTicker(20 * time.Millisecond)
-	defer poll.Stop()
-	for len(s.postfix.LogLines(relay, words)) < lines {
-		select {
-		case <-deadline:
-			t.Fatalf("the log of %s has too few lines with %q", name, words)
-		case <-poll.C:
-		}
-	}
+	await.Until(t, fmt.Sprintf("the log of %s has %d lines with %q", name, lines, words), func() bool {
+		return len(s.postfix.LogLines(relay, words)) >= lines
+	})
 	return strings.Join(s.postfix.LogLines(relay), "\n")
 }

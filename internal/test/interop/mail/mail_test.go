@@ -9,12 +9,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/test/await"
 	"github.com/mxseal/mxseal/internal/test/interop/dnsserver"
 	"github.com/mxseal/mxseal/internal/test/interop/mailserver"
 	"github.com/mxseal/mxseal/policy"
@@ -89,7 +91,7 @@ func TestDeliveryToEachDomain(t *testing.T) {
 	var delivered []string
 	for _, d := range deliveries {
 		t.Run(d.domain, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer cancel()
 			to := "postmaster@" + d.domain
 			err := dialer.SendMail(ctx, "sender@sender.example", []string{to}, []byte(message(d.domain)))
@@ -97,7 +99,7 @@ func TestDeliveryToEachDomain(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				await(t, server, d.domain)
+				expectMessage(t, server, d.domain)
 				delivered = append(delivered, d.domain)
 				return
 			}
@@ -145,25 +147,19 @@ func reasons(err error) string {
 	return list.String()
 }
 
-// await waits for the message of the domain in the mailbox, and checks it.
-func await(t *testing.T, server *mailserver.Postfix, domain string) {
+// expectMessage waits for the message of the domain in the mailbox, and checks it.
+func expectMessage(t *testing.T, server *mailserver.Postfix, domain string) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
-	poll := time.NewTicker(20 * time.Millisecond)
-	defer poll.Stop()
-	for {
-		for _, text := range server.Messages(t) {
-			if strings.Contains(text, "Subject: to "+domain+"\n") {
-				checkMessage(t, text, domain)
-				return
-			}
+	var text string
+	await.Until(t, "the message to "+domain, func() bool {
+		messages := server.Messages(t)
+		i := slices.IndexFunc(messages, func(text string) bool { return strings.Contains(text, "Subject: to "+domain+"\n") })
+		if i >= 0 {
+			text = messages[i]
 		}
-		select {
-		case <-deadline:
-			t.Fatal("the message has not arrived")
-		case <-poll.C:
-		}
-	}
+		return i >= 0
+	})
+	checkMessage(t, text, domain)
 }
 
 // checkMessage checks that the message is complete and was received over TLS

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane/dnssec"
-	until "github.com/mxseal/mxseal/internal/test/await"
+	"github.com/mxseal/mxseal/internal/test/await"
 	"github.com/mxseal/mxseal/internal/test/fakedns"
 	"github.com/mxseal/mxseal/internal/test/interop/mailserver"
 	"github.com/mxseal/mxseal/policy"
@@ -51,7 +51,7 @@ func TestPoolSendsToPostfix(t *testing.T) {
 			resumed++
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	pool := &delivery.Pool{Dialer: dialer}
 	defer pool.Close(ctx)
@@ -112,7 +112,7 @@ func TestPoolSendsToPostfix(t *testing.T) {
 	}
 	slices.Sort(want)
 	var got []string
-	until.Until(t, "all messages have arrived", func() bool {
+	await.Until(t, "all messages have arrived", func() bool {
 		got = nil
 		for _, message := range server.Messages(t) {
 			_, subject, _ := strings.Cut(message, "\nSubject: ")

@@ -77,7 +77,7 @@ func newOracle(t *testing.T) *oracle {
 // serve serves a connection until the client closes it.
 func serve(conn net.Conn) {
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	conn.SetDeadline(time.Now().Add(3 * time.Minute))
 	conn.Read(make([]byte, 1))
 }
 
@@ -99,7 +99,7 @@ func (o *oracle) verify(t *testing.T, s scene, records []dane.Record) verdict {
 	for _, r := range records {
 		args = append(args, "-dane_tlsa_rrdata", r.String())
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, o.program, args...).CombinedOutput()
 	switch {

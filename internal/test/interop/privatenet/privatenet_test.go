@@ -51,7 +51,7 @@ func TestPostfixAsServer(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer resolver.Close()
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 		defer cancel()
 		dialer := delivery.Dialer{Resolver: resolver, LocalName: "sender.example"}
 		return dialer.SendMail(ctx, "a@sender.example", []string{"postmaster@" + domain}, []byte("Subject: to "+domain+"\r\n\r\n"))

@@ -170,6 +170,10 @@ func (c *Conversation) greet() bool {
 	}
 	reply, err := c.Conn.Receive(c.Timeouts.Greeting)
 	if c.judgeReply(StepGreeting, reply, err).Action != Proceed {
+		if event := EventOf(reply, err); event == Alerted || event == Incapable {
+			// In TLS 1.3 the server's verdict on the client comes after the handshake.
+			c.step, c.state = policy.Handshake, nil
+		}
 		return false
 	}
 	c.greeting = greetingName(reply)

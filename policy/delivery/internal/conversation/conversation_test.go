@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mxseal/mxseal/policy"
 	"github.com/mxseal/mxseal/policy/delivery/internal/wire"
 )
 
@@ -40,19 +41,51 @@ func (slow) Temporary() bool { return true }
 func TestIsTimeout(t *testing.T) {
 	t.Parallel()
 	for err, want := range map[error]bool{
-		os.ErrDeadlineExceeded:                          true,
-		context.DeadlineExceeded:                        true,
-		context.Canceled:                                false,
-		io.ErrUnexpectedEOF:                             false,
-		slow{errors.New("a Dial of the caller")}:        true,
-		&net.OpError{Op: "read", Err: slow{io.EOF}}:     true,
-		&net.OpError{Op: "read", Err: io.EOF}:           false,
-		fmt.Errorf("wrapped: %w", slow{io.EOF}):         true,
-		&net.DNSError{Err: "timeout", IsTimeout: true}:  true,
-		&net.DNSError{Err: "timeout", IsTimeout: false}: false,
+		os.ErrDeadlineExceeded:                             true,
+		context.DeadlineExceeded:                           true,
+		context.Canceled:                                   false,
+		io.ErrUnexpectedEOF:                                false,
+		slow{errors.New("a Dial of the caller")}:           true,
+		&net.OpError{Op: "read", Err: slow{io.EOF}}:        true,
+		&net.OpError{Op: "read", Err: io.EOF}:              false,
+		fmt.Errorf("wrapped: %w", slow{io.EOF}):            true,
+		&net.DNSError{Err: "timeout", IsTimeout: true}:     true,
+		&net.DNSError{UnwrapErr: os.ErrDeadlineExceeded}:   true,
+		&net.DNSError{UnwrapErr: context.DeadlineExceeded}: true,
+		&net.DNSError{Err: "timeout", IsTimeout: false}:    false,
 	} {
 		if got := IsTimeout(err); got != want {
 			t.Errorf("%v: %v", err, got)
+		}
+	}
+}
+
+// What a server sends instead of a reply is garbage, and not the end of the connection:
+// inside TLS, only the latter leads to an attempt with less TLS.
+func TestEventOfEachError(t *testing.T) {
+	t.Parallel()
+	alert := func(number uint8) error { return &net.OpError{Op: "remote error", Err: tls.AlertError(number)} }
+	for name, tt := range map[string]struct {
+		err  error
+		want Event
+	}{
+		"no error":                 {nil, 250},
+		"no reply":                 {wire.ErrNotReply, Garbage},
+		"a reply that is too long": {wire.ErrTooLong, Garbage},
+		"an unasked reply":         {wire.ErrUnasked, Garbage},
+		"an injected reply":        {wire.ErrInjection, Garbage},
+		"verification":             {&policy.Error{Err: io.EOF}, Unverified},
+		"handshake_failure":        {alert(40), Incapable},
+		"certificate_required":     {alert(116), Alerted},
+		"a timeout":                {os.ErrDeadlineExceeded, TimedOut},
+		"the end":                  {io.EOF, Lost},
+	} {
+		err := tt.err
+		if err != nil {
+			err = fmt.Errorf("wrapped: %w", err)
+		}
+		if got := EventOf(wire.Reply{Code: 250}, err); got != tt.want {
+			t.Errorf("%s: event %d, want %d", name, got, tt.want)
 		}
 	}
 }

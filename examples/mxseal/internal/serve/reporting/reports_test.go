@@ -93,6 +93,38 @@ func TestReportsAreSentOnNextDay(t *testing.T) {
 	}
 }
 
+// RPT mail: what the operator demands of other mail does not hold up a report: the domain would
+// not get the one that tells what is wrong (RFC 8460 section 3).
+func TestFloorDoesNotHoldUpReports(t *testing.T) {
+	t.Parallel()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, key)
+	text, err := os.ReadFile(w.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.write(t, w.file, string(text)+"[policy]\nfloor = 'authenticated'\n[domain.'floor.test']\nrequire-dane = true\n")
+	mx := stsDomain(w, "floor.test")
+	mx.Break(policytest.NoSTARTTLS)
+	w.Domain("_smtp._tls.floor.test", policytest.Unsigned).Add(`@ TXT "v=TLSRPTv1; rua=mailto:tls@floor.test"`)
+	relay := w.start(t)
+	if err := relay.send("you@floor.test"); err == nil {
+		t.Error("sent in clear")
+	}
+	relay.end(t)
+	w.tomorrow()
+	relay = w.start(t)
+	await.Until(t, "an attempt", func() bool {
+		return strings.Contains(relay.log.String(), "report delivered") || strings.Contains(relay.log.String(), "report not accepted")
+	})
+	if got := len(mx.Messages()); got != 1 {
+		t.Errorf("%d reports have arrived", got)
+	}
+}
+
 // verify verifies the signatures of a message with the DNS record of a key.
 func verify(t *testing.T, message []byte, record string) []*dkim.Verification {
 	t.Helper()
