@@ -67,7 +67,7 @@ func TestCollidingKeysAreTriedUpToLimit(t *testing.T) {
 	}
 }
 
-// SEC-66: the records of denial beside an alias count up to the limit. What else is in the
+// SEC-69: the records of denial beside an alias count up to the limit. What else is in the
 // authority section does not, and an unsigned zone may be in it.
 func TestDenialsBesideAnAlias(t *testing.T) {
 	t.Parallel()
