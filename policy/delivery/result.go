@@ -142,7 +142,11 @@ func (e *SendError) Error() string {
 		texts[i] = strings.TrimPrefix(each.Err.Error(), "policy: ")
 		count += len(each.Recipients)
 	}
-	return fmt.Sprintf("delivery: not delivered to %d: %s", count, strings.Join(texts, "; "))
+	recipients := fmt.Sprintf("%d recipients", count)
+	if count == 1 {
+		recipients = "one recipient"
+	}
+	return fmt.Sprintf("delivery: not delivered to %s: %s", recipients, strings.Join(texts, "; "))
 }
 
 // Unwrap returns the reasons, each a *policy.Error.
