@@ -68,13 +68,19 @@ func withinPathLength(path []*x509.Certificate) *fault {
 
 // withinNameConstraints checks all names of all certificates on the path against
 // the constraints above them (RFC 5280 section 6.1.4 (g)) with the standard
-// library. That does not check names in the subject; matchNames does.
+// library. That does not check names in the subject; matchNames does. It verifies the
+// signatures of the path once more, which counts for the bound on them: a hostile chain has
+// many paths.
 func (s *search) withinNameConstraints(path []*x509.Certificate) *fault {
 	constrained := slices.IndexFunc(path[1:], hasNameConstraints)
 	if constrained < 0 {
 		return nil
 	}
 	top := len(path) - 1
+	if s.signatures < top {
+		return &fault{reason: tooMuchWork}
+	}
+	s.signatures -= top
 	options := x509.VerifyOptions{
 		Roots:         x509.NewCertPool(),
 		Intermediates: x509.NewCertPool(),

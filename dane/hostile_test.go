@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/big"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -144,4 +145,39 @@ func FuzzVerify(f *testing.F) {
 func mayBeNamed(cert *x509.Certificate) bool {
 	names := strings.ToLower(strings.Join(cert.DNSNames, " ") + " " + cert.Subject.String())
 	return strings.Contains(names, ".name.example")
+}
+
+// A hostile server sends many long paths that fail by their name constraints. Checking these
+// verifies the signatures once more, which counts for the bound.
+func TestConstrainedPathsAreBounded(t *testing.T) {
+	t.Parallel()
+	top := testpki.Root(t, "Top")
+	branch := top.Authority(t, "Branch")
+	var chain []*x509.Certificate
+	for range 6 {
+		chain = append(chain, top.Again(t, branch, testpki.Exclude("example.org")).Cert)
+	}
+	chain = append(chain, top.Again(t, branch, testpki.Permit("example.org")).Cert, top.Cert)
+	at := branch
+	for i := range 10 {
+		at = at.Authority(t, fmt.Sprint("A", i))
+		chain = append([]*x509.Certificate{at.Cert}, chain...)
+	}
+	chain = append([]*x509.Certificate{at.Server(t, []string{"mx.example.org"}).Cert}, chain...)
+	record, err := dane.NewRecord(top.Cert, dane.DANETA, dane.SPKI, dane.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name  string
+		chain []*x509.Certificate
+		good  bool
+	}{
+		{"one path is constrained", append(slices.Clone(chain[:12]), chain[17:]...), true},
+		{"six paths are", chain, false},
+	} {
+		if _, err := dane.Verify(test.chain, []dane.Record{record}, []string{"mx.example.org"}, testpki.Now); (err == nil) != test.good {
+			t.Errorf("%s, %d certificates: %v", test.name, len(test.chain), err)
+		}
+	}
 }
