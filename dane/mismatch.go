@@ -125,7 +125,7 @@ func (f *fault) Error() string {
 
 // describe names a certificate. The text is quoted and bounded.
 func describe(cert *x509.Certificate) string {
-	return "certificate " + names.Quote(cert.Subject.String(), 64)
+	return "certificate " + names.Quote(names.Distinguished(cert.Subject), 64)
 }
 
 // presentedNames returns the first names that the certificate is for.

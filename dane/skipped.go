@@ -49,7 +49,7 @@ func (s Skip) WouldMatch(chain []*x509.Certificate, names []string, now time.Tim
 
 // WouldMatch reports for each record what [Skip.WouldMatch] does. The server chooses the
 // certificates, and its domain the records, so all of them together take no more work than one
-// call of [Verify]. What that is not enough for does not match.
+// call of [Verify]. A record for which that is not enough does not match.
 func WouldMatch(skipped []Skip, chain []*x509.Certificate, names []string, now time.Time) []bool {
 	matches := make([]bool, len(skipped))
 	if len(chain) == 0 || chain[0] == nil {

@@ -226,12 +226,12 @@ func atOnceAndByLookups(t *testing.T, random *rand.Rand) (*Plan, *Error, bool) {
 	}
 	want, wantFailure := r.makePlan(t.Context(), &source.Lookups{DNS: dns, MTASTS: r.mtasts, Hosts: r.hosts, Now: clock}, q)
 	if !reflect.DeepEqual(plan, want) || !reflect.DeepEqual(failure, wantFailure) {
-		t.Errorf("at once: %s, %v\nby lookups: %s, %v", described(plan), failure, described(want), wantFailure)
+		t.Errorf("at once: %s, %v\nby lookups: %s, %v", explained(plan), failure, explained(want), wantFailure)
 	}
 	return plan, failure, true
 }
 
-func described(plan *Plan) string {
+func explained(plan *Plan) string {
 	if plan == nil {
 		return "no plan"
 	}

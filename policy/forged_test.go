@@ -103,7 +103,7 @@ func TestS11ReplacedPolicyDelaysNoBounce(t *testing.T) {
 				}
 				var failure *policy.Error
 				if !errors.As(err, &failure) || failure.Permanent != test.permanent || !test.permanent && failure.By != policy.ByMTASTS {
-					t.Errorf("permanent is to be %v: %v", test.permanent, err)
+					t.Errorf("permanent: want %v, got %v", test.permanent, err)
 				}
 			})
 		}

@@ -27,7 +27,7 @@ type crowd struct {
 	lookups atomic.Int64
 }
 
-func number(s string) int {
+func hashOf(s string) int {
 	h := fnv.New32a()
 	h.Write([]byte(s))
 	return int(h.Sum32())
@@ -36,7 +36,7 @@ func number(s string) int {
 func (c *crowd) Lookup(_ context.Context, name string, t dnssec.Type) (*dnssec.Answer, error) {
 	c.lookups.Add(1)
 	name = strings.ToLower(name)
-	n := number(name)
+	n := hashOf(name)
 	answer := &dnssec.Answer{Name: strings.Clone(name), Status: dnssec.Insecure, Expires: time.Now().Add(c.ttl)}
 	var records []string
 	provider := strings.HasSuffix(name, ".provider.test.")
@@ -69,7 +69,7 @@ func (c *crowd) Lookup(_ context.Context, name string, t dnssec.Type) (*dnssec.A
 type policies struct{ mtasts.Store }
 
 func (policies) Get(_ context.Context, domain string) (mtasts.Entry, error) {
-	if number(domain)%10 != 0 {
+	if hashOf(domain)%10 != 0 {
 		return mtasts.Entry{}, mtasts.ErrNotStored
 	}
 	return mtasts.Entry{
@@ -219,7 +219,7 @@ func BenchmarkC8Replan(b *testing.B) {
 	defer r.Close()
 	var domains []string
 	for i := 0; len(domains) < 100; i++ {
-		if d := crowdDomain(i); number(d+".")%5 != 0 {
+		if d := crowdDomain(i); hashOf(d+".")%5 != 0 {
 			domains = append(domains, d)
 			benchResolve(b, r, d)
 		}

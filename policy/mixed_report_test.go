@@ -26,13 +26,13 @@ func TestR2MixedDomainIsReportedByHost(t *testing.T) {
 		precedence   Precedence
 		dane, webPKI []tlsrpt.PolicyType // of the sessions with the two hosts
 	}{
-		{"DANE decides", mtasts.Enforce, dnssec.Secure, DANEFirst, types("tlsa"), types("sts")},
-		{"DANE decides, testing", mtasts.Testing, dnssec.Secure, DANEFirst, types("tlsa"), types("sts")},
-		{"both are required", mtasts.Enforce, dnssec.Secure, RequireBoth, types("tlsa", "sts"), types("sts")},
-		{"both are required, testing", mtasts.Testing, dnssec.Secure, RequireBoth, types("tlsa", "sts"), types("sts")},
-		{"insecure MX", mtasts.Enforce, dnssec.Insecure, DANEFirst, types("tlsa", "sts"), types("sts")},
-		{"insecure MX, testing", mtasts.Testing, dnssec.Insecure, DANEFirst, types("tlsa", "sts"), types("sts")},
-		{"no policy", mtasts.None, dnssec.Secure, DANEFirst, types("tlsa"), types("no-policy-found")},
+		{"DANE decides", mtasts.Enforce, dnssec.Secure, DANEFirst, policyTypes("tlsa"), policyTypes("sts")},
+		{"DANE decides, testing", mtasts.Testing, dnssec.Secure, DANEFirst, policyTypes("tlsa"), policyTypes("sts")},
+		{"both are required", mtasts.Enforce, dnssec.Secure, RequireBoth, policyTypes("tlsa", "sts"), policyTypes("sts")},
+		{"both are required, testing", mtasts.Testing, dnssec.Secure, RequireBoth, policyTypes("tlsa", "sts"), policyTypes("sts")},
+		{"insecure MX", mtasts.Enforce, dnssec.Insecure, DANEFirst, policyTypes("tlsa", "sts"), policyTypes("sts")},
+		{"insecure MX, testing", mtasts.Testing, dnssec.Insecure, DANEFirst, policyTypes("tlsa", "sts"), policyTypes("sts")},
+		{"no policy", mtasts.None, dnssec.Secure, DANEFirst, policyTypes("tlsa"), policyTypes("no-policy-found")},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -106,4 +106,4 @@ func TestR2MixedDomainWhileRefreshFails(t *testing.T) {
 	}
 }
 
-func types(list ...tlsrpt.PolicyType) []tlsrpt.PolicyType { return list }
+func policyTypes(list ...tlsrpt.PolicyType) []tlsrpt.PolicyType { return list }

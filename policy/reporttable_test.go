@@ -177,15 +177,15 @@ func (e *ending) want(d demand) tlsrpt.ResultType {
 
 // Every row of the decision table, with every way in which a session can end, and the entry
 // of each policy in the report: R2, RPT-24, RPT-25, RPT-29, RPT-30.
-func TestEveryEndIsReported(t *testing.T) { testReportTable(t, false) }
+func TestEveryEndIsReported(t *testing.T) { checkEveryEnd(t, false) }
 
 // The same while the refresh of the policy fails, and the sender goes on with the one that it
 // remembers. The failure is in each entry of type sts (section 4.3.2.2). A session that met the
 // policy counts as a success all the same (RPT-29), and one that did not fails for two reasons
 // (RPT-25).
-func TestEveryEndIsReportedWhileRefreshFails(t *testing.T) { testReportTable(t, true) }
+func TestEveryEndIsReportedWhileRefreshFails(t *testing.T) { checkEveryEnd(t, true) }
 
-func testReportTable(t *testing.T, refreshFails bool) {
+func checkEveryEnd(t *testing.T, refreshFails bool) {
 	t.Parallel()
 	root, strange := testpki.Root(t, "root"), testpki.Root(t, "strange root")
 	valid := root.Server(t, []string{"mx.example.org"})

@@ -145,11 +145,12 @@ func TestContradictoryDenialIsRefused(t *testing.T) {
 				}
 			}
 		},
-		"SOA not signed":          func(_ *world, m *dns.Msg) { m.Ns = without(m.Ns, isCovering(dns.TypeSOA)) },
-		"SOA expired":             eachOf(dns.TypeSOA, func(s *dns.RRSIG) { s.Expiration = s.Inception + 1 }),
-		"SOA by another signer":   eachOf(dns.TypeSOA, func(s *dns.RRSIG) { s.SignerName = "com." }),
-		"a second SOA":            forged("example.com. 300 IN SOA a. b. 1 2 3 4 5"),
-		"the SOA of another zone": forged("com. 300 IN SOA a. b. 1 2 3 4 5"),
+		"a signature without its records": func(_ *world, m *dns.Msg) { m.Ns = without(m.Ns, soa) },
+		"SOA not signed":                  func(_ *world, m *dns.Msg) { m.Ns = without(m.Ns, isCovering(dns.TypeSOA)) },
+		"SOA expired":                     eachOf(dns.TypeSOA, func(s *dns.RRSIG) { s.Expiration = s.Inception + 1 }),
+		"SOA by another signer":           eachOf(dns.TypeSOA, func(s *dns.RRSIG) { s.SignerName = "com." }),
+		"a second SOA":                    forged("example.com. 300 IN SOA a. b. 1 2 3 4 5"),
+		"the SOA of another zone":         forged("com. 300 IN SOA a. b. 1 2 3 4 5"),
 		"the SOA of another zone, signed": func(w *world, m *dns.Msg) {
 			m.Ns = append(without(without(m.Ns, soa), isCovering(dns.TypeSOA)), w.sigs(w.zones["com."], dnsdata.RR(t, "com. 300 IN SOA a. b. 1 2 3 4 5"))...)
 		},
@@ -168,7 +169,17 @@ func TestContradictoryDenialIsRefused(t *testing.T) {
 			if a, err := w.lookup(name, dns.TypeTXT); err == nil {
 				t.Errorf("%s: %+v", what, a)
 			}
-			w.on(name, dns.TypeTXT, func(m *dns.Msg) { m.Ns = append(m.Ns, dnsdata.RR(t, "example.com. 300 IN NS ns.invalid.")) })
+			switch what {
+			case "a record in the answer", "the SOA of another zone, signed":
+				w.expectError(t, name, dns.TypeTXT, DenialMissing)
+			case "a signature without its records":
+				w.expectError(t, name, dns.TypeTXT, SignatureInvalid)
+			}
+			ns := dnsdata.RR(t, "example.com. 300 IN NS ns.invalid.")
+			w.on(name, dns.TypeTXT, func(m *dns.Msg) { m.Ns = append(m.Ns, ns) })
+			w.expect(t, name, dns.TypeTXT, Secure)
+			// Without SOA record it looks like a referral, and is proven.
+			w.on(name, dns.TypeTXT, func(m *dns.Msg) { m.Ns = append(without(without(m.Ns, soa), isCovering(dns.TypeSOA)), ns) })
 			w.expect(t, name, dns.TypeTXT, Secure)
 		}
 	}
@@ -187,12 +198,19 @@ func TestContradictoryAnswerIsRefused(t *testing.T) {
 			return []dns.RR{newTestNSEC("a.example.com.", "z.example.com.", dns.TypeA)}
 		},
 		"an address": func(w *world) []dns.RR { return []dns.RR{dnsdata.RR(t, "x.example.com. 60 IN AAAA 2001:db8::1")} },
+		"a signature without its records": func(w *world) []dns.RR {
+			zone := w.zones["example.com."]
+			return without(w.sign(zone, []dns.RR{zone.nsecFor(w, "example.com.")}), isType(dns.TypeNSEC))
+		},
 	} {
 		w := mail(t)
 		for _, name := range []string{"mx.example.com.", "alias.example.com."} {
 			w.on(name, dns.TypeA, func(m *dns.Msg) { m.Ns = append(m.Ns, more(w)...) })
 			if a, err := w.lookup(name, dns.TypeA); err == nil {
 				t.Errorf("%s beside %s: %+v", what, name, a)
+			}
+			if what == "an address" {
+				w.expectError(t, name, dns.TypeA, DenialMissing)
 			}
 		}
 		w.on("mx.example.com.", dns.TypeA, func(m *dns.Msg) { m.Ns = append(m.Ns, dnsdata.RR(t, "example.com. 60 IN NS ns.invalid.")) })

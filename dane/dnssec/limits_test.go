@@ -67,6 +67,31 @@ func TestCollidingKeysAreTriedUpToLimit(t *testing.T) {
 	}
 }
 
+// SEC-66: the records of denial beside an alias count up to the limit. What else is in the
+// authority section does not, and an unsigned zone may be in it.
+func TestDenialsBesideAnAlias(t *testing.T) {
+	t.Parallel()
+	const limit = 3
+	bounded := func(c *Config) { c.Limits.DenialRecords = limit }
+	owners := []string{"example.com.", "mx.example.com.", "alias.example.com.", "away.example.com."}
+	for n := range limit + 2 {
+		w := mail(t)
+		z := w.zones["example.com."]
+		w.on("alias.example.com.", dns.TypeA, func(m *dns.Msg) {
+			m.Ns = append(w.sign(z, z.set(w, z.name, dns.TypeSOA)),
+				dnsdata.RR(t, "example.com. 60 IN NS ns.invalid."), dnsdata.RR(t, "plain.com. 60 IN SOA a. b. 1 2 3 4 5"))
+			for _, owner := range owners[:n] {
+				m.Ns = append(m.Ns, w.sign(z, []dns.RR{z.nsecFor(w, owner)})...)
+			}
+		})
+		if n > limit {
+			w.expectLimit(t, "alias.example.com.", dns.TypeA, "records of denial", bounded)
+			continue
+		}
+		w.expect(t, "alias.example.com.", dns.TypeA, Secure, bounded)
+	}
+}
+
 // SEC-66, SEC-67: invalid signatures are tried up to the limit per RRset. One valid
 // signature among them suffices, and signatures that match no key do not count.
 func TestBadSignaturesAreTriedUpToLimit(t *testing.T) {

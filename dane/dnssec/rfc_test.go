@@ -171,19 +171,19 @@ func serveExample(w *world, c net.Conn, network string, zone map[string][]dns.RR
 	switch {
 	case q.Name == example.name && q.Qtype == example.qtype:
 		m.Rcode = example.rcode
-		m.Answer = pick(zone, example.answer)
-		m.Ns = pick(zone, example.authority)
+		m.Answer = recordsNamed(zone, example.answer)
+		m.Ns = recordsNamed(zone, example.authority)
 	case zone[key] != nil:
-		m.Answer = pick(zone, []string{key})
+		m.Answer = recordsNamed(zone, []string{key})
 	case key == "b.example. DS":
-		m.Ns = pick(zone, []string{"example. SOA", "b.example. NSEC"})
+		m.Ns = recordsNamed(zone, []string{"example. SOA", "b.example. NSEC"})
 	case key == "c.example. DS":
-		m.Ns = pick(zone, []string{"example. SOA", "0p9mhaveqvm6t7vbl5lop2u3t2rp3tom.example. NSEC3", "35mthgpgcu1qg68fab165klnsnk3dpvl.example. NSEC3"})
+		m.Ns = recordsNamed(zone, []string{"example. SOA", "0p9mhaveqvm6t7vbl5lop2u3t2rp3tom.example. NSEC3", "35mthgpgcu1qg68fab165klnsnk3dpvl.example. NSEC3"})
 	}
 	sendReply(c, network, m)
 }
 
-func pick(zone map[string][]dns.RR, keys []string) []dns.RR {
+func recordsNamed(zone map[string][]dns.RR, keys []string) []dns.RR {
 	var picked []dns.RR
 	for _, key := range keys {
 		fields := strings.Fields(key)

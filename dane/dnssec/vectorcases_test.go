@@ -278,7 +278,7 @@ var answerFaults = []fault{
 		m.Answer = append([]dns.RR{more}, m.Answer...)
 	}},
 	{"signature altered", Bogus, firstSignature(func(_ *vectorBook, s *dns.RRSIG) { s.Signature = flipped(s.Signature) })},
-	{"signature truncated", Bogus, firstSignature(func(_ *vectorBook, s *dns.RRSIG) { s.Signature = base64of(decoded(s.Signature)[:32]) })},
+	{"signature truncated", Bogus, firstSignature(func(_ *vectorBook, s *dns.RRSIG) { s.Signature = base64of(fromBase64(s.Signature)[:32]) })},
 	{"signature of zeros", Bogus, firstSignature(func(_ *vectorBook, s *dns.RRSIG) { s.Signature = base64of(make([]byte, 64)) })},
 	{"expiration extended", Bogus, firstSignature(func(_ *vectorBook, s *dns.RRSIG) { s.Expiration += 86400 })},
 	{"inception moved", Bogus, firstSignature(func(_ *vectorBook, s *dns.RRSIG) { s.Inception -= 86400 })},
@@ -419,14 +419,14 @@ func altered(tb testing.TB, rr dns.RR) {
 	}
 }
 
-func decoded(text string) []byte {
+func fromBase64(text string) []byte {
 	octets, _ := base64.StdEncoding.DecodeString(text)
 	return octets
 }
 
 // flipped returns a signature with one bit changed.
 func flipped(signature string) string {
-	octets := decoded(signature)
+	octets := fromBase64(signature)
 	octets[len(octets)/2] ^= 1
 	return base64of(octets)
 }

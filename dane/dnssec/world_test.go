@@ -179,7 +179,7 @@ func (w *world) dial(ctx context.Context, network, addr string) (net.Conn, error
 	w.serving++
 	near, far := net.Pipe()
 	go func() {
-		defer w.served()
+		defer w.endServing()
 		defer far.Close()
 		if network == "tcp" {
 			w.serveStream(far, addr)
@@ -190,7 +190,8 @@ func (w *world) dial(ctx context.Context, network, addr string) (net.Conn, error
 	return near, nil
 }
 
-func (w *world) served() {
+// endServing says that a connection has ended.
+func (w *world) endServing() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.serving--; w.serving == 0 {

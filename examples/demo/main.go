@@ -39,7 +39,7 @@ import (
 )
 
 // patience is the time limit of the demo.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 func main() {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

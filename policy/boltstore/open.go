@@ -162,7 +162,11 @@ func openWritable(path string, config Config) (*database, error) {
 // complete, so a crash leaves no partial file. It does not replace a file that
 // another process has created in the meantime.
 func create(path string, config Config) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, filepath.Base(path)+".new-*")
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("create the directory %s first: %w", dir, fs.ErrNotExist)
+	}
 	if err != nil {
 		return err
 	}

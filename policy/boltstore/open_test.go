@@ -63,9 +63,13 @@ func TestOneStoreHasFileOpen(t *testing.T) {
 
 func TestOpenRefusesOtherPaths(t *testing.T) {
 	t.Parallel()
-	for _, path := range []string{t.TempDir(), filepath.Join(t.TempDir(), "missing", "file")} {
-		if _, err := Open(path, Config{MoveDamaged: true}); err == nil || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), path) {
-			t.Errorf("error %v", err)
+	dir := t.TempDir()
+	for path, want := range map[string]string{
+		dir:                                  "not a regular file",
+		filepath.Join(dir, "none", "a file"): "create the directory " + filepath.Join(dir, "none") + " first",
+	} {
+		if _, err := Open(path, Config{MoveDamaged: true}); err == nil || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), path+": "+want) {
+			t.Errorf("error %v, want %s", err, want)
 		}
 	}
 }

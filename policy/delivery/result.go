@@ -63,8 +63,8 @@ type Reply struct {
 	// EnhancedCode is the enhanced status code, such as {2, 0, 0}; zero if the
 	// reply has none of its own class (RFC 2034 section 4).
 	EnhancedCode [3]int
-	// Text are the lines after the code, separated by "\n". They are the
-	// server's; escape them before you print them.
+	// Text are the lines after the code, separated by "\n", at most 8 KiB. They are
+	// the server's; escape them before you print them.
 	Text string
 }
 
@@ -142,7 +142,11 @@ func (e *SendError) Error() string {
 		texts[i] = strings.TrimPrefix(each.Err.Error(), "policy: ")
 		count += len(each.Recipients)
 	}
-	return fmt.Sprintf("delivery: not delivered to %d: %s", count, strings.Join(texts, "; "))
+	recipients := fmt.Sprintf("%d recipients", count)
+	if count == 1 {
+		recipients = "one recipient"
+	}
+	return fmt.Sprintf("delivery: not delivered to %s: %s", recipients, strings.Join(texts, "; "))
 }
 
 // Unwrap returns the reasons, each a *policy.Error.

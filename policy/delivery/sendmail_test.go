@@ -55,12 +55,18 @@ func failures(t *testing.T, err error) []string {
 	if !errors.As(err, &send) {
 		t.Fatalf("error %v is no *SendError", err)
 	}
-	if text := err.Error(); strings.ContainsAny(text, "\r\n") || !strings.HasPrefix(text, "delivery: not delivered to ") {
-		t.Errorf("error %q", text)
-	}
 	var lines []string
+	count := 0
 	for _, each := range send.Undelivered {
+		count += len(each.Recipients)
 		lines = append(lines, fmt.Sprintf("%s: %d %s", strings.Join(each.Recipients, " "), each.Err.Code(), each.Err.Status))
+	}
+	want := fmt.Sprintf("delivery: not delivered to %d recipients: ", count)
+	if count == 1 {
+		want = "delivery: not delivered to one recipient: "
+	}
+	if text := err.Error(); strings.ContainsAny(text, "\r\n") || !strings.HasPrefix(text, want) {
+		t.Errorf("error %q", text)
 	}
 	slices.Sort(lines)
 	return lines

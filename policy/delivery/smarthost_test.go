@@ -350,8 +350,8 @@ func TestImplicitTLSHasNoWayBack(t *testing.T) {
 	}
 }
 
-// A server at port 465 that refuses inside TLS gets no mail, and what it says is permanent
-// for nobody. Reports count the session, which was verified, and an alert as its failure.
+// A server at port 465 that refuses inside TLS gets no mail, and nothing that it says is
+// permanent. Reports count the session, which was verified, and an alert as its failure.
 func TestRefusalInsideImplicitTLS(t *testing.T) {
 	t.Parallel()
 	refusing := func(greeting, ehlo string) script {

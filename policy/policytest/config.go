@@ -55,7 +55,7 @@ func (inet *Internet) DNSConfig() dnssec.Config {
 		Servers: []string{inet.DNSAddr()},
 		Anchors: inet.TrustAnchors(),
 		Now:     inet.Now,
-		Timeout: time.Second, // the server is on the loopback interface
+		Timeout: 3 * time.Second, // enough on the loopback interface of a busy machine
 	}
 }
 

@@ -3,7 +3,11 @@
 // policy hosts, a certificate authority for all of them, and the faults and
 // attacks that SMTP security must withstand.
 //
-// An internet starts in one line, in a few milliseconds:
+// # Testing a sender
+//
+// A test of your own sender has four steps. The example "YourOwnSender" is a whole one.
+//
+// First, an internet with a domain and its mail host. It starts in a few milliseconds:
 //
 //	inet := policytest.New(t)
 //	inet.Domain("example.org").MX("mx.example.org")
@@ -17,13 +21,34 @@
 //	inet.Host("mx.example.net")
 //	sts := d.Policy("enforce", "mx.example.net")
 //
+// Second, the sender under test gets the way into this internet. A sender that uses
+// package policy gets its resolver. Others get [Internet.Dial], [Internet.RootCAs], the
+// address of the name server, [Internet.DNSAddr], and for validation [Internet.TrustAnchors]:
+//
+//	dialer := &delivery.Dialer{Resolver: inet.Resolver()}
+//
+// Third, an attack or a fault, and a message:
+//
+//	mx.Break(policytest.NoSTARTTLS)
+//	err := dialer.SendMail(ctx, "a@example.net", []string{"b@example.org"}, message)
+//
+// Fourth, the check: while a policy protects the domain, nothing is received, and the
+// message waits for a later attempt:
+//
+//	var failed *policy.Error
+//	if n := len(mx.Messages()); n > 0 || !errors.As(err, &failed) || !failed.Temporary() {
+//		t.Errorf("%d messages were received; %v", n, err)
+//	}
+//
+// The attacks that every sender should be tested with are [NoSTARTTLS], [Impostor],
+// [InjectAfterSTARTTLS], [Stall] at each step, and in the DNS [Forge], [Strip], [Bogus]
+// and [ServFail].
+//
 // # Connecting
 //
 // [Internet.Resolver] returns a resolver of package policy for this internet, and
 // [Internet.Config] its configuration. [Internet.DNSConfig] and
 // [Internet.MTASTSConfig] are those for packages dnssec and mtasts.
-//
-//	dialer := &delivery.Dialer{Resolver: inet.Resolver()}
 //
 // Hosts have addresses from the ranges for documentation and benchmarks. These
 // addresses exist only in the DNS of the internet and in [Internet.Dial]. The
@@ -83,3 +108,11 @@
 // [Internet.Now] is the clock of an internet. The configurations contain it.
 // [Internet.Advance] moves it, for example to let a policy age by a week.
 package policytest
+
+// The files, in the order in which to read them: internet.go, domain.go, host.go and
+// policyhost.go have what an internet consists of. behavior.go explains options, of which
+// option.go has those of connections and certificates, mailoption.go and weboption.go those
+// of one kind of host, and script.go the scripts. config.go and dial.go lead into the internet, and dns.go and
+// certificate.go are its names and its authority. The other files are how it works: a
+// connection goes from dial.go by address.go and gate.go to server.go and transport.go, and
+// ends in smtp.go, web.go or realserver.go.

@@ -96,7 +96,7 @@ func TestNamesThatPostfixReadsInAnotherWay(t *testing.T) {
 	}
 }
 
-// Only digests of SHA2-256 are written as fingerprints, whoever made the plan.
+// Only digests of SHA2-256 are written as fingerprints, even if a plan has others.
 func TestFingerprintsAreSHA256(t *testing.T) {
 	for name, record := range map[string]dane.Record{
 		"a key":          {Usage: dane.DANEEE, Selector: dane.SPKI, MatchingType: dane.Full, Data: make([]byte, 32)},

@@ -266,7 +266,7 @@ func TestSpecialAddressesGetNoReport(t *testing.T) {
 		t.Run(addr, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
 				w.addrs = []netip.Addr{netip.MustParseAddr(addr)}
-				w.txt["literal.example"] = []string{"v=TLSRPTv1; rua=https://" + literal(addr) + "/"}
+				w.txt["literal.example"] = []string{"v=TLSRPTv1; rua=https://" + inURL(addr) + "/"}
 				w.count("example.com", today, met(noPolicy))
 				w.count("literal.example", today, met(noPolicy))
 				config := w.config()
@@ -287,7 +287,7 @@ func TestSpecialAddressesGetNoReport(t *testing.T) {
 	}
 }
 
-func literal(addr string) string {
+func inURL(addr string) string {
 	if strings.Contains(addr, ":") {
 		return "[" + addr + "]"
 	}

@@ -109,6 +109,11 @@ func TestPlaintextDoesNotOvertake(t *testing.T) {
 	if got, want := orderOf(c.Attempts(servers, now)), "2 1 4 3"; got != want {
 		t.Errorf("after failures: %s, want %s", got, want)
 	}
+	// The order is that of one question: of two servers, too.
+	pair, failed := servers[2:], servers[2]
+	if got := orderOf(c.Attempts(pair, now)); got != "4 3" || pair[0] != failed {
+		t.Errorf("of two: %s, then %s is first", got, pair[0])
+	}
 	c, err = New(Config{
 		Servers: []string{"127.0.0.1", "192.0.2.2", "192.0.2.3"},
 		Options: Options{Attempts: 1, Rotate: true},

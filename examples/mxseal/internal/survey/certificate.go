@@ -10,6 +10,7 @@ import (
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/internal/certcode"
+	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy"
 )
@@ -34,7 +35,7 @@ func (s *Surveyor) inspect(r *Result, session *Session, host *policy.Host, state
 	session.Seen = state
 	session.TLS = tls.VersionName(state.Version)
 	for _, cert := range state.PeerCertificates {
-		session.Certificates = append(session.Certificates, Certificate{cert.Subject.String(), cert.Issuer.String(), cert.DNSNames, cert.NotAfter.UTC()})
+		session.Certificates = append(session.Certificates, Certificate{names.Distinguished(cert.Subject), names.Distinguished(cert.Issuer), cert.DNSNames, cert.NotAfter.UTC()})
 	}
 	session.Records = judgeRecords(host, state.PeerCertificates, s.Now())
 	if err := s.WebPKI(state.PeerCertificates, host.Name); err != nil {

@@ -19,6 +19,11 @@ const (
 	maxLine = 4 << 10
 	// maxReply bounds the octets of a reply, TLS records included.
 	maxReply = 64 << 10
+	// maxKept bounds what is kept of a reply, lineOverhead for each line included. A
+	// server may refuse each of many recipients, at each of its addresses, and all of these
+	// replies are kept until the end. Real ones have a tenth of that.
+	maxKept      = 8 << 10
+	lineOverhead = 16
 	// maxHandshake bounds the octets of a TLS handshake; crypto/tls accepts
 	// certificate messages of up to 256 KiB.
 	maxHandshake = 512 << 10
@@ -154,7 +159,7 @@ func (c *Conn) Write(octets []byte, timeout time.Duration) error {
 // server sends different ones, the last counts, as it does for other senders.
 func (c *Conn) read() (Reply, error) {
 	var reply Reply
-	for {
+	for kept := 0; ; {
 		line, err := c.line()
 		if err != nil {
 			return Reply{}, err
@@ -165,7 +170,9 @@ func (c *Conn) read() (Reply, error) {
 		}
 		reply.Mixed = reply.Mixed || reply.Code != 0 && reply.Code != code
 		reply.Code = code
-		reply.Lines = append(reply.Lines, text)
+		if kept += lineOverhead + len(text); kept <= maxKept {
+			reply.Lines = append(reply.Lines, text)
+		}
 		if !last {
 			continue
 		}

@@ -14,7 +14,8 @@ type Reply struct {
 	// Code is the reply code, 200 to 599, or 0.
 	Code int
 	// Lines are the texts after the code, one for each line, as the server sent them.
-	// They may have characters that are not printable.
+	// They may have characters that are not printable. Of a reply that is very long, the
+	// last ones are left out.
 	Lines []string
 	// Mixed is true if the lines had different codes. Code is that of the last.
 	Mixed bool

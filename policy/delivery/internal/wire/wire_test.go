@@ -120,6 +120,29 @@ func TestLongLineIsCut(t *testing.T) {
 	}
 }
 
+// Only the beginning of a long reply is kept, and all of it counts: what is kept of a hostile
+// server's replies is multiplied by the recipients and the connections of a message.
+func TestLongReplyIsCut(t *testing.T) {
+	for _, tt := range []struct {
+		line  string
+		lines int
+		kept  int
+	}{
+		{"250-", 10_000, maxKept / lineOverhead},
+		{"250-" + strings.Repeat("x", 100), 500, maxKept / (lineOverhead + 100)},
+		{"250-" + strings.Repeat("x", 100), 60, 60},
+	} {
+		c, _ := says(strings.Repeat(tt.line+"\r\n", tt.lines-1) + strings.Replace(tt.line, "-", " ", 1) + "\r\n")
+		if reply, err := c.Receive(time.Minute); err != nil || reply.Code != 250 || len(reply.Lines) != tt.kept {
+			t.Errorf("%d lines of %.10s: %d kept, %d %v; want %d", tt.lines, tt.line, len(reply.Lines), reply.Code, err, tt.kept)
+		}
+	}
+	c, _ := says(strings.Repeat("250-\r\n", 10_000) + "550 no\r\n")
+	if reply, err := c.Receive(time.Minute); err != nil || reply.Code != 550 || !reply.Mixed {
+		t.Errorf("%d, mixed %v, %v", reply.Code, reply.Mixed, err)
+	}
+}
+
 func TestEnhancedStatus(t *testing.T) {
 	for _, tt := range []struct {
 		code int
