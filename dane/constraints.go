@@ -76,6 +76,9 @@ func (s *search) withinNameConstraints(path []*x509.Certificate) *fault {
 	if constrained < 0 {
 		return nil
 	}
+	if !s.spend(againCost(path)) {
+		return &fault{reason: tooMuchWork}
+	}
 	top := len(path) - 1
 	if s.signatures < top {
 		return &fault{reason: tooMuchWork}
@@ -97,6 +100,18 @@ func (s *search) withinNameConstraints(path []*x509.Certificate) *fault {
 		return &fault{reason: constrainedName, cert: path[1+constrained]}
 	}
 	return nil
+}
+
+// againCost is what the standard library takes from the bound for a path. It verifies the
+// signatures again, and may try each certificate as the issuer of every one below, since
+// their names can be the same. A long list of constraints takes as long as signatures.
+func againCost(path []*x509.Certificate) int {
+	const octets = 16 << 10 // of a certificate, for each signature
+	total := 0
+	for below, cert := range path {
+		total += below*cost(cert) + len(cert.Raw)/octets
+	}
+	return total
 }
 
 // hasNameConstraints reports whether a certificate has the extension of RFC 5280

@@ -1,6 +1,9 @@
 package dane_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"fmt"
@@ -62,6 +65,70 @@ func TestVerifyBoundsKeySize(t *testing.T) {
 		[]dane.Record{{Usage: dane.DANETA, Selector: dane.SPKI, MatchingType: dane.Full, Data: der}}, mxNames, testpki.Now)
 	if err == nil || !strings.Contains(err.Error(), "a key is too large") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// To check the constraints on names, the standard library verifies the signatures of a path
+// once more. This counts too: authorities that refuse the name at the end of many paths leave
+// nothing for the next record.
+func TestVerifyBoundsConstraints(t *testing.T) {
+	t.Parallel()
+	refusing, permitting := testpki.Root(t, "Refusing", testpki.Permit("example.net")), testpki.Root(t, "Permitting")
+	shared := refusing.Authority(t, "Shared")
+	leaf := shared.Server(t, mxNames)
+	records := []dane.Record{newRecord(t, "2 0 1", refusing.Cert), newRecord(t, "2 0 1", permitting.Cert)}
+	for _, tt := range []struct{ paths, depth int }{{2, 2}, {12, -1}} {
+		sent := entities{leaf}
+		for range tt.paths {
+			sent = append(sent, refusing.Again(t, shared))
+		}
+		sent = append(sent, permitting.Again(t, shared), refusing, permitting)
+		check(t, fmt.Sprintf("%d paths", tt.paths), sent, records, mxNames, tt.depth)
+	}
+}
+
+// A signature by a large key, and a long list of constraints, take as long as many
+// signatures by common keys, and count as many.
+func TestVerifyBoundsExpensiveKeys(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name        string
+		curve       elliptic.Curve
+		authorities int
+		depth       int
+	}{
+		{"P-256", elliptic.P256(), 30, 1},
+		{"P-384", elliptic.P384(), 16, 1},
+		{"P-384", elliptic.P384(), 17, -1},
+		{"P-521", elliptic.P521(), 17, -1},
+	} {
+		var sent entities
+		for range tt.authorities {
+			key, err := ecdsa.GenerateKey(tt.curve, rand.Reader)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sent = append(sent, testpki.WithKey(t, "Same", key))
+		}
+		root := sent[len(sent)-1]
+		sent = append(entities{root.Server(t, mxNames)}, sent...)
+		what := fmt.Sprintf("%d authorities with keys on %s", tt.authorities, tt.name)
+		check(t, what, sent, []dane.Record{newRecord(t, "2 0 1", root.Cert)}, mxNames, tt.depth)
+	}
+	var domains []string
+	for i := range 10_000 {
+		domains = append(domains, fmt.Sprintf("d%d.example", i))
+	}
+	for _, tt := range []struct{ renewed, depth int }{{0, 1}, {6, -1}} {
+		refusing := testpki.Root(t, "Same", testpki.Permit(domains...))
+		permitting := refusing.Again(t, refusing)
+		sent := entities{refusing.Server(t, mxNames), permitting}
+		records := []dane.Record{newRecord(t, "2 0 1", permitting.Cert)}
+		for range tt.renewed {
+			again := refusing.Again(t, refusing, testpki.Permit(domains...))
+			sent, records = append(sent, again), append([]dane.Record{newRecord(t, "2 0 1", again.Cert)}, records...)
+		}
+		check(t, fmt.Sprintf("%d long lists of constraints", tt.renewed), sent, records, mxNames, tt.depth)
 	}
 }
 

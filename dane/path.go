@@ -16,7 +16,7 @@ import (
 const (
 	maxSent       = 32 // certificates of the handshake that are used
 	maxPool       = 64 // those and the ones from records
-	maxSignatures = 64 // verified in one call of Verify
+	maxSignatures = 64 // verified in one call of Verify; see cost
 
 	// maxRSABits is the limit that crypto/tls has for certificates of the
 	// handshake. Keys from DNS have not passed it, and one that fills a DNS
@@ -35,7 +35,7 @@ type search struct {
 	// after the first, and those of records, which the handshake may omit
 	// (RFC 7671 section 5.2.2).
 	pool       []*candidate
-	signatures int // how many may still be verified
+	signatures int // what is left of maxSignatures
 }
 
 func newSearch(v Verifier, chain []*x509.Certificate, records []Record, names []string, now time.Time) *search {
@@ -198,14 +198,38 @@ func (s *search) issued(subject, issuer *x509.Certificate, isAnchor bool) *fault
 
 // signed verifies one signature within the bounds. It refuses MD5 and SHA-1.
 func (s *search) signed(subject, issuer *x509.Certificate) *fault {
-	if key, ok := issuer.PublicKey.(*rsa.PublicKey); s.signatures == 0 || ok && key.N.BitLen() > maxRSABits {
+	if key, ok := issuer.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > maxRSABits || !s.spend(cost(issuer)) {
 		return &fault{reason: tooMuchWork}
 	}
-	s.signatures--
 	if err := subject.CheckSignatureFrom(issuer); err != nil {
 		return &fault{reason: badSignature, cert: subject}
 	}
 	return nil
+}
+
+// cost is what a signature by the issuer takes from the bound. One by a key of unusual size
+// takes several times as long to verify as the others, on P-521 more than ten times.
+func cost(issuer *x509.Certificate) int {
+	switch key := issuer.PublicKey.(type) {
+	case *ecdsa.PublicKey:
+		if key.Params().BitSize > 256 {
+			return 4
+		}
+	case *rsa.PublicKey:
+		if key.N.BitLen() > 4096 {
+			return 4
+		}
+	}
+	return 1
+}
+
+// spend takes from what is left of the bound, and reports whether there was enough.
+func (s *search) spend(signatures int) bool {
+	if s.signatures < signatures {
+		return false
+	}
+	s.signatures -= signatures
+	return true
 }
 
 func selfIssued(cert *x509.Certificate) bool {

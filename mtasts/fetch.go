@@ -203,7 +203,7 @@ func handshakeError(ctx context.Context, err error) *Error {
 	case errors.As(err, &roots):
 		reason = "no-system-roots"
 	case errors.As(err, &invalid):
-		err = invalid.Err
+		err = certcode.Bounded(invalid.Err, invalid.UnverifiedCertificates)
 		kind, reason = KindCertificate, cmp.Or(certcode.Of(err), "invalid-certificate")
 	case ctx.Err() != nil:
 		return &Error{Kind: KindFetch, ReasonCode: "http-timeout", Err: ctx.Err()}

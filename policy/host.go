@@ -14,6 +14,7 @@ import (
 
 	"github.com/mxseal/mxseal/dane"
 	"github.com/mxseal/mxseal/dane/dnssec"
+	"github.com/mxseal/mxseal/internal/certcode"
 	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/internal/special"
 	"github.com/mxseal/mxseal/policy/internal/decision"
@@ -304,5 +305,5 @@ func (h *Host) verifyWebPKI(chain []*x509.Certificate, name string) error {
 		options.Intermediates.AddCert(intermediate)
 	}
 	_, err := chain[0].Verify(options)
-	return err
+	return certcode.Bounded(err, chain)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mxseal/mxseal/dane"
+	"github.com/mxseal/mxseal/internal/certcode"
 	"github.com/mxseal/mxseal/internal/names"
 	"github.com/mxseal/mxseal/mtasts"
 	"github.com/mxseal/mxseal/policy"
@@ -106,7 +107,7 @@ func (s *Surveyor) WebPKI(chain []*x509.Certificate, name string) error {
 		options.Intermediates.AddCert(intermediate)
 	}
 	_, err := chain[0].Verify(options)
-	return err
+	return certcode.Bounded(err, chain)
 }
 
 // judgeMTASTS says whether a session meets the MTA-STS policy. Senders without DANE depend
