@@ -2,6 +2,7 @@ package dnssec
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -341,4 +342,24 @@ func TestD16UnusedPartMustBeAuthentic(t *testing.T) {
 		m.Ns = append(m.Ns, newTestNSEC("a.example.com.", "z.example.com.", dns.TypeA))
 	})
 	w.expectError(t, "alias.example.com.", dns.TypeA, SignatureMissing)
+}
+
+// The target of an alias that was looked up before is taken from memory.
+func TestTargetOfAliasFromMemory(t *testing.T) {
+	t.Parallel()
+	const name, target = "tonodata.example.org.", "mx.example.com."
+	w := aliasWorld(t)
+	w.mangle = func(_, _ string, m *dns.Msg) *dns.Msg {
+		if m.Question[0].Name == name { // the servers of this zone do not know the other
+			m.Answer = slices.DeleteFunc(m.Answer, func(rr dns.RR) bool { return rr.Header().Name == target })
+		}
+		return m
+	}
+	v := w.validator()
+	for _, asked := range []string{target, name} {
+		a, err := v.Lookup(t.Context(), asked, TypeA)
+		if err != nil || a.Status != Secure || a.Name != target || len(a.Records) == 0 {
+			t.Errorf("%s: %+v, %v", asked, a, err)
+		}
+	}
 }
