@@ -362,4 +362,8 @@ func TestTargetOfAliasFromMemory(t *testing.T) {
 			t.Errorf("%s: %+v, %v", asked, a, err)
 		}
 	}
+	w.settle()
+	if n := w.asked[target+" A"]; n != 1 {
+		t.Errorf("%s was asked for %d times", target, n)
+	}
 }
