@@ -50,6 +50,10 @@ func (s *Surveyor) inspect(r *Result, session *Session, host *policy.Host, state
 	session.OK = true
 }
 
+// maxJudged bounds the records that are compared one by one. Each may take many signatures, and a
+// usual host has two.
+const maxJudged = 32
+
 // judgeRecords reports for each published TLSA record whether it matches. One match is
 // sufficient for a sender.
 func judgeRecords(host *policy.Host, chain []*x509.Certificate, now time.Time) []Record {
@@ -60,7 +64,7 @@ func judgeRecords(host *policy.Host, chain []*x509.Certificate, now time.Time) [
 	skipped := dane.Skipped(published)
 	wouldMatch := dane.WouldMatch(skipped, chain, host.ReferenceNames, now)
 	var records []Record
-	for _, r := range published {
+	for i, r := range published {
 		judged := Record{Record: r.String()}
 		at := slices.IndexFunc(skipped, func(s dane.Skip) bool { return sameRecord(s.Record, r) })
 		if at >= 0 {
@@ -68,8 +72,10 @@ func judgeRecords(host *policy.Host, chain []*x509.Certificate, now time.Time) [
 			if wouldMatch[at] {
 				judged.How += "; it would have matched"
 			}
-		} else {
+		} else if i < maxJudged {
 			judged.Matches, judged.How = judgeRecord(r, host, chain, now)
+		} else {
+			judged.How = "not compared: too many records precede it"
 		}
 		records = append(records, judged)
 	}
