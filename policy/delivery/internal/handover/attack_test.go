@@ -65,7 +65,7 @@ func TestRecognizingRepliesIsBounded(t *testing.T) {
 	if about, ok := tr.about(err); !ok || about.Reply.Lines[2] != "5.1.1 recipient7." {
 		t.Errorf("%v %.100q", ok, about.Reply.Lines)
 	}
-	if allocs := testing.AllocsPerRun(1, func() { tr.about(err) }); allocs > 12*recipients {
+	if allocs := testing.AllocsPerRun(1, func() { tr.about(err) }); allocs > 16*recipients {
 		t.Errorf("%v allocations", allocs)
 	}
 }
