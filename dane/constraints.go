@@ -1,6 +1,7 @@
 package dane
 
 import (
+	"bytes"
 	"crypto/x509"
 	"slices"
 	"strings"
@@ -98,22 +99,18 @@ func (s *search) withinNameConstraints(path []*x509.Certificate) *fault {
 }
 
 // againCost is what the standard library takes from the bound for a path. It verifies the
-// signatures again. If several certificates have the name of an issuer, it may try each for
-// every one below. A long list of constraints takes as long as signatures.
+// signatures again, and tries each certificate above that has the name of the issuer. A long
+// list of constraints takes as long as signatures.
 func againCost(path []*x509.Certificate) int {
 	const octets = 16 << 10 // of a certificate, for each signature
-	issuers := path[1:]
-	names := make(map[string]bool)
-	for _, issuer := range issuers {
-		names[string(issuer.RawSubject)] = true
-	}
-	total := len(path[0].Raw) / octets
-	for i, issuer := range issuers {
-		times := 1
-		if len(names) < len(issuers) {
-			times += i
+	total := 0
+	for i, cert := range path {
+		for _, above := range path[i+1:] {
+			if bytes.Equal(above.RawSubject, cert.RawIssuer) {
+				total += cost(above)
+			}
 		}
-		total += times*cost(issuer) + len(issuer.Raw)/octets
+		total += len(cert.Raw) / octets
 	}
 	return total
 }

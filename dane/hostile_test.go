@@ -78,7 +78,7 @@ func TestVerifyBoundsConstraints(t *testing.T) {
 	shared := refusing.Authority(t, "Shared")
 	leaf := shared.Server(t, mxNames)
 	records := []dane.Record{newRecord(t, "2 0 1", refusing.Cert), newRecord(t, "2 0 1", permitting.Cert)}
-	for _, tt := range []struct{ paths, depth int }{{2, 2}, {12, -1}} {
+	for _, tt := range []struct{ paths, depth int }{{2, 2}, {14, -1}} {
 		sent := entities{leaf}
 		for range tt.paths {
 			sent = append(sent, refusing.Again(t, shared))
