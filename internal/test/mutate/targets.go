@@ -50,7 +50,7 @@ func Targets() []Target {
 			Tests: []string{"policy/postfix"},
 		},
 		{
-			Files: in("policy/delivery/internal/conversation/", "conversation", "replies", "tlsconfig"),
+			Files: in("policy/delivery/internal/conversation/", "conversation", "replies", "reuse", "tickets", "tlsconfig"),
 			Tests: []string{"policy/delivery/internal/conversation", "policy/delivery"},
 		},
 		{
