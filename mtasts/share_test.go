@@ -288,3 +288,25 @@ func TestPublishedStateIsNotChanged(t *testing.T) {
 		}
 	})
 }
+
+// A lookup at first contact returns a policy that was fetched in time, even if the store has
+// not taken it yet. Others that come meanwhile do not wait.
+func TestPolicyAppliesBeforeItIsStored(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		var c *mtasts.Client
+		took := make(chan time.Duration, 2)
+		find := func() {
+			start := time.Now()
+			if r := lookup(t, c); r.Policy == nil {
+				t.Errorf("%+v", r)
+			}
+			took <- time.Since(start)
+		}
+		c = w.client(t, withStore(slowLeased{newLeased(), sync.OnceFunc(func() { go find() })}), func(config *mtasts.Config) { config.FirstWait = time.Second })
+		find()
+		if meanwhile, first := <-took, <-took; meanwhile > 0 || first > time.Second {
+			t.Errorf("the lookups took %v and %v", first, meanwhile)
+		}
+	})
+}

@@ -537,3 +537,20 @@ func TestC2DeadServersFailSoonWithinBounds(t *testing.T) {
 		}
 	})
 }
+
+// An answer counts for the memory of its aliases and records.
+func TestSizeOfAnswer(t *testing.T) {
+	t.Parallel()
+	for what, tt := range map[string]struct {
+		answer Answer
+		want   int
+	}{
+		"a denial":    {Answer{Name: "example.net."}, 200 + 12},
+		"two aliases": {Answer{Aliases: []Alias{{Name: "a.example.", Target: "bb.example."}, {Name: "b.", Target: "c."}}}, 200 + 100 + 10 + 11 + 100 + 4},
+		"two records": {Answer{Records: []Record{{Data: make([]byte, 30)}, {Data: make([]byte, 1000)}}}, 200 + 100 + 30 + 100 + 1000},
+	} {
+		if got := tt.answer.size(); got != tt.want {
+			t.Errorf("%s: %d, want %d", what, got, tt.want)
+		}
+	}
+}

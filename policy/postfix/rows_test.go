@@ -336,3 +336,98 @@ func TestLastPrintableCharacter(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// With "dane", Postfix looks for TLSA records itself, which means nothing without a
+// resolver that validates.
+func TestTestingIsNotReportedWithoutResolver(t *testing.T) {
+	w := world{insecureMX: true, hosts: []mx{{name: one, insecure: true}}, mode: mtasts.Testing, listed: []string{one}}
+	plan, err := w.resolve(t, policy.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for blind, want := range map[bool]string{true: notFound, false: "dane" + enforced(w, one)} {
+		if got := written(postfix.Policy(plan, nil, postfix.Options{Client: postfix.PostfixTLSRPT, TestingReports: true, Fingerprints: blind})); got != want {
+			t.Errorf("Fingerprints %v: %s", blind, got)
+		}
+	}
+}
+
+// An answer has at most 99,000 octets. The text of the policy is left out if it does not
+// fit, and then its patterns; what decides stays.
+func TestAnswerFillsItsBound(t *testing.T) {
+	const bound = 99_000
+	listed := world{insecureMX: true, hosts: []mx{{name: one, insecure: true}, {name: two, insecure: true}}, mode: mtasts.Enforce, listed: []string{"*.example.org"}}
+	decides := secure(one, two)
+	patterns := func(w world) string { return strings.SplitN(enforced(w, w.listed...), " { ", 2)[0] }
+	// The last line fills what the others leave.
+	filled := func(size int) world {
+		w := listed
+		w.extra = strings.Repeat("x: y\n", 3_700) + "z: z"
+		w.extra += strings.Repeat("z", size-len(decides+enforced(w, w.listed...))) + "\n"
+		return w
+	}
+	// The last patterns fill what the others leave.
+	crowded := func(size int) world {
+		w := listed
+		w.listed = append(slices.Clone(w.listed), slices.Repeat([]string{"a.example"}, 3_780)...)
+		for rest := size - len(decides+patterns(w)); rest > 0; {
+			name := min(rest-len(" mx_host_pattern="), 200)
+			if left := rest - len(" mx_host_pattern=") - name; left > 0 && left < 60 {
+				name -= 60
+			}
+			labels := strings.Repeat("aaaaaaaaa.", 20)[:name-len(".example")]
+			w.listed = append(w.listed, strings.TrimSuffix(labels, ".")+strings.Repeat("b", len(labels)-len(strings.TrimSuffix(labels, ".")))+".example")
+			rest -= len(" mx_host_pattern=") + name
+		}
+		return w
+	}
+	for _, tt := range []struct {
+		what  string
+		world world
+		want  func(world) string
+	}{
+		{"the text fits", filled(bound), func(w world) string { return decides + enforced(w, w.listed...) }},
+		{"the text does not fit", filled(bound + 1), func(w world) string { return decides + patterns(w) }},
+		{"the text does not fit beside what decides", filled(bound + len(decides)), func(w world) string { return decides + patterns(w) }},
+		{"the patterns fit", crowded(bound), func(w world) string { return decides + patterns(w) }},
+		{"the patterns do not fit", crowded(bound + 1), func(world) string { return decides }},
+	} {
+		plan, err := tt.world.resolve(t, policy.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := written(postfix.Policy(plan, nil, postfix.Options{Client: postfix.PostfixTLSRPT})), tt.want(tt.world); got != want {
+			t.Errorf("%s: %d octets, want %d: %.300s", tt.what, len(got), len(want), got)
+		}
+	}
+}
+
+// A line with a brace, or with a character that is not ASCII, and an empty one, are no
+// attributes.
+func TestLinesThatAreNotSent(t *testing.T) {
+	for _, value := range []string{"} policy_failure=validation-failure", "{ x", "\u00e9"} {
+		w := world{insecureMX: true, hosts: []mx{{name: one, insecure: true}}, mode: mtasts.Enforce, listed: []string{one}, extra: "note: " + value + "\nother: text\n\n"}
+		plan, err := w.resolve(t, policy.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := secure(one) + strings.Replace(enforced(w, one), " { policy_string = note: "+value+" }", "", 1)
+		want = strings.TrimSuffix(want, " { policy_string =  }")
+		if got := written(postfix.Policy(plan, nil, postfix.Options{Client: postfix.PostfixTLSRPT})); got != want || strings.Contains(got, value) {
+			t.Errorf("%q: %s", value, got)
+		}
+	}
+}
+
+// The patterns of a policy stay as they are if they match no other host than those that are
+// served.
+func TestPatternsThatMatchNoOtherHost(t *testing.T) {
+	w := world{insecureMX: true, hosts: []mx{{name: one, insecure: true}, {name: "mx.example.net", insecure: true}}, mode: mtasts.Enforce, listed: []string{"*.example.org"}}
+	plan, err := w.resolve(t, policy.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := written(postfix.Policy(plan, nil, postfix.Options{Client: postfix.PostfixTLSRPT})), secure(one)+enforced(w, "*.example.org"); got != want {
+		t.Error(got)
+	}
+}
