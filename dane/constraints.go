@@ -1,6 +1,7 @@
 package dane
 
 import (
+	"bytes"
 	"crypto/x509"
 	"slices"
 	"strings"
@@ -68,9 +69,8 @@ func withinPathLength(path []*x509.Certificate) *fault {
 
 // withinNameConstraints checks all names of all certificates on the path against
 // the constraints above them (RFC 5280 section 6.1.4 (g)) with the standard
-// library. That does not check names in the subject; matchNames does. It verifies the
-// signatures of the path once more, which counts for the bound on them: a hostile chain has
-// many paths.
+// library. That does not check names in the subject; matchNames does. What it takes counts
+// for the bound on signatures: a hostile chain has many paths.
 func (s *search) withinNameConstraints(path []*x509.Certificate) *fault {
 	constrained := slices.IndexFunc(path[1:], hasNameConstraints)
 	if constrained < 0 {
@@ -80,10 +80,6 @@ func (s *search) withinNameConstraints(path []*x509.Certificate) *fault {
 		return &fault{reason: tooMuchWork}
 	}
 	top := len(path) - 1
-	if s.signatures < top {
-		return &fault{reason: tooMuchWork}
-	}
-	s.signatures -= top
 	options := x509.VerifyOptions{
 		Roots:         x509.NewCertPool(),
 		Intermediates: x509.NewCertPool(),
@@ -103,13 +99,18 @@ func (s *search) withinNameConstraints(path []*x509.Certificate) *fault {
 }
 
 // againCost is what the standard library takes from the bound for a path. It verifies the
-// signatures again, and may try each certificate as the issuer of every one below, since
-// their names can be the same. A long list of constraints takes as long as signatures.
+// signatures again, and tries each certificate above that has the name of the issuer. A long
+// list of constraints takes as long as signatures.
 func againCost(path []*x509.Certificate) int {
 	const octets = 16 << 10 // of a certificate, for each signature
 	total := 0
-	for below, cert := range path {
-		total += below*cost(cert) + len(cert.Raw)/octets
+	for i, cert := range path {
+		for _, above := range path[i+1:] {
+			if bytes.Equal(above.RawSubject, cert.RawIssuer) {
+				total += cost(above)
+			}
+		}
+		total += len(cert.Raw) / octets
 	}
 	return total
 }

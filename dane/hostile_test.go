@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -77,7 +78,7 @@ func TestVerifyBoundsConstraints(t *testing.T) {
 	shared := refusing.Authority(t, "Shared")
 	leaf := shared.Server(t, mxNames)
 	records := []dane.Record{newRecord(t, "2 0 1", refusing.Cert), newRecord(t, "2 0 1", permitting.Cert)}
-	for _, tt := range []struct{ paths, depth int }{{2, 2}, {12, -1}} {
+	for _, tt := range []struct{ paths, depth int }{{2, 2}, {14, -1}} {
 		sent := entities{leaf}
 		for range tt.paths {
 			sent = append(sent, refusing.Again(t, shared))
@@ -129,6 +130,27 @@ func TestVerifyBoundsExpensiveKeys(t *testing.T) {
 			sent, records = append(sent, again), append([]dane.Record{newRecord(t, "2 0 1", again.Cert)}, records...)
 		}
 		check(t, fmt.Sprintf("%d long lists of constraints", tt.renewed), sent, records, mxNames, tt.depth)
+	}
+}
+
+// The check of constraints on names tries each authority of a name as the issuer of every
+// certificate below, so that equal names make it expensive.
+func TestEqualNamesMakeConstraintsExpensive(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name        string
+		authorities int
+		depth       int
+	}{{"A%d", 20, 20}, {"Same", 9, 9}, {"Same", 12, -1}} {
+		authority := testpki.Root(t, strings.ReplaceAll(tt.name, "%d", "0"), testpki.Permit("example.org"))
+		sent := entities{authority}
+		for i := range tt.authorities - 1 {
+			authority = authority.Authority(t, strings.ReplaceAll(tt.name, "%d", strconv.Itoa(i+1)))
+			sent = append(entities{authority}, sent...)
+		}
+		records := []dane.Record{newRecord(t, "2 0 1", sent[len(sent)-1].Cert)}
+		sent = append(entities{authority.Server(t, mxNames)}, sent...)
+		check(t, fmt.Sprintf("%d authorities named %s", tt.authorities, tt.name), sent, records, mxNames, tt.depth)
 	}
 }
 

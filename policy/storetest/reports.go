@@ -267,39 +267,40 @@ func keepsDaysApart(t *testing.T, s *sumStore) {
 	}
 }
 
+// A Reporter asks to delete what is older than seven days. A Store may refuse more than that.
 func forgets(t *testing.T, s *sumStore) {
-	for day := Day() - 2; day <= Day(); day++ {
+	for _, day := range []report.Day{Day() - 8, Day() - 7, Day()} {
 		s.add(day, "example.com", result(noPolicy, 1))
 	}
-	s.seal(Day()-2, "example.com")
+	s.seal(Day()-8, "example.com")
 	s.seal(Day(), "example.com")
 	for range 2 {
-		if err := s.DeleteBefore(t.Context(), Day()-1); err != nil {
+		if err := s.DeleteBefore(t.Context(), Day()-7); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s.want("the day before yesterday", s.sums(Day()-2, "example.com"), 0)
-	s.want("yesterday", s.sums(Day()-1, "example.com"), 1, result(noPolicy, 1))
+	s.want("eight days ago", s.sums(Day()-8, "example.com"), 0)
+	s.want("seven days ago", s.sums(Day()-7, "example.com"), 1, result(noPolicy, 1))
 	s.want("today", s.seal(Day(), "example.com"), 1, result(noPolicy, 1))
-	if got := s.domains(Day() - 2); len(got) > 0 {
+	if got := s.domains(Day() - 8); len(got) > 0 {
 		t.Errorf("domains of a day that was deleted %q", got)
 	}
 }
 
 // R7: a clock that is ahead for one reading must not delete anything.
 func forgetsLate(t *testing.T, s *sumStore) {
-	s.add(Day()-2, "example.com", result(noPolicy, 1))
-	for i, before := range []report.Day{Day() - 1, Day() - 2, Day() - 1, Day() - 3, Day() - 1, Day() - 1} {
+	s.add(Day()-8, "example.com", result(noPolicy, 1))
+	for i, before := range []report.Day{Day() - 7, Day() - 8, Day() - 7, Day() - 9, Day() - 7, Day() - 7} {
 		if err := s.DeleteBefore(t.Context(), before); err != nil {
 			t.Fatal(err)
 		}
 		if i < 5 {
-			s.want(fmt.Sprintf("after call %d", i), s.sums(Day()-2, "example.com"), 1, result(noPolicy, 1))
+			s.want(fmt.Sprintf("after call %d", i), s.sums(Day()-8, "example.com"), 1, result(noPolicy, 1))
 		}
 	}
-	s.want("after two calls", s.sums(Day()-2, "example.com"), 0)
-	s.add(Day()-2, "example.com", result(noPolicy, 1))
-	s.want("added again", s.sums(Day()-2, "example.com"), 1, result(noPolicy, 1))
+	s.want("after two calls", s.sums(Day()-8, "example.com"), 0)
+	s.add(Day()-8, "example.com", result(noPolicy, 1))
+	s.want("added again", s.sums(Day()-8, "example.com"), 1, result(noPolicy, 1))
 }
 
 // R5: the texts of a domain are limited in octets, and no session is lost.

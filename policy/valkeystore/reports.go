@@ -27,6 +27,9 @@ const (
 
 	// maxStoredDomains limits the number of domains of a day.
 	maxStoredDomains = 1 << 20
+	// reportedDays is the number of past days that a Reporter still reports. Its clock may
+	// be a day ahead.
+	reportedDays = 7
 	// pageDomains is about how many domains the server reads in one call.
 	pageDomains = 512
 )
@@ -159,10 +162,10 @@ func (r *Reports) Delete(ctx context.Context, day report.Day, domain string, num
 }
 
 // DeleteBefore implements [reporter.Store]. It returns an error and deletes
-// nothing if days would be deleted that are still reported according to the
-// server's clock. So a relay with a wrong clock cannot delete the sums of all
-// relays. It deletes only what the call before has asked for too, because the server's
-// clock can be wrong for a moment.
+// nothing if more than one of the days would be deleted that are still reported
+// according to the server's clock. So a relay with a wrong clock cannot delete the sums
+// of all relays. It deletes only what the call before has asked for too, because the
+// server's clock can be wrong for a moment.
 func (r *Reports) DeleteBefore(ctx context.Context, day report.Day) error {
 	asked := day
 	r.mu.Lock()
@@ -172,7 +175,7 @@ func (r *Reports) DeleteBefore(ctx context.Context, day report.Day) error {
 	if err != nil {
 		return r.store.failed("delete old sums", "", err)
 	}
-	if asked >= today {
+	if asked > today-reportedDays+1 {
 		return r.store.failed("delete old sums", "", fmt.Errorf("days before %s can still be reported, because it is %s by the clock of the server: check the clocks", asked, today))
 	}
 	for {

@@ -137,7 +137,7 @@ func TestWrongKindOfKey(t *testing.T) {
 		"Sums":         func() error { _, err := r.Sums(t.Context(), today(), domain); return err },
 		"Seal":         func() error { _, err := r.Seal(t.Context(), today(), domain); return err },
 		"Delete":       func() error { return r.Delete(t.Context(), today(), domain, 1) },
-		"DeleteBefore": func() error { return r.DeleteBefore(t.Context(), today()-1) },
+		"DeleteBefore": func() error { return r.DeleteBefore(t.Context(), today()-7) },
 	}
 	for key, want := range map[string]string{
 		r.keys.writer("w"):             "Add",
@@ -205,18 +205,18 @@ func TestDeleteBeforeDamaged(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	r := open(t, at(srv.addr)).Reports()
-	for day := today() - 4; day <= today(); day++ {
+	for day := today() - 10; day <= today()-6; day++ {
 		b := batch("w", int64(day), domain, sessions(noPolicy, 1))
 		b.Sums[0].Day = day
 		add(t, r, b)
 	}
-	srv.admin(t, "SET", r.keys.domains(today()-4), "x")
-	srv.admin(t, "SADD", r.keys.domains(today()-3), "\x1b", strings.Repeat("a", 1000))
+	srv.admin(t, "SET", r.keys.domains(today()-10), "x")
+	srv.admin(t, "SADD", r.keys.domains(today()-9), "\x1b", strings.Repeat("a", 1000))
 	for i, score := range []string{"-inf", "-1e300", "-1", "1.5", "1.5", "1e15", "+inf"} {
 		srv.admin(t, "ZADD", r.keys.days, score, fmt.Sprint("strange", i))
 	}
 	for range 2 { // the first call could be a mistake
-		if err := r.DeleteBefore(t.Context(), today()-1); err != nil {
+		if err := r.DeleteBefore(t.Context(), today()-7); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -270,13 +270,13 @@ func TestR7NothingDeletedAtOnce(t *testing.T) {
 	t.Parallel()
 	r := open(t, at(startServer(t).addr)).Reports()
 	b := batch("w", 1, domain, sessions(noPolicy, 1))
-	b.Sums[0].Day = today() - 3
+	b.Sums[0].Day = today() - 9
 	add(t, r, b)
-	for i, day := range []report.Day{today() - 1, today() - 4, today() - 3, today() - 1, today() - 1} {
+	for i, day := range []report.Day{today() - 7, today() - 10, today() - 9, today() - 7, today() - 7} {
 		if err := r.DeleteBefore(t.Context(), day); err != nil {
 			t.Fatal(err)
 		}
-		part, err := r.Sums(t.Context(), today()-3, domain)
+		part, err := r.Sums(t.Context(), today()-9, domain)
 		if err != nil || (part.Number == 1) != (i < 4) {
 			t.Errorf("after call %d: %+v, %v", i, part, err)
 		}

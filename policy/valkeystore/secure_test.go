@@ -76,7 +76,7 @@ func TestACLOfReports(t *testing.T) {
 	srv.admin(t, relayACL...)
 	srv.admin(t, reportsACL...)
 	r := open(t, at(srv.addr, func(config *Config) { config.Server.Username, config.Server.Password = "relay", "secret" })).Reports()
-	old := today() - 5
+	old := today() - 8
 	aged := batch("w", 1, domain, sessions(noPolicy, 1))
 	aged.Sums[0].Day = old
 	add(t, r, aged)
@@ -103,7 +103,7 @@ func TestACLOfReports(t *testing.T) {
 	}
 	release()
 	for range 2 { // the first call could be a mistake
-		if err := r.DeleteBefore(t.Context(), today()-2); err != nil {
+		if err := r.DeleteBefore(t.Context(), today()-7); err != nil {
 			t.Error(err)
 		}
 	}

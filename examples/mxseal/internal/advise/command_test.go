@@ -190,6 +190,11 @@ func TestAdviceOfEachDomain(t *testing.T) {
 	matching := inet.Host("mx2.old.test", policytest.TLSA("3 1 1"))
 	inet.Domain("alias.test").MX("mx.alias.test").Add("mx CNAME host")
 	host := inet.Host("host.alias.test")
+	const year = "version: STSv1\nmode: enforce\nmx: mx.year.test\nmax_age: 31557600\n"
+	inet.Domain("year.test").MX("mx.year.test", "mx2.year.test").Policy("enforce", "mx.year.test").Publish(year)
+	inet.Host("mx.year.test")
+	inet.Host("mx2.year.test")
+	inet.Domain("garbled.test").MX("mx.year.test").Policy("enforce", "mx.year.test").Publish("STSv1")
 	for _, tt := range []struct {
 		args string
 		code int
@@ -208,6 +213,8 @@ func TestAdviceOfEachDomain(t *testing.T) {
 		{"hosted.test -all", exitNext, []string{"Step 2: Enforce", "    mode: enforce\n    mx: mx1.provider.test\n    mx: mx2.provider.test\n    max_age: 604800\n",
 			"Only the provider can publish TLSA records for mx1.provider.test"}, nil},
 		{"-all alias.test", exitNext, []string{"_25._tcp.host.alias.test. IN TLSA " + policytest.TLSARecord(host.Certificates()[0], "3 1 1") + "\n"}, nil},
+		{"year.test", exitNext, []string{"    mode: enforce\n    mx: mx.year.test\n    mx: mx2.year.test\n    max_age: 31557600\n"}, nil},
+		{"garbled.test", exitNext, []string{"Next step: Repair the MTA-STS policy", "If the earlier one was enforced, keep its mode", "    mode: testing\n"}, nil},
 		{"mixed.test", exitNext, []string{"mail goes to a provider that lacks DANE", "without usable TLSA records: mx.none.test"}, nil},
 		{"old.test -all", exitNext, []string{"mx.old.test at ", "would get no mail: it speaks TLS 1.1", "_25._tcp.mx.old.test. IN TLSA 3 1 1 "},
 			[]string{policytest.TLSARecord(matching.Certificates()[0], "3 1 1")}},

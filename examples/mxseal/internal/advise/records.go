@@ -29,12 +29,15 @@ const (
 )
 
 // policyRecords returns a policy that lists all mail hosts, and the record that announces
-// it.
+// it. It does not last shorter than the present policy if the mode stays.
 func (a *Advice) policyRecords(mode mtasts.Mode) []Publish {
 	domain := a.found.Plan.NextHop
 	maxAge := maxAgeTesting
 	if mode == mtasts.Enforce {
 		maxAge = maxAgeEnforce
+	}
+	if p := a.found.MTASTS.Policy; p != nil && p.Mode == mode {
+		maxAge = max(maxAge, int(p.MaxAge.Seconds()))
 	}
 	file := Publish{Where: "https://mta-sts." + domain + "/.well-known/mta-sts.txt", Lines: []string{"version: STSv1", "mode: " + string(mode)}}
 	for _, host := range a.found.Plan.Hosts {

@@ -93,7 +93,8 @@ func (a *Advice) towardsEnforce() []Step {
 	case found.Policy == nil && found.Err != nil:
 		list = append(list, Step{Kind: RepairPolicy, Title: "Repair the MTA-STS policy, which senders cannot use", Text: []string{
 			strings.TrimPrefix(found.Err.Error(), "mtasts: "+a.found.Plan.NextHop+": "),
-			"Senders that know an earlier policy go on with it until that expires. A policy that works:",
+			"Senders that know an earlier policy go on with it until that expires. A policy that works is below. If the earlier one was enforced, " +
+				"keep its mode and its max_age: with the mode testing, senders would stop refusing impostors.",
 		}, Publish: a.policyRecords(mtasts.Testing)})
 	case mode == mtasts.None:
 		step := Step{Kind: Testing, Title: "Publish an MTA-STS policy in testing mode, and ask for reports", Text: []string{

@@ -49,6 +49,12 @@ func TestExamineFindsWrongSetting(t *testing.T) {
 		{"by TCP", "3.7.11", set("smtp_tls_policy_maps", "hash:/etc/postfix/policy, socketmap:inet:127.0.0.1:8642:QUERY"), 0, "", ""},
 		{"too old", "3.5.25", func(*postfix, *config.Config) {}, problem, "too old", ""},
 		{"no map", "3.7.11", set("smtp_tls_policy_maps", ""), problem, "does not ask", "socketmap:unix:mxseal/policy.sock:QUERY"},
+		{"another policy server", "3.7.11", set("smtp_tls_policy_maps", "socketmap:inet:127.0.0.1:8461:postfix"), problem, "does not ask mxseal. A table before", "= socketmap:inet:127.0.0.1:8461:postfix, socketmap:unix:mxseal/policy.sock:QUERY"},
+		{"another policy server besides", "3.7.11", set("smtp_tls_policy_maps", "socketmap:unix:mxseal/policy.sock:QUERY, socketmap:inet:127.0.0.1:8461:postfix"), 0, "", ""},
+		{"any name of a map", "3.7.11", func(p *postfix, c *config.Config) {
+			p.settings["smtp_tls_policy_maps"], c.Socketmap.AnyMap = "socketmap:inet:127.0.0.1:8461:postfix", true
+		}, 0, "", ""},
+		{"a map that is not for Postfix", "3.7.11", set("smtp_tls_policy_maps", "socketmap:unix:mxseal/policy.sock:exim"), problem, "exim is not a map of mxseal for Postfix", "= socketmap:unix:mxseal/policy.sock:QUERY"},
 		{"no map in 3.11", "3.11.6", set("smtp_tls_policy_maps", ""), problem, "does not ask", ":QUERYwithTLSRPT"},
 		{"no map, and a daemon at another path", "3.7.11", func(p *postfix, c *config.Config) {
 			p.settings["smtp_tls_policy_maps"] = ""

@@ -87,16 +87,19 @@ func (p *postfix) mapName() string {
 // examineMap checks smtp_tls_policy_maps.
 func (p *postfix) examineMap(c *config.Config) (all []finding) {
 	tables, table := p.settings["smtp_tls_policy_maps"], ""
+	listener, unreachable := p.listener(c)
 	for _, each := range strings.FieldsFunc(tables, isSeparator) {
-		if strings.Contains(each, "socketmap:") {
+		_, at, found := strings.Cut(each, "socketmap:")
+		if found && (strings.HasPrefix(at, listener+":") || mayBeMap(at[strings.LastIndexByte(at, ':')+1:], c)) {
 			table = each
 		}
 	}
-	listener, unreachable := p.listener(c)
 	right := "smtp_tls_policy_maps = " + withTable(tables, table, "socketmap:"+listener+":"+p.mapName())
 	rest, direct := strings.CutPrefix(table, "socketmap:")
 	colon := strings.LastIndexByte(rest, ':')
 	switch {
+	case table == "" && tables != "":
+		return append(unreachable, finding{problem, "Postfix does not ask mxseal. A table before that of mxseal decides wherever it has an answer: remove those that mxseal replaces", []string{right}})
 	case table == "":
 		return append(unreachable, finding{problem, "Postfix does not ask mxseal", []string{right}})
 	case !direct:
@@ -105,6 +108,9 @@ func (p *postfix) examineMap(c *config.Config) (all []finding) {
 		return []finding{{problem, table + " has no map name", []string{right}}}
 	}
 	address, name := rest[:colon], rest[colon+1:]
+	if !mayBeMap(name, c) {
+		return []finding{{problem, name + " is not a map of mxseal for Postfix, so that mail waits", []string{right}}}
+	}
 	if strings.EqualFold(name, "QUERYwithTLSRPT") && !p.version.atLeast(3, 10, 0) {
 		all = append(all, finding{problem, "Postfix " + p.version.text + " refuses the answers of QUERYwithTLSRPT, so that mail waits", []string{right}})
 	}
@@ -125,6 +131,11 @@ func (p *postfix) examineMap(c *config.Config) (all []finding) {
 		all = append(all, finding{problem, fmt.Sprintf("mxseal does not answer at %s: %v", address, err), nil})
 	}
 	return all
+}
+
+// mayBeMap reports whether mxseal has a map for Postfix with this name. Other programs have socketmaps too.
+func mayBeMap(name string, c *config.Config) bool {
+	return c.Socketmap.AnyMap || strings.EqualFold(name, "QUERY") || strings.EqualFold(name, "QUERYwithTLSRPT")
 }
 
 // listener returns the first address in socketmap.listen that smtp(8) can reach, as in socketmap_table(5). If there is

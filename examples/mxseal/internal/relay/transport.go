@@ -21,6 +21,8 @@ const (
 	// maxLinks bounds the links: anyone who sends mail chooses domains. Beyond it, domains share a next
 	// hop.
 	maxLinks = 100_000
+	// nameOctets is half the length of the name of a link: the path of a socket has at most 107 octets.
+	nameOctets = 10
 	// linkAge is how long an unused link stays. Postfix keeps a next hop for as long as it has mail in its
 	// active queue.
 	linkAge = 24 * time.Hour
@@ -51,7 +53,8 @@ type Transport struct {
 	used map[string]time.Time // by the name of the link
 }
 
-// NewTransport makes the directory and takes over the links that are there.
+// NewTransport makes the directory and takes over the links that are there. It removes those to another socket, which
+// would stay for as long as there is mail for their domains.
 func NewTransport(config TransportConfig) (*Transport, error) {
 	t := &Transport{config: config, used: make(map[string]time.Time)}
 	if err := os.MkdirAll(config.Dir, 0o755); err != nil {
@@ -69,8 +72,14 @@ func NewTransport(config TransportConfig) (*Transport, error) {
 	}
 	entries, err := os.ReadDir(config.Dir)
 	for _, entry := range entries {
-		if entry.Type()&fs.ModeSymlink != 0 {
+		if octets, err := hex.DecodeString(entry.Name()); err != nil || len(octets) != nameOctets || entry.Type()&fs.ModeSymlink == 0 {
+			continue // not ours
+		}
+		link := filepath.Join(config.Dir, entry.Name())
+		if target, err := os.Readlink(link); err == nil && target == t.target {
 			t.used[entry.Name()] = config.Now()
+		} else if err := os.Remove(link); err != nil {
+			return nil, err
 		}
 	}
 	return t, err
@@ -83,7 +92,7 @@ func (t *Transport) Map(_ context.Context, key string) socketmap.Reply {
 		return socketmap.Reply{Status: socketmap.NotFound}
 	}
 	sum := sha256.Sum256([]byte(canonical))
-	name := hex.EncodeToString(sum[:10]) // a path of a socket has at most 107 octets
+	name := hex.EncodeToString(sum[:nameOctets])
 	ok, err := t.link(name)
 	switch {
 	case err != nil:

@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"errors"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -12,6 +14,33 @@ import (
 
 	"github.com/mxseal/mxseal/examples/mxseal/internal/socketmap"
 )
+
+// When the socket of the relay is another one, the links to the former one do not stay. Other files do.
+func TestTransportLeadsToNewSocket(t *testing.T) {
+	root := t.TempDir()
+	dir := filepath.Join(root, "d")
+	config := TransportConfig{
+		Dir: dir, Root: root, Now: time.Now, Logger: slog.New(slog.DiscardHandler), Local: func(string) bool { return false },
+	}
+	for _, socket := range []string{"old.sock", "old.sock", "new.sock"} {
+		config.Socket = filepath.Join(root, socket)
+		transport, err := NewTransport(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reply := transport.Map(t.Context(), "a@one.test")
+		link := filepath.Join(root, strings.TrimPrefix(reply.Text, "lmtp:unix:"))
+		if target, err := os.Readlink(link); err != nil || target != "../"+socket {
+			t.Errorf("%s: %+v leads to %q, %v", socket, reply, target, err)
+		}
+		if err := os.Symlink("elsewhere", filepath.Join(dir, "to-"+socket)); err != nil && !errors.Is(err, fs.ErrExist) {
+			t.Fatal(err)
+		}
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 3 {
+		t.Errorf("%v, %v", entries, err)
+	}
+}
 
 // Each domain has a next hop of its own, which leads to the socket of the relay.
 func TestTransportGivesEachDomainItsNextHop(t *testing.T) {

@@ -32,7 +32,7 @@ func charts(w io.Writer, overview report.Overview) error {
 func chart(b *bytes.Buffer, d report.DomainOverview) {
 	fmt.Fprintf(b, "\n%s (%s), sessions by day: = met the policy, # failed\n", cli.Clean(d.Domain), cli.Clean(string(d.Type)))
 	days := d.Days[max(0, len(d.Days)-maxDays):]
-	var most int64
+	var most uint64
 	for _, day := range days {
 		most = max(most, total(day))
 	}
@@ -49,10 +49,11 @@ func chart(b *bytes.Buffer, d report.DomainOverview) {
 	}
 }
 
-func total(d report.DaySum) int64 { return d.Successes + d.Failures }
+// total has no sign because each of the two numbers may be the greatest of an int64.
+func total(d report.DaySum) uint64 { return uint64(d.Successes) + uint64(d.Failures) }
 
 // bar returns the lengths of the two parts of a bar.
-func bar(d report.DaySum, most int64) (met, failed int) {
+func bar(d report.DaySum, most uint64) (met, failed int) {
 	if most == 0 {
 		return 0, 0
 	}

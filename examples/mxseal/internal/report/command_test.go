@@ -148,8 +148,9 @@ func TestReportsAreReadFromFilesAndDirectories(t *testing.T) {
 func TestBarShowsFewSessions(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		successes, failures, most int64
-		met, failed               int
+		successes, failures int64
+		most                uint64
+		met, failed         int
 	}{
 		{100, 0, 100, barWidth, 0},
 		{0, 100, 100, 0, barWidth},

@@ -2,11 +2,14 @@ package handover
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"slices"
 	"testing"
 
 	"github.com/mxseal/mxseal/policy/delivery/internal/conversation"
+	"github.com/mxseal/mxseal/policy/delivery/internal/wire"
 )
 
 // A message in chunks is accepted by the reply to the last one only (RFC 3030 section 2).
@@ -39,6 +42,32 @@ func TestChunksAreNotTheMessage(t *testing.T) {
 			t.Errorf("Failure is nil (%+v)", about)
 		}
 	})
+}
+
+// A server refuses a thousand recipients with replies of hundreds of lines. To find the one that
+// an error names does not take work for each line of each reply.
+func TestRecognizingRepliesIsBounded(t *testing.T) {
+	const recipients, lines = 1000, 400
+	text := "SMTP error 550"
+	reply := wire.Reply{Code: 550, Lines: []string{"5.1.1 nobody"}}
+	for i := range lines {
+		text += fmt.Sprintf(" line%d", i)
+		reply.Lines = append(reply.Lines, fmt.Sprintf("5.1.1 line%d", i))
+	}
+	tr := track{}
+	for i := range recipients {
+		refused := Heard{Verb: "RCPT", Reply: reply}
+		refused.Reply.Lines = slices.Clone(reply.Lines)
+		refused.Reply.Lines[2] = fmt.Sprintf("5.1.1 recipient%d.", i)
+		tr.refuse(refused)
+	}
+	err := errors.New(text + " nobody recipient7.")
+	if about, ok := tr.about(err); !ok || about.Reply.Lines[2] != "5.1.1 recipient7." {
+		t.Errorf("%v %.100q", ok, about.Reply.Lines)
+	}
+	if allocs := testing.AllocsPerRun(1, func() { tr.about(err) }); allocs > 16*recipients {
+		t.Errorf("%v allocations", allocs)
+	}
 }
 
 // The text of a network error has addresses, which are no reply codes.

@@ -71,6 +71,10 @@ func (t *track) about(err error) (about Heard, ok bool) {
 	return about, true
 }
 
+// maxCompared bounds the lines of a reply by which the text of an error is recognized. A server
+// may send hundreds of lines, for each of a thousand recipients.
+const maxCompared = 4
+
 // namesReply reports whether an error has the code and the text of a reply.
 func namesReply(err error, reply wire.Reply) bool {
 	if !namesCode(err, reply) {
@@ -81,9 +85,9 @@ func namesReply(err error, reply wire.Reply) bool {
 		return known.Msg == reply.Text()
 	}
 	text := err.Error()
-	for _, line := range reply.Lines {
-		// Clients take the enhanced status code off the text.
-		if _, ok := reply.Enhanced(); ok {
+	_, isEnhanced := reply.Enhanced()
+	for _, line := range reply.Lines[:min(len(reply.Lines), maxCompared)] {
+		if isEnhanced { // clients take the code off the text
 			_, line, _ = strings.Cut(line, " ")
 		}
 		if line = strings.TrimSpace(line); line != "" && !strings.Contains(text, line) {
