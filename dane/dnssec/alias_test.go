@@ -222,6 +222,26 @@ func TestAliasLoopsAreErrors(t *testing.T) {
 	}
 }
 
+// However few questions a lookup may send, it returns an answer or an error.
+func TestFewQuestionsLeaveAnError(t *testing.T) {
+	t.Parallel()
+	w := aliasWorld(t)
+	w.zones["example.org."].add(t, "far.example.org. 300 IN CNAME mx.plain.com.")
+	w.on("far.example.org.", dns.TypeA, func(m *dns.Msg) { m.Answer = m.Answer[:2] }) // the target is asked for
+	for n := 1; ; n++ {
+		a, err := w.lookup("far.example.org", dns.TypeA, func(c *Config) { c.Limits.Queries = n })
+		if (a == nil) == (err == nil) || a != nil && len(a.Records) == 0 {
+			t.Errorf("%d questions: %+v, %v", n, a, err)
+		}
+		if err == nil {
+			break
+		}
+		if n == 50 {
+			t.Fatalf("%d questions: %v", n, err)
+		}
+	}
+}
+
 // Forged aliases: an unsigned CNAME in a signed zone is bogus. Several CNAMEs at
 // one name, or one without a target, are invalid.
 func TestForgedCNAMEIsBogus(t *testing.T) {

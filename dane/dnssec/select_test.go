@@ -644,12 +644,14 @@ func TestOvertakingServerHidesNoRecord(t *testing.T) {
 		forged string
 		silent bool // the first server
 		fails  bool // the first server
+		leads  bool // the first server, to a name without an answer
 		want   string
 	}{
-		{"text", name + ` 60 IN TXT "other"`, false, false, "v=STSv1; id=1;"},
-		{"silence", name + ` 60 IN TXT "other"`, true, false, "other"},
-		{"a failure", name + ` 60 IN TXT "other"`, false, true, ""},
-		{"alias", name + " 60 IN CNAME " + dead, false, false, "v=STSv1; id=1;"},
+		{"text", name + ` 60 IN TXT "other"`, false, false, false, "v=STSv1; id=1;"},
+		{"silence", name + ` 60 IN TXT "other"`, true, false, false, "other"},
+		{"a failure", name + ` 60 IN TXT "other"`, false, true, false, ""},
+		{"alias", name + " 60 IN CNAME " + dead, false, false, false, "v=STSv1; id=1;"},
+		{"alias of the first", name + ` 60 IN TXT "other"`, false, false, true, ""},
 	} {
 		t.Run(tt.what, func(t *testing.T) {
 			t.Parallel()
@@ -669,11 +671,13 @@ func TestOvertakingServerHidesNoRecord(t *testing.T) {
 						m.Answer = []dns.RR{dnsdata.RR(t, tt.forged)}
 					case tt.fails:
 						m.Rcode, m.Answer, m.Ns = dns.RcodeServerFailure, nil, nil
+					case tt.leads:
+						m.Answer = []dns.RR{dnsdata.RR(t, name+" 60 IN CNAME "+dead)}
 					}
 				}
 				texts, err := f.validator("192.0.2.1", "192.0.2.2").LookupTXT(t.Context(), name)
 				if tt.want == "" {
-					if e := new(Error); !errors.As(err, &e) || e.Reason != ServerFailure {
+					if e := new(Error); !errors.As(err, &e) || tt.fails && e.Reason != ServerFailure {
 						t.Errorf("%q, %v", texts, err)
 					}
 					return
