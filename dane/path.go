@@ -207,8 +207,8 @@ func (s *search) signed(subject, issuer *x509.Certificate) *fault {
 	return nil
 }
 
-// cost is what a signature by the issuer takes from the bound. One by a key of unusual size
-// takes several times as long to verify as the others, on P-521 more than ten times.
+// cost is what a signature by the issuer takes from the bound. One by a large key takes
+// several times as long to verify as others, on P-521 more than ten times.
 func cost(issuer *x509.Certificate) int {
 	switch key := issuer.PublicKey.(type) {
 	case *ecdsa.PublicKey:

@@ -42,7 +42,8 @@ func Skipped(records []Record) []Skip {
 // WouldMatch reports whether the certificates of a handshake match the record if the reason
 // to skip it is left aside. A PKIX-TA or PKIX-EE record is then compared like a DANE-TA or
 // DANE-EE record. The arguments are those of [Verify]. The result is never a reason to
-// trust the server.
+// trust the server. For several records, use the function [WouldMatch], which bounds the work
+// for all of them.
 func (s Skip) WouldMatch(chain []*x509.Certificate, names []string, now time.Time) bool {
 	return WouldMatch([]Skip{s}, chain, names, now)[0]
 }

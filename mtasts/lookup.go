@@ -534,7 +534,7 @@ func (w *work) fetchItself(ctx context.Context, old *state, found discovery) (_ 
 		next.used = true
 		next.checkAt(found.until)
 		// It applies from now on, and not only when the store has it.
-		known := *next // next may still change
+		known := *next // which others read; next may still change
 		w.flight.Publish(outcome{w.task, &known})
 		if w.task != refresh || w.remembered != nil || c.memory.HasRoom() {
 			c.remember(&known)

@@ -47,7 +47,7 @@ type Host struct {
 	Addrs []netip.Addr
 	// Level is what a session must prove.
 	Level Level
-	// Floor is the part of it that the operator demands, also of a refused host.
+	// Floor is the level that the operator demands, also of a refused host.
 	Floor Level
 	// By is the set of mechanisms that decided the level.
 	By Mechanism

@@ -97,9 +97,8 @@ func (r *Resolver) findRoute(ctx context.Context, from knowledge, q question) (h
 // conclude returns the error for a next hop to which no mail can go, according to
 // DNS answers of which the weakest has the given status. failure is permanent. It
 // becomes temporary for a next hop that the operator configured, and if the answer
-// may be forged: it is not secure, and DANE is mandatory (RFC 7672 section 2.2.1), which
-// a pin makes it, or an enforced MTA-STS policy names mail hosts (RFC 8461 section 5.1).
-// While the store cannot be read, there may be such a policy. known is the policy; if it
+// may be forged: it is not secure, and DANE is mandatory (RFC 7672 section 2.2.1), also by
+// a pin, or an enforced MTA-STS policy names mail hosts (RFC 8461 section 5.1). While the store cannot be read, there may be such a policy. known is the policy; if it
 // was not looked up yet, it is now, so that one that the domain has replaced does not count.
 func (r *Resolver) conclude(ctx context.Context, from knowledge, q question, status dnssec.Status, failure *Error, known *MTASTS) *Error {
 	switch {

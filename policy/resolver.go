@@ -220,7 +220,7 @@ func (r *Resolver) Run(ctx context.Context) { r.mtasts.Run(ctx) }
 // is an *Error: permanent for a domain that accepts no mail or does not exist
 // (ErrNullMX, ErrNoDomain, ErrDomain, ErrLoop), temporary if the MX lookup
 // failed or ctx ended. A DNS answer that is not secure makes ErrNullMX, ErrNoDomain
-// and ErrLoop temporary while DANE is mandatory or pinned, an enforced MTA-STS policy is in
+// and ErrLoop temporary while DANE is mandatory, also by a pin, an enforced MTA-STS policy is in
 // force, or the store of policies cannot be read: the answer may be forged. They are
 // temporary too for an Override.NextHop or the option Via, which the operator can
 // correct, and so is ErrConfig.

@@ -198,9 +198,9 @@ func (v *Validator) Lookup(ctx context.Context, name string, t Type) (*Answer, e
 // that there is none, or none yet.
 func (v *Validator) NAT64() netip.Prefix { return v.host.known() }
 
-// Recall is Lookup from the cache alone: it asks nobody and never waits. ok is false, and nothing
-// is known, if the cache has neither a valid answer nor a failure, for addresses if there is a hosts
-// file or NAT64, or if of, whose Lookup is meant, is not v: a type that embeds v may have its own.
+// Recall is Lookup from the cache alone: it asks nobody and never waits. of is the Resolver in use: a
+// type that embeds v may have its own Lookup. ok is false, and nothing is known, if of is not v, if the
+// cache has neither a valid answer nor a failure, and for addresses if there is a hosts file or NAT64.
 func (v *Validator) Recall(of Resolver, name string, t Type) (a *Answer, ok bool, err error) {
 	q, err := newQuestion(name, t)
 	if err != nil || of != Resolver(v) || v.host != nil && (t == TypeA || t == TypeAAAA) {

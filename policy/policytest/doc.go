@@ -110,9 +110,9 @@
 package policytest
 
 // The files, in the order in which to read them: internet.go, domain.go, host.go and
-// policyhost.go have what an internet consists of. behavior.go explains options, of which
-// option.go has those of connections and certificates, mailoption.go and weboption.go those
-// of one kind of host, and script.go the scripts. config.go and dial.go lead into the internet, and dns.go and
-// certificate.go are its names and its authority. The other files are how it works: a
-// connection goes from dial.go by address.go and gate.go to server.go and transport.go, and
-// ends in smtp.go, web.go or realserver.go.
+// policyhost.go have what an internet consists of. behavior.go explains options: those of
+// connections and certificates are in option.go, those of one kind of host in mailoption.go
+// and weboption.go, and scripts in script.go. config.go and dial.go lead into the internet;
+// dns.go and certificate.go are its names and its authority. The other files are how it
+// works: a connection goes from dial.go by address.go and gate.go to server.go and
+// transport.go, and ends in smtp.go, web.go or realserver.go.

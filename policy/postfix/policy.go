@@ -123,10 +123,10 @@ func withoutPlan(err error, o Options) Reply {
 	return wait(strings.TrimPrefix(err.Error(), "policy: "))
 }
 
-// unknown answers for a domain that has no mail host, for good. The client finds that out
-// itself. But it may know hosts from elsewhere: then the mail does not wait until it is returned,
-// and has the protection that the operator demands of all hosts, if the client can say so. An
-// attacker who forges a denial cannot take that away.
+// unknown answers for a domain that permanently has no mail host. The client finds that out
+// itself. But it may know hosts from elsewhere, and mail to these must not wait until it is
+// returned. It has the protection that the operator demands of all hosts, which an attacker who
+// forges a denial must not take away; it waits only if the client cannot demand that.
 func unknown(failure *policy.Error, floor policy.Level, o Options) Reply {
 	switch {
 	case floor == policy.Opportunistic:

@@ -27,8 +27,8 @@ const (
 
 	// maxStoredDomains limits the number of domains of a day.
 	maxStoredDomains = 1 << 20
-	// reportedDays is the number of past days that a Reporter still reports. Its clock may
-	// be a day ahead.
+	// reportedDays is the number of past days that a Reporter still reports, as in package
+	// reporter.
 	reportedDays = 7
 	// pageDomains is about how many domains the server reads in one call.
 	pageDomains = 512
@@ -163,8 +163,8 @@ func (r *Reports) Delete(ctx context.Context, day report.Day, domain string, num
 
 // DeleteBefore implements [reporter.Store]. It returns an error and deletes
 // nothing if more than one of the days would be deleted that are still reported
-// according to the server's clock. So a relay with a wrong clock cannot delete the sums
-// of all relays. It deletes only what the call before has asked for too, because the
+// according to the server's clock: one is for a relay that is past midnight already. So a
+// relay with a wrong clock cannot delete the sums of all relays. It deletes only what the call before has asked for too, because the
 // server's clock can be wrong for a moment.
 func (r *Reports) DeleteBefore(ctx context.Context, day report.Day) error {
 	asked := day

@@ -29,7 +29,7 @@ const (
 )
 
 // policyRecords returns a policy that lists all mail hosts, and the record that announces
-// it. It does not last shorter than the present policy if the mode stays.
+// it. Its max_age is at least that of the present policy if the mode stays.
 func (a *Advice) policyRecords(mode mtasts.Mode) []Publish {
 	domain := a.found.Plan.NextHop
 	maxAge := maxAgeTesting

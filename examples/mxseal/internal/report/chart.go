@@ -49,7 +49,7 @@ func chart(b *bytes.Buffer, d report.DomainOverview) {
 	}
 }
 
-// total has no sign because each of the two numbers may be the greatest of an int64.
+// total is unsigned because each of the two numbers may be the greatest int64.
 func total(d report.DaySum) uint64 { return uint64(d.Successes) + uint64(d.Failures) }
 
 // bar returns the lengths of the two parts of a bar.
